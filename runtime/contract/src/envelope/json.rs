@@ -1,0 +1,275 @@
+//! JSON text as a tree that knows what it was: strings borrowed from the text, members in the order in which they were
+//! sent, and every key that was sent twice.
+//!
+//! `serde_json::Value` would do but for two things: of two equal keys it silently keeps the last (so that a reader who keeps
+//! the first sees another envelope than we do), and it copies every string of every dispatch.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::{Deserializer, de};
+use serde_json::Number;
+
+use crate::limit;
+use crate::mistake::{Mistake, Pointer, code};
+
+/// A JSON value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Json<'a> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(Cow<'a, str>),
+    List(Vec<Json<'a>>),
+    Object(Members<'a>),
+}
+
+/// The members of an object, as sent.
+pub(super) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
+
+/// A text that is JSON, and the keys that it holds more than once.
+pub(super) struct Read<'a> {
+    pub(super) json: Json<'a>,
+    pub(super) duplicates: Vec<Mistake>,
+}
+
+impl<'a> Json<'a> {
+    /// Reads the whole of `text`. What cannot be read is one mistake: there is nothing to go on with behind it.
+    pub(super) fn read(text: &'a str) -> Result<Read<'a>, Mistake> {
+        let mut notes = Notes::default();
+        let mut source = serde_json::Deserializer::from_str(text);
+        let seed = Seed { place: &Place::ROOT, notes: &mut notes };
+        match seed.deserialize(&mut source).and_then(|json| source.end().map(|()| json)) {
+            Ok(json) => Ok(Read { json, duplicates: notes.duplicates }),
+            Err(error) => Err(notes.too_deep.take().unwrap_or_else(|| unreadable(text, &error, notes.failed))),
+        }
+    }
+
+    /// The value as the messages of mistakes name it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Text(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// The first member of that name.
+pub(super) fn member<'j, 'a>(members: &'j Members<'a>, name: &str) -> Option<&'j Json<'a>> {
+    members.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// The mistake that stands for all that serde_json could not read.
+fn unreadable(text: &str, error: &serde_json::Error, failed: Option<Pointer>) -> Mistake {
+    let (line, column) = (error.line(), error.column());
+    let rest =
+        text.lines().nth(line.saturating_sub(1)).and_then(|text| text.get(column.saturating_sub(1)..)).unwrap_or("");
+    // Python's and JavaScript's spellings, which are not JSON but plainly meant as a number at that place.
+    let spelling =
+        ["NaN", "Infinity", "nan", "inf"].into_iter().find(|name| rest.trim_start_matches('-').starts_with(name));
+    if spelling.is_some() || error.to_string().starts_with("number out of range") {
+        let detail = format!("must be a finite number (line {line}, column {column})");
+        return Mistake::new(failed.unwrap_or_default(), code::NOT_A_NUMBER, detail);
+    }
+    Mistake::new(Pointer::root(), code::NOT_JSON, format!("the body is not JSON: {error}"))
+}
+
+/// Where the reader is: a list on the stack, made into a pointer only when something is wrong.
+struct Place<'p> {
+    parent: Option<&'p Place<'p>>,
+    step: Step<'p>,
+    depth: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Key(&'p str),
+    Index(usize),
+}
+
+impl<'p> Place<'p> {
+    const ROOT: Place<'static> = Place { parent: None, step: Step::Index(0), depth: 0 };
+
+    fn below(&'p self, step: Step<'p>) -> Self {
+        Self { parent: Some(self), step, depth: self.depth + 1 }
+    }
+
+    /// The pointer to this place, or to the deepest one above it that fits: keys are the client's and may be of any length.
+    fn pointer(&self) -> Pointer {
+        let Some(parent) = self.parent else { return Pointer::root() };
+        let above = parent.pointer();
+        let here = match self.step {
+            Step::Key(key) if key.len() > limit::POINTER_BYTES_MAX => return above,
+            Step::Key(key) => above.join(key),
+            Step::Index(index) => above.join(index),
+        };
+        if here.as_str().len() > limit::POINTER_BYTES_MAX { above } else { here }
+    }
+}
+
+/// What was noticed on the way.
+#[derive(Default)]
+struct Notes {
+    duplicates: Vec<Mistake>,
+    too_deep: Option<Mistake>,
+    /// The innermost place that could not be read.
+    failed: Option<Pointer>,
+}
+
+struct Seed<'p, 'n> {
+    place: &'p Place<'p>,
+    notes: &'n mut Notes,
+}
+
+impl<'a> DeserializeSeed<'a> for Seed<'_, '_> {
+    type Value = Json<'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, source: D) -> Result<Json<'a>, D::Error> {
+        let Self { place, notes } = self;
+        let read = source.deserialize_any(Seed { place, notes: &mut *notes });
+        if read.is_err() {
+            notes.failed.get_or_insert_with(|| place.pointer());
+        }
+        read
+    }
+}
+
+impl Seed<'_, '_> {
+    /// Called for each list and object: what would overflow a stack (ours, or that of whoever reads it next) ends here.
+    fn check_depth<E: de::Error>(&mut self) -> Result<(), E> {
+        if self.place.depth < limit::ENVELOPE_DEPTH_MAX {
+            return Ok(());
+        }
+        let detail = format!("lists and objects may be nested {} deep", limit::ENVELOPE_DEPTH_MAX);
+        self.notes.too_deep = Some(Mistake::new(self.place.pointer(), code::TOO_DEEP, detail));
+        Err(E::custom("too deep"))
+    }
+
+    fn note_duplicates(&mut self, members: &Members<'_>) {
+        let mut keys: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
+        keys.sort_unstable();
+        let mut again: Vec<&str> = keys.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        again.dedup();
+        for key in again {
+            // One more than is reported, so that the report can say that there are more.
+            if self.notes.duplicates.len() > limit::MISTAKES_MAX {
+                return;
+            }
+            let detail = format!("`{}` is there more than once", limit::clip(key, limit::QUOTE_BYTES_MAX));
+            let place = self.place.below(Step::Key(key)).pointer();
+            self.notes.duplicates.push(Mistake::new(place, code::DUPLICATE_KEY, detail));
+        }
+    }
+}
+
+impl<'a> Visitor<'a> for Seed<'_, '_> {
+    type Value = Json<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'a>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'a>, E> {
+        Ok(Json::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'a>, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'a>, E> {
+        Ok(Json::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json<'a>, E> {
+        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Json<'a>, E> {
+        Ok(Json::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Json<'a>, E> {
+        Ok(Json::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(mut self, mut source: A) -> Result<Json<'a>, A::Error> {
+        self.check_depth()?;
+        let mut items = Vec::new();
+        loop {
+            let place = self.place.below(Step::Index(items.len()));
+            match source.next_element_seed(Seed { place: &place, notes: &mut *self.notes })? {
+                Some(item) => items.push(item),
+                None => return Ok(Json::List(items)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'a>>(mut self, mut source: A) -> Result<Json<'a>, A::Error> {
+        self.check_depth()?;
+        let mut members = Members::new();
+        while let Some(key) = source.next_key_seed(Key)? {
+            let place = self.place.below(Step::Key(&key));
+            let value = source.next_value_seed(Seed { place: &place, notes: &mut *self.notes })?;
+            members.push((key, value));
+        }
+        self.note_duplicates(&members);
+        Ok(Json::Object(members))
+    }
+}
+
+/// A member's name, borrowed where it holds no escapes.
+struct Key;
+
+impl<'a> DeserializeSeed<'a> for Key {
+    type Value = Cow<'a, str>;
+
+    fn deserialize<D: Deserializer<'a>>(self, source: D) -> Result<Cow<'a, str>, D::Error> {
+        source.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Key {
+    type Value = Cow<'a, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+impl Serialize for Json<'_> {
+    fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => target.serialize_unit(),
+            Self::Bool(value) => target.serialize_bool(*value),
+            Self::Number(value) => value.serialize(target),
+            Self::Text(text) => target.serialize_str(text),
+            Self::List(items) => items.serialize(target),
+            Self::Object(members) => {
+                let mut object = target.serialize_map(Some(members.len()))?;
+                for (key, value) in members {
+                    object.serialize_entry(key, value)?;
+                }
+                object.end()
+            }
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! From JSON text to an [`Envelope`]: what can be wrong with one, found all at once, each with its place.
+//!
+//! One pass reads the text into a tree, from which the fields and the digest are taken. Nothing is derived here: a rule of the
+//! envelope is a line that can be read, beside the field that it is about. How `null`, an unknown key and a number that is too
+//! large are taken:
+//!
+//! - `null` is the same as absent, wherever it stands for a field. (To [`canonical_digest`](super::canonical_digest) it is not:
+//!   it compares what was sent.)
+//! - An unknown key of `constraints` or `budget` is refused: a limit that is silently ignored is a hole. Any other is kept in the
+//!   text and warned of.
+//! - A limit that is too large to count is the largest that can be counted; the node's ceiling lowers it anyway.
+
+use std::sync::Arc;
+
+use globset::GlobBuilder;
+use url::Url;
+
+use super::fields::{Findings, Object, wrong_type};
+use super::json::{Json, Members};
+use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, Window, canonical};
+use crate::artifact::{ArtifactName, StorageScope};
+use crate::digest::Digest;
+use crate::limit;
+use crate::mistake::{Mistake, Pointer, code};
+use crate::money::MicroUsd;
+
+/// The fields of an envelope: the contract's, then the extensions.
+pub(super) const FIELDS: [&str; 21] = [
+    "mission_id",
+    "vp_id",
+    "vp_session_id",
+    "vp_runtime_id",
+    "source_instance_id",
+    "target_instance_id",
+    "mission_type",
+    "objective",
+    "constraints",
+    "budget",
+    "autonomy_window",
+    "heartbeat_interval_seconds",
+    "report_cadence",
+    "success_criteria",
+    "artifact_policy",
+    "callback",
+    "idempotency_key",
+    "trace_id",
+    "created_at",
+    "inputs",
+    "plugin",
+];
+/// Those without which there is no mission.
+pub(super) const REQUIRED: [&str; 9] = [
+    "mission_id",
+    "vp_id",
+    "source_instance_id",
+    "target_instance_id",
+    "mission_type",
+    "objective",
+    "idempotency_key",
+    "trace_id",
+    "created_at",
+];
+pub(super) const CONSTRAINTS: [&str; 3] = ["allowed_tools", "forbidden_tools", "approval_required"];
+pub(super) const BUDGET: [&str; 3] = ["max_runtime_minutes", "max_llm_calls", "max_cost_usd"];
+pub(super) const WINDOW: [&str; 2] = ["start_at", "end_at"];
+pub(super) const ARTIFACT_POLICY: [&str; 2] = ["required_outputs", "storage_scope"];
+pub(super) const CALLBACK: [&str; 3] = ["status_url", "auth_mode", "auth_ref"];
+
+/// A valid envelope, and what is odd about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// What the dispatcher should know and need not mend: keys that are not read, a callback without its secret.
+    pub warnings: Vec<String>,
+    /// What a second dispatch is compared by: see [`canonical_digest`](super::canonical_digest).
+    pub digest: Digest,
+}
+
+/// Everything that is wrong with a text that is no envelope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a mission envelope: {}", .mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Rejected {
+    /// At least one, at most [`limit::MISTAKES_MAX`].
+    pub mistakes: Vec<Mistake>,
+}
+
+impl Envelope {
+    /// Reads an envelope.
+    ///
+    /// # Errors
+    /// [`Rejected`] with all the mistakes in it. A text that is not JSON is a single one, with its line and column.
+    pub fn parse(text: &str) -> Result<Parsed, Rejected> {
+        let read = Json::read(text).map_err(|mistake| Rejected { mistakes: vec![mistake] })?;
+        let mut findings = Findings::default();
+        read.duplicates.into_iter().for_each(|mistake| findings.push(mistake));
+        let envelope = match &read.json {
+            Json::Object(members) => envelope(members, &mut findings),
+            other => wrong_type(Pointer::root(), "an object", other, &mut findings),
+        };
+        match envelope.filter(|_| findings.mistakes.is_empty()) {
+            Some(envelope) => {
+                Ok(Parsed { envelope, warnings: findings.warnings, digest: canonical::digest(&read.json) })
+            }
+            None => Err(Rejected { mistakes: findings.mistakes }),
+        }
+    }
+}
+
+/// The envelope of an object. `None` has a mistake among the findings; the other way round it does not hold.
+fn envelope(members: &Members<'_>, found: &mut Findings) -> Option<Envelope> {
+    let top = Object::top(members);
+    REQUIRED.into_iter().for_each(|name| top.require(name, found));
+    warn_of_unknown(&top, &FIELDS, found);
+
+    let mission_id = top.id("mission_id", found);
+    let vp_id = top.id("vp_id", found);
+    let vp_session_id = top.id("vp_session_id", found);
+    let vp_runtime_id = top.id("vp_runtime_id", found);
+    let source_instance_id = top.id("source_instance_id", found);
+    let target_instance_id = top.id("target_instance_id", found);
+    let mission_type = top.choice("mission_type", &MissionType::ALL.map(|kind| (kind.as_str(), kind)), found);
+    let objective = objective(&top, found);
+    let constraints = constraints(&top, found);
+    let budget = budget(&top, found);
+    let window = window(&top, found);
+    let heartbeat_interval_seconds = heartbeat(&top, found);
+    let report_cadence = top.choice(
+        "report_cadence",
+        &[("milestone", Cadence::Milestone), ("interval", Cadence::Interval), ("hybrid", Cadence::Hybrid)],
+        found,
+    );
+    let success_criteria = top.texts("success_criteria", found, |_| Ok(()));
+    let (required_outputs, storage_scope) = artifact_policy(&top, found);
+    let callback = callback(&top, found);
+    let idempotency_key = top.id("idempotency_key", found);
+    let trace_id = top.id("trace_id", found);
+    let created_at = top.time("created_at", found);
+    let inputs = inputs(&top, found);
+    let plugin = top.parsed("plugin", code::INVALID_PLUGIN, found);
+    if mission_type == Some(MissionType::Custom) && top.value("plugin").is_none() {
+        found.wrong(top.at("plugin"), code::REQUIRED, "a `custom` mission names its plugin: `name` or `name@version`");
+    }
+
+    Some(Envelope {
+        mission_id: mission_id?,
+        vp_id: vp_id?,
+        vp_session_id,
+        vp_runtime_id,
+        source_instance_id: source_instance_id?,
+        target_instance_id: target_instance_id?,
+        mission_type: mission_type?,
+        objective: objective?,
+        constraints,
+        budget,
+        window,
+        heartbeat_interval_seconds,
+        report_cadence: report_cadence.unwrap_or_default(),
+        success_criteria,
+        required_outputs,
+        storage_scope,
+        callback,
+        idempotency_key: idempotency_key?,
+        trace_id: trace_id?,
+        created_at: created_at?,
+        inputs,
+        plugin,
+    })
+}
+
+fn objective(top: &Object<'_, '_>, found: &mut Findings) -> Option<String> {
+    let text = top.text("objective", found)?;
+    if text.trim().is_empty() {
+        found.wrong(top.at("objective"), code::EMPTY, "`objective` must not be empty");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn constraints(top: &Object<'_, '_>, found: &mut Findings) -> Constraints {
+    let object = top.object("/constraints", found);
+    refuse_unknown(&object, &CONSTRAINTS, found);
+    Constraints {
+        allowed_tools: object.texts("allowed_tools", found, tool_pattern),
+        forbidden_tools: object.texts("forbidden_tools", found, tool_pattern),
+        // Not held to the form of a pattern: what matches nothing makes the mission stricter, not laxer.
+        approval_required: object.texts("approval_required", found, |_| Ok(())),
+    }
+}
+
+fn budget(top: &Object<'_, '_>, found: &mut Findings) -> Budget {
+    let object = top.object("/budget", found);
+    refuse_unknown(&object, &BUDGET, found);
+    let set = |limit: Option<f64>| limit.filter(|limit| *limit > 0.0);
+    Budget {
+        runtime_ms_max: set(object.amount("max_runtime_minutes", found)).map(runtime_ms),
+        llm_calls_max: object.count("max_llm_calls", found).filter(|calls| *calls > 0),
+        cost_max: set(object.amount("max_cost_usd", found)).map(cost),
+    }
+}
+
+/// A limit is rounded down, but one that was set stays one: a run time of nothing would read as "none set".
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and the cast saturates")]
+fn runtime_ms(minutes: f64) -> u64 {
+    // The nudge undoes binary fractions: 8.2 * 60,000 is 491,999.99999999994.
+    ((minutes * 60_000.0 + 1e-6) as u64).max(1)
+}
+
+fn cost(usd: f64) -> MicroUsd {
+    MicroUsd::from_usd(usd).unwrap_or(MicroUsd::MAX)
+}
+
+fn window(top: &Object<'_, '_>, found: &mut Findings) -> Window {
+    let object = top.object("/autonomy_window", found);
+    warn_of_unknown(&object, &WINDOW, found);
+    let window = Window { start_at: object.time("start_at", found), end_at: object.time("end_at", found) };
+    if let (Some(start_at), Some(end_at)) = (window.start_at, window.end_at)
+        && end_at <= start_at
+    {
+        found.wrong(object.at("end_at"), code::INVALID_WINDOW, "`end_at` must be later than `start_at`");
+    }
+    window
+}
+
+fn heartbeat(top: &Object<'_, '_>, found: &mut Findings) -> u32 {
+    const NAME: &str = "heartbeat_interval_seconds";
+    let range = limit::HEARTBEAT_SECONDS_MIN..=limit::HEARTBEAT_SECONDS_MAX;
+    let Some(seconds) = top.count(NAME, found) else { return limit::HEARTBEAT_SECONDS };
+    u32::try_from(seconds).ok().filter(|seconds| range.contains(seconds)).unwrap_or_else(|| {
+        let detail = format!("`{NAME}` must be from {} to {}", range.start(), range.end());
+        found.wrong(top.at(NAME), code::OUT_OF_RANGE, detail);
+        limit::HEARTBEAT_SECONDS
+    })
+}
+
+fn artifact_policy(top: &Object<'_, '_>, found: &mut Findings) -> (Vec<String>, StorageScope) {
+    let object = top.object("/artifact_policy", found);
+    warn_of_unknown(&object, &ARTIFACT_POLICY, found);
+    let outputs = object.texts("required_outputs", found, output);
+    let scopes =
+        [("factory", StorageScope::Factory), ("shared", StorageScope::Shared), ("pushback", StorageScope::Pushback)];
+    let scope = object.choice("storage_scope", &scopes, found).unwrap_or_default();
+    if scope == StorageScope::Pushback && top.value("callback").is_none() {
+        let detail = "`storage_scope` is pushback, so there must be a `callback` to upload to";
+        found.wrong(top.at("callback"), code::REQUIRED, detail);
+    }
+    (outputs, scope)
+}
+
+fn callback(top: &Object<'_, '_>, found: &mut Findings) -> Option<Callback> {
+    let object = top.object("/callback", found);
+    if !object.is_there() {
+        return None;
+    }
+    warn_of_unknown(&object, &CALLBACK, found);
+    object.require("status_url", found);
+    object.choice("auth_mode", &[("bearer", ())], found);
+    let auth_ref = object.parsed("auth_ref", code::INVALID_SECRET_REF, found);
+    if object.value("auth_ref").is_none() {
+        found.odd("`/callback` has no `auth_ref`: events are sent without `Authorization`".to_owned());
+    }
+    let status_url = object.text("status_url", found).and_then(|text| {
+        status_url(text).map_err(|detail| found.wrong(object.at("status_url"), code::INVALID_URL, detail)).ok()
+    });
+    Some(Callback { status_url: status_url?, auth_ref })
+}
+
+/// A URL that events can be sent to. The parser is that of browsers and mends what it can; what an envelope holds must be plain.
+fn status_url(text: &str) -> Result<Url, &'static str> {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err("`status_url` must begin with http:// or https://");
+    }
+    if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
+        return Err("`status_url` must name a host");
+    }
+    if text.len() > limit::URL_BYTES_MAX || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err("`status_url` is too long, or holds white space or a backslash");
+    }
+    let url = Url::parse(text).map_err(|_| "`status_url` must be a URL")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("`status_url` must not hold a user name or a password; a secret is named by `auth_ref`");
+    }
+    Ok(url)
+}
+
+fn inputs(top: &Object<'_, '_>, found: &mut Findings) -> Option<Arc<str>> {
+    match top.value("inputs")? {
+        inputs @ Json::Object(_) => {
+            Some(serde_json::to_string(inputs).expect("a tree that was read can be written").into())
+        }
+        other => wrong_type(top.at("inputs"), "an object", other, found),
+    }
+}
+
+/// Names of tools are made of these, those of MCP servers too. What holds anything else (`Bash(rm *)`) would never match, and a
+/// ban that never matches is a hole.
+fn tool_pattern(text: &str) -> Result<(), &'static str> {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/*".contains(&byte)) {
+        Ok(())
+    } else {
+        Err("a pattern of tool names is a name, or holds `*` for any characters: A-Z a-z 0-9 _ - . : / *")
+    }
+}
+
+/// A name that an artifact can have, or a glob of such names: what no artifact can satisfy would fail the mission at its end.
+fn output(text: &str) -> Result<(), &'static str> {
+    const DETAIL: &str = "a required output is a relative path without `.`, `..`, backslashes or control characters, or a glob of such paths";
+    if !text.contains(['*', '?', '[', ']', '{', '}']) {
+        return ArtifactName::new(text).map(drop).map_err(|_| DETAIL);
+    }
+    let plain = text.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    let readable = !text.chars().any(|c| c == '\\' || c.is_control());
+    // Read as they are matched at the end: `*` stays within a folder.
+    let valid = || GlobBuilder::new(text).literal_separator(true).build().is_ok();
+    if plain && readable && valid() { Ok(()) } else { Err(DETAIL) }
+}
+
+fn refuse_unknown(object: &Object<'_, '_>, known: &[&str], found: &mut Findings) {
+    for (key, place) in object.unknown(known) {
+        let detail = format!("`{key}` is not a limit that this node can keep; known here are {}", known.join(", "));
+        found.wrong(place, code::UNKNOWN_CONSTRAINT, detail);
+    }
+}
+
+fn warn_of_unknown(object: &Object<'_, '_>, known: &[&str], found: &mut Findings) {
+    for (key, place) in object.unknown(known) {
+        found.odd(format!("`{key}` (at `{place}`) is not a field of the envelope: it is kept and has no effect"));
+    }
+}

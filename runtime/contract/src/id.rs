@@ -1,0 +1,224 @@
+//! Identifiers: one newtype each, so that a session can never be passed where a mission was meant.
+//!
+//! All of them are short immutable strings (cheap to clone: an [`Arc`]) except the numbers that the node itself hands out.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::limit;
+
+/// Why a text is no identifier; says the rule, not the text (it may be a megabyte).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing there, or white space alone.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than the limit.
+    #[error("must not be longer than {max} bytes")]
+    TooLong {
+        /// The longest that is taken, in bytes.
+        max: usize,
+    },
+    /// A character outside the alphabet of this identifier.
+    #[error("may only hold A-Z a-z 0-9 . _ : -")]
+    Alphabet,
+    /// A control character: it would break a header or a log line.
+    #[error("must not hold control characters")]
+    Control,
+}
+
+fn free_text(text: &str, max: usize) -> Result<(), IdError> {
+    if text.trim().is_empty() {
+        Err(IdError::Empty)
+    } else if text.len() > max {
+        Err(IdError::TooLong { max })
+    } else if text.chars().any(char::is_control) {
+        Err(IdError::Control)
+    } else {
+        Ok(())
+    }
+}
+
+fn strict(text: &str, max: usize) -> Result<(), IdError> {
+    free_text(text, max)?;
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b)) {
+        Ok(())
+    } else {
+        Err(IdError::Alphabet)
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $check:ident, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes `text` as an identifier.
+            ///
+            /// # Errors
+            /// [`IdError`] with the rule that the text breaks.
+            pub fn new(text: impl Into<Arc<str>>) -> Result<Self, IdError> {
+                let text = text.into();
+                $check(&text, $max)?;
+                Ok(Self(text))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, target: S) -> Result<S::Ok, S::Error> {
+                target.serialize_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// The globally unique name of a mission: 1 to 200 characters of `A-Za-z0-9._:-` (contract, section 1).
+    MissionId, strict, limit::ID_BYTES_MAX
+}
+text_id! {
+    /// Who a mission is done for and as: the "virtual person" of the contract (section 1.1).
+    VpId, free_text, limit::ID_BYTES_MAX
+}
+text_id! {
+    /// One working relationship of a VP: its missions run one at a time, in one workspace (contract, section 1.1).
+    SessionId, free_text, limit::SESSION_ID_BYTES_MAX
+}
+text_id! {
+    /// The lane a session is handled by: the contract's `vp_runtime_id`.
+    LaneId, free_text, limit::ID_BYTES_MAX
+}
+text_id! {
+    /// A control plane or a factory node.
+    InstanceId, free_text, limit::ID_BYTES_MAX
+}
+text_id! {
+    /// What a dispatch calls itself, so that sending it twice does it once (contract, section 4).
+    IdempotencyKey, free_text, limit::KEY_BYTES_MAX
+}
+text_id! {
+    /// Carried on every event, log line and span (contract, section 6).
+    TraceId, free_text, limit::KEY_BYTES_MAX
+}
+
+impl SessionId {
+    /// The session of a VP that never named one: `{vp_id}.session`.
+    #[must_use]
+    pub fn of(vp: &VpId) -> Self {
+        Self(format!("{vp}{}", limit::SESSION_SUFFIX).into())
+    }
+}
+
+/// A mission's number on this node: 1, 2, 3 … in the order of acceptance. It leads every hot key of the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MissionNo(pub u64);
+
+/// A host call of a mission: 1, 2, 3 … in the order in which its plugin made them, through all its runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallNo(pub u32);
+
+/// An attempt to run a mission's plugin: 1, 2 …. Serves as the fencing token: what a stopped run still returns carries an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunNo(pub u32);
+
+impl fmt::Display for MissionNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for CallNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for RunNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mission_ids_keep_their_alphabet_and_length() {
+        for (text, expected) in [
+            ("vp-mission-0b7c", Ok(())),
+            ("doc-maintenance:2026-11-22", Ok(())),
+            ("", Err(IdError::Empty)),
+            ("a b", Err(IdError::Alphabet)),
+            ("ä", Err(IdError::Alphabet)),
+            ("a/b", Err(IdError::Alphabet)),
+        ] {
+            assert_eq!(MissionId::new(text).map(drop), expected, "{text:?}");
+        }
+        assert!(MissionId::new("x".repeat(limit::ID_BYTES_MAX)).is_ok());
+        assert!(MissionId::new("x".repeat(limit::ID_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn the_session_of_the_longest_vp_is_a_session() {
+        let vp = VpId::new("v".repeat(limit::ID_BYTES_MAX)).expect("a VP");
+        let session = SessionId::of(&vp);
+        assert_eq!(SessionId::new(session.as_str()), Ok(session));
+    }
+
+    #[test]
+    fn free_ids_refuse_what_would_break_a_header() {
+        assert_eq!(TraceId::new("a\r\nX-Evil: 1"), Err(IdError::Control));
+        assert!(TraceId::new("nightly wiki, 22 November").is_ok());
+    }
+}

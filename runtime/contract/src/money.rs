@@ -1,0 +1,75 @@
+//! Money, in whole millionths of a US dollar: sums of cents that never drift.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An amount in micro-dollars (1 USD = 1,000,000).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MicroUsd(pub u64);
+
+impl MicroUsd {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// The largest amount that [`MicroUsd::from_usd`] takes: nine billion dollars, still exact as a double.
+    pub const MAX: Self = Self(9_000_000_000_000_000);
+
+    /// The amount that a JSON number names, rounded down to a micro-dollar (a limit is never rounded up). `None` for a
+    /// negative number, for NaN and infinities, and for more than can be counted.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked just before")]
+    pub fn from_usd(usd: f64) -> Option<Self> {
+        // The nudge undoes binary fractions: 0.29 * 1e6 is 289999.99999999994.
+        let micro = (usd * 1e6 + 1e-3).floor();
+        (usd >= 0.0 && micro <= 9.0e15).then_some(Self(micro as u64))
+    }
+
+    /// The amount in dollars, for the wire.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "amounts stay far below 2^53")]
+    pub fn as_usd(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
+    /// The sum, stopping at the largest amount.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// The difference, stopping at nothing.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl fmt::Display for MicroUsd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "${}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dollars_become_whole_micro_dollars() {
+        for (usd, expected) in [
+            (0.0, Some(0)),
+            (0.29, Some(290_000)),
+            (1.0, Some(1_000_000)),
+            (5.5, Some(5_500_000)),
+            (0.000_000_9, Some(0)),
+            (-0.01, None),
+            (9.0e9, Some(MicroUsd::MAX.0)),
+            (9.1e9, None),
+            (f64::NAN, None),
+            (f64::INFINITY, None),
+        ] {
+            assert_eq!(MicroUsd::from_usd(usd), expected.map(MicroUsd), "{usd}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Plugins as the node knows them: identity, manifest, what they are told, what they answer.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// Which plugin, to the byte. A mission stays on the one that it started with (contract reading, *After a crash*).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PluginIdentity {
+    /// Its name, such as `automation`.
+    pub name: String,
+    /// Its version (SemVer).
+    pub version: String,
+    /// SHA-256 of the component.
+    pub digest: Digest,
+}
+
+impl fmt::Display for PluginIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.name, self.version)
+    }
+}
+
+/// What a plugin says of itself: the answer of its `describe`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Its name: `a-z0-9-`, at most 64 characters.
+    pub name: String,
+    /// Its version (SemVer).
+    pub version: String,
+    /// A sentence or two.
+    pub description: String,
+    /// JSON Schema that `inputs` must satisfy; `None` takes anything.
+    pub inputs_schema: Option<serde_json::Value>,
+}
+
+/// The extension field `plugin` of an envelope: `name` or `name@version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginRef {
+    /// The name.
+    pub name: String,
+    /// The version; without one, the newest that is installed.
+    pub version: Option<String>,
+}
+
+impl std::str::FromStr for PluginRef {
+    type Err = PluginRefError;
+
+    fn from_str(text: &str) -> Result<Self, PluginRefError> {
+        let (name, version) = match text.split_once('@') {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        let named = (1..=64).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if !named || version.is_some_and(|version| semver::Version::parse(version).is_err()) {
+            return Err(PluginRefError);
+        }
+        Ok(Self { name: name.to_owned(), version: version.map(str::to_owned) })
+    }
+}
+
+impl fmt::Display for PluginRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, "@{version}"))
+    }
+}
+
+/// A text that names no plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a plugin is named `name` or `name@version`: a-z, 0-9 and `-`, at most 64 characters; a SemVer version such as 1.2.0"
+)]
+pub struct PluginRefError;
+
+/// What a plugin is told of its mission: the world's `brief`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brief {
+    /// The mission's id.
+    pub mission_id: String,
+    /// The VP it works for.
+    pub vp_id: String,
+    /// The session it belongs to.
+    pub vp_session_id: String,
+    /// `coding`, `research`, `automation` or `custom`.
+    pub mission_type: String,
+    /// The contract's `objective`.
+    pub objective: String,
+    /// The extension field `inputs`: JSON text, `{}` where it is absent.
+    pub inputs: String,
+    /// The contract's `success_criteria`.
+    pub success_criteria: Vec<String>,
+    /// The contract's `artifact_policy.required_outputs`.
+    pub required_outputs: Vec<String>,
+}
+
+/// What a plugin says when its `run` returns by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It did what it was asked.
+    Done {
+        /// For people.
+        summary: String,
+        /// One recommendation, if it has one.
+        next_action: Option<String>,
+    },
+    /// It could not.
+    Failed {
+        /// For people.
+        summary: String,
+        /// A tool call is to blame: the reason is then `tool_failed`.
+        tool: Option<String>,
+        /// One recommendation, if it has one.
+        next_action: Option<String>,
+    },
+}
+
+/// How a plugin's run ended otherwise: the sandbox's view. None of these is the plugin's free choice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Crash {
+    /// A trap, with its text.
+    Trapped(String),
+    /// Its memory or tables outgrew the limit.
+    OutOfMemory {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+    /// It asked for more of something than the node gives.
+    LimitExceeded(String),
+    /// A replay asked for something else than was recorded.
+    Diverged {
+        /// What the journal holds.
+        recorded: String,
+        /// What the plugin asked for.
+        attempted: String,
+    },
+    /// The sandbox could not run it (its component is gone from the store, no memory for an instance).
+    Unrunnable(String),
+}
+
+/// Severity of a line that a plugin logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Details.
+    Debug,
+    /// Normal.
+    Info,
+    /// Something is odd.
+    Warn,
+    /// Something went wrong.
+    Error,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugin_references() {
+        assert_eq!("report".parse(), Ok(PluginRef { name: "report".into(), version: None }));
+        assert_eq!("report@1.2.0".parse(), Ok(PluginRef { name: "report".into(), version: Some("1.2.0".into()) }));
+        for bad in ["", "Report", "a b", "a@", "a@1", "../x", "a@1.0.0@2"] {
+            assert_eq!(bad.parse::<PluginRef>(), Err(PluginRefError), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the journal keeps of a mission: its only truth. Everything else is a fold over these records.
+//!
+//! A record is encoded as a version byte and the version's own encoding. Versions are modules that are only added to:
+//! a format that was ever released is read for ever.
+
+mod v1;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::Artifact;
+use crate::digest::Digest;
+use crate::envelope::EffectiveBudget;
+use crate::id::{CallNo, LaneId, RunNo, SessionId};
+use crate::money::MicroUsd;
+use crate::outcome::{Reason, Status, Verdict};
+use crate::plugin::{LogLevel, PluginIdentity};
+use crate::tool::{CallError, Repeat, ToolAnswer, ToolName};
+
+pub use v1::DecodeError;
+
+/// A record with its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Wall clock of the node.
+    pub at: Timestamp,
+    /// How long the mission had been running by then, in milliseconds, through all its runs; from a clock that never jumps.
+    pub ran_ms: u64,
+    /// What happened.
+    pub record: Record,
+}
+
+/// Something that happened to a mission, or that the node decided about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// First of every journal.
+    Accepted(Box<Accepted>),
+    /// A run of the plugin begins.
+    Started {
+        /// 1, 2 …: the fencing token of everything that this run returns.
+        run: RunNo,
+    },
+    /// The plugin asked for a tool call and it was granted: from here on its effects may exist.
+    CallStarted {
+        /// Its number.
+        call: CallNo,
+        /// The tool.
+        tool: ToolName,
+        /// The arguments: JSON text.
+        arguments: String,
+        /// Of the arguments, for replay.
+        digest: Digest,
+        /// What repeating it would do.
+        repeat: Repeat,
+        /// Cost that was set aside for it.
+        reserved: MicroUsd,
+    },
+    /// The plugin asked for a tool call and it was refused.
+    CallRefused {
+        /// Its number.
+        call: CallNo,
+        /// The tool.
+        tool: ToolName,
+        /// Of the arguments, for replay.
+        digest: Digest,
+        /// What the plugin was told.
+        error: CallError,
+    },
+    /// A tool call ended.
+    CallFinished {
+        /// Its number.
+        call: CallNo,
+        /// What it returned.
+        outcome: Result<ToolAnswer, CallError>,
+        /// What it cost.
+        cost: MicroUsd,
+    },
+    /// The node answered a host call that is no tool call; kept so that a replay gets the same answer.
+    Answered {
+        /// Its number.
+        call: CallNo,
+        /// What was asked.
+        question: HostQuestion,
+        /// What was answered: JSON text.
+        answer: String,
+    },
+    /// The plugin reported a step worth a person's attention.
+    Milestone {
+        /// Its number among the host calls.
+        call: CallNo,
+        /// For people.
+        text: String,
+    },
+    /// The plugin logged a line.
+    Logged {
+        /// Its number among the host calls.
+        call: CallNo,
+        /// How serious it is.
+        level: LogLevel,
+        /// The line.
+        text: String,
+    },
+    /// The plugin judged a success criterion. The last judgement of each counts.
+    Judged {
+        /// Its number among the host calls.
+        call: CallNo,
+        /// Index into the envelope's `success_criteria`.
+        criterion: u32,
+        /// What it found.
+        verdict: Verdict,
+        /// Why.
+        evidence: String,
+    },
+    /// An artifact is in the store.
+    ArtifactStored {
+        /// Its number among the host calls; `None` where the node collected it at the end.
+        call: Option<CallNo>,
+        /// Its index entry.
+        artifact: Artifact,
+    },
+    /// A heartbeat interval passed.
+    Heartbeat,
+    /// The node stopped while the mission was running, and it is to begin again: no call of its last run had effects.
+    Interrupted,
+    /// The end. Nothing follows it.
+    Finished {
+        /// A final status.
+        status: Status,
+        /// Why.
+        reason: Reason,
+        /// For people.
+        summary: String,
+        /// One recommendation.
+        next_action: String,
+    },
+}
+
+/// What intake decided when it accepted an envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The envelope: the JSON text as it was sent.
+    pub envelope: String,
+    /// The session that it was assigned to.
+    pub session: SessionId,
+    /// The lane that it was assigned to.
+    pub lane: LaneId,
+    /// The plugin that will run it.
+    pub plugin: PluginIdentity,
+    /// What holds of the budget on this node.
+    pub budget: EffectiveBudget,
+    /// Approval entries that neither name a known class nor match a tool of this node: from these on, every tool without a
+    /// declared class needs approval.
+    pub unknown_approvals: Vec<String>,
+    /// What the dispatcher was warned of.
+    pub warnings: Vec<String>,
+}
+
+/// A host call that is no tool call and whose answer a replay must repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostQuestion {
+    /// The time.
+    Now,
+    /// Randomness.
+    Random,
+    /// Which of the pending calls is ready.
+    WaitAny,
+    /// A timer was set.
+    After,
+    /// An artifact was read back.
+    ArtifactGet,
+    /// An artifact could not be stored.
+    ArtifactPut,
+}
+
+impl Stamped {
+    /// The record as the journal keeps it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        v1::encode(self)
+    }
+
+    /// Reads a record of any released version.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for bytes of no known version, and for damaged ones.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        v1::decode(bytes)
+    }
+}

@@ -1,0 +1,209 @@
+//! The bytes of version 1 of the record format. They lie in journals: what is here never changes, it is only added to.
+
+use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::EffectiveBudget;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::outcome::Verdict;
+use sortie_contract::plugin::{LogLevel, PluginIdentity};
+use sortie_contract::record::{Accepted, DecodeError, HostQuestion};
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName};
+use sortie_contract::{LaneId, MicroUsd, Reason, Record, SessionId, Stamped, Status};
+
+fn stamped(record: Record) -> Stamped {
+    Stamped { at: "2026-11-22T22:00:00.000000001Z".parse().expect("a time"), ran_ms: 300, record }
+}
+
+fn digest() -> Digest {
+    Digest::from([0xab; 32])
+}
+
+fn call_started(repeat: Repeat) -> Record {
+    Record::CallStarted {
+        call: CallNo(1),
+        tool: ToolName::new("Read"),
+        arguments: "{}".to_owned(),
+        digest: digest(),
+        repeat,
+        reserved: MicroUsd(5),
+    }
+}
+
+fn refused(error: CallError) -> Record {
+    Record::CallRefused { call: CallNo(2), tool: ToolName::new("Bash"), digest: digest(), error }
+}
+
+fn answered(question: HostQuestion) -> Record {
+    Record::Answered { call: CallNo(4), question, answer: "0".to_owned() }
+}
+
+fn logged(level: LogLevel) -> Record {
+    Record::Logged { call: CallNo(6), level, text: "x".to_owned() }
+}
+
+fn judged(verdict: Verdict) -> Record {
+    Record::Judged { call: CallNo(7), criterion: 0, verdict, evidence: "y".to_owned() }
+}
+
+fn finished(status: Status, reason: Reason) -> Record {
+    Record::Finished { status, reason, summary: "s".to_owned(), next_action: "n".to_owned() }
+}
+
+/// A sample of every variant, with what follows the version, the time and the run time.
+fn samples() -> Vec<(Record, &'static str)> {
+    vec![
+        (
+            Record::Accepted(Box::new(Accepted {
+                envelope: "{}".to_owned(),
+                session: SessionId::new("s").expect("an id"),
+                lane: LaneId::new("l").expect("an id"),
+                plugin: PluginIdentity { name: "p".to_owned(), version: "1.0.0".to_owned(), digest: digest() },
+                budget: EffectiveBudget { runtime_ms_max: 60_000, llm_calls_max: None, cost_max: Some(MicroUsd(7)) },
+                unknown_approvals: vec!["a".to_owned()],
+                warnings: vec![],
+            })),
+            "00027b7d0173016c017005312e302e30ababababababababababababababababababababababababababababababababe0d40300010701016100",
+        ),
+        (Record::Started { run: RunNo(1) }, "0101"),
+        (
+            call_started(Repeat::Idempotent),
+            "02010452656164027b7dabababababababababababababababababababababababababababababababab0105",
+        ),
+        (
+            refused(CallError::Denied("no".to_owned())),
+            "03020442617368abababababababababababababababababababababababababababababababab00026e6f",
+        ),
+        (
+            Record::CallFinished {
+                call: CallNo(1),
+                outcome: Ok(ToolAnswer { result: "{}".to_owned(), wrote: vec!["a".to_owned()] }),
+                cost: MicroUsd(3),
+            },
+            "040100027b7d01016103",
+        ),
+        (Record::CallFinished { call: CallNo(1), outcome: Err(CallError::Cancelled), cost: MicroUsd(0) }, "0401010200"),
+        (answered(HostQuestion::Now), "0504000130"),
+        (Record::Milestone { call: CallNo(5), text: "m".to_owned() }, "0605016d"),
+        (logged(LogLevel::Info), "0706010178"),
+        (judged(Verdict::Met), "080700000179"),
+        (
+            Record::ArtifactStored {
+                call: None,
+                artifact: Artifact {
+                    name: ArtifactName::new("a.md").expect("a name"),
+                    media_type: "text/markdown".to_owned(),
+                    bytes: 1_000,
+                    sha256: digest(),
+                },
+            },
+            "090004612e6d640d746578742f6d61726b646f776ee807abababababababababababababababababababababababababababababababab",
+        ),
+        (Record::Heartbeat, "0a"),
+        (Record::Interrupted, "0b"),
+        (finished(Status::TimedOut, Reason::WindowClosed), "0c06090173016e"),
+    ]
+}
+
+/// Without a wildcard: a new variant does not compile until it is here, and the count below is not right until it has a sample.
+fn number(record: &Record) -> usize {
+    match record {
+        Record::Accepted(_) => 0,
+        Record::Started { .. } => 1,
+        Record::CallStarted { .. } => 2,
+        Record::CallRefused { .. } => 3,
+        Record::CallFinished { .. } => 4,
+        Record::Answered { .. } => 5,
+        Record::Milestone { .. } => 6,
+        Record::Logged { .. } => 7,
+        Record::Judged { .. } => 8,
+        Record::ArtifactStored { .. } => 9,
+        Record::Heartbeat => 10,
+        Record::Interrupted => 11,
+        Record::Finished { .. } => 12,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn every_variant_keeps_its_bytes() {
+    // Version, 2026-11-22T22:00:00.000000001Z, 300 ms.
+    let head = "01828096f2d2bdbeea31ac02";
+    for (record, expected) in samples() {
+        let sample = stamped(record);
+        let bytes = sample.encode();
+        assert_eq!(hex(&bytes), format!("{head}{expected}"), "{sample:?}");
+        assert_eq!(Stamped::decode(&bytes).expect("a record"), sample);
+    }
+    let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
+    seen.dedup();
+    assert_eq!(seen, (0..13).collect::<Vec<_>>(), "a sample of every variant, in its order");
+}
+
+#[test]
+fn every_name_within_a_record_keeps_its_number() {
+    let one = |record: Record| stamped(record).encode();
+    let differ = |all: Vec<Vec<u8>>, at: usize| {
+        for (number, bytes) in all.iter().enumerate() {
+            assert_eq!(usize::from(bytes[bytes.len() - at]), number, "{}", hex(bytes));
+        }
+    };
+    differ([Repeat::ReadOnly, Repeat::Idempotent, Repeat::Effectful].map(call_started).map(one).into(), 2);
+    let questions = [
+        HostQuestion::Now,
+        HostQuestion::Random,
+        HostQuestion::WaitAny,
+        HostQuestion::After,
+        HostQuestion::ArtifactGet,
+        HostQuestion::ArtifactPut,
+    ];
+    differ(questions.map(answered).map(one).into(), 3);
+    differ([LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error].map(logged).map(one).into(), 3);
+    differ([Verdict::Met, Verdict::Unmet, Verdict::NotJudged].map(judged).map(one).into(), 3);
+    differ(Status::ALL.map(|status| finished(status, Reason::Done)).map(one).into(), 6);
+    let reasons = [
+        Reason::Done,
+        Reason::PluginFailed,
+        Reason::PluginTrapped,
+        Reason::OutOfMemory,
+        Reason::OutputMissing,
+        Reason::CriterionUnmet,
+        Reason::ToolFailed,
+        Reason::CancelledByRequest,
+        Reason::Halted,
+        Reason::WindowClosed,
+        Reason::RunTimeSpent,
+        Reason::RequestExpired,
+        Reason::Interrupted,
+        Reason::Nondeterminism,
+        Reason::LimitExceeded,
+    ];
+    differ(reasons.map(|reason| finished(Status::Failed, reason)).map(one).into(), 5);
+    let text = || "x".to_owned();
+    let errors = [
+        CallError::Denied(text()),
+        CallError::BudgetExhausted(text()),
+        CallError::InvalidArguments(text()),
+        CallError::Failed(text()),
+        CallError::TimedOut(text()),
+        CallError::Uncertain(text()),
+    ];
+    let numbers: Vec<u8> =
+        errors.into_iter().map(|error| one(refused(error))).map(|bytes| bytes[bytes.len() - 3]).collect();
+    assert_eq!(numbers, [0, 1, 3, 4, 5, 6]);
+    assert_eq!(one(refused(CallError::Cancelled)).last(), Some(&2));
+}
+
+#[test]
+fn damaged_bytes_are_errors() {
+    let bytes = stamped(finished(Status::Completed, Reason::Done)).encode();
+    assert!(matches!(Stamped::decode(&[]), Err(DecodeError::Empty)));
+    assert!(matches!(Stamped::decode(&[2, 0, 0]), Err(DecodeError::UnknownVersion(2))));
+    for end in 1..bytes.len() {
+        assert!(Stamped::decode(&bytes[..end]).is_err(), "cut at {end}");
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(matches!(Stamped::decode(&longer), Err(DecodeError::Trailing)));
+}
