@@ -1,0 +1,167 @@
+//! Intake's rules that need the node: whose mission it is, its lane, its window, its budget, its tools.
+//!
+//! What can be said of the envelope's text alone was said when it was parsed. Here it is held against one node.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use sortie_contract::artifact::StorageScope;
+use sortie_contract::envelope::{EffectiveBudget, Envelope};
+use sortie_contract::id::{InstanceId, LaneId};
+use sortie_contract::limit;
+use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::money::MicroUsd;
+use sortie_contract::tool::{EffectClass, ToolInfo};
+
+use crate::window::Moment;
+use crate::{budget, gate, window};
+
+/// What a node is and has, as far as intake asks.
+#[derive(Debug, Clone)]
+pub struct NodeRules {
+    /// Who the node is.
+    pub instance_id: InstanceId,
+    /// The lanes it serves.
+    pub lanes: Vec<LaneId>,
+    /// The lane of an envelope that names none.
+    pub default_lane: LaneId,
+    /// The most that any mission may spend.
+    pub ceilings: Ceilings,
+    /// Whether a shared object store is configured.
+    pub shared_storage: bool,
+    /// Its tools.
+    pub tools: Vec<ToolInfo>,
+    /// Effect classes that its configuration adds to the known ones.
+    pub classes: Vec<EffectClass>,
+}
+
+/// The most that a mission may spend on a node, whatever its envelope says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Run time in milliseconds; there always is one.
+    pub runtime_ms: u64,
+    /// Calls of a language model.
+    pub llm_calls: Option<u64>,
+    /// Cost.
+    pub cost: Option<MicroUsd>,
+}
+
+/// What intake found out about an envelope that the node takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Its lane.
+    pub lane: LaneId,
+    /// What holds of its budget.
+    pub budget: EffectiveBudget,
+    /// Approval entries that name nothing that is known here.
+    pub unknown_approvals: Vec<String>,
+    /// What its dispatcher should know.
+    pub warnings: Vec<String>,
+}
+
+/// Why the node does not take an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// It is another node's mission.
+    WrongInstance {
+        /// Whose it is.
+        target: InstanceId,
+        /// Who was asked.
+        node: InstanceId,
+    },
+    /// It cannot be done here; at least one mistake.
+    Mistakes(Vec<Mistake>),
+}
+
+/// Holds an envelope against the node's rules, at the time `wall`.
+///
+/// # Errors
+/// [`Denial`] with every mistake that was found.
+pub fn admit(envelope: &Envelope, rules: &NodeRules, wall: Timestamp) -> Result<Admission, Denial> {
+    let target = &envelope.target_instance_id;
+    if *target != rules.instance_id && target.as_str() != "*" {
+        return Err(Denial::WrongInstance { target: target.clone(), node: rules.instance_id.clone() });
+    }
+    let mut mistakes = Vec::new();
+    let lane = lane(envelope, rules).unwrap_or_else(|mistake| {
+        mistakes.push(mistake);
+        rules.default_lane.clone()
+    });
+    mistakes.extend(closed(envelope, wall));
+    mistakes.extend(storage(envelope, rules));
+    if !mistakes.is_empty() {
+        return Err(Denial::Mistakes(mistakes));
+    }
+    let unknown_approvals = unknown_approvals(envelope, rules);
+    let warnings = warnings(envelope, rules, &unknown_approvals);
+    Ok(Admission { lane, budget: budget::effective(&envelope.budget, &rules.ceilings), unknown_approvals, warnings })
+}
+
+fn lane(envelope: &Envelope, rules: &NodeRules) -> Result<LaneId, Mistake> {
+    let Some(named) = &envelope.vp_runtime_id else { return Ok(rules.default_lane.clone()) };
+    if rules.lanes.contains(named) {
+        return Ok(named.clone());
+    }
+    let lanes: Vec<&str> = rules.lanes.iter().map(LaneId::as_str).collect();
+    let detail = format!("this node has no lane `{named}`; it has: {}", lanes.join(", "));
+    Err(Mistake::new(Pointer::root().join("vp_runtime_id"), "unknown_lane", detail))
+}
+
+fn closed(envelope: &Envelope, wall: Timestamp) -> Option<Mistake> {
+    let Moment::After(end) = window::moment(envelope.window, wall) else { return None };
+    let pointer = Pointer::root().join("autonomy_window").join("end_at");
+    Some(Mistake::new(pointer, "window_closed", format!("the autonomy window closed at {end}; it is {wall}")))
+}
+
+fn storage(envelope: &Envelope, rules: &NodeRules) -> Option<Mistake> {
+    match envelope.storage_scope {
+        StorageScope::Shared if !rules.shared_storage => Some(Mistake::new(
+            Pointer::root().join("artifact_policy").join("storage_scope"),
+            "storage_not_configured",
+            "this node has no shared object store; use `factory` or `pushback`",
+        )),
+        StorageScope::Pushback if envelope.callback.is_none() => Some(Mistake::new(
+            Pointer::root().join("callback"),
+            "required",
+            "the storage scope `pushback` uploads artifacts to the callback's `status_url`: name one",
+        )),
+        StorageScope::Factory | StorageScope::Shared | StorageScope::Pushback => None,
+    }
+}
+
+fn unknown_approvals(envelope: &Envelope, rules: &NodeRules) -> Vec<String> {
+    let known = |entry: &String| gate::is_known_approval(entry, &rules.tools, &rules.classes);
+    envelope.constraints.approval_required.iter().filter(|entry| !known(entry)).cloned().collect()
+}
+
+fn warnings(envelope: &Envelope, rules: &NodeRules, unknown_approvals: &[String]) -> Vec<String> {
+    let approvals = unknown_approvals.iter().map(|entry| {
+        format!(
+            "/constraints/approval_required: `{entry}` is neither a known effect class nor a tool of this node; \
+             to be safe, every tool without a declared class needs approval in this mission"
+        )
+    });
+    let named = |entry: &str| rules.tools.iter().any(|tool| gate::matches(entry, tool.name.as_str()));
+    let allowed = envelope.constraints.allowed_tools.iter().filter(|entry| !named(entry));
+    approvals
+        .chain(allowed.map(|entry| format!("/constraints/allowed_tools: no tool of this node matches `{entry}`")))
+        .take(limit::MISTAKES_MAX)
+        .map(|warning| limit::clip(&warning, limit::NOTE_BYTES_MAX))
+        .collect()
+}
+
+impl core::fmt::Display for Denial {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::WrongInstance { target, node } => write!(f, "the mission is for `{target}`; this node is `{node}`"),
+            Self::Mistakes(mistakes) => {
+                let all: Vec<String> = mistakes.iter().map(|mistake| mistake.detail.clone()).collect();
+                f.write_str(&all.join("; "))
+            }
+        }
+    }
+}
+
+impl core::error::Error for Denial {}

@@ -1,0 +1,291 @@
+//! The fold: one record more, one state further.
+//!
+//! A single total match of phase and record. A pair that no decision leads to is [`Illegal`]: a journal that holds one was
+//! not written by this state machine, and whoever reads it must stop.
+
+use alloc::borrow::ToOwned as _;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use sortie_contract::artifact::{Artifact, StorageScope};
+use sortie_contract::envelope::Envelope;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::outcome::{Status, Verdict};
+use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::tool::Repeat;
+
+use crate::budget::{Ledger, Spend};
+use crate::cadence;
+use crate::state::{End, InFlight, Mission, Phase, Run};
+
+/// A record that cannot follow the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the record `{record}` cannot follow in status {status}: {why}")]
+pub struct Illegal {
+    /// The status before it; `queued` also before the first record.
+    pub status: Status,
+    /// Which kind of record.
+    pub record: &'static str,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl Mission {
+    /// The state after the first record. The caller has parsed `envelope` from that very record.
+    ///
+    /// # Errors
+    /// [`Illegal`] if the first record is not `Accepted`.
+    pub fn begin(envelope: Arc<Envelope>, first: &Stamped) -> Result<Self, Illegal> {
+        let Record::Accepted(accepted) = &first.record else {
+            return Err(Illegal {
+                status: Status::Queued,
+                record: name(&first.record),
+                why: "a journal begins with `accepted`",
+            });
+        };
+        let Accepted { envelope: _, session, lane, plugin, budget, unknown_approvals, warnings: _ } = accepted.as_ref();
+        Ok(Self {
+            envelope,
+            session: session.clone(),
+            lane: lane.clone(),
+            plugin: plugin.clone(),
+            budget: *budget,
+            unknown_approvals: unknown_approvals.clone(),
+            phase: Phase::Queued,
+            records: 1,
+            sequence: 1,
+            outgoing: 1,
+            runs: 0,
+            calls: 0,
+            notes: 0,
+            ledger: Ledger::default(),
+            artifacts: Vec::new(),
+            judgements: Vec::new(),
+            wrote: BTreeSet::new(),
+            last_milestone: None,
+            last_refused: None,
+            started_at: None,
+            ran_ms: first.ran_ms,
+        })
+    }
+
+    /// The state after all of `records`.
+    ///
+    /// # Errors
+    /// [`Illegal`] at the first record that cannot follow, and for no record at all.
+    pub fn fold(envelope: Arc<Envelope>, records: &[Stamped]) -> Result<Self, Illegal> {
+        let (first, rest) = records.split_first().ok_or(Illegal {
+            status: Status::Queued,
+            record: "none",
+            why: "a journal begins with `accepted`",
+        })?;
+        let mut mission = Self::begin(envelope, first)?;
+        rest.iter().try_for_each(|record| mission.apply(record))?;
+        Ok(mission)
+    }
+
+    /// Takes up one record more. An illegal one changes nothing.
+    ///
+    /// # Errors
+    /// [`Illegal`] for a record that cannot follow the ones before it.
+    pub fn apply(&mut self, stamped: &Stamped) -> Result<(), Illegal> {
+        let (status, record) = (self.status(), &stamped.record);
+        let illegal = |why| Err(Illegal { status, record: name(record), why });
+        match (&mut self.phase, record) {
+            (_, Record::Accepted(_)) => return illegal("a mission is accepted once"),
+            (Phase::Ended(_), _) => return illegal("nothing follows the end"),
+            (Phase::Queued, Record::Started { run }) if run.0 == self.runs + 1 => self.started(*run, stamped),
+            (Phase::Queued, Record::Started { .. }) => return illegal("runs are numbered 1, 2, 3 …"),
+            (Phase::Running(_), Record::Started { .. }) => return illegal("it is running already"),
+            (Phase::Queued | Phase::Running(_), Record::Finished { status, reason, summary, next_action }) => {
+                if !status.is_final() {
+                    return illegal("the status is not final");
+                }
+                let (status, reason) = (*status, *reason);
+                self.finished(End {
+                    status,
+                    reason,
+                    summary: summary.clone(),
+                    next_action: next_action.clone(),
+                    at: stamped.at,
+                });
+            }
+            (Phase::Queued, _) => return illegal("it is not running"),
+            (Phase::Running(run), Record::Interrupted) if run.left_traces => {
+                return illegal("a run that left traces is not begun again");
+            }
+            (Phase::Running(_), Record::Interrupted) => self.interrupted(),
+            (Phase::Running(run), Record::Heartbeat) => {
+                let Some((due, interval)) = run.heartbeat_due_ms.zip(interval_ms(&self.envelope)) else {
+                    return illegal("its cadence has no heartbeats");
+                };
+                run.heartbeat_due_ms = Some(cadence::next_heartbeat_ms(due, stamped.ran_ms, interval));
+                self.emit(true);
+            }
+            (Phase::Running(run), Record::CallFinished { call, outcome, cost }) => {
+                let Some(index) = run.in_flight.iter().position(|flight| flight.call == *call) else {
+                    return illegal("no such call is in flight");
+                };
+                let reserved = run.in_flight.remove(index).reserved;
+                self.ledger.settle(reserved, Spend { llm_calls: reserved.llm_calls, cost: *cost });
+                if let Ok(answer) = outcome {
+                    self.wrote.extend(answer.wrote.iter().cloned());
+                }
+            }
+            (Phase::Running(run), record) => {
+                let number = host_call(record);
+                if number.is_some_and(|call| call.0 != self.calls + 1) {
+                    return illegal("host calls are numbered 1, 2, 3 …");
+                }
+                if matches!(record, Record::Judged { criterion, .. } if !has_criterion(&self.envelope, *criterion)) {
+                    return illegal("it has no such criterion");
+                }
+                self.calls = number.map_or(self.calls, |call| call.0);
+                run.note(record);
+                self.host_called(record);
+            }
+        }
+        self.records += 1;
+        self.ran_ms = self.ran_ms.max(stamped.ran_ms);
+        debug_assert_eq!(self.ledger.reserved(), self.set_aside(), "the books agree with the calls in flight");
+        Ok(())
+    }
+
+    /// Takes up what the plugin asked of the node.
+    fn host_called(&mut self, record: &Record) {
+        match record {
+            Record::CallStarted { reserved, .. } => self.ledger.reserve(Spend { llm_calls: 0, cost: *reserved }),
+            Record::CallRefused { tool, error, .. } => self.last_refused = Some((tool.clone(), error.clone())),
+            Record::Milestone { text, .. } => {
+                self.notes += 1;
+                self.last_milestone = Some(text.clone());
+                self.emit(cadence::reports_milestones(self.envelope.report_cadence));
+            }
+            Record::Logged { .. } => self.notes += 1,
+            Record::Judged { criterion, verdict, evidence, .. } => self.judged(*criterion as usize, *verdict, evidence),
+            Record::ArtifactStored { artifact, .. } => self.stored(artifact),
+            // Kept for replay alone.
+            Record::Answered { .. } => {}
+            Record::Accepted(_)
+            | Record::Started { .. }
+            | Record::CallFinished { .. }
+            | Record::Heartbeat
+            | Record::Interrupted
+            | Record::Finished { .. } => debug_assert!(false, "`apply` has handled it"),
+        }
+    }
+
+    fn started(&mut self, no: RunNo, stamped: &Stamped) {
+        let heartbeat_due_ms = interval_ms(&self.envelope).map(|interval| stamped.ran_ms.saturating_add(interval));
+        self.phase = Phase::Running(Run { no, in_flight: Vec::new(), left_traces: false, heartbeat_due_ms });
+        self.runs = no.0;
+        self.started_at.get_or_insert(stamped.at);
+        self.emit(true);
+    }
+
+    /// Back to the beginning: what the run said of itself will be said again.
+    fn interrupted(&mut self) {
+        self.phase = Phase::Queued;
+        self.ledger.abandon();
+        self.judgements = Vec::new();
+        self.wrote = BTreeSet::new();
+        self.last_milestone = None;
+        self.last_refused = None;
+    }
+
+    fn stored(&mut self, artifact: &Artifact) {
+        match self.artifacts.iter_mut().find(|known| known.name == artifact.name) {
+            Some(known) => known.clone_from(artifact),
+            None => self.artifacts.push(artifact.clone()),
+        }
+        // Its upload is an item of its own, ahead of the event that speaks of it.
+        self.outgoing += u64::from(self.envelope.storage_scope == StorageScope::Pushback);
+        self.emit(true);
+    }
+
+    fn judged(&mut self, index: usize, verdict: Verdict, evidence: &str) {
+        if self.judgements.len() <= index {
+            self.judgements.resize(index + 1, (Verdict::NotJudged, String::new()));
+        }
+        self.judgements[index] = (verdict, evidence.to_owned());
+    }
+
+    fn finished(&mut self, end: End) {
+        self.ledger.abandon();
+        self.phase = Phase::Ended(end);
+        self.emit(true);
+    }
+
+    /// The sum of what the calls in flight have reserved.
+    fn set_aside(&self) -> Spend {
+        let in_flight = self.running().map_or(&[][..], |run| &run.in_flight);
+        in_flight.iter().fold(Spend::default(), |sum, flight| sum.plus(flight.reserved))
+    }
+
+    /// Counts the event of a record, where it has one.
+    fn emit(&mut self, has_event: bool) {
+        self.sequence += u64::from(has_event);
+        self.outgoing += u64::from(has_event);
+    }
+}
+
+impl Run {
+    /// Keeps of a host call what matters only while the run goes on.
+    fn note(&mut self, record: &Record) {
+        match record {
+            Record::CallStarted { call, reserved, repeat, .. } => {
+                self.in_flight.push(InFlight { call: *call, reserved: Spend { llm_calls: 0, cost: *reserved } });
+                self.left_traces |= *repeat != Repeat::ReadOnly;
+            }
+            Record::ArtifactStored { .. } => self.left_traces = true,
+            _ => {}
+        }
+    }
+}
+
+fn interval_ms(envelope: &Envelope) -> Option<u64> {
+    cadence::heartbeat_interval_ms(envelope.report_cadence, envelope.heartbeat_interval_seconds)
+}
+
+fn has_criterion(envelope: &Envelope, criterion: u32) -> bool {
+    usize::try_from(criterion).is_ok_and(|index| index < envelope.success_criteria.len())
+}
+
+/// The number that a record takes among the host calls, where it takes one.
+fn host_call(record: &Record) -> Option<CallNo> {
+    match record {
+        Record::CallStarted { call, .. }
+        | Record::CallRefused { call, .. }
+        | Record::Answered { call, .. }
+        | Record::Milestone { call, .. }
+        | Record::Logged { call, .. }
+        | Record::Judged { call, .. } => Some(*call),
+        Record::ArtifactStored { call, .. } => *call,
+        Record::Accepted(_)
+        | Record::Started { .. }
+        | Record::CallFinished { .. }
+        | Record::Heartbeat
+        | Record::Interrupted
+        | Record::Finished { .. } => None,
+    }
+}
+
+fn name(record: &Record) -> &'static str {
+    match record {
+        Record::Accepted(_) => "accepted",
+        Record::Started { .. } => "started",
+        Record::CallStarted { .. } => "call_started",
+        Record::CallRefused { .. } => "call_refused",
+        Record::CallFinished { .. } => "call_finished",
+        Record::Answered { .. } => "answered",
+        Record::Milestone { .. } => "milestone",
+        Record::Logged { .. } => "logged",
+        Record::Judged { .. } => "judged",
+        Record::ArtifactStored { .. } => "artifact_stored",
+        Record::Heartbeat => "heartbeat",
+        Record::Interrupted => "interrupted",
+        Record::Finished { .. } => "finished",
+    }
+}

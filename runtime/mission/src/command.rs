@@ -1,0 +1,225 @@
+//! What can be asked of a mission: commands, and why one is refused.
+
+use alloc::string::String;
+
+use jiff::Timestamp;
+use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::digest::Digest;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::money::MicroUsd;
+use sortie_contract::outcome::{Status, Verdict};
+use sortie_contract::plugin::{self, Crash, LogLevel};
+use sortie_contract::record::HostQuestion;
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+
+/// The time of a command, as the shell read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock: what windows are compared with.
+    pub wall: Timestamp,
+    /// How long the mission has been running, in milliseconds, through all its runs; from a clock that never jumps.
+    pub ran_ms: u64,
+}
+
+/// Something that somebody wants of a mission.
+///
+/// Those with a `run` come from a run of its plugin and are taken only while that very run is the current one.
+#[derive(Debug)]
+pub enum Command<'a> {
+    /// It is the mission's turn: begin a run.
+    Start,
+    /// The plugin wants to call a tool: answered with [`CallStarted`] or [`CallRefused`].
+    ///
+    /// [`CallStarted`]: sortie_contract::Record::CallStarted
+    /// [`CallRefused`]: sortie_contract::Record::CallRefused
+    Call {
+        /// The run that asks.
+        run: RunNo,
+        /// The tool.
+        tool: &'a ToolInfo,
+        /// The arguments: JSON text.
+        arguments: String,
+        /// Of the arguments.
+        digest: Digest,
+        /// The most that the call can cost.
+        cost_estimate: MicroUsd,
+    },
+    /// A call ended.
+    CallDone {
+        /// The run that made it.
+        run: RunNo,
+        /// Which.
+        call: CallNo,
+        /// What it returned.
+        outcome: Result<ToolAnswer, CallError>,
+        /// What it cost.
+        cost: MicroUsd,
+    },
+    /// The node answered a host call that is no tool call.
+    Answer {
+        /// The run that asked.
+        run: RunNo,
+        /// What was asked.
+        question: HostQuestion,
+        /// The answer: JSON text.
+        answer: String,
+    },
+    /// The plugin reports a step worth a person's attention.
+    Milestone {
+        /// The run that reports.
+        run: RunNo,
+        /// For people.
+        text: String,
+    },
+    /// The plugin logs a line.
+    Log {
+        /// The run that logs.
+        run: RunNo,
+        /// How serious it is.
+        level: LogLevel,
+        /// The line.
+        text: String,
+    },
+    /// The plugin judges a success criterion.
+    Judge {
+        /// The run that judges.
+        run: RunNo,
+        /// Index into the envelope's `success_criteria`.
+        criterion: u32,
+        /// What it found.
+        verdict: Verdict,
+        /// Why.
+        evidence: String,
+    },
+    /// The plugin's artifact is in the store.
+    StoreArtifact {
+        /// The run that stored it.
+        run: RunNo,
+        /// Its index entry.
+        artifact: Artifact,
+    },
+    /// A file of the workspace that is a required output is in the store: see [`Mission::collectable`].
+    ///
+    /// [`Mission::collectable`]: crate::Mission::collectable
+    CollectArtifact {
+        /// Its index entry.
+        artifact: Artifact,
+    },
+    /// Time passed: see [`Mission::next_due`].
+    ///
+    /// [`Mission::next_due`]: crate::Mission::next_due
+    Tick,
+    /// Somebody wants it to stop.
+    Cancel {
+        /// Why; may be empty.
+        reason: String,
+        /// Who.
+        by: String,
+    },
+    /// The whole node is halted.
+    Halt,
+    /// The plugin's run is over.
+    PluginEnded {
+        /// Which run.
+        run: RunNo,
+        /// How.
+        ending: Ending,
+    },
+    /// The node starts again, and this mission may have been running when it stopped.
+    Recover,
+}
+
+/// How a run of a plugin ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It said so itself.
+    Returned(plugin::Verdict),
+    /// The sandbox ended it.
+    Crashed(Crash),
+}
+
+impl Command<'_> {
+    /// The run that the command comes from, if it comes from one.
+    #[must_use]
+    pub fn run(&self) -> Option<RunNo> {
+        match self {
+            Self::Call { run, .. }
+            | Self::CallDone { run, .. }
+            | Self::Answer { run, .. }
+            | Self::Milestone { run, .. }
+            | Self::Log { run, .. }
+            | Self::Judge { run, .. }
+            | Self::StoreArtifact { run, .. }
+            | Self::PluginEnded { run, .. } => Some(*run),
+            Self::Start
+            | Self::CollectArtifact { .. }
+            | Self::Tick
+            | Self::Cancel { .. }
+            | Self::Halt
+            | Self::Recover => None,
+        }
+    }
+}
+
+/// Why a command changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The mission has ended; a final status never changes.
+    #[error("the mission has ended: {status}")]
+    AlreadyFinal {
+        /// How.
+        status: Status,
+    },
+    /// The command comes from a run that is no longer the current one.
+    #[error("run {asked} is over; the current one is {current}")]
+    Fenced {
+        /// The run that it comes from.
+        asked: RunNo,
+        /// The current one.
+        current: RunNo,
+    },
+    /// It takes a running mission.
+    #[error("the mission is {status}, not running")]
+    NotRunning {
+        /// What it is.
+        status: Status,
+    },
+    /// A mission that runs cannot be started.
+    #[error("the mission is running already, in run {run}")]
+    AlreadyRunning {
+        /// The current run.
+        run: RunNo,
+    },
+    /// The autonomy window is not open yet.
+    #[error("the autonomy window opens at {start_at}")]
+    NotYet {
+        /// When it opens.
+        start_at: Timestamp,
+    },
+    /// No call of that number is in flight.
+    #[error("call {call} is not in flight")]
+    UnknownCall {
+        /// The number.
+        call: CallNo,
+    },
+    /// The mission has as many artifacts as it may have.
+    #[error("a mission has at most {max} artifacts")]
+    TooManyArtifacts {
+        /// How many that is.
+        max: usize,
+    },
+    /// An artifact is larger than one may be.
+    #[error("an artifact has at most {max} bytes, this one has {bytes}")]
+    ArtifactTooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The largest.
+        max: usize,
+    },
+    /// This file is no required output that a call of this mission wrote.
+    #[error("`{name}` is no required output that this mission wrote")]
+    NotCollectable {
+        /// Its name.
+        name: ArtifactName,
+    },
+}

@@ -1,0 +1,53 @@
+//! The pure core of Sortie: what a mission is, what may happen to it next, and what it looks like from outside.
+//!
+//! A mission is a log. Its state is a fold over the records of its journal, and every change begins as a question:
+//!
+//! 1. [`admit`] holds a parsed envelope against the node's rules.
+//! 2. [`Mission::begin`] folds the first record, [`Mission::apply`] each further one.
+//! 3. [`Mission::decide`] answers a [`Command`] with the records that it leads to, or with a [`Refusal`]. Nothing has
+//!    happened yet: the shell journals the records, applies them, and only then acts.
+//! 4. [`Mission::event_of`] and [`Mission::outgoing_of`] say what a record looks like to the control plane.
+//!
+//! Beside it, [`queue::Queue`] says whose turn it is.
+//!
+//! All of it is total and synchronous. There is no clock, file, thread, random number or map of random order here; time is
+//! an argument. `no_std` is how that is proved, not what it is for.
+//!
+//! | file | the rule that it owns |
+//! | --- | --- |
+//! | `admit` | what a node takes |
+//! | `gate` | which tool a mission may call |
+//! | `budget` | what it may still spend |
+//! | `window`, `cadence` | when it may run, when it reports |
+//! | `state`, `apply` | what is so |
+//! | `command`, `decide` | what may happen next |
+//! | `outputs`, `finish` | how it ends |
+//! | `view` | what others see of it |
+//! | `queue` | whose turn it is |
+
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod admit;
+mod apply;
+mod budget;
+mod cadence;
+mod command;
+mod decide;
+mod finish;
+mod gate;
+mod outputs;
+pub mod queue;
+mod state;
+mod view;
+mod window;
+
+pub use admit::{Admission, Ceilings, Denial, NodeRules, admit};
+pub use apply::Illegal;
+pub use command::{Command, Ending, Now, Refusal};
+pub use decide::RUNS_MAX;
+pub use state::{Criterion, Due, Mission, status_after};
+pub use view::{Outgoing, effective_budget, upload_url};

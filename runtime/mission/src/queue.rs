@@ -1,0 +1,385 @@
+//! Whose turn it is: the missions that wait, and the room that there is for them.
+//!
+//! The rules (contract reading, *Dispatch*):
+//!
+//! - a mission waits until its window is open, and no longer than its window lasts;
+//! - missions of one session run one at a time, in the order of acceptance among those whose window is open;
+//! - sessions take turns: one that was served goes to the back, so that a long backlog of one never holds up another;
+//! - a lane runs as many missions as its concurrency says, the node as many as its own limit says.
+//!
+//! Every operation takes a time that is logarithmic in what waits. A waiting mission is a few entries of ordered maps, 110
+//! to 210 bytes, whatever its envelope holds. The order does not depend on hashes or clocks: the same calls give
+//! the same answers.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::mem;
+
+use jiff::Timestamp;
+use sortie_contract::digest::Digest;
+use sortie_contract::id::{LaneId, MissionNo, SessionId, VpId};
+
+/// What the queue has to know of a mission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its number; lower is accepted earlier.
+    pub no: MissionNo,
+    /// Its session.
+    pub session: (VpId, SessionId),
+    /// Its lane.
+    pub lane: LaneId,
+    /// When its window opens.
+    pub start_at: Option<Timestamp>,
+    /// When its window closes.
+    pub end_at: Option<Timestamp>,
+}
+
+/// The queue of a node.
+///
+/// A mission is pushed, and popped when it may run; whoever pops it owes a [`Queue::release`] when it runs no longer.
+/// [`Queue::next_due`] says when to look again although nothing else happened.
+#[derive(Debug)]
+pub struct Queue {
+    lanes: Vec<Lane>,
+    running_max: usize,
+    paused: bool,
+    waiting: BTreeMap<MissionNo, Entry>,
+    /// The next thing that time does to each waiting mission that has a window: opens it, or ends its wait.
+    alarms: BTreeSet<(Micros, MissionNo)>,
+    /// Waiting missions with an open window, by session and in the order of acceptance.
+    open: BTreeSet<(SessionKey, MissionNo)>,
+    /// Sessions whose first open mission may run as soon as its lane has room.
+    ready: BTreeMap<SessionKey, Place>,
+    running: BTreeMap<MissionNo, Slot>,
+    /// Sessions with a running mission, and how many (one, but for what `occupy` brings).
+    busy: BTreeMap<SessionKey, u32>,
+    /// Missions whose window closed while they waited and of which nobody has been told yet.
+    overdue: Vec<MissionNo>,
+    last_turn: u64,
+    /// The time that windows were last held against.
+    advanced_to: Micros,
+}
+
+#[derive(Debug)]
+struct Lane {
+    id: LaneId,
+    concurrency: usize,
+    running: usize,
+    /// Its ready sessions; the one with the lowest turn is next.
+    ready: BTreeSet<(u64, SessionKey)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    session: SessionKey,
+    /// [`Micros::MIN`] where the window has no start.
+    start: Micros,
+    /// [`Micros::MAX`] where the window has no end.
+    end: Micros,
+    lane: LaneIx,
+    /// Whether it is in `open`. Its alarm is then its end, else its start.
+    is_open: bool,
+}
+
+/// Where a ready session stands.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    turn: u64,
+    lane: LaneIx,
+}
+
+/// What a running mission takes up.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    session: SessionKey,
+    lane: LaneIx,
+}
+
+type LaneIx = u16;
+
+/// A point in time in microseconds: half the size of a timestamp, and a queue holds many.
+type Micros = i64;
+
+/// Stands for a session in eight bytes. Should two sessions ever share a key, they take turns as if they were one; nothing
+/// else comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SessionKey(u64);
+
+impl Lane {
+    fn new(id: LaneId, concurrency: usize) -> Self {
+        Self { id, concurrency, running: 0, ready: BTreeSet::new() }
+    }
+}
+
+impl SessionKey {
+    fn of((vp, session): &(VpId, SessionId)) -> Self {
+        let mut text = Vec::with_capacity(vp.as_str().len() + session.as_str().len() + 1);
+        text.extend_from_slice(vp.as_str().as_bytes());
+        // No identifier holds a control character, so no two pairs give the same text.
+        text.push(0);
+        text.extend_from_slice(session.as_str().as_bytes());
+        Self(Digest::of(&text).prefix())
+    }
+}
+
+impl Queue {
+    /// An empty queue for lanes with their concurrency, on a node that runs at most `running_max` missions.
+    #[must_use]
+    pub fn new(lanes: impl IntoIterator<Item = (LaneId, usize)>, running_max: usize) -> Self {
+        Self {
+            lanes: lanes.into_iter().map(|(id, concurrency)| Lane::new(id, concurrency)).collect(),
+            running_max,
+            paused: false,
+            waiting: BTreeMap::new(),
+            alarms: BTreeSet::new(),
+            open: BTreeSet::new(),
+            ready: BTreeMap::new(),
+            running: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            overdue: Vec::new(),
+            last_turn: 0,
+            advanced_to: Micros::MIN,
+        }
+    }
+
+    /// Lets a mission wait. One that waits or runs already is left as it is.
+    pub fn push(&mut self, mission: &Waiting) {
+        let &Waiting { no, ref session, ref lane, start_at, end_at } = mission;
+        if self.waiting.contains_key(&no) || self.running.contains_key(&no) {
+            return;
+        }
+        let entry = Entry {
+            session: SessionKey::of(session),
+            start: start_at.map_or(Micros::MIN, ceil),
+            end: end_at.map_or(Micros::MAX, ceil),
+            lane: self.lane(lane),
+            is_open: false,
+        };
+        self.waiting.insert(no, entry);
+        if entry.start == Micros::MIN {
+            self.open(no);
+        } else {
+            self.alarms.insert((entry.start, no));
+        }
+    }
+
+    /// The next mission that may run at `now`, if there is one and there is room. It takes its slot.
+    pub fn pop(&mut self, now: Timestamp) -> Option<MissionNo> {
+        let now = floor(now);
+        self.advance(now);
+        if self.paused || self.running.len() >= self.running_max {
+            return None;
+        }
+        let free = self.lanes.iter().filter(|lane| lane.running < lane.concurrency);
+        let &(_, session) = free.filter_map(|lane| lane.ready.first()).min()?;
+        let no = self.first_open(session)?;
+        let lane = self.withdraw(no)?.lane;
+        self.occupy_slot(no, Slot { session, lane });
+        Some(no)
+    }
+
+    /// Missions that waited until their window closed. They wait no longer.
+    pub fn expired(&mut self, now: Timestamp) -> Vec<MissionNo> {
+        self.advance(floor(now));
+        mem::take(&mut self.overdue)
+    }
+
+    /// Takes a waiting mission out; says whether it was waiting.
+    pub fn remove(&mut self, no: MissionNo) -> bool {
+        if let Some(index) = self.overdue.iter().position(|&overdue| overdue == no) {
+            self.overdue.remove(index);
+            return true;
+        }
+        self.withdraw(no).is_some()
+    }
+
+    /// Gives the slot of a mission back: it ended, or gave its turn up.
+    pub fn release(&mut self, no: MissionNo) {
+        let Some(slot) = self.running.remove(&no) else { return };
+        self.lanes[usize::from(slot.lane)].running -= 1;
+        if let Some(count) = self.busy.get_mut(&slot.session) {
+            *count -= 1;
+            if *count == 0 {
+                self.busy.remove(&slot.session);
+            }
+        }
+        self.refresh(slot.session);
+    }
+
+    /// Takes a slot for a mission that is running already, whether or not there is room: after a restart.
+    pub fn occupy(&mut self, mission: &Waiting) {
+        let &Waiting { no, ref session, ref lane, .. } = mission;
+        if self.running.contains_key(&no) {
+            return;
+        }
+        self.remove(no);
+        let slot = Slot { session: SessionKey::of(session), lane: self.lane(lane) };
+        self.occupy_slot(no, slot);
+    }
+
+    /// When a window opens or closes next among the waiting.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        if !self.overdue.is_empty() {
+            return Some(Timestamp::MIN);
+        }
+        let &(at, _) = self.alarms.first()?;
+        // Rounding up may lead past the last moment that can be named; nobody waits for that one.
+        Some(Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Stops giving turns, or goes on. What runs, runs on.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Whether it gives no turns.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// How many missions wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len() + self.overdue.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The missions that wait, in the order of acceptance.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<MissionNo> {
+        let mut all: Vec<MissionNo> = self.waiting.keys().chain(&self.overdue).copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// How many missions run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Opens windows and ends waits, up to `now`.
+    fn advance(&mut self, now: Micros) {
+        if now < self.advanced_to {
+            self.set_back(now);
+        }
+        self.advanced_to = now;
+        while let Some(&(at, no)) = self.alarms.first()
+            && at <= now
+        {
+            if self.waiting.get(&no).is_some_and(|entry| entry.end <= now) {
+                self.withdraw(no);
+                self.overdue.push(no);
+            } else {
+                self.alarms.pop_first();
+                self.open(no);
+            }
+        }
+    }
+
+    /// The window of a waiting mission is open.
+    fn open(&mut self, no: MissionNo) {
+        let Some(entry) = self.waiting.get_mut(&no) else { return };
+        entry.is_open = true;
+        let Entry { session, end, .. } = *entry;
+        self.open.insert((session, no));
+        if end != Micros::MAX {
+            self.alarms.insert((end, no));
+        }
+        self.refresh(session);
+    }
+
+    /// The wall clock was set back: what had opened may not be open after all. Rare enough to look at everything.
+    fn set_back(&mut self, now: Micros) {
+        let early = |entry: &Entry| entry.is_open && entry.start > now;
+        let shut: Vec<MissionNo> = self.waiting.iter().filter(|(_, entry)| early(entry)).map(|(&no, _)| no).collect();
+        for no in shut {
+            let Some(entry) = self.waiting.get_mut(&no) else { continue };
+            entry.is_open = false;
+            let Entry { session, start, end, .. } = *entry;
+            self.open.remove(&(session, no));
+            self.alarms.remove(&(end, no));
+            self.alarms.insert((start, no));
+            self.refresh(session);
+        }
+    }
+
+    /// Takes a mission out of everything that speaks of waiting.
+    fn withdraw(&mut self, no: MissionNo) -> Option<Entry> {
+        let entry = self.waiting.remove(&no)?;
+        if entry.is_open {
+            self.open.remove(&(entry.session, no));
+            self.alarms.remove(&(entry.end, no));
+            self.refresh(entry.session);
+        } else {
+            self.alarms.remove(&(entry.start, no));
+        }
+        Some(entry)
+    }
+
+    fn occupy_slot(&mut self, no: MissionNo, slot: Slot) {
+        self.running.insert(no, slot);
+        self.lanes[usize::from(slot.lane)].running += 1;
+        *self.busy.entry(slot.session).or_default() += 1;
+        self.refresh(slot.session);
+    }
+
+    fn first_open(&self, session: SessionKey) -> Option<MissionNo> {
+        let &(found, no) = self.open.range((session, MissionNo(0))..).next()?;
+        (found == session).then_some(no)
+    }
+
+    /// Brings a session's place in line with its missions. One that stays ready keeps its turn; one that becomes ready goes
+    /// to the back.
+    fn refresh(&mut self, session: SessionKey) {
+        let first = if self.busy.contains_key(&session) { None } else { self.first_open(session) };
+        let wanted = first.and_then(|no| self.waiting.get(&no)).map(|entry| entry.lane);
+        let place = self.ready.get(&session).copied();
+        if place.map(|place| place.lane) == wanted {
+            return;
+        }
+        if let Some(Place { turn, lane }) = place {
+            self.lanes[usize::from(lane)].ready.remove(&(turn, session));
+            self.ready.remove(&session);
+        }
+        if let Some(lane) = wanted {
+            let turn = place.map_or(self.last_turn + 1, |place| place.turn);
+            self.last_turn = self.last_turn.max(turn);
+            self.lanes[usize::from(lane)].ready.insert((turn, session));
+            self.ready.insert(session, Place { turn, lane });
+        }
+    }
+
+    /// The index of a lane. One that the configuration no longer names still serves what was accepted for it, one mission
+    /// at a time.
+    fn lane(&mut self, id: &LaneId) -> LaneIx {
+        let index = self.lanes.iter().position(|lane| lane.id == *id).unwrap_or_else(|| {
+            self.lanes.push(Lane::new(id.clone(), 1));
+            self.lanes.len() - 1
+        });
+        LaneIx::try_from(index).expect("a configuration has no 65,536 lanes")
+    }
+}
+
+/// The first whole microsecond that is not before `at`: a window never opens early.
+fn ceil(at: Timestamp) -> Micros {
+    let floor = floor(at);
+    if at.subsec_nanosecond() % 1_000 == 0 { floor } else { floor + 1 }
+}
+
+/// The last whole microsecond that is not after `at`.
+fn floor(at: Timestamp) -> Micros {
+    let micros = at.as_microsecond();
+    // Before 1970 the time is cut towards zero, which is later.
+    if at.subsec_nanosecond() % 1_000 < 0 { micros - 1 } else { micros }
+}
+
+#[cfg(test)]
+mod tests;

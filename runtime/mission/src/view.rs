@@ -1,0 +1,175 @@
+//! What others see of a mission: its events, and what leaves the node for the control plane.
+//!
+//! Both are views of records. A record is looked at right after it was applied: the state then is the one that its event
+//! tells of.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
+use sortie_contract::envelope::{Callback, EffectiveBudget};
+use sortie_contract::event::{Event, EventType};
+use sortie_contract::record::{Accepted, Record, Stamped};
+use url::Url;
+
+use crate::cadence;
+use crate::state::{Mission, minutes};
+
+/// Something that has to reach the control plane, in this order.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are events, and nobody keeps many")]
+pub enum Outgoing {
+    /// The bytes of an artifact, to where [`upload_url`] says.
+    Upload(Artifact),
+    /// An event.
+    Event(Event),
+}
+
+impl Mission {
+    /// The event of a record that was just applied; `None` where it has none.
+    #[must_use]
+    pub fn event_of(&self, stamped: &Stamped) -> Option<Event> {
+        let (event_type, summary, detail) = self.told(&stamped.record)?;
+        let envelope = &self.envelope;
+        Some(Event {
+            mission_id: envelope.mission_id.to_string(),
+            vp_id: envelope.vp_id.to_string(),
+            vp_session_id: self.session.to_string(),
+            vp_runtime_id: self.lane.to_string(),
+            event_type,
+            status: self.status(),
+            summary,
+            artifact_refs: self
+                .artifacts
+                .iter()
+                .map(|artifact| format!("{}/{}", envelope.mission_id, artifact.name))
+                .collect(),
+            usage: self.usage_at(self.ran_ms),
+            trace_id: envelope.trace_id.to_string(),
+            idempotency_key: format!("{}/{}", envelope.mission_id, self.sequence),
+            emitted_at: stamped.at,
+            sequence: self.sequence,
+            detail,
+        })
+    }
+
+    /// What has to leave the node because of a record that was just applied. The last of these items has the number
+    /// [`Mission::outgoing`].
+    #[must_use]
+    pub fn outgoing_of(&self, stamped: &Stamped) -> Vec<Outgoing> {
+        let Some(event) = self.event_of(stamped) else { return Vec::new() };
+        match &stamped.record {
+            Record::ArtifactStored { artifact, .. } if self.envelope.storage_scope == StorageScope::Pushback => {
+                vec![Outgoing::Upload(artifact.clone()), Outgoing::Event(event)]
+            }
+            _ => vec![Outgoing::Event(event)],
+        }
+    }
+
+    /// Type, summary and detail of a record's event.
+    fn told(&self, record: &Record) -> Option<(EventType, String, Value)> {
+        match record {
+            Record::Accepted(accepted) => {
+                Some((EventType::Accepted, "Accepted.".to_string(), accepted_detail(accepted)))
+            }
+            Record::Started { run } => {
+                let summary = if run.0 == 1 { "Started." } else { "Started again, after the node was restarted." };
+                Some((EventType::Progress, summary.to_string(), json!({ "kind": "started", "run": run.0 })))
+            }
+            Record::Milestone { text, .. } if cadence::reports_milestones(self.envelope.report_cadence) => {
+                let summary = if text.trim().is_empty() { "A milestone was reached." } else { text };
+                Some((EventType::Progress, summary.to_string(), json!({ "kind": "milestone" })))
+            }
+            Record::Heartbeat => {
+                let summary =
+                    self.last_milestone.as_deref().filter(|text| !text.trim().is_empty()).unwrap_or("Still running.");
+                Some((EventType::Progress, summary.to_string(), json!({ "kind": "heartbeat" })))
+            }
+            Record::ArtifactStored { artifact, .. } => {
+                let summary = format!("Stored {} ({} bytes).", artifact.name, artifact.bytes);
+                Some((EventType::Artifact, summary, self.artifact_detail(artifact)))
+            }
+            Record::Finished { status, reason, summary, next_action } => {
+                let criteria = self.criteria().map(|criterion| {
+                    json!({ "criterion": criterion.text, "verdict": criterion.verdict, "evidence": criterion.evidence })
+                });
+                let detail = json!({
+                    "reason": reason,
+                    "artifacts": self.artifacts.iter().map(|artifact| self.artifact_detail(artifact)).collect::<Vec<_>>(),
+                    "criteria": criteria.collect::<Vec<_>>(),
+                    "next_action": next_action,
+                });
+                Some((EventType::of_end(*status)?, summary.clone(), detail))
+            }
+            Record::CallStarted { .. }
+            | Record::CallRefused { .. }
+            | Record::CallFinished { .. }
+            | Record::Answered { .. }
+            | Record::Milestone { .. }
+            | Record::Logged { .. }
+            | Record::Judged { .. }
+            | Record::Interrupted => None,
+        }
+    }
+
+    fn artifact_detail(&self, artifact: &Artifact) -> Value {
+        let Artifact { name, media_type, bytes, sha256 } = artifact;
+        json!({
+            "name": name.as_str(),
+            "media_type": media_type,
+            "bytes": bytes,
+            "sha256": sha256.to_string(),
+            "where": self.whereabouts(name),
+        })
+    }
+
+    /// Where the bytes of an artifact are to be found: on this node's API, or at the control plane.
+    fn whereabouts(&self, name: &ArtifactName) -> String {
+        match (self.envelope.storage_scope, &self.envelope.callback) {
+            (StorageScope::Pushback, Some(callback)) => upload_url(callback, name).into(),
+            _ => {
+                let name = utf8_percent_encode(name.as_str(), PATH);
+                format!("/v1/missions/{}/artifacts/{name}", self.envelope.mission_id)
+            }
+        }
+    }
+}
+
+fn accepted_detail(accepted: &Accepted) -> Value {
+    let plugin = &accepted.plugin;
+    let mut detail = json!({
+        "effective_budget": effective_budget(&accepted.budget),
+        "plugin": { "name": plugin.name, "version": plugin.version, "digest": plugin.digest.to_string() },
+    });
+    if !accepted.warnings.is_empty() {
+        detail["warnings"] = json!(accepted.warnings);
+    }
+    detail
+}
+
+/// What holds of a budget, in the contract's words; `null` where there is no limit.
+#[must_use]
+pub fn effective_budget(budget: &EffectiveBudget) -> Value {
+    json!({
+        "max_runtime_minutes": minutes(budget.runtime_ms_max),
+        "max_llm_calls": budget.llm_calls_max,
+        "max_cost_usd": budget.cost_max.map(sortie_contract::MicroUsd::as_usd),
+    })
+}
+
+/// Where an artifact is uploaded to, with the storage scope `pushback`: `{status_url}/artifacts/{name}`.
+#[must_use]
+pub fn upload_url(callback: &Callback, name: &ArtifactName) -> Url {
+    let mut url = callback.status_url.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().push("artifacts").extend(name.as_str().split('/'));
+    }
+    url
+}
+
+/// What is escaped in a path: everything but the unreserved characters of RFC 3986 and the slash between segments.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');

@@ -1,0 +1,304 @@
+//! Random commands in random order never break the invariants of the architecture.
+//!
+//! The mission under test decides; a model that knows nothing but the records and the envelope checks each step. It is
+//! naive on purpose: it counts from the beginning every time, and compares names of tools letter by letter.
+
+mod support;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sortie_contract::digest::Digest;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::money::MicroUsd;
+use sortie_contract::outcome::Verdict;
+use sortie_contract::plugin::{self, Crash, LogLevel};
+use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer};
+use sortie_contract::{Status, Timestamp};
+use sortie_mission::{Command, Ending, Mission, Refusal};
+use support::{Tested, artifact, at, tools};
+
+/// Something that happens to a mission. Numbers pick among what there is.
+#[derive(Debug, Clone)]
+enum Act {
+    Pass(i64),
+    SetBack(i64),
+    Start,
+    Tick,
+    Call { tool: usize, cost: u64, stale: bool },
+    Done { pick: usize, cost: u64, ok: bool, wrote: usize, stale: bool },
+    Answer,
+    Milestone,
+    Log,
+    Judge { criterion: u32, verdict: Verdict },
+    Store(usize),
+    Collect(usize),
+    Cancel,
+    Halt,
+    End(usize, bool),
+    Recover,
+}
+
+const NAMES: [&str; 4] = ["report.md", "data.csv", "notes/a.txt", "odd"];
+const TOOL_NAMES: [&str; 6] = ["Read", "Write", "Edit", "WebFetch", "mcp__mail__send", "mcp__odd__thing"];
+
+fn act() -> impl Strategy<Value = Act> {
+    let verdict = prop_oneof![Just(Verdict::Met), Just(Verdict::Met), Just(Verdict::Unmet), Just(Verdict::NotJudged)];
+    let stale = || prop::bool::weighted(0.1);
+    prop_oneof![
+        6 => (0..4_i64).prop_map(Act::Pass),
+        1 => (0..4_i64).prop_map(Act::SetBack),
+        5 => Just(Act::Start),
+        3 => Just(Act::Tick),
+        12 => (0..6_usize, 0..8_u64, stale()).prop_map(|(tool, cost, stale)| Act::Call { tool, cost, stale }),
+        8 => (0..4_usize, 0..8_u64, any::<bool>(), 0..5_usize, stale())
+            .prop_map(|(pick, cost, ok, wrote, stale)| Act::Done { pick, cost, ok, wrote, stale }),
+        2 => Just(Act::Answer),
+        2 => Just(Act::Milestone),
+        1 => Just(Act::Log),
+        3 => (0..3_u32, verdict).prop_map(|(criterion, verdict)| Act::Judge { criterion, verdict }),
+        3 => (0..4_usize).prop_map(Act::Store),
+        2 => (0..4_usize).prop_map(Act::Collect),
+        1 => prop::bool::weighted(0.3).prop_map(|yes| if yes { Act::Cancel } else { Act::Halt }),
+        2 => (0..4_usize, stale()).prop_map(|(how, stale)| Act::End(how, stale)),
+        1 => Just(Act::Recover),
+    ]
+}
+
+fn names(of: &'static [&'static str], chance: f64) -> impl Strategy<Value = Vec<&'static str>> {
+    prop::collection::vec(prop::bool::weighted(chance), of.len())
+        .prop_map(|picks| of.iter().zip(picks).filter(|(_, pick)| *pick).map(|(name, _)| *name).collect())
+}
+
+fn fields() -> impl Strategy<Value = Value> {
+    let constraints = (
+        names(&TOOL_NAMES, 0.8),
+        names(&TOOL_NAMES, 0.1),
+        names(&["Read", "outbound_email", "workspace_write", "misspelt"], 0.1),
+    );
+    let cadence = prop_oneof![Just("milestone"), Just("interval"), Just("hybrid")];
+    let window = (prop::option::weighted(0.3, -5..10_i64), prop::option::weighted(0.3, 10..60_i64));
+    let rest = (0..30_u64, prop::option::of(1..30_u32), names(&NAMES, 0.2), 0..3_usize, any::<bool>());
+    (constraints, cadence, window, rest).prop_map(|((allowed, forbidden, approval), cadence, (start, end), rest)| {
+        let (cost, seconds, outputs, criteria, pushback) = rest;
+        json!({
+            "constraints": {"allowed_tools": allowed, "forbidden_tools": forbidden, "approval_required": approval},
+            "report_cadence": cadence,
+            "heartbeat_interval_seconds": 5,
+            "autonomy_window": window_of(start, end),
+            "budget": {"max_cost_usd": cost as f64 / 1e6, "max_runtime_minutes": f64::from(seconds.unwrap_or(0)) / 60.0},
+            "success_criteria": (0..criteria).map(|index| format!("criterion {index}")).collect::<Vec<_>>(),
+            "artifact_policy": {"required_outputs": outputs, "storage_scope": if pushback { "pushback" } else { "factory" }},
+            "callback": {"status_url": "https://simone.example/hooks", "auth_mode": "bearer", "auth_ref": "env://TOKEN"},
+        })
+    })
+}
+
+fn window_of(start: Option<i64>, end: Option<i64>) -> Value {
+    let ends = [("start_at", start), ("end_at", end)];
+    ends.into_iter().filter_map(|(key, second)| Some((key.to_owned(), json!(at(second?))))).collect()
+}
+
+/// Sends what an act means to the mission.
+fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal>> {
+    let current = tested.mission.run().unwrap_or(RunNo(1));
+    let run_of = |stale: bool| if stale { RunNo(current.0 - 1) } else { current };
+    let all = tools();
+    let command = match act {
+        Act::Pass(seconds) => {
+            tested.pass(*seconds);
+            return None;
+        }
+        Act::SetBack(seconds) => {
+            tested.now.wall -= jiff::SignedDuration::from_secs(*seconds);
+            return None;
+        }
+        Act::Start => Command::Start,
+        Act::Tick => Command::Tick,
+        Act::Call { tool, cost, stale } => Command::Call {
+            run: run_of(*stale),
+            tool: &all[*tool],
+            arguments: "{}".to_owned(),
+            digest: Digest::of(b"{}"),
+            cost_estimate: MicroUsd(*cost),
+        },
+        Act::Done { pick, cost, ok, wrote, stale } => {
+            let in_flight = in_flight(tested);
+            let (call, reserved) = in_flight.get(*pick).copied().unwrap_or((CallNo(999), 8));
+            let wrote = NAMES.get(*wrote).map(|name| (*name).to_owned()).into_iter().collect();
+            let answer = ToolAnswer { result: "null".to_owned(), wrote };
+            let outcome = if *ok { Ok(answer) } else { Err(CallError::Failed("no".to_owned())) };
+            Command::CallDone { run: run_of(*stale), call, outcome, cost: MicroUsd((*cost).min(reserved)) }
+        }
+        Act::Answer => Command::Answer { run: current, question: HostQuestion::Now, answer: "0".to_owned() },
+        Act::Milestone => Command::Milestone { run: current, text: "so far".to_owned() },
+        Act::Log => Command::Log { run: current, level: LogLevel::Info, text: "line".to_owned() },
+        Act::Judge { criterion, verdict } => {
+            Command::Judge { run: current, criterion: *criterion, verdict: *verdict, evidence: "seen".to_owned() }
+        }
+        Act::Store(name) => Command::StoreArtifact { run: current, artifact: artifact(NAMES[*name]) },
+        Act::Collect(name) => Command::CollectArtifact { artifact: artifact(NAMES[*name]) },
+        Act::Cancel => Command::Cancel { reason: String::new(), by: "simone".to_owned() },
+        Act::Halt => Command::Halt,
+        Act::End(how, stale) => Command::PluginEnded { run: run_of(*stale), ending: ending(*how) },
+        Act::Recover => Command::Recover,
+    };
+    Some(tested.take(command))
+}
+
+fn ending(how: usize) -> Ending {
+    let (summary, next_action) = ("said".to_owned(), None);
+    match how {
+        0 => Ending::Returned(plugin::Verdict::Failed { summary, tool: None, next_action }),
+        1 => Ending::Crashed(Crash::Trapped("unreachable".to_owned())),
+        _ => Ending::Returned(plugin::Verdict::Done { summary, next_action }),
+    }
+}
+
+/// Calls of the current run without a result, and what was set aside for each, counted from the records.
+fn in_flight(tested: &Tested) -> Vec<(CallNo, u64)> {
+    let mut calls = Vec::new();
+    for stamped in &tested.records {
+        match &stamped.record {
+            Record::CallStarted { call, reserved, .. } => calls.push((*call, reserved.0)),
+            Record::CallFinished { call, .. } => calls.retain(|(other, _)| other != call),
+            Record::Interrupted | Record::Finished { .. } => calls.clear(),
+            _ => {}
+        }
+    }
+    calls
+}
+
+/// The most that was ever spent or set aside together, counted from the records.
+fn booked(tested: &Tested) -> u64 {
+    let mut reserved: Vec<(CallNo, u64)> = Vec::new();
+    let mut sum = 0_u64;
+    for stamped in &tested.records {
+        match &stamped.record {
+            Record::CallStarted { call, reserved: cost, .. } => {
+                reserved.push((*call, cost.0));
+                sum += cost.0;
+            }
+            Record::CallFinished { call, cost, .. } => {
+                let index = reserved.iter().position(|(other, _)| other == call).expect("it was started");
+                sum = sum - reserved.remove(index).1 + cost.0;
+            }
+            _ => {}
+        }
+    }
+    sum
+}
+
+/// What is true of every mission at every moment.
+fn check(tested: &Tested, fields: &Value) {
+    let Tested { mission, records, events, outgoing, .. } = tested;
+    // 2. One final event at most, and it is the last; sequences without gaps.
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event.sequence, index as u64 + 1);
+        assert_eq!(event.status.is_final(), mission.status().is_final() && index + 1 == events.len());
+    }
+    assert_eq!(mission.sequence(), events.len() as u64);
+    assert_eq!(mission.outgoing(), outgoing.len() as u64);
+    assert_eq!(mission.records() as usize, records.len());
+    // 8. State equals the fold of the journal.
+    assert_eq!(Mission::fold(mission.envelope().clone(), records).as_ref(), Ok(mission));
+    // 4. No budget is passed.
+    if let Some(max) = mission.budget().cost_max {
+        assert!(booked(tested) <= max.0, "{} of {}", booked(tested), max.0);
+    }
+    assert_eq!(mission.calls_in_flight(), in_flight(tested).len());
+    check_end(tested, fields);
+}
+
+/// "Completed" means that everything is there.
+fn check_end(tested: &Tested, fields: &Value) {
+    let Some(Record::Finished { status, next_action, .. }) = tested.records.last().map(|last| &last.record) else {
+        return assert!(!tested.mission.status().is_final());
+    };
+    assert!(!next_action.is_empty());
+    if *status == Status::Completed {
+        let stored =
+            |name: &Value| tested.mission.artifacts().iter().any(|artifact| json!(artifact.name.as_str()) == *name);
+        assert!(fields["artifact_policy"]["required_outputs"].as_array().expect("a list").iter().all(stored));
+        assert!(tested.mission.criteria().all(|criterion| criterion.verdict != Verdict::Unmet));
+    }
+}
+
+/// Whether the lists of the envelope allow a tool without asking anybody.
+fn allows(constraints: &Value, name: &str) -> bool {
+    let has = |list: &str, entry: &str| constraints[list].as_array().expect("a list").contains(&json!(entry));
+    let class = match name {
+        "Write" | "Edit" => "workspace_write",
+        "mcp__mail__send" => "outbound_email",
+        _ => "none",
+    };
+    let misspelt = has("approval_required", "misspelt") && name == "mcp__odd__thing";
+    has("allowed_tools", name)
+        && !has("forbidden_tools", name)
+        && !has("approval_required", name)
+        && !has("approval_required", class)
+        && !misspelt
+}
+
+/// What is true of each step.
+fn check_step(before: &Tested, records: &[Record], fields: &Value) {
+    let window = before.mission.envelope().window;
+    let outside = |wall: Timestamp| {
+        window.start_at.is_some_and(|start| wall < start) || window.end_at.is_some_and(|end| wall >= end)
+    };
+    let spent = before.now.ran_ms >= before.mission.budget().runtime_ms_max;
+    for record in records {
+        match record {
+            // 3. and 5. Nothing begins outside the window or without a grant.
+            Record::Started { .. } => assert!(!outside(before.now.wall) && !spent),
+            Record::CallStarted { tool, .. } => {
+                assert!(!outside(before.now.wall) && !spent);
+                assert!(allows(&fields["constraints"], tool.as_str()), "{tool} was granted");
+            }
+            // 6. What may have been done with effect is never silently done again.
+            Record::Interrupted => {
+                let run = before.records.iter().rposition(|stamped| matches!(stamped.record, Record::Started { .. }));
+                let traces = before.records[run.expect("it ran")..].iter().any(|stamped| match &stamped.record {
+                    Record::CallStarted { repeat, .. } => *repeat != Repeat::ReadOnly,
+                    record => matches!(record, Record::ArtifactStored { .. }),
+                });
+                assert!(!traces);
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_commands_keep_the_invariants(fields in fields(), acts in prop::collection::vec(act(), 1..80)) {
+        let mut tested = Tested::queued(fields.clone());
+        check(&tested, &fields);
+        for act in &acts {
+            let before = Tested {
+                mission: tested.mission.clone(),
+                records: tested.records.clone(),
+                events: Vec::new(),
+                outgoing: Vec::new(),
+                now: tested.now,
+            };
+            let final_before = before.mission.status().is_final();
+            match perform(&mut tested, act) {
+                Some(Ok(records)) => {
+                    // 1. The final status never changes.
+                    prop_assert!(!final_before || records.is_empty());
+                    check_step(&before, &records, &fields);
+                }
+                Some(Err(_)) => prop_assert_eq!(&tested.mission, &before.mission, "a refusal changes nothing"),
+                None => {}
+            }
+            check(&tested, &fields);
+        }
+        // Whatever happened, an end can still be had, and only one.
+        let _ = tested.take(Command::Cancel { reason: String::new(), by: "simone".to_owned() });
+        prop_assert!(tested.mission.status().is_final());
+        check(&tested, &fields);
+    }
+}

@@ -1,0 +1,251 @@
+//! A mission under test: an envelope from JSON, a clock that is set by hand, and the journal that its decisions make.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::Envelope;
+use sortie_contract::id::{CallNo, InstanceId, LaneId, RunNo, SessionId};
+use sortie_contract::money::MicroUsd;
+use sortie_contract::plugin::{self, PluginIdentity};
+use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::{Event, Status};
+use sortie_mission::{Admission, Ceilings, Command, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, admit};
+
+/// The time at which every test begins.
+pub(crate) fn noon() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().expect("a time")
+}
+
+/// `noon` and so many seconds, as envelopes write it.
+pub(crate) fn at(second: i64) -> String {
+    moment(second).to_string()
+}
+
+/// `noon` and so many seconds.
+pub(crate) fn moment(second: i64) -> Timestamp {
+    noon() + SignedDuration::from_secs(second)
+}
+
+/// The text of an envelope with these fields in place of the usual ones; `null` takes a field out.
+pub(crate) fn envelope_text(fields: Value) -> String {
+    let mut json = json!({
+        "mission_id": "m-1",
+        "vp_id": "vp.coder.primary",
+        "source_instance_id": "simone",
+        "target_instance_id": "factory-1",
+        "mission_type": "automation",
+        "objective": "Write the weekly report.",
+        "idempotency_key": "key-1",
+        "trace_id": "trace-1",
+        "created_at": "2026-11-22T11:59:00Z",
+        "inputs": {"steps": []},
+    });
+    let (Value::Object(json), Value::Object(fields)) = (&mut json, fields) else { panic!("fields are an object") };
+    for (key, value) in fields {
+        if value.is_null() {
+            json.remove(&key);
+        } else {
+            json.insert(key, value);
+        }
+    }
+    serde_json::to_string(json).expect("JSON")
+}
+
+/// A valid envelope with these fields in place of the usual ones.
+pub(crate) fn envelope(fields: Value) -> Envelope {
+    Envelope::parse(&envelope_text(fields)).unwrap_or_else(|rejected| panic!("{:?}", rejected.mistakes)).envelope
+}
+
+/// A tool with these effect classes.
+pub(crate) fn tool(name: &str, effects: &[&str], read_only: bool, idempotent: bool) -> ToolInfo {
+    ToolInfo {
+        name: ToolName::new(name),
+        description: String::new(),
+        input_schema: json!(true),
+        effects: effects.iter().map(|&class| EffectClass(class.to_owned())).collect(),
+        read_only,
+        idempotent,
+    }
+}
+
+/// The tools of the node under test.
+pub(crate) fn tools() -> Vec<ToolInfo> {
+    vec![
+        tool("Read", &[], true, false),
+        tool("Write", &["workspace_write"], false, true),
+        tool("Edit", &["workspace_write"], false, false),
+        tool("WebFetch", &[], true, false),
+        tool("mcp__mail__send", &["outbound_email"], false, false),
+        tool("mcp__odd__thing", &[], false, false),
+    ]
+}
+
+/// A tool of the node under test.
+pub(crate) fn the(name: &str) -> ToolInfo {
+    tools().into_iter().find(|tool| tool.name.as_str() == name).expect("a tool of the node")
+}
+
+/// The node under test.
+pub(crate) fn rules() -> NodeRules {
+    let lane = |name: &str| LaneId::new(name).expect("a lane");
+    NodeRules {
+        instance_id: InstanceId::new("factory-1").expect("an id"),
+        lanes: vec![lane("runtime.general"), lane("runtime.coder.external")],
+        default_lane: lane("runtime.general"),
+        ceilings: Ceilings { runtime_ms: 60 * 60_000, llm_calls: Some(1_000), cost: Some(MicroUsd(50_000_000)) },
+        shared_storage: false,
+        tools: tools(),
+        classes: vec![EffectClass("deploys".to_owned())],
+    }
+}
+
+/// What intake says to an envelope at noon.
+pub(crate) fn intake(fields: Value) -> Result<Admission, Denial> {
+    admit(&envelope(fields), &rules(), noon())
+}
+
+/// The code and place of each mistake that intake finds.
+pub(crate) fn mistakes(fields: Value) -> Vec<(String, String)> {
+    match intake(fields) {
+        Err(Denial::Mistakes(mistakes)) => {
+            mistakes.into_iter().map(|mistake| (mistake.code, mistake.pointer.as_str().to_owned())).collect()
+        }
+        other => panic!("expected mistakes, got {other:?}"),
+    }
+}
+
+/// An artifact of that name.
+pub(crate) fn artifact(name: &str) -> Artifact {
+    Artifact {
+        name: ArtifactName::new(name).expect("a name"),
+        media_type: "text/markdown".to_owned(),
+        bytes: 3,
+        sha256: Digest::of(name.as_bytes()),
+    }
+}
+
+/// A mission and everything that came of it.
+pub(crate) struct Tested {
+    pub(crate) mission: Mission,
+    pub(crate) records: Vec<Stamped>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) now: Now,
+}
+
+impl Tested {
+    /// Admits an envelope at noon; it waits then.
+    pub(crate) fn queued(fields: Value) -> Self {
+        Self::admitted(Arc::new(envelope(fields)), &rules())
+    }
+
+    pub(crate) fn admitted(envelope: Arc<Envelope>, rules: &NodeRules) -> Self {
+        let admission = admit(&envelope, rules, noon()).expect("an envelope that the node takes");
+        let accepted = Accepted {
+            envelope: String::new(),
+            session: envelope.vp_session_id.clone().unwrap_or_else(|| SessionId::of(&envelope.vp_id)),
+            lane: admission.lane,
+            plugin: PluginIdentity {
+                name: "automation".into(),
+                version: "1.0.0".into(),
+                digest: Digest::of(b"plugin"),
+            },
+            budget: admission.budget,
+            unknown_approvals: admission.unknown_approvals,
+            warnings: admission.warnings,
+        };
+        let now = Now { wall: noon(), ran_ms: 0 };
+        let first = Stamped { at: now.wall, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
+        let mission = Mission::begin(envelope, &first).expect("a first record");
+        let (events, outgoing) = (mission.event_of(&first).into_iter().collect(), mission.outgoing_of(&first));
+        Self { mission, records: vec![first], events, outgoing, now }
+    }
+
+    /// Admits an envelope and starts its first run.
+    pub(crate) fn running(fields: Value) -> Self {
+        let mut tested = Self::queued(fields);
+        tested.take(Command::Start).expect("it starts");
+        tested
+    }
+
+    /// Lets time pass; the mission's own as well while it runs.
+    pub(crate) fn pass(&mut self, seconds: i64) -> &mut Self {
+        self.now.wall += SignedDuration::from_secs(seconds);
+        if self.mission.status() == Status::Running {
+            self.now.ran_ms += u64::try_from(seconds).expect("time passes forward") * 1_000;
+        }
+        self
+    }
+
+    /// Does what the shell does with a command: decides, keeps, applies, looks at the events.
+    pub(crate) fn take(&mut self, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
+        let records = self.mission.decide(self.now, command)?;
+        for record in &records {
+            let stamped = Stamped { at: self.now.wall, ran_ms: self.now.ran_ms, record: record.clone() };
+            self.mission.apply(&stamped).unwrap_or_else(|illegal| panic!("decided, but {illegal}"));
+            self.events.extend(self.mission.event_of(&stamped));
+            self.outgoing.extend(self.mission.outgoing_of(&stamped));
+            self.records.push(stamped);
+        }
+        Ok(records)
+    }
+
+    /// The current run.
+    pub(crate) fn run(&self) -> RunNo {
+        self.mission.run().expect("it runs")
+    }
+
+    /// Calls a tool, which may cost so much.
+    pub(crate) fn call(&mut self, tool: &ToolInfo, cost: u64) -> Result<CallNo, CallError> {
+        let (run, arguments) = (self.run(), "{}".to_owned());
+        let digest = Digest::of(arguments.as_bytes());
+        let command = Command::Call { run, tool, arguments, digest, cost_estimate: MicroUsd(cost) };
+        match self.take(command).expect("an answer").as_slice() {
+            [Record::CallStarted { call, .. }] => Ok(*call),
+            [Record::CallRefused { error, .. }] => Err(error.clone()),
+            other => panic!("neither granted nor refused: {other:?}"),
+        }
+    }
+
+    /// Ends a call that wrote `wrote` and cost so much.
+    pub(crate) fn done(&mut self, call: CallNo, wrote: &[&str], cost: u64) {
+        let wrote = wrote.iter().map(|&path| path.to_owned()).collect();
+        let outcome = Ok(ToolAnswer { result: "null".to_owned(), wrote });
+        self.take(Command::CallDone { run: self.run(), call, outcome, cost: MicroUsd(cost) })
+            .expect("the call was in flight");
+    }
+
+    /// The plugin stores an artifact.
+    pub(crate) fn store(&mut self, name: &str) {
+        self.take(Command::StoreArtifact { run: self.run(), artifact: artifact(name) }).expect("there is room");
+    }
+
+    /// The plugin's run ends.
+    pub(crate) fn ended(&mut self, ending: Ending) -> &Event {
+        self.take(Command::PluginEnded { run: self.run(), ending }).expect("it ran");
+        self.events.last().expect("a final event")
+    }
+
+    /// The plugin says that it is done.
+    pub(crate) fn says_done(&mut self) -> &Event {
+        let summary = "Wrote the report.".to_owned();
+        self.ended(Ending::Returned(plugin::Verdict::Done { summary, next_action: None }))
+    }
+
+    /// The final event: type, status and reason.
+    pub(crate) fn end(&self) -> (&'static str, Status, &str) {
+        let event = self.events.last().expect("an event");
+        (event.event_type.as_str(), event.status, event.detail["reason"].as_str().unwrap_or(""))
+    }
+
+    /// The types of all events.
+    pub(crate) fn event_types(&self) -> Vec<&'static str> {
+        self.events.iter().map(|event| event.event_type.as_str()).collect()
+    }
+}
