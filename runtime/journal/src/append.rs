@@ -1,0 +1,67 @@
+//! One append: what is written together, encoded by whoever makes it so that the writer's thread only copies bytes.
+
+use sortie_contract::{MissionNo, Stamped};
+
+use crate::cursor::Cursor;
+use crate::frame;
+use crate::head::Head;
+
+/// Changes of one mission that become durable together, or not at all.
+#[derive(Debug, Clone)]
+#[must_use = "an append does nothing until it is handed to the journal"]
+pub struct Append {
+    pub(crate) mission: u64,
+    pub(crate) frame: Option<Frame>,
+    pub(crate) head: Option<Vec<u8>>,
+    pub(crate) cursor: Option<CursorChange>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum CursorChange {
+    Set(Vec<u8>),
+    Remove,
+}
+
+impl Append {
+    /// Records of `mission`; `first` is the number of the first of them in that mission, from 0. Without records, only a
+    /// head or a cursor is written.
+    pub fn new(mission: MissionNo, first: u32, records: &[Stamped]) -> Self {
+        let frame = (!records.is_empty()).then(|| Frame {
+            first,
+            count: u32::try_from(records.len()).expect("an append has fewer than 2^32 records"),
+            bytes: frame::encode((mission.0, first), records),
+        });
+        Self { mission: mission.0, frame, head: None, cursor: None }
+    }
+
+    /// The same, and `head` replaces the mission's head.
+    pub fn head(mut self, head: &Head) -> Self {
+        self.head = Some(head.encode(self.mission));
+        self
+    }
+
+    /// The same, and `cursor` replaces the mission's cursor.
+    pub fn cursor(mut self, cursor: &Cursor) -> Self {
+        self.cursor = Some(CursorChange::Set(cursor.encode(self.mission)));
+        self
+    }
+
+    /// The same, and the mission has nothing left to deliver: its cursor is removed.
+    pub fn delivered(mut self) -> Self {
+        self.cursor = Some(CursorChange::Remove);
+        self
+    }
+
+    /// What it weighs in the queue.
+    pub(crate) fn bytes(&self) -> usize {
+        let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
+        size_of::<Self>() + frame + self.head.as_ref().map_or(0, Vec::len)
+    }
+}

@@ -1,0 +1,238 @@
+//! The handle: what the rest of the node holds of the journal.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, TrySendError};
+use parking_lot::Mutex;
+use redb::{Database, StorageBackend};
+use tokio::sync::{oneshot, watch};
+
+use crate::append::Append;
+use crate::error::{OpenError, ReadError, WriteError};
+use crate::open::{self, Checked, Opened, Options};
+use crate::writer::{Message, Writer};
+
+/// The journal of a node. Clones are the same journal; dropping the last one closes it, see [`Journal::close`].
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    db: Arc<Database>,
+    queue: Sender<Message>,
+    queued_bytes: Arc<AtomicUsize>,
+    queue_bytes_max: usize,
+    failed: watch::Receiver<Option<WriteError>>,
+    durable: watch::Receiver<u64>,
+    /// Taken by whoever closes the journal.
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or makes it where there was none.
+    ///
+    /// # Errors
+    /// [`OpenError`] for a file that is in use, emptied, missing though it was there, cut, damaged, not a journal, or
+    /// written by a newer Sortie; each says what to do about it.
+    pub fn open(path: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
+        Self::start(open::open_file(path, options)?, path, options)
+    }
+
+    /// Opens the journal that `backend` holds, or makes it where `backend` holds nothing.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_backend(backend: impl StorageBackend, options: &Options) -> Result<(Self, Opened), OpenError> {
+        Self::start(open::open_backend(backend, options)?, Path::new("the given storage"), options)
+    }
+
+    fn start(checked: Checked, path: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
+        let Checked { db, meta, mark } = checked;
+        let db = Arc::new(db);
+        let (queue, messages) = crossbeam_channel::bounded(options.queue_appends_max);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let (failed_sender, failed) = watch::channel(None);
+        let (durable_sender, durable) = watch::channel(meta.position);
+        let writer = Writer {
+            db: Arc::clone(&db),
+            queue: messages,
+            queued_bytes: Arc::clone(&queued_bytes),
+            meta,
+            mark,
+            failed: failed_sender,
+            durable: durable_sender,
+            quick_repair: options.quick_repair,
+            gather: options.gather,
+        };
+        let writer = std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        let shared = Shared {
+            db,
+            queue,
+            queued_bytes,
+            queue_bytes_max: options.queue_bytes_max,
+            failed,
+            durable,
+            writer: Mutex::new(Some(writer)),
+        };
+        let journal = Self { shared: Arc::new(shared) };
+        let damaged = |error: ReadError| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() };
+        let undelivered = journal.undelivered().map_err(damaged)?;
+        let last_no = journal.last_no().map_err(damaged)?;
+        Ok((journal, Opened { undelivered, last_no, position: meta.position }))
+    }
+
+    /// Hands `append` over; it becomes durable with the next commit. Nobody waits, and nobody is told: a failure closes
+    /// the journal for everybody, see [`Journal::failed`].
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub fn append(&self, append: Append) -> Result<(), WriteError> {
+        self.send(Message::Append(append, None))
+    }
+
+    /// Hands `append` over. The receipt resolves once it, and everything that was handed over before it, is durable.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
+        let (waker, receipt) = oneshot::channel();
+        self.send(Message::Append(append, Some(waker)))?;
+        Ok(Receipt { receipt })
+    }
+
+    /// The receipt resolves once everything that was handed over before is durable. Costs no commit where nothing is on
+    /// its way.
+    ///
+    /// # Errors
+    /// [`WriteError`] where the queue is full or the journal closed.
+    pub fn barrier(&self) -> Result<Receipt, WriteError> {
+        let (waker, receipt) = oneshot::channel();
+        self.send(Message::Barrier(waker))?;
+        Ok(Receipt { receipt })
+    }
+
+    /// Whether the queue is more than half full: the time to refuse new missions, so that those that are running find
+    /// room.
+    #[must_use]
+    pub fn crowded(&self) -> bool {
+        let Shared { queue, queued_bytes, queue_bytes_max, .. } = &*self.shared;
+        let appends = queue.capacity().is_some_and(|capacity| queue.len() > capacity / 2);
+        appends || queued_bytes.load(Ordering::Relaxed) > queue_bytes_max / 2
+    }
+
+    /// The position up to which the log is durable; changes with each commit that wrote frames. See
+    /// [`Journal::feed_after`] for what was written.
+    #[must_use]
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.shared.durable.clone()
+    }
+
+    /// Whether the journal has failed and takes nothing more.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.failed.borrow().is_some()
+    }
+
+    /// Resolves when the journal has failed and takes nothing more: the process is to stop then. Never resolves where
+    /// the journal was closed without a failure.
+    pub fn failed(&self) -> impl Future<Output = WriteError> + Send + 'static {
+        let mut failed = self.shared.failed.clone();
+        async move {
+            if let Ok(error) = failed.wait_for(Option::is_some).await
+                && let Some(error) = error.clone()
+            {
+                return error;
+            }
+            std::future::pending().await
+        }
+    }
+
+    /// Writes what was handed over and stops the writer; what comes later is refused. Blocks for a commit. The file is
+    /// closed when the last clone is dropped.
+    ///
+    /// # Errors
+    /// [`WriteError::Poisoned`] where the journal failed, now or earlier.
+    pub fn close(&self) -> Result<(), WriteError> {
+        self.shared.stop();
+        self.shared.failed.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.shared.db
+    }
+
+    fn send(&self, message: Message) -> Result<(), WriteError> {
+        let Shared { queue, queued_bytes, queue_bytes_max, failed, .. } = &*self.shared;
+        if let Some(error) = &*failed.borrow() {
+            return Err(error.clone());
+        }
+        let bytes = if let Message::Append(append, _) = &message { append.bytes() } else { 0 };
+        // One that is larger than the whole bound still goes, alone.
+        let before = queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let outcome = if before > 0 && before.saturating_add(bytes) > *queue_bytes_max {
+            Err(WriteError::Overloaded)
+        } else {
+            queue.try_send(message).map_err(|error| match error {
+                TrySendError::Full(_) => WriteError::Overloaded,
+                TrySendError::Disconnected(_) => failed.borrow().clone().unwrap_or(WriteError::Closed),
+            })
+        };
+        if outcome.is_err() {
+            queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Shared {
+    fn stop(&self) {
+        if let Some(writer) = self.writer.lock().take() {
+            // Refused only where the writer has gone already.
+            let _ = self.queue.send(Message::Stop);
+            // A writer that panicked has dropped its receipts, which says so to those who wait.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Resolves to the position up to which the log is durable, once the append it stands for is.
+#[derive(Debug)]
+#[must_use = "an append is durable only once its receipt has resolved"]
+pub struct Receipt {
+    receipt: oneshot::Receiver<Result<u64, WriteError>>,
+}
+
+impl Receipt {
+    /// Waits on this thread; not to be called in asynchronous code.
+    ///
+    /// # Errors
+    /// [`WriteError`] where the append may not be durable.
+    pub fn wait(self) -> Result<u64, WriteError> {
+        self.receipt.blocking_recv().unwrap_or(Err(WriteError::Closed))
+    }
+}
+
+impl Future for Receipt {
+    type Output = Result<u64, WriteError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receipt).poll(context).map(|outcome| outcome.unwrap_or(Err(WriteError::Closed)))
+    }
+}

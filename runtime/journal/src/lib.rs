@@ -1,0 +1,38 @@
+//! The only crate that names redb: tables, the single writer with group commit, ordered reads, indexes.
+//!
+//! A journal is used like this: [`Journal::open`] says what was found; [`Journal::scan_oldest_first`] rebuilds what lives
+//! in memory (a [`Catalog`] and the queue). From then on everything that happens to a mission is an [`Append`]: whoever
+//! must know that it is durable awaits the [`Receipt`] of [`Journal::append_durable`], everybody else calls
+//! [`Journal::append`] and goes on. The order in which appends are handed over is the order of the log, so a receipt
+//! covers everything that was handed over before it.
+//!
+//! The crate keeps bytes and their order. It knows nothing of what the records mean; which of them may follow which is
+//! the mission core's business. It reads no clock. `docs/JOURNAL.md` has the layout of the file and its invariants.
+
+mod append;
+mod catalog;
+mod cursor;
+mod error;
+mod feed;
+mod frame;
+mod head;
+mod journal;
+mod mark;
+mod open;
+mod read;
+mod seal;
+#[doc(hidden)]
+pub mod sim;
+mod table;
+mod writer;
+
+pub use append::Append;
+pub use catalog::{Catalog, Session};
+pub use cursor::Cursor;
+pub use error::{OpenError, ReadError, WriteError};
+pub use feed::FeedEntry;
+pub use frame::FrameError;
+pub use head::Head;
+pub use journal::{Journal, Receipt};
+pub use open::{Opened, Options};
+pub use seal::SealError;

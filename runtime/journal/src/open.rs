@@ -1,0 +1,187 @@
+//! Opening: a journal is opened whole, or refused with what to do about it. It is never made anew in the place of one that
+//! was there, and never opened with less than what was acknowledged.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableError};
+
+use crate::cursor::Cursor;
+use crate::error::{OpenError, panic_message};
+use crate::mark::Mark;
+use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta};
+use sortie_contract::MissionNo;
+
+/// What can be chosen about a journal.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory for redb's cache of pages. Reads of recent missions are served from it; the rest is the kernel's.
+    pub cache_bytes: usize,
+    /// Appends that may wait for the writer; more are refused as overload. Several commits of the largest kind.
+    pub queue_appends_max: usize,
+    /// Bytes that may wait for the writer; more are refused as overload.
+    pub queue_bytes_max: usize,
+    /// A file up to this size has every page checked each time it is opened; a larger one only when it was not closed
+    /// cleanly. docs/JOURNAL.md has what this costs.
+    pub check_bytes_max: u64,
+    /// How long the writer waits for the next of those who waited for the last commit, before it commits without them. An
+    /// idle journal waits for nobody. docs/JOURNAL.md has what this brings.
+    pub gather: Duration,
+    /// Keep the allocator's state with each commit. docs/JOURNAL.md says why not.
+    pub quick_repair: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 << 20,
+            queue_appends_max: 16_384,
+            queue_bytes_max: 256 << 20,
+            check_bytes_max: 1 << 30,
+            gather: Duration::from_micros(100),
+            quick_repair: false,
+        }
+    }
+}
+
+/// What was found when the journal was opened. The heads are read with [`crate::Journal::scan_oldest_first`].
+#[derive(Debug)]
+pub struct Opened {
+    /// Missions that have something left to deliver, oldest first.
+    pub undelivered: Vec<(MissionNo, Cursor)>,
+    /// The newest mission; 0 where there is none.
+    pub last_no: MissionNo,
+    /// The position of the newest frame; 0 where there is none.
+    pub position: u64,
+}
+
+/// A database that was checked, and what the writer needs to go on with it.
+pub(crate) struct Checked {
+    pub(crate) db: Database,
+    pub(crate) meta: Meta,
+    pub(crate) mark: Option<Mark>,
+}
+
+/// Opens the file at `path`, or makes it where neither it nor its mark is there.
+pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenError> {
+    let mark_path = Mark::path_of(path);
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let mark = Mark::claim(&mark_path).map_err(io)?.ok_or_else(|| OpenError::InUse { path: path.to_owned() })?;
+    let remembered = mark.remembered().map_err(io)?;
+    let len = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match remembered {
+            Some(_) => return Err(OpenError::Missing { path: path.to_owned(), mark: mark_path }),
+            None => create(path, options)?,
+        },
+        Err(error) => return Err(io(error)),
+    };
+    if len == 0 {
+        return Err(OpenError::Emptied { path: path.to_owned(), mark: mark_path });
+    }
+    let check = len <= options.check_bytes_max;
+    let db = guard(path, || Ok(builder(options).set_check_integrity_on_open(check).open(path)?))?;
+    let meta = read_meta(path, &db)?;
+    if let Some(expected) = remembered.filter(|expected| meta.commits < *expected) {
+        return Err(OpenError::Behind { path: path.to_owned(), mark: mark_path, found: meta.commits, expected });
+    }
+    mark.establish(meta.commits).map_err(io)?;
+    Ok(Checked { db, meta, mark: Some(mark) })
+}
+
+/// Opens what `backend` holds; makes a journal where it holds nothing.
+pub(crate) fn open_backend(backend: impl StorageBackend, options: &Options) -> Result<Checked, OpenError> {
+    let path = Path::new("the given storage");
+    let db = guard(path, || Ok(builder(options).set_check_integrity_on_open(true).create_with_backend(backend)?))?;
+    if is_blank(&db) {
+        guard(path, || initialise(&db))?;
+    }
+    let meta = read_meta(path, &db)?;
+    Ok(Checked { db, meta, mark: None })
+}
+
+/// Makes a journal under another name and moves it into place when it is whole: a crash in between leaves no journal
+/// rather than half of one. Returns its size.
+fn create(path: &Path, options: &Options) -> Result<u64, OpenError> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    // What an earlier attempt left was never a journal.
+    File::create(&draft).map_err(io)?;
+    let db = guard(&draft, || {
+        let db = builder(options).create(&draft)?;
+        initialise(&db)?;
+        Ok(db)
+    })?;
+    drop(db);
+    fs::rename(&draft, path).map_err(io)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+    fs::metadata(path).map(|metadata| metadata.len()).map_err(io)
+}
+
+fn builder(options: &Options) -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(options.cache_bytes);
+    builder
+}
+
+fn is_blank(db: &Database) -> bool {
+    db.begin_read().is_ok_and(|read| read.list_tables().is_ok_and(|mut tables| tables.next().is_none()))
+}
+
+/// All tables are made at once, so that no reader ever meets a missing one.
+fn initialise(db: &Database) -> Result<(), redb::Error> {
+    let transaction = db.begin_write()?;
+    transaction.open_table(FRAMES)?;
+    transaction.open_table(HEADS)?;
+    transaction.open_table(FEED)?;
+    transaction.open_table(CURSORS)?;
+    Meta::NEW.write(&mut transaction.open_table(META)?)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn read_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
+    let meta = guard(path, || {
+        let read = db.begin_read()?;
+        let table = match read.open_table(META) {
+            Ok(table) => table,
+            Err(TableError::Storage(error)) => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        Ok(Meta::read(&table)?)
+    })?;
+    let meta = meta.ok_or_else(|| OpenError::NotAJournal { path: path.to_owned() })?;
+    if meta.format > FORMAT {
+        return Err(OpenError::NewerFormat { path: path.to_owned(), found: meta.format, known: FORMAT });
+    }
+    Ok(meta)
+}
+
+/// Runs `open` and says of its errors, and of its panics, what they mean for an operator.
+fn guard<T>(path: &Path, open: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, OpenError> {
+    // redb checks much of a file that something else has changed, and promises no more than that.
+    match catch_unwind(AssertUnwindSafe(open)) {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(OpenError::InUse { path: path.to_owned() }),
+        Ok(Err(redb::Error::Io(source))) if !says_damage(&source) => {
+            Err(OpenError::Io { path: path.to_owned(), source })
+        }
+        Ok(Err(error)) => Err(damaged(path, &error.to_string())),
+        Err(panic) => Err(damaged(path, &panic_message(panic.as_ref()))),
+    }
+}
+
+/// Whether redb reports what it read, rather than that it could not read.
+fn says_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
+}
+
+fn damaged(path: &Path, detail: &str) -> OpenError {
+    OpenError::Damaged { path: path.to_owned(), detail: detail.to_owned() }
+}

@@ -1,0 +1,225 @@
+//! A disk for tests: it loses what was not synced, tears what was being written, fills up, and can do so at every write.
+//!
+//! [`SimDisk`] answers reads with everything that was written, as a kernel does. [`SimDisk::after_crash`] gives the disk
+//! that is found after the process ([`Crash::Process`]) or the power ([`Crash::Power`]) was lost.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redb::StorageBackend;
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::MissionType;
+use sortie_contract::{Status, Timestamp};
+
+use crate::head::Head;
+
+/// What a disk writes as one: a loss of power keeps or loses each of these on its own.
+const SECTOR_BYTES: usize = 512;
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Debug, Clone, Default)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What reads see.
+    view: Vec<u8>,
+    /// What the last sync left.
+    synced: Vec<u8>,
+    /// What has happened since, in order.
+    unsynced: Vec<Op>,
+    /// Writes, changes of length and syncs so far.
+    ops: u64,
+    /// The operation that fails, and all after it.
+    fail_at: Option<u64>,
+    bytes_max: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Write { offset: u64, data: Vec<u8> },
+    SetLen(u64),
+}
+
+/// What is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// The process: the kernel keeps everything that was written.
+    Process,
+    /// The power: of what was not synced, each sector is kept or lost, as the seed has it.
+    Power {
+        /// Of the choice.
+        seed: u64,
+    },
+    /// The power, with nothing kept that was not synced.
+    PowerKeepsNothing,
+}
+
+impl SimDisk {
+    /// Fails the operation (write, change of length, sync) with this number, from 0, and all later ones.
+    pub fn fail_at(&self, op: u64) {
+        self.state.lock().fail_at = Some(op);
+    }
+
+    /// Has room for so many bytes.
+    pub fn fills_at(&self, bytes: u64) {
+        self.state.lock().bytes_max = Some(bytes);
+    }
+
+    /// How many operations there were.
+    #[must_use]
+    pub fn ops(&self) -> u64 {
+        self.state.lock().ops
+    }
+
+    /// The disk that is found afterwards; this one is left as it is.
+    #[must_use]
+    pub fn after_crash(&self, crash: Crash) -> Self {
+        let state = self.state.lock();
+        let mut found = state.synced.clone();
+        match crash {
+            Crash::Process => found.clone_from(&state.view),
+            Crash::PowerKeepsNothing => {}
+            Crash::Power { seed } => {
+                let mut coin = Coin(seed);
+                state.unsynced.iter().for_each(|op| op.replay_torn(&mut found, &mut coin));
+            }
+        }
+        let state = State { view: found.clone(), synced: found, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+}
+
+impl State {
+    fn begin(&mut self) -> io::Result<()> {
+        let op = self.ops;
+        self.ops += 1;
+        match self.fail_at {
+            Some(at) if op >= at => Err(io::Error::other("the simulated disk is gone")),
+            _ => Ok(()),
+        }
+    }
+
+    fn room_for(&self, bytes: u64) -> io::Result<()> {
+        match self.bytes_max {
+            Some(max) if bytes > max => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Op {
+    fn replay(&self, disk: &mut Vec<u8>) {
+        match self {
+            Self::SetLen(len) => disk.resize(position(*len), 0),
+            Self::Write { offset, data } => write(disk, position(*offset), data),
+        }
+    }
+
+    fn replay_torn(&self, disk: &mut Vec<u8>, coin: &mut Coin) {
+        match self {
+            // A journaling file system keeps the order of its own data: a length is lost only with all that follows, which
+            // the writes behind the end of the file then bring back.
+            Self::SetLen(_) => self.replay(disk),
+            Self::Write { offset, data } => {
+                for (index, sector) in data.chunks(SECTOR_BYTES).enumerate() {
+                    if coin.toss() {
+                        write(disk, position(*offset) + index * SECTOR_BYTES, sector);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn write(disk: &mut Vec<u8>, at: usize, data: &[u8]) {
+    disk.resize(disk.len().max(at + data.len()), 0);
+    disk[at..at + data.len()].copy_from_slice(data);
+}
+
+fn position(offset: u64) -> usize {
+    usize::try_from(offset).expect("a simulated disk fits into memory")
+}
+
+impl StorageBackend for SimDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.state.lock().view.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.state.lock();
+        let bytes = state.view.get(position(offset)..).and_then(|rest| rest.get(..out.len()));
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.begin()?;
+        let op = Op::SetLen(len);
+        op.replay(&mut state.view);
+        state.unsynced.push(op);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.begin()?;
+        state.synced = state.view.clone();
+        state.unsynced.clear();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let outcome = state.begin().and_then(|()| state.room_for(offset + data.len() as u64));
+        let op = Op::Write { offset, data: data.to_vec() };
+        if let Err(error) = outcome {
+            // Half of it may be there all the same.
+            state.unsynced.push(op);
+            return Err(error);
+        }
+        op.replay(&mut state.view);
+        state.unsynced.push(op);
+        Ok(())
+    }
+}
+
+/// A coin that falls the same way for the same seed (splitmix64).
+struct Coin(u64);
+
+impl Coin {
+    fn toss(&mut self) -> bool {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 63 == 1
+    }
+}
+
+/// A head with nothing special about it.
+///
+/// # Panics
+/// Never: its texts are valid.
+#[must_use]
+pub fn sample_head(mission: u64) -> Head {
+    let text = |name: &str| format!("{name}-{mission}");
+    Head {
+        mission_id: text("mission").parse().expect("a valid id"),
+        source: "control".parse().expect("a valid id"),
+        idempotency_key: text("key").parse().expect("a valid id"),
+        envelope: Digest::of(b"envelope"),
+        status: Status::Queued,
+        mission_type: MissionType::Automation,
+        vp: "vp".parse().expect("a valid id"),
+        session: text("vp.session").parse().expect("a valid id"),
+        lane: "lane".parse().expect("a valid id"),
+        trace_id: text("trace").parse().expect("a valid id"),
+        accepted_at: Timestamp::UNIX_EPOCH,
+        start_at: None,
+        end_at: None,
+        has_callback: false,
+    }
+}
