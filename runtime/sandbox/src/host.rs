@@ -1,0 +1,86 @@
+//! What a run asks of the node: the other side of every function that a guest imports.
+
+use std::time::Duration;
+
+use sortie_contract::Timestamp;
+use sortie_contract::artifact::Artifact;
+use sortie_contract::outcome::Verdict;
+use sortie_contract::plugin::{Crash, LogLevel};
+use sortie_contract::tool::{CallError, ToolName};
+
+pub use futures_util::future::BoxFuture;
+
+/// The run ends where it stands; the guest gets no answer and executes no further instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// The mission is over: the run ends as [`crate::Ending::Killed`].
+    Over,
+    /// A limit was reached, or a replay diverged: the run ends as [`crate::Ending::Crashed`].
+    Crash(Crash),
+}
+
+/// What becomes of a tool call: its result, the error that the guest gets as a value, or the end of the run.
+pub type Answer = Result<Result<String, CallError>, Stop>;
+
+/// The node, as one run sees it. Methods are called one after another, in the order in which the guest calls.
+///
+/// None of them may block: the guest's thread waits. Futures are polled on the runtime from which the run was started (or
+/// within its context), and dropping one cancels what it does. A future may be ready the first time it is polled; then it
+/// costs the guest no switch of threads.
+pub trait Host: Send + Sync + 'static {
+    /// Begins a call. Everything that depends on the order of calls (its number, the budget, the journal's record) happens
+    /// before this returns; the future only brings the result.
+    fn start(&self, tool: &ToolName, arguments: String) -> BoxFuture<'static, Answer>;
+
+    /// The guest waited for several and was told that `ready` (an index into its list) is the one.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn waited(&self, ready: u32) -> Result<(), Stop>;
+
+    /// The time.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn now(&self) -> Result<Timestamp, Stop>;
+
+    /// Begins a timer.
+    fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>>;
+
+    /// A step worth a person's attention. The text is at most [`sortie_contract::limit::NOTE_BYTES_MAX`] bytes; so below.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn milestone(&self, text: String) -> Result<(), Stop>;
+
+    /// A line for the mission's log.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn log(&self, level: LogLevel, text: String) -> Result<(), Stop>;
+
+    /// A success criterion (by its index, which may be none of the brief's) was judged.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn judge(&self, criterion: u32, verdict: Verdict, evidence: String) -> Result<(), Stop>;
+
+    /// Stores an artifact of at most [`sortie_contract::limit::ARTIFACT_BYTES_MAX`] bytes. The name is not checked yet.
+    fn put(
+        &self,
+        name: String,
+        media_type: String,
+        bytes: Vec<u8>,
+    ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>>;
+
+    /// Stores a file of the workspace as an artifact. Neither name nor path is checked yet.
+    fn put_file(
+        &self,
+        name: String,
+        media_type: String,
+        path: String,
+    ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>>;
+
+    /// Reads an artifact of this mission.
+    fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>>;
+}

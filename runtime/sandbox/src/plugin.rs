@@ -1,0 +1,78 @@
+//! Plugins as files: what is taken in, how it is kept, and the compiled code that is made of it.
+
+mod cache;
+mod component;
+mod deserialize;
+mod manifest;
+mod store;
+
+use sortie_contract::plugin::{Crash, Manifest, PluginIdentity};
+
+pub(crate) use cache::Cache;
+pub(crate) use component::{Component, WORLD_VERSION};
+pub(crate) use manifest::{manifest, mistakes};
+pub(crate) use store::Store;
+pub use store::StoreError;
+
+/// An installed plugin.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Installed {
+    /// Its name, version and digest.
+    pub identity: PluginIdentity,
+    /// What it says of itself.
+    pub manifest: Manifest,
+}
+
+/// Why a plugin was not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The bytes are neither a WebAssembly module nor a component.
+    #[error("this is not WebAssembly: a plugin is a component, or a core module that carries the type of one")]
+    NotWasm,
+    /// Larger than a plugin may be.
+    #[error("a plugin has at most {max} bytes, this one has {bytes}")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// It imports something that is not in the world.
+    #[error(
+        "the plugin imports `{import}`, which is not in the world `sortie:mission`: plugins get tools, not system interfaces"
+    )]
+    ForbiddenImport {
+        /// The name of the import.
+        import: String,
+    },
+    /// It was made for another version of the world.
+    #[error("the plugin imports `{import}`, but this node runs version {runs} of the world: build it against that version", runs = WORLD_VERSION)]
+    WrongWorld {
+        /// The name of the import.
+        import: String,
+    },
+    /// It is WebAssembly, but not of the world.
+    #[error("this is not a mission plugin: {0}")]
+    NotAPlugin(String),
+    /// Its `describe` crashed or took too long.
+    #[error("the plugin does not describe itself: {}", crash_text(.0))]
+    Undescribed(Crash),
+    /// Its `describe` returned something that breaks the rules.
+    #[error("the plugin describes itself wrongly: {0}")]
+    Manifest(String),
+    /// The store cannot be written.
+    #[error("the plugin store cannot keep it")]
+    Store(#[from] StoreError),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// A crash in words.
+fn crash_text(crash: &Crash) -> String {
+    match crash {
+        Crash::Trapped(text) | Crash::LimitExceeded(text) | Crash::Unrunnable(text) => text.clone(),
+        Crash::OutOfMemory { limit_bytes } => format!("it wants more than {limit_bytes} bytes of memory"),
+        Crash::Diverged { recorded, attempted } => format!("it asked for {attempted} where {recorded} was recorded"),
+    }
+}

@@ -1,0 +1,154 @@
+//! Compiled components on disk, so that a restart costs no compiler.
+//!
+//! A file holds 32 bytes of HMAC-SHA-256 and then the machine code. Its name is the component's digest and a hash of all
+//! that the code depends on (wasmtime's version, the engine's settings, the processor). The key is made at the first start
+//! and never leaves the folder. A file that does not fit is compiled anew and replaced: the cache may be deleted at will.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use sortie_contract::digest::Digest;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::deserialize;
+
+const KEY_BYTES: usize = 32;
+const CODE_BYTES: usize = 32;
+
+/// The folder of compiled code.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    key: [u8; KEY_BYTES],
+}
+
+impl Cache {
+    /// Opens the folder, and makes it and its key where there is none.
+    pub(crate) fn open(folder: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        let path = folder.join("key");
+        let key = match std::fs::read(&path) {
+            Ok(bytes) if bytes.len() == KEY_BYTES => bytes.try_into().expect("its length was checked"),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {
+                let key: [u8; KEY_BYTES] = rand::random();
+                write(&folder, &path, &[&key])?;
+                key
+            }
+        };
+        Ok(Self { folder, key })
+    }
+
+    /// The component of `digest`: from the folder, or compiled from `bytes`, which must be what the digest says.
+    pub(crate) fn component(&self, engine: &Engine, digest: &Digest, bytes: &[u8]) -> wasmtime::Result<Component> {
+        if let Some(component) = self.load(engine, digest) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(engine, bytes)?;
+        if let Err(error) = self.keep(engine, digest, &component) {
+            tracing::warn!(%digest, error = %format!("{error:#}"), "compiled code is not cached");
+        }
+        Ok(component)
+    }
+
+    /// The component of `digest`, if this node compiled it before.
+    pub(crate) fn load(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let path = self.path(engine, digest);
+        let file = std::fs::read(&path).ok()?;
+        let (code, body) = file.split_at_checked(CODE_BYTES)?;
+        if self.mac(&path, body).verify_slice(code).is_err() {
+            tracing::warn!(path = %path.display(), "compiled code was damaged or is not of this node; it is compiled anew");
+            return None;
+        }
+        deserialize::component(engine, body)
+            .inspect_err(|error| tracing::debug!(%digest, %error, "compiled code does not fit"))
+            .ok()
+    }
+
+    fn keep(&self, engine: &Engine, digest: &Digest, component: &Component) -> wasmtime::Result<()> {
+        let path = self.path(engine, digest);
+        let body = component.serialize()?;
+        let code = self.mac(&path, &body).finalize().into_bytes();
+        write(&self.folder, &path, &[&code, &body])?;
+        Ok(())
+    }
+
+    fn path(&self, engine: &Engine, digest: &Digest) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        self.folder.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+    }
+
+    /// The file's name is authenticated, too: good code under another plugin's name is not good.
+    fn mac(&self, path: &Path, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("a key of any length is taken");
+        mac.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        mac.update(body);
+        mac
+    }
+}
+
+/// Writes a file whole or not at all, readable by this user alone (`tempfile` makes files with mode 0600).
+pub(super) fn write(folder: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn only_file(folder: &Path) -> PathBuf {
+        let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        paths.into_iter().find(|path| path.extension().is_some_and(|end| end == "cwasm")).unwrap()
+    }
+
+    #[test]
+    fn only_code_that_this_node_wrote_is_loaded() {
+        let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let engine = Engine::default();
+        let digest = Digest::of(EMPTY);
+        let cache = Cache::open(here.path().to_owned()).unwrap();
+        assert!(cache.load(&engine, &digest).is_none());
+        cache.component(&engine, &digest, EMPTY).unwrap();
+        assert!(cache.load(&engine, &digest).is_some());
+        assert!(Cache::open(here.path().to_owned()).unwrap().load(&engine, &digest).is_some(), "after a restart");
+
+        let file = only_file(here.path());
+        let stranger = Cache::open(elsewhere.path().to_owned()).unwrap();
+        std::fs::copy(&file, elsewhere.path().join(file.file_name().unwrap())).unwrap();
+        assert!(stranger.load(&engine, &digest).is_none(), "another node's key");
+
+        let mut bytes = std::fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "a flipped bit");
+        std::fs::write(&file, b"short").unwrap();
+        assert!(cache.load(&engine, &digest).is_none(), "a torn file");
+        cache.component(&engine, &digest, EMPTY).unwrap();
+        assert!(cache.load(&engine, &digest).is_some(), "mended by compiling again");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reads_the_key_or_the_code() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(folder.path().to_owned()).unwrap();
+        cache.component(&Engine::default(), &Digest::of(EMPTY), EMPTY).unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+}

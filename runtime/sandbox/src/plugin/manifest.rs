@@ -1,0 +1,79 @@
+//! What a plugin returned from `describe` and `check`, held against the rules.
+
+use sortie_contract::limit::{MISTAKES_MAX, NOTE_BYTES_MAX, clip};
+use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::plugin::{Manifest, PluginRef};
+
+use super::InstallError;
+use crate::bindings as world;
+
+/// Longest JSON Schema of inputs, in bytes.
+const SCHEMA_BYTES_MAX: usize = 256 << 10;
+
+/// The manifest, if it keeps the rules.
+pub(crate) fn manifest(described: world::Manifest) -> Result<Manifest, InstallError> {
+    let wrong = |text: String| Err(InstallError::Manifest(text));
+    let world::Manifest { name, version, description, inputs_schema } = described;
+    let reference = format!("{name}@{version}");
+    match reference.parse::<PluginRef>() {
+        // A name with an `@` would read back as another name and version.
+        Ok(parsed) if parsed.name == name && parsed.version.as_deref() == Some(&version) => {}
+        _ => {
+            let shown = clip(&reference, 200);
+            return wrong(format!("`{shown}` is no name and version: a-z, 0-9 and `-`, at most 64; SemVer"));
+        }
+    }
+    let inputs_schema = match inputs_schema {
+        None => None,
+        Some(text) if text.len() > SCHEMA_BYTES_MAX => {
+            return wrong(format!("its inputs-schema has more than {SCHEMA_BYTES_MAX} bytes"));
+        }
+        Some(text) => match serde_json::from_str(&text) {
+            Ok(schema @ (serde_json::Value::Object(_) | serde_json::Value::Bool(_))) => Some(schema),
+            Ok(_) => return wrong("its inputs-schema is neither an object nor a boolean".to_owned()),
+            Err(error) => return wrong(format!("its inputs-schema is not JSON: {error}")),
+        },
+    };
+    Ok(Manifest { name, version, description: clip(&description, NOTE_BYTES_MAX), inputs_schema })
+}
+
+/// The mistakes that a plugin found, cut to what an answer may hold.
+pub(crate) fn mistakes(found: Vec<world::Mistake>) -> Vec<Mistake> {
+    let note = |text: String| clip(&text, NOTE_BYTES_MAX);
+    let found = found.into_iter().take(MISTAKES_MAX);
+    found
+        .map(|mistake| Mistake::new(Pointer::raw(note(mistake.pointer)), &note(mistake.code), note(mistake.detail)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, version: &str, schema: Option<&str>) -> Result<(), String> {
+        let described = world::Manifest {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            description: String::new(),
+            inputs_schema: schema.map(str::to_owned),
+        };
+        manifest(described).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_manifest_keeps_the_rules() {
+        assert_eq!(check("report", "1.0.0", None), Ok(()));
+        assert_eq!(check("report", "1.0.0-rc.1+build", Some(r#"{"type":"object"}"#)), Ok(()));
+        for (name, version, schema) in [
+            ("Report", "1.0.0", None),
+            ("", "1.0.0", None),
+            ("report@1.0.0", "1.0.0", None),
+            ("report", "1", None),
+            ("report", "", None),
+            ("report", "1.0.0", Some("{")),
+            ("report", "1.0.0", Some("7")),
+        ] {
+            assert!(check(name, version, schema).is_err(), "{name} {version} {schema:?}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Hostile guests: each is survived, each ends as it should, and the sandbox runs the next one.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Node, Script, brief, hostile_describing, plain};
+use sortie_contract::limit::NOTE_BYTES_MAX;
+use sortie_contract::plugin::{Crash, Verdict};
+use sortie_sandbox::{Ending, InstallError, Kill, Run, Stop};
+
+/// Long enough for a debug build on a busy machine; a run that hangs fails the test instead of the suite.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn end(node: &Node, run: Run) -> Ending {
+    tokio::time::timeout(PATIENCE, node.sandbox.run(run)).await.expect("the run ends")
+}
+
+fn describe(ending: &Ending) -> String {
+    match ending {
+        Ending::Returned(Verdict::Done { summary, .. }) => format!("done: {summary}"),
+        Ending::Returned(Verdict::Failed { summary, .. }) => format!("failed: {summary}"),
+        Ending::Crashed(Crash::Trapped(text)) => format!("trapped: {text}"),
+        Ending::Crashed(Crash::OutOfMemory { limit_bytes }) => format!("out of memory: {limit_bytes}"),
+        Ending::Crashed(Crash::LimitExceeded(text)) => format!("limit: {text}"),
+        Ending::Crashed(crash) => format!("{crash:?}"),
+        Ending::Killed => "killed".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_crime_has_its_ending() {
+    let node = Node::new().await;
+    for (crime, expected) in [
+        ("nothing", "done: done"),
+        ("memory bomb", "out of memory: 268435456"),
+        ("deep recursion", "trapped: "),
+        ("trap", "trapped: wasm trap: wasm `unreachable` instruction executed"),
+        ("panic", "trapped: panicked at src/crime.rs"),
+        ("giant strings", "done: every giant was refused"),
+        ("giant name", "limit: one call passed more data"),
+        ("invalid utf-8", "trapped: "),
+        ("forged tool", "trapped: unknown handle index 4711"),
+        ("forged pending", "trapped: unknown handle index 4711"),
+        ("tool as pending", "trapped: "),
+        ("wait for nothing", "trapped: `wait-any` of an empty list"),
+        ("hoard", "limit: a plugin holds at most 1024 pending calls"),
+        ("hoard results", "limit: a plugin holds at most 67108864 bytes of results"),
+        ("ignore refusals", "done: refused 1000 times"),
+        ("race", "done: 1 was first"),
+        ("stable results", "done: Read and Write"),
+    ] {
+        let ending = describe(&end(&node, node.run(crime, &Script::new(), &Kill::new())).await);
+        assert!(ending.starts_with(expected), "{crime}: {ending}");
+        let next = end(&node, node.run("nothing", &Script::new(), &Kill::new())).await;
+        assert_eq!(describe(&next), "done: done", "after {crime}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_of_any_size_is_cut() {
+    let node = Node::new().await;
+    match end(&node, node.run("giant summary", &Script::new(), &Kill::new())).await {
+        Ending::Returned(Verdict::Done { summary, .. }) => assert!(summary.len() <= NOTE_BYTES_MAX),
+        ending => panic!("{}", describe(&ending)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_are_cut_before_the_node_sees_them() {
+    let node = Node::new().await;
+    let host = Script::new();
+    end(&node, node.run("giant strings", &host, &Kill::new())).await;
+    let notes = host.notes();
+    assert_eq!(notes[0], format!("milestone of {NOTE_BYTES_MAX} bytes"), "{notes:?}");
+    assert!(notes.iter().all(|note| note.len() < 100), "no giant reached the host");
+    assert!(!notes.iter().any(|note| note.starts_with("put") || note.starts_with("call")), "{notes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spinning_guest_is_killed_and_starves_nobody() {
+    let node = Node::with(|options| options.threads = 2).await;
+    for crime in ["endless loop", "call storm", "sleep for ever"] {
+        let kill = Kill::new();
+        // More of them than there are threads.
+        let spinners: Vec<_> = (0..4)
+            .map(|_| {
+                let (sandbox, run) = (node.sandbox.clone(), node.run(crime, &Script::new(), &kill));
+                tokio::spawn(async move { sandbox.run(run).await })
+            })
+            .collect();
+        let beside = end(&node, node.run("race", &Script::new(), &Kill::new())).await;
+        assert_eq!(describe(&beside), "done: 1 was first", "beside: {crime}");
+        assert!(!spinners.iter().any(|spinner| spinner.is_finished()), "{crime} does not end by itself");
+        kill.now();
+        for spinner in spinners {
+            let ending = tokio::time::timeout(PATIENCE, spinner).await.expect("killed in time").expect("no panic");
+            assert_eq!(ending, Ending::Killed, "{crime}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_before_it_starts_never_starts() {
+    let node = Node::new().await;
+    let (host, kill) = (Script::new(), Kill::new());
+    kill.now();
+    assert_eq!(end(&node, node.run("call storm", &host, &kill)).await, Ending::Killed);
+    assert_eq!(host.notes(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_a_pending_call_cancels_it() {
+    let node = Node::new().await;
+    let host = Script::new();
+    end(&node, node.run("race", &host, &Kill::new())).await;
+    tokio::task::yield_now().await;
+    let cancelled = async {
+        while *host.cancelled.lock() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cancelled).await.expect("the slow call is dropped");
+    assert_eq!(host.notes(), ["call Read", "after", "waited 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_65th_call_fails_without_asking_the_node() {
+    let node = Node::new().await;
+    let host = Script::new();
+    end(&node, node.run("hoard", &host, &Kill::new())).await;
+    assert_eq!(host.notes().len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_stops_a_run_at_any_call() {
+    let node = Node::new().await;
+    let crash = Crash::LimitExceeded("no more calls".to_owned());
+    for (crime, stop, expected) in [
+        ("call storm", Stop::Over, Ending::Killed),
+        ("call storm", Stop::Crash(crash.clone()), Ending::Crashed(crash.clone())),
+        ("ignore refusals", Stop::Over, Ending::Killed),
+        ("stable results", Stop::Crash(crash.clone()), Ending::Crashed(crash)),
+        ("sleep for ever", Stop::Over, Ending::Killed),
+    ] {
+        let host = Script::new();
+        *host.stop.lock() = Some(stop);
+        assert_eq!(end(&node, node.run(crime, &host, &Kill::new())).await, expected, "{crime}");
+        assert_eq!(host.notes().len(), 1, "{crime}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_bomb_is_refused() {
+    let node = Node::new().await;
+    // Refused growth is a value for the guest; only one that cannot go on ends.
+    let grow = "(table.grow $functions (ref.null func) (i32.const 1000000))";
+    let stubborn = plain("", &format!("(if (i32.eq {grow} (i32.const -1)) (then (unreachable)))"));
+    let relaxed = plain("", &format!("(loop $again (br_if $again (i32.ne {grow} (i32.const -1))))"));
+    for (wasm, expected) in [(stubborn, "out of memory: 268435456"), (relaxed, "done: plain")] {
+        let plugin = node.sandbox.install(wasm).await.expect("a plugin").identity.digest;
+        let run = Run { plugin, ..node.run("", &Script::new(), &Kill::new()) };
+        assert_eq!(describe(&end(&node, run).await), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plugin_of_this_world_is_refused() {
+    let node = Node::new().await;
+    let other_world = {
+        let mut wasm = common::HOSTILE.clone();
+        for at in 0..wasm.len() - 6 {
+            if &wasm[at..at + 6] == b"@0.1.0" {
+                wasm[at..at + 6].copy_from_slice(b"@0.9.0");
+            }
+        }
+        wasm
+    };
+    let environment = r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#;
+    for (what, wasm, expected) in [
+        ("text", b"#!/bin/sh".to_vec(), "not WebAssembly"),
+        ("nothing", Vec::new(), "not WebAssembly"),
+        ("a torn module", common::HOSTILE[..10_000].to_vec(), "not a mission plugin"),
+        ("a module without a type", wat::parse_str("(module)").unwrap(), "not a mission plugin"),
+        ("a component without exports", wat::parse_str("(component)").unwrap(), "not a mission plugin"),
+        ("a forbidden module import", plain(r#"(import "env" "evil" (func))"#, ""), "imports `env::evil`"),
+        ("a forbidden import", wat::parse_str(environment).unwrap(), "imports `wasi:cli/environment@0.2.0`"),
+        ("another world", other_world, "this node runs version 0.1.0 of the world"),
+        ("too large", vec![0; (64 << 20) + 1], "at most"),
+        ("an endless describe", hostile_describing("loop"), "took longer than"),
+        ("a panicking describe", hostile_describing("panic"), "describe panics"),
+        ("a describe that reports", hostile_describing("host"), "`report.log` needs a running mission"),
+        ("a bad name", hostile_describing("name"), "no name and version"),
+        ("a bad version", hostile_describing("version"), "no name and version"),
+        ("a bad schema", hostile_describing("schema"), "inputs-schema"),
+    ] {
+        let refused = node.sandbox.install(wasm).await.expect_err(what);
+        assert!(refused.to_string().contains(expected), "{what}: {refused}");
+    }
+    assert_eq!(node.sandbox.plugins(), [node.hostile.clone()], "none of them is in the store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_is_held_tightly() {
+    let node = Node::new().await;
+    let digest = &node.hostile.identity.digest;
+    for (crime, expected) in [
+        ("check: loop", "took longer than"),
+        ("check: panic", "check panics"),
+        ("check: tools", "`time.now` needs a running mission"),
+        ("check: one text in many mistakes", "more data than the node takes"),
+    ] {
+        match node.sandbox.check(digest, brief(crime)).await {
+            Err(Crash::Trapped(text) | Crash::LimitExceeded(text)) => {
+                assert!(text.contains(expected), "{crime}: {text}")
+            }
+            other => panic!("{crime}: {other:?}"),
+        }
+    }
+    let many = node.sandbox.check(digest, brief("check: many mistakes")).await.expect("an answer");
+    assert_eq!(many.len(), 100);
+    assert_eq!(node.sandbox.check(digest, brief("nothing")).await, Ok(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn installed_plugins_survive_a_restart() {
+    let Node { sandbox, hostile, folder } = Node::new().await;
+    let other = matches!(sandbox.install(b"garbage".to_vec()).await, Err(InstallError::NotWasm));
+    assert!(other);
+    drop(sandbox);
+    let mut options = sortie_sandbox::Options::new(folder.path().to_owned());
+    options.instances_max = 1;
+    let sandbox = sortie_sandbox::Sandbox::new(options).expect("a sandbox");
+    let node = Node { sandbox, hostile: hostile.clone(), folder };
+    assert_eq!(node.sandbox.plugins(), [hostile.clone()]);
+    assert_eq!(node.sandbox.resolve(&"hostile".parse().unwrap()), Some(hostile));
+    assert_eq!(describe(&end(&node, node.run("nothing", &Script::new(), &Kill::new())).await), "done: done");
+    assert!(node.sandbox.remove("hostile", "0.1.0").expect("removed"));
+    assert_eq!(node.sandbox.resolve(&"hostile".parse().unwrap()), None);
+    let still = end(&node, node.run("nothing", &Script::new(), &Kill::new())).await;
+    assert_eq!(describe(&still), "done: done", "a mission stays on the bytes that it started with");
+    let gone = Run { plugin: sortie_contract::digest::Digest::of(b""), ..node.run("", &Script::new(), &Kill::new()) };
+    assert!(matches!(end(&node, gone).await, Ending::Crashed(Crash::Unrunnable(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_guests_are_alive_than_the_node_allows() {
+    let node = Node::with(|options| options.instances_max = 1).await;
+    let kill = Kill::new();
+    let (sandbox, run) = (node.sandbox.clone(), node.run("sleep for ever", &Script::new(), &kill));
+    let first = tokio::spawn(async move { sandbox.run(run).await });
+    let (sandbox, run) = (node.sandbox.clone(), node.run("nothing", &Script::new(), &Kill::new()));
+    let second = tokio::spawn(async move { sandbox.run(run).await });
+    // A check has a place of its own.
+    assert_eq!(node.sandbox.check(&node.hostile.identity.digest, brief("nothing")).await, Ok(Vec::new()));
+    kill.now();
+    assert_eq!(first.await.expect("no panic"), Ending::Killed);
+    assert_eq!(describe(&second.await.expect("no panic")), "done: done");
+}

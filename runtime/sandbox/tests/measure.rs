@@ -1,0 +1,60 @@
+//! How long the smallest run takes. Not a test of anything: `cargo test --release -p sortie-sandbox --test measure -- --ignored --nocapture`.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Node, Script};
+use sortie_sandbox::{Ending, Kill};
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, for a release build on a quiet machine"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+async fn the_smallest_run() {
+    let node = Node::new().await;
+    let host = Script::new();
+    let mut times = Vec::new();
+    for _ in 0..20_000 {
+        let run = node.run("nothing", &host, &Kill::new());
+        let start = std::time::Instant::now();
+        assert!(matches!(node.sandbox.run(run).await, Ending::Returned(_)));
+        times.push(start.elapsed());
+    }
+    show("one after another, with two changes of threads", &mut times);
+
+    let start = std::time::Instant::now();
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let (sandbox, host) = (node.sandbox.clone(), Script::new());
+            let runs: Vec<_> = (0..5_000).map(|_| node.run("nothing", &host, &Kill::new())).collect();
+            tokio::spawn(async move {
+                for run in runs {
+                    assert!(matches!(sandbox.run(run).await, Ending::Returned(_)));
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    println!("eight at a time: {:.1} µs a run", start.elapsed().as_secs_f64() * 1e6 / 40_000.0);
+
+    let mut kills = Vec::new();
+    for _ in 0..200 {
+        let kill = Kill::new();
+        let (sandbox, run) = (node.sandbox.clone(), node.run("endless loop", &host, &kill));
+        let task = tokio::spawn(async move { sandbox.run(run).await });
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let start = std::time::Instant::now();
+        kill.now();
+        assert_eq!(task.await.expect("no panic"), Ending::Killed);
+        kills.push(start.elapsed());
+    }
+    show("killing a hot loop", &mut kills);
+}
+
+fn show(what: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    let at = |share: usize| times[times.len() * share / 100];
+    println!("{what}: p50 {:?}, p99 {:?}", at(50), at(99));
+}
