@@ -1,0 +1,122 @@
+//! `[tool.NAME]` of the configuration: what an operator may change about a tool.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sortie_contract::tool::EffectClass;
+
+/// Names that envelopes of this contract use, but that this version cannot do.
+const NOT_AVAILABLE: [&str; 2] = ["Bash", "WebSearch"];
+
+/// Every `[tool.NAME]` section, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ToolsConfig(pub BTreeMap<String, ToolConfig>);
+
+/// One `[tool.NAME]` section. What is absent stays as the tool declares it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolConfig {
+    /// Whether missions may be granted it at all. On for every tool that this version has; `Bash` is off.
+    pub enabled: Option<bool>,
+    /// Its effect classes, in place of its own.
+    pub effects: Option<Vec<EffectClass>>,
+    /// Whether it changes nothing; an effect class overrules it.
+    pub read_only: Option<bool>,
+    /// Whether doing it twice is the same as doing it once.
+    pub idempotent: Option<bool>,
+    /// `WebFetch` only: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
+    /// that one, `*.example.com` for every name below, `*` for every public one. None by default.
+    pub hosts: Option<Vec<String>>,
+    /// `WebFetch` only: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
+    /// not public.
+    pub allow_private: Option<Vec<String>>,
+}
+
+/// Why tools cannot be set up as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A section for a tool that does not exist.
+    #[error("[tool.{name}]: there is no such tool; known are {known}")]
+    Unknown {
+        /// The section's name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A tool that a later version will have is switched on.
+    #[error("[tool.{name}]: this version cannot do {name}; remove `enabled = true`")]
+    NotAvailable {
+        /// The tool.
+        name: String,
+    },
+    /// A key that means nothing for this tool.
+    #[error("[tool.{name}]: `{key}` is a key of [tool.WebFetch] only")]
+    KeyOfAnother {
+        /// The tool.
+        name: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value that cannot be understood.
+    #[error("[tool.{name}]: {key}: {why}")]
+    Value {
+        /// The tool.
+        name: String,
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// Two tools have names that differ in case only, so that a pattern could not tell them apart.
+    #[error("there is a tool `{name}` already")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A tool declares a schema that is none.
+    #[error("the input schema of `{name}` is no JSON Schema: {why}")]
+    Schema {
+        /// The tool.
+        name: String,
+        /// What the compiler of schemas says.
+        why: String,
+    },
+}
+
+impl ToolsConfig {
+    /// Refuses what no tool would look at: a setting that is silently ignored is a hole.
+    /// `available` are the tools that this version has.
+    pub(crate) fn check(&self, available: &[&str]) -> Result<(), ConfigError> {
+        self.0.iter().try_for_each(|(name, config)| config.check(name, available))
+    }
+}
+
+impl ToolConfig {
+    fn check(&self, name: &str, available: &[&str]) -> Result<(), ConfigError> {
+        let named = || name.to_owned();
+        if NOT_AVAILABLE.contains(&name) {
+            if self.enabled == Some(true) {
+                return Err(ConfigError::NotAvailable { name: named() });
+            }
+        } else if !available.contains(&name) {
+            return Err(ConfigError::Unknown {
+                name: named(),
+                known: [available, &NOT_AVAILABLE[..]].concat().join(", "),
+            });
+        }
+        if name != "WebFetch" {
+            let foreign = [("hosts", self.hosts.is_some()), ("allow_private", self.allow_private.is_some())];
+            if let Some(&(key, _)) = foreign.iter().find(|(_, is_set)| *is_set) {
+                return Err(ConfigError::KeyOfAnother { name: named(), key });
+            }
+        }
+        for EffectClass(class) in self.effects.iter().flatten() {
+            if class.is_empty() || !class.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+                let why = format!("`{class}` is no effect class; one looks like external_side_effect");
+                return Err(ConfigError::Value { name: named(), key: "effects", why });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! `Edit`: one text of a file replaced by another.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sortie_contract::limit;
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+
+use super::EDITS;
+use crate::config::ToolConfig;
+use crate::tool::{CallContext, Cancelled, Tool, answer, arguments, blocking, info};
+use crate::workspace::{Place, Workspace, normal};
+
+/// Largest file that is edited, before and after, in bytes: as much as `Write` could have written.
+const FILE_BYTES_MAX: usize = limit::CALL_BYTES_MAX;
+
+/// The tool.
+pub(crate) struct Edit(ToolInfo);
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    /// The file, relative to the workspace.
+    path: String,
+    /// The text to replace, exactly as it is in the file. It must occur once, unless `all` is true.
+    #[schemars(length(min = 1))]
+    old: String,
+    /// What to put in its place.
+    new: String,
+    /// Replaces every occurrence.
+    #[serde(default)]
+    all: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    path: String,
+    replaced: usize,
+}
+
+impl Edit {
+    pub(crate) fn new(config: &ToolConfig) -> Self {
+        let description =
+            "Replaces a text in a file of the workspace. The text must occur exactly once, unless `all` is true.";
+        Self(info::<Arguments>("Edit", description, &EDITS, config))
+    }
+}
+
+#[async_trait]
+impl Tool for Edit {
+    fn info(&self) -> &ToolInfo {
+        &self.0
+    }
+
+    async fn call(&self, context: &CallContext, given: &Value) -> Result<ToolAnswer, CallError> {
+        let given: Arguments = arguments(given)?;
+        let place = normal(&given.path)?;
+        let (workspace, target) = (context.workspace.clone(), place.clone());
+        let replaced = blocking(move |cancelled| edit(&workspace, &target, &given, cancelled)).await?;
+        let path = place.to_string();
+        Ok(ToolAnswer { wrote: vec![path.clone()], ..answer(&Answer { path, replaced })? })
+    }
+}
+
+fn edit(workspace: &Workspace, place: &Place, given: &Arguments, cancelled: &Cancelled) -> Result<usize, CallError> {
+    let _turn = workspace.editing();
+    let bytes = workspace.read_file(&given.path, FILE_BYTES_MAX)?;
+    let content = String::from_utf8(bytes)
+        .map_err(|_| CallError::Failed(format!("`{place}` is a binary file (not UTF-8); Edit changes text")))?;
+    let count = content.matches(&given.old).count();
+    match count {
+        0 => {
+            return Err(CallError::Failed(format!(
+                "`old` does not occur in `{place}`; it must be there exactly, with its spaces and line ends: read the \
+                 file again"
+            )));
+        }
+        1 => {}
+        _ if given.all => {}
+        _ => {
+            return Err(CallError::Failed(format!(
+                "`old` occurs {count} times in `{place}`; give more of the text around it, or set `all` to true"
+            )));
+        }
+    }
+    // A small `old` that occurs often could otherwise ask for more memory than the machine has.
+    let kept = content.len() - count * given.old.len();
+    let after = count.checked_mul(given.new.len()).and_then(|added| added.checked_add(kept));
+    if after.is_none_or(|bytes| bytes > FILE_BYTES_MAX) {
+        return Err(CallError::Failed(format!("`{place}` would become larger than {FILE_BYTES_MAX} bytes")));
+    }
+    let content = content.replace(&given.old, &given.new);
+    workspace.write_file(place, content.as_bytes(), || cancelled.check())?;
+    Ok(count)
+}

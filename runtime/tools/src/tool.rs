@@ -1,0 +1,158 @@
+//! What a tool is to the registry, and helpers that all tools share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
+
+use crate::Workspace;
+use crate::config::ToolConfig;
+
+/// How long a call may take unless its tool says otherwise: far longer than a bounded walk of a workspace on a busy
+/// disk.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// Most of a file or a body that is looked at to tell text from binary, in bytes: what Git looks at.
+const SNIFFED_BYTES: usize = 8_000;
+
+/// What a call is made for.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// The workspace of the mission's session.
+    pub workspace: Workspace,
+    /// The mission.
+    pub mission_id: String,
+    /// The same for every attempt at this call, and for no other call.
+    pub idempotency_key: String,
+}
+
+/// Something that a plugin can be granted.
+#[async_trait]
+pub trait Tool: Send + Sync + 'static {
+    /// Its name, description, schema and effects.
+    fn info(&self) -> &ToolInfo;
+
+    /// Does it. `arguments` fit the schema of [`Tool::info`]. Dropping the future cancels the call.
+    async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError>;
+
+    /// How long a call may take before it is `timed-out`.
+    fn time_limit(&self) -> Duration {
+        TIME_LIMIT
+    }
+}
+
+/// What a tool does when a call is repeated, before the configuration has its say.
+pub(crate) struct Nature {
+    pub(crate) effects: &'static [&'static str],
+    pub(crate) read_only: bool,
+    pub(crate) idempotent: bool,
+}
+
+impl Nature {
+    /// Changes nothing, so that repeating it is harmless.
+    pub(crate) const READ_ONLY: Self = Self { effects: &[], read_only: true, idempotent: true };
+}
+
+/// The info of a built-in tool that takes `Arguments`, as the configuration has it.
+pub(crate) fn info<Arguments: JsonSchema>(
+    name: &str,
+    description: &str,
+    nature: &Nature,
+    config: &ToolConfig,
+) -> ToolInfo {
+    let mut schema = schemars::schema_for!(Arguments);
+    // For those who write calls, not for a schema registry.
+    schema.remove("$schema");
+    schema.remove("title");
+    let declared = || nature.effects.iter().map(|&class| EffectClass(class.to_owned())).collect();
+    ToolInfo {
+        name: ToolName::new(name),
+        description: description.to_owned(),
+        input_schema: schema.to_value(),
+        effects: config.effects.clone().unwrap_or_else(declared),
+        read_only: config.read_only.unwrap_or(nature.read_only),
+        idempotent: config.idempotent.unwrap_or(nature.idempotent),
+    }
+}
+
+/// The arguments as the tool's own type. They were held against its schema before.
+pub(crate) fn arguments<T: DeserializeOwned>(arguments: &Value) -> Result<T, CallError> {
+    T::deserialize(arguments).map_err(|error| CallError::InvalidArguments(error.to_string()))
+}
+
+/// The answer of a tool that wrote nothing.
+pub(crate) fn answer(result: &impl Serialize) -> Result<ToolAnswer, CallError> {
+    let result = serde_json::to_string(result)
+        .map_err(|error| CallError::Failed(format!("the result cannot be written as JSON: {error}")))?;
+    Ok(ToolAnswer { result, wrote: Vec::new() })
+}
+
+/// Whether bytes are no text: people write none with a NUL in it, except in UTF-16.
+pub(crate) fn is_binary(beginning: &[u8]) -> bool {
+    beginning[..beginning.len().min(SNIFFED_BYTES)].contains(&0)
+}
+
+/// Says whether somebody still waits for a result.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancelled(Arc<AtomicBool>);
+
+impl Cancelled {
+    /// An error once nobody waits any more: ask at each file, and before what cannot be taken back.
+    pub(crate) fn check(&self) -> Result<(), CallError> {
+        if self.0.load(Ordering::Relaxed) { Err(CallError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// Does file work off the async threads. Dropping the future tells the work, which stops at its next
+/// [`Cancelled::check`].
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce(&Cancelled) -> Result<T, CallError> + Send + 'static,
+) -> Result<T, CallError> {
+    struct CancelOnDrop(Cancelled);
+    impl Drop for CancelOnDrop {
+        fn drop(&mut self) {
+            self.0.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let guard = CancelOnDrop(Cancelled::default());
+    let cancelled = guard.0.clone();
+    let task = tokio::task::spawn_blocking(move || {
+        // It may have waited for a thread.
+        cancelled.check()?;
+        work(&cancelled)
+    });
+    task.await.unwrap_or_else(|_| Err(CallError::Failed("the tool broke off; the node's log says why".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_is_told() {
+        let (tell, told) = mpsc::channel();
+        let call = blocking(move |cancelled| {
+            while cancelled.check().is_ok() {
+                std::thread::yield_now();
+            }
+            tell.send(cancelled.check()).map_err(|_| CallError::Cancelled)
+        });
+        assert!(tokio::time::timeout(Duration::from_millis(10), call).await.is_err());
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(Err(CallError::Cancelled)));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_a_failed_call() {
+        let broken = blocking::<()>(|_| panic!("on purpose")).await;
+        assert!(matches!(broken, Err(CallError::Failed(_))));
+    }
+}

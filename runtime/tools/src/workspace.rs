@@ -1,0 +1,289 @@
+//! A session's workspace: the only files that a mission can name.
+//!
+//! Confinement is `cap-std`'s: every path is resolved below an open directory, so that no `..`, no absolute path and
+//! no symbolic link leads out of it, whoever races with whom. What this file adds are the rules of form (so that a
+//! mistake is told as one), bounded reads, and writes that happen wholly or not at all.
+//!
+//! It does not decide who may read or write, and it does not limit how much a workspace holds in all.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use sortie_contract::limit;
+use sortie_contract::tool::CallError;
+
+mod path;
+mod walk;
+
+pub(crate) use path::{Place, normal};
+
+/// What the names of half-written files begin with. A crash can leave one behind; `Glob` and `Grep` do not see them.
+const TEMPORARY_PREFIX: &str = ".sortie-write-";
+
+/// The files of one session. Cheap to clone; clones are the same workspace.
+#[derive(Debug, Clone)]
+pub struct Workspace(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    /// Opened at the first use: most small missions touch no file.
+    dir: OnceLock<Dir>,
+    /// Held while a file is read, changed and written back, so that edits side by side do not lose each other.
+    edits: Mutex<()>,
+}
+
+/// Why a file of a workspace cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// Not a path that can be below a workspace.
+    #[error("`{path}` is no path in the workspace: {why}")]
+    Path {
+        /// The path, shortened.
+        path: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// A symbolic link on the way leads out.
+    #[error("`{path}` leads out of the workspace over a symbolic link; only files inside can be used")]
+    Outside {
+        /// The path.
+        path: String,
+    },
+    /// Nothing is there.
+    #[error("`{path}` does not exist in the workspace; Glob lists what does")]
+    NotFound {
+        /// The path.
+        path: String,
+    },
+    /// A directory, a pipe, a device or a socket.
+    #[error("`{path}` is not a regular file")]
+    NotAFile {
+        /// The path.
+        path: String,
+    },
+    /// More than the caller can take.
+    #[error("`{path}` has {bytes} bytes; at most {max} can be taken")]
+    TooLarge {
+        /// The path.
+        path: String,
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        max: usize,
+    },
+    /// The operating system said no.
+    #[error("`{path}` cannot be {verb}: {source}")]
+    Io {
+        /// The path.
+        path: String,
+        /// What was tried: `read`, `written`, `listed`.
+        verb: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+impl From<WorkspaceError> for CallError {
+    fn from(error: WorkspaceError) -> Self {
+        let text = error.to_string();
+        match error {
+            WorkspaceError::Path { .. } | WorkspaceError::Outside { .. } => Self::Denied(text),
+            WorkspaceError::NotFound { .. }
+            | WorkspaceError::NotAFile { .. }
+            | WorkspaceError::TooLarge { .. }
+            | WorkspaceError::Io { .. } => Self::Failed(text),
+        }
+    }
+}
+
+/// A regular file, opened, and its size at that moment.
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    pub(crate) bytes: u64,
+}
+
+impl Workspace {
+    /// The workspace at `root`, which is made when a file is first asked for.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let dir = OnceLock::new();
+        match Dir::open_ambient_dir(root, ambient_authority()) {
+            Ok(open) => drop(dir.set(open)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self(Arc::new(Inner { root: root.to_owned(), dir, edits: Mutex::new(()) })))
+    }
+
+    /// Reads a file of at most `max` bytes. Blocks on the disk.
+    pub fn read_file(&self, path: &str, max: usize) -> Result<Vec<u8>, WorkspaceError> {
+        let place = normal(path)?;
+        let opened = self.open_file(&place)?;
+        let too_large = |bytes| WorkspaceError::TooLarge { path: place.to_string(), bytes, max };
+        if opened.bytes > max as u64 {
+            return Err(too_large(opened.bytes));
+        }
+        let bytes = read_at_most(opened.file, max.saturating_add(1)).map_err(|source| place.io("read", source))?;
+        // It may have grown meanwhile.
+        if bytes.len() > max { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
+    }
+
+    /// Opens a regular file for reading, without ever waiting for the other end of a pipe.
+    pub(crate) fn open_file(&self, place: &Place) -> Result<Opened, WorkspaceError> {
+        let mut options = OpenOptions::new();
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        let file = self.dir(place)?.open_with(place.as_path(), &options).map_err(|source| place.io("read", source))?;
+        let metadata = file.metadata().map_err(|source| place.io("read", source))?;
+        if !metadata.is_file() {
+            return Err(WorkspaceError::NotAFile { path: place.to_string() });
+        }
+        Ok(Opened { file, bytes: metadata.len() })
+    }
+
+    /// Replaces or creates a file, parents included: whoever reads it sees the old or the new content, also after a
+    /// power cut. `last_word` is asked before the file takes its place, and may still stop it.
+    pub(crate) fn write_file(
+        &self,
+        place: &Place,
+        content: &[u8],
+        last_word: impl FnOnce() -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let root = self.dir(place)?;
+        let target = followed(root, place)?;
+        let failed = |source| place.io("written", source);
+        let (parent, name) = target.split();
+        if name.is_empty() {
+            return Err(WorkspaceError::NotAFile { path: place.to_string() }.into()); // the workspace itself
+        }
+        let opened;
+        let parent = match parent {
+            None => root,
+            Some(parent) => {
+                opened = open_or_create(root, parent).map_err(failed)?;
+                &opened
+            }
+        };
+        let mode = match parent.symlink_metadata(name) {
+            Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
+            Ok(_) => return Err(WorkspaceError::NotAFile { path: place.to_string() }.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error).into()),
+        };
+        let temporary = Temporary::create(parent).map_err(failed)?;
+        let mut file = &temporary.file;
+        let written = file
+            .write_all(content)
+            .and_then(|()| mode.map_or(Ok(()), |mode| file.set_permissions(mode)))
+            // A result that the journal keeps must be true after a power cut, too.
+            .and_then(|()| file.sync_data());
+        written.map_err(failed)?;
+        last_word()?;
+        temporary.rename_to(name).map_err(failed)?;
+        // A directory of cap-std is only a place to start from; to be synced it must be open for reading.
+        parent.open(".").and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Waits for its turn to read, change and write a file.
+    pub(crate) fn editing(&self) -> MutexGuard<'_, ()> {
+        // It guards no data, so that a panic elsewhere leaves nothing half done behind.
+        self.0.edits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dir(&self, place: &Place) -> Result<&Dir, WorkspaceError> {
+        if let Some(dir) = self.0.dir.get() {
+            return Ok(dir);
+        }
+        let opened = Dir::create_ambient_dir_all(&self.0.root, ambient_authority())
+            .and_then(|()| Dir::open_ambient_dir(&self.0.root, ambient_authority()))
+            .map_err(|source| place.io("reached", source))?;
+        Ok(self.0.dir.get_or_init(|| opened))
+    }
+}
+
+/// Where a write ends: the place itself, or what a symbolic link there points to, inside of the workspace.
+fn followed(root: &Dir, place: &Place) -> Result<Place, WorkspaceError> {
+    let is_link = root.symlink_metadata(place.as_path()).is_ok_and(|metadata| metadata.is_symlink());
+    if !is_link {
+        return Ok(place.clone());
+    }
+    let target = root.canonicalize(place.as_path()).map_err(|source| place.io("written", source))?;
+    target.to_str().map_or_else(|| Err(WorkspaceError::NotAFile { path: place.to_string() }), normal)
+}
+
+fn open_or_create(root: &Dir, path: &Path) -> io::Result<Dir> {
+    match root.open_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            root.create_dir_all(path)?;
+            root.open_dir(path)
+        }
+        other => other,
+    }
+}
+
+/// Reads until the end, or until there are `max` bytes.
+pub(crate) fn read_at_most(file: File, max: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(max as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A file that is not in its place yet. Dropped before it is, it is removed.
+struct Temporary<'a> {
+    parent: &'a Dir,
+    name: Option<String>,
+    file: File,
+}
+
+impl<'a> Temporary<'a> {
+    fn create(parent: &'a Dir) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let name = format!("{TEMPORARY_PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            match parent.open_with(&name, OpenOptions::new().write(true).create_new(true)) {
+                Ok(file) => return Ok(Self { parent, name: Some(name), file }),
+                // Left behind by a crashed process with the same id.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rename_to(mut self, target: &str) -> io::Result<()> {
+        let name = self.name.as_deref().expect("taken only below and when dropped");
+        self.parent.rename(name, self.parent, target)?;
+        self.name = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take()
+            && let Err(error) = self.parent.remove_file(&name)
+        {
+            tracing::warn!(name, %error, "a half-written file stays behind");
+        }
+    }
+}
+
+impl Place {
+    /// What an answer of the operating system means for this place.
+    pub(crate) fn io(&self, verb: &'static str, source: io::Error) -> WorkspaceError {
+        let path = limit::clip(&self.to_string(), limit::QUOTE_BYTES_MAX);
+        match source.kind() {
+            io::ErrorKind::NotFound => WorkspaceError::NotFound { path },
+            // cap-std's own refusal, which no system call made.
+            io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => WorkspaceError::Outside { path },
+            _ if matches!(source.raw_os_error(), Some(code) if code == rustix::io::Errno::NXIO.raw_os_error()) => {
+                WorkspaceError::NotAFile { path } // a socket
+            }
+            _ => WorkspaceError::Io { path, verb, source },
+        }
+    }
+}
