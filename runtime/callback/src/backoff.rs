@@ -1,0 +1,94 @@
+//! How long to wait before the next attempt: exponential, with full jitter, honouring `Retry-After`. Pure: the random number and
+//! the time are arguments.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// The bounds of the waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff {
+    /// The longest wait after the first failure.
+    pub(crate) first: Duration,
+    /// The longest wait at all.
+    pub(crate) max: Duration,
+}
+
+impl Backoff {
+    /// The wait after `attempts` failures (at least one), where `random` is uniform in `[0, 1)`.
+    ///
+    /// Full jitter: anything from nothing to the whole exponential wait, so that a thousand missions whose receiver came back do not
+    /// return in step. Where the receiver said when to come, that time holds, with a little jitter on top and never more than `max`.
+    pub(crate) fn wait(self, attempts: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+        debug_assert!((0.0..1.0).contains(&random), "random is in [0, 1)");
+        match retry_after {
+            Some(asked) => asked.saturating_add(self.first.mul_f64(random)).min(self.max),
+            None => {
+                let doublings = attempts.saturating_sub(1).min(31);
+                self.first.saturating_mul(1 << doublings).min(self.max).mul_f64(random)
+            }
+        }
+    }
+}
+
+/// What a `Retry-After` header asks for at the time `now`: seconds, or the time until an HTTP date (nothing, if that is over). `None`
+/// for anything else: a receiver that says nonsense is treated as one that says nothing.
+pub(crate) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
+    let header = header.trim();
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a u64 holds is "very long", not nonsense; the caller has a maximum.
+        return Some(Duration::from_secs(header.parse().unwrap_or(u64::MAX)));
+    }
+    let date = Timestamp::try_from(httpdate::parse_http_date(header).ok()?).ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
+
+    #[test]
+    fn the_longest_wait_doubles_up_to_the_maximum() {
+        let almost_one = 1.0 - f64::EPSILON;
+        for (attempts, seconds) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (u32::MAX, 60)] {
+            let wait = BACKOFF.wait(attempts, None, almost_one);
+            assert!(wait.abs_diff(Duration::from_secs(seconds)) < Duration::from_millis(1), "{attempts}: {wait:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_wait_keeps_its_bounds(attempts in 1_u32.., random in 0.0..1.0_f64, asked in proptest::option::of(0_u64..)) {
+            let asked = asked.map(Duration::from_secs);
+            let wait = BACKOFF.wait(attempts, asked, random);
+            prop_assert!(wait <= BACKOFF.max);
+            if let Some(asked) = asked {
+                prop_assert!(wait >= asked.min(BACKOFF.max), "earlier than the receiver asked for");
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-11-22T08:00:00Z".parse().unwrap();
+        for (header, expected) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Sun, 22 Nov 2026 08:01:30 GMT", Some(90)),
+            ("Sunday, 22-Nov-26 08:01:30 GMT", Some(90)),
+            ("Sun Nov 22 08:01:30 2026", Some(90)),
+            ("Sun, 22 Nov 2026 07:00:00 GMT", Some(0)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(retry_after(header, now), expected.map(Duration::from_secs), "{header:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The board against what it promises, one guarantee a test, and against random orders of everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn origin(name: &str) -> Origin {
+    name.into()
+}
+
+/// Takes a mission that must be the one expected, and claims its place.
+fn begin(board: &mut Board, mission: u64, at: &str) -> bool {
+    assert_eq!(board.take(), Some(MissionNo(mission)));
+    board.claim(MissionNo(mission), &origin(at))
+}
+
+#[tokio::test]
+async fn a_mission_has_one_turn_at_a_time_and_no_news_is_lost() {
+    let mut board = Board::new(8, 4);
+    assert!(board.wake(MissionNo(1)));
+    assert!(!board.wake(MissionNo(1)), "it waits already");
+    assert!(begin(&mut board, 1, "a"));
+    assert!(!board.wake(MissionNo(1)));
+    assert_eq!(board.take(), None, "it has its turn");
+    board.finish(MissionNo(1), Ended::Quiet);
+    assert_eq!(board.take(), Some(MissionNo(1)), "what came while it was busy is looked at");
+    board.finish(MissionNo(1), Ended::Quiet);
+    assert_eq!((board.take(), board.len()), (None, 0));
+}
+
+#[tokio::test]
+async fn a_rest_ends_when_it_is_due_or_hurried_and_not_by_news() {
+    let mut board = Board::new(8, 4);
+    let due = Instant::now() + Duration::from_secs(60);
+    board.wake(MissionNo(1));
+    assert!(begin(&mut board, 1, "a"));
+    board.finish(MissionNo(1), Ended::Failed(due));
+    assert!(!board.wake(MissionNo(1)));
+    assert_eq!((board.take(), board.next_due()), (None, Some(due)));
+    board.rise(due - Duration::from_nanos(1));
+    assert_eq!(board.take(), None);
+    assert!(board.hurry(MissionNo(1)));
+    assert!(begin(&mut board, 1, "a"));
+    board.rise(due);
+    assert_eq!(board.take(), None, "the date it was hurried from is over");
+    let later = due + Duration::from_secs(60);
+    board.finish(MissionNo(1), Ended::Failed(later));
+    board.rise(due);
+    assert_eq!(board.take(), None);
+    board.rise(later);
+    assert_eq!(board.take(), Some(MissionNo(1)));
+}
+
+#[tokio::test]
+async fn one_receiver_has_its_places_and_the_others_theirs() {
+    let mut board = Board::new(8, 2);
+    for mission in 1..=3 {
+        board.wake(MissionNo(mission));
+    }
+    assert!(begin(&mut board, 1, "a"));
+    assert!(begin(&mut board, 2, "a"));
+    assert!(!begin(&mut board, 3, "a"), "its places are taken");
+    board.wake(MissionNo(4));
+    assert!(begin(&mut board, 4, "b"));
+    assert_eq!(board.take(), None);
+    board.finish(MissionNo(1), Ended::Delivered);
+    assert!(begin(&mut board, 3, "a"), "who waited comes before who was just served");
+}
+
+#[tokio::test]
+async fn an_ailing_receiver_has_few_places_until_it_is_well() {
+    let mut board = Board::new(64, 8);
+    let due = Instant::now();
+    for mission in 1..=8 {
+        board.wake(MissionNo(mission));
+        assert!(begin(&mut board, mission, "a"));
+    }
+    for mission in 1..=8 {
+        board.finish(MissionNo(mission), Ended::Failed(due));
+    }
+    board.rise(due);
+    let (first, second) = (board.take().unwrap(), board.take().unwrap());
+    assert_eq!(board.take(), None, "two are enough to notice that it is back");
+    assert!(board.claim(first, &origin("a")) && board.claim(second, &origin("a")));
+    board.finish(first, Ended::Delivered);
+    let all = std::iter::from_fn(|| board.take()).count();
+    assert_eq!(all, 7, "the six others, and the first again");
+}
+
+#[tokio::test]
+async fn dead_receivers_never_hold_more_than_half_of_the_places() {
+    let mut board = Board::new(8, 4);
+    let due = Instant::now();
+    for mission in 1..=100 {
+        board.wake(MissionNo(mission));
+        assert!(begin(&mut board, mission, &format!("dead-{mission}")));
+        board.finish(MissionNo(mission), Ended::Failed(due));
+    }
+    board.rise(due);
+    assert_eq!(std::iter::from_fn(|| board.take()).count(), 4);
+    board.wake(MissionNo(1_000));
+    assert!(begin(&mut board, 1_000, "well"));
+}
+
+#[tokio::test]
+async fn what_is_kept_for_a_mission_that_rests_is_small() {
+    assert!(size_of::<(MissionNo, Seat)>() + size_of::<Reverse<(Instant, MissionNo)>>() <= 80);
+    let mut board = Board::new(8, 4);
+    board.wake(MissionNo(1));
+    assert!(begin(&mut board, 1, "a"));
+    board.finish(MissionNo(1), Ended::Parked);
+    assert!(board.missions.is_empty() && board.receivers.is_empty(), "of a parked mission nothing is kept");
+}
+
+/// What can happen. Numbers choose among what is there.
+#[derive(Debug, Clone)]
+enum Step {
+    Wake(u64),
+    Hurry(u64),
+    Take,
+    Claim(usize, u8),
+    Finish(usize, u8),
+    Rise,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (0_u64..20).prop_map(Step::Wake),
+        1 => (0_u64..20).prop_map(Step::Hurry),
+        4 => Just(Step::Take),
+        3 => (any::<usize>(), 0_u8..5).prop_map(|(which, origin)| Step::Claim(which, origin)),
+        3 => (any::<usize>(), any::<u8>()).prop_map(|(which, how)| Step::Finish(which, how)),
+        1 => Just(Step::Rise),
+    ];
+    proptest::collection::vec(step, 0..400)
+}
+
+/// The naive model: who has a turn, since when nobody looked at a mission's news.
+#[derive(Default)]
+struct Model {
+    busy: BTreeMap<MissionNo, Option<Origin>>,
+    /// Woken, and not taken since.
+    news: BTreeSet<MissionNo>,
+    resting: BTreeSet<MissionNo>,
+}
+
+impl Model {
+    fn check(&self, board: &Board) {
+        assert!(board.in_flight == self.busy.len() && self.busy.len() <= board.in_flight_max);
+        let mut ailing = 0;
+        for (origin, receiver) in &board.receivers {
+            let placed = self.busy.values().filter(|at| at.as_ref() == Some(origin)).count();
+            assert_eq!(receiver.in_flight, placed, "{origin}");
+            assert!(placed <= board.per_receiver);
+            ailing += if receiver.ailing { placed } else { 0 };
+            assert!(receiver.members > 0);
+        }
+        assert_eq!(board.ailing_in_flight, ailing);
+    }
+}
+
+/// Ends everything in good health: whatever is still there must get its turn.
+fn run_dry(board: &mut Board, model: &mut Model, now: Instant) {
+    for (mission, _) in std::mem::take(&mut model.busy) {
+        board.finish(mission, Ended::Quiet);
+    }
+    board.rise(now + Duration::from_secs(1_000));
+    while let Some(mission) = board.take() {
+        model.news.remove(&mission);
+        model.resting.remove(&mission);
+        board.finish(mission, Ended::Quiet);
+    }
+    assert!(model.news.is_empty(), "news that nobody looked at: {:?}", model.news);
+    assert!(model.resting.is_empty(), "rests without an end: {:?}", model.resting);
+    assert_eq!((board.len(), board.receivers.len()), (0, 0));
+}
+
+proptest! {
+    #[test]
+    fn in_any_order_no_limit_is_passed_and_no_news_is_lost(steps in steps(), places in 2_usize..6, per_receiver in 1_usize..4) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let _guard = runtime.enter();
+        let now = Instant::now();
+        let mut board = Board::new(places, per_receiver);
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Wake(no) => {
+                    board.wake(MissionNo(no));
+                    model.news.insert(MissionNo(no));
+                }
+                Step::Hurry(no) => {
+                    board.hurry(MissionNo(no));
+                    model.news.insert(MissionNo(no));
+                }
+                Step::Take => {
+                    if let Some(mission) = board.take() {
+                        let Phase::Busy { placed, .. } = board.missions[&mission].phase else { unreachable!() };
+                        let at = if placed { board.missions[&mission].origin.clone() } else { None };
+                        prop_assert!(model.busy.insert(mission, at).is_none(), "two turns of one mission");
+                        model.news.remove(&mission);
+                        model.resting.remove(&mission);
+                    }
+                }
+                Step::Claim(which, at) => {
+                    let Some((&mission, _)) = model.busy.iter().nth(which % model.busy.len().max(1)) else { continue };
+                    let at = origin(&at.to_string());
+                    if board.claim(mission, &at) {
+                        model.busy.insert(mission, Some(at));
+                    } else {
+                        model.busy.remove(&mission);
+                        // It waits for its turn, which is as good as news.
+                        model.news.insert(mission);
+                    }
+                }
+                Step::Finish(which, how) => {
+                    let Some((&mission, at)) = model.busy.iter().nth(which % model.busy.len().max(1)) else { continue };
+                    let due = now + Duration::from_secs(how.into());
+                    let ended = match how % 5 {
+                        0 => Ended::Quiet,
+                        1 if at.is_some() => Ended::Delivered,
+                        2 if at.is_some() => Ended::Parked,
+                        3 if at.is_some() => Ended::Failed(due),
+                        _ => Ended::Troubled(due),
+                    };
+                    board.finish(mission, ended);
+                    model.busy.remove(&mission);
+                    match ended {
+                        Ended::Quiet | Ended::Parked => {}
+                        Ended::Delivered => drop(model.news.insert(mission)),
+                        Ended::Failed(_) | Ended::Troubled(_) => drop(model.resting.insert(mission)),
+                    }
+                }
+                Step::Rise => board.rise(now + Duration::from_secs(100)),
+            }
+            model.check(&board);
+        }
+        run_dry(&mut board, &mut model, now);
+    }
+}

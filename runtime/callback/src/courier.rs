@@ -1,0 +1,424 @@
+//! The courier: takes turns from the board, makes attempts, tells the outbox what came of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sortie_contract::envelope::{Callback, SecretRef};
+use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+use crate::backoff::Backoff;
+use crate::board::{Board, Ended, Origin};
+use crate::config::{CallbackConfig, ConfigError};
+use crate::outbox::{Delivery, Outbox, OutboxError};
+use crate::secret::{NotSent, SecretError};
+use crate::send::{Http, Transport, Verdict};
+
+/// How long attempts in flight may take when the node stops: it is to be gone within ten seconds, and others need some of them.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The first wait when the outbox failed. It doubles up to [`TROUBLE_WAIT_MAX`].
+const TROUBLE_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait when the outbox failed.
+const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Delivers missions' items, in order per mission. See the crate for how it is used. Clones are the same courier.
+#[derive(Clone)]
+pub struct Courier {
+    shared: Arc<Shared>,
+    /// The same as the transport in `shared`, as far as intake is concerned.
+    http: Arc<Http>,
+}
+
+struct Shared {
+    board: Mutex<Board>,
+    /// There may be something to take.
+    news: Notify,
+    outbox: Arc<dyn Outbox>,
+    transport: Arc<dyn Transport>,
+    wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    backoff: Backoff,
+    attempts_max: u32,
+    age_max: Duration,
+    counters: Counters,
+    life: watch::Sender<Life>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    New,
+    Running,
+    Stopping,
+    Over,
+}
+
+/// What the courier did so far, for the node's metrics.
+#[derive(Debug, Default)]
+pub struct Counters {
+    delivered: AtomicU64,
+    retried: AtomicU64,
+    parked: AtomicU64,
+}
+
+impl Counters {
+    /// Items that a receiver took.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Relaxed)
+    }
+
+    /// Attempts that failed and are repeated.
+    pub fn retried(&self) -> u64 {
+        self.retried.load(Relaxed)
+    }
+
+    /// Items that were given up for now.
+    pub fn parked(&self) -> u64 {
+        self.parked.load(Relaxed)
+    }
+}
+
+impl Courier {
+    /// A courier that does nothing yet. `wall` tells the time of day; waiting is done on tokio's clock.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a configuration that cannot be meant.
+    pub fn new(
+        config: &CallbackConfig,
+        outbox: Arc<dyn Outbox>,
+        wall: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let http = Arc::new(Http::new(config)?);
+        let transport: Arc<dyn Transport> = Arc::clone(&http) as Arc<dyn Transport>;
+        Ok(Self { shared: Arc::new(Shared::new(config, outbox, transport, Box::new(wall))), http })
+    }
+
+    /// What intake has to know of a callback: whether it could be delivered at all, as far as that can be known without asking anybody.
+    ///
+    /// # Errors
+    /// The mistake, at `/callback/status_url` or `/callback/auth_ref`.
+    pub fn admit(&self, callback: &Callback) -> Result<(), Mistake> {
+        let mistake = |key: &str, code: &str, detail: String| {
+            Err(Mistake::new(Pointer::root().join("callback").join(key), code, detail))
+        };
+        let url = &callback.status_url;
+        if !matches!(url.scheme(), "http" | "https") {
+            return mistake("status_url", "invalid_url", "events are sent over http or https".to_owned());
+        }
+        if self.http.guard().literal(url).is_err() {
+            let detail =
+                "this address is private, and this node's configuration (callback.allow_private) does not list it";
+            return mistake("status_url", "private_address", detail.to_owned());
+        }
+        let Some(reference) = &callback.auth_ref else { return Ok(()) };
+        match self.http.secrets().may_send(reference, url) {
+            Ok(()) => Ok(()),
+            Err(NotSent::Unlisted) => {
+                let detail = "this node's configuration (callback.secret) does not list this secret";
+                mistake("auth_ref", "secret_not_listed", detail.to_owned())
+            }
+            Err(NotSent::OtherHost) => {
+                let detail = format!(
+                    "this node's configuration does not list {} among the hosts of this secret",
+                    origin_of(url)
+                );
+                mistake("auth_ref", "secret_not_for_host", detail)
+            }
+        }
+    }
+
+    /// The secrets of the configuration that have no usable value right now, for whoever examines a node.
+    pub async fn unavailable_secrets(&self) -> Vec<(SecretRef, SecretError)> {
+        self.http.secrets().unavailable().await
+    }
+
+    /// The mission may have something to send. Cheap, never blocks; calling it too often is harmless. An item that waits for its next
+    /// attempt goes on waiting.
+    pub fn wake(&self, mission: MissionNo) {
+        if self.shared.board.lock().wake(mission) {
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// As [`Courier::wake`], and an item that waits for its next attempt is tried now: the operator knows more than the backoff.
+    pub fn hurry(&self, mission: MissionNo) {
+        if self.shared.board.lock().hurry(mission) {
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Missions that wait for their turn, for an answer or for their next attempt.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.shared.board.lock().len()
+    }
+
+    /// Delivers until `shutdown` resolves or [`Courier::stop`] is called; then gives attempts in flight a moment. To be run once.
+    pub async fn run(&self, shutdown: impl Future<Output = ()>) {
+        self.shared.run(shutdown).await;
+    }
+
+    /// Ends [`Courier::run`], and waits until it has ended. After that, nothing touches the outbox any more.
+    pub async fn stop(&self) {
+        self.shared.stop().await;
+    }
+}
+
+impl fmt::Debug for Courier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Courier").field("counters", &self.shared.counters).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn new(
+        config: &CallbackConfig,
+        outbox: Arc<dyn Outbox>,
+        transport: Arc<dyn Transport>,
+        wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Self {
+        Self {
+            board: Mutex::new(Board::new(config.concurrency, config.concurrency_per_receiver)),
+            news: Notify::new(),
+            outbox,
+            transport,
+            wall,
+            backoff: Backoff { first: config.backoff_first, max: config.backoff_max },
+            attempts_max: config.attempts,
+            age_max: config.max_age,
+            counters: Counters::default(),
+            life: watch::Sender::new(Life::New),
+        }
+    }
+
+    async fn run(self: &Arc<Self>, shutdown: impl Future<Output = ()>) {
+        let started = self.life.send_if_modified(|life| {
+            let new = *life == Life::New;
+            if new {
+                *life = Life::Running;
+            }
+            new
+        });
+        if !started {
+            return;
+        }
+        // Also when this future is dropped half way: then the attempts are, too.
+        let _over = Over(&self.life);
+        let mut stopping = self.life.subscribe();
+        let stop = async {
+            tokio::select! {
+                () = shutdown => {}
+                // The sender lives in `self`.
+                _ = stopping.wait_for(|life| *life == Life::Stopping) => {}
+            }
+        };
+        let mut turns = JoinSet::new();
+        {
+            tokio::pin!(stop);
+            loop {
+                let next_due = self.start_turns(&mut turns);
+                tokio::select! {
+                    biased;
+                    () = &mut stop => break,
+                    () = self.news.notified() => {}
+                    Some(_) = turns.join_next(), if !turns.is_empty() => {}
+                    () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
+                }
+                while turns.try_join_next().is_some() {}
+            }
+        }
+        let in_flight = async { while turns.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, in_flight).await.is_err() {
+            tracing::info!("deliveries in flight are broken off; they are repeated after the next start");
+            turns.shutdown().await;
+        }
+    }
+
+    /// Starts every turn that there is a place for. Says when the next rest ends.
+    fn start_turns(self: &Arc<Self>, turns: &mut JoinSet<()>) -> Option<Instant> {
+        let mut board = self.board.lock();
+        board.rise(Instant::now());
+        while let Some(mission) = board.take() {
+            turns.spawn(Arc::clone(self).turn(mission));
+        }
+        board.next_due()
+    }
+
+    async fn stop(&self) {
+        let mut life = self.life.subscribe();
+        self.life.send_modify(|life| {
+            *life = match *life {
+                Life::New | Life::Over => Life::Over,
+                Life::Running | Life::Stopping => Life::Stopping,
+            };
+        });
+        // An error means that the sender is gone, which is in `self`.
+        let _ = life.wait_for(|life| *life == Life::Over).await;
+    }
+
+    /// One turn of one mission: at most one attempt at one item.
+    async fn turn(self: Arc<Self>, mission: MissionNo) {
+        let mut turn = Turn { shared: &self, mission, ended: None };
+        let delivery = match self.outbox.next(mission).await {
+            Ok(Some(delivery)) => delivery,
+            Ok(None) => return turn.end(Ended::Quiet),
+            Err(error) => {
+                tracing::error!(%mission, error = &error as &dyn std::error::Error, "what is to be delivered cannot be read");
+                return turn.end(Ended::Troubled(Instant::now() + TROUBLE_WAIT_MAX));
+            }
+        };
+        if !self.board.lock().claim(mission, &origin_of(&delivery.url)) {
+            return turn.disclaim();
+        }
+        let verdict = self.transport.attempt(&delivery, (self.wall)()).await;
+        let ended = self.record(mission, &delivery, verdict).await;
+        turn.end(ended);
+    }
+
+    /// Tells the outbox and the log what came of an attempt.
+    async fn record(&self, mission: MissionNo, delivery: &Delivery, verdict: Verdict) -> Ended {
+        let item = delivery.item;
+        let attempts = delivery.attempts.saturating_add(1);
+        let (mission_id, trace_id) = (&delivery.mission_id, &delivery.trace_id);
+        match self.consequence(delivery.since, attempts, verdict) {
+            Consequence::Delivered => {
+                self.counters.delivered.fetch_add(1, Relaxed);
+                tracing::debug!(%mission_id, %trace_id, item, attempts, "delivered");
+                self.insist(|| self.outbox.delivered(mission, item)).await;
+                Ended::Delivered
+            }
+            Consequence::Again { wait, why } => {
+                self.counters.retried.fetch_add(1, Relaxed);
+                tracing::info!(%mission_id, %trace_id, item, attempts, why, wait_ms = wait.as_millis(), "a delivery is repeated");
+                let due = Instant::now() + wait;
+                self.insist(|| self.outbox.attempted(mission, item, attempts)).await;
+                Ended::Failed(due)
+            }
+            Consequence::Parked { why } => {
+                self.counters.parked.fetch_add(1, Relaxed);
+                tracing::warn!(%mission_id, %trace_id, item, attempts, why, "a delivery is parked");
+                self.insist(|| self.outbox.parked(mission, item, why.clone())).await;
+                Ended::Parked
+            }
+        }
+    }
+
+    fn consequence(&self, since: Timestamp, attempts: u32, verdict: Verdict) -> Consequence {
+        let (why, retry_after) = match verdict {
+            Verdict::Delivered => return Consequence::Delivered,
+            Verdict::Hopeless { why } => return Consequence::Parked { why },
+            Verdict::Failed { why, retry_after } => (why, retry_after),
+        };
+        // A clock that went back makes nothing old.
+        let age = Duration::try_from((self.wall)().duration_since(since)).unwrap_or_default();
+        let left = self.age_max.saturating_sub(age);
+        if attempts >= self.attempts_max {
+            Consequence::Parked { why: format!("{why}; given up after {attempts} attempts") }
+        } else if left.is_zero() {
+            Consequence::Parked { why: format!("{why}; given up after {:?}", self.age_max) }
+        } else {
+            // The last attempt is when its time is over, not long after.
+            let wait = self.backoff.wait(attempts, retry_after, rand::random()).min(left);
+            Consequence::Again { wait, why }
+        }
+    }
+
+    /// Repeats a call of the outbox until it succeeds. An outcome that is not recorded must not be passed over: the item would be sent
+    /// again at once, and again.
+    async fn insist<F>(&self, call: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), OutboxError>>,
+    {
+        let mut wait = TROUBLE_WAIT;
+        while let Err(error) = call().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the outcome of a delivery cannot be recorded yet"
+            );
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(TROUBLE_WAIT_MAX);
+        }
+    }
+}
+
+/// What follows from a verdict.
+enum Consequence {
+    Delivered,
+    Again { wait: Duration, why: String },
+    Parked { why: String },
+}
+
+/// A mission that was taken from the board. Gives it back however the turn ends, a panic included.
+struct Turn<'a> {
+    shared: &'a Shared,
+    mission: MissionNo,
+    /// `None` until the turn has come to an end that is known.
+    ended: Option<End>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    /// To be told to the board.
+    Finished(Ended),
+    /// The board has put the mission into a queue already.
+    Disclaimed,
+}
+
+impl Turn<'_> {
+    fn end(&mut self, ended: Ended) {
+        self.ended = Some(End::Finished(ended));
+    }
+
+    fn disclaim(&mut self) {
+        self.ended = Some(End::Disclaimed);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let ended = match self.ended {
+            Some(End::Disclaimed) => None,
+            Some(End::Finished(ended)) => Some(ended),
+            None => Some(Ended::Troubled(Instant::now() + TROUBLE_WAIT_MAX)),
+        };
+        if let Some(ended) = ended {
+            self.shared.board.lock().finish(self.mission, ended);
+        }
+        self.shared.news.notify_one();
+    }
+}
+
+/// Says that a run is over, however it ended.
+struct Over<'a>(&'a watch::Sender<Life>);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(Life::Over);
+    }
+}
+
+/// The receiver that a URL names.
+fn origin_of(url: &Url) -> Origin {
+    let host = url.host_str().unwrap_or_default();
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}").into(),
+        None => host.into(),
+    }
+}
+
+#[cfg(test)]
+#[path = "courier_tests.rs"]
+mod tests;

@@ -1,0 +1,440 @@
+//! The courier with receivers and a clock that the tests control.
+
+use std::collections::{BTreeMap, HashMap};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sortie_contract::MissionId;
+use sortie_contract::id::TraceId;
+
+use super::*;
+use crate::config::SecretConfig;
+use crate::outbox::Method;
+
+const START: &str = "2026-11-22T08:00:00Z";
+
+/// A mission's outgoing items, as the journal would know them.
+#[derive(Debug, Clone, Default)]
+struct Cursor {
+    host: String,
+    items: u64,
+    acked: u64,
+    attempts: u32,
+    parked: Option<String>,
+}
+
+/// An outbox in memory. `failing` calls of it fail before the next succeeds.
+#[derive(Default)]
+struct Memory {
+    boxes: Mutex<BTreeMap<MissionNo, Cursor>>,
+    failing: Mutex<u32>,
+    moved: Notify,
+}
+
+impl Memory {
+    fn put(&self, mission: u64, host: &str, items: u64) {
+        let fresh = Cursor { host: host.to_owned(), items, ..Cursor::default() };
+        self.boxes.lock().insert(MissionNo(mission), fresh);
+    }
+
+    fn get(&self, mission: u64) -> Cursor {
+        self.boxes.lock()[&MissionNo(mission)].clone()
+    }
+
+    fn change(&self, mission: MissionNo, change: impl FnOnce(&mut Cursor)) -> Result<(), OutboxError> {
+        self.trouble()?;
+        change(self.boxes.lock().get_mut(&mission).unwrap());
+        self.moved.notify_one();
+        Ok(())
+    }
+
+    fn trouble(&self) -> Result<(), OutboxError> {
+        let mut failing = self.failing.lock();
+        match failing.checked_sub(1) {
+            Some(left) => {
+                *failing = left;
+                Err(OutboxError::new("the disk is full"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until `done` holds; the paused clock runs ahead meanwhile.
+    async fn until(&self, done: impl Fn(&BTreeMap<MissionNo, Cursor>) -> bool) {
+        let moving = async {
+            while !done(&self.boxes.lock()) {
+                self.moved.notified().await;
+            }
+        };
+        // A month of the paused clock: what has not happened by then never will.
+        let month = Duration::from_secs(30 * 24 * 60 * 60);
+        assert!(tokio::time::timeout(month, moving).await.is_ok(), "still not: {:?}", self.boxes.lock());
+    }
+
+    async fn until_delivered(&self, mission: u64, items: u64) {
+        self.until(|boxes| boxes[&MissionNo(mission)].acked >= items).await;
+    }
+
+    async fn until_parked(&self, mission: u64) {
+        self.until(|boxes| boxes[&MissionNo(mission)].parked.is_some()).await;
+    }
+}
+
+#[async_trait]
+impl Outbox for Memory {
+    async fn next(&self, mission: MissionNo) -> Result<Option<Delivery>, OutboxError> {
+        self.trouble()?;
+        let found = self.boxes.lock()[&mission].clone();
+        if found.parked.is_some() || found.acked >= found.items {
+            return Ok(None);
+        }
+        Ok(Some(Delivery {
+            item: found.acked + 1,
+            key: format!("m-{mission}/{}", found.acked + 1),
+            method: Method::Post,
+            url: format!("http://{}/", found.host).parse().unwrap(),
+            mission_id: MissionId::new(format!("m-{mission}")).unwrap(),
+            trace_id: TraceId::new("t").unwrap(),
+            content_type: "application/json".to_owned(),
+            body: Bytes::from_static(b"{}"),
+            secret: None,
+            since: START.parse().unwrap(),
+            attempts: found.attempts,
+        }))
+    }
+
+    async fn delivered(&self, mission: MissionNo, item: u64) -> Result<(), OutboxError> {
+        self.change(mission, |found| (found.acked, found.attempts) = (item, 0))
+    }
+
+    async fn attempted(&self, mission: MissionNo, _item: u64, attempts: u32) -> Result<(), OutboxError> {
+        self.change(mission, |found| found.attempts = attempts)
+    }
+
+    async fn parked(&self, mission: MissionNo, _item: u64, why: String) -> Result<(), OutboxError> {
+        self.change(mission, |found| found.parked = Some(why))
+    }
+}
+
+/// What a receiver does with an attempt: by host, how long it takes and the verdict.
+type Behaviour = Box<dyn Fn(&Delivery) -> (Duration, Verdict) + Send + Sync>;
+
+/// One attempt, as a receiver saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    key: String,
+    at: Duration,
+}
+
+struct Receivers {
+    behaviour: Behaviour,
+    origin: Instant,
+    seen: Mutex<Vec<Seen>>,
+    in_flight: Mutex<HashMap<String, usize>>,
+}
+
+impl Receivers {
+    fn keys(&self) -> Vec<String> {
+        self.seen.lock().iter().map(|seen| seen.key.clone()).collect()
+    }
+}
+
+#[async_trait]
+impl Transport for Receivers {
+    async fn attempt(&self, delivery: &Delivery, _now: Timestamp) -> Verdict {
+        self.seen.lock().push(Seen { key: delivery.key.clone(), at: self.origin.elapsed() });
+        let mission = delivery.mission_id.to_string();
+        let together = {
+            let mut in_flight = self.in_flight.lock();
+            let count = in_flight.entry(mission.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        assert_eq!(together, 1, "two attempts of one mission");
+        let (latency, verdict) = (self.behaviour)(delivery);
+        tokio::time::sleep(latency).await;
+        self.in_flight.lock().insert(mission, 0);
+        verdict
+    }
+}
+
+struct Bench {
+    outbox: Arc<Memory>,
+    receivers: Arc<Receivers>,
+    shared: Arc<Shared>,
+}
+
+/// A courier that runs, with `behaviour` for receivers. Its wall clock goes with tokio's.
+fn start(
+    config: &CallbackConfig,
+    behaviour: impl Fn(&Delivery) -> (Duration, Verdict) + Send + Sync + 'static,
+) -> Bench {
+    let outbox = Arc::new(Memory::default());
+    let origin = Instant::now();
+    let receivers = Arc::new(Receivers {
+        behaviour: Box::new(behaviour),
+        origin,
+        seen: Mutex::default(),
+        in_flight: Mutex::default(),
+    });
+    let begun: Timestamp = START.parse().unwrap();
+    let wall = Box::new(move || begun + origin.elapsed());
+    let (door, transport) = (Arc::clone(&outbox) as Arc<dyn Outbox>, Arc::clone(&receivers) as Arc<dyn Transport>);
+    let shared = Arc::new(Shared::new(config, door, transport, wall));
+    let running = Arc::clone(&shared);
+    tokio::spawn(async move { running.run(std::future::pending()).await });
+    Bench { outbox, receivers, shared }
+}
+
+impl Bench {
+    fn wake(&self, mission: u64) {
+        if self.shared.board.lock().wake(MissionNo(mission)) {
+            self.shared.news.notify_one();
+        }
+    }
+}
+
+fn failed(seconds: Option<u64>) -> Verdict {
+    Verdict::Failed { why: "the receiver answered 503".to_owned(), retry_after: seconds.map(Duration::from_secs) }
+}
+
+fn hopeless() -> Verdict {
+    Verdict::Hopeless { why: "the receiver answered 400".to_owned() }
+}
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+#[tokio::test(start_paused = true)]
+async fn a_missions_items_arrive_in_order_and_once_where_the_receiver_is_well() {
+    let bench = start(&CallbackConfig::default(), |_| (Duration::from_millis(10), Verdict::Delivered));
+    for mission in 1..=50 {
+        bench.outbox.put(mission, "a.example", 5);
+        bench.wake(mission);
+        bench.wake(mission);
+    }
+    bench.outbox.until(|boxes| boxes.values().all(|found| found.acked == 5)).await;
+    for mission in 1..=50 {
+        let keys = bench.receivers.keys();
+        let own: Vec<_> = keys.iter().filter(|key| key.starts_with(&format!("m-{mission}/"))).collect();
+        let expected: Vec<_> = (1..=5).map(|item| format!("m-{mission}/{item}")).collect();
+        assert_eq!(own, expected.iter().collect::<Vec<_>>());
+    }
+    assert_eq!(bench.shared.counters.delivered(), 250);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_repeated_under_the_same_key_before_anything_later() {
+    let failures = Mutex::new(3_u32);
+    let bench = start(&CallbackConfig::default(), move |_| {
+        let mut failures = failures.lock();
+        let verdict = if *failures > 0 { failed(None) } else { Verdict::Delivered };
+        *failures = failures.saturating_sub(1);
+        (AT_ONCE, verdict)
+    });
+    bench.outbox.put(1, "a.example", 2);
+    bench.wake(1);
+    bench.outbox.until_delivered(1, 2).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1", "m-1/1", "m-1/1", "m-1/1", "m-1/2"]);
+    assert_eq!(bench.shared.counters.retried(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_honoured_and_news_do_not_shorten_it() {
+    let first = Mutex::new(true);
+    let bench = start(&CallbackConfig::default(), move |_| {
+        let verdict = if std::mem::take(&mut *first.lock()) { failed(Some(120)) } else { Verdict::Delivered };
+        (AT_ONCE, verdict)
+    });
+    bench.outbox.put(1, "a.example", 1);
+    bench.wake(1);
+    bench.outbox.until(|boxes| boxes[&MissionNo(1)].attempts == 1).await;
+    bench.wake(1);
+    bench.outbox.until_delivered(1, 1).await;
+    let waited = bench.receivers.seen.lock()[1].at;
+    assert!((120..=122).contains(&waited.as_secs()), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_is_parked_after_its_attempts_and_holds_the_later_ones() {
+    let config = CallbackConfig { attempts: 4, ..CallbackConfig::default() };
+    let bench = start(&config, |_| (AT_ONCE, failed(None)));
+    bench.outbox.put(1, "a.example", 2);
+    bench.wake(1);
+    bench.outbox.until_parked(1).await;
+    bench.wake(1);
+    tokio::time::advance(Duration::from_secs(100_000)).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1"; 4]);
+    assert_eq!(bench.outbox.get(1).parked.unwrap(), "the receiver answered 503; given up after 4 attempts");
+    assert_eq!((bench.shared.counters.parked(), bench.shared.board.lock().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_is_parked_when_its_time_is_over() {
+    let config = CallbackConfig { attempts: 1_000, max_age: Duration::from_secs(100), ..CallbackConfig::default() };
+    let bench = start(&config, |_| (AT_ONCE, failed(None)));
+    bench.outbox.put(1, "a.example", 1);
+    bench.wake(1);
+    bench.outbox.until_parked(1).await;
+    let last = bench.receivers.seen.lock().last().unwrap().at;
+    assert!((100..=101).contains(&last.as_secs()), "the last attempt is when the time is over: {last:?}");
+    assert_eq!(bench.outbox.get(1).parked.unwrap(), "the receiver answered 503; given up after 100s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_hopeless_is_parked_at_once_and_goes_on_when_the_operator_says_so() {
+    let mended = Arc::new(Mutex::new(false));
+    let answer = Arc::clone(&mended);
+    let bench = start(&CallbackConfig::default(), move |_| {
+        (AT_ONCE, if *answer.lock() { Verdict::Delivered } else { hopeless() })
+    });
+    bench.outbox.put(1, "a.example", 3);
+    bench.wake(1);
+    bench.outbox.until_parked(1).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1"]);
+    // Redelivered: still hopeless.
+    bench.outbox.change(MissionNo(1), |found| found.parked = None).unwrap();
+    bench.wake(1);
+    bench.outbox.until_parked(1).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1"; 2]);
+    // Skipped: the later ones go.
+    *mended.lock() = true;
+    bench.outbox.change(MissionNo(1), |found| (found.parked, found.acked) = (None, 1)).unwrap();
+    bench.wake(1);
+    bench.outbox.until_delivered(1, 3).await;
+    assert_eq!(bench.receivers.keys()[2..], ["m-1/2", "m-1/3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_missions_with_a_dead_receiver_slow_nobody_down() {
+    let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
+        Some("well.example") => (Duration::from_millis(5), Verdict::Delivered),
+        _ => (Duration::from_secs(15), failed(None)),
+    });
+    for mission in 1..=10_000 {
+        bench.outbox.put(mission, &format!("dead-{}.example", mission % 100), 3);
+        bench.wake(mission);
+    }
+    // Long enough for every dead receiver to be known as one, however the places were taken at first.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let before = Instant::now();
+    for mission in 20_001..=20_100 {
+        bench.outbox.put(mission, "well.example", 3);
+        bench.wake(mission);
+    }
+    bench.outbox.until(|boxes| boxes.range(MissionNo(20_001)..).all(|(_, found)| found.acked == 3)).await;
+    assert!(before.elapsed() < Duration::from_millis(200), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_receiver_slows_nobody_down_from_the_first_moment() {
+    let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
+        Some("well.example") => (Duration::from_millis(5), Verdict::Delivered),
+        _ => (Duration::from_secs(15), failed(None)),
+    });
+    let before = Instant::now();
+    for mission in 1..=1_000 {
+        bench.outbox.put(mission, "dead.example", 3);
+        bench.wake(mission);
+    }
+    bench.outbox.put(2_000, "well.example", 3);
+    bench.wake(2_000);
+    bench.outbox.until_delivered(2_000, 3).await;
+    assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_outbox_is_asked_again_and_nothing_is_sent_twice_for_it() {
+    let bench = start(&CallbackConfig::default(), |_| (AT_ONCE, Verdict::Delivered));
+    bench.outbox.put(1, "a.example", 2);
+    *bench.outbox.failing.lock() = 3;
+    bench.wake(1);
+    bench.outbox.until_delivered(1, 2).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1", "m-1/2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_cannot_be_recorded_is_not_passed_over() {
+    let shared: Arc<Mutex<Option<Arc<Memory>>>> = Arc::default();
+    let failing = Arc::clone(&shared);
+    // Every recording fails five times, from the moment the receiver answers.
+    let bench = start(&CallbackConfig::default(), move |_| {
+        *failing.lock().as_ref().unwrap().failing.lock() = 5;
+        (AT_ONCE, Verdict::Delivered)
+    });
+    *shared.lock() = Some(Arc::clone(&bench.outbox));
+    bench.outbox.put(1, "a.example", 2);
+    bench.wake(1);
+    bench.outbox.until_delivered(1, 2).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1", "m-1/2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_panics_is_given_back() {
+    let first = Mutex::new(true);
+    let bench = start(&CallbackConfig::default(), move |_| {
+        assert!(!std::mem::take(&mut *first.lock()), "on purpose");
+        (AT_ONCE, Verdict::Delivered)
+    });
+    bench.outbox.put(1, "a.example", 1);
+    bench.wake(1);
+    // The transport counts an attempt that never ended.
+    let receivers = Arc::clone(&bench.receivers);
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        receivers.in_flight.lock().clear();
+    });
+    bench.outbox.until_delivered(1, 1).await;
+    assert_eq!(bench.receivers.keys(), ["m-1/1"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_in_flight_get_a_moment_when_the_courier_stops() {
+    let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
+        Some("slow.example") => (Duration::from_secs(60), Verdict::Delivered),
+        _ => (Duration::from_secs(1), Verdict::Delivered),
+    });
+    bench.outbox.put(1, "quick.example", 2);
+    bench.outbox.put(2, "slow.example", 2);
+    bench.wake(1);
+    bench.wake(2);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let before = Instant::now();
+    bench.shared.stop().await;
+    assert!(before.elapsed() <= GRACE + Duration::from_millis(10), "{:?}", before.elapsed());
+    assert_eq!(
+        (bench.outbox.get(1).acked, bench.outbox.get(2).acked),
+        (1, 0),
+        "the first was recorded, no other begun"
+    );
+    bench.shared.stop().await;
+}
+
+#[tokio::test]
+async fn a_courier_that_never_ran_stops_at_once() {
+    let courier = Courier::new(&CallbackConfig::default(), Arc::new(Memory::default()), Timestamp::default).unwrap();
+    courier.stop().await;
+    courier.run(std::future::pending()).await;
+}
+
+#[tokio::test]
+async fn intake_is_told_what_could_never_be_delivered() {
+    let secret = vec![SecretConfig { reference: "env://TOKEN".to_owned(), hosts: vec!["127.0.0.1:9000".to_owned()] }];
+    let config = CallbackConfig { allow_private: vec!["127.0.0.1".to_owned()], secret, ..CallbackConfig::default() };
+    let courier = Courier::new(&config, Arc::new(Memory::default()), Timestamp::default).unwrap();
+    for (url, reference, expected) in [
+        ("http://127.0.0.1:9000/status", Some("env://TOKEN"), None),
+        ("http://127.0.0.1:9000/status", None, None),
+        ("https://example.org/", None, None),
+        ("http://127.0.0.1:9001/status", Some("env://TOKEN"), Some(("/callback/auth_ref", "secret_not_for_host"))),
+        ("http://127.0.0.1:9000/status", Some("env://HOME"), Some(("/callback/auth_ref", "secret_not_listed"))),
+        ("http://10.0.0.1/", None, Some(("/callback/status_url", "private_address"))),
+        ("http://169.254.169.254/", Some("env://TOKEN"), Some(("/callback/status_url", "private_address"))),
+        ("ftp://example.org/", None, Some(("/callback/status_url", "invalid_url"))),
+    ] {
+        let callback =
+            Callback { status_url: url.parse().unwrap(), auth_ref: reference.map(|text| text.parse().unwrap()) };
+        let mistake = courier.admit(&callback).err();
+        let found = mistake.as_ref().map(|mistake| (mistake.pointer.as_str(), mistake.code.as_str()));
+        assert_eq!(found, expected, "{url}");
+    }
+}
