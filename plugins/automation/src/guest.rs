@@ -1,0 +1,87 @@
+//! The interpreter as a component of the mission world.
+
+use core::time::Duration;
+
+use serde_json::Value as Json;
+use sortie_plugin::report::Verdict;
+use sortie_plugin::{Brief, CallError, Failure, Manifest, Mistake, Outcome, Pending, Plugin, Tools};
+use sortie_plugin::{artifacts, json, report, time};
+
+use crate::World;
+
+/// The plugin `automation`.
+struct Automation;
+
+impl Plugin for Automation {
+    fn describe() -> Manifest {
+        // The schema explains and forbids nothing: `check` says more of a mistake, and of each just once.
+        let schema = json!({ "type": "object", "properties": { "steps": {
+            "description": "A graph of tool calls: id, tool, with, needs, if, for_each, concurrency, retry, timeout, \
+                            artifact, milestone, criterion, on_error. Strings may hold {{ templates }} over inputs, \
+                            objective, mission, steps.<id>.result, and item and index within for_each.",
+            "examples": [[{ "id": "find", "tool": "Glob", "with": { "pattern": "inbox/*.md" } }]],
+        } } });
+        Manifest::new("automation", env!("CARGO_PKG_VERSION"), "Runs the graph of tool calls in inputs.steps.")
+            .inputs_schema(schema)
+    }
+
+    fn check(brief: &Brief) -> Vec<Mistake> {
+        crate::check(brief)
+    }
+
+    fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
+        crate::run(&brief, &mut Granted(tools))
+    }
+}
+
+sortie_plugin::export!(Automation);
+
+/// The mission world, with the tools that the mission was granted.
+struct Granted(Tools);
+
+impl World for Granted {
+    type Pending = Pending;
+
+    fn holds(&self, tool: &str) -> bool {
+        self.0.get(tool).is_some()
+    }
+
+    fn start(&mut self, tool: &str, arguments: &Json) -> Result<Pending, CallError> {
+        let Some(tool) = self.0.get(tool) else {
+            return Err(CallError::Denied(format!("the mission was not granted the tool {tool}")));
+        };
+        tool.start(arguments)
+    }
+
+    fn after(&mut self, duration: Duration) -> Pending {
+        time::after(duration)
+    }
+
+    fn wait_any(&mut self, pending: &[&Pending]) -> usize {
+        sortie_plugin::wait_any(pending.iter().copied())
+    }
+
+    fn result(&mut self, call: &Pending) -> Result<Json, CallError> {
+        call.get()
+    }
+
+    fn milestone(&mut self, text: &str) {
+        report::milestone(text);
+    }
+
+    fn warn(&mut self, text: &str) {
+        report::warn(text);
+    }
+
+    fn judge(&mut self, criterion: usize, met: bool, evidence: &str) {
+        report::judge(criterion, if met { Verdict::Met } else { Verdict::Unmet }, evidence);
+    }
+
+    fn put(&mut self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), String> {
+        artifacts::put(name, media_type, bytes).map(drop)
+    }
+
+    fn put_file(&mut self, name: &str, media_type: &str, path: &str) -> Result<(), String> {
+        artifacts::put_file(name, media_type, path).map(drop)
+    }
+}

@@ -1,0 +1,69 @@
+//! The automation plugin: an interpreter for the graph of tool calls in an envelope's `inputs.steps`.
+//!
+//! | key of a step | what it says |
+//! | --- | --- |
+//! | `id`, `tool` | its name among the steps, and the tool that it calls; both required |
+//! | `with` | the tool's arguments |
+//! | `needs` | ids of steps that come first; a template that names a step needs it, too |
+//! | `if` | one `{{ … }}`, `true` or `false`: otherwise the step is skipped |
+//! | `for_each` | a list: one call for each `item`, with its `index` (from 0); the results are `steps.<id>.results` |
+//! | `concurrency` | how many of these calls are in flight together |
+//! | `retry` | `{attempts, backoff, factor}`: tries a call that failed or timed out again (never one that was refused) |
+//! | `timeout` | of one attempt |
+//! | `artifact` | a name, or `{name, path \| content, media_type}`. Without path and content it holds what the call gave: the file whose `path` it answered, the text that it read, or its result as JSON |
+//! | `milestone` | a text that is reported when the step is done |
+//! | `criterion` | `{text, met}`: judges the success criterion of that text |
+//! | `on_error` | `fail` (the mission; the default) or `continue` (with `steps.<id>.error`) |
+//!
+//! Steps without mutual needs are started together. A step is skipped when a step that it needs was skipped, unless one of
+//! its templates looks at that step's `.skipped`. An `artifact` or a `milestone` that uses `item` or `index` is made once
+//! for each item. After a failure nothing new is started; calls that are on their way may end.
+//!
+//! Templates are Jinja's, strict and bounded. The library is free of the world that it runs in ([`World`]):
+//! that is what the tests use, and why they need no node.
+
+mod duration;
+#[cfg(target_arch = "wasm32")]
+mod guest;
+mod plan;
+mod run;
+mod template;
+mod world;
+
+use sortie_plugin::{Brief, Failure, Mistake, Outcome};
+
+use plan::{Plan, Source};
+use template::Language;
+pub use world::World;
+
+/// What is wrong with a brief's steps: everything that can be known before they run.
+#[must_use]
+pub fn check(brief: &Brief) -> Vec<Mistake> {
+    let inputs = match brief.inputs() {
+        Ok(inputs) => inputs,
+        Err(mistake) => return vec![mistake],
+    };
+    let language = Language::of_check();
+    match Plan::parse(&language, Source { inputs: &inputs, success_criteria: &brief.success_criteria }) {
+        Ok(plan) => run::foresee(&plan, brief, &inputs),
+        Err(mistakes) => mistakes,
+    }
+}
+
+/// Runs a brief's steps.
+///
+/// # Errors
+/// The step that failed, with the tool that is to blame, if one is.
+pub fn run<W: World>(brief: &Brief, world: &mut W) -> Result<Outcome, Failure> {
+    let inputs = brief.inputs()?;
+    let language = Language::of_run();
+    let source = Source { inputs: &inputs, success_criteria: &brief.success_criteria };
+    let plan = Plan::parse(&language, source).map_err(|mistakes| mistakes.into_iter().next().map(Failure::from));
+    match plan {
+        Ok(plan) => run::run(&plan, brief, &inputs, world),
+        Err(mistake) => Err(mistake.unwrap_or_else(|| Failure::new("the steps cannot be run"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! The plan: `inputs.steps`, read into a graph that can be run.
+//!
+//! Parse, don't validate: a [`Plan`] has no cycle, names no step that is not there, and every template in it compiles.
+//! Everything that is wrong is reported together, each with its place in the envelope.
+
+mod graph;
+mod read;
+
+use core::time::Duration;
+
+use serde_json::Value as Json;
+use sortie_plugin::Mistake;
+
+use crate::template::{Language, Shape};
+
+/// Most steps of one plan: more is a program and wants a plugin of its own. It also bounds what intake spends on a plan.
+pub(crate) const STEPS_MAX: usize = 1_000;
+
+/// Most attempts of one call, as the contract of steps says.
+pub(crate) const ATTEMPTS_MAX: u32 = 100;
+
+/// What the plan is read from, beside the language.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'e> {
+    /// The envelope's `inputs`.
+    pub(crate) inputs: &'e Json,
+    /// The envelope's `success_criteria`.
+    pub(crate) success_criteria: &'e [String],
+}
+
+/// A graph of steps that can be run.
+pub(crate) struct Plan<'e> {
+    /// In the order of the envelope, which decides wherever the graph leaves a choice.
+    pub(crate) steps: Vec<Step<'e>>,
+}
+
+impl<'e> Plan<'e> {
+    /// Reads `inputs.steps`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them. The codes are `required`, `wrong_type`, `unknown_key`, `unknown_step`,
+    /// `duplicate_id`, `cycle`, `bad_template`, `bad_duration`, `out_of_range`, `invalid`, `unknown_criterion`, `empty` and
+    /// `too_many`.
+    pub(crate) fn parse(language: &'e Language<'e>, source: Source<'e>) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let drafts = read::steps(language, source, &mut mistakes);
+        let steps = graph::connect(drafts, &mut mistakes);
+        if mistakes.is_empty() { Ok(Self { steps }) } else { Err(mistakes) }
+    }
+}
+
+/// One step.
+pub(crate) struct Step<'e> {
+    pub(crate) id: &'e str,
+    /// JSON Pointer to it.
+    pub(crate) place: String,
+    pub(crate) tool: &'e str,
+    /// The arguments.
+    pub(crate) with: Shape<'e>,
+    pub(crate) condition: Option<Shape<'e>>,
+    pub(crate) each: Option<Each<'e>>,
+    pub(crate) retry: Retry,
+    /// Of one attempt.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) artifact: Option<Artifact<'e>>,
+    pub(crate) milestone: Option<Text<'e>>,
+    pub(crate) criterion: Option<Criterion<'e>>,
+    /// `on_error: continue`: the mission goes on, and the steps that need this one run and see its `error`.
+    pub(crate) goes_on: bool,
+    /// In the plan's order, none twice.
+    pub(crate) needs: Vec<Need>,
+    /// Neither it nor anything that it needs has an `if`: it is never skipped.
+    pub(crate) unconditional: bool,
+}
+
+impl Step<'_> {
+    /// Whether the mission is certain to get to its call, and to fail if that fails.
+    pub(crate) fn is_decisive(&self) -> bool {
+        self.unconditional && self.each.is_none() && !self.goes_on
+    }
+}
+
+/// That one step needs another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// Which, in the plan.
+    pub(crate) step: usize,
+    /// It looks at whether that one was skipped, and therefore is not skipped with it.
+    pub(crate) minds_skip: bool,
+}
+
+/// `for_each`: the step's call once for each item.
+pub(crate) struct Each<'e> {
+    pub(crate) items: Shape<'e>,
+    /// Most calls of this step in flight together.
+    pub(crate) concurrency: usize,
+}
+
+/// `retry`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Retry {
+    pub(crate) attempts: u32,
+    /// The rest after the first attempt.
+    pub(crate) backoff: Duration,
+    /// Each further rest is that many times as long.
+    pub(crate) factor: f64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 1, backoff: Duration::from_secs(1), factor: 1.0 }
+    }
+}
+
+/// A text of a step, rendered when the step is done.
+pub(crate) struct Text<'e> {
+    pub(crate) shape: Shape<'e>,
+    /// It uses `item` or `index`: it is then rendered once for each of them.
+    pub(crate) each_item: bool,
+}
+
+/// `artifact`.
+pub(crate) struct Artifact<'e> {
+    pub(crate) name: Shape<'e>,
+    pub(crate) content: Content<'e>,
+    pub(crate) media_type: Option<&'e str>,
+    /// It uses `item` or `index`: there is then one artifact for each of them.
+    pub(crate) each_item: bool,
+}
+
+/// What an artifact holds.
+pub(crate) enum Content<'e> {
+    /// What the step's call gave: the file whose `path` it answered, the text that it read, or its result as JSON.
+    Result,
+    /// A file of the workspace.
+    File(Shape<'e>),
+    /// This: text as it is, everything else as JSON.
+    This(Shape<'e>),
+}
+
+/// `criterion`.
+pub(crate) struct Criterion<'e> {
+    /// Its index among the envelope's success criteria.
+    pub(crate) index: usize,
+    pub(crate) met: Shape<'e>,
+    /// What `met` says, as evidence.
+    pub(crate) source: String,
+}

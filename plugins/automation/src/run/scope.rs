@@ -1,0 +1,74 @@
+//! What templates see: the mission, its inputs, and the steps that have ended.
+
+use std::collections::BTreeMap;
+
+use minijinja::{Value, context};
+use serde_json::Value as Json;
+use sortie_plugin::Brief;
+
+use crate::template;
+
+/// The names that templates see while a mission runs.
+pub(super) struct Scope<'p> {
+    fixed: Value,
+    steps: BTreeMap<&'p str, Value>,
+    /// All of it, until the next step ends.
+    whole: Option<Value>,
+}
+
+impl<'p> Scope<'p> {
+    pub(super) fn new(brief: &Brief, inputs: &Json) -> Self {
+        let fixed = context! {
+            inputs => template::value(inputs),
+            objective => brief.objective.as_str(),
+            mission => context! {
+                id => brief.mission_id.as_str(),
+                mission_id => brief.mission_id.as_str(),
+                mission_type => brief.mission_type.as_str(),
+                vp_id => brief.vp_id.as_str(),
+                vp_session_id => brief.vp_session_id.as_str(),
+                objective => brief.objective.as_str(),
+                success_criteria => brief.success_criteria.clone(),
+                required_outputs => brief.required_outputs.clone(),
+            },
+        };
+        Self { fixed, steps: BTreeMap::new(), whole: None }
+    }
+
+    /// Shows how a step ended to all templates from now on.
+    pub(super) fn show(&mut self, id: &'p str, view: Value) {
+        self.steps.insert(id, view);
+        self.whole = None;
+    }
+
+    /// What a step's own templates see.
+    pub(super) fn step(&mut self) -> Value {
+        let Self { fixed, steps, whole } = self;
+        let all = || context! { steps => Value::from_pairs(steps.iter().map(|(id, view)| (*id, view.clone()))), ..fixed.clone() };
+        whole.get_or_insert_with(all).clone()
+    }
+
+    /// What the templates of one item of a `for_each` see.
+    pub(super) fn item(&mut self, index: usize, item: &Value) -> Value {
+        context! { item, index, ..self.step() }
+    }
+}
+
+/// `steps.<id>` of a step that was skipped.
+pub(super) fn skipped() -> Value {
+    context! { skipped => true, error => () }
+}
+
+/// `steps.<id>` of a step that ran. A `result` that there is not stays undefined, so that nothing takes it for one.
+pub(super) fn ended(each: bool, results: &[Option<Json>], error: Option<&str>) -> Value {
+    let end = context! { skipped => false, error };
+    if each {
+        let results: Vec<Value> =
+            results.iter().map(|result| result.as_ref().map_or(Value::from(()), template::value)).collect();
+        context! { results, ..end }
+    } else if let Some(Some(result)) = results.first() {
+        context! { result => template::value(result), ..end }
+    } else {
+        end
+    }
+}

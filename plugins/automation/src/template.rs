@@ -1,0 +1,263 @@
+//! Templates: any JSON value of a step in which strings may hold `{{ … }}`.
+//!
+//! A string that is one `{{ … }}` and nothing else keeps the type of its value; any other string becomes text. Names that
+//! do not exist are errors, never empty text. Only strings of the envelope are ever templates: results of tools are data
+//! and are not rendered again, whatever they hold.
+
+mod references;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, Expression, Template, UndefinedBehavior, Value};
+use serde_json::Value as Json;
+
+pub(crate) use references::{Look, References};
+
+/// Work that one template may do in a run (an instruction is 1, 64 bytes are 1): enough for a report of several megabytes,
+/// and a fraction of a second.
+const RUN_FUEL: u64 = 1_000_000;
+
+/// The same at intake, where somebody waits for the answer: about a millisecond.
+const CHECK_FUEL: u64 = 20_000;
+
+/// The names that every template sees.
+const NAMES: [&str; 4] = ["inputs", "objective", "mission", "steps"];
+
+/// The names that it sees besides within a `for_each`.
+pub(crate) const ITEM_NAMES: [&str; 2] = ["item", "index"];
+
+/// Functions of the template language that need no explanation here.
+const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
+
+/// The template language: minijinja, strict and bounded, without a way to load other templates.
+pub(crate) struct Language<'e> {
+    environment: Environment<'e>,
+}
+
+impl Language<'_> {
+    /// The language in a run.
+    pub(crate) fn of_run() -> Self {
+        Self::with_fuel(RUN_FUEL)
+    }
+
+    /// The language at intake.
+    pub(crate) fn of_check() -> Self {
+        Self::with_fuel(CHECK_FUEL)
+    }
+
+    fn with_fuel(fuel: u64) -> Self {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(fuel));
+        environment.set_syntax(syntax());
+        // It prints the whole context; templates are no place to debug a node.
+        environment.remove_global("debug");
+        Self { environment }
+    }
+}
+
+/// Jinja as it is, except that a text keeps its last line break: a file that a step writes should end with one.
+fn syntax() -> SyntaxConfig {
+    SyntaxConfig::builder().keep_trailing_newline(true).build().expect("the default delimiters are valid")
+}
+
+/// A value of a step with its templates compiled.
+pub(crate) enum Shape<'e> {
+    /// Nothing to render.
+    Fixed(Json),
+    /// Text with templates in it.
+    Text { place: String, template: Template<'e, 'e> },
+    /// One `{{ … }}`: keeps its type.
+    Typed { place: String, expression: Expression<'e, 'e> },
+    /// A list with templates somewhere in it.
+    List(Vec<Shape<'e>>),
+    /// An object with templates in its values. Keys are taken as they are.
+    Object(Vec<(&'e str, Shape<'e>)>),
+}
+
+/// A template that cannot be compiled or rendered.
+#[derive(Debug)]
+pub(crate) struct TemplateError {
+    /// JSON Pointer to it in the envelope.
+    pub(crate) place: String,
+    /// What is wrong.
+    pub(crate) detail: String,
+    /// It is too much work, rather than wrong.
+    pub(crate) is_out_of_fuel: bool,
+}
+
+impl TemplateError {
+    fn new(place: &str, detail: impl Into<String>) -> Self {
+        Self { place: place.to_owned(), detail: detail.into(), is_out_of_fuel: false }
+    }
+}
+
+impl<'e> Shape<'e> {
+    /// Compiles all templates in `value`. What they refer to is added to `references`, what is wrong to `errors`.
+    ///
+    /// `names` are the names that these templates see besides [`NAMES`].
+    pub(crate) fn compile(
+        language: &'e Language<'e>,
+        place: &str,
+        value: &'e Json,
+        names: &[&str],
+        references: &mut References,
+        errors: &mut Vec<TemplateError>,
+    ) -> Self {
+        let shape = match value {
+            Json::String(source) if references::may_hold_template(source) => {
+                compile_string(language, place, source, names, references)
+                    .map_err(|detail| errors.push(TemplateError::new(place, detail)))
+                    .ok()
+            }
+            Json::Array(items) => {
+                let compile = |(index, item)| {
+                    Self::compile(language, &format!("{place}/{index}"), item, names, references, errors)
+                };
+                Some(Self::List(items.iter().enumerate().map(compile).collect()))
+            }
+            Json::Object(fields) => {
+                let compile = |(key, field): (&'e String, _)| {
+                    let place = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    (key.as_str(), Self::compile(language, &place, field, names, references, errors))
+                };
+                Some(Self::Object(fields.iter().map(compile).collect()))
+            }
+            _ => None,
+        };
+        match shape {
+            Some(Self::List(items)) if items.iter().all(Self::is_fixed) => Self::Fixed(value.clone()),
+            Some(Self::Object(fields)) if fields.iter().all(|(_, field)| field.is_fixed()) => {
+                Self::Fixed(value.clone())
+            }
+            Some(shape) => shape,
+            None => Self::Fixed(value.clone()),
+        }
+    }
+
+    /// Whether there is nothing to render in it.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
+    /// Whether it is text with templates in it, which cannot say yes or no.
+    pub(crate) fn is_text(&self) -> bool {
+        matches!(self, Self::Text { .. } | Self::Fixed(Json::String(_)))
+    }
+
+    /// The value as JSON.
+    pub(crate) fn render(&self, scope: &Value) -> Result<Json, TemplateError> {
+        match self {
+            Self::Fixed(value) => Ok(value.clone()),
+            Self::Text { place, template } => {
+                template.render(scope.clone()).map(Json::String).map_err(|error| error_at(place, &error))
+            }
+            Self::Typed { place, .. } => serde_json::to_value(self.evaluate(scope)?)
+                .map_err(|error| TemplateError::new(place, error.to_string())),
+            Self::List(items) => items.iter().map(|item| item.render(scope)).collect(),
+            Self::Object(fields) => {
+                fields.iter().map(|(key, field)| Ok(((*key).to_owned(), field.render(scope)?))).collect()
+            }
+        }
+    }
+
+    /// The value as the template language has it.
+    pub(crate) fn evaluate(&self, scope: &Value) -> Result<Value, TemplateError> {
+        let Self::Typed { place, expression } = self else {
+            return Ok(value(&self.render(scope)?));
+        };
+        let value = expression.eval(scope.clone()).map_err(|error| error_at(place, &error))?;
+        if value.is_undefined() {
+            return Err(TemplateError::new(place, "it refers to something that does not exist"));
+        }
+        Ok(value)
+    }
+
+    /// The answer to a yes-or-no question, by Jinja's idea of truth.
+    pub(crate) fn holds(&self, scope: &Value) -> Result<bool, TemplateError> {
+        Ok(self.evaluate(scope)?.is_true())
+    }
+
+    /// The value as text: strings as they are, everything else as JSON.
+    pub(crate) fn text(&self, scope: &Value) -> Result<String, TemplateError> {
+        Ok(match self.render(scope)? {
+            Json::String(text) => text,
+            other => other.to_string(),
+        })
+    }
+}
+
+/// Compiles one string that may hold templates.
+fn compile_string<'e>(
+    language: &'e Language<'e>,
+    place: &str,
+    source: &'e str,
+    names: &[&str],
+    references: &mut References,
+) -> Result<Shape<'e>, String> {
+    let environment = &language.environment;
+    let found = references::find(source, environment.syntax().clone()).map_err(|error| describe(&error))?;
+    let (shape, undeclared) = match found.whole {
+        Some(inner) => {
+            let expression = environment.compile_expression(inner).map_err(|error| describe(&error))?;
+            let undeclared = expression.undeclared_variables(false);
+            (Shape::Typed { place: place.to_owned(), expression }, undeclared)
+        }
+        None => {
+            let template = environment.template_from_named_str("template", source).map_err(|error| describe(&error))?;
+            let undeclared = template.undeclared_variables(false);
+            (Shape::Text { place: place.to_owned(), template }, undeclared)
+        }
+    };
+    // minijinja answers with a set in random order: the first in alphabetical order is the one that is named.
+    let known = |name: &str| NAMES.contains(&name) || names.contains(&name) || FUNCTIONS.contains(&name);
+    if let Some(unknown) = undeclared.iter().filter(|name| !known(name)).min() {
+        // `steps.fetch-all` is read as a subtraction, which is the usual way to get here.
+        let hint = if ITEM_NAMES.contains(&unknown.as_str()) {
+            "; it is known within for_each only"
+        } else if source.contains(&format!("-{unknown}")) {
+            "; a step whose id has a hyphen is written as in steps[\"fetch-all\"]"
+        } else {
+            ""
+        };
+        return Err(format!("`{unknown}` is not known here; known are {}{hint}", NAMES.join(", ")));
+    }
+    if let Some(filter) = found.filters.iter().find(|name| !language.knows(name, "filter")) {
+        return Err(format!("there is no filter `{filter}`"));
+    }
+    if let Some(test) = found.tests.iter().find(|name| !language.knows(name, "test")) {
+        return Err(format!("there is no test `{test}`"));
+    }
+    references.add(place, found.references, undeclared.iter().any(|name| ITEM_NAMES.contains(&name.as_str())));
+    Ok(shape)
+}
+
+impl Language<'_> {
+    /// Whether there is a filter or a test (that is the `kind`) of this name.
+    fn knows(&self, name: &str, kind: &str) -> bool {
+        let question = format!("name is {kind}");
+        let answer = self
+            .environment
+            .compile_expression_owned(question)
+            .and_then(|question| question.eval(minijinja::context! { name }));
+        answer.is_ok_and(|answer| answer.is_true())
+    }
+}
+
+/// JSON, as templates see it.
+pub(crate) fn value(json: &Json) -> Value {
+    Value::from(Serde(json))
+}
+
+fn error_at(place: &str, error: &minijinja::Error) -> TemplateError {
+    TemplateError { is_out_of_fuel: error.kind() == ErrorKind::OutOfFuel, ..TemplateError::new(place, describe(error)) }
+}
+
+/// The error without the engine's own idea of a file name, which says nothing here.
+fn describe(error: &minijinja::Error) -> String {
+    let line = error.line().filter(|line| *line > 1).map(|line| format!(" (line {line})")).unwrap_or_default();
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}{line}", error.kind()),
+        None => format!("{}{line}", error.kind()),
+    }
+}

@@ -1,0 +1,114 @@
+//! What a template's source says about other steps: found in its tokens, before anything is run.
+
+use std::collections::BTreeMap;
+
+use minijinja::machinery::{Span, Token, tokenize};
+use minijinja::syntax::SyntaxConfig;
+
+/// How a template looks at a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// It asks whether the step was skipped, and so expects that it may have been.
+    pub(crate) at_skipped: bool,
+}
+
+/// The steps that templates refer to, by id.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    /// Each with the place of the first template that names it, in alphabetical order.
+    pub(crate) steps: BTreeMap<String, (String, Look)>,
+    /// Whether `item` or `index` is used.
+    pub(crate) item: bool,
+}
+
+impl References {
+    /// Adds what one more template refers to.
+    pub(super) fn add(&mut self, place: &str, steps: Vec<(String, Look)>, item: bool) {
+        for (id, look) in steps {
+            let (_, seen) = self.steps.entry(id).or_insert_with(|| (place.to_owned(), Look::default()));
+            seen.at_skipped |= look.at_skipped;
+        }
+        self.item |= item;
+    }
+}
+
+/// What is found in one template.
+pub(super) struct Found<'s> {
+    /// The expression, where the template is one `{{ … }}` and nothing else.
+    pub(super) whole: Option<&'s str>,
+    pub(super) references: Vec<(String, Look)>,
+    /// Names of filters and tests, to be known before the template runs.
+    pub(super) filters: Vec<&'s str>,
+    pub(super) tests: Vec<&'s str>,
+}
+
+/// Whether the template language would see anything but text in it.
+pub(super) fn may_hold_template(source: &str) -> bool {
+    ["{{", "{%", "{#"].iter().any(|start| source.contains(start))
+}
+
+/// Reads a template's tokens. Only what cannot be tokenized, and a look at `steps` that names no step, is an error here.
+pub(super) fn find(source: &str, syntax: SyntaxConfig) -> Result<Found<'_>, minijinja::Error> {
+    let tokens = tokenize(source, false, syntax).collect::<Result<Vec<_>, _>>()?;
+    let mut found =
+        Found { whole: whole(source, &tokens), references: Vec::new(), filters: Vec::new(), tests: Vec::new() };
+    for (at, (token, _)) in tokens.iter().enumerate() {
+        let rest = &tokens[at + 1..];
+        match token {
+            Token::Pipe => found.filters.extend(ident(rest)),
+            // `a.steps` and `a.is` are attributes of something else.
+            Token::Ident(_) if at > 0 && matches!(tokens[at - 1].0, Token::Dot) => {}
+            Token::Ident("is") => {
+                let test = ident(rest).filter(|name| *name != "not").or_else(|| ident(rest.get(1..)?));
+                // `true`, `none` and their like are tests, too, but words of the language first.
+                found.tests.extend(test);
+            }
+            Token::Ident("steps") => found.references.push(step(rest).ok_or_else(nameless)?),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The inside of a source that is one `{{ … }}`.
+fn whole<'s>(source: &'s str, tokens: &[(Token<'s>, Span)]) -> Option<&'s str> {
+    let [(Token::VariableStart, start), inside @ .., (Token::VariableEnd, end)] = tokens else { return None };
+    let one = !inside.iter().any(|(token, _)| matches!(token, Token::VariableStart | Token::VariableEnd));
+    let tight = start.start_offset == 0 && end.end_offset as usize == source.len();
+    if !one || !tight {
+        return None;
+    }
+    let (first, last) = (inside.first()?.1, inside.last()?.1);
+    source.get(first.start_offset as usize..last.end_offset as usize)
+}
+
+/// The step that follows the word `steps`: `.id` or `["id"]`, and how it is looked at.
+fn step(after: &[(Token<'_>, Span)]) -> Option<(String, Look)> {
+    let (id, after) = member(after)?;
+    let at_skipped = member(after).is_some_and(|(name, _)| name == "skipped");
+    Some((id.to_owned(), Look { at_skipped }))
+}
+
+/// `.name` or `["name"]` at the start of some tokens, and what comes after it.
+fn member<'t, 's>(tokens: &'t [(Token<'s>, Span)]) -> Option<(&'t str, &'t [(Token<'s>, Span)])> {
+    match tokens {
+        [(Token::Dot, _), (Token::Ident(name), _), rest @ ..] => Some((name, rest)),
+        [(Token::BracketOpen, _), (Token::Str(name), _), (Token::BracketClose, _), rest @ ..] => Some((name, rest)),
+        [(Token::BracketOpen, _), (Token::String(name), _), (Token::BracketClose, _), rest @ ..] => Some((name, rest)),
+        _ => None,
+    }
+}
+
+fn ident<'s>(tokens: &[(Token<'s>, Span)]) -> Option<&'s str> {
+    match tokens.first() {
+        Some((Token::Ident(name), _)) => Some(name),
+        _ => None,
+    }
+}
+
+fn nameless() -> minijinja::Error {
+    minijinja::Error::new(
+        minijinja::ErrorKind::InvalidOperation,
+        "name the step, as in steps.fetch.result or steps[\"fetch-all\"].result: the order of steps is known before they run",
+    )
+}

@@ -1,0 +1,146 @@
+//! What is found at intake, and where.
+
+use serde_json::{Value as Json, json};
+
+use super::brief;
+use crate::plan::STEPS_MAX;
+
+/// `steps` have exactly these mistakes, as `pointer code`, pointers below `/inputs/steps`.
+#[track_caller]
+fn check(steps: Json, expected: &[&str]) {
+    let mut found: Vec<_> = crate::check(&brief(&json!({ "week": "W47", "steps": steps })))
+        .into_iter()
+        .map(|mistake| format!("{} {}", mistake.pointer.trim_start_matches("/inputs/steps"), mistake.code))
+        .collect();
+    let mut expected: Vec<_> = expected.iter().map(|mistake| (*mistake).to_owned()).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected, "{steps:#}");
+}
+
+/// A step with `fields` beside its id and tool has exactly these mistakes.
+#[track_caller]
+fn check_step(fields: Json, expected: &[&str]) {
+    let mut step = json!({ "id": "a", "tool": "Read" });
+    for (key, value) in fields.as_object().expect("fields") {
+        step[key] = value.clone();
+    }
+    check(json!([step, { "id": "fetch-all", "tool": "Read" }]), expected);
+}
+
+#[test]
+fn steps_are_required_and_a_list_and_not_empty() {
+    for (inputs, expected) in [
+        (json!({}), "required"),
+        (json!({ "steps": null }), "required"),
+        (json!({ "steps": {} }), "wrong_type"),
+        (json!({ "steps": [] }), "empty"),
+        (json!({ "steps": vec![json!(1); STEPS_MAX + 1] }), "too_many"),
+    ] {
+        let found = crate::check(&brief(&inputs));
+        assert_eq!((found[0].pointer.as_str(), found[0].code.as_str(), found.len()), ("/inputs/steps", expected, 1));
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_with_its_place() {
+    check(json!([1]), &["/0 wrong_type"]);
+    check(json!([{}]), &["/0/id required", "/0/tool required"]);
+    check(json!([{ "id": "a b", "tool": "" }]), &["/0/id invalid", "/0/tool empty"]);
+    check(json!([{ "id": 1, "tool": [] }]), &["/0/id wrong_type", "/0/tool wrong_type"]);
+    check(json!([{ "id": "a", "tool": "Read" }, { "id": "a", "tool": "Read" }]), &["/1/id duplicate_id"]);
+    check_step(json!({ "wiht": {}, "a/b": 1 }), &["/0/wiht unknown_key", "/0/a~1b unknown_key"]);
+    check_step(json!({ "with": [] }), &["/0/with wrong_type"]);
+    check_step(json!({ "needs": "b" }), &["/0/needs wrong_type"]);
+    check_step(json!({ "needs": ["nobody", 1] }), &["/0/needs/0 unknown_step", "/0/needs/1 wrong_type"]);
+    check_step(json!({ "on_error": "ignore" }), &["/0/on_error invalid"]);
+    check_step(json!({ "concurrency": 0, "for_each": [] }), &["/0/concurrency out_of_range"]);
+    check_step(json!({ "timeout": "soon" }), &["/0/timeout bad_duration"]);
+    check_step(json!({ "timeout": "0s" }), &["/0/timeout bad_duration"]);
+    check_step(json!({ "timeout": 30 }), &["/0/timeout bad_duration"]);
+    check_step(json!({ "retry": {} }), &["/0/retry/attempts required"]);
+    check_step(
+        json!({ "retry": { "attempts": 101, "backoff": "1", "factor": 0.5, "jitter": true } }),
+        &[
+            "/0/retry/attempts out_of_range",
+            "/0/retry/backoff bad_duration",
+            "/0/retry/factor out_of_range",
+            "/0/retry/jitter unknown_key",
+        ],
+    );
+    check_step(json!({ "retry": { "attempts": 100, "backoff": "500ms", "factor": 2 } }), &[]);
+    check_step(json!({ "artifact": {} }), &["/0/artifact/name required"]);
+    check_step(json!({ "artifact": { "name": "a", "path": "a", "content": "a" } }), &["/0/artifact/content invalid"]);
+    check_step(json!({ "artifact": 1 }), &["/0/artifact wrong_type"]);
+    check_step(json!({ "milestone": 1 }), &["/0/milestone wrong_type"]);
+    check_step(json!({ "for_each": "a, b" }), &["/0/for_each wrong_type"]);
+}
+
+#[test]
+fn criteria_are_those_of_the_envelope() {
+    check_step(json!({ "criterion": { "text": "nothing failed", "met": true } }), &[]);
+    check_step(json!({ "criterion": {} }), &["/0/criterion/text required", "/0/criterion/met required"]);
+    check_step(
+        json!({ "criterion": { "text": "all is well", "met": true } }),
+        &["/0/criterion/text unknown_criterion"],
+    );
+    check_step(json!({ "criterion": { "text": "nothing failed", "met": "yes" } }), &["/0/criterion/met bad_template"]);
+}
+
+#[test]
+fn templates_are_compiled_at_intake() {
+    check_step(json!({ "with": { "path": "{{ inputs.week" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "deep": [{ "x": "{{ a b }}" }] } }), &["/0/with/deep/0/x bad_template"]);
+    check_step(json!({ "with": { "path": "{{ secrets.token }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "path": "{{ item }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "path": "{{ item }}" }, "for_each": [1] }), &[]);
+    check_step(json!({ "if": "{{ index > 1 }}", "for_each": [1] }), &["/0/if bad_template"]);
+    check_step(json!({ "with": { "path": "{{ inputs.week | shout }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "path": "{{ inputs.week is heavy }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "path": "{{ inputs.week is not none and inputs.week is string }}" } }), &[]);
+    check_step(json!({ "with": { "path": "{% include 'x' %}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "if": "inputs.week" }), &["/0/if bad_template"]);
+    check_step(json!({ "if": "{{ true }} or {{ false }}" }), &["/0/if bad_template"]);
+    check_step(json!({ "if": 1 }), &["/0/if wrong_type"]);
+    check_step(json!({ "if": false }), &[]);
+}
+
+#[test]
+fn what_is_certain_to_fail_is_refused_at_intake() {
+    check_step(json!({ "with": { "path": "{{ inputs.weeek }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "path": "{{ inputs.weeek }}" }, "if": "{{ inputs.weeek is defined }}" }), &[]);
+    check_step(json!({ "with": { "path": "{{ inputs.weeek | default('none') }}" } }), &[]);
+}
+
+#[test]
+fn steps_that_templates_name_must_be_there() {
+    check_step(json!({ "with": { "path": "{{ steps.nobody.result }}" } }), &["/0/with/path unknown_step"]);
+    check_step(json!({ "with": { "path": "{{ steps['nobody'].result }}" } }), &["/0/with/path unknown_step"]);
+    check_step(json!({ "with": { "path": "{{ steps['fetch-all'].result }}" } }), &[]);
+    check_step(json!({ "with": { "path": "{{ steps | length }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "with": { "path": "{{ steps[inputs.week] }}" } }), &["/0/with/path bad_template"]);
+    check_step(
+        json!({ "milestone": "{{ steps.a.result }} and {{ steps.nobody.error }}" }),
+        &["/0/milestone unknown_step"],
+    );
+    let hyphen = crate::check(&brief(&json!({ "steps": [
+        { "id": "fetch-all", "tool": "Read" },
+        { "id": "b", "tool": "Read", "with": { "path": "{{ steps.fetch-all.result }}" } },
+    ] })));
+    assert!(hyphen.iter().any(|mistake| mistake.detail.contains("steps[\"fetch-all\"]")), "{hyphen:?}");
+}
+
+#[test]
+fn cycles_are_found_however_the_steps_are_tied() {
+    check_step(json!({ "needs": ["a"] }), &["/0 cycle"]);
+    check_step(json!({ "with": { "path": "{{ steps.a.result }}" } }), &["/0 cycle"]);
+    check_step(json!({ "artifact": { "name": "{{ steps.a.result.path }}" } }), &[]);
+    check(
+        json!([
+            { "id": "start", "tool": "Read", "needs": ["c"] },
+            { "id": "c", "tool": "Read", "needs": ["b"] },
+            { "id": "b", "tool": "Read", "if": "{{ steps.c.result }}" },
+        ]),
+        &["/1 cycle"],
+    );
+}

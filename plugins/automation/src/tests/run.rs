@@ -1,0 +1,285 @@
+//! What a plan does, step by step.
+
+use serde_json::{Value as Json, json};
+use sortie_plugin::{CallError, Failure, Outcome};
+
+use super::brief;
+use super::world::Simulated;
+
+fn run_in(world: &mut Simulated, inputs: Json) -> Result<Outcome, Failure> {
+    let brief = brief(&inputs);
+    assert_eq!(crate::check(&brief), [], "{inputs:#}");
+    crate::run(&brief, world)
+}
+
+/// Runs `steps` with the tool `Echo`: the end, and what was done.
+fn run(steps: Json) -> (Result<Outcome, Failure>, Vec<String>) {
+    let mut world = Simulated::echo();
+    let end = run_in(&mut world, json!({ "week": "W47", "list": [1, 2, 3], "steps": steps }));
+    (end, world.log)
+}
+
+#[track_caller]
+fn check(steps: Json, summary: &str, log: &[&str]) {
+    let (end, did) = run(steps);
+    let said = end.map_or_else(|failure| format!("FAILED {}", failure.summary), |outcome| outcome.summary);
+    assert_eq!(said, summary);
+    assert_eq!(did, log);
+}
+
+#[test]
+fn steps_without_mutual_needs_start_together_and_the_rest_waits() {
+    check(
+        json!([
+            { "id": "last", "tool": "Echo", "needs": ["a"], "with": { "b": "{{ steps.b.result.n + 1 }}" } },
+            { "id": "a", "tool": "Echo", "with": { "ms": 30 } },
+            { "id": "b", "tool": "Echo", "with": { "n": 1 } },
+        ]),
+        "done: last, a, b",
+        &["0 Echo {\"ms\":30}", "0 Echo {\"n\":1}", "30 Echo {\"b\":2}"],
+    );
+}
+
+#[test]
+fn a_whole_string_template_keeps_its_type_and_any_other_is_text() {
+    check(
+        json!([{ "id": "a", "tool": "echo", "with": {
+            "list": "{{ inputs.list }}", "text": "{{ inputs.list }}!", "sum": "{{ inputs.list | sum }}", "none": "{{ none }}",
+            "yes": "{{ 1 < 2 }}", "braces": "{{ '}}' }}", "id": "{{ mission.mission_id }}", "why": "{{ objective }}", "line": "{{ 1 }}\n",
+        } }]),
+        "done: a",
+        &["0 echo {\"list\":[1,2,3],\"text\":\"[1, 2, 3]!\",\"sum\":6,\"none\":null,\"yes\":true,\"braces\":\"}}\",\
+           \"id\":\"m-1\",\"why\":\"Test the interpreter.\",\"line\":\"1\\n\"}"],
+    );
+}
+
+#[test]
+fn results_are_data_and_never_templates() {
+    let mut world = Simulated::new(&["Read"], |_, arguments| {
+        (1, Ok(json!({ "content": "{{ inputs.secret }}", "got": arguments })))
+    });
+    let inputs = json!({ "secret": "s3cret", "quoted": "{{ inputs.secret }}", "steps": [
+        { "id": "a", "tool": "Read", "with": { "path": "{{ inputs.quoted }}" } },
+        { "id": "b", "tool": "Read", "with": { "path": "{{ steps.a.result.content }} {{ inputs.quoted }}" } },
+    ] });
+    run_in(&mut world, inputs).expect("it completes");
+    assert!(!world.log.join("\n").contains("s3cret"), "{:#?}", world.log);
+}
+
+#[test]
+fn for_each_is_bounded_by_its_concurrency_and_keeps_its_order() {
+    let steps = json!([
+        { "id": "each", "tool": "Echo", "for_each": "{{ inputs.list }}", "concurrency": 2,
+          "with": { "n": "{{ item }}", "i": "{{ index }}", "ms": "{{ 40 - 10 * item }}" } },
+        { "id": "sum", "tool": "Echo", "with": { "got": "{{ steps.each.results | map(attribute='n') | list }}" } },
+    ]);
+    check(
+        steps,
+        "done: each (3 items), sum",
+        &[
+            "0 Echo {\"n\":1,\"i\":0,\"ms\":30}",
+            "0 Echo {\"n\":2,\"i\":1,\"ms\":20}",
+            "20 Echo {\"n\":3,\"i\":2,\"ms\":10}",
+            "30 Echo {\"got\":[1,2,3]}",
+        ],
+    );
+}
+
+#[test]
+fn a_node_never_gets_more_calls_at_once_than_it_keeps() {
+    let mut world = Simulated::echo();
+    let step = json!({ "id": "each", "tool": "Echo", "for_each": "{{ range(500) }}", "timeout": "1s" });
+    let end = run_in(&mut world, json!({ "steps": [step] })).expect("it completes");
+    assert_eq!((world.in_flight_max, end.summary.as_str()), (32, "done: each (500 items)"));
+}
+
+#[test]
+fn for_each_over_nothing_is_done_and_over_no_list_is_a_failure() {
+    check(
+        json!([{ "id": "a", "tool": "Echo", "for_each": [], "milestone": "all {{ steps.a.results | length }}" }]),
+        "done: a (0 items)",
+        &["0 milestone all 0"],
+    );
+    check(
+        json!([{ "id": "a", "tool": "Echo", "for_each": "{{ inputs.week }}" }]),
+        "FAILED step `a` failed: for_each must be a list, and it is string; no step was done",
+        &[],
+    );
+}
+
+#[test]
+fn a_call_that_failed_is_tried_again_after_a_growing_rest() {
+    let mut left = 3;
+    let mut world = Simulated::new(&["Read"], move |_, _| {
+        left -= 1;
+        (5, if left == 0 { Ok(json!("here")) } else { Err(CallError::Failed("not yet".into())) })
+    });
+    let retry = json!({ "attempts": 3, "backoff": "1s", "factor": 2 });
+    let inputs =
+        json!({ "steps": [{ "id": "a", "tool": "Read", "retry": retry, "milestone": "got {{ steps.a.result }}" }] });
+    assert_eq!(run_in(&mut world, inputs).expect("the third works").summary, "done: a");
+    assert_eq!(world.log, ["0 Read {}", "1005 Read {}", "3010 Read {}", "3015 milestone got here"]);
+}
+
+#[test]
+fn a_refusal_is_not_tried_again() {
+    for error in
+        [CallError::Denied("no".into()), CallError::InvalidArguments("no".into()), CallError::Uncertain("no".into())]
+    {
+        let refusal = error.clone();
+        let mut world = Simulated::new(&["Read"], move |_, _| (0, Err(refusal.clone())));
+        let inputs = json!({ "steps": [{ "id": "a", "tool": "Read", "retry": { "attempts": 9 } }] });
+        let failure = run_in(&mut world, inputs).expect_err("it is refused");
+        assert_eq!(
+            (failure.tool.as_deref(), failure.next_action.is_some(), world.log.len()),
+            (Some("Read"), true, 1),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_timeout_is_one_of_an_attempt() {
+    let (end, log) = run(
+        json!([{ "id": "a", "tool": "Echo", "with": { "ms": 90_000 }, "timeout": "30s", "retry": { "attempts": 2 } }]),
+    );
+    let failure = end.expect_err("it is too slow");
+    assert_eq!(failure.summary, "step `a` failed: Echo (attempt 2): no result within 30s; no step was done");
+    assert_eq!(
+        (failure.tool.as_deref(), log),
+        (Some("Echo"), vec!["0 Echo {\"ms\":90000}".into(), "31000 Echo {\"ms\":90000}".into()])
+    );
+}
+
+#[test]
+fn what_needs_a_skipped_step_is_skipped_unless_it_asks() {
+    check(
+        json!([
+            { "id": "a", "tool": "Echo", "if": "{{ inputs.week == 'W48' }}" },
+            { "id": "b", "tool": "Echo", "needs": ["a"] },
+            { "id": "c", "tool": "Echo", "with": { "from": "{{ steps.b.result }}" } },
+            { "id": "d", "tool": "Echo", "with": { "skipped": "{{ steps.a.skipped }}", "b": "{{ steps.b['skipped'] }}" } },
+            { "id": "e", "tool": "Echo", "if": false },
+        ]),
+        "done: d; skipped: a, b, c, e",
+        &["0 Echo {\"skipped\":true,\"b\":true}"],
+    );
+}
+
+#[test]
+fn a_failure_ends_the_mission_and_what_is_on_its_way_may_end() {
+    check(
+        json!([
+            { "id": "slow", "tool": "Echo", "with": { "ms": 50 }, "milestone": "slow is done" },
+            { "id": "bad", "tool": "Echo", "with": { "fail": "no such file" } },
+            { "id": "never", "tool": "Echo", "needs": ["slow"] },
+            { "id": "rests", "tool": "Echo", "with": { "fail": "again", "ms": 1 }, "retry": { "attempts": 5, "backoff": "1h" } },
+        ]),
+        "FAILED step `bad` failed: Echo: no such file; done: slow",
+        &[
+            "0 Echo {\"ms\":50}",
+            "0 Echo {\"fail\":\"no such file\"}",
+            "0 Echo {\"fail\":\"again\",\"ms\":1}",
+            "50 milestone slow is done",
+        ],
+    );
+}
+
+#[test]
+fn on_error_continue_goes_on_with_the_error() {
+    let (end, log) = run(json!([
+        { "id": "bad", "tool": "Echo", "with": { "fail": "no such file" }, "on_error": "continue", "milestone": "never" },
+        { "id": "next", "tool": "Echo", "with": { "why": "{{ steps.bad.error }}", "what": "{{ steps.bad.result | default('nothing') }}" } },
+        { "id": "each", "tool": "Echo", "on_error": "continue", "for_each": ["x", "y"], "artifact": "{{ item }}.json",
+          "with": { "{% if %}": "{{ item }}", "fail": "{{ 'broken' if item == 'x' else none }}" } },
+    ]));
+    let outcome = end.expect("it goes on");
+    assert_eq!(outcome.summary, "done: next, each (1 of 2 items); failed, and passed over: bad, each");
+    assert_eq!(outcome.next_action.as_deref(), Some("see why step `bad` failed: Echo: no such file"));
+    assert!(log.contains(&"10 Echo {\"why\":\"Echo: no such file\",\"what\":\"nothing\"}".to_owned()), "{log:#?}");
+    let put: Vec<_> = log.iter().filter(|line| line.contains("put")).collect();
+    assert_eq!(put, ["10 put y.json application/json {\n  \"{% if %}\": \"y\",\n  \"fail\": null\n}\n"]);
+}
+
+#[test]
+fn artifacts_hold_what_they_say() {
+    check(
+        json!([
+            { "id": "wrote", "tool": "Echo", "with": { "path": "out/report.md", "bytes": 9 }, "artifact": "report.md" },
+            { "id": "read", "tool": "Echo", "with": { "content": "text", "bytes": 4 }, "artifact": "copy.txt" },
+            { "id": "found", "tool": "Echo", "with": { "matches": [] }, "artifact": { "name": "found-{{ inputs.week }}.json" } },
+            { "id": "file", "tool": "Echo", "artifact": { "name": "x.bin", "path": "out/{{ inputs.week }}.bin", "media_type": "x/y" } },
+            { "id": "this", "tool": "Echo", "artifact": { "name": "week.txt", "content": "{{ inputs.week }}\n" } },
+        ]),
+        "done: wrote, read, found, file, this",
+        &[
+            "0 Echo {\"path\":\"out/report.md\",\"bytes\":9}",
+            "0 Echo {\"content\":\"text\",\"bytes\":4}",
+            "0 Echo {\"matches\":[]}",
+            "0 Echo {}",
+            "0 Echo {}",
+            "10 put_file report.md text/markdown; charset=utf-8 out/report.md",
+            "10 put copy.txt text/plain; charset=utf-8 text",
+            "10 put found-W47.json application/json {\n  \"matches\": []\n}\n",
+            "10 put_file x.bin x/y out/W47.bin",
+            "10 put week.txt text/plain; charset=utf-8 W47\n",
+        ],
+    );
+}
+
+#[test]
+fn an_artifact_that_cannot_be_stored_fails_its_step() {
+    check(
+        json!([{ "id": "a", "tool": "Echo", "artifact": { "name": "../x", "content": "" } }]),
+        "FAILED step `a` failed: artifact ../x: a name is a relative path of plain segments; no step was done",
+        &["0 Echo {}"],
+    );
+}
+
+#[test]
+fn criteria_are_judged_with_evidence() {
+    check(
+        json!([
+            { "id": "a", "tool": "Echo", "criterion": { "text": "nothing failed", "met": "{{ steps.a.result.n == 2 }}" }, "with": { "n": 1 } },
+            { "id": "b", "tool": "Echo", "if": false, "criterion": { "text": "the report names the week", "met": true } },
+        ]),
+        "done: a; skipped: b",
+        &["0 Echo {\"n\":1}", "10 judge 1 false step `a`: {{ steps.a.result.n == 2 }} is false"],
+    );
+}
+
+#[test]
+fn a_tool_that_was_not_granted_is_named_before_anything_is_done() {
+    let (end, log) = run(json!([
+        { "id": "a", "tool": "Echo" },
+        { "id": "b", "tool": "Write", "needs": ["a"] },
+    ]));
+    let failure = end.expect_err("it does not hold Write");
+    assert_eq!(failure.summary, "step `b` needs the tool Write, which the mission was not granted; nothing was done");
+    assert_eq!((failure.tool.as_deref(), log.len()), (Some("Write"), 0));
+    // Where it may never be reached, or is not the end, it is a call that is refused like any other.
+    let (end, log) = run(json!([
+        { "id": "a", "tool": "Echo" },
+        { "id": "b", "tool": "Write", "needs": ["a"], "on_error": "continue" },
+        { "id": "c", "tool": "Write", "if": "{{ steps.b.error is none }}" },
+    ]));
+    assert_eq!(end.expect("it goes on").summary, "done: a; skipped: c; failed, and passed over: b");
+    assert_eq!(log[1], "10 warn step `b` failed, and the mission goes on: Write: not granted");
+}
+
+#[test]
+fn a_template_that_fails_says_where() {
+    check(
+        json!([{ "id": "a", "tool": "Echo" }, { "id": "b", "tool": "Echo", "with": { "x": ["{{ steps.a.result.title.name }}"] } }]),
+        "FAILED step `b` failed: template in with/x/0: undefined value: `steps.a.result.title` is undefined; done: a",
+        &["0 Echo {}"],
+    );
+}
+
+#[test]
+fn a_template_cannot_spin() {
+    let spin = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+    let (end, log) = run(json!([{ "id": "a", "tool": "Echo", "with": { "x": spin } }]));
+    let failure = end.expect_err("it is too much work");
+    assert_eq!((failure.summary.contains("fuel"), log.len()), (true, 0), "{failure:?}");
+}

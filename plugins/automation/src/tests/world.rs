@@ -1,0 +1,126 @@
+//! A world with a clock that jumps to the next thing that happens, and a record of everything that was done.
+
+use core::time::Duration;
+use std::cell::Cell;
+use std::rc::Rc;
+
+use serde_json::{Value as Json, json};
+use sortie_plugin::CallError;
+
+use crate::World;
+
+/// How a simulated tool answers: after so many milliseconds, with this.
+pub(super) type Answer = (u64, Result<Json, CallError>);
+
+/// Answers all calls of a mission.
+type Tools = Box<dyn FnMut(&str, &Json) -> Answer>;
+
+/// The simulation.
+pub(super) struct Simulated {
+    held: Vec<&'static str>,
+    answer: Tools,
+    now_ms: u64,
+    in_flight: Rc<Cell<usize>>,
+    /// Most calls that were in flight together.
+    pub(super) in_flight_max: usize,
+    /// What was done, with its time in milliseconds.
+    pub(super) log: Vec<String>,
+}
+
+/// A call or a timer that ends at a known time.
+pub(super) struct Pending {
+    due_ms: u64,
+    result: Result<Json, CallError>,
+    call: Option<Rc<Cell<usize>>>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(in_flight) = &self.call {
+            in_flight.set(in_flight.get() - 1);
+        }
+    }
+}
+
+impl Simulated {
+    /// A world in which a mission holds `tools`, which answer as `answer` says.
+    pub(super) fn new(tools: &[&'static str], answer: impl FnMut(&str, &Json) -> Answer + 'static) -> Self {
+        let held = tools.to_vec();
+        Self { held, answer: Box::new(answer), now_ms: 0, in_flight: Rc::default(), in_flight_max: 0, log: Vec::new() }
+    }
+
+    /// A world in which the tool `Echo` answers its arguments after 10 ms, or after its argument `ms`.
+    pub(super) fn echo() -> Self {
+        Self::new(&["Echo"], |_, arguments| {
+            let ms = arguments.get("ms").and_then(Json::as_u64).unwrap_or(10);
+            match arguments.get("fail").and_then(Json::as_str) {
+                Some(why) => (ms, Err(CallError::Failed(why.to_owned()))),
+                None => (ms, Ok(arguments.clone())),
+            }
+        })
+    }
+
+    fn note(&mut self, what: &str) {
+        self.log.push(format!("{} {what}", self.now_ms));
+    }
+}
+
+impl World for Simulated {
+    type Pending = Pending;
+
+    fn holds(&self, tool: &str) -> bool {
+        self.held.iter().any(|held| held.eq_ignore_ascii_case(tool))
+    }
+
+    fn start(&mut self, tool: &str, arguments: &Json) -> Result<Pending, CallError> {
+        if !self.holds(tool) {
+            return Err(CallError::Denied("not granted".into()));
+        }
+        self.note(&format!("{tool} {arguments}"));
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.in_flight_max = self.in_flight_max.max(self.in_flight.get());
+        let (ms, result) = (self.answer)(tool, arguments);
+        Ok(Pending { due_ms: self.now_ms + ms, result, call: Some(Rc::clone(&self.in_flight)) })
+    }
+
+    fn after(&mut self, duration: Duration) -> Pending {
+        let ms = u64::try_from(duration.as_millis()).expect("durations of tests are short");
+        Pending { due_ms: self.now_ms + ms, result: Ok(json!(null)), call: None }
+    }
+
+    fn wait_any(&mut self, pending: &[&Pending]) -> usize {
+        let (index, first) = pending.iter().enumerate().min_by_key(|(_, pending)| pending.due_ms).expect("never none");
+        self.now_ms = self.now_ms.max(first.due_ms);
+        index
+    }
+
+    fn result(&mut self, call: &Pending) -> Result<Json, CallError> {
+        assert!(call.due_ms <= self.now_ms, "only a ready call is asked");
+        call.result.clone()
+    }
+
+    fn milestone(&mut self, text: &str) {
+        self.note(&format!("milestone {text}"));
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.note(&format!("warn {text}"));
+    }
+
+    fn judge(&mut self, criterion: usize, met: bool, evidence: &str) {
+        self.note(&format!("judge {criterion} {met} {evidence}"));
+    }
+
+    fn put(&mut self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), String> {
+        if name.contains("..") {
+            return Err("a name is a relative path of plain segments".into());
+        }
+        self.note(&format!("put {name} {media_type} {}", String::from_utf8_lossy(bytes)));
+        Ok(())
+    }
+
+    fn put_file(&mut self, name: &str, media_type: &str, path: &str) -> Result<(), String> {
+        self.note(&format!("put_file {name} {media_type} {path}"));
+        Ok(())
+    }
+}
