@@ -1,0 +1,203 @@
+//! The command line. Data goes to standard output, talk to standard error; colour and progress only to a terminal.
+
+mod client;
+mod doctor;
+mod look;
+mod manage;
+mod run;
+mod serve;
+mod submit;
+mod text;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::Config;
+
+/// The mission runtime of a factory node.
+#[derive(Debug, Parser)]
+#[command(name = "sortie", version, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration; without it ./sortie.toml, then the user's configuration folder.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The node to talk to; without it the one that the configuration describes.
+    #[arg(long, global = true, value_name = "URL", env = "SORTIE_NODE")]
+    node: Option<String>,
+    /// The bearer token; without it the one in the data directory of the node.
+    #[arg(long, global = true, value_name = "TOKEN", env = "SORTIE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print JSON instead of text for people.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one mission in this process and show its events.
+    Run(run::RunArgs),
+    /// Run a node.
+    Serve(serve::ServeArgs),
+    /// Dispatch envelopes to a node: files with one envelope, an array, or NDJSON; `-` reads standard input.
+    Submit(submit::SubmitArgs),
+    /// List missions, newest first.
+    Ls(look::LsArgs),
+    /// Show a mission's state.
+    Show {
+        /// The mission's id.
+        id: String,
+    },
+    /// Show a mission's events as they happen, until its final one.
+    Watch {
+        /// The mission's id.
+        id: String,
+    },
+    /// Show every record of a mission.
+    Journal {
+        /// The mission's id.
+        id: String,
+    },
+    /// List a mission's artifacts, or get one.
+    Artifacts {
+        /// The mission's id.
+        id: String,
+        /// Write this artifact's bytes to standard output.
+        #[arg(long, value_name = "NAME")]
+        get: Option<String>,
+    },
+    /// Cancel a mission.
+    Cancel {
+        /// The mission's id.
+        id: String,
+        /// Why: part of its final event.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Manage plugins.
+    #[command(subcommand)]
+    Plugin(manage::PluginCommand),
+    /// See and try tools.
+    #[command(subcommand)]
+    Tool(manage::ToolCommand),
+    /// Check configuration, data directory, plugins, disk and clock, and say what to do.
+    Doctor,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    #[command(hide = true)]
+    Man,
+}
+
+/// Exit codes of `sortie run`, and of the other commands where they apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    Completed = 0,
+    Failed = 1,
+    Unusable = 2,
+    TimedOut = 3,
+    Cancelled = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What went wrong, and the exit code that says so.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    error: Box<dyn Error>,
+}
+
+impl<E: Into<Box<dyn Error>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { exit: Exit::Failed, error: error.into() }
+    }
+}
+
+impl Failure {
+    /// What was given cannot be used.
+    fn unusable(error: impl Into<Box<dyn Error>>) -> Self {
+        Self { exit: Exit::Unusable, error: error.into() }
+    }
+}
+
+/// Runs the program on the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        // Whoever reads our output has had enough, as `head` does.
+        Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Completed.into(),
+        Err(failure) => {
+            let mut message = format!("sortie: {}", failure.error);
+            let mut cause = failure.error.source();
+            while let Some(error) = cause {
+                message.push_str(&format!("\n  because {error}"));
+                cause = error.source();
+            }
+            // With standard error closed there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "{message}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    match &cli.command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "sortie", &mut std::io::stdout());
+            return Ok(Exit::Completed);
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            return Ok(Exit::Completed);
+        }
+        _ => {}
+    }
+    let config = Config::load(cli.config.as_deref()).map_err(Failure::unusable)?;
+    // Without a provider of its own rustls would look for one at run time and panic.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sortie").build()?;
+    let outcome = runtime.block_on(perform(cli, config));
+    // A tool that does not end must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome
+}
+
+async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
+    let client = || client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
+    let json = cli.json;
+    match cli.command {
+        Command::Run(args) => run::run(args, config, json).await,
+        Command::Serve(args) => serve::serve(args, config).await,
+        Command::Submit(args) => submit::submit(args, &client()?, json).await,
+        Command::Ls(args) => look::ls(args, &client()?, json).await,
+        Command::Show { id } => look::show(&id, &client()?, json).await,
+        Command::Watch { id } => look::watch(&id, &client()?, json).await,
+        Command::Journal { id } => look::journal(&id, &client()?, json).await,
+        Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
+        Command::Cancel { id, reason } => look::cancel(&id, &reason, &client()?, json).await,
+        Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
+        Command::Tool(command) => manage::tool(command, &client()?, json).await,
+        Command::Doctor => doctor::doctor(&config, &client()?, json).await,
+        Command::Completions { .. } | Command::Man => Ok(Exit::Completed),
+    }
+}

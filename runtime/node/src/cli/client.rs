@@ -1,0 +1,92 @@
+//! The command line's side of the HTTP interface.
+
+use std::fs;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde_json::Value;
+
+use super::Failure;
+use crate::config::Config;
+
+/// A node, and the right to talk to it.
+pub(super) struct Client {
+    base: Url,
+    token: String,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// The node that was named, else the configured one, with its token.
+    pub(super) fn new(node: Option<&str>, token: Option<&str>, config: &Config) -> Result<Self, Failure> {
+        let named = node.map_or_else(|| format!("http://{}", config.node.listen), str::to_owned);
+        let base =
+            Url::parse(&named).map_err(|error| Failure::unusable(format!("`{named}` is no URL of a node: {error}")))?;
+        let token = match token {
+            Some(token) => token.to_owned(),
+            None => {
+                let path = config.data_dir().map_err(Failure::unusable)?.join("token");
+                fs::read_to_string(&path).map_err(|error| {
+                    let help = "name one with --token or SORTIE_TOKEN, or the node's folder in the configuration";
+                    Failure::unusable(format!("there is no token in {}: {error}; {help}", path.display()))
+                })?
+            }
+        };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { base, token: token.trim().to_owned(), http })
+    }
+
+    /// A request to `path`, whose segments are given one by one and escaped here.
+    pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    /// Gets a JSON document.
+    pub(super) async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    /// Sends a request whose answer is JSON, or nothing.
+    pub(super) async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let text = self.send(request).await?.text().await?;
+        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
+    }
+
+    /// Sends a request; a problem becomes an error that reads well.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| {
+            if error.is_connect() {
+                Failure::from(format!("no node answers at {}; is `sortie serve` running? ({error})", self.base))
+            } else {
+                error.into()
+            }
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let text = response.text().await?;
+        let exit = if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+            super::Exit::Unusable
+        } else {
+            super::Exit::Failed
+        };
+        Err(Failure { exit, error: problem(status, &text).into() })
+    }
+}
+
+/// What a problem says, for people: its sentence, then each mistake with its place.
+pub(super) fn problem(status: StatusCode, text: &str) -> String {
+    let Ok(body) = serde_json::from_str::<Value>(text) else { return format!("{status}: {text}") };
+    let detail = body["detail"].as_str().unwrap_or(text);
+    let code = body["code"].as_str().unwrap_or("error");
+    let mut message = format!("{detail} ({code})");
+    for error in body["errors"].as_array().into_iter().flatten() {
+        let place = error["pointer"].as_str().filter(|place| !place.is_empty()).unwrap_or("(the whole text)");
+        message.push_str(&format!("\n  {place}: {}", error["detail"].as_str().unwrap_or_default()));
+    }
+    message
+}

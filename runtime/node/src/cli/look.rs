@@ -1,0 +1,184 @@
+//! `ls`, `show`, `watch`, `journal`, `artifacts`, `cancel`: one mission, or many, on a node.
+
+use std::io::Write as _;
+
+use clap::Args;
+use futures_util::StreamExt as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::{Exit, Failure, text};
+
+/// What to list.
+#[derive(Debug, Args)]
+pub(super) struct LsArgs {
+    /// Only missions in this status; several with commas.
+    #[arg(long)]
+    status: Option<String>,
+    /// Only missions of this VP.
+    #[arg(long, value_name = "ID")]
+    vp: Option<String>,
+    /// Only missions of this session.
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// Only missions whose id, objective or summary holds this text.
+    #[arg(short, value_name = "TEXT")]
+    q: Option<String>,
+    /// How many.
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let limit = args.limit.to_string();
+    let query: Vec<(&str, &str)> = [
+        ("status", args.status.as_deref()),
+        ("vp_id", args.vp.as_deref()),
+        ("vp_session_id", args.session.as_deref()),
+        ("q", args.q.as_deref()),
+        ("limit", Some(&limit)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .collect();
+    let page = client.json(client.request(Method::GET, &["v1", "missions"]).query(&query)).await?;
+    if as_json {
+        text::json(&page)?;
+        return Ok(Exit::Completed);
+    }
+    let row = |mission: &Value| {
+        ["mission_id", "status", "mission_type", "vp_id", "accepted_at", "summary"]
+            .map(|key| text::cell(&mission[key]))
+            .to_vec()
+    };
+    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
+    text::table(&["MISSION", "STATUS", "TYPE", "VP", "ACCEPTED", "SUMMARY"], &rows)?;
+    Ok(Exit::Completed)
+}
+
+pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let state = client.get(&["v1", "missions", id]).await?;
+    if as_json {
+        text::json(&state)?;
+        return Ok(Exit::Completed);
+    }
+    let plugin = format!("{}@{}", text::cell(&state["plugin"]["name"]), text::cell(&state["plugin"]["version"]));
+    let mut rows: Vec<Vec<String>> = [
+        "mission_id",
+        "status",
+        "reason",
+        "summary",
+        "next_action",
+        "objective",
+        "mission_type",
+        "vp_id",
+        "vp_session_id",
+        "vp_runtime_id",
+        "trace_id",
+        "accepted_at",
+        "started_at",
+        "ended_at",
+    ]
+    .iter()
+    .filter(|key| !state[**key].is_null())
+    .map(|key| vec![(*key).to_owned(), text::cell(&state[*key])])
+    .collect();
+    rows.push(vec!["plugin".to_owned(), plugin]);
+    for key in ["usage", "effective_budget", "autonomy_window", "delivery"] {
+        rows.push(vec![key.to_owned(), text::cell(&state[key])]);
+    }
+    text::table(&["FIELD", "VALUE"], &rows)?;
+    let artifacts = text::artifact_rows(&state["artifacts"]);
+    if !artifacts.is_empty() {
+        writeln!(std::io::stdout())?;
+        text::table(&text::ARTIFACT_HEAD, &artifacts)?;
+    }
+    Ok(Exit::Completed)
+}
+
+pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let mut last = 0;
+    loop {
+        let request = client
+            .request(Method::GET, &["v1", "missions", id, "events"])
+            .header("accept", "text/event-stream")
+            .header("last-event-id", last.to_string());
+        let mut chunks = client.send(request).await?.bytes_stream();
+        let mut buffer = Vec::new();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            buffer.extend_from_slice(&chunk);
+            while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = buffer.drain(..=end).collect();
+                let Some(data) = line.strip_prefix(b"data:") else { continue };
+                let event: Value = serde_json::from_slice(data)?;
+                last = event["sequence"].as_u64().unwrap_or(last);
+                if as_json {
+                    text::json(&event)?;
+                } else {
+                    writeln!(std::io::stdout(), "{}", text::event(&event))?;
+                }
+                if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
+                    return Ok(exit);
+                }
+            }
+        }
+        // The node went away in the middle; ask whether it is back.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// The exit code of a final status.
+pub(super) fn exit_of(status: &str) -> Option<Exit> {
+    match status {
+        "completed" => Some(Exit::Completed),
+        "failed" => Some(Exit::Failed),
+        "timed_out" => Some(Exit::TimedOut),
+        "cancelled" => Some(Exit::Cancelled),
+        _ => None,
+    }
+}
+
+pub(super) async fn journal(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let journal = client.get(&["v1", "missions", id, "journal"]).await?;
+    if as_json {
+        text::json(&journal)?;
+        return Ok(Exit::Completed);
+    }
+    let row = |record: &Value| ["record", "at", "kind", "body"].map(|key| text::cell(&record[key])).to_vec();
+    let rows: Vec<_> = journal["items"].as_array().into_iter().flatten().map(row).collect();
+    text::table(&["NO", "AT", "KIND", "WHAT"], &rows)?;
+    Ok(Exit::Completed)
+}
+
+pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    if let Some(name) = get {
+        let path: Vec<&str> = ["v1", "missions", id, "artifacts"].into_iter().chain(name.split('/')).collect();
+        let mut chunks = client.send(client.request(Method::GET, &path)).await?.bytes_stream();
+        let mut out = std::io::stdout();
+        while let Some(chunk) = chunks.next().await {
+            out.write_all(&chunk?)?;
+        }
+        out.flush()?;
+        return Ok(Exit::Completed);
+    }
+    let index = client.get(&["v1", "missions", id, "artifacts"]).await?;
+    if as_json {
+        text::json(&index)?;
+    } else {
+        text::table(&text::ARTIFACT_HEAD, &text::artifact_rows(&index["items"]))?;
+    }
+    Ok(Exit::Completed)
+}
+
+pub(super) async fn cancel(id: &str, reason: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let request = client.request(Method::POST, &["v1", "missions", id, "cancel"]);
+    let body = json!({"reason": reason}).to_string();
+    let state = client.json(request.header("content-type", "application/json").body(body)).await?;
+    if as_json {
+        text::json(&state)?;
+    } else {
+        writeln!(std::io::stdout(), "{} {}", text::cell(&state["mission_id"]), text::cell(&state["status"]))?;
+    }
+    Ok(Exit::Completed)
+}

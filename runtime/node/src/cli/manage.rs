@@ -1,0 +1,105 @@
+//! `sortie plugin …` and `sortie tool …`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::Value;
+
+use super::client::Client;
+use super::{Exit, Failure, text};
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// List installed plugins.
+    Ls,
+    /// Install a plugin: a component, or a core module that carries its component type.
+    Install {
+        /// The `.wasm` file.
+        file: PathBuf,
+    },
+    /// Remove a plugin; missions that started with it keep it.
+    Rm {
+        /// Its name.
+        name: String,
+        /// Only this version.
+        #[arg(long)]
+        version: Option<String>,
+    },
+}
+
+/// What to do with tools.
+#[derive(Debug, Subcommand)]
+pub(super) enum ToolCommand {
+    /// List the node's tools.
+    Ls,
+    /// Call a tool by hand, in a workspace for that.
+    Call {
+        /// Its name.
+        name: String,
+        /// The arguments, a JSON object.
+        arguments: String,
+    },
+}
+
+pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    match command {
+        PluginCommand::Ls => {
+            let page = client.get(&["v1", "plugins"]).await?;
+            list(
+                &page,
+                as_json,
+                &["NAME", "VERSION", "DIGEST", "DESCRIPTION"],
+                &["name", "version", "digest", "description"],
+            )?;
+        }
+        PluginCommand::Install { file } => {
+            let bytes =
+                std::fs::read(&file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
+            let request = client.request(Method::POST, &["v1", "plugins"]).header("content-type", "application/wasm");
+            let installed = client.json(request.body(bytes)).await?;
+            if as_json {
+                text::json(&installed)?;
+            } else {
+                let [name, version, digest] = ["name", "version", "digest"].map(|key| text::cell(&installed[key]));
+                writeln!(std::io::stdout(), "{name}@{version}  {digest}")?;
+            }
+        }
+        PluginCommand::Rm { name, version } => {
+            let request = client.request(Method::DELETE, &["v1", "plugins", &name]);
+            client.json(request.query(&version.map(|version| [("version", version)]))).await?;
+        }
+    }
+    Ok(Exit::Completed)
+}
+
+pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    match command {
+        ToolCommand::Ls => {
+            let page = client.get(&["v1", "tools"]).await?;
+            list(
+                &page,
+                as_json,
+                &["NAME", "REPEAT", "EFFECTS", "DESCRIPTION"],
+                &["name", "repeat", "effects", "description"],
+            )?;
+        }
+        ToolCommand::Call { name, arguments } => {
+            let request = client.request(Method::POST, &["v1", "tools", &name, "call"]);
+            let result = client.json(request.header("content-type", "application/json").body(arguments)).await?;
+            text::json(&result)?;
+        }
+    }
+    Ok(Exit::Completed)
+}
+
+fn list(page: &Value, as_json: bool, head: &[&str], keys: &[&str]) -> std::io::Result<()> {
+    if as_json {
+        return text::json(page);
+    }
+    let row = |item: &Value| keys.iter().map(|key| text::cell(&item[*key])).collect();
+    let rows: Vec<Vec<String>> = page["items"].as_array().into_iter().flatten().map(row).collect();
+    text::table(head, &rows)
+}

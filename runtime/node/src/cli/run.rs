@@ -1,0 +1,122 @@
+//! `sortie run`: the whole node in this process, for one mission.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+use sortie_contract::MissionNo;
+use sortie_contract::digest::Digest;
+
+use super::look::exit_of;
+use super::{Exit, Failure, text};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::engine::intake::DispatchError;
+use crate::node::Node;
+use crate::telemetry;
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The envelope. `created_at`, `idempotency_key`, ids and a window may be left out.
+    #[arg(value_name = "ENVELOPE.json")]
+    envelope: PathBuf,
+}
+
+pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<Exit, Failure> {
+    telemetry::start(config.telemetry.format);
+    let clock = Arc::new(SystemClock::new());
+    let file = args.envelope.display();
+    let input =
+        std::fs::read_to_string(&args.envelope).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
+    let envelope =
+        complete(&input, &config, clock.as_ref()).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
+    let node = Node::open(&config, clock).await?;
+    let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
+    let exit = match dispatched {
+        Ok(dispatched) => {
+            node.start()?;
+            for warning in &dispatched.warnings {
+                writeln!(std::io::stderr(), "warning: {}", text::plain(warning))?;
+            }
+            follow(&node, dispatched.mission_id.as_str(), as_json).await
+        }
+        Err(failure) => Err(failure),
+    };
+    node.stop().await;
+    exit
+}
+
+/// Shows the mission's events until the last, then where its artifacts are.
+async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
+    let engine = &node.engine;
+    let no = engine.find(id)?.ok_or("the mission is gone")?;
+    let mut news = engine.news.subscribe();
+    let mut shown = 0;
+    loop {
+        for event in engine.events(no, shown)? {
+            shown = event.sequence;
+            let event = serde_json::to_value(&event)?;
+            if as_json {
+                text::json(&event)?;
+            } else {
+                writeln!(std::io::stdout(), "{}", text::event(&event))?;
+            }
+            if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
+                if !as_json {
+                    artifacts(node, no, &event)?;
+                }
+                return Ok(exit);
+            }
+        }
+        tokio::select! {
+            // Any news is a reason to look; missed news too.
+            _ = news.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                // It may have ended in this moment; the loop shows how.
+                let _ = engine.cancel(no, "interrupted at the terminal".to_owned(), "terminal".to_owned()).await;
+            }
+        }
+    }
+}
+
+fn artifacts(node: &Node, no: MissionNo, last: &Value) -> Result<(), Failure> {
+    let (mission, _) = node.engine.read(no)?;
+    let mut out = std::io::stdout().lock();
+    for artifact in mission.artifacts() {
+        let path = node.engine.artifacts.path(no, &artifact.sha256);
+        writeln!(out, "artifact {}  {}", text::plain(artifact.name.as_str()), path.display())?;
+    }
+    writeln!(out, "next: {}", text::cell(&last["detail"]["next_action"]))?;
+    Ok(())
+}
+
+fn refusal(error: DispatchError) -> String {
+    let body = crate::http::problem_of(error);
+    super::client::problem(reqwest::StatusCode::UNPROCESSABLE_ENTITY, &body.to_string())
+}
+
+/// Fills in what may be left out of a file. Running it twice are two missions, unless it names its ids.
+fn complete(input: &str, config: &Config, clock: &dyn Clock) -> Result<String, serde_json::Error> {
+    let mut envelope: Value = serde_json::from_str(input)?;
+    let now = clock.wall();
+    let unique = Digest::of(format!("{now}{}{input}", std::process::id()).as_bytes()).to_string();
+    if let Some(fields) = envelope.as_object_mut() {
+        let defaults = [
+            ("mission_id", json!(format!("run-{}", &unique[..24]))),
+            ("idempotency_key", json!(format!("run-{}", &unique[..24]))),
+            ("trace_id", json!(&unique[..32])),
+            ("vp_id", json!("vp.local")),
+            ("source_instance_id", json!("terminal")),
+            ("target_instance_id", json!(config.node.instance_id)),
+            ("created_at", json!(now)),
+        ];
+        for (key, value) in defaults {
+            fields.entry(key).or_insert(value);
+        }
+    }
+    serde_json::to_string(&envelope)
+}

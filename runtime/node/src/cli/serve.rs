@@ -1,0 +1,53 @@
+//! `sortie serve`: a node.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Exit, Failure};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::node::Node;
+use crate::telemetry;
+
+/// Where and as whom to serve.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Where journal, artifacts, workspaces, plugins and token are kept.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// What `target_instance_id` must name.
+    #[arg(long, value_name = "ID")]
+    instance_id: Option<String>,
+}
+
+pub(super) async fn serve(args: ServeArgs, mut config: Config) -> Result<Exit, Failure> {
+    config.node.data_dir = args.data_dir.or(config.node.data_dir);
+    config.node.listen = args.listen.unwrap_or(config.node.listen);
+    config.node.instance_id = args.instance_id.unwrap_or(config.node.instance_id);
+    telemetry::start(config.telemetry.format);
+    // Signals first: one that comes while the journal is read must not kill the node in the middle.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener = tokio::net::TcpListener::bind(&config.node.listen)
+        .await
+        .map_err(|error| Failure::unusable(format!("cannot listen on {}: {error}", config.node.listen)))?;
+    let address = listener.local_addr()?;
+    let node = Node::open(&config, Arc::new(SystemClock::new())).await?;
+    node.start()?;
+    writeln!(std::io::stdout(), "sortie listening on http://{address}")?;
+    node.serve(listener, async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new missions; what runs goes on after the next start");
+    })
+    .await?;
+    Ok(Exit::Completed)
+}

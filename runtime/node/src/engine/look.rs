@@ -1,0 +1,297 @@
+//! What anybody may see of missions: state, events, lists. Only what is on disk is shown.
+
+use serde_json::{Value, json};
+use sortie_contract::envelope::{EffectiveBudget, Window};
+use sortie_contract::{Event, MissionNo, Stamped};
+use sortie_journal::Head;
+use sortie_mission::{Mission, Now};
+
+use super::intake::accepted;
+use super::live::events_of;
+use super::{Engine, ReadError, begin};
+
+/// What a list is narrowed to. Empty takes everything.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) statuses: Vec<String>,
+    pub(crate) mission_type: Option<String>,
+    pub(crate) vp_id: Option<String>,
+    pub(crate) vp_session_id: Option<String>,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) created_after: Option<sortie_contract::Timestamp>,
+    /// A text that the id, the objective or the last summary holds, in any case.
+    pub(crate) q: Option<String>,
+}
+
+impl Filter {
+    fn takes(&self, head: &Head) -> bool {
+        let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
+        (self.statuses.is_empty() || self.statuses.iter().any(|status| status == head.status.as_str()))
+            && is(&self.mission_type, head.mission_type.as_str())
+            && is(&self.vp_id, head.vp.as_str())
+            && is(&self.vp_session_id, head.session.as_str())
+            && is(&self.trace_id, head.trace_id.as_str())
+            && self.created_after.is_none_or(|after| head.accepted_at > after)
+    }
+}
+
+/// Missions looked at between two pages; a filter that matches little must not hold a thread for ever.
+const SCAN_MAX: usize = 50_000;
+
+impl Engine {
+    /// A page of missions, newest first, and where the next page begins.
+    pub(crate) fn list(
+        &self,
+        filter: &Filter,
+        mut before: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
+        let mut items = Vec::new();
+        let mut scanned = 0;
+        loop {
+            let page = self.journal.heads_newest_first(before, limit.max(200))?;
+            let Some(&(last, _)) = page.last() else { return Ok((items, None)) };
+            scanned += page.len();
+            for (no, head) in page {
+                if !filter.takes(&head) {
+                    continue;
+                }
+                let (mission, records) = self.read(no)?;
+                if !filter.q.as_deref().is_none_or(|q| mentions(&mission, q)) {
+                    continue;
+                }
+                items.push(self.view(no, &mission, &records)?);
+                if items.len() == limit {
+                    return Ok((items, (no.0 > 1).then_some(no)));
+                }
+            }
+            before = Some(last);
+            if scanned >= SCAN_MAX {
+                return Ok((items, before));
+            }
+        }
+    }
+
+    /// The state of a mission.
+    pub(crate) fn show(&self, no: MissionNo) -> Result<Value, ReadError> {
+        let (mission, records) = self.read(no)?;
+        self.view(no, &mission, &records)
+    }
+
+    fn view(&self, no: MissionNo, mission: &Mission, records: &[Stamped]) -> Result<Value, ReadError> {
+        let envelope = mission.envelope();
+        let accepted = accepted(records).ok_or(ReadError::NoEnvelope)?;
+        // A mission that runs is a little older than its last record.
+        let usage = match self.lives.get(no) {
+            Some(live) => mission.usage(live.now(self.clock.as_ref())),
+            None => mission.usage(Now { wall: self.clock.wall(), ran_ms: mission.ran_ms() }),
+        };
+        let criteria: Vec<Value> = mission
+            .criteria()
+            .map(|criterion| {
+                json!({"criterion": criterion.text, "verdict": criterion.verdict, "evidence": criterion.evidence})
+            })
+            .collect();
+        let delivery = self.delivery(no, mission)?;
+        Ok(json!({
+            "mission_id": envelope.mission_id,
+            "vp_id": envelope.vp_id,
+            "vp_session_id": mission.session(),
+            "vp_runtime_id": mission.lane(),
+            "mission_type": envelope.mission_type,
+            "objective": envelope.objective,
+            "trace_id": envelope.trace_id,
+            "source_instance_id": envelope.source_instance_id,
+            "idempotency_key": envelope.idempotency_key,
+            "status": mission.status(),
+            "reason": mission.reason(),
+            "summary": mission.last_summary(),
+            "next_action": mission.next_action(),
+            "usage": usage,
+            "effective_budget": budget(mission.budget()),
+            "autonomy_window": window(&envelope.window),
+            "pending_requests": [],
+            "criteria": criteria,
+            "artifacts": artifacts(mission),
+            "plugin": plugin(mission),
+            "delivery": delivery,
+            "warnings": accepted.warnings,
+            "sequence": mission.sequence(),
+            "accepted_at": records.first().map(|first| first.at),
+            "started_at": mission.started_at(),
+            "ended_at": mission.ended_at(),
+            "created_at": envelope.created_at,
+            "links": links(envelope.mission_id.as_str()),
+        }))
+    }
+
+    /// How far its deliveries are; null where nothing is delivered.
+    fn delivery(&self, no: MissionNo, mission: &Mission) -> Result<Value, ReadError> {
+        if mission.envelope().callback.is_none() {
+            return Ok(Value::Null);
+        }
+        let total = mission.outgoing();
+        Ok(match self.journal.cursor(no)? {
+            None => json!({"state": "delivered", "delivered": total, "total": total}),
+            Some(cursor) => json!({
+                "state": if cursor.parked.is_some() { "parked" } else { "pending" },
+                "delivered": cursor.acked,
+                "total": total,
+                "attempts": cursor.attempts,
+                "error": cursor.parked,
+            }),
+        })
+    }
+
+    /// The events of a mission with a sequence above `after`.
+    pub(crate) fn events(&self, no: MissionNo, after: u64) -> Result<Vec<Event>, ReadError> {
+        let records = self.journal.read(no)?;
+        let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
+        let mut mission = begin(first)?;
+        let mut events: Vec<Event> = mission.event_of(first).into_iter().collect();
+        events.extend(events_of(&mut mission, rest));
+        events.retain(|event| event.sequence > after);
+        Ok(events)
+    }
+
+    /// Events of the whole node that were recorded after the position `after`, each with its position, and the position up
+    /// to which the log was read.
+    pub(crate) fn events_after(&self, after: u64, limit: usize) -> Result<(Vec<(u64, Event)>, u64), ReadError> {
+        let mut events = Vec::new();
+        let mut read = after;
+        for entry in self.journal.feed_after(after, limit)? {
+            read = entry.position;
+            let records = self.journal.read(entry.mission)?;
+            let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
+            let mut mission = begin(first)?;
+            let wanted = entry.first..entry.first + entry.count;
+            if wanted.contains(&0) {
+                events.extend(mission.event_of(first).map(|event| (entry.position, event)));
+            }
+            for (index, record) in (1..).zip(rest).take_while(|(index, _)| *index < wanted.end) {
+                mission.apply(record)?;
+                if wanted.contains(&index) {
+                    events.extend(mission.event_of(record).map(|event| (entry.position, event)));
+                }
+            }
+        }
+        Ok((events, read))
+    }
+
+    /// A page of missions with undelivered items: of the parked ones, the others, or both.
+    pub(crate) fn deliveries(
+        &self,
+        parked: Option<bool>,
+        after: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
+        let mut items = Vec::new();
+        let undelivered = self.journal.undelivered()?;
+        for (no, cursor) in undelivered.into_iter().filter(|(no, _)| after.is_none_or(|after| *no > after)) {
+            if parked.is_some_and(|parked| parked != cursor.parked.is_some()) {
+                continue;
+            }
+            let (mission, _) = self.read(no)?;
+            if cursor.acked >= mission.outgoing() {
+                continue;
+            }
+            items.push(json!({
+                "mission_id": mission.envelope().mission_id,
+                "state": if cursor.parked.is_some() { "parked" } else { "pending" },
+                "status_url": mission.envelope().callback.as_ref().map(|callback| callback.status_url.as_str()),
+                "delivered": cursor.acked,
+                "waiting": mission.outgoing() - cursor.acked,
+                "attempts": cursor.attempts,
+                "error": cursor.parked,
+            }));
+            if items.len() == limit {
+                return Ok((items, Some(no)));
+            }
+        }
+        Ok((items, None))
+    }
+}
+
+fn mentions(mission: &Mission, q: &str) -> bool {
+    let q = q.to_lowercase();
+    let envelope = mission.envelope();
+    [envelope.mission_id.as_str(), &envelope.objective, mission.last_summary()]
+        .iter()
+        .any(|text| text.to_lowercase().contains(&q))
+}
+
+/// Milliseconds as the contract's minutes.
+#[expect(clippy::cast_precision_loss, reason = "run times stay far below 2^53 milliseconds")]
+pub(crate) fn minutes(ms: u64) -> f64 {
+    ms as f64 / 60_000.0
+}
+
+/// A budget on the wire: 0 is "no limit", as in the contract.
+pub(crate) fn budget(budget: &EffectiveBudget) -> Value {
+    json!({
+        "max_runtime_minutes": minutes(budget.runtime_ms_max),
+        "max_llm_calls": budget.llm_calls_max.unwrap_or(0),
+        "max_cost_usd": budget.cost_max.unwrap_or_default().as_usd(),
+    })
+}
+
+fn window(window: &Window) -> Value {
+    json!({"start_at": window.start_at, "end_at": window.end_at})
+}
+
+fn plugin(mission: &Mission) -> Value {
+    let plugin = mission.plugin();
+    json!({"name": plugin.name, "version": plugin.version, "digest": plugin.digest.to_string()})
+}
+
+/// The artifacts of a mission, as its index shows them.
+pub(crate) fn artifacts(mission: &Mission) -> Vec<Value> {
+    let id = &mission.envelope().mission_id;
+    mission
+        .artifacts()
+        .iter()
+        .map(|artifact| {
+            json!({
+                "name": artifact.name,
+                "media_type": artifact.media_type,
+                "bytes": artifact.bytes,
+                "sha256": artifact.sha256.to_string(),
+                "where": format!("/v1/missions/{id}/artifacts/{}", artifact.name),
+            })
+        })
+        .collect()
+}
+
+/// A record, for people and for replays.
+pub(crate) fn record(number: u64, stamped: &Stamped) -> Value {
+    let mut fields = serde_json::to_value(&stamped.record).expect("a record is plain data");
+    // Variants without fields are bare names.
+    let (kind, body) = match fields.as_object_mut().and_then(|variant| variant.iter_mut().next()) {
+        Some((kind, body)) => (kind.clone(), body.take()),
+        None => (fields.as_str().unwrap_or_default().to_owned(), json!({})),
+    };
+    json!({"record": number, "at": stamped.at, "ran_ms": stamped.ran_ms, "kind": snake_case(&kind), "body": body})
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// Where the rest of a mission is.
+pub(crate) fn links(id: &str) -> Value {
+    let own = format!("/v1/missions/{id}");
+    json!({
+        "self": own,
+        "events": format!("{own}/events"),
+        "journal": format!("{own}/journal"),
+        "artifacts": format!("{own}/artifacts"),
+        "cancel": format!("{own}/cancel"),
+    })
+}

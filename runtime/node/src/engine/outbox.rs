@@ -1,0 +1,212 @@
+//! What is still to be delivered: a view of the journal, with a cursor that moves along it.
+//!
+//! Only what is on disk is sent. Moving the cursor waits for nobody: a crash that takes the move back means that an event
+//! is sent once more, under the same idempotency key.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use sortie_callback::{Delivery, Method, Outbox, OutboxError};
+use sortie_contract::envelope::Envelope;
+use sortie_contract::{MissionNo, Timestamp};
+use sortie_journal::{Append, Cursor};
+use sortie_mission::{Mission, Outgoing, upload_url};
+
+use super::{Engine, ReadError, begin};
+
+/// The folds of missions that are being delivered, so that an event does not cost a read of the whole journal.
+#[derive(Default)]
+pub(crate) struct Followers(Mutex<FxHashMap<MissionNo, Follower>>);
+
+/// Most folds that are kept; further ones are read anew each time.
+const FOLLOWERS_MAX: usize = 4_096;
+
+/// A mission as far as deliveries have read it.
+struct Follower {
+    mission: Mission,
+    /// The number of the first item in `items`.
+    first: u64,
+    items: VecDeque<(Timestamp, Outgoing)>,
+}
+
+impl Follower {
+    fn begin(engine: &Engine, no: MissionNo, acked: u64) -> Result<Self, ReadError> {
+        let records = engine.journal.read(no)?;
+        let first = records.first().ok_or(ReadError::Unknown)?;
+        let mission = begin(first)?;
+        let items = mission.outgoing_of(first).into_iter().map(|item| (first.at, item)).collect();
+        let mut follower = Self { mission, first: 1, items };
+        follower.advance(engine, no)?;
+        follower.skip_to(acked);
+        Ok(follower)
+    }
+
+    /// Takes up what was recorded since.
+    fn advance(&mut self, engine: &Engine, no: MissionNo) -> Result<(), ReadError> {
+        for record in engine.journal.read_from(no, self.mission.records())? {
+            self.mission.apply(&record)?;
+            self.items.extend(self.mission.outgoing_of(&record).into_iter().map(|item| (record.at, item)));
+        }
+        Ok(())
+    }
+
+    /// Drops what has been delivered.
+    fn skip_to(&mut self, acked: u64) {
+        while self.first <= acked && self.items.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+}
+
+/// An item to deliver, and whose it is.
+struct Next {
+    envelope: Arc<Envelope>,
+    item: u64,
+    since: Timestamp,
+    outgoing: Outgoing,
+}
+
+impl Followers {
+    /// The first item after `acked`, if there is one.
+    fn next(&self, engine: &Engine, no: MissionNo, acked: u64) -> Result<Option<Next>, ReadError> {
+        let taken = self.0.lock().remove(&no);
+        let mut follower = match taken {
+            Some(follower) => follower,
+            None => Follower::begin(engine, no, acked)?,
+        };
+        follower.skip_to(acked);
+        if follower.items.is_empty() {
+            follower.advance(engine, no)?;
+            follower.skip_to(acked);
+        }
+        let next = follower.items.front().map(|(since, outgoing)| Next {
+            envelope: Arc::clone(follower.mission.envelope()),
+            item: follower.first,
+            since: *since,
+            outgoing: outgoing.clone(),
+        });
+        let mut followers = self.0.lock();
+        if followers.len() < FOLLOWERS_MAX {
+            followers.insert(no, follower);
+        }
+        Ok(next)
+    }
+
+    /// Whether the mission has ended and sends nothing after `item`.
+    fn is_last(&self, engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
+        let followed = self
+            .0
+            .lock()
+            .get(&no)
+            .map(|follower| follower.mission.status().is_final() && follower.mission.outgoing() <= item);
+        // What the follower has not read yet may be the end.
+        if followed == Some(true) { Ok(true) } else { mission_over(engine, no, item) }
+    }
+
+    fn forget(&self, no: MissionNo) {
+        self.0.lock().remove(&no);
+    }
+}
+
+/// The engine, as the courier sees it: set once the engine is there.
+pub(crate) struct EngineOutbox(pub(crate) Arc<OnceLock<Weak<Engine>>>);
+
+impl EngineOutbox {
+    fn engine(&self) -> Result<Arc<Engine>, OutboxError> {
+        self.0.get().and_then(Weak::upgrade).ok_or_else(|| OutboxError::new("the node is stopping"))
+    }
+}
+
+#[async_trait]
+impl Outbox for EngineOutbox {
+    async fn next(&self, no: MissionNo) -> Result<Option<Delivery>, OutboxError> {
+        let engine = self.engine()?;
+        let looked = tokio::task::spawn_blocking(move || engine.next_delivery(no)).await;
+        looked.map_err(OutboxError::new)?.map_err(OutboxError::new)
+    }
+
+    async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
+        let engine = self.engine()?;
+        let over = engine.outbox.is_last(&engine, no, item).map_err(OutboxError::new)?;
+        let append = Append::new(no, 0, &[]);
+        let moved = if over { append.delivered() } else { append.cursor(&Cursor { acked: item, ..Cursor::default() }) };
+        engine.move_cursor(moved).await?;
+        if over {
+            engine.undelivered.lock().remove(&no);
+            engine.outbox.forget(no);
+        }
+        Ok(())
+    }
+
+    async fn attempted(&self, no: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError> {
+        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: None };
+        self.engine()?.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
+    }
+
+    async fn parked(&self, no: MissionNo, item: u64, why: String) -> Result<(), OutboxError> {
+        let engine = self.engine()?;
+        tracing::warn!(%no, item, why, "a delivery is parked; GET /v1/deliveries?state=parked shows it");
+        let attempts = engine.journal.cursor(no).map_err(OutboxError::new)?.map_or(0, |cursor| cursor.attempts);
+        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: Some(why) };
+        engine.outbox.forget(no);
+        engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
+    }
+}
+
+impl Engine {
+    /// Starts to deliver: first what was left over, then whatever is new.
+    pub(crate) fn start_courier(self: &Arc<Self>) {
+        let left: Vec<MissionNo> = self.undelivered.lock().iter().copied().collect();
+        left.into_iter().for_each(|no| self.courier.wake(no));
+        let engine = Arc::clone(self);
+        self.tasks.spawn(async move { engine.courier.run(std::future::pending()).await });
+    }
+
+    /// Records how far deliveries are, and waits: the next look at the cursor must see it. A group commit serves many.
+    async fn move_cursor(&self, append: Append) -> Result<(), OutboxError> {
+        self.journal.append_durable(append).map_err(OutboxError::new)?.await.map(drop).map_err(OutboxError::new)
+    }
+
+    fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
+        let Some(cursor) = self.journal.cursor(no)?.filter(|cursor| cursor.parked.is_none()) else { return Ok(None) };
+        let Some(next) = self.outbox.next(self, no, cursor.acked)? else { return Ok(None) };
+        let Next { envelope, item, since, outgoing } = next;
+        let callback = envelope.callback.as_ref().ok_or(ReadError::NoEnvelope)?;
+        let (key, method, url, content_type, body) = match outgoing {
+            Outgoing::Event(event) => {
+                let body = serde_json::to_vec(&event).expect("an event is plain data");
+                (event.idempotency_key, Method::Post, callback.status_url.clone(), "application/json".to_owned(), body)
+            }
+            Outgoing::Upload(artifact) => (
+                format!("{}/artifacts/{}", envelope.mission_id, artifact.name),
+                Method::Put,
+                upload_url(callback, &artifact.name),
+                artifact.media_type,
+                self.artifacts.get(no, &artifact.sha256).map_err(ReadError::Artifact)?,
+            ),
+        };
+        Ok(Some(Delivery {
+            item,
+            key,
+            method,
+            url,
+            mission_id: envelope.mission_id.clone(),
+            trace_id: envelope.trace_id.clone(),
+            content_type,
+            body: Bytes::from(body),
+            secret: callback.auth_ref.clone(),
+            since,
+            attempts: cursor.attempts,
+        }))
+    }
+}
+
+/// Whether the mission has ended and sends nothing after `item`.
+pub(super) fn mission_over(engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
+    let (mission, _) = engine.read(no)?;
+    Ok(mission.status().is_final() && mission.outgoing() <= item)
+}

@@ -1,0 +1,180 @@
+//! Giving missions their turn, and running their plugins.
+
+use std::sync::Arc;
+
+use sortie_contract::id::RunNo;
+use sortie_contract::plugin::{Crash, Verdict};
+use sortie_contract::{MissionNo, Status};
+use sortie_mission::{Command, Ending, Mission, Refusal};
+use sortie_sandbox::{Kill, Run};
+use sortie_tools::{CallContext, Workspace};
+
+use super::host::RunHost;
+use super::intake::brief;
+use super::live::{CommandError, Live, Wait};
+use super::{Engine, ReadError};
+use crate::workspaces::workspace;
+
+/// Why a run could not be carried to its end. The mission is not lost: the journal has it.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("the mission cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the mission does not start")]
+    Command(#[from] CommandError),
+    #[error("the journal failed")]
+    Journal(#[from] sortie_journal::WriteError),
+}
+
+impl Engine {
+    /// Starts every mission whose turn has come.
+    pub(crate) fn pump(self: &Arc<Self>) {
+        while let Some(no) = self.next_turn() {
+            let engine = Arc::clone(self);
+            self.tasks.spawn(async move { engine.turn(no).await });
+        }
+    }
+
+    fn next_turn(&self) -> Option<MissionNo> {
+        if self.is_stopping() {
+            return None;
+        }
+        let now = self.clock.wall();
+        self.desk.lock().queue.pop(now)
+    }
+
+    /// A mission's turn, from its start to the end of its run.
+    async fn turn(self: Arc<Self>, no: MissionNo) {
+        let mut early = false;
+        match self.run(no).await {
+            Ok(()) => {}
+            // Cancelled or timed out between its turn and its start.
+            // The clock was set back in this moment: it waits again.
+            Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => early = true,
+            Err(RunError::Command(CommandError::Refused(_))) => self.tick(no),
+            Err(error) if self.is_stopping() => {
+                tracing::debug!(%no, error = &error as &dyn std::error::Error, "stopped")
+            }
+            Err(error) => tracing::error!(%no, error = &error as &dyn std::error::Error, "a run broke off"),
+        }
+        self.desk.lock().queue.release(no);
+        if early {
+            self.requeue(no);
+        }
+        self.pump();
+    }
+
+    async fn run(self: &Arc<Self>, no: MissionNo) -> Result<(), RunError> {
+        let live = self.live(no)?;
+        let started = self.command_patiently(&live, || Command::Start, Wait::Durable).await?;
+        self.watch(&live);
+        if let Some(receipt) = started.receipt {
+            receipt.await?;
+        }
+        let Some(run) = live.with(Mission::run) else {
+            // It ended before it began: its window closed while it waited for its turn.
+            self.lives.release(live);
+            return Ok(());
+        };
+        if let Some(ending) = self.execute(&live, run).await {
+            self.conclude(&live, run, ending).await?;
+        }
+        self.lives.release(live);
+        Ok(())
+    }
+
+    /// Runs the plugin. `None` if the run was stopped from outside: whoever stopped it has recorded why.
+    async fn execute(self: &Arc<Self>, live: &Arc<Live>, run: RunNo) -> Option<Ending> {
+        let (envelope, session, plugin, grants) = live.with(|mission| {
+            let grants = mission.granted(self.tools.infos()).into_iter().cloned().collect();
+            (Arc::clone(mission.envelope()), mission.session().clone(), mission.plugin().digest, grants)
+        });
+        let folder = workspace(&self.data_dir, &envelope.vp_id, &session);
+        let workspace = match Workspace::open(&folder) {
+            Ok(workspace) => workspace,
+            Err(error) => {
+                let text = format!("its workspace {} cannot be opened: {error}", folder.display());
+                return Some(Ending::Crashed(Crash::Unrunnable(text)));
+            }
+        };
+        let mission_id = envelope.mission_id.to_string();
+        let context = CallContext { workspace, mission_id, idempotency_key: String::new() };
+        let kill = Kill::new();
+        live.armed(kill.clone());
+        let host = Arc::new(RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone()));
+        let ending = self.sandbox.run(Run { plugin, brief: brief(&envelope, &session), grants, host, kill }).await;
+        match ending {
+            sortie_sandbox::Ending::Returned(verdict) => {
+                if matches!(verdict, Verdict::Done { .. }) {
+                    self.collect(live, &context.workspace).await;
+                }
+                Some(Ending::Returned(verdict))
+            }
+            sortie_sandbox::Ending::Crashed(crash) => Some(Ending::Crashed(crash)),
+            sortie_sandbox::Ending::Killed => None,
+        }
+    }
+
+    /// Records how the run ended and waits until that is on disk.
+    async fn conclude(&self, live: &Arc<Live>, run: RunNo, ending: Ending) -> Result<(), RunError> {
+        match self.command_patiently(live, || Command::PluginEnded { run, ending: ending.clone() }, Wait::Durable).await
+        {
+            Ok(taken) => {
+                if let Some(receipt) = taken.receipt {
+                    receipt.await?;
+                }
+                Ok(())
+            }
+            // Cancelled or timed out in the same moment.
+            Err(CommandError::Refused(_)) => Ok(self.journal.barrier()?.await.map(drop)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends a command to a mission and counts what comes of it.
+    pub(crate) fn command(
+        &self,
+        live: &Live,
+        command: Command<'_>,
+        wait: Wait,
+    ) -> Result<super::live::Taken, CommandError> {
+        let taken = live.command(&self.journal, self.clock.as_ref(), command, wait)?;
+        if taken.status.is_final() && !taken.records.is_empty() {
+            self.ended(live, taken.status);
+        }
+        Ok(taken)
+    }
+
+    /// The same, waiting while the journal has no room: for what has happened and must be recorded.
+    pub(crate) async fn command_patiently<'a>(
+        &self,
+        live: &Live,
+        command: impl Fn() -> Command<'a>,
+        wait: Wait,
+    ) -> Result<super::live::Taken, CommandError> {
+        loop {
+            match self.command(live, command(), wait) {
+                Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => {
+                    // One group commit makes room for thousands.
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn ended(&self, live: &Live, status: Status) {
+        let index = Status::ALL.iter().position(|&other| other == status).expect("all are listed");
+        self.counters.ended[index].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        live.with(|mission| {
+            tracing::info!(
+                mission_id = %mission.envelope().mission_id,
+                trace_id = %mission.envelope().trace_id,
+                sequence = mission.sequence(),
+                %status,
+                reason = mission.reason().map(tracing::field::display),
+                "ended"
+            );
+        });
+    }
+}

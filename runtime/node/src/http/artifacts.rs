@@ -1,0 +1,136 @@
+//! Artifacts over HTTP: the index, and the bytes with their digest as `ETag` and ranges (RFC 9110).
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio_util::io::ReaderStream;
+
+use super::App;
+use super::error::Problem;
+use crate::engine::look;
+
+/// `GET /v1/missions/{id}/artifacts`
+pub(super) async fn index(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let no = app.mission(id).await?;
+    let (mission, _) = app.blocking(move |engine| engine.read(no)).await?;
+    Ok(Json(json!({"items": look::artifacts(&mission), "next_cursor": null})))
+}
+
+/// `GET /v1/missions/{id}/artifacts/{name}`
+pub(super) async fn bytes(
+    State(app): State<App>,
+    Path((id, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let no = app.mission(id).await?;
+    let (mission, _) = app.blocking(move |engine| engine.read(no)).await?;
+    let artifact = mission
+        .artifacts()
+        .iter()
+        .find(|artifact| artifact.name.as_str() == name)
+        .ok_or_else(|| Problem::not_found("such artifact of this mission"))?;
+    let etag = format!("\"{}\"", artifact.sha256);
+    let common = [
+        (header::ETAG, etag.clone()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        // Content of a mission is data: a browser must not take it for a page of this node.
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
+    ];
+    let known = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
+    if known(header::IF_NONE_MATCH)
+        .is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), t if t == etag || t == "*")))
+    {
+        return Ok((StatusCode::NOT_MODIFIED, common).into_response());
+    }
+    let path = app.engine.artifacts.path(no, &artifact.sha256);
+    let mut file = tokio::fs::File::open(&path).await.map_err(|error| Problem::internal(&error))?;
+    let total = artifact.bytes;
+    let current = known(header::IF_RANGE).is_none_or(|tag| tag == etag);
+    let range = known(header::RANGE).filter(|_| current).and_then(|text| Range::parse(text, total));
+    let media_type = [(header::CONTENT_TYPE, artifact.media_type.clone())];
+    match range {
+        Some(Range::Unsatisfiable) => {
+            let refused = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
+            Ok((StatusCode::RANGE_NOT_SATISFIABLE, common, refused).into_response())
+        }
+        Some(Range::Part { first, last }) => {
+            file.seek(std::io::SeekFrom::Start(first)).await.map_err(|error| Problem::internal(&error))?;
+            let length = last - first + 1;
+            let part = [
+                (header::CONTENT_RANGE, format!("bytes {first}-{last}/{total}")),
+                (header::CONTENT_LENGTH, length.to_string()),
+            ];
+            let body = Body::from_stream(ReaderStream::new(file.take(length)));
+            Ok((StatusCode::PARTIAL_CONTENT, common, media_type, part, body).into_response())
+        }
+        None => {
+            let whole = [(header::CONTENT_LENGTH, total.to_string())];
+            Ok((common, media_type, whole, Body::from_stream(ReaderStream::new(file))).into_response())
+        }
+    }
+}
+
+/// A range of bytes, both ends included.
+#[derive(Debug, PartialEq, Eq)]
+enum Range {
+    Part { first: u64, last: u64 },
+    Unsatisfiable,
+}
+
+impl Range {
+    /// The range of a `Range` header. `None` where the whole is to be sent: not bytes, several ranges, or not in form
+    /// (RFC 9110, section 14.2, lets a server ignore those).
+    fn parse(text: &str, total: u64) -> Option<Self> {
+        let spec = text.strip_prefix("bytes=")?.trim();
+        let (first, last) = spec.split_once('-').filter(|_| !spec.contains(','))?;
+        let (first, last) = match (first, last) {
+            ("", suffix) => {
+                let suffix: u64 = suffix.parse().ok()?;
+                (
+                    total.saturating_sub(suffix),
+                    if suffix == 0 { return Some(Self::Unsatisfiable) } else { total.checked_sub(1)? },
+                )
+            }
+            (first, "") => (first.parse().ok()?, total.saturating_sub(1)),
+            (first, last) => {
+                let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+                if last < first {
+                    return None;
+                }
+                (first, last.min(total.saturating_sub(1)))
+            }
+        };
+        Some(if first < total { Self::Part { first, last } } else { Self::Unsatisfiable })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let part = |first, last| Some(Range::Part { first, last });
+        for (text, expected) in [
+            ("bytes=0-3", part(0, 3)),
+            ("bytes=5-", part(5, 9)),
+            ("bytes=-4", part(6, 9)),
+            ("bytes=-40", part(0, 9)),
+            ("bytes=8-100", part(8, 9)),
+            ("bytes=10-", Some(Range::Unsatisfiable)),
+            ("bytes=-0", Some(Range::Unsatisfiable)),
+            ("bytes=3-1", None),
+            ("bytes=0-1,3-4", None),
+            ("lines=0-1", None),
+            ("bytes=a-b", None),
+        ] {
+            assert_eq!(Range::parse(text, 10), expected, "{text}");
+        }
+        assert_eq!(Range::parse("bytes=0-", 0), Some(Range::Unsatisfiable));
+    }
+}

@@ -1,0 +1,141 @@
+//! Who may do what: bearer tokens and their scopes.
+//!
+//! There is no way around them: each route names its scope in one table, and only `/healthz` and `/readyz` need none.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use rustc_hash::FxHashMap;
+use sortie_contract::digest::Digest;
+
+use super::error::Problem;
+use crate::config::Scope;
+
+/// The name that decisions made with the node's own token are recorded under.
+const ADMIN: &str = "admin";
+
+/// Length of a token that the node makes up, in random bytes.
+const TOKEN_BYTES: usize = 32;
+
+/// The tokens of a node; of each only its digest is kept, which also makes the comparison take the same time for every guess.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tokens(Arc<FxHashMap<Digest, Holder>>);
+
+/// Who holds a token.
+#[derive(Debug, Clone)]
+pub(crate) struct Holder {
+    pub(crate) name: Arc<str>,
+    scopes: Arc<[Scope]>,
+}
+
+impl Holder {
+    fn may(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|&held| held == scope || held == Scope::Admin)
+    }
+}
+
+impl Tokens {
+    /// The node's own token and those of the configuration: name, token, scopes.
+    pub(crate) fn new(own: &str, further: impl IntoIterator<Item = (String, String, Vec<Scope>)>) -> Self {
+        let own = (ADMIN.to_owned(), own.to_owned(), vec![Scope::Admin]);
+        let tokens = std::iter::once(own).chain(further).map(|(name, token, scopes)| {
+            (Digest::of(token.trim().as_bytes()), Holder { name: name.into(), scopes: scopes.into() })
+        });
+        Self(Arc::new(tokens.collect()))
+    }
+
+    fn holder(&self, request: &Request) -> Option<&Holder> {
+        let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        self.0.get(&Digest::of(token.trim().as_bytes()))
+    }
+}
+
+/// Lets a request through if its token has the scope.
+pub(crate) async fn guard(
+    State((tokens, scope)): State<(Tokens, Scope)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match tokens.holder(&request) {
+        None => Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "a valid token is needed: `Authorization: Bearer TOKEN`; the node's own is in DATA_DIR/token",
+        )
+        .into_response(),
+        Some(holder) if !holder.may(scope) => {
+            let detail = format!("the token `{}` has not the scope `{}`", holder.name, scope.as_str());
+            Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
+        }
+        Some(holder) => {
+            let holder = holder.clone();
+            request.extensions_mut().insert(holder);
+            next.run(request).await
+        }
+    }
+}
+
+/// The node's own token: `SORTIE_TOKEN`, else what `DATA_DIR/token` holds, else a new one, which is written there (mode 0600).
+pub(crate) fn own_token(data_dir: &Path, from_environment: Option<String>) -> io::Result<String> {
+    let path = data_dir.join("token");
+    let written = match fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Ok(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let token = from_environment.filter(|token| !token.trim().is_empty()).or_else(|| written.clone());
+    let token = token.map_or_else(fresh_token, |token| token.trim().to_owned());
+    if written.as_deref() != Some(&token) {
+        let mut file = tempfile::Builder::new().prefix(".token").tempfile_in(data_dir)?;
+        writeln!(file, "{token}")?;
+        file.persist(&path).map_err(|error| error.error)?;
+    }
+    Ok(token)
+}
+
+fn fresh_token() -> String {
+    use rand::Rng as _;
+    let mut bytes = [0_u8; TOKEN_BYTES];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_token_is_made_once_and_only_its_owner_reads_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let token = own_token(dir.path(), None).expect("made");
+        assert_eq!(token.len(), 2 * TOKEN_BYTES);
+        assert_eq!(own_token(dir.path(), None).expect("read"), token);
+        let mode = fs::metadata(dir.path().join("token")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(own_token(dir.path(), Some("given".to_owned())).expect("given"), "given");
+    }
+
+    #[test]
+    fn admin_implies_all_and_nothing_else_does() {
+        let holder = |scopes: &[Scope]| Holder { name: "x".into(), scopes: scopes.into() };
+        for scope in [Scope::Dispatch, Scope::Read, Scope::Operate, Scope::Admin] {
+            assert!(holder(&[Scope::Admin]).may(scope));
+            assert!(holder(&[scope]).may(scope));
+            assert!(!holder(&[]).may(scope));
+        }
+        assert!(!holder(&[Scope::Operate]).may(Scope::Read));
+    }
+}

@@ -1,0 +1,159 @@
+//! Every error that the HTTP interface answers with: `application/problem+json` (RFC 9457) with a stable `code`.
+//!
+//! The public text says what was wrong and what to do; causes inside the node go to the log, under the same code.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::engine::ReadError;
+use crate::engine::act::ActError;
+use crate::engine::intake::DispatchError;
+
+/// A problem, ready to be answered.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    extra: Map<String, Value>,
+    retry_after_seconds: Option<u32>,
+}
+
+/// How long a client is asked to wait when the node is full: a few group commits.
+const BREATHER_SECONDS: u32 = 1;
+
+impl Problem {
+    /// A problem with a stable code and a sentence for people.
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), extra: Map::new(), retry_after_seconds: None }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {what}"))
+    }
+
+    pub(crate) fn not_available(what: &str) -> Self {
+        let detail = format!("{what} is not available in this version of sortie");
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_available", detail)
+    }
+
+    /// Something broke inside. The cause goes to the log and not to the client.
+    pub(crate) fn internal(error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error, code = "internal", "a request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on the node; its log says what")
+    }
+
+    fn unavailable(code: &'static str, detail: &str) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        Self { retry_after_seconds: Some(BREATHER_SECONDS), ..problem }
+    }
+
+    /// Adds a member of its own to the problem.
+    pub(crate) fn with(mut self, key: &str, value: Value) -> Self {
+        self.extra.insert(key.to_owned(), value);
+        self
+    }
+
+    /// The problem as a JSON object: also what a line of a batch answers.
+    pub(crate) fn body(&self) -> Value {
+        let mut body = json!({
+            "type": format!("https://sortie.dev/problems/{}", self.code),
+            "title": self.status.canonical_reason(),
+            "status": self.status.as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+        });
+        let members = body.as_object_mut().expect("an object was just written");
+        members.extend(self.extra.iter().map(|(key, value)| (key.clone(), value.clone())));
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<DispatchError> for Problem {
+    fn from(error: DispatchError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DispatchError::Invalid(mistakes) => {
+                // A text that is no JSON, or a window that is over, is worth a code of its own.
+                let code = match mistakes.as_slice() {
+                    [only] if only.code == "invalid_json" => "invalid_json",
+                    [only] if only.code == "window_closed" => "window_closed",
+                    [first, ..] if first.code == "unknown_constraint" => "unknown_constraint",
+                    _ => "invalid_envelope",
+                };
+                let status =
+                    if code == "invalid_json" { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
+                let summary = match mistakes.as_slice() {
+                    [only] => format!("{detail}: {}", only.detail),
+                    all => format!("{detail}: {} mistakes, see `errors`", all.len()),
+                };
+                Self::new(status, code, summary).with("errors", json!(mistakes))
+            }
+            DispatchError::WrongInstance { .. } => Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong_instance", detail),
+            DispatchError::IdempotencyConflict { mission_id, fields } => {
+                let named = fields.iter().map(|field| field.as_str()).collect::<Vec<_>>().join(", ");
+                Self::new(StatusCode::CONFLICT, "idempotency_conflict", format!("{detail}; these differ: {named}"))
+                    .with("mission_id", json!(mission_id))
+                    .with("fields", json!(fields))
+            }
+            DispatchError::MissionIdConflict => Self::new(StatusCode::CONFLICT, "mission_id_conflict", detail),
+            DispatchError::PluginNotInstalled(_) => {
+                let errors = json!([{"pointer": "/plugin", "code": "plugin_not_installed", "detail": detail}]);
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin_not_installed", detail).with("errors", errors)
+            }
+            DispatchError::Overloaded => Self::unavailable("overloaded", &detail),
+            DispatchError::Stopping => Self::unavailable("stopping", &detail),
+            DispatchError::Journal(error) => {
+                tracing::error!(error = &error as &dyn Error, code = "journal_failed", "a dispatch was not recorded");
+                Self::unavailable("journal_failed", "the node cannot write its journal and is stopping")
+            }
+            DispatchError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unknown => Self::not_found("such mission"),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ActError> for Problem {
+    fn from(error: ActError) -> Self {
+        match error {
+            ActError::AlreadyFinal => Self::new(StatusCode::CONFLICT, "already_final", error.to_string()),
+            ActError::Read(error) => error.into(),
+            ActError::Refused(refusal) => Self::new(StatusCode::CONFLICT, "refused", refusal.to_string()),
+            ActError::Journal(error) => {
+                tracing::error!(error = &error as &dyn Error, code = "journal_failed", "a command was not recorded");
+                Self::unavailable("journal_failed", "the node cannot write its journal and is stopping")
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `GET /metrics`: the Prometheus text format.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use sortie_contract::Status;
+
+use super::App;
+use super::error::Problem;
+
+/// The numbers of the node, at this moment.
+pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+    let engine = &app.engine;
+    let mut registry = Registry::with_prefix("sortie");
+    let counters = &engine.counters;
+    let counts = [
+        ("missions_accepted", "Missions accepted", counters.accepted.load(Relaxed)),
+        ("dispatches_replayed", "Dispatches that had been accepted before", counters.replayed.load(Relaxed)),
+        ("dispatches_refused", "Dispatches that were refused", counters.refused.load(Relaxed)),
+        ("tool_calls", "Tool calls that plugins asked for", counters.calls.load(Relaxed)),
+        ("deliveries_delivered", "Deliveries that a receiver took", engine.courier.counters().delivered()),
+        ("deliveries_retried", "Attempts that failed and were repeated", engine.courier.counters().retried()),
+        ("deliveries_parked", "Deliveries that were given up for now", engine.courier.counters().parked()),
+    ];
+    for (name, help, value) in counts {
+        registry.register(name, help, ConstCounter::new(value));
+    }
+    for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
+        let name = format!("missions_{status}");
+        registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));
+    }
+    let (queued, running) = {
+        let desk = engine.desk.lock();
+        (desk.queue.len(), desk.queue.running())
+    };
+    let undelivered = engine.undelivered.lock().len();
+    let gauges = [
+        ("missions_queued", "Missions that wait", queued),
+        ("missions_running", "Missions that run", running),
+        ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
+    ];
+    for (name, help, value) in gauges {
+        registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
+    }
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+}

@@ -1,0 +1,244 @@
+//! Missions over HTTP: dispatch, lists, state, journal, cancel.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, body::Bytes};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sortie_contract::{MissionNo, Status, Timestamp};
+
+use super::auth::Holder;
+use super::error::Problem;
+use super::{App, Body};
+use crate::engine::intake::{DispatchError, Dispatched};
+use crate::engine::look::{self, Filter};
+
+/// Most items of a page.
+const PAGE_MAX: usize = 500;
+/// Items of a page, unless the client asks for another number.
+const PAGE: usize = 50;
+/// Lines of a batch that are on their way to the disk together: enough to fill a group commit.
+const BATCH_IN_FLIGHT: usize = 256;
+
+/// `POST /v1/missions`
+pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
+    let dispatched = app.engine.dispatch(text(&body)?).await?;
+    let status = if dispatched.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let mut response = (status, Json(answer(&dispatched))).into_response();
+    if dispatched.replayed {
+        response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// `POST /v1/missions/batch`: a line in, a line out, in order.
+pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Response {
+    let limit = app.body_bytes;
+    let lines = Lines { body: body.into_data_stream(), rest: Vec::new(), limit, ended: false };
+    let answers =
+        futures_util::stream::unfold(lines, |mut lines| async move { lines.next().await.map(|line| (line, lines)) })
+            .map(move |line| {
+                let engine = Arc::clone(&app.engine);
+                async move {
+                    let answer = match line {
+                        Ok(line) => match text(&line) {
+                            Ok(line) => match engine.dispatch(line).await {
+                                Ok(dispatched) => {
+                                    let mut answer = answer(&dispatched);
+                                    answer["replayed"] = json!(dispatched.replayed);
+                                    answer
+                                }
+                                Err(error) => Problem::from(error).body(),
+                            },
+                            Err(problem) => problem.body(),
+                        },
+                        Err(problem) => problem.body(),
+                    };
+                    let mut line = answer.to_string();
+                    line.push('\n');
+                    Ok::<_, std::convert::Infallible>(line)
+                }
+            })
+            .buffered(BATCH_IN_FLIGHT);
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], axum::body::Body::from_stream(answers)).into_response()
+}
+
+/// The lines of a body that is never held whole.
+struct Lines {
+    body: axum::body::BodyDataStream,
+    rest: Vec<u8>,
+    limit: usize,
+    ended: bool,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                match line.trim_ascii() {
+                    [] => continue,
+                    line => return Some(Ok(Bytes::copy_from_slice(line))),
+                }
+            }
+            if self.ended {
+                let line = std::mem::take(&mut self.rest);
+                return (!line.trim_ascii().is_empty()).then(|| Ok(Bytes::copy_from_slice(line.trim_ascii())));
+            }
+            if self.rest.len() > self.limit {
+                self.ended = true;
+                self.rest.clear();
+                return Some(Err(too_large(self.limit)));
+            }
+            match self.body.next().await {
+                Some(Ok(chunk)) => self.rest.extend_from_slice(&chunk),
+                Some(Err(error)) => {
+                    self.ended = true;
+                    self.rest.clear();
+                    return Some(Err(Problem::bad_request(format!("the body broke off: {error}"))));
+                }
+                None => self.ended = true,
+            }
+        }
+    }
+}
+
+/// The answer to a body over the limit.
+pub(super) fn too_large(limit: usize) -> Problem {
+    let detail = format!("an envelope has at most {limit} bytes (`limits.body_bytes`)");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+}
+
+fn text(body: &[u8]) -> Result<String, Problem> {
+    std::str::from_utf8(body).map(str::to_owned).map_err(|error| {
+        let mistake = sortie_contract::Mistake::new(
+            sortie_contract::Pointer::root(),
+            "invalid_json",
+            format!("the body is no UTF-8 text from byte {} on", error.valid_up_to()),
+        );
+        DispatchError::Invalid(vec![mistake]).into()
+    })
+}
+
+fn answer(dispatched: &Dispatched) -> Value {
+    json!({
+        "mission_id": dispatched.mission_id,
+        "vp_id": dispatched.vp_id,
+        "vp_session_id": dispatched.session,
+        "vp_runtime_id": dispatched.lane,
+        "status": dispatched.status,
+        "effective_budget": look::budget(&dispatched.budget),
+        "warnings": dispatched.warnings,
+        "links": look::links(dispatched.mission_id.as_str()),
+    })
+}
+
+/// `GET /v1/missions`
+pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+    let mut filter = Filter::default();
+    let (mut before, mut limit) = (None, PAGE);
+    for (key, value) in parameters(query.as_deref()) {
+        match key.as_str() {
+            "status" => {
+                for name in value.split(',') {
+                    Status::from_name(name).ok_or_else(|| bad_parameter(&key, "a status such as `queued`"))?;
+                    filter.statuses.push(name.to_owned());
+                }
+            }
+            "mission_type" => filter.mission_type = Some(value),
+            "vp_id" => filter.vp_id = Some(value),
+            "vp_session_id" => filter.vp_session_id = Some(value),
+            "trace_id" => filter.trace_id = Some(value),
+            "q" => filter.q = Some(value),
+            "created_after" => {
+                let after: Timestamp =
+                    value.parse().map_err(|_| bad_parameter(&key, "an RFC 3339 time such as 2026-11-22T20:00:00Z"))?;
+                filter.created_after = Some(after);
+            }
+            "cursor" => {
+                let no = value.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
+                before = Some(MissionNo(no));
+            }
+            "limit" => limit = page_size(&value)?,
+            _ => return Err(unknown_parameter(&key)),
+        }
+    }
+    let (items, next) = app.blocking(move |engine| engine.list(&filter, before, limit)).await?;
+    Ok(Json(json!({"items": items, "next_cursor": next.map(|no| no.to_string())})))
+}
+
+/// A page's size from a query.
+pub(super) fn page_size(value: &str) -> Result<usize, Problem> {
+    value
+        .parse()
+        .ok()
+        .filter(|limit| (1..=PAGE_MAX).contains(limit))
+        .ok_or_else(|| bad_parameter("limit", &format!("a number from 1 to {PAGE_MAX}")))
+}
+
+/// The parameters of a query.
+pub(super) fn parameters(query: Option<&str>) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .map(|(key, value)| (key.into_owned(), value.into_owned()))
+        .collect()
+}
+
+/// A parameter whose value cannot be used.
+pub(super) fn bad_parameter(key: &str, wanted: &str) -> Problem {
+    Problem::bad_request(format!("the parameter `{key}` must be {wanted}"))
+}
+
+/// A parameter that does not exist: a misspelt filter must not list everything.
+pub(super) fn unknown_parameter(key: &str) -> Problem {
+    Problem::bad_request(format!("there is no parameter `{key}` here"))
+}
+
+/// `GET /v1/missions/{id}`
+pub(super) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let no = app.mission(id).await?;
+    Ok(Json(app.blocking(move |engine| engine.show(no)).await?))
+}
+
+/// `GET /v1/missions/{id}/journal`
+pub(super) async fn journal(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+    let no = app.mission(id).await?;
+    let (_, records) = app.blocking(move |engine| engine.read(no)).await?;
+    let items: Vec<Value> = (1..).zip(&records).map(|(number, stamped)| look::record(number, stamped)).collect();
+    Ok(Json(json!({"items": items, "next_cursor": null})))
+}
+
+/// The body of a cancel.
+#[derive(Debug, Default, Deserialize)]
+struct CancelBody {
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(flatten)]
+    _further: BTreeMap<String, Value>,
+}
+
+/// `POST /v1/missions/{id}/cancel`
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let body: CancelBody = if body.trim_ascii().is_empty() {
+        CancelBody::default()
+    } else {
+        serde_json::from_slice(&body)
+            .map_err(|error| Problem::bad_request(format!("the body must be {{\"reason\": \"…\"}}: {error}")))?
+    };
+    let no = app.mission(id).await?;
+    let cancelled = app.engine.cancel(no, body.reason.unwrap_or_default(), holder.name.to_string()).await;
+    let state = app.blocking(move |engine| engine.show(no)).await?;
+    match cancelled {
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(state)).into_response()),
+        Err(error) => Err(Problem::from(error).with("mission", state)),
+    }
+}

@@ -1,0 +1,153 @@
+//! The node itself over HTTP: identity and capacity, tools, sessions, pause and halt, health.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use sortie_contract::tool::CallError;
+use sortie_contract::{SessionId, VpId};
+
+use super::App;
+use super::error::Problem;
+use crate::engine::look;
+use crate::workspaces::workspace;
+
+/// `GET /v1/node`
+pub(super) async fn show(State(app): State<App>) -> Json<Value> {
+    let engine = &app.engine;
+    let (queued, running, paused) = {
+        let desk = engine.desk.lock();
+        (desk.queue.len(), desk.queue.running(), desk.queue.is_paused())
+    };
+    let rules = &engine.rules;
+    let lanes: Vec<Value> = engine.lanes.iter().map(|(id, n)| json!({"id": id, "concurrency": n})).collect();
+    Json(json!({
+        "instance_id": rules.instance_id,
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": if engine.is_stopping() { "stopping" } else if paused { "paused" } else { "serving" },
+        "lanes": lanes,
+        "max_running": engine.max_running,
+        "queued": queued,
+        "running": running,
+        "limits": {
+            "body_bytes": app.body_bytes,
+            "max_runtime_minutes": look::minutes(rules.ceilings.runtime_ms),
+            "max_llm_calls": rules.ceilings.llm_calls.unwrap_or(0),
+            "max_cost_usd": rules.ceilings.cost.unwrap_or_default().as_usd(),
+        },
+    }))
+}
+
+/// `GET /v1/tools`
+pub(super) async fn tools(State(app): State<App>) -> Json<Value> {
+    let items: Vec<Value> = app
+        .engine
+        .tools
+        .infos()
+        .iter()
+        .map(|tool| {
+            json!({
+                "name": tool.name,
+                "description": tool.description,
+                "input_schema": tool.input_schema,
+                "effects": tool.effects,
+                "read_only": tool.read_only,
+                "repeat": tool.repeat(),
+            })
+        })
+        .collect();
+    Json(json!({"items": items, "next_cursor": null}))
+}
+
+/// The session whose workspace calls by hand see: an operator's, never a mission's.
+const BY_HAND: &str = "operator";
+
+/// `POST /v1/tools/{name}/call`
+pub(super) async fn call_tool(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let tools = &app.engine.tools;
+    if tools.info(&name).is_none() {
+        return Err(Problem::not_found(&format!("tool `{}`", sortie_contract::limit::clip(&name, 80))));
+    }
+    let arguments = std::str::from_utf8(&body).map_err(|_| Problem::bad_request("the arguments must be JSON"))?;
+    let (vp, session) = (VpId::new(BY_HAND).expect("valid"), SessionId::new(BY_HAND).expect("valid"));
+    let folder = workspace(&app.engine.data_dir, &vp, &session);
+    let workspace = sortie_tools::Workspace::open(&folder).map_err(|error| Problem::internal(&error))?;
+    let context = sortie_tools::CallContext {
+        workspace,
+        mission_id: BY_HAND.to_owned(),
+        idempotency_key: format!("{BY_HAND}/{}", app.engine.clock.wall()),
+    };
+    let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+    match tools.call(&name, &context, arguments).await {
+        Ok(answer) => Ok(super::json_text(answer.result)),
+        Err(error) => {
+            let status = match error {
+                CallError::InvalidArguments(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                _ => StatusCode::BAD_GATEWAY,
+            };
+            Err(Problem::new(status, "tool_failed", error.to_string()).with("error", json!(error.code())))
+        }
+    }
+}
+
+/// `GET /v1/sessions`
+pub(super) async fn sessions(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    let mut sessions: Vec<(VpId, sortie_journal::Session)> = {
+        let desk = app.engine.desk.lock();
+        desk.catalog.sessions().map(|(vp, session)| (vp.clone(), session.clone())).collect()
+    };
+    sessions.sort_by(|a, b| (&a.0, &a.1.id).cmp(&(&b.0, &b.1.id)));
+    let items = app.blocking(move |engine| {
+        let view = |(vp, session): (VpId, sortie_journal::Session)| {
+            let latest = engine.journal.head(session.latest)?;
+            Ok(json!({
+                "vp_id": vp,
+                "vp_session_id": session.id,
+                "workspace": workspace(&engine.data_dir, &vp, &session.id),
+                "missions": session.missions,
+                "last_mission_id": latest.as_ref().map(|head| &head.mission_id),
+                "last_mission_at": latest.as_ref().map(|head| head.accepted_at),
+            }))
+        };
+        sessions.into_iter().map(view).collect::<Result<Vec<Value>, crate::engine::ReadError>>()
+    });
+    Ok(Json(json!({"items": items.await?, "next_cursor": null})))
+}
+
+/// `POST /v1/node/pause`
+pub(super) async fn pause(State(app): State<App>) -> Json<Value> {
+    app.engine.pause(true);
+    show(State(app)).await
+}
+
+/// `POST /v1/node/resume`
+pub(super) async fn resume(State(app): State<App>) -> Json<Value> {
+    app.engine.pause(false);
+    show(State(app)).await
+}
+
+/// `POST /v1/node/halt`
+pub(super) async fn halt(State(app): State<App>) -> Result<Response, Problem> {
+    let halted = app.engine.halt().await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"halted": halted}))).into_response())
+}
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> Json<Value> {
+    Json(json!({"status": "ok"}))
+}
+
+/// `GET /readyz`: the node takes missions.
+pub(super) async fn readyz(State(app): State<App>) -> Response {
+    if app.engine.is_stopping() || app.engine.journal.is_poisoned() {
+        let detail = "the node is stopping";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
+    }
+    Json(json!({"status": "ready"})).into_response()
+}

@@ -1,0 +1,81 @@
+//! Plugins over HTTP: list, install, remove.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use sortie_sandbox::Installed;
+
+use super::App;
+use super::error::Problem;
+use super::missions::{parameters, unknown_parameter};
+
+/// Largest component that is taken, in bytes: Python's are 18 MB.
+pub(super) const COMPONENT_BYTES_MAX: usize = 64 << 20;
+
+fn view(plugin: &Installed) -> Value {
+    json!({
+        "name": plugin.identity.name,
+        "version": plugin.identity.version,
+        "digest": plugin.identity.digest.to_string(),
+        "description": plugin.manifest.description,
+        "inputs_schema": plugin.manifest.inputs_schema,
+    })
+}
+
+/// `GET /v1/plugins`
+pub(super) async fn list(State(app): State<App>) -> Json<Value> {
+    let items: Vec<Value> = app.engine.sandbox.plugins().iter().map(view).collect();
+    Json(json!({"items": items, "next_cursor": null}))
+}
+
+/// `GET /v1/plugins/{name}`
+pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+    let plugins = app.engine.sandbox.plugins();
+    let items: Vec<Value> = plugins.iter().filter(|plugin| plugin.identity.name == name).map(view).collect();
+    if items.is_empty() {
+        return Err(Problem::not_found("such plugin"));
+    }
+    Ok(Json(json!({"items": items, "next_cursor": null})))
+}
+
+/// `POST /v1/plugins`
+pub(super) async fn install(State(app): State<App>, body: Bytes) -> Result<Response, Problem> {
+    let installed = app.engine.sandbox.install(body.to_vec()).await.map_err(|error| {
+        let mut detail = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            detail = format!("{detail}: {error}");
+            cause = error.source();
+        }
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin_refused", detail)
+    })?;
+    Ok((StatusCode::CREATED, Json(view(&installed))).into_response())
+}
+
+/// `DELETE /v1/plugins/{name}?version=`
+pub(super) async fn remove(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<StatusCode, Problem> {
+    let mut version = None;
+    for (key, value) in parameters(query.as_deref()) {
+        match key.as_str() {
+            "version" => version = Some(value),
+            _ => return Err(unknown_parameter(&key)),
+        }
+    }
+    let plugins = app.engine.sandbox.plugins();
+    let meant = plugins.iter().map(|plugin| &plugin.identity).filter(|identity| {
+        identity.name == name && version.as_ref().is_none_or(|version| *version == identity.version)
+    });
+    let mut removed = 0;
+    for identity in meant {
+        let gone = app.engine.sandbox.remove(&identity.name, &identity.version);
+        removed += usize::from(gone.map_err(|error| Problem::internal(&error))?);
+    }
+    if removed == 0 { Err(Problem::not_found("such plugin")) } else { Ok(StatusCode::NO_CONTENT) }
+}

@@ -1,0 +1,203 @@
+//! Putting a node together, and taking it apart again.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sortie_callback::Courier;
+use sortie_contract::envelope::SecretRef;
+use sortie_contract::{MissionNo, Status};
+use sortie_journal::Journal;
+use sortie_mission::queue::Queue;
+use sortie_sandbox::Sandbox;
+use sortie_tools::Registry;
+use tokio::sync::{Notify, broadcast};
+
+use crate::artifact_store::ArtifactStore;
+use crate::builtin;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::{self, Engine, OpenError};
+use crate::http::{self, App, auth::Tokens};
+
+/// How long running calls may take to reach a point that is on disk, when the node stops.
+const LAST_CALLS: Duration = Duration::from_secs(6);
+
+/// A node that is open: its journal is read, and it is ready to serve.
+pub struct Node {
+    pub(crate) engine: Arc<Engine>,
+    tokens: Tokens,
+    body_bytes: usize,
+    /// The token that the node's own command line uses.
+    pub token: String,
+}
+
+impl Node {
+    /// Opens the node that `config` describes: its data directory, its journal, its plugins.
+    ///
+    /// Nothing runs yet; [`Node::start`] does that.
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do about it.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let data_dir = config.data_dir()?;
+        let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
+        prepare(&data_dir).map_err(unusable)?;
+        let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
+        let tokens = Tokens::new(&token, further_tokens(config)?);
+        let artifacts = ArtifactStore::open(&data_dir).map_err(unusable)?;
+
+        let tools = Arc::new(Registry::new(config.tool.clone())?);
+        let rules = engine::rules(config, &tools)?;
+        let sandbox = Sandbox::new(sortie_sandbox::Options {
+            instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),
+            memory_bytes_max: usize::try_from(config.limits.plugin_memory_mib).unwrap_or(usize::MAX) << 20,
+            ..sortie_sandbox::Options::new(data_dir.join("plugins"))
+        })?;
+        builtin::install(&sandbox).await?;
+
+        let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
+        let mut heads = Vec::new();
+        journal
+            .scan_oldest_first(|no, head| heads.push((no, head)))
+            .map_err(|error| OpenError::Unreadable { no: MissionNo(0), source: error.into() })?;
+        let lanes = config.lanes()?;
+        let queue = Queue::new(lanes.iter().cloned(), config.node.max_running);
+        let inventory = engine::recover::take_inventory(heads, opened.last_no, queue);
+
+        let this = Arc::new(OnceLock::new());
+        let outbox = Arc::new(engine::outbox::EngineOutbox(Arc::clone(&this)));
+        let courier = Courier::new(&config.callback, outbox, {
+            let clock = Arc::clone(&clock);
+            move || clock.wall()
+        })?;
+        let (news, _) = broadcast::channel(engine::NEWS_CAPACITY);
+        let engine = Arc::new(Engine {
+            rules,
+            plugins_by: config.plugins()?,
+            journal,
+            sandbox,
+            tools,
+            courier,
+            artifacts,
+            clock,
+            lives: engine::live::Lives::new(),
+            desk: parking_lot::Mutex::new(inventory.desk),
+            undelivered: parking_lot::Mutex::new(opened.undelivered.iter().map(|(no, _)| *no).collect()),
+            news,
+            timer: engine::timer::Timer::default(),
+            outbox: engine::outbox::Followers::default(),
+            inputs: engine::intake::InputSchemas::default(),
+            stopping: std::sync::atomic::AtomicBool::new(false),
+            goodbye: Notify::new(),
+            data_dir,
+            lanes,
+            max_running: config.node.max_running,
+            counters: engine::Counters::default(),
+            tasks: tokio::runtime::Handle::current(),
+        });
+        this.set(Arc::downgrade(&engine)).expect("set once");
+        engine.recover(inventory.interrupted).await;
+        Ok(Self { engine, tokens, body_bytes: config.limits.body_bytes, token })
+    }
+
+    /// Starts running missions and delivering events.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(&self) -> std::io::Result<()> {
+        self.engine.start_timer()?;
+        self.engine.start_herald();
+        self.engine.start_courier();
+        self.engine.pump();
+        Ok(())
+    }
+
+    /// Serves HTTP on `listener` until `shutdown` resolves or the journal fails; then stops the node, so that everything
+    /// goes on after the next start.
+    ///
+    /// # Errors
+    /// The journal failed, or the listener did.
+    pub async fn serve(
+        self,
+        listener: tokio::net::TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
+        let router = http::router(App { engine: Arc::clone(&self.engine), body_bytes: self.body_bytes }, &self.tokens);
+        let failed = self.engine.journal.failed();
+        let served = tokio::select! {
+            served = http::serve(listener, router, Arc::clone(&self.engine), shutdown) => served.map_err(ServeError::Listener),
+            error = failed => Err(ServeError::Journal(error)),
+        };
+        self.stop().await;
+        served
+    }
+
+    /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
+    pub async fn stop(self) {
+        let engine = self.engine;
+        engine.stopping.store(true, std::sync::atomic::Ordering::Release);
+        engine.goodbye.notify_waiters();
+        let running = || {
+            let lives = engine.lives.all();
+            lives
+                .into_iter()
+                .filter(|live| live.with(|mission| mission.status()) == Status::Running)
+                .collect::<Vec<_>>()
+        };
+        let busy = async {
+            while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // Calls that take longer are found without a result after the next start.
+        let _ = tokio::time::timeout(LAST_CALLS, busy).await;
+        for live in running() {
+            live.interrupt();
+        }
+        engine.courier.stop().await;
+        let journal = engine.journal.clone();
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");
+        }
+    }
+}
+
+/// Why a node stopped serving by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The listener broke.
+    #[error("the listener failed")]
+    Listener(#[source] std::io::Error),
+    /// The journal takes nothing more: the node must not pretend otherwise.
+    #[error("the journal failed; start the node again when its disk is well")]
+    Journal(#[source] sortie_journal::WriteError),
+}
+
+/// Makes the data directory, readable by its owner only, and sees that it can be written.
+fn prepare(data_dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
+    tempfile::tempfile_in(data_dir)?;
+    File::open(data_dir)?.sync_all()
+}
+
+/// The tokens of the configuration, read from where it says.
+fn further_tokens(config: &Config) -> Result<Vec<(String, String, Vec<crate::config::Scope>)>, OpenError> {
+    let read = |token: &crate::config::TokenConfig| {
+        let wrong = |why: String| crate::config::ConfigError::Value { key: format!("token `{}`", token.name), why };
+        let text = match token.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
+            SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
+            SecretRef::File(path) => {
+                std::fs::read_to_string(&path).map_err(|error| wrong(format!("{path}: {error}")))?
+            }
+        };
+        if text.trim().is_empty() {
+            return Err(wrong("it is empty".to_owned()));
+        }
+        Ok((token.name.clone(), text.trim().to_owned(), token.scopes.clone()))
+    };
+    config.token.iter().map(read).collect::<Result<_, _>>().map_err(OpenError::Config)
+}

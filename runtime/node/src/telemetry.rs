@@ -1,0 +1,21 @@
+//! Log lines: for people on a terminal, one JSON object a line elsewhere; `SORTIE_LOG` filters them.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+/// Starts logging to standard error. Secrets have types that cannot be printed, so no filter is needed here.
+pub(crate) fn start(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("SORTIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let human = match format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+    };
+    let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    // A second start in one process (tests) keeps the first one's.
+    let _ = if human { lines.with_target(false).try_init() } else { lines.json().flatten_event(true).try_init() };
+}
