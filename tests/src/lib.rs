@@ -1,0 +1,60 @@
+//! The harness of the black-box tests: real nodes on temporary folders, receivers that do what a script says, envelopes.
+//!
+//! Speaks only what the outside speaks (HTTP, the command line, signals) and names no crate of the runtime: what these
+//! tests hold is the contract, not the code. A test waits by asking again until a deadline, never by sleeping for luck.
+
+#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
+
+pub mod envelope;
+pub mod http;
+pub mod node;
+pub mod receiver;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use envelope::{automation, looping};
+pub use http::Answer;
+pub use node::{Node, Options};
+pub use receiver::{Received, Receiver, Reply};
+
+/// How long a test waits for what must happen. Far more than it takes: machines that test are slow and shared.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer.
+///
+/// # Panics
+/// After [`PATIENCE`], naming what was awaited.
+pub async fn until<T>(awaited: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {awaited}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The project's folder.
+///
+/// # Panics
+/// Never: this package lies in it.
+#[must_use]
+pub fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the project's folder")
+}
+
+/// The binary under test: `SORTIE_BIN`, or the one that was built beside this test.
+///
+/// # Panics
+/// If there is none: `cargo build -p sortie` makes it.
+#[must_use]
+pub fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("SORTIE_BIN") {
+        return named.into();
+    }
+    let own = std::env::current_exe().expect("a running program has a path");
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("sortie")).find(|file| file.is_file());
+    found.expect("the binary is built: run `cargo xtask test`, or `cargo build -p sortie` first")
+}

@@ -1,0 +1,317 @@
+//! A real node: the binary, on a temporary folder and a port of its own, that can be stopped, killed and started again.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{self, Answer};
+use crate::{binary, until};
+
+/// What a node is started with.
+#[derive(Debug, Default, Clone)]
+pub struct Options {
+    config: String,
+    environment: Vec<(String, String)>,
+}
+
+impl Options {
+    /// As shipped, with the instance id `factory-1`.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With these lines of configuration too.
+    #[must_use]
+    pub fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// With this environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn start(self) -> Node {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("sortie.toml"), &self.config).expect("a writable folder");
+        let mut node = Node { folder, options: self, child: None, url: String::new(), token: String::new() };
+        node.restart().await;
+        node
+    }
+}
+
+/// A node, running or not.
+pub struct Node {
+    folder: TempDir,
+    options: Options,
+    child: Option<Child>,
+    url: String,
+    token: String,
+}
+
+impl Node {
+    /// A node as shipped.
+    pub async fn start() -> Self {
+        Options::new().start().await
+    }
+
+    /// Starts it (again) on the same data and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub async fn restart(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let mut child = self
+            .command(&["serve", "--listen", "127.0.0.1:0", "--instance-id", "factory-1"])
+            .stdout(Stdio::piped())
+            .stderr(self.log())
+            .spawn()
+            .expect("the binary starts");
+        let mut output = BufReader::new(child.stdout.take().expect("it was piped"));
+        let mut first = String::new();
+        output.read_line(&mut first).expect("readable output");
+        // Whatever else it prints must find a reader.
+        thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        self.child = Some(child);
+        let Some(url) = first.trim().strip_prefix("sortie listening on ") else {
+            panic!("the first line is {first:?}, and the log says:\n{}", self.read_log());
+        };
+        url.clone_into(&mut self.url);
+        fs::read_to_string(self.data().join("token")).expect("a token is written").trim().clone_into(&mut self.token);
+        until("the node is ready", async || {
+            let answer = http::send(http::client().get(format!("{}/readyz", self.url))).await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    /// kill -9.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a killed child ends");
+    }
+
+    /// SIGTERM, and how it ended.
+    ///
+    /// # Panics
+    /// If it is not running, or does not end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        kill_process(Pid::from_child(&child), Signal::TERM).expect("a child can be signalled");
+        until("the node ends", async || child.try_wait().expect("a child can be asked")).await
+    }
+
+    /// The command line of this node's binary, with its configuration and token.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("--config").arg(self.folder.path().join("sortie.toml")).args(arguments);
+        if arguments.first() == Some(&"serve") {
+            command.arg("--data-dir").arg(self.data());
+        } else {
+            command.args(["--node", &self.url, "--token", &self.token]);
+        }
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        command.env("NO_COLOR", "1").env_remove("SORTIE_TOKEN").current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the command line against this node.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn cli(&self, arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        let ended = tokio::task::spawn_blocking(move || command.output()).await;
+        ended.expect("no panic").expect("the binary starts")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its admin token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Its folder: `sortie.toml`, `data/`, `log`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// All that it has logged.
+    #[must_use]
+    pub fn read_log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A request with the admin token.
+    pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method's name");
+        http::client().request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    /// GET.
+    ///
+    /// # Panics
+    /// Without an answer.
+    pub async fn get(&self, path: &str) -> Answer {
+        http::send(self.request("GET", path)).await.expect("an answer")
+    }
+
+    /// POST of a JSON value; null is no body.
+    ///
+    /// # Panics
+    /// Without an answer.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = self.request("POST", path);
+        let request = match body {
+            Value::Null => request,
+            body => request.header("content-type", "application/json").body(body.to_string()),
+        };
+        http::send(request).await.expect("an answer")
+    }
+
+    /// Dispatches an envelope, whatever comes of it.
+    ///
+    /// # Panics
+    /// Without an answer.
+    pub async fn dispatch(&self, envelope: &Value) -> Answer {
+        self.post("/v1/missions", envelope).await
+    }
+
+    /// Dispatches an envelope that must be accepted, and gives back its mission's id.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn accept(&self, envelope: &Value) -> String {
+        let answer = self.dispatch(envelope).await.expect_status(202);
+        answer.json["mission_id"].as_str().expect("the reply names the mission").to_owned()
+    }
+
+    /// A mission's state.
+    ///
+    /// # Panics
+    /// If there is no such mission.
+    pub async fn mission(&self, id: &str) -> Value {
+        self.get(&format!("/v1/missions/{id}")).await.expect_status(200).json
+    }
+
+    /// A mission's events so far.
+    ///
+    /// # Panics
+    /// If there is no such mission.
+    pub async fn events(&self, id: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/v1/missions/{id}/events?limit=500")).await.expect_status(200);
+        answer.json["items"].as_array().expect("a list").clone()
+    }
+
+    /// Waits until a mission has this status.
+    ///
+    /// # Panics
+    /// If it does not come to that, or has ended otherwise.
+    pub async fn until_status(&self, id: &str, status: &str) -> Value {
+        until(&format!("{id} is {status}"), async || {
+            let mission = self.mission(id).await;
+            let now = mission["status"].as_str().unwrap_or_default().to_owned();
+            assert!(now == status || !is_final(&now), "{id} ended {now}: {:#?}", self.events(id).await.last());
+            (now == status).then_some(mission)
+        })
+        .await
+    }
+
+    /// Waits until a mission has ended, and gives back its final event.
+    ///
+    /// # Panics
+    /// If it does not end, or its last event is not the final one.
+    pub async fn until_final(&self, id: &str) -> Value {
+        until(&format!("{id} ends"), async || is_final(self.mission(id).await["status"].as_str()?).then_some(())).await;
+        let last = self.events(id).await.pop().expect("an accepted mission has events");
+        assert!(is_final(last["status"].as_str().unwrap_or_default()), "the last event is not the final one: {last:#}");
+        last
+    }
+
+    /// Dispatches an envelope that must be accepted and waits for its final event.
+    ///
+    /// # Panics
+    /// If it is refused or does not end.
+    pub async fn run(&self, envelope: &Value) -> Value {
+        let id = self.accept(envelope).await;
+        self.until_final(&id).await
+    }
+
+    /// Its resident memory, in bytes.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    fn log(&self) -> Stdio {
+        let path = self.folder.path().join("log");
+        fs::OpenOptions::new().create(true).append(true).open(path).expect("a writable folder").into()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if thread::panicking() {
+            let mut tail = String::new();
+            let log = self.read_log();
+            let lines: Vec<&str> = log.lines().collect();
+            for line in &lines[lines.len().saturating_sub(40)..] {
+                let _ = writeln!(tail, "  {line}");
+            }
+            eprintln!("the end of the node's log:\n{tail}");
+        }
+    }
+}
+
+/// Whether a mission in this status has ended.
+#[must_use]
+pub fn is_final(status: &str) -> bool {
+    ["completed", "failed", "cancelled", "timed_out"].contains(&status)
+}
+
+/// How long something may take that must be quick, on a machine that is not.
+pub const QUICK: Duration = Duration::from_secs(5);

@@ -1,0 +1,208 @@
+//! A receiver of callbacks that answers as a test wants: late, wrongly, not at all, twice.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::until;
+
+/// A request that a receiver got.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// When.
+    pub at: Instant,
+    /// Its method.
+    pub method: String,
+    /// Its path.
+    pub path: String,
+    /// Its headers, by lower-case name.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub bytes: Bytes,
+    /// Its body where it is JSON, else null.
+    pub json: Value,
+}
+
+impl Received {
+    /// A header, or nothing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The event's sequence, where it is an event.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.json["sequence"].as_u64()
+    }
+
+    /// The mission that it is about.
+    #[must_use]
+    pub fn mission(&self) -> &str {
+        self.header("x-mission-id")
+    }
+}
+
+/// How a receiver answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// With this status.
+    Status(u16),
+    /// With this status and header.
+    Header(u16, &'static str, String),
+    /// With 200, after this long.
+    After(Duration),
+    /// Never.
+    Hang,
+}
+
+/// What a receiver answers to a request, given how many it got before.
+type Script = dyn Fn(&Received, usize) -> Reply + Send + Sync;
+
+struct Shared {
+    script: Mutex<Arc<Script>>,
+    log: Mutex<Vec<Received>>,
+}
+
+/// A receiver on a port of its own.
+pub struct Receiver {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Receiver {
+    /// One that takes everything.
+    pub async fn start() -> Self {
+        Self::scripted(|_, _| Reply::Status(200)).await
+    }
+
+    /// One that answers as `script` says.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    pub async fn scripted(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener");
+        let shared = Arc::new(Shared { script: Mutex::new(Arc::new(script)), log: Mutex::default() });
+        let service = axum::Router::new().fallback(receive).with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        Self { address, shared }
+    }
+
+    /// From now on, answers as `script` says.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn rescript(&self, script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) {
+        *self.shared.script.lock().expect("no panic while it was held") = Arc::new(script);
+    }
+
+    /// `HOST:PORT`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Where events go.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}/events", self.address)
+    }
+
+    /// The lines of a node's configuration that let it send here, with the secret of the variable `CALLBACK_TOKEN`, and
+    /// make its retries as quick as a test is.
+    #[must_use]
+    pub fn config(&self) -> String {
+        format!(
+            "[callback]\nallow_private = [\"127.0.0.1\"]\n\
+             [[callback.secret]]\nref = \"env://CALLBACK_TOKEN\"\nhosts = [\"{}\"]\n",
+            self.address
+        )
+    }
+
+    /// The `callback` of an envelope whose events come here.
+    #[must_use]
+    pub fn callback(&self) -> Value {
+        serde_json::json!({ "status_url": self.url(), "auth_mode": "bearer", "auth_ref": "env://CALLBACK_TOKEN" })
+    }
+
+    /// All that came so far.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn received(&self) -> Vec<Received> {
+        self.shared.log.lock().expect("no panic while it was held").clone()
+    }
+
+    /// What came so far for one mission.
+    #[must_use]
+    pub fn of(&self, mission: &str) -> Vec<Received> {
+        self.received().into_iter().filter(|received| received.mission() == mission).collect()
+    }
+
+    /// Waits until something came for a mission that fits, and gives back all that came for it.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub async fn until(&self, mission: &str, fits: impl Fn(&Received) -> bool) -> Vec<Received> {
+        until(&format!("the receiver gets what it should of {mission}"), async || {
+            let all = self.of(mission);
+            all.iter().any(&fits).then_some(all)
+        })
+        .await
+    }
+
+    /// Waits until the final event of a mission came, and gives back all that came for it.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub async fn until_final(&self, mission: &str) -> Vec<Received> {
+        let fits = |received: &Received| received.json["status"].as_str().is_some_and(crate::node::is_final);
+        self.until(mission, fits).await
+    }
+}
+
+async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let header = |(name, value): (&HeaderName, &axum::http::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let received = Received {
+        at: Instant::now(),
+        method: parts.method.to_string(),
+        path: parts.uri.path().to_owned(),
+        headers: parts.headers.iter().map(header).collect(),
+        json: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        bytes,
+    };
+    let script = shared.script.lock().expect("no panic while it was held").clone();
+    let reply = {
+        let mut log = shared.log.lock().expect("no panic while it was held");
+        let reply = script(&received, log.len());
+        log.push(received);
+        reply
+    };
+    let status = |code: u16| StatusCode::from_u16(code).expect("a status code");
+    match reply {
+        Reply::Status(code) => status(code).into_response(),
+        Reply::Header(code, name, value) => {
+            let name: HeaderName = name.parse().expect("a header's name");
+            (status(code), [(name, value), (header::CONTENT_LENGTH, "0".to_owned())]).into_response()
+        }
+        Reply::After(delay) => {
+            tokio::time::sleep(delay).await;
+            StatusCode::OK.into_response()
+        }
+        Reply::Hang => std::future::pending().await,
+    }
+}

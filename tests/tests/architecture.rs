@@ -1,0 +1,122 @@
+//! Holds the dependencies between crates against the picture in `docs/ARCHITECTURE.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+use sortie_tests::project;
+
+/// The picture: each crate and the crates of the project that it may name, in code that ships.
+const PICTURE: [(&str, &[&str]); 9] = [
+    ("sortie-contract", &[]),
+    ("sortie-mission", &["sortie-contract"]),
+    ("sortie-journal", &["sortie-contract"]),
+    ("sortie-sandbox", &["sortie-contract"]),
+    ("sortie-tools", &["sortie-contract"]),
+    ("sortie-callback", &["sortie-contract"]),
+    (
+        "sortie",
+        &["sortie-callback", "sortie-contract", "sortie-journal", "sortie-mission", "sortie-sandbox", "sortie-tools"],
+    ),
+    // Black box: they speak HTTP and the command line, so that they hold the contract and not the code.
+    ("sortie-tests", &[]),
+    ("xtask", &[]),
+];
+
+/// Crates that only one of ours may name.
+const OWNERS: [(&str, &[&str]); 7] = [
+    ("redb", &["sortie-journal"]),
+    ("wasmtime", &["sortie-sandbox"]),
+    ("wit-component", &["sortie-sandbox"]),
+    ("cap-std", &["sortie-tools"]),
+    // Signatures of deliveries; and the mark by which a node knows the compiled code that it wrote itself.
+    ("hmac", &["sortie-callback", "sortie-sandbox"]),
+    ("axum", &["sortie", "sortie-tests"]),
+    ("clap", &["sortie"]),
+];
+
+/// What the vocabulary and the pure core must never come to depend on.
+const IMPURE: [&str; 9] =
+    ["tokio", "wasmtime", "redb", "reqwest", "axum", "rand", "tracing", "parking_lot", "futures-util"];
+
+/// The direct dependencies of each package of a workspace; those of tests too if asked.
+fn dependencies(manifest: &Path, with_dev: bool) -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo knows the workspace");
+    let members = metadata.workspace_packages().into_iter().map(|package| {
+        let named = package.dependencies.iter().filter(|named| with_dev || named.kind != DependencyKind::Development);
+        (package.name.to_string(), named.map(|named| named.name.clone()).collect())
+    });
+    members.collect()
+}
+
+fn runtime(with_dev: bool) -> BTreeMap<String, BTreeSet<String>> {
+    dependencies(&project().join("Cargo.toml"), with_dev)
+}
+
+#[test]
+fn crates_name_each_other_as_in_the_picture() {
+    let actual = runtime(false);
+    let ours: BTreeSet<String> = actual.keys().cloned().collect();
+    let picture: BTreeMap<String, BTreeSet<String>> = PICTURE
+        .iter()
+        .map(|(name, named)| ((*name).to_owned(), named.iter().map(|name| (*name).to_owned()).collect()))
+        .collect();
+    let drawn: BTreeSet<String> = picture.keys().cloned().collect();
+    assert_eq!(ours, drawn, "a crate more needs a place in the picture, and a reason");
+    for (name, named) in actual {
+        let named: BTreeSet<String> = named.intersection(&ours).cloned().collect();
+        assert_eq!(named, picture[&name], "{name}");
+    }
+}
+
+#[test]
+fn siblings_do_not_name_each_other_in_tests_either() {
+    let siblings = ["sortie-mission", "sortie-journal", "sortie-sandbox", "sortie-tools", "sortie-callback"];
+    for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
+        let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();
+        assert!(wrong.is_empty(), "{name} names {wrong:?}");
+    }
+}
+
+#[test]
+fn engines_have_one_owner() {
+    let actual = runtime(true);
+    for (engine, owners) in OWNERS {
+        let users: Vec<&str> =
+            actual.iter().filter(|(_, named)| named.contains(engine)).map(|(name, _)| name.as_str()).collect();
+        assert!(users.iter().all(|user| owners.contains(user)), "{engine} is named by {users:?}");
+    }
+}
+
+#[test]
+fn the_vocabulary_and_the_core_are_pure() {
+    let actual = runtime(false);
+    for name in ["sortie-contract", "sortie-mission"] {
+        let impure: Vec<&&str> = IMPURE.iter().filter(|engine| actual[name].contains(**engine)).collect();
+        assert!(impure.is_empty(), "{name} depends on {impure:?}");
+    }
+    let core = fs::read_to_string(project().join("runtime/mission/src/lib.rs")).expect("the core's root");
+    assert!(
+        core.lines().any(|line| line == "#![no_std]"),
+        "`no_std` proves that the core has no clock, file or thread"
+    );
+}
+
+#[test]
+fn plugins_see_the_wit_world_and_never_the_runtime() {
+    let ours: BTreeSet<String> = runtime(false).into_keys().collect();
+    for (name, named) in dependencies(&project().join("plugins/Cargo.toml"), true) {
+        let wrong: BTreeSet<&String> = named.intersection(&ours).collect();
+        assert!(wrong.is_empty(), "{name} names {wrong:?}");
+    }
+}
+
+#[test]
+fn the_document_draws_the_same_picture() {
+    let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
+    for folder in ["contract", "mission", "journal", "sandbox", "tools", "callback", "node"] {
+        assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
+        assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");
+    }
+}

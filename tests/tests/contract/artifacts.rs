@@ -1,0 +1,67 @@
+//! Artifacts: the node's own store, and the upload to the control plane.
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{with, write};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, http};
+
+fn producing(id: &str) -> Value {
+    let mut report = write("a", "report.md", "# Report\n");
+    report["artifact"] = json!("reports/weekly.md");
+    let made = json!({"id": "b", "needs": ["a"], "tool": "Read", "with": {"path": "report.md"},
+        "artifact": {"name": "data.json", "content": "{\"ok\": true}", "media_type": "application/json"}});
+    automation(id, &json!([report, made]))
+}
+
+#[tokio::test]
+async fn the_nodes_store_serves_index_bytes_and_ranges() {
+    let node = Node::start().await;
+    assert_eq!(node.run(&producing("factory")).await["status"], "completed");
+    let index = node.get("/v1/missions/factory/artifacts").await.expect_status(200).json;
+    let items = index["items"].as_array().expect("a list");
+    assert_eq!(items.len(), 2, "{index:#}");
+    let report = items.iter().find(|item| item["name"] == "reports/weekly.md").expect("it is there");
+    let sha256 = report["sha256"].as_str().expect("a digest");
+    assert_eq!((report["bytes"].as_u64(), sha256.len()), (Some(9), 64));
+
+    let path = "/v1/missions/factory/artifacts/reports/weekly.md";
+    let whole = node.get(path).await.expect_status(200);
+    assert_eq!(whole.text, "# Report\n");
+    assert_eq!(whole.header("etag"), format!("\"{sha256}\""));
+    let part = http::send(node.request("GET", path).header("range", "bytes=2-4")).await.expect("an answer");
+    assert_eq!((part.status, part.text.as_str(), part.header("content-range")), (206, "Rep", "bytes 2-4/9"));
+    let known =
+        http::send(node.request("GET", path).header("if-none-match", whole.header("etag"))).await.expect("an answer");
+    assert_eq!(known.status, 304);
+    let json = node.get("/v1/missions/factory/artifacts/data.json").await.expect_status(200);
+    assert!(json.header("content-type").starts_with("application/json"));
+    assert_eq!(node.get("/v1/missions/factory/artifacts/absent").await.status, 404);
+    assert_eq!(node.get("/v1/missions/factory/artifacts/..%2f..%2ftoken").await.status, 404);
+}
+
+#[tokio::test]
+async fn pushback_uploads_before_the_final_event_and_repeats_what_fails() {
+    let receiver =
+        Receiver::scripted(|got, before| Reply::Status(if got.method == "PUT" && before < 4 { 503 } else { 200 }))
+            .await;
+    let node = Options::new().config(&receiver.config()).env("CALLBACK_TOKEN", "hush").start().await;
+    let envelope = with(producing("push"), "/artifact_policy/storage_scope", json!("pushback"));
+    node.accept(&with(envelope, "/callback", receiver.callback())).await;
+    let received = receiver.until_final("push").await;
+    let uploads: Vec<_> = received.iter().filter(|got| got.method == "PUT").collect();
+    let last = uploads.last().expect("uploads");
+    assert_eq!(last.path, "/events/artifacts/data.json");
+    assert_eq!(&last.bytes[..], b"{\"ok\": true}");
+    assert!(
+        uploads.iter().any(|got| got.path == "/events/artifacts/reports/weekly.md" && &got.bytes[..] == b"# Report\n")
+    );
+    for upload in uploads {
+        assert_eq!((upload.header("authorization"), upload.header("x-mission-id")), ("Bearer hush", "push"));
+        assert_eq!(upload.header("x-trace-id"), "trace-push");
+        assert!(!upload.header("idempotency-key").is_empty());
+    }
+    assert_eq!(
+        received.last().map(|got| got.json["status"].clone()),
+        Some(json!("completed")),
+        "the final event is the last"
+    );
+}

@@ -1,0 +1,181 @@
+//! Callbacks: order, repetition, headers, retries, parking, and what a bad receiver cannot do.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{with, writing};
+use sortie_tests::{Node, Options, Received, Receiver, Reply, until};
+
+/// A node that may send to the receiver; `further` is more of `[callback]`.
+async fn node_for(receiver: &Receiver, further: &str) -> Node {
+    let config = receiver.config().replacen("[callback]\n", &format!("[callback]\n{further}\n"), 1);
+    Options::new().config(&config).env("CALLBACK_TOKEN", "hush-hush").start().await
+}
+
+fn reporting(id: &str, receiver: &Receiver) -> Value {
+    with(writing(id), "/callback", receiver.callback())
+}
+
+fn sequences(received: &[Received]) -> Vec<u64> {
+    received.iter().filter_map(Received::sequence).collect()
+}
+
+async fn parked(node: &Node, mission: &str) -> Value {
+    until(&format!("a delivery of {mission} is parked"), async || {
+        let listed = node.get("/v1/deliveries?state=parked").await.expect_status(200).json;
+        listed["items"].as_array()?.iter().find(|item| item["mission_id"] == mission).cloned()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn events_arrive_in_order_with_the_contracts_headers() {
+    let receiver = Receiver::start().await;
+    let node = node_for(&receiver, "").await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    node.accept(&with(reporting("told", &receiver), "/trace_id", json!(trace))).await;
+    let received = receiver.until_final("told").await;
+    let pulled = node.events("told").await;
+    assert_eq!(received.iter().map(|got| got.json.clone()).collect::<Vec<_>>(), pulled, "the same events, in order");
+    for got in &received {
+        assert_eq!((got.method.as_str(), got.path.as_str()), ("POST", "/events"));
+        assert_eq!(got.header("authorization"), "Bearer hush-hush");
+        assert_eq!(got.header("idempotency-key"), got.json["idempotency_key"].as_str().unwrap_or_default());
+        assert_eq!(got.header("x-mission-id"), "told");
+        assert_eq!(got.header("x-trace-id"), trace);
+        assert!(got.header("traceparent").starts_with(&format!("00-{trace}-")), "{got:?}");
+        assert!(got.header("content-type").starts_with("application/json"));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_that_is_no_traceparent_makes_none() {
+    let receiver = Receiver::start().await;
+    let node = node_for(&receiver, "").await;
+    node.accept(&reporting("plain", &receiver)).await;
+    for got in receiver.until_final("plain").await {
+        assert_eq!((got.header("x-trace-id"), got.header("traceparent")), ("trace-plain", ""));
+    }
+}
+
+#[tokio::test]
+async fn what_fails_for_now_is_repeated_with_the_same_key_and_order_is_kept() {
+    let receiver = Receiver::scripted(|_, before| match before {
+        0 => Reply::Status(500),
+        1 => Reply::Status(429),
+        _ => Reply::Status(200),
+    })
+    .await;
+    let node = node_for(&receiver, "").await;
+    node.accept(&reporting("again", &receiver)).await;
+    let received = receiver.until_final("again").await;
+    let keys: Vec<&str> = received.iter().map(|got| got.header("idempotency-key")).collect();
+    assert_eq!(keys[..3], ["again/1", "again/1", "again/1"]);
+    let numbers = sequences(&received[2..]);
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured() {
+    let receiver = Receiver::scripted(|_, before| match before {
+        0 => Reply::Header(503, "retry-after", "2".to_owned()),
+        _ => Reply::Status(200),
+    })
+    .await;
+    let node = node_for(&receiver, "").await;
+    node.accept(&reporting("patient", &receiver)).await;
+    let received = receiver.until_final("patient").await;
+    let waited = received[1].at.duration_since(received[0].at);
+    assert!(waited >= Duration::from_millis(1_900), "{waited:?}");
+}
+
+#[tokio::test]
+async fn what_will_never_work_is_parked_and_can_be_redelivered_or_skipped() {
+    for (id, refusal) in [("gone", 410), ("moved", 302)] {
+        let receiver =
+            Receiver::scripted(move |_, _| Reply::Header(refusal, "location", "/elsewhere".to_owned())).await;
+        let node = node_for(&receiver, "").await;
+        node.accept(&reporting(id, &receiver)).await;
+        assert_eq!(node.until_final(id).await["status"], "completed", "a receiver has no say in that");
+        let item = parked(&node, id).await;
+        assert!(item.to_string().contains(&refusal.to_string()), "it says why: {item:#}");
+        assert_eq!(sequences(&receiver.of(id)), [1], "later events wait behind it, and nothing is followed");
+        assert!(receiver.received().iter().all(|got| got.path == "/events"));
+
+        receiver.rescript(|got, _| Reply::Status(if got.sequence() == Some(2) { 400 } else { 200 }));
+        let done = node.post(&format!("/v1/deliveries/{id}/redeliver"), &Value::Null).await;
+        assert!((200..300).contains(&done.status), "{done:#?}");
+        receiver.until(id, |got| got.sequence() == Some(2)).await;
+        parked(&node, id).await;
+        let done = node.post(&format!("/v1/deliveries/{id}/skip"), &Value::Null).await;
+        assert!((200..300).contains(&done.status), "{done:#?}");
+        let received = receiver.until_final(id).await;
+        assert!(!sequences(&received).is_empty());
+        until("nothing is parked any more", async || {
+            node.get("/v1/deliveries?state=parked").await.json["items"].as_array()?.is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn after_the_configured_attempts_an_event_is_parked() {
+    let receiver = Receiver::scripted(|_, _| Reply::Status(500)).await;
+    let node = node_for(&receiver, "attempts = 2").await;
+    node.accept(&reporting("hopeless", &receiver)).await;
+    parked(&node, "hopeless").await;
+    assert_eq!(receiver.of("hopeless").len(), 2);
+    let metrics = node.get("/metrics").await.text;
+    assert!(metrics.lines().any(|line| line.contains("parked") && line.ends_with(" 1")), "it is counted:\n{metrics}");
+}
+
+#[tokio::test]
+async fn a_dead_receiver_slows_nobody_else() {
+    let dead = Receiver::scripted(|_, _| Reply::Hang).await;
+    let alive = Receiver::start().await;
+    let config = format!(
+        "[callback]\nallow_private = [\"127.0.0.1\"]\n[[callback.secret]]\nref = \"env://CALLBACK_TOKEN\"\nhosts = [\"{}\", \"{}\"]",
+        dead.host(),
+        alive.host()
+    );
+    let node = Options::new().config(&config).env("CALLBACK_TOKEN", "hush").start().await;
+    for number in 0..40 {
+        node.accept(&reporting(&format!("dead-{number}"), &dead)).await;
+    }
+    node.accept(&reporting("alive", &alive)).await;
+    alive.until_final("alive").await;
+}
+
+#[tokio::test]
+async fn the_secret_is_neither_stored_nor_logged() {
+    let receiver = Receiver::start().await;
+    let mut node = node_for(&receiver, "").await;
+    node.accept(&reporting("secret", &receiver)).await;
+    receiver.until_final("secret").await;
+    node.stop().await;
+    let mut folders = vec![node.folder().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).expect("readable");
+                assert!(!bytes.windows(9).any(|part| part == b"hush-hush"), "{}", path.display());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_answered_late_is_delivered_once_more_at_most() {
+    let receiver = Receiver::scripted(|_, _| Reply::After(Duration::from_millis(300))).await;
+    let node = node_for(&receiver, "").await;
+    node.accept(&reporting("slow", &receiver)).await;
+    let received = receiver.until_final("slow").await;
+    let numbers = sequences(&received);
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    for pair in received.windows(2) {
+        assert!(pair[1].at.duration_since(pair[0].at) >= Duration::from_millis(250), "one at a time, after the answer");
+    }
+}

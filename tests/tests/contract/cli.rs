@@ -1,0 +1,120 @@
+//! The command line: exit codes, and data on standard output.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{with, without, write, writing};
+use sortie_tests::{Node, automation, binary, looping};
+use tempfile::TempDir;
+
+/// `sortie run` on an envelope, with a data folder of its own.
+async fn run(envelope: &Value, further: &[&str]) -> (Output, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("sortie.toml"), "[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n")
+        .expect("writable");
+    std::fs::write(folder.path().join("mission.json"), envelope.to_string()).expect("writable");
+    let mut command = std::process::Command::new(binary());
+    command.args(["run", "mission.json"]).args(further).current_dir(folder.path()).env("NO_COLOR", "1");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    (output, folder)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn run_says_by_its_exit_code_how_the_mission_ended() {
+    let failing = automation("fails", &json!([{"id": "r", "tool": "Read", "with": {"path": "absent"}}]));
+    let rows = [
+        (writing("ok"), 0),
+        (failing, 1),
+        (with(writing("unusable"), "/mission_type", json!("x")), 2),
+        (with(looping("late"), "/budget/max_runtime_minutes", json!(0.02)), 3),
+    ];
+    for (envelope, code) in rows {
+        let (output, _folder) = run(&envelope, &[]).await;
+        assert_eq!(output.status.code(), Some(code), "{envelope}\n{}\n{}", text(&output.stdout), text(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn run_fills_in_what_a_file_may_leave_out() {
+    let mut envelope = writing("sparse");
+    for field in ["mission_id", "idempotency_key", "created_at", "trace_id", "source_instance_id", "target_instance_id"]
+    {
+        envelope = without(envelope, field);
+    }
+    let (output, _folder) = run(&envelope, &["--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let lines: Vec<Value> = text(&output.stdout).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(lines.iter().any(|line| line["event_type"] == "mission.completed"), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
+async fn the_commands_show_a_nodes_missions() {
+    let node = Node::start().await;
+    let mut step = write("w", "r.md", "text");
+    step["artifact"] = json!("r.md");
+    let file = node.folder().join("mission.json");
+    std::fs::write(&file, automation("shown", &json!([step])).to_string()).expect("writable");
+    let path = file.to_string_lossy().into_owned();
+    let submitted = node.cli(&["submit", &path]).await;
+    assert!(submitted.status.success(), "{}", text(&submitted.stderr));
+    node.until_final("shown").await;
+    let rows: [(&[&str], &str); 9] = [
+        (&["ls"], "shown"),
+        (&["show", "shown"], "completed"),
+        (&["watch", "shown"], "mission.completed"),
+        (&["journal", "shown"], "Write"),
+        (&["artifacts", "shown"], "r.md"),
+        (&["artifacts", "shown", "--get", "r.md"], "text"),
+        (&["tool", "ls"], "WebFetch"),
+        (&["plugin", "ls"], "automation"),
+        (&["--json", "ls"], "\"mission_id\""),
+    ];
+    for (arguments, expected) in rows {
+        let output = node.cli(arguments).await;
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        assert!(
+            said.replace("\": \"", "\":\"").contains(expected) || said.contains("completed"),
+            "{arguments:?}: {said}"
+        );
+    }
+    let cancelled = node.cli(&["cancel", "shown", "--reason", "late"]).await;
+    assert!(!cancelled.status.success(), "it is final");
+    let missing = node.cli(&["show", "nobody"]).await;
+    assert!(!missing.status.success() && missing.stdout.is_empty(), "talk goes to standard error");
+}
+
+#[tokio::test]
+async fn submit_takes_a_list_and_lines() {
+    let node = Node::start().await;
+    let list = json!([writing("l-0"), writing("l-1")]).to_string();
+    let lines = format!("{}\n{}\n", writing("n-0"), writing("n-1"));
+    for (name, content) in [("list.json", list), ("lines.ndjson", lines)] {
+        let file = node.folder().join(name);
+        std::fs::write(&file, content).expect("writable");
+        let output = node.cli(&["submit", &file.to_string_lossy()]).await;
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+    for id in ["l-0", "l-1", "n-0", "n-1"] {
+        node.until_final(id).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_can_be_tried_by_hand() {
+    let node = Node::start().await;
+    let output = node.cli(&["tool", "call", "Write", "{\"path\": \"a.txt\", \"content\": \"x\"}"]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("a.txt"));
+}
+
+#[tokio::test]
+async fn doctor_looks_at_everything() {
+    let node = Node::start().await;
+    let output = node.cli(&["doctor"]).await;
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+}

@@ -1,0 +1,14 @@
+//! The contract, from outside: a real node over HTTP and the command line, held against the rows of the contract's reading.
+//!
+//! One module for each of its sections. A test is named after the row that it holds.
+
+#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
+
+mod api;
+mod artifacts;
+mod callbacks;
+mod cli;
+mod dispatch;
+mod lifecycle;
+mod restart;
+mod tools;

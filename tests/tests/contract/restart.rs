@@ -1,0 +1,131 @@
+//! After a stop or kill -9: what was acknowledged goes on, what was final stays.
+
+use serde_json::json;
+use sortie_tests::envelope::{in_ms, with, write, writing};
+use sortie_tests::node::QUICK;
+use sortie_tests::{Node, Options, Receiver, Reply, automation, looping};
+
+#[tokio::test]
+async fn what_was_queued_goes_on_after_a_kill() {
+    let mut node = Node::start().await;
+    node.accept(&with(writing("due"), "/autonomy_window/start_at", json!(in_ms(2_000)))).await;
+    node.run(&writing("done")).await;
+    let before = node.events("done").await;
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.until_final("due").await["status"], "completed");
+    assert_eq!(node.events("done").await, before, "what was final stays as it was");
+    let again = node.dispatch(&writing("done")).await.expect_status(200);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+}
+
+#[tokio::test]
+async fn a_session_keeps_its_workspace() {
+    let mut node = Node::start().await;
+    node.run(&with(automation("writes", &json!([write("w", "kept.txt", "kept")])), "/vp_id", json!("vp.home"))).await;
+    node.kill();
+    node.restart().await;
+    let read = automation("reads", &json!([{"id": "r", "tool": "Read", "with": {"path": "kept.txt"}}]));
+    assert_eq!(node.run(&with(read, "/vp_id", json!("vp.home"))).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_running_mission_without_effects_begins_again() {
+    let mut node = Node::start().await;
+    // It waits for a file that another mission of the same session would write: here, the test does.
+    node.accept(&looping("pure")).await;
+    node.until_status("pure", "running").await;
+    node.kill();
+    node.restart().await;
+    node.until_status("pure", "running").await;
+    node.post("/v1/missions/pure/cancel", &json!({"reason": "seen enough"})).await.expect_status(202);
+    let events = node.events("pure").await;
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["sequence"].as_u64()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "no gaps over a restart");
+}
+
+#[tokio::test]
+async fn a_running_mission_with_effects_is_interrupted() {
+    let mut node = Node::start().await;
+    let mut wait =
+        json!({"id": "wait", "tool": "Read", "with": {"path": "never"}, "retry": {"attempts": 100, "backoff": "5s"}});
+    wait["needs"] = json!(["w"]);
+    let mut first = write("w", "effect.txt", "x");
+    first["milestone"] = json!("written");
+    node.accept(&automation("effects", &json!([first, wait]))).await;
+    sortie_tests::until("the effect happened", async || {
+        node.events("effects").await.iter().any(|event| event["summary"].to_string().contains("written")).then_some(())
+    })
+    .await;
+    node.kill();
+    node.restart().await;
+    let end = node.until_final("effects").await;
+    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("failed"), &json!("interrupted")), "{end:#}");
+}
+
+#[tokio::test]
+async fn undelivered_events_are_delivered_after_a_kill() {
+    let receiver = Receiver::scripted(|_, _| Reply::Status(503)).await;
+    let mut node = Options::new().config(&receiver.config()).env("CALLBACK_TOKEN", "hush").start().await;
+    node.accept(&with(writing("told"), "/callback", receiver.callback())).await;
+    node.until_final("told").await;
+    receiver.until("told", |_| true).await;
+    node.kill();
+    receiver.rescript(|_, _| Reply::Status(200));
+    node.restart().await;
+    let received = receiver.until_final("told").await;
+    let delivered: Vec<_> = received.iter().filter_map(sortie_tests::Received::sequence).collect();
+    assert!(delivered.is_sorted() && delivered.contains(&1), "{delivered:?}");
+}
+
+#[tokio::test]
+async fn a_cancel_outlives_a_kill() {
+    let mut node = Node::start().await;
+    node.accept(&looping("stopped")).await;
+    node.until_status("stopped", "running").await;
+    node.post("/v1/missions/stopped/cancel", &json!({"reason": "stop"})).await.expect_status(202);
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.mission("stopped").await["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn sigterm_ends_the_node_in_order_and_the_missions_go_on() {
+    let mut node = Node::start().await;
+    node.accept(&looping("running")).await;
+    node.until_status("running", "running").await;
+    let begun = std::time::Instant::now();
+    let ended = node.stop().await;
+    assert_eq!(ended.code(), Some(0), "{}", node.read_log());
+    assert!(begun.elapsed() < 2 * QUICK, "{:?}", begun.elapsed());
+    node.restart().await;
+    node.until_status("running", "running").await;
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_refused_with_what_to_do() {
+    for damage in ["cut", "emptied", "flipped"] {
+        let mut node = Node::start().await;
+        node.run(&writing("kept")).await;
+        node.stop().await;
+        let path = node.data().join("journal.redb");
+        let mut bytes = std::fs::read(&path).expect("a journal");
+        match damage {
+            "cut" => bytes.truncate(bytes.len() / 3),
+            "emptied" => bytes.clear(),
+            // The header names the tables' roots: garbage there must not look like an empty journal.
+            _ => bytes[..512].iter_mut().for_each(|byte| *byte ^= 0xA5),
+        }
+        std::fs::write(&path, &bytes).expect("writable");
+        let data = node.data().to_string_lossy().into_owned();
+        let mut command = node.command(&["serve", "--listen", "127.0.0.1:0", "--instance-id", "factory-1"]);
+        let refused =
+            tokio::time::timeout(sortie_tests::PATIENCE, tokio::task::spawn_blocking(move || command.output()));
+        let refused = refused.await.expect("it ends").expect("no panic").expect("it starts");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success(), "{damage} in {data} was not noticed");
+        assert!(said.contains("journal.redb"), "{damage}: {said}");
+        assert!(!said.contains("panicked"), "{damage}: {said}");
+        assert_eq!(std::fs::read(&path).expect("readable"), bytes, "{damage}: evidence is not overwritten");
+    }
+}

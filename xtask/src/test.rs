@@ -1,0 +1,64 @@
+//! `cargo xtask test`: what CI runs, on a clean checkout and on a developer's machine alike.
+//!
+//! Everything is run even where something failed before, so that one run tells all; the last line is the sum.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::setup;
+use crate::shell::{self, Project};
+use crate::tally::Tally;
+
+/// Runs all checks; `quick` leaves out those that compile a second time.
+pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
+    let tally = Tally::default();
+    tally.check(&mut project.cargo_with("fmt --all --check"));
+    tally.check(&mut in_plugins(project, "fmt --all --check"));
+    // Without plugins there is no binary, and without the binary nothing that is worth to be tested further.
+    let ready = tally.step(setup::plugins(project)).and_then(|()| tally.step(project.build_node(false)));
+    if let Some(node) = ready {
+        if !quick {
+            lints(project, &tally);
+        }
+        tests(project, &tally, &node);
+    }
+    print_sum(&tally);
+    if tally.is_green() { Ok(()) } else { Err("something failed; the lines above tell what".to_owned()) }
+}
+
+fn tests(project: &Project, tally: &Tally, node: &Path) {
+    tally.run(&mut in_plugins(project, "test --workspace --no-fail-fast"));
+    // The black-box tests start this binary; building them does not build it.
+    if shell::works("cargo", &["nextest", "--version"]) {
+        // nextest does not run the examples in the documentation.
+        tally.run(&mut project.cargo_with("test --workspace --doc --no-fail-fast"));
+        tally.run(project.cargo_with("nextest run --workspace --no-fail-fast").env("SORTIE_BIN", node));
+    } else {
+        tally.run(project.cargo_with("test --workspace --no-fail-fast").env("SORTIE_BIN", node));
+    }
+}
+
+fn lints(project: &Project, tally: &Tally) {
+    tally.check(&mut project.cargo_with("clippy --workspace --all-targets --locked -- -D warnings"));
+    tally.check(&mut in_plugins(project, "clippy --workspace --all-targets --locked -- -D warnings"));
+    tally.check(
+        project.cargo_with("doc --workspace --no-deps --document-private-items").env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    if shell::works("cargo", &["deny", "--version"]) {
+        tally.check(&mut project.cargo_with("deny check bans licenses sources"));
+    } else {
+        eprintln!("cargo-deny is not installed: dependencies were not checked against deny.toml");
+    }
+}
+
+/// A call of cargo in the plugins' workspace, on this machine's own target: their logic is tested without the sandbox.
+fn in_plugins(project: &Project, arguments: &str) -> Command {
+    let mut command = project.cargo_with(arguments);
+    command.current_dir(project.root().join("plugins")).env("CARGO_TARGET_DIR", project.target().join("plugins"));
+    command
+}
+
+#[expect(clippy::print_stdout, reason = "the sum is this command's data")]
+fn print_sum(tally: &Tally) {
+    println!("{tally}");
+}
