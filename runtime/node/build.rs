@@ -3,8 +3,6 @@
 //! Builds them where this compiler has the wasm target, else takes what `cargo xtask plugins` built, else says so. Writes
 //! `embedded.rs`: `EMBEDDED`, the name and the core module of each; the node encodes them into components on install.
 
-#![expect(clippy::print_stdout, reason = "cargo reads a build script's standard output")]
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};

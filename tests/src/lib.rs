@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod http;
 pub mod node;
 pub mod receiver;
+mod warm;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

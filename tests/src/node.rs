@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::http::{self, Answer};
-use crate::{binary, until};
+use crate::{binary, until, warm};
 
 /// What a node is started with.
 #[derive(Debug, Default, Clone)]
@@ -50,6 +50,7 @@ impl Options {
     pub async fn start(self) -> Node {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("sortie.toml"), &self.config).expect("a writable folder");
+        warm::warm(&folder.path().join("data"));
         let mut node = Node { folder, options: self, child: None, url: String::new(), token: String::new() };
         node.restart().await;
         node

@@ -13,7 +13,6 @@ use dlmalloc::Dlmalloc;
 const ARENA_BYTES: usize = 512 << 10;
 const WASM_PAGE_BYTES: usize = 64 << 10;
 
-#[cfg(target_arch = "wasm32")]
 #[global_allocator]
 static ALLOCATOR: Guest = Guest(UnsafeCell::new(Dlmalloc::new_with_allocator(Arena { taken: UnsafeCell::new(false) })));
 
@@ -79,7 +78,6 @@ unsafe impl dlmalloc::Allocator for Arena {
 }
 
 /// So many fresh pages of linear memory, or null.
-#[cfg(target_arch = "wasm32")]
 fn grow(pages: usize) -> (*mut u8, usize, u32) {
     let before = core::arch::wasm32::memory_grow(0, pages);
     if before == usize::MAX {
@@ -90,12 +88,6 @@ fn grow(pages: usize) -> (*mut u8, usize, u32) {
     // The very last bytes of the address space stay unused: a pointer past the end must not wrap to zero.
     let bytes = if base.wrapping_add(bytes) == 0 { bytes - 16 } else { bytes };
     (std::ptr::without_provenance_mut(base), bytes, 0)
-}
-
-/// Plugins run nowhere else; this only lets the library be type-checked and documented on the host.
-#[cfg(not(target_arch = "wasm32"))]
-fn grow(_pages: usize) -> (*mut u8, usize, u32) {
-    (std::ptr::null_mut(), 0, 0)
 }
 
 #[expect(unsafe_code, reason = "an allocator hands out raw memory")]

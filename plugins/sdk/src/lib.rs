@@ -29,10 +29,12 @@
 //!
 //! What there is, is in the modules: [`Tools`] hold what the mission was granted, [`report`] speaks to people,
 //! [`artifacts`] keeps results, [`time`] is the only clock. There are no files, sockets, environment variables or
-//! random numbers here, and `std`'s own panic on this target.
+//! random numbers; what `std` has of them fails or panics on this target.
 //!
 //! A panic ends the run; its text and place are logged first, so that whoever reads the mission's end sees why.
 
+// Plugins run nowhere else; on the host the library is only type-checked, documented and used by unit tests.
+#[cfg(target_arch = "wasm32")]
 mod alloc;
 pub mod artifacts;
 mod bindings;

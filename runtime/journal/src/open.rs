@@ -27,8 +27,8 @@ pub struct Options {
     /// A file up to this size has every page checked each time it is opened; a larger one only when it was not closed
     /// cleanly. docs/JOURNAL.md has what this costs.
     pub check_bytes_max: u64,
-    /// How long the writer waits for the next of those who waited for the last commit, before it commits without them. An
-    /// idle journal waits for nobody. docs/JOURNAL.md has what this brings.
+    /// How long, at most, the writer waits for those who waited for the last commit to come back, before it commits
+    /// without them. A single caller is never waited for.
     pub gather: Duration,
     /// Keep the allocator's state with each commit. docs/JOURNAL.md says why not.
     pub quick_repair: bool,

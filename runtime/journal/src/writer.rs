@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::Receiver;
 use redb::{Database, WriteTransaction};
 use tokio::sync::{oneshot, watch};
 
@@ -102,15 +102,26 @@ impl Writer {
         }
     }
 
-    /// Takes what lies in the queue. Those who waited for the last commit are likely to come back at once: as long as
-    /// fewer have than were `waiting`, and they come without a pause, a sync is better spent on all of them.
+    /// Takes what lies in the queue. Those who waited for the last commit are likely to come back at once: where fewer
+    /// have than were `waiting`, a moment is spent on the rest of them, because each commit costs a sync. The moment is
+    /// one for all, so that a steady stream is not held up until it fills the batch.
     fn gather(&self, batch: &mut Batch, waiting: usize) {
+        let mut moment = None;
         while !batch.full() {
             let next = match self.queue.try_recv() {
-                Err(TryRecvError::Empty) if batch.wakers.len() < waiting => self.queue.recv_timeout(self.gather),
-                next => next.map_err(|_| RecvTimeoutError::Timeout),
+                Ok(next) => next,
+                Err(_) if batch.wakers.len() >= waiting => break,
+                Err(_) => {
+                    let over = moment.get_or_insert_with(|| crossbeam_channel::after(self.gather));
+                    crossbeam_channel::select_biased! {
+                        recv(self.queue) -> next => match next {
+                            Ok(next) => next,
+                            Err(_) => break,
+                        },
+                        recv(over) -> _ => break,
+                    }
+                }
             };
-            let Ok(next) = next else { break };
             batch.push(next);
         }
     }

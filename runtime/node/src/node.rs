@@ -143,7 +143,7 @@ impl Node {
             let lives = engine.lives.all();
             lives
                 .into_iter()
-                .filter(|live| live.with(|mission| mission.status()) == Status::Running)
+                .filter(|live| live.with(sortie_mission::Mission::status) == Status::Running)
                 .collect::<Vec<_>>()
         };
         let busy = async {

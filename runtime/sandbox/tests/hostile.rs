@@ -91,7 +91,7 @@ async fn a_spinning_guest_is_killed_and_starves_nobody() {
             .collect();
         let beside = end(&node, node.run("race", &Script::new(), &Kill::new())).await;
         assert_eq!(describe(&beside), "done: 1 was first", "beside: {crime}");
-        assert!(!spinners.iter().any(|spinner| spinner.is_finished()), "{crime} does not end by itself");
+        assert!(!spinners.iter().any(tokio::task::JoinHandle::is_finished), "{crime} does not end by itself");
         kill.now();
         for spinner in spinners {
             let ending = tokio::time::timeout(PATIENCE, spinner).await.expect("killed in time").expect("no panic");
@@ -197,7 +197,7 @@ async fn what_is_no_plugin_of_this_world_is_refused() {
         let refused = node.sandbox.install(wasm).await.expect_err(what);
         assert!(refused.to_string().contains(expected), "{what}: {refused}");
     }
-    assert_eq!(node.sandbox.plugins(), [node.hostile.clone()], "none of them is in the store");
+    assert_eq!(node.sandbox.plugins(), std::slice::from_ref(&node.hostile), "none of them is in the store");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,7 +212,7 @@ async fn a_check_is_held_tightly() {
     ] {
         match node.sandbox.check(digest, brief(crime)).await {
             Err(Crash::Trapped(text) | Crash::LimitExceeded(text)) => {
-                assert!(text.contains(expected), "{crime}: {text}")
+                assert!(text.contains(expected), "{crime}: {text}");
             }
             other => panic!("{crime}: {other:?}"),
         }
@@ -232,7 +232,7 @@ async fn installed_plugins_survive_a_restart() {
     options.instances_max = 1;
     let sandbox = sortie_sandbox::Sandbox::new(options).expect("a sandbox");
     let node = Node { sandbox, hostile: hostile.clone(), folder };
-    assert_eq!(node.sandbox.plugins(), [hostile.clone()]);
+    assert_eq!(node.sandbox.plugins(), std::slice::from_ref(&hostile));
     assert_eq!(node.sandbox.resolve(&"hostile".parse().unwrap()), Some(hostile));
     assert_eq!(describe(&end(&node, node.run("nothing", &Script::new(), &Kill::new())).await), "done: done");
     assert!(node.sandbox.remove("hostile", "0.1.0").expect("removed"));

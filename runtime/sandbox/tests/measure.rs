@@ -53,6 +53,7 @@ async fn the_smallest_run() {
     show("killing a hot loop", &mut kills);
 }
 
+#[expect(clippy::print_stdout, reason = "it measures")]
 fn show(what: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let at = |share: usize| times[times.len() * share / 100];

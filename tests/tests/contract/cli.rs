@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, without, write, writing};
-use sortie_tests::{Node, automation, binary, looping};
+use sortie_tests::{Node, Options, automation, binary, looping};
 use tempfile::TempDir;
 
 /// `sortie run` on an envelope, with a data folder of its own.
@@ -114,7 +114,7 @@ async fn a_tool_can_be_tried_by_hand() {
 
 #[tokio::test]
 async fn doctor_looks_at_everything() {
-    let node = Node::start().await;
+    let node = Options::new().config("[node]\ndata_dir = \"data\"").start().await;
     let output = node.cli(&["doctor"]).await;
     assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
 }

@@ -138,7 +138,8 @@ async fn web_fetch_goes_only_where_the_configuration_lets_it() {
     let node = Options::new().config(&config).start().await;
     let fetch = |url: &str| json!({"id": "f", "tool": "WebFetch", "with": {"url": url}});
     let out =
-        rendered(&node, "fetch", &[fetch(&format!("http://{address}/page"))], "{{ steps.f.result.status }}").await;
+        rendered(&node, "fetch", &[fetch(&format!("http://{address}/page"))], "{{ steps.f.result.status | string }}")
+            .await;
     assert_eq!(out, "200");
     assert_eq!(server.received()[0].path, "/page");
 

@@ -4,8 +4,8 @@
 //! that this version does not know counts. Numbers are doubles, as the RFC has it: `1`, `1.0` and `1e0` are the same.
 //!
 //! What is hard about the RFC (how a double is written) is the work of `ryu-js`, and strings are `serde_json`'s. Only the order
-//! of keys is ours, because the crate that does all of it takes 30 µs for an envelope where this takes 3, on a path that
-//! every dispatch goes; the tests hold one against the other.
+//! of keys is ours: with the crate that does all of it the digest of a 1.2 KB envelope took more than 20 µs, where reading the
+//! envelope and its digest now take 8 together, on a path that every dispatch goes. The tests hold one against the other.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};

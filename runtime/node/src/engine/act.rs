@@ -71,7 +71,7 @@ impl Engine {
             // It had been cancelled before, perhaps a moment ago.
             None => drop(self.journal.barrier()?.await?),
         }
-        self.lives.release(live);
+        self.lives.release(&live);
         Ok(())
     }
 

@@ -132,7 +132,7 @@ impl Engine {
             self.timer.nudge();
         }
         receipt.await?;
-        self.lives.release(live);
+        self.lives.release(&live);
         Ok(dispatched)
     }
 

@@ -236,10 +236,10 @@ impl Lives {
 
     /// Lets go of a mission that nobody works with, so that waiting costs no memory. To be called only when everything
     /// that it recorded is on disk: the next one to want it reads it from there.
-    pub(crate) fn release(&self, live: Arc<Live>) {
+    pub(crate) fn release(&self, live: &Arc<Live>) {
         let mut shard = self.shard(live.no).lock();
-        // Two: the map's and ours. Whoever else holds it calls this again.
-        if live.with(Mission::status) != Status::Running && Arc::strong_count(&live) <= 2 {
+        // Two: the map's and the caller's. Whoever else holds it calls this again.
+        if live.with(Mission::status) != Status::Running && Arc::strong_count(live) <= 2 {
             shard.remove(&live.no);
         }
     }

@@ -74,7 +74,7 @@ impl Engine {
             if taken.status == Status::Queued {
                 self.requeue(no);
             }
-            self.lives.release(live);
+            self.lives.release(&live);
         }
     }
 }

@@ -53,7 +53,7 @@ impl Engine {
             Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => early = true,
             Err(RunError::Command(CommandError::Refused(_))) => self.tick(no),
             Err(error) if self.is_stopping() => {
-                tracing::debug!(%no, error = &error as &dyn std::error::Error, "stopped")
+                tracing::debug!(%no, error = &error as &dyn std::error::Error, "stopped");
             }
             Err(error) => tracing::error!(%no, error = &error as &dyn std::error::Error, "a run broke off"),
         }
@@ -73,13 +73,13 @@ impl Engine {
         }
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.
-            self.lives.release(live);
+            self.lives.release(&live);
             return Ok(());
         };
         if let Some(ending) = self.execute(&live, run).await {
             self.conclude(&live, run, ending).await?;
         }
-        self.lives.release(live);
+        self.lives.release(&live);
         Ok(())
     }
 

@@ -112,7 +112,7 @@ impl Engine {
             {
                 return;
             }
-            engine.lives.release(live);
+            engine.lives.release(&live);
         });
     }
 }

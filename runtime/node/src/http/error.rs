@@ -19,7 +19,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     detail: String,
-    extra: Map<String, Value>,
+    /// Boxed: problems are returned by value, through many hands.
+    extra: Box<Map<String, Value>>,
     retry_after_seconds: Option<u32>,
 }
 
@@ -29,7 +30,7 @@ const BREATHER_SECONDS: u32 = 1;
 impl Problem {
     /// A problem with a stable code and a sentence for people.
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), extra: Map::new(), retry_after_seconds: None }
+        Self { status, code, detail: detail.into(), extra: Box::default(), retry_after_seconds: None }
     }
 
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
@@ -99,13 +100,13 @@ impl From<DispatchError> for Problem {
             DispatchError::Invalid(mistakes) => {
                 // A text that is no JSON, or a window that is over, is worth a code of its own.
                 let code = match mistakes.as_slice() {
-                    [only] if only.code == "invalid_json" => "invalid_json",
+                    [only] if only.code == "not_json" => "not_json",
                     [only] if only.code == "window_closed" => "window_closed",
                     [first, ..] if first.code == "unknown_constraint" => "unknown_constraint",
                     _ => "invalid_envelope",
                 };
                 let status =
-                    if code == "invalid_json" { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
+                    if code == "not_json" { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
                 let summary = match mistakes.as_slice() {
                     [only] => format!("{detail}: {}", only.detail),
                     all => format!("{detail}: {} mistakes, see `errors`", all.len()),
@@ -114,7 +115,7 @@ impl From<DispatchError> for Problem {
             }
             DispatchError::WrongInstance { .. } => Self::new(StatusCode::MISDIRECTED_REQUEST, "wrong_instance", detail),
             DispatchError::IdempotencyConflict { mission_id, fields } => {
-                let named = fields.iter().map(|field| field.as_str()).collect::<Vec<_>>().join(", ");
+                let named = fields.iter().map(sortie_contract::Pointer::as_str).collect::<Vec<_>>().join(", ");
                 Self::new(StatusCode::CONFLICT, "idempotency_conflict", format!("{detail}; these differ: {named}"))
                     .with("mission_id", json!(mission_id))
                     .with("fields", json!(fields))

@@ -118,7 +118,7 @@ fn text(body: &[u8]) -> Result<String, Problem> {
     std::str::from_utf8(body).map(str::to_owned).map_err(|error| {
         let mistake = sortie_contract::Mistake::new(
             sortie_contract::Pointer::root(),
-            "invalid_json",
+            "not_json",
             format!("the body is no UTF-8 text from byte {} on", error.valid_up_to()),
         );
         DispatchError::Invalid(vec![mistake]).into()
