@@ -2,7 +2,7 @@
 //!
 //! A mission is a log. Its state is a fold over the records of its journal, and every change begins as a question:
 //!
-//! 1. [`admit`] holds a parsed envelope against the node's rules.
+//! 1. [`admit()`] holds a parsed envelope against the node's rules.
 //! 2. [`Mission::begin`] folds the first record, [`Mission::apply`] each further one.
 //! 3. [`Mission::decide`] answers a [`Command`] with the records that it leads to, or with a [`Refusal`]. Nothing has
 //!    happened yet: the shell journals the records, applies them, and only then acts.

@@ -165,6 +165,7 @@ impl Engine {
             let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
             let mut mission = begin(first)?;
             let wanted = entry.first..entry.first + entry.count;
+            let begun = events.len();
             if wanted.contains(&0) {
                 events.extend(mission.event_of(first).map(|event| (entry.position, event)));
             }
@@ -173,6 +174,10 @@ impl Engine {
                 if wanted.contains(&index) {
                     events.extend(mission.event_of(record).map(|event| (entry.position, event)));
                 }
+            }
+            // Who breaks off within a frame gets the whole of it again: only its last event moves the position.
+            if let Some((_, but_last)) = events[begun..].split_last_mut() {
+                but_last.iter_mut().for_each(|(position, _)| *position -= 1);
             }
         }
         Ok((events, read))
