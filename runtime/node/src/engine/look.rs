@@ -1,10 +1,10 @@
 //! What anybody may see of missions: state, events, lists. Only what is on disk is shown.
 
 use serde_json::{Value, json};
-use sortie_contract::envelope::{EffectiveBudget, Window};
+use sortie_contract::envelope::Window;
 use sortie_contract::{Event, MissionNo, Stamped};
 use sortie_journal::Head;
-use sortie_mission::{Mission, Now};
+use sortie_mission::{Mission, Now, effective_budget};
 
 use super::intake::accepted;
 use super::live::events_of;
@@ -108,7 +108,7 @@ impl Engine {
             "summary": mission.last_summary(),
             "next_action": mission.next_action(),
             "usage": usage,
-            "effective_budget": budget(mission.budget()),
+            "effective_budget": effective_budget(mission.budget()),
             "autonomy_window": window(&envelope.window),
             "pending_requests": [],
             "criteria": criteria,
@@ -229,15 +229,6 @@ fn mentions(mission: &Mission, q: &str) -> bool {
 #[expect(clippy::cast_precision_loss, reason = "run times stay far below 2^53 milliseconds")]
 pub(crate) fn minutes(ms: u64) -> f64 {
     ms as f64 / 60_000.0
-}
-
-/// A budget on the wire: 0 is "no limit", as in the contract.
-pub(crate) fn budget(budget: &EffectiveBudget) -> Value {
-    json!({
-        "max_runtime_minutes": minutes(budget.runtime_ms_max),
-        "max_llm_calls": budget.llm_calls_max.unwrap_or(0),
-        "max_cost_usd": budget.cost_max.unwrap_or_default().as_usd(),
-    })
 }
 
 fn window(window: &Window) -> Value {

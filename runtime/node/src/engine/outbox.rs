@@ -149,7 +149,6 @@ impl Outbox for EngineOutbox {
 
     async fn parked(&self, no: MissionNo, item: u64, why: String) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        tracing::warn!(%no, item, why, "a delivery is parked; GET /v1/deliveries?state=parked shows it");
         let attempts = engine.journal.cursor(no).map_err(OutboxError::new)?.map_or(0, |cursor| cursor.attempts);
         let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: Some(why) };
         engine.outbox.forget(no);

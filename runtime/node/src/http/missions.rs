@@ -132,7 +132,7 @@ fn answer(dispatched: &Dispatched) -> Value {
         "vp_session_id": dispatched.session,
         "vp_runtime_id": dispatched.lane,
         "status": dispatched.status,
-        "effective_budget": look::budget(&dispatched.budget),
+        "effective_budget": sortie_mission::effective_budget(&dispatched.budget),
         "warnings": dispatched.warnings,
         "links": look::links(dispatched.mission_id.as_str()),
     })
