@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+/// The longest wait that a receiver is granted: one that asks for more may as well be down, and is asked again.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// The bounds of the waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backoff {
     /// The longest wait after the first failure.
     pub(crate) first: Duration,
-    /// The longest wait at all.
+    /// The longest wait that nobody asked for.
     pub(crate) max: Duration,
 }
 
@@ -18,11 +21,12 @@ impl Backoff {
     /// The wait after `attempts` failures (at least one), where `random` is uniform in `[0, 1)`.
     ///
     /// Full jitter: anything from nothing to the whole exponential wait, so that a thousand missions whose receiver came back do not
-    /// return in step. Where the receiver said when to come, that time holds, with a little jitter on top and never more than `max`.
+    /// return in step. Where the receiver said when to come, that time holds, with a little jitter on top and never more than
+    /// [`RETRY_AFTER_MAX`].
     pub(crate) fn wait(self, attempts: u32, retry_after: Option<Duration>, random: f64) -> Duration {
         debug_assert!((0.0..1.0).contains(&random), "random is in [0, 1)");
         match retry_after {
-            Some(asked) => asked.saturating_add(self.first.mul_f64(random)).min(self.max),
+            Some(asked) => asked.saturating_add(self.first.mul_f64(random)).min(RETRY_AFTER_MAX),
             None => {
                 let doublings = attempts.saturating_sub(1).min(31);
                 self.first.saturating_mul(1 << doublings).min(self.max).mul_f64(random)
@@ -65,9 +69,10 @@ mod tests {
         fn every_wait_keeps_its_bounds(attempts in 1_u32.., random in 0.0..1.0_f64, asked in proptest::option::of(0_u64..)) {
             let asked = asked.map(Duration::from_secs);
             let wait = BACKOFF.wait(attempts, asked, random);
-            prop_assert!(wait <= BACKOFF.max);
+            let longest = if asked.is_some() { RETRY_AFTER_MAX } else { BACKOFF.max };
+            prop_assert!(wait <= longest);
             if let Some(asked) = asked {
-                prop_assert!(wait >= asked.min(BACKOFF.max), "earlier than the receiver asked for");
+                prop_assert!(wait >= asked.min(RETRY_AFTER_MAX), "earlier than the receiver asked for");
             }
         }
     }

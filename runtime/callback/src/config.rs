@@ -23,7 +23,7 @@ pub struct CallbackConfig {
     /// The longest wait before the second attempt; doubles with each further one.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub backoff_first: Duration,
-    /// The longest wait between two attempts, whatever the receiver asks for with `Retry-After`.
+    /// The longest wait between two attempts, unless the receiver asks for a longer one with `Retry-After`.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub backoff_max: Duration,
     /// Most attempts in flight.
@@ -52,13 +52,14 @@ pub struct SecretConfig {
 impl Default for CallbackConfig {
     fn default() -> Self {
         Self {
-            attempts: 20,
+            // With waits of five minutes on average: a day and more; `max_age` is what counts.
+            attempts: 400,
             max_age: Duration::from_secs(24 * 60 * 60),
             timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(5),
             backoff_first: Duration::from_secs(1),
-            // With 20 attempts: about five hours of trying on average, and a receiver that came back hears of it within the hour.
-            backoff_max: Duration::from_secs(60 * 60),
+            // A receiver that comes back hears of everything within ten minutes.
+            backoff_max: Duration::from_secs(10 * 60),
             concurrency: 512,
             // Enough to keep a fast receiver busy, few enough for one that is not.
             concurrency_per_receiver: 32,

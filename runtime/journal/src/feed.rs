@@ -40,7 +40,7 @@ pub(crate) fn encode(position: u64, entries: &[FeedEntry]) -> Vec<u8> {
 }
 
 pub(crate) fn decode(position: u64, bytes: &[u8]) -> Result<Vec<FeedEntry>, SealError> {
-    let body = seal::unseal(VERSION, &position.to_le_bytes(), bytes)?;
+    let (_, body) = seal::unseal(VERSION, &position.to_le_bytes(), bytes)?;
     let (entries, rest) = body.as_chunks::<ENTRY_BYTES>();
     if !rest.is_empty() {
         return Err(SealError::Form);

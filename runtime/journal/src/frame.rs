@@ -41,7 +41,7 @@ pub(crate) fn encode(key: FrameKey, records: &[Stamped]) -> Vec<u8> {
 
 /// Appends the frame's records to `records`.
 pub(crate) fn decode(key: FrameKey, bytes: &[u8], records: &mut Vec<Stamped>) -> Result<(), FrameError> {
-    let mut rest = seal::unseal(VERSION, &key_bytes(key), bytes)?;
+    let (_, mut rest) = seal::unseal(VERSION, &key_bytes(key), bytes)?;
     for _ in 0..take_u32(&mut rest)? {
         let len = take_u32(&mut rest)? as usize;
         let (record, tail) = rest.split_at_checked(len).ok_or(SealError::Form)?;

@@ -90,7 +90,7 @@ impl Head {
     }
 
     pub(crate) fn decode(mission: u64, bytes: &[u8]) -> Result<Self, SealError> {
-        let body = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
+        let (_, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
         let wire: V1<'_> = postcard::from_bytes(body).map_err(|_| SealError::Form)?;
         Self::from_v1(&wire).ok_or(SealError::Form)
     }

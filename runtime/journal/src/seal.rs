@@ -45,17 +45,18 @@ pub(crate) fn close(mut bytes: Vec<u8>, key: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The body of a value of `version`, once its checksum was seen to hold.
-pub(crate) fn unseal<'a>(version: u8, key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], SealError> {
+/// Version and body of a value, once its checksum was seen to hold. `newest` is the newest version that the caller reads;
+/// it reads all before that, too.
+pub(crate) fn unseal<'a>(newest: u8, key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), SealError> {
     let [found, a, b, c, d, body @ ..] = bytes else { return Err(SealError::Short) };
     // The checksum comes first: a flipped bit in the version byte is damage, not a newer Sortie.
     if checksum(*found, key, body) != u32::from_le_bytes([*a, *b, *c, *d]) {
         return Err(SealError::Checksum);
     }
-    if *found != version {
-        return Err(SealError::UnknownVersion { found: *found, known: version });
+    if !(1..=newest).contains(found) {
+        return Err(SealError::UnknownVersion { found: *found, known: newest });
     }
-    Ok(body)
+    Ok((*found, body))
 }
 
 fn checksum(version: u8, key: &[u8], body: &[u8]) -> u32 {
@@ -71,18 +72,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_reads_back_under_its_key_and_version_alone() {
-        let mut bytes = open(1, 4);
+    fn a_value_reads_back_under_its_key_and_to_whoever_knows_its_version() {
+        let mut bytes = open(2, 4);
         bytes.extend_from_slice(b"body");
         let bytes = close(bytes, b"key");
-        assert_eq!(unseal(1, b"key", &bytes), Ok(b"body".as_slice()));
-        assert_eq!(unseal(1, b"yek", &bytes), Err(SealError::Checksum));
-        assert_eq!(unseal(2, b"key", &bytes), Err(SealError::UnknownVersion { found: 1, known: 2 }));
-        assert_eq!(unseal(1, b"key", &bytes[..4]), Err(SealError::Short));
+        assert_eq!(unseal(2, b"key", &bytes), Ok((2, b"body".as_slice())));
+        assert_eq!(unseal(3, b"key", &bytes), Ok((2, b"body".as_slice())));
+        assert_eq!(unseal(2, b"yek", &bytes), Err(SealError::Checksum));
+        assert_eq!(unseal(1, b"key", &bytes), Err(SealError::UnknownVersion { found: 2, known: 1 }));
+        assert_eq!(unseal(2, b"key", &bytes[..4]), Err(SealError::Short));
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(unseal(1, b"key", &flipped), Err(SealError::Checksum), "bit {bit}");
+            assert_eq!(unseal(2, b"key", &flipped), Err(SealError::Checksum), "bit {bit}");
         }
     }
 }

@@ -76,6 +76,7 @@ pub struct Engine {
     pub(crate) timer: timer::Timer,
     pub(crate) outbox: outbox::Followers,
     pub(crate) inputs: intake::InputSchemas,
+    pub(crate) checked: intake::Checked,
     pub(crate) stopping: AtomicBool,
     /// Tells watchers that the node stops.
     pub(crate) goodbye: Notify,

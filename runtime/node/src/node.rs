@@ -89,6 +89,7 @@ impl Node {
             timer: engine::timer::Timer::default(),
             outbox: engine::outbox::Followers::default(),
             inputs: engine::intake::InputSchemas::default(),
+            checked: engine::intake::Checked::default(),
             stopping: std::sync::atomic::AtomicBool::new(false),
             goodbye: Notify::new(),
             data_dir,

@@ -6,6 +6,8 @@ mod deserialize;
 mod manifest;
 mod store;
 
+use std::sync::Arc;
+
 use sortie_contract::plugin::{Crash, Manifest, PluginIdentity};
 
 pub(crate) use cache::Cache;
@@ -20,7 +22,7 @@ pub struct Installed {
     /// Its name, version and digest.
     pub identity: PluginIdentity,
     /// What it says of itself.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
 }
 
 /// Why a plugin was not installed.

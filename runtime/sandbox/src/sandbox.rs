@@ -154,7 +154,7 @@ impl Sandbox {
         let version = Version::parse(&manifest.version).expect("the manifest's version was checked");
         let (name, digest) = (manifest.name.clone(), component.digest);
         let identity = PluginIdentity { name, version: manifest.version.clone(), digest };
-        let installed = Installed { identity, manifest };
+        let installed = Installed { identity, manifest: Arc::new(manifest) };
         self.0.store.keep(&component)?;
         self.0.store.install(version, installed.clone())?;
         self.0.ready.lock().insert(digest, Arc::new(OnceCell::new_with(Some(pre))));

@@ -36,6 +36,9 @@ const CANCELS: u32 = 50;
 async fn main() {
     let named: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|wanted| wanted == name);
+    if wanted("floor") || wanted("dispatch") {
+        floor().await;
+    }
     if wanted("dispatch") {
         dispatches().await;
     }
@@ -48,6 +51,24 @@ async fn main() {
     if wanted("queued") {
         queued().await;
     }
+}
+
+/// What the machine gives today: an axum server that echoes the same body, in a process with its load.
+async fn floor() {
+    let echo = axum::Router::new().route("/v1/missions", axum::routing::post(echo));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    tokio::spawn(async move { axum::serve(listener, echo).await });
+    println!("bare axum echo              per second");
+    for connections in CONNECTIONS {
+        let load = Load { body: waiting_envelope(), until: Instant::now() + LOAD / 2, count: u64::MAX };
+        let result = load.run_at(&address, "none", connections).await;
+        println!("  {connections:>4} connections          {:>10.0}", result.per_second());
+    }
+}
+
+async fn echo(body: bytes::Bytes) -> (axum::http::StatusCode, bytes::Bytes) {
+    (axum::http::StatusCode::ACCEPTED, body)
 }
 
 /// Durable dispatches a second: nothing is executed, every answer comes after the commit.
@@ -171,12 +192,15 @@ impl Outcome {
 
 impl Load {
     async fn run(self, node: &Node, connections: usize) -> Outcome {
-        let address = node.url().trim_start_matches("http://").to_owned();
+        self.run_at(node.url().trim_start_matches("http://"), node.token(), connections).await
+    }
+
+    async fn run_at(self, address: &str, token: &str, connections: usize) -> Outcome {
         let numbers = Arc::new(AtomicU64::new(0));
         let begun = Instant::now();
         let loops: Vec<_> = (0..connections)
             .map(|_| {
-                let (numbers, address, token) = (numbers.clone(), address.clone(), node.token().to_owned());
+                let (numbers, address, token) = (numbers.clone(), address.to_owned(), token.to_owned());
                 let (body, until, count) = (self.body.clone(), self.until, self.count);
                 tokio::spawn(async move {
                     let mut connection = Connection::open(&address, &token).await;

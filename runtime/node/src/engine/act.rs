@@ -82,7 +82,8 @@ impl Engine {
         let acked = parked.acked + u64::from(skip);
         let done = skip && mission_over(self, no, acked)?;
         let append = Append::new(no, 0, &[]);
-        let append = if done { append.delivered() } else { append.cursor(&Cursor { acked, ..Cursor::default() }) };
+        let again = Cursor { acked, since: (!skip).then(|| self.clock.wall()), ..Cursor::default() };
+        let append = if done { append.delivered() } else { append.cursor(&again) };
         self.journal.append_durable(append)?.await?;
         if done {
             self.undelivered.lock().remove(&no);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType, Parsed, Window, differing_fields};
+use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType, Parsed, differing_fields};
 use sortie_contract::plugin::{Brief, Crash, PluginRef};
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped, Status, VpId};
@@ -87,6 +87,46 @@ impl InputSchemas {
     }
 }
 
+/// What plugins have found nothing wrong with: digests of plugin and brief. A night's missions differ in little more than
+/// their ids, and a plugin's answer depends on nothing but the brief.
+#[derive(Default)]
+pub(crate) struct Checked(Mutex<FxHashSet<Digest>>);
+
+/// Most briefs that are remembered; then it begins anew. A digest takes 33 bytes.
+const CHECKED_MAX: usize = 16_384;
+
+impl Checked {
+    /// What the answer of `plugin` depends on.
+    fn key(plugin: &Digest, brief: &Brief) -> Digest {
+        let Brief { mission_id, vp_id, vp_session_id, mission_type, objective, inputs, success_criteria, required_outputs } =
+            brief;
+        let mut text = Vec::with_capacity(1_024);
+        text.extend_from_slice(plugin.as_bytes());
+        let mut add = |part: &str| {
+            text.extend_from_slice(&part.len().to_le_bytes());
+            text.extend_from_slice(part.as_bytes());
+        };
+        [mission_id, vp_id, vp_session_id, mission_type, objective, inputs].into_iter().for_each(|part| add(part));
+        for list in [success_criteria, required_outputs] {
+            add(&list.len().to_string());
+            list.iter().for_each(|part| add(part));
+        }
+        Digest::of(&text)
+    }
+
+    fn knows(&self, key: &Digest) -> bool {
+        self.0.lock().contains(key)
+    }
+
+    fn remember(&self, key: Digest) {
+        let mut known = self.0.lock();
+        if known.len() >= CHECKED_MAX {
+            known.clear();
+        }
+        known.insert(key);
+    }
+}
+
 /// What makes a dispatch the same one: the control plane and its key.
 fn scope(envelope: &Envelope) -> (&str, &str) {
     (envelope.source_instance_id.as_str(), envelope.idempotency_key.as_str())
@@ -117,8 +157,7 @@ impl Engine {
         }
         let admission = self.admit(&envelope)?;
         let plugin = self.plugin_for(&envelope)?;
-        self.check_inputs(&envelope, &plugin)?;
-        self.ask_plugin(&envelope, &plugin).await?;
+        self.check(&envelope, &plugin).await?;
         warnings.extend(admission.warnings.iter().cloned());
 
         let accepted = Acceptance { envelope: &envelope, digest, admission, plugin, warnings };
@@ -127,10 +166,6 @@ impl Engine {
             return self.before(&envelope, digest, &text).await?.ok_or(DispatchError::Overloaded);
         };
         self.pump();
-        if envelope.window != Window::default() {
-            // The next thing due may be this mission's window.
-            self.timer.nudge();
-        }
         receipt.await?;
         self.lives.release(&live);
         Ok(dispatched)
@@ -222,9 +257,8 @@ impl Engine {
     }
 
     /// Holds `inputs` against the plugin's JSON Schema.
-    fn check_inputs(&self, envelope: &Envelope, plugin: &Installed) -> Result<(), DispatchError> {
+    fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Result<(), DispatchError> {
         let Some(schema) = self.inputs.of(plugin) else { return Ok(()) };
-        let inputs = envelope.inputs.as_deref().unwrap_or("{}");
         let inputs: serde_json::Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
         let mistakes: Vec<Mistake> = schema
             .iter_errors(&inputs)
@@ -237,11 +271,25 @@ impl Engine {
         if mistakes.is_empty() { Ok(()) } else { Err(DispatchError::Invalid(mistakes)) }
     }
 
-    /// Asks the plugin itself.
-    async fn ask_plugin(&self, envelope: &Envelope, plugin: &Installed) -> Result<(), DispatchError> {
-        let session = envelope.vp_session_id.clone().unwrap_or_else(|| SessionId::of(&envelope.vp_id));
-        match self.sandbox.check(&plugin.identity.digest, brief(envelope, &session)).await {
-            Ok(mistakes) if mistakes.is_empty() => Ok(()),
+    /// What the plugin can know to be wrong: by its schema, and by its own word.
+    async fn check(&self, envelope: &Envelope, plugin: &Installed) -> Result<(), DispatchError> {
+        // A plan is right or wrong whoever's it is: `check` is not told.
+        let brief = Brief {
+            mission_id: String::new(),
+            vp_id: String::new(),
+            vp_session_id: String::new(),
+            ..brief(envelope, &SessionId::of(&envelope.vp_id))
+        };
+        let key = Checked::key(&plugin.identity.digest, &brief);
+        if self.checked.knows(&key) {
+            return Ok(());
+        }
+        self.check_inputs(&brief.inputs, plugin)?;
+        match self.sandbox.check(&plugin.identity.digest, brief).await {
+            Ok(mistakes) if mistakes.is_empty() => {
+                self.checked.remember(key);
+                Ok(())
+            }
             Ok(mistakes) => Err(DispatchError::Invalid(mistakes)),
             Err(crash) => {
                 let detail =
@@ -307,7 +355,12 @@ impl Engine {
         desk.catalog.insert(no, &head);
         let mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
         let live = self.lives.insert(Live::new(no, mission, head));
+        let due = desk.queue.next_due();
         desk.queue.push(&waiting(no, envelope, session.clone(), admission.lane.clone()));
+        if desk.queue.next_due() != due {
+            // The next thing to happen is this mission's window.
+            self.timer.nudge();
+        }
         drop(desk);
         tracing::debug!(mission_id = %envelope.mission_id, trace_id = %envelope.trace_id, sequence = 1, "accepted");
         let dispatched = Dispatched {

@@ -143,14 +143,16 @@ impl Outbox for EngineOutbox {
     }
 
     async fn attempted(&self, no: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError> {
-        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: None };
-        self.engine()?.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
+        let engine = self.engine()?;
+        let before = engine.journal.cursor(no).map_err(OutboxError::new)?.unwrap_or_default();
+        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: None, ..before };
+        engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
     }
 
     async fn parked(&self, no: MissionNo, item: u64, why: String) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        let attempts = engine.journal.cursor(no).map_err(OutboxError::new)?.map_or(0, |cursor| cursor.attempts);
-        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: Some(why) };
+        let before = engine.journal.cursor(no).map_err(OutboxError::new)?.unwrap_or_default();
+        let cursor = Cursor { acked: item.saturating_sub(1), parked: Some(why), ..before };
         engine.outbox.forget(no);
         engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
     }
@@ -198,7 +200,7 @@ impl Engine {
             content_type,
             body: Bytes::from(body),
             secret: callback.auth_ref.clone(),
-            since,
+            since: cursor.since.unwrap_or(since),
             attempts: cursor.attempts,
         }))
     }

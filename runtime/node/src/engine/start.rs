@@ -39,8 +39,10 @@ impl Engine {
         if self.is_stopping() {
             return None;
         }
+        let mut desk = self.desk.lock();
+        // Read under the lock: threads that overtake each other must not look like a clock that was set back.
         let now = self.clock.wall();
-        self.desk.lock().queue.pop(now)
+        desk.queue.pop(now)
     }
 
     /// A mission's turn, from its start to the end of its run.
@@ -66,13 +68,12 @@ impl Engine {
 
     async fn run(self: &Arc<Self>, no: MissionNo) -> Result<(), RunError> {
         let live = self.live(no)?;
-        let started = self.command_patiently(&live, || Command::Start, Wait::Durable).await?;
+        // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
+        self.command_patiently(&live, || Command::Start, Wait::No).await?;
         self.watch(&live);
-        if let Some(receipt) = started.receipt {
-            receipt.await?;
-        }
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.
+            self.journal.barrier()?.await?;
             self.lives.release(&live);
             return Ok(());
         };

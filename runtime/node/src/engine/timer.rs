@@ -123,11 +123,13 @@ fn ring(engine: &Weak<Engine>) -> bool {
     if engine.is_stopping() {
         return false;
     }
-    let (wall, steady) = (engine.clock.wall(), engine.clock.steady());
-    let (expired, queue) = {
+    let (wall, expired, queue) = {
         let mut desk = engine.desk.lock();
-        (desk.queue.expired(wall), desk.queue.next_due())
+        // Read under the lock: threads that overtake each other must not look like a clock that was set back.
+        let wall = engine.clock.wall();
+        (wall, desk.queue.expired(wall), desk.queue.next_due())
     };
+    let steady = engine.clock.steady();
     engine.pump();
     let mut alarms = engine.timer.alarms.lock();
     let ringing = alarms.ringing(wall, steady);

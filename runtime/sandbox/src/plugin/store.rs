@@ -146,7 +146,7 @@ mod tests {
         let (name, digest) = (name.to_owned(), Digest::of(bytes));
         let identity = PluginIdentity { name: name.clone(), version: version.to_owned(), digest };
         let manifest = Manifest { name, version: version.to_owned(), description: String::new(), inputs_schema: None };
-        (Version::parse(version).unwrap(), Installed { identity, manifest })
+        (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into() })
     }
 
     fn resolved(store: &Store, reference: &str) -> Option<String> {
