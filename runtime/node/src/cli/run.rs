@@ -56,7 +56,7 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
     let mut news = engine.news.subscribe();
     let mut shown = 0;
     loop {
-        for event in engine.events(no, shown)? {
+        for event in engine.events(no, shown)?.0 {
             shown = event.sequence;
             let event = serde_json::to_value(&event)?;
             if as_json {

@@ -98,8 +98,16 @@ const CHECKED_MAX: usize = 16_384;
 impl Checked {
     /// What the answer of `plugin` depends on.
     fn key(plugin: &Digest, brief: &Brief) -> Digest {
-        let Brief { mission_id, vp_id, vp_session_id, mission_type, objective, inputs, success_criteria, required_outputs } =
-            brief;
+        let Brief {
+            mission_id,
+            vp_id,
+            vp_session_id,
+            mission_type,
+            objective,
+            inputs,
+            success_criteria,
+            required_outputs,
+        } = brief;
         let mut text = Vec::with_capacity(1_024);
         text.extend_from_slice(plugin.as_bytes());
         let mut add = |part: &str| {

@@ -143,15 +143,15 @@ impl Engine {
         })
     }
 
-    /// The events of a mission with a sequence above `after`.
-    pub(crate) fn events(&self, no: MissionNo, after: u64) -> Result<Vec<Event>, ReadError> {
+    /// The events of a mission with a sequence above `after`, and whether they are the last: both of the same moment.
+    pub(crate) fn events(&self, no: MissionNo, after: u64) -> Result<(Vec<Event>, bool), ReadError> {
         let records = self.journal.read(no)?;
         let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
         let mut mission = begin(first)?;
         let mut events: Vec<Event> = mission.event_of(first).into_iter().collect();
         events.extend(events_of(&mut mission, rest));
         events.retain(|event| event.sequence > after);
-        Ok(events)
+        Ok((events, mission.status().is_final()))
     }
 
     /// Events of the whole node that were recorded after the position `after`, each with its position, and the position up

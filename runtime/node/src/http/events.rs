@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub(super) async fn of_mission(
         let source = Source::Mission { no, ended: false };
         return Ok(streamed(app.engine, source, after));
     }
-    let mut events = app.blocking(move |engine| engine.events(no, after)).await?;
+    let (mut events, _) = app.blocking(move |engine| engine.events(no, after)).await?;
     let more = events.len() > limit;
     events.truncate(limit);
     let next = events.last().filter(|_| more).map(|event| event.sequence.to_string());
@@ -133,9 +134,6 @@ impl Watch {
         loop {
             if let Some((id, event)) = self.ready.pop_front() {
                 self.after = id;
-                if let Source::Mission { ended, .. } = &mut self.source {
-                    *ended = event.status.is_final();
-                }
                 return Some((id, event));
             }
             if matches!(self.source, Source::Mission { ended: true, .. }) {
@@ -150,10 +148,17 @@ impl Watch {
 
     /// Waits for news of what it shows. False when the node stops.
     async fn wait(&mut self) -> bool {
+        let engine = Arc::clone(&self.engine);
+        // Listens before it asks: a goodbye between the two must not be missed.
+        let mut goodbye = pin!(engine.goodbye.notified());
+        goodbye.as_mut().enable();
+        if engine.is_stopping() {
+            return false;
+        }
         loop {
             let heard = tokio::select! {
                 heard = self.news.recv() => heard,
-                () = self.engine.goodbye.notified() => return false,
+                () = goodbye.as_mut() => return false,
             };
             match (heard, &self.source) {
                 (Ok(no), Source::Mission { no: mine, .. }) if no != *mine => {}
@@ -173,19 +178,19 @@ impl Watch {
         };
         let read = tokio::task::spawn_blocking(move || match mission {
             Some(no) => {
-                let events: Vec<_> = engine.events(no, after)?.into_iter().map(|e| (e.sequence, e)).collect();
-                let ended = events.is_empty() && engine.read(no)?.0.status().is_final();
-                Ok((events, after, ended))
+                let (events, over) = engine.events(no, after)?;
+                let events: VecDeque<_> = events.into_iter().map(|event| (event.sequence, event)).collect();
+                Ok((events, after, over))
             }
-            None => engine.events_after(after, CHUNK).map(|(events, read)| (events, read, false)),
+            None => engine.events_after(after, CHUNK).map(|(events, read)| (events.into(), read, false)),
         });
         let (events, read, over) = read.await.map_err(|_| ReadError::Unknown)??;
         self.idle = events.is_empty() && read == self.after;
         self.after = read;
         if let Source::Mission { ended, .. } = &mut self.source {
-            *ended |= over;
+            *ended = over;
         }
-        self.ready.extend(events);
+        self.ready = events;
         Ok(())
     }
 }
