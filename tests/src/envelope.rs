@@ -27,6 +27,12 @@ pub fn write(id: &str, path: &str, content: &str) -> Value {
     json!({ "id": id, "tool": "Write", "with": { "path": path, "content": content } })
 }
 
+/// A step that changes a file: neither read-only nor idempotent.
+#[must_use]
+pub fn edit(id: &str, path: &str, old: &str, new: &str) -> Value {
+    json!({ "id": id, "tool": "Edit", "with": { "path": path, "old": old, "new": new } })
+}
+
 /// A mission that does nothing but write one file: the shortest that completes.
 #[must_use]
 pub fn writing(id: &str) -> Value {

@@ -46,6 +46,20 @@ pub fn project() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package lies in the project's folder")
 }
 
+/// The workspace of a VP that named no session.
+///
+/// # Panics
+/// If it has none yet.
+#[must_use]
+pub fn workspace_of(node: &Node, vp: &str) -> PathBuf {
+    let folders = std::fs::read_dir(node.data().join("workspaces")).expect("workspaces");
+    let mut paths = folders.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_its = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{vp}.session-")))
+    };
+    paths.find(is_its).expect("a mission of the VP has run")
+}
+
 /// The binary under test: `SORTIE_BIN`, or the one that was built beside this test.
 ///
 /// # Panics

@@ -5,9 +5,10 @@ use core::time::Duration;
 use serde_json::Value as Json;
 use sortie_plugin::report::Verdict;
 use sortie_plugin::{Brief, CallError, Failure, Manifest, Mistake, Outcome, Pending, Plugin, Tools};
-use sortie_plugin::{artifacts, json, report, time};
+use sortie_plugin::{artifacts, human, json, report, time};
 
 use crate::World;
+use crate::plan::ASK;
 
 /// The plugin `automation`.
 struct Automation;
@@ -18,7 +19,8 @@ impl Plugin for Automation {
         let schema = json!({ "type": "object", "properties": { "steps": {
             "description": "A graph of tool calls: id, tool, with, needs, if, for_each, concurrency, retry, timeout, \
                             artifact, milestone, criterion, on_error. Strings may hold {{ templates }} over inputs, \
-                            objective, mission, steps.<id>.result, and item and index within for_each.",
+                            objective, mission, steps.<id>.result, and item and index within for_each. The tool `ask` \
+                            (with `question`) asks people and needs no grant.",
             "examples": [[{ "id": "find", "tool": "Glob", "with": { "pattern": "inbox/*.md" } }]],
         } } });
         Manifest::new("automation", env!("CARGO_PKG_VERSION"), "Runs the graph of tool calls in inputs.steps.")
@@ -43,14 +45,18 @@ impl World for Granted {
     type Pending = Pending;
 
     fn holds(&self, tool: &str) -> bool {
-        self.0.get(tool).is_some()
+        self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK)
     }
 
     fn start(&mut self, tool: &str, arguments: &Json) -> Result<Pending, CallError> {
-        let Some(tool) = self.0.get(tool) else {
-            return Err(CallError::Denied(format!("the mission was not granted the tool {tool}")));
-        };
-        tool.start(arguments)
+        match self.0.get(tool) {
+            Some(tool) => tool.start(arguments),
+            None if tool.eq_ignore_ascii_case(ASK) => match arguments["question"].as_str() {
+                Some(question) => Ok(human::start(question)),
+                None => Err(CallError::InvalidArguments("/question must be a text: what people are asked".to_owned())),
+            },
+            None => Err(CallError::Denied(format!("the mission was not granted the tool {tool}"))),
+        }
     }
 
     fn after(&mut self, duration: Duration) -> Pending {

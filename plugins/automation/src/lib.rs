@@ -10,7 +10,7 @@
 //! | `concurrency` | how many of these calls are in flight together |
 //! | `retry` | `{attempts, backoff, factor}`: tries a call that failed or timed out again (never one that was refused) |
 //! | `timeout` | of one attempt |
-//! | `artifact` | a name, or `{name, path \| content, media_type}`. Without path and content it holds what the call gave: the file whose `path` it answered, the text that it read, or its result as JSON |
+//! | `artifact` | a name, or `{name, path \| content, media_type}`, in which the media type is no template. Without path and content it holds what the call gave: the file whose `path` it answered, the text that it read, or its result as JSON |
 //! | `milestone` | a text that is reported when the step is done |
 //! | `criterion` | `{text, met}`: judges the success criterion of that text |
 //! | `on_error` | `fail` (the mission; the default) or `continue` (with `steps.<id>.error`) |
@@ -19,8 +19,13 @@
 //! its templates looks at that step's `.skipped`. An `artifact` or a `milestone` that uses `item` or `index` is made once
 //! for each item. After a failure nothing new is started; calls that are on their way may end.
 //!
-//! Templates are Jinja's, strict and bounded. The library is free of the world that it runs in ([`World`]):
-//! that is what the tests use, and why they need no node.
+//! The tool `ask` is the plugin's own: it asks people `with.question`, needs no grant, and its result is the answer.
+//!
+//! Templates are Jinja's, strict and bounded; within a text, what is no string is JSON. Whole numbers are exact from -2^63 to
+//! 2^64 - 1. A longer one that a template computes is refused as a value (as text it is exact up to 128 bits); one that an
+//! envelope or a tool holds is a double before it gets here, and who needs each of its digits sends it as a string.
+//!
+//! The library is free of the world that it runs in ([`World`]): that is what the tests use, and why they need no node.
 
 mod duration;
 #[cfg(target_arch = "wasm32")]

@@ -4,6 +4,7 @@
 //! Everything that is wrong is reported together, each with its place in the envelope.
 
 mod graph;
+mod literal;
 mod read;
 
 use core::time::Duration;
@@ -18,6 +19,9 @@ pub(crate) const STEPS_MAX: usize = 1_000;
 
 /// Most attempts of one call, as the contract of steps says.
 pub(crate) const ATTEMPTS_MAX: u32 = 100;
+
+/// The step that asks people: no tool, so that no grant is needed; its result is the answer.
+pub(crate) const ASK: &str = "ask";
 
 /// What the plan is read from, beside the language.
 #[derive(Clone, Copy)]
@@ -39,8 +43,8 @@ impl<'e> Plan<'e> {
     ///
     /// # Errors
     /// Everything that is wrong with them. The codes are `required`, `wrong_type`, `unknown_key`, `unknown_step`,
-    /// `duplicate_id`, `cycle`, `bad_template`, `bad_duration`, `out_of_range`, `invalid`, `unknown_criterion`, `empty` and
-    /// `too_many`.
+    /// `duplicate_id`, `cycle`, `bad_template`, `bad_duration`, `bad_name`, `bad_path`, `bad_media_type`, `out_of_range`,
+    /// `invalid`, `unknown_criterion`, `empty` and `too_many`.
     pub(crate) fn parse(language: &'e Language<'e>, source: Source<'e>) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let drafts = read::steps(language, source, &mut mistakes);

@@ -77,7 +77,8 @@ enum State {
     Skipped,
     /// Its calls gave results (with `for_each` and `on_error: continue`, some of them).
     Done(Progress),
-    Failed(Blame),
+    /// With its calls, where it came to them: some may have been made.
+    Failed(Blame, Option<Progress>),
 }
 
 /// The calls of one step.
@@ -105,8 +106,13 @@ impl Progress {
         self.next == self.results.len() && self.flying == 0
     }
 
+    /// How many of its calls gave a result.
+    fn got(&self) -> usize {
+        self.results.iter().flatten().count()
+    }
+
     fn got_nothing(&self) -> bool {
-        self.error.is_some() && self.results.iter().all(Option::is_none)
+        self.error.is_some() && self.got() == 0
     }
 }
 
@@ -301,17 +307,18 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     fn fail(&mut self, index: usize, blame: Blame) {
         let step = &self.plan.steps[index];
         self.open.remove(&index);
+        let progress = match std::mem::replace(&mut self.states[index], State::Waiting(0)) {
+            State::Running(progress) => Some(progress),
+            _ => None,
+        };
         if step.goes_on {
             self.world.warn(&format!("step `{}` failed, and the mission goes on: {}", step.id, blame.text));
-            let results = match &self.states[index] {
-                State::Running(progress) => progress.results.as_slice(),
-                _ => &[],
-            };
+            let results = progress.as_ref().map_or(&[][..], |progress| &progress.results);
             self.scope.show(step.id, scope::ended(step.each.is_some(), results, Some(&blame.text)));
-            self.states[index] = State::Failed(blame);
+            self.states[index] = State::Failed(blame, progress);
             return self.release(index);
         }
-        self.states[index] = State::Failed(blame.clone());
+        self.states[index] = State::Failed(blame.clone(), progress);
         self.failed.get_or_insert((index, blame));
     }
 

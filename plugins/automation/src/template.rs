@@ -1,10 +1,12 @@
 //! Templates: any JSON value of a step in which strings may hold `{{ … }}`.
 //!
-//! A string that is one `{{ … }}` and nothing else keeps the type of its value; any other string becomes text. Names that
+//! A string that is one `{{ … }}` and nothing else keeps the type of its value; any other string becomes text, in which
+//! strings are as they are and everything else is JSON. Names that
 //! do not exist are errors, never empty text. Only strings of the envelope are ever templates: results of tools are data
 //! and are not rendered again, whatever they hold.
 
 mod references;
+mod text;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -50,6 +52,7 @@ impl Language<'_> {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(fuel));
         environment.set_syntax(syntax());
+        text::speak_json(&mut environment);
         // It prints the whole context; templates are no place to debug a node.
         environment.remove_global("debug");
         Self { environment }

@@ -28,7 +28,7 @@
 //! Build it as a `cdylib` for `wasm32-unknown-unknown`; the node makes a component of it when it is installed.
 //!
 //! What there is, is in the modules: [`Tools`] hold what the mission was granted, [`report`] speaks to people,
-//! [`artifacts`] keeps results, [`time`] is the only clock. There are no files, sockets, environment variables or
+//! [`human`] asks them, [`artifacts`] keeps results, [`time`] is the only clock. There are no files, sockets, environment variables or
 //! random numbers; what `std` has of them fails or panics on this target.
 //!
 //! A panic ends the run; its text and place are logged first, so that whoever reads the mission's end sees why.
@@ -39,6 +39,7 @@ mod alloc;
 pub mod artifacts;
 mod bindings;
 mod brief;
+pub mod human;
 mod plugin;
 pub mod report;
 pub mod time;

@@ -14,8 +14,9 @@ pub trait Plugin {
     /// Who the plugin is. Called once, when it is installed.
     fn describe() -> Manifest;
 
-    /// What is wrong with a brief, found before its mission is accepted. Tools, artifacts, reports and time are not there
-    /// yet: using them here ends the check.
+    /// What is wrong with a brief, found before its mission is accepted. Tools, artifacts, reports, people and time are not
+    /// there yet: using them here ends the check. Nor is it said whose mission it is: `mission_id`, `vp_id` and
+    /// `vp_session_id` are empty.
     fn check(brief: &Brief) -> Vec<Mistake> {
         let _ = brief;
         Vec::new()

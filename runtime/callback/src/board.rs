@@ -4,7 +4,9 @@
 //! the board keeps for each is tens of bytes: ten thousand missions whose receiver is dead cost next to nothing.
 //!
 //! How one receiver is kept from delaying the others:
-//! - At most `per_receiver` attempts to one of them are in flight, and [`AILING_IN_FLIGHT_MAX`] once an attempt failed, until one succeeds.
+//! - At most `per_receiver` attempts to one of them are in flight, and [`AILING_IN_FLIGHT_MAX`] once an attempt was not
+//!   answered, until one is. What the answer was does not matter: who answers is alive, and a refusal of one mission's
+//!   items says nothing of another's.
 //! - All ailing receivers together get at most half of the places, so that there is room for the well ones however many are dead.
 //! - Places go round: missions whose receiver is not known yet, well receivers, ailing receivers; and among receivers, each in turn.
 
@@ -17,7 +19,7 @@ use rustc_hash::FxHashMap;
 use sortie_contract::MissionNo;
 use tokio::time::Instant;
 
-/// Attempts in flight to a receiver whose last answer was a failure: enough to notice that it is back.
+/// Attempts in flight to a receiver that did not answer the last: enough to notice that it is back.
 const AILING_IN_FLIGHT_MAX: usize = 2;
 
 /// A receiver: `host:port`.
@@ -30,12 +32,36 @@ pub(crate) enum Ended {
     Quiet,
     /// The receiver took an item; there may be more.
     Delivered,
-    /// An item was given up for now. The receiver did answer.
-    Parked,
-    /// An attempt failed; the next is due then.
-    Failed(Instant),
-    /// The outbox failed, which is no fault of the receiver's; the next turn is due then.
+    /// The receiver answered, and did not take the item; the next attempt is due then.
+    Refused(Instant),
+    /// There was no answer; the next attempt is due then.
+    Unanswered(Instant),
+    /// An item was given up for now.
+    Parked(Health),
+    /// The receiver was not asked, which is no fault of its own (the outbox failed, a secret is missing); the next turn is due then.
     Troubled(Instant),
+}
+
+/// What a turn says of the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It answered, whatever it was.
+    Answered,
+    /// It did not.
+    Silent,
+    /// It was not asked.
+    Unknown,
+}
+
+impl Ended {
+    fn health(self) -> Health {
+        match self {
+            Self::Delivered | Self::Refused(_) => Health::Answered,
+            Self::Unanswered(_) => Health::Silent,
+            Self::Quiet | Self::Troubled(_) => Health::Unknown,
+            Self::Parked(health) => health,
+        }
+    }
 }
 
 /// Where a mission stands.
@@ -200,18 +226,18 @@ impl Board {
             unreachable!("only a mission that was taken is finished")
         };
         if placed {
-            match ended {
-                Ended::Delivered | Ended::Parked => self.judge(mission, false),
-                Ended::Failed(_) => self.judge(mission, true),
-                Ended::Quiet | Ended::Troubled(_) => {}
+            match ended.health() {
+                Health::Answered => self.judge(mission, false),
+                Health::Silent => self.judge(mission, true),
+                Health::Unknown => {}
             }
             self.leave(mission);
         }
         match ended {
             Ended::Delivered => self.queue(mission),
-            Ended::Quiet | Ended::Parked if again => self.queue(mission),
-            Ended::Quiet | Ended::Parked => self.forget(mission),
-            Ended::Failed(due) | Ended::Troubled(due) => {
+            Ended::Quiet | Ended::Parked(_) if again => self.queue(mission),
+            Ended::Quiet | Ended::Parked(_) => self.forget(mission),
+            Ended::Refused(due) | Ended::Unanswered(due) | Ended::Troubled(due) => {
                 self.seat(mission).phase = Phase::Resting(due);
                 self.resting.push(Reverse((due, mission)));
             }

@@ -37,7 +37,7 @@ async fn a_rest_ends_when_it_is_due_or_hurried_and_not_by_news() {
     let due = Instant::now() + Duration::from_secs(60);
     board.wake(MissionNo(1));
     assert!(begin(&mut board, 1, "a"));
-    board.finish(MissionNo(1), Ended::Failed(due));
+    board.finish(MissionNo(1), Ended::Unanswered(due));
     assert!(!board.wake(MissionNo(1)));
     assert_eq!((board.take(), board.next_due()), (None, Some(due)));
     board.rise(due - Duration::from_nanos(1));
@@ -47,7 +47,7 @@ async fn a_rest_ends_when_it_is_due_or_hurried_and_not_by_news() {
     board.rise(due);
     assert_eq!(board.take(), None, "the date it was hurried from is over");
     let later = due + Duration::from_secs(60);
-    board.finish(MissionNo(1), Ended::Failed(later));
+    board.finish(MissionNo(1), Ended::Unanswered(later));
     board.rise(due);
     assert_eq!(board.take(), None);
     board.rise(later);
@@ -79,7 +79,7 @@ async fn an_ailing_receiver_has_few_places_until_it_is_well() {
         assert!(begin(&mut board, mission, "a"));
     }
     for mission in 1..=8 {
-        board.finish(MissionNo(mission), Ended::Failed(due));
+        board.finish(MissionNo(mission), Ended::Unanswered(due));
     }
     board.rise(due);
     let (first, second) = (board.take().unwrap(), board.take().unwrap());
@@ -91,13 +91,35 @@ async fn an_ailing_receiver_has_few_places_until_it_is_well() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_answers_is_well_whatever_it_answers() {
+    let mut board = Board::new(64, 8);
+    let due = Instant::now();
+    for mission in 1..=8 {
+        board.wake(MissionNo(mission));
+        assert!(begin(&mut board, mission, "a"));
+    }
+    for mission in 1..=8 {
+        board.finish(MissionNo(mission), Ended::Refused(due));
+    }
+    board.rise(due);
+    assert_eq!(std::iter::from_fn(|| board.take()).count(), 8, "all of its places");
+    // It falls silent, and answers again.
+    for (mission, ended) in [(1, Ended::Unanswered(due)), (2, Ended::Parked(Health::Unknown))] {
+        board.finish(MissionNo(mission), ended);
+        assert_eq!(board.ailing_in_flight, 8 - usize::try_from(mission).unwrap(), "not being asked heals nobody");
+    }
+    board.finish(MissionNo(3), Ended::Parked(Health::Answered));
+    assert_eq!(board.ailing_in_flight, 0);
+}
+
+#[tokio::test]
 async fn dead_receivers_never_hold_more_than_half_of_the_places() {
     let mut board = Board::new(8, 4);
     let due = Instant::now();
     for mission in 1..=100 {
         board.wake(MissionNo(mission));
         assert!(begin(&mut board, mission, &format!("dead-{mission}")));
-        board.finish(MissionNo(mission), Ended::Failed(due));
+        board.finish(MissionNo(mission), Ended::Unanswered(due));
     }
     board.rise(due);
     assert_eq!(std::iter::from_fn(|| board.take()).count(), 4);
@@ -111,7 +133,7 @@ async fn what_is_kept_for_a_mission_that_rests_is_small() {
     let mut board = Board::new(8, 4);
     board.wake(MissionNo(1));
     assert!(begin(&mut board, 1, "a"));
-    board.finish(MissionNo(1), Ended::Parked);
+    board.finish(MissionNo(1), Ended::Parked(Health::Answered));
     assert!(board.missions.is_empty() && board.receivers.is_empty(), "of a parked mission nothing is kept");
 }
 
@@ -145,6 +167,8 @@ struct Model {
     /// Woken, and not taken since.
     news: BTreeSet<MissionNo>,
     resting: BTreeSet<MissionNo>,
+    /// Receivers whose last attempt was not answered, as far as they still have members.
+    silent: BTreeSet<Origin>,
 }
 
 impl Model {
@@ -155,6 +179,7 @@ impl Model {
             let placed = self.busy.values().filter(|at| at.as_ref() == Some(origin)).count();
             assert_eq!(receiver.in_flight, placed, "{origin}");
             assert!(placed <= board.per_receiver);
+            assert!(!receiver.ailing || self.silent.contains(origin), "{origin} is taken for dead");
             ailing += if receiver.ailing { placed } else { 0 };
             assert!(receiver.members > 0);
         }
@@ -219,19 +244,33 @@ proptest! {
                 Step::Finish(which, how) => {
                     let Some((&mission, at)) = model.busy.iter().nth(which % model.busy.len().max(1)) else { continue };
                     let due = now + Duration::from_secs(how.into());
-                    let ended = match how % 5 {
+                    let ended = match how % 8 {
                         0 => Ended::Quiet,
                         1 if at.is_some() => Ended::Delivered,
-                        2 if at.is_some() => Ended::Parked,
-                        3 if at.is_some() => Ended::Failed(due),
+                        2 if at.is_some() => Ended::Parked(Health::Answered),
+                        3 if at.is_some() => Ended::Parked(Health::Silent),
+                        4 if at.is_some() => Ended::Parked(Health::Unknown),
+                        5 if at.is_some() => Ended::Unanswered(due),
+                        6 if at.is_some() => Ended::Refused(due),
                         _ => Ended::Troubled(due),
                     };
+                    match (ended, at.clone()) {
+                        (Ended::Delivered | Ended::Parked(Health::Answered) | Ended::Refused(_), Some(at)) => {
+                            model.silent.remove(&at);
+                        }
+                        (Ended::Unanswered(_) | Ended::Parked(Health::Silent), Some(at)) => {
+                            model.silent.insert(at);
+                        }
+                        _ => {}
+                    }
                     board.finish(mission, ended);
                     model.busy.remove(&mission);
                     match ended {
-                        Ended::Quiet | Ended::Parked => {}
+                        Ended::Quiet | Ended::Parked(_) => {}
                         Ended::Delivered => drop(model.news.insert(mission)),
-                        Ended::Failed(_) | Ended::Troubled(_) => drop(model.resting.insert(mission)),
+                        Ended::Unanswered(_) | Ended::Refused(_) | Ended::Troubled(_) => {
+                            model.resting.insert(mission);
+                        }
                     }
                 }
                 Step::Rise => board.rise(now + Duration::from_secs(100)),

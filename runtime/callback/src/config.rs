@@ -45,7 +45,9 @@ pub struct SecretConfig {
     /// `env://NAME` or `file:///PATH`.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// `example.org` (at any port), `example.org:8443` (at that one), `*.example.org` (names below it).
+    /// `example.org` (at any port), `example.org:8443` (at that one), `*.example.org` (names below it): over https. Over plain
+    /// http too where it is an address that is not public (`127.0.0.1:9000`), and where it is written so:
+    /// `http://hq.internal:8080`.
     pub hosts: Vec<String>,
 }
 
@@ -113,17 +115,17 @@ pub enum ConfigError {
     #[error("callback.allow_private")]
     Network(#[source] sortie_contract::net::NotANetwork),
     /// A reference to a secret.
-    #[error("`{reference}` in [callback]")]
+    #[error("{key}")]
     SecretRef {
-        /// What stands there.
-        reference: String,
+        /// Where it stands. What stands there is not told: it may be the secret itself.
+        key: &'static str,
         /// The rule.
         #[source]
         source: sortie_contract::envelope::SecretRefError,
     },
     /// An entry of a secret's `hosts`.
     #[error(
-        "`{host}` in callback.secret.hosts is no host: write a name, `*.` and a name, or an address (an IPv6 address in brackets), and a port after a colon where one is meant"
+        "`{host}` in callback.secret.hosts is no host: write a name, `*.` and a name, or an address (an IPv6 address in brackets), a port after a colon where one is meant, and http:// before it where it may go in the clear"
     )]
     Host {
         /// What stands there.

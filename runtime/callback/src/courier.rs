@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use crate::backoff::Backoff;
-use crate::board::{Board, Ended, Origin};
+use crate::board::{Board, Ended, Health, Origin};
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Outbox, OutboxError};
 use crate::secret::{NotSent, SecretError};
@@ -127,6 +127,14 @@ impl Courier {
             Err(NotSent::OtherHost) => {
                 let detail = format!(
                     "this node's configuration does not list {} among the hosts of this secret",
+                    origin_of(url)
+                );
+                mistake("auth_ref", "secret_not_for_host", detail)
+            }
+            Err(NotSent::Plain) => {
+                let detail = format!(
+                    "this node's configuration lists {0} for this secret, but not for sending it over plain http: use \
+                     https, or have http://{0} listed",
                     origin_of(url)
                 );
                 mistake("auth_ref", "secret_not_for_host", detail)
@@ -300,39 +308,43 @@ impl Shared {
                 self.insist(|| self.outbox.delivered(mission, item)).await;
                 Ended::Delivered
             }
-            Consequence::Again { wait, why } => {
+            Consequence::Again { wait, why, health } => {
                 self.counters.retried.fetch_add(1, Relaxed);
                 tracing::info!(%mission_id, %trace_id, item, attempts, why, wait_ms = wait.as_millis(), "a delivery is repeated");
                 let due = Instant::now() + wait;
                 self.insist(|| self.outbox.attempted(mission, item, attempts)).await;
-                Ended::Failed(due)
+                match health {
+                    Health::Answered => Ended::Refused(due),
+                    Health::Silent => Ended::Unanswered(due),
+                    Health::Unknown => Ended::Troubled(due),
+                }
             }
-            Consequence::Parked { why } => {
+            Consequence::Parked { why, health } => {
                 self.counters.parked.fetch_add(1, Relaxed);
                 tracing::warn!(%mission_id, %trace_id, item, attempts, why, "a delivery is parked");
-                self.insist(|| self.outbox.parked(mission, item, why.clone())).await;
-                Ended::Parked
+                self.insist(|| self.outbox.parked(mission, item, attempts, why.clone())).await;
+                Ended::Parked(health)
             }
         }
     }
 
     fn consequence(&self, since: Timestamp, attempts: u32, verdict: Verdict) -> Consequence {
-        let (why, retry_after) = match verdict {
+        let (why, retry_after, health) = match verdict {
             Verdict::Delivered => return Consequence::Delivered,
-            Verdict::Hopeless { why } => return Consequence::Parked { why },
-            Verdict::Failed { why, retry_after } => (why, retry_after),
+            Verdict::Hopeless { why, health } => return Consequence::Parked { why, health },
+            Verdict::Failed { why, retry_after, health } => (why, retry_after, health),
         };
         // A clock that went back makes nothing old.
         let age = Duration::try_from((self.wall)().duration_since(since)).unwrap_or_default();
         let left = self.age_max.saturating_sub(age);
         if attempts >= self.attempts_max {
-            Consequence::Parked { why: format!("{why}; given up after {attempts} attempts") }
+            Consequence::Parked { why: format!("{why}; given up after {attempts} attempts"), health }
         } else if left.is_zero() {
-            Consequence::Parked { why: format!("{why}; given up after {:?}", self.age_max) }
+            Consequence::Parked { why: format!("{why}; given up after {:?}", self.age_max), health }
         } else {
             // The last attempt is when its time is over, not long after.
             let wait = self.backoff.wait(attempts, retry_after, rand::random()).min(left);
-            Consequence::Again { wait, why }
+            Consequence::Again { wait, why, health }
         }
     }
 
@@ -357,8 +369,8 @@ impl Shared {
 /// What follows from a verdict.
 enum Consequence {
     Delivered,
-    Again { wait: Duration, why: String },
-    Parked { why: String },
+    Again { wait: Duration, why: String, health: Health },
+    Parked { why: String, health: Health },
 }
 
 /// A mission that was taken from the board. Gives it back however the turn ends, a panic included.

@@ -96,7 +96,7 @@ impl Outbox for Memory {
             mission_id: MissionId::new(format!("m-{mission}")).unwrap(),
             trace_id: TraceId::new("t").unwrap(),
             content_type: "application/json".to_owned(),
-            body: Bytes::from_static(b"{}"),
+            body: Ok(Bytes::from_static(b"{}")),
             secret: None,
             since: START.parse().unwrap(),
             attempts: found.attempts,
@@ -111,8 +111,8 @@ impl Outbox for Memory {
         self.change(mission, |found| found.attempts = attempts)
     }
 
-    async fn parked(&self, mission: MissionNo, _item: u64, why: String) -> Result<(), OutboxError> {
-        self.change(mission, |found| found.parked = Some(why))
+    async fn parked(&self, mission: MissionNo, _item: u64, attempts: u32, why: String) -> Result<(), OutboxError> {
+        self.change(mission, |found| (found.parked, found.attempts) = (Some(why), attempts))
     }
 }
 
@@ -195,11 +195,16 @@ impl Bench {
 }
 
 fn failed(seconds: Option<u64>) -> Verdict {
-    Verdict::Failed { why: "the receiver answered 503".to_owned(), retry_after: seconds.map(Duration::from_secs) }
+    let (why, retry_after) = ("the receiver answered 503".to_owned(), seconds.map(Duration::from_secs));
+    Verdict::Failed { why, retry_after, health: Health::Answered }
+}
+
+fn silent() -> Verdict {
+    Verdict::Failed { why: "no answer within 15s".to_owned(), retry_after: None, health: Health::Silent }
 }
 
 fn hopeless() -> Verdict {
-    Verdict::Hopeless { why: "the receiver answered 400".to_owned() }
+    Verdict::Hopeless { why: "the receiver answered 400".to_owned(), health: Health::Answered }
 }
 
 const AT_ONCE: Duration = Duration::ZERO;
@@ -265,6 +270,7 @@ async fn an_item_is_parked_after_its_attempts_and_holds_the_later_ones() {
     tokio::time::advance(Duration::from_secs(100_000)).await;
     assert_eq!(bench.receivers.keys(), ["m-1/1"; 4]);
     assert_eq!(bench.outbox.get(1).parked.unwrap(), "the receiver answered 503; given up after 4 attempts");
+    assert_eq!(bench.outbox.get(1).attempts, 4);
     assert_eq!((bench.shared.counters.parked(), bench.shared.board.lock().len()), (1, 0));
 }
 
@@ -291,6 +297,7 @@ async fn what_is_hopeless_is_parked_at_once_and_goes_on_when_the_operator_says_s
     bench.wake(1);
     bench.outbox.until_parked(1).await;
     assert_eq!(bench.receivers.keys(), ["m-1/1"]);
+    assert_eq!(bench.outbox.get(1).attempts, 1);
     // Redelivered: still hopeless.
     bench.outbox.change(MissionNo(1), |found| found.parked = None).unwrap();
     bench.wake(1);
@@ -308,7 +315,7 @@ async fn what_is_hopeless_is_parked_at_once_and_goes_on_when_the_operator_says_s
 async fn ten_thousand_missions_with_a_dead_receiver_slow_nobody_down() {
     let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
         Some("well.example") => (Duration::from_millis(5), Verdict::Delivered),
-        _ => (Duration::from_secs(15), failed(None)),
+        _ => (Duration::from_secs(15), silent()),
     });
     for mission in 1..=10_000 {
         bench.outbox.put(mission, &format!("dead-{}.example", mission % 100), 3);
@@ -329,7 +336,7 @@ async fn ten_thousand_missions_with_a_dead_receiver_slow_nobody_down() {
 async fn a_dead_receiver_slows_nobody_down_from_the_first_moment() {
     let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
         Some("well.example") => (Duration::from_millis(5), Verdict::Delivered),
-        _ => (Duration::from_secs(15), failed(None)),
+        _ => (Duration::from_secs(15), silent()),
     });
     let before = Instant::now();
     for mission in 1..=1_000 {
@@ -337,6 +344,25 @@ async fn a_dead_receiver_slows_nobody_down_from_the_first_moment() {
         bench.wake(mission);
     }
     bench.outbox.put(2_000, "well.example", 3);
+    bench.wake(2_000);
+    bench.outbox.until_delivered(2_000, 3).await;
+    assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_refuses_some_missions_serves_the_others_at_once() {
+    let bench = start(&CallbackConfig::default(), |delivery| match delivery.mission_id.as_str() {
+        "m-2000" => (Duration::from_millis(5), Verdict::Delivered),
+        _ => (Duration::from_secs(1), failed(None)),
+    });
+    for mission in 1..=20 {
+        bench.outbox.put(mission, "a.example", 3);
+        bench.wake(mission);
+    }
+    // Some rest, some are in flight.
+    tokio::time::sleep(Duration::from_millis(5_500)).await;
+    let before = Instant::now();
+    bench.outbox.put(2_000, "a.example", 3);
     bench.wake(2_000);
     bench.outbox.until_delivered(2_000, 3).await;
     assert!(before.elapsed() < Duration::from_millis(100), "{:?}", before.elapsed());
@@ -418,7 +444,10 @@ async fn a_courier_that_never_ran_stops_at_once() {
 
 #[tokio::test]
 async fn intake_is_told_what_could_never_be_delivered() {
-    let secret = vec![SecretConfig { reference: "env://TOKEN".to_owned(), hosts: vec!["127.0.0.1:9000".to_owned()] }];
+    let secret = vec![SecretConfig {
+        reference: "env://TOKEN".to_owned(),
+        hosts: ["127.0.0.1:9000", "hq.example"].map(str::to_owned).to_vec(),
+    }];
     let config = CallbackConfig { allow_private: vec!["127.0.0.1".to_owned()], secret, ..CallbackConfig::default() };
     let courier = Courier::new(&config, Arc::new(Memory::default()), Timestamp::default).unwrap();
     for (url, reference, expected) in [
@@ -427,6 +456,9 @@ async fn intake_is_told_what_could_never_be_delivered() {
         ("https://example.org/", None, None),
         ("http://127.0.0.1:9001/status", Some("env://TOKEN"), Some(("/callback/auth_ref", "secret_not_for_host"))),
         ("http://127.0.0.1:9000/status", Some("env://HOME"), Some(("/callback/auth_ref", "secret_not_listed"))),
+        ("http://hq.example/", Some("env://TOKEN"), Some(("/callback/auth_ref", "secret_not_for_host"))),
+        ("https://hq.example/", Some("env://TOKEN"), None),
+        ("http://hq.example/", None, None),
         ("http://10.0.0.1/", None, Some(("/callback/status_url", "private_address"))),
         ("http://169.254.169.254/", Some("env://TOKEN"), Some(("/callback/status_url", "private_address"))),
         ("ftp://example.org/", None, Some(("/callback/status_url", "invalid_url"))),

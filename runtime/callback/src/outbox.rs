@@ -23,9 +23,9 @@ pub trait Outbox: Send + Sync + 'static {
     /// An attempt at `item` failed and will be repeated: `attempts` is how many there have been.
     async fn attempted(&self, mission: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError>;
 
-    /// `item` is given up for now. The mission's later items wait until the operator has it redelivered or skips it, and
+    /// `item` is given up for now, after `attempts` in all. The mission's later items wait until the operator has it redelivered or skips it, and
     /// [`Courier::wake`](crate::Courier::wake) says so.
-    async fn parked(&self, mission: MissionNo, item: u64, why: String) -> Result<(), OutboxError>;
+    async fn parked(&self, mission: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError>;
 }
 
 /// The outbox could not be read or moved.
@@ -57,8 +57,8 @@ pub struct Delivery {
     pub trace_id: TraceId,
     /// The `Content-Type`.
     pub content_type: String,
-    /// What.
-    pub body: Bytes,
+    /// What; or why it is not there any more, for people. Without a body nothing is sent, and the item is parked.
+    pub body: Result<Bytes, String>,
     /// The bearer token to send with it.
     pub secret: Option<SecretRef>,
     /// Since when it could have been sent. Redelivered by hand: since then.

@@ -7,10 +7,13 @@
 use std::fmt;
 
 use sortie_contract::envelope::SecretRef;
+use sortie_contract::net::is_public;
 use tokio::io::AsyncReadExt;
 use url::{Host, Url};
 
 use crate::config::{CallbackConfig, ConfigError};
+use crate::send::bearer;
+use crate::sign::signature;
 
 /// Largest file that is taken for a secret, in bytes: tokens are short, and a wrong path must not fill memory.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -104,26 +107,30 @@ pub(crate) enum NotSent {
     Unlisted,
     /// It lists it, but not for this host.
     OtherHost,
+    /// It lists it for this host, but not in the clear.
+    Plain,
 }
 
 impl Secrets {
     pub(crate) fn new(config: &CallbackConfig) -> Result<Self, ConfigError> {
-        let parse = |reference: &str| {
-            let parsed = reference.parse::<SecretRef>();
-            parsed.map_err(|source| ConfigError::SecretRef { reference: reference.to_owned(), source })
+        let parse = |key, reference: &str| {
+            // What is no reference may be the secret itself, so it is not repeated.
+            reference.parse::<SecretRef>().map_err(|source| ConfigError::SecretRef { key, source })
         };
         let mut listed = Vec::new();
         for secret in &config.secret {
+            let reference = parse("callback.secret.ref", &secret.reference)?;
             if secret.hosts.is_empty() {
-                return Err(ConfigError::NoHosts { reference: secret.reference.clone() });
+                return Err(ConfigError::NoHosts { reference: reference.to_string() });
             }
             let hosts = secret.hosts.iter().map(|host| {
                 let pattern = HostPattern::parse(host);
                 pattern.ok_or_else(|| ConfigError::Host { host: host.clone() })
             });
-            listed.push((parse(&secret.reference)?, hosts.collect::<Result<_, _>>()?));
+            listed.push((reference, hosts.collect::<Result<_, _>>()?));
         }
-        let signing = config.signing_secret.as_deref().map(parse).transpose()?;
+        let signing = config.signing_secret.as_deref();
+        let signing = signing.map(|reference| parse("callback.signing_secret", reference)).transpose()?;
         Ok(Self { listed, signing })
     }
 
@@ -133,8 +140,12 @@ impl Secrets {
         if entries.peek().is_none() {
             return Err(NotSent::Unlisted);
         }
-        let mut hosts = entries.flat_map(|(_, hosts)| hosts);
-        if hosts.any(|pattern| pattern.matches(url)) { Ok(()) } else { Err(NotSent::OtherHost) }
+        let mut named = entries.flat_map(|(_, hosts)| hosts).filter(|pattern| pattern.names(url)).peekable();
+        if named.peek().is_none() {
+            return Err(NotSent::OtherHost);
+        }
+        // The envelope chooses the scheme too, and in the clear everybody on the way reads along.
+        if named.any(|pattern| pattern.trusts(url.scheme())) { Ok(()) } else { Err(NotSent::Plain) }
     }
 
     /// What deliveries are signed with.
@@ -145,10 +156,15 @@ impl Secrets {
     /// Every reference of the configuration, with what keeps it from being used right now.
     pub(crate) async fn unavailable(&self) -> Vec<(SecretRef, SecretError)> {
         let mut found = Vec::new();
-        for reference in self.listed.iter().map(|(reference, _)| reference).chain(self.signing.as_ref()) {
-            if let Err(error) = resolve(reference).await {
+        for (reference, _) in &self.listed {
+            if let Err(error) = resolve(reference).await.and_then(|secret| bearer(&secret).map(drop)) {
                 found.push((reference.clone(), error));
             }
+        }
+        if let Some(reference) = &self.signing
+            && let Err(error) = resolve(reference).await.and_then(|secret| signature(&secret, "", 0, b"").map(drop))
+        {
+            found.push((reference.clone(), error));
         }
         found
     }
@@ -157,9 +173,21 @@ impl Secrets {
 /// An entry of a secret's `hosts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostPattern {
+    scheme: Scheme,
     name: Name,
     /// `None`: any port of the host, as in the hosts of `WebFetch`.
     port: Option<u16>,
+}
+
+/// What a secret may go over to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    /// `https`: what is meant where nothing is said of a name or a public address.
+    Encrypted,
+    /// `http`: the operator says that the way is safe.
+    Plain,
+    /// Either: the address is private, so the way there does not lead through strangers' networks.
+    Any,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +200,12 @@ enum Name {
 
 impl HostPattern {
     fn parse(text: &str) -> Option<Self> {
+        let (said, text) = match text.split_once("://") {
+            Some(("http", rest)) => (Some(Scheme::Plain), rest),
+            Some(("https", rest)) => (Some(Scheme::Encrypted), rest),
+            Some(_) => return None,
+            None => (None, text),
+        };
         // A colon in brackets belongs to an IPv6 address.
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
@@ -187,10 +221,24 @@ impl HostPattern {
                 host => Name::Exactly(host),
             },
         };
-        Some(Self { name, port })
+        let implied = match &name {
+            Name::Exactly(Host::Ipv4(address)) if !is_public((*address).into()) => Scheme::Any,
+            Name::Exactly(Host::Ipv6(address)) if !is_public((*address).into()) => Scheme::Any,
+            Name::Exactly(_) | Name::Below(_) => Scheme::Encrypted,
+        };
+        Some(Self { scheme: said.unwrap_or(implied), name, port })
     }
 
-    fn matches(&self, url: &Url) -> bool {
+    fn trusts(&self, scheme: &str) -> bool {
+        match self.scheme {
+            Scheme::Encrypted => scheme == "https",
+            Scheme::Plain => scheme == "http",
+            Scheme::Any => true,
+        }
+    }
+
+    /// Whether host and port of `url` are meant.
+    fn names(&self, url: &Url) -> bool {
         let port_fits = self.port.is_none() || self.port == url.port_or_known_default();
         let name_fits = match (&self.name, url.host()) {
             (Name::Exactly(listed), Some(host)) => *listed == host.to_owned(),
@@ -216,8 +264,18 @@ mod tests {
 
     #[test]
     fn a_secret_goes_to_its_hosts_and_to_no_other() {
-        let listed =
-            secrets(&["example.org", "127.0.0.1:9000", "*.hooks.example", "[::1]:80", "exact.example:8443"]).unwrap();
+        let listed = secrets(&[
+            "example.org",
+            "127.0.0.1:9000",
+            "*.hooks.example",
+            "[::1]:80",
+            "exact.example:8443",
+            "1.1.1.1",
+            "http://hq.internal:8080",
+            "https://sure.example",
+            "https://127.0.0.2",
+        ])
+        .unwrap();
         let token: SecretRef = "env://TOKEN".parse().unwrap();
         for (url, expected) in [
             ("https://example.org/status", Ok(())),
@@ -235,6 +293,18 @@ mod tests {
             ("https://hooks.example/", Err(NotSent::OtherHost)),
             ("https://evilhooks.example/", Err(NotSent::OtherHost)),
             ("https://exact.example/", Err(NotSent::OtherHost)),
+            ("http://example.org/", Err(NotSent::Plain)),
+            ("http://example.org:443/", Err(NotSent::Plain)),
+            ("http://a.hooks.example/", Err(NotSent::Plain)),
+            ("http://1.1.1.1/", Err(NotSent::Plain)),
+            ("https://1.1.1.1/", Ok(())),
+            ("https://127.0.0.1:9000/", Ok(())),
+            ("http://hq.internal:8080/", Ok(())),
+            ("https://hq.internal:8080/", Err(NotSent::Plain)),
+            ("http://hq.internal/", Err(NotSent::OtherHost)),
+            ("http://sure.example/", Err(NotSent::Plain)),
+            ("https://sure.example/", Ok(())),
+            ("http://127.0.0.2/", Err(NotSent::Plain)),
         ] {
             assert_eq!(listed.may_send(&token, &url.parse().unwrap()), expected, "{url}");
         }
@@ -248,7 +318,10 @@ mod tests {
             "",
             "*",
             "*.",
-            "https://example.org",
+            "ftp://example.org",
+            "http://",
+            "http://example.org/",
+            "https://https://example.org",
             "example.org:0",
             "example.org:x",
             "a*.example",
@@ -259,6 +332,27 @@ mod tests {
             assert!(secrets(&[host]).is_err(), "{host}");
         }
         assert!(matches!(secrets(&[]), Err(ConfigError::NoHosts { .. })));
+    }
+
+    #[test]
+    fn a_secret_in_place_of_a_reference_is_not_repeated() {
+        let inline = |reference: &str, hosts: &[&str]| SecretConfig {
+            reference: reference.to_owned(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+        };
+        let as_signing = CallbackConfig { signing_secret: Some("whsec_abc".to_owned()), ..CallbackConfig::default() };
+        let as_secret =
+            CallbackConfig { secret: vec![inline("whsec_abc", &["a.example"])], ..CallbackConfig::default() };
+        let without_hosts = CallbackConfig { secret: vec![inline("whsec_abc", &[])], ..CallbackConfig::default() };
+        for (config, key) in [
+            (as_signing, "callback.signing_secret"),
+            (as_secret, "callback.secret.ref"),
+            (without_hosts, "callback.secret.ref"),
+        ] {
+            let error = Secrets::new(&config).unwrap_err();
+            let told = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
+            assert!(told.contains(key) && !told.contains("whsec_abc"), "{told}");
+        }
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use sortie_contract::envelope::SecretRef;
 use sortie_contract::trace::traceparent;
 
 use crate::backoff::retry_after;
+use crate::board::Health;
 use crate::config::{CallbackConfig, ConfigError};
 use crate::guard::{Guard, Refused};
 use crate::outbox::{Delivery, Method};
@@ -47,11 +48,15 @@ pub(crate) enum Verdict {
         why: String,
         /// When the receiver wants to be asked again.
         retry_after: Option<Duration>,
+        /// What it says of the receiver.
+        health: Health,
     },
     /// It would go the same way every time.
     Hopeless {
         /// For people; never holds a secret or a query string.
         why: String,
+        /// What it says of the receiver.
+        health: Health,
     },
 }
 
@@ -102,18 +107,19 @@ impl Http {
     /// Sends, and waits for the head of the answer.
     async fn exchange(&self, delivery: &Delivery, now: Timestamp) -> Result<Response, Verdict> {
         if self.guard.literal(&delivery.url).is_err() {
-            return Err(Verdict::Hopeless { why: Refused.to_string() });
+            return Err(impossible(Refused.to_string()));
         }
-        let headers = self.headers(delivery, now).await?;
+        let body = delivery.body.clone().map_err(impossible)?;
+        let headers = self.headers(delivery, &body, now).await?;
         let method = match delivery.method {
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
         };
-        let request = self.client.request(method, delivery.url.clone()).headers(headers).body(delivery.body.clone());
+        let request = self.client.request(method, delivery.url.clone()).headers(headers).body(body);
         request.send().await.map_err(|error| verdict_of_error(&error))
     }
 
-    async fn headers(&self, delivery: &Delivery, now: Timestamp) -> Result<HeaderMap, Verdict> {
+    async fn headers(&self, delivery: &Delivery, body: &[u8], now: Timestamp) -> Result<HeaderMap, Verdict> {
         let mut headers = HeaderMap::with_capacity(10);
         headers.insert(IDEMPOTENCY_KEY, header("idempotency key", &delivery.key)?);
         headers.insert(MISSION_ID, header("mission id", delivery.mission_id.as_str())?);
@@ -129,8 +135,7 @@ impl Http {
         if let Some(reference) = self.secrets.signing() {
             let secret = resolve(reference).await.map_err(|error| without_secret(&error))?;
             let seconds = now.as_second();
-            let signature =
-                signature(&secret, &delivery.key, seconds, &delivery.body).map_err(|error| without_secret(&error))?;
+            let signature = signature(&secret, &delivery.key, seconds, body).map_err(|error| without_secret(&error))?;
             headers.insert(WEBHOOK_ID, header("idempotency key", &delivery.key)?);
             headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
             headers.insert(WEBHOOK_SIGNATURE, header("signature", &signature)?);
@@ -144,8 +149,11 @@ impl Http {
             let why = match refused {
                 NotSent::Unlisted => format!("the configuration no longer lists the secret {reference}"),
                 NotSent::OtherHost => format!("the configuration does not list this host for the secret {reference}"),
+                NotSent::Plain => {
+                    format!("the configuration does not let the secret {reference} go to this host over plain http")
+                }
             };
-            Verdict::Hopeless { why }
+            impossible(why)
         })?;
         let secret = resolve(reference).await.map_err(|error| without_secret(&error))?;
         bearer(&secret).map_err(|error| without_secret(&error))
@@ -162,12 +170,12 @@ impl Transport for Http {
                 verdict
             }
             Ok(Err(verdict)) => verdict,
-            Err(_) => failed(format!("no answer within {:?}", self.timeout)),
+            Err(_) => failed(format!("no answer within {:?}", self.timeout), Health::Silent),
         }
     }
 }
 
-fn bearer(secret: &Secret) -> Result<HeaderValue, SecretError> {
+pub(crate) fn bearer(secret: &Secret) -> Result<HeaderValue, SecretError> {
     let mut value =
         HeaderValue::try_from(format!("Bearer {}", secret.expose())).map_err(|_| SecretError::HeaderForm)?;
     value.set_sensitive(true);
@@ -177,16 +185,21 @@ fn bearer(secret: &Secret) -> Result<HeaderValue, SecretError> {
 /// `text` as a header's value, in UTF-8: ids may hold any letter, and the receiver is to find them unchanged.
 fn header(what: &str, text: &str) -> Result<HeaderValue, Verdict> {
     let value = HeaderValue::from_bytes(text.as_bytes());
-    value.map_err(|_| Verdict::Hopeless { why: format!("the {what} cannot be sent as a header") })
+    value.map_err(|_| impossible(format!("the {what} cannot be sent as a header")))
 }
 
 /// A secret that cannot be had now may come: a file is mounted late, a variable is there after the next start.
 fn without_secret(error: &SecretError) -> Verdict {
-    failed(chain(error))
+    failed(chain(error), Health::Unknown)
 }
 
-fn failed(why: String) -> Verdict {
-    Verdict::Failed { why, retry_after: None }
+fn failed(why: String, health: Health) -> Verdict {
+    Verdict::Failed { why, retry_after: None, health }
+}
+
+/// What no attempt will be made for.
+fn impossible(why: String) -> Verdict {
+    Verdict::Hopeless { why, health: Health::Unknown }
 }
 
 fn verdict_of(status: StatusCode, retry_header: Option<&HeaderValue>, now: Timestamp) -> Verdict {
@@ -195,10 +208,11 @@ fn verdict_of(status: StatusCode, retry_header: Option<&HeaderValue>, now: Times
         200..=299 => Verdict::Delivered,
         408 | 425 | 429 | 500..=599 => {
             let asked = retry_header.and_then(|value| value.to_str().ok());
-            Verdict::Failed { why, retry_after: asked.and_then(|value| retry_after(value, now)) }
+            let retry_after = asked.and_then(|value| retry_after(value, now));
+            Verdict::Failed { why, retry_after, health: Health::Answered }
         }
-        300..=399 => Verdict::Hopeless { why: format!("{why}: redirects are not followed") },
-        _ => Verdict::Hopeless { why },
+        300..=399 => Verdict::Hopeless { why: format!("{why}: redirects are not followed"), health: Health::Answered },
+        _ => Verdict::Hopeless { why, health: Health::Answered },
     }
 }
 
@@ -207,7 +221,7 @@ fn verdict_of_error(error: &reqwest::Error) -> Verdict {
     let mut innermost = None;
     while let Some(inner) = cause {
         if inner.is::<Refused>() {
-            return Verdict::Hopeless { why: Refused.to_string() };
+            return impossible(Refused.to_string());
         }
         innermost = Some(inner);
         cause = inner.source();
@@ -220,7 +234,7 @@ fn verdict_of_error(error: &reqwest::Error) -> Verdict {
         "the connection broke"
     };
     // Not the error's own text: it holds the URL, and its query may be a secret.
-    failed(innermost.map_or_else(|| what.to_owned(), |innermost| format!("{what}: {innermost}")))
+    failed(innermost.map_or_else(|| what.to_owned(), |innermost| format!("{what}: {innermost}")), Health::Silent)
 }
 
 /// Reads the rest of a short answer, so that its connection can be used again; drops that of a long or slow one.

@@ -85,7 +85,7 @@ fn delivery(url: &str) -> Delivery {
         mission_id: MissionId::new("vp-mission-1").unwrap(),
         trace_id: TraceId::new("4bf92f3577b34da6a3ce929d0e0e4736").unwrap(),
         content_type: "application/json".to_owned(),
-        body: Bytes::from_static(br#"{"sequence":1}"#),
+        body: Ok(Bytes::from_static(br#"{"sequence":1}"#)),
         secret: None,
         since: NOW.parse().unwrap(),
         attempts: 0,
@@ -110,11 +110,19 @@ fn empty(status_and_headers: &str) -> String {
 }
 
 fn hopeless(why: &str) -> Verdict {
-    Verdict::Hopeless { why: why.to_owned() }
+    Verdict::Hopeless { why: why.to_owned(), health: Health::Answered }
+}
+
+fn not_asked(why: &str) -> Verdict {
+    Verdict::Hopeless { why: why.to_owned(), health: Health::Unknown }
 }
 
 fn again(why: &str, seconds: Option<u64>) -> Verdict {
-    Verdict::Failed { why: why.to_owned(), retry_after: seconds.map(Duration::from_secs) }
+    again_of(why, seconds, Health::Answered)
+}
+
+fn again_of(why: &str, seconds: Option<u64>, health: Health) -> Verdict {
+    Verdict::Failed { why: why.to_owned(), retry_after: seconds.map(Duration::from_secs), health }
 }
 
 #[tokio::test]
@@ -172,7 +180,7 @@ async fn garbage_and_broken_connections_are_worth_another_attempt() {
         let receiver = Receiver::start(&[answer, ""]).await;
         let config = CallbackConfig { timeout: Duration::from_millis(300), ..config() };
         let verdict = attempt(&config, &delivery(&receiver.url())).await;
-        let Verdict::Failed { why, .. } = verdict else { panic!("{answer:?}: {verdict:?}") };
+        let Verdict::Failed { why, health: Health::Silent, .. } = verdict else { panic!("{answer:?}: {verdict:?}") };
         assert!(!why.contains("hidden"), "a query may be a secret: {why}");
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -186,7 +194,7 @@ async fn a_receiver_that_says_nothing_is_cut_off() {
     let receiver = Receiver::start(&[]).await;
     let config = CallbackConfig { timeout: Duration::from_millis(50), ..config() };
     let verdict = attempt(&config, &delivery(&receiver.url())).await;
-    assert_eq!(verdict, again("no answer within 50ms", None));
+    assert_eq!(verdict, again_of("no answer within 50ms", None, Health::Silent));
     assert_eq!(receiver.requests.lock().len(), 1);
 }
 
@@ -246,11 +254,14 @@ async fn a_secret_is_sent_to_its_host_and_shows_up_nowhere_else() {
     assert!(receiver.requests.lock()[0].contains("\r\nauthorization: Bearer s3cr3t\r\n"));
 
     let verdict = attempt(&config, &with(&other)).await;
-    assert!(matches!(&verdict, Verdict::Hopeless { why } if why.contains("does not list this host")), "{verdict:?}");
+    assert!(
+        matches!(&verdict, Verdict::Hopeless { why, .. } if why.contains("does not list this host")),
+        "{verdict:?}"
+    );
     assert!(other.requests.lock().is_empty(), "not even without the secret");
 
     let http = Http::new(&config).unwrap();
-    let headers = http.headers(&with(&receiver), NOW.parse().unwrap()).await.unwrap();
+    let headers = http.headers(&with(&receiver), b"{}", NOW.parse().unwrap()).await.unwrap();
     let printed = format!("{headers:?} {:?} {:?}", with(&receiver), http.secrets());
     assert!(!printed.contains("s3cr3t"), "{printed}");
 }
@@ -261,7 +272,10 @@ async fn a_secret_that_cannot_be_had_or_sent_is_waited_for_and_not_quoted() {
     let receiver = Receiver::start(&[OK]).await;
     let (config, reference) = with_secret(&folder, "s3cr3t\nline", "127.0.0.1".to_owned());
     let delivery = Delivery { secret: Some(reference), ..delivery(&receiver.url()) };
-    assert_eq!(attempt(&config, &delivery).await, again("the secret cannot be sent in a header", None));
+    assert_eq!(
+        attempt(&config, &delivery).await,
+        again_of("the secret cannot be sent in a header", None, Health::Unknown)
+    );
     std::fs::remove_file(folder.path().join("token")).unwrap();
     let verdict = attempt(&config, &delivery).await;
     assert!(
@@ -297,7 +311,7 @@ async fn private_addresses_are_refused_before_a_connection_is_made() {
     let closed = CallbackConfig { allow_private: Vec::new(), ..config() };
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
         let url = format!("http://{host}:{}/", receiver.port);
-        assert_eq!(attempt(&closed, &delivery(&url)).await, hopeless(&Refused.to_string()), "{host}");
+        assert_eq!(attempt(&closed, &delivery(&url)).await, not_asked(&Refused.to_string()), "{host}");
     }
     assert_eq!(*receiver.connections.lock(), 0);
     let url = format!("http://localhost:{}/", receiver.port);
@@ -309,7 +323,15 @@ async fn what_the_resolver_refuses_is_hopeless_and_not_a_broken_connection() {
     // The literal check would refuse `localhost`, so this asks the client itself.
     let http = Http::new(&CallbackConfig { allow_private: Vec::new(), ..config() }).unwrap();
     let error = http.client.get("http://localhost:1/").send().await.unwrap_err();
-    assert_eq!(verdict_of_error(&error), hopeless(&Refused.to_string()));
+    assert_eq!(verdict_of_error(&error), not_asked(&Refused.to_string()));
+}
+
+#[tokio::test]
+async fn what_has_no_body_any_more_is_hopeless_and_nothing_is_sent() {
+    let receiver = Receiver::start(&[OK]).await;
+    let lost = Delivery { body: Err("the artifact is gone".to_owned()), ..delivery(&receiver.url()) };
+    assert_eq!(attempt(&config(), &lost).await, not_asked("the artifact is gone"));
+    assert_eq!(*receiver.connections.lock(), 0);
 }
 
 #[tokio::test]

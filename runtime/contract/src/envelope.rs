@@ -22,7 +22,7 @@ use crate::money::MicroUsd;
 use crate::plugin::PluginRef;
 
 pub use canonical::{canonical_digest, differing_fields};
-pub use parse::{Parsed, Rejected};
+pub use parse::{Draft, Parsed, Rejected};
 pub use schema::{envelope_schema, event_schema};
 
 /// A valid mission envelope. [`Envelope::parse`] is the only way to one.

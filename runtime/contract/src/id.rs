@@ -28,6 +28,9 @@ pub enum IdError {
     /// A control character: it would break a header or a log line.
     #[error("must not hold control characters")]
     Control,
+    /// A step within a path, not a name.
+    #[error("must not be `.` or `..`: in a URL these are steps, so nothing could be found under them")]
+    Step,
 }
 
 fn free_text(text: &str, max: usize) -> Result<(), IdError> {
@@ -44,6 +47,9 @@ fn free_text(text: &str, max: usize) -> Result<(), IdError> {
 
 fn strict(text: &str, max: usize) -> Result<(), IdError> {
     free_text(text, max)?;
+    if matches!(text, "." | "..") {
+        return Err(IdError::Step);
+    }
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b)) {
         Ok(())
     } else {
@@ -123,7 +129,8 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// The globally unique name of a mission: 1 to 200 characters of `A-Za-z0-9._:-` (contract, section 1).
+    /// The globally unique name of a mission: 1 to 200 characters of `A-Za-z0-9._:-` (contract, section 1), and neither `.` nor
+    /// `..`, which no URL can name.
     MissionId, strict, limit::ID_BYTES_MAX
 }
 text_id! {
@@ -202,6 +209,10 @@ mod tests {
             ("a b", Err(IdError::Alphabet)),
             ("ä", Err(IdError::Alphabet)),
             ("a/b", Err(IdError::Alphabet)),
+            (".", Err(IdError::Step)),
+            ("..", Err(IdError::Step)),
+            ("...", Ok(())),
+            (".a", Ok(())),
         ] {
             assert_eq!(MissionId::new(text).map(drop), expected, "{text:?}");
         }

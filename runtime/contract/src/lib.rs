@@ -19,6 +19,7 @@ pub mod net;
 pub mod outcome;
 pub mod plugin;
 pub mod record;
+pub mod request;
 pub mod tool;
 pub mod trace;
 

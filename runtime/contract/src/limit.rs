@@ -58,6 +58,9 @@ pub const CALL_BYTES_MAX: usize = 8 << 20;
 /// Most host calls of one mission: a journal that can still be replayed in seconds.
 pub const CALLS_MAX: u32 = 100_000;
 
+/// Most bytes of arguments, results and answers that one mission records: whoever reads a mission reads all of it.
+pub const RECORDED_BYTES_MAX: usize = 128 << 20;
+
 /// Most log lines and milestones of one mission; those beyond are counted, not kept.
 pub const NOTES_MAX: u32 = 10_000;
 
@@ -74,6 +77,7 @@ const _: () = {
     assert!(HEARTBEAT_SECONDS_MIN <= HEARTBEAT_SECONDS && HEARTBEAT_SECONDS <= HEARTBEAT_SECONDS_MAX);
     assert!(LIST_ENTRY_BYTES_MAX < ENVELOPE_BYTES);
     assert!(CALLS_IN_FLIGHT_MAX < CALLS_MAX as usize);
+    assert!(2 * CALL_BYTES_MAX < RECORDED_BYTES_MAX);
 };
 
 /// `text`, cut to at most `bytes` bytes at a character's boundary, with an ellipsis where something was cut.

@@ -29,6 +29,12 @@ impl Pointer {
         Self(text.into())
     }
 
+    /// Whether this is the place `above`, or one within it.
+    #[must_use]
+    pub fn is_within(&self, above: &str) -> bool {
+        self.0.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// The text, such as `/constraints/allowed_tools/2`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -62,6 +68,8 @@ pub mod code {
     pub const TOO_LONG: &str = "too_long";
     /// A character that may not be there.
     pub const INVALID_CHARACTER: &str = "invalid_character";
+    /// A name that means something else already.
+    pub const RESERVED: &str = "reserved";
     /// Not one of the names that are known there.
     pub const UNKNOWN_VALUE: &str = "unknown_value";
     /// A key of `constraints` or `budget` that names no limit that this node keeps.
@@ -122,5 +130,15 @@ mod tests {
     #[test]
     fn keys_are_escaped_as_rfc_6901_says() {
         assert_eq!(Pointer::root().join("a/b").join("c~d").join(0).as_str(), "/a~1b/c~0d/0");
+    }
+
+    #[test]
+    fn a_place_is_within_those_above_it_and_itself() {
+        let place = Pointer::raw("/inputs/steps/1");
+        for (above, within) in
+            [("", true), ("/inputs", true), ("/inputs/steps/1", true), ("/in", false), ("/inputs/steps/1/id", false)]
+        {
+            assert_eq!(place.is_within(above), within, "{above}");
+        }
     }
 }

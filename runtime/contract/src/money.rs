@@ -15,14 +15,15 @@ impl MicroUsd {
     /// The largest amount that [`MicroUsd::from_usd`] takes: nine billion dollars, still exact as a double.
     pub const MAX: Self = Self(9_000_000_000_000_000);
 
-    /// The amount that a JSON number names, rounded down to a micro-dollar (a limit is never rounded up). `None` for a
-    /// negative number, for NaN and infinities, and for more than can be counted.
+    /// The amount that a JSON number names, rounded down to a micro-dollar (a limit is never rounded up). Only what is less
+    /// than one, and not nothing, becomes one: nothing would say that there is no limit at all. `None` for a negative number,
+    /// for NaN and infinities, and for more than can be counted.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked just before")]
     pub fn from_usd(usd: f64) -> Option<Self> {
         // The nudge undoes binary fractions: 0.29 * 1e6 is 289999.99999999994.
         let micro = (usd * 1e6 + 1e-3).floor();
-        (usd >= 0.0 && micro <= 9.0e15).then_some(Self(micro as u64))
+        (usd >= 0.0 && micro <= 9.0e15).then_some(Self((micro as u64).max(u64::from(usd > 0.0))))
     }
 
     /// The amount in dollars, for the wire.
@@ -62,7 +63,11 @@ mod tests {
             (0.29, Some(290_000)),
             (1.0, Some(1_000_000)),
             (5.5, Some(5_500_000)),
-            (0.000_000_9, Some(0)),
+            (-0.0, Some(0)),
+            (0.000_000_1, Some(1)),
+            (0.000_000_9, Some(1)),
+            (0.000_001_9, Some(1)),
+            (5e-324, Some(1)),
             (-0.01, None),
             (9.0e9, Some(MicroUsd::MAX.0)),
             (9.1e9, None),

@@ -1,9 +1,8 @@
 //! What the journal keeps of a mission: its only truth. Everything else is a fold over these records.
 //!
-//! A record is encoded as a version byte and the version's own encoding. Versions are modules that are only added to:
-//! a format that was ever released is read for ever.
+//! A record is encoded as a version byte and the version's own encoding; a format that was ever released is read for ever.
 
-mod v1;
+mod wire;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,9 +14,10 @@ use crate::id::{CallNo, LaneId, RunNo, SessionId};
 use crate::money::MicroUsd;
 use crate::outcome::{Reason, Status, Verdict};
 use crate::plugin::{LogLevel, PluginIdentity};
+use crate::request::{Decision, RequestKind, RequestNo};
 use crate::tool::{CallError, Repeat, ToolAnswer, ToolName};
 
-pub use v1::DecodeError;
+pub use wire::DecodeError;
 
 /// A record with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,7 +120,8 @@ pub enum Record {
     },
     /// A heartbeat interval passed.
     Heartbeat,
-    /// The node stopped while the mission was running, and it is to begin again: no call of its last run had effects.
+    /// The node stopped while the mission was running, and it is to begin again: no call of its last run had effects. Only
+    /// in journals of the first format; since then a mission goes on where its record ends.
     Interrupted,
     /// The end. Nothing follows it.
     Finished {
@@ -132,6 +133,68 @@ pub enum Record {
         summary: String,
         /// One recommendation.
         next_action: String,
+    },
+    /// The plugin asked for a tool call that somebody has to decide about first. Nothing of it has happened.
+    CallHeld {
+        /// Its number.
+        call: CallNo,
+        /// The tool.
+        tool: ToolName,
+        /// The arguments: JSON text.
+        arguments: String,
+        /// Of the arguments, for replay.
+        digest: Digest,
+        /// What repeating it would do.
+        repeat: Repeat,
+        /// Cost that will be set aside for it.
+        reserved: MicroUsd,
+    },
+    /// The plugin asked people something.
+    Asked {
+        /// Its number among the host calls.
+        call: CallNo,
+        /// In its words.
+        question: String,
+    },
+    /// Somebody is asked to decide; the call waits for it.
+    Requested {
+        /// Its number.
+        request: RequestNo,
+        /// The call that waits.
+        call: CallNo,
+        /// What is asked for.
+        kind: RequestKind,
+        /// For people.
+        question: String,
+        /// When the mission gives up.
+        expires_at: Timestamp,
+    },
+    /// Half of the time to answer has passed without an answer.
+    Reminded {
+        /// Which request.
+        request: RequestNo,
+    },
+    /// Somebody decided. What follows from it stands in the records behind.
+    Decided {
+        /// Which request.
+        request: RequestNo,
+        /// What.
+        decision: Decision,
+        /// Who.
+        by: String,
+        /// Why; may be empty.
+        note: String,
+    },
+    /// A call that waited for a decision is made: from here on its effects may exist.
+    CallResumed {
+        /// Which.
+        call: CallNo,
+    },
+    /// The plugin was dropped from memory: it waits for decisions, or for a time, and nothing else. The next run brings it
+    /// back by replay.
+    Suspended {
+        /// When it wants to go on by itself.
+        until: Option<Timestamp>,
     },
 }
 
@@ -176,7 +239,7 @@ impl Stamped {
     /// The record as the journal keeps it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        v1::encode(self)
+        wire::encode(self)
     }
 
     /// Reads a record of any released version.
@@ -184,6 +247,6 @@ impl Stamped {
     /// # Errors
     /// [`DecodeError`] for bytes of no known version, and for damaged ones.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        v1::decode(bytes)
+        wire::decode(bytes)
     }
 }

@@ -20,6 +20,10 @@ fn mission_id_is_required_1_to_200_chars_of_its_alphabet() {
     check(&with("/mission_id", "ä"), &[("/mission_id", "invalid_character")]);
     check(&with("/mission_id", "a".repeat(201)), &[("/mission_id", "too_long")]);
     check(&with("/mission_id", 7), &[("/mission_id", "wrong_type")]);
+    for step in [".", ".."] {
+        // In a URL's path they are no names: nobody could look at such a mission, or cancel it.
+        check(&with("/mission_id", step), &[("/mission_id", "reserved")]);
+    }
     for id in ["a", "vp-mission-0b7c", "doc-maintenance:2026-11-22", "A_z.9", &"a".repeat(200)] {
         assert_eq!(taken(&with("/mission_id", id)).envelope.mission_id.as_str(), id);
     }
@@ -193,11 +197,31 @@ fn budget_negative_or_nan_is_a_mistake() {
 fn budget_above_what_can_be_counted_is_the_most_that_can() {
     let budget =
         taken(&with("/budget", json!({ "max_runtime_minutes": 1e300, "max_llm_calls": 1e30, "max_cost_usd": 1e300 })));
+    for field in ["max_llm_calls", "max_cost_usd"] {
+        assert!(budget.warnings.iter().any(|warning| warning.contains(field)), "{:?}", budget.warnings);
+    }
     let budget = budget.envelope.budget;
     assert_eq!(
         (budget.runtime_ms_max, budget.llm_calls_max, budget.cost_max),
         (Some(u64::MAX), Some(u64::MAX), Some(MicroUsd::MAX))
     );
+}
+
+#[test]
+fn budget_that_is_set_is_never_none() {
+    // 0 would be no limit at all.
+    for usd in [1e-7, 1e-300] {
+        assert_eq!(taken(&with("/budget/max_cost_usd", usd)).envelope.budget.cost_max, Some(MicroUsd(1)), "{usd}");
+    }
+    // 2^53 + 1, which is no double.
+    let calls = 9_007_199_254_740_993_u64;
+    assert_eq!(taken(&with("/budget/max_llm_calls", calls)).envelope.budget.llm_calls_max, Some(calls));
+}
+
+#[test]
+fn autonomy_window_until_the_end_of_time_is_a_window() {
+    let window = taken(&with("/autonomy_window/end_at", "9999-12-31T23:59:59Z")).envelope.window;
+    assert_eq!(window.end_at, Some(sortie_contract::Timestamp::MAX));
 }
 
 #[test]
@@ -390,6 +414,19 @@ fn several_mistakes_are_reported_together_each_with_its_place() {
     assert_eq!(refused(&json!({})).len(), 9, "each required field");
 }
 
+#[test]
+fn what_could_be_read_of_a_wrong_envelope_can_be_looked_at_further() {
+    let draft = |envelope: &Value| sortie_contract::Envelope::parse(&envelope.to_string()).unwrap_err().draft;
+    let mut envelope = with("/trace_id", "");
+    common::set(&mut envelope, "/budget/max_cost_usd", json!("much"));
+    let kept = draft(&envelope).expect("an object");
+    assert_eq!(kept.envelope().target_instance_id.as_str(), "factory-1");
+    assert_eq!(kept.envelope().constraints, taken(&good()).envelope.constraints);
+    assert_eq!(draft(&json!({})).expect("an object").envelope().target_instance_id.as_str(), "*", "nobody else's");
+    assert_eq!(draft(&json!([])), None);
+    assert_eq!(sortie_contract::Envelope::parse("{").unwrap_err().draft, None);
+}
+
 // Fine print
 
 #[test]
@@ -434,6 +471,12 @@ fn what_is_not_json_is_one_mistake_with_line_and_column() {
         assert!(rejected.mistakes[0].detail.contains("line 1 column"), "{rejected}");
     }
     check(&json!([]), &[("", "wrong_type")]);
+}
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    let rejected = sortie_contract::Envelope::parse(&format!("\u{feff}{}", good())).unwrap_err();
+    assert!(rejected.mistakes[0].detail.contains("byte order mark"), "{rejected}");
 }
 
 #[test]

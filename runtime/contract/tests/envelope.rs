@@ -66,6 +66,7 @@ fn the_schema_refuses_what_it_can_say() {
     assert!(schema.is_valid(&good()));
     for (pointer, value) in [
         ("/mission_id", json!("a b")),
+        ("/mission_id", json!("..")),
         ("/vp_id", json!("")),
         ("/mission_type", json!("custom")),
         ("/mission_type", json!("briefing")),

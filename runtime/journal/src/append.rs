@@ -1,4 +1,4 @@
-//! One append: what is written together, encoded by whoever makes it so that the writer's thread only copies bytes.
+//! What the writer is given to do. An append is encoded by whoever makes it, so that the writer's thread only copies bytes.
 
 use sortie_contract::{MissionNo, Stamped};
 
@@ -27,6 +27,30 @@ pub(crate) struct Frame {
 pub(crate) enum CursorChange {
     Set(Vec<u8>),
     Remove,
+}
+
+/// One entry of the queue.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Append(Append),
+    /// Removes all rows of the mission; the feed keeps its entries.
+    Remove(u64),
+    /// Removes the entries of the feed before the position.
+    PruneFeed(u64),
+}
+
+/// What a removal weighs in the queue and in a commit, whatever the mission holds: a commit has 256 removals at most, so
+/// that those who wait for it wait for milliseconds. docs/JOURNAL.md has what they cost.
+const REMOVAL_BYTES: usize = 64 << 10;
+
+impl Change {
+    /// What it weighs in the queue.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.bytes(),
+            Self::Remove(_) | Self::PruneFeed(_) => REMOVAL_BYTES,
+        }
+    }
 }
 
 impl Append {
@@ -59,8 +83,7 @@ impl Append {
         self
     }
 
-    /// What it weighs in the queue.
-    pub(crate) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
         size_of::<Self>() + frame + self.head.as_ref().map_or(0, Vec::len)
     }

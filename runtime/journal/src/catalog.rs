@@ -3,26 +3,27 @@
 //! It takes about 50 bytes a mission: names are kept as hashes. A hash is a hint, not an identity: whoever finds a
 //! candidate here reads its head and compares the names.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use rustc_hash::FxBuildHasher;
 use sortie_contract::id::IdempotencyKey;
-use sortie_contract::{InstanceId, MissionId, MissionNo, SessionId, Status, VpId};
+use sortie_contract::{InstanceId, MissionId, MissionNo, SessionId, VpId};
 
 use crate::head::Head;
 
-/// Indexes over the heads: by mission id, by idempotency key, by session, by status.
+/// Indexes over the heads: by mission id, by idempotency key, by session.
+///
+/// What it says is a fold over the heads that are there: one that a mission was removed from is one that never had it.
 #[derive(Debug, Default)]
 pub struct Catalog {
     /// Keyed with random numbers, so that nobody can choose names that collide.
     hasher: RandomState,
     ids: Index,
     keys: Index,
-    /// By mission number; `None` where a number was never used.
-    statuses: Vec<Option<Status>>,
-    vps: HashMap<VpId, Vp>,
+    /// The sessions of each VP, in no particular order: a handful, none of them without missions.
+    vps: HashMap<VpId, Vec<Members>>,
 }
 
 /// What is known of a session.
@@ -30,56 +31,44 @@ pub struct Catalog {
 pub struct Session {
     /// Its name.
     pub id: SessionId,
-    /// How many missions it has had.
+    /// How many missions it has.
     pub missions: u64,
     /// Its newest mission.
     pub latest: MissionNo,
 }
 
-/// The sessions of a VP, in the order in which they were first seen: a handful.
-type Vp = Vec<Session>;
+/// A session and its missions.
+#[derive(Debug)]
+struct Members {
+    id: SessionId,
+    /// Ascending, never empty. They come at the end, as a rule, and go at the front.
+    missions: VecDeque<u64>,
+}
 
 impl Catalog {
     /// Takes a mission in: when the node starts, and when one is accepted.
     pub fn insert(&mut self, no: MissionNo, head: &Head) {
         self.ids.insert(self.id_hash(&head.mission_id), no);
         self.keys.insert(self.key_hash(&head.source, &head.idempotency_key), no);
-        self.set_status(no, head.status);
         let sessions = self.vps.entry(head.vp.clone()).or_default();
-        if let Some(session) = sessions.iter_mut().find(|session| session.id == head.session) {
-            session.missions += 1;
-            session.latest = session.latest.max(no);
-        } else {
-            sessions.push(Session { id: head.session.clone(), missions: 1, latest: no });
+        match sessions.iter_mut().find(|session| session.id == head.session) {
+            Some(session) => session.insert(no.0),
+            None => sessions.push(Members { id: head.session.clone(), missions: VecDeque::from([no.0]) }),
         }
     }
 
-    /// Undoes the insertion of a mission that the journal did not take. Its session stays known.
+    /// Takes a mission out: when it is removed, or when the journal did not take it. A session goes with its last mission.
     pub fn remove(&mut self, no: MissionNo, head: &Head) {
         self.ids.remove(self.id_hash(&head.mission_id), no);
         self.keys.remove(self.key_hash(&head.source, &head.idempotency_key), no);
-        if let Some(status) = index(no).and_then(|index| self.statuses.get_mut(index)) {
-            *status = None;
+        let Some(sessions) = self.vps.get_mut(&head.vp) else { return };
+        if let Some(session) = sessions.iter_mut().find(|session| session.id == head.session) {
+            session.remove(no.0);
         }
-        let sessions = self.vps.get_mut(&head.vp);
-        if let Some(session) = sessions.and_then(|all| all.iter_mut().find(|session| session.id == head.session)) {
-            session.missions = session.missions.saturating_sub(1);
+        sessions.retain(|session| !session.missions.is_empty());
+        if sessions.is_empty() {
+            self.vps.remove(&head.vp);
         }
-    }
-
-    /// Follows a mission's status.
-    pub fn set_status(&mut self, no: MissionNo, status: Status) {
-        let Some(index) = index(no) else { return };
-        if index >= self.statuses.len() {
-            self.statuses.resize(index + 1, None);
-        }
-        self.statuses[index] = Some(status);
-    }
-
-    /// How a mission stands.
-    #[must_use]
-    pub fn status(&self, no: MissionNo) -> Option<Status> {
-        index(no).and_then(|index| *self.statuses.get(index)?)
     }
 
     /// The missions that may have this id: read their heads and compare. None means that there is none.
@@ -93,26 +82,15 @@ impl Catalog {
         self.keys.candidates(self.key_hash(source, key))
     }
 
-    /// The missions before `before`, or all, that stand as `wanted` says, newest first.
-    pub fn newest_first(
-        &self,
-        before: Option<MissionNo>,
-        wanted: impl Fn(Status) -> bool,
-    ) -> impl Iterator<Item = MissionNo> {
-        let end = before.and_then(index).map_or(self.statuses.len(), |end| end.min(self.statuses.len()));
-        let range = self.statuses[..end].iter().enumerate().rev();
-        range.filter(move |(_, status)| status.is_some_and(&wanted)).map(|(index, _)| MissionNo(index as u64))
-    }
-
     /// The session whose newest mission was accepted last, of those of `vp`.
     #[must_use]
     pub fn latest_session(&self, vp: &VpId) -> Option<&SessionId> {
-        self.vps.get(vp)?.iter().max_by_key(|session| session.latest).map(|session| &session.id)
+        self.vps.get(vp)?.iter().max_by_key(|session| session.missions.back()).map(|session| &session.id)
     }
 
     /// Every session, by VP, in no particular order.
-    pub fn sessions(&self) -> impl Iterator<Item = (&VpId, &Session)> {
-        self.vps.iter().flat_map(|(vp, sessions)| sessions.iter().map(move |session| (vp, session)))
+    pub fn sessions(&self) -> impl Iterator<Item = (&VpId, Session)> {
+        self.vps.iter().flat_map(|(vp, sessions)| sessions.iter().map(move |session| (vp, session.view())))
     }
 
     fn id_hash(&self, id: &MissionId) -> u64 {
@@ -124,9 +102,23 @@ impl Catalog {
     }
 }
 
-/// The place of a mission in a list by number: none where this machine could not hold such a list.
-fn index(no: MissionNo) -> Option<usize> {
-    usize::try_from(no.0).ok()
+impl Members {
+    fn insert(&mut self, no: u64) {
+        if let Err(place) = self.missions.binary_search(&no) {
+            self.missions.insert(place, no);
+        }
+    }
+
+    fn remove(&mut self, no: u64) {
+        if let Ok(place) = self.missions.binary_search(&no) {
+            self.missions.remove(place);
+        }
+    }
+
+    fn view(&self) -> Session {
+        let latest = self.missions.back().copied().unwrap_or_default();
+        Session { id: self.id.clone(), missions: self.missions.len() as u64, latest: MissionNo(latest) }
+    }
 }
 
 /// Hash → number.
@@ -176,8 +168,6 @@ mod tests {
         catalog.remove(MissionNo(42), &head);
         assert_eq!(catalog.by_id(&head.mission_id).next(), None);
         assert_eq!(catalog.by_key(&head.source, &head.idempotency_key).next(), None);
-        assert_eq!(catalog.status(MissionNo(42)), None);
-        assert_eq!(catalog.status(MissionNo(41)), Some(Status::Queued));
     }
 
     #[test]
@@ -207,15 +197,31 @@ mod tests {
     }
 
     #[test]
-    fn lists_by_status_are_newest_first() {
+    fn a_catalog_that_missions_were_removed_from_is_one_that_never_had_them() {
+        // Sessions 0, 1 and 2 take turns; those of 0 come last as well.
+        let head = |no: u64| Head { session: sample_head(if no < 40 { no % 3 } else { 0 }).session, ..sample_head(no) };
+        let sessions = |catalog: &Catalog| {
+            let mut all: Vec<_> = catalog.sessions().map(|(_, session)| session).collect();
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            all
+        };
+        let vp = head(1).vp;
         let mut catalog = Catalog::default();
-        for no in [1, 2, 4, 7] {
-            catalog.insert(MissionNo(no), &sample_head(no));
+        (1..50).for_each(|no| catalog.insert(MissionNo(no), &head(no)));
+        // The newest of all, the oldest, one session's last, and the rest.
+        let order =
+            (45..50).chain(1..10).chain((10..45).filter(|no| no % 3 == 1)).chain((10..45).filter(|no| no % 3 != 1));
+        let mut gone = Vec::new();
+        for no in order {
+            catalog.remove(MissionNo(no), &head(no));
+            gone.push(no);
+            let mut rebuilt = Catalog::default();
+            (1..50).filter(|no| !gone.contains(no)).for_each(|no| rebuilt.insert(MissionNo(no), &head(no)));
+            assert_eq!(sessions(&catalog), sessions(&rebuilt), "without {gone:?}");
+            assert_eq!(catalog.latest_session(&vp), rebuilt.latest_session(&vp), "without {gone:?}");
+            assert_eq!(catalog.by_id(&head(no).mission_id).next(), None);
         }
-        catalog.set_status(MissionNo(4), Status::Completed);
-        let queued = |before| catalog.newest_first(before, |status| status == Status::Queued).map(|no| no.0);
-        assert_eq!(queued(None).collect::<Vec<_>>(), [7, 2, 1]);
-        assert_eq!(queued(Some(MissionNo(7))).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(queued(Some(MissionNo(2))).collect::<Vec<_>>(), [1]);
+        assert_eq!(gone.len(), 49);
+        assert!(catalog.vps.is_empty(), "nothing is kept of a VP without missions");
     }
 }

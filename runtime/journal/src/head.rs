@@ -44,9 +44,15 @@ pub struct Head {
     pub end_at: Option<Timestamp>,
     /// Whether its events are sent somewhere.
     pub has_callback: bool,
+    /// Whether its plugin is out of memory, and nothing that it waits for has happened.
+    pub suspended: bool,
+    /// When it wants a tick or a turn while it is suspended.
+    pub due: Option<Timestamp>,
+    /// When it became final.
+    pub ended_at: Option<Timestamp>,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Version 1 on the disk. Never changed once released: another form is another version.
 #[derive(Serialize, Deserialize)]
@@ -67,9 +73,39 @@ struct V1<'a> {
     has_callback: bool,
 }
 
+/// Version 2: what version 1 has, then how it is suspended and when it ended.
+#[derive(Serialize, Deserialize)]
+struct V2<'a> {
+    #[serde(borrow)]
+    v1: V1<'a>,
+    suspended: bool,
+    due_ns: Option<i128>,
+    ended_at_ns: Option<i128>,
+}
+
 impl Head {
     pub(crate) fn encode(&self, mission: u64) -> Vec<u8> {
-        let wire = V1 {
+        let wire = V2 {
+            v1: self.v1(),
+            suspended: self.suspended,
+            due_ns: self.due.map(Timestamp::as_nanosecond),
+            ended_at_ns: self.ended_at.map(Timestamp::as_nanosecond),
+        };
+        let bytes = postcard::to_extend(&wire, seal::open(VERSION, 320)).expect("a vector takes every head");
+        seal::close(bytes, &mission.to_le_bytes())
+    }
+
+    pub(crate) fn decode(mission: u64, bytes: &[u8]) -> Result<Self, SealError> {
+        let (version, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
+        let wire = match version {
+            1 => postcard::from_bytes(body).map(|v1| V2 { v1, suspended: false, due_ns: None, ended_at_ns: None }),
+            _ => postcard::from_bytes(body),
+        };
+        Self::from_v2(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
+    }
+
+    fn v1(&self) -> V1<'_> {
+        V1 {
             mission_id: self.mission_id.as_str(),
             source: self.source.as_str(),
             idempotency_key: self.idempotency_key.as_str(),
@@ -84,19 +120,13 @@ impl Head {
             start_at_ns: self.start_at.map(Timestamp::as_nanosecond),
             end_at_ns: self.end_at.map(Timestamp::as_nanosecond),
             has_callback: self.has_callback,
-        };
-        let bytes = postcard::to_extend(&wire, seal::open(VERSION, 320)).expect("a vector takes every head");
-        seal::close(bytes, &mission.to_le_bytes())
+        }
     }
 
-    pub(crate) fn decode(mission: u64, bytes: &[u8]) -> Result<Self, SealError> {
-        let (_, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
-        let wire: V1<'_> = postcard::from_bytes(body).map_err(|_| SealError::Form)?;
-        Self::from_v1(&wire).ok_or(SealError::Form)
-    }
-
-    fn from_v1(wire: &V1<'_>) -> Option<Self> {
+    fn from_v2(V2 { v1: wire, suspended, due_ns, ended_at_ns }: &V2<'_>) -> Option<Self> {
         let time = |ns: i128| Timestamp::from_nanosecond(ns).ok();
+        // A time that is there must be one.
+        let optional = |ns: Option<i128>| ns.map_or(Some(None), |ns| time(ns).map(Some));
         Some(Self {
             mission_id: MissionId::new(Arc::from(wire.mission_id)).ok()?,
             source: InstanceId::new(Arc::from(wire.source)).ok()?,
@@ -109,9 +139,12 @@ impl Head {
             lane: LaneId::new(Arc::from(wire.lane)).ok()?,
             trace_id: TraceId::new(Arc::from(wire.trace_id)).ok()?,
             accepted_at: time(wire.accepted_at_ns)?,
-            start_at: wire.start_at_ns.map_or(Some(None), |ns| time(ns).map(Some))?,
-            end_at: wire.end_at_ns.map_or(Some(None), |ns| time(ns).map(Some))?,
+            start_at: optional(wire.start_at_ns)?,
+            end_at: optional(wire.end_at_ns)?,
             has_callback: wire.has_callback,
+            suspended: *suspended,
+            due: optional(*due_ns)?,
+            ended_at: optional(*ended_at_ns)?,
         })
     }
 }
@@ -130,6 +163,27 @@ mod tests {
                 assert_eq!(Head::decode(7, &head.encode(7)), Ok(head));
             }
         }
+    }
+
+    #[test]
+    fn a_head_reads_back_however_it_is_suspended() {
+        let at = Timestamp::from_nanosecond(1_795_391_999_123_456_789).unwrap();
+        for (suspended, due, ended_at) in [
+            (true, None, None),
+            (true, Some(at), None),
+            (false, None, Some(at)),
+            (true, Some(Timestamp::MAX), Some(at)),
+        ] {
+            let head = Head { suspended, due, ended_at, ..sample_head(7) };
+            assert_eq!(Head::decode(7, &head.encode(7)), Ok(head));
+        }
+    }
+
+    #[test]
+    fn a_head_of_version_1_reads() {
+        let head = Head { end_at: Some(Timestamp::MAX), ..sample_head(7) };
+        let bytes = postcard::to_extend(&head.v1(), seal::open(1, 320)).unwrap();
+        assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
     }
 
     #[test]

@@ -13,10 +13,11 @@ use parking_lot::Mutex;
 use redb::{Database, StorageBackend};
 use tokio::sync::{oneshot, watch};
 
-use crate::append::Append;
+use crate::append::{Append, Change};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::open::{self, Checked, Opened, Options};
 use crate::writer::{Message, Writer};
+use sortie_contract::MissionNo;
 
 /// The journal of a node. Clones are the same journal; dropping the last one closes it, see [`Journal::close`].
 #[derive(Debug, Clone)]
@@ -88,7 +89,8 @@ impl Journal {
         let journal = Self { shared: Arc::new(shared) };
         let damaged = |error: ReadError| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() };
         let undelivered = journal.undelivered().map_err(damaged)?;
-        let last_no = journal.last_no().map_err(damaged)?;
+        // The newest may have been removed; those of a file of format 1 are all there.
+        let last_no = journal.last_no().map_err(damaged)?.max(MissionNo(meta.last_no));
         Ok((journal, Opened { undelivered, last_no, position: meta.position }))
     }
 
@@ -98,7 +100,7 @@ impl Journal {
     /// # Errors
     /// [`WriteError`]; nothing was taken.
     pub fn append(&self, append: Append) -> Result<(), WriteError> {
-        self.send(Message::Append(append, None))
+        self.send(Message::Change(Change::Append(append), None))
     }
 
     /// Hands `append` over. The receipt resolves once it, and everything that was handed over before it, is durable.
@@ -107,8 +109,33 @@ impl Journal {
     /// [`WriteError`]; nothing was taken.
     pub fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
         let (waker, receipt) = oneshot::channel();
-        self.send(Message::Append(append, Some(waker)))?;
+        self.send(Message::Change(Change::Append(append), Some(waker)))?;
         Ok(Receipt { receipt })
+    }
+
+    /// Removes `mission`: its records, its head and its cursor become nothing together, in the order of the queue. A
+    /// mission that is not there is no mistake. Nobody is told; a [`Journal::barrier`] tells.
+    ///
+    /// It is the last that is handed over of a mission: its number is never given again ([`Opened::last_no`]), and an
+    /// append after it would be a mission without a beginning. Its entries in the feed stay until they are pruned, see
+    /// [`Journal::feed_after`]. Who may be removed, and when, is decided elsewhere.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub fn remove(&self, mission: MissionNo) -> Result<(), WriteError> {
+        self.send(Message::Change(Change::Remove(mission.0), None))
+    }
+
+    /// Removes the entries of the feed before `position`, in the order of the queue: it then begins there. Those that
+    /// are not yet handed over are not meant: a position beyond them empties the feed. Nobody is told, as with
+    /// [`Journal::remove`].
+    ///
+    /// The feed holds 16 bytes a frame and is never shortened otherwise: without this it grows for ever.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
+        self.send(Message::Change(Change::PruneFeed(position), None))
     }
 
     /// The receipt resolves once everything that was handed over before is durable. Costs no commit where nothing is on
@@ -177,7 +204,7 @@ impl Journal {
         if let Some(error) = &*failed.borrow() {
             return Err(error.clone());
         }
-        let bytes = if let Message::Append(append, _) = &message { append.bytes() } else { 0 };
+        let bytes = if let Message::Change(change, _) = &message { change.bytes() } else { 0 };
         // One that is larger than the whole bound still goes, alone.
         let before = queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let outcome = if before > 0 && before.saturating_add(bytes) > *queue_bytes_max {

@@ -4,7 +4,8 @@
 //! in memory (a [`Catalog`] and the queue). From then on everything that happens to a mission is an [`Append`]: whoever
 //! must know that it is durable awaits the [`Receipt`] of [`Journal::append_durable`], everybody else calls
 //! [`Journal::append`] and goes on. The order in which appends are handed over is the order of the log, so a receipt
-//! covers everything that was handed over before it.
+//! covers everything that was handed over before it. [`Journal::remove`] and [`Journal::prune_feed_before`] take their
+//! place in that order.
 //!
 //! The crate keeps bytes and their order. It knows nothing of what the records mean; which of them may follow which is
 //! the mission core's business. It reads no clock. `docs/JOURNAL.md` has the layout of the file and its invariants.
@@ -24,6 +25,7 @@ mod seal;
 #[doc(hidden)]
 pub mod sim;
 mod table;
+mod transaction;
 mod writer;
 
 pub use append::Append;

@@ -2,7 +2,7 @@
 //! was there, and never opened with less than what was acknowledged.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +30,12 @@ pub struct Options {
     /// How long, at most, the writer waits for those who waited for the last commit to come back, before it commits
     /// without them. A single caller is never waited for.
     pub gather: Duration,
+    /// A file of at least this size is made smaller when it is opened and more than half of it is free. `u64::MAX`: never.
+    /// docs/JOURNAL.md has what this costs.
+    pub compact_bytes_min: u64,
+    /// It is left as it is where more than this is in use: all of that may have to be moved before the node starts, at a
+    /// hundred megabytes a second. What is free in it is used again either way.
+    pub compact_used_bytes_max: u64,
     /// Keep the allocator's state with each commit. docs/JOURNAL.md says why not.
     pub quick_repair: bool,
 }
@@ -42,6 +48,8 @@ impl Default for Options {
             queue_bytes_max: 256 << 20,
             check_bytes_max: 1 << 30,
             gather: Duration::from_micros(100),
+            compact_bytes_min: 64 << 20,
+            compact_used_bytes_max: 512 << 20,
             quick_repair: false,
         }
     }
@@ -52,7 +60,7 @@ impl Default for Options {
 pub struct Opened {
     /// Missions that have something left to deliver, oldest first.
     pub undelivered: Vec<(MissionNo, Cursor)>,
-    /// The newest mission; 0 where there is none.
+    /// The greatest number that a mission ever had, though it be removed; 0 where there was none. The next is one more.
     pub last_no: MissionNo,
     /// The position of the newest frame; 0 where there is none.
     pub position: u64,
@@ -83,23 +91,68 @@ pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenE
         return Err(OpenError::Emptied { path: path.to_owned(), mark: mark_path });
     }
     let check = len <= options.check_bytes_max;
-    let db = guard(path, || Ok(builder(options).set_check_integrity_on_open(check).open(path)?))?;
-    let meta = read_meta(path, &db)?;
+    let header = Header::of(path, len).map_err(io)?;
+    let opened = guard(path, || Ok(builder(options).set_check_integrity_on_open(check).open(path)?));
+    let mut db = opened.inspect_err(|error| {
+        if !matches!(error, OpenError::InUse { .. }) {
+            header.put_back(path);
+        }
+    })?;
+    let mut meta = read_meta(path, &db)?;
     if let Some(expected) = remembered.filter(|expected| meta.commits < *expected) {
         return Err(OpenError::Behind { path: path.to_owned(), mark: mark_path, found: meta.commits, expected });
     }
     mark.establish(meta.commits).map_err(io)?;
+    if worth_a_look(meta, len, options) {
+        guard(path, || compact(&mut db, &mut meta, len, options))?;
+    }
     Ok(Checked { db, meta, mark: Some(mark) })
+}
+
+/// The beginning of a file, and its length. redb writes both before it has seen that the rest is damaged; what is refused is to be
+/// left as it was found, for whoever looks into it.
+struct Header {
+    bytes: Vec<u8>,
+    len: u64,
+}
+
+/// More than redb's header has.
+const HEADER_BYTES: u64 = 4_096;
+
+impl Header {
+    fn of(path: &Path, len: u64) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(HEADER_BYTES).read_to_end(&mut bytes)?;
+        Ok(Self { bytes, len })
+    }
+
+    /// What cannot be put back is told; the refusal stands.
+    fn put_back(&self, path: &Path) {
+        let file = File::options().write(true).open(path);
+        let put = file.and_then(|mut file| {
+            file.write_all(&self.bytes)?;
+            file.set_len(self.len)?;
+            file.sync_all()
+        });
+        if let Err(error) = put {
+            tracing::warn!(path = %path.display(), %error, "the damaged file is not left as it was found");
+        }
+    }
 }
 
 /// Opens what `backend` holds; makes a journal where it holds nothing.
 pub(crate) fn open_backend(backend: impl StorageBackend, options: &Options) -> Result<Checked, OpenError> {
     let path = Path::new("the given storage");
-    let db = guard(path, || Ok(builder(options).set_check_integrity_on_open(true).create_with_backend(backend)?))?;
+    let len = backend.len().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    let mut db =
+        guard(path, || Ok(builder(options).set_check_integrity_on_open(true).create_with_backend(backend)?))?;
     if is_blank(&db) {
         guard(path, || initialise(&db))?;
     }
-    let meta = read_meta(path, &db)?;
+    let mut meta = read_meta(path, &db)?;
+    if worth_a_look(meta, len, options) {
+        guard(path, || compact(&mut db, &mut meta, len, options))?;
+    }
     Ok(Checked { db, meta, mark: None })
 }
 
@@ -142,6 +195,37 @@ fn initialise(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(FEED)?;
     transaction.open_table(CURSORS)?;
     Meta::NEW.write(&mut transaction.open_table(META)?)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Whether so much was removed that a good part of a file of `len` bytes may be free. To know it, all that is left must be
+/// read: not at every start. What half of a file holds is a quarter of it at least, because redb's pages are half full and
+/// more.
+fn worth_a_look(meta: Meta, len: u64, options: &Options) -> bool {
+    meta.freed > 0 && len >= options.compact_bytes_min && meta.freed.saturating_mul(4) >= len
+}
+
+/// Moves what is left together, and cuts the file of `len` bytes, where more than half of it is free.
+fn compact(db: &mut Database, meta: &mut Meta, len: u64, options: &Options) -> Result<(), redb::Error> {
+    // What the last commit freed becomes free with the next.
+    write_meta(db, *meta)?;
+    let look = db.begin_write()?;
+    let stats = look.stats()?;
+    look.abort()?;
+    let used = stats.allocated_pages() * stats.page_size() as u64;
+    if used < len / 2 && used <= options.compact_used_bytes_max {
+        tracing::info!(bytes = len, used, "the journal is mostly free: it is made smaller");
+        db.compact()?;
+    }
+    // Last: where it was not finished, the next opening does.
+    meta.freed = 0;
+    write_meta(db, *meta)
+}
+
+fn write_meta(db: &Database, meta: Meta) -> Result<(), redb::Error> {
+    let transaction = db.begin_write()?;
+    meta.write(&mut transaction.open_table(META)?)?;
     transaction.commit()?;
     Ok(())
 }

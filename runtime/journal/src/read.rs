@@ -15,13 +15,10 @@ use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
-use crate::table::{CURSORS, FEED, FRAMES, HEADS};
-
-/// Most records that a mission can have: their numbers are `u32`.
-const RECORD_LAST: u32 = u32::MAX;
+use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, RECORD_LAST};
 
 impl Journal {
-    /// All records of `mission`, in order; empty for a mission that is not there.
+    /// All records of `mission`, in order; empty for a mission that is not there, or not any more.
     ///
     /// # Errors
     /// [`ReadError`] where the journal is not what was written. Nothing is skipped.
@@ -127,7 +124,12 @@ impl Journal {
         })
     }
 
-    /// At most `limit` entries of the feed after `position` (0: from the beginning), in order.
+    /// At most `limit` entries of the feed after `position` (0: from the beginning), in order and without gaps, except
+    /// that the first may be later than `position + 1`: what is before [`Journal::feed_begin`] was pruned.
+    ///
+    /// An entry says that records were written, not that they are still there: where its mission was removed since,
+    /// [`Journal::read`] gives none and [`Journal::head`] gives `None`. Whoever follows the feed passes over such an entry
+    /// and goes on after its position.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -153,6 +155,22 @@ impl Journal {
                 }
             }
             Ok(entries)
+        })
+    }
+
+    /// The position at which the feed begins: 1, or where it was pruned. One beyond the newest frame for a feed without
+    /// entries. Whoever has followed it up to before this has missed something.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn feed_begin(&self) -> Result<u64, ReadError> {
+        self.snapshot(|snapshot| {
+            let table = snapshot.open_table(FEED).map_err(storage)?;
+            if let Some((key, _)) = table.first().map_err(storage)? {
+                return Ok(key.value());
+            }
+            let meta = Meta::read(&snapshot.open_table(META).map_err(storage)?).map_err(storage)?;
+            Ok(meta.expect("a journal was opened because it has them").position + 1)
         })
     }
 
@@ -182,7 +200,7 @@ impl Journal {
         })
     }
 
-    /// The number of the newest mission; 0 where there is none.
+    /// The number of the newest mission that is there; 0 where there is none.
     pub(crate) fn last_no(&self) -> Result<MissionNo, ReadError> {
         self.snapshot(|snapshot| {
             let heads = snapshot.open_table(HEADS).map_err(storage)?;

@@ -75,6 +75,12 @@ impl SimDisk {
         self.state.lock().ops
     }
 
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.state.lock().view.len() as u64
+    }
+
     /// The disk that is found afterwards; this one is left as it is.
     #[must_use]
     pub fn after_crash(&self, crash: Crash) -> Self {
@@ -221,5 +227,8 @@ pub fn sample_head(mission: u64) -> Head {
         start_at: None,
         end_at: None,
         has_callback: false,
+        suspended: false,
+        due: None,
+        ended_at: None,
     }
 }

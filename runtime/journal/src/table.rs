@@ -5,7 +5,11 @@ use redb::{ReadableTable, Table, TableDefinition};
 use crate::frame::FrameKey;
 
 /// The format of the whole journal. It goes up when an older Sortie could not read what a newer one writes.
-pub(crate) const FORMAT: u64 = 1;
+/// 1: the first. 2: heads and cursors of version 2, missions that are removed, a feed that does not begin at 1.
+pub(crate) const FORMAT: u64 = 2;
+
+/// The greatest number that a record can have: they are `u32`.
+pub(crate) const RECORD_LAST: u32 = u32::MAX;
 
 /// (mission, number of its first record) → the frame.
 pub(crate) const FRAMES: TableDefinition<'_, FrameKey, &[u8]> = TableDefinition::new("frames");
@@ -21,6 +25,8 @@ pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("me
 const FORMAT_KEY: &str = "format";
 const COMMITS_KEY: &str = "commits";
 const POSITION_KEY: &str = "position";
+const LAST_NO_KEY: &str = "last_no";
+const FREED_KEY: &str = "freed";
 
 /// The journal's own numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,26 +37,36 @@ pub(crate) struct Meta {
     pub(crate) commits: u64,
     /// The position of the newest frame; 0 before the first.
     pub(crate) position: u64,
+    /// The greatest mission number that was written or removed since format 2: a number is never given twice, though the
+    /// mission that had it be gone. 0 before.
+    pub(crate) last_no: u64,
+    /// Bytes of frames that removals have freed and no frame has taken since. An estimate, of no consequence but that
+    /// opening looks closer at a file of which much may be free.
+    pub(crate) freed: u64,
 }
 
 impl Meta {
     /// Of a journal that has just been made.
-    pub(crate) const NEW: Self = Self { format: FORMAT, commits: 0, position: 0 };
+    pub(crate) const NEW: Self = Self { format: FORMAT, commits: 0, position: 0, last_no: 0, freed: 0 };
 
-    /// `None` where a number is missing: then it is no journal.
+    /// `None` where a number is missing that every format has: then it is no journal.
     pub(crate) fn read(table: &impl ReadableTable<&'static str, u64>) -> Result<Option<Self>, redb::StorageError> {
         let number = |key| table.get(key).map(|value| value.map(|value| value.value()));
-        let (format, commits, position) = (number(FORMAT_KEY)?, number(COMMITS_KEY)?, number(POSITION_KEY)?);
-        Ok(match (format, commits, position) {
-            (Some(format), Some(commits), Some(position)) => Some(Self { format, commits, position }),
-            _ => None,
-        })
+        let (Some(format), Some(commits), Some(position)) =
+            (number(FORMAT_KEY)?, number(COMMITS_KEY)?, number(POSITION_KEY)?)
+        else {
+            return Ok(None);
+        };
+        let (last_no, freed) = (number(LAST_NO_KEY)?.unwrap_or(0), number(FREED_KEY)?.unwrap_or(0));
+        Ok(Some(Self { format, commits, position, last_no, freed }))
     }
 
     pub(crate) fn write(self, table: &mut Table<'_, &'static str, u64>) -> Result<(), redb::StorageError> {
         table.insert(FORMAT_KEY, self.format)?;
         table.insert(COMMITS_KEY, self.commits)?;
         table.insert(POSITION_KEY, self.position)?;
+        table.insert(LAST_NO_KEY, self.last_no)?;
+        table.insert(FREED_KEY, self.freed)?;
         Ok(())
     }
 }

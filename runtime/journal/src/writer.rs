@@ -13,18 +13,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use redb::{Database, WriteTransaction};
+use redb::Database;
 use tokio::sync::{oneshot, watch};
 
-use crate::append::{Append, CursorChange};
+use crate::append::Change;
 use crate::error::{WriteError, storage_message};
-use crate::feed::{self, FeedEntry};
 use crate::mark::Mark;
-use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta};
-use sortie_contract::MissionNo;
+use crate::table::Meta;
+use crate::transaction;
 
-/// Most appends of one transaction: beyond this a sync costs next to nothing each, and the first would wait for the last.
-const APPENDS_A_COMMIT_MAX: usize = 4_096;
+/// Most changes of one transaction: beyond this a sync costs next to nothing each, and the first would wait for the last.
+const CHANGES_A_COMMIT_MAX: usize = 4_096;
 
 /// Most bytes of one transaction, after which it is committed with what it has: redb holds it in memory.
 const BYTES_A_COMMIT_MAX: usize = 16 << 20;
@@ -34,8 +33,8 @@ pub(crate) type Waker = oneshot::Sender<Result<u64, WriteError>>;
 
 /// What is put into the queue.
 pub(crate) enum Message {
-    /// Write this; wake the waker once it is durable.
-    Append(Append, Option<Waker>),
+    /// Do this; wake the waker once it is durable.
+    Change(Change, Option<Waker>),
     /// Wake the waker once everything before is durable.
     Barrier(Waker),
     /// Stop once everything before is durable.
@@ -61,7 +60,7 @@ pub(crate) struct Writer {
 /// What shares a commit.
 #[derive(Default)]
 struct Batch {
-    appends: Vec<Append>,
+    changes: Vec<Change>,
     wakers: Vec<Waker>,
     bytes: usize,
     stop: bool,
@@ -81,14 +80,15 @@ impl Writer {
             waiting = batch.wakers.len();
             self.queued_bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
             if error.is_none() {
-                error = self.commit(&batch.appends).err();
+                error = self.commit(&batch.changes).err();
             }
             match &error {
                 None => {
-                    batch.resolve(self.meta.position);
+                    // Before the receipts: whoever has one finds its position durable.
                     self.durable.send_if_modified(|durable| {
                         std::mem::replace(durable, self.meta.position) != self.meta.position
                     });
+                    batch.resolve(self.meta.position);
                 }
                 Some(error) => {
                     // Before the receipts, so that whoever is told of the failure finds the journal closed.
@@ -126,12 +126,13 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, appends: &[Append]) -> Result<(), WriteError> {
-        if appends.is_empty() {
+    fn commit(&mut self, changes: &[Change]) -> Result<(), WriteError> {
+        if changes.is_empty() {
             return Ok(());
         }
         // redb promises errors, not the absence of panics; a panic must not leave the node running with a dead writer.
-        let outcome = catch_unwind(AssertUnwindSafe(|| write(&self.db, self.meta, appends, self.quick_repair)));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| transaction::write(&self.db, self.meta, changes, self.quick_repair)));
         self.meta = match outcome {
             Ok(Ok(meta)) => meta,
             Ok(Err(error)) => return Err(WriteError::poisoned(&storage_message(&error))),
@@ -146,20 +147,20 @@ impl Writer {
 
 impl Batch {
     fn clear(&mut self) {
-        self.appends.clear();
+        self.changes.clear();
         self.wakers.clear();
         self.bytes = 0;
     }
 
     fn full(&self) -> bool {
-        self.stop || self.appends.len() >= APPENDS_A_COMMIT_MAX || self.bytes >= BYTES_A_COMMIT_MAX
+        self.stop || self.changes.len() >= CHANGES_A_COMMIT_MAX || self.bytes >= BYTES_A_COMMIT_MAX
     }
 
     fn push(&mut self, message: Message) {
         match message {
-            Message::Append(append, waker) => {
-                self.bytes += append.bytes();
-                self.appends.push(append);
+            Message::Change(change, waker) => {
+                self.bytes += change.bytes();
+                self.changes.push(change);
                 self.wakers.extend(waker);
             }
             Message::Barrier(waker) => self.wakers.push(waker),
@@ -178,107 +179,5 @@ impl Batch {
         for waker in self.wakers.drain(..) {
             let _ = waker.send(Err(error.clone()));
         }
-    }
-}
-
-/// Writes `appends` in one transaction and commits it. Within each table the insertions are in the order of its keys.
-fn write(db: &Database, meta: Meta, appends: &[Append], quick_repair: bool) -> Result<Meta, redb::Error> {
-    let mut transaction = db.begin_write()?;
-    transaction.set_quick_repair(quick_repair);
-    let position = write_frames(&transaction, meta.position, appends)?;
-    write_heads(&transaction, appends)?;
-    write_cursors(&transaction, appends)?;
-    let meta = Meta { commits: meta.commits + 1, position, ..meta };
-    meta.write(&mut transaction.open_table(META)?)?;
-    transaction.commit()?;
-    Ok(meta)
-}
-
-/// Returns the position of the last frame.
-fn write_frames(transaction: &WriteTransaction, position: u64, appends: &[Append]) -> Result<u64, redb::Error> {
-    let mut frames: Vec<_> =
-        appends.iter().filter_map(|append| Some((append.mission, append.frame.as_ref()?))).collect();
-    if frames.is_empty() {
-        return Ok(position);
-    }
-    let mut feed = transaction.open_table(FEED)?;
-    let mut next = position + 1;
-    for row in frames.chunks(feed::ENTRIES_A_ROW_MAX) {
-        let entries: Vec<_> = row
-            .iter()
-            .map(|(mission, frame)| FeedEntry {
-                position: next,
-                mission: MissionNo(*mission),
-                first: frame.first,
-                count: frame.count,
-            })
-            .collect();
-        feed.insert(next, feed::encode(next, &entries).as_slice())?;
-        next += row.len() as u64;
-    }
-    frames.sort_unstable_by_key(|(mission, frame)| (*mission, frame.first));
-    let mut table = transaction.open_table(FRAMES)?;
-    for (mission, frame) in frames {
-        let previous = table.insert((mission, frame.first), frame.bytes.as_slice())?;
-        if previous.is_some() {
-            // The log is append-only: two that believe to hold the same mission must not both be believed.
-            return Err(redb::Error::Corrupted(format!(
-                "records {} of mission {mission} were written twice",
-                frame.first
-            )));
-        }
-    }
-    Ok(next - 1)
-}
-
-/// The last head of each mission counts.
-fn write_heads(transaction: &WriteTransaction, appends: &[Append]) -> Result<(), redb::Error> {
-    let heads = appends.iter().filter_map(|append| Some((append.mission, append.head.as_deref()?)));
-    let heads = last_of_each(heads.collect());
-    if heads.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(HEADS)?;
-    for (mission, head) in heads {
-        table.insert(mission, head)?;
-    }
-    Ok(())
-}
-
-/// The last change of each mission's cursor counts.
-fn write_cursors(transaction: &WriteTransaction, appends: &[Append]) -> Result<(), redb::Error> {
-    let changes = appends.iter().filter_map(|append| Some((append.mission, append.cursor.as_ref()?)));
-    let changes = last_of_each(changes.collect());
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let mut table = transaction.open_table(CURSORS)?;
-    for (mission, change) in changes {
-        match change {
-            CursorChange::Set(cursor) => drop(table.insert(mission, cursor.as_slice())?),
-            CursorChange::Remove => drop(table.remove(mission)?),
-        }
-    }
-    Ok(())
-}
-
-/// In the order of the keys, the last of each.
-fn last_of_each<T: Copy>(mut changes: Vec<(u64, T)>) -> Vec<(u64, T)> {
-    changes.reverse();
-    changes.sort_by_key(|(mission, _)| *mission);
-    changes.dedup_by_key(|(mission, _)| *mission);
-    changes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_change_of_each_mission_counts() {
-        assert_eq!(
-            last_of_each(vec![(2, 'a'), (1, 'b'), (2, 'c'), (3, 'd'), (1, 'e')]),
-            [(1, 'e'), (2, 'c'), (3, 'd')]
-        );
     }
 }

@@ -6,18 +6,28 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use common::{CursorStep, Model, Step};
+use common::{CursorStep, Deed, Model, Step};
 use proptest::prelude::*;
 use sortie_contract::{MissionNo, Status};
 use sortie_journal::sim::{Crash, SimDisk};
-use sortie_journal::{Journal, Options};
+use sortie_journal::{Journal, Opened, Options};
 
 #[derive(Debug, Clone)]
 enum Action {
-    Append(Step),
+    Do(Deed),
     Wait,
     Reopen,
     Crash,
+}
+
+impl Action {
+    /// The mission that it names, or 0.
+    fn mission(&self) -> u64 {
+        match self {
+            Self::Do(Deed::Append(Step { mission, .. }) | Deed::Remove(mission)) => *mission,
+            _ => 0,
+        }
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -39,15 +49,19 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        30 => step().prop_map(Action::Append),
+        30 => step().prop_map(|step| Action::Do(Deed::Append(step))),
+        4 => (1..12_u64).prop_map(|mission| Action::Do(Deed::Remove(mission))),
+        2 => (0..20_u64).prop_map(|behind| Action::Do(Deed::PruneFeed { behind })),
         5 => Just(Action::Wait),
         1 => Just(Action::Reopen),
         1 => Just(Action::Crash),
     ]
 }
 
-fn open(disk: &SimDisk) -> Journal {
-    Journal::open_backend(disk.clone(), &Options { cache_bytes: 1 << 20, ..Options::default() }).unwrap().0
+/// Compacts whenever there is something to gain.
+fn open(disk: &SimDisk) -> (Journal, Opened) {
+    let options = Options { cache_bytes: 1 << 20, compact_bytes_min: 0, ..Options::default() };
+    Journal::open_backend(disk.clone(), &options).unwrap()
 }
 
 fn check_reads(journal: &Journal, model: &Model, at: u32) {
@@ -62,12 +76,14 @@ fn check_reads(journal: &Journal, model: &Model, at: u32) {
     assert_eq!(journal.read(MissionNo(99)).unwrap(), []);
     check_pages(journal, model);
     let limit = at as usize + 1;
+    assert_eq!(journal.feed_begin().unwrap(), model.feed_begin());
     let mut seen = 0;
     while let Some(last) = journal.feed_after(seen, limit).unwrap().last() {
+        seen = seen.max(model.feed_begin() - 1);
         assert!(last.position > seen && last.position <= seen + limit as u64);
         seen = last.position;
     }
-    assert_eq!(seen, model.feed.len() as u64);
+    assert_eq!(seen, if model.feed.is_empty() { 0 } else { model.position });
 }
 
 fn check_pages(journal: &Journal, model: &Model) {
@@ -100,23 +116,29 @@ proptest! {
     #[test]
     fn the_journal_is_the_model(actions in prop::collection::vec(action(), 1..120), at in 0..9_u32) {
         let mut disk = SimDisk::default();
-        let mut journal = open(&disk);
+        let mut journal = open(&disk).0;
+        let mut last_no = 0;
         let mut model = Model::default();
         for action in &actions {
+            last_no = last_no.max(action.mission());
             match action {
-                Action::Append(step) => journal.append(model.apply(step)).unwrap(),
+                Action::Do(deed) => model.act(deed, &journal).unwrap(),
                 Action::Wait => {
                     let position = journal.barrier().unwrap().wait().unwrap();
-                    prop_assert_eq!(position, model.feed.len() as u64);
+                    prop_assert_eq!(position, model.position);
                 }
                 Action::Reopen => {
                     drop(journal);
-                    journal = open(&disk);
+                    let opened;
+                    (journal, opened) = open(&disk);
+                    prop_assert_eq!((opened.last_no.0, opened.position), (last_no, model.position));
                 }
                 Action::Crash => {
                     journal.barrier().unwrap().wait().unwrap();
                     disk = disk.after_crash(Crash::PowerKeepsNothing);
-                    journal = open(&disk);
+                    let opened;
+                    (journal, opened) = open(&disk);
+                    prop_assert_eq!((opened.last_no.0, opened.position), (last_no, model.position));
                 }
             }
         }

@@ -136,6 +136,9 @@ fn unknown_approvals(envelope: &Envelope, rules: &NodeRules) -> Vec<String> {
     envelope.constraints.approval_required.iter().filter(|entry| !known(entry)).cloned().collect()
 }
 
+/// The built-in tools that the contract's users write of, whether this node has them or not.
+const CONTRACT_TOOLS: [&str; 8] = ["Read", "Write", "Edit", "Glob", "Grep", "Bash", "WebFetch", "WebSearch"];
+
 fn warnings(envelope: &Envelope, rules: &NodeRules, unknown_approvals: &[String]) -> Vec<String> {
     let approvals = unknown_approvals.iter().map(|entry| {
         format!(
@@ -145,7 +148,13 @@ fn warnings(envelope: &Envelope, rules: &NodeRules, unknown_approvals: &[String]
     });
     let named = |entry: &str| rules.tools.iter().any(|tool| gate::matches(entry, tool.name.as_str()));
     let allowed = envelope.constraints.allowed_tools.iter().filter(|entry| !named(entry));
+    // Forbidding what the contract names and this node lacks is no slip.
+    let understood = |entry: &str| named(entry) || CONTRACT_TOOLS.iter().any(|name| gate::matches(entry, name));
+    let forbidden = envelope.constraints.forbidden_tools.iter().filter(|entry| !understood(entry));
     approvals
+        .chain(forbidden.map(|entry| {
+            format!("/constraints/forbidden_tools: no tool of this node matches `{entry}`: it forbids nothing")
+        }))
         .chain(allowed.map(|entry| format!("/constraints/allowed_tools: no tool of this node matches `{entry}`")))
         .take(limit::MISTAKES_MAX)
         .map(|warning| limit::clip(&warning, limit::NOTE_BYTES_MAX))

@@ -4,7 +4,7 @@
 //! not written by this state machine, and whoever reads it must stop.
 
 use alloc::borrow::ToOwned as _;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,11 +14,12 @@ use sortie_contract::envelope::Envelope;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::record::{Accepted, Record, Stamped};
-use sortie_contract::tool::Repeat;
+use sortie_contract::request::{Decision, Reach};
+use sortie_contract::tool::{CallError, Repeat};
 
 use crate::budget::{Ledger, Spend};
-use crate::cadence;
-use crate::state::{End, InFlight, Mission, Phase, Run};
+use crate::state::{Active, Approved, End, InFlight, Mission, OpenRequest, Phase, Suspension};
+use crate::{budget, cadence};
 
 /// A record that cannot follow the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +59,12 @@ impl Mission {
             sequence: 1,
             outgoing: 1,
             runs: 0,
+            crashes: 0,
             calls: 0,
+            requests: 0,
+            decided: BTreeMap::new(),
+            approved: Approved::default(),
+            recorded_bytes: 0,
             notes: 0,
             ledger: Ledger::default(),
             artifacts: Vec::new(),
@@ -96,10 +102,13 @@ impl Mission {
         match (&mut self.phase, record) {
             (_, Record::Accepted(_)) => return illegal("a mission is accepted once"),
             (Phase::Ended(_), _) => return illegal("nothing follows the end"),
-            (Phase::Queued, Record::Started { run }) if run.0 == self.runs + 1 => self.started(*run, stamped),
-            (Phase::Queued, Record::Started { .. }) => return illegal("runs are numbered 1, 2, 3 …"),
-            (Phase::Running(_), Record::Started { .. }) => return illegal("it is running already"),
-            (Phase::Queued | Phase::Running(_), Record::Finished { status, reason, summary, next_action }) => {
+            (Phase::Queued | Phase::Active(_), Record::Started { run }) => {
+                if run.0 != self.runs + 1 {
+                    return illegal("runs are numbered 1, 2, 3 …");
+                }
+                self.started(*run, stamped);
+            }
+            (Phase::Queued | Phase::Active(_), Record::Finished { status, reason, summary, next_action }) => {
                 if !status.is_final() {
                     return illegal("the status is not final");
                 }
@@ -112,29 +121,108 @@ impl Mission {
                     at: stamped.at,
                 });
             }
-            (Phase::Queued, _) => return illegal("it is not running"),
-            (Phase::Running(run), Record::Interrupted) if run.left_traces => {
-                return illegal("a run that left traces is not begun again");
-            }
-            (Phase::Running(_), Record::Interrupted) => self.interrupted(),
-            (Phase::Running(run), Record::Heartbeat) => {
-                let Some((due, interval)) = run.heartbeat_due_ms.zip(interval_ms(&self.envelope)) else {
+            (Phase::Queued, _) => return illegal("it has not begun"),
+            (Phase::Active(_), Record::Interrupted) => self.interrupted(),
+            (Phase::Active(active), Record::Heartbeat) => {
+                let Some((due, interval)) = active.heartbeat_due_ms.zip(interval_ms(&self.envelope)) else {
                     return illegal("its cadence has no heartbeats");
                 };
-                run.heartbeat_due_ms = Some(cadence::next_heartbeat_ms(due, stamped.ran_ms, interval));
+                active.heartbeat_due_ms = Some(cadence::next_heartbeat_ms(due, stamped.ran_ms, interval));
                 self.emit(true);
             }
-            (Phase::Running(run), Record::CallFinished { call, outcome, cost }) => {
-                let Some(index) = run.in_flight.iter().position(|flight| flight.call == *call) else {
+            (Phase::Active(active), Record::CallFinished { call, outcome, cost }) => {
+                let Some(index) = active.in_flight.iter().position(|flight| flight.call == *call) else {
                     return illegal("no such call is in flight");
                 };
-                let reserved = run.in_flight.remove(index).reserved;
-                self.ledger.settle(reserved, Spend { llm_calls: reserved.llm_calls, cost: *cost });
+                // Given up by its plugin: then nobody needs to decide any more.
+                if matches!(outcome, Err(CallError::Cancelled)) {
+                    active.open.retain(|request| request.call != *call);
+                } else if active.open.iter().any(|request| request.call == *call) {
+                    return illegal("the call waits for a decision");
+                }
+                let flight = active.in_flight.remove(index);
+                active.wake();
+                if !flight.held {
+                    let reserved = flight.reserved;
+                    self.ledger.settle(reserved, Spend { llm_calls: reserved.llm_calls, cost: *cost });
+                }
                 if let Ok(answer) = outcome {
                     self.wrote.extend(answer.wrote.iter().cloned());
                 }
             }
-            (Phase::Running(run), record) => {
+            (Phase::Active(active), Record::Requested { request, call, kind, question, expires_at }) => {
+                if request.0 != self.requests + 1 {
+                    return illegal("requests are numbered 1, 2, 3 …");
+                }
+                let Some(flight) = active.in_flight.iter_mut().find(|flight| flight.call == *call) else {
+                    return illegal("no such call is in flight");
+                };
+                if active.open.iter().any(|open| open.call == *call) {
+                    return illegal("the call waits for another decision");
+                }
+                // An uncertain call had been made: what it had set aside is given up as spent. Made again, it costs again.
+                if !flight.held {
+                    self.ledger.settle(flight.reserved, flight.reserved);
+                }
+                flight.held = true;
+                active.open.push(OpenRequest {
+                    no: *request,
+                    call: *call,
+                    kind: *kind,
+                    question: question.clone(),
+                    asked_at: stamped.at,
+                    expires_at: *expires_at,
+                    reminded: false,
+                });
+                self.requests = request.0;
+                self.emit(true);
+            }
+            (Phase::Active(active), Record::Reminded { request }) => {
+                let Some(open) = active.open.iter_mut().find(|open| open.no == *request && !open.reminded) else {
+                    return illegal("no such request waits for a reminder");
+                };
+                open.reminded = true;
+                self.emit(true);
+            }
+            (Phase::Active(active), Record::Decided { request, decision, .. }) => {
+                let Some(index) = active.open.iter().position(|open| open.no == *request) else {
+                    return illegal("no such request is open");
+                };
+                let open = active.open.remove(index);
+                let tool = active
+                    .in_flight
+                    .iter()
+                    .find(|flight| flight.call == open.call)
+                    .and_then(|flight| flight.tool.clone());
+                match (decision, tool) {
+                    (Decision::Approve { reach: Reach::Mission }, _) => self.approved.everything = true,
+                    (Decision::Approve { reach: Reach::Tool }, Some(tool)) => drop(self.approved.tools.insert(tool)),
+                    (Decision::Grant { llm_calls, cost }, _) => {
+                        self.budget = budget::raised(&self.budget, *llm_calls, *cost);
+                    }
+                    _ => {}
+                }
+                self.decided.insert(*request, decision.clone());
+                self.emit(true);
+            }
+            (Phase::Active(active), Record::CallResumed { call }) => {
+                let open = active.open.iter().any(|open| open.call == *call);
+                let Some(flight) =
+                    active.in_flight.iter_mut().find(|flight| flight.call == *call && flight.held && !open)
+                else {
+                    return illegal("no such call has been decided about");
+                };
+                flight.held = false;
+                self.ledger.reserve(flight.reserved);
+                active.wake();
+            }
+            (Phase::Active(active), Record::Suspended { until }) => {
+                if active.suspended.is_some() || active.in_flight.iter().any(|flight| !flight.held) {
+                    return illegal("only a run that waits is suspended");
+                }
+                active.suspended = Some(Suspension { until: *until, woken: false });
+            }
+            (Phase::Active(active), record) => {
                 let number = host_call(record);
                 if number.is_some_and(|call| call.0 != self.calls + 1) {
                     return illegal("host calls are numbered 1, 2, 3 …");
@@ -143,10 +231,11 @@ impl Mission {
                     return illegal("it has no such criterion");
                 }
                 self.calls = number.map_or(self.calls, |call| call.0);
-                run.note(record);
+                active.in_flight.extend(in_flight(record));
                 self.host_called(record);
             }
         }
+        self.recorded_bytes = self.recorded_bytes.saturating_add(bytes(record));
         self.records += 1;
         self.ran_ms = self.ran_ms.max(stamped.ran_ms);
         debug_assert_eq!(self.ledger.reserved(), self.set_aside(), "the books agree with the calls in flight");
@@ -166,23 +255,32 @@ impl Mission {
             Record::Logged { .. } => self.notes += 1,
             Record::Judged { criterion, verdict, evidence, .. } => self.judged(*criterion as usize, *verdict, evidence),
             Record::ArtifactStored { artifact, .. } => self.stored(artifact),
-            // Kept for replay alone.
-            Record::Answered { .. } => {}
-            Record::Accepted(_)
-            | Record::Started { .. }
-            | Record::CallFinished { .. }
-            | Record::Heartbeat
-            | Record::Interrupted
-            | Record::Finished { .. } => debug_assert!(false, "`apply` has handled it"),
+            // Kept for replay, or in flight.
+            Record::Answered { .. } | Record::CallHeld { .. } | Record::Asked { .. } => {}
+            _ => debug_assert!(host_call(record).is_some(), "`apply` has handled it"),
         }
     }
 
     fn started(&mut self, no: RunNo, stamped: &Stamped) {
         let heartbeat_due_ms = interval_ms(&self.envelope).map(|interval| stamped.ran_ms.saturating_add(interval));
-        self.phase = Phase::Running(Run { no, in_flight: Vec::new(), left_traces: false, heartbeat_due_ms });
+        let went_on = self.suspension().is_some();
+        match &mut self.phase {
+            Phase::Active(active) => {
+                self.crashes += u32::from(!went_on);
+                active.run = no;
+                active.went_on = went_on;
+                active.suspended = None;
+                active.heartbeat_due_ms = active.heartbeat_due_ms.or(heartbeat_due_ms);
+            }
+            Phase::Queued | Phase::Ended(_) => {
+                let (suspended, in_flight, open) = (None, Vec::new(), Vec::new());
+                self.phase = Phase::Active(Active { run: no, went_on, suspended, in_flight, open, heartbeat_due_ms });
+            }
+        }
         self.runs = no.0;
         self.started_at.get_or_insert(stamped.at);
-        self.emit(true);
+        // One that only waited has been spoken of when it was decided about.
+        self.emit(!went_on);
     }
 
     /// Back to the beginning: what the run said of itself will be said again.
@@ -220,8 +318,8 @@ impl Mission {
 
     /// The sum of what the calls in flight have reserved.
     fn set_aside(&self) -> Spend {
-        let in_flight = self.running().map_or(&[][..], |run| &run.in_flight);
-        in_flight.iter().fold(Spend::default(), |sum, flight| sum.plus(flight.reserved))
+        let in_flight = self.active().map_or(&[][..], |active| &active.in_flight);
+        in_flight.iter().filter(|flight| !flight.held).fold(Spend::default(), |sum, flight| sum.plus(flight.reserved))
     }
 
     /// Counts the event of a record, where it has one.
@@ -231,17 +329,36 @@ impl Mission {
     }
 }
 
-impl Run {
-    /// Keeps of a host call what matters only while the run goes on.
-    fn note(&mut self, record: &Record) {
-        match record {
-            Record::CallStarted { call, reserved, repeat, .. } => {
-                self.in_flight.push(InFlight { call: *call, reserved: Spend { llm_calls: 0, cost: *reserved } });
-                self.left_traces |= *repeat != Repeat::ReadOnly;
-            }
-            Record::ArtifactStored { .. } => self.left_traces = true,
-            _ => {}
+impl Active {
+    /// Something that it waited for has come.
+    fn wake(&mut self) {
+        if let Some(suspension) = &mut self.suspended {
+            suspension.woken = true;
         }
+    }
+}
+
+/// The call that a record begins, where it begins one.
+fn in_flight(record: &Record) -> Option<InFlight> {
+    match record {
+        Record::CallStarted { call, tool, arguments, repeat, reserved, .. }
+        | Record::CallHeld { call, tool, arguments, repeat, reserved, .. } => Some(InFlight {
+            call: *call,
+            tool: Some(tool.clone()),
+            arguments: arguments.clone(),
+            repeat: *repeat,
+            reserved: Spend { llm_calls: 0, cost: *reserved },
+            held: matches!(record, Record::CallHeld { .. }),
+        }),
+        Record::Asked { call, question } => Some(InFlight {
+            call: *call,
+            tool: None,
+            arguments: question.clone(),
+            repeat: Repeat::ReadOnly,
+            reserved: Spend::default(),
+            held: true,
+        }),
+        _ => None,
     }
 }
 
@@ -253,11 +370,23 @@ fn has_criterion(envelope: &Envelope, criterion: u32) -> bool {
     usize::try_from(criterion).is_ok_and(|index| index < envelope.success_criteria.len())
 }
 
+/// What a record weighs whose size is the plugin's or a tool's choice.
+fn bytes(record: &Record) -> usize {
+    match record {
+        Record::CallStarted { arguments, .. } | Record::CallHeld { arguments, .. } => arguments.len(),
+        Record::CallFinished { outcome: Ok(answer), .. } => answer.result.len(),
+        Record::Answered { answer, .. } => answer.len(),
+        _ => 0,
+    }
+}
+
 /// The number that a record takes among the host calls, where it takes one.
-fn host_call(record: &Record) -> Option<CallNo> {
+pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
     match record {
         Record::CallStarted { call, .. }
+        | Record::CallHeld { call, .. }
         | Record::CallRefused { call, .. }
+        | Record::Asked { call, .. }
         | Record::Answered { call, .. }
         | Record::Milestone { call, .. }
         | Record::Logged { call, .. }
@@ -266,6 +395,11 @@ fn host_call(record: &Record) -> Option<CallNo> {
         Record::Accepted(_)
         | Record::Started { .. }
         | Record::CallFinished { .. }
+        | Record::CallResumed { .. }
+        | Record::Requested { .. }
+        | Record::Reminded { .. }
+        | Record::Decided { .. }
+        | Record::Suspended { .. }
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => None,
@@ -287,5 +421,12 @@ fn name(record: &Record) -> &'static str {
         Record::Heartbeat => "heartbeat",
         Record::Interrupted => "interrupted",
         Record::Finished { .. } => "finished",
+        Record::CallHeld { .. } => "call_held",
+        Record::Asked { .. } => "asked",
+        Record::Requested { .. } => "requested",
+        Record::Reminded { .. } => "reminded",
+        Record::Decided { .. } => "decided",
+        Record::CallResumed { .. } => "call_resumed",
+        Record::Suspended { .. } => "suspended",
     }
 }

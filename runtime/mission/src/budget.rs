@@ -110,6 +110,15 @@ pub(crate) fn effective(budget: &Budget, ceilings: &Ceilings) -> EffectiveBudget
     }
 }
 
+/// The limits after somebody granted more. What has no limit needs none.
+pub(crate) fn raised(limits: &EffectiveBudget, llm_calls: u64, cost: MicroUsd) -> EffectiveBudget {
+    EffectiveBudget {
+        runtime_ms_max: limits.runtime_ms_max,
+        llm_calls_max: limits.llm_calls_max.map(|max| max.saturating_add(llm_calls)),
+        cost_max: limits.cost_max.map(|max| max.saturating_add(cost)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

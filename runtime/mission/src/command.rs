@@ -10,6 +10,7 @@ use sortie_contract::money::MicroUsd;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::{self, Crash, LogLevel};
 use sortie_contract::record::HostQuestion;
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 
 /// The time of a command, as the shell read it.
@@ -19,6 +20,8 @@ pub struct Now {
     pub wall: Timestamp,
     /// How long the mission has been running, in milliseconds, through all its runs; from a clock that never jumps.
     pub ran_ms: u64,
+    /// When a request that is made now expires, unless the window closes before.
+    pub expires_at: Timestamp,
 }
 
 /// Something that somebody wants of a mission.
@@ -26,12 +29,13 @@ pub struct Now {
 /// Those with a `run` come from a run of its plugin and are taken only while that very run is the current one.
 #[derive(Debug)]
 pub enum Command<'a> {
-    /// It is the mission's turn: begin a run.
+    /// It is the mission's turn: begin a run, or the next one. Whatever run there was before is over.
     Start,
-    /// The plugin wants to call a tool: answered with [`CallStarted`] or [`CallRefused`].
+    /// The plugin wants to call a tool: answered with [`CallStarted`], [`CallRefused`], or [`CallHeld`] and a request.
     ///
     /// [`CallStarted`]: sortie_contract::Record::CallStarted
     /// [`CallRefused`]: sortie_contract::Record::CallRefused
+    /// [`CallHeld`]: sortie_contract::Record::CallHeld
     Call {
         /// The run that asks.
         run: RunNo,
@@ -43,6 +47,33 @@ pub enum Command<'a> {
         digest: Digest,
         /// The most that the call can cost.
         cost_estimate: MicroUsd,
+    },
+    /// The plugin asks people something.
+    Ask {
+        /// The run that asks.
+        run: RunNo,
+        /// In its words.
+        question: String,
+    },
+    /// Somebody decides about a request.
+    Decide {
+        /// Which.
+        request: RequestNo,
+        /// What.
+        decision: Decision,
+        /// Who.
+        by: String,
+        /// Why; may be empty.
+        note: String,
+    },
+    /// The plugin waits for decisions, or for a time, and nothing else: it is to be dropped from memory.
+    Suspend {
+        /// The run that waits.
+        run: RunNo,
+        /// The records that there were when it began to wait: whatever came since may be what it waits for.
+        records: u32,
+        /// When it wants to go on by itself.
+        until: Option<Timestamp>,
     },
     /// A call ended.
     CallDone {
@@ -125,8 +156,6 @@ pub enum Command<'a> {
         /// How.
         ending: Ending,
     },
-    /// The node starts again, and this mission may have been running when it stopped.
-    Recover,
 }
 
 /// How a run of a plugin ended.
@@ -144,6 +173,8 @@ impl Command<'_> {
     pub fn run(&self) -> Option<RunNo> {
         match self {
             Self::Call { run, .. }
+            | Self::Ask { run, .. }
+            | Self::Suspend { run, .. }
             | Self::CallDone { run, .. }
             | Self::Answer { run, .. }
             | Self::Milestone { run, .. }
@@ -155,8 +186,8 @@ impl Command<'_> {
             | Self::CollectArtifact { .. }
             | Self::Tick
             | Self::Cancel { .. }
-            | Self::Halt
-            | Self::Recover => None,
+            | Self::Decide { .. }
+            | Self::Halt => None,
         }
     }
 }
@@ -184,11 +215,34 @@ pub enum Refusal {
         /// What it is.
         status: Status,
     },
-    /// A mission that runs cannot be started.
-    #[error("the mission is running already, in run {run}")]
-    AlreadyRunning {
-        /// The current run.
-        run: RunNo,
+    /// A run is not suspended while it may have something to do.
+    #[error("the run has something to do")]
+    Busy,
+    /// There is no request of that number.
+    #[error("the mission has no request {request}")]
+    UnknownRequest {
+        /// The number.
+        request: RequestNo,
+    },
+    /// Somebody decided otherwise before.
+    #[error("{request} was decided already: {decision}")]
+    AlreadyDecided {
+        /// Which.
+        request: RequestNo,
+        /// How.
+        decision: &'static str,
+    },
+    /// That is no decision about such a request.
+    #[error("a request of kind `{kind}` is decided with: {}", kind.decisions().join(", "))]
+    WrongDecision {
+        /// What it asks for.
+        kind: RequestKind,
+    },
+    /// The grant does not cover the call that waits for it.
+    #[error("that is not enough: {why}")]
+    NotEnough {
+        /// What is missing.
+        why: String,
     },
     /// The autonomy window is not open yet.
     #[error("the autonomy window opens at {start_at}")]

@@ -7,7 +7,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
+use jiff::Timestamp;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
@@ -16,17 +18,21 @@ use sortie_contract::money::MicroUsd;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::Record;
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_contract::request::{RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 
-use crate::budget::Spend;
 use crate::command::{Command, Now, Refusal};
 use crate::finish::Cause;
-use crate::gate::{Approval, Gate};
-use crate::state::{Mission, Phase, Run};
+use crate::gate::Gate;
+use crate::state::{Active, Mission, Phase};
 use crate::window::{Moment, moment};
 
-/// Most runs of one mission. A node that stops this often while a mission runs is being stopped by that mission.
-pub const RUNS_MAX: u32 = 100;
+/// Most runs of one mission that may end with their node. A node that stops this often while a mission runs is being stopped
+/// by that mission.
+pub const CRASHES_MAX: u32 = 100;
+
+/// What a plugin's question is called among the calls.
+pub(crate) const ASK: &str = "ask";
 
 impl Mission {
     /// What `command` leads to at `now`: records to be journaled and applied in this order. None at all where nothing is to
@@ -43,20 +49,20 @@ impl Mission {
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
             (_, Command::Cancel { reason, by }) => Ok(vec![self.end(Cause::Cancelled { reason: &reason, by: &by })]),
             (_, Command::Halt) => Ok(vec![self.end(Cause::Halted)]),
-            (Phase::Queued, Command::Start) => self.start(now),
-            (Phase::Running(run), Command::Start) => Err(Refusal::AlreadyRunning { run: run.no }),
-            (Phase::Queued, Command::Tick | Command::Recover) => Ok(self.time_over(now).into_iter().collect()),
-            (Phase::Running(run), Command::Tick) => {
-                Ok(self.time_over(now).or_else(|| heartbeat(run, now)).into_iter().collect())
+            (_, Command::Start) => self.start(now),
+            (Phase::Queued, Command::Tick) => Ok(self.time_over(now).into_iter().collect()),
+            (Phase::Active(active), Command::Tick) => Ok(self.tick(active, now)),
+            (Phase::Active(active), Command::Decide { request, decision, by, note }) => {
+                self.decide_request(active, now, request, decision, by, note)
             }
-            (Phase::Running(run), Command::Recover) => {
-                Ok(vec![self.time_over(now).unwrap_or_else(|| self.recover(run))])
-            }
+            (Phase::Queued, Command::Decide { request, .. }) => Err(Refusal::UnknownRequest { request }),
             (Phase::Queued, _) => Err(Refusal::NotRunning { status: Status::Queued }),
-            (Phase::Running(run), command) => self.of_run(run, now, command),
+            (Phase::Active(active), command) => self.of_run(active, now, command),
         }
     }
 
+    /// The next run. What the last one was making when it broke off, and what must not be made twice without a word, is asked
+    /// about.
     fn start(&self, now: Now) -> Result<Vec<Record>, Refusal> {
         if let Some(end) = self.time_over(now) {
             return Ok(vec![end]);
@@ -64,31 +70,44 @@ impl Mission {
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             return Err(Refusal::NotYet { start_at });
         }
-        Ok(vec![Record::Started { run: RunNo(self.runs + 1) }])
+        if self.suspension().is_none() && self.crashes >= CRASHES_MAX {
+            return Ok(vec![self.end(Cause::Interrupted)]);
+        }
+        let started = Record::Started { run: RunNo(self.runs + 1) };
+        // While it was out of memory nobody made anything: what was approved meanwhile has not happened.
+        let broke_off = self.active().filter(|active| active.suspended.is_none());
+        let in_flight = broke_off.map_or(&[][..], |active| &active.in_flight);
+        let uncertain = in_flight.iter().filter(|flight| !flight.held && flight.repeat == Repeat::Effectful);
+        let requests = (self.requests + 1..).map(RequestNo).zip(uncertain);
+        Ok(iter::once(started).chain(requests.map(|(no, flight)| self.uncertain(now, no, flight))).collect())
+    }
+
+    fn tick(&self, active: &Active, now: Now) -> Vec<Record> {
+        let over = self.time_over(now).or_else(|| self.expired(active, now));
+        if let Some(end) = over {
+            return vec![end];
+        }
+        let unanswered = active.open.iter().filter(|open| open.remind_at().is_some_and(|at| at <= now.wall));
+        unanswered.map(|open| Record::Reminded { request: open.no }).chain(heartbeat(active, now)).collect()
     }
 
     /// The end, where the window has closed or the run time is spent.
-    fn time_over(&self, now: Now) -> Option<Record> {
+    pub(crate) fn time_over(&self, now: Now) -> Option<Record> {
         if let Moment::After(closed_at) = moment(self.envelope.window, now.wall) {
             return Some(self.end(Cause::WindowClosed { closed_at }));
         }
         (now.ran_ms >= self.budget.runtime_ms_max).then(|| self.end(Cause::RunTimeSpent))
     }
 
-    /// After a restart of the node: once more from the beginning, where nothing would be done twice.
-    fn recover(&self, run: &Run) -> Record {
-        if run.left_traces || run.no.0 >= RUNS_MAX { self.end(Cause::Interrupted) } else { Record::Interrupted }
-    }
-
-    fn of_run(&self, run: &Run, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
+    fn of_run(&self, active: &Active, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
         if let Some(asked) = command.run()
-            && asked != run.no
+            && (asked != active.run || active.suspended.is_some())
         {
-            return Err(Refusal::Fenced { asked, current: run.no });
+            return Err(Refusal::Fenced { asked, current: active.run });
         }
         let over = self.time_over(now);
         if let Command::CallDone { call, outcome, cost, .. } = command {
-            let done = call_done(run, call, outcome, cost);
+            let done = call_done(active, call, outcome, cost);
             // A result that is there is not thrown away, even now: what it cost belongs to the usage.
             return match over {
                 Some(end) => Ok(done.into_iter().chain([end]).collect()),
@@ -99,13 +118,15 @@ impl Mission {
             return Ok(vec![end]);
         }
         let record = match command {
+            Command::Suspend { records, until, .. } => self.suspend(active, records, until)?,
+            Command::Ask { question, .. } => return Ok(self.ask(active, now, question)),
+            Command::Call { tool, arguments, digest, cost_estimate, .. } => {
+                return Ok(self.call(active, now, tool, arguments, digest, cost_estimate));
+            }
             Command::CollectArtifact { artifact } => self.collect(artifact)?,
             Command::StoreArtifact { artifact, .. } => {
                 self.artifact_fits(&artifact)?;
                 self.numbered(|call| Record::ArtifactStored { call: Some(call), artifact })
-            }
-            Command::Call { tool, arguments, digest, cost_estimate, .. } => {
-                self.call(run, now, tool, arguments, digest, cost_estimate)
             }
             Command::Answer { question, answer, .. } => {
                 self.numbered(|call| Record::Answered { call, question, answer })
@@ -120,10 +141,8 @@ impl Mission {
             | Command::Start
             | Command::Tick
             | Command::Cancel { .. }
-            | Command::Halt
-            | Command::Recover => {
-                return Err(Refusal::AlreadyRunning { run: run.no });
-            }
+            | Command::Decide { .. }
+            | Command::Halt => return Err(Refusal::Busy),
         };
         Ok(vec![record])
     }
@@ -134,34 +153,49 @@ impl Mission {
             return self
                 .end(Cause::LimitExceeded(&format!("a mission makes at most {} calls to its node", limit::CALLS_MAX)));
         }
+        if self.recorded_bytes >= limit::RECORDED_BYTES_MAX {
+            let max = limit::RECORDED_BYTES_MAX;
+            return self.end(Cause::LimitExceeded(&format!(
+                "the arguments and results of a mission's calls have at most {max} bytes in all"
+            )));
+        }
         record(CallNo(self.calls + 1))
     }
 
     fn call(
         &self,
-        run: &Run,
+        active: &Active,
         now: Now,
         tool: &ToolInfo,
         arguments: String,
         digest: Digest,
         reserved: MicroUsd,
-    ) -> Record {
-        let refused = self.refuse(run, now, tool, &arguments, reserved);
-        self.numbered(|call| match refused {
-            Some(error) => Record::CallRefused { call, tool: tool.name.clone(), digest, error },
-            None => Record::CallStarted {
+    ) -> Vec<Record> {
+        let name = tool.name.clone();
+        let repeat = tool.repeat();
+        if let Some(error) = self.refuse(active, now, tool, &arguments) {
+            return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
+        }
+        let Some(ask) = self.must_ask(tool, reserved) else {
+            return vec![self.numbered(|call| Record::CallStarted {
                 call,
-                tool: tool.name.clone(),
+                tool: name,
                 arguments,
                 digest,
-                repeat: tool.repeat(),
+                repeat,
                 reserved,
-            },
-        })
+            })];
+        };
+        let held = self.numbered(|call| Record::CallHeld { call, tool: name, arguments, digest, repeat, reserved });
+        let requested = match &held {
+            Record::CallHeld { call, .. } => Some(self.request(now, self.next_request(), *call, ask)),
+            _ => None,
+        };
+        iter::once(held).chain(requested).collect()
     }
 
-    /// Why a call is not granted: the window, the gate, the limits of form, the budget, in this order.
-    fn refuse(&self, run: &Run, now: Now, tool: &ToolInfo, arguments: &str, cost: MicroUsd) -> Option<CallError> {
+    /// Why a call is not granted: the window, the gate, the limits of form, in this order.
+    fn refuse(&self, active: &Active, now: Now, tool: &ToolInfo, arguments: &str) -> Option<CallError> {
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             // Only where the wall clock was set back.
             return Some(CallError::Denied(format!("the autonomy window opens at {start_at}")));
@@ -176,14 +210,28 @@ impl Mission {
                 arguments.len()
             )));
         }
-        if run.in_flight.len() >= limit::CALLS_IN_FLIGHT_MAX {
-            return Some(CallError::Failed(format!(
-                "at most {} calls are in flight together",
-                limit::CALLS_IN_FLIGHT_MAX
-            )));
+        in_flight_full(active)
+    }
+
+    fn ask(&self, active: &Active, now: Now, question: String) -> Vec<Record> {
+        let question = note(question);
+        if let Some(error) = in_flight_full(active) {
+            let (tool, digest) = (ToolName::new(ASK), Digest::of(question.as_bytes()));
+            return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
         }
-        let exhausted = self.ledger.check(&self.budget, Spend { llm_calls: 0, cost }).err()?;
-        Some(CallError::BudgetExhausted(exhausted.0))
+        let asked = self.numbered(|call| Record::Asked { call, question: question.clone() });
+        let requested = match &asked {
+            Record::Asked { call, .. } => {
+                Some(self.request(now, self.next_request(), *call, (RequestKind::Input, question)))
+            }
+            _ => None,
+        };
+        iter::once(asked).chain(requested).collect()
+    }
+
+    fn suspend(&self, active: &Active, records: u32, until: Option<Timestamp>) -> Result<Record, Refusal> {
+        let waits = active.in_flight.iter().all(|flight| flight.held) && (!active.open.is_empty() || until.is_some());
+        if waits && records == self.records { Ok(Record::Suspended { until }) } else { Err(Refusal::Busy) }
     }
 
     fn judge(&self, criterion: u32, verdict: Verdict, evidence: String) -> Vec<Record> {
@@ -221,40 +269,39 @@ impl Mission {
 }
 
 fn call_done(
-    run: &Run,
+    active: &Active,
     call: CallNo,
     outcome: Result<ToolAnswer, CallError>,
     cost: MicroUsd,
 ) -> Result<Record, Refusal> {
-    let in_flight = run.in_flight.iter().any(|flight| flight.call == call);
+    // One that waits for a decision can only be given up.
+    let given_up = matches!(outcome, Err(CallError::Cancelled));
+    let in_flight = active.in_flight.iter().any(|flight| flight.call == call && (given_up || !flight.held));
     if in_flight { Ok(Record::CallFinished { call, outcome, cost }) } else { Err(Refusal::UnknownCall { call }) }
 }
 
-fn heartbeat(run: &Run, now: Now) -> Option<Record> {
-    run.heartbeat_due_ms.filter(|&due| now.ran_ms >= due).map(|_| Record::Heartbeat)
+fn in_flight_full(active: &Active) -> Option<CallError> {
+    let max = limit::CALLS_IN_FLIGHT_MAX;
+    let full = active.in_flight.len() >= max;
+    full.then(|| CallError::Failed(format!("at most {max} calls are in flight together")))
 }
 
-/// What a plugin is told by the gate; nothing, where it is open.
+fn heartbeat(active: &Active, now: Now) -> Option<Record> {
+    active.heartbeat_due_ms.filter(|&due| now.ran_ms >= due).map(|_| Record::Heartbeat)
+}
+
+/// What a plugin is told by the gate; nothing, where it is open or somebody may open it.
 fn denied(gate: Gate<'_>, tool: &ToolInfo) -> Option<String> {
     let name = &tool.name;
     let entry = |entry: &str| limit::clip(entry, limit::ID_BYTES_MAX);
     match gate {
-        Gate::Granted => None,
+        Gate::Granted | Gate::NeedsApproval(_) => None,
         Gate::Forbidden(by) => Some(format!("`{name}` is forbidden by `{}` in constraints.forbidden_tools", entry(by))),
         Gate::NotAllowed => Some(format!("`{name}` is not in constraints.allowed_tools")),
-        Gate::NeedsApproval(Approval::Required(by)) => Some(format!(
-            "`{name}` needs approval by `{}` in constraints.approval_required, and this version of sortie cannot ask for it",
-            entry(by)
-        )),
-        Gate::NeedsApproval(Approval::Unclassified(by)) => Some(format!(
-            "`{name}` declares no effect class, so `{}` in constraints.approval_required, which names nothing known, may mean it; \
-             it needs approval, and this version of sortie cannot ask for it",
-            entry(by)
-        )),
     }
 }
 
 /// A text of a plugin at the length that is kept.
-fn note(text: String) -> String {
+pub(crate) fn note(text: String) -> String {
     if text.len() <= limit::NOTE_BYTES_MAX { text } else { limit::clip(&text, limit::NOTE_BYTES_MAX) }
 }

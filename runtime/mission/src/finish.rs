@@ -17,7 +17,7 @@ use sortie_contract::record::Record;
 use sortie_contract::tool::CallError;
 
 use crate::command::Ending;
-use crate::decide::RUNS_MAX;
+use crate::decide::CRASHES_MAX;
 use crate::outputs;
 use crate::state::Mission;
 
@@ -35,7 +35,9 @@ pub(crate) enum Cause<'a> {
     Cancelled { reason: &'a str, by: &'a str },
     /// The node was halted.
     Halted,
-    /// The node stopped in the middle, and it cannot be started again.
+    /// Nobody answered.
+    RequestExpired { question: &'a str, expired_at: Timestamp },
+    /// The node stopped again and again while it ran.
     Interrupted,
     /// It reached a limit of the node.
     LimitExceeded(&'a str),
@@ -88,13 +90,20 @@ impl Mission {
                 next_action: "Ask the node's operator why; dispatch the mission again when the node takes work."
                     .to_owned(),
             },
+            Cause::RequestExpired { question, expired_at } => Final {
+                status: Status::TimedOut,
+                reason: Reason::RequestExpired,
+                summary: format!("Nobody answered until {expired_at}: {question}"),
+                next_action:
+                    "Dispatch it again when somebody is there to answer, or with constraints that leave nothing to ask."
+                        .to_owned(),
+            },
             Cause::Interrupted => Final::failed(
                 Reason::Interrupted,
                 format!(
-                    "The node stopped during run {} (of at most {RUNS_MAX}), and the mission cannot begin again without doing something twice.",
-                    self.runs
+                    "The node stopped more than {CRASHES_MAX} times while this mission ran; it is not tried again."
                 ),
-                "Look at the mission's journal for what was done already; dispatch the rest as a new mission.",
+                "Find out in the node's log why it stopped; the mission's journal tells what was done already.",
             ),
             Cause::LimitExceeded(what) => Final::failed(
                 Reason::LimitExceeded,

@@ -21,6 +21,9 @@
 //! | `window`, `cadence` | when it may run, when it reports |
 //! | `state`, `apply` | what is so |
 //! | `command`, `decide` | what may happen next |
+//! | `request` | when it must ask, and what follows from an answer |
+//! | `retention` | how long it is kept once it is over |
+//! | `replay` | what a run is told that goes over recorded ground |
 //! | `outputs`, `finish` | how it ends |
 //! | `view` | what others see of it |
 //! | `queue` | whose turn it is |
@@ -41,6 +44,9 @@ mod finish;
 mod gate;
 mod outputs;
 pub mod queue;
+pub mod replay;
+mod request;
+mod retention;
 mod state;
 mod view;
 mod window;
@@ -48,6 +54,7 @@ mod window;
 pub use admit::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::Illegal;
 pub use command::{Command, Ending, Now, Refusal};
-pub use decide::RUNS_MAX;
-pub use state::{Criterion, Due, Mission, status_after};
+pub use decide::CRASHES_MAX;
+pub use retention::{Kept, Retention};
+pub use state::{Criterion, Due, Mission, OpenRequest, Standing, changes_standing};
 pub use view::{Outgoing, effective_budget, upload_url};

@@ -38,7 +38,7 @@ pub struct Waiting {
 ///
 /// A mission is pushed, and popped when it may run; whoever pops it owes a [`Queue::release`] when it runs no longer.
 /// [`Queue::next_due`] says when to look again although nothing else happened.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Queue {
     lanes: Vec<Lane>,
     running_max: usize,
@@ -60,7 +60,7 @@ pub struct Queue {
     advanced_to: Micros,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Lane {
     id: LaneId,
     concurrency: usize,

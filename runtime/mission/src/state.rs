@@ -2,7 +2,7 @@
 //!
 //! Nothing here is stored. Whoever has the records has the state, by [`Mission::begin`] and [`Mission::apply`].
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,7 +15,8 @@ use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
 use sortie_contract::outcome::{Reason, Status, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::Record;
-use sortie_contract::tool::{CallError, ToolInfo, ToolName};
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::budget::{Ledger, Spend};
 use crate::command::Now;
@@ -41,8 +42,17 @@ pub struct Mission {
     pub(crate) outgoing: u64,
     /// Runs begun so far.
     pub(crate) runs: u32,
+    /// Runs that ended with their node rather than by themselves.
+    pub(crate) crashes: u32,
     /// The number of the latest host call.
     pub(crate) calls: u32,
+    /// The number of the latest request.
+    pub(crate) requests: u32,
+    /// Requests that were decided, and how: the same decision again is no mistake, another one is.
+    pub(crate) decided: BTreeMap<RequestNo, Decision>,
+    pub(crate) approved: Approved,
+    /// Bytes of arguments, results and answers so far.
+    pub(crate) recorded_bytes: usize,
     /// Log lines and milestones so far.
     pub(crate) notes: u32,
     pub(crate) ledger: Ledger,
@@ -63,32 +73,93 @@ pub struct Mission {
 /// Where a mission stands, and what is known of it only there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Phase {
-    /// Waits for its turn.
+    /// Waits for its first turn.
     Queued,
-    /// Its plugin runs.
-    Running(Run),
+    /// It has begun. Its plugin runs, or waits out of memory.
+    Active(Active),
     /// It is over.
     Ended(End),
 }
 
-/// A run that goes on.
+/// A mission that has begun and is not over.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Run {
-    /// Its number: the fencing token.
-    pub(crate) no: RunNo,
-    /// Calls without a result yet, by number. Invariant: the sum of what they reserved is the ledger's.
+pub(crate) struct Active {
+    /// The number of the latest run: the fencing token.
+    pub(crate) run: RunNo,
+    /// Whether that run went on where the one before had been suspended.
+    pub(crate) went_on: bool,
+    /// While the plugin is out of memory.
+    pub(crate) suspended: Option<Suspension>,
+    /// Calls without a result yet, by number. Invariant: the sum of what the made ones reserved is the ledger's.
     pub(crate) in_flight: Vec<InFlight>,
-    /// Something of this run cannot be taken back: a call that was not read-only, or an artifact.
-    pub(crate) left_traces: bool,
+    /// Requests that nobody has decided, by number. Each belongs to a held call.
+    pub(crate) open: Vec<OpenRequest>,
     /// The run time at which the next heartbeat is due; `None` where the cadence has none.
     pub(crate) heartbeat_due_ms: Option<u64>,
 }
 
-/// A call that was granted and has no result yet.
+/// A plugin that is out of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suspension {
+    /// When it wants to go on by itself.
+    pub(crate) until: Option<Timestamp>,
+    /// Whether something that it waited for has been decided since.
+    pub(crate) woken: bool,
+}
+
+/// A call that has no result yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct InFlight {
     pub(crate) call: CallNo,
+    /// `None`: the plugin's question to people.
+    pub(crate) tool: Option<ToolName>,
+    /// JSON text; the question, where it is one.
+    pub(crate) arguments: String,
+    pub(crate) repeat: Repeat,
+    /// Set aside while it is made.
     pub(crate) reserved: Spend,
+    /// It waits for a decision; nothing of it has happened, or nobody knows.
+    pub(crate) held: bool,
+}
+
+/// A request that nobody has decided yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Its number.
+    pub no: RequestNo,
+    /// The call that waits for it.
+    pub call: CallNo,
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// For people.
+    pub question: String,
+    /// When it was made.
+    pub asked_at: Timestamp,
+    /// When the mission gives up.
+    pub expires_at: Timestamp,
+    /// Whether it was asked again.
+    pub reminded: bool,
+}
+
+impl OpenRequest {
+    /// When to remind: half way, once.
+    pub(crate) fn remind_at(&self) -> Option<Timestamp> {
+        let half = self.expires_at.duration_since(self.asked_at) / 2;
+        if self.reminded { None } else { self.asked_at.checked_add(half).ok() }
+    }
+}
+
+/// What was approved for more than one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Approved {
+    pub(crate) everything: bool,
+    pub(crate) tools: BTreeSet<ToolName>,
+}
+
+impl Approved {
+    pub(crate) fn covers(&self, tool: &ToolName) -> bool {
+        self.everything || self.tools.contains(tool)
+    }
 }
 
 /// How it ended.
@@ -122,22 +193,42 @@ pub struct Due {
     pub ran_ms: Option<u64>,
 }
 
-/// The status that a mission has after `record`; `None` where it does not change it.
+/// How a mission stands, as far as others wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Its status.
+    pub status: Status,
+    /// Whether it is out of memory and nothing that it waits for has happened.
+    pub suspended: bool,
+    /// When it wants a tick or a turn, while it is.
+    pub due: Option<Timestamp>,
+}
+
+/// Whether a record may change how its mission stands.
 #[must_use]
-pub fn status_after(record: &Record) -> Option<Status> {
+pub fn changes_standing(record: &Record) -> bool {
     match record {
-        Record::Accepted(_) | Record::Interrupted => Some(Status::Queued),
-        Record::Started { .. } => Some(Status::Running),
-        Record::Finished { status, .. } => Some(*status),
+        Record::Accepted(_)
+        | Record::Interrupted
+        | Record::Started { .. }
+        | Record::Finished { .. }
+        | Record::Requested { .. }
+        | Record::Reminded { .. }
+        | Record::Decided { .. }
+        | Record::Suspended { .. } => true,
+        // Given up, it takes its request with it.
+        Record::CallFinished { outcome, .. } => matches!(outcome, Err(CallError::Cancelled)),
         Record::CallStarted { .. }
         | Record::CallRefused { .. }
-        | Record::CallFinished { .. }
+        | Record::CallHeld { .. }
+        | Record::CallResumed { .. }
+        | Record::Asked { .. }
         | Record::Answered { .. }
         | Record::Milestone { .. }
         | Record::Logged { .. }
         | Record::Judged { .. }
         | Record::ArtifactStored { .. }
-        | Record::Heartbeat => None,
+        | Record::Heartbeat => false,
     }
 }
 
@@ -147,8 +238,31 @@ impl Mission {
     pub fn status(&self) -> Status {
         match &self.phase {
             Phase::Queued => Status::Queued,
-            Phase::Running(_) => Status::Running,
+            Phase::Active(active) if active.open.is_empty() => Status::Running,
+            Phase::Active(_) => Status::Blocked,
             Phase::Ended(end) => end.status,
+        }
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let suspended = self.suspension().is_some_and(|suspension| !suspension.woken);
+        let due = if suspended { self.next_due().wall } else { None };
+        Standing { status: self.status(), suspended, due }
+    }
+
+    /// Whether it has something to do that takes a turn: to begin, or to go on after something that it waited for.
+    #[must_use]
+    pub fn wants_turn(&self, wall: Timestamp) -> bool {
+        match &self.phase {
+            Phase::Queued => true,
+            Phase::Active(active) => match active.suspended {
+                Some(Suspension { until, woken }) => woken || until.is_some_and(|until| until <= wall),
+                // Its run broke off.
+                None => true,
+            },
+            Phase::Ended(_) => false,
         }
     }
 
@@ -188,6 +302,12 @@ impl Mission {
         self.sequence
     }
 
+    /// How many calls its plugin has made to the node.
+    #[must_use]
+    pub fn host_calls(&self) -> u32 {
+        self.calls
+    }
+
     /// How many records it consists of.
     #[must_use]
     pub fn records(&self) -> u32 {
@@ -200,22 +320,50 @@ impl Mission {
         self.outgoing
     }
 
-    /// The current run, while it is running.
+    /// The current run, while its plugin is in memory.
     #[must_use]
     pub fn run(&self) -> Option<RunNo> {
-        self.running().map(|run| run.no)
+        self.active().filter(|active| active.suspended.is_none()).map(|active| active.run)
     }
 
-    /// How many calls are in flight.
+    /// How many calls are being made.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
-        self.running().map_or(0, |run| run.in_flight.len())
+        self.active().map_or(0, |active| active.in_flight.iter().filter(|flight| !flight.held).count())
+    }
+
+    /// Whether a call waits for a decision.
+    #[must_use]
+    pub fn is_held(&self, call: CallNo) -> bool {
+        self.active().is_some_and(|active| active.in_flight.iter().any(|flight| flight.call == call && flight.held))
+    }
+
+    /// Whether a call was granted and has no result.
+    #[must_use]
+    pub fn is_being_made(&self, call: CallNo) -> bool {
+        self.active().is_some_and(|active| active.in_flight.iter().any(|flight| flight.call == call && !flight.held))
+    }
+
+    /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, it
+    /// takes none.
+    #[must_use]
+    pub fn takes_run_time(&self) -> bool {
+        self.active().is_some_and(|active| match active.suspended {
+            Some(Suspension { woken, .. }) => !woken && active.open.is_empty(),
+            None => true,
+        })
+    }
+
+    /// Requests that nobody has decided, by number.
+    #[must_use]
+    pub fn open_requests(&self) -> &[OpenRequest] {
+        self.active().map_or(&[], |active| &active.open)
     }
 
     /// What it has used at `now`.
     #[must_use]
     pub fn usage(&self, now: Now) -> Usage {
-        self.usage_at(if self.running().is_some() { self.ran_ms.max(now.ran_ms) } else { self.ran_ms })
+        self.usage_at(if self.active().is_some() { self.ran_ms.max(now.ran_ms) } else { self.ran_ms })
     }
 
     /// What it has used after so much run time.
@@ -243,9 +391,10 @@ impl Mission {
     pub fn last_summary(&self) -> &str {
         match (&self.phase, &self.last_milestone) {
             (Phase::Ended(end), _) => &end.summary,
+            (Phase::Active(Active { open, .. }), _) if !open.is_empty() => &open[0].question,
             (_, Some(milestone)) => milestone,
             (Phase::Queued, None) => "Accepted.",
-            (Phase::Running(_), None) => "Started.",
+            (Phase::Active(_), None) => "Started.",
         }
     }
 
@@ -313,27 +462,35 @@ impl Mission {
     pub fn next_due(&self) -> Due {
         match &self.phase {
             Phase::Queued => Due { wall: self.envelope.window.end_at, ran_ms: None },
-            Phase::Running(run) => Due {
-                wall: self.envelope.window.end_at,
-                ran_ms: Some(
-                    run.heartbeat_due_ms.map_or(self.budget.runtime_ms_max, |due| due.min(self.budget.runtime_ms_max)),
-                ),
-            },
+            Phase::Active(active) => {
+                let requests = active.open.iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
+                let until = active.suspended.and_then(|suspension| suspension.until);
+                let wall = requests.chain(until).chain(self.envelope.window.end_at).min();
+                let spent = self.budget.runtime_ms_max;
+                Due {
+                    wall,
+                    ran_ms: self.takes_run_time().then(|| active.heartbeat_due_ms.map_or(spent, |due| due.min(spent))),
+                }
+            }
             Phase::Ended(_) => Due::default(),
         }
     }
 
-    pub(crate) fn running(&self) -> Option<&Run> {
+    pub(crate) fn active(&self) -> Option<&Active> {
         match &self.phase {
-            Phase::Running(run) => Some(run),
+            Phase::Active(active) => Some(active),
             Phase::Queued | Phase::Ended(_) => None,
         }
+    }
+
+    pub(crate) fn suspension(&self) -> Option<Suspension> {
+        self.active().and_then(|active| active.suspended)
     }
 
     fn ended(&self) -> Option<&End> {
         match &self.phase {
             Phase::Ended(end) => Some(end),
-            Phase::Queued | Phase::Running(_) => None,
+            Phase::Queued | Phase::Active(_) => None,
         }
     }
 }

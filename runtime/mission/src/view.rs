@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
 use sortie_contract::envelope::{Callback, EffectiveBudget};
 use sortie_contract::event::{Event, EventType};
+use sortie_contract::limit;
+use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::request::RequestNo;
 use url::Url;
 
 use crate::cadence;
@@ -41,7 +44,11 @@ impl Mission {
             vp_session_id: self.session.to_string(),
             vp_runtime_id: self.lane.to_string(),
             event_type,
-            status: self.status(),
+            status: match event_type {
+                // While a request holds one call, the others go on.
+                EventType::Progress | EventType::Artifact => Status::Running,
+                _ => self.status(),
+            },
             summary,
             artifact_refs: self
                 .artifacts
@@ -76,8 +83,9 @@ impl Mission {
             Record::Accepted(accepted) => {
                 Some((EventType::Accepted, "Accepted.".to_string(), accepted_detail(accepted)))
             }
+            Record::Started { .. } if self.active().is_some_and(|active| active.went_on) => None,
             Record::Started { run } => {
-                let summary = if run.0 == 1 { "Started." } else { "Started again, after the node was restarted." };
+                let summary = if run.0 == 1 { "Started." } else { "Goes on, after the node was restarted." };
                 Some((EventType::Progress, summary.to_string(), json!({ "kind": "started", "run": run.0 })))
             }
             Record::Milestone { text, .. } if cadence::reports_milestones(self.envelope.report_cadence) => {
@@ -88,6 +96,25 @@ impl Mission {
                 let summary =
                     self.last_milestone.as_deref().filter(|text| !text.trim().is_empty()).unwrap_or("Still running.");
                 Some((EventType::Progress, summary.to_string(), json!({ "kind": "heartbeat" })))
+            }
+            Record::Requested { request, question, .. } => {
+                Some((EventType::Blocked, question.clone(), json!({ "request": self.request_view(*request)? })))
+            }
+            Record::Reminded { request } => {
+                let view = self.request_view(*request)?;
+                let summary = format!("Still waiting: {}", view["question"].as_str().unwrap_or_default());
+                Some((EventType::Blocked, summary, json!({ "request": view, "reminder": true })))
+            }
+            Record::Decided { request, decision, by, note } => {
+                let summary = format!("Decided by {by}: {}.", decision.as_str());
+                let detail = json!({
+                    "kind": "decided",
+                    "request_id": request.to_string(),
+                    "decision": decision.as_str(),
+                    "by": by,
+                    "note": note,
+                });
+                Some((EventType::Progress, summary, detail))
             }
             Record::ArtifactStored { artifact, .. } => {
                 let summary = format!("Stored {} ({} bytes).", artifact.name, artifact.bytes);
@@ -112,8 +139,33 @@ impl Mission {
             | Record::Milestone { .. }
             | Record::Logged { .. }
             | Record::Judged { .. }
+            | Record::CallHeld { .. }
+            | Record::Asked { .. }
+            | Record::CallResumed { .. }
+            | Record::Suspended { .. }
             | Record::Interrupted => None,
         }
+    }
+
+    /// An open request as the control plane sees it: what a person needs to decide.
+    #[must_use]
+    pub fn request_view(&self, no: RequestNo) -> Option<Value> {
+        let active = self.active()?;
+        let open = active.open.iter().find(|open| open.no == no)?;
+        let mut view = json!({
+            "request_id": no.to_string(),
+            "kind": open.kind,
+            "question": open.question,
+            "decisions": open.kind.decisions(),
+            "asked_at": open.asked_at,
+            "expires_at": open.expires_at,
+        });
+        let flight = active.in_flight.iter().find(|flight| flight.call == open.call)?;
+        if let Some(tool) = &flight.tool {
+            view["tool"] = json!(tool.as_str());
+            view["arguments"] = shown(&flight.arguments);
+        }
+        Some(view)
     }
 
     fn artifact_detail(&self, artifact: &Artifact) -> Value {
@@ -138,6 +190,15 @@ impl Mission {
         }
     }
 }
+
+/// Arguments as JSON; cut to a text where a person would not read them to the end anyway.
+fn shown(arguments: &str) -> Value {
+    let whole = (arguments.len() <= SHOWN_BYTES_MAX).then(|| serde_json::from_str(arguments).ok()).flatten();
+    whole.unwrap_or_else(|| limit::clip(arguments, SHOWN_BYTES_MAX).into())
+}
+
+/// Most bytes of a call's arguments in an event.
+const SHOWN_BYTES_MAX: usize = 64 << 10;
 
 fn accepted_detail(accepted: &Accepted) -> Value {
     let plugin = &accepted.plugin;

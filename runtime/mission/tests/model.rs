@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
@@ -13,8 +15,9 @@ use sortie_contract::money::MicroUsd;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{self, Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
-use sortie_contract::tool::{CallError, Repeat, ToolAnswer};
-use sortie_contract::{Status, Timestamp};
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName};
+use sortie_contract::{Stamped, Status, Timestamp};
 use sortie_mission::{Command, Ending, Mission, Refusal};
 use support::{Tested, artifact, at, tools};
 
@@ -36,7 +39,9 @@ enum Act {
     Cancel,
     Halt,
     End(usize, bool),
-    Recover,
+    Ask,
+    Decide { pick: usize, how: usize, again: bool },
+    Suspend { stale: bool, until: Option<i64> },
 }
 
 const NAMES: [&str; 4] = ["report.md", "data.csv", "notes/a.txt", "odd"];
@@ -61,7 +66,10 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..4_usize).prop_map(Act::Collect),
         1 => prop::bool::weighted(0.3).prop_map(|yes| if yes { Act::Cancel } else { Act::Halt }),
         2 => (0..4_usize, stale()).prop_map(|(how, stale)| Act::End(how, stale)),
-        1 => Just(Act::Recover),
+        2 => Just(Act::Ask),
+        6 => (0..4_usize, 0..8_usize, prop::bool::weighted(0.2))
+            .prop_map(|(pick, how, again)| Act::Decide { pick, how, again }),
+        3 => (stale(), prop::option::of(0..5_i64)).prop_map(|(stale, until)| Act::Suspend { stale, until }),
     ]
 }
 
@@ -141,9 +149,35 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
         Act::Cancel => Command::Cancel { reason: String::new(), by: "simone".to_owned() },
         Act::Halt => Command::Halt,
         Act::End(how, stale) => Command::PluginEnded { run: run_of(*stale), ending: ending(*how) },
-        Act::Recover => Command::Recover,
+        Act::Ask => Command::Ask { run: current, question: "which?".to_owned() },
+        Act::Decide { pick, how, again } => {
+            let open = tested.mission.open_requests();
+            let request = match open.get(*pick) {
+                Some(request) if !again => request.no,
+                _ => RequestNo(u32::try_from(*pick).expect("small") + 1),
+            };
+            Command::Decide { request, decision: decision(*how), by: "ada".to_owned(), note: String::new() }
+        }
+        Act::Suspend { stale, until } => Command::Suspend {
+            run: run_of(*stale),
+            records: tested.mission.records(),
+            until: until.map(|seconds| tested.now.wall + jiff::SignedDuration::from_secs(seconds)),
+        },
     };
     Some(tested.take(command))
+}
+
+fn decision(how: usize) -> Decision {
+    match how {
+        0 => Decision::Approve { reach: Reach::Tool },
+        1 => Decision::Approve { reach: Reach::Mission },
+        2 => Decision::Approve { reach: Reach::Call },
+        3 => Decision::Deny,
+        4 => Decision::Answer { text: "this".to_owned() },
+        5 => Decision::Grant { llm_calls: 0, cost: MicroUsd(5) },
+        6 => Decision::Repeat,
+        _ => Decision::Record { result: "null".to_owned() },
+    }
 }
 
 fn ending(how: usize) -> Ending {
@@ -155,38 +189,87 @@ fn ending(how: usize) -> Ending {
     }
 }
 
-/// Calls of the current run without a result, and what was set aside for each, counted from the records.
-fn in_flight(tested: &Tested) -> Vec<(CallNo, u64)> {
-    let mut calls = Vec::new();
-    for stamped in &tested.records {
+/// A call without a result, counted from the records.
+#[derive(Debug, Clone)]
+struct Flight {
+    call: CallNo,
+    tool: Option<ToolName>,
+    reserved: u64,
+    held: bool,
+}
+
+/// Calls without a result.
+fn flights(records: &[Stamped]) -> Vec<Flight> {
+    let mut flights: Vec<Flight> = Vec::new();
+    for stamped in records {
         match &stamped.record {
-            Record::CallStarted { call, reserved, .. } => calls.push((*call, reserved.0)),
-            Record::CallFinished { call, .. } => calls.retain(|(other, _)| other != call),
-            Record::Interrupted | Record::Finished { .. } => calls.clear(),
+            Record::CallStarted { call, tool, reserved, .. } => {
+                flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.0, held: false });
+            }
+            Record::CallHeld { call, tool, reserved, .. } => {
+                flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.0, held: true });
+            }
+            Record::Asked { call, .. } => flights.push(Flight { call: *call, tool: None, reserved: 0, held: true }),
+            Record::Requested { call, kind, .. } => {
+                let flight = flights.iter_mut().find(|flight| flight.call == *call).expect("it is in flight");
+                flight.held = true;
+                if *kind == RequestKind::Uncertain {
+                    flight.reserved = 0;
+                }
+            }
+            Record::CallResumed { call } => {
+                flights.iter_mut().find(|flight| flight.call == *call).expect("it is in flight").held = false;
+            }
+            Record::CallFinished { call, .. } => flights.retain(|flight| flight.call != *call),
+            Record::Finished { .. } => flights.clear(),
             _ => {}
         }
     }
-    calls
+    flights
 }
 
-/// The most that was ever spent or set aside together, counted from the records.
+/// Calls that are being made, and what was set aside for each.
+fn in_flight(tested: &Tested) -> Vec<(CallNo, u64)> {
+    let made = flights(&tested.records).into_iter().filter(|flight| !flight.held);
+    made.map(|flight| (flight.call, flight.reserved)).collect()
+}
+
+/// What was spent and is set aside together, counted from the records.
 fn booked(tested: &Tested) -> u64 {
-    let mut reserved: Vec<(CallNo, u64)> = Vec::new();
     let mut sum = 0_u64;
-    for stamped in &tested.records {
+    for (index, stamped) in tested.records.iter().enumerate() {
+        let reserved_for = |call: &CallNo| {
+            let flight = flights(&tested.records[..index]).into_iter().find(|flight| flight.call == *call);
+            flight.expect("it is in flight")
+        };
         match &stamped.record {
-            Record::CallStarted { call, reserved: cost, .. } => {
-                reserved.push((*call, cost.0));
-                sum += cost.0;
-            }
+            Record::CallStarted { reserved, .. } => sum += reserved.0,
+            Record::CallResumed { call } => sum += reserved_for(call).reserved,
             Record::CallFinished { call, cost, .. } => {
-                let index = reserved.iter().position(|(other, _)| other == call).expect("it was started");
-                sum = sum - reserved.remove(index).1 + cost.0;
+                let flight = reserved_for(call);
+                if !flight.held {
+                    sum = sum - flight.reserved + cost.0;
+                }
             }
             _ => {}
         }
     }
     sum
+}
+
+/// Requests that nobody has decided, counted from the records.
+fn open(records: &[Stamped]) -> BTreeSet<RequestNo> {
+    let mut open: BTreeMap<RequestNo, CallNo> = BTreeMap::new();
+    for stamped in records {
+        match &stamped.record {
+            Record::Requested { request, call, .. } => drop(open.insert(*request, *call)),
+            Record::Decided { request, .. } => drop(open.remove(request)),
+            Record::CallFinished { call, .. } => open.retain(|_, waiting| waiting != call),
+            Record::Finished { .. } => open.clear(),
+            _ => {}
+        }
+    }
+    open.into_keys().collect()
 }
 
 /// What is true of every mission at every moment.
@@ -207,6 +290,17 @@ fn check(tested: &Tested, fields: &Value) {
         assert!(booked(tested) <= max.0, "{} of {}", booked(tested), max.0);
     }
     assert_eq!(mission.calls_in_flight(), in_flight(tested).len());
+    // Blocked is who waits for somebody's answer, and nobody else.
+    let asked: BTreeSet<RequestNo> = mission.open_requests().iter().map(|request| request.no).collect();
+    assert_eq!(asked, open(records));
+    assert_eq!(mission.status() == Status::Blocked, !asked.is_empty());
+    // 6. No call has two results.
+    let finished = records.iter().filter_map(|stamped| match &stamped.record {
+        Record::CallFinished { call, .. } => Some(*call),
+        _ => None,
+    });
+    let mut results = BTreeSet::new();
+    assert!(finished.into_iter().all(|call| results.insert(call)));
     check_end(tested, fields);
 }
 
@@ -224,8 +318,24 @@ fn check_end(tested: &Tested, fields: &Value) {
     }
 }
 
-/// Whether the lists of the envelope allow a tool without asking anybody.
-fn allows(constraints: &Value, name: &str) -> bool {
+/// Whether somebody approved every call of a tool.
+fn approved(records: &[Stamped], tool: &ToolName) -> bool {
+    (0..records.len()).any(|index| match &records[index].record {
+        Record::Decided { decision: Decision::Approve { reach: Reach::Mission }, .. } => true,
+        Record::Decided { request, decision: Decision::Approve { reach: Reach::Tool }, .. } => {
+            let call = records[..index].iter().find_map(|stamped| match &stamped.record {
+                Record::Requested { request: asked, call, .. } if asked == request => Some(*call),
+                _ => None,
+            });
+            let flights = flights(&records[..index]);
+            flights.iter().any(|flight| Some(flight.call) == call && flight.tool.as_ref() == Some(tool))
+        }
+        _ => false,
+    })
+}
+
+/// Whether the lists of the envelope allow a tool; without having `asked` anybody, if nobody has to be.
+fn allows(constraints: &Value, name: &str, asked: bool) -> bool {
     let has = |list: &str, entry: &str| constraints[list].as_array().expect("a list").contains(&json!(entry));
     let class = match name {
         "Write" | "Edit" => "workspace_write",
@@ -235,9 +345,7 @@ fn allows(constraints: &Value, name: &str) -> bool {
     let misspelt = has("approval_required", "misspelt") && name == "mcp__odd__thing";
     has("allowed_tools", name)
         && !has("forbidden_tools", name)
-        && !has("approval_required", name)
-        && !has("approval_required", class)
-        && !misspelt
+        && (asked || !has("approval_required", name) && !has("approval_required", class) && !misspelt)
 }
 
 /// What is true of each step.
@@ -250,20 +358,52 @@ fn check_step(before: &Tested, records: &[Record], fields: &Value) {
     for record in records {
         match record {
             // 3. and 5. Nothing begins outside the window or without a grant.
-            Record::Started { .. } => assert!(!outside(before.now.wall) && !spent),
+            Record::Started { .. } => {
+                assert!(!outside(before.now.wall) && !spent);
+                let made = flights(&before.records).into_iter().filter(|flight| !flight.held);
+                let harmful = |flight: &Flight| {
+                    let tool = tools().into_iter().find(|tool| Some(&tool.name) == flight.tool.as_ref());
+                    tool.is_some_and(|tool| tool.repeat() == Repeat::Effectful)
+                };
+                // What was approved while it was out of memory has not been made by anybody.
+                let last = before.records.iter().rev().find_map(|stamped| match stamped.record {
+                    Record::Suspended { .. } => Some(true),
+                    Record::Started { .. } => Some(false),
+                    _ => None,
+                });
+                let made = made.filter(|_| last == Some(false));
+                let harmful: BTreeSet<CallNo> = made.filter(harmful).map(|flight| flight.call).collect();
+                let asked = records.iter().filter_map(|record| match record {
+                    Record::Requested { call, kind: RequestKind::Uncertain, .. } => Some(*call),
+                    _ => None,
+                });
+                assert_eq!(asked.collect::<BTreeSet<_>>(), harmful);
+            }
             Record::CallStarted { tool, .. } => {
                 assert!(!outside(before.now.wall) && !spent);
-                assert!(allows(&fields["constraints"], tool.as_str()), "{tool} was granted");
+                let asked = approved(&before.records, tool);
+                assert!(allows(&fields["constraints"], tool.as_str(), asked), "{tool} was granted");
+            }
+            Record::CallHeld { tool, .. } => {
+                assert!(allows(&fields["constraints"], tool.as_str(), true), "{tool} could be granted");
+            }
+            // 5. A held call is made only by a decision about itself, and inside the window.
+            Record::CallResumed { call } => {
+                assert!(!outside(before.now.wall) && !spent);
+                let Some(Record::Decided { request, decision, .. }) = records.first() else { panic!("{records:?}") };
+                let asked =
+                    before.mission.open_requests().iter().find(|open| open.no == *request).expect("it was open");
+                assert_eq!(asked.call, *call);
+                let expected = match asked.kind {
+                    RequestKind::Approval => "approve",
+                    RequestKind::Budget => "grant",
+                    RequestKind::Uncertain => "repeat",
+                    RequestKind::Input => "never",
+                };
+                assert_eq!(decision.as_str(), expected);
             }
             // 6. What may have been done with effect is never silently done again.
-            Record::Interrupted => {
-                let run = before.records.iter().rposition(|stamped| matches!(stamped.record, Record::Started { .. }));
-                let traces = before.records[run.expect("it ran")..].iter().any(|stamped| match &stamped.record {
-                    Record::CallStarted { repeat, .. } => *repeat != Repeat::ReadOnly,
-                    record => matches!(record, Record::ArtifactStored { .. }),
-                });
-                assert!(!traces);
-            }
+            Record::Interrupted => panic!("nothing begins from the beginning any more"),
             _ => {}
         }
     }

@@ -21,6 +21,7 @@ impl ArtifactStore {
     pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
         let root = data_dir.join("artifacts");
         std::fs::create_dir_all(&root)?;
+        sync_folder(data_dir)?;
         Ok(Self { root })
     }
 
@@ -33,23 +34,38 @@ impl ArtifactStore {
     pub(crate) fn put(&self, mission: MissionNo, bytes: &[u8]) -> io::Result<Digest> {
         let sha256 = Digest::of(bytes);
         let path = self.path(mission, &sha256);
-        if path.exists() {
-            return Ok(sha256);
-        }
         let folder = self.root.join(mission.to_string());
         std::fs::create_dir_all(&folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_data()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        File::open(&folder)?.sync_all()?;
+        // A file under its digest is whole: it gets its name when its bytes are on disk.
+        if !path.exists() {
+            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_data()?;
+            file.persist(&path).map_err(|error| error.error)?;
+        }
+        // Also where it was there: whoever put it there may have failed at this, or may not be that far.
+        sync_folder(&folder)?;
+        sync_folder(&self.root)?;
         Ok(sha256)
+    }
+
+    /// Removes everything that a mission stored. Blocks.
+    pub(crate) fn remove(&self, mission: MissionNo) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.root.join(mission.to_string())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Reads an artifact's bytes. Blocks.
     pub(crate) fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
         std::fs::read(self.path(mission, sha256))
     }
+}
+
+/// Makes the names in a folder durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

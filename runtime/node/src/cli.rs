@@ -1,9 +1,11 @@
 //! The command line. Data goes to standard output, talk to standard error; colour and progress only to a terminal.
 
 mod client;
+mod decide;
 mod doctor;
 mod look;
 mod manage;
+mod replay;
 mod run;
 mod serve;
 mod submit;
@@ -79,6 +81,21 @@ enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Run a mission's plugin again on its record, doing nothing, and show each call; says where it goes another way.
+    Replay(replay::ReplayArgs),
+    /// List what missions ask of people.
+    Requests,
+    /// Approve a call; grant a budget (--amount); have an uncertain call repeated.
+    Approve(decide::ApproveArgs),
+    /// Turn a request down: the mission's plugin gets an error.
+    Deny(decide::RequestArgs),
+    /// Answer a mission's question; say (in JSON) what an uncertain call returned.
+    Answer {
+        #[command(flatten)]
+        which: decide::RequestArgs,
+        /// The answer.
+        text: String,
+    },
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -106,6 +123,7 @@ enum Exit {
     Unusable = 2,
     TimedOut = 3,
     Cancelled = 4,
+    Blocked = 5,
 }
 
 impl From<Exit> for ExitCode {
@@ -163,7 +181,10 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "sortie", &mut std::io::stdout());
+            // clap panics where its output breaks off, as it does for `head`.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "sortie", &mut script);
+            std::io::stdout().write_all(&script)?;
             return Ok(Exit::Completed);
         }
         Command::Man => {
@@ -195,9 +216,14 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Journal { id } => look::journal(&id, &client()?, json).await,
         Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
         Command::Cancel { id, reason } => look::cancel(&id, &reason, &client()?, json).await,
+        Command::Replay(args) => replay::replay(args, &client()?, json).await,
+        Command::Requests => decide::requests(&client()?, json).await,
+        Command::Approve(args) => decide::approve(args, &client()?, json).await,
+        Command::Deny(which) => decide::deny(which, &client()?, json).await,
+        Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
-        Command::Doctor => doctor::doctor(&config, &client()?, json).await,
+        Command::Doctor => doctor::doctor(&config, client().ok().as_ref(), json).await,
         Command::Completions { .. } | Command::Man => Ok(Exit::Completed),
     }
 }

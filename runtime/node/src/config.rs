@@ -3,15 +3,18 @@
 //! Unknown keys are errors: a misspelt limit must not be an unlimited one. Nothing here is a secret; secrets are referred to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::Deserialize;
 use sortie_callback::CallbackConfig;
 use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
-use sortie_contract::tool::EffectClass;
+use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, LaneId, MicroUsd, limit};
-use sortie_mission::Ceilings;
+use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
 /// The whole file.
@@ -22,6 +25,8 @@ pub struct Config {
     pub node: NodeConfig,
     /// `[limits]`
     pub limits: LimitsConfig,
+    /// `[retention]`
+    pub retention: RetentionConfig,
     /// `[[lane]]`; without any, the node has the one lane `default`.
     pub lane: Vec<LaneConfig>,
     /// `[plugin]`: which plugin runs a mission type (`coding`, `research`, `automation`) or a VP (any other key).
@@ -84,6 +89,9 @@ pub struct LimitsConfig {
     pub max_cost_usd: Option<f64>,
     /// Memory of one plugin, in MiB.
     pub plugin_memory_mib: u64,
+    /// How long a mission waits for an answer before it gives up, unless its window closes before.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub request_expiry: Duration,
 }
 
 impl Default for LimitsConfig {
@@ -94,7 +102,25 @@ impl Default for LimitsConfig {
             max_llm_calls: None,
             max_cost_usd: None,
             plugin_memory_mib: 256,
+            request_expiry: Duration::from_secs(24 * 60 * 60),
         }
+    }
+}
+
+/// `[retention]`: how long missions are kept once they are over. One whose events are not all delivered is kept.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// So long after their end; without it, for ever.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    pub age: Option<Duration>,
+    /// So many; without it, as many as there are.
+    pub missions: Option<usize>,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self { age: Some(Duration::from_secs(90 * 24 * 60 * 60)), missions: None }
     }
 }
 
@@ -191,14 +217,14 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// It is not TOML of this form; the source has line and column.
+    /// It is not TOML of this form; the source has the place.
     #[error("the configuration {} is wrong", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// Where and why.
         #[source]
-        source: Box<toml::de::Error>,
+        source: Misplaced,
     },
     /// A value that cannot be.
     #[error("configuration: `{key}`: {why}")]
@@ -209,6 +235,54 @@ pub enum ConfigError {
         why: String,
     },
 }
+
+/// Where a text is no configuration, and why. Repeats nothing of the values that stand there: one may be a secret that
+/// somebody wrote in the place of a reference.
+#[derive(Debug)]
+pub struct Misplaced {
+    line: usize,
+    column: usize,
+    key: Option<String>,
+    why: String,
+}
+
+impl Misplaced {
+    fn new(text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        let begin = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = text[begin..].lines().next().unwrap_or_default();
+        // A key of ours, and not the inside of some longer text.
+        let is_key = |key: &str| key.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b'.'));
+        let key = line.split_once('=').map(|(key, _)| key.trim()).filter(|key| !key.is_empty() && is_key(key));
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[begin..].chars().count() + 1,
+            key: key.map(str::to_owned),
+            why: without_value(error.message()),
+        }
+    }
+}
+
+/// serde repeats a value of a wrong type: `invalid type: string "…", expected u32`.
+fn without_value(message: &str) -> String {
+    let Some((what, value)) = message.split_once(": ").filter(|(what, _)| what.starts_with("invalid ")) else {
+        return message.to_owned();
+    };
+    let kind = value.split([' ', ',']).next().unwrap_or_default();
+    let expected = value.rfind(", expected ").map_or("", |at| &value[at..]);
+    format!("{what}: {kind}{expected}")
+}
+
+impl fmt::Display for Misplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, key, why } = self;
+        let key = key.as_ref().map(|key| format!(" (`{key}`)")).unwrap_or_default();
+        write!(f, "line {line}, column {column}{key}: {why}")
+    }
+}
+
+impl std::error::Error for Misplaced {}
 
 impl ConfigError {
     fn value(key: &str, why: impl Into<String>) -> Self {
@@ -229,8 +303,8 @@ impl Config {
         let Some(path) = found else { return Ok(Self::default()) };
         let text =
             std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-        let config: Self =
-            toml::from_str(&text).map_err(|source| ConfigError::Malformed { path, source: Box::new(source) })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path, source: Misplaced::new(&text, &error) })?;
         config.validate()?;
         Ok(config)
     }
@@ -245,11 +319,18 @@ impl Config {
         self.lanes()?;
         self.plugins()?;
         self.ceilings()?;
+        self.retention()?;
+        self.request_expiry()?;
         if self.node.max_running == 0 {
             return Err(ConfigError::value("node.max_running", "must be at least 1"));
         }
-        if !(1..=4096).contains(&self.limits.plugin_memory_mib) {
-            return Err(ConfigError::value("limits.plugin_memory_mib", "must be 1 to 4096"));
+        // The plugins that the node carries begin with more than one.
+        if !(2..=4096).contains(&self.limits.plugin_memory_mib) {
+            return Err(ConfigError::value("limits.plugin_memory_mib", "must be 2 to 4096"));
+        }
+        if !is_listenable(&self.node.listen) {
+            let why = "must be an address and a port, such as `127.0.0.1:7433` or `[::1]:7433`";
+            return Err(ConfigError::value("node.listen", why));
         }
         if !(1024..=64 << 20).contains(&self.limits.body_bytes) {
             return Err(ConfigError::value("limits.body_bytes", "must be 1024 to 67108864"));
@@ -257,7 +338,44 @@ impl Config {
         for token in &self.token {
             token.r#ref.parse::<SecretRef>().map_err(|why| ConfigError::value("token.ref", why.to_string()))?;
         }
+        self.effects()
+    }
+
+    /// The classes that tools are given. A misspelt one would never need the approval that it was meant to need.
+    fn effects(&self) -> Result<(), ConfigError> {
+        let own = self.effects.classes.iter().map(|EffectClass(class)| class.as_str());
+        let known: Vec<&str> = KNOWN_CLASSES.into_iter().chain(own).collect();
+        for (name, tool) in &self.tool.0 {
+            for EffectClass(class) in tool.effects.iter().flatten() {
+                if !known.contains(&class.as_str()) {
+                    let known = known.join(", ");
+                    let why = format!("there is no class `{class}`; known are {known}; [effects] classes adds others");
+                    return Err(ConfigError::value(&format!("tool.{name}.effects"), why));
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The further tokens with their names and scopes, read from where the configuration says.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for one that is not there.
+    pub fn tokens(&self) -> Result<Vec<(String, String, Vec<Scope>)>, ConfigError> {
+        let read = |token: &TokenConfig| {
+            let wrong = |why: String| ConfigError::value(&format!("token `{}`", token.name), why);
+            let text = match token.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
+                SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
+                SecretRef::File(path) => {
+                    std::fs::read_to_string(&path).map_err(|error| wrong(format!("{path}: {error}")))?
+                }
+            };
+            if text.trim().is_empty() {
+                return Err(wrong("it is empty".to_owned()));
+            }
+            Ok((token.name.clone(), text.trim().to_owned(), token.scopes.clone()))
+        };
+        self.token.iter().map(read).collect()
     }
 
     /// `node.instance_id`, checked.
@@ -333,6 +451,32 @@ impl Config {
         Ok(Ceilings { runtime_ms: (minutes * 60_000.0) as u64, llm_calls: self.limits.max_llm_calls, cost })
     }
 
+    /// `[retention]`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for an age beyond what a clock can show.
+    pub fn retention(&self) -> Result<Retention, ConfigError> {
+        let years = 100 * 365 * 24 * 60 * 60;
+        let age = self.retention.age.map(|age| {
+            let age = SignedDuration::try_from(age).ok().filter(|age| age.as_secs() <= years);
+            age.ok_or_else(|| ConfigError::value("retention.age", "must be at most a hundred years"))
+        });
+        Ok(Retention { age: age.transpose()?, missions: self.retention.missions })
+    }
+
+    /// `limits.request_expiry`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] where nobody could answer in time, or nobody would live to.
+    pub fn request_expiry(&self) -> Result<SignedDuration, ConfigError> {
+        let year = Duration::from_secs(365 * 24 * 60 * 60);
+        let expiry = self.limits.request_expiry;
+        SignedDuration::try_from(expiry)
+            .ok()
+            .filter(|_| (Duration::from_secs(1)..=year).contains(&expiry))
+            .ok_or_else(|| ConfigError::value("limits.request_expiry", "must be 1s to a year"))
+    }
+
     /// `node.data_dir`, else the user's data folder.
     ///
     /// # Errors
@@ -346,6 +490,14 @@ impl Config {
             }),
         }
     }
+}
+
+/// Whether that has the form of an address and a port; whether it can be listened on is known when it is tried.
+fn is_listenable(listen: &str) -> bool {
+    listen.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && (bracketed || !host.contains(':')) && port.parse::<u16>().is_ok()
+    })
 }
 
 /// Where a configuration is looked for, in this order.
@@ -380,10 +532,51 @@ mod tests {
             ("[[lane]]\nid = \"a\"\nconcurrency = 0", "lane.concurrency"),
             ("[mcp.github]\ncommand = [\"x\"]", "not available"),
             ("[[token]]\nname = \"a\"\nref = \"secret\"\nscopes = []", "token.ref"),
+            ("[node]\nlisten = \"x\"", "node.listen"),
+            ("[node]\nlisten = \"::1:80\"", "node.listen"),
+            ("[limits]\nplugin_memory_mib = 1", "limits.plugin_memory_mib"),
+            ("[limits]\nrequest_expiry = \"0s\"", "limits.request_expiry"),
+            ("[tool.Write]\neffects = [\"outbound_emial\"]", "outbound_email"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");
         }
+        parse("[effects]\nclasses = [\"printing\"]\n[tool.Write]\neffects = [\"printing\", \"money_movement\"]")
+            .expect("its own classes are known");
+    }
+
+    #[test]
+    fn a_secret_that_stands_there_inline_is_not_repeated() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("sortie.toml");
+        for (text, place) in [
+            ("[callback]\nsecret = \"whsec_abc\"", "line 2, column 10 (`secret`)"),
+            ("[callback]\nsigning_secret = [\"whsec_abc\"]", "line 2, column 18 (`signing_secret`)"),
+            ("[callback]\nsigning_secret = \"whsec_abc", "line 2, column"),
+            ("[callback]\n\nattempts = \"whsec_abc, expected\"", "line 3, column 12 (`attempts`)"),
+            ("[[token]]\nname = \"a\"\nref = \"whsec_abc\"\nscopes = []", "token.ref"),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            let error = Config::load(Some(&path)).expect_err(text);
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let told = format!("{error} {source}");
+            assert!(told.contains(place), "{text}: {told}");
+            assert!(!format!("{told} {error:?}").contains("whsec_abc"), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_read_from_where_they_are() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("token");
+        let config =
+            parse(&format!("[[token]]\nname = \"hq\"\nref = \"file://{}\"\nscopes = [\"read\"]", path.display()))
+                .expect("valid");
+        assert!(config.tokens().expect_err("not there").to_string().contains("token `hq`"));
+        std::fs::write(&path, " \n").expect("written");
+        assert!(config.tokens().expect_err("empty").to_string().contains("empty"));
+        std::fs::write(&path, "hush\n").expect("written");
+        assert_eq!(config.tokens().expect("read"), [("hq".to_owned(), "hush".to_owned(), vec![Scope::Read])]);
     }
 
     #[test]

@@ -11,11 +11,12 @@
 //! | `host` | what a running plugin asks of the node |
 //! | `collect` | outputs that were written but not stored |
 //! | `timer` | windows, heartbeats, run time |
-//! | `act` | what operators do: cancel, halt, pause |
+//! | `act` | what operators do: decide, cancel, halt, pause |
 //! | `look` | what anybody may see |
 //! | `herald` | says what is new on disk |
 //! | `outbox` | what is still to be delivered |
 //! | `recover` | where the journal left off |
+//! | `retain` | what is removed when it has outlived its use |
 
 pub(crate) mod act;
 mod collect;
@@ -25,25 +26,27 @@ pub(crate) mod intake;
 pub(crate) mod live;
 pub(crate) mod look;
 pub(crate) mod outbox;
-pub(crate) mod recover;
+pub mod recover;
+mod retain;
 mod start;
 pub(crate) mod timer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::record::Record;
-use sortie_contract::{LaneId, MissionId, MissionNo, Stamped};
+use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::{Catalog, Journal};
 use sortie_mission::queue::Queue;
-use sortie_mission::{Mission, NodeRules};
+use sortie_mission::{Mission, NodeRules, Now, Retention};
 use sortie_sandbox::Sandbox;
 use sortie_tools::Registry;
 use tokio::sync::{Notify, broadcast};
@@ -83,7 +86,12 @@ pub struct Engine {
     pub(crate) data_dir: PathBuf,
     pub(crate) lanes: Vec<(LaneId, usize)>,
     pub(crate) max_running: usize,
+    /// How long a request waits for its answer.
+    pub(crate) request_expiry: SignedDuration,
+    pub(crate) retention: Retention,
     pub(crate) counters: Counters,
+    /// Missions that wait out of memory.
+    pub(crate) suspended: AtomicUsize,
     /// The runtime that missions' tasks are spawned on.
     pub(crate) tasks: tokio::runtime::Handle,
 }
@@ -205,6 +213,12 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// The times of a mission that has been running for so long.
+    pub(crate) fn now(&self, ran_ms: u64) -> Now {
+        let wall = self.clock.wall();
+        Now { wall, ran_ms, expires_at: wall.checked_add(self.request_expiry).unwrap_or(Timestamp::MAX) }
     }
 
     /// Whether the node is on its way out.

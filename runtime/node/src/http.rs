@@ -2,6 +2,8 @@
 
 mod artifacts;
 pub(crate) mod auth;
+mod body;
+mod connection;
 mod deliveries;
 mod error;
 mod events;
@@ -10,22 +12,23 @@ mod missions;
 mod node;
 mod openapi;
 mod plugins;
+mod replay;
+pub(crate) mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{Method, StatusCode};
-use axum::response::Response;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use sortie_contract::MissionNo;
 
 use crate::config::Scope;
 use crate::engine::{Engine, ReadError};
 use auth::Tokens;
+pub(crate) use body::Body;
 use error::Problem;
 
 /// What every handler works with.
@@ -87,9 +90,12 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/v1/missions/{id}", Read, "The state of a mission", missions::show),
         route(GET, "/v1/missions/{id}/events", Read, "Its events; streamed as text/event-stream", events::of_mission),
         route(GET, "/v1/missions/{id}/journal", Read, "Every record of it", missions::journal),
+        route(GET, "/v1/missions/{id}/plugin", Read, "The component that it runs on", replay::component),
         route(GET, "/v1/missions/{id}/artifacts", Read, "Its artifacts", artifacts::index),
         route(GET, "/v1/missions/{id}/artifacts/{*name}", Read, "An artifact's bytes", artifacts::bytes),
         route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", missions::cancel),
+        route(GET, "/v1/requests", Read, "What missions ask of people", requests::list),
+        route(POST, "/v1/missions/{id}/requests/{request}", Operate, "Decide about a request", requests::decide),
         route(GET, "/v1/events", Read, "Events of the whole node; streamed as text/event-stream", events::of_node),
         route(GET, "/v1/plugins", Read, "Installed plugins", plugins::list),
         route(POST, "/v1/plugins", Admin, "Install a plugin: the component is the body", plugins::install),
@@ -125,17 +131,10 @@ pub(crate) fn router(app: App, tokens: &Tokens) -> Router {
                 handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), scope), auth::guard))
             }
         };
-        let handler = if path == "/v1/plugins" {
-            handler.layer(DefaultBodyLimit::max(plugins::COMPONENT_BYTES_MAX))
-        } else {
-            handler
-        };
         router = router.route(path, handler);
     }
     let later = |what: &'static str| axum::routing::any(move || async move { Problem::not_available(what) });
     router
-        .route("/v1/requests", later("Answering requests"))
-        .route("/v1/missions/{id}/requests/{request}", later("Answering requests"))
         .route("/v1/schedules", later("Scheduling missions"))
         .route("/v1/schedules/{*rest}", later("Scheduling missions"))
         .route("/", later("The dashboard"))
@@ -144,33 +143,26 @@ pub(crate) fn router(app: App, tokens: &Tokens) -> Router {
             let detail = "this path has no such method; /openapi.json lists those that there are";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
+        // `Body` reads bodies, with its own limits; this one is for what would forget to.
         .layer(DefaultBodyLimit::max(limit))
+        .layer(axum::middleware::map_response(as_problem))
         .with_state(app)
 }
 
-/// A body, or the problem that says why there is none.
-pub(crate) struct Body(pub(crate) axum::body::Bytes);
-
-impl axum::extract::FromRequest<App> for Body {
-    type Rejection = Problem;
-
-    async fn from_request(request: axum::extract::Request, app: &App) -> Result<Self, Problem> {
-        match axum::body::Bytes::from_request(request, app).await {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(BytesRejection::FailedToBufferBody(error)) if error_is_length(&error) => {
-                Err(missions::too_large(app.body_bytes))
-            }
-            Err(error) => Err(Problem::bad_request(error.body_text())),
-        }
+/// The refusals of axum itself (of a path that is no UTF-8) are plain text; here every error is a problem.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !(status.is_client_error() || status.is_server_error()) || kind.is_some_and(|kind| kind == error::PROBLEM_JSON) {
+        return response;
     }
+    // Such a text is a sentence.
+    let text = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let code = if status.is_client_error() { "bad_request" } else { "internal" };
+    let detail = if text.is_empty() { status.canonical_reason().unwrap_or(code) } else { &text };
+    Problem::new(status, code, detail).into_response()
 }
-
-fn error_is_length(error: &axum::extract::rejection::FailedToBufferBody) -> bool {
-    matches!(error, axum::extract::rejection::FailedToBufferBody::LengthLimitError(_))
-}
-
-/// How long connections may take to end after the last answer.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves until `shutdown` resolves, then lets requests in flight finish.
 pub(crate) async fn serve(
@@ -179,23 +171,14 @@ pub(crate) async fn serve(
     engine: Arc<Engine>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    use axum::serve::ListenerExt as _;
-    let listener = listener.tap_io(|stream| {
-        // Answers are small and waited for; a socket that refuses the option works without it.
-        let _ = stream.set_nodelay(true);
-    });
-    let (told, drained) = tokio::sync::oneshot::channel();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let stop = async move {
         shutdown.await;
         engine.stopping.store(true, Ordering::Release);
         // Watchers' streams would never end by themselves.
         engine.goodbye.notify_waiters();
-        let _ = told.send(());
-    });
-    tokio::select! {
-        served = server.into_future() => served,
-        () = async { let _ = drained.await; tokio::time::sleep(DRAIN).await } => Ok(()),
-    }
+    };
+    connection::serve(listener, router, connection::most(), stop).await;
+    Ok(())
 }
 
 /// What the node says of a dispatch that was not taken.
@@ -205,6 +188,5 @@ pub(crate) fn problem_of(error: crate::engine::intake::DispatchError) -> serde_j
 
 /// A response of plain JSON text.
 fn json_text(text: String) -> Response {
-    use axum::response::IntoResponse as _;
-    ([(axum::http::header::CONTENT_TYPE, "application/json")], text).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

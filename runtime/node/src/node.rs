@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustc_hash::FxHashSet;
 use sortie_callback::Courier;
+use sortie_contract::MissionNo;
 use sortie_contract::envelope::SecretRef;
-use sortie_contract::{MissionNo, Status};
 use sortie_journal::Journal;
 use sortie_mission::queue::Queue;
 use sortie_sandbox::Sandbox;
@@ -18,6 +19,7 @@ use crate::artifact_store::ArtifactStore;
 use crate::builtin;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::engine::recover::{Inventory, Others};
 use crate::engine::{self, Engine, OpenError};
 use crate::http::{self, App, auth::Tokens};
 
@@ -34,20 +36,17 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the node that `config` describes: its data directory, its journal, its plugins.
+    /// Opens the node that `config` describes: its data directory, its journal, its plugins. `others` says what becomes of
+    /// the missions that are there.
     ///
     /// Nothing runs yet; [`Node::start`] does that.
     ///
     /// # Errors
     /// [`OpenError`], with what to do about it.
-    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>, others: Others) -> Result<Self, OpenError> {
         let data_dir = config.data_dir()?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         prepare(&data_dir).map_err(unusable)?;
-        let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
-        let tokens = Tokens::new(&token, further_tokens(config)?);
-        let artifacts = ArtifactStore::open(&data_dir).map_err(unusable)?;
-
         let tools = Arc::new(Registry::new(config.tool.clone())?);
         let rules = engine::rules(config, &tools)?;
         let sandbox = Sandbox::new(sortie_sandbox::Options {
@@ -55,16 +54,20 @@ impl Node {
             memory_bytes_max: usize::try_from(config.limits.plugin_memory_mib).unwrap_or(usize::MAX) << 20,
             ..sortie_sandbox::Options::new(data_dir.join("plugins"))
         })?;
+        let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
+        // The journal is this process's now, and so is everything beside it.
+        let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
+        let tokens = Tokens::new(&token, further_tokens(config)?);
+        let artifacts = ArtifactStore::open(&data_dir).map_err(unusable)?;
         builtin::install(&sandbox).await?;
 
-        let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
-        let mut heads = Vec::new();
-        journal
-            .scan_oldest_first(|no, head| heads.push((no, head)))
-            .map_err(|error| OpenError::Unreadable { no: MissionNo(0), source: error.into() })?;
         let lanes = config.lanes()?;
-        let queue = Queue::new(lanes.iter().cloned(), config.node.max_running);
-        let inventory = engine::recover::take_inventory(heads, opened.last_no, queue);
+        let mut queue = Queue::new(lanes.iter().cloned(), config.node.max_running);
+        queue.pause(engine::act::paused_mark(&data_dir).exists());
+        let mut inventory = Inventory::new(queue, opened.last_no);
+        journal
+            .scan_oldest_first(|no, head| inventory.add(no, &head, others))
+            .map_err(|error| OpenError::Unreadable { no: MissionNo(0), source: error.into() })?;
 
         let this = Arc::new(OnceLock::new());
         let outbox = Arc::new(engine::outbox::EngineOutbox(Arc::clone(&this)));
@@ -84,7 +87,10 @@ impl Node {
             clock,
             lives: engine::live::Lives::new(),
             desk: parking_lot::Mutex::new(inventory.desk),
-            undelivered: parking_lot::Mutex::new(opened.undelivered.iter().map(|(no, _)| *no).collect()),
+            undelivered: parking_lot::Mutex::new(match others {
+                Others::GoOn => opened.undelivered.iter().map(|(no, _)| *no).collect(),
+                Others::Wait => FxHashSet::default(),
+            }),
             news,
             timer: engine::timer::Timer::default(),
             outbox: engine::outbox::Followers::default(),
@@ -95,11 +101,14 @@ impl Node {
             data_dir,
             lanes,
             max_running: config.node.max_running,
+            request_expiry: config.request_expiry()?,
+            retention: config.retention()?,
             counters: engine::Counters::default(),
+            suspended: std::sync::atomic::AtomicUsize::new(inventory.suspended),
             tasks: tokio::runtime::Handle::current(),
         });
         this.set(Arc::downgrade(&engine)).expect("set once");
-        engine.recover(inventory.interrupted).await;
+        inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
         Ok(Self { engine, tokens, body_bytes: config.limits.body_bytes, token })
     }
 
@@ -110,6 +119,7 @@ impl Node {
     pub fn start(&self) -> std::io::Result<()> {
         self.engine.start_timer()?;
         self.engine.start_herald();
+        self.engine.start_sweep();
         self.engine.start_courier();
         self.engine.pump();
         Ok(())
@@ -125,6 +135,7 @@ impl Node {
         listener: tokio::net::TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
+        self.engine.start_retention();
         let router = http::router(App { engine: Arc::clone(&self.engine), body_bytes: self.body_bytes }, &self.tokens);
         let failed = self.engine.journal.failed();
         let served = tokio::select! {
@@ -142,10 +153,7 @@ impl Node {
         engine.goodbye.notify_waiters();
         let running = || {
             let lives = engine.lives.all();
-            lives
-                .into_iter()
-                .filter(|live| live.with(sortie_mission::Mission::status) == Status::Running)
-                .collect::<Vec<_>>()
+            lives.into_iter().filter(|live| live.with(sortie_mission::Mission::run).is_some()).collect::<Vec<_>>()
         };
         let busy = async {
             while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {

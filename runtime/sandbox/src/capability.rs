@@ -4,6 +4,7 @@
 //! mission is here.
 
 mod artifacts;
+mod human;
 mod report;
 mod time;
 pub mod tools;

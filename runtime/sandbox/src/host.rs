@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sortie_contract::Timestamp;
 use sortie_contract::artifact::Artifact;
+use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::tool::{CallError, ToolName};
@@ -19,6 +20,14 @@ pub enum Stop {
     Crash(Crash),
 }
 
+/// A call on its way.
+pub struct Call {
+    /// Its number, by which [`Host::gave_up`] names it; none where it has its answer already.
+    pub number: Option<CallNo>,
+    /// Brings its result.
+    pub answer: BoxFuture<'static, Answer>,
+}
+
 /// What becomes of a tool call: its result, the error that the guest gets as a value, or the end of the run.
 pub type Answer = Result<Result<String, CallError>, Stop>;
 
@@ -30,7 +39,24 @@ pub type Answer = Result<Result<String, CallError>, Stop>;
 pub trait Host: Send + Sync + 'static {
     /// Begins a call. Everything that depends on the order of calls (its number, the budget, the journal's record) happens
     /// before this returns; the future only brings the result.
-    fn start(&self, tool: &ToolName, arguments: String) -> BoxFuture<'static, Answer>;
+    fn start(&self, tool: &ToolName, arguments: String) -> Call;
+
+    /// Asks people something, as a call whose result is the answer. The question is at most
+    /// [`sortie_contract::limit::NOTE_BYTES_MAX`] bytes.
+    fn ask(&self, question: String) -> Call;
+
+    /// The guest dropped the handle of a call that had no result yet; what it does is cancelled.
+    fn gave_up(&self, call: CallNo);
+
+    /// The guest has nothing to do until one of its calls has a result (`true`), or goes on (`false`).
+    fn waits(&self, waits: bool);
+
+    /// The guest is about to wait for several: which of them (an index into its list) a recorded run was told; none, where
+    /// the first to be ready is to be taken.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn choice(&self) -> Result<Option<u32>, Stop>;
 
     /// The guest waited for several and was told that `ready` (an index into its list) is the one.
     ///

@@ -23,7 +23,7 @@ mod sandbox;
 
 pub use ending::Ending;
 pub use engine::EngineError;
-pub use host::{Answer, BoxFuture, Host, Stop};
+pub use host::{Answer, BoxFuture, Call, Host, Stop};
 pub use kill::Kill;
 pub use plugin::{InstallError, Installed, StoreError};
 pub use sandbox::{OpenError, Options, Run, Sandbox};

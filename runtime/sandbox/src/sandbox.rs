@@ -173,6 +173,14 @@ impl Sandbox {
         self.0.store.resolve(plugin)
     }
 
+    /// The bytes of a component that is or was installed.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it is not in the store, or damaged.
+    pub fn component(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        self.0.store.bytes(digest)
+    }
+
     /// Removes a plugin from what can be chosen; `false` where it was not installed. Its bytes stay in the store: missions
     /// that started with it go on with it.
     ///

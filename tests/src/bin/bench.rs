@@ -51,6 +51,15 @@ async fn main() {
     if wanted("queued") {
         queued().await;
     }
+    if wanted("steps") {
+        steps().await;
+    }
+    if wanted("replay") {
+        replays().await;
+    }
+    if wanted("blocked") {
+        blocked().await;
+    }
 }
 
 /// What the machine gives today: an axum server that echoes the same body, in a process with its load.
@@ -86,13 +95,11 @@ async fn dispatches() {
 /// Trivial missions a second: dispatched, run in the sandbox, ended, durable.
 async fn missions() {
     let node = quiet_node().await;
-    let load = Load { body: trivial_envelope(), until: Instant::now() + Duration::from_secs(600), count: TRIVIAL };
+    let load = Load { body: trivial_envelope(), until: far(), count: TRIVIAL };
     let begun = Instant::now();
     load.run(&node, 64).await;
     let dispatched = begun.elapsed();
-    while metric(&node, "sortie_missions_completed_total").await < TRIVIAL {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    completed(&node, TRIVIAL).await;
     let per_second = TRIVIAL as f64 / begun.elapsed().as_secs_f64();
     println!(
         "trivial missions completed  {per_second:>10.0} per second ({TRIVIAL}, 64 connections; dispatched after {dispatched:.1?})"
@@ -120,7 +127,7 @@ async fn cancels() {
 async fn queued() {
     let mut node = quiet_node().await;
     let idle = node.resident_bytes();
-    let load = Load { body: waiting_envelope(), until: Instant::now() + Duration::from_secs(600), count: QUEUED };
+    let load = Load { body: waiting_envelope(), until: far(), count: QUEUED };
     load.run(&node, 64).await;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     println!(
@@ -137,6 +144,93 @@ async fn queued() {
         mib(node.resident_bytes())
     );
     assert_eq!(metric(&node, "sortie_missions_queued").await, QUEUED, "none was lost");
+}
+
+/// Durable steps a second: calls that count as having an effect (and do next to nothing), each on disk before it is made,
+/// one after the other within a mission.
+async fn steps() {
+    println!("durable steps               per second");
+    for missions in [1_u64, 64] {
+        let config = "[node]\nmax_running = 64\n[tool.Glob]\neffects = [\"external_side_effect\"]";
+        let node = Options::new().config(config).env("RUST_LOG", "warn").start().await;
+        let each = if missions == 1 { 2_000 } else { 400 };
+        let load = Load { body: many_calls(each, false), until: far(), count: missions };
+        let begun = Instant::now();
+        load.run(&node, 64).await;
+        completed(&node, missions).await;
+        let per_second = (missions * each) as f64 / begun.elapsed().as_secs_f64();
+        println!("  over {missions:>2} missions          {per_second:>10.0}");
+    }
+}
+
+/// How fast a mission that waited out of memory goes over its record.
+async fn replays() {
+    let node = quiet_node().await;
+    let calls = 20_000;
+    Load { body: many_calls(calls, true), until: far(), count: 1 }.run(&node, 1).await;
+    node.until_status("m0", "blocked").await;
+    // Until it has left the memory.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let begun = Instant::now();
+    let answer = json!({"decision": "answer", "text": "go on"});
+    let _answer = node.post("/v1/missions/m0/requests/r1", &answer).await.expect_status(200);
+    completed(&node, 1).await;
+    let took = begun.elapsed();
+    println!(
+        "replay                      {:>10.0} recorded calls a second ({calls} in {took:.2?})",
+        calls as f64 / took.as_secs_f64()
+    );
+}
+
+/// Memory with many missions that wait for an answer, and the restart with them and many more on their way.
+async fn blocked() {
+    let mut node = Options::new().config("[node]\nmax_running = 256").env("RUST_LOG", "warn").start().await;
+    let idle = node.resident_bytes();
+    let question = json!([{"id": "q", "tool": "ask", "with": {"question": "And now?"}}]);
+    let body = sortie_tests::automation("{n}", &question).to_string();
+    Load { body, until: far(), count: QUEUED }.run(&node, 64).await;
+    let mut waited = 0;
+    while metric(&node, "sortie_missions_suspended").await < QUEUED && waited < 600 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        waited += 1;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    println!(
+        "resident memory             idle {:.0} MiB, with {QUEUED} blocked {:.0} MiB",
+        mib(idle),
+        mib(node.resident_bytes())
+    );
+    let going = 10_000;
+    let body = sortie_tests::looping("going-{n}").to_string();
+    Load { body, until: far(), count: going }.run(&node, 64).await;
+    node.kill();
+    let begun = Instant::now();
+    node.restart().await;
+    println!("kill -9 to ready            {:.2?}, with {QUEUED} blocked and {going} on their way", begun.elapsed());
+}
+
+/// A mission that makes so many calls one after the other, and asks at the end if it should.
+fn many_calls(calls: u64, asks: bool) -> String {
+    let items: Vec<u64> = (0..calls).collect();
+    let mut steps = vec![json!({
+        "id": "s", "tool": "Glob", "with": {"pattern": "none-{{ item }}"}, "for_each": items, "concurrency": 1,
+    })];
+    if asks {
+        steps.push(json!({"id": "q", "tool": "ask", "with": {"question": "Go on?"}, "needs": ["s"]}));
+    }
+    sortie_tests::automation("{n}", &json!(steps)).to_string()
+}
+
+async fn completed(node: &Node, missions: u64) {
+    while metric(node, "sortie_missions_completed_total").await < missions {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Long enough for every load that is counted.
+fn far() -> Instant {
+    Instant::now() + Duration::from_secs(600)
 }
 
 /// A node that does not log each request.

@@ -108,6 +108,11 @@ async fn lists_are_filtered_and_paged_newest_first() {
     }
     assert_eq!(seen, ["m-6", "m-5", "m-4", "m-3", "m-2", "m-1", "m-0"]);
     assert_eq!(node.get("/v1/missions?stauts=queued").await.status, 400);
+    for (query, named) in [("status=zzz", "timed_out"), ("mission_type=zz", "automation")] {
+        let answer = node.get(&format!("/v1/missions?{query}")).await;
+        answer.expect_problem(400, "bad_request");
+        assert!(answer.text.contains(named), "{answer:#?}");
+    }
 }
 
 #[tokio::test]
@@ -182,6 +187,9 @@ async fn a_node_describes_itself() {
     node.run(&writing("m")).await;
     let identity = node.get("/v1/node").await.expect_status(200).json;
     assert!(identity.to_string().contains("factory-1"), "{identity:#}");
+    for ceiling in ["max_llm_calls", "max_cost_usd"] {
+        assert_eq!(identity["limits"][ceiling], Value::Null, "there is none: {identity:#}");
+    }
     let sessions = node.get("/v1/sessions").await.expect_status(200).json;
     assert!(sessions["items"].to_string().contains("vp.m.session"), "{sessions:#}");
     let plugins = node.get("/v1/plugins").await.expect_status(200).json;
@@ -201,9 +209,51 @@ async fn a_node_describes_itself() {
 }
 
 #[tokio::test]
+async fn every_error_is_a_problem() {
+    let node = Node::start().await;
+    node.run(&with(writing("m"), "/inputs/steps/0/artifact", json!("note.txt"))).await;
+    for (method, path, status) in [
+        ("GET", "/v1/missions/%ff", 400),
+        ("GET", "/v1/missions/%ff/artifacts/%fe", 400),
+        ("POST", "/v1/missions/%ff/cancel", 400),
+        ("POST", "/v1/missions/%ff/requests/1", 400),
+        ("DELETE", "/v1/plugins/%ff", 400),
+        ("POST", "/v1/tools/%ff/call", 400),
+        ("PUT", "/v1/missions", 405),
+        ("GET", "/v1/missions/m/artifacts/note.txt", 416),
+    ] {
+        let request = node.request(method, path).header("range", "bytes=9999-");
+        let answer = http::send(request).await.expect("an answer");
+        assert_eq!(answer.status, status, "{method} {path}: {answer:#?}");
+        assert_eq!(answer.header("content-type"), "application/problem+json", "{method} {path}: {answer:#?}");
+        assert!(answer.json["code"].is_string() && answer.json["detail"].is_string(), "{answer:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_says_that_it_is_too_large_is_not_waited_for() {
+    use std::io::{Read as _, Write as _};
+    let node = Node::start().await;
+    let address = node.url().trim_start_matches("http://").to_owned();
+    for (path, bytes) in [("/v1/missions", 2 << 20), ("/v1/tools/Read/call", 2 << 20), ("/v1/plugins", 65 << 20)] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\ncontent-length: {bytes}\r\n\r\n",
+            node.token()
+        );
+        let mut stream = std::net::TcpStream::connect(&address).expect("connected");
+        stream.set_read_timeout(Some(sortie_tests::PATIENCE)).expect("a live socket");
+        stream.write_all(head.as_bytes()).expect("sent");
+        // Nothing of the body is ever sent.
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 413", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_built_says_so() {
     let node = Node::start().await;
-    for path in ["/v1/schedules", "/v1/requests"] {
+    for path in ["/v1/schedules", "/"] {
         let answer = node.get(path).await;
         assert!(["not_available", "not_found"].contains(&answer.code()), "{path}: {answer:#?}");
     }

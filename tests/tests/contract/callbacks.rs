@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sortie_tests::envelope::{with, writing};
-use sortie_tests::{Node, Options, Received, Receiver, Reply, until};
+use sortie_tests::envelope::{with, write, writing};
+use sortie_tests::{Node, Options, Received, Receiver, Reply, automation, until};
 
 /// A node that may send to the receiver; `further` is more of `[callback]`.
 async fn node_for(receiver: &Receiver, further: &str) -> Node {
@@ -99,6 +99,7 @@ async fn what_will_never_work_is_parked_and_can_be_redelivered_or_skipped() {
         assert_eq!(node.until_final(id).await["status"], "completed", "a receiver has no say in that");
         let item = parked(&node, id).await;
         assert!(item.to_string().contains(&refusal.to_string()), "it says why: {item:#}");
+        assert_eq!(item["attempts"], 1, "{item:#}");
         assert_eq!(sequences(&receiver.of(id)), [1], "later events wait behind it, and nothing is followed");
         assert!(receiver.received().iter().all(|got| got.path == "/events"));
 
@@ -123,10 +124,81 @@ async fn after_the_configured_attempts_an_event_is_parked() {
     let receiver = Receiver::scripted(|_, _| Reply::Status(500)).await;
     let node = node_for(&receiver, "attempts = 2").await;
     node.accept(&reporting("hopeless", &receiver)).await;
-    parked(&node, "hopeless").await;
-    assert_eq!(receiver.of("hopeless").len(), 2);
+    let item = parked(&node, "hopeless").await;
+    assert_eq!((receiver.of("hopeless").len(), &item["attempts"]), (2, &json!(2)));
     let metrics = node.get("/metrics").await.text;
     assert!(metrics.lines().any(|line| line.contains("parked") && line.ends_with(" 1")), "it is counted:\n{metrics}");
+}
+
+/// A mission that stores these contents under one name, one after the other, and pushes them to the receiver.
+fn pushing(id: &str, contents: &[&str], receiver: &Receiver) -> Value {
+    let steps: Vec<Value> = (0..contents.len())
+        .map(|index| {
+            let mut step = write(&format!("s{index}"), "page.md", contents[index]);
+            step["artifact"] = json!({"name": "page.md", "content": contents[index]});
+            if index > 0 {
+                step["needs"] = json!([format!("s{}", index - 1)]);
+            }
+            step
+        })
+        .collect();
+    let envelope = with(automation(id, &json!(steps)), "/artifact_policy/storage_scope", json!("pushback"));
+    with(envelope, "/callback", receiver.callback())
+}
+
+#[tokio::test]
+async fn each_upload_has_a_key_of_its_own_which_its_repetitions_keep() {
+    let receiver = Receiver::scripted(|got, before| {
+        Reply::Status(if got.method == "PUT" && before.is_multiple_of(2) { 503 } else { 200 })
+    })
+    .await;
+    let node = node_for(&receiver, "backoff_first = \"1ms\"\nbackoff_max = \"10ms\"").await;
+    node.accept(&pushing("pushed", &["first", "second", "first"], &receiver)).await;
+    let received = receiver.until_final("pushed").await;
+    let mut uploads: Vec<(&str, &[u8])> = received
+        .iter()
+        .filter(|got| got.method == "PUT")
+        .map(|got| (got.header("idempotency-key"), got.bytes.as_ref()))
+        .collect();
+    uploads.dedup();
+    let contents: Vec<&[u8]> = uploads.iter().map(|(_, bytes)| *bytes).collect();
+    assert_eq!(contents, [b"first".as_slice(), b"second", b"first"]);
+    let mut keys: Vec<&str> = uploads.iter().map(|(key, _)| *key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+}
+
+#[tokio::test]
+async fn an_upload_whose_bytes_are_gone_is_parked_and_goes_when_they_are_back() {
+    let receiver = Receiver::scripted(|got, _| Reply::Status(if got.method == "PUT" { 503 } else { 200 })).await;
+    let node = node_for(&receiver, "backoff_max = \"1s\"").await;
+    node.accept(&pushing("lost", &["page"], &receiver)).await;
+    receiver.until("lost", |got| got.method == "PUT").await;
+    let (there, gone) = (node.data().join("artifacts"), node.folder().join("gone"));
+    std::fs::rename(&there, &gone).expect("moved away");
+    let item = parked(&node, "lost").await;
+    assert!(item["error"].as_str().is_some_and(|why| why.contains("page.md")), "{item:#}");
+    std::fs::rename(&gone, &there).expect("moved back");
+    receiver.rescript(|_, _| Reply::Status(200));
+    let done = node.post("/v1/deliveries/lost/redeliver", &Value::Null).await;
+    assert!((200..300).contains(&done.status), "{done:#?}");
+    receiver.until_final("lost").await;
+}
+
+#[tokio::test]
+async fn a_secret_does_not_go_to_a_named_host_in_the_clear() {
+    let config =
+        "[[callback.secret]]\nref = \"env://CALLBACK_TOKEN\"\nhosts = [\"hq.example\", \"http://lan.example\"]";
+    let node = Options::new().config(config).env("CALLBACK_TOKEN", "hush").start().await;
+    let dispatch = async |id: &str, url: &str| {
+        let callback = json!({"status_url": url, "auth_mode": "bearer", "auth_ref": "env://CALLBACK_TOKEN"});
+        node.dispatch(&with(writing(id), "/callback", callback)).await
+    };
+    let refused = dispatch("clear", "http://hq.example/events").await.expect_status(422);
+    assert_eq!(refused.json["errors"][0]["pointer"], "/callback/auth_ref", "{refused:#?}");
+    dispatch("encrypted", "https://hq.example/events").await.expect_status(202);
+    dispatch("allowed", "http://lan.example/events").await.expect_status(202);
 }
 
 #[tokio::test]

@@ -105,6 +105,52 @@ async fn submit_takes_a_list_and_lines() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_used_is_said_in_words_for_people() {
+    let node = Node::start().await;
+    let write = |name: &str, content: &str| {
+        let file = node.folder().join(name);
+        std::fs::write(&file, content).expect("writable");
+        file.to_string_lossy().into_owned()
+    };
+    let wrong = write("wrong.json", "{}");
+    let mark = write("mark.json", &format!("\u{feff}{}", writing("mark")));
+    let rows: [(&[&str], &str); 5] = [
+        (&["submit", "-"], "there is no envelope"),
+        (&["submit", &mark], "byte order mark"),
+        (&["submit", &wrong], "it has 9 mistakes"),
+        (&["ls", "--node", "127.0.0.1:7433"], "write http://127.0.0.1:7433"),
+        (&["ls", "--node", "localhost:7433"], "write http://localhost:7433"),
+    ];
+    for (arguments, expected) in rows {
+        let output = if arguments.contains(&"--node") { only(&node, arguments) } else { node.cli(arguments).await };
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(expected) && !said.contains("see `errors`"), "{arguments:?}: {said}");
+    }
+}
+
+/// The command line, without what [`Node::cli`] adds to it.
+fn only(node: &Node, arguments: &[&str]) -> Output {
+    let mut command = std::process::Command::new(binary());
+    command.args(arguments).args(["--token", "x"]).current_dir(node.folder());
+    command.output().expect("the binary starts")
+}
+
+#[test]
+fn completions_may_be_cut_short() {
+    use std::io::Read as _;
+    let mut command = std::process::Command::new(binary());
+    command.args(["completions", "bash"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    // As `head` does: whatever is left finds no reader.
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+    assert!(child.wait().expect("it ends").success(), "{said}");
+    assert_eq!(said, "");
+}
+
+#[tokio::test]
 async fn a_tool_can_be_tried_by_hand() {
     let node = Node::start().await;
     let output = node.cli(&["tool", "call", "Write", "{\"path\": \"a.txt\", \"content\": \"x\"}"]).await;

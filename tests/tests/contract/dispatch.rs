@@ -13,6 +13,7 @@ async fn what_is_wrong_is_named_with_its_place() {
     let rows: Vec<Row> = vec![
         ("/mission_id", json!("has spaces"), &["/mission_id"]),
         ("/mission_id", json!("x".repeat(201)), &["/mission_id"]),
+        ("/mission_id", json!(".."), &["/mission_id"]),
         ("/mission_type", json!("general_task"), &["/mission_type"]),
         ("/objective", json!(""), &["/objective"]),
         ("/objective", json!(7), &["/objective"]),
@@ -71,6 +72,33 @@ async fn required_fields_are_named_where_they_should_be() {
     }
     let answer = node.dispatch(&envelope).await.expect_status(422);
     assert_eq!(answer.mistakes().len(), required.len(), "several mistakes are reported together: {answer:#?}");
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_is_said_at_once() {
+    let node = Node::start().await;
+    let broken = json!([{"id": "a", "tool": "Read", "with": {"path": "x"}, "needs": ["zz"]}]);
+    let mut envelope = automation("many", &broken);
+    for (place, value) in [
+        ("/vp_runtime_id", json!("nowhere")),
+        ("/autonomy_window/end_at", json!("2020-01-01T00:00:00Z")),
+        ("/callback", json!({"status_url": "http://10.0.0.1/events", "auth_mode": "bearer"})),
+    ] {
+        envelope = with(envelope, place, value);
+    }
+    let nodes = ["/vp_runtime_id", "/autonomy_window/end_at", "/callback/status_url", "/inputs/steps/0/needs/0"];
+    let answer = node.dispatch(&envelope).await.expect_status(422);
+    let named: Vec<String> = answer.mistakes().into_iter().map(|(pointer, _)| pointer).collect();
+    assert_eq!(named, nodes, "{answer:#?}");
+    // And with what is wrong with the text itself.
+    let envelope = with(without(envelope, "trace_id"), "/budget/max_llm_calls", json!("few"));
+    let answer = node.dispatch(&envelope).await.expect_status(422);
+    let named: Vec<String> = answer.mistakes().into_iter().map(|(pointer, _)| pointer).collect();
+    assert_eq!(named, [&["/trace_id", "/budget/max_llm_calls"][..], &nodes].concat(), "{answer:#?}");
+    // Whose plugin it would be is open: nothing is said of that.
+    let answer = node.dispatch(&with(envelope, "/mission_type", json!("custom"))).await.expect_status(422);
+    let named: Vec<String> = answer.mistakes().into_iter().map(|(pointer, _)| pointer).collect();
+    assert_eq!(named, [&["/trace_id", "/budget/max_llm_calls", "/plugin"][..], &nodes[..3]].concat(), "{answer:#?}");
 }
 
 #[tokio::test]
@@ -170,6 +198,8 @@ async fn another_nodes_mission_is_never_run() {
     let node = Node::start().await;
     let elsewhere = with(writing("elsewhere"), "/target_instance_id", json!("factory-2"));
     node.dispatch(&elsewhere).await.expect_problem(421, "wrong_instance");
+    let wrong = without(with(elsewhere, "/mission_type", json!("x")), "trace_id");
+    node.dispatch(&wrong).await.expect_problem(421, "wrong_instance");
     node.dispatch(&with(writing("any"), "/target_instance_id", json!("*"))).await.expect_status(202);
 }
 
@@ -180,6 +210,9 @@ async fn a_type_without_a_plugin_is_refused_at_intake() {
         let envelope = without(with(writing(kind), "/mission_type", json!(kind)), "inputs");
         node.dispatch(&envelope).await.expect_problem(422, "plugin_not_installed");
     }
+    // A VP that is called like a mission type is not that type.
+    let called = with(with(writing("called"), "/mission_type", json!("coding")), "/vp_id", json!("automation"));
+    node.dispatch(&called).await.expect_problem(422, "plugin_not_installed");
     let custom = with(writing("custom"), "/mission_type", json!("custom"));
     let answer = node.dispatch(&custom).await.expect_status(422);
     assert_eq!(answer.mistakes()[0].0, "/plugin", "{answer:#?}");
@@ -235,6 +268,23 @@ async fn a_large_body_is_refused() {
     let node = Node::start().await;
     let large = with(writing("large"), "/objective", json!("x".repeat(1 << 20)));
     assert_eq!(node.dispatch(&large).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_budget_that_is_set_is_never_none() {
+    let node = Node::start().await;
+    let answer = node.dispatch(&with(writing("tiny"), "/budget/max_cost_usd", json!(1e-7))).await.expect_status(202);
+    assert_eq!(answer.json["effective_budget"]["max_cost_usd"].as_f64(), Some(1e-6), "{answer:#?}");
+}
+
+#[tokio::test]
+async fn a_window_may_be_open_to_the_end_of_time() {
+    let node = Node::start().await;
+    let window = json!({"start_at": "2026-01-01T00:00:00.123456789123Z", "end_at": "9999-12-31T23:59:59Z"});
+    node.dispatch(&with(writing("ever"), "/autonomy_window", window)).await.expect_status(202);
+    let end = node.mission("ever").await["autonomy_window"]["end_at"].clone();
+    assert_eq!(end, "9999-12-30T22:00:00.999999999Z");
+    assert_eq!(node.until_final("ever").await["status"], "completed");
 }
 
 #[tokio::test]

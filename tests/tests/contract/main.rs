@@ -9,6 +9,8 @@ mod artifacts;
 mod callbacks;
 mod cli;
 mod dispatch;
+mod keeping;
 mod lifecycle;
+mod requests;
 mod restart;
 mod tools;

@@ -1,9 +1,17 @@
 //! After a stop or kill -9: what was acknowledged goes on, what was final stays.
 
 use serde_json::json;
-use sortie_tests::envelope::{in_ms, with, write, writing};
+use sortie_tests::envelope::{edit, in_ms, with, write, writing};
 use sortie_tests::node::QUICK;
-use sortie_tests::{Node, Options, Receiver, Reply, automation, looping};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, http, looping, workspace_of};
+
+/// Waits until a run of that number has begun: the status alone is the one from before.
+async fn until_run(node: &Node, id: &str, run: u64) {
+    sortie_tests::until(&format!("run {run} of {id}"), async || {
+        node.events(id).await.iter().any(|event| event["detail"]["run"] == run).then_some(())
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn what_was_queued_goes_on_after_a_kill() {
@@ -30,14 +38,13 @@ async fn a_session_keeps_its_workspace() {
 }
 
 #[tokio::test]
-async fn a_running_mission_without_effects_begins_again() {
+async fn a_running_mission_goes_on_after_a_kill() {
     let mut node = Node::start().await;
-    // It waits for a file that another mission of the same session would write: here, the test does.
     node.accept(&looping("pure")).await;
     node.until_status("pure", "running").await;
     node.kill();
     node.restart().await;
-    node.until_status("pure", "running").await;
+    until_run(&node, "pure", 2).await;
     node.post("/v1/missions/pure/cancel", &json!({"reason": "seen enough"})).await.expect_status(202);
     let events = node.events("pure").await;
     let numbers: Vec<u64> = events.iter().filter_map(|event| event["sequence"].as_u64()).collect();
@@ -45,22 +52,61 @@ async fn a_running_mission_without_effects_begins_again() {
 }
 
 #[tokio::test]
-async fn a_running_mission_with_effects_is_interrupted() {
+async fn a_running_mission_goes_on_and_does_nothing_twice() {
     let mut node = Node::start().await;
-    let mut wait =
-        json!({"id": "wait", "tool": "Read", "with": {"path": "never"}, "retry": {"attempts": 100, "backoff": "5s"}});
-    wait["needs"] = json!(["w"]);
-    let mut first = write("w", "effect.txt", "x");
-    first["milestone"] = json!("written");
-    node.accept(&automation("effects", &json!([first, wait]))).await;
+    let mut edit = edit("e", "log.txt", "END", "once END");
+    edit["needs"] = json!(["w"]);
+    edit["milestone"] = json!("edited");
+    let wait = json!({
+        "id": "wait", "needs": ["e"], "tool": "Read", "with": {"path": "go.txt"},
+        "retry": {"attempts": 100, "backoff": "1s"}, "artifact": "go.txt",
+    });
+    node.accept(&automation("effects", &json!([write("w", "log.txt", "END"), edit, wait]))).await;
     sortie_tests::until("the effect happened", async || {
-        node.events("effects").await.iter().any(|event| event["summary"].to_string().contains("written")).then_some(())
+        node.events("effects").await.iter().any(|event| event["summary"].to_string().contains("edited")).then_some(())
     })
     .await;
+    for run in 2..5 {
+        node.kill();
+        node.restart().await;
+        until_run(&node, "effects", run).await;
+    }
+    let workspace = workspace_of(&node, "vp.effects");
+    std::fs::write(workspace.join("go.txt"), "go").expect("a workspace");
+    let end = node.until_final("effects").await;
+    assert_eq!(end["status"], "completed", "{end:#}");
+    assert_eq!(std::fs::read_to_string(workspace.join("log.txt")).expect("it was written"), "once END");
+    let journal = node.get("/v1/missions/effects/journal").await.json["items"].to_string();
+    assert_eq!(journal.matches("\"call_started\"").count(), journal.matches("\"call_finished\"").count(), "{journal}");
+}
+
+#[tokio::test]
+async fn a_mission_stays_on_the_plugin_that_it_started_with() {
+    let mut node = Node::start().await;
+    node.accept(&looping("stays")).await;
+    let digest = node.until_status("stays", "running").await["plugin"]["digest"].clone();
+    http::send(node.request("DELETE", "/v1/plugins/automation")).await.expect("an answer");
     node.kill();
     node.restart().await;
-    let end = node.until_final("effects").await;
-    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("failed"), &json!("interrupted")), "{end:#}");
+    assert_eq!(node.until_status("stays", "running").await["plugin"]["digest"], digest);
+    std::fs::write(workspace_of(&node, "vp.stays").join("never.txt"), "now").expect("a workspace");
+    assert_eq!(node.until_final("stays").await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_pause_outlives_a_kill() {
+    let mut node = Node::start().await;
+    node.post("/v1/node/pause", &json!(null)).await.expect_status(200);
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.get("/v1/node").await.json["state"], "paused");
+    node.accept(&writing("waits")).await;
+    assert_eq!(node.mission("waits").await["status"], "queued");
+    node.post("/v1/node/resume", &json!(null)).await.expect_status(200);
+    node.until_final("waits").await;
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.get("/v1/node").await.json["state"], "serving");
 }
 
 #[tokio::test]
@@ -99,7 +145,7 @@ async fn sigterm_ends_the_node_in_order_and_the_missions_go_on() {
     assert_eq!(ended.code(), Some(0), "{}", node.read_log());
     assert!(begun.elapsed() < 2 * QUICK, "{:?}", begun.elapsed());
     node.restart().await;
-    node.until_status("running", "running").await;
+    until_run(&node, "running", 2).await;
 }
 
 #[tokio::test]

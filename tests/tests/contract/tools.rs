@@ -46,9 +46,6 @@ async fn a_tool_is_granted_by_allowed_unless_forbidden_or_held() {
         ("part", json!({"allowed_tools": ["Wri*"]}), true),
         ("forbidden", json!({"allowed_tools": ["*"], "forbidden_tools": ["write"]}), false),
         ("forbidden-star", json!({"allowed_tools": ["Write"], "forbidden_tools": ["W*"]}), false),
-        // Nobody can be asked in this version: a call that needs an approval is refused and says so.
-        ("approval", json!({"allowed_tools": ["Write"], "approval_required": ["Write"]}), false),
-        ("approval-class", json!({"allowed_tools": ["Write"], "approval_required": ["workspace_write"]}), false),
         ("approval-other", json!({"allowed_tools": ["Write"], "approval_required": ["money_movement"]}), true),
         ("approval-alone", json!({"approval_required": ["Write"]}), false),
         // Misspelt: covers every tool without a declared class, and `Write` has one.

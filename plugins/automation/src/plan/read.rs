@@ -9,7 +9,8 @@ use crate::duration;
 use crate::template::{ITEM_NAMES, Language, References, Shape};
 
 use super::graph::{Draft, Named, named};
-use super::{ATTEMPTS_MAX, Artifact, Content, Criterion, Each, Retry, STEPS_MAX, Source, Step, Text};
+use super::literal;
+use super::{ASK, ATTEMPTS_MAX, Artifact, Content, Criterion, Each, Retry, STEPS_MAX, Source, Step, Text};
 
 /// Longest id of a step: as long as a mission's.
 const ID_BYTES_MAX: usize = 200;
@@ -72,6 +73,9 @@ impl<'e> Reader<'e, '_> {
         let mut needs = self.needs(place, fields);
         let each = self.each(place, fields, &mut needs);
         let names: &[&str] = if each.is_some() { &ITEM_NAMES } else { &[] };
+        if tool.eq_ignore_ascii_case(ASK) {
+            self.question_for_people(place, fields);
+        }
         let mut afterwards = Vec::new();
         let step = Step {
             id,
@@ -159,6 +163,21 @@ impl<'e> Reader<'e, '_> {
         }
     }
 
+    /// What the step `ask` asks. Its arguments are the plugin's own, so that what is wrong with them is known here.
+    fn question_for_people(&mut self, place: &str, fields: &'e Map<String, Json>) {
+        let place = format!("{place}/with");
+        match fields.get("with") {
+            None | Some(Json::Null) => {
+                self.complain(format!("{place}/question"), "required", "say in `question` what people are asked");
+            }
+            Some(Json::Object(with)) => {
+                self.required_text(&place, with, "question");
+            }
+            // One template, of which nothing is known yet, or a mistake that is told as such.
+            Some(_) => {}
+        }
+    }
+
     fn condition(&mut self, place: &str, fields: &'e Map<String, Json>, needs: &mut Vec<Named>) -> Option<Shape<'e>> {
         let value = fields.get("if").filter(|value| !value.is_null())?;
         Some(self.question(format!("{place}/if"), value, needs))
@@ -206,6 +225,7 @@ impl<'e> Reader<'e, '_> {
         let value = fields.get("artifact").filter(|value| !value.is_null())?;
         if value.is_string() {
             let name = self.shape(&place, value, names, needs);
+            self.fixed(&place, &name.shape, "bad_name", literal::wrong_name);
             return Some(Artifact {
                 name: name.shape,
                 content: Content::Result,
@@ -214,18 +234,26 @@ impl<'e> Reader<'e, '_> {
             });
         }
         let fields = self.object(&place, value, &["name", "path", "content", "media_type"])?;
-        self.required_text(&place, fields, "name")?;
-        let name = self.shape(&format!("{place}/name"), &fields["name"], names, needs);
-        let mut each_item = name.each_item;
+        let name = self.required_text(&place, fields, "name").map(|_| {
+            let place = format!("{place}/name");
+            let name = self.shape(&place, &fields["name"], names, needs);
+            self.fixed(&place, &name.shape, "bad_name", literal::wrong_name);
+            name
+        });
+        let mut each_item = name.as_ref().is_some_and(|name| name.each_item);
         let mut source = |reader: &mut Self, key: &str| {
-            let value = fields.get(key)?;
+            // A content may be null; a path cannot.
+            let value = fields.get(key).filter(|value| key == "content" || !value.is_null())?;
             let text = reader.shape(&format!("{place}/{key}"), value, names, needs);
             each_item |= text.each_item;
             Some(text.shape)
         };
         let content = match (source(self, "path"), source(self, "content")) {
             (None, None) => Content::Result,
-            (Some(path), None) => Content::File(path),
+            (Some(path), None) => {
+                self.fixed(&format!("{place}/path"), &path, "bad_path", literal::wrong_path);
+                Content::File(path)
+            }
             (None, Some(content)) => Content::This(content),
             (Some(_), Some(content)) => {
                 self.complain(format!("{place}/content"), "invalid", "an artifact has a path or a content, not both");
@@ -233,7 +261,10 @@ impl<'e> Reader<'e, '_> {
             }
         };
         let media_type = self.text(&place, fields, "media_type");
-        Some(Artifact { name: name.shape, content, media_type, each_item })
+        if let Some(why) = media_type.and_then(literal::wrong_media_type) {
+            self.complain(format!("{place}/media_type"), "bad_media_type", why);
+        }
+        Some(Artifact { name: name?.shape, content, media_type, each_item })
     }
 
     fn milestone(
@@ -310,6 +341,22 @@ impl<'e> Reader<'e, '_> {
         let each_item = references.item;
         needs.extend(named(references));
         Text { shape, each_item }
+    }
+
+    /// Holds a text against the node's rule for it, where it is fixed: what a template gives is known later.
+    fn fixed(&mut self, place: &str, shape: &Shape<'_>, code: &'static str, wrong: fn(&str) -> Option<&'static str>) {
+        let Shape::Fixed(value) = shape else { return };
+        if self.has_mistake_at(place) {
+            return;
+        }
+        match value {
+            Json::String(text) => {
+                if let Some(why) = wrong(text) {
+                    self.complain(place.to_owned(), code, why);
+                }
+            }
+            _ => self.complain(place.to_owned(), "wrong_type", "it must be a text"),
+        }
     }
 
     fn duration(&mut self, place: &str, fields: &Map<String, Json>, key: &str) -> Option<Duration> {

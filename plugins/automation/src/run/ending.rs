@@ -2,7 +2,7 @@
 
 use sortie_plugin::{CallError, Failure, Outcome};
 
-use super::{Run, State};
+use super::{Progress, Run, State};
 use crate::World;
 use crate::plan::{Plan, Step};
 use crate::template::TemplateError;
@@ -49,6 +49,17 @@ impl Blame {
         Self { text: format!("{tool}{attempts}: {error}"), tool: Some(tool.to_owned()), advice }
     }
 
+    /// It came after the step's calls: whoever reads of it must not take them for undone.
+    pub(super) fn after_calls(mut self, each: bool, calls: usize) -> Self {
+        self.text = match (each, calls) {
+            (_, 0) => self.text,
+            (false, _) => format!("the step's call was made, but {}", self.text),
+            (true, 1) => format!("the step's 1 call was made, but {}", self.text),
+            (true, calls) => format!("the step's {calls} calls were made, but {}", self.text),
+        };
+        self
+    }
+
     /// It was one of the calls of a `for_each`.
     pub(super) fn of_item(mut self, item: usize, items: usize) -> Self {
         self.text = format!("item {} of {items}: {}", item + 1, self.text);
@@ -76,35 +87,39 @@ pub(super) fn refuse_early<W: World>(plan: &Plan<'_>, world: &W) -> Result<(), F
 /// The run's own account of itself.
 pub(super) fn ending<W: World>(run: &Run<'_, '_, W>) -> Result<Outcome, Failure> {
     let steps = || run.plan.steps.iter().zip(&run.states);
-    let done: Vec<_> = steps().filter_map(|(step, state)| done(step, state)).collect();
+    let done = list("done", steps().filter_map(|(step, state)| done(step, state)));
+    let partly = list("done in part", steps().filter_map(|(step, state)| partly_done(step, state)));
+    let did: Vec<_> = done.into_iter().chain(partly).collect();
+    let nothing = |words: &str| did.is_empty().then(|| words.to_owned());
     if let Some((index, blame)) = &run.failed {
-        let did = if done.is_empty() { "no step was done".to_owned() } else { format!("done: {}", names(&done)) };
-        let summary = format!("step `{}` failed: {}; {did}", run.plan.steps[*index].id, blame.text);
+        let failed = format!("step `{}` failed: {}", run.plan.steps[*index].id, blame.text);
+        let nothing = nothing("no step was done");
+        let summary = [failed].into_iter().chain(did).chain(nothing).collect::<Vec<_>>().join("; ");
         return Err(Failure { summary, tool: blame.tool.clone(), next_action: blame.advice.clone() });
     }
-    let mut parts =
-        vec![if done.is_empty() { "nothing was to be done".to_owned() } else { format!("done: {}", names(&done)) }];
-    let skipped: Vec<_> =
-        steps().filter(|(_, state)| matches!(state, State::Skipped)).map(|(step, _)| step.id.to_owned()).collect();
-    if !skipped.is_empty() {
-        parts.push(format!("skipped: {}", names(&skipped)));
-    }
-    let failed: Vec<_> =
-        steps().filter(|(_, state)| failure(state).is_some()).map(|(step, _)| step.id.to_owned()).collect();
-    if !failed.is_empty() {
-        parts.push(format!("failed, and passed over: {}", names(&failed)));
-    }
-    let outcome = Outcome::new(parts.join("; "));
+    let ids =
+        |holds: fn(&State) -> bool| steps().filter(move |(_, state)| holds(state)).map(|(step, _)| step.id.to_owned());
+    let skipped = list("skipped", ids(|state| matches!(state, State::Skipped)));
+    let failed = list("failed, and passed over", ids(|state| failure(state).is_some()));
+    let nothing = nothing(if failed.is_some() { "no step was done" } else { "nothing was to be done" });
+    let parts = did.into_iter().chain(nothing).chain(skipped).chain(failed);
+    let outcome = Outcome::new(parts.collect::<Vec<_>>().join("; "));
     Ok(match steps().find_map(|(step, state)| Some((step, failure(state)?))) {
         Some((step, blame)) => outcome.next_action(format!("see why step `{}` failed: {}", step.id, blame.text)),
         None => outcome,
     })
 }
 
+/// What became of these steps; nothing where there are none.
+fn list(what: &str, steps: impl Iterator<Item = String>) -> Option<String> {
+    let steps: Vec<_> = steps.collect();
+    (!steps.is_empty()).then(|| format!("{what}: {}", names(&steps)))
+}
+
 /// What failed in a step without failing the mission.
 fn failure(state: &State) -> Option<&Blame> {
     match state {
-        State::Failed(blame) => Some(blame),
+        State::Failed(blame, _) => Some(blame),
         State::Done(progress) => progress.error.as_ref(),
         _ => None,
     }
@@ -112,10 +127,23 @@ fn failure(state: &State) -> Option<&Blame> {
 
 fn done(step: &Step<'_>, state: &State) -> Option<String> {
     let State::Done(progress) = state else { return None };
-    let Some(items) = &progress.items else { return Some(step.id.to_owned()) };
-    let got = progress.results.iter().flatten().count();
+    Some(told(step, progress))
+}
+
+/// A step that was not done, although calls of it were.
+fn partly_done(step: &Step<'_>, state: &State) -> Option<String> {
+    match state {
+        State::Failed(_, Some(progress)) | State::Running(progress) if progress.got() > 0 => Some(told(step, progress)),
+        _ => None,
+    }
+}
+
+/// A step, with how many of its items gave a result.
+fn told(step: &Step<'_>, progress: &Progress) -> String {
+    let Some(items) = &progress.items else { return step.id.to_owned() };
+    let got = progress.got();
     let count = if got == items.len() { got.to_string() } else { format!("{got} of {}", items.len()) };
-    Some(format!("{} ({count} {})", step.id, if items.len() == 1 { "item" } else { "items" }))
+    format!("{} ({count} {})", step.id, if items.len() == 1 { "item" } else { "items" })
 }
 
 fn names(names: &[String]) -> String {

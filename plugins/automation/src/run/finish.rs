@@ -21,6 +21,7 @@ impl<W: World> Run<'_, '_, W> {
             return self.fail(index, blame);
         }
         if let Err(blame) = self.leave_behind(step, &progress) {
+            let blame = blame.after_calls(step.each.is_some(), progress.got());
             self.states[index] = State::Running(progress);
             return self.fail(index, blame);
         }
@@ -80,7 +81,7 @@ impl<W: World> Run<'_, '_, W> {
                 }
             }
         };
-        stored.map_err(|why| Blame::step(format!("artifact {name}: {why}")))
+        stored.map_err(|why| Blame::step(format!("its artifact {name} could not be stored: {why}")))
     }
 }
 

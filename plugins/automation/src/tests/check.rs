@@ -77,6 +77,57 @@ fn every_mistake_is_reported_with_its_place() {
 }
 
 #[test]
+fn an_artifact_that_no_node_would_store_is_refused_at_intake() {
+    let long = "x".repeat(300);
+    for name in ["../x", "/etc/x", "a//b", "a\\b", "..", "a\u{7}b", &long] {
+        check_step(json!({ "artifact": { "name": name, "content": "z" } }), &["/0/artifact/name bad_name"]);
+        check_step(json!({ "artifact": name }), &["/0/artifact bad_name"]);
+        // Also where it may never come to it, and once for all items.
+        check_step(json!({ "artifact": name, "if": false, "for_each": [1] }), &["/0/artifact bad_name"]);
+    }
+    check_step(json!({ "artifact": "" }), &["/0/artifact bad_name"]);
+    for path in ["../../token", "/etc/passwd", "a/../../b", ".", ""] {
+        check_step(json!({ "artifact": { "name": "a", "path": path } }), &["/0/artifact/path bad_path"]);
+    }
+    check_step(json!({ "artifact": { "name": "a", "path": ["b"] } }), &["/0/artifact/path wrong_type"]);
+    for media_type in ["a\r\nX: y", "text/a\r\nX: y", "", "text", "{{ inputs.week }}"] {
+        check_step(
+            json!({ "artifact": { "name": "a", "media_type": media_type } }),
+            &["/0/artifact/media_type bad_media_type"],
+        );
+    }
+    check_step(
+        json!({ "artifact": { "path": "/a", "media_type": "text" } }),
+        &["/0/artifact/name required", "/0/artifact/path bad_path", "/0/artifact/media_type bad_media_type"],
+    );
+    check_step(json!({ "artifact": { "name": "a//{{ b", "content": "z" } }), &["/0/artifact/name bad_template"]);
+    check_step(json!({ "artifact": { "name": "out/..a", "path": "./b//c", "media_type": "a/b; c=d" } }), &[]);
+    check_step(json!({ "artifact": { "name": "{{ inputs.week }}", "path": "{{ inputs.week }}" } }), &[]);
+    check_step(json!({ "artifact": { "name": "a", "path": null, "content": "../../b" } }), &[]);
+}
+
+#[test]
+fn a_question_to_people_is_there_and_a_text() {
+    let ask = |with: Json, expected: &[&str]| {
+        for tool in ["ask", "Ask"] {
+            check(json!([{ "id": "q", "tool": tool, "with": with }]), expected);
+        }
+    };
+    check(json!([{ "id": "q", "tool": "ask" }]), &["/0/with/question required"]);
+    ask(json!(null), &["/0/with/question required"]);
+    ask(json!({}), &["/0/with/question required"]);
+    ask(json!({ "queston": "A or B?" }), &["/0/with/question required"]);
+    ask(json!({ "question": null }), &["/0/with/question required"]);
+    ask(json!({ "question": ["A", "B"] }), &["/0/with/question wrong_type"]);
+    ask(json!({ "question": " " }), &["/0/with/question empty"]);
+    ask(json!("A or B?"), &["/0/with wrong_type"]);
+    ask(json!({ "question": "A or B?" }), &[]);
+    ask(json!({ "question": "{{ inputs.week }}" }), &[]);
+    ask(json!("{{ inputs }}"), &[]);
+    check(json!([{ "id": "q", "tool": "Read", "with": {} }]), &[]);
+}
+
+#[test]
 fn criteria_are_those_of_the_envelope() {
     check_step(json!({ "criterion": { "text": "nothing failed", "met": true } }), &[]);
     check_step(json!({ "criterion": {} }), &["/0/criterion/text required", "/0/criterion/met required"]);

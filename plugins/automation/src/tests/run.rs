@@ -48,9 +48,63 @@ fn a_whole_string_template_keeps_its_type_and_any_other_is_text() {
             "yes": "{{ 1 < 2 }}", "braces": "{{ '}}' }}", "id": "{{ mission.mission_id }}", "why": "{{ objective }}", "line": "{{ 1 }}\n",
         } }]),
         "done: a",
-        &["0 echo {\"list\":[1,2,3],\"text\":\"[1, 2, 3]!\",\"sum\":6,\"none\":null,\"yes\":true,\"braces\":\"}}\",\
+        &["0 echo {\"list\":[1,2,3],\"text\":\"[1,2,3]!\",\"sum\":6,\"none\":null,\"yes\":true,\"braces\":\"}}\",\
            \"id\":\"m-1\",\"why\":\"Test the interpreter.\",\"line\":\"1\\n\"}"],
     );
+}
+
+/// What a template makes of a value that is nothing but JSON, between two brackets that make it a text.
+#[track_caller]
+fn check_text(template: &str, text: &str) {
+    let mut world = Simulated::echo();
+    let inputs = json!({
+        "flags": [true, null, { "it's": [1, 2.5, "a<b"] }], "yes": true, "none": null, "ids": [9_007_199_254_740_993_u64, u64::MAX, i64::MIN],
+        "rows": [{ "on": true }, { "on": "it" }],
+        "steps": [{ "id": "a", "tool": "Echo", "with": { "text": format!("<{template}>") } }],
+    });
+    run_in(&mut world, inputs).expect("it completes");
+    assert_eq!(world.log, [format!("0 Echo {}", json!({ "text": format!("<{text}>") }))], "{template}");
+}
+
+#[test]
+fn within_a_text_all_that_is_no_string_is_json() {
+    check_text("{{ inputs.flags }}", r#"[true,null,{"it's":[1,2.5,"a<b"]}]"#);
+    check_text(
+        "{{ inputs.yes }} {{ inputs.none }} {{ 1 > 2 }} {{ inputs.flags[2][\"it's\"][2] }}",
+        "true null false a<b",
+    );
+    check_text("{{ {'a': none, 'b': [false]} }}", r#"{"a":null,"b":[false]}"#);
+    check_text("{{ inputs.rows | map(attribute='on') }}", r#"[true,"it"]"#);
+    check_text("{{ inputs.flags | string | length }} {{ inputs.yes | string }} {{ 'it' | string }}", "34 true it");
+    check_text("{{ inputs.flags | join('; ') }}", r#"true; null; {"it's":[1,2.5,"a<b"]}"#);
+    check_text("{{ inputs.rows | join(', ', attribute='on') }} {{ 'abc' | join('-') }}", "true, it a-b-c");
+    check_text("{{ 'x' if inputs.none }}{{ 2.0 }} {{ 'text' }}", "2.0 text");
+    check_text("{% for on in inputs.rows %}{{ on }}{% endfor %}", r#"{"on":true}{"on":"it"}"#);
+}
+
+#[test]
+fn whole_numbers_are_exact_or_refused() {
+    check_text("{{ inputs.ids }}", "[9007199254740993,18446744073709551615,-9223372036854775808]");
+    check_text("{{ inputs.ids[1] + 1 }}", "18446744073709551616");
+    check(
+        json!([{ "id": "a", "tool": "Echo", "with": { "n": "{{ 9007199254740993 }}", "max": "{{ 18446744073709551614 + 1 }}" } }]),
+        "done: a",
+        &["0 Echo {\"n\":9007199254740993,\"max\":18446744073709551615}"],
+    );
+    check(
+        json!([{ "id": "b", "tool": "Echo" }, { "id": "a", "tool": "Echo", "needs": ["b"], "with": { "n": "{{ 18446744073709551615 + 1 }}" } }]),
+        "FAILED step `a` failed: template in with/n: number out of range; done: b",
+        &["0 Echo {}"],
+    );
+}
+
+#[test]
+fn joining_costs_what_it_makes() {
+    let (end, log) = run(
+        json!([{ "id": "a", "tool": "Echo", "if": "{{ true }}", "with": { "x": "<{{ range(99999) | join('x' * 9999) }}>" } }]),
+    );
+    let failure = end.expect_err("it is too much work");
+    assert_eq!((failure.summary.contains("fuel"), log.len()), (true, 0), "{failure:?}");
 }
 
 #[test]
@@ -230,10 +284,53 @@ fn artifacts_hold_what_they_say() {
 #[test]
 fn an_artifact_that_cannot_be_stored_fails_its_step() {
     check(
-        json!([{ "id": "a", "tool": "Echo", "artifact": { "name": "../x", "content": "" } }]),
-        "FAILED step `a` failed: artifact ../x: a name is a relative path of plain segments; no step was done",
+        json!([{ "id": "a", "tool": "Echo", "artifact": { "name": "{{ '../x' }}", "content": "" } }]),
+        "FAILED step `a` failed: the step's call was made, but its artifact ../x could not be stored: no such name; done in part: a",
         &["0 Echo {}"],
     );
+}
+
+#[test]
+fn a_failure_after_calls_does_not_call_them_undone() {
+    check(
+        json!([
+            { "id": "a", "tool": "Echo", "with": { "ms": 5 } },
+            { "id": "b", "tool": "Echo", "milestone": "{{ steps.b.result.title.name }}" },
+        ]),
+        "FAILED step `b` failed: the step's call was made, but template in milestone: undefined value: `steps.b.result.title` \
+         is undefined; done: a; done in part: b",
+        &["0 Echo {\"ms\":5}", "0 Echo {}"],
+    );
+    check(
+        json!([{ "id": "each", "tool": "Echo", "for_each": [1, 2], "artifact": { "name": "{{ '..' }}{{ item }}", "content": "" } }]),
+        "FAILED step `each` failed: the step's 2 calls were made, but its artifact ..1 could not be stored: no such name; \
+         done in part: each (2 items)",
+        &["0 Echo {}", "0 Echo {}"],
+    );
+    check(
+        json!([{ "id": "each", "tool": "Echo", "for_each": [1, 2, 3], "concurrency": 1, "with": { "fail": "{{ 'broken' if item == 2 else none }}" } }]),
+        "FAILED step `each` failed: item 2 of 3: Echo: broken; done in part: each (1 of 3 items)",
+        &["0 Echo {\"fail\":null}", "10 Echo {\"fail\":\"broken\"}"],
+    );
+    check(
+        json!([{ "id": "none", "tool": "Echo", "for_each": [], "artifact": { "name": "{{ '..' }}", "content": "" } }]),
+        "FAILED step `none` failed: its artifact .. could not be stored: no such name; no step was done",
+        &[],
+    );
+    let (end, log) = run(json!([
+        { "id": "a", "tool": "Echo", "artifact": { "name": "{{ '..' }}", "content": "" }, "on_error": "continue" },
+    ]));
+    let why = "the step's call was made, but its artifact .. could not be stored: no such name";
+    let outcome = end.expect("it goes on");
+    assert_eq!(outcome.summary, "done in part: a; failed, and passed over: a");
+    assert_eq!(outcome.next_action, Some(format!("see why step `a` failed: {why}")));
+    assert_eq!(log[1], format!("10 warn step `a` failed, and the mission goes on: {why}"));
+    check(
+        json!([{ "id": "a", "tool": "Echo", "with": { "fail": "broken" }, "on_error": "continue" }]),
+        "no step was done; failed, and passed over: a",
+        &["0 Echo {\"fail\":\"broken\"}", "10 warn step `a` failed, and the mission goes on: Echo: broken"],
+    );
+    check(json!([{ "id": "a", "tool": "Echo", "if": false }]), "nothing was to be done; skipped: a", &[]);
 }
 
 #[test]

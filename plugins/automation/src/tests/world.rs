@@ -113,7 +113,7 @@ impl World for Simulated {
 
     fn put(&mut self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), String> {
         if name.contains("..") {
-            return Err("a name is a relative path of plain segments".into());
+            return Err("no such name".into());
         }
         self.note(&format!("put {name} {media_type} {}", String::from_utf8_lossy(bytes)));
         Ok(())

@@ -125,6 +125,7 @@ impl<'j, 'a> Object<'j, 'a> {
             IdError::Empty => code::EMPTY,
             IdError::TooLong { .. } => code::TOO_LONG,
             IdError::Alphabet | IdError::Control => code::INVALID_CHARACTER,
+            IdError::Step => code::RESERVED,
         };
         findings.wrong(self.at(name), code, format!("`{name}` {error}"));
         None
@@ -192,6 +193,12 @@ impl<'j, 'a> Object<'j, 'a> {
         number
     }
 
+    /// Warns of a limit that is larger than can be counted: `most` holds instead.
+    pub(super) fn warn_of_most(&self, name: &str, most: u64, findings: &mut Findings) {
+        let place = self.at(name);
+        findings.odd(format!("`{name}` (at `{place}`) is more than can be counted here: {most} holds"));
+    }
+
     /// A number that is whole and not negative. Beyond what can be counted it is the largest that can.
     #[expect(
         clippy::cast_possible_truncation,
@@ -199,12 +206,22 @@ impl<'j, 'a> Object<'j, 'a> {
         reason = "whole, not negative, and the cast saturates"
     )]
     pub(super) fn count(&self, name: &str, findings: &mut Findings) -> Option<u64> {
+        if let Some(Json::Number(number)) = self.value(name)
+            && let Some(count) = number.as_u64()
+        {
+            // Above 2^53 a double would be another number.
+            return Some(count);
+        }
         let amount = self.amount(name, findings)?;
         if amount.fract() != 0.0 {
             findings.wrong(self.at(name), code::NOT_WHOLE, format!("`{name}` must be a whole number"));
             return None;
         }
-        Some(amount as u64)
+        let count = amount as u64;
+        if count == u64::MAX {
+            self.warn_of_most(name, count, findings);
+        }
+        Some(count)
     }
 
     /// A list of texts that are not empty, each checked by `check`, which says what else is wrong with one.
@@ -263,7 +280,11 @@ enum NoTime {
     Form,
 }
 
-/// RFC 3339 and no more: jiff alone would also take other forms of ISO 8601, which other readers of the envelope may not.
+/// Digits of a second's fraction that are kept: nanoseconds.
+const FRACTION_DIGITS: usize = 9;
+
+/// RFC 3339 and no more: jiff alone would also take other forms of ISO 8601, which other readers of the envelope may not. No
+/// less, either: jiff refuses further digits of a fraction, and ends a day early.
 fn time(text: &str) -> Result<Timestamp, NoTime> {
     const DATE_AND_TIME: &[u8] = b"0000-00-00T00:00:00";
     let bytes = text.as_bytes();
@@ -277,21 +298,34 @@ fn time(text: &str) -> Result<Timestamp, NoTime> {
         // `2026-11-22 08:00:00` and `2026-11-22` lack more than their offset.
         return Err(NoTime::Form);
     }
-    let mut rest = &bytes[DATE_AND_TIME.len()..];
-    if let [b'.', fraction @ ..] = rest {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 {
-            return Err(NoTime::Form);
+    let (local, rest) = text.split_at(DATE_AND_TIME.len());
+    let (fraction, offset) = match rest.strip_prefix('.') {
+        None => ("", rest),
+        Some(rest) => {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            if digits == 0 {
+                return Err(NoTime::Form);
+            }
+            rest.split_at(digits)
         }
-        rest = &fraction[digits..];
+    };
+    match offset.as_bytes() {
+        [] => return Err(NoTime::Local),
+        [b'Z' | b'z'] | [b'+' | b'-', b'0'..=b'9', b'0'..=b'9', b':', b'0'..=b'9', b'0'..=b'9'] => {}
+        _ => return Err(NoTime::Form),
     }
-    match rest {
-        [] => Err(NoTime::Local),
-        [b'Z' | b'z'] | [b'+' | b'-', b'0'..=b'9', b'0'..=b'9', b':', b'0'..=b'9', b'0'..=b'9'] => {
-            text.parse().map_err(|_| NoTime::Form)
-        }
-        _ => Err(NoTime::Form),
-    }
+    let kept = &fraction[..fraction.len().min(FRACTION_DIGITS)];
+    let parsed = if fraction.len() == kept.len() { text.parse() } else { format!("{local}.{kept}{offset}").parse() };
+    parsed.or_else(|_| if is_beyond_reckoning(local, offset) { Ok(Timestamp::MAX) } else { Err(NoTime::Form) })
+}
+
+/// Whether this is a time that only is too late for [`Timestamp::MAX`], which leaves room for every offset.
+fn is_beyond_reckoning(local: &str, offset: &str) -> bool {
+    let valid = match offset.get(1..).and_then(|offset| offset.split_once(':')) {
+        Some((hours, minutes)) => hours <= "23" && minutes <= "59",
+        None => true,
+    };
+    valid && local.parse::<jiff::civil::DateTime>().is_ok_and(|local| local.year() == 9999)
 }
 
 #[cfg(test)]
@@ -306,6 +340,17 @@ mod tests {
             ("2026-11-22T08:00:00.123456+00:00", Ok("2026-11-22T08:00:00.123456Z")),
             ("2026-11-22T08:00:00-00:00", Ok("2026-11-22T08:00:00Z")),
             ("2026-11-22T09:30:00+01:30", Ok("2026-11-22T08:00:00Z")),
+            ("2026-11-22T08:00:00.123456789987654321Z", Ok("2026-11-22T08:00:00.123456789Z")),
+            ("2026-11-22T08:00:00.1234567890123+00:00", Ok("2026-11-22T08:00:00.123456789Z")),
+            ("9999-12-30T21:59:59Z", Ok("9999-12-30T21:59:59Z")),
+            ("9999-12-31T23:59:59Z", Ok("9999-12-30T22:00:00.999999999Z")),
+            ("9999-12-31T23:59:59.999999999999-23:59", Ok("9999-12-30T22:00:00.999999999Z")),
+            ("9999-12-31t23:59:59z", Ok("9999-12-30T22:00:00.999999999Z")),
+            ("9999-12-31T00:00:00+23:00", Ok("9999-12-30T01:00:00Z")),
+            ("0000-01-01T00:00:00Z", Ok("0000-01-01T00:00:00Z")),
+            ("9999-12-32T23:59:59Z", Err(NoTime::Form)),
+            ("9999-12-31T23:59:59-99:00", Err(NoTime::Form)),
+            ("2026-11-22T08:00:00-99:00", Err(NoTime::Form)),
             ("2026-11-22T08:00:00", Err(NoTime::Local)),
             ("2026-11-22T08:00:00.5", Err(NoTime::Local)),
             ("2026-11-22", Err(NoTime::Form)),

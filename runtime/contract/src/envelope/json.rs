@@ -38,6 +38,10 @@ pub(super) struct Read<'a> {
 impl<'a> Json<'a> {
     /// Reads the whole of `text`. What cannot be read is one mistake: there is nothing to go on with behind it.
     pub(super) fn read(text: &'a str) -> Result<Read<'a>, Mistake> {
+        if text.starts_with('\u{feff}') {
+            let detail = "the body begins with a byte order mark (U+FEFF, at line 1 column 1), which JSON does not know: send it without";
+            return Err(Mistake::new(Pointer::root(), code::NOT_JSON, detail));
+        }
         let mut notes = Notes::default();
         let mut source = serde_json::Deserializer::from_str(text);
         let seed = Seed { place: &Place::ROOT, notes: &mut notes };

@@ -8,8 +8,11 @@
 //!   it compares what was sent.)
 //! - An unknown key of `constraints` or `budget` is refused: a limit that is silently ignored is a hole. Any other is kept in the
 //!   text and warned of.
-//! - A limit that is too large to count is the largest that can be counted; the node's ceiling lowers it anyway.
+//! - A limit that is too large to count is the largest that can be counted, and warned of.
+//! - A time that is later than can be reckoned with (in the last days of the year 9999) is the latest that can: 9999-12-30T22:00Z
+//!   less a nanosecond. Digits beyond the nanosecond are dropped.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use globset::GlobBuilder;
@@ -20,6 +23,7 @@ use super::json::{Json, Members};
 use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, Window, canonical};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
+use crate::id::IdError;
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
@@ -78,11 +82,28 @@ pub struct Parsed {
 }
 
 /// Everything that is wrong with a text that is no envelope.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("not a mission envelope: {}", .mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Rejected {
     /// At least one, at most [`limit::MISTAKES_MAX`].
     pub mistakes: Vec<Mistake>,
+    /// What could be read nevertheless; nothing of a text that is no JSON object.
+    pub draft: Option<Box<Draft>>,
+}
+
+/// An envelope with mistakes: what could be read of it, and harmless stand-ins where that was nothing.
+///
+/// Whoever sent it mends it once, and not once for each who looks at it: so a node holds it against its own rules too. Each field
+/// with a stand-in has a mistake at its place, so that nobody need be told of it twice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft(Envelope);
+
+impl Draft {
+    /// The fields: to find further mistakes in, and for nothing else.
+    #[must_use]
+    pub fn envelope(&self) -> &Envelope {
+        &self.0
+    }
 }
 
 impl Envelope {
@@ -91,24 +112,24 @@ impl Envelope {
     /// # Errors
     /// [`Rejected`] with all the mistakes in it. A text that is not JSON is a single one, with its line and column.
     pub fn parse(text: &str) -> Result<Parsed, Rejected> {
-        let read = Json::read(text).map_err(|mistake| Rejected { mistakes: vec![mistake] })?;
+        let read = Json::read(text).map_err(|mistake| Rejected { mistakes: vec![mistake], draft: None })?;
         let mut findings = Findings::default();
         read.duplicates.into_iter().for_each(|mistake| findings.push(mistake));
         let envelope = match &read.json {
-            Json::Object(members) => envelope(members, &mut findings),
+            Json::Object(members) => Some(envelope(members, &mut findings)),
             other => wrong_type(Pointer::root(), "an object", other, &mut findings),
         };
-        match envelope.filter(|_| findings.mistakes.is_empty()) {
-            Some(envelope) => {
+        match envelope {
+            Some(envelope) if findings.mistakes.is_empty() => {
                 Ok(Parsed { envelope, warnings: findings.warnings, digest: canonical::digest(&read.json) })
             }
-            None => Err(Rejected { mistakes: findings.mistakes }),
+            wrong => Err(Rejected { mistakes: findings.mistakes, draft: wrong.map(|wrong| Box::new(Draft(wrong))) }),
         }
     }
 }
 
-/// The envelope of an object. `None` has a mistake among the findings; the other way round it does not hold.
-fn envelope(members: &Members<'_>, found: &mut Findings) -> Option<Envelope> {
+/// The envelope of an object. With a mistake among the findings it is a draft of one.
+fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let top = Object::top(members);
     REQUIRED.into_iter().for_each(|name| top.require(name, found));
     warn_of_unknown(&top, &FIELDS, found);
@@ -142,15 +163,16 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Option<Envelope> {
         found.wrong(top.at("plugin"), code::REQUIRED, "a `custom` mission names its plugin: `name` or `name@version`");
     }
 
-    Some(Envelope {
-        mission_id: mission_id?,
-        vp_id: vp_id?,
+    Envelope {
+        mission_id: mission_id.unwrap_or_else(|| stand_in("-")),
+        vp_id: vp_id.unwrap_or_else(|| stand_in("-")),
         vp_session_id,
         vp_runtime_id,
-        source_instance_id: source_instance_id?,
-        target_instance_id: target_instance_id?,
-        mission_type: mission_type?,
-        objective: objective?,
+        source_instance_id: source_instance_id.unwrap_or_else(|| stand_in("-")),
+        // Any node's: it is not for this one to say that it is another's.
+        target_instance_id: target_instance_id.unwrap_or_else(|| stand_in("*")),
+        mission_type: mission_type.unwrap_or(MissionType::Custom),
+        objective: objective.unwrap_or_default(),
         constraints,
         budget,
         window,
@@ -160,12 +182,17 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Option<Envelope> {
         required_outputs,
         storage_scope,
         callback,
-        idempotency_key: idempotency_key?,
-        trace_id: trace_id?,
-        created_at: created_at?,
+        idempotency_key: idempotency_key.unwrap_or_else(|| stand_in("-")),
+        trace_id: trace_id.unwrap_or_else(|| stand_in("-")),
+        created_at: created_at.unwrap_or_default(),
         inputs,
         plugin,
-    })
+    }
+}
+
+/// An identifier of a [`Draft`].
+fn stand_in<T: FromStr<Err = IdError>>(text: &str) -> T {
+    text.parse().expect("a stand-in is an identifier of every kind that it is used for")
 }
 
 fn objective(top: &Object<'_, '_>, found: &mut Findings) -> Option<String> {
@@ -195,7 +222,7 @@ fn budget(top: &Object<'_, '_>, found: &mut Findings) -> Budget {
     Budget {
         runtime_ms_max: set(object.amount("max_runtime_minutes", found)).map(runtime_ms),
         llm_calls_max: object.count("max_llm_calls", found).filter(|calls| *calls > 0),
-        cost_max: set(object.amount("max_cost_usd", found)).map(cost),
+        cost_max: set(object.amount("max_cost_usd", found)).map(|usd| cost(usd, &object, found)),
     }
 }
 
@@ -206,8 +233,11 @@ fn runtime_ms(minutes: f64) -> u64 {
     ((minutes * 60_000.0 + 1e-6) as u64).max(1)
 }
 
-fn cost(usd: f64) -> MicroUsd {
-    MicroUsd::from_usd(usd).unwrap_or(MicroUsd::MAX)
+fn cost(usd: f64, budget: &Object<'_, '_>, found: &mut Findings) -> MicroUsd {
+    MicroUsd::from_usd(usd).unwrap_or_else(|| {
+        budget.warn_of_most("max_cost_usd", MicroUsd::MAX.0 / 1_000_000, found);
+        MicroUsd::MAX
+    })
 }
 
 fn window(top: &Object<'_, '_>, found: &mut Findings) -> Window {

@@ -55,7 +55,11 @@ fn properties() -> Map<String, Value> {
     let seconds = json!({ "type": ["integer", "null"], "minimum": limit::HEARTBEAT_SECONDS_MIN, "maximum": limit::HEARTBEAT_SECONDS_MAX, "default": limit::HEARTBEAT_SECONDS });
     let plugin = r"^[a-z0-9-]{1,64}(@[0-9A-Za-z.+-]+)?$";
     let fields = [
-        ("mission_id", "Globally unique.", json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$" })),
+        (
+            "mission_id",
+            "Globally unique.",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$", "not": { "enum": [".", ".."] } }),
+        ),
         ("vp_id", "Who the mission is done as.", id(limit::ID_BYTES_MAX)),
         (
             "vp_session_id",

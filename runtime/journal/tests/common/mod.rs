@@ -8,7 +8,21 @@ use sortie_contract::id::CallNo;
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::{MissionNo, Record, Stamped, Status, Timestamp};
 use sortie_journal::sim::sample_head;
-use sortie_journal::{Append, Cursor, Head, Journal};
+use sortie_journal::{Append, Cursor, Head, Journal, WriteError};
+
+/// Missions that are looked for though nothing names them: a test gives no others after it has pruned the feed.
+const MISSIONS: std::ops::RangeInclusive<u64> = 0..=100;
+
+/// What is done to a journal.
+#[derive(Debug, Clone)]
+pub(crate) enum Deed {
+    Append(Step),
+    Remove(u64),
+    /// Prunes the feed before the position that is so far behind the next one.
+    PruneFeed {
+        behind: u64,
+    },
+}
 
 /// One append, as a test writes it down.
 #[derive(Debug, Clone)]
@@ -40,8 +54,10 @@ pub(crate) struct Model {
     pub(crate) records: BTreeMap<u64, Vec<Stamped>>,
     pub(crate) heads: BTreeMap<u64, Head>,
     pub(crate) cursors: BTreeMap<u64, Cursor>,
-    /// Mission, first record, number of records.
-    pub(crate) feed: Vec<(u64, u32, u32)>,
+    /// By position: mission, first record, number of records.
+    pub(crate) feed: BTreeMap<u64, (u64, u32, u32)>,
+    /// The position of the newest frame.
+    pub(crate) position: u64,
 }
 
 impl Model {
@@ -55,14 +71,59 @@ impl Model {
         for (no, head) in journal.heads_newest_first(None, usize::MAX)? {
             model.heads.insert(no.0, head);
         }
+        model.position = *journal.durable().borrow();
         let feed = journal.feed_after(0, usize::MAX)?;
-        for (entry, position) in feed.into_iter().zip(1..) {
+        for (entry, position) in feed.into_iter().zip(journal.feed_begin()?..) {
             assert_eq!(entry.position, position, "the feed has no gaps");
-            model.feed.push((entry.mission.0, entry.first, entry.count));
-            model.records.insert(entry.mission.0, journal.read(entry.mission)?);
+            model.feed.insert(position, (entry.mission.0, entry.first, entry.count));
+        }
+        let named = model.feed.values().map(|(mission, ..)| *mission);
+        for mission in named.chain(MISSIONS) {
+            let records = journal.read(MissionNo(mission))?;
+            if !records.is_empty() {
+                model.records.insert(mission, records);
+            }
         }
         model.cursors = journal.undelivered()?.into_iter().map(|(no, cursor)| (no.0, cursor)).collect();
         Ok(model)
+    }
+
+    /// Does `deed` to the model, and to `journal`; the error is the journal's.
+    pub(crate) fn act(&mut self, deed: &Deed, journal: &Journal) -> Result<(), WriteError> {
+        match deed {
+            Deed::Append(step) => journal.append(self.apply(step)),
+            Deed::Remove(mission) => {
+                self.remove(*mission);
+                journal.remove(MissionNo(*mission))
+            }
+            Deed::PruneFeed { behind } => journal.prune_feed_before(self.prune(*behind)),
+        }
+    }
+
+    /// Does `deed` to the model alone.
+    pub(crate) fn imagine(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Append(step) => drop(self.apply(step)),
+            Deed::Remove(mission) => self.remove(*mission),
+            Deed::PruneFeed { behind } => drop(self.prune(*behind)),
+        }
+    }
+
+    fn remove(&mut self, mission: u64) {
+        self.records.remove(&mission);
+        self.heads.remove(&mission);
+        self.cursors.remove(&mission);
+    }
+
+    fn prune(&mut self, behind: u64) -> u64 {
+        let begin = (self.position + 1).saturating_sub(behind);
+        self.feed.retain(|position, _| *position >= begin);
+        begin
+    }
+
+    /// The position at which the feed begins.
+    pub(crate) fn feed_begin(&self) -> u64 {
+        self.feed.keys().next().copied().unwrap_or(self.position + 1)
     }
 
     /// Does `step` to the model, and returns the append that does it to a journal.
@@ -72,7 +133,8 @@ impl Model {
         let new: Vec<_> = (first..).zip(&step.records).map(|(number, len)| record(number, *len)).collect();
         let mut append = Append::new(MissionNo(step.mission), first, &new);
         if !new.is_empty() {
-            self.feed.push((step.mission, first, u32::try_from(new.len()).unwrap()));
+            self.position += 1;
+            self.feed.insert(self.position, (step.mission, first, u32::try_from(new.len()).unwrap()));
         }
         records.extend(new);
         if records.is_empty() {

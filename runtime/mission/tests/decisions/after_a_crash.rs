@@ -2,69 +2,214 @@
 
 use serde_json::json;
 use sortie_contract::Status;
-use sortie_contract::id::RunNo;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::money::MicroUsd;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::record::Record;
-use sortie_mission::{Command, RUNS_MAX, Refusal};
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, ToolAnswer};
+use sortie_mission::{CRASHES_MAX, Command, Refusal};
 
 use crate::failed;
-use crate::support::{Tested, the};
+use crate::support::{Tested, artifact, moment, the};
 
-#[test]
-fn a_running_mission_begins_again_if_none_of_its_calls_had_effects() {
-    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}, "success_criteria": ["One"]}));
-    let call = mission.call(&the("Read"), 5).expect("granted");
-    mission.done(call, &[], 2);
-    mission.call(&the("WebFetch"), 7).expect("granted, and lost");
-    let judged = Command::Judge { run: RunNo(1), criterion: 0, verdict: Verdict::Unmet, evidence: String::new() };
-    mission.take(judged).expect("taken");
-    assert_eq!(mission.take(Command::Recover), Ok(vec![Record::Interrupted]));
-    assert_eq!(mission.mission.status(), Status::Queued);
-    mission.take(Command::Start).expect("again");
-    assert_eq!(mission.run(), RunNo(2));
-    assert_eq!(mission.events.last().expect("an event").detail["run"], 2);
-    let event = mission.says_done();
-    assert_eq!(event.status, Status::Completed, "what the first run said is forgotten");
-    assert_eq!(event.usage.estimated_cost_usd, 0.000_009, "what it did cost, or may have, is not");
+/// What a call returned that is none of the mission's own.
+fn answer(result: &str) -> Result<ToolAnswer, CallError> {
+    Ok(ToolAnswer { result: result.into(), wrote: vec![] })
 }
 
 #[test]
-fn a_running_mission_with_effects_is_failed_as_interrupted() {
-    for (name, expected) in [("Read", Status::Queued), ("Write", Status::Failed), ("Edit", Status::Failed)] {
-        let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
-        mission.call(&the(name), 0).expect("granted");
-        mission.take(Command::Recover).expect("recovered");
-        assert_eq!(mission.mission.status(), expected, "{name}");
-    }
-    let mut mission = Tested::running(json!({}));
+fn a_running_mission_goes_on_with_what_it_has_recorded() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}, "success_criteria": ["One"]}));
+    let call = mission.call(&the("Write"), 5).expect("granted");
+    mission.done(call, &["report.md"], 2);
     mission.store("report.md");
-    mission.take(Command::Recover).expect("recovered");
-    assert_eq!(mission.end(), ("mission.failed", Status::Failed, "interrupted"));
+    let judged = Command::Judge { run: RunNo(1), criterion: 0, verdict: Verdict::Unmet, evidence: String::new() };
+    mission.take(judged).expect("taken");
+    let before = (mission.mission.host_calls(), mission.mission.artifacts().len());
+    assert_eq!(mission.crash(), [Record::Started { run: RunNo(2) }], "nothing to ask about");
+    assert_eq!((mission.mission.status(), mission.run()), (Status::Running, RunNo(2)));
+    assert_eq!((mission.mission.host_calls(), mission.mission.artifacts().len()), before);
+    assert!(mission.mission.wrote().contains("report.md"));
+    let told = mission.events.last().expect("an event");
+    assert_eq!((&told.detail["kind"], &told.detail["run"]), (&json!("started"), &json!(2)));
+    let event = mission.says_done();
+    assert_eq!(event.detail["reason"], "criterion_unmet", "what the first run said still holds");
+    assert_eq!(event.usage.estimated_cost_usd, 0.000_002, "and what it did cost is paid once");
 }
 
 #[test]
 fn what_was_queued_goes_on() {
     let mut mission = Tested::queued(json!({}));
-    assert_eq!(mission.take(Command::Recover), Ok(vec![]));
-    mission.take(Command::Start).expect("it starts");
+    assert_eq!(mission.crash(), [Record::Started { run: RunNo(1) }]);
+}
+
+#[test]
+fn a_call_without_a_result_is_repeated_if_it_is_read_only_or_idempotent() {
+    for name in ["Read", "Write"] {
+        let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+        let call = mission.call(&the(name), 3).expect("granted");
+        assert_eq!(mission.crash(), [Record::Started { run: RunNo(2) }], "{name}: nobody is asked");
+        assert!(mission.mission.is_being_made(call), "{name}: to be made again under its number");
+        mission.done(call, &[], 1);
+        assert_eq!(mission.says_done().status, Status::Completed, "{name}");
+    }
+}
+
+#[test]
+fn a_call_without_a_result_is_otherwise_uncertain() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+    let read = mission.call(&the("Read"), 0).expect("granted");
+    let edit = mission.call(&the("Edit"), 0).expect("granted");
+    let mail = mission.call(&the("mcp__mail__send"), 0).expect("granted");
+    let records = mission.crash();
+    let asked: Vec<(RequestNo, CallNo)> = records[1..]
+        .iter()
+        .map(|record| match record {
+            Record::Requested { request, call, kind: RequestKind::Uncertain, .. } => (*request, *call),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(asked, [(RequestNo(1), edit), (RequestNo(2), mail)]);
+    assert_eq!(mission.mission.status(), Status::Blocked);
+    assert!(mission.mission.is_being_made(read) && mission.mission.is_held(edit) && mission.mission.is_held(mail));
+    let event = mission.events.last().expect("an event");
+    assert_eq!(event.event_type.as_str(), "mission.blocked");
+    let request = &event.detail["request"];
+    assert_eq!((&request["kind"], &request["tool"]), (&json!("uncertain"), &json!("mcp__mail__send")));
+    assert_eq!(request["decisions"], json!(["repeat", "record", "deny"]));
+    assert_eq!(mission.crash(), [Record::Started { run: RunNo(3) }], "asked once, however often the node stops");
+}
+
+/// A mission whose one call of `Edit`, which may cost 6 of 10, was in flight at a crash.
+fn uncertain() -> (Tested, CallNo, RequestNo) {
+    let mut mission = Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"]},
+        "budget": {"max_cost_usd": 0.000_010},
+    }));
+    let call = mission.call(&the("Edit"), 6).expect("granted");
+    mission.crash();
+    (mission, call, RequestNo(1))
+}
+
+#[test]
+fn an_uncertain_call_is_repeated_recorded_or_denied() {
+    let (mut mission, call, request) = uncertain();
+    let recorded = mission.decided(request, Decision::Record { result: "{\"ok\":true}".into() });
+    assert_eq!(recorded, Record::CallFinished { call, outcome: answer("{\"ok\":true}"), cost: MicroUsd::ZERO });
+    assert_eq!(mission.mission.status(), Status::Running);
+
+    let (mut mission, call, request) = uncertain();
+    let Record::CallFinished { call: finished, outcome: Err(CallError::Uncertain(why)), .. } =
+        mission.decided(request, Decision::Deny)
+    else {
+        panic!("the plugin is told that nobody knows");
+    };
+    assert_eq!(finished, call);
+    assert!(why.contains("Edit") && why.contains("ada") && why.contains("noted"), "{why}");
+
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+    let call = mission.call(&the("Edit"), 6).expect("granted");
+    mission.crash();
+    assert!(!mission.mission.is_being_made(call));
+    assert_eq!(mission.decided(RequestNo(1), Decision::Repeat), Record::CallResumed { call });
+    assert!(mission.mission.is_being_made(call));
+    mission.done(call, &[], 6);
+    let usage = mission.says_done().usage;
+    assert_eq!(usage.estimated_cost_usd, 0.000_012, "it may have been paid twice, and the books say so");
+}
+
+#[test]
+fn a_call_that_is_repeated_costs_again_and_the_budget_is_asked() {
+    let (mut mission, call, request) = uncertain();
+    let Record::Requested { request: budget, call: of, kind: RequestKind::Budget, .. } =
+        mission.decided(request, Decision::Repeat)
+    else {
+        panic!("6 of 10 are spent, 6 more are wanted");
+    };
+    assert_eq!((of, mission.mission.status()), (call, Status::Blocked));
+    let grant = |cost| Decision::Grant { llm_calls: 0, cost: MicroUsd(cost) };
+    assert!(matches!(mission.decide(budget, grant(1)), Err(Refusal::NotEnough { .. })));
+    assert_eq!(mission.decided(budget, grant(2)), Record::CallResumed { call });
+}
+
+#[test]
+fn a_call_that_waited_for_a_decision_waits_on() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]}}));
+    let (call, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+    assert_eq!(
+        mission.crash(),
+        [Record::Started { run: RunNo(2) }],
+        "nothing of it had happened: nothing is uncertain"
+    );
+    assert_eq!(mission.mission.status(), Status::Blocked);
+    assert_eq!(mission.decided(request, Decision::Approve { reach: Reach::Call }), Record::CallResumed { call });
+    // Approved and made, and only now it may have happened.
+    assert!(matches!(
+        mission.crash().as_slice(),
+        [Record::Started { .. }, Record::Requested { kind: RequestKind::Uncertain, .. }]
+    ));
+}
+
+#[test]
+fn a_decision_outlives_the_crash() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["*"]}}));
+    let (call, request) = mission.held(&the("Read"), 0, RequestKind::Approval);
+    let approve = Decision::Approve { reach: Reach::Tool };
+    mission.decided(request, approve.clone());
+    mission.crash();
+    assert!(mission.mission.is_being_made(call));
+    assert_eq!(mission.decide(request, approve), Ok(vec![]));
+    assert!(matches!(mission.decide(request, Decision::Deny), Err(Refusal::AlreadyDecided { .. })));
+    mission.call(&the("Read"), 0).expect("approved for the tool");
 }
 
 #[test]
 fn what_a_stopped_run_still_returns_is_refused() {
-    let mut mission = Tested::running(json!({}));
-    mission.take(Command::Recover).expect("recovered");
-    mission.take(Command::Start).expect("again");
-    let late = Command::PluginEnded { run: RunNo(1), ending: failed("late", None, None) };
-    assert_eq!(mission.take(late), Err(Refusal::Fenced { asked: RunNo(1), current: RunNo(2) }));
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+    let call = mission.call(&the("Read"), 0).expect("granted");
+    mission.crash();
+    let (run, read) = (RunNo(1), the("Read"));
+    let artifact = artifact("late.md");
+    let late = [
+        Command::PluginEnded { run, ending: failed("late", None, None) },
+        Command::CallDone { run, call, outcome: answer("1"), cost: MicroUsd::ZERO },
+        Command::Ask { run, question: "late?".into() },
+        Command::Suspend { run, records: mission.mission.records(), until: Some(moment(1)) },
+        Command::Milestone { run, text: "late".into() },
+        Command::Call {
+            run,
+            tool: &read,
+            arguments: "{}".into(),
+            digest: artifact.sha256,
+            cost_estimate: MicroUsd::ZERO,
+        },
+        Command::StoreArtifact { run, artifact },
+    ];
+    for command in late {
+        let described = format!("{command:?}");
+        let fenced = Refusal::Fenced { asked: RunNo(1), current: RunNo(2) };
+        assert_eq!(mission.take(command), Err(fenced), "{described}");
+    }
 }
 
 #[test]
 fn a_mission_that_stops_its_node_again_and_again_is_given_up() {
     let mut mission = Tested::running(json!({}));
-    for _ in 1..RUNS_MAX {
-        assert_eq!(mission.take(Command::Recover), Ok(vec![Record::Interrupted]));
-        mission.take(Command::Start).expect("again");
+    for crash in 1..=CRASHES_MAX {
+        assert_eq!(mission.crash(), [Record::Started { run: RunNo(crash + 1) }]);
     }
-    mission.take(Command::Recover).expect("its end");
+    assert!(matches!(mission.crash().as_slice(), [Record::Finished { .. }]));
     assert_eq!(mission.end(), ("mission.failed", Status::Failed, "interrupted"));
+}
+
+#[test]
+fn going_out_of_memory_is_no_crash() {
+    let mut mission = Tested::running(json!({}));
+    for run in 1..=CRASHES_MAX + 10 {
+        mission.suspend(Some(moment(0))).expect("it only waits");
+        assert_eq!(mission.take(Command::Start), Ok(vec![Record::Started { run: RunNo(run + 1) }]));
+    }
+    assert_eq!(mission.mission.status(), Status::Running);
+    assert_eq!(mission.event_types(), ["mission.accepted", "mission.progress"], "and nobody is told of it");
 }

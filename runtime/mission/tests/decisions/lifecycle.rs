@@ -4,7 +4,8 @@ use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::id::RunNo;
 use sortie_contract::money::MicroUsd;
-use sortie_contract::tool::{CallError, ToolAnswer};
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::tool::ToolAnswer;
 use sortie_mission::{Command, Refusal};
 
 use crate::failed;
@@ -22,7 +23,9 @@ fn a_final_status_never_changes_whatever_arrives_later() {
         Command::Start,
         Command::Tick,
         Command::Halt,
-        Command::Recover,
+        Command::Ask { run, question: "late?".into() },
+        Command::Suspend { run, records: before.records(), until: None },
+        Command::Decide { request: RequestNo(1), decision: Decision::Deny, by: "ada".into(), note: String::new() },
         Command::Cancel { reason: "late".into(), by: "simone".into() },
         Command::Milestone { run, text: "late".into() },
         Command::StoreArtifact { run, artifact: artifact.clone() },
@@ -148,9 +151,9 @@ fn budget_calls_in_parallel_never_pass_the_limit() {
         "budget": {"max_cost_usd": 0.000_010},
     }));
     let first = mission.call(&the("WebFetch"), 6).expect("6 of 10");
-    assert!(matches!(mission.call(&the("WebFetch"), 5), Err(CallError::BudgetExhausted(_))));
-    mission.call(&the("WebFetch"), 4).expect("10 of 10");
-    assert!(matches!(mission.call(&the("WebFetch"), 1), Err(CallError::BudgetExhausted(_))));
+    mission.held(&the("WebFetch"), 5, RequestKind::Budget);
+    mission.call(&the("WebFetch"), 4).expect("10 of 10: what is held has nothing set aside");
+    mission.held(&the("WebFetch"), 1, RequestKind::Budget);
     mission.call(&the("Read"), 0).expect("what costs nothing goes on");
     mission.done(first, &[], 1);
     mission.call(&the("WebFetch"), 5).expect("what was reserved in vain is free again");

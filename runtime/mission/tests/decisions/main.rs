@@ -5,8 +5,10 @@ mod after_a_crash;
 mod dispatch;
 mod fine_print;
 mod lifecycle;
+mod requests;
 #[path = "../support/mod.rs"]
 mod support;
+mod suspension;
 mod the_fold;
 mod tool_names_patterns_effect_classes;
 

@@ -1,13 +1,16 @@
 //! The fold: what the records add up to, and which cannot follow each other.
 
 use serde_json::json;
-use sortie_contract::id::RunNo;
+use sortie_contract::digest::Digest;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::money::MicroUsd;
 use sortie_contract::record::{HostQuestion, Record, Stamped};
-use sortie_contract::tool::CallError;
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, Repeat};
 use sortie_contract::{MissionId, Status};
-use sortie_mission::Mission;
+use sortie_mission::{Command, Mission};
 
-use crate::support::{Tested, artifact, the};
+use crate::support::{ANSWER_SECONDS, Tested, artifact, moment, the};
 
 /// Every pair of status and record that no decision leads to is a typed error and changes nothing.
 #[test]
@@ -16,6 +19,41 @@ fn an_illegal_pair_is_an_error() {
     let running = Tested::running(json!({}));
     let mut ended = Tested::running(json!({}));
     ended.says_done();
+    let guarded = json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]}});
+    let mut blocked = Tested::running(guarded.clone());
+    blocked.held(&the("Edit"), 0, RequestKind::Approval);
+    blocked.call(&the("Read"), 0).expect("granted");
+    let mut reminded = Tested::running(guarded.clone());
+    reminded.held(&the("Edit"), 0, RequestKind::Approval);
+    reminded.pass(ANSWER_SECONDS / 2).take(Command::Tick).expect("a reminder");
+    let mut suspended = Tested::running(guarded.clone());
+    suspended.held(&the("Edit"), 0, RequestKind::Approval);
+    suspended.suspend(None).expect("it only waits");
+    let mut decided_about = Tested::running(guarded);
+    let (_, request) = decided_about.held(&the("Edit"), 0, RequestKind::Approval);
+    decided_about.decided(request, Decision::Approve { reach: Reach::Call });
+    let requested = |request, call| Record::Requested {
+        request: RequestNo(request),
+        call: CallNo(call),
+        kind: RequestKind::Approval,
+        question: "?".into(),
+        expires_at: moment(60),
+    };
+    let decided = |request| Record::Decided {
+        request: RequestNo(request),
+        decision: Decision::Deny,
+        by: "ada".into(),
+        note: String::new(),
+    };
+    let call_held = |call| Record::CallHeld {
+        call: CallNo(call),
+        tool: the("Edit").name,
+        arguments: "{}".into(),
+        digest: Digest::of(b"{}"),
+        repeat: Repeat::Effectful,
+        reserved: MicroUsd::ZERO,
+    };
+    let call_finished = |call, outcome| Record::CallFinished { call: CallNo(call), outcome, cost: MicroUsd::ZERO };
     let started = |run| Record::Started { run: RunNo(run) };
     let accepted = queued.records[0].record.clone();
     let finished = |status| Record::Finished {
@@ -24,11 +62,7 @@ fn an_illegal_pair_is_an_error() {
         summary: String::new(),
         next_action: "x".into(),
     };
-    let answered = |call| Record::Answered {
-        call: sortie_contract::id::CallNo(call),
-        question: HostQuestion::Now,
-        answer: "0".into(),
-    };
+    let answered = |call| Record::Answered { call: CallNo(call), question: HostQuestion::Now, answer: "0".into() };
     for (mission, record) in [
         (&queued, accepted.clone()),
         (&queued, started(2)),
@@ -37,10 +71,30 @@ fn an_illegal_pair_is_an_error() {
         (&queued, answered(1)),
         (&queued, finished(Status::Running)),
         (&running, accepted.clone()),
-        (&running, started(2)),
+        (&running, started(1)),
+        (&running, started(3)),
         (&running, answered(2)),
+        (&running, requested(1, 1)),
+        (&running, Record::Reminded { request: RequestNo(1) }),
+        (&running, decided(1)),
+        (&running, Record::CallResumed { call: CallNo(1) }),
+        (&running, call_held(2)),
+        (&running, Record::Asked { call: CallNo(2), question: "?".into() }),
+        (&queued, Record::Suspended { until: None }),
+        (&blocked, requested(2, 1)),
+        (&blocked, requested(3, 2)),
+        (&blocked, decided(2)),
+        (&blocked, Record::CallResumed { call: CallNo(1) }),
+        (&blocked, call_finished(1, Err(CallError::Failed("no".into())))),
+        (&blocked, Record::Suspended { until: None }),
+        (&reminded, Record::Reminded { request: RequestNo(1) }),
+        (&decided_about, decided(1)),
+        (&decided_about, requested(1, 1)),
+        (&decided_about, Record::CallResumed { call: CallNo(1) }),
+        (&suspended, Record::Suspended { until: None }),
+        (&suspended, call_finished(2, Err(CallError::Cancelled))),
         (&running, finished(Status::Blocked)),
-        (&running, Record::ArtifactStored { call: Some(sortie_contract::id::CallNo(9)), artifact: artifact("a") }),
+        (&running, Record::ArtifactStored { call: Some(CallNo(9)), artifact: artifact("a") }),
         (&ended, accepted),
         (&ended, started(2)),
         (&ended, Record::Heartbeat),
@@ -71,7 +125,7 @@ fn a_call_that_turns_out_dearer_is_booked_as_it_was_and_stops_the_spending() {
     }));
     let call = mission.call(&the("WebFetch"), 5).expect("granted");
     mission.done(call, &[], 30);
-    assert!(matches!(mission.call(&the("WebFetch"), 1), Err(CallError::BudgetExhausted(_))));
+    mission.held(&the("WebFetch"), 1, RequestKind::Budget);
     assert_eq!(mission.mission.usage(mission.now).estimated_cost_usd, 0.000_030);
 }
 

@@ -2,44 +2,68 @@
 
 use serde_json::{Value, json};
 use sortie_contract::record::Record;
+use sortie_contract::request::RequestKind;
 use sortie_contract::tool::CallError;
 
-use crate::support::{Tested, intake, the, tools};
+use crate::support::{Called, Tested, intake, the, tools};
 
-/// What becomes of a call under these constraints: granted, or the rule that the plugin is told.
-fn call(constraints: &Value, name: &str) -> Result<(), String> {
+/// What becomes of a call: granted, refused by the rule that the plugin is told, or held by the one that people are told.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Granted,
+    Denied(String),
+    Asked(String),
+}
+
+/// What becomes of a call under these constraints.
+fn call(constraints: &Value, name: &str) -> Told {
     let mut mission = Tested::running(json!({"constraints": constraints}));
-    match mission.call(&the(name), 0) {
-        Ok(_) => Ok(()),
-        Err(CallError::Denied(why)) => Err(why),
-        Err(other) => panic!("{other:?}"),
+    match mission.calls(&the(name), 0) {
+        Called::Granted(_) => Told::Granted,
+        Called::Refused(CallError::Denied(why)) => Told::Denied(why),
+        Called::Held(_, _, RequestKind::Approval) => Told::Asked(mission.mission.open_requests()[0].question.clone()),
+        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn order_forbidden_then_approval_then_allowed_then_denied() {
-    for (constraints, name, told) in [
-        (json!({"allowed_tools": ["Read"]}), "Read", None),
-        (json!({"allowed_tools": ["READ", "mcp__MAIL__*"]}), "Read", None),
-        (json!({"allowed_tools": ["mcp__MAIL__*"]}), "mcp__mail__send", None),
-        (json!({"allowed_tools": ["Read"]}), "Write", Some("allowed_tools")),
-        (json!({"allowed_tools": ["*"], "forbidden_tools": ["Wr*"]}), "Write", Some("forbidden_tools")),
+    for (constraints, name, granted, told) in [
+        (json!({"allowed_tools": ["Read"]}), "Read", "granted", ""),
+        (json!({"allowed_tools": ["READ", "mcp__MAIL__*"]}), "Read", "granted", ""),
+        (json!({"allowed_tools": ["mcp__MAIL__*"]}), "mcp__mail__send", "granted", ""),
+        (json!({"allowed_tools": ["Read"]}), "Write", "denied", "allowed_tools"),
+        (
+            json!({"allowed_tools": ["*"], "forbidden_tools": ["Wr*"]}),
+            "Write",
+            "denied",
+            "`Wr*` in constraints.forbidden_tools",
+        ),
         (
             json!({"allowed_tools": ["*"], "forbidden_tools": ["Write"], "approval_required": ["Write"]}),
             "Write",
-            Some("forbidden_tools"),
+            "denied",
+            "forbidden_tools",
         ),
-        (json!({"allowed_tools": ["*"], "approval_required": ["Write"]}), "Write", Some("approval_required")),
+        (
+            json!({"allowed_tools": ["*"], "approval_required": ["Write"]}),
+            "Write",
+            "asked",
+            "`Write` in constraints.approval_required",
+        ),
         (
             json!({"allowed_tools": ["*"], "approval_required": ["outbound_email"]}),
             "mcp__mail__send",
-            Some("approval_required"),
+            "asked",
+            "`outbound_email` in constraints.approval_required",
         ),
-        (json!({"allowed_tools": ["*"], "approval_required": ["outbound_email"]}), "Write", None),
+        (json!({"allowed_tools": ["*"], "approval_required": ["outbound_email"]}), "Write", "granted", ""),
     ] {
-        match (call(&constraints, name), told) {
-            (Ok(()), None) => {}
-            (Err(why), Some(told)) => assert!(why.contains(told), "{constraints}: {why}"),
+        match (call(&constraints, name), granted) {
+            (Told::Granted, "granted") => {}
+            (Told::Denied(why), "denied") | (Told::Asked(why), "asked") => {
+                assert!(why.contains(told), "{constraints}: {why}");
+            }
             (got, _) => panic!("{constraints}, {name}: {got:?}"),
         }
     }
@@ -48,11 +72,19 @@ fn order_forbidden_then_approval_then_allowed_then_denied() {
 #[test]
 fn never_ask_for_what_cannot_be_granted() {
     let constraints = json!({"allowed_tools": ["Read"], "approval_required": ["Write"]});
-    let why = call(&constraints, "Write").expect_err("denied at once");
+    let Told::Denied(why) = call(&constraints, "Write") else { panic!("not denied at once") };
     assert!(why.contains("allowed_tools") && !why.contains("approval"), "{why}");
     let mission = Tested::running(json!({"constraints": constraints}));
     let granted: Vec<_> = mission.mission.granted(&tools()).iter().map(|tool| tool.name.to_string()).collect();
     assert_eq!(granted, ["Read"], "no handle for what may never be called");
+}
+
+#[test]
+fn a_tool_that_needs_approval_is_handed_out() {
+    let constraints = json!({"allowed_tools": ["Read", "Write"], "approval_required": ["Write"]});
+    let mission = Tested::running(json!({"constraints": constraints}));
+    let granted: Vec<_> = mission.mission.granted(&tools()).iter().map(|tool| tool.name.to_string()).collect();
+    assert_eq!(granted, ["Read", "Write"], "who may ask needs a handle");
 }
 
 #[test]
@@ -61,9 +93,22 @@ fn a_misspelt_safety_rule_fails_safe() {
     let admission = intake(json!({"constraints": constraints})).expect("accepted with a warning");
     assert_eq!(admission.unknown_approvals, ["outbond_email"]);
     assert!(admission.warnings.iter().any(|warning| warning.contains("outbond_email")), "{:?}", admission.warnings);
-    assert!(call(&constraints, "mcp__odd__thing").expect_err("no declared class").contains("outbond_email"));
+    let Told::Asked(question) = call(&constraints, "mcp__odd__thing") else { panic!("no declared class: asked") };
+    assert!(question.contains("outbond_email") && question.contains("mcp__odd__thing"), "{question}");
     for classified in ["Read", "Write", "mcp__mail__send"] {
-        assert_eq!(call(&constraints, classified), Ok(()), "{classified}");
+        assert_eq!(call(&constraints, classified), Told::Granted, "{classified}");
+    }
+}
+
+#[test]
+fn a_misspelt_ban_is_warned_of() {
+    for (entry, warned) in
+        [("Wirte", true), ("mcp__nobody__*", true), ("write", false), ("mcp__mail__*", false), ("Bash", false)]
+    {
+        let admission = intake(json!({"constraints": {"forbidden_tools": [entry]}})).expect("taken");
+        let found =
+            admission.warnings.iter().any(|warning| warning.contains("forbidden_tools") && warning.contains(entry));
+        assert_eq!(found, warned, "{entry}: {:?}", admission.warnings);
     }
 }
 

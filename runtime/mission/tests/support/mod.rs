@@ -13,6 +13,7 @@ use sortie_contract::id::{CallNo, InstanceId, LaneId, RunNo, SessionId};
 use sortie_contract::money::MicroUsd;
 use sortie_contract::plugin::{self, PluginIdentity};
 use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Event, Status};
 use sortie_mission::{Admission, Ceilings, Command, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, admit};
@@ -31,6 +32,9 @@ pub(crate) fn at(second: i64) -> String {
 pub(crate) fn moment(second: i64) -> Timestamp {
     noon() + SignedDuration::from_secs(second)
 }
+
+/// How long a request of the node under test waits for an answer: a day.
+pub(crate) const ANSWER_SECONDS: i64 = 86_400;
 
 /// The text of an envelope with these fields in place of the usual ones; `null` takes a field out.
 pub(crate) fn envelope_text(fields: Value) -> String {
@@ -130,6 +134,14 @@ pub(crate) fn artifact(name: &str) -> Artifact {
     }
 }
 
+/// What becomes of a call.
+#[derive(Debug)]
+pub(crate) enum Called {
+    Granted(CallNo),
+    Refused(CallError),
+    Held(CallNo, RequestNo, RequestKind),
+}
+
 /// A mission and everything that came of it.
 pub(crate) struct Tested {
     pub(crate) mission: Mission,
@@ -160,7 +172,7 @@ impl Tested {
             unknown_approvals: admission.unknown_approvals,
             warnings: admission.warnings,
         };
-        let now = Now { wall: noon(), ran_ms: 0 };
+        let now = Now { wall: noon(), ran_ms: 0, expires_at: moment(ANSWER_SECONDS) };
         let first = Stamped { at: now.wall, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
         let mission = Mission::begin(envelope, &first).expect("a first record");
         let (events, outgoing) = (mission.event_of(&first).into_iter().collect(), mission.outgoing_of(&first));
@@ -174,13 +186,19 @@ impl Tested {
         tested
     }
 
-    /// Lets time pass; the mission's own as well while it runs.
+    /// Lets time pass; the mission's own as well while its run clock goes.
     pub(crate) fn pass(&mut self, seconds: i64) -> &mut Self {
-        self.now.wall += SignedDuration::from_secs(seconds);
-        if self.mission.status() == Status::Running {
+        self.shift(seconds);
+        if self.mission.takes_run_time() {
             self.now.ran_ms += u64::try_from(seconds).expect("time passes forward") * 1_000;
         }
         self
+    }
+
+    /// Moves the wall clock, and nothing else.
+    pub(crate) fn shift(&mut self, seconds: i64) {
+        self.now.wall += SignedDuration::from_secs(seconds);
+        self.now.expires_at = self.now.wall + SignedDuration::from_secs(ANSWER_SECONDS);
     }
 
     /// Does what the shell does with a command: decides, keeps, applies, looks at the events.
@@ -202,15 +220,78 @@ impl Tested {
     }
 
     /// Calls a tool, which may cost so much.
-    pub(crate) fn call(&mut self, tool: &ToolInfo, cost: u64) -> Result<CallNo, CallError> {
+    pub(crate) fn calls(&mut self, tool: &ToolInfo, cost: u64) -> Called {
         let (run, arguments) = (self.run(), "{}".to_owned());
         let digest = Digest::of(arguments.as_bytes());
         let command = Command::Call { run, tool, arguments, digest, cost_estimate: MicroUsd(cost) };
         match self.take(command).expect("an answer").as_slice() {
-            [Record::CallStarted { call, .. }] => Ok(*call),
-            [Record::CallRefused { error, .. }] => Err(error.clone()),
-            other => panic!("neither granted nor refused: {other:?}"),
+            [Record::CallStarted { call, .. }] => Called::Granted(*call),
+            [Record::CallRefused { error, .. }] => Called::Refused(error.clone()),
+            [Record::CallHeld { call, .. }, Record::Requested { request, call: of, kind, .. }] => {
+                assert_eq!(call, of, "the request is the call's own");
+                Called::Held(*call, *request, *kind)
+            }
+            other => panic!("neither granted nor refused nor held: {other:?}"),
         }
+    }
+
+    /// Calls a tool of which nobody has to be asked.
+    pub(crate) fn call(&mut self, tool: &ToolInfo, cost: u64) -> Result<CallNo, CallError> {
+        match self.calls(tool, cost) {
+            Called::Granted(call) => Ok(call),
+            Called::Refused(error) => Err(error),
+            held @ Called::Held(..) => panic!("somebody is asked: {held:?}"),
+        }
+    }
+
+    /// Calls a tool of which somebody is asked for this.
+    pub(crate) fn held(&mut self, tool: &ToolInfo, cost: u64, kind: RequestKind) -> (CallNo, RequestNo) {
+        match self.calls(tool, cost) {
+            Called::Held(call, request, asked) if asked == kind => (call, request),
+            other => panic!("nobody is asked for {kind}: {other:?}"),
+        }
+    }
+
+    /// The plugin asks people something.
+    pub(crate) fn asks(&mut self, question: &str) -> (CallNo, RequestNo) {
+        let command = Command::Ask { run: self.run(), question: question.to_owned() };
+        match self.take(command).expect("an answer").as_slice() {
+            [Record::Asked { call, .. }, Record::Requested { request, kind: RequestKind::Input, .. }] => {
+                (*call, *request)
+            }
+            other => panic!("nobody is asked: {other:?}"),
+        }
+    }
+
+    /// Ada decides.
+    pub(crate) fn decide(&mut self, request: RequestNo, decision: Decision) -> Result<Vec<Record>, Refusal> {
+        self.take(Command::Decide { request, decision, by: "ada".to_owned(), note: "noted".to_owned() })
+    }
+
+    /// Ada decides, and this is what becomes of the call.
+    pub(crate) fn decided(&mut self, request: RequestNo, decision: Decision) -> Record {
+        let expected = decision.clone();
+        match self.decide(request, decision).expect("a decision").as_slice() {
+            [Record::Decided { request: decided, decision: taken, by, note }, follows] => {
+                assert_eq!((*decided, taken, by.as_str(), note.as_str()), (request, &expected, "ada", "noted"));
+                follows.clone()
+            }
+            other => panic!("no decision and what follows: {other:?}"),
+        }
+    }
+
+    /// The run is dropped from memory, having waited since its latest record.
+    pub(crate) fn suspend(&mut self, until: Option<Timestamp>) -> Result<Vec<Record>, Refusal> {
+        let (run, records) = (self.run(), self.mission.records());
+        self.take(Command::Suspend { run, records, until })
+    }
+
+    /// The node is killed and comes back: nothing is left of the mission but its records. It gets a turn.
+    pub(crate) fn crash(&mut self) -> Vec<Record> {
+        self.mission = Mission::fold(self.mission.envelope().clone(), &self.records).expect("its own records");
+        self.now.ran_ms = self.mission.ran_ms();
+        assert!(self.mission.wants_turn(self.now.wall), "its run broke off");
+        self.take(Command::Start).expect("its next run")
     }
 
     /// Ends a call that wrote `wrote` and cost so much.

@@ -9,6 +9,7 @@ use super::Failure;
 use crate::config::Config;
 
 /// A node, and the right to talk to it.
+#[derive(Clone)]
 pub(super) struct Client {
     base: Url,
     token: String,
@@ -19,8 +20,7 @@ impl Client {
     /// The node that was named, else the configured one, with its token.
     pub(super) fn new(node: Option<&str>, token: Option<&str>, config: &Config) -> Result<Self, Failure> {
         let named = node.map_or_else(|| format!("http://{}", config.node.listen), str::to_owned);
-        let base =
-            Url::parse(&named).map_err(|error| Failure::unusable(format!("`{named}` is no URL of a node: {error}")))?;
+        let base = base(&named).map_err(Failure::unusable)?;
         let token = match token {
             Some(token) => token.to_owned(),
             None => {
@@ -78,10 +78,23 @@ impl Client {
     }
 }
 
+/// The URL of a node.
+fn base(named: &str) -> Result<Url, String> {
+    match Url::parse(named) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        // `localhost:7433` is a URL, of the scheme `localhost`.
+        _ if !named.contains("://") => Err(format!("`{named}` is no URL of a node: write http://{named}")),
+        Ok(_) => Err(format!("`{named}` is no URL of a node: it begins with http:// or https://")),
+        Err(error) => Err(format!("`{named}` is no URL of a node: {error}")),
+    }
+}
+
 /// What a problem says, for people: its sentence, then each mistake with its place.
 pub(super) fn problem(status: StatusCode, text: &str) -> String {
     let Ok(body) = serde_json::from_str::<Value>(text) else { return format!("{status}: {text}") };
     let detail = body["detail"].as_str().unwrap_or(text);
+    // They follow.
+    let detail = detail.strip_suffix("; see `errors`").unwrap_or(detail);
     let code = body["code"].as_str().unwrap_or("error");
     let mut message = format!("{detail} ({code})");
     for error in body["errors"].as_array().into_iter().flatten() {
@@ -89,4 +102,28 @@ pub(super) fn problem(status: StatusCode, text: &str) -> String {
         message.push_str(&format!("\n  {place}: {}", error["detail"].as_str().unwrap_or_default()));
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_named_by_its_url() {
+        for (named, expected) in [
+            ("http://127.0.0.1:7433", Ok("http://127.0.0.1:7433/")),
+            ("https://factory.example/sortie", Ok("https://factory.example/sortie")),
+            ("127.0.0.1:7433", Err("write http://127.0.0.1:7433")),
+            ("localhost:7433", Err("write http://localhost:7433")),
+            ("factory.example", Err("write http://factory.example")),
+            ("ftp://factory.example", Err("begins with http://")),
+            ("http://", Err("no URL")),
+        ] {
+            match (base(named), expected) {
+                (Ok(url), Ok(expected)) => assert_eq!(url.as_str(), expected),
+                (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
+                (said, _) => panic!("{named}: {said:?}"),
+            }
+        }
+    }
 }

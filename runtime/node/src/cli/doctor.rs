@@ -1,15 +1,26 @@
 //! `sortie doctor`: is everything well, and if not, what to do.
+//!
+//! It is run before there is a node, to see whether there could be one, and beside one that runs. It never opens the journal,
+//! which belongs to the node, and changes nothing.
 
+use std::collections::BTreeSet;
+use std::error::Error;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
+use sortie_callback::Courier;
 use sortie_contract::Timestamp;
+use sortie_contract::plugin::PluginRef;
+use sortie_tools::Registry;
 
 use super::client::Client;
 use super::{Exit, Failure, text};
+use crate::builtin;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
+use crate::engine::{self, outbox::EngineOutbox};
 
 /// Free space below which the journal is in danger, in bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -28,19 +39,43 @@ impl Finding {
     }
 }
 
-pub(super) async fn doctor(config: &Config, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+/// A node that was asked.
+enum Asked<'a> {
+    /// It answered.
+    There(&'a Client, Value),
+    /// Nothing answers there, or it is not known with which token to ask.
+    NotRunning(String),
+    /// Something answers, but not as it should.
+    Odd(String),
+}
+
+/// `client` is how to ask the node; none where that is not known, as before its first start.
+pub(super) async fn doctor<'a>(
+    config: &Config,
+    client: impl Into<Option<&'a Client>>,
+    as_json: bool,
+) -> Result<Exit, Failure> {
     let data_dir = config.data_dir().map_err(Failure::unusable)?;
-    let node = client.get(&["v1", "node"]).await;
+    let asked = ask(client.into(), &data_dir).await;
     let mut findings = vec![
-        Finding::new("configuration", Ok("it can be used".to_owned())),
+        Finding::new("configuration", configuration(config)),
+        Finding::new("secrets", secrets(config).await),
         Finding::new("data directory", writable(&data_dir)),
         Finding::new("disk", space(&data_dir)),
         Finding::new("clock", clock(SystemClock::new().wall())),
-        Finding::new("node", node.as_ref().map(described).map_err(|failure| failure.error.to_string())),
     ];
-    if node.is_ok() {
-        findings.push(Finding::new("plugins", plugins(client).await));
-        findings.push(Finding::new("callbacks", callbacks(client).await));
+    match asked {
+        Asked::There(client, node) => {
+            findings.push(Finding::new("node", Ok(described(&node))));
+            findings.push(Finding::new("plugins", plugins(config, client).await));
+            findings.push(Finding::new("callbacks", callbacks(client).await));
+        }
+        Asked::NotRunning(says) => {
+            findings.push(Finding::new("address", listenable(&config.node.listen).await));
+            findings.push(Finding::new("plugins", plugins_to_be(config, &data_dir)));
+            findings.push(Finding::new("node", Ok(says)));
+        }
+        Asked::Odd(says) => findings.push(Finding::new("node", Err(says))),
     }
     let well = findings.iter().all(|finding| finding.well);
     if as_json {
@@ -54,18 +89,84 @@ pub(super) async fn doctor(config: &Config, client: &Client, as_json: bool) -> R
     Ok(if well { Exit::Completed } else { Exit::Failed })
 }
 
+async fn ask<'a>(client: Option<&'a Client>, data_dir: &Path) -> Asked<'a> {
+    let Some(client) = client else {
+        return Asked::NotRunning(format!("not running: there is no token in {} yet", data_dir.display()));
+    };
+    match client.request(reqwest::Method::GET, &["v1", "node"]).send().await {
+        Err(error) if error.is_connect() => Asked::NotRunning("not running; `sortie serve` starts it".to_owned()),
+        Err(error) => Asked::Odd(with_causes(&error)),
+        Ok(_) => match client.get(&["v1", "node"]).await {
+            Ok(node) => Asked::There(client, node),
+            Err(failure) => Asked::Odd(failure.error.to_string()),
+        },
+    }
+}
+
+/// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
+fn configuration(config: &Config) -> Result<String, String> {
+    let tools = Registry::new(config.tool.clone()).map_err(|error| with_causes(&error));
+    let rules = tools.and_then(|tools| engine::rules(config, &tools).map_err(|error| with_causes(&error)));
+    let checked = [
+        rules.map(drop),
+        config.plugins().map(drop).map_err(|error| with_causes(&error)),
+        config.retention().map(drop).map_err(|error| with_causes(&error)),
+        config.request_expiry().map(drop).map_err(|error| with_causes(&error)),
+        config.tokens().map(drop).map_err(|error| with_causes(&error)),
+        courier(config).map(drop),
+    ];
+    let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
+    if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
+}
+
+/// A courier that has nothing to deliver.
+fn courier(config: &Config) -> Result<Courier, String> {
+    let outbox = Arc::new(EngineOutbox(Arc::new(OnceLock::new())));
+    Courier::new(&config.callback, outbox, || SystemClock::new().wall()).map_err(|error| with_causes(&error))
+}
+
+async fn secrets(config: &Config) -> Result<String, String> {
+    let Ok(courier) = courier(config) else { return Ok("not looked at: [callback] is wrong".to_owned()) };
+    let missing = courier.unavailable_secrets().await;
+    if missing.is_empty() {
+        return Ok("all of [callback] can be read".to_owned());
+    }
+    let told: Vec<String> = missing.iter().map(|(_, error)| with_causes(error)).collect();
+    Err(format!("{}; deliveries that need them wait", told.join("; ")))
+}
+
+async fn listenable(listen: &str) -> Result<String, String> {
+    match tokio::net::TcpListener::bind(listen).await {
+        Ok(_) => Ok(format!("{listen} can be listened on")),
+        Err(error) => Err(format!("cannot listen on {listen}: {error}")),
+    }
+}
+
+/// The nearest folder above that is there: where `sortie serve` would make the others.
+fn nearest(data_dir: &Path) -> Option<&Path> {
+    let found = data_dir.ancestors().find(|folder| folder.exists())?;
+    Some(if found.as_os_str().is_empty() { Path::new(".") } else { found })
+}
+
 fn writable(data_dir: &Path) -> Result<String, String> {
-    match tempfile::tempfile_in(data_dir) {
-        Ok(_) => Ok(format!("{} can be written", data_dir.display())),
-        Err(error) if !data_dir.exists() => {
-            Err(format!("{} is not there yet ({error}); `sortie serve` makes it", data_dir.display()))
-        }
-        Err(error) => Err(format!("{} cannot be written: {error}; see its owner and mode", data_dir.display())),
+    let wrong =
+        |folder: &Path, error| Err(format!("{} cannot be written: {error}; see its owner and mode", folder.display()));
+    if data_dir.exists() {
+        return match tempfile::tempfile_in(data_dir) {
+            Ok(_) => Ok(format!("{} can be written", data_dir.display())),
+            Err(error) => wrong(data_dir, error),
+        };
+    }
+    let parent = nearest(data_dir).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(parent) {
+        Ok(_) => Ok(format!("{} is not there yet; `sortie serve` makes it", data_dir.display())),
+        Err(error) => wrong(parent, error),
     }
 }
 
 fn space(data_dir: &Path) -> Result<String, String> {
-    let stat = rustix::fs::statvfs(data_dir).map_err(|error| format!("{}: {error}", data_dir.display()))?;
+    let folder = nearest(data_dir).unwrap_or(Path::new("."));
+    let stat = rustix::fs::statvfs(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     let says = format!("{} MiB are free", free >> 20);
     if free >= FREE_BYTES_MIN {
@@ -91,14 +192,46 @@ fn described(node: &Value) -> String {
     format!("{id}, version {version}, {state}; {running} missions running, {queued} waiting")
 }
 
-async fn plugins(client: &Client) -> Result<String, String> {
+async fn plugins(config: &Config, client: &Client) -> Result<String, String> {
     let page = client.get(&["v1", "plugins"]).await.map_err(|failure| failure.error.to_string())?;
-    let names: Vec<String> =
-        page["items"].as_array().into_iter().flatten().map(|item| text::cell(&item["name"])).collect();
-    if names.is_empty() {
-        Err("none are installed: `sortie plugin install FILE`".to_owned())
+    let installed = page["items"].as_array().into_iter().flatten();
+    let installed = installed.map(|item| (text::cell(&item["name"]), Some(text::cell(&item["version"]))));
+    named(config, &installed.collect())
+}
+
+/// The plugins that a node would have.
+fn plugins_to_be(config: &Config, data_dir: &Path) -> Result<String, String> {
+    let carried = builtin::EMBEDDED.iter().map(|(name, _)| ((*name).to_owned(), None));
+    // As the plugin store keeps them: `DIGEST.json` says what is installed.
+    let installed = std::fs::read_dir(data_dir.join("plugins")).into_iter().flatten().flatten().filter_map(|entry| {
+        let is_entry = entry.path().extension().is_some_and(|end| end == "json");
+        let text = is_entry.then(|| std::fs::read(entry.path()).ok()).flatten()?;
+        let identity = serde_json::from_slice::<Value>(&text).ok()?["identity"].take();
+        Some((text::cell(&identity["name"]), Some(text::cell(&identity["version"]))))
+    });
+    named(config, &carried.chain(installed).collect())
+}
+
+/// Plugins by name and version; without one, any will do.
+type Plugins = BTreeSet<(String, Option<String>)>;
+
+/// Whether there is every plugin that `[plugin]` names.
+fn named(config: &Config, there: &Plugins) -> Result<String, String> {
+    if there.is_empty() {
+        return Err("none are installed: `sortie plugin install FILE`".to_owned());
+    }
+    let is_there = |wanted: &PluginRef| {
+        there.iter().any(|(name, version)| {
+            *name == wanted.name && (wanted.version.is_none() || version.is_none() || *version == wanted.version)
+        })
+    };
+    let missing = config.plugin.iter().filter(|(_, text)| text.parse().is_ok_and(|wanted| !is_there(&wanted)));
+    let missing: Vec<String> = missing.map(|(key, text)| format!("`{text}` (plugin.{key})")).collect();
+    if missing.is_empty() {
+        let names: BTreeSet<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
+        Ok(names.into_iter().collect::<Vec<_>>().join(", "))
     } else {
-        Ok(names.join(", "))
+        Err(format!("{} not installed: `sortie plugin install FILE`", missing.join(", ")))
     }
 }
 
@@ -111,4 +244,78 @@ async fn callbacks(client: &Client) -> Result<String, String> {
         return Ok("none are parked".to_owned());
     }
     Err(format!("parked for {}: mend the receiver, then POST /v1/deliveries/MISSION/redeliver", parked.join(", ")))
+}
+
+/// An error with its causes, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut says = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        says.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    says
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        toml::from_str(text).expect("TOML of this form")
+    }
+
+    #[test]
+    fn what_a_node_would_refuse_is_found() {
+        for (text, expected) in [
+            ("[tool.Nope]", "Nope"),
+            ("[tool.WebFetch]\nhosts = [\"http://example.org\"]", "hosts"),
+            ("[callback]\nattempts = 0", "attempts"),
+            ("[callback]\nsigning_secret = \"whsec_abc\"", "signing_secret"),
+            ("[[callback.secret]]\nref = \"env://A\"\nhosts = []", "hosts"),
+            ("[[token]]\nname = \"hq\"\nref = \"env://SORTIE_NOT_SET\"\nscopes = []", "SORTIE_NOT_SET"),
+            ("[[lane]]\nid = \"a\"\nconcurrency = 0", "lane.concurrency"),
+            ("[limits]\nmax_cost_usd = -1.0", "max_cost_usd"),
+        ] {
+            let says = configuration(&config(text)).expect_err(text);
+            assert!(says.contains(expected) && !says.contains("whsec_abc"), "{text}: {says}");
+        }
+        assert_eq!(configuration(&Config::default()), Ok("it can be used".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn secrets_that_are_not_there_are_found() {
+        for text in [
+            "[callback]\nsigning_secret = \"env://SORTIE_NOT_SET\"",
+            "[[callback.secret]]\nref = \"env://SORTIE_NOT_SET\"\nhosts = [\"a.example\"]",
+        ] {
+            let says = secrets(&config(text)).await.expect_err(text);
+            assert!(says.contains("SORTIE_NOT_SET"), "{says}");
+        }
+        assert!(secrets(&Config::default()).await.is_ok());
+    }
+
+    #[test]
+    fn plugins_that_are_not_there_are_found() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let says = |text: &str| plugins_to_be(&config(text), dir.path());
+        assert!(says("").is_ok());
+        assert!(says("[plugin]\nautomation = \"automation\"").is_ok());
+        let missing = says("[plugin]\nautomation = \"nope\"").expect_err("not there");
+        assert!(missing.contains("`nope` (plugin.automation)"), "{missing}");
+        std::fs::create_dir(dir.path().join("plugins")).expect("a folder");
+        let entry = r#"{"identity": {"name": "nope", "version": "1.0.0"}}"#;
+        std::fs::write(dir.path().join("plugins/0.json"), entry).expect("written");
+        assert!(says("[plugin]\nautomation = \"nope@1.0.0\"").is_ok());
+        assert!(says("[plugin]\nautomation = \"nope@2.0.0\"").is_err());
+    }
+
+    #[tokio::test]
+    async fn before_the_first_start_there_is_nothing_to_complain_of() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = config("[node]\nlisten = \"127.0.0.1:0\"");
+        config.node.data_dir = Some(dir.path().join("a/b"));
+        let exit = doctor(&config, None, true).await.map_err(|failure| failure.error.to_string());
+        assert_eq!(exit, Ok(Exit::Completed));
+    }
 }

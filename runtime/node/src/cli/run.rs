@@ -1,8 +1,9 @@
 //! `sortie run`: the whole node in this process, for one mission.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use super::{Exit, Failure, text};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::engine::intake::DispatchError;
+use crate::engine::recover::Others;
 use crate::node::Node;
 use crate::telemetry;
 
@@ -33,7 +35,7 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
         std::fs::read_to_string(&args.envelope).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
     let envelope =
         complete(&input, &config, clock.as_ref()).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
-    let node = Node::open(&config, clock).await?;
+    let node = Node::open(&config, clock, Others::Wait).await?;
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
     let exit = match dispatched {
         Ok(dispatched) => {
@@ -41,7 +43,11 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
             for warning in &dispatched.warnings {
                 writeln!(std::io::stderr(), "warning: {}", text::plain(warning))?;
             }
-            follow(&node, dispatched.mission_id.as_str(), as_json).await
+            let followed = follow(&node, dispatched.mission_id.as_str(), as_json).await;
+            if followed.is_ok() {
+                deliver(&node).await?;
+            }
+            followed
         }
         Err(failure) => Err(failure),
     };
@@ -49,7 +55,7 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     exit
 }
 
-/// Shows the mission's events until the last, then where its artifacts are.
+/// Shows the mission's events until the last, asks on a terminal what it asks, then says where its artifacts are.
 async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
     let engine = &node.engine;
     let no = engine.find(id)?.ok_or("the mission is gone")?;
@@ -70,6 +76,30 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
                 }
                 return Ok(exit);
             }
+            if event["event_type"] == "mission.blocked" {
+                let request = &event["detail"]["request"];
+                let id = request["request_id"].as_str().unwrap_or_default();
+                let no_longer = || -> Result<bool, Failure> {
+                    let (mission, _) = engine.read(no)?;
+                    Ok(!mission.open_requests().iter().any(|open| open.no.to_string() == id))
+                };
+                if no_longer()? {
+                    continue;
+                }
+                if !std::io::stdin().is_terminal() {
+                    let talk = format!(
+                        "nobody can be asked here; start `sortie serve` on the same data directory and decide about {} {id}",
+                        mission_id(node, no)?
+                    );
+                    writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
+                    return Ok(Exit::Blocked);
+                }
+                let asked = request.clone();
+                let Some(answer) = tokio::task::spawn_blocking(move || super::decide::ask(&asked)).await?? else {
+                    return Ok(Exit::Blocked);
+                };
+                crate::http::requests::decide_here(engine, no, id, &answer).await?;
+            }
         }
         tokio::select! {
             // Any news is a reason to look; missed news too.
@@ -81,6 +111,29 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
             }
         }
     }
+}
+
+/// How long the mission's events may take to reach their receiver before this process ends without that.
+const LAST_DELIVERIES: Duration = Duration::from_secs(15);
+
+/// Waits until the receiver has the mission's events.
+async fn deliver(node: &Node) -> std::io::Result<()> {
+    let delivered = async {
+        while !node.engine.undelivered.lock().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(LAST_DELIVERIES, delivered).await.is_err() {
+        writeln!(
+            std::io::stderr(),
+            "not all events are delivered; `sortie serve` on the same data directory goes on with it"
+        )?;
+    }
+    Ok(())
+}
+
+fn mission_id(node: &Node, no: MissionNo) -> Result<String, Failure> {
+    Ok(node.engine.read(no)?.0.envelope().mission_id.to_string())
 }
 
 fn artifacts(node: &Node, no: MissionNo, last: &Value) -> Result<(), Failure> {

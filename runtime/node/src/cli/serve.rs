@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Exit, Failure};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::engine::recover::Others;
 use crate::node::Node;
 use crate::telemetry;
 
@@ -38,7 +39,7 @@ pub(super) async fn serve(args: ServeArgs, mut config: Config) -> Result<Exit, F
         .await
         .map_err(|error| Failure::unusable(format!("cannot listen on {}: {error}", config.node.listen)))?;
     let address = listener.local_addr()?;
-    let node = Node::open(&config, Arc::new(SystemClock::new())).await?;
+    let node = Node::open(&config, Arc::new(SystemClock::new()), Others::GoOn).await?;
     node.start()?;
     writeln!(std::io::stdout(), "sortie listening on http://{address}")?;
     node.serve(listener, async move {

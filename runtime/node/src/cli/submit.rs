@@ -20,10 +20,11 @@ pub(super) struct SubmitArgs {
 pub(super) async fn submit(args: SubmitArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let mut refused = false;
     for file in &args.files {
-        let input = read(file).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
-        let envelopes = split(&input).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
+        let named = if file == "-" { "standard input" } else { file };
+        let input = read(file).map_err(|error| Failure::unusable(format!("{named}: {error}")))?;
+        let envelopes = split(&input).map_err(|error| Failure::unusable(format!("{named}: {error}")))?;
         for (number, envelope) in (1..).zip(envelopes) {
-            refused |= !dispatch(&envelope, client, as_json, &format!("{file}:{number}")).await?;
+            refused |= !dispatch(&envelope, client, as_json, &format!("{named}:{number}")).await?;
         }
     }
     Ok(if refused { Exit::Unusable } else { Exit::Completed })
@@ -63,16 +64,33 @@ fn read(file: &str) -> std::io::Result<String> {
     std::fs::read_to_string(file)
 }
 
+/// Why a text holds no envelopes.
+#[derive(Debug, thiserror::Error)]
+enum SplitError {
+    #[error("it is empty: there is no envelope in it")]
+    Nothing,
+    #[error("it begins with a byte order mark (U+FEFF), which JSON does not know: save it as UTF-8 without one")]
+    ByteOrderMark,
+    #[error("it is not JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+}
+
 /// The envelopes of a file, each as it was written: the node compares what was sent.
-fn split(input: &str) -> Result<Vec<String>, serde_json::Error> {
+fn split(input: &str) -> Result<Vec<String>, SplitError> {
     use serde_json::value::RawValue;
+    if input.trim().is_empty() {
+        return Err(SplitError::Nothing);
+    }
+    if input.starts_with('\u{feff}') {
+        return Err(SplitError::ByteOrderMark);
+    }
     if input.trim_start().starts_with('[') {
         let all: Vec<&RawValue> = serde_json::from_str(input)?;
         return Ok(all.into_iter().map(|envelope| envelope.get().to_owned()).collect());
     }
     serde_json::Deserializer::from_str(input)
         .into_iter::<&RawValue>()
-        .map(|envelope| envelope.map(|envelope| envelope.get().to_owned()))
+        .map(|envelope| Ok(envelope?.get().to_owned()))
         .collect()
 }
 
@@ -86,10 +104,13 @@ mod tests {
             ("{\"a\": 1}\n", vec!["{\"a\": 1}"]),
             (" [{\"a\":1}, {\"b\":2}]", vec!["{\"a\":1}", "{\"b\":2}"]),
             ("{\"a\":1}\n{\"b\":2}\n", vec!["{\"a\":1}", "{\"b\":2}"]),
-            ("", vec![]),
+            // A list may be empty on purpose.
+            ("[]", vec![]),
         ] {
             assert_eq!(split(input).expect(input), expected);
         }
-        assert!(split("{\"a\":").is_err());
+        assert!(matches!(split("{\"a\":"), Err(SplitError::NotJson(_))));
+        assert!(matches!(split(" \n"), Err(SplitError::Nothing)));
+        assert!(matches!(split("\u{feff}{}"), Err(SplitError::ByteOrderMark)));
     }
 }

@@ -1,14 +1,20 @@
-//! What operators do to missions: cancel one, halt them all, pause the node, move deliveries along.
+//! What operators do to missions: decide what they ask, cancel one, halt them all, pause the node, move deliveries along.
 
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sortie_contract::MissionNo;
+use sortie_contract::request::{Decision, RequestNo};
 use sortie_journal::{Append, Cursor};
 use sortie_mission::{Command, Refusal};
 
-use super::live::{CommandError, Wait};
+use super::live::{CommandError, Live, Taken, Wait};
 use super::outbox::mission_over;
 use super::{Engine, ReadError};
+
+/// How many missions a halt holds in memory while their end gets to the disk.
+const HALTED_AT_ONCE: usize = 4_096;
 
 /// Why an operator's wish was not met.
 #[derive(Debug, thiserror::Error)]
@@ -22,9 +28,29 @@ pub(crate) enum ActError {
     /// The journal does not take it.
     #[error("the journal does not take it")]
     Journal(#[from] sortie_journal::WriteError),
+    /// The node cannot keep in mind that it is paused.
+    #[error("the data directory cannot be written")]
+    Mark(#[source] std::io::Error),
     /// A rule of the mission.
     #[error("{0}")]
     Refused(Refusal),
+}
+
+/// The file that says that the node is paused.
+pub(crate) fn paused_mark(data_dir: &Path) -> PathBuf {
+    data_dir.join("paused")
+}
+
+/// Makes or removes it, through a loss of power.
+fn set_mark(mark: &Path, there: bool) -> std::io::Result<()> {
+    if there {
+        File::create(mark)?.sync_all()?;
+    } else if let Err(error) = fs::remove_file(mark)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    mark.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 impl From<CommandError> for ActError {
@@ -44,34 +70,54 @@ impl Engine {
         self.end(no, command).await
     }
 
-    /// Cancels everything that has not ended, and says how many missions that were.
+    /// Cancels everything that has not ended, and says how many missions that were. One that cannot be cancelled keeps no
+    /// other from it; the first such error is told.
     pub(crate) async fn halt(self: &Arc<Self>) -> Result<usize, ActError> {
-        let waiting = self.desk.lock().queue.waiting();
-        let running = self.lives.all().into_iter().map(|live| live.no);
-        let mut all: Vec<MissionNo> = waiting.into_iter().chain(running).collect();
+        let mut all = Vec::new();
+        self.journal
+            .scan_oldest_first(|no, head| {
+                if !head.status.is_final() {
+                    all.push(no);
+                }
+            })
+            .map_err(ReadError::from)?;
+        // Those whose acceptance is on its way to the disk.
+        all.extend(self.lives.all().into_iter().map(|live| live.no));
         all.sort_unstable();
         all.dedup();
-        let mut halted = 0;
-        for no in all {
-            match self.end(no, || Command::Halt).await {
-                Ok(()) => halted += 1,
-                Err(ActError::AlreadyFinal) => {}
-                Err(error) => return Err(error),
+        let (mut halted, mut failed) = (0, None);
+        for some in all.chunks(HALTED_AT_ONCE) {
+            let mut ended = Vec::with_capacity(some.len());
+            for &no in some {
+                match self.end_soon(no, || Command::Halt).await {
+                    Ok((live, _)) => ended.push(live),
+                    Err(ActError::AlreadyFinal) => {}
+                    Err(error) => failed = failed.or(Some(error)),
+                }
             }
+            self.durable().await?;
+            halted += ended.len();
+            ended.iter().for_each(|live| self.lives.release(live));
         }
-        Ok(halted)
+        failed.map_or(Ok(halted), Err)
+    }
+
+    /// Ends a mission; that is certain once it is on disk.
+    async fn end_soon<'a>(
+        &self,
+        no: MissionNo,
+        command: impl Fn() -> Command<'a>,
+    ) -> Result<(Arc<Live>, Taken), ActError> {
+        let live = self.live(no)?;
+        let taken = self.command_patiently(&live, command, Wait::No).await?;
+        Ok((live, taken))
     }
 
     async fn end<'a>(&self, no: MissionNo, command: impl Fn() -> Command<'a>) -> Result<(), ActError> {
-        let live = self.live(no)?;
-        let taken = self.command_patiently(&live, command, Wait::Durable).await?;
-        self.desk.lock().queue.remove(no);
-        match taken.receipt {
-            Some(receipt) => drop(receipt.await?),
-            // It had been cancelled before, perhaps a moment ago.
-            None => drop(self.journal.barrier()?.await?),
-        }
-        self.lives.release(&live);
+        let ended = self.end_soon(no, command).await;
+        // What is said of it, an end that it has come to before included, is not to be taken back.
+        self.durable().await?;
+        self.lives.release(&ended?.0);
         Ok(())
     }
 
@@ -93,11 +139,36 @@ impl Engine {
         Ok(true)
     }
 
-    /// Stops starting missions, or starts them again. Running ones go on.
-    pub(crate) fn pause(self: &Arc<Self>, paused: bool) {
+    /// Decides about a request. When this returns the decision is on disk. Says which requests are still open.
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        no: MissionNo,
+        request: RequestNo,
+        decision: Decision,
+        by: String,
+        note: String,
+    ) -> Result<(), ActError> {
+        let live = self.live(no)?;
+        let command = || Command::Decide { request, decision: decision.clone(), by: by.clone(), note: note.clone() };
+        let taken = self.command_patiently(&live, command, Wait::No).await;
+        self.durable().await?;
+        let taken = taken?;
+        self.watch(&live);
+        self.go_on(&live);
+        self.lives.release(&live);
+        // Time was over when the decision came: the mission has ended instead.
+        if taken.status.is_final() { Err(ActError::AlreadyFinal) } else { Ok(()) }
+    }
+
+    /// Stops starting missions, or starts them again, through restarts too. Running ones go on.
+    pub(crate) async fn pause(self: &Arc<Self>, paused: bool) -> Result<(), ActError> {
         self.desk.lock().queue.pause(paused);
+        let mark = paused_mark(&self.data_dir);
+        let marked = tokio::task::spawn_blocking(move || set_mark(&mark, paused)).await;
+        marked.map_err(std::io::Error::other).flatten().map_err(ActError::Mark)?;
         if !paused {
             self.pump();
         }
+        Ok(())
     }
 }

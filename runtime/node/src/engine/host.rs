@@ -1,25 +1,37 @@
-//! What a running plugin asks of the node: every call becomes a command to the core.
+//! What a running plugin asks of the node: every call becomes a command to the core, unless the record has its answer.
+//!
+//! A run begins by going over what earlier runs have recorded ([`Replay`]): it gets the recorded answers, and nothing of it
+//! is done again. Behind the end of the record each call is decided, journaled and made.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, ready};
+use parking_lot::Mutex;
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
-use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, Timestamp, limit, outcome};
-use sortie_journal::Receipt;
+use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Mission, Refusal};
-use sortie_sandbox::{Answer, BoxFuture, Host, Stop};
+use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::CallContext;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Engine;
-use super::live::{CommandError, Live, Wait};
+use super::live::{CommandError, Live, Released, Taken, Wait};
+
+/// How long a plugin that only waits for people, or for a late hour, stays in memory: long enough for an answer that comes at
+/// once, too short to fill the memory with those that wait.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// A plugin that waits for nothing but a timer stays in memory for so long: bringing it back costs a replay.
+const NAP: Duration = Duration::from_secs(30);
 
 /// The host of one run of one mission.
 pub(super) struct RunHost {
@@ -27,43 +39,124 @@ pub(super) struct RunHost {
     live: Arc<Live>,
     run: RunNo,
     context: CallContext,
+    replay: Mutex<Replay>,
+    /// The record has been gone over: the lock of `replay` need not be asked any more.
+    is_live: AtomicBool,
+    /// Goes up each time that the guest begins or ends to wait; odd while it waits.
+    waits: AtomicU64,
+    /// Something watches over this wait already.
+    watched: AtomicBool,
+    /// When the timers of this run are due. Those of dropped handles are among them, and wake in vain.
+    timers: Mutex<Vec<Timestamp>>,
+    this: Weak<Self>,
 }
 
 impl RunHost {
-    pub(super) fn new(engine: Arc<Engine>, live: Arc<Live>, run: RunNo, context: CallContext) -> Self {
-        Self { engine, live, run, context }
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        live: Arc<Live>,
+        run: RunNo,
+        context: CallContext,
+        replay: Replay,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            is_live: AtomicBool::new(replay.is_over()),
+            engine,
+            live,
+            run,
+            context,
+            replay: Mutex::new(replay),
+            waits: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
+            timers: Mutex::default(),
+            this: Weak::clone(this),
+        })
     }
 
-    fn tell(&self, command: Command<'_>) -> Result<(), Stop> {
-        self.engine.command(&self.live, command, Wait::No).map(drop).map_err(stop)
+    /// A run has ended: nothing, behind the end of its record.
+    ///
+    /// # Errors
+    /// [`Crash::Diverged`] where the record goes on.
+    pub(super) fn ended(&self) -> Result<(), Crash> {
+        self.replay.lock().end()
+    }
+
+    /// What the record answers; `None` behind its end.
+    fn recorded(&self, asked: Asked<'_>) -> Result<Option<Recorded>, Stop> {
+        if self.is_live.load(Acquire) {
+            return Ok(None);
+        }
+        let mut replay = self.replay.lock();
+        let recorded = replay.next(asked).map_err(Stop::Crash)?;
+        self.is_live.store(replay.is_over(), Release);
+        Ok(recorded)
+    }
+
+    /// Tells the core something that has no answer.
+    fn tell(&self, asked: Asked<'_>, command: Command<'_>) -> Result<(), Stop> {
+        match self.recorded(asked)? {
+            Some(_) => Ok(()),
+            None => self.engine.command(&self.live, command, Wait::No).map(drop).map_err(stop),
+        }
     }
 
     fn answered(&self, question: HostQuestion, answer: String) -> Result<(), Stop> {
-        self.tell(Command::Answer { run: self.run, question, answer })
+        let command = Command::Answer { run: self.run, question, answer };
+        self.engine.command(&self.live, command, Wait::No).map(drop).map_err(stop)
+    }
+
+    /// Where a recorded call goes on.
+    fn go_on(
+        &self,
+        call: CallNo,
+        outcome: Option<Result<ToolAnswer, CallError>>,
+        tool: Option<(ToolInfo, String)>,
+    ) -> Call {
+        let number = Some(call);
+        if let Some(outcome) = outcome {
+            return Call { number, answer: ready(Ok(outcome.map(|answer| answer.result))).boxed() };
+        }
+        match tool {
+            // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
+            Some((info, arguments)) if self.live.is_being_made(call) => {
+                Call { number, answer: self.perform(call, info, arguments) }
+            }
+            tool => Call { number, answer: self.held(call, tool) },
+        }
+    }
+
+    /// A call that waits for a decision, and what comes of it.
+    fn held(&self, call: CallNo, tool: Option<(ToolInfo, String)>) -> BoxFuture<'static, Answer> {
+        let released = self.live.decision(call);
+        let this = self.this.upgrade().expect("a host that is called is there");
+        async move {
+            match (released.await, tool) {
+                (Ok(Released::Done(outcome)), _) => Ok(outcome.map(|answer| answer.result)),
+                (Ok(Released::Resumed), Some((info, arguments))) => this.perform(call, info, arguments).await,
+                // The mission is over, or this run is.
+                (Ok(Released::Resumed) | Err(_), _) => Err(Stop::Over),
+            }
+        }
+        .boxed()
     }
 
     /// A call that was granted: performed by a task of its own, so that calls run side by side.
-    fn perform(
-        &self,
-        call: CallNo,
-        tool: &ToolInfo,
-        arguments: String,
-        started: Option<Receipt>,
-    ) -> BoxFuture<'static, Answer> {
+    fn perform(&self, call: CallNo, tool: ToolInfo, arguments: String) -> BoxFuture<'static, Answer> {
         let engine = Arc::clone(&self.engine);
         let live = Arc::clone(&self.live);
         let run = self.run;
-        let name = tool.name.clone();
         let mut context = self.context.clone();
         context.idempotency_key = format!("{}/{call}", context.mission_id);
         let task = self.engine.tasks.spawn(async move {
-            // What may have an effect is on disk before it happens.
-            if let Some(started) = started
-                && started.await.is_err()
-            {
-                return Err(Stop::Over);
+            // What may have an effect is on disk before it happens, and everything that it may depend on with it.
+            if tool.repeat() != Repeat::ReadOnly {
+                engine.durable().await.map_err(|_| Stop::Over)?;
+                // A cancel may have come while it waited.
+                if !live.is_being_made(call) {
+                    return Err(Stop::Over);
+                }
             }
-            let outcome = engine.tools.call(name.as_str(), &context, &arguments).await;
+            let outcome = engine.tools.call(tool.name.as_str(), &context, &arguments).await;
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), cost: MicroUsd::ZERO };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(_) => Ok(outcome.map(|answer| answer.result)),
@@ -82,18 +175,64 @@ impl RunHost {
         media_type: String,
         bytes: impl FnOnce(&CallContext) -> Result<Vec<u8>, String> + Send + 'static,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        let (engine, live, run, context) =
-            (Arc::clone(&self.engine), Arc::clone(&self.live), self.run, self.context.clone());
+        match self.recorded(Asked::Put { name: &name }) {
+            Err(stop) => return ready(Err(stop)).boxed(),
+            Ok(Some(Recorded::Stored(artifact))) => return ready(Ok(Ok(artifact))).boxed(),
+            Ok(Some(Recorded::Answer { answer, .. })) => return ready(Ok(Err(unquoted(&answer)))).boxed(),
+            Ok(_) => {}
+        }
+        let this = self.this.upgrade().expect("a host that is called is there");
         async move {
-            let artifact = match engine.keep(&live, name, media_type, move || bytes(&context)).await {
+            let (live, run, context) = (&this.live, this.run, this.context.clone());
+            let artifact = match this.engine.keep(live, name, media_type, move || bytes(&context)).await {
                 Ok(artifact) => artifact,
-                Err(why) => return Ok(Err(why)),
+                Err(why) => {
+                    this.answered(HostQuestion::ArtifactPut, serde_json::Value::from(why.as_str()).to_string())?;
+                    return Ok(Err(why));
+                }
             };
             let command = || Command::StoreArtifact { run, artifact: artifact.clone() };
-            engine.command_patiently(&live, command, Wait::No).await.map_err(stop)?;
+            this.engine.command_patiently(live, command, Wait::No).await.map_err(stop)?;
             Ok(Ok(artifact))
         }
         .boxed()
+    }
+
+    /// The first timer that is not due yet.
+    fn next_timer(&self, wall: Timestamp) -> Option<Timestamp> {
+        self.timers.lock().iter().copied().filter(|due| *due > wall).min()
+    }
+
+    /// Has the run dropped from memory once it has waited long enough for nothing but people, or a late hour.
+    async fn suspend_when_idle(self: Arc<Self>) {
+        loop {
+            let waits = self.waits.load(Acquire);
+            let records = self.live.with(Mission::records);
+            let until = self.next_timer(self.engine.clock.wall());
+            let asks = self.live.with(|mission| !mission.open_requests().is_empty());
+            tokio::time::sleep(if asks { GRACE } else { NAP }).await;
+            if waits.is_multiple_of(2) || self.waits.load(Acquire) != waits {
+                return self.watched.store(false, Release);
+            }
+            let soon = self.engine.clock.wall().checked_add(GRACE * 2);
+            let wakes_soon = until.zip(soon.ok()).is_some_and(|(until, soon)| until <= soon);
+            if wakes_soon || (until.is_none() && !asks) {
+                continue;
+            }
+            match self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No) {
+                Ok(taken) => {
+                    if !taken.status.is_final() {
+                        self.live.interrupt();
+                    }
+                    return;
+                }
+                Err(
+                    CommandError::Refused(Refusal::Busy)
+                    | CommandError::Journal(sortie_journal::WriteError::Overloaded),
+                ) => {}
+                Err(_) => return,
+            }
+        }
     }
 }
 
@@ -107,6 +246,15 @@ fn stop(error: CommandError) -> Stop {
         ) => Stop::Crash(Crash::LimitExceeded(refusal.to_string())),
         CommandError::Refused(_) | CommandError::Journal(_) => Stop::Over,
     }
+}
+
+/// The text of a JSON string.
+fn unquoted(json: &str) -> String {
+    serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
+}
+
+fn over(stop: Stop) -> Call {
+    Call { number: None, answer: ready(Err(stop)).boxed() }
 }
 
 impl Engine {
@@ -143,28 +291,83 @@ impl Engine {
 }
 
 impl Host for RunHost {
-    fn start(&self, tool: &ToolName, arguments: String) -> BoxFuture<'static, Answer> {
-        self.engine.counters.calls.fetch_add(1, Relaxed);
+    fn start(&self, tool: &ToolName, arguments: String) -> Call {
         let info = self.engine.tools.info(tool.as_str()).expect("handles are made of this registry's tools");
-        let digest = Digest::of(arguments.as_bytes());
-        let wait = if info.repeat() == Repeat::ReadOnly { Wait::No } else { Wait::Durable };
-        let call = Command::Call {
+        match self.recorded(Asked::Call { tool, arguments: &arguments }) {
+            Err(stop) => return over(stop),
+            Ok(Some(Recorded::Call { call, outcome })) => {
+                return self.go_on(call, outcome, Some((info.clone(), arguments)));
+            }
+            Ok(_) => {}
+        }
+        self.engine.counters.calls.fetch_add(1, Relaxed);
+        let command = Command::Call {
             run: self.run,
             tool: info,
             arguments: arguments.clone(),
-            digest,
+            digest: Digest::of(arguments.as_bytes()),
             cost_estimate: MicroUsd::ZERO,
         };
-        let taken = match self.engine.command(&self.live, call, wait) {
-            Ok(taken) => taken,
-            Err(error) => return ready(Err(stop(error))).boxed(),
-        };
-        match taken.records.into_iter().next().map(|stamped| stamped.record) {
-            Some(Record::CallStarted { call, .. }) => self.perform(call, info, arguments, taken.receipt),
-            Some(Record::CallRefused { error, .. }) => ready(Ok(Err(error))).boxed(),
-            // Time ran out with this very call.
-            _ => ready(Err(Stop::Over)).boxed(),
+        match self.engine.command(&self.live, command, Wait::No) {
+            Err(error) => over(stop(error)),
+            Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
+                Some(Record::CallStarted { call, .. }) => {
+                    Call { number: Some(call), answer: self.perform(call, info.clone(), arguments) }
+                }
+                Some(Record::CallHeld { call, .. }) => {
+                    Call { number: Some(call), answer: self.held(call, Some((info.clone(), arguments))) }
+                }
+                Some(Record::CallRefused { call, error, .. }) => {
+                    Call { number: Some(call), answer: ready(Ok(Err(error))).boxed() }
+                }
+                // Time ran out with this very call.
+                _ => over(Stop::Over),
+            },
         }
+    }
+
+    fn ask(&self, question: String) -> Call {
+        match self.recorded(Asked::Ask { question: &question }) {
+            Err(stop) => return over(stop),
+            Ok(Some(Recorded::Call { call, outcome })) => return self.go_on(call, outcome, None),
+            Ok(_) => {}
+        }
+        match self.engine.command(&self.live, Command::Ask { run: self.run, question }, Wait::No) {
+            Err(error) => over(stop(error)),
+            Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
+                Some(Record::Asked { call, .. }) => Call { number: Some(call), answer: self.held(call, None) },
+                Some(Record::CallRefused { call, error, .. }) => {
+                    Call { number: Some(call), answer: ready(Ok(Err(error))).boxed() }
+                }
+                _ => over(Stop::Over),
+            },
+        }
+    }
+
+    fn gave_up(&self, call: CallNo) {
+        let outcome = Err(CallError::Cancelled);
+        let command = Command::CallDone { run: self.run, call, outcome, cost: MicroUsd::ZERO };
+        // A call whose result came in this moment is done, not given up.
+        let _ = self.engine.command(&self.live, command, Wait::No);
+    }
+
+    fn waits(&self, waits: bool) {
+        self.waits.fetch_add(1, Release);
+        let may_last = || {
+            let asks = self.live.with(|mission| !mission.open_requests().is_empty());
+            asks || !self.timers.lock().is_empty()
+        };
+        if waits && may_last() && !self.watched.swap(true, Acquire) {
+            let this = self.this.upgrade().expect("a host that is called is there");
+            self.engine.tasks.spawn(this.suspend_when_idle());
+        }
+    }
+
+    fn choice(&self) -> Result<Option<u32>, Stop> {
+        Ok(match self.recorded(Asked::Question(HostQuestion::WaitAny))? {
+            Some(Recorded::Answer { answer, .. }) => answer.parse().ok(),
+            _ => None,
+        })
     }
 
     fn waited(&self, ready: u32) -> Result<(), Stop> {
@@ -172,30 +375,47 @@ impl Host for RunHost {
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
+        if let Some(Recorded::Answer { answer, at }) = self.recorded(Asked::Question(HostQuestion::Now))? {
+            return Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at));
+        }
         let now = self.engine.clock.wall();
         self.answered(HostQuestion::Now, now.as_millisecond().to_string())?;
         Ok(now)
     }
 
     fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
-        if let Err(stop) = self.answered(HostQuestion::After, duration.as_millis().to_string()) {
-            return ready(Err(stop)).boxed();
+        let wall = self.engine.clock.wall();
+        let begun = match self.recorded(Asked::Question(HostQuestion::After)) {
+            Err(stop) => return ready(Err(stop)).boxed(),
+            Ok(Some(Recorded::Answer { at, .. })) => at,
+            Ok(_) => match self.answered(HostQuestion::After, duration.as_millis().to_string()) {
+                Ok(()) => wall,
+                Err(stop) => return ready(Err(stop)).boxed(),
+            },
+        };
+        let due = begun.checked_add(duration).unwrap_or(Timestamp::MAX);
+        self.timers.lock().push(due);
+        // A clock that was set back must not make it longer than it was to be.
+        let left = Duration::try_from(due.duration_since(wall)).unwrap_or_default().min(duration);
+        if left.is_zero() {
+            return ready(Ok(())).boxed();
         }
         // A timer of the node's own runtime: guests that spin do not delay it.
-        let task = self.engine.tasks.spawn(async move { tokio::time::sleep(duration).await });
+        let task = self.engine.tasks.spawn(async move { tokio::time::sleep(left).await });
         AbortOnDropHandle::new(task).map(|_| Ok(())).boxed()
     }
 
     fn milestone(&self, text: String) -> Result<(), Stop> {
-        self.tell(Command::Milestone { run: self.run, text })
+        self.tell(Asked::Milestone { text: &text.clone() }, Command::Milestone { run: self.run, text })
     }
 
     fn log(&self, level: LogLevel, text: String) -> Result<(), Stop> {
-        self.tell(Command::Log { run: self.run, level, text })
+        self.tell(Asked::Log { level, text: &text.clone() }, Command::Log { run: self.run, level, text })
     }
 
     fn judge(&self, criterion: u32, verdict: outcome::Verdict, evidence: String) -> Result<(), Stop> {
-        self.tell(Command::Judge { run: self.run, criterion, verdict, evidence })
+        let asked = Asked::Judge { criterion, verdict, evidence: &evidence.clone() };
+        self.tell(asked, Command::Judge { run: self.run, criterion, verdict, evidence })
     }
 
     fn put(
@@ -219,22 +439,33 @@ impl Host for RunHost {
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        let sha256 = self.live.with(|mission: &Mission| {
-            mission.artifacts().iter().find(|artifact| artifact.name.as_str() == name).map(|artifact| artifact.sha256)
-        });
-        let answer = sha256.map_or_else(|| "null".to_owned(), |sha256| format!("\"{sha256}\""));
-        if let Err(stop) = self.answered(HostQuestion::ArtifactGet, answer) {
-            return ready(Err(stop)).boxed();
-        }
+        let sha256 = match self.recorded(Asked::Question(HostQuestion::ArtifactGet)) {
+            Err(stop) => return ready(Err(stop)).boxed(),
+            Ok(Some(Recorded::Answer { answer, .. })) => unquoted(&answer).parse().ok(),
+            Ok(_) => {
+                let sha256 = self.live.with(|mission| {
+                    let artifact = mission.artifacts().iter().find(|artifact| artifact.name.as_str() == name);
+                    artifact.map(|artifact| artifact.sha256)
+                });
+                let answer = sha256.map_or_else(|| "null".to_owned(), |sha256| format!("\"{sha256}\""));
+                if let Err(stop) = self.answered(HostQuestion::ArtifactGet, answer) {
+                    return ready(Err(stop)).boxed();
+                }
+                sha256
+            }
+        };
         let (store, no) = (self.engine.artifacts.clone(), self.live.no);
         async move {
             let Some(sha256) = sha256 else { return Ok(Err(format!("this mission has no artifact `{name}`"))) };
             let read = tokio::task::spawn_blocking(move || store.get(no, &sha256)).await;
-            Ok(match read {
-                Ok(Ok(bytes)) => Ok(bytes),
-                Ok(Err(error)) => Err(format!("the artifact cannot be read: {error}")),
-                Err(_) => Err("the artifact cannot be read".to_owned()),
-            })
+            match read {
+                Ok(Ok(bytes)) => Ok(Ok(bytes)),
+                // An error is an answer, and answers are recorded: this one could not be given again.
+                Ok(Err(error)) => {
+                    Err(Stop::Crash(Crash::Unrunnable(format!("the artifact `{name}` cannot be read: {error}"))))
+                }
+                Err(_) => Err(Stop::Over),
+            }
         }
         .boxed()
     }

@@ -1,20 +1,23 @@
 //! Intake: a dispatched envelope becomes an accepted mission on disk, or an answer that says why not.
 //!
-//! Here the envelope is held against this node: its rules (by the core), its plugins, its receivers. The order matters: a
-//! dispatch that was accepted before is answered as before, even when its window is over by now.
+//! Here the envelope is held against this node: its rules (by the core), its plugins, its receivers, and all that is wrong is
+//! told at once. The order matters: a dispatch that was accepted before is answered as before, even when its window is over by
+//! now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use jsonschema::error::ValidationErrorKind;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::Value;
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType, Parsed, differing_fields};
+use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType, Parsed, Rejected, differing_fields};
 use sortie_contract::plugin::{Brief, Crash, PluginRef};
 use sortie_contract::record::{Accepted, Record};
-use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped, Status, VpId};
+use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped, Status, VpId, limit};
 use sortie_journal::{Append, Cursor, Head, Receipt, WriteError};
-use sortie_mission::queue::Waiting;
 use sortie_mission::{Admission, Denial, Mission, admit};
 use sortie_sandbox::Installed;
 
@@ -50,9 +53,6 @@ pub(crate) enum DispatchError {
     /// The mission id was used with another idempotency key.
     #[error("the mission id was used before, with another idempotency key")]
     MissionIdConflict,
-    /// No plugin for it.
-    #[error("{0}")]
-    PluginNotInstalled(String),
     /// Too much at once.
     #[error("the node takes no more at the moment")]
     Overloaded,
@@ -135,6 +135,37 @@ impl Checked {
     }
 }
 
+/// What is wrong with an envelope, found by several who do not know of each other.
+#[derive(Debug, Default)]
+struct Wrong(Vec<Mistake>);
+
+/// Where mistakes leave open which plugin is meant.
+const CHOOSES_PLUGIN: [&str; 3] = ["/vp_id", "/mission_type", "/plugin"];
+
+/// Where mistakes leave open what a plugin would be told.
+const TOLD_TO_PLUGIN: [&str; 4] = ["/objective", "/inputs", "/success_criteria", "/artifact_policy"];
+
+impl Wrong {
+    /// Adds what one of them found, but for what was found already: at the same place, or within it.
+    fn add(&mut self, found: impl IntoIterator<Item = Mistake>) {
+        let known = self.0.len();
+        for mistake in found {
+            if self.0.len() >= limit::MISTAKES_MAX {
+                return;
+            }
+            let place = mistake.pointer.as_str();
+            if !self.0[..known].iter().any(|known| known.pointer.is_within(place)) {
+                self.0.push(mistake);
+            }
+        }
+    }
+
+    /// Whether one of them is within one of these places.
+    fn is_within(&self, places: &[&str]) -> bool {
+        self.0.iter().any(|mistake| places.iter().any(|place| mistake.pointer.is_within(place)))
+    }
+}
+
 /// What makes a dispatch the same one: the control plane and its key.
 fn scope(envelope: &Envelope) -> (&str, &str) {
     (envelope.source_instance_id.as_str(), envelope.idempotency_key.as_str())
@@ -157,15 +188,19 @@ impl Engine {
         if self.is_stopping() {
             return Err(DispatchError::Stopping);
         }
-        let Parsed { envelope, mut warnings, digest } =
-            Envelope::parse(&text).map_err(|rejected| DispatchError::Invalid(rejected.mistakes))?;
+        let Parsed { envelope, mut warnings, digest } = match Envelope::parse(&text) {
+            Ok(parsed) => parsed,
+            Err(rejected) => return Err(self.refusal(rejected).await),
+        };
         let envelope = Arc::new(envelope);
         if let Some(before) = self.before(&envelope, digest, &text).await? {
             return Ok(before);
         }
-        let admission = self.admit(&envelope)?;
-        let plugin = self.plugin_for(&envelope)?;
-        self.check(&envelope, &plugin).await?;
+        if self.journal.crowded() {
+            // Room for the missions that there are.
+            return Err(DispatchError::Overloaded);
+        }
+        let (admission, plugin) = self.examine(&envelope, Wrong::default()).await?;
         warnings.extend(admission.warnings.iter().cloned());
 
         let accepted = Acceptance { envelope: &envelope, digest, admission, plugin, warnings };
@@ -231,56 +266,85 @@ impl Engine {
         Ok(same_id)
     }
 
-    /// What the core, the receivers' guard and the clock say of it.
-    fn admit(&self, envelope: &Envelope) -> Result<Admission, DispatchError> {
-        let receiver = envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err());
-        match (admit(envelope, &self.rules, self.clock.wall()), receiver) {
-            (Ok(admission), None) => Ok(admission),
-            (Ok(_), Some(mistake)) => Err(DispatchError::Invalid(vec![mistake])),
-            (Err(Denial::Mistakes(mut mistakes)), receiver) => {
-                mistakes.extend(receiver);
-                Err(DispatchError::Invalid(mistakes))
+    /// The answer to a text that is no valid envelope: with what this node would say to the rest of it, for who sent it mends it
+    /// once.
+    async fn refusal(&self, rejected: Rejected) -> DispatchError {
+        let Rejected { mistakes, draft } = rejected;
+        let Some(draft) = draft else { return DispatchError::Invalid(mistakes) };
+        match self.examine(draft.envelope(), Wrong(mistakes.clone())).await {
+            Ok(_) => DispatchError::Invalid(mistakes),
+            Err(error) => error,
+        }
+    }
+
+    /// Everything that this node has against an envelope: what the core, the clock and the receivers' guard say of it, then its
+    /// plugin. Where something is `wrong` with it already, what follows from that is not said again.
+    async fn examine(&self, envelope: &Envelope, mut wrong: Wrong) -> Result<(Admission, Installed), DispatchError> {
+        let admission = match admit(envelope, &self.rules, self.clock.wall()) {
+            Ok(admission) => Some(admission),
+            Err(Denial::Mistakes(mistakes)) => {
+                wrong.add(mistakes);
+                None
             }
-            (Err(Denial::WrongInstance { .. }), _) => Err(DispatchError::WrongInstance {
-                this: self.rules.instance_id.to_string(),
-                target: envelope.target_instance_id.to_string(),
-            }),
+            Err(Denial::WrongInstance { .. }) => {
+                return Err(DispatchError::WrongInstance {
+                    this: self.rules.instance_id.to_string(),
+                    target: envelope.target_instance_id.to_string(),
+                });
+            }
+        };
+        wrong.add(envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err()));
+        let plugin = if wrong.is_within(&CHOOSES_PLUGIN) {
+            None
+        } else {
+            self.plugin_for(envelope).map_err(|mistake| wrong.add([mistake])).ok()
+        };
+        if let Some(plugin) = &plugin
+            && !wrong.is_within(&TOLD_TO_PLUGIN)
+        {
+            self.check(envelope, plugin, &mut wrong).await?;
+        }
+        match (admission, plugin) {
+            (Some(admission), Some(plugin)) if wrong.0.is_empty() => Ok((admission, plugin)),
+            _ => Err(DispatchError::Invalid(wrong.0)),
         }
     }
 
     /// The plugin that will run it: the envelope's, else its VP's, else its type's.
-    fn plugin_for(&self, envelope: &Envelope) -> Result<Installed, DispatchError> {
-        let wanted: &PluginRef = envelope
-            .plugin
-            .as_ref()
-            .or_else(|| self.plugins_by.get(envelope.vp_id.as_str()))
-            .or_else(|| self.plugins_by.get(envelope.mission_type.as_str()))
-            .ok_or_else(|| DispatchError::PluginNotInstalled(no_plugin(envelope.mission_type)))?;
+    fn plugin_for(&self, envelope: &Envelope) -> Result<Installed, Mistake> {
+        let kind = envelope.mission_type.as_str();
+        let missing = |detail: String| Mistake::new(Pointer::root().join("plugin"), "plugin_not_installed", detail);
+        let wanted = wanted(envelope, &self.plugins_by).ok_or_else(|| {
+            missing(format!("no plugin runs {kind} missions on this node: name one in the field `plugin`"))
+        })?;
         self.sandbox.resolve(wanted).ok_or_else(|| {
-            DispatchError::PluginNotInstalled(format!(
-                "the plugin `{wanted}` that {} missions run on is not installed on this node; `sortie plugin ls` lists those that are",
-                envelope.mission_type.as_str()
+            missing(format!(
+                "the plugin `{wanted}` that {kind} missions run on is not installed on this node; `sortie plugin ls` lists those that are"
             ))
         })
     }
 
     /// Holds `inputs` against the plugin's JSON Schema.
-    fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Result<(), DispatchError> {
-        let Some(schema) = self.inputs.of(plugin) else { return Ok(()) };
-        let inputs: serde_json::Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
-        let mistakes: Vec<Mistake> = schema
+    fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Vec<Mistake> {
+        let Some(schema) = self.inputs.of(plugin) else { return Vec::new() };
+        let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
+        let place = |error: &jsonschema::ValidationError<'_>| {
+            let place = Pointer::raw(format!("/inputs{}", error.instance_path()));
+            match error.kind() {
+                // Where it should be.
+                ValidationErrorKind::Required { property: Value::String(name) } => place.join(name),
+                _ => place,
+            }
+        };
+        schema
             .iter_errors(&inputs)
-            .take(sortie_contract::limit::MISTAKES_MAX)
-            .map(|error| {
-                let pointer = Pointer::raw(format!("/inputs{}", error.instance_path()));
-                Mistake::new(pointer, "invalid_inputs", error.to_string())
-            })
-            .collect();
-        if mistakes.is_empty() { Ok(()) } else { Err(DispatchError::Invalid(mistakes)) }
+            .take(limit::MISTAKES_MAX)
+            .map(|error| Mistake::new(place(&error), "invalid_inputs", error.to_string()))
+            .collect()
     }
 
     /// What the plugin can know to be wrong: by its schema, and by its own word.
-    async fn check(&self, envelope: &Envelope, plugin: &Installed) -> Result<(), DispatchError> {
+    async fn check(&self, envelope: &Envelope, plugin: &Installed, wrong: &mut Wrong) -> Result<(), DispatchError> {
         // A plan is right or wrong whoever's it is: `check` is not told.
         let brief = Brief {
             mission_id: String::new(),
@@ -292,19 +356,19 @@ impl Engine {
         if self.checked.knows(&key) {
             return Ok(());
         }
-        self.check_inputs(&brief.inputs, plugin)?;
+        let against_schema = self.check_inputs(&brief.inputs, plugin);
+        let fits = against_schema.is_empty();
+        wrong.add(against_schema);
         match self.sandbox.check(&plugin.identity.digest, brief).await {
-            Ok(mistakes) if mistakes.is_empty() => {
-                self.checked.remember(key);
-                Ok(())
-            }
-            Ok(mistakes) => Err(DispatchError::Invalid(mistakes)),
-            Err(crash) => {
-                let detail =
-                    format!("the plugin `{}` could not check this envelope: {}", plugin.identity, said(&crash));
-                Err(DispatchError::Invalid(vec![Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)]))
-            }
+            Ok(mistakes) if mistakes.is_empty() && fits => self.checked.remember(key),
+            Ok(mistakes) => wrong.add(mistakes),
+            // Nothing is known of the envelope, and somebody else may take it.
+            Err(_) if self.is_stopping() => return Err(DispatchError::Stopping),
+            // It was not made for such inputs, and that is said already.
+            Err(_) if !fits => {}
+            Err(crash) => wrong.add([unchecked(plugin, &crash)]),
         }
+        Ok(())
     }
 
     /// Gives it its number, its session and its place in the queue. `None` where its key or id was taken meanwhile.
@@ -350,21 +414,27 @@ impl Engine {
             start_at: envelope.window.start_at,
             end_at: envelope.window.end_at,
             has_callback: envelope.callback.is_some(),
+            suspended: false,
+            due: None,
+            ended_at: None,
         };
         let mut append = Append::new(no, 0, std::slice::from_ref(&stamped)).head(&head);
         if envelope.callback.is_some() {
             append = append.cursor(&Cursor::default());
         }
-        let receipt = self.journal.append_durable(append)?;
         if envelope.callback.is_some() {
+            // Before it can be on disk: whoever hears of it there looks here.
             self.undelivered.lock().insert(no);
         }
+        let receipt = self.journal.append_durable(append).inspect_err(|_| {
+            self.undelivered.lock().remove(&no);
+        })?;
         desk.last_no = no;
         desk.catalog.insert(no, &head);
         let mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
         let live = self.lives.insert(Live::new(no, mission, head));
         let due = desk.queue.next_due();
-        desk.queue.push(&waiting(no, envelope, session.clone(), admission.lane.clone()));
+        desk.queue.push(&live.waiting());
         if desk.queue.next_due() != due {
             // The next thing to happen is this mission's window.
             self.timer.nudge();
@@ -402,17 +472,6 @@ struct Acceptance<'a> {
     warnings: Vec<String>,
 }
 
-/// A mission's place in the queue.
-pub(crate) fn waiting(no: MissionNo, envelope: &Envelope, session: SessionId, lane: LaneId) -> Waiting {
-    Waiting {
-        no,
-        session: (envelope.vp_id.clone(), session),
-        lane,
-        start_at: envelope.window.start_at,
-        end_at: envelope.window.end_at,
-    }
-}
-
 /// What the plugin is told.
 pub(crate) fn brief(envelope: &Envelope, session: &SessionId) -> Brief {
     Brief {
@@ -435,8 +494,23 @@ pub(crate) fn accepted(records: &[Stamped]) -> Option<&Accepted> {
     }
 }
 
-fn no_plugin(kind: MissionType) -> String {
-    format!("no plugin runs {} missions on this node: name one in the field `plugin`", kind.as_str())
+/// The plugin that an envelope wants. What the configuration says of a mission type it says of no VP of that name.
+fn wanted<'a>(envelope: &'a Envelope, plugins_by: &'a BTreeMap<String, PluginRef>) -> Option<&'a PluginRef> {
+    let vp = envelope.vp_id.as_str();
+    let of_vp = || plugins_by.get(vp).filter(|_| !MissionType::ALL.iter().any(|kind| kind.as_str() == vp));
+    envelope.plugin.as_ref().or_else(of_vp).or_else(|| plugins_by.get(envelope.mission_type.as_str()))
+}
+
+/// That a plugin did not get to an answer.
+fn unchecked(plugin: &Installed, crash: &Crash) -> Mistake {
+    let hint = match crash {
+        Crash::LimitExceeded(_) => {
+            "; that is a limit of this node: where it was busy, sending the envelope again helps"
+        }
+        _ => "",
+    };
+    let detail = format!("the plugin `{}` could not check this envelope: {}{hint}", plugin.identity, said(crash));
+    Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)
 }
 
 fn said(crash: &Crash) -> String {
@@ -444,5 +518,54 @@ fn said(crash: &Crash) -> String {
         Crash::Trapped(text) | Crash::LimitExceeded(text) | Crash::Unrunnable(text) => text.clone(),
         Crash::OutOfMemory { limit_bytes } => format!("it wanted more than {limit_bytes} bytes of memory"),
         Crash::Diverged { recorded, attempted } => format!("it asked for {attempted} instead of {recorded}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(places: &[&str]) -> Vec<Mistake> {
+        places.iter().map(|place| Mistake::new(Pointer::raw(*place), "code", "detail")).collect()
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_not_told_again() {
+        for (known, further, expected) in [
+            (&["/callback/status_url"][..], &["/callback"][..], &["/callback/status_url"][..]),
+            (&["/autonomy_window/end_at"], &["/autonomy_window/end_at"], &["/autonomy_window/end_at"]),
+            (&["/inputs/steps/0"], &["/inputs/steps/0/with"], &["/inputs/steps/0", "/inputs/steps/0/with"]),
+            (&["/vp_id"], &["/vp_runtime_id", "/vp_runtime_id"], &["/vp_id", "/vp_runtime_id", "/vp_runtime_id"]),
+            (&["/budget/max_minutes"], &[""], &["/budget/max_minutes"]),
+        ] {
+            let mut wrong = Wrong(found(known));
+            wrong.add(found(further));
+            assert_eq!(wrong.0, found(expected), "{known:?} {further:?}");
+        }
+        let mut wrong = Wrong::default();
+        wrong.add(found(&["/a"; 2 * limit::MISTAKES_MAX]));
+        assert_eq!(wrong.0.len(), limit::MISTAKES_MAX);
+    }
+
+    #[test]
+    fn a_vp_that_is_named_like_a_type_is_no_type() {
+        let plugins: BTreeMap<String, PluginRef> =
+            [("automation", "automation"), ("coding", "coder"), ("vp.own", "own")]
+                .map(|(key, name)| (key.to_owned(), name.parse().expect("a name")))
+                .into();
+        for (vp, kind, expected) in [
+            ("vp.any", "automation", Some("automation")),
+            ("vp.own", "coding", Some("own")),
+            ("automation", "coding", Some("coder")),
+            ("coding", "automation", Some("automation")),
+            ("automation", "research", None),
+        ] {
+            let text = serde_json::json!({
+                "mission_id": "m", "vp_id": vp, "source_instance_id": "s", "target_instance_id": "t", "mission_type": kind,
+                "objective": "o", "idempotency_key": "k", "trace_id": "t", "created_at": "2026-11-22T00:00:00Z",
+            });
+            let envelope = Envelope::parse(&text.to_string()).expect("valid").envelope;
+            assert_eq!(wanted(&envelope, &plugins).map(ToString::to_string).as_deref(), expected, "{vp} {kind}");
+        }
     }
 }

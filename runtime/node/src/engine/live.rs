@@ -5,17 +5,22 @@
 //! for the disk here: what must not leave the node before it is durable awaits the [`Receipt`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use sortie_contract::record::Stamped;
+use sortie_contract::id::CallNo;
+use sortie_contract::record::{Record, Stamped};
+use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{Event, MissionNo, Status};
 use sortie_journal::{Append, Head, Receipt, WriteError};
-use sortie_mission::{Command, Due, Mission, Now, Refusal, status_after};
+use sortie_mission::queue::Waiting;
+use sortie_mission::{Command, Due, Mission, Now, Refusal, Standing, changes_standing};
 use sortie_sandbox::Kill;
+use tokio::sync::oneshot;
 
-use crate::clock::Clock;
+use super::Engine;
 
 /// A mission that is being worked with.
 pub(crate) struct Live {
@@ -29,12 +34,26 @@ struct Inner {
     head: Head,
     run: RunClock,
     kill: Option<Kill>,
+    /// Held calls that the current run waits for.
+    waiting: FxHashMap<CallNo, oneshot::Sender<Released>>,
+    /// What was decided about held calls since the current run began and before it came to wait for them.
+    decided: FxHashMap<CallNo, Result<ToolAnswer, CallError>>,
+}
+
+/// What a decision makes of a held call.
+#[derive(Debug)]
+pub(crate) enum Released {
+    /// It is to be made.
+    Resumed,
+    /// It has its result.
+    Done(Result<ToolAnswer, CallError>),
 }
 
 /// How long the mission has been running: what the journal says, and since when it has been running again.
 #[derive(Clone, Copy)]
 struct RunClock {
     base_ms: u64,
+    has_begun: bool,
     since: Option<Duration>,
 }
 
@@ -79,21 +98,16 @@ pub(crate) enum Wait {
 impl Live {
     /// Takes a mission into memory.
     pub(crate) fn new(no: MissionNo, mission: Mission, head: Head) -> Self {
-        let run = RunClock { base_ms: mission.ran_ms(), since: None };
-        Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None }) }
+        let run = RunClock { base_ms: mission.ran_ms(), has_begun: false, since: None };
+        let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
+        Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None, waiting, decided }) }
     }
 
     /// Sends a command: decides, journals, applies.
-    pub(crate) fn command(
-        &self,
-        journal: &sortie_journal::Journal,
-        clock: &dyn Clock,
-        command: Command<'_>,
-        wait: Wait,
-    ) -> Result<Taken, CommandError> {
+    pub(crate) fn command(&self, engine: &Engine, command: Command<'_>, wait: Wait) -> Result<Taken, CommandError> {
         let mut inner = self.inner.lock();
-        let steady = clock.steady();
-        let now = Now { wall: clock.wall(), ran_ms: inner.run.ran_ms(steady) };
+        let steady = engine.clock.steady();
+        let now = engine.now(inner.run.ran_ms(steady));
         let records: Vec<Stamped> = inner
             .mission
             .decide(now, command)
@@ -104,9 +118,11 @@ impl Live {
         if records.is_empty() {
             return Ok(Taken { records, status: inner.mission.status(), receipt: None });
         }
-        let receipt = inner.append(journal, self.no, &records, wait)?;
+        let receipt = inner.append(engine, self.no, &records, wait)?;
+        inner.release(&records);
+        let runs = inner.mission.takes_run_time();
+        inner.run.turn(runs, records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. })), steady);
         let status = inner.mission.status();
-        inner.run.turn(status, steady);
         if status.is_final()
             && let Some(kill) = inner.kill.take()
         {
@@ -115,9 +131,28 @@ impl Live {
         Ok(Taken { records, status, receipt })
     }
 
-    /// The mission's entry in the index of all missions.
-    pub(crate) fn head(&self) -> Head {
-        self.inner.lock().head.clone()
+    /// What is decided about a held call, once it is. Gone, when the run that waits for it is.
+    pub(crate) fn decision(&self, call: CallNo) -> oneshot::Receiver<Released> {
+        let (tell, told) = oneshot::channel();
+        let mut inner = self.inner.lock();
+        if inner.mission.is_held(call) {
+            inner.waiting.insert(call, tell);
+        } else if let Some(outcome) = inner.decided.remove(&call) {
+            let _ = tell.send(Released::Done(outcome));
+        } else if inner.mission.is_being_made(call) {
+            let _ = tell.send(Released::Resumed);
+        }
+        told
+    }
+
+    /// Whether a call has been granted and has no result.
+    pub(crate) fn is_being_made(&self, call: CallNo) -> bool {
+        self.with(|mission| mission.is_being_made(call))
+    }
+
+    /// Its place in the queue.
+    pub(crate) fn waiting(&self) -> Waiting {
+        super::recover::waiting(self.no, &self.inner.lock().head)
     }
 
     /// Reads the state.
@@ -126,15 +161,14 @@ impl Live {
     }
 
     /// The mission's times now.
-    pub(crate) fn now(&self, clock: &dyn Clock) -> Now {
-        Now { wall: clock.wall(), ran_ms: self.inner.lock().run.ran_ms(clock.steady()) }
+    pub(crate) fn now(&self, engine: &Engine) -> Now {
+        engine.now(self.inner.lock().run.ran_ms(engine.clock.steady()))
     }
 
     /// When the mission wants a tick, and its run clock now.
-    pub(crate) fn next_due(&self, clock: &dyn Clock) -> (Due, Now) {
+    pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
-        let now = Now { wall: clock.wall(), ran_ms: inner.run.ran_ms(clock.steady()) };
-        (inner.mission.next_due(), now)
+        (inner.mission.next_due(), engine.now(inner.run.ran_ms(engine.clock.steady())))
     }
 
     /// Hands over the switch that stops the plugin's run. A mission that has ended meanwhile stops it at once.
@@ -159,15 +193,21 @@ impl Inner {
     /// Appends to the journal and, if it takes the records, to the state.
     fn append(
         &mut self,
-        journal: &sortie_journal::Journal,
+        engine: &Engine,
         no: MissionNo,
         records: &[Stamped],
         wait: Wait,
     ) -> Result<Option<Receipt>, CommandError> {
+        let journal = &engine.journal;
         let mut append = Append::new(no, self.mission.records(), records);
-        if let Some(status) = records.iter().rev().find_map(|stamped| status_after(&stamped.record)) {
-            self.head.status = status;
-            append = append.head(&self.head);
+        let mut after = None;
+        if records.iter().any(|stamped| changes_standing(&stamped.record)) {
+            let mut mission = self.mission.clone();
+            apply(&mut mission, records);
+            let Standing { status, suspended, due } = mission.standing();
+            let head = Head { status, suspended, due, ended_at: mission.ended_at(), ..self.head.clone() };
+            append = append.head(&head);
+            after = Some((mission, head));
         }
         let receipt = match wait {
             Wait::Durable => Some(journal.append_durable(append)?),
@@ -176,19 +216,61 @@ impl Inner {
                 None
             }
         };
-        for record in records {
-            self.mission.apply(record).expect("the core applies what it decided");
+        match after {
+            Some((mission, head)) => {
+                match (self.head.suspended, head.suspended) {
+                    (false, true) => drop(engine.suspended.fetch_add(1, Relaxed)),
+                    (true, false) => drop(engine.suspended.fetch_sub(1, Relaxed)),
+                    _ => {}
+                }
+                (self.mission, self.head) = (mission, head);
+            }
+            None => apply(&mut self.mission, records),
         }
         Ok(receipt)
+    }
+
+    /// Tells whoever waits for a held call what was decided about it.
+    fn release(&mut self, records: &[Stamped]) {
+        for Stamped { record, .. } in records {
+            let (call, released) = match record {
+                // What was decided before is in the record that this run goes over.
+                Record::Started { .. } | Record::Finished { .. } | Record::Suspended { .. } => {
+                    self.waiting.clear();
+                    self.decided.clear();
+                    continue;
+                }
+                Record::CallResumed { call } => (call, Released::Resumed),
+                Record::CallFinished { call, outcome, .. } => (call, Released::Done(outcome.clone())),
+                _ => continue,
+            };
+            match (self.waiting.remove(call), released) {
+                (Some(waiting), released) => drop(waiting.send(released)),
+                (None, Released::Done(outcome)) if is_decided(records) => drop(self.decided.insert(*call, outcome)),
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+/// Whether the records are what follows from somebody's decision.
+fn is_decided(records: &[Stamped]) -> bool {
+    matches!(records.first().map(|stamped| &stamped.record), Some(Record::Decided { .. }))
+}
+
+fn apply(mission: &mut Mission, records: &[Stamped]) {
+    for record in records {
+        mission.apply(record).expect("the core applies what it decided");
     }
 }
 
 impl RunClock {
-    /// Starts or stops with the mission's status.
-    fn turn(&mut self, status: Status, steady: Duration) {
-        match (status == Status::Running, self.since) {
+    /// Starts or stops. A mission that another process left running does not run before it `begins` here.
+    fn turn(&mut self, runs: bool, begins: bool, steady: Duration) {
+        self.has_begun |= begins;
+        match (runs && self.has_begun, self.since) {
             (true, None) => self.since = Some(steady),
-            (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady), since: None },
+            (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady), since: None, ..*self },
             _ => {}
         }
     }
@@ -238,9 +320,27 @@ impl Lives {
     /// that it recorded is on disk: the next one to want it reads it from there.
     pub(crate) fn release(&self, live: &Arc<Live>) {
         let mut shard = self.shard(live.no).lock();
-        // Two: the map's and the caller's. Whoever else holds it calls this again.
-        if live.with(Mission::status) != Status::Running && Arc::strong_count(live) <= 2 {
+        // Two: the map's and the caller's. Whoever else holds it calls this again. One that runs, or sleeps for a while, keeps
+        // its run clock here.
+        if !live.with(Mission::takes_run_time) && Arc::strong_count(live) <= 2 {
             shard.remove(&live.no);
+        }
+    }
+
+    /// Those that nobody holds and nothing keeps here, to be let go of with [`Lives::forget`] once all that was recorded so
+    /// far is on disk: whoever brought them in did not get to it.
+    pub(crate) fn idle(&self) -> Vec<MissionNo> {
+        let of = |shard: &Mutex<FxHashMap<MissionNo, Arc<Live>>>| {
+            shard.lock().values().filter(|live| is_idle(live)).map(|live| live.no).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(of).collect()
+    }
+
+    /// Lets go of a mission, if it is still idle.
+    pub(crate) fn forget(&self, no: MissionNo) {
+        let mut shard = self.shard(no).lock();
+        if shard.get(&no).is_some_and(is_idle) {
+            shard.remove(&no);
         }
     }
 
@@ -248,6 +348,10 @@ impl Lives {
     pub(crate) fn all(&self) -> Vec<Arc<Live>> {
         self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
     }
+}
+
+fn is_idle(live: &Arc<Live>) -> bool {
+    Arc::strong_count(live) == 1 && !live.with(Mission::takes_run_time)
 }
 
 /// What a mission's events look like, read from its records.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use sortie_contract::envelope::Window;
-use sortie_contract::{Event, MissionNo, Stamped};
+use sortie_contract::{Event, MissionNo, Stamped, Status};
 use sortie_journal::Head;
-use sortie_mission::{Mission, Now, effective_budget};
+use sortie_mission::{Mission, effective_budget};
 
 use super::intake::accepted;
 use super::live::events_of;
@@ -35,6 +35,9 @@ impl Filter {
     }
 }
 
+/// Heads that are read at once.
+const SCAN_CHUNK: usize = 1_000;
+
 /// Missions looked at between two pages; a filter that matches little must not hold a thread for ever.
 const SCAN_MAX: usize = 50_000;
 
@@ -56,7 +59,8 @@ impl Engine {
                 if !filter.takes(&head) {
                     continue;
                 }
-                let (mission, records) = self.read(no)?;
+                // One may be removed while it is looked for.
+                let Some((mission, records)) = self.read_kept(no)? else { continue };
                 if !filter.q.as_deref().is_none_or(|q| mentions(&mission, q)) {
                     continue;
                 }
@@ -72,6 +76,14 @@ impl Engine {
         }
     }
 
+    /// A mission, unless it has been removed.
+    fn read_kept(&self, no: MissionNo) -> Result<Option<(Mission, Vec<Stamped>)>, ReadError> {
+        match self.read(no) {
+            Err(ReadError::Unknown) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     /// The state of a mission.
     pub(crate) fn show(&self, no: MissionNo) -> Result<Value, ReadError> {
         let (mission, records) = self.read(no)?;
@@ -83,8 +95,8 @@ impl Engine {
         let accepted = accepted(records).ok_or(ReadError::NoEnvelope)?;
         // A mission that runs is a little older than its last record.
         let usage = match self.lives.get(no) {
-            Some(live) => mission.usage(live.now(self.clock.as_ref())),
-            None => mission.usage(Now { wall: self.clock.wall(), ran_ms: mission.ran_ms() }),
+            Some(live) => mission.usage(live.now(self)),
+            None => mission.usage(self.now(mission.ran_ms())),
         };
         let criteria: Vec<Value> = mission
             .criteria()
@@ -110,7 +122,7 @@ impl Engine {
             "usage": usage,
             "effective_budget": effective_budget(mission.budget()),
             "autonomy_window": window(&envelope.window),
-            "pending_requests": [],
+            "pending_requests": requests(mission),
             "criteria": criteria,
             "artifacts": artifacts(mission),
             "plugin": plugin(mission),
@@ -162,7 +174,8 @@ impl Engine {
         for entry in self.journal.feed_after(after, limit)? {
             read = entry.position;
             let records = self.journal.read(entry.mission)?;
-            let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
+            // A mission that has outlived its use has no events any more.
+            let Some((first, rest)) = records.split_first() else { continue };
             let mut mission = begin(first)?;
             let wanted = entry.first..entry.first + entry.count;
             let begun = events.len();
@@ -183,6 +196,36 @@ impl Engine {
         Ok((events, read))
     }
 
+    /// A page of open requests, newest mission first, each with whose it is; and where the next page begins.
+    pub(crate) fn requests(
+        &self,
+        mut before: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
+        let mut items = Vec::new();
+        loop {
+            let page = self.journal.heads_newest_first(before, SCAN_CHUNK)?;
+            let Some(&(last, _)) = page.last() else { return Ok((items, None)) };
+            for (no, _) in page.into_iter().filter(|(_, head)| head.status == Status::Blocked) {
+                let (mission, _) = self.read(no)?;
+                let id = &mission.envelope().mission_id;
+                items.extend(requests(&mission).into_iter().map(|mut request| {
+                    request["mission_id"] = json!(id);
+                    request["objective"] = json!(mission.envelope().objective);
+                    request["answer_at"] = json!(format!(
+                        "/v1/missions/{id}/requests/{}",
+                        request["request_id"].as_str().unwrap_or_default()
+                    ));
+                    request
+                }));
+                if items.len() >= limit {
+                    return Ok((items, (no.0 > 1).then_some(no)));
+                }
+            }
+            before = Some(last);
+        }
+    }
+
     /// A page of missions with undelivered items: of the parked ones, the others, or both.
     pub(crate) fn deliveries(
         &self,
@@ -196,7 +239,7 @@ impl Engine {
             if parked.is_some_and(|parked| parked != cursor.parked.is_some()) {
                 continue;
             }
-            let (mission, _) = self.read(no)?;
+            let Some((mission, _)) = self.read_kept(no)? else { continue };
             if cursor.acked >= mission.outgoing() {
                 continue;
             }
@@ -258,6 +301,11 @@ pub(crate) fn artifacts(mission: &Mission) -> Vec<Value> {
         .collect()
 }
 
+/// What it asks of people.
+pub(crate) fn requests(mission: &Mission) -> Vec<Value> {
+    mission.open_requests().iter().filter_map(|request| mission.request_view(request.no)).collect()
+}
+
 /// A record, for people and for replays.
 pub(crate) fn record(number: u64, stamped: &Stamped) -> Value {
     let mut fields = serde_json::to_value(&stamped.record).expect("a record is plain data");
@@ -267,6 +315,19 @@ pub(crate) fn record(number: u64, stamped: &Stamped) -> Value {
         None => (fields.as_str().unwrap_or_default().to_owned(), json!({})),
     };
     json!({"record": number, "at": stamped.at, "ran_ms": stamped.ran_ms, "kind": snake_case(&kind), "body": body})
+}
+
+/// The record that [`record`] shows.
+pub(crate) fn parse_record(shown: &Value) -> Option<Stamped> {
+    let (kind, body) = (pascal_case(shown["kind"].as_str()?), shown["body"].clone());
+    let as_unit = || serde_json::from_value(json!(kind)).ok();
+    let record = serde_json::from_value(json!({ kind.as_str(): body })).ok().or_else(as_unit)?;
+    Some(Stamped { at: serde_json::from_value(shown["at"].clone()).ok()?, ran_ms: shown["ran_ms"].as_u64()?, record })
+}
+
+fn pascal_case(name: &str) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    name.split('_').filter(|word| !word.is_empty() && word.is_ascii()).map(capital).collect()
 }
 
 fn snake_case(name: &str) -> String {

@@ -54,6 +54,11 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether there may be an item after `item`, as far as was read.
+    fn is_to_go_on(&self, item: u64) -> bool {
+        !self.mission.status().is_final() || self.mission.outgoing() > item
+    }
+
     /// Drops what has been delivered.
     fn skip_to(&mut self, acked: u64) {
         while self.first <= acked && self.items.pop_front().is_some() {
@@ -89,22 +94,33 @@ impl Followers {
             since: *since,
             outgoing: outgoing.clone(),
         });
+        self.keep(no, follower);
+        Ok(next)
+    }
+
+    /// Whether the mission has ended and sends nothing after `item`. Reads only what was recorded since it was last looked
+    /// at. One that is over is not followed any more.
+    fn is_last(&self, engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
+        let taken = self.0.lock().remove(&no);
+        let mut follower = match taken {
+            Some(follower) => follower,
+            None => Follower::begin(engine, no, item)?,
+        };
+        if follower.is_to_go_on(item) {
+            follower.advance(engine, no)?;
+        }
+        let over = !follower.is_to_go_on(item);
+        if !over {
+            self.keep(no, follower);
+        }
+        Ok(over)
+    }
+
+    fn keep(&self, no: MissionNo, follower: Follower) {
         let mut followers = self.0.lock();
         if followers.len() < FOLLOWERS_MAX {
             followers.insert(no, follower);
         }
-        Ok(next)
-    }
-
-    /// Whether the mission has ended and sends nothing after `item`.
-    fn is_last(&self, engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
-        let followed = self
-            .0
-            .lock()
-            .get(&no)
-            .map(|follower| follower.mission.status().is_final() && follower.mission.outgoing() <= item);
-        // What the follower has not read yet may be the end.
-        if followed == Some(true) { Ok(true) } else { mission_over(engine, no, item) }
     }
 
     fn forget(&self, no: MissionNo) {
@@ -125,37 +141,45 @@ impl EngineOutbox {
 impl Outbox for EngineOutbox {
     async fn next(&self, no: MissionNo) -> Result<Option<Delivery>, OutboxError> {
         let engine = self.engine()?;
-        let looked = tokio::task::spawn_blocking(move || engine.next_delivery(no)).await;
-        looked.map_err(OutboxError::new)?.map_err(OutboxError::new)
+        reading(&engine, move |engine| engine.next_delivery(no)).await
     }
 
     async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        let over = engine.outbox.is_last(&engine, no, item).map_err(OutboxError::new)?;
+        let over = reading(&engine, move |engine| mission_over(engine, no, item)).await?;
         let append = Append::new(no, 0, &[]);
         let moved = if over { append.delivered() } else { append.cursor(&Cursor { acked: item, ..Cursor::default() }) };
         engine.move_cursor(moved).await?;
         if over {
             engine.undelivered.lock().remove(&no);
-            engine.outbox.forget(no);
         }
         Ok(())
     }
 
     async fn attempted(&self, no: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        let before = engine.journal.cursor(no).map_err(OutboxError::new)?.unwrap_or_default();
+        let before = engine.cursor_before(no).await?;
         let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: None, ..before };
         engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
     }
 
-    async fn parked(&self, no: MissionNo, item: u64, why: String) -> Result<(), OutboxError> {
+    async fn parked(&self, no: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        let before = engine.journal.cursor(no).map_err(OutboxError::new)?.unwrap_or_default();
-        let cursor = Cursor { acked: item.saturating_sub(1), parked: Some(why), ..before };
+        let before = engine.cursor_before(no).await?;
+        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: Some(why), ..before };
         engine.outbox.forget(no);
         engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
     }
+}
+
+/// Reads the journal on a thread that may block.
+async fn reading<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    read: impl FnOnce(&Engine) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, OutboxError> {
+    let engine = Arc::clone(engine);
+    let read = tokio::task::spawn_blocking(move || read(&engine)).await;
+    read.map_err(OutboxError::new)?.map_err(OutboxError::new)
 }
 
 impl Engine {
@@ -165,6 +189,14 @@ impl Engine {
         left.into_iter().for_each(|no| self.courier.wake(no));
         let engine = Arc::clone(self);
         self.tasks.spawn(async move { engine.courier.run(std::future::pending()).await });
+        let courier = self.courier.clone();
+        self.tasks.spawn(async move {
+            // They may still come; meanwhile what needs them waits.
+            for (reference, error) in courier.unavailable_secrets().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%reference, error, "a secret of [callback] cannot be used now");
+            }
+        });
     }
 
     /// Records how far deliveries are, and waits: the next look at the cursor must see it. A group commit serves many.
@@ -172,6 +204,12 @@ impl Engine {
         self.journal.append_durable(append).map_err(OutboxError::new)?.await.map(drop).map_err(OutboxError::new)
     }
 
+    /// Where the cursor stands; at the beginning, where it is said nowhere.
+    async fn cursor_before(self: &Arc<Self>, no: MissionNo) -> Result<Cursor, OutboxError> {
+        reading(self, move |engine| Ok(engine.journal.cursor(no)?.unwrap_or_default())).await
+    }
+
+    /// Blocks.
     fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
         let Some(cursor) = self.journal.cursor(no)?.filter(|cursor| cursor.parked.is_none()) else { return Ok(None) };
         let Some(next) = self.outbox.next(self, no, cursor.acked)? else { return Ok(None) };
@@ -180,14 +218,24 @@ impl Engine {
         let (key, method, url, content_type, body) = match outgoing {
             Outgoing::Event(event) => {
                 let body = serde_json::to_vec(&event).expect("an event is plain data");
-                (event.idempotency_key, Method::Post, callback.status_url.clone(), "application/json".to_owned(), body)
+                (
+                    event.idempotency_key,
+                    Method::Post,
+                    callback.status_url.clone(),
+                    "application/json".to_owned(),
+                    Ok(body),
+                )
             }
             Outgoing::Upload(artifact) => (
-                format!("{}/artifacts/{}", envelope.mission_id, artifact.name),
+                // A name may be stored again, with other bytes or with those of long ago: each is an upload of its own.
+                format!("{}/artifacts/{}/{item}", envelope.mission_id, artifact.name),
                 Method::Put,
                 upload_url(callback, &artifact.name),
                 artifact.media_type,
-                self.artifacts.get(no, &artifact.sha256).map_err(ReadError::Artifact)?,
+                // Asking again does not bring them back; an operator may.
+                self.artifacts
+                    .get(no, &artifact.sha256)
+                    .map_err(|error| format!("the artifact {} cannot be read: {error}", artifact.name)),
             ),
         };
         Ok(Some(Delivery {
@@ -198,7 +246,7 @@ impl Engine {
             mission_id: envelope.mission_id.clone(),
             trace_id: envelope.trace_id.clone(),
             content_type,
-            body: Bytes::from(body),
+            body: body.map(Bytes::from),
             secret: callback.auth_ref.clone(),
             since: cursor.since.unwrap_or(since),
             attempts: cursor.attempts,
@@ -206,8 +254,7 @@ impl Engine {
     }
 }
 
-/// Whether the mission has ended and sends nothing after `item`.
+/// Whether the mission has ended and sends nothing after `item`. Blocks.
 pub(super) fn mission_over(engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
-    let (mission, _) = engine.read(no)?;
-    Ok(mission.status().is_final() && mission.outgoing() <= item)
+    engine.outbox.is_last(engine, no, item)
 }

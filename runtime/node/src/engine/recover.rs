@@ -1,80 +1,92 @@
 //! Where the journal left off: what a node does with it when it starts.
 //!
-//! Queued missions wait again, undelivered events go on, and a mission that was running begins again if none of its calls
-//! had an effect; otherwise it fails as `interrupted` rather than do something twice.
+//! There is no second path: whoever was queued waits again, whoever was running or had been answered gets a turn and goes on
+//! by replay, whoever waits for people or for a time goes on waiting, out of memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sortie_contract::{MissionNo, Status};
+use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::{Catalog, Head};
-use sortie_mission::Command;
 use sortie_mission::queue::{Queue, Waiting};
 
-use super::live::{CommandError, Wait};
 use super::{Desk, Engine};
+
+/// What becomes of the missions that are in the journal already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They go on: a node.
+    GoOn,
+    /// They are left for the next node: one mission is run, and this process ends with it.
+    Wait,
+}
 
 /// What opening the journal tells before the engine exists.
 pub(crate) struct Inventory {
     pub(crate) desk: Desk,
-    /// Missions that were running when the node stopped.
-    pub(crate) interrupted: Vec<MissionNo>,
+    /// Missions that wait out of memory, and when each wants attention.
+    pub(crate) asleep: Vec<(MissionNo, Timestamp)>,
+    /// How many those are, with the ones that no time wakes.
+    pub(crate) suspended: usize,
 }
 
-/// Rebuilds what is kept in memory from the heads of all missions, in the order of acceptance.
-pub(crate) fn take_inventory(heads: Vec<(MissionNo, Head)>, last_no: MissionNo, queue: Queue) -> Inventory {
-    let mut desk = Desk { catalog: Catalog::default(), queue, last_no };
-    let mut interrupted = Vec::new();
-    for (no, head) in heads {
-        desk.catalog.insert(no, &head);
+impl Inventory {
+    /// Of a journal without missions.
+    pub(crate) fn new(queue: Queue, last_no: MissionNo) -> Self {
+        Self { desk: Desk { catalog: Catalog::default(), queue, last_no }, asleep: Vec::new(), suspended: 0 }
+    }
+
+    /// Takes a mission in, by its head; to be called in the order of acceptance.
+    pub(crate) fn add(&mut self, no: MissionNo, head: &Head, others: Others) {
+        self.desk.catalog.insert(no, head);
         match head.status {
-            Status::Queued => desk.queue.push(&waiting(no, head)),
-            Status::Running | Status::Blocked => interrupted.push(no),
+            _ if others == Others::Wait => {}
+            Status::Running | Status::Blocked if head.suspended => {
+                self.suspended += 1;
+                self.asleep.extend(head.due.map(|due| (no, due)));
+            }
+            Status::Queued | Status::Running | Status::Blocked => self.desk.queue.push(&waiting(no, head)),
             Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}
         }
     }
-    Inventory { desk, interrupted }
 }
 
-fn waiting(no: MissionNo, head: Head) -> Waiting {
-    Waiting { no, session: (head.vp, head.session), lane: head.lane, start_at: head.start_at, end_at: head.end_at }
+/// A mission's place in the queue.
+pub(super) fn waiting(no: MissionNo, head: &Head) -> Waiting {
+    Waiting {
+        no,
+        session: (head.vp.clone(), head.session.clone()),
+        lane: head.lane.clone(),
+        start_at: head.start_at,
+        end_at: head.end_at,
+    }
 }
+
+/// How often missions are looked for that stayed in memory for nothing.
+const SWEEP: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// Starts to let go of missions that somebody brought into memory and did not let go of: an error on the way, a call that
+    /// was broken off.
+    pub(crate) fn start_sweep(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        self.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(engine) = engine.upgrade() else { return };
+                let idle = engine.lives.idle();
+                if !idle.is_empty() && engine.durable().await.is_ok() {
+                    idle.into_iter().for_each(|no| engine.lives.forget(no));
+                }
+            }
+        });
+    }
+
     /// Puts a mission back into the queue.
     pub(super) fn requeue(&self, no: MissionNo) {
         match self.live(no) {
-            Ok(live) => self.desk.lock().queue.push(&waiting(no, live.head())),
+            Ok(live) => self.desk.lock().queue.push(&live.waiting()),
             Err(error) => tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read"),
-        }
-    }
-
-    /// Decides about the missions that were running, before anything else starts.
-    pub(crate) async fn recover(self: &Arc<Self>, interrupted: Vec<MissionNo>) {
-        for no in interrupted {
-            let live = match self.live(no) {
-                Ok(live) => live,
-                Err(error) => {
-                    tracing::error!(%no, error = &error as &dyn std::error::Error, "a running mission cannot be read");
-                    continue;
-                }
-            };
-            let taken = match self.command_patiently(&live, || Command::Recover, Wait::Durable).await {
-                Ok(taken) => taken,
-                Err(CommandError::Refused(_)) => continue,
-                Err(error) => {
-                    tracing::error!(%no, error = &error as &dyn std::error::Error, "the journal does not take a recovery");
-                    return;
-                }
-            };
-            if let Some(receipt) = taken.receipt
-                && receipt.await.is_err()
-            {
-                return;
-            }
-            if taken.status == Status::Queued {
-                self.requeue(no);
-            }
-            self.lives.release(&live);
         }
     }
 }

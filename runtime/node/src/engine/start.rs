@@ -1,10 +1,12 @@
 //! Giving missions their turn, and running their plugins.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sortie_contract::id::RunNo;
 use sortie_contract::plugin::{Crash, Verdict};
 use sortie_contract::{MissionNo, Status};
+use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
 use sortie_tools::{CallContext, Workspace};
@@ -14,6 +16,9 @@ use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
 use super::{Engine, ReadError};
 use crate::workspaces::workspace;
+
+/// How long to wait for room in the journal's queue: one group commit makes it for thousands.
+pub(super) const ROOM: Duration = Duration::from_millis(1);
 
 /// Why a run could not be carried to its end. The mission is not lost: the journal has it.
 #[derive(Debug, thiserror::Error)]
@@ -50,20 +55,27 @@ impl Engine {
         let mut early = false;
         match self.run(no).await {
             Ok(()) => {}
-            // Cancelled or timed out between its turn and its start.
             // The clock was set back in this moment: it waits again.
             Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => early = true,
-            Err(RunError::Command(CommandError::Refused(_))) => self.tick(no),
+            // Cancelled or timed out between its turn and its start.
+            Err(RunError::Command(CommandError::Refused(_))) => {}
             Err(error) if self.is_stopping() => {
                 tracing::debug!(%no, error = &error as &dyn std::error::Error, "stopped");
             }
             Err(error) => tracing::error!(%no, error = &error as &dyn std::error::Error, "a run broke off"),
         }
         self.desk.lock().queue.release(no);
-        if early {
+        // Something may have been decided while it was on its way out of memory.
+        if early || self.wants_turn(no) {
             self.requeue(no);
         }
         self.pump();
+    }
+
+    /// Whether a mission that has lost its turn wants another one.
+    fn wants_turn(&self, no: MissionNo) -> bool {
+        let wall = self.clock.wall();
+        self.lives.get(no).is_some_and(|live| live.with(|mission| mission.run().is_none() && mission.wants_turn(wall)))
     }
 
     async fn run(self: &Arc<Self>, no: MissionNo) -> Result<(), RunError> {
@@ -73,19 +85,35 @@ impl Engine {
         self.watch(&live);
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.
-            self.journal.barrier()?.await?;
+            self.durable().await?;
             self.lives.release(&live);
             return Ok(());
         };
-        if let Some(ending) = self.execute(&live, run).await {
-            self.conclude(&live, run, ending).await?;
+        match self.execute(&live, run).await? {
+            Some(ending) => self.conclude(&live, run, ending).await?,
+            // Its end, or its going out of memory, was recorded by whoever stopped it.
+            None => self.durable().await?,
         }
+        self.watch(&live);
         self.lives.release(&live);
         Ok(())
     }
 
+    /// What earlier runs have recorded. Nothing, for a first run.
+    async fn recorded(self: &Arc<Self>, live: &Live) -> Result<Replay, RunError> {
+        if live.with(Mission::host_calls) == 0 {
+            return Ok(Replay::default());
+        }
+        // All of it is to be there, the start of this run included.
+        self.durable().await?;
+        let (engine, no) = (Arc::clone(self), live.no);
+        let read = tokio::task::spawn_blocking(move || engine.journal.read(no)).await;
+        let records = read.map_err(|_| ReadError::Unknown)?.map_err(ReadError::from)?;
+        Ok(Replay::new(&records))
+    }
+
     /// Runs the plugin. `None` if the run was stopped from outside: whoever stopped it has recorded why.
-    async fn execute(self: &Arc<Self>, live: &Arc<Live>, run: RunNo) -> Option<Ending> {
+    async fn execute(self: &Arc<Self>, live: &Arc<Live>, run: RunNo) -> Result<Option<Ending>, RunError> {
         let (envelope, session, plugin, grants) = live.with(|mission| {
             let grants = mission.granted(self.tools.infos()).into_iter().cloned().collect();
             (Arc::clone(mission.envelope()), mission.session().clone(), mission.plugin().digest, grants)
@@ -95,25 +123,30 @@ impl Engine {
             Ok(workspace) => workspace,
             Err(error) => {
                 let text = format!("its workspace {} cannot be opened: {error}", folder.display());
-                return Some(Ending::Crashed(Crash::Unrunnable(text)));
+                return Ok(Some(Ending::Crashed(Crash::Unrunnable(text))));
             }
         };
         let mission_id = envelope.mission_id.to_string();
         let context = CallContext { workspace, mission_id, idempotency_key: String::new() };
         let kill = Kill::new();
         live.armed(kill.clone());
-        let host = Arc::new(RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone()));
-        let ending = self.sandbox.run(Run { plugin, brief: brief(&envelope, &session), grants, host, kill }).await;
-        match ending {
-            sortie_sandbox::Ending::Returned(verdict) => {
-                if matches!(verdict, Verdict::Done { .. }) {
-                    self.collect(live, &context.workspace).await;
+        let replay = self.recorded(live).await?;
+        let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay);
+        let brief = brief(&envelope, &session);
+        let ending = self.sandbox.run(Run { plugin, brief, grants, host: host.clone(), kill }).await;
+        Ok(match ending {
+            sortie_sandbox::Ending::Returned(verdict) => match host.ended() {
+                Ok(()) => {
+                    if matches!(verdict, Verdict::Done { .. }) {
+                        self.collect(live, &context.workspace).await;
+                    }
+                    Some(Ending::Returned(verdict))
                 }
-                Some(Ending::Returned(verdict))
-            }
+                Err(diverged) => Some(Ending::Crashed(diverged)),
+            },
             sortie_sandbox::Ending::Crashed(crash) => Some(Ending::Crashed(crash)),
             sortie_sandbox::Ending::Killed => None,
-        }
+        })
     }
 
     /// Records how the run ended and waits until that is on disk.
@@ -127,7 +160,7 @@ impl Engine {
                 Ok(())
             }
             // Cancelled or timed out in the same moment.
-            Err(CommandError::Refused(_)) => Ok(self.journal.barrier()?.await.map(drop)?),
+            Err(CommandError::Refused(_)) => Ok(self.durable().await?),
             Err(error) => Err(error.into()),
         }
     }
@@ -139,7 +172,7 @@ impl Engine {
         command: Command<'_>,
         wait: Wait,
     ) -> Result<super::live::Taken, CommandError> {
-        let taken = live.command(&self.journal, self.clock.as_ref(), command, wait)?;
+        let taken = live.command(self, command, wait)?;
         if taken.status.is_final() && !taken.records.is_empty() {
             self.ended(live, taken.status);
         }
@@ -156,15 +189,28 @@ impl Engine {
         loop {
             match self.command(live, command(), wait) {
                 Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => {
-                    // One group commit makes room for thousands.
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    tokio::time::sleep(ROOM).await;
                 }
                 other => return other,
             }
         }
     }
 
+    /// Waits until all that was recorded so far is on disk.
+    pub(crate) async fn durable(&self) -> Result<(), sortie_journal::WriteError> {
+        loop {
+            match self.journal.barrier() {
+                Err(sortie_journal::WriteError::Overloaded) => tokio::time::sleep(ROOM).await,
+                Err(error) => return Err(error),
+                Ok(receipt) => return receipt.await.map(drop),
+            }
+        }
+    }
+
     fn ended(&self, live: &Live, status: Status) {
+        // It may be waiting for its next turn, or for a time.
+        self.desk.lock().queue.remove(live.no);
+        self.watch(live);
         let index = Status::ALL.iter().position(|&other| other == status).expect("all are listed");
         self.counters.ended[index].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         live.with(|mission| {

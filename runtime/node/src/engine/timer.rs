@@ -3,22 +3,23 @@
 //! Wall-clock alarms are compared with the wall clock each time, and never slept through in one piece: after a jump of
 //! the clock or a suspended night, the alarm rings within [`NAP_MAX`].
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use rustc_hash::FxHashMap;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_mission::Command;
 
 use super::Engine;
 use super::live::{CommandError, Live, Wait};
+use super::start::ROOM;
 
 /// Longest sleep while something waits for the wall clock: how late a jump of it can be noticed.
 const NAP_MAX: Duration = Duration::from_millis(250);
 
-/// Alarms of running missions. One may ring more often than it must: a tick that finds nothing due changes nothing.
+/// Alarms of missions. One may ring more often than it must: a tick that finds nothing due changes nothing.
 #[derive(Default)]
 pub(crate) struct Timer {
     alarms: Mutex<Alarms>,
@@ -27,30 +28,47 @@ pub(crate) struct Timer {
 
 #[derive(Default)]
 struct Alarms {
-    wall: BinaryHeap<Reverse<(Timestamp, MissionNo)>>,
-    steady: BinaryHeap<Reverse<(Duration, MissionNo)>>,
+    wall: BTreeSet<(Timestamp, MissionNo)>,
+    steady: BTreeSet<(Duration, MissionNo)>,
+    /// What of each mission is in the two: at most one alarm of each kind.
+    set: FxHashMap<MissionNo, Alarm>,
     /// Something was queued: its window may be the next thing to happen.
     nudged: bool,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Alarm {
+    wall: Option<Timestamp>,
+    steady: Option<Duration>,
+}
+
 impl Alarms {
-    /// Takes out the missions whose alarm rings.
+    /// Sets a mission's alarms in place of those that it had.
+    fn set(&mut self, no: MissionNo, alarm: Alarm) {
+        let before = self.set.remove(&no).unwrap_or_default();
+        before.wall.map(|at| self.wall.remove(&(at, no)));
+        before.steady.map(|at| self.steady.remove(&(at, no)));
+        self.wall.extend(alarm.wall.map(|at| (at, no)));
+        self.steady.extend(alarm.steady.map(|at| (at, no)));
+        if alarm.wall.is_some() || alarm.steady.is_some() {
+            self.set.insert(no, alarm);
+        }
+    }
+
+    /// Takes out the missions whose alarm rings. They set a new one when they have been seen to.
     fn ringing(&mut self, wall: Timestamp, steady: Duration) -> Vec<MissionNo> {
-        let mut ringing = Vec::new();
-        while self.wall.peek().is_some_and(|Reverse((at, _))| *at <= wall) {
-            ringing.extend(self.wall.pop().map(|Reverse((_, no))| no));
-        }
-        while self.steady.peek().is_some_and(|Reverse((at, _))| *at <= steady) {
-            ringing.extend(self.steady.pop().map(|Reverse((_, no))| no));
-        }
+        let by_wall = self.wall.iter().take_while(|(at, _)| *at <= wall).map(|(_, no)| *no);
+        let by_steady = self.steady.iter().take_while(|(at, _)| *at <= steady).map(|(_, no)| *no);
+        let ringing: Vec<MissionNo> = by_wall.chain(by_steady).collect();
+        ringing.iter().for_each(|no| self.set(*no, Alarm::default()));
         ringing
     }
 
     /// How long nothing can happen.
     fn nap(&self, wall: Timestamp, steady: Duration, queue: Option<Timestamp>) -> Duration {
-        let next_wall = self.wall.peek().map(|Reverse((at, _))| *at).into_iter().chain(queue).min();
+        let next_wall = self.wall.first().map(|(at, _)| *at).into_iter().chain(queue).min();
         let until_wall = next_wall.map(|at| until(wall, at).min(NAP_MAX));
-        let until_steady = self.steady.peek().map(|Reverse((at, _))| at.saturating_sub(steady));
+        let until_steady = self.steady.first().map(|(at, _)| at.saturating_sub(steady));
         until_wall.into_iter().chain(until_steady).min().unwrap_or(NAP_MAX)
     }
 }
@@ -75,15 +93,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets the alarm of a running mission.
+    /// Sets the alarms of a mission; takes them away, once it has ended.
     pub(crate) fn watch(&self, live: &Live) {
-        let (due, now) = live.next_due(self.clock.as_ref());
-        let mut alarms = self.timer.alarms.lock();
-        alarms.wall.extend(due.wall.map(|at| Reverse((at, live.no))));
+        let (due, now) = live.next_due(self);
         let steady = due.ran_ms.map(|at| self.clock.steady() + Duration::from_millis(at.saturating_sub(now.ran_ms)));
-        alarms.steady.extend(steady.map(|at| Reverse((at, live.no))));
-        drop(alarms);
+        self.timer.alarms.lock().set(live.no, Alarm { wall: due.wall, steady });
         self.timer.changed.notify_one();
+    }
+
+    /// Sets an alarm for a mission that is out of memory.
+    pub(crate) fn wake_at(&self, no: MissionNo, at: Timestamp) {
+        self.timer.alarms.lock().set(no, Alarm { wall: Some(at), steady: None });
+        self.timer.changed.notify_one();
+    }
+
+    /// Whether a mission that is not in memory may have something due.
+    fn sleeps(&self, no: MissionNo) -> bool {
+        self.journal.head(no).is_ok_and(|head| head.is_some_and(|head| !head.status.is_final()))
     }
 
     /// Lets the core see what is due for a mission.
@@ -97,9 +123,26 @@ impl Engine {
         };
         match self.command(&live, Command::Tick, Wait::Durable) {
             Ok(taken) if taken.status.is_final() => self.release_later(live, taken.receipt),
-            // Overload passes; what is due stays due.
-            Ok(_) | Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => self.watch(&live),
+            Ok(taken) => {
+                self.watch(&live);
+                self.go_on(&live);
+                self.release_later(live, taken.receipt);
+            }
+            // What is due stays due. Overload passes, and the next round must not find it at once.
+            Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => {
+                std::thread::sleep(ROOM);
+                self.watch(&live);
+            }
             Err(_) => {}
+        }
+    }
+
+    /// Gives a suspended mission a turn, where what it waits for has come.
+    pub(crate) fn go_on(self: &Arc<Self>, live: &Live) {
+        let wall = self.clock.wall();
+        if live.with(|mission| mission.run().is_none() && mission.wants_turn(wall)) {
+            self.desk.lock().queue.push(&live.waiting());
+            self.pump();
         }
     }
 
@@ -137,7 +180,7 @@ fn ring(engine: &Weak<Engine>) -> bool {
         drop(alarms);
         for no in ringing {
             // An alarm of a mission that has ended since rings for nobody.
-            if engine.lives.get(no).is_some() {
+            if engine.lives.get(no).is_some() || engine.sleeps(no) {
                 engine.tick(no);
             }
         }
@@ -159,14 +202,22 @@ mod tests {
         Timestamp::from_second(second).expect("in range")
     }
 
+    fn by_wall(second: i64) -> Alarm {
+        Alarm { wall: Some(at(second)), steady: None }
+    }
+
+    fn by_steady(ms: u64) -> Alarm {
+        Alarm { wall: None, steady: Some(Duration::from_millis(ms)) }
+    }
+
     #[test]
     fn a_nap_ends_with_the_first_thing_due_and_never_sleeps_through_a_jump() {
         let mut alarms = Alarms::default();
         let steady = Duration::from_secs(10);
         assert_eq!(alarms.nap(at(100), steady, None), NAP_MAX);
-        alarms.wall.push(Reverse((at(1_000), MissionNo(1))));
+        alarms.set(MissionNo(1), by_wall(1_000));
         assert_eq!(alarms.nap(at(100), steady, None), NAP_MAX, "an hour is slept in pieces");
-        alarms.steady.push(Reverse((Duration::from_millis(10_020), MissionNo(2))));
+        alarms.set(MissionNo(2), by_steady(10_020));
         assert_eq!(alarms.nap(at(100), steady, None), Duration::from_millis(20));
         assert_eq!(alarms.nap(at(100), steady, Some(at(100))), Duration::ZERO);
         assert_eq!(alarms.nap(at(100), steady, Some(at(50))), Duration::ZERO, "overdue is now");
@@ -175,9 +226,11 @@ mod tests {
     #[test]
     fn what_is_due_rings_once() {
         let mut alarms = Alarms::default();
-        alarms.wall.push(Reverse((at(100), MissionNo(1))));
-        alarms.wall.push(Reverse((at(200), MissionNo(2))));
-        alarms.steady.push(Reverse((Duration::from_secs(1), MissionNo(3))));
+        alarms.set(MissionNo(1), by_wall(100));
+        alarms.set(MissionNo(2), by_wall(200));
+        alarms.set(MissionNo(3), by_steady(1_000));
+        alarms.set(MissionNo(4), by_wall(50));
+        alarms.set(MissionNo(4), Alarm::default());
         assert_eq!(alarms.ringing(at(150), Duration::from_secs(2)), [MissionNo(1), MissionNo(3)]);
         assert!(alarms.ringing(at(150), Duration::from_secs(2)).is_empty());
     }

@@ -55,8 +55,9 @@ pub(super) async fn bytes(
     let media_type = [(header::CONTENT_TYPE, artifact.media_type.clone())];
     match range {
         Some(Range::Unsatisfiable) => {
-            let refused = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
-            Ok((StatusCode::RANGE_NOT_SATISFIABLE, common, refused).into_response())
+            let detail = format!("the artifact has {total} bytes, and none of them is in this range");
+            let refused = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", detail);
+            Ok((common, [(header::CONTENT_RANGE, format!("bytes */{total}"))], refused).into_response())
         }
         Some(Range::Part { first, last }) => {
             file.seek(std::io::SeekFrom::Start(first)).await.map_err(|error| Problem::internal(&error))?;

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -86,6 +87,8 @@ pub(crate) async fn guard(
 }
 
 /// The node's own token: `SORTIE_TOKEN`, else what `DATA_DIR/token` holds, else a new one, which is written there (mode 0600).
+///
+/// What others could read until now they may have read; that is said, and they read it no longer.
 pub(crate) fn own_token(data_dir: &Path, from_environment: Option<String>) -> io::Result<String> {
     let path = data_dir.join("token");
     let written = match fs::read_to_string(&path) {
@@ -101,6 +104,11 @@ pub(crate) fn own_token(data_dir: &Path, from_environment: Option<String>) -> io
         writeln!(file, "{token}")?;
         file.persist(&path).map_err(|error| error.error)?;
     }
+    let mode = fs::metadata(&path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), mode = %format!("{:o}", mode & 0o777), "others could read the token; now only its owner can");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    }
     Ok(token)
 }
 
@@ -113,8 +121,6 @@ fn fresh_token() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -126,6 +132,10 @@ mod tests {
         let mode = fs::metadata(dir.path().join("token")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(own_token(dir.path(), Some("given".to_owned())).expect("given"), "given");
+        fs::set_permissions(dir.path().join("token"), fs::Permissions::from_mode(0o644)).expect("loosened");
+        assert_eq!(own_token(dir.path(), None).expect("read"), "given");
+        let mode = fs::metadata(dir.path().join("token")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use sortie_journal::WriteError;
+use sortie_mission::Refusal;
 
 use crate::engine::ReadError;
 use crate::engine::act::ActError;
@@ -23,6 +25,9 @@ pub(crate) struct Problem {
     extra: Box<Map<String, Value>>,
     retry_after_seconds: Option<u32>,
 }
+
+/// The media type of every error.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// How long a client is asked to wait when the node is full: a few group commits.
 const BREATHER_SECONDS: u32 = 1;
@@ -52,9 +57,19 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on the node; its log says what")
     }
 
+    fn overloaded() -> Self {
+        Self::unavailable("overloaded", "the node takes no more at the moment; try again in a second")
+    }
+
     fn unavailable(code: &'static str, detail: &str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Self { retry_after_seconds: Some(BREATHER_SECONDS), ..problem }
+    }
+
+    /// What is wrong with one field of a body.
+    fn of_field(code: &'static str, pointer: &str, detail: &str) -> Self {
+        let errors = json!([{"pointer": pointer, "code": code, "detail": detail}]);
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).with("errors", errors)
     }
 
     /// Adds a member of its own to the problem.
@@ -82,7 +97,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body())).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -102,6 +117,7 @@ impl From<DispatchError> for Problem {
                 let code = match mistakes.as_slice() {
                     [only] if only.code == "not_json" => "not_json",
                     [only] if only.code == "window_closed" => "window_closed",
+                    [only] if only.code == "plugin_not_installed" => "plugin_not_installed",
                     [first, ..] if first.code == "unknown_constraint" => "unknown_constraint",
                     _ => "invalid_envelope",
                 };
@@ -109,7 +125,7 @@ impl From<DispatchError> for Problem {
                     if code == "not_json" { StatusCode::BAD_REQUEST } else { StatusCode::UNPROCESSABLE_ENTITY };
                 let summary = match mistakes.as_slice() {
                     [only] => format!("{detail}: {}", only.detail),
-                    all => format!("{detail}: {} mistakes, see `errors`", all.len()),
+                    all => format!("{detail}: it has {} mistakes", all.len()),
                 };
                 Self::new(status, code, summary).with("errors", json!(mistakes))
             }
@@ -121,11 +137,7 @@ impl From<DispatchError> for Problem {
                     .with("fields", json!(fields))
             }
             DispatchError::MissionIdConflict => Self::new(StatusCode::CONFLICT, "mission_id_conflict", detail),
-            DispatchError::PluginNotInstalled(_) => {
-                let errors = json!([{"pointer": "/plugin", "code": "plugin_not_installed", "detail": detail}]);
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "plugin_not_installed", detail).with("errors", errors)
-            }
-            DispatchError::Overloaded => Self::unavailable("overloaded", &detail),
+            DispatchError::Overloaded => Self::overloaded(),
             DispatchError::Stopping => Self::unavailable("stopping", &detail),
             DispatchError::Journal(error) => {
                 tracing::error!(error = &error as &dyn Error, code = "journal_failed", "a dispatch was not recorded");
@@ -150,11 +162,46 @@ impl From<ActError> for Problem {
         match error {
             ActError::AlreadyFinal => Self::new(StatusCode::CONFLICT, "already_final", error.to_string()),
             ActError::Read(error) => error.into(),
+            ActError::Refused(refusal @ Refusal::UnknownRequest { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", refusal.to_string())
+            }
+            ActError::Refused(refusal @ Refusal::AlreadyDecided { .. }) => {
+                Self::new(StatusCode::CONFLICT, "already_decided", refusal.to_string())
+            }
+            ActError::Refused(refusal @ Refusal::WrongDecision { .. }) => {
+                Self::of_field("wrong_decision", "/decision", &refusal.to_string())
+            }
+            ActError::Refused(refusal @ Refusal::NotEnough { .. }) => {
+                Self::of_field("not_enough", "/amount", &refusal.to_string())
+            }
+            ActError::Mark(error) => Self::internal(&error),
             ActError::Refused(refusal) => Self::new(StatusCode::CONFLICT, "refused", refusal.to_string()),
+            ActError::Journal(WriteError::Overloaded) => Self::overloaded(),
             ActError::Journal(error) => {
                 tracing::error!(error = &error as &dyn Error, code = "journal_failed", "a command was not recorded");
                 Self::unavailable("journal_failed", "the node cannot write its journal and is stopping")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_journal_is_no_failed_one() {
+        let failed = || WriteError::Poisoned { why: "the disk is gone".into() };
+        for (problem, code) in [
+            (Problem::from(ActError::Journal(WriteError::Overloaded)), "overloaded"),
+            (Problem::from(ActError::Journal(failed())), "journal_failed"),
+            (Problem::from(DispatchError::from(WriteError::Overloaded)), "overloaded"),
+            (Problem::from(DispatchError::from(failed())), "journal_failed"),
+        ] {
+            assert_eq!(problem.code, code);
+            let answer = problem.into_response();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert!(answer.headers().contains_key(header::RETRY_AFTER), "{code}");
         }
     }
 }

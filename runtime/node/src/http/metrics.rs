@@ -43,6 +43,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     let gauges = [
         ("missions_queued", "Missions that wait", queued),
         ("missions_running", "Missions that run", running),
+        ("missions_suspended", "Missions that wait out of memory", engine.suspended.load(Relaxed)),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
     ];
     for (name, help, value) in gauges {

@@ -1,18 +1,19 @@
 //! Missions over HTTP: dispatch, lists, state, journal, cancel.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Bytes};
 use futures_util::StreamExt as _;
-use serde::Deserialize;
 use serde_json::{Value, json};
-use sortie_contract::{MissionNo, Status, Timestamp};
+use sortie_contract::envelope::MissionType;
+use sortie_contract::{MissionNo, Mistake, Pointer, Status, Timestamp, limit};
 
 use super::auth::Holder;
+use super::body::{Unread, too_large};
 use super::error::Problem;
 use super::{App, Body};
 use crate::engine::intake::{DispatchError, Dispatched};
@@ -24,6 +25,8 @@ const PAGE_MAX: usize = 500;
 const PAGE: usize = 50;
 /// Lines of a batch that are on their way to the disk together: enough to fill a group commit.
 const BATCH_IN_FLIGHT: usize = 256;
+/// How long the sender of a batch may be silent. It may have to make the next line first, and it has shown its token.
+const BATCH_SILENCE: Duration = Duration::from_secs(300);
 
 /// `POST /v1/missions`
 pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
@@ -95,33 +98,29 @@ impl Lines {
                 self.rest.clear();
                 return Some(Err(too_large(self.limit)));
             }
-            match self.body.next().await {
-                Some(Ok(chunk)) => self.rest.extend_from_slice(&chunk),
-                Some(Err(error)) => {
-                    self.ended = true;
-                    self.rest.clear();
-                    return Some(Err(Problem::bad_request(format!("the body broke off: {error}"))));
+            let error = match tokio::time::timeout(BATCH_SILENCE, self.body.next()).await {
+                Ok(Some(Ok(chunk))) => {
+                    self.rest.extend_from_slice(&chunk);
+                    continue;
                 }
-                None => self.ended = true,
-            }
+                Ok(None) => {
+                    self.ended = true;
+                    continue;
+                }
+                Ok(Some(Err(error))) => Unread::Broken(error),
+                Err(_) => Unread::TooSlow,
+            };
+            self.ended = true;
+            self.rest.clear();
+            return Some(Err(error.into()));
         }
     }
 }
 
-/// The answer to a body over the limit.
-pub(super) fn too_large(limit: usize) -> Problem {
-    let detail = format!("an envelope has at most {limit} bytes (`limits.body_bytes`)");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
-}
-
 fn text(body: &[u8]) -> Result<String, Problem> {
     std::str::from_utf8(body).map(str::to_owned).map_err(|error| {
-        let mistake = sortie_contract::Mistake::new(
-            sortie_contract::Pointer::root(),
-            "not_json",
-            format!("the body is no UTF-8 text from byte {} on", error.valid_up_to()),
-        );
-        DispatchError::Invalid(vec![mistake]).into()
+        let detail = format!("the body is no UTF-8 text from byte {} on", error.valid_up_to());
+        DispatchError::Invalid(vec![Mistake::new(Pointer::root(), "not_json", detail)]).into()
     })
 }
 
@@ -141,16 +140,25 @@ fn answer(dispatched: &Dispatched) -> Value {
 /// `GET /v1/missions`
 pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
     let mut filter = Filter::default();
-    let (mut before, mut limit) = (None, PAGE);
+    let (mut before, mut size) = (None, PAGE);
     for (key, value) in parameters(query.as_deref()) {
         match key.as_str() {
             "status" => {
                 for name in value.split(',') {
-                    Status::from_name(name).ok_or_else(|| bad_parameter(&key, "a status such as `queued`"))?;
+                    Status::from_name(name).ok_or_else(|| {
+                        let names = Status::ALL.map(Status::as_str).join(", ");
+                        bad_parameter(&key, &format!("one of {names}, or several with commas"))
+                    })?;
                     filter.statuses.push(name.to_owned());
                 }
             }
-            "mission_type" => filter.mission_type = Some(value),
+            "mission_type" => {
+                let names = MissionType::ALL.map(MissionType::as_str);
+                if !names.contains(&value.as_str()) {
+                    return Err(bad_parameter(&key, &format!("one of {}", names.join(", "))));
+                }
+                filter.mission_type = Some(value);
+            }
             "vp_id" => filter.vp_id = Some(value),
             "vp_session_id" => filter.vp_session_id = Some(value),
             "trace_id" => filter.trace_id = Some(value),
@@ -164,11 +172,11 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
                 let no = value.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
                 before = Some(MissionNo(no));
             }
-            "limit" => limit = page_size(&value)?,
+            "limit" => size = page_size(&value)?,
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let (items, next) = app.blocking(move |engine| engine.list(&filter, before, limit)).await?;
+    let (items, next) = app.blocking(move |engine| engine.list(&filter, before, size)).await?;
     Ok(Json(json!({"items": items, "next_cursor": next.map(|no| no.to_string())})))
 }
 
@@ -212,15 +220,6 @@ pub(super) async fn journal(State(app): State<App>, Path(id): Path<String>) -> R
     Ok(Json(json!({"items": items, "next_cursor": null})))
 }
 
-/// The body of a cancel.
-#[derive(Debug, Default, Deserialize)]
-struct CancelBody {
-    #[serde(default)]
-    reason: Option<String>,
-    #[serde(flatten)]
-    _further: BTreeMap<String, Value>,
-}
-
 /// `POST /v1/missions/{id}/cancel`
 pub(super) async fn cancel(
     State(app): State<App>,
@@ -228,17 +227,73 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let body: CancelBody = if body.trim_ascii().is_empty() {
-        CancelBody::default()
-    } else {
-        serde_json::from_slice(&body)
-            .map_err(|error| Problem::bad_request(format!("the body must be {{\"reason\": \"…\"}}: {error}")))?
-    };
+    let reason = cancel_reason(&body)?;
     let no = app.mission(id).await?;
-    let cancelled = app.engine.cancel(no, body.reason.unwrap_or_default(), holder.name.to_string()).await;
+    let cancelled = app.engine.cancel(no, reason, holder.name.to_string()).await;
     let state = app.blocking(move |engine| engine.show(no)).await?;
     match cancelled {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(state)).into_response()),
         Err(error) => Err(Problem::from(error).with("mission", state)),
+    }
+}
+
+/// The reason in the body of a cancel: none, or `{"reason": "…"}`.
+fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
+    if body.trim_ascii().is_empty() {
+        return Ok(String::new());
+    }
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body must be empty or {{\"reason\": \"…\"}}: {error}")))?;
+    let mut mistakes = Vec::new();
+    let mut complain = |pointer, code, detail: String| mistakes.push(Mistake::new(pointer, code, detail));
+    let mut reason = String::new();
+    if !body.is_object() {
+        let detail = "the body must be empty, or an object such as {\"reason\": \"…\"}";
+        complain(Pointer::root(), "wrong_type", detail.to_owned());
+    }
+    for (key, value) in body.as_object().into_iter().flatten().take(limit::MISTAKES_MAX) {
+        let key = limit::clip(key, limit::QUOTE_BYTES_MAX);
+        let place = Pointer::root().join(&key);
+        match (key.as_str(), value) {
+            ("reason", Value::Null) => {}
+            ("reason", Value::String(text)) => reason.clone_from(text),
+            ("reason", _) => complain(place, "wrong_type", "`reason` must be a text".to_owned()),
+            _ => complain(place, "unknown_key", format!("`{key}` is no field of a cancel; the only one is `reason`")),
+        }
+    }
+    if mistakes.is_empty() {
+        return Ok(reason);
+    }
+    let detail = mistakes.iter().map(|mistake| mistake.detail.as_str()).collect::<Vec<_>>().join("; ");
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_cancel", detail).with("errors", json!(mistakes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_of_a_cancel_is_a_reason_or_nothing() {
+        for (body, expected) in [
+            ("", Ok("")),
+            (" \n", Ok("")),
+            ("{}", Ok("")),
+            ("{\"reason\": null}", Ok("")),
+            ("{\"reason\": \"late\"}", Ok("late")),
+            ("null", Err("must be empty, or an object")),
+            ("[]", Err("must be empty, or an object")),
+            ("{\"reason\": 5}", Err("`reason` must be a text")),
+            ("{\"reson\": \"late\"}", Err("`reson` is no field")),
+            ("{", Err("must be empty or")),
+        ] {
+            let said = cancel_reason(body.as_bytes()).map_err(|problem| problem.body()["detail"].to_string());
+            match (said, expected) {
+                (Ok(reason), Ok(expected)) => assert_eq!(reason, expected, "{body}"),
+                (Err(detail), Err(expected)) => {
+                    assert!(detail.contains(expected) && !detail.contains("struct"), "{body}: {detail}");
+                }
+                (said, _) => panic!("{body}: {said:?}"),
+            }
+        }
     }
 }

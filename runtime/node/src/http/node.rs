@@ -1,16 +1,15 @@
 //! The node itself over HTTP: identity and capacity, tools, sessions, pause and halt, health.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use sortie_contract::tool::CallError;
-use sortie_contract::{SessionId, VpId};
+use sortie_contract::{MicroUsd, SessionId, VpId};
 
-use super::App;
 use super::error::Problem;
+use super::{App, Body};
 use crate::engine::look;
 use crate::workspaces::workspace;
 
@@ -34,8 +33,9 @@ pub(super) async fn show(State(app): State<App>) -> Json<Value> {
         "limits": {
             "body_bytes": app.body_bytes,
             "max_runtime_minutes": look::minutes(rules.ceilings.runtime_ms),
-            "max_llm_calls": rules.ceilings.llm_calls.unwrap_or(0),
-            "max_cost_usd": rules.ceilings.cost.unwrap_or_default().as_usd(),
+            // Null is no ceiling. In an envelope 0 is no limit; here it would be read as one.
+            "max_llm_calls": rules.ceilings.llm_calls,
+            "max_cost_usd": rules.ceilings.cost.map(MicroUsd::as_usd),
         },
     }))
 }
@@ -68,7 +68,7 @@ const BY_HAND: &str = "operator";
 pub(super) async fn call_tool(
     State(app): State<App>,
     Path(name): Path<String>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Response, Problem> {
     let tools = &app.engine.tools;
     if tools.info(&name).is_none() {
@@ -121,15 +121,15 @@ pub(super) async fn sessions(State(app): State<App>) -> Result<Json<Value>, Prob
 }
 
 /// `POST /v1/node/pause`
-pub(super) async fn pause(State(app): State<App>) -> Json<Value> {
-    app.engine.pause(true);
-    show(State(app)).await
+pub(super) async fn pause(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    app.engine.pause(true).await?;
+    Ok(show(State(app)).await)
 }
 
 /// `POST /v1/node/resume`
-pub(super) async fn resume(State(app): State<App>) -> Json<Value> {
-    app.engine.pause(false);
-    show(State(app)).await
+pub(super) async fn resume(State(app): State<App>) -> Result<Json<Value>, Problem> {
+    app.engine.pause(false).await?;
+    Ok(show(State(app)).await)
 }
 
 /// `POST /v1/node/halt`

@@ -1,19 +1,24 @@
 //! Plugins over HTTP: list, install, remove.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use sortie_sandbox::Installed;
 
 use super::App;
+use super::body::{self, Unread};
 use super::error::Problem;
 use super::missions::{parameters, unknown_parameter};
 
 /// Largest component that is taken, in bytes: Python's are 18 MB.
-pub(super) const COMPONENT_BYTES_MAX: usize = 64 << 20;
+const COMPONENT_BYTES_MAX: usize = 64 << 20;
+
+/// How long one may take to arrive: the largest over a line of two megabits a second.
+const COMPONENT_TIME: Duration = Duration::from_secs(300);
 
 fn view(plugin: &Installed) -> Value {
     json!({
@@ -42,7 +47,14 @@ pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Re
 }
 
 /// `POST /v1/plugins`
-pub(super) async fn install(State(app): State<App>, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn install(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let body = body::read(request, COMPONENT_BYTES_MAX, COMPONENT_TIME).await.map_err(|error| match error {
+        Unread::TooLarge => {
+            let detail = format!("a plugin has at most {COMPONENT_BYTES_MAX} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+        }
+        error => error.into(),
+    })?;
     let installed = app.engine.sandbox.install(body.to_vec()).await.map_err(|error| {
         let mut detail = error.to_string();
         let mut cause = std::error::Error::source(&error);

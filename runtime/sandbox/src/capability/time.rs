@@ -8,6 +8,7 @@ use wasmtime::component::Resource;
 use super::tools::Pending;
 use crate::bindings::sortie::mission::time::Host;
 use crate::guest::Guest;
+use crate::host::Call;
 
 impl Host for Guest {
     fn now(&mut self) -> wasmtime::Result<u64> {
@@ -21,7 +22,7 @@ impl Host for Guest {
         let host = std::sync::Arc::clone(&mission.host);
         self.begin(|| {
             let timer = host.after(Duration::from_millis(milliseconds));
-            timer.map(|fired| fired.map(|()| Ok("null".to_owned()))).boxed()
+            Call { number: None, answer: timer.map(|fired| fired.map(|()| Ok("null".to_owned()))).boxed() }
         })
     }
 }

@@ -10,11 +10,12 @@
 #![expect(unreachable_pub, reason = "the generated bindings re-export the types of handles")]
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt as _;
+use sortie_contract::id::CallNo;
 use sortie_contract::limit::{CALL_BYTES_MAX, CALLS_IN_FLIGHT_MAX};
 use sortie_contract::plugin::Crash;
 use sortie_contract::tool::{self, ToolInfo};
@@ -24,7 +25,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::sortie::mission::{tools as world, types};
 use crate::guest::Guest;
-use crate::host::{Answer, BoxFuture, Stop};
+use crate::host::{Answer, BoxFuture, Call, Host, Stop};
 
 /// Most `pending` handles that a guest may hold, with taken results and without.
 const HANDLES_MAX: usize = 1_024;
@@ -41,8 +42,8 @@ pub enum Tool {}
 /// A call on its way, or a timer, or the result of one.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub enum Pending {
-    /// The task is aborted when the handle is dropped.
-    Running(AbortOnDropHandle<Answer>),
+    /// The task is aborted when the handle is dropped. With the number of the call, where it is one.
+    Running(AbortOnDropHandle<Answer>, Option<CallNo>),
     /// Arrived; the guest has not taken it yet.
     Arrived(Answer),
     /// The guest has taken it, and gets the same again.
@@ -77,7 +78,7 @@ impl<T> Future for OnNode<T> {
 
 impl Pending {
     fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self::Running(task) = self else { return Poll::Ready(()) };
+        let Self::Running(task, _) = self else { return Poll::Ready(()) };
         let Poll::Ready(joined) = task.poll_unpin(context) else { return Poll::Pending };
         // The node's runtime is shutting down, or the tool panicked: neither is the guest's doing.
         *self = Self::Arrived(joined.unwrap_or_else(|error| {
@@ -90,10 +91,7 @@ impl Pending {
 
 impl Guest {
     /// Begins what `begin` does, and makes a handle for it.
-    pub(super) fn begin(
-        &mut self,
-        begin: impl FnOnce() -> BoxFuture<'static, Answer>,
-    ) -> wasmtime::Result<Resource<Pending>> {
+    pub(super) fn begin(&mut self, begin: impl FnOnce() -> Call) -> wasmtime::Result<Resource<Pending>> {
         if self.calls.handles >= HANDLES_MAX {
             return Err(self.exceeded(format!("a plugin holds at most {HANDLES_MAX} pending calls")));
         }
@@ -103,12 +101,12 @@ impl Guest {
         } else {
             let node = self.mission("tools")?.node.clone();
             let _in_node = node.enter();
-            let mut future = begin();
+            let Call { number, mut answer } = begin();
             // Many are ready at once: refusals, recorded results. They need no task.
-            match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Err(stop)) => return Err(self.stop(stop)),
                 Poll::Ready(answer) => Pending::Arrived(answer),
-                Poll::Pending => Pending::Running(AbortOnDropHandle::new(node.spawn(future))),
+                Poll::Pending => Pending::Running(AbortOnDropHandle::new(node.spawn(answer)), number),
             }
         };
         let handle = self.table.push(pending)?;
@@ -149,11 +147,13 @@ impl world::HostTool for Guest {
             return Ok(Err(error.into()));
         }
         let mission = self.mission("tool.call")?;
+        let (host, node) = (Arc::clone(&mission.host), mission.node.clone());
         let future = {
-            let _in_node = mission.node.enter();
-            mission.host.start(&name, arguments)
+            let _in_node = node.enter();
+            host.start(&name, arguments).answer
         };
-        let answer = self.on_node(future).await?;
+        let answer = waiting(host.as_ref(), OnNode { node, future }).await;
+        let answer = self.answered(answer)?;
         Ok(bounded(answer).map_err(Into::into))
     }
 
@@ -162,7 +162,7 @@ impl world::HostTool for Guest {
         let host = Arc::clone(&self.mission("tool.start")?.host);
         self.begin(|| match fits(&arguments) {
             Ok(()) => host.start(&name, arguments),
-            Err(error) => std::future::ready(Ok(Err(error))).boxed(),
+            Err(error) => answered_already(Err(error)),
         })
     }
 
@@ -173,10 +173,11 @@ impl world::HostTool for Guest {
 
 impl world::HostPending for Guest {
     async fn get(&mut self, handle: Resource<Pending>) -> wasmtime::Result<Result<String, types::CallError>> {
+        let host = Arc::clone(&self.mission("pending.get")?.host);
         let pending = self.table.get_mut(&handle)?;
-        poll_fn(|context| pending.poll_arrival(context)).await;
+        waiting(host.as_ref(), poll_fn(|context| pending.poll_arrival(context))).await;
         let result = match pending {
-            Pending::Running(_) => unreachable!("it arrived above"),
+            Pending::Running(..) => unreachable!("it arrived above"),
             Pending::Taken(result) => result.clone(),
             Pending::Arrived(answer) => {
                 let answer = answer.clone();
@@ -196,8 +197,12 @@ impl world::HostPending for Guest {
     fn drop(&mut self, handle: Resource<Pending>) -> wasmtime::Result<()> {
         let pending = self.table.delete(handle)?;
         self.calls.handles -= 1;
+        if let Pending::Running(_, Some(call)) = &pending {
+            let host = Arc::clone(&self.mission("pending.drop")?.host);
+            host.gave_up(*call);
+        }
         match pending {
-            Pending::Running(_) | Pending::Arrived(_) => self.calls.in_flight -= 1,
+            Pending::Running(..) | Pending::Arrived(_) => self.calls.in_flight -= 1,
             Pending::Taken(result) => self.calls.held_bytes -= result.map_or(0, |text| text.len()),
         }
         Ok(())
@@ -212,6 +217,15 @@ impl world::Host for Guest {
         if handles.len() > HANDLES_MAX {
             return Err(self.exceeded(format!("`wait-any` takes at most {HANDLES_MAX} handles")));
         }
+        let host = Arc::clone(&self.mission("wait-any")?.host);
+        let choice = host.choice();
+        if let Some(ready) = self.answered(choice)? {
+            if ready as usize >= handles.len() {
+                let (recorded, attempted) = (format!("choice {ready}"), format!("a choice among {}", handles.len()));
+                return Err(self.stop(Stop::Crash(Crash::Diverged { recorded, attempted })));
+            }
+            return Ok(ready);
+        }
         let table = &mut self.table;
         let ready = poll_fn(|context| {
             for (index, handle) in (0_u32..).zip(&handles) {
@@ -223,11 +237,28 @@ impl world::Host for Guest {
             }
             Poll::Pending
         });
-        let ready = ready.await?;
-        let answer = self.mission("wait-any")?.host.waited(ready);
+        let ready = waiting(host.as_ref(), ready).await?;
+        let answer = host.waited(ready);
         self.answered(answer)?;
         Ok(ready)
     }
+}
+
+/// A call that has its answer.
+fn answered_already(result: Result<String, tool::CallError>) -> Call {
+    Call { number: None, answer: std::future::ready(Ok(result)).boxed() }
+}
+
+/// Waits, and tells the host of it, unless it is over at once.
+async fn waiting<T>(host: &dyn Host, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        return output;
+    }
+    host.waits(true);
+    let output = future.await;
+    host.waits(false);
+    output
 }
 
 fn fits(arguments: &str) -> Result<(), tool::CallError> {

@@ -9,7 +9,7 @@ use super::InstallError;
 pub(crate) const WORLD_VERSION: &str = "0.1.0";
 
 const PACKAGE: &str = "sortie:mission/";
-const INTERFACES: [&str; 5] = ["types", "tools", "report", "artifacts", "time"];
+const INTERFACES: [&str; 6] = ["types", "tools", "report", "artifacts", "time", "human"];
 
 /// Largest plugin, in bytes: a Python guest has 18 MB.
 const PLUGIN_BYTES_MAX: usize = 64 << 20;

@@ -11,10 +11,11 @@ use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use sortie_contract::Timestamp;
 use sortie_contract::artifact::Artifact;
+use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Brief, LogLevel};
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
-use sortie_sandbox::{Answer, BoxFuture, Host, Installed, Kill, Options, Run, Sandbox, Stop};
+use sortie_sandbox::{BoxFuture, Call, Host, Installed, Kill, Options, Run, Sandbox, Stop};
 
 /// The hostile guest: a core module. One test binary builds it, the others find it built.
 pub static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -125,6 +126,12 @@ pub struct Script {
     pub stop: Mutex<Option<Stop>>,
     /// Calls that were dropped before they ended.
     pub cancelled: Arc<Mutex<u32>>,
+    /// Handles that were dropped before their result came.
+    pub given_up: Mutex<u32>,
+    /// How often the guest waited.
+    pub waits: Mutex<u32>,
+    /// What `wait-any` is told to choose, last first; beyond that, whatever is ready.
+    pub choices: Mutex<Vec<u32>>,
 }
 
 impl Script {
@@ -163,16 +170,18 @@ impl Drop for Cancelled {
 }
 
 impl Host for Script {
-    fn start(&self, tool: &ToolName, arguments: String) -> BoxFuture<'static, Answer> {
+    fn start(&self, tool: &ToolName, arguments: String) -> Call {
+        let number = Some(CallNo(1));
         if let Err(stop) = self.note(format!("call {tool}")) {
-            return std::future::ready(Err(stop)).boxed();
+            return Call { number, answer: std::future::ready(Err(stop)).boxed() };
         }
         if tool.as_str() == "Write" {
-            return std::future::ready(Ok(Err(CallError::Denied("never".to_owned())))).boxed();
+            let answer = std::future::ready(Ok(Err(CallError::Denied("never".to_owned())))).boxed();
+            return Call { number, answer };
         }
         let arguments: serde_json::Value = serde_json::from_str(&arguments).unwrap_or_default();
         let mut cancelled = Cancelled(Some(Arc::clone(&self.cancelled)));
-        async move {
+        let answer = async move {
             if arguments["wait"] == true {
                 std::future::pending::<()>().await;
             }
@@ -183,7 +192,26 @@ impl Host for Script {
             let bytes = arguments["bytes"].as_u64().map_or(2, |bytes| usize::try_from(bytes).expect("64 bits"));
             Ok(Ok(format!("\"{}\"", "x".repeat(bytes - 2))))
         }
-        .boxed()
+        .boxed();
+        Call { number, answer }
+    }
+
+    fn ask(&self, question: String) -> Call {
+        let noted = self.note(format!("ask {} bytes", question.len()));
+        let answer = std::future::ready(noted.map(|()| Ok("\"yes\"".to_owned()))).boxed();
+        Call { number: Some(CallNo(1)), answer }
+    }
+
+    fn gave_up(&self, _call: CallNo) {
+        *self.given_up.lock() += 1;
+    }
+
+    fn waits(&self, waits: bool) {
+        *self.waits.lock() += u32::from(waits);
+    }
+
+    fn choice(&self) -> Result<Option<u32>, Stop> {
+        Ok(self.choices.lock().pop())
     }
 
     fn waited(&self, ready: u32) -> Result<(), Stop> {

@@ -1,14 +1,16 @@
-//! Version 1 of the record format: the byte 1, then the `postcard` encoding of the time in nanoseconds since 1970, the run
-//! time, and the [`Record`] as it stands.
+//! The record format: a version byte, then the `postcard` encoding of the time in nanoseconds since 1970, the run time, and
+//! the [`Record`] as it stands.
 //!
-//! Once released, a variant is never reordered and a field never added: that is what version 2 will be for. A test holds
-//! the bytes of a sample of every variant (`tests/record_v1.rs`).
+//! Version 1 has the variants up to `Finished`, version 2 those up to `Suspended`. A version only ever adds variants at the
+//! end: none is reordered, none gets another field. So one type reads them all, and the number tells an older Sortie that
+//! it is too old. A test holds the bytes of a sample of every variant (`tests/record_format.rs`).
 
 use jiff::Timestamp;
 
 use crate::record::{Record, Stamped};
 
-const VERSION: u8 = 1;
+/// The version that is written.
+const VERSION: u8 = 2;
 
 /// Bytes that are no record.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +43,7 @@ pub(super) fn encode(stamped: &Stamped) -> Vec<u8> {
 pub(super) fn decode(bytes: &[u8]) -> Result<Stamped, DecodeError> {
     let body = match bytes {
         [] => return Err(DecodeError::Empty),
-        [VERSION, body @ ..] => body,
+        [1..=VERSION, body @ ..] => body,
         [other, ..] => return Err(DecodeError::UnknownVersion(*other)),
     };
     let ((at, ran_ms, record), rest): ((i128, u64, Record), _) =

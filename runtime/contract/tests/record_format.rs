@@ -1,4 +1,4 @@
-//! The bytes of version 1 of the record format. They lie in journals: what is here never changes, it is only added to.
+//! The bytes of the record format. They lie in journals: what is here never changes, it is only added to.
 
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
@@ -7,6 +7,7 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{LogLevel, PluginIdentity};
 use sortie_contract::record::{Accepted, DecodeError, HostQuestion};
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName};
 use sortie_contract::{LaneId, MicroUsd, Reason, Record, SessionId, Stamped, Status};
 
@@ -101,7 +102,37 @@ fn samples() -> Vec<(Record, &'static str)> {
         (Record::Heartbeat, "0a"),
         (Record::Interrupted, "0b"),
         (finished(Status::TimedOut, Reason::WindowClosed), "0c06090173016e"),
+        // Version 2.
+        (
+            Record::CallHeld {
+                call: CallNo(1),
+                tool: ToolName::new("Read"),
+                arguments: "{}".to_owned(),
+                digest: digest(),
+                repeat: Repeat::Effectful,
+                reserved: MicroUsd(5),
+            },
+            "0d010452656164027b7dabababababababababababababababababababababababababababababababab0205",
+        ),
+        (Record::Asked { call: CallNo(2), question: "q".to_owned() }, "0e020171"),
+        (requested(RequestKind::Approval), "0f010200017114323032362d31312d32335432323a30303a30305a"),
+        (Record::Reminded { request: RequestNo(1) }, "1001"),
+        (decided(Decision::Approve { reach: Reach::Tool }), "11010001016200"),
+        (Record::CallResumed { call: CallNo(1) }, "1201"),
+        (Record::Suspended { until: None }, "1300"),
     ]
+}
+
+/// How many of the samples version 1 has.
+const IN_VERSION_1: usize = 14;
+
+fn requested(kind: RequestKind) -> Record {
+    let expires_at = "2026-11-23T22:00:00Z".parse().expect("a time");
+    Record::Requested { request: RequestNo(1), call: CallNo(2), kind, question: "q".to_owned(), expires_at }
+}
+
+fn decided(decision: Decision) -> Record {
+    Record::Decided { request: RequestNo(1), decision, by: "b".to_owned(), note: String::new() }
 }
 
 /// Without a wildcard: a new variant does not compile until it is here, and the count below is not right until it has a sample.
@@ -120,6 +151,13 @@ fn number(record: &Record) -> usize {
         Record::Heartbeat => 10,
         Record::Interrupted => 11,
         Record::Finished { .. } => 12,
+        Record::CallHeld { .. } => 13,
+        Record::Asked { .. } => 14,
+        Record::Requested { .. } => 15,
+        Record::Reminded { .. } => 16,
+        Record::Decided { .. } => 17,
+        Record::CallResumed { .. } => 18,
+        Record::Suspended { .. } => 19,
     }
 }
 
@@ -130,7 +168,7 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn every_variant_keeps_its_bytes() {
     // Version, 2026-11-22T22:00:00.000000001Z, 300 ms.
-    let head = "01828096f2d2bdbeea31ac02";
+    let head = "02828096f2d2bdbeea31ac02";
     for (record, expected) in samples() {
         let sample = stamped(record);
         let bytes = sample.encode();
@@ -139,7 +177,17 @@ fn every_variant_keeps_its_bytes() {
     }
     let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
     seen.dedup();
-    assert_eq!(seen, (0..13).collect::<Vec<_>>(), "a sample of every variant, in its order");
+    assert_eq!(seen, (0..20).collect::<Vec<_>>(), "a sample of every variant, in its order");
+}
+
+#[test]
+fn what_version_1_wrote_is_read() {
+    for (record, _) in samples().into_iter().take(IN_VERSION_1) {
+        let sample = stamped(record);
+        let mut bytes = sample.encode();
+        bytes[0] = 1;
+        assert_eq!(Stamped::decode(&bytes).expect("a record"), sample);
+    }
 }
 
 #[test]
@@ -162,6 +210,20 @@ fn every_name_within_a_record_keeps_its_number() {
     differ(questions.map(answered).map(one).into(), 3);
     differ([LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error].map(logged).map(one).into(), 3);
     differ([Verdict::Met, Verdict::Unmet, Verdict::NotJudged].map(judged).map(one).into(), 3);
+    let kinds = [RequestKind::Approval, RequestKind::Input, RequestKind::Budget, RequestKind::Uncertain];
+    differ(kinds.map(requested).map(one).into(), 24);
+    let reaches = [Reach::Call, Reach::Tool, Reach::Mission];
+    differ(reaches.map(|reach| decided(Decision::Approve { reach })).map(one).into(), 4);
+    let decisions = [
+        Decision::Approve { reach: Reach::Call },
+        Decision::Deny,
+        Decision::Answer { text: String::new() },
+        Decision::Grant { llm_calls: 0, cost: MicroUsd(0) },
+        Decision::Repeat,
+        Decision::Record { result: String::new() },
+    ];
+    let numbers: Vec<u8> = decisions.map(decided).map(one).iter().map(|bytes| bytes[14]).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5]);
     differ(Status::ALL.map(|status| finished(status, Reason::Done)).map(one).into(), 6);
     let reasons = [
         Reason::Done,
@@ -200,7 +262,7 @@ fn every_name_within_a_record_keeps_its_number() {
 fn damaged_bytes_are_errors() {
     let bytes = stamped(finished(Status::Completed, Reason::Done)).encode();
     assert!(matches!(Stamped::decode(&[]), Err(DecodeError::Empty)));
-    assert!(matches!(Stamped::decode(&[2, 0, 0]), Err(DecodeError::UnknownVersion(2))));
+    assert!(matches!(Stamped::decode(&[3, 0, 0]), Err(DecodeError::UnknownVersion(3))));
     for end in 1..bytes.len() {
         assert!(Stamped::decode(&bytes[..end]).is_err(), "cut at {end}");
     }

@@ -1,0 +1,104 @@
+//! Journals that older Sorties wrote are opened, read whole, and gone on with.
+//!
+//! `fixtures/v1.redb` was written by the first format, by a node that was killed: heads and records of version 1. Its missions are
+//! named for what became of them.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::Step;
+use redb::ReadableDatabase;
+use sortie_contract::{MissionNo, Record, Status};
+use sortie_journal::{Journal, Options};
+
+/// In the order of dispatch: the mission, how it stands, how many records it has at least.
+const MISSIONS: [(&str, Status, usize); 7] = [
+    ("completed", Status::Completed, 5),
+    ("queued", Status::Queued, 1),
+    ("failed", Status::Failed, 5),
+    ("cancelled", Status::Cancelled, 3),
+    ("running-read-only", Status::Running, 2),
+    ("running-with-effects", Status::Running, 3),
+    ("parked", Status::Completed, 5),
+];
+
+/// A copy of a fixture that may be written.
+fn copy_of(fixture: &str) -> (tempfile::TempDir, PathBuf) {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.redb");
+    fs::copy(fixtures.join(fixture), &path).unwrap();
+    fs::copy(fixtures.join(format!("{fixture}.mark")), dir.path().join("journal.redb.mark")).unwrap();
+    (dir, path)
+}
+
+fn check_missions(journal: &Journal) {
+    let mut found = Vec::new();
+    journal.scan_oldest_first(|no, head| found.push((no, head))).unwrap();
+    for ((no, head), (name, status, records_min)) in found.iter().zip(MISSIONS) {
+        assert_eq!((head.mission_id.as_str(), head.status), (name, status));
+        assert_eq!((head.suspended, head.due, head.ended_at), (false, None, None), "{name}");
+        assert_eq!(head.has_callback, name == "parked");
+        assert_eq!(head.trace_id.as_str(), format!("trace-{name}"));
+        let records = journal.read(*no).unwrap();
+        assert!(records.len() >= records_min, "{name} has {} records", records.len());
+        assert!(matches!(records[0].record, Record::Accepted(_)), "{name} begins with {:?}", records[0]);
+    }
+    assert!(found.len() >= MISSIONS.len());
+}
+
+fn format_of(path: &Path) -> u64 {
+    let db = redb::Database::open(path).unwrap();
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    db.begin_read().unwrap().open_table(meta).unwrap().get("format").unwrap().unwrap().value()
+}
+
+#[test]
+fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
+    let (_dir, path) = copy_of("v1.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert_eq!(opened.last_no, MissionNo(7));
+    check_missions(&journal);
+
+    let [(no, cursor)] = opened.undelivered.as_slice() else { panic!("{:?}", opened.undelivered) };
+    assert_eq!(*no, MissionNo(7));
+    assert!(cursor.parked.as_ref().is_some_and(|why| why.contains("refused")), "{cursor:?}");
+    assert_eq!(cursor.since, None);
+
+    let feed = journal.feed_after(0, usize::MAX).unwrap();
+    assert!(feed.iter().map(|entry| entry.position).eq(1..=opened.position));
+    for entry in feed {
+        let records = journal.read(entry.mission).unwrap();
+        assert!(records.len() >= (entry.first + entry.count) as usize);
+    }
+    drop(journal);
+    assert_eq!(format_of(&path), 1, "whoever only looks can still go back");
+
+    let (journal, _) = Journal::open(&path, &Options::default()).unwrap();
+    let mut model = common::Model { position: opened.position, ..common::Model::default() };
+    let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
+    assert_eq!(position, opened.position + 1);
+    drop(journal);
+    assert_eq!(format_of(&path), 2, "an older sortie refuses what it could not read whole");
+
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
+    check_missions(&journal);
+    assert_eq!(journal.read(MissionNo(8)).unwrap(), model.records[&8]);
+    assert_eq!(journal.head(MissionNo(8)).unwrap().as_ref(), model.heads.get(&8));
+    assert_eq!(opened.undelivered.len(), 2);
+
+    // Old missions are removed like new ones, and the newest's number is not given again.
+    for no in [1, 8] {
+        journal.remove(MissionNo(no)).unwrap();
+    }
+    journal.barrier().unwrap().wait().unwrap();
+    assert_eq!((journal.read(MissionNo(1)).unwrap(), journal.head(MissionNo(1)).unwrap()), (vec![], None));
+    drop(journal);
+    let (_journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert_eq!(opened.last_no, MissionNo(8));
+}

@@ -1,0 +1,285 @@
+//! Replay: what a run is told that goes over ground which an earlier run of the same mission has covered.
+//!
+//! A plugin is deterministic: given the same brief and the same answers it asks the same again. So a run after a crash, a
+//! stop or an eviction begins at the beginning and gets the recorded answers, call by call, until the record ends; from there
+//! it goes on. Nothing recorded is done again. A run that asks for something else than the record holds has diverged, and
+//! must not go on: nobody could say what its further calls would mean.
+
+use alloc::borrow::ToOwned as _;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+
+use jiff::Timestamp;
+use sortie_contract::artifact::Artifact;
+use sortie_contract::digest::Digest;
+use sortie_contract::id::CallNo;
+use sortie_contract::limit;
+use sortie_contract::outcome::Verdict;
+use sortie_contract::plugin::{Crash, LogLevel};
+use sortie_contract::record::{HostQuestion, Record, Stamped};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolName};
+
+use crate::apply::host_call;
+use crate::decide::{ASK, note};
+
+/// What a run asks of its node.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// To call a tool.
+    Call {
+        /// Which.
+        tool: &'a ToolName,
+        /// The arguments: JSON text.
+        arguments: &'a str,
+    },
+    /// To ask people something.
+    Ask {
+        /// In its words.
+        question: &'a str,
+    },
+    /// Something that only the node knows.
+    Question(HostQuestion),
+    /// To report a milestone.
+    Milestone {
+        /// For people.
+        text: &'a str,
+    },
+    /// To log a line.
+    Log {
+        /// How serious it is.
+        level: LogLevel,
+        /// The line.
+        text: &'a str,
+    },
+    /// To judge a criterion.
+    Judge {
+        /// Its index.
+        criterion: u32,
+        /// What it found.
+        verdict: Verdict,
+        /// Why.
+        evidence: &'a str,
+    },
+    /// To store an artifact.
+    Put {
+        /// Its name.
+        name: &'a str,
+    },
+}
+
+/// What the record answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recorded {
+    /// A call, or a question to people. Without an outcome it is still in flight: held, or to be made again.
+    Call {
+        /// Its number.
+        call: CallNo,
+        /// What came back.
+        outcome: Option<Result<ToolAnswer, CallError>>,
+    },
+    /// What the node said.
+    Answer {
+        /// JSON text.
+        answer: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The artifact is stored.
+    Stored(Artifact),
+    /// It was noted; there is nothing to say.
+    Noted,
+}
+
+/// The recorded part of a mission, as far as its current run has not gone over it.
+#[derive(Debug, Clone, Default)]
+pub struct Replay {
+    left: VecDeque<Stamped>,
+    outcomes: BTreeMap<CallNo, Result<ToolAnswer, CallError>>,
+    /// Notes gone over; beyond a limit they are not recorded.
+    notes: u32,
+    /// Calls gone over.
+    calls: u32,
+}
+
+impl Replay {
+    /// The record of a mission, to be gone over from its beginning.
+    #[must_use]
+    pub fn new(records: &[Stamped]) -> Self {
+        let mut replay = Self::default();
+        let mut notes = 0;
+        for stamped in records {
+            match &stamped.record {
+                // Journals of the first format: what came before is not part of the run.
+                Record::Interrupted => {
+                    replay.left.clear();
+                    replay.outcomes.clear();
+                    replay.notes = notes;
+                }
+                Record::CallFinished { call, outcome, .. } => drop(replay.outcomes.insert(*call, outcome.clone())),
+                record => {
+                    notes += u32::from(matches!(record, Record::Milestone { .. } | Record::Logged { .. }));
+                    if host_call(record).is_some() {
+                        replay.left.push_back(stamped.clone());
+                    }
+                }
+            }
+        }
+        replay
+    }
+
+    /// The calls that are left, with the time of each.
+    #[must_use]
+    pub fn times(&self) -> Vec<(CallNo, Timestamp)> {
+        let number = |stamped: &Stamped| Some((host_call(&stamped.record)?, stamped.at));
+        self.left.iter().filter_map(number).collect()
+    }
+
+    /// Whether all of the record has been gone over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// What to make of a run that ends here: nothing, behind the end of the record.
+    ///
+    /// # Errors
+    /// [`Crash::Diverged`] where the record goes on.
+    pub fn end(&self) -> Result<(), Crash> {
+        self.left.front().map_or(Ok(()), |stamped| {
+            let attempted = "the end of its run".to_owned();
+            Err(Crash::Diverged { recorded: describe(&stamped.record), attempted })
+        })
+    }
+
+    /// How many recorded calls have been gone over.
+    #[must_use]
+    pub fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// What the record answers to the next thing that the run asks for; `None` behind its end.
+    ///
+    /// # Errors
+    /// [`Crash::Diverged`] where the record holds something else.
+    pub fn next(&mut self, asked: Asked<'_>) -> Result<Option<Recorded>, Crash> {
+        if self.left.is_empty() {
+            return Ok(None);
+        }
+        if matches!(asked, Asked::Milestone { .. } | Asked::Log { .. }) && self.notes >= limit::NOTES_MAX {
+            return Ok(Some(Recorded::Noted));
+        }
+        let Some(answer) = self.left.front().and_then(|stamped| self.answer(stamped, asked)) else {
+            if matches!(asked, Asked::Judge { .. }) && self.notes >= limit::NOTES_MAX {
+                // Of a criterion that there is not, when no more was logged.
+                return Ok(Some(Recorded::Noted));
+            }
+            let recorded = self.left.front().map(|stamped| describe(&stamped.record)).unwrap_or_default();
+            return Err(Crash::Diverged { recorded, attempted: asked.to_string() });
+        };
+        let gone_over = self.left.pop_front().map(|stamped| stamped.record);
+        self.notes += u32::from(matches!(gone_over, Some(Record::Milestone { .. } | Record::Logged { .. })));
+        self.calls += 1;
+        Ok(Some(answer))
+    }
+
+    /// The answer of `stamped`, if it is what is asked for.
+    fn answer(&self, stamped: &Stamped, asked: Asked<'_>) -> Option<Recorded> {
+        let outcome = |call: &CallNo| Recorded::Call { call: *call, outcome: self.outcomes.get(call).cloned() };
+        let when = |same: bool, answer: Recorded| same.then_some(answer);
+        match (&stamped.record, asked) {
+            (
+                Record::CallStarted { call, tool, digest, .. } | Record::CallHeld { call, tool, digest, .. },
+                Asked::Call { tool: wanted, arguments },
+            ) => when(tool == wanted && *digest == Digest::of(arguments.as_bytes()), outcome(call)),
+            (Record::CallRefused { call, tool, digest, error }, Asked::Call { tool: wanted, arguments }) => when(
+                tool == wanted && *digest == Digest::of(arguments.as_bytes()),
+                Recorded::Call { call: *call, outcome: Some(Err(error.clone())) },
+            ),
+            (Record::Asked { call, question }, Asked::Ask { question: wanted }) => {
+                when(*question == note(wanted.to_owned()), outcome(call))
+            }
+            (Record::CallRefused { call, tool, digest, error }, Asked::Ask { question }) => when(
+                tool.as_str() == ASK && *digest == Digest::of(note(question.to_owned()).as_bytes()),
+                Recorded::Call { call: *call, outcome: Some(Err(error.clone())) },
+            ),
+            (Record::Answered { question, answer, .. }, Asked::Question(wanted)) => {
+                when(*question == wanted, Recorded::Answer { answer: answer.clone(), at: stamped.at })
+            }
+            (Record::Answered { question: HostQuestion::ArtifactPut, answer, .. }, Asked::Put { .. }) => {
+                Some(Recorded::Answer { answer: answer.clone(), at: stamped.at })
+            }
+            (Record::ArtifactStored { artifact, .. }, Asked::Put { name }) => {
+                when(artifact.name.as_str() == name, Recorded::Stored(artifact.clone()))
+            }
+            (Record::Milestone { text, .. }, Asked::Milestone { text: wanted }) => {
+                when(*text == note(wanted.to_owned()), Recorded::Noted)
+            }
+            (Record::Logged { level, text, .. }, Asked::Log { level: wanted, text: line }) => {
+                when(*level == wanted && *text == note(line.to_owned()), Recorded::Noted)
+            }
+            (
+                Record::Judged { criterion, verdict, evidence, .. },
+                Asked::Judge { criterion: wanted, verdict: found, evidence: because },
+            ) => when(
+                *criterion == wanted && *verdict == found && *evidence == note(because.to_owned()),
+                Recorded::Noted,
+            ),
+            // A criterion that there is not: a warning was logged instead.
+            (Record::Logged { level: LogLevel::Warn, text, .. }, Asked::Judge { criterion, .. }) => {
+                when(text.starts_with(&format!("judged criterion {criterion};")), Recorded::Noted)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A recorded host call in words.
+fn describe(record: &Record) -> String {
+    match record {
+        Record::CallStarted { call, tool, arguments, .. } | Record::CallHeld { call, tool, arguments, .. } => {
+            format!("call {call} of `{tool}` with {}", quote(arguments))
+        }
+        Record::CallRefused { call, tool, .. } => format!("call {call} of `{tool}`, which was refused"),
+        Record::Asked { call, question } => format!("call {call}: the question {}", quote(question)),
+        Record::Answered { call, question, .. } => format!("call {call}: {}", name_of(*question)),
+        Record::Milestone { call, text } => format!("call {call}: the milestone {}", quote(text)),
+        Record::Logged { call, text, .. } => format!("call {call}: the log line {}", quote(text)),
+        Record::Judged { call, criterion, verdict, .. } => {
+            format!("call {call}: criterion {criterion} judged {verdict:?}")
+        }
+        Record::ArtifactStored { artifact, .. } => format!("storing the artifact `{}`", artifact.name),
+        _ => String::new(),
+    }
+}
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Call { tool, arguments } => write!(f, "a call of `{tool}` with {}", quote(arguments)),
+            Self::Ask { question } => write!(f, "the question {}", quote(question)),
+            Self::Question(question) => f.write_str(name_of(question)),
+            Self::Milestone { text } => write!(f, "the milestone {}", quote(text)),
+            Self::Log { text, .. } => write!(f, "the log line {}", quote(text)),
+            Self::Judge { criterion, verdict, .. } => write!(f, "criterion {criterion} judged {verdict:?}"),
+            Self::Put { name } => write!(f, "storing the artifact `{}`", limit::clip(name, limit::QUOTE_BYTES_MAX)),
+        }
+    }
+}
+
+fn quote(text: &str) -> String {
+    limit::clip(text, limit::ID_BYTES_MAX)
+}
+
+fn name_of(question: HostQuestion) -> &'static str {
+    match question {
+        HostQuestion::Now => "the time",
+        HostQuestion::Random => "randomness",
+        HostQuestion::WaitAny => "waiting for any of several calls",
+        HostQuestion::After => "a timer",
+        HostQuestion::ArtifactGet => "reading an artifact",
+        HostQuestion::ArtifactPut => "storing an artifact",
+    }
+}

@@ -1,0 +1,174 @@
+//! Requests: when a mission must ask, what it asks, and what follows from an answer.
+//!
+//! One mechanism for four reasons (contract reading, *Lifecycle*): a call that needs approval, a question of the plugin, a
+//! call that the budget does not cover, a call that may or may not have happened before a crash. A request holds the one
+//! call that needs it and nothing else.
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use sortie_contract::id::CallNo;
+use sortie_contract::limit;
+use sortie_contract::money::MicroUsd;
+use sortie_contract::record::Record;
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+
+use crate::budget::{Spend, raised};
+use crate::command::{Now, Refusal};
+use crate::decide::note;
+use crate::finish::Cause;
+use crate::gate::{Approval, Gate};
+use crate::state::{Active, InFlight, Mission, OpenRequest};
+use crate::window::{Moment, moment};
+
+/// What to ask for, and in which words.
+pub(crate) type Ask = (RequestKind, String);
+
+impl Mission {
+    /// What has to be asked before a call that the gate does not refuse: approval first, then money.
+    pub(crate) fn must_ask(&self, tool: &ToolInfo, cost: MicroUsd) -> Option<Ask> {
+        match self.gate(tool) {
+            Gate::NeedsApproval(approval) if !self.approved.covers(&tool.name) => {
+                Some((RequestKind::Approval, approval_question(tool, approval)))
+            }
+            _ => self.short_of(tool.name.as_str(), Spend { llm_calls: 0, cost }),
+        }
+    }
+
+    /// The request for more budget, where the call needs it.
+    fn short_of(&self, tool: &str, wanted: Spend) -> Option<Ask> {
+        let exhausted = self.ledger.check(&self.budget, wanted).err()?;
+        Some((RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&exhausted.0))))
+    }
+
+    pub(crate) fn next_request(&self) -> RequestNo {
+        RequestNo(self.requests + 1)
+    }
+
+    /// The record of a request that is made now.
+    pub(crate) fn request(&self, now: Now, request: RequestNo, call: CallNo, (kind, question): Ask) -> Record {
+        let expires_at = self.envelope.window.end_at.map_or(now.expires_at, |end| end.min(now.expires_at));
+        Record::Requested { request, call, kind, question: note(question), expires_at }
+    }
+
+    /// The request about a call whose result a crash took away.
+    pub(crate) fn uncertain(&self, now: Now, request: RequestNo, flight: &InFlight) -> Record {
+        let tool = flight.tool.as_ref().map_or("", |tool| tool.as_str());
+        let question = format!(
+            "The node stopped while `{tool}` was being called, and it is not known whether the call happened. Repeat it, \
+             record its result, or deny it?"
+        );
+        self.request(now, request, flight.call, (RequestKind::Uncertain, question))
+    }
+
+    /// The end, where nobody answered in time.
+    pub(crate) fn expired(&self, active: &Active, now: Now) -> Option<Record> {
+        let expired = active.open.iter().find(|open| open.expires_at <= now.wall)?;
+        Some(self.end(Cause::RequestExpired { question: &expired.question, expired_at: expired.expires_at }))
+    }
+
+    /// What follows from a decision.
+    pub(crate) fn decide_request(
+        &self,
+        active: &Active,
+        now: Now,
+        request: RequestNo,
+        decision: Decision,
+        by: String,
+        why: String,
+    ) -> Result<Vec<Record>, Refusal> {
+        match self.decided.get(&request) {
+            Some(before) if *before == decision => return Ok(Vec::new()),
+            Some(before) => return Err(Refusal::AlreadyDecided { request, decision: before.as_str() }),
+            None => {}
+        }
+        let open = active.open.iter().find(|open| open.no == request).ok_or(Refusal::UnknownRequest { request })?;
+        if let Some(end) = self.time_over(now).or_else(|| self.expired(active, now)) {
+            return Ok(vec![end]);
+        }
+        if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
+            // Only where the wall clock was set back.
+            return Err(Refusal::NotYet { start_at });
+        }
+        let flight = active.in_flight.iter().find(|flight| flight.call == open.call);
+        let flight = flight.expect("a request belongs to a call in flight");
+        let follows = self.follows(now, open, flight, &decision, &by, &why)?;
+        Ok(vec![Record::Decided { request, decision, by: note(by), note: note(why) }, follows])
+    }
+
+    /// What becomes of the call.
+    fn follows(
+        &self,
+        now: Now,
+        open: &OpenRequest,
+        flight: &InFlight,
+        decision: &Decision,
+        by: &str,
+        why: &str,
+    ) -> Result<Record, Refusal> {
+        let call = open.call;
+        let tool = flight.tool.as_ref().map_or("", |tool| tool.as_str());
+        let finished = |outcome| Ok(Record::CallFinished { call, outcome, cost: MicroUsd::ZERO });
+        let answered = |result: String| finished(Ok(ToolAnswer { result, wrote: Vec::new() }));
+        let refused = |error: fn(String) -> CallError, what: &str| {
+            let because = if why.trim().is_empty() { String::new() } else { format!(": {}", why.trim()) };
+            finished(Err(error(limit::clip(&format!("{what} by {by}{because}"), limit::NOTE_BYTES_MAX))))
+        };
+        match (open.kind, decision) {
+            // Made again, a call costs again: money is asked for in both cases.
+            (RequestKind::Approval, Decision::Approve { .. }) | (RequestKind::Uncertain, Decision::Repeat) => {
+                Ok(match self.short_of(tool, flight.reserved) {
+                    None => Record::CallResumed { call },
+                    Some(ask) => self.request(now, self.next_request(), call, ask),
+                })
+            }
+            (RequestKind::Approval, Decision::Deny) => {
+                refused(CallError::Denied, &format!("`{tool}` was not approved"))
+            }
+            (RequestKind::Input, Decision::Answer { text }) => {
+                answered(serde_json::Value::from(text.as_str()).to_string())
+            }
+            (RequestKind::Input, Decision::Deny) => refused(CallError::Denied, "the question was turned down"),
+            (RequestKind::Budget, Decision::Grant { llm_calls, cost }) => {
+                let budget = raised(&self.budget, *llm_calls, *cost);
+                match self.ledger.check(&budget, flight.reserved) {
+                    Ok(()) => Ok(Record::CallResumed { call }),
+                    Err(exhausted) => Err(Refusal::NotEnough { why: exhausted.0 }),
+                }
+            }
+            (RequestKind::Budget, Decision::Deny) => refused(CallError::BudgetExhausted, "more budget was refused"),
+            (RequestKind::Uncertain, Decision::Record { result }) => answered(result.clone()),
+            (RequestKind::Uncertain, Decision::Deny) => refused(
+                CallError::Uncertain,
+                &format!("after a crash it is not known whether `{tool}` was called; repeating it was refused"),
+            ),
+            (kind, _) => Err(Refusal::WrongDecision { kind }),
+        }
+    }
+}
+
+fn approval_question(tool: &ToolInfo, approval: Approval<'_>) -> String {
+    let name = &tool.name;
+    let entry = |entry: &str| limit::clip(entry, limit::ID_BYTES_MAX);
+    match approval {
+        Approval::Required(by) => {
+            format!("May `{name}` be called? `{}` in constraints.approval_required asks for it.", entry(by))
+        }
+        Approval::Unclassified(by) => format!(
+            "May `{name}` be called? It declares no effect class, so `{}` in constraints.approval_required, which names \
+             nothing known, may mean it.",
+            entry(by)
+        ),
+    }
+}
+
+/// With a capital at its beginning.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_else(|| "".to_owned()) + characters.as_str()
+}

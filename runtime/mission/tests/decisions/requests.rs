@@ -1,0 +1,422 @@
+//! *Lifecycle* and *Fine print*: what is asked of people, and what follows from what they say.
+
+use serde_json::json;
+use sortie_contract::Status;
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::limit;
+use sortie_contract::money::MicroUsd;
+use sortie_contract::record::Record;
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::{CallError, ToolAnswer};
+use sortie_mission::{Command, Due, Refusal};
+
+use crate::support::{ANSWER_SECONDS, Called, Tested, at, moment, the};
+
+const APPROVE: Decision = Decision::Approve { reach: Reach::Call };
+
+fn grant(cost: u64) -> Decision {
+    Decision::Grant { llm_calls: 0, cost: MicroUsd(cost) }
+}
+
+/// Everything is allowed, `Edit` and outgoing mail need approval, and 10 micro-dollars may be spent.
+fn guarded() -> Tested {
+    Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit", "outbound_email"]},
+        "budget": {"max_cost_usd": 0.000_010},
+    }))
+}
+
+/// A mission with one open request of that kind, and the call that waits for it.
+fn asked(kind: RequestKind) -> (Tested, CallNo, RequestNo) {
+    let mut mission = guarded();
+    let (call, request) = match kind {
+        RequestKind::Approval => mission.held(&the("Edit"), 1, kind),
+        RequestKind::Budget => mission.held(&the("WebFetch"), 11, kind),
+        RequestKind::Input => mission.asks("Which one?"),
+        RequestKind::Uncertain => {
+            let (call, request) = mission.held(&the("Edit"), 1, RequestKind::Approval);
+            mission.decided(request, APPROVE);
+            mission.crash();
+            (call, mission.mission.open_requests()[0].no)
+        }
+    };
+    assert_eq!(mission.mission.open_requests()[0].kind, kind);
+    (mission, call, request)
+}
+
+const KINDS: [RequestKind; 4] =
+    [RequestKind::Approval, RequestKind::Input, RequestKind::Budget, RequestKind::Uncertain];
+
+fn outcome(record: Record) -> Result<String, CallError> {
+    match record {
+        Record::CallFinished { outcome, cost: MicroUsd::ZERO, .. } => outcome.map(|answer| answer.result),
+        other => panic!("the call is not over: {other:?}"),
+    }
+}
+
+#[test]
+fn approval_is_asked_before_each_call() {
+    let mut mission = guarded();
+    for (number, tool) in [(1, "Edit"), (2, "mcp__mail__send"), (3, "Edit")] {
+        let (call, request) = mission.held(&the(tool), 0, RequestKind::Approval);
+        assert_eq!((call, request), (CallNo(number), RequestNo(number)), "one request for each call");
+        assert!(mission.mission.is_held(call) && !mission.mission.is_being_made(call), "nothing of it has happened");
+        assert_eq!(mission.decided(request, APPROVE), Record::CallResumed { call });
+        assert!(mission.mission.is_being_made(call));
+        mission.done(call, &[], 0);
+    }
+    mission.call(&the("Read"), 0).expect("nobody is asked for what needs no approval");
+}
+
+#[test]
+fn an_approval_that_is_denied_is_an_error_for_the_plugin() {
+    let (mut mission, call, request) = asked(RequestKind::Approval);
+    let Err(CallError::Denied(why)) = outcome(mission.decided(request, Decision::Deny)) else { panic!("denied") };
+    assert!(why.contains("`Edit`") && why.contains("ada") && why.contains("noted"), "{why}");
+    assert!(!mission.mission.is_held(call) && !mission.mission.is_being_made(call));
+    assert_eq!(mission.says_done().status, Status::Completed, "it is the plugin's to decide what that means");
+}
+
+#[test]
+fn an_approval_reaches_as_far_as_it_says() {
+    for (reach, edit_again, mail) in
+        [(Reach::Call, false, false), (Reach::Tool, true, false), (Reach::Mission, true, true)]
+    {
+        let mut mission = guarded();
+        let (_, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+        mission.decided(request, Decision::Approve { reach });
+        for (name, granted) in [("Edit", edit_again), ("mcp__mail__send", mail)] {
+            let called = mission.calls(&the(name), 0);
+            let as_said = match called {
+                Called::Granted(_) => granted,
+                Called::Held(_, _, RequestKind::Approval) => !granted,
+                _ => false,
+            };
+            assert!(as_said, "{reach:?}, {name}: {called:?}");
+        }
+    }
+}
+
+#[test]
+fn an_approval_for_the_mission_opens_nothing_that_is_not_allowed() {
+    let constraints =
+        json!({"allowed_tools": ["Edit", "Write"], "forbidden_tools": ["Write"], "approval_required": ["*"]});
+    let mut mission = Tested::running(json!({"constraints": constraints}));
+    let (_, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+    mission.decided(request, Decision::Approve { reach: Reach::Mission });
+    for name in ["Write", "Read"] {
+        assert!(matches!(mission.calls(&the(name), 0), Called::Refused(CallError::Denied(_))), "{name}");
+    }
+    mission.call(&the("Edit"), 0).expect("approved");
+}
+
+#[test]
+fn the_same_decision_again_is_no_change_and_another_is_already_decided() {
+    let reach = |reach| Decision::Approve { reach };
+    for (first, same, other) in [
+        (reach(Reach::Tool), true, reach(Reach::Tool)),
+        (reach(Reach::Tool), false, reach(Reach::Mission)),
+        (reach(Reach::Tool), false, Decision::Deny),
+        (Decision::Deny, true, Decision::Deny),
+        (Decision::Deny, false, reach(Reach::Call)),
+        // Not even a decision of the wrong kind is told apart from another one.
+        (Decision::Deny, false, Decision::Repeat),
+    ] {
+        let (mut mission, _, request) = asked(RequestKind::Approval);
+        mission.decided(request, first.clone());
+        let before = mission.mission.clone();
+        let expected =
+            if same { Ok(vec![]) } else { Err(Refusal::AlreadyDecided { request, decision: first.as_str() }) };
+        assert_eq!(mission.decide(request, other.clone()), expected, "{first:?}, then {other:?}");
+        assert_eq!(mission.mission, before);
+    }
+}
+
+#[test]
+fn after_the_end_a_decision_is_already_final() {
+    for decided in [true, false] {
+        let (mut mission, _, request) = asked(RequestKind::Approval);
+        if decided {
+            mission.decided(request, APPROVE);
+        }
+        mission.take(Command::Halt).expect("halted");
+        let refused = Err(Refusal::AlreadyFinal { status: Status::Cancelled });
+        assert_eq!(mission.decide(request, APPROVE), refused);
+        assert!(mission.mission.open_requests().is_empty());
+    }
+}
+
+#[test]
+fn a_request_that_there_is_not_cannot_be_decided() {
+    let unknown = |no| Err(Refusal::UnknownRequest { request: RequestNo(no) });
+    assert_eq!(Tested::queued(json!({})).decide(RequestNo(1), Decision::Deny), unknown(1));
+    let (mut mission, _, _) = asked(RequestKind::Approval);
+    for no in [0, 2, u32::MAX] {
+        assert_eq!(mission.decide(RequestNo(no), APPROVE), unknown(no));
+    }
+}
+
+#[test]
+fn each_kind_of_request_has_its_own_decisions() {
+    let decisions = [
+        APPROVE,
+        Decision::Answer { text: "B".into() },
+        grant(100),
+        Decision::Repeat,
+        Decision::Record { result: "1".into() },
+        Decision::Deny,
+    ];
+    for kind in KINDS {
+        for decision in &decisions {
+            let (mut mission, _, request) = asked(kind);
+            let taken = mission.decide(request, decision.clone());
+            if kind.decisions().contains(&decision.as_str()) {
+                assert_eq!(taken.as_ref().map(Vec::len), Ok(2), "{kind}: {decision:?}");
+                assert_eq!(mission.mission.status(), Status::Running, "{kind}: {decision:?}");
+            } else {
+                assert_eq!(taken, Err(Refusal::WrongDecision { kind }), "{decision:?}");
+                assert_eq!(mission.mission.status(), Status::Blocked, "{kind}: {decision:?} changes nothing");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_question_is_answered_with_a_json_text_or_turned_down() {
+    let (mut mission, _, request) = asked(RequestKind::Input);
+    let answered = outcome(mission.decided(request, Decision::Answer { text: "the \"second\"".into() }));
+    assert_eq!(answered, Ok(r#""the \"second\"""#.to_owned()));
+    let (mut mission, _, request) = asked(RequestKind::Input);
+    assert!(matches!(outcome(mission.decided(request, Decision::Deny)), Err(CallError::Denied(_))));
+}
+
+#[test]
+fn budget_spent_is_asked_for_and_a_grant_must_cover_the_call() {
+    let mut mission = guarded();
+    let spent = mission.call(&the("WebFetch"), 8).expect("8 of 10");
+    mission.done(spent, &[], 8);
+    let (call, request) = mission.held(&the("WebFetch"), 5, RequestKind::Budget);
+    assert_eq!(mission.mission.status(), Status::Blocked);
+    for too_little in [0, 1, 2] {
+        assert!(matches!(mission.decide(request, grant(too_little)), Err(Refusal::NotEnough { .. })), "{too_little}");
+        assert_eq!(mission.mission.budget().cost_max, Some(MicroUsd(10)), "a grant that is refused raises nothing");
+    }
+    assert_eq!(mission.decided(request, grant(3)), Record::CallResumed { call });
+    assert_eq!(mission.mission.budget().cost_max, Some(MicroUsd(13)));
+    mission.held(&the("WebFetch"), 1, RequestKind::Budget);
+    mission.done(call, &[], 5);
+    assert_eq!(mission.mission.usage(mission.now).estimated_cost_usd, 0.000_013);
+}
+
+#[test]
+fn a_budget_that_is_refused_is_an_error_for_the_plugin() {
+    let (mut mission, _, request) = asked(RequestKind::Budget);
+    let Err(CallError::BudgetExhausted(why)) = outcome(mission.decided(request, Decision::Deny)) else {
+        panic!("exhausted")
+    };
+    assert!(why.contains("ada"), "{why}");
+    mission.held(&the("WebFetch"), 11, RequestKind::Budget);
+    mission.call(&the("Read"), 0).expect("what costs nothing goes on");
+}
+
+#[test]
+fn a_call_that_needs_both_is_approved_first_and_paid_for_then() {
+    let mut mission = guarded();
+    let (call, approval) = mission.held(&the("Edit"), 11, RequestKind::Approval);
+    let Record::Requested { request: budget, call: of, kind: RequestKind::Budget, .. } =
+        mission.decided(approval, APPROVE)
+    else {
+        panic!("11 of 10")
+    };
+    assert_eq!((of, mission.mission.status()), (call, Status::Blocked), "still held");
+    assert_eq!(mission.decided(budget, grant(1)), Record::CallResumed { call });
+}
+
+#[test]
+fn what_was_set_aside_meanwhile_counts_when_a_call_is_approved() {
+    let mut mission = guarded();
+    let (_, approval) = mission.held(&the("Edit"), 6, RequestKind::Approval);
+    mission.call(&the("WebFetch"), 6).expect("a held call has nothing set aside");
+    let follows = mission.decided(approval, APPROVE);
+    assert!(matches!(follows, Record::Requested { kind: RequestKind::Budget, .. }), "6 + 6 passes 10: {follows:?}");
+}
+
+#[test]
+fn a_request_holds_its_own_call_and_nothing_else() {
+    for kind in KINDS {
+        let (mut mission, call, request) = asked(kind);
+        assert_eq!(mission.mission.status(), Status::Blocked, "{kind}");
+        let other = mission.call(&the("Read"), 0).expect("granted");
+        mission.take(Command::Milestone { run: mission.run(), text: "Meanwhile.".into() }).expect("taken");
+        mission.store("report.md");
+        mission.done(other, &[], 0);
+        assert!(mission.mission.is_held(call), "{kind}");
+        let late = Command::CallDone {
+            run: mission.run(),
+            call,
+            outcome: Err(CallError::TimedOut("t".into())),
+            cost: MicroUsd(0),
+        };
+        assert_eq!(mission.take(late), Err(Refusal::UnknownCall { call }), "{kind}: it is not being made");
+        assert_eq!(mission.mission.open_requests().len(), 1, "{kind}");
+        mission.decided(request_of(&mission, request), Decision::Deny);
+        assert_eq!(mission.mission.status(), Status::Running, "{kind}");
+    }
+}
+
+/// The open request; it has another number where an approval came before it.
+fn request_of(mission: &Tested, request: RequestNo) -> RequestNo {
+    let open = mission.mission.open_requests()[0].no;
+    assert!(open >= request);
+    open
+}
+
+#[test]
+fn the_status_is_blocked_while_a_request_is_open() {
+    let mut mission = guarded();
+    let (_, first) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+    let (_, second) = mission.asks("Which one?");
+    assert_eq!(mission.mission.last_summary(), mission.mission.open_requests()[0].question);
+    mission.decided(first, APPROVE);
+    assert_eq!(mission.mission.status(), Status::Blocked, "one is still open");
+    mission.decided(second, Decision::Answer { text: "B".into() });
+    assert_eq!(mission.mission.status(), Status::Running);
+}
+
+#[test]
+fn a_blocked_event_names_its_request() {
+    let mut mission = guarded();
+    mission.held(&the("Edit"), 0, RequestKind::Approval);
+    let event = mission.events.last().expect("an event");
+    assert_eq!((event.event_type.as_str(), event.status), ("mission.blocked", Status::Blocked));
+    let request = &event.detail["request"];
+    assert!(request["question"].as_str().expect("a text").contains("Edit"));
+    assert_eq!(request["request_id"], "r1");
+    assert_eq!(request["kind"], "approval");
+    assert_eq!(request["tool"], "Edit");
+    assert_eq!(request["arguments"], json!({}));
+    assert_eq!(request["decisions"], json!(["approve", "deny"]));
+    assert_eq!(request["expires_at"], json!(moment(ANSWER_SECONDS)));
+    mission.asks("Which one?");
+    let request = &mission.events.last().expect("an event").detail["request"];
+    assert_eq!((&request["kind"], &request["question"]), (&json!("input"), &json!("Which one?")));
+    assert_eq!(request.get("tool"), None);
+    mission.decided(RequestNo(2), Decision::Answer { text: "B".into() });
+    let decided = mission.events.last().expect("an event");
+    assert_eq!((decided.event_type.as_str(), decided.status), ("mission.progress", Status::Running));
+    assert_eq!((&decided.detail["request_id"], &decided.detail["decision"]), (&json!("r2"), &json!("answer")));
+    let types = ["mission.accepted", "mission.progress", "mission.blocked", "mission.blocked", "mission.progress"];
+    assert_eq!(mission.event_types(), types);
+}
+
+#[test]
+fn nobody_answers_the_request_expires_and_the_mission_is_timed_out() {
+    for kind in KINDS {
+        let (mut mission, _, request) = asked(kind);
+        mission.pass(ANSWER_SECONDS - 1);
+        // It takes no run time while it waits for people out of memory; here its clock is of no interest.
+        mission.now.ran_ms = 0;
+        let ticked = mission.take(Command::Tick).expect("a tick");
+        assert!(ticked.iter().all(|record| !matches!(record, Record::Finished { .. })), "{kind}: a second is left");
+        mission.shift(1);
+        mission.take(Command::Tick).expect("its end");
+        assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "request_expired"), "{kind}");
+        let question = &mission.events.last().expect("an event").summary;
+        assert!(question.contains("Nobody answered"), "{question}");
+        assert!(matches!(mission.decide(request, Decision::Deny), Err(Refusal::AlreadyFinal { .. })));
+    }
+}
+
+#[test]
+fn a_decision_that_comes_too_late_finds_the_end() {
+    let (mut mission, _, request) = asked(RequestKind::Approval);
+    mission.shift(ANSWER_SECONDS);
+    mission.decide(request, APPROVE).expect("no timer has to be in time");
+    assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "request_expired"));
+}
+
+#[test]
+fn the_window_closes_first() {
+    let fields = json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]},
+        "autonomy_window": {"end_at": at(100)},
+    });
+    for tick in [true, false] {
+        let mut mission = Tested::running(fields.clone());
+        let (_, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+        assert_eq!(mission.mission.open_requests()[0].expires_at, moment(100), "whichever comes first");
+        mission.pass(100);
+        if tick {
+            mission.take(Command::Tick).expect("its end");
+        } else {
+            mission.decide(request, APPROVE).expect("its end");
+        }
+        assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));
+    }
+}
+
+#[test]
+fn nothing_is_approved_before_the_window_though_the_clock_is_set_back() {
+    let mut mission = Tested::queued(json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]},
+        "autonomy_window": {"start_at": at(10)},
+    }));
+    mission.pass(10).take(Command::Start).expect("open");
+    let (call, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+    mission.shift(-1);
+    assert_eq!(mission.decide(request, APPROVE), Err(Refusal::NotYet { start_at: moment(10) }));
+    mission.shift(1);
+    assert_eq!(mission.decided(request, APPROVE), Record::CallResumed { call });
+}
+
+#[test]
+fn one_reminder_half_way() {
+    let (mut mission, _, request) = asked(RequestKind::Input);
+    mission.now.ran_ms = 0;
+    let half = moment(ANSWER_SECONDS / 2);
+    assert_eq!(mission.mission.next_due().wall, Some(half));
+    mission.shift(ANSWER_SECONDS / 2 - 1);
+    assert_eq!(mission.take(Command::Tick), Ok(vec![]));
+    mission.shift(1);
+    assert_eq!(mission.take(Command::Tick), Ok(vec![Record::Reminded { request }]));
+    let event = mission.events.last().expect("an event");
+    assert_eq!((event.event_type.as_str(), event.status), ("mission.blocked", Status::Blocked));
+    assert_eq!((&event.detail["reminder"], &event.detail["request"]["request_id"]), (&json!(true), &json!("r1")));
+    assert_eq!(mission.take(Command::Tick), Ok(vec![]), "once");
+    assert_eq!(mission.mission.next_due().wall, Some(moment(ANSWER_SECONDS)), "the next thing is its end");
+}
+
+#[test]
+fn a_held_call_that_its_plugin_gives_up_takes_its_request_with_it() {
+    for kind in KINDS {
+        let (mut mission, call, _) = asked(kind);
+        let request = mission.mission.open_requests()[0].no;
+        let given_up =
+            Command::CallDone { run: mission.run(), call, outcome: Err(CallError::Cancelled), cost: MicroUsd(0) };
+        let records = mission.take(given_up).expect("taken");
+        assert!(records.iter().any(sortie_mission::changes_standing), "{kind}: it is blocked no longer");
+        assert_eq!(mission.mission.status(), Status::Running, "{kind}");
+        assert_eq!(mission.mission.next_due(), Due { wall: None, ran_ms: mission.mission.next_due().ran_ms });
+        assert_eq!(mission.decide(request, Decision::Deny), Err(Refusal::UnknownRequest { request }));
+    }
+}
+
+#[test]
+fn a_question_beyond_the_calls_in_flight_is_failed() {
+    let mut mission = guarded();
+    for _ in 0..limit::CALLS_IN_FLIGHT_MAX {
+        mission.asks("Which one?");
+    }
+    let one_more = Command::Ask { run: RunNo(1), question: "And which one?".into() };
+    let refused = mission.take(one_more).expect("an answer");
+    assert!(matches!(refused.as_slice(), [Record::CallRefused { error: CallError::Failed(_), .. }]), "{refused:?}");
+}
+
+#[test]
+fn a_call_that_was_answered_by_people_wrote_nothing() {
+    let (mut mission, call, _) = asked(RequestKind::Uncertain);
+    let request = mission.mission.open_requests()[0].no;
+    let recorded = mission.decided(request, Decision::Record { result: "null".into() });
+    let answer = ToolAnswer { result: "null".into(), wrote: vec![] };
+    assert_eq!(recorded, Record::CallFinished { call, outcome: Ok(answer), cost: MicroUsd::ZERO });
+}

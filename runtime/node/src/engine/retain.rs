@@ -1,0 +1,105 @@
+//! Removing missions that are over: their records, their artifacts, and what the feed says of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sortie_contract::MissionNo;
+use sortie_journal::Head;
+use sortie_mission::Kept;
+
+use super::{Engine, ReadError};
+
+/// How often it is looked for missions that have outlived their use, unless they do so sooner.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// The most often.
+const ROUND_MIN: Duration = Duration::from_secs(1);
+
+/// How much of the feed is read at once.
+const CHUNK: usize = 4_096;
+
+impl Engine {
+    /// Starts to remove missions as the configuration says.
+    pub(crate) fn start_retention(self: &Arc<Self>) {
+        let age = self.retention.age.and_then(|age| Duration::try_from(age).ok());
+        let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
+        let engine = Arc::downgrade(self);
+        self.tasks.spawn(async move {
+            loop {
+                tokio::time::sleep(round).await;
+                let Some(engine) = engine.upgrade() else { return };
+                let removed = tokio::task::spawn_blocking(move || engine.remove_outlived()).await;
+                match removed {
+                    Ok(Ok(0)) | Err(_) => {}
+                    Ok(Ok(missions)) => tracing::info!(missions, "removed missions that are over"),
+                    Ok(Err(error)) => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "missions that are over cannot be removed"
+                        );
+                    }
+                }
+            }
+        });
+    }
+
+    /// Removes what has outlived its use, and says how many missions that were.
+    fn remove_outlived(&self) -> Result<usize, ReadError> {
+        let mut heads = Vec::new();
+        self.journal.scan_oldest_first(|no, head| {
+            if head.status.is_final() {
+                heads.push((no, head));
+            }
+        })?;
+        let wall = self.clock.wall();
+        let mut removed = 0;
+        let total = heads.len();
+        for (older, (no, head)) in heads.into_iter().enumerate() {
+            let kept = Kept {
+                status: head.status,
+                ended_at: head.ended_at.unwrap_or(head.accepted_at),
+                delivered: self.journal.cursor(no)?.is_none(),
+                newer: total - older - 1,
+            };
+            if self.retention.is_over(kept, wall) {
+                self.remove(no, &head)?;
+                removed += 1;
+            }
+        }
+        if removed > 0 {
+            self.prune_feed()?;
+        }
+        Ok(removed)
+    }
+
+    fn remove(&self, no: MissionNo, head: &Head) -> Result<(), ReadError> {
+        // The artifacts first: what is left of a mission must not be files that nobody knows of.
+        self.artifacts.remove(no).map_err(ReadError::Artifact)?;
+        self.desk.lock().catalog.remove(no, head);
+        self.lives.forget(no);
+        // One that the journal does not take now is found again in the next round.
+        if let Err(error) = self.journal.remove(no) {
+            tracing::debug!(%no, %error, "a mission is removed later");
+        }
+        Ok(())
+    }
+
+    /// Lets the feed begin with the first entry of a mission that is still there.
+    fn prune_feed(&self) -> Result<(), ReadError> {
+        let mut read = 0;
+        let first = 'found: loop {
+            let entries = self.journal.feed_after(read, CHUNK)?;
+            let Some(last) = entries.last().map(|entry| entry.position) else { break read + 1 };
+            for entry in entries {
+                if self.journal.head(entry.mission)?.is_some() {
+                    break 'found entry.position;
+                }
+            }
+            read = last;
+        };
+        if let Err(error) = self.journal.prune_feed_before(first) {
+            tracing::debug!(%error, "the feed is pruned later");
+        }
+        Ok(())
+    }
+}

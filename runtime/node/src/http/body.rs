@@ -1,0 +1,136 @@
+//! Bodies of requests: bounded in length and in the time that they may take.
+
+use std::time::Duration;
+
+use axum::body::{BodyDataStream, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::App;
+use super::error::Problem;
+
+/// How long a body may take: a megabyte over a slow line.
+const TIME: Duration = Duration::from_secs(30);
+
+/// How long a refused body is still taken and thrown away. A connection that is closed on a client that sends is reset, and the
+/// answer may be lost with it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A body, or the problem that says why there is none.
+pub(crate) struct Body(pub(crate) Bytes);
+
+impl FromRequest<App> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        read(request, app.body_bytes, TIME).await.map(Self).map_err(|error| match error {
+            Unread::TooLarge => too_large(app.body_bytes),
+            error => error.into(),
+        })
+    }
+}
+
+/// The answer to a body over the limit of the configuration.
+pub(super) fn too_large(limit: usize) -> Problem {
+    let detail = format!("an envelope, as any body of this interface, has at most {limit} bytes (`limits.body_bytes`)");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+}
+
+/// Why a body was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    TooLarge,
+    TooSlow,
+    Broken(axum::Error),
+}
+
+impl From<Unread> for Problem {
+    fn from(error: Unread) -> Self {
+        match error {
+            Unread::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is too large"),
+            Unread::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body took too long to arrive"),
+            Unread::Broken(error) => Self::bad_request(format!("the body broke off: {error}")),
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes. One that says beforehand that it is larger is not read at all.
+pub(super) async fn read(request: Request, limit: usize, time: Duration) -> Result<Bytes, Unread> {
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Such a client waits for our word, and gets another one.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut stream = request.into_body().into_data_stream();
+    if declared.is_some_and(|declared: usize| declared > limit) {
+        if !waits {
+            linger(stream);
+        }
+        return Err(Unread::TooLarge);
+    }
+    let deadline = Instant::now() + time;
+    let mut body = Vec::new();
+    loop {
+        match timeout_at(deadline, stream.next()).await {
+            Ok(Some(Ok(chunk))) if chunk.len() > limit - body.len() => {
+                linger(stream);
+                return Err(Unread::TooLarge);
+            }
+            // The most frequent body comes at once.
+            Ok(Some(Ok(chunk))) if declared == Some(chunk.len()) => return Ok(chunk),
+            Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Some(Err(error))) => return Err(Unread::Broken(error)),
+            Ok(None) => return Ok(body.into()),
+            Err(_) => return Err(Unread::TooSlow),
+        }
+    }
+}
+
+fn linger(mut rest: BodyDataStream) {
+    tokio::spawn(timeout(LINGER, async move { while let Some(Ok(_)) = rest.next().await {} }));
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn request(declared: Option<&str>, chunks: Vec<&'static str>, ends: bool) -> Request {
+        let chunks = stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
+        let end = stream::once(async move {
+            if !ends {
+                std::future::pending::<()>().await;
+            }
+            Ok("")
+        });
+        let mut request = Request::new(axum::body::Body::from_stream(chunks.chain(end)));
+        if let Some(declared) = declared {
+            request.headers_mut().insert(header::CONTENT_LENGTH, declared.parse().expect("a header"));
+        }
+        request
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_length_and_time() {
+        for (declared, chunks, ends, expected) in [
+            (None, vec![], true, "\"\""),
+            (None, vec!["ab", "cde"], true, "\"abcde\""),
+            (Some("5"), vec!["abcde"], true, "\"abcde\""),
+            (Some("5"), vec!["ab", "cde"], true, "\"abcde\""),
+            (None, vec!["abcde", "f"], true, "TooLarge"),
+            // Said to be too large: nothing is waited for.
+            (Some("6"), vec![], false, "TooLarge"),
+            (None, vec!["ab"], false, "TooSlow"),
+        ] {
+            let label = format!("{declared:?} {chunks:?}");
+            let begun = Instant::now();
+            let said = match read(request(declared, chunks, ends), 5, TIME).await {
+                Ok(body) => format!("{:?}", String::from_utf8_lossy(&body)),
+                Err(error) => format!("{error:?}"),
+            };
+            assert_eq!(said, expected, "{label}");
+            assert_eq!(begun.elapsed() >= TIME, expected == "TooSlow", "{label}");
+        }
+    }
+}
