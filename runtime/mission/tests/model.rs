@@ -42,6 +42,7 @@ enum Act {
     Ask,
     Decide { pick: usize, how: usize, again: bool },
     Suspend { stale: bool, until: Option<i64> },
+    GiveUp(usize),
 }
 
 const NAMES: [&str; 4] = ["report.md", "data.csv", "notes/a.txt", "odd"];
@@ -69,6 +70,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Ask),
         6 => (0..4_usize, 0..8_usize, prop::bool::weighted(0.2))
             .prop_map(|(pick, how, again)| Act::Decide { pick, how, again }),
+        1 => (0..4_usize).prop_map(Act::GiveUp),
         3 => (stale(), prop::option::of(0..5_i64)).prop_map(|(stale, until)| Act::Suspend { stale, until }),
     ]
 }
@@ -118,7 +120,7 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
             return None;
         }
         Act::SetBack(seconds) => {
-            tested.now.wall -= jiff::SignedDuration::from_secs(*seconds);
+            tested.shift(-seconds);
             return None;
         }
         Act::Start => Command::Start,
@@ -157,6 +159,10 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
                 _ => RequestNo(u32::try_from(*pick).expect("small") + 1),
             };
             Command::Decide { request, decision: decision(*how), by: "ada".to_owned(), note: String::new() }
+        }
+        Act::GiveUp(pick) => {
+            let call = flights(&tested.records).get(*pick).map_or(CallNo(999), |flight| flight.call);
+            Command::CallDone { run: current, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO }
         }
         Act::Suspend { stale, until } => Command::Suspend {
             run: run_of(*stale),
@@ -210,12 +216,8 @@ fn flights(records: &[Stamped]) -> Vec<Flight> {
                 flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.0, held: true });
             }
             Record::Asked { call, .. } => flights.push(Flight { call: *call, tool: None, reserved: 0, held: true }),
-            Record::Requested { call, kind, .. } => {
-                let flight = flights.iter_mut().find(|flight| flight.call == *call).expect("it is in flight");
-                flight.held = true;
-                if *kind == RequestKind::Uncertain {
-                    flight.reserved = 0;
-                }
+            Record::Requested { call, .. } => {
+                flights.iter_mut().find(|flight| flight.call == *call).expect("it is in flight").held = true;
             }
             Record::CallResumed { call } => {
                 flights.iter_mut().find(|flight| flight.call == *call).expect("it is in flight").held = false;
@@ -234,7 +236,8 @@ fn in_flight(tested: &Tested) -> Vec<(CallNo, u64)> {
     made.map(|flight| (flight.call, flight.reserved)).collect()
 }
 
-/// What was spent and is set aside together, counted from the records.
+/// What was spent and is set aside together, counted from the records. What is asked about after a crash counts as spent, and
+/// again when it is repeated.
 fn booked(tested: &Tested) -> u64 {
     let mut sum = 0_u64;
     for (index, stamped) in tested.records.iter().enumerate() {
@@ -294,6 +297,7 @@ fn check(tested: &Tested, fields: &Value) {
     let asked: BTreeSet<RequestNo> = mission.open_requests().iter().map(|request| request.no).collect();
     assert_eq!(asked, open(records));
     assert_eq!(mission.status() == Status::Blocked, !asked.is_empty());
+    check_decisions(tested);
     // 6. No call has two results.
     let finished = records.iter().filter_map(|stamped| match &stamped.record {
         Record::CallFinished { call, .. } => Some(*call),
@@ -302,6 +306,28 @@ fn check(tested: &Tested, fields: &Value) {
     let mut results = BTreeSet::new();
     assert!(finished.into_iter().all(|call| results.insert(call)));
     check_end(tested, fields);
+}
+
+/// A decided request never changes: the same decision again is no change, another one is refused.
+fn check_decisions(tested: &Tested) {
+    let mut decided = BTreeMap::new();
+    for stamped in &tested.records {
+        if let Record::Decided { request, decision, .. } = &stamped.record {
+            assert_eq!(decided.insert(*request, decision), None, "decided twice");
+        }
+    }
+    if tested.mission.status().is_final() {
+        return;
+    }
+    for (request, before) in decided {
+        for again in (0..8).map(decision) {
+            let same = *before == again;
+            let (by, note) = ("bob".to_owned(), String::new());
+            let taken = tested.mission.decide(tested.now, Command::Decide { request, decision: again, by, note });
+            let refused = Refusal::AlreadyDecided { request, decision: before.as_str() };
+            assert_eq!(taken, if same { Ok(Vec::new()) } else { Err(refused) });
+        }
+    }
 }
 
 /// "Completed" means that everything is there.

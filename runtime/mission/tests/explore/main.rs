@@ -1,0 +1,187 @@
+//! Every state that two missions of one session can reach, one after the other: with a crash and a cancel at each step.
+//!
+//! The missions, the queue and the replay are the real ones; around them stands a small shell with its plugins, its tools and
+//! a disk, each reduced to what can be told apart from outside. Breadth first through all that may happen next: the
+//! invariants of the architecture hold in each state, and from each one both missions can still come to their end without
+//! anybody cancelling them.
+//!
+//! A crash takes everything but the records, and of those what is not on disk yet. Only what has an effect waits for the
+//! disk; reading does not.
+
+mod side;
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+use std::collections::{HashMap, VecDeque};
+
+use sortie_contract::record::Record;
+use sortie_contract::request::{Decision, RequestKind};
+use sortie_contract::tool::Repeat;
+use sortie_contract::{Reason, Stamped, Status};
+use sortie_mission::Mission;
+
+use crate::side::{MADE, Side};
+use crate::world::World;
+
+/// Crashes in one history, unless the variable says otherwise. The second may come while the mission recovers from the first.
+const CRASHES: u8 = 2;
+const CRASHES_VAR: &str = "SORTIE_EXPLORE_CRASHES";
+
+/// Fewer states than this would mean that the exploration is not what it was.
+const STATES_MIN: usize = 150_000;
+
+/// What is true in every state.
+fn check(world: &World) {
+    let live = world.sides.iter().filter(|side| side.run.is_some()).count();
+    assert!(live <= 1, "missions of one session run one at a time");
+    assert_eq!(world.queue.running(), live);
+    for side in &world.sides {
+        let Side { mission, records, .. } = side.as_ref();
+        let status = mission.status();
+        // 1. and 2. One end at most, and nothing behind it.
+        let ends = side.count(|record| matches!(record, Record::Finished { .. }));
+        assert_eq!(ends, usize::from(status.is_final()));
+        assert_eq!(matches!(records.last().map(|last| &last.record), Some(Record::Finished { .. })), ends == 1);
+        // 3. Nothing runs after the end, or out of memory.
+        assert!(side.run.is_none() || mission.run().is_some());
+        assert!(side.run.is_some() || side.tasks.is_empty());
+        // 5. and 6. What has an effect is done once, and again only if somebody says so; and what allowed it is on disk.
+        let durable = &records[..side.durable];
+        let decided = |is: fn(&Decision) -> bool| {
+            let decisions = durable.iter().filter(|stamped| match &stamped.record {
+                Record::Decided { decision, .. } => is(decision),
+                _ => false,
+            });
+            decisions.count()
+        };
+        let granted = durable.iter().any(|stamped| match &stamped.record {
+            Record::CallStarted { repeat, .. } => *repeat == Repeat::Effectful,
+            _ => false,
+        });
+        let approved = decided(|decision| matches!(decision, Decision::Approve { .. })) + usize::from(granted);
+        let repeated = decided(|decision| matches!(decision, Decision::Repeat));
+        assert!(side.effects <= approved + repeated, "{} effects", side.effects);
+        assert!(approved <= 1, "one call is approved once");
+        let made = |record: &Record| match record {
+            Record::CallFinished { outcome: Ok(answer), .. } => answer.result == MADE,
+            _ => false,
+        };
+        assert!(side.count(made) <= side.effects, "a result of nothing");
+        check_calls(records);
+        assert_eq!(status == Status::Blocked, !mission.open_requests().is_empty());
+        // 8. State equals the fold of the journal.
+        assert_eq!(Mission::fold(mission.envelope().clone(), records).as_ref(), Ok(mission));
+    }
+}
+
+/// No call is made twice, and none goes on but by a decision about itself.
+fn check_calls(records: &[Stamped]) {
+    let (mut asked, mut finished) = (HashMap::new(), Vec::new());
+    for (index, Stamped { record, .. }) in records.iter().enumerate() {
+        match record {
+            Record::Requested { request, call, .. } => assert_eq!(asked.insert(*request, *call), None),
+            Record::CallResumed { call } => {
+                let Record::Decided { request, .. } = &records[index - 1].record else { panic!("nobody decided") };
+                assert_eq!(asked.get(request), Some(call));
+            }
+            Record::CallFinished { call, .. } => {
+                assert!(!finished.contains(call), "{call} has two results");
+                finished.push(*call);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What must have been seen somewhere, lest the exploration be of nothing much.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    uncertain: bool,
+    done_twice_on_purpose: bool,
+    lost_before_it_happened: bool,
+    overtaken_while_blocked: bool,
+    went_on_from_memory: bool,
+    expired: bool,
+    both_completed: bool,
+}
+
+impl Seen {
+    fn look(&mut self, world: &World) {
+        let [one, two] = &world.sides;
+        let completed = |side: &Side| side.mission.status() == Status::Completed;
+        let any = |is: fn(&Side) -> bool| world.sides.iter().any(|side| is(side));
+        self.uncertain |= any(|side| {
+            side.mission.open_requests().iter().any(|open| open.kind == RequestKind::Uncertain) && side.effects == 1
+        });
+        self.lost_before_it_happened |= any(|side| {
+            side.mission.open_requests().iter().any(|open| open.kind == RequestKind::Uncertain) && side.effects == 0
+        });
+        self.done_twice_on_purpose |= any(|side| side.effects == 2 && side.mission.status() == Status::Completed);
+        self.overtaken_while_blocked |= one.mission.status() == Status::Blocked && completed(two);
+        self.went_on_from_memory |= any(|side| {
+            side.count(|record| matches!(record, Record::Suspended { .. })) > 0
+                && side.mission.status() == Status::Completed
+        });
+        self.expired |= any(|side| side.mission.reason() == Some(Reason::RequestExpired));
+        self.both_completed |= completed(one) && completed(two);
+    }
+
+    fn all() -> Self {
+        Self {
+            uncertain: true,
+            done_twice_on_purpose: true,
+            lost_before_it_happened: true,
+            overtaken_while_blocked: true,
+            went_on_from_memory: true,
+            expired: true,
+            both_completed: true,
+        }
+    }
+}
+
+#[test]
+fn in_every_state_the_invariants_hold_and_an_end_can_be_reached() {
+    let crashes = std::env::var(CRASHES_VAR).map_or(CRASHES, |text| text.parse().expect("a number"));
+    let first = World::new(crashes);
+    let mut ids = HashMap::from([(first.key(), 0_usize)]);
+    // By state: those from which ordinary work leads to it, and whether it is an end.
+    let mut before: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut ends = Vec::new();
+    let mut seen = Seen::default();
+    let mut left = VecDeque::from([first]);
+    let mut id = 0;
+    while let Some(world) = left.pop_front() {
+        if world.is_over() {
+            ends.push(id);
+        }
+        for (ordinary, next) in world.successors() {
+            let known = ids.len();
+            let next_id = *ids.entry(next.key()).or_insert(known);
+            // All ways to end look the same afterwards: each is looked at as it comes.
+            if next_id == known || next.ended() > world.ended() {
+                check(&next);
+                seen.look(&next);
+            }
+            if next_id == known {
+                before.push(Vec::new());
+                left.push_back(next);
+            }
+            if ordinary {
+                before[next_id].push(id);
+            }
+        }
+        id += 1;
+    }
+    println!("{} states with at most {crashes} crashes; in {} of them both missions are over", ids.len(), ends.len());
+    assert!(ids.len() >= STATES_MIN);
+    assert_eq!(seen, Seen::all());
+    let mut reaches = vec![false; before.len()];
+    let mut back = ends;
+    while let Some(id) = back.pop() {
+        if !std::mem::replace(&mut reaches[id], true) {
+            back.extend(&before[id]);
+        }
+    }
+    assert_eq!(reaches.iter().filter(|reaches| !**reaches).count(), 0, "states without a way out");
+}

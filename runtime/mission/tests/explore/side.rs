@@ -1,0 +1,312 @@
+//! One mission under exploration: its journal, its plugin, its calls.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use sortie_contract::digest::Digest;
+use sortie_contract::id::{CallNo, MissionNo};
+use sortie_contract::money::MicroUsd;
+use sortie_contract::plugin;
+use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::request::Decision;
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer};
+use sortie_contract::{Stamped, Status};
+use sortie_mission::queue::Waiting;
+use sortie_mission::replay::{Asked, Recorded, Replay};
+use sortie_mission::{Command, Ending, Mission, Now, Refusal};
+
+use crate::support::{Tested, envelope, noon, rules, the};
+
+/// One mission, its journal, and what is in memory of it.
+#[derive(Clone)]
+pub(crate) struct Side {
+    pub(crate) no: MissionNo,
+    pub(crate) mission: Mission,
+    pub(crate) records: Rc<Vec<Stamped>>,
+    /// So many of the records are on disk.
+    pub(crate) durable: usize,
+    pub(crate) run: Option<Run>,
+    pub(crate) tasks: Vec<Task>,
+    /// How often the outside world has felt its `Edit`. No crash takes that back.
+    pub(crate) effects: usize,
+    /// Of all records, and of those on disk.
+    pub(crate) shapes: [Vec<u8>; 2],
+}
+
+/// A plugin in memory.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) step: u8,
+    /// Its calls so far, in the order in which it made them.
+    pub(crate) calls: Vec<CallNo>,
+    pub(crate) replay: Rc<Replay>,
+}
+
+/// A call that is being made.
+#[derive(Clone)]
+pub(crate) struct Task {
+    pub(crate) call: CallNo,
+    pub(crate) effectful: bool,
+    /// What was recorded before it is on disk.
+    pub(crate) durable: bool,
+    /// It has happened, and nobody has heard of it.
+    pub(crate) performed: bool,
+}
+
+/// The times at which something is due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hour {
+    Noon,
+    Expiry,
+}
+
+/// What a made `Edit` returns; what people record in its place is something else.
+pub(crate) const MADE: &str = "\"made\"";
+
+/// What a plugin does next.
+pub(crate) enum Next {
+    Call(&'static str, String),
+    /// Waits for any of its calls; the choice is journaled.
+    WaitAny,
+    /// Waits for these of its calls, and goes on.
+    Wait(Vec<usize>),
+    End,
+}
+
+/// The plugins. One has two calls on their way at once; the other's second call depends on what became of the first.
+pub(crate) fn program(no: MissionNo, step: u8, outcome: impl Fn(usize) -> Option<String>) -> Next {
+    match (no.0, step) {
+        (1, 0) => Next::Call("Read", "{}".to_owned()),
+        (1, 1) => Next::Call("Edit", "{}".to_owned()),
+        (1, 2) => Next::WaitAny,
+        (1, 3) => Next::Wait(vec![0, 1]),
+        (2, 0) => Next::Call("Edit", "{}".to_owned()),
+        (2, 1) => match outcome(0) {
+            Some(outcome) => Next::Call("Read", json!({ "after": outcome }).to_string()),
+            None => Next::Wait(vec![0]),
+        },
+        (2, 2) => Next::Wait(vec![1]),
+        _ => Next::End,
+    }
+}
+
+impl Side {
+    pub(crate) fn new(no: u64) -> Self {
+        let fields = json!({
+            "mission_id": format!("m-{no}"),
+            "constraints": {"allowed_tools": ["Read", "Edit"], "approval_required": if no == 1 { vec!["Edit"] } else { vec![] }},
+            "report_cadence": "milestone",
+        });
+        let Tested { mission, records, .. } = Tested::admitted(Arc::new(envelope(fields)), &rules());
+        let (run, tasks) = (None, Vec::new());
+        // It is accepted: that is on disk.
+        let (durable, shapes) = (records.len(), [shape(&records), shape(&records)]);
+        let (no, records) = (MissionNo(no), Rc::new(records));
+        Self { no, mission, records, durable, run, tasks, effects: 0, shapes }
+    }
+
+    /// Decides, journals, applies, as the node does.
+    pub(crate) fn take(&mut self, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
+        let records = self.mission.decide(now, command)?;
+        for record in &records {
+            let sequence = self.mission.sequence();
+            // Only of a request does it matter when it was made; one time for all others leaves fewer states to look at.
+            let at = if matches!(record, Record::Requested { .. }) { now.wall } else { noon() };
+            let stamped = Stamped { at, ran_ms: 0, record: record.clone() };
+            self.mission.apply(&stamped).expect("the core applies what it decided");
+            let told = self.mission.event_of(&stamped).map_or(sequence, |event| event.sequence);
+            assert_eq!(told, self.mission.sequence());
+            assert!(self.mission.sequence() - sequence <= 1, "no gaps");
+            Rc::make_mut(&mut self.records).push(stamped);
+        }
+        self.shapes[0] = shape(&self.records);
+        if self.mission.run().is_none() {
+            // Over, or out of memory.
+            assert!(self.mission.status().is_final() || self.tasks.is_empty(), "a call is being made");
+            self.run = None;
+            self.tasks.clear();
+        }
+        Ok(records)
+    }
+
+    pub(crate) fn outcome(&self, call: CallNo) -> Option<&Result<ToolAnswer, CallError>> {
+        self.records.iter().find_map(|stamped| match &stamped.record {
+            Record::CallFinished { call: finished, outcome, .. } if *finished == call => Some(outcome),
+            _ => None,
+        })
+    }
+
+    /// What its plugin does next; nothing, while it waits.
+    pub(crate) fn next(&self) -> Option<Next> {
+        let run = self.run.as_ref()?;
+        let outcome = |index: usize| self.outcome(*run.calls.get(index)?);
+        let text = |index| {
+            outcome(index).map(|outcome| match outcome {
+                Ok(answer) => answer.result.clone(),
+                Err(error) => error.to_string(),
+            })
+        };
+        let next = program(self.no, run.step, text);
+        let may = match &next {
+            Next::Wait(calls) => calls.iter().all(|&index| outcome(index).is_some()),
+            Next::WaitAny => (0..run.calls.len()).any(|index| outcome(index).is_some()),
+            Next::Call(..) | Next::End => true,
+        };
+        may.then_some(next)
+    }
+
+    /// The plugin goes one step further.
+    pub(crate) fn step(&mut self, now: Now, next: Next) {
+        let run = self.mission.run().expect("it runs");
+        match next {
+            Next::Call(name, arguments) => {
+                let tool = the(name);
+                let replay = Rc::make_mut(&mut self.run.as_mut().expect("it runs").replay);
+                let recorded = replay.next(Asked::Call { tool: &tool.name, arguments: &arguments });
+                let call = match recorded.expect("the same again") {
+                    Some(Recorded::Call { call, .. }) => call,
+                    Some(other) => panic!("{other:?}"),
+                    None => {
+                        let digest = Digest::of(arguments.as_bytes());
+                        let cost_estimate = MicroUsd::ZERO;
+                        let command = Command::Call { run, tool: &tool, arguments, digest, cost_estimate };
+                        match self.take(now, command).expect("an answer").first() {
+                            Some(Record::CallStarted { call, .. } | Record::CallHeld { call, .. }) => *call,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                };
+                self.run.as_mut().expect("it runs").calls.push(call);
+            }
+            Next::WaitAny => {
+                let replay = Rc::make_mut(&mut self.run.as_mut().expect("it runs").replay);
+                let recorded = replay.next(Asked::Question(HostQuestion::WaitAny)).expect("the same again");
+                let calls = self.run.as_ref().expect("it runs").calls.clone();
+                if let Some(Recorded::Answer { answer, .. }) = recorded {
+                    let chosen: usize = answer.parse().expect("an index");
+                    assert!(self.outcome(calls[chosen]).is_some(), "what was chosen is recorded before the choice");
+                } else {
+                    let ready = calls.iter().position(|call| self.outcome(*call).is_some()).expect("one is ready");
+                    let question = HostQuestion::WaitAny;
+                    self.take(now, Command::Answer { run, question, answer: ready.to_string() }).expect("taken");
+                }
+            }
+            Next::Wait(_) => {}
+            Next::End => {
+                self.run.as_ref().expect("it runs").replay.end().expect("the record has been gone over");
+                let said = plugin::Verdict::Done { summary: "Done.".to_owned(), next_action: None };
+                self.take(now, Command::PluginEnded { run, ending: Ending::Returned(said) }).expect("it ran");
+            }
+        }
+        if let Some(run) = &mut self.run {
+            run.step += 1;
+        }
+    }
+
+    /// Makes the calls that were granted and that the plugin has asked for. `durable`: everything so far is on disk.
+    pub(crate) fn make(&mut self, durable: bool) {
+        let Some(run) = &self.run else { return };
+        for &call in &run.calls {
+            if self.mission.is_being_made(call) && !self.tasks.iter().any(|task| task.call == call) {
+                let effectful = self.records.iter().any(|stamped| match &stamped.record {
+                    Record::CallStarted { call: asked, repeat, .. } | Record::CallHeld { call: asked, repeat, .. } => {
+                        *asked == call && *repeat == Repeat::Effectful
+                    }
+                    _ => false,
+                });
+                self.tasks.push(Task { call, effectful, durable, performed: false });
+            }
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting {
+            no: self.no,
+            session: (self.mission.envelope().vp_id.clone(), self.mission.session().clone()),
+            lane: self.mission.lane().clone(),
+            start_at: None,
+            end_at: None,
+        }
+    }
+
+    pub(crate) fn count(&self, is: impl Fn(&Record) -> bool) -> usize {
+        self.records.iter().filter(|stamped| is(&stamped.record)).count()
+    }
+}
+
+impl Hour {
+    pub(crate) fn now(self) -> Now {
+        let hours = |hours| noon() + SignedDuration::from_hours(hours);
+        let (wall, expires_at) = match self {
+            Self::Noon => (noon(), hours(24)),
+            Self::Expiry => (hours(24), hours(48)),
+        };
+        Now { wall, ran_ms: 0, expires_at }
+    }
+
+    pub(crate) fn later(self) -> Option<Self> {
+        match self {
+            Self::Noon => Some(Self::Expiry),
+            Self::Expiry => None,
+        }
+    }
+}
+
+/// What of a mission's records can still matter: what its plugin asked and in which order, how each of its calls stands, and
+/// whether it is out of memory. Numbers of runs and of requests, and the order of what happened at once, do not.
+pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
+    let (mut asked, mut calls, mut repeats) = (Vec::new(), BTreeMap::new(), 0);
+    let mut memory = 0;
+    for Stamped { at, record, .. } in records {
+        match record {
+            Record::Finished { status, .. } => return vec![OVER, u8::from(*status == Status::Completed)],
+            Record::Started { .. } => memory = 1,
+            Record::Suspended { .. } => memory = 2,
+            Record::CallStarted { call, digest, .. } => {
+                asked.push(1);
+                asked.extend(digest.prefix().to_le_bytes());
+                calls.insert(*call, vec![1]);
+            }
+            Record::CallHeld { call, digest, .. } => {
+                asked.push(2);
+                asked.extend(digest.prefix().to_le_bytes());
+                calls.insert(*call, vec![2]);
+            }
+            Record::Answered { answer, .. } => asked.extend([&[3], answer.as_bytes()].concat()),
+            Record::Requested { call, kind, .. } => {
+                calls.insert(*call, vec![3, *kind as u8, hour_of(*at)]);
+            }
+            Record::Decided { decision, .. } => repeats += u8::from(matches!(decision, Decision::Repeat)),
+            Record::CallResumed { call } => {
+                calls.insert(*call, vec![1]);
+                memory |= memory << 1 & 4;
+            }
+            Record::CallFinished { call, outcome, .. } => {
+                let told = match outcome {
+                    Ok(answer) => answer.result.as_str(),
+                    Err(error) => error.code(),
+                };
+                calls.insert(*call, [&[4], told.as_bytes()].concat());
+                memory |= memory << 1 & 4;
+            }
+            _ => {}
+        }
+    }
+    let calls = calls.into_values().flat_map(|call| call.into_iter().chain([0xff]));
+    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, memory]).collect()
+}
+
+/// How the shape of a mission begins that is over.
+pub(crate) const OVER: u8 = 0xfe;
+
+/// The hour at which a request was made.
+pub(crate) fn hour_of(at: Timestamp) -> u8 {
+    if at < Hour::Expiry.now().wall { Hour::Noon as u8 } else { Hour::Expiry as u8 }
+}
+
+pub(crate) fn byte<T: TryInto<u8>>(number: T) -> u8 {
+    number.try_into().unwrap_or_else(|_| panic!("a small number"))
+}

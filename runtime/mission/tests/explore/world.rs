@@ -1,0 +1,227 @@
+//! The shell around two missions: whose turn it is, the disk, the people, and all that may happen next.
+
+use std::rc::Rc;
+
+use sortie_contract::digest::Digest;
+use sortie_contract::id::LaneId;
+use sortie_contract::money::MicroUsd;
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::ToolAnswer;
+use sortie_mission::queue::Queue;
+use sortie_mission::replay::Replay;
+use sortie_mission::{Command, Mission};
+
+use crate::side::{Hour, MADE, OVER, Run, Side, Task, byte};
+
+/// Everything: two missions, whose turn it is, the time, and the crashes that are still to come.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) sides: [Rc<Side>; 2],
+    pub(crate) queue: Queue,
+    pub(crate) hour: Hour,
+    pub(crate) crashes: u8,
+}
+
+impl World {
+    pub(crate) fn new(crashes: u8) -> Self {
+        let sides = [1, 2].map(|no| Rc::new(Side::new(no)));
+        let mut world = Self { sides, queue: Queue::new([], 0), hour: Hour::Noon, crashes };
+        world.recover();
+        world
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.sides.iter().all(|side| side.durable == side.records.len())
+    }
+
+    pub(crate) fn ended(&self) -> usize {
+        self.sides.iter().filter(|side| side.mission.status().is_final()).count()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended() == self.sides.len()
+    }
+
+    /// What a node does with its journal when it starts.
+    pub(crate) fn recover(&mut self) {
+        let lane = LaneId::new("runtime.general").expect("a lane");
+        self.queue = Queue::new([(lane, 2)], 2);
+        for side in &self.sides {
+            let standing = side.mission.standing();
+            if !standing.status.is_final() && !standing.suspended {
+                self.queue.push(&side.waiting());
+            }
+        }
+    }
+
+    /// What follows from a command for whose turn it is.
+    pub(crate) fn settle(&mut self, index: usize) {
+        let durable = self.is_durable();
+        let side = Rc::make_mut(&mut self.sides[index]);
+        side.make(durable);
+        if side.mission.status().is_final() {
+            self.queue.remove(side.no);
+        }
+        if side.mission.run().is_none() {
+            self.queue.release(side.no);
+            if side.mission.wants_turn(self.hour.now().wall) {
+                self.queue.push(&side.waiting());
+            }
+        }
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.crashes -= 1;
+        for side in &mut self.sides {
+            let side = Rc::make_mut(side);
+            Rc::make_mut(&mut side.records).truncate(side.durable);
+            side.shapes[0] = side.shapes[1].clone();
+            side.mission = Mission::fold(side.mission.envelope().clone(), &side.records).expect("its own records");
+            (side.run, side.tasks) = (None, Vec::new());
+        }
+        self.recover();
+    }
+
+    /// All that may happen next, and whether it is somebody's ordinary work.
+    pub(crate) fn successors(&self) -> Vec<(bool, Self)> {
+        let now = self.hour.now();
+        let mut all = Vec::new();
+        let mut then = |ordinary: bool, act: &dyn Fn(&mut Self)| {
+            let mut world = self.clone();
+            act(&mut world);
+            all.push((ordinary, world));
+        };
+        if !self.is_durable() {
+            then(true, &Self::commit);
+        }
+        if !self.queue.is_empty() && self.sides.iter().all(|side| side.run.is_none()) {
+            then(true, &Self::turn);
+        }
+        if let Some(later) = self.hour.later() {
+            then(false, &|world| world.hour = later);
+        }
+        if self.crashes > 0 {
+            then(false, &Self::crash);
+        }
+        for (index, side) in self.sides.iter().enumerate().filter(|(_, side)| !side.mission.status().is_final()) {
+            match (side.next(), side.mission.run().filter(|_| side.run.is_some())) {
+                (Some(_), _) => then(true, &|world| world.step(index)),
+                (None, Some(run)) => {
+                    let records = side.mission.records();
+                    let suspend = || Command::Suspend { run, records, until: None };
+                    if side.mission.decide(now, suspend()).is_ok() {
+                        then(true, &|world| world.command(index, suspend()));
+                    }
+                }
+                (None, None) => {}
+            }
+            for (number, task) in side.tasks.iter().enumerate() {
+                if !task.effectful || task.performed {
+                    then(true, &|world| world.finish(index, number));
+                } else if task.durable {
+                    then(true, &|world| world.perform(index, number));
+                }
+            }
+            for open in side.mission.open_requests() {
+                for decision in decisions(open.kind) {
+                    then(true, &|world| world.decide(index, open.no, decision.clone()));
+                }
+            }
+            if side.mission.decide(now, Command::Tick).is_ok_and(|records| !records.is_empty()) {
+                then(true, &|world| world.command(index, Command::Tick));
+            }
+            let cancel = || Command::Cancel { reason: String::new(), by: "simone".to_owned() };
+            then(false, &|world| world.command(index, cancel()));
+        }
+        all
+    }
+
+    /// A group commit.
+    pub(crate) fn commit(&mut self) {
+        for side in &mut self.sides {
+            let side = Rc::make_mut(side);
+            side.durable = side.records.len();
+            side.shapes[1] = side.shapes[0].clone();
+            side.tasks.iter_mut().for_each(|task| task.durable = true);
+        }
+    }
+
+    /// The next mission gets its turn.
+    pub(crate) fn turn(&mut self) {
+        let now = self.hour.now();
+        let no = self.queue.pop(now.wall).expect("one waits, and none runs");
+        let index = self.sides.iter().position(|side| side.no == no).expect("one of the two");
+        let side = Rc::make_mut(&mut self.sides[index]);
+        side.take(now, Command::Start).expect("it is its turn");
+        if side.mission.run().is_some() {
+            side.run = Some(Run { step: 0, calls: Vec::new(), replay: Rc::new(Replay::new(&side.records)) });
+        }
+        self.settle(index);
+    }
+
+    pub(crate) fn step(&mut self, index: usize) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        let next = side.next().expect("it does not wait");
+        side.step(self.hour.now(), next);
+        self.settle(index);
+    }
+
+    /// The outside world feels an `Edit`.
+    pub(crate) fn perform(&mut self, index: usize, task: usize) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        side.tasks[task].performed = true;
+        side.effects += 1;
+    }
+
+    /// A call returns.
+    pub(crate) fn finish(&mut self, index: usize, task: usize) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        let Task { call, effectful, .. } = side.tasks.remove(task);
+        let run = side.mission.run().expect("only a run makes calls");
+        let result = if effectful { MADE } else { "\"read\"" };
+        let outcome = Ok(ToolAnswer { result: result.to_owned(), wrote: Vec::new() });
+        self.command(index, Command::CallDone { run, call, outcome, cost: MicroUsd::ZERO });
+    }
+
+    pub(crate) fn decide(&mut self, index: usize, request: RequestNo, decision: Decision) {
+        self.command(index, Command::Decide { request, decision, by: "ada".to_owned(), note: String::new() });
+    }
+
+    /// A command that changes something.
+    pub(crate) fn command(&mut self, index: usize, command: Command<'_>) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        let records = side.take(self.hour.now(), command).expect("taken");
+        assert!(!records.is_empty());
+        self.settle(index);
+    }
+
+    /// Two worlds with the same key differ in nothing that can still matter.
+    pub(crate) fn key(&self) -> Digest {
+        let mut bytes = vec![self.hour as u8, self.crashes];
+        for side in &self.sides {
+            // Calls and replay follow from the records and the step.
+            let step = side.run.as_ref().map_or(0xff, |run| run.step);
+            let effects = if side.shapes[1][0] == OVER { 0 } else { byte(side.effects) };
+            bytes.extend(side.shapes.iter().flatten());
+            bytes.extend([step, effects]);
+            for task in &side.tasks {
+                bytes.extend([byte(task.call.0), u8::from(task.durable), u8::from(task.performed)]);
+            }
+            bytes.push(0xff);
+        }
+        // With one session, the order of turns is the order of acceptance.
+        bytes.extend(self.queue.waiting().iter().map(|no| byte(no.0)));
+        bytes.extend([0xff, byte(self.queue.running())]);
+        Digest::of(&bytes)
+    }
+}
+
+pub(crate) fn decisions(kind: RequestKind) -> Vec<Decision> {
+    match kind {
+        RequestKind::Approval => vec![Decision::Approve { reach: Reach::Call }, Decision::Deny],
+        RequestKind::Uncertain => {
+            vec![Decision::Repeat, Decision::Record { result: "\"recorded\"".to_owned() }, Decision::Deny]
+        }
+        RequestKind::Input | RequestKind::Budget => panic!("nobody asks for {kind} here"),
+    }
+}
