@@ -1,4 +1,4 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `plugins`, `bench`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
@@ -8,6 +8,7 @@ mod demo;
 mod guests;
 mod setup;
 mod shell;
+mod sim;
 mod tally;
 mod test;
 
@@ -22,6 +23,9 @@ cargo xtask COMMAND
                        examples/demo/, shows their events live, and ends with a table of what became of them
   test [--quick]       what CI runs: formatting, lints, documentation, every test; the last line is `N passed, N failed`;
                        --quick leaves out the lints and the documentation
+  sim [--seeds N] [--seed FIRST]
+                       simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
+                       of its own; of one in which something is wrong, prints everything that happened
   plugins [--setup]    builds the first-party plugins; with --setup, gets the wasm target where it is missing, and ends
   bench [NAME…]        measures a release build on this machine; the figures go to docs/BENCHMARKS.md
 ";
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let done = Project::find().and_then(|project| match command {
         "demo" => demo::run(&project),
         "test" => test::run(&project, rest.iter().any(|flag| flag == "--quick")),
+        "sim" => sim::run(&project, rest),
         "plugins" if rest.iter().any(|flag| flag == "--setup") => setup::toolchain(&project).map(|_| ()),
         "plugins" => setup::plugins(&project),
         "bench" => bench::run(&project, rest),

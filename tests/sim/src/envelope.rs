@@ -1,0 +1,114 @@
+//! What is dispatched, and the node that it is dispatched to.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use serde_json::json;
+use sortie_contract::envelope::Envelope;
+use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
+use sortie_contract::{InstanceId, LaneId, MicroUsd, Timestamp};
+use sortie_mission::{Ceilings, NodeRules};
+
+/// The most that a call of `Buy` costs.
+pub(crate) const PRICE_MAX: MicroUsd = MicroUsd(400_000);
+
+/// Tools that a mission is granted, unless it is said otherwise.
+const ALLOWED: [&str; 5] = ["Read", "Write", "Edit", "Buy", "Mail"];
+
+/// Sessions of a history.
+const SESSIONS: u64 = 3;
+
+/// An envelope of this history, as text and parsed.
+pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> (String, Arc<Envelope>) {
+    let cadence = ["milestone", "interval", "hybrid"][rng.usize(..3)];
+    let mut json = json!({
+        "mission_id": format!("m{client}"),
+        "vp_id": format!("vp.{}", rng.u64(..SESSIONS)),
+        "vp_runtime_id": if rng.bool() { "runtime.general" } else { "runtime.other" },
+        "source_instance_id": "simone",
+        "target_instance_id": "factory-1",
+        "mission_type": "automation",
+        "objective": "Do it.",
+        "idempotency_key": format!("key-{client}"),
+        "trace_id": format!("trace-{client}"),
+        "created_at": "2026-11-22T11:59:00Z",
+        "constraints": {"allowed_tools": ALLOWED, "forbidden_tools": ["Rm"], "approval_required": approvals(rng)},
+        "budget": {"max_runtime_minutes": 600},
+        "report_cadence": cadence,
+        "heartbeat_interval_seconds": rng.u64(60..3_600),
+        "inputs": {"steps": []},
+    });
+    if rng.u8(..4) == 0 {
+        json["budget"]["max_cost_usd"] = json!(0.5);
+    }
+    if rng.u8(..5) == 0 {
+        json["budget"]["max_runtime_minutes"] = json!(30);
+    }
+    if rng.u8(..4) == 0 {
+        let opens = wall + std::time::Duration::from_secs(rng.u64(..7_200));
+        json["autonomy_window"] = json!({"start_at": opens.to_string()});
+        if rng.bool() {
+            let closes = opens + std::time::Duration::from_secs(rng.u64(600..86_400));
+            json["autonomy_window"]["end_at"] = json!(closes.to_string());
+        }
+    }
+    if rng.u8(..4) > 0 {
+        json["callback"] =
+            json!({"status_url": format!("https://receiver-{}.example/status", rng.u8(..2)), "auth_mode": "bearer"});
+        if rng.u8(..3) == 0 {
+            json["artifact_policy"] = json!({"storage_scope": "pushback"});
+        }
+    }
+    if rng.u8(..5) == 0 {
+        json["success_criteria"] = json!(["It is right."]);
+    }
+    let text = json.to_string();
+    let parsed = Envelope::parse(&text).unwrap_or_else(|rejected| panic!("{:?}", rejected.mistakes));
+    (text, Arc::new(parsed.envelope))
+}
+
+fn approvals(rng: &mut Rng) -> Vec<&'static str> {
+    let rules = ["Edit", "money_movement", "outbound_email", "Mail", "no_such_class"];
+    rules.into_iter().filter(|_| rng.u8(..5) == 0).collect()
+}
+
+/// The tools of the node.
+pub(crate) fn tools() -> Vec<ToolInfo> {
+    vec![
+        tool("Read", &[], true, false),
+        tool("Write", &["workspace_write"], false, true),
+        tool("Edit", &["workspace_write"], false, false),
+        tool("Buy", &["money_movement"], false, false),
+        // Of which nothing is declared.
+        tool("Mail", &[], false, false),
+        tool("Rm", &["destructive_file_actions"], false, false),
+    ]
+}
+
+fn tool(name: &str, effects: &[&str], read_only: bool, idempotent: bool) -> ToolInfo {
+    ToolInfo {
+        name: ToolName::new(name),
+        description: String::new(),
+        input_schema: json!(true),
+        effects: effects.iter().map(|&class| EffectClass(class.to_owned())).collect(),
+        read_only,
+        idempotent,
+    }
+}
+
+pub(crate) fn lanes() -> [LaneId; 2] {
+    ["runtime.general", "runtime.other"].map(|name| LaneId::new(name).expect("a lane"))
+}
+
+pub(crate) fn rules() -> NodeRules {
+    let [general, other] = lanes();
+    NodeRules {
+        instance_id: InstanceId::new("factory-1").expect("an id"),
+        lanes: vec![general.clone(), other],
+        default_lane: general,
+        ceilings: Ceilings { runtime_ms: 24 * 3_600_000, llm_calls: None, cost: None },
+        shared_storage: false,
+        tools: tools(),
+        classes: Vec::new(),
+    }
+}

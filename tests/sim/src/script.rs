@@ -1,0 +1,105 @@
+//! What a plugin does: a program whose every step depends on all answers that it got, so that a replay with one wrong answer
+//! does something else.
+
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::time::Duration;
+
+use sortie_contract::outcome;
+use sortie_contract::plugin::Verdict;
+
+/// Calls that a plugin has begun and not looked at, at most.
+const HANDLES_MAX: usize = 4;
+
+/// The next thing that a plugin does. A number is the place of one of its handles.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Call { tool: &'static str, arguments: String },
+    Ask(String),
+    After(Duration),
+    Wait(usize),
+    WaitAny,
+    GiveUp(usize),
+    Now,
+    Milestone(String),
+    Log(String),
+    Judge(outcome::Verdict),
+    Put(&'static str),
+    End(Verdict),
+}
+
+/// A program and how far it is. It has no clock and no dice: what it does next follows from what it was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    told: u64,
+    left: u32,
+}
+
+impl Script {
+    pub(crate) fn new(seed: u64) -> Self {
+        let told = mix(&(seed, "script"));
+        Self { told, left: 2 + u32::try_from(told % 10).expect("a digit") }
+    }
+
+    /// Takes an answer in.
+    pub(crate) fn told(&mut self, answer: &str) {
+        self.told = mix(&(self.told, answer));
+    }
+
+    /// What it does now, with so many handles in its hands.
+    pub(crate) fn next(&mut self, handles: usize) -> Op {
+        self.told = mix(&(self.told, self.left));
+        let dice = self.told;
+        let pick = |sides: u64, of: u64| (dice / of) % sides;
+        if self.left == 0 {
+            // What it does not wait for, it leaves behind.
+            let waits = handles > 0 && pick(8, 1) > 0;
+            return if waits { self.wait(handles) } else { Op::End(end(pick(10, 8))) };
+        }
+        if handles >= HANDLES_MAX || (handles > 0 && pick(3, 1) == 0) {
+            return self.wait(handles);
+        }
+        self.left -= 1;
+        match pick(24, 3) {
+            0..=2 => self.call("Read"),
+            3..=5 => self.call("Write"),
+            6..=10 => self.call("Edit"),
+            11..=13 => self.call("Buy"),
+            14 => self.call("Mail"),
+            15 => self.call("Rm"),
+            16 | 17 => Op::Ask(format!("Which of the {} is it?", dice % 1_000)),
+            18 => Op::After(Duration::from_secs(1 + dice % 7_200)),
+            19 => Op::Now,
+            20 => Op::Milestone(format!("milestone {}", dice % 1_000)),
+            21 => Op::Log(format!("line {}", dice % 1_000)),
+            22 => Op::Judge(if pick(5, 100) > 0 { outcome::Verdict::Met } else { outcome::Verdict::Unmet }),
+            _ => Op::Put(if pick(2, 100) == 0 { "report.md" } else { "data.csv" }),
+        }
+    }
+
+    fn call(&self, tool: &'static str) -> Op {
+        Op::Call { tool, arguments: format!("{{\"what\":{}}}", self.told % 1_000_000) }
+    }
+
+    fn wait(&self, handles: usize) -> Op {
+        let one = usize::try_from(self.told / 1_000).unwrap_or_default() % handles;
+        match (self.told / 7) % 10 {
+            0 => Op::GiveUp(one),
+            1..=3 => Op::Wait(one),
+            _ => Op::WaitAny,
+        }
+    }
+}
+
+fn end(dice: u64) -> Verdict {
+    if dice > 0 {
+        return Verdict::Done { summary: "Done.".to_owned(), next_action: None };
+    }
+    Verdict::Failed { summary: "It cannot be done.".to_owned(), tool: None, next_action: None }
+}
+
+fn mix(of: &impl Hash) -> u64 {
+    // Keys of zero: the same numbers each time.
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
