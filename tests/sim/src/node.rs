@@ -96,7 +96,8 @@ pub(crate) enum Stage {
 impl Node {
     /// A node on what a disk holds.
     pub(crate) fn open(disk: SimDisk, outside: &Outside) -> Self {
-        let opened = Journal::open_backend(disk.clone(), &Options::default());
+        let options = Options { queue_appends_max: 16, ..Options::default() };
+        let opened = Journal::open_backend(disk.clone(), &options);
         let (journal, opened) = opened.expect("a journal opens after any crash");
         let mut heads: BTreeMap<MissionNo, Head> = BTreeMap::new();
         journal.scan_oldest_first(|no, head| drop(heads.insert(no, head))).expect("readable heads");

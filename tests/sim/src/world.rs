@@ -229,7 +229,10 @@ impl World {
             Work::Suspend(client) => self.suspend(client),
             Work::Deliver(client) => self.deliver(client),
             Work::Redeliver(client) => self.redeliver(client),
-            Work::Remove(client) => self.node.remove(client),
+            Work::Remove(client) => {
+                check::over(&self.outside.clients[client], self.side(client));
+                self.node.remove(client);
+            }
         }
         // A turn may find that nobody can have it now.
         !matches!(work, Work::Turn) || self.rng.bool()
