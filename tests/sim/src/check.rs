@@ -109,9 +109,17 @@ fn budget(envelope: &Envelope, records: &[Stamped]) {
 /// 6. No call has two results, and none goes on but by a decision about itself.
 fn calls_once(records: &[Stamped]) {
     let (mut asked, mut finished) = (BTreeMap::new(), Vec::new());
-    for (index, Stamped { record, .. }) in records.iter().enumerate() {
+    let (mut in_memory, mut broke_off) = (false, false);
+    let mut expires = BTreeMap::new();
+    for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
         match record {
-            Record::Requested { request, call, .. } => {
+            Record::Started { .. } => broke_off = std::mem::replace(&mut in_memory, true),
+            Record::Suspended { .. } => in_memory = false,
+            Record::Decided { request, .. } => assert!(*at < expires[request], "{request} was decided after its time"),
+            Record::Requested { request, call, kind, expires_at, .. } => {
+                expires.insert(*request, *expires_at);
+                let is_doubted = *kind == RequestKind::Uncertain;
+                assert!(!is_doubted || broke_off, "call {call} is doubted, and nobody was there to make it");
                 assert_eq!(asked.insert(*request, *call), None, "{request} is asked twice");
             }
             Record::CallResumed { call } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
-use sortie_contract::id::CallNo;
+use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::CallError;
@@ -48,7 +48,7 @@ impl World {
         let before = self.outside.clients[client].script;
         let seed = if self.outside.clients[client].moody { before + u64::from(run.0) } else { before };
         let side = self.node.sides.get_mut(&client).expect("it has a mission");
-        let run = Run::new(run, seed, &side.records);
+        let run = Run::new(run, seed, side);
         if run.recorded > 0 {
             self.history.count("run that begins with a replay");
         }
@@ -187,6 +187,7 @@ impl World {
     ) -> Result<(), Stop> {
         let (call, recorded) = match recorded {
             Some(Recorded::Call { call, outcome }) => {
+                assert_eq!(outcome.as_ref(), run.ended.get(&call), "call {call} is not told as it ended");
                 if outcome.is_none() && self.mission(client).is_being_made(call) {
                     // It was being made when the last run broke off, or was let go on while nobody was there.
                     self.history.count("call that is made after a replay");
@@ -301,6 +302,29 @@ impl World {
             Ok(_) => self.history.count("suspended"),
             Err(refusal) => assert_eq!(refusal, Refusal::Busy),
         }
+    }
+}
+
+impl World {
+    /// Something that an earlier run does late, or the current one although it was suspended.
+    pub(crate) fn haunt(&mut self, client: usize) {
+        let begun = self.side(client).records.iter().filter_map(|stamped| match stamped.record {
+            Record::Started { run } => Some(run),
+            _ => None,
+        });
+        let over: Vec<RunNo> = begun.filter(|run| self.mission(client).run() != Some(*run)).collect();
+        let Some(run) = over.get(self.rng.usize(..over.len().max(1))).copied() else { return };
+        let calls = u32::try_from(self.side(client).outcomes.len()).expect("a few") + 2;
+        let command = match self.rng.u8(..3) {
+            0 => Command::Milestone { run, text: "Boo!".to_owned() },
+            1 => Command::PluginEnded { run, ending: Ending::Crashed(Crash::Trapped("Boo!".to_owned())) },
+            _ => {
+                let call = CallNo(self.rng.u32(1..=calls));
+                Command::CallDone { run, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO }
+            }
+        };
+        assert!(self.command(client, command).is_err(), "{run:?} is over, and is listened to");
+        self.history.count("command of a run that is over");
     }
 }
 

@@ -1,9 +1,10 @@
 //! A plugin's run: its script, the record that it goes over, the calls that it waits for. What it asks of the node is decided
 //! there, see [`crate::node`].
 
+use std::collections::BTreeMap;
+
 use sortie_contract::Timestamp;
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::record::Stamped;
 use sortie_mission::replay::Replay;
 
 use crate::script::Script;
@@ -18,6 +19,8 @@ pub(crate) struct Run {
     pub(crate) waits: Waits,
     /// How much of the record it had to go over.
     pub(crate) recorded: usize,
+    /// Calls that had ended when it began.
+    pub(crate) ended: BTreeMap<CallNo, Outcome>,
 }
 
 /// Something that a plugin has begun.
@@ -46,10 +49,10 @@ pub(crate) enum Waits {
 }
 
 impl Run {
-    pub(crate) fn new(no: RunNo, seed: u64, records: &[Stamped]) -> Self {
-        let replay = Replay::new(records);
-        let recorded = replay.times().len();
-        Self { no, script: Script::new(seed), replay, handles: Vec::new(), waits: Waits::No, recorded }
+    pub(crate) fn new(no: RunNo, seed: u64, side: &Side) -> Self {
+        let replay = Replay::new(&side.records);
+        let (recorded, ended) = (replay.times().len(), side.outcomes.clone());
+        Self { no, script: Script::new(seed), replay, handles: Vec::new(), waits: Waits::No, recorded, ended }
     }
 
     /// Whether it has begun this call, and may wait for it.

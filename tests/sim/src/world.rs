@@ -309,7 +309,8 @@ impl World {
             (15, Some(client)) if self.rng.u8(..3) == 0 => self.cancel(client),
             (16, Some(_)) if self.rng.u8(..20) == 0 => self.halt(),
             (17, Some(client)) => self.dispatch(client),
-            (18 | 19, Some(client)) => self.decide_again(client),
+            (18, Some(client)) => self.decide_again(client),
+            (19, Some(client)) => self.haunt(client),
             _ => {}
         }
     }

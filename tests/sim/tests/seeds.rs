@@ -9,7 +9,7 @@ const SEEDS: u64 = 3_000;
 const ONCE_RED: [u64; 0] = [];
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 44] = [
+const HAPPENS: [&str; 45] = [
     "answer",
     "approval",
     "approve",
@@ -20,6 +20,7 @@ const HAPPENS: [&str; 44] = [
     "cancelled_by_request",
     "clock set back",
     "clock set forward",
+    "command of a run that is over",
     "crash between two commits",
     "crash in a commit",
     "criterion_unmet",
