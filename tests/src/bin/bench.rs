@@ -151,7 +151,7 @@ async fn queued() {
 async fn steps() {
     println!("durable steps               per second");
     for missions in [1_u64, 64] {
-        let config = "[node]\nmax_running = 64\n[tool.Glob]\neffects = [\"external_side_effect\"]";
+        let config = "[node]\nmax_running = 64\n[tool.Read]\neffects = [\"external_side_effect\"]";
         let node = Options::new().config(config).env("RUST_LOG", "warn").start().await;
         let each = if missions == 1 { 2_000 } else { 400 };
         let load = Load { body: many_calls(each, false), until: far(), count: missions };
@@ -213,9 +213,10 @@ async fn blocked() {
 /// A mission that makes so many calls one after the other, and asks at the end if it should.
 fn many_calls(calls: u64, asks: bool) -> String {
     let items: Vec<u64> = (0..calls).collect();
-    let mut steps = vec![json!({
-        "id": "s", "tool": "Glob", "with": {"pattern": "none-{{ item }}"}, "for_each": items, "concurrency": 1,
-    })];
+    let read = json!({
+        "id": "s", "tool": "Read", "with": {"path": "a.txt"}, "needs": ["w"], "for_each": items, "concurrency": 1,
+    });
+    let mut steps = vec![sortie_tests::envelope::write("w", "a.txt", "a"), read];
     if asks {
         steps.push(json!({"id": "q", "tool": "ask", "with": {"question": "Go on?"}, "needs": ["s"]}));
     }
