@@ -6,7 +6,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
 
 pub mod envelope;
+pub mod faults;
 pub mod http;
+pub mod load;
 pub mod node;
 pub mod receiver;
 mod warm;
@@ -15,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use envelope::{automation, looping};
+pub use faults::{Disk, Faults};
 pub use http::Answer;
+pub use load::Load;
 pub use node::{Node, Options};
 pub use receiver::{Received, Receiver, Reply};
 
@@ -52,12 +56,25 @@ pub fn project() -> &'static Path {
 /// If it has none yet.
 #[must_use]
 pub fn workspace_of(node: &Node, vp: &str) -> PathBuf {
-    let folders = std::fs::read_dir(node.data().join("workspaces")).expect("workspaces");
+    find_workspace(node, vp).expect("a mission of the VP has run")
+}
+
+/// Writes a file into the workspace of a VP, once its mission has asked for one: what missions wait for.
+///
+/// # Panics
+/// If it does not come to that.
+pub async fn hand_over(node: &Node, vp: &str, file: &str) {
+    let folder = until(&format!("a workspace of {vp}"), async || find_workspace(node, vp)).await;
+    std::fs::write(folder.join(file), "go").expect("a writable workspace");
+}
+
+fn find_workspace(node: &Node, vp: &str) -> Option<PathBuf> {
+    let folders = std::fs::read_dir(node.data().join("workspaces")).ok()?;
     let mut paths = folders.filter_map(|entry| Some(entry.ok()?.path()));
     let is_its = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{vp}.session-")))
     };
-    paths.find(is_its).expect("a mission of the VP has run")
+    paths.find(is_its)
 }
 
 /// The binary under test: `SORTIE_BIN`, or the one that was built beside this test.

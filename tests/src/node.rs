@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::faults::Faults;
 use crate::http::{self, Answer};
 use crate::{binary, until, warm};
 
@@ -19,6 +20,7 @@ use crate::{binary, until, warm};
 pub struct Options {
     config: String,
     environment: Vec<(String, String)>,
+    faulty: bool,
 }
 
 impl Options {
@@ -40,6 +42,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// On clocks and a disk that [`Node::faults`] can spoil.
+    #[must_use]
+    pub fn faulty(mut self) -> Self {
+        self.faulty = true;
         self
     }
 
@@ -78,12 +87,7 @@ impl Node {
     /// If it does not come up.
     pub async fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0", "--instance-id", "factory-1"])
-            .stdout(Stdio::piped())
-            .stderr(self.log())
-            .spawn()
-            .expect("the binary starts");
+        let mut child = self.serve().stdout(Stdio::piped()).stderr(self.log()).spawn().expect("the binary starts");
         let mut output = BufReader::new(child.stdout.take().expect("it was piped"));
         let mut first = String::new();
         output.read_line(&mut first).expect("readable output");
@@ -102,6 +106,31 @@ impl Node {
         .await;
     }
 
+    /// Starts it where it must not come up, and gives back what it says as it ends.
+    ///
+    /// # Panics
+    /// If it comes up, or ends in a panic.
+    pub async fn refused(&mut self) -> String {
+        let before = self.read_log().len();
+        let child = self.serve().stdout(Stdio::null()).stderr(self.log()).spawn().expect("the binary starts");
+        self.child = Some(child);
+        let ended = self.ended().await;
+        let said = self.read_log().split_off(before);
+        assert!(!ended.success() && !said.contains("panicked"), "{ended}: {said}");
+        said
+    }
+
+    /// Waits until it has ended by itself, and says how.
+    ///
+    /// # Panics
+    /// If it is not running, or does not end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("it runs");
+        let ended = until("the node ends", async || child.try_wait().expect("a child can be asked")).await;
+        self.child = None;
+        ended
+    }
+
     /// kill -9.
     ///
     /// # Panics
@@ -117,9 +146,17 @@ impl Node {
     /// # Panics
     /// If it is not running, or does not end.
     pub async fn stop(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("it runs");
-        kill_process(Pid::from_child(&child), Signal::TERM).expect("a child can be signalled");
-        until("the node ends", async || child.try_wait().expect("a child can be asked")).await
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), Signal::TERM).expect("a child can be signalled");
+        self.ended().await
+    }
+
+    fn serve(&self) -> Command {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--instance-id", "factory-1"]);
+        if self.options.faulty {
+            command.envs(self.faults().environment(&self.data()));
+        }
+        command
     }
 
     /// The command line of this node's binary, with its configuration and token.
@@ -169,6 +206,12 @@ impl Node {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What is wrong below it: strikes where it was started [`Options::faulty`].
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults::of(self.folder.path())
     }
 
     /// All that it has logged.

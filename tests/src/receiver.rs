@@ -10,7 +10,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::until;
 
@@ -67,6 +67,9 @@ pub enum Reply {
 /// What a receiver answers to a request, given how many it got before.
 type Script = dyn Fn(&Received, usize) -> Reply + Send + Sync;
 
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 1_024;
+
 struct Shared {
     script: Mutex<Arc<Script>>,
     log: Mutex<Vec<Received>>,
@@ -76,6 +79,8 @@ struct Shared {
 pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
+    /// Its port, while nobody listens there.
+    closed: Mutex<Option<TcpSocket>>,
 }
 
 impl Receiver {
@@ -89,12 +94,35 @@ impl Receiver {
     /// # Panics
     /// If there is no free port.
     pub async fn scripted(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound listener");
-        let shared = Arc::new(Shared { script: Mutex::new(Arc::new(script)), log: Mutex::default() });
-        let service = axum::Router::new().fallback(receive).with_state(shared.clone());
+        let receiver = Self::closed();
+        receiver.rescript(script);
+        receiver.open();
+        receiver
+    }
+
+    /// One that refuses every connection, until it is opened; then it takes everything.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    #[must_use]
+    pub fn closed() -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = socket.local_addr().expect("a bound socket");
+        let take: Arc<Script> = Arc::new(|_, _| Reply::Status(200));
+        let shared = Arc::new(Shared { script: Mutex::new(take), log: Mutex::default() });
+        Self { address, shared, closed: Mutex::new(Some(socket)) }
+    }
+
+    /// From now on, connections are taken.
+    ///
+    /// # Panics
+    /// If they were already.
+    pub fn open(&self) {
+        let socket = self.closed.lock().expect("no panic while it was held").take().expect("it was closed");
+        let listener = socket.listen(BACKLOG).expect("a bound socket");
+        let service = axum::Router::new().fallback(receive).with_state(self.shared.clone());
         tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { address, shared }
     }
 
     /// From now on, answers as `script` says.

@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 10] = [
+const PICTURE: [(&str, &[&str]); 11] = [
     ("sortie-contract", &[]),
     ("sortie-mission", &["sortie-contract"]),
     ("sortie-journal", &["sortie-contract"]),
@@ -23,6 +23,8 @@ const PICTURE: [(&str, &[&str]); 10] = [
     ("sortie-tests", &[]),
     // The core and the journal without the node, driven by a seed.
     ("sortie-sim", &["sortie-contract", "sortie-journal", "sortie-mission"]),
+    // Stands below the whole process: it must know nothing of it.
+    ("sortie-faults", &[]),
     ("xtask", &[]),
 ];
 

@@ -89,7 +89,7 @@ pub enum OpenError {
         known: u64,
     },
     /// The operating system refused.
-    #[error("cannot open {}; check that the folder exists, that sortie may write there, and that the disk has room", path.display())]
+    #[error("cannot open {}; check that the folder exists, that sortie may write there, and that the disk has room and is not read-only", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -167,11 +167,14 @@ pub enum ReadError {
     },
 }
 
-/// What redb says, with the one cause that an operator can do something about at once named first.
+/// What redb says, with the causes that an operator can do something about at once named first.
 pub(crate) fn storage_message(error: &redb::Error) -> String {
     match error {
         redb::Error::Io(io) if matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
             format!("the disk is full ({io}); make room")
+        }
+        redb::Error::Io(io) if io.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            format!("the disk is read-only ({io}); look at its health, and mount it writable")
         }
         error => error.to_string(),
     }

@@ -111,6 +111,7 @@ pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenE
 
 /// The beginning of a file, and its length. redb writes both before it has seen that the rest is damaged; what is refused is to be
 /// left as it was found, for whoever looks into it.
+#[derive(PartialEq, Eq)]
 struct Header {
     bytes: Vec<u8>,
     len: u64,
@@ -126,16 +127,19 @@ impl Header {
         Ok(Self { bytes, len })
     }
 
-    /// What cannot be put back is told; the refusal stands.
+    /// What cannot be put back is told; the refusal stands. A disk that took no change has nothing to be put back.
     fn put_back(&self, path: &Path) {
-        let file = File::options().write(true).open(path);
-        let put = file.and_then(|mut file| {
+        let put = || {
+            if Self::of(path, fs::metadata(path)?.len())? == *self {
+                return Ok(());
+            }
+            let mut file = File::options().write(true).open(path)?;
             file.write_all(&self.bytes)?;
             file.set_len(self.len)?;
             file.sync_all()
-        });
-        if let Err(error) = put {
-            tracing::warn!(path = %path.display(), %error, "the damaged file is not left as it was found");
+        };
+        if let Err(error) = put() {
+            tracing::warn!(path = %path.display(), %error, "the refused file is not left as it was found");
         }
     }
 }

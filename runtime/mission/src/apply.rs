@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, StorageScope};
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::{CallNo, RunNo};
@@ -220,7 +221,8 @@ impl Mission {
                 if active.suspended.is_some() || active.in_flight.iter().any(|flight| !flight.held) {
                     return illegal("only a run that waits is suspended");
                 }
-                active.suspended = Some(Suspension { until: *until, woken: false });
+                let until_ran_ms = until.map(|until| stamped.ran_ms.saturating_add(ms_until(stamped.at, until)));
+                active.suspended = Some(Suspension { until: *until, until_ran_ms, woken: false });
             }
             (Phase::Active(active), record) => {
                 let number = host_call(record);
@@ -404,6 +406,11 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Interrupted
         | Record::Finished { .. } => None,
     }
+}
+
+/// From `at` to `until`, in milliseconds and no less than that; 0 where it is over.
+fn ms_until(at: Timestamp, until: Timestamp) -> u64 {
+    u64::try_from(until.duration_since(at).as_millis()).map_or(0, |whole| whole + 1)
 }
 
 fn name(record: &Record) -> &'static str {

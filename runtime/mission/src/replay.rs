@@ -86,6 +86,8 @@ pub enum Recorded {
         answer: String,
         /// When.
         at: Timestamp,
+        /// And how long the mission had been running then.
+        ran_ms: u64,
     },
     /// The artifact is stored.
     Stored(Artifact),
@@ -205,11 +207,12 @@ impl Replay {
                 tool.as_str() == ASK && *digest == Digest::of(note(question.to_owned()).as_bytes()),
                 Recorded::Call { call: *call, outcome: Some(Err(error.clone())) },
             ),
-            (Record::Answered { question, answer, .. }, Asked::Question(wanted)) => {
-                when(*question == wanted, Recorded::Answer { answer: answer.clone(), at: stamped.at })
-            }
+            (Record::Answered { question, answer, .. }, Asked::Question(wanted)) => when(
+                *question == wanted,
+                Recorded::Answer { answer: answer.clone(), at: stamped.at, ran_ms: stamped.ran_ms },
+            ),
             (Record::Answered { question: HostQuestion::ArtifactPut, answer, .. }, Asked::Put { .. }) => {
-                Some(Recorded::Answer { answer: answer.clone(), at: stamped.at })
+                Some(Recorded::Answer { answer: answer.clone(), at: stamped.at, ran_ms: stamped.ran_ms })
             }
             (Record::ArtifactStored { artifact, .. }, Asked::Put { name }) => {
                 when(artifact.name.as_str() == name, Recorded::Stored(artifact.clone()))

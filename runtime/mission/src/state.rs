@@ -103,8 +103,19 @@ pub(crate) struct Active {
 pub(crate) struct Suspension {
     /// When it wants to go on by itself.
     pub(crate) until: Option<Timestamp>,
+    /// The same by its run time, which goes on while it sleeps: a wall clock that is set back makes no sleep longer.
+    pub(crate) until_ran_ms: Option<u64>,
     /// Whether something that it waited for has been decided since.
     pub(crate) woken: bool,
+}
+
+impl Suspension {
+    /// Whether what it waits for has come: it wants a turn, and nothing else.
+    fn is_over(self, now: Now) -> bool {
+        self.woken
+            || self.until.is_some_and(|until| until <= now.wall)
+            || self.until_ran_ms.is_some_and(|until| until <= now.ran_ms)
+    }
 }
 
 /// A call that has no result yet.
@@ -248,17 +259,17 @@ impl Mission {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let suspended = self.suspension().is_some_and(|suspension| !suspension.woken);
-        let due = if suspended { self.next_due().wall } else { None };
+        let due = if suspended { self.due(self.suspension()).wall } else { None };
         Standing { status: self.status(), suspended, due }
     }
 
     /// Whether it has something to do that takes a turn: to begin, or to go on after something that it waited for.
     #[must_use]
-    pub fn wants_turn(&self, wall: Timestamp) -> bool {
+    pub fn wants_turn(&self, now: Now) -> bool {
         match &self.phase {
             Phase::Queued => true,
             Phase::Active(active) => match active.suspended {
-                Some(Suspension { until, woken }) => woken || until.is_some_and(|until| until <= wall),
+                Some(suspension) => suspension.is_over(now),
                 // Its run broke off.
                 None => true,
             },
@@ -457,20 +468,24 @@ impl Mission {
         gate::gate(&self.envelope.constraints, &self.unknown_approvals, tool)
     }
 
-    /// When it wants a tick next; nothing, once it has ended.
+    /// When it wants a tick next; nothing, once it has ended. One that slept until now wants its turn, and no further tick for it.
     #[must_use]
-    pub fn next_due(&self) -> Due {
+    pub fn next_due(&self, now: Now) -> Due {
+        self.due(self.suspension().filter(|suspension| !suspension.is_over(now)))
+    }
+
+    /// The same, with this sleep.
+    fn due(&self, sleep: Option<Suspension>) -> Due {
         match &self.phase {
             Phase::Queued => Due { wall: self.envelope.window.end_at, ran_ms: None },
             Phase::Active(active) => {
                 let requests = active.open.iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
-                let until = active.suspended.and_then(|suspension| suspension.until);
+                let until = sleep.and_then(|sleep| sleep.until);
                 let wall = requests.chain(until).chain(self.envelope.window.end_at).min();
-                let spent = self.budget.runtime_ms_max;
-                Due {
-                    wall,
-                    ran_ms: self.takes_run_time().then(|| active.heartbeat_due_ms.map_or(spent, |due| due.min(spent))),
-                }
+                let slept = sleep.and_then(|sleep| sleep.until_ran_ms);
+                let by_run_time = [active.heartbeat_due_ms, slept, Some(self.budget.runtime_ms_max)];
+                let ran_ms = by_run_time.into_iter().flatten().min().filter(|_| self.takes_run_time());
+                Due { wall, ran_ms }
             }
             Phase::Ended(_) => Due::default(),
         }

@@ -3,6 +3,7 @@
 mod support;
 
 use serde_json::json;
+use sortie_contract::Stamped;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
@@ -11,9 +12,8 @@ use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::request::{Decision, RequestKind};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolName};
-use sortie_contract::{Stamped, Timestamp};
-use sortie_mission::Command;
 use sortie_mission::replay::{Asked, Recorded, Replay};
+use sortie_mission::{Command, Now};
 use support::{Called, Tested, artifact, the};
 
 const RUN: RunNo = RunNo(1);
@@ -101,13 +101,13 @@ fn everything() -> (Tested, Vec<(Asked<'static>, Recorded)>) {
         mission.pass(1);
         let answer = number.to_string();
         mission.take(Command::Answer { run: RUN, question, answer: answer.clone() }).expect("taken");
-        let at = mission.now.wall;
+        let Now { wall: at, ran_ms, .. } = mission.now;
         // That an artifact could not be stored is told to who wants to store it.
         let asked = match question {
             HostQuestion::ArtifactPut => Asked::Put { name: "bad" },
             question => Asked::Question(question),
         };
-        told.push((asked, Recorded::Answer { answer, at }));
+        told.push((asked, Recorded::Answer { answer, at, ran_ms }));
     }
     mission.take(milestone("Half way.")).expect("taken");
     told.push((Asked::Milestone { text: "Half way." }, Recorded::Noted));
@@ -379,12 +379,12 @@ fn a_timer_and_the_time_are_told_with_the_time_at_which_they_were() {
         .pass(5)
         .take(Command::Answer { run: RUN, question: HostQuestion::After, answer: "1".to_owned() })
         .expect("taken");
-    let then: Timestamp = mission.now.wall;
+    let Now { wall: at, ran_ms, .. } = mission.now;
     mission.pass(60);
     mission.crash();
     let mut replay = Replay::new(&mission.records);
     let told = replay.next(Asked::Question(HostQuestion::After));
-    assert_eq!(told, Ok(Some(Recorded::Answer { answer: "1".to_owned(), at: then })));
+    assert_eq!(told, Ok(Some(Recorded::Answer { answer: "1".to_owned(), at, ran_ms })));
 }
 
 /// What is stored twice under a name is told twice, each as it was.

@@ -121,7 +121,10 @@ pub enum OpenError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory.
-    #[error("cannot use the data directory {}", path.display())]
+    #[error(
+        "cannot use the data directory {}; check that sortie may write there, and that the disk has room and is not read-only",
+        path.display()
+    )]
     DataDir {
         /// Which.
         path: PathBuf,

@@ -160,8 +160,12 @@ impl Node {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        // Calls that take longer are found without a result after the next start.
-        let _ = tokio::time::timeout(LAST_CALLS, busy).await;
+        // Calls that take longer are found without a result after the next start; so are all, where nothing is recorded any more.
+        tokio::select! {
+            () = busy => {}
+            _ = engine.journal.failed() => {}
+            () = tokio::time::sleep(LAST_CALLS) => {}
+        }
         for live in running() {
             live.interrupt();
         }

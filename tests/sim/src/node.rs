@@ -308,7 +308,7 @@ impl World {
         let stopped = self.node.stop_run(client);
         let left = stopped.into_iter().filter(|task| !matches!(task.stage, Stage::Waits(_)));
         self.strays.extend(left.map(|task| Stray { no, task, is_orphan: false }));
-        if self.mission(client).wants_turn(self.wall) {
+        if self.mission(client).wants_turn(self.now(client)) {
             let waiting = self.side(client).waiting();
             self.node.queue.push(&waiting);
         }

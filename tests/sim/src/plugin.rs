@@ -213,15 +213,19 @@ impl World {
     }
 
     fn after(&mut self, client: usize, run: &mut Run, duration: Duration) -> Result<(), Stop> {
-        let begun = match run.replay.next(Asked::Question(HostQuestion::After))? {
-            Some(Recorded::Answer { at, .. }) => at,
+        let now = self.now(client);
+        let (begun, ran_ms) = match run.replay.next(Asked::Question(HostQuestion::After))? {
+            Some(Recorded::Answer { at, ran_ms, .. }) => (at, ran_ms),
             _ => {
                 self.answered(client, run, HostQuestion::After, duration.as_millis().to_string())?;
-                self.wall
+                (now.wall, now.ran_ms)
             }
         };
-        let due = begun + duration;
-        let left = Duration::try_from(due.duration_since(self.wall)).unwrap_or_default().min(duration);
+        // A clock that was set back makes no timer longer.
+        let ran = Duration::from_millis(now.ran_ms.saturating_sub(ran_ms));
+        let left = Duration::try_from((begun + duration).duration_since(now.wall)).unwrap_or_default();
+        let left = left.min(duration.saturating_sub(ran));
+        let due = now.wall + left;
         let ready_ms = self.steady_ms + u64::try_from(left.as_millis()).expect("hours");
         run.handles.push(Handle::Timer { due, ready_ms });
         Ok(())

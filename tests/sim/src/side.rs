@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sortie_contract::MissionNo;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{MissionNo, Timestamp};
 use sortie_journal::{Cursor, Head};
 use sortie_mission::queue::Waiting;
 use sortie_mission::{Mission, Outgoing, Standing};
@@ -158,11 +158,6 @@ impl Side {
 
     pub(crate) fn is_durable(&self) -> bool {
         self.durable == self.records.len()
-    }
-
-    /// Whether its run waits for its turn, or goes on, and nobody has begun it here.
-    pub(crate) fn wants_turn(&self, wall: Timestamp) -> bool {
-        self.run.is_none() && self.mission.wants_turn(wall)
     }
 
     /// The number of the item that follows `acked`, if it may leave the node.

@@ -156,15 +156,14 @@ impl World {
     /// What holds at every moment; and what is due is seen to.
     fn look(&mut self) {
         for client in self.clients() {
-            let due = self.mission(client).next_due();
-            let ran_ms = self.now(client).ran_ms;
-            let rings = due.wall.is_some_and(|at| at <= self.wall) || due.ran_ms.is_some_and(|at| at <= ran_ms);
-            if rings && !self.mission(client).status().is_final() {
+            if self.rings(client) {
                 self.command(client, Command::Tick).expect("a tick is always taken");
-                if self.side(client).wants_turn(self.wall) {
-                    let waiting = self.side(client).waiting();
-                    self.node.queue.push(&waiting);
-                }
+                assert!(!self.rings(client), "a tick sees to what is due");
+            }
+            let now = self.now(client);
+            if self.mission(client).run().is_none() && self.mission(client).wants_turn(now) {
+                let waiting = self.side(client).waiting();
+                self.node.queue.push(&waiting);
             }
         }
         for no in self.node.queue.expired(self.wall) {
@@ -180,6 +179,13 @@ impl World {
         sessions.sort_unstable();
         sessions.dedup();
         assert_eq!(sessions.len(), running, "missions of one session run one at a time");
+    }
+
+    /// Whether something is due for a mission.
+    fn rings(&self, client: usize) -> bool {
+        let now = self.now(client);
+        let due = self.mission(client).next_due(now);
+        due.wall.is_some_and(|at| at <= now.wall) || due.ran_ms.is_some_and(|at| at <= now.ran_ms)
     }
 
     /// All the ordinary work that there is.
@@ -263,7 +269,7 @@ impl World {
         let wall = |at: Timestamp| u64::try_from(at.duration_since(self.wall).as_millis()).map_or(0, |ms| ms + 1);
         let mut all: Vec<u64> = self.node.queue.next_due().into_iter().map(wall).collect();
         for client in self.clients() {
-            let due = self.mission(client).next_due();
+            let due = self.mission(client).next_due(self.now(client));
             all.extend(due.wall.map(wall));
             all.extend(due.ran_ms.map(|at| at.saturating_sub(self.now(client).ran_ms)));
             let timer = self.side(client).run.as_ref().and_then(|run| run.next_timer(self.steady_ms));

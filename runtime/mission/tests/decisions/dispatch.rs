@@ -87,7 +87,7 @@ fn autonomy_window_before_it_opens_the_mission_is_queued() {
 fn autonomy_window_when_it_closes_the_mission_is_timed_out() {
     let fields = || json!({"autonomy_window": {"end_at": at(10)}});
     let mut queued = Tested::queued(fields());
-    assert_eq!(queued.mission.next_due(), Due { wall: Some(moment(10)), ran_ms: None });
+    assert_eq!(queued.mission.next_due(queued.now), Due { wall: Some(moment(10)), ran_ms: None });
     assert_eq!(queued.pass(9).take(Command::Tick), Ok(vec![]));
     queued.pass(1).take(Command::Tick).expect("its end");
     assert_eq!(queued.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));
@@ -130,12 +130,12 @@ fn autonomy_window_no_tool_call_and_no_result_outside() {
 #[test]
 fn heartbeat_interval_seconds_paces_the_heartbeats() {
     let mut mission = Tested::running(json!({"heartbeat_interval_seconds": 60}));
-    let due = mission.mission.next_due().ran_ms;
+    let due = mission.mission.next_due(mission.now).ran_ms;
     assert_eq!(due, Some(60_000));
     assert_eq!(mission.pass(59).take(Command::Tick), Ok(vec![]));
     assert_eq!(mission.pass(2).take(Command::Tick), Ok(vec![Record::Heartbeat]));
     assert_eq!(mission.take(Command::Tick), Ok(vec![]), "one each interval");
-    assert_eq!(mission.mission.next_due().ran_ms, Some(120_000), "lateness does not add up");
+    assert_eq!(mission.mission.next_due(mission.now).ran_ms, Some(120_000), "lateness does not add up");
 }
 
 #[test]

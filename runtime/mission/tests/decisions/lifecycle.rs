@@ -163,7 +163,7 @@ fn budget_calls_in_parallel_never_pass_the_limit() {
 fn run_time_spent_is_timed_out() {
     let mut mission =
         Tested::running(json!({"budget": {"max_runtime_minutes": 0.5}, "heartbeat_interval_seconds": 60}));
-    assert_eq!(mission.mission.next_due().ran_ms, Some(30_000));
+    assert_eq!(mission.mission.next_due(mission.now).ran_ms, Some(30_000));
     assert_eq!(mission.pass(29).take(Command::Tick), Ok(vec![]));
     mission.pass(1).take(Command::Tick).expect("its end");
     assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "run_time_spent"));

@@ -374,7 +374,7 @@ fn one_reminder_half_way() {
     let (mut mission, _, request) = asked(RequestKind::Input);
     mission.now.ran_ms = 0;
     let half = moment(ANSWER_SECONDS / 2);
-    assert_eq!(mission.mission.next_due().wall, Some(half));
+    assert_eq!(mission.mission.next_due(mission.now).wall, Some(half));
     mission.shift(ANSWER_SECONDS / 2 - 1);
     assert_eq!(mission.take(Command::Tick), Ok(vec![]));
     mission.shift(1);
@@ -383,7 +383,7 @@ fn one_reminder_half_way() {
     assert_eq!((event.event_type.as_str(), event.status), ("mission.blocked", Status::Blocked));
     assert_eq!((&event.detail["reminder"], &event.detail["request"]["request_id"]), (&json!(true), &json!("r1")));
     assert_eq!(mission.take(Command::Tick), Ok(vec![]), "once");
-    assert_eq!(mission.mission.next_due().wall, Some(moment(ANSWER_SECONDS)), "the next thing is its end");
+    assert_eq!(mission.mission.next_due(mission.now).wall, Some(moment(ANSWER_SECONDS)), "the next thing is its end");
 }
 
 #[test]
@@ -396,7 +396,10 @@ fn a_held_call_that_its_plugin_gives_up_takes_its_request_with_it() {
         let records = mission.take(given_up).expect("taken");
         assert!(records.iter().any(sortie_mission::changes_standing), "{kind}: it is blocked no longer");
         assert_eq!(mission.mission.status(), Status::Running, "{kind}");
-        assert_eq!(mission.mission.next_due(), Due { wall: None, ran_ms: mission.mission.next_due().ran_ms });
+        assert_eq!(
+            mission.mission.next_due(mission.now),
+            Due { wall: None, ran_ms: mission.mission.next_due(mission.now).ran_ms }
+        );
         assert_eq!(mission.decide(request, Decision::Deny), Err(Refusal::UnknownRequest { request }));
     }
 }

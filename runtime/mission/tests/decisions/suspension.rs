@@ -7,7 +7,7 @@ use sortie_contract::money::MicroUsd;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind};
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_mission::{Command, Refusal, Standing};
+use sortie_mission::{Command, Now, Refusal, Standing};
 
 use crate::failed;
 use crate::support::{ANSWER_SECONDS, Tested, at, moment, the};
@@ -83,10 +83,10 @@ fn a_decision_wakes_it() {
     mission.suspend(None).expect("it only waits");
     let waits = Standing { status: Status::Blocked, suspended: true, due: Some(moment(ANSWER_SECONDS / 2)) };
     assert_eq!(mission.mission.standing(), waits);
-    assert!(!mission.mission.wants_turn(mission.now.wall));
+    assert!(!mission.mission.wants_turn(mission.now));
     assert_eq!(mission.decided(request, APPROVE), Record::CallResumed { call });
     assert_eq!(mission.mission.standing(), Standing { status: Status::Running, suspended: false, due: None });
-    assert!(mission.mission.wants_turn(mission.now.wall));
+    assert!(mission.mission.wants_turn(mission.now));
     assert_eq!(mission.take(Command::Start), Ok(vec![Record::Started { run: RunNo(2) }]));
     assert!(mission.mission.is_being_made(call), "nobody has made it: that is the next run's");
     let outcome = Ok(ToolAnswer { result: "null".into(), wrote: vec![] });
@@ -100,9 +100,9 @@ fn a_decision_that_leads_to_another_request_does_not_wake_it() {
     let (_, request) = mission.held(&the("Edit"), 11, RequestKind::Approval);
     mission.suspend(None).expect("it only waits");
     let Record::Requested { request: budget, .. } = mission.decided(request, APPROVE) else { panic!("11 of 10") };
-    assert!(mission.mission.standing().suspended && !mission.mission.wants_turn(mission.now.wall));
+    assert!(mission.mission.standing().suspended && !mission.mission.wants_turn(mission.now));
     mission.decided(budget, Decision::Deny);
-    assert!(!mission.mission.standing().suspended && mission.mission.wants_turn(mission.now.wall));
+    assert!(!mission.mission.standing().suspended && mission.mission.wants_turn(mission.now));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn one_decision_of_several_wakes_it() {
     mission.suspend(None).expect("it only waits");
     mission.decided(first, Decision::Deny);
     assert_eq!(mission.mission.status(), Status::Blocked);
-    assert!(mission.mission.wants_turn(mission.now.wall), "a request holds its own call and nothing else");
+    assert!(mission.mission.wants_turn(mission.now), "a request holds its own call and nothing else");
 }
 
 #[test]
@@ -135,10 +135,33 @@ fn a_sleeper_wants_its_turn_when_its_time_has_come() {
         mission.mission.standing(),
         Standing { status: Status::Running, suspended: true, due: Some(moment(60)) }
     );
-    assert!(!mission.pass(59).mission.wants_turn(moment(59)));
-    assert!(mission.pass(1).mission.wants_turn(moment(60)));
+    mission.pass(59);
+    assert!(!mission.mission.wants_turn(mission.now));
+    mission.pass(1);
+    assert!(mission.mission.wants_turn(mission.now));
     mission.take(Command::Start).expect("it goes on");
     assert_eq!(mission.event_types(), ["mission.accepted", "mission.progress"], "nobody is told: it never stopped");
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_sleep_longer() {
+    let mut mission = guarded();
+    mission.suspend(Some(moment(60))).expect("it only sleeps");
+    let due_ms = mission.mission.next_due(mission.now).ran_ms.expect("it runs on while it sleeps");
+    let day_before = moment(-24 * 60 * 60);
+    for (ran_ms, wants) in [(due_ms - 1, false), (due_ms, true)] {
+        assert_eq!(mission.mission.wants_turn(Now { wall: day_before, ran_ms, ..mission.now }), wants, "{ran_ms}");
+    }
+}
+
+#[test]
+fn who_has_slept_enough_wants_its_turn_and_rings_no_more() {
+    let mut mission = guarded();
+    mission.suspend(Some(moment(60))).expect("it only sleeps");
+    mission.pass(61);
+    let due = mission.mission.next_due(mission.now);
+    assert!(mission.mission.wants_turn(mission.now));
+    assert!(due.wall.is_none_or(|at| at > mission.now.wall) && due.ran_ms.is_none_or(|at| at > mission.now.ran_ms));
 }
 
 #[test]
@@ -146,7 +169,7 @@ fn waiting_for_people_takes_no_run_time_and_sleeping_does() {
     let mut waits = guarded();
     waits.held(&the("Edit"), 0, RequestKind::Approval);
     waits.suspend(Some(moment(60))).expect("it only waits");
-    assert!(!waits.mission.takes_run_time() && waits.mission.next_due().ran_ms.is_none());
+    assert!(!waits.mission.takes_run_time() && waits.mission.next_due(waits.now).ran_ms.is_none());
     let mut sleeps = guarded();
     sleeps.suspend(Some(moment(7_200))).expect("it only sleeps");
     assert!(sleeps.mission.takes_run_time());
@@ -176,7 +199,7 @@ fn what_is_suspended_still_ends_in_time() {
         let mut mission = suspended();
         mission.pass(seconds).take(command).expect("its end");
         assert_eq!(mission.end().2, reason);
-        assert!(!mission.mission.wants_turn(mission.now.wall));
+        assert!(!mission.mission.wants_turn(mission.now));
     }
 }
 
@@ -187,5 +210,5 @@ fn a_reminder_comes_while_it_is_out_of_memory() {
     mission.suspend(None).expect("it only waits");
     let reminded = mission.pass(ANSWER_SECONDS / 2).take(Command::Tick);
     assert_eq!(reminded, Ok(vec![Record::Reminded { request }]));
-    assert!(!mission.mission.wants_turn(mission.now.wall));
+    assert!(!mission.mission.wants_turn(mission.now));
 }

@@ -64,7 +64,7 @@ impl World {
         }
         if side.mission.run().is_none() {
             self.queue.release(side.no);
-            if side.mission.wants_turn(self.hour.now().wall) {
+            if side.mission.wants_turn(self.hour.now()) {
                 self.queue.push(&side.waiting());
             }
         }

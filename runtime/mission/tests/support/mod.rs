@@ -290,7 +290,7 @@ impl Tested {
     pub(crate) fn crash(&mut self) -> Vec<Record> {
         self.mission = Mission::fold(self.mission.envelope().clone(), &self.records).expect("its own records");
         self.now.ran_ms = self.mission.ran_ms();
-        assert!(self.mission.wants_turn(self.now.wall), "its run broke off");
+        assert!(self.mission.wants_turn(self.now), "its run broke off");
         self.take(Command::Start).expect("its next run")
     }
 

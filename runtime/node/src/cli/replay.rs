@@ -220,7 +220,7 @@ impl Host for Player {
 
     fn now(&self) -> Result<Timestamp, Stop> {
         match self.next(Asked::Question(HostQuestion::Now))? {
-            Recorded::Answer { answer, at } => {
+            Recorded::Answer { answer, at, .. } => {
                 Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at))
             }
             _ => Err(Stop::Over),

@@ -375,7 +375,7 @@ impl Host for RunHost {
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
-        if let Some(Recorded::Answer { answer, at }) = self.recorded(Asked::Question(HostQuestion::Now))? {
+        if let Some(Recorded::Answer { answer, at, .. }) = self.recorded(Asked::Question(HostQuestion::Now))? {
             return Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at));
         }
         let now = self.engine.clock.wall();
@@ -384,19 +384,21 @@ impl Host for RunHost {
     }
 
     fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
-        let wall = self.engine.clock.wall();
-        let begun = match self.recorded(Asked::Question(HostQuestion::After)) {
+        let now = self.live.now(&self.engine);
+        let (begun, ran_ms) = match self.recorded(Asked::Question(HostQuestion::After)) {
             Err(stop) => return ready(Err(stop)).boxed(),
-            Ok(Some(Recorded::Answer { at, .. })) => at,
+            Ok(Some(Recorded::Answer { at, ran_ms, .. })) => (at, ran_ms),
             Ok(_) => match self.answered(HostQuestion::After, duration.as_millis().to_string()) {
-                Ok(()) => wall,
+                Ok(()) => (now.wall, now.ran_ms),
                 Err(stop) => return ready(Err(stop)).boxed(),
             },
         };
         let due = begun.checked_add(duration).unwrap_or(Timestamp::MAX);
-        self.timers.lock().push(due);
         // A clock that was set back must not make it longer than it was to be.
-        let left = Duration::try_from(due.duration_since(wall)).unwrap_or_default().min(duration);
+        let ran = Duration::from_millis(now.ran_ms.saturating_sub(ran_ms));
+        let left =
+            Duration::try_from(due.duration_since(now.wall)).unwrap_or_default().min(duration.saturating_sub(ran));
+        self.timers.lock().push(now.wall.checked_add(left).unwrap_or(Timestamp::MAX));
         if left.is_zero() {
             return ready(Ok(())).boxed();
         }

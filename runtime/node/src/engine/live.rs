@@ -165,10 +165,17 @@ impl Live {
         engine.now(self.inner.lock().run.ran_ms(engine.clock.steady()))
     }
 
+    /// Whether it has no run, and wants one.
+    pub(crate) fn wants_turn(&self, engine: &Engine) -> bool {
+        let now = self.now(engine);
+        self.with(|mission| mission.run().is_none() && mission.wants_turn(now))
+    }
+
     /// When the mission wants a tick, and its run clock now.
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
-        (inner.mission.next_due(), engine.now(inner.run.ran_ms(engine.clock.steady())))
+        let now = engine.now(inner.run.ran_ms(engine.clock.steady()));
+        (inner.mission.next_due(now), now)
     }
 
     /// Hands over the switch that stops the plugin's run. A mission that has ended meanwhile stops it at once.

@@ -74,8 +74,7 @@ impl Engine {
 
     /// Whether a mission that has lost its turn wants another one.
     fn wants_turn(&self, no: MissionNo) -> bool {
-        let wall = self.clock.wall();
-        self.lives.get(no).is_some_and(|live| live.with(|mission| mission.run().is_none() && mission.wants_turn(wall)))
+        self.lives.get(no).is_some_and(|live| live.wants_turn(self))
     }
 
     async fn run(self: &Arc<Self>, no: MissionNo) -> Result<(), RunError> {

@@ -139,8 +139,7 @@ impl Engine {
 
     /// Gives a suspended mission a turn, where what it waits for has come.
     pub(crate) fn go_on(self: &Arc<Self>, live: &Live) {
-        let wall = self.clock.wall();
-        if live.with(|mission| mission.run().is_none() && mission.wants_turn(wall)) {
+        if live.wants_turn(self) {
             self.desk.lock().queue.push(&live.waiting());
             self.pump();
         }
