@@ -46,8 +46,8 @@ pub(super) struct RunHost {
     waits: AtomicU64,
     /// Something watches over this wait already.
     watched: AtomicBool,
-    /// When the timers of this run are due. Those of dropped handles are among them, and wake in vain.
-    timers: Mutex<Vec<Timestamp>>,
+    /// When the timers of this run are due, by the steady clock. Those of dropped handles are among them, and wake in vain.
+    timers: Mutex<Vec<Duration>>,
     this: Weak<Self>,
 }
 
@@ -198,9 +198,10 @@ impl RunHost {
         .boxed()
     }
 
-    /// The first timer that is not due yet.
-    fn next_timer(&self, wall: Timestamp) -> Option<Timestamp> {
-        self.timers.lock().iter().copied().filter(|due| *due > wall).min()
+    /// When the first timer is due that is not due yet, by the steady clock.
+    fn next_timer(&self) -> Option<Duration> {
+        let steady = self.engine.clock.steady();
+        self.timers.lock().iter().copied().filter(|due| *due > steady).min()
     }
 
     /// Has the run dropped from memory once it has waited long enough for nothing but people, or a late hour.
@@ -208,17 +209,19 @@ impl RunHost {
         loop {
             let waits = self.waits.load(Acquire);
             let records = self.live.with(Mission::records);
-            let until = self.next_timer(self.engine.clock.wall());
+            // Read before: one that is due meanwhile, and has not woken the guest yet, must not be lost.
+            let next_timer = self.next_timer();
             let asks = self.live.with(|mission| !mission.open_requests().is_empty());
             tokio::time::sleep(if asks { GRACE } else { NAP }).await;
             if waits.is_multiple_of(2) || self.waits.load(Acquire) != waits {
                 return self.watched.store(false, Release);
             }
-            let soon = self.engine.clock.wall().checked_add(GRACE * 2);
-            let wakes_soon = until.zip(soon.ok()).is_some_and(|(until, soon)| until <= soon);
-            if wakes_soon || (until.is_none() && !asks) {
+            let left = next_timer.map(|due| due.saturating_sub(self.engine.clock.steady()));
+            if left.map_or(!asks, |left| left <= GRACE * 2) {
                 continue;
             }
+            let wall = self.engine.clock.wall();
+            let until = left.map(|left| wall.checked_add(left).unwrap_or(Timestamp::MAX));
             match self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No) {
                 Ok(taken) => {
                     if !taken.status.is_final() {
@@ -398,7 +401,7 @@ impl Host for RunHost {
         let ran = Duration::from_millis(now.ran_ms.saturating_sub(ran_ms));
         let left =
             Duration::try_from(due.duration_since(now.wall)).unwrap_or_default().min(duration.saturating_sub(ran));
-        self.timers.lock().push(now.wall.checked_add(left).unwrap_or(Timestamp::MAX));
+        self.timers.lock().push(self.engine.clock.steady().saturating_add(left));
         if left.is_zero() {
             return ready(Ok(())).boxed();
         }
