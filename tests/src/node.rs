@@ -131,6 +131,14 @@ impl Node {
         ended
     }
 
+    /// What it is started with from its next start on, in place of what it was.
+    ///
+    /// # Panics
+    /// If its folder cannot be written.
+    pub fn reconfigure(&mut self, toml: &str) {
+        fs::write(self.folder.path().join("sortie.toml"), toml).expect("a writable folder");
+    }
+
     /// kill -9.
     ///
     /// # Panics

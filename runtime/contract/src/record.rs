@@ -196,6 +196,11 @@ pub enum Record {
         /// When it wants to go on by itself.
         until: Option<Timestamp>,
     },
+    /// The tools that the plugin is handed, in their order, by every run of the mission: right behind the start of the first.
+    Granted {
+        /// Their names, as the node writes them.
+        tools: Vec<ToolName>,
+    },
 }
 
 /// What intake decided when it accepted an envelope.
@@ -233,6 +238,8 @@ pub enum HostQuestion {
     ArtifactGet,
     /// An artifact could not be stored.
     ArtifactPut,
+    /// What a tool is. The answer is its [`ToolInfo`](crate::tool::ToolInfo).
+    Describe,
 }
 
 impl Stamped {

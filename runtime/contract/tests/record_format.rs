@@ -129,11 +129,13 @@ fn samples() -> Vec<(Record, &'static str)> {
             Record::Suspended { until: Some("2026-11-23T22:00:00Z".parse().expect("a time")) },
             "130114323032362d31312d32335432323a30303a30305a",
         ),
+        // Version 3.
+        (Record::Granted { tools: vec![ToolName::new("Read"), ToolName::new("X")] }, "140204526561640158"),
     ]
 }
 
-/// How many of the samples version 1 has.
-const IN_VERSION_1: usize = 14;
+/// How many of the samples a version has.
+const IN_VERSION: [(u8, usize); 2] = [(1, 14), (2, 27)];
 
 fn requested(kind: RequestKind) -> Record {
     let expires_at = "2026-11-23T22:00:00Z".parse().expect("a time");
@@ -167,6 +169,7 @@ fn number(record: &Record) -> usize {
         Record::Decided { .. } => 17,
         Record::CallResumed { .. } => 18,
         Record::Suspended { .. } => 19,
+        Record::Granted { .. } => 20,
     }
 }
 
@@ -187,20 +190,22 @@ fn every_variant_keeps_its_bytes() {
     for (record, expected) in samples() {
         let sample = stamped(record);
         let bytes = sample.encode();
-        assert_eq!(hex(&bytes), format!("02{HEAD}{expected}"), "{sample:?}");
+        assert_eq!(hex(&bytes), format!("03{HEAD}{expected}"), "{sample:?}");
         assert_eq!(Stamped::decode(&bytes).expect("a record"), sample);
     }
     let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
     seen.dedup();
-    assert_eq!(seen, (0..20).collect::<Vec<_>>(), "a sample of every variant, in its order");
+    assert_eq!(seen, (0..21).collect::<Vec<_>>(), "a sample of every variant, in its order");
 }
 
 /// Told from the bytes as they were pinned, not from what is written now.
 #[test]
-fn what_version_1_wrote_is_read() {
-    for (record, pinned) in samples().into_iter().take(IN_VERSION_1) {
-        let bytes = unhex(&format!("01{HEAD}{pinned}"));
-        assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
+fn what_older_versions_wrote_is_read() {
+    for (version, count) in IN_VERSION {
+        for (record, pinned) in samples().into_iter().take(count) {
+            let bytes = unhex(&format!("0{version}{HEAD}{pinned}"));
+            assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
+        }
     }
 }
 
@@ -220,6 +225,7 @@ fn every_name_within_a_record_keeps_its_number() {
         HostQuestion::After,
         HostQuestion::ArtifactGet,
         HostQuestion::ArtifactPut,
+        HostQuestion::Describe,
     ];
     differ(questions.map(answered).map(one).into(), 3);
     differ([LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error].map(logged).map(one).into(), 3);
@@ -276,7 +282,7 @@ fn every_name_within_a_record_keeps_its_number() {
 fn damaged_bytes_are_errors() {
     let bytes = stamped(finished(Status::Completed, Reason::Done)).encode();
     assert!(matches!(Stamped::decode(&[]), Err(DecodeError::Empty)));
-    assert!(matches!(Stamped::decode(&[3, 0, 0]), Err(DecodeError::UnknownVersion(3))));
+    assert!(matches!(Stamped::decode(&[4, 0, 0]), Err(DecodeError::UnknownVersion(4))));
     for end in 1..bytes.len() {
         assert!(Stamped::decode(&bytes[..end]).is_err(), "cut at {end}");
     }

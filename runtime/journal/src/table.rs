@@ -6,7 +6,8 @@ use crate::frame::FrameKey;
 
 /// The format of the whole journal. It goes up when an older Sortie could not read what a newer one writes.
 /// 1: the first. 2: heads and cursors of version 2, missions that are removed, a feed that does not begin at 1.
-pub(crate) const FORMAT: u64 = 2;
+/// 3: records of version 3.
+pub(crate) const FORMAT: u64 = 3;
 
 /// The greatest number that a record can have: they are `u32`.
 pub(crate) const RECORD_LAST: u32 = u32::MAX;

@@ -83,7 +83,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 2, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 3, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));

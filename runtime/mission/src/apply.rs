@@ -55,6 +55,7 @@ impl Mission {
             plugin: plugin.clone(),
             budget: *budget,
             unknown_approvals: unknown_approvals.clone(),
+            granted: None,
             phase: Phase::Queued,
             records: 1,
             sequence: 1,
@@ -223,6 +224,12 @@ impl Mission {
                 }
                 let until_ran_ms = until.map(|until| stamped.ran_ms.saturating_add(ms_until(stamped.at, until)));
                 active.suspended = Some(Suspension { until: *until, until_ran_ms, woken: false });
+            }
+            (Phase::Active(_), Record::Granted { tools }) => {
+                if self.granted.is_some() {
+                    return illegal("tools are handed out once");
+                }
+                self.granted = Some(tools.clone());
             }
             (Phase::Active(active), record) => {
                 let number = host_call(record);
@@ -402,6 +409,7 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
+        | Record::Granted { .. }
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => None,
@@ -435,5 +443,6 @@ fn name(record: &Record) -> &'static str {
         Record::Decided { .. } => "decided",
         Record::CallResumed { .. } => "call_resumed",
         Record::Suspended { .. } => "suspended",
+        Record::Granted { .. } => "granted",
     }
 }

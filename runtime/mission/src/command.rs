@@ -11,7 +11,7 @@ use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::{self, Crash, LogLevel};
 use sortie_contract::record::HostQuestion;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 
 /// The time of a command, as the shell read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +24,31 @@ pub struct Now {
     pub expires_at: Timestamp,
 }
 
+/// A tool that a plugin was handed, as its node knows it at the moment.
+#[derive(Debug, Clone, Copy)]
+pub enum Handle<'a> {
+    /// The node has it.
+    Tool(&'a ToolInfo),
+    /// It was taken away since.
+    Gone(&'a ToolName),
+}
+
+impl<'a> From<&'a ToolInfo> for Handle<'a> {
+    fn from(tool: &'a ToolInfo) -> Self {
+        Self::Tool(tool)
+    }
+}
+
 /// Something that somebody wants of a mission.
 ///
 /// Those with a `run` come from a run of its plugin and are taken only while that very run is the current one.
 #[derive(Debug)]
 pub enum Command<'a> {
     /// It is the mission's turn: begin a run, or the next one. Whatever run there was before is over.
-    Start,
+    Start {
+        /// The node's tools. Which of them its plugin is handed is decided at the first start, for good.
+        tools: &'a [ToolInfo],
+    },
     /// The plugin wants to call a tool: answered with [`CallStarted`], [`CallRefused`], or [`CallHeld`] and a request.
     ///
     /// [`CallStarted`]: sortie_contract::Record::CallStarted
@@ -40,7 +58,7 @@ pub enum Command<'a> {
         /// The run that asks.
         run: RunNo,
         /// The tool.
-        tool: &'a ToolInfo,
+        tool: Handle<'a>,
         /// The arguments: JSON text.
         arguments: String,
         /// Of the arguments.
@@ -182,7 +200,7 @@ impl Command<'_> {
             | Self::Judge { run, .. }
             | Self::StoreArtifact { run, .. }
             | Self::PluginEnded { run, .. } => Some(*run),
-            Self::Start
+            Self::Start { .. }
             | Self::CollectArtifact { .. }
             | Self::Tick
             | Self::Cancel { .. }

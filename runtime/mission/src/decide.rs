@@ -21,7 +21,7 @@ use sortie_contract::record::Record;
 use sortie_contract::request::{RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 
-use crate::command::{Command, Now, Refusal};
+use crate::command::{Command, Handle, Now, Refusal};
 use crate::finish::Cause;
 use crate::gate::Gate;
 use crate::state::{Active, Mission, Phase};
@@ -49,7 +49,7 @@ impl Mission {
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
             (_, Command::Cancel { reason, by }) => Ok(vec![self.end(Cause::Cancelled { reason: &reason, by: &by })]),
             (_, Command::Halt) => Ok(vec![self.end(Cause::Halted)]),
-            (_, Command::Start) => self.start(now),
+            (_, Command::Start { tools }) => self.start(now, tools),
             (Phase::Queued, Command::Tick) => Ok(self.time_over(now).into_iter().collect()),
             (Phase::Active(active), Command::Tick) => Ok(self.tick(active, now)),
             (Phase::Active(active), Command::Decide { request, decision, by, note }) => {
@@ -62,8 +62,9 @@ impl Mission {
     }
 
     /// The next run. What the last one was making when it broke off, and what must not be made twice without a word, is asked
-    /// about.
-    fn start(&self, now: Now) -> Result<Vec<Record>, Refusal> {
+    /// about. Which tools the plugin is handed is decided by the first, for all of them, whatever the node has by then: a
+    /// replay must see what the first run saw.
+    fn start(&self, now: Now, tools: &[ToolInfo]) -> Result<Vec<Record>, Refusal> {
         if let Some(end) = self.time_over(now) {
             return Ok(vec![end]);
         }
@@ -74,12 +75,14 @@ impl Mission {
             return Ok(vec![self.end(Cause::Interrupted)]);
         }
         let started = Record::Started { run: RunNo(self.runs + 1) };
+        let granted = self.granted.is_none().then(|| Record::Granted { tools: self.grantable(tools) });
         // While it was out of memory nobody made anything: what was approved meanwhile has not happened.
         let broke_off = self.active().filter(|active| active.suspended.is_none());
         let in_flight = broke_off.map_or(&[][..], |active| &active.in_flight);
         let uncertain = in_flight.iter().filter(|flight| !flight.held && flight.repeat == Repeat::Effectful);
         let requests = (self.requests + 1..).map(RequestNo).zip(uncertain);
-        Ok(iter::once(started).chain(requests.map(|(no, flight)| self.uncertain(now, no, flight))).collect())
+        let requested = requests.map(|(no, flight)| self.uncertain(now, no, flight));
+        Ok(iter::once(started).chain(granted).chain(requested).collect())
     }
 
     fn tick(&self, active: &Active, now: Now) -> Vec<Record> {
@@ -138,7 +141,7 @@ impl Mission {
             Command::PluginEnded { ending, .. } => self.end(Cause::Ended(&ending)),
             // `decide` has answered all of these.
             Command::CallDone { .. }
-            | Command::Start
+            | Command::Start { .. }
             | Command::Tick
             | Command::Cancel { .. }
             | Command::Decide { .. }
@@ -166,11 +169,19 @@ impl Mission {
         &self,
         active: &Active,
         now: Now,
-        tool: &ToolInfo,
+        tool: Handle<'_>,
         arguments: String,
         digest: Digest,
         reserved: MicroUsd,
     ) -> Vec<Record> {
+        let tool = match tool {
+            Handle::Tool(tool) => tool,
+            Handle::Gone(name) => {
+                let (tool, error) =
+                    (name.clone(), CallError::Denied(format!("this node no longer has the tool `{name}`")));
+                return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
+            }
+        };
         let name = tool.name.clone();
         let repeat = tool.repeat();
         if let Some(error) = self.refuse(active, now, tool, &arguments) {

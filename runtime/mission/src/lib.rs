@@ -53,7 +53,7 @@ mod window;
 
 pub use admit::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::Illegal;
-pub use command::{Command, Ending, Now, Refusal};
+pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::CRASHES_MAX;
 pub use retention::{Kept, Retention};
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, changes_standing};

@@ -20,7 +20,7 @@ use sortie_contract::limit;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record, Stamped};
-use sortie_contract::tool::{CallError, ToolAnswer, ToolName};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 
 use crate::apply::host_call;
 use crate::decide::{ASK, note};
@@ -34,6 +34,11 @@ pub enum Asked<'a> {
         tool: &'a ToolName,
         /// The arguments: JSON text.
         arguments: &'a str,
+    },
+    /// What a tool is.
+    Describe {
+        /// Which.
+        tool: &'a ToolName,
     },
     /// To ask people something.
     Ask {
@@ -89,6 +94,8 @@ pub enum Recorded {
         /// And how long the mission had been running then.
         ran_ms: u64,
     },
+    /// What the tool is.
+    Described(ToolInfo),
     /// The artifact is stored.
     Stored(Artifact),
     /// It was noted; there is nothing to say.
@@ -104,6 +111,8 @@ pub struct Replay {
     notes: u32,
     /// Calls gone over.
     calls: u32,
+    /// Records before version 3 do not say what tools were said to be.
+    undescribed: bool,
 }
 
 impl Replay {
@@ -122,6 +131,7 @@ impl Replay {
                 }
                 Record::CallFinished { call, outcome, .. } => drop(replay.outcomes.insert(*call, outcome.clone())),
                 record => {
+                    replay.undescribed |= matches!(record, Record::Granted { .. }) && !replay.left.is_empty();
                     notes += u32::from(matches!(record, Record::Milestone { .. } | Record::Logged { .. }));
                     if host_call(record).is_some() {
                         replay.left.push_back(stamped.clone());
@@ -173,6 +183,9 @@ impl Replay {
         if matches!(asked, Asked::Milestone { .. } | Asked::Log { .. }) && self.notes >= limit::NOTES_MAX {
             return Ok(Some(Recorded::Noted));
         }
+        if self.undescribed && matches!(asked, Asked::Describe { .. }) && !self.left.front().is_some_and(describes) {
+            return Ok(Some(Recorded::Noted));
+        }
         let Some(answer) = self.left.front().and_then(|stamped| self.answer(stamped, asked)) else {
             if matches!(asked, Asked::Judge { .. }) && self.notes >= limit::NOTES_MAX {
                 // Of a criterion that there is not, when no more was logged.
@@ -207,6 +220,10 @@ impl Replay {
                 tool.as_str() == ASK && *digest == Digest::of(note(question.to_owned()).as_bytes()),
                 Recorded::Call { call: *call, outcome: Some(Err(error.clone())) },
             ),
+            (Record::Answered { question: HostQuestion::Describe, answer, .. }, Asked::Describe { tool }) => {
+                let info: ToolInfo = serde_json::from_str(answer).ok()?;
+                when(info.name == *tool, Recorded::Described(info))
+            }
             (Record::Answered { question, answer, .. }, Asked::Question(wanted)) => when(
                 *question == wanted,
                 Recorded::Answer { answer: answer.clone(), at: stamped.at, ran_ms: stamped.ran_ms },
@@ -239,6 +256,10 @@ impl Replay {
     }
 }
 
+fn describes(stamped: &Stamped) -> bool {
+    matches!(stamped.record, Record::Answered { question: HostQuestion::Describe, .. })
+}
+
 /// A recorded host call in words.
 fn describe(record: &Record) -> String {
     match record {
@@ -263,6 +284,7 @@ impl fmt::Display for Asked<'_> {
         match *self {
             Self::Call { tool, arguments } => write!(f, "a call of `{tool}` with {}", quote(arguments)),
             Self::Ask { question } => write!(f, "the question {}", quote(question)),
+            Self::Describe { tool } => write!(f, "what `{tool}` is"),
             Self::Question(question) => f.write_str(name_of(question)),
             Self::Milestone { text } => write!(f, "the milestone {}", quote(text)),
             Self::Log { text, .. } => write!(f, "the log line {}", quote(text)),
@@ -284,5 +306,6 @@ fn name_of(question: HostQuestion) -> &'static str {
         HostQuestion::After => "a timer",
         HostQuestion::ArtifactGet => "reading an artifact",
         HostQuestion::ArtifactPut => "storing an artifact",
+        HostQuestion::Describe => "what a tool is",
     }
 }

@@ -33,6 +33,8 @@ pub struct Mission {
     pub(crate) budget: EffectiveBudget,
     /// Approval entries that intake could not make sense of; not empty: tools without a declared class need approval.
     pub(crate) unknown_approvals: Vec<String>,
+    /// What its plugin is handed. `None` before its first start, and in journals of records before version 3.
+    pub(crate) granted: Option<Vec<ToolName>>,
     pub(crate) phase: Phase,
     /// Records folded so far.
     pub(crate) records: u32,
@@ -239,6 +241,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Logged { .. }
         | Record::Judged { .. }
         | Record::ArtifactStored { .. }
+        | Record::Granted { .. }
         | Record::Heartbeat => false,
     }
 }
@@ -458,10 +461,18 @@ impl Mission {
         self.wrote.iter().map(String::as_str).filter(wanted).collect()
     }
 
-    /// The tools that the mission is handed: those that are allowed and not forbidden. A call may still need approval.
+    /// The tools that its plugin is handed, by every run the same; `None` before its first start.
     #[must_use]
-    pub fn granted<'a>(&self, tools: &'a [ToolInfo]) -> Vec<&'a ToolInfo> {
-        tools.iter().filter(|tool| matches!(self.gate(tool), Gate::Granted | Gate::NeedsApproval(_))).collect()
+    pub fn granted(&self) -> Option<&[ToolName]> {
+        self.granted.as_deref()
+    }
+
+    /// Which of a node's tools it would be handed now: those that are allowed and not forbidden. A call may still need
+    /// approval.
+    #[must_use]
+    pub fn grantable(&self, tools: &[ToolInfo]) -> Vec<ToolName> {
+        let open = |tool: &&ToolInfo| matches!(self.gate(tool), Gate::Granted | Gate::NeedsApproval(_));
+        tools.iter().filter(open).map(|tool| tool.name.clone()).collect()
     }
 
     pub(crate) fn gate(&self, tool: &ToolInfo) -> Gate<'_> {

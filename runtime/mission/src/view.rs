@@ -143,6 +143,7 @@ impl Mission {
             | Record::Asked { .. }
             | Record::CallResumed { .. }
             | Record::Suspended { .. }
+            | Record::Granted { .. }
             | Record::Interrupted => None,
         }
     }

@@ -123,11 +123,11 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
             tested.shift(-seconds);
             return None;
         }
-        Act::Start => Command::Start,
+        Act::Start => Command::Start { tools: &all },
         Act::Tick => Command::Tick,
         Act::Call { tool, cost, stale } => Command::Call {
             run: run_of(*stale),
-            tool: &all[*tool],
+            tool: (&all[*tool]).into(),
             arguments: "{}".to_owned(),
             digest: Digest::of(b"{}"),
             cost_estimate: MicroUsd(*cost),

@@ -255,7 +255,7 @@ fn a_decision_that_came_while_nobody_listened_is_told() {
     let (_, request) = mission.asks("Which one?");
     mission.suspend(None).expect("it only waits");
     mission.decided(request, Decision::Answer { text: "B".to_owned() });
-    mission.take(Command::Start).expect("its next run");
+    mission.start().expect("its next run");
     let mut replay = Replay::new(&mission.records);
     let told = replay.next(Asked::Ask { question: "Which one?" });
     assert_eq!(told, Ok(Some(call(1, Some(answer("\"B\""))))));
@@ -312,7 +312,7 @@ fn in_a_journal_of_the_first_format_a_run_begins_behind_the_interruption() {
     mission.done(read, &[], 0);
     mission.take(log("said once")).expect("taken");
     append(&mut mission, Record::Interrupted);
-    mission.take(Command::Start).expect("again");
+    mission.start().expect("again");
     let asked = |replay: &mut Replay| replay.next(Asked::Call { tool: &ToolName::new("Read"), arguments: "{}" });
     let mut replay = Replay::new(&mission.records);
     assert!(replay.is_over(), "nothing of the first run is part of the second");
@@ -335,7 +335,7 @@ fn notes_beyond_the_limit_are_in_no_record_and_stop_nobody() {
         for number in 0..limit::NOTES_MAX {
             if interrupted == Some(number) {
                 append(&mut mission, Record::Interrupted);
-                mission.take(Command::Start).expect("again");
+                mission.start().expect("again");
                 kept.clear();
             }
             let (run, text) = (mission.run(), number.to_string());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sortie_contract::limit::ARTIFACT_BYTES_MAX;
 use sortie_contract::plugin::{Brief, Crash};
-use sortie_contract::tool::ToolInfo;
+use sortie_contract::tool::ToolName;
 use tokio::runtime::Handle;
 use wasmtime::component::{HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -36,7 +36,7 @@ pub(crate) struct Guest {
 /// What a guest has of its mission.
 pub(crate) struct Mission {
     pub(crate) host: Arc<dyn Host>,
-    pub(crate) grants: Vec<ToolInfo>,
+    pub(crate) grants: Vec<ToolName>,
     /// Where the host's futures run.
     pub(crate) node: Handle,
 }

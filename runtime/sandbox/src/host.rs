@@ -7,7 +7,7 @@ use sortie_contract::artifact::Artifact;
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
-use sortie_contract::tool::{CallError, ToolName};
+use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 
 pub use futures_util::future::BoxFuture;
 
@@ -37,6 +37,12 @@ pub type Answer = Result<Result<String, CallError>, Stop>;
 /// within its context), and dropping one cancels what it does. A future may be ready the first time it is polled; then it
 /// costs the guest no switch of threads.
 pub trait Host: Send + Sync + 'static {
+    /// What a tool is that the guest holds a handle of.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn describe(&self, tool: &ToolName) -> Result<ToolInfo, Stop>;
+
     /// Begins a call. Everything that depends on the order of calls (its number, the budget, the journal's record) happens
     /// before this returns; the future only brings the result.
     fn start(&self, tool: &ToolName, arguments: String) -> Call;

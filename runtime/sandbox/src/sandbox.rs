@@ -11,7 +11,7 @@ use semver::Version;
 use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
 use sortie_contract::plugin::{Brief, Crash, PluginIdentity, PluginRef};
-use sortie_contract::tool::ToolInfo;
+use sortie_contract::tool::ToolName;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
@@ -79,7 +79,7 @@ pub struct Run {
     /// What it is told.
     pub brief: Brief,
     /// The tools that it gets, in this order.
-    pub grants: Vec<ToolInfo>,
+    pub grants: Vec<ToolName>,
     /// What answers its calls.
     pub host: Arc<dyn Host>,
     /// What stops it.

@@ -37,7 +37,7 @@ impl World {
     pub(crate) fn turn(&mut self) {
         let Some(no) = self.node.queue.pop(self.wall) else { return };
         let client = self.client_of(no);
-        if let Err(refusal) = self.command(client, Command::Start) {
+        if let Err(refusal) = self.command(client, Command::Start { tools: &tools() }) {
             assert!(matches!(refusal, Refusal::NotYet { .. }), "{refusal}");
             // The clock was set back in this moment: it waits again.
             self.node.queue.release(no);
@@ -174,7 +174,12 @@ impl World {
         let recorded = run.replay.next(Asked::Call { tool: &tool.name, arguments: &arguments })?;
         let digest = Digest::of(arguments.as_bytes());
         let cost_estimate = if name == "Buy" { PRICE_MAX } else { MicroUsd::ZERO };
-        self.begun(client, run, recorded, Command::Call { run: run.no, tool, arguments, digest, cost_estimate })
+        self.begun(
+            client,
+            run,
+            recorded,
+            Command::Call { run: run.no, tool: tool.into(), arguments, digest, cost_estimate },
+        )
     }
 
     /// A call, or a question to people: recorded, or begun now.

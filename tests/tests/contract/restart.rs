@@ -94,6 +94,31 @@ async fn a_mission_stays_on_the_plugin_that_it_started_with() {
 }
 
 #[tokio::test]
+async fn a_tool_that_was_taken_away_is_refused_and_the_mission_goes_on_by_its_own_logic() {
+    let mut node = Node::start().await;
+    let steps = json!([
+        write("before", "before.txt", "x"),
+        {"id": "q", "tool": "ask", "with": {"question": "And now?"}, "needs": ["before"]},
+        {"id": "after", "tool": "Write", "with": {"path": "after.txt", "content": "x"}, "needs": ["q"], "on_error": "continue"},
+        {"id": "read", "tool": "Read", "with": {"path": "before.txt"}, "needs": ["after"], "artifact": "read.txt"},
+    ]);
+    node.accept(&automation("bereft", &steps)).await;
+    node.until_status("bereft", "blocked").await;
+    node.kill();
+    node.reconfigure("[tool.Write]\nenabled = false\n[tool.Read]\neffects = [\"external_side_effect\"]\n");
+    node.restart().await;
+    let answer = json!({"decision": "answer", "text": "go on"});
+    node.post("/v1/missions/bereft/requests/r1", &answer).await.expect_status(200);
+    let end = node.until_final("bereft").await;
+    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("completed"), &json!("done")), "{end:#}");
+    assert!(!workspace_of(&node, "vp.bereft").join("after.txt").exists());
+    let journal = node.get("/v1/missions/bereft/journal").await.json["items"].to_string();
+    assert!(journal.contains("no longer has the tool `Write`"), "{journal}");
+    let replayed = node.cli(&["replay", "bereft"]).await;
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
+}
+
+#[tokio::test]
 async fn a_pause_outlives_a_kill() {
     let mut node = Node::start().await;
     node.post("/v1/node/pause", &json!(null)).await.expect_status(200);

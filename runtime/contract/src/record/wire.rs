@@ -1,16 +1,17 @@
 //! The record format: a version byte, then the `postcard` encoding of the time in nanoseconds since 1970, the run time, and
 //! the [`Record`] as it stands.
 //!
-//! Version 1 has the variants up to `Finished`, version 2 those up to `Suspended`. A version only ever adds variants at the
-//! end: none is reordered, none gets another field. So one type reads them all, and the number tells an older Sortie that
-//! it is too old. A test holds the bytes of a sample of every variant (`tests/record_format.rs`).
+//! Version 1 has the variants up to `Finished`, version 2 those up to `Suspended`, version 3 those up to `Granted`, and
+//! `HostQuestion::Describe`. A version only ever adds variants at the end: none is reordered, none gets another field. So one
+//! type reads them all, and the number tells an older Sortie that it is too old. A test holds the bytes of a
+//! sample of every variant (`tests/record_format.rs`).
 
 use jiff::Timestamp;
 
 use crate::record::{Record, Stamped};
 
 /// The version that is written.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Bytes that are no record.
 #[derive(Debug, thiserror::Error)]

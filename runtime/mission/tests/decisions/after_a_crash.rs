@@ -2,16 +2,19 @@
 
 use serde_json::json;
 use sortie_contract::Status;
+use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::money::MicroUsd;
 use sortie_contract::outcome::Verdict;
-use sortie_contract::record::Record;
+use sortie_contract::plugin::Crash;
+use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_mission::{CRASHES_MAX, Command, Refusal};
+use sortie_mission::replay::{Asked, Recorded, Replay};
+use sortie_mission::{CRASHES_MAX, Command, Handle, Mission, Refusal};
 
 use crate::failed;
-use crate::support::{Tested, artifact, moment, the};
+use crate::support::{Tested, artifact, moment, the, tool};
 
 /// What a call returned that is none of the mission's own.
 fn answer(result: &str) -> Result<ToolAnswer, CallError> {
@@ -41,7 +44,53 @@ fn a_running_mission_goes_on_with_what_it_has_recorded() {
 #[test]
 fn what_was_queued_goes_on() {
     let mut mission = Tested::queued(json!({}));
-    assert_eq!(mission.crash(), [Record::Started { run: RunNo(1) }]);
+    assert_eq!(mission.crash(), [Record::Started { run: RunNo(1) }, Record::Granted { tools: vec![] }]);
+}
+
+#[test]
+fn every_run_is_handed_what_the_first_was_and_calls_are_held_against_what_the_node_has_now() {
+    let mut mission = Tested::queued(json!({
+        "constraints": {"allowed_tools": ["Re*", "Write"], "approval_required": ["workspace_write"]},
+    }));
+    let read = the("Read");
+    let handed = vec![read.name.clone(), the("Write").name];
+    let first = mission.start().expect("it starts");
+    assert_eq!(first[1], Record::Granted { tools: handed.clone() });
+    // The operator takes one tool away, gives the other a class, and adds a third that the mission would be granted.
+    let now = [tool("Read", &["workspace_write"], true, false), tool("Rename", &[], true, false)];
+    mission.mission = Mission::fold(mission.mission.envelope().clone(), &mission.records).expect("its own records");
+    assert_eq!(mission.take(Command::Start { tools: &now }), Ok(vec![Record::Started { run: RunNo(2) }]));
+    assert_eq!(mission.mission.granted(), Some(handed.as_slice()));
+    mission.held(&now[0], 0, RequestKind::Approval);
+    let (name, digest) = (the("Write").name, Digest::of(b"{}"));
+    let (run, tool, arguments) = (mission.run(), Handle::Gone(&name), "{}".to_owned());
+    let gone = mission.take(Command::Call { run, tool, arguments, digest, cost_estimate: MicroUsd::ZERO });
+    let Ok([Record::CallRefused { error: CallError::Denied(why), .. }]) = gone.as_deref() else { panic!("{gone:?}") };
+    assert!(why.contains("no longer has the tool `Write`"), "{why}");
+}
+
+/// What the record of a mission answers when the plugin asks what `Read` is.
+fn described(records: &[Stamped]) -> Option<Recorded> {
+    Replay::new(records).next(Asked::Describe { tool: &the("Read").name }).expect("no divergence")
+}
+
+#[test]
+fn a_tool_is_described_as_it_was() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+    assert_eq!(described(&mission.records), None);
+    let answer = serde_json::to_string(&the("Read")).expect("JSON");
+    mission.take(Command::Answer { run: RunNo(1), question: HostQuestion::Describe, answer }).expect("taken");
+    assert_eq!(described(&mission.records), Some(Recorded::Described(the("Read"))));
+    let other = Replay::new(&mission.records).next(Asked::Describe { tool: &the("Write").name });
+    assert!(matches!(other, Err(Crash::Diverged { .. })), "{other:?}");
+
+    // Records before version 3 do not say it: whoever asks is told what is so now.
+    let mut older = Tested::running(json!({}));
+    older.records.retain(|stamped| !matches!(stamped.record, Record::Granted { .. }));
+    older.mission = Mission::fold(older.mission.envelope().clone(), &older.records).expect("legal without it");
+    older.take(Command::Milestone { run: RunNo(1), text: "one".into() }).expect("taken");
+    assert_eq!(older.crash(), [Record::Started { run: RunNo(2) }, Record::Granted { tools: vec![] }]);
+    assert_eq!(described(&older.records), Some(Recorded::Noted));
 }
 
 #[test]
@@ -179,7 +228,7 @@ fn what_a_stopped_run_still_returns_is_refused() {
         Command::Milestone { run, text: "late".into() },
         Command::Call {
             run,
-            tool: &read,
+            tool: (&read).into(),
             arguments: "{}".into(),
             digest: artifact.sha256,
             cost_estimate: MicroUsd::ZERO,
@@ -208,7 +257,7 @@ fn going_out_of_memory_is_no_crash() {
     let mut mission = Tested::running(json!({}));
     for run in 1..=CRASHES_MAX + 10 {
         mission.suspend(Some(moment(0))).expect("it only waits");
-        assert_eq!(mission.take(Command::Start), Ok(vec![Record::Started { run: RunNo(run + 1) }]));
+        assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(run + 1) }]));
     }
     assert_eq!(mission.mission.status(), Status::Running);
     assert_eq!(mission.event_types(), ["mission.accepted", "mission.progress"], "and nobody is told of it");

@@ -10,7 +10,7 @@ use sortie_contract::record::Record;
 use sortie_contract::tool::CallError;
 use sortie_mission::{Command, Denial, Due, Refusal, effective_budget};
 
-use crate::support::{Tested, at, intake, mistakes, moment, the, tools};
+use crate::support::{Tested, at, intake, mistakes, moment, the};
 
 /// Exactly one mistake.
 fn one(code: &str, pointer: &str) -> Vec<(String, String)> {
@@ -42,7 +42,7 @@ fn vp_runtime_id_omitted_is_the_default_lane_and_unknown_lists_the_lanes() {
 fn allowed_tools_default_deny() {
     for constraints in [json!(null), json!({}), json!({"allowed_tools": []})] {
         let mut mission = Tested::running(json!({"constraints": constraints}));
-        assert!(mission.mission.granted(&tools()).is_empty());
+        assert!(mission.mission.granted().expect("it has started").is_empty());
         assert!(matches!(mission.call(&the("Read"), 0), Err(CallError::Denied(_))));
     }
 }
@@ -76,10 +76,10 @@ fn autonomy_window_already_closed_at_intake() {
 #[test]
 fn autonomy_window_before_it_opens_the_mission_is_queued() {
     let mut mission = Tested::queued(json!({"autonomy_window": {"start_at": at(10)}}));
-    assert_eq!(mission.take(Command::Start), Err(Refusal::NotYet { start_at: moment(10) }));
+    assert_eq!(mission.start(), Err(Refusal::NotYet { start_at: moment(10) }));
     mission.pass(9);
-    assert!(mission.take(Command::Start).is_err());
-    mission.pass(1).take(Command::Start).expect("open, to the instant");
+    assert!(mission.start().is_err());
+    mission.pass(1).start().expect("open, to the instant");
     assert_eq!(mission.mission.status(), Status::Running);
 }
 
@@ -93,7 +93,7 @@ fn autonomy_window_when_it_closes_the_mission_is_timed_out() {
     assert_eq!(queued.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));
 
     let mut late = Tested::queued(fields());
-    late.pass(10).take(Command::Start).expect("its end instead of a start");
+    late.pass(10).start().expect("its end instead of a start");
     assert_eq!(late.end().2, "window_closed");
 
     let mut running = Tested::running(fields());
@@ -114,7 +114,8 @@ fn autonomy_window_no_tool_call_and_no_result_outside() {
     let read = the("Read");
     let digest = sortie_contract::digest::Digest::of(b"{}");
     let run = mission.run();
-    let command = Command::Call { run, tool: &read, arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO };
+    let command =
+        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO };
     assert!(matches!(mission.take(command).as_deref(), Ok([Record::Finished { .. }])), "no timer has to be in time");
 
     let (mut mission, call) = started();

@@ -20,7 +20,7 @@ fn a_final_status_never_changes_whatever_arrives_later() {
     let digest = artifact.sha256;
     let run = RunNo(1);
     let late = [
-        Command::Start,
+        Command::Start { tools: &[] },
         Command::Tick,
         Command::Halt,
         Command::Ask { run, question: "late?".into() },
@@ -31,7 +31,7 @@ fn a_final_status_never_changes_whatever_arrives_later() {
         Command::StoreArtifact { run, artifact: artifact.clone() },
         Command::CollectArtifact { artifact },
         Command::PluginEnded { run, ending: failed("late", None, None) },
-        Command::Call { run, tool: &read, arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO },
+        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO },
     ];
     for command in late {
         let described = format!("{command:?}");
@@ -114,7 +114,7 @@ fn an_artifact_stored_again_replaces_the_one_of_that_name() {
 #[test]
 fn runtime_minutes_count_the_time_that_the_mission_was_running() {
     let mut mission = Tested::queued(json!({}));
-    mission.pass(600).take(Command::Start).expect("it starts");
+    mission.pass(600).start().expect("it starts");
     mission.pass(90);
     assert_eq!(mission.mission.usage(mission.now).runtime_minutes, 1.5);
     assert_eq!(mission.says_done().usage.runtime_minutes, 1.5);

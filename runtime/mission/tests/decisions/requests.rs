@@ -361,7 +361,7 @@ fn nothing_is_approved_before_the_window_though_the_clock_is_set_back() {
         "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]},
         "autonomy_window": {"start_at": at(10)},
     }));
-    mission.pass(10).take(Command::Start).expect("open");
+    mission.pass(10).start().expect("open");
     let (call, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
     mission.shift(-1);
     assert_eq!(mission.decide(request, APPROVE), Err(Refusal::NotYet { start_at: moment(10) }));

@@ -67,7 +67,7 @@ fn a_suspended_run_is_fenced() {
     for command in [
         Command::PluginEnded { run, ending: failed("late", None, None) },
         Command::CallDone { run, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO },
-        Command::Call { run, tool: &read, arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO },
+        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO },
         Command::Ask { run, question: "?".into() },
         Command::Suspend { run, records, until: None },
     ] {
@@ -87,7 +87,7 @@ fn a_decision_wakes_it() {
     assert_eq!(mission.decided(request, APPROVE), Record::CallResumed { call });
     assert_eq!(mission.mission.standing(), Standing { status: Status::Running, suspended: false, due: None });
     assert!(mission.mission.wants_turn(mission.now));
-    assert_eq!(mission.take(Command::Start), Ok(vec![Record::Started { run: RunNo(2) }]));
+    assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(2) }]));
     assert!(mission.mission.is_being_made(call), "nobody has made it: that is the next run's");
     let outcome = Ok(ToolAnswer { result: "null".into(), wrote: vec![] });
     mission.take(Command::CallDone { run: RunNo(2), call, outcome, cost: MicroUsd::ZERO }).expect("made");
@@ -139,7 +139,7 @@ fn a_sleeper_wants_its_turn_when_its_time_has_come() {
     assert!(!mission.mission.wants_turn(mission.now));
     mission.pass(1);
     assert!(mission.mission.wants_turn(mission.now));
-    mission.take(Command::Start).expect("it goes on");
+    mission.start().expect("it goes on");
     assert_eq!(mission.event_types(), ["mission.accepted", "mission.progress"], "nobody is told: it never stopped");
 }
 
@@ -194,7 +194,7 @@ fn what_is_suspended_still_ends_in_time() {
         (1, Command::Halt, "halted"),
         (ANSWER_SECONDS, Command::Tick, "request_expired"),
         (2 * ANSWER_SECONDS, Command::Tick, "window_closed"),
-        (2 * ANSWER_SECONDS, Command::Start, "window_closed"),
+        (2 * ANSWER_SECONDS, Command::Start { tools: &[] }, "window_closed"),
     ] {
         let mut mission = suspended();
         mission.pass(seconds).take(command).expect("its end");

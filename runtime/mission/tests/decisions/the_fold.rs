@@ -81,6 +81,8 @@ fn an_illegal_pair_is_an_error() {
         (&running, call_held(2)),
         (&running, Record::Asked { call: CallNo(2), question: "?".into() }),
         (&queued, Record::Suspended { until: None }),
+        (&queued, Record::Granted { tools: vec![] }),
+        (&running, Record::Granted { tools: vec![] }),
         (&blocked, requested(2, 1)),
         (&blocked, requested(3, 2)),
         (&blocked, decided(2)),

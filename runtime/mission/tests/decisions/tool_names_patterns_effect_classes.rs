@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use sortie_contract::record::Record;
 use sortie_contract::request::RequestKind;
-use sortie_contract::tool::CallError;
+use sortie_contract::tool::{CallError, ToolName};
 
-use crate::support::{Called, Tested, intake, the, tools};
+use crate::support::{Called, Tested, intake, the};
 
 /// What becomes of a call: granted, refused by the rule that the plugin is told, or held by the one that people are told.
 #[derive(Debug, PartialEq)]
@@ -69,22 +69,25 @@ fn order_forbidden_then_approval_then_allowed_then_denied() {
     }
 }
 
+/// The tools that the plugin of a mission is handed.
+fn handed(mission: &Tested) -> Vec<&str> {
+    mission.mission.granted().expect("it has started").iter().map(ToolName::as_str).collect()
+}
+
 #[test]
 fn never_ask_for_what_cannot_be_granted() {
     let constraints = json!({"allowed_tools": ["Read"], "approval_required": ["Write"]});
     let Told::Denied(why) = call(&constraints, "Write") else { panic!("not denied at once") };
     assert!(why.contains("allowed_tools") && !why.contains("approval"), "{why}");
     let mission = Tested::running(json!({"constraints": constraints}));
-    let granted: Vec<_> = mission.mission.granted(&tools()).iter().map(|tool| tool.name.to_string()).collect();
-    assert_eq!(granted, ["Read"], "no handle for what may never be called");
+    assert_eq!(handed(&mission), ["Read"], "no handle for what may never be called");
 }
 
 #[test]
 fn a_tool_that_needs_approval_is_handed_out() {
     let constraints = json!({"allowed_tools": ["Read", "Write"], "approval_required": ["Write"]});
     let mission = Tested::running(json!({"constraints": constraints}));
-    let granted: Vec<_> = mission.mission.granted(&tools()).iter().map(|tool| tool.name.to_string()).collect();
-    assert_eq!(granted, ["Read", "Write"], "who may ask needs a handle");
+    assert_eq!(handed(&mission), ["Read", "Write"], "who may ask needs a handle");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Side {
                     None => {
                         let digest = Digest::of(arguments.as_bytes());
                         let cost_estimate = MicroUsd::ZERO;
-                        let command = Command::Call { run, tool: &tool, arguments, digest, cost_estimate };
+                        let command = Command::Call { run, tool: (&tool).into(), arguments, digest, cost_estimate };
                         match self.take(now, command).expect("an answer").first() {
                             Some(Record::CallStarted { call, .. } | Record::CallHeld { call, .. }) => *call,
                             other => panic!("{other:?}"),

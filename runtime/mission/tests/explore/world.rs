@@ -12,6 +12,7 @@ use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Mission};
 
 use crate::side::{Hour, MADE, OVER, Run, Side, Task, byte};
+use crate::support::tools;
 
 /// Everything: two missions, whose turn it is, the time, and the crashes that are still to come.
 #[derive(Clone)]
@@ -152,7 +153,7 @@ impl World {
         let no = self.queue.pop(now.wall).expect("one waits, and none runs");
         let index = self.sides.iter().position(|side| side.no == no).expect("one of the two");
         let side = Rc::make_mut(&mut self.sides[index]);
-        side.take(now, Command::Start).expect("it is its turn");
+        side.take(now, Command::Start { tools: &tools() }).expect("it is its turn");
         if side.mission.run().is_some() {
             side.run = Some(Run { step: 0, calls: Vec::new(), replay: Rc::new(Replay::new(&side.records)) });
         }

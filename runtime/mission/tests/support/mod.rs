@@ -182,8 +182,13 @@ impl Tested {
     /// Admits an envelope and starts its first run.
     pub(crate) fn running(fields: Value) -> Self {
         let mut tested = Self::queued(fields);
-        tested.take(Command::Start).expect("it starts");
+        tested.start().expect("it starts");
         tested
+    }
+
+    /// It is its turn.
+    pub(crate) fn start(&mut self) -> Result<Vec<Record>, Refusal> {
+        self.take(Command::Start { tools: &tools() })
     }
 
     /// Lets time pass; the mission's own as well while its run clock goes.
@@ -223,7 +228,7 @@ impl Tested {
     pub(crate) fn calls(&mut self, tool: &ToolInfo, cost: u64) -> Called {
         let (run, arguments) = (self.run(), "{}".to_owned());
         let digest = Digest::of(arguments.as_bytes());
-        let command = Command::Call { run, tool, arguments, digest, cost_estimate: MicroUsd(cost) };
+        let command = Command::Call { run, tool: tool.into(), arguments, digest, cost_estimate: MicroUsd(cost) };
         match self.take(command).expect("an answer").as_slice() {
             [Record::CallStarted { call, .. }] => Called::Granted(*call),
             [Record::CallRefused { error, .. }] => Called::Refused(error.clone()),
@@ -291,7 +296,7 @@ impl Tested {
         self.mission = Mission::fold(self.mission.envelope().clone(), &self.records).expect("its own records");
         self.now.ran_ms = self.mission.ran_ms();
         assert!(self.mission.wants_turn(self.now), "its run broke off");
-        self.take(Command::Start).expect("its next run")
+        self.start().expect("its next run")
     }
 
     /// Ends a call that wrote `wrote` and cost so much.

@@ -60,11 +60,12 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
     let tools = client.get(&["v1", "tools"]).await?;
     let tools: Vec<ToolInfo> = tools["items"].as_array().into_iter().flatten().filter_map(tool).collect();
 
-    let host = Arc::new(Player::new(&records, client.clone(), args.id.clone(), as_json));
+    let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[ToolName]>::to_vec);
+    let host = Arc::new(Player::new(&records, tools, client.clone(), args.id.clone(), as_json));
     let ending = sandbox.run(Run {
         plugin: installed.identity.digest,
         brief: brief(mission.envelope(), mission.session()),
-        grants: mission.granted(&tools).into_iter().cloned().collect(),
+        grants,
         host: Arc::clone(&host) as Arc<dyn Host>,
         kill: Kill::new(),
     });
@@ -102,16 +103,18 @@ struct Player {
     times: Vec<(CallNo, Timestamp)>,
     /// What the plugin asked for behind the end of the record.
     beyond: Mutex<Option<String>>,
+    /// The node's: for records that do not say what they were said to be.
+    tools: Vec<ToolInfo>,
     client: Client,
     id: String,
     as_json: bool,
 }
 
 impl Player {
-    fn new(records: &[Stamped], client: Client, id: String, as_json: bool) -> Self {
+    fn new(records: &[Stamped], tools: Vec<ToolInfo>, client: Client, id: String, as_json: bool) -> Self {
         let replay = Replay::new(records);
         let times = replay.times();
-        Self { replay: Mutex::new(replay), times, beyond: Mutex::default(), client, id, as_json }
+        Self { replay: Mutex::new(replay), times, beyond: Mutex::default(), tools, client, id, as_json }
     }
 
     /// The recorded answer, shown. Behind the end of the record the run is over.
@@ -137,6 +140,7 @@ impl Player {
             Recorded::Call { outcome: Some(Ok(answer)), .. } => limit::clip(&answer.result, limit::ID_BYTES_MAX),
             Recorded::Call { outcome: Some(Err(error)), .. } => format!("{}: {error}", error.code()),
             Recorded::Answer { answer, .. } => limit::clip(answer, limit::ID_BYTES_MAX),
+            Recorded::Described(info) => limit::clip(&info.description, limit::ID_BYTES_MAX),
             Recorded::Stored(artifact) => format!("{} bytes", artifact.bytes),
             Recorded::Noted => String::new(),
         };
@@ -195,6 +199,13 @@ impl Player {
 }
 
 impl Host for Player {
+    fn describe(&self, tool: &ToolName) -> Result<ToolInfo, Stop> {
+        match self.next(Asked::Describe { tool })? {
+            Recorded::Described(info) => Ok(info),
+            _ => self.tools.iter().find(|info| info.name == *tool).cloned().ok_or(Stop::Over),
+        }
+    }
+
     fn start(&self, tool: &ToolName, arguments: String) -> Call {
         self.call(Asked::Call { tool, arguments: &arguments })
     }

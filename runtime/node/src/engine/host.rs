@@ -18,7 +18,7 @@ use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, Timestamp, limit, outcome};
 use sortie_mission::replay::{Asked, Recorded, Replay};
-use sortie_mission::{Command, Mission, Refusal};
+use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::CallContext;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,6 +32,13 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A plugin that waits for nothing but a timer stays in memory for so long: bringing it back costs a replay.
 const NAP: Duration = Duration::from_secs(30);
+
+/// A call as the plugin wants it made.
+struct Order {
+    tool: ToolName,
+    repeat: Repeat,
+    arguments: String,
+}
 
 /// The host of one run of one mission.
 pub(super) struct RunHost {
@@ -106,33 +113,26 @@ impl RunHost {
     }
 
     /// Where a recorded call goes on.
-    fn go_on(
-        &self,
-        call: CallNo,
-        outcome: Option<Result<ToolAnswer, CallError>>,
-        tool: Option<(ToolInfo, String)>,
-    ) -> Call {
+    fn go_on(&self, call: CallNo, outcome: Option<Result<ToolAnswer, CallError>>, order: Option<Order>) -> Call {
         let number = Some(call);
         if let Some(outcome) = outcome {
             return Call { number, answer: ready(Ok(outcome.map(|answer| answer.result))).boxed() };
         }
-        match tool {
+        match order {
             // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
-            Some((info, arguments)) if self.live.is_being_made(call) => {
-                Call { number, answer: self.perform(call, info, arguments) }
-            }
-            tool => Call { number, answer: self.held(call, tool) },
+            Some(order) if self.live.is_being_made(call) => Call { number, answer: self.perform(call, order) },
+            order => Call { number, answer: self.held(call, order) },
         }
     }
 
     /// A call that waits for a decision, and what comes of it.
-    fn held(&self, call: CallNo, tool: Option<(ToolInfo, String)>) -> BoxFuture<'static, Answer> {
+    fn held(&self, call: CallNo, order: Option<Order>) -> BoxFuture<'static, Answer> {
         let released = self.live.decision(call);
         let this = self.this.upgrade().expect("a host that is called is there");
         async move {
-            match (released.await, tool) {
+            match (released.await, order) {
                 (Ok(Released::Done(outcome)), _) => Ok(outcome.map(|answer| answer.result)),
-                (Ok(Released::Resumed), Some((info, arguments))) => this.perform(call, info, arguments).await,
+                (Ok(Released::Resumed), Some(order)) => this.perform(call, order).await,
                 // The mission is over, or this run is.
                 (Ok(Released::Resumed) | Err(_), _) => Err(Stop::Over),
             }
@@ -141,7 +141,7 @@ impl RunHost {
     }
 
     /// A call that was granted: performed by a task of its own, so that calls run side by side.
-    fn perform(&self, call: CallNo, tool: ToolInfo, arguments: String) -> BoxFuture<'static, Answer> {
+    fn perform(&self, call: CallNo, order: Order) -> BoxFuture<'static, Answer> {
         let engine = Arc::clone(&self.engine);
         let live = Arc::clone(&self.live);
         let run = self.run;
@@ -149,14 +149,14 @@ impl RunHost {
         context.idempotency_key = format!("{}/{call}", context.mission_id);
         let task = self.engine.tasks.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it.
-            if tool.repeat() != Repeat::ReadOnly {
+            if order.repeat != Repeat::ReadOnly {
                 engine.durable().await.map_err(|_| Stop::Over)?;
                 // A cancel may have come while it waited.
                 if !live.is_being_made(call) {
                     return Err(Stop::Over);
                 }
             }
-            let outcome = engine.tools.call(tool.name.as_str(), &context, &arguments).await;
+            let outcome = engine.tools.call(order.tool.as_str(), &context, &order.arguments).await;
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), cost: MicroUsd::ZERO };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(_) => Ok(outcome.map(|answer| answer.result)),
@@ -251,6 +251,18 @@ fn stop(error: CommandError) -> Stop {
     }
 }
 
+/// A tool that the plugin was handed and that the node no longer has.
+fn gone(tool: &ToolName) -> ToolInfo {
+    ToolInfo {
+        name: tool.clone(),
+        description: "This node no longer has this tool.".to_owned(),
+        input_schema: serde_json::Value::Bool(true),
+        effects: Vec::new(),
+        read_only: false,
+        idempotent: false,
+    }
+}
+
 /// The text of a JSON string.
 fn unquoted(json: &str) -> String {
     serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
@@ -294,19 +306,35 @@ impl Engine {
 }
 
 impl Host for RunHost {
+    fn describe(&self, tool: &ToolName) -> Result<ToolInfo, Stop> {
+        let recorded = self.recorded(Asked::Describe { tool })?;
+        if let Some(Recorded::Described(info)) = recorded {
+            return Ok(info);
+        }
+        let info = self.engine.tools.info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool));
+        if recorded.is_none() {
+            let answer = serde_json::to_string(&info).expect("what is known of a tool is JSON");
+            self.answered(HostQuestion::Describe, answer)?;
+        }
+        Ok(info)
+    }
+
     fn start(&self, tool: &ToolName, arguments: String) -> Call {
-        let info = self.engine.tools.info(tool.as_str()).expect("handles are made of this registry's tools");
+        let info = self.engine.tools.info(tool.as_str());
+        // Of one that was taken away nothing is known any more; the registry refuses to call it.
+        let repeat = info.map_or(Repeat::Effectful, ToolInfo::repeat);
+        let order = |arguments: String| Order { tool: tool.clone(), repeat, arguments };
         match self.recorded(Asked::Call { tool, arguments: &arguments }) {
             Err(stop) => return over(stop),
             Ok(Some(Recorded::Call { call, outcome })) => {
-                return self.go_on(call, outcome, Some((info.clone(), arguments)));
+                return self.go_on(call, outcome, Some(order(arguments)));
             }
             Ok(_) => {}
         }
         self.engine.counters.calls.fetch_add(1, Relaxed);
         let command = Command::Call {
             run: self.run,
-            tool: info,
+            tool: info.map_or(Handle::Gone(tool), Handle::Tool),
             arguments: arguments.clone(),
             digest: Digest::of(arguments.as_bytes()),
             cost_estimate: MicroUsd::ZERO,
@@ -315,10 +343,10 @@ impl Host for RunHost {
             Err(error) => over(stop(error)),
             Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
                 Some(Record::CallStarted { call, .. }) => {
-                    Call { number: Some(call), answer: self.perform(call, info.clone(), arguments) }
+                    Call { number: Some(call), answer: self.perform(call, order(arguments)) }
                 }
                 Some(Record::CallHeld { call, .. }) => {
-                    Call { number: Some(call), answer: self.held(call, Some((info.clone(), arguments))) }
+                    Call { number: Some(call), answer: self.held(call, Some(order(arguments))) }
                 }
                 Some(Record::CallRefused { call, error, .. }) => {
                     Call { number: Some(call), answer: ready(Ok(Err(error))).boxed() }

@@ -80,7 +80,7 @@ impl Engine {
     async fn run(self: &Arc<Self>, no: MissionNo) -> Result<(), RunError> {
         let live = self.live(no)?;
         // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
-        self.command_patiently(&live, || Command::Start, Wait::No).await?;
+        self.command_patiently(&live, || Command::Start { tools: self.tools.infos() }, Wait::No).await?;
         self.watch(&live);
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.
@@ -114,7 +114,7 @@ impl Engine {
     /// Runs the plugin. `None` if the run was stopped from outside: whoever stopped it has recorded why.
     async fn execute(self: &Arc<Self>, live: &Arc<Live>, run: RunNo) -> Result<Option<Ending>, RunError> {
         let (envelope, session, plugin, grants) = live.with(|mission| {
-            let grants = mission.granted(self.tools.infos()).into_iter().cloned().collect();
+            let grants = mission.granted().unwrap_or_default().to_vec();
             (Arc::clone(mission.envelope()), mission.session().clone(), mission.plugin().digest, grants)
         });
         let folder = workspace(&self.data_dir, &envelope.vp_id, &session);

@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 use sortie_contract::id::CallNo;
 use sortie_contract::limit::{CALL_BYTES_MAX, CALLS_IN_FLIGHT_MAX};
 use sortie_contract::plugin::Crash;
-use sortie_contract::tool::{self, ToolInfo};
+use sortie_contract::tool::{self, ToolName};
 use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
@@ -115,7 +115,7 @@ impl Guest {
         Ok(handle)
     }
 
-    fn grant(&mut self, tool: &Resource<Tool>, function: &str) -> wasmtime::Result<&ToolInfo> {
+    fn grant(&mut self, tool: &Resource<Tool>, function: &str) -> wasmtime::Result<&ToolName> {
         let grant = self.mission(function)?.grants.get(tool.rep() as usize);
         grant.ok_or_else(|| wasmtime::Error::msg("a tool handle that the node never gave"))
     }
@@ -123,17 +123,19 @@ impl Guest {
 
 impl world::HostTool for Guest {
     fn name(&mut self, tool: Resource<Tool>) -> wasmtime::Result<String> {
-        Ok(self.grant(&tool, "tool.name")?.name.as_str().to_owned())
+        Ok(self.grant(&tool, "tool.name")?.as_str().to_owned())
     }
 
     fn describe(&mut self, tool: Resource<Tool>) -> wasmtime::Result<types::ToolInfo> {
-        let info = self.grant(&tool, "tool.describe")?;
+        let name = self.grant(&tool, "tool.describe")?.clone();
+        let described = self.mission("tool.describe")?.host.describe(&name);
+        let info = self.answered(described)?;
         Ok(types::ToolInfo {
             name: info.name.as_str().to_owned(),
-            description: info.description.clone(),
-            input_schema: info.input_schema.to_string(),
-            effects: info.effects.iter().map(|class| class.0.clone()).collect(),
             read_only: info.repeat() == tool::Repeat::ReadOnly,
+            description: info.description,
+            input_schema: info.input_schema.to_string(),
+            effects: info.effects.into_iter().map(|class| class.0).collect(),
         })
     }
 
@@ -142,7 +144,7 @@ impl world::HostTool for Guest {
         tool: Resource<Tool>,
         arguments: String,
     ) -> wasmtime::Result<Result<String, types::CallError>> {
-        let name = self.grant(&tool, "tool.call")?.name.clone();
+        let name = self.grant(&tool, "tool.call")?.clone();
         if let Err(error) = fits(&arguments) {
             return Ok(Err(error.into()));
         }
@@ -158,7 +160,7 @@ impl world::HostTool for Guest {
     }
 
     fn start(&mut self, tool: Resource<Tool>, arguments: String) -> wasmtime::Result<Resource<Pending>> {
-        let name = self.grant(&tool, "tool.start")?.name.clone();
+        let name = self.grant(&tool, "tool.start")?.clone();
         let host = Arc::clone(&self.mission("tool.start")?.host);
         self.begin(|| match fits(&arguments) {
             Ok(()) => host.start(&name, arguments),

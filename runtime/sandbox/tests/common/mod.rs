@@ -87,7 +87,7 @@ impl Node {
         Run {
             plugin: self.hostile.identity.digest,
             brief: brief(objective),
-            grants: vec![tool("Read", true), tool("Write", false)],
+            grants: vec![ToolName::new("Read"), ToolName::new("Write")],
             host: Arc::clone(host) as Arc<dyn Host>,
             kill: kill.clone(),
         }
@@ -170,6 +170,10 @@ impl Drop for Cancelled {
 }
 
 impl Host for Script {
+    fn describe(&self, name: &ToolName) -> Result<ToolInfo, Stop> {
+        self.note(format!("describe {name}")).map(|()| tool(name.as_str(), name.as_str() == "Read"))
+    }
+
     fn start(&self, tool: &ToolName, arguments: String) -> Call {
         let number = Some(CallNo(1));
         if let Err(stop) = self.note(format!("call {tool}")) {
