@@ -83,6 +83,14 @@ impl Append {
         self
     }
 
+    /// The same, and the mission has nothing left to deliver after `cursor`: it is removed, or tells what was skipped.
+    pub fn closed(self, cursor: Cursor) -> Self {
+        match cursor.close() {
+            Some(closed) => self.cursor(&closed),
+            None => self.delivered(),
+        }
+    }
+
     fn bytes(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
         size_of::<Self>() + frame + self.head.as_ref().map_or(0, Vec::len)

@@ -5,7 +5,7 @@ use sortie_contract::Timestamp;
 
 use crate::seal::{self, SealError};
 
-/// How far delivery has come. A mission without one has nothing left to deliver.
+/// How far delivery has come. A mission without one has nothing left to deliver, and nothing of it was skipped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cursor {
     /// Items that are done with, delivered or skipped: the next one is `acked + 1`.
@@ -16,9 +16,13 @@ pub struct Cursor {
     pub parked: Option<String>,
     /// When an operator had it tried again: its age counts from then, not from when it was recorded.
     pub since: Option<Timestamp>,
+    /// Items that an operator left out, ascending. Bounded by the mission's items, and each takes an operator's word.
+    pub skipped: Vec<u64>,
+    /// Nothing is left to deliver; the cursor stays to tell what was skipped.
+    pub closed: bool,
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Version 1 on the disk. Never changed once released: another form is another version.
 #[derive(Serialize, Deserialize)]
@@ -37,10 +41,27 @@ struct V2<'a> {
     since_ns: Option<i128>,
 }
 
+/// Version 3: what version 2 has, then what was skipped.
+#[derive(Serialize, Deserialize)]
+struct V3<'a> {
+    #[serde(borrow)]
+    v2: V2<'a>,
+    skipped: Vec<u64>,
+    closed: bool,
+}
+
 impl Cursor {
+    /// The cursor once nothing is left to deliver; `None` where nothing is left to tell either.
+    #[must_use]
+    pub fn close(self) -> Option<Self> {
+        let Self { acked, skipped, .. } = self;
+        (!skipped.is_empty()).then(|| Self { acked, skipped, closed: true, ..Self::default() })
+    }
+
     pub(crate) fn encode(&self, mission: u64) -> Vec<u8> {
         let v1 = V1 { acked: self.acked, attempts: self.attempts, parked: self.parked.as_deref() };
-        let wire = V2 { v1, since_ns: self.since.map(Timestamp::as_nanosecond) };
+        let v2 = V2 { v1, since_ns: self.since.map(Timestamp::as_nanosecond) };
+        let wire = V3 { v2, skipped: self.skipped.clone(), closed: self.closed };
         let bytes = postcard::to_extend(&wire, seal::open(VERSION, 16)).expect("a vector takes every cursor");
         seal::close(bytes, &mission.to_le_bytes())
     }
@@ -48,12 +69,20 @@ impl Cursor {
     pub(crate) fn decode(mission: u64, bytes: &[u8]) -> Result<Self, SealError> {
         let (version, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
         let wire = match version {
-            1 => postcard::from_bytes(body).map(|v1| V2 { v1, since_ns: None }),
+            1 => postcard::from_bytes(body).map(|v1| V3::from(V2 { v1, since_ns: None })),
+            2 => postcard::from_bytes::<V2<'_>>(body).map(V3::from),
             _ => postcard::from_bytes(body),
         };
-        let V2 { v1, since_ns } = wire.map_err(|_| SealError::Form)?;
+        let V3 { v2: V2 { v1, since_ns }, skipped, closed } = wire.map_err(|_| SealError::Form)?;
         let since = since_ns.map(Timestamp::from_nanosecond).transpose().map_err(|_| SealError::Form)?;
-        Ok(Self { acked: v1.acked, attempts: v1.attempts, parked: v1.parked.map(str::to_owned), since })
+        let parked = v1.parked.map(str::to_owned);
+        Ok(Self { acked: v1.acked, attempts: v1.attempts, parked, since, skipped, closed })
+    }
+}
+
+impl<'a> From<V2<'a>> for V3<'a> {
+    fn from(v2: V2<'a>) -> Self {
+        Self { v2, skipped: Vec::new(), closed: false }
     }
 }
 
@@ -65,17 +94,32 @@ mod tests {
     fn a_cursor_reads_back() {
         for parked in [None, Some("410 Gone".to_owned())] {
             for since in [None, Some(Timestamp::MAX)] {
-                let cursor = Cursor { acked: 300, attempts: 7, parked: parked.clone(), since };
-                assert_eq!(Cursor::decode(9, &cursor.encode(9)), Ok(cursor));
+                for (skipped, closed) in [(vec![], false), (vec![3, 299], false), (vec![300], true)] {
+                    let cursor = Cursor { acked: 300, attempts: 7, parked: parked.clone(), since, skipped, closed };
+                    assert_eq!(Cursor::decode(9, &cursor.encode(9)), Ok(cursor));
+                }
             }
         }
     }
 
     #[test]
-    fn a_cursor_of_version_1_reads() {
-        let wire = V1 { acked: 300, attempts: 7, parked: Some("410 Gone") };
-        let bytes = postcard::to_extend(&wire, seal::open(1, 16)).unwrap();
-        let read = Cursor::decode(9, &seal::close(bytes, &9_u64.to_le_bytes())).unwrap();
-        assert_eq!(read, Cursor { acked: 300, attempts: 7, parked: Some("410 Gone".to_owned()), since: None });
+    fn cursors_of_older_versions_read() {
+        let v1 = || V1 { acked: 300, attempts: 7, parked: Some("410 Gone") };
+        let expected = Cursor { acked: 300, attempts: 7, parked: Some("410 Gone".to_owned()), ..Cursor::default() };
+        let read = |version: u8, bytes: Vec<u8>| {
+            let bytes = [seal::open(version, 16), bytes].concat();
+            Cursor::decode(9, &seal::close(bytes, &9_u64.to_le_bytes())).unwrap()
+        };
+        assert_eq!(read(1, postcard::to_stdvec(&v1()).unwrap()), expected);
+        let v2 = V2 { v1: v1(), since_ns: Some(Timestamp::MAX.as_nanosecond()) };
+        let expected = Cursor { since: Some(Timestamp::MAX), ..expected };
+        assert_eq!(read(2, postcard::to_stdvec(&v2).unwrap()), expected);
+    }
+
+    #[test]
+    fn what_was_skipped_outlives_the_delivery() {
+        assert_eq!(Cursor { acked: 3, ..Cursor::default() }.close(), None);
+        let skipped = Cursor { acked: 3, attempts: 1, skipped: vec![2], ..Cursor::default() };
+        assert_eq!(skipped.close(), Some(Cursor { acked: 3, skipped: vec![2], closed: true, ..Cursor::default() }));
     }
 }

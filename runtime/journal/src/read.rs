@@ -174,7 +174,7 @@ impl Journal {
         })
     }
 
-    /// How far the delivery of `mission` has come; `None` where nothing is left to deliver.
+    /// How far the delivery of `mission` has come; `None` where nothing is left to deliver and nothing was skipped.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -190,11 +190,26 @@ impl Journal {
     /// # Errors
     /// As [`Journal::read`].
     pub fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.cursors(|cursor| !cursor.closed)
+    }
+
+    /// The missions that have nothing left to deliver, and of which something was skipped; oldest first.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn incomplete(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.cursors(|cursor| cursor.closed)
+    }
+
+    fn cursors(&self, wanted: impl Fn(&Cursor) -> bool) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
         self.snapshot(|snapshot| {
             let mut missions = Vec::new();
             for row in snapshot.open_table(CURSORS).map_err(storage)?.iter().map_err(storage)? {
                 let (key, value) = row.map_err(storage)?;
-                missions.push((MissionNo(key.value()), cursor(key.value(), value.value())?));
+                let cursor = cursor(key.value(), value.value())?;
+                if wanted(&cursor) {
+                    missions.push((MissionNo(key.value()), cursor));
+                }
             }
             Ok(missions)
         })

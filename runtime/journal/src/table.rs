@@ -6,7 +6,7 @@ use crate::frame::FrameKey;
 
 /// The format of the whole journal. It goes up when an older Sortie could not read what a newer one writes.
 /// 1: the first. 2: heads and cursors of version 2, missions that are removed, a feed that does not begin at 1.
-/// 3: records of version 3.
+/// 3: records and cursors of version 3.
 pub(crate) const FORMAT: u64 = 3;
 
 /// The greatest number that a record can have: they are `u32`.
@@ -18,7 +18,7 @@ pub(crate) const FRAMES: TableDefinition<'_, FrameKey, &[u8]> = TableDefinition:
 pub(crate) const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("heads");
 /// Position of the first frame of a row → the row.
 pub(crate) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
-/// Mission → its delivery cursor. Missions with nothing left to deliver have none.
+/// Mission → its delivery cursor. Missions with nothing left to deliver have none, or a closed one.
 pub(crate) const CURSORS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cursors");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");

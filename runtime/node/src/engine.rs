@@ -110,6 +110,8 @@ pub(crate) struct Counters {
     pub(crate) replayed: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) calls: AtomicU64,
+    /// Deliveries that an operator left out.
+    pub(crate) skipped: AtomicU64,
     /// By final status, in the order of [`sortie_contract::Status::ALL`].
     pub(crate) ended: [AtomicU64; 7],
 }

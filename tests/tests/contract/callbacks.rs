@@ -116,7 +116,27 @@ async fn what_will_never_work_is_parked_and_can_be_redelivered_or_skipped() {
             node.get("/v1/deliveries?state=parked").await.json["items"].as_array()?.is_empty().then_some(())
         })
         .await;
+        skipped_is_told_for_good(&node, id).await;
     }
+}
+
+/// The second event of a mission was left out, and all others were delivered: nobody reads that it was delivered.
+async fn skipped_is_told_for_good(node: &Node, id: &str) {
+    let delivery = until("the delivery is over", async || {
+        let delivery = node.mission(id).await["delivery"].clone();
+        (delivery["state"] == "incomplete").then_some(delivery)
+    })
+    .await;
+    let (delivered, total) = (delivery["delivered"].as_u64(), delivery["total"].as_u64());
+    assert_eq!((delivered.map(|count| count + 1), &delivery["skipped"]), (total, &json!([format!("{id}/2")])));
+    let listed = node.get("/v1/deliveries?state=incomplete").await.expect_status(200).json["items"].clone();
+    assert_eq!((&listed[0]["mission_id"], &listed[0]["skipped"]), (&json!(id), &delivery["skipped"]), "{listed:#}");
+    assert_eq!(node.get("/v1/deliveries").await.json["items"], json!([]), "nothing is on its way");
+    let metrics = node.get("/metrics").await.text;
+    assert!(metrics.contains("sortie_deliveries_skipped_total 1"), "{metrics}");
+    let shown = node.cli(&["show", id]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("incomplete") && shown.contains(&format!("{id}/2")), "{shown}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use sortie_contract::MissionNo;
 use sortie_contract::request::{Decision, RequestNo};
@@ -127,10 +128,14 @@ impl Engine {
         let Some(parked) = cursor.filter(|cursor| cursor.parked.is_some()) else { return Ok(false) };
         let acked = parked.acked + u64::from(skip);
         let done = skip && mission_over(self, no, acked)?;
+        let mut skipped = parked.skipped;
+        skipped.extend(skip.then_some(acked));
         let append = Append::new(no, 0, &[]);
-        let again = Cursor { acked, since: (!skip).then(|| self.clock.wall()), ..Cursor::default() };
-        let append = if done { append.delivered() } else { append.cursor(&again) };
+        let since = (!skip).then(|| self.clock.wall());
+        let again = Cursor { acked, since, skipped, ..Cursor::default() };
+        let append = if done { append.closed(again) } else { append.cursor(&again) };
         self.journal.append_durable(append)?.await?;
+        self.counters.skipped.fetch_add(u64::from(skip), Relaxed);
         if done {
             self.undelivered.lock().remove(&no);
         } else {

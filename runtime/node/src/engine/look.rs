@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use sortie_contract::envelope::Window;
 use sortie_contract::{Event, MissionNo, Stamped, Status};
-use sortie_journal::Head;
+use sortie_journal::{Cursor, Head};
 use sortie_mission::{Mission, effective_budget};
 
 use super::intake::accepted;
 use super::live::events_of;
+use super::outbox::keys_of;
 use super::{Engine, ReadError, begin};
 
 /// What a list is narrowed to. Empty takes everything.
@@ -104,7 +105,7 @@ impl Engine {
                 json!({"criterion": criterion.text, "verdict": criterion.verdict, "evidence": criterion.evidence})
             })
             .collect();
-        let delivery = self.delivery(no, mission)?;
+        let delivery = self.delivery(no, mission, records)?;
         Ok(json!({
             "mission_id": envelope.mission_id,
             "vp_id": envelope.vp_id,
@@ -138,16 +139,17 @@ impl Engine {
     }
 
     /// How far its deliveries are; null where nothing is delivered.
-    fn delivery(&self, no: MissionNo, mission: &Mission) -> Result<Value, ReadError> {
+    fn delivery(&self, no: MissionNo, mission: &Mission, records: &[Stamped]) -> Result<Value, ReadError> {
         if mission.envelope().callback.is_none() {
             return Ok(Value::Null);
         }
         let total = mission.outgoing();
         Ok(match self.journal.cursor(no)? {
-            None => json!({"state": "delivered", "delivered": total, "total": total}),
+            None => json!({"state": "delivered", "delivered": total, "skipped": [], "total": total}),
             Some(cursor) => json!({
-                "state": if cursor.parked.is_some() { "parked" } else { "pending" },
-                "delivered": cursor.acked,
+                "state": state_of(&cursor),
+                "delivered": delivered(&cursor),
+                "skipped": keys_of(records, &cursor.skipped)?,
                 "total": total,
                 "attempts": cursor.attempts,
                 "error": cursor.parked,
@@ -226,28 +228,30 @@ impl Engine {
         }
     }
 
-    /// A page of missions with undelivered items: of the parked ones, the others, or both.
+    /// A page of missions with undelivered items, or of those in one state.
     pub(crate) fn deliveries(
         &self,
-        parked: Option<bool>,
+        state: Option<&str>,
         after: Option<MissionNo>,
         limit: usize,
     ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
         let mut items = Vec::new();
-        let undelivered = self.journal.undelivered()?;
-        for (no, cursor) in undelivered.into_iter().filter(|(no, _)| after.is_none_or(|after| *no > after)) {
-            if parked.is_some_and(|parked| parked != cursor.parked.is_some()) {
+        let cursors =
+            if state == Some(INCOMPLETE) { self.journal.incomplete()? } else { self.journal.undelivered()? };
+        for (no, cursor) in cursors.into_iter().filter(|(no, _)| after.is_none_or(|after| *no > after)) {
+            if state.is_some_and(|state| state != state_of(&cursor)) {
                 continue;
             }
-            let Some((mission, _)) = self.read_kept(no)? else { continue };
-            if cursor.acked >= mission.outgoing() {
+            let Some((mission, records)) = self.read_kept(no)? else { continue };
+            if cursor.acked >= mission.outgoing() && !cursor.closed {
                 continue;
             }
             items.push(json!({
                 "mission_id": mission.envelope().mission_id,
-                "state": if cursor.parked.is_some() { "parked" } else { "pending" },
+                "state": state_of(&cursor),
                 "status_url": mission.envelope().callback.as_ref().map(|callback| callback.status_url.as_str()),
-                "delivered": cursor.acked,
+                "delivered": delivered(&cursor),
+                "skipped": keys_of(&records, &cursor.skipped)?,
                 "waiting": mission.outgoing() - cursor.acked,
                 "attempts": cursor.attempts,
                 "error": cursor.parked,
@@ -258,6 +262,22 @@ impl Engine {
         }
         Ok((items, None))
     }
+}
+
+/// The state of deliveries that are done with, though not all of them were made.
+const INCOMPLETE: &str = "incomplete";
+
+fn state_of(cursor: &Cursor) -> &'static str {
+    match cursor {
+        Cursor { closed: true, .. } => INCOMPLETE,
+        Cursor { parked: Some(_), .. } => "parked",
+        Cursor { .. } => "pending",
+    }
+}
+
+/// How many items a receiver has taken.
+fn delivered(cursor: &Cursor) -> u64 {
+    cursor.acked.saturating_sub(cursor.skipped.len() as u64)
 }
 
 fn mentions(mission: &Mission, q: &str) -> bool {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sortie_callback::{Delivery, Method, Outbox, OutboxError};
 use sortie_contract::envelope::Envelope;
-use sortie_contract::{MissionNo, Timestamp};
+use sortie_contract::{MissionNo, Stamped, Timestamp};
 use sortie_journal::{Append, Cursor};
 use sortie_mission::{Mission, Outgoing, upload_url};
 
@@ -146,9 +146,12 @@ impl Outbox for EngineOutbox {
 
     async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        let over = reading(&engine, move |engine| mission_over(engine, no, item)).await?;
+        let read = reading(&engine, move |engine| Ok((mission_over(engine, no, item)?, engine.journal.cursor(no)?)));
+        let (over, before) = read.await?;
+        let skipped = before.unwrap_or_default().skipped;
+        let cursor = Cursor { acked: item, skipped, ..Cursor::default() };
         let append = Append::new(no, 0, &[]);
-        let moved = if over { append.delivered() } else { append.cursor(&Cursor { acked: item, ..Cursor::default() }) };
+        let moved = if over { append.closed(cursor) } else { append.cursor(&cursor) };
         engine.move_cursor(moved).await?;
         if over {
             engine.undelivered.lock().remove(&no);
@@ -211,24 +214,18 @@ impl Engine {
 
     /// Blocks.
     fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
-        let Some(cursor) = self.journal.cursor(no)?.filter(|cursor| cursor.parked.is_none()) else { return Ok(None) };
+        let open = |cursor: &Cursor| cursor.parked.is_none() && !cursor.closed;
+        let Some(cursor) = self.journal.cursor(no)?.filter(open) else { return Ok(None) };
         let Some(next) = self.outbox.next(self, no, cursor.acked)? else { return Ok(None) };
         let Next { envelope, item, since, outgoing } = next;
         let callback = envelope.callback.as_ref().ok_or(ReadError::NoEnvelope)?;
-        let (key, method, url, content_type, body) = match outgoing {
+        let key = key_of(&envelope, item, &outgoing);
+        let (method, url, content_type, body) = match outgoing {
             Outgoing::Event(event) => {
                 let body = serde_json::to_vec(&event).expect("an event is plain data");
-                (
-                    event.idempotency_key,
-                    Method::Post,
-                    callback.status_url.clone(),
-                    "application/json".to_owned(),
-                    Ok(body),
-                )
+                (Method::Post, callback.status_url.clone(), "application/json".to_owned(), Ok(body))
             }
             Outgoing::Upload(artifact) => (
-                // A name may be stored again, with other bytes or with those of long ago: each is an upload of its own.
-                format!("{}/artifacts/{}/{item}", envelope.mission_id, artifact.name),
                 Method::Put,
                 upload_url(callback, &artifact.name),
                 artifact.media_type,
@@ -252,6 +249,31 @@ impl Engine {
             attempts: cursor.attempts,
         }))
     }
+}
+
+/// What an item is known by, on every attempt.
+fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> String {
+    match outgoing {
+        Outgoing::Event(event) => event.idempotency_key.clone(),
+        // A name may be stored again, with other bytes or with those of long ago: each is an upload of its own.
+        Outgoing::Upload(artifact) => format!("{}/artifacts/{}/{item}", envelope.mission_id, artifact.name),
+    }
+}
+
+/// The keys of some of a mission's items, by their numbers.
+pub(super) fn keys_of(records: &[Stamped], items: &[u64]) -> Result<Vec<String>, ReadError> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
+    let mut mission = begin(first)?;
+    let mut outgoing = mission.outgoing_of(first);
+    for record in rest {
+        mission.apply(record)?;
+        outgoing.extend(mission.outgoing_of(record));
+    }
+    let numbered = (1..).zip(&outgoing).filter(|(item, _)| items.contains(item));
+    Ok(numbered.map(|(item, outgoing)| key_of(mission.envelope(), item, outgoing)).collect())
 }
 
 /// Whether the mission has ended and sends nothing after `item`. Blocks.

@@ -58,7 +58,7 @@ impl Engine {
             let kept = Kept {
                 status: head.status,
                 ended_at: head.ended_at.unwrap_or(head.accepted_at),
-                delivered: self.journal.cursor(no)?.is_none(),
+                delivered: self.journal.cursor(no)?.is_none_or(|cursor| cursor.closed),
                 newer: total - older - 1,
             };
             if self.retention.is_over(kept, wall) {

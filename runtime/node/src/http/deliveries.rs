@@ -14,12 +14,11 @@ const PAGE: usize = 50;
 
 /// `GET /v1/deliveries`
 pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
-    let (mut parked, mut after, mut limit) = (None, None, PAGE);
+    let (mut state, mut after, mut limit) = (None, None, PAGE);
     for (key, value) in parameters(query.as_deref()) {
         match (key.as_str(), value.as_str()) {
-            ("state", "parked") => parked = Some(true),
-            ("state", "pending") => parked = Some(false),
-            ("state", _) => return Err(bad_parameter(&key, "`parked` or `pending`")),
+            ("state", "parked" | "pending" | "incomplete") => state = Some(value),
+            ("state", _) => return Err(bad_parameter(&key, "`parked`, `pending` or `incomplete`")),
             ("cursor", no) => {
                 let no = no.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
                 after = Some(sortie_contract::MissionNo(no));
@@ -28,7 +27,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let (items, next) = app.blocking(move |engine| engine.deliveries(parked, after, limit)).await?;
+    let (items, next) = app.blocking(move |engine| engine.deliveries(state.as_deref(), after, limit)).await?;
     Ok(Json(json!({"items": items, "next_cursor": next.map(|no| no.to_string())})))
 }
 

@@ -27,6 +27,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("deliveries_delivered", "Deliveries that a receiver took", engine.courier.counters().delivered()),
         ("deliveries_retried", "Attempts that failed and were repeated", engine.courier.counters().retried()),
         ("deliveries_parked", "Deliveries that were given up for now", engine.courier.counters().parked()),
+        ("deliveries_skipped", "Deliveries that an operator left out", counters.skipped.load(Relaxed)),
     ];
     for (name, help, value) in counts {
         registry.register(name, help, ConstCounter::new(value));
