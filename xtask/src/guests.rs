@@ -19,7 +19,7 @@ const PLUGINS: &str = "plugins";
 
 /// A plugin of the plugins' workspace.
 pub(crate) struct Guest {
-    /// Its folder's name.
+    /// Its package's name, which it gives itself as a plugin too.
     pub name: String,
     /// Where cargo puts its core module.
     pub module: PathBuf,
@@ -35,8 +35,8 @@ pub(crate) fn guests(project: &Path) -> io::Result<Vec<Guest>> {
             continue;
         }
         let Some(package) = manifest.lines().find_map(|line| line.strip_prefix("name = ")) else { continue };
-        let file = format!("{}.wasm", package.trim().trim_matches('"').replace('-', "_"));
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = package.trim().trim_matches('"').to_owned();
+        let file = format!("{}.wasm", name.replace('-', "_"));
         guests.push(Guest { name, module: target(project).join(TARGET).join("release").join(file) });
     }
     Ok(guests)

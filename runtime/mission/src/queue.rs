@@ -51,8 +51,8 @@ pub struct Queue {
     /// Sessions whose first open mission may run as soon as its lane has room.
     ready: BTreeMap<SessionKey, Place>,
     running: BTreeMap<MissionNo, Slot>,
-    /// Sessions with a running mission, and how many (one, but for what `occupy` brings).
-    busy: BTreeMap<SessionKey, u32>,
+    /// Sessions with a running mission.
+    busy: BTreeSet<SessionKey>,
     /// Missions whose window closed while they waited and of which nobody has been told yet.
     overdue: Vec<MissionNo>,
     last_turn: u64,
@@ -135,7 +135,7 @@ impl Queue {
             open: BTreeSet::new(),
             ready: BTreeMap::new(),
             running: BTreeMap::new(),
-            busy: BTreeMap::new(),
+            busy: BTreeSet::new(),
             overdue: Vec::new(),
             last_turn: 0,
             advanced_to: Micros::MIN,
@@ -174,7 +174,11 @@ impl Queue {
         let &(_, session) = free.filter_map(|lane| lane.ready.first()).min()?;
         let no = self.first_open(session)?;
         let lane = self.withdraw(no)?.lane;
-        self.occupy_slot(no, Slot { session, lane });
+        self.running.insert(no, Slot { session, lane });
+        self.lanes[usize::from(lane)].running += 1;
+        let was_free = self.busy.insert(session);
+        debug_assert!(was_free, "missions of one session run one at a time");
+        self.refresh(session);
         Some(no)
     }
 
@@ -197,24 +201,8 @@ impl Queue {
     pub fn release(&mut self, no: MissionNo) {
         let Some(slot) = self.running.remove(&no) else { return };
         self.lanes[usize::from(slot.lane)].running -= 1;
-        if let Some(count) = self.busy.get_mut(&slot.session) {
-            *count -= 1;
-            if *count == 0 {
-                self.busy.remove(&slot.session);
-            }
-        }
+        self.busy.remove(&slot.session);
         self.refresh(slot.session);
-    }
-
-    /// Takes a slot for a mission that is running already, whether or not there is room: after a restart.
-    pub fn occupy(&mut self, mission: &Waiting) {
-        let &Waiting { no, ref session, ref lane, .. } = mission;
-        if self.running.contains_key(&no) {
-            return;
-        }
-        self.remove(no);
-        let slot = Slot { session: SessionKey::of(session), lane: self.lane(lane) };
-        self.occupy_slot(no, slot);
     }
 
     /// When a window opens or closes next among the waiting.
@@ -324,13 +312,6 @@ impl Queue {
         Some(entry)
     }
 
-    fn occupy_slot(&mut self, no: MissionNo, slot: Slot) {
-        self.running.insert(no, slot);
-        self.lanes[usize::from(slot.lane)].running += 1;
-        *self.busy.entry(slot.session).or_default() += 1;
-        self.refresh(slot.session);
-    }
-
     fn first_open(&self, session: SessionKey) -> Option<MissionNo> {
         let &(found, no) = self.open.range((session, MissionNo(0))..).next()?;
         (found == session).then_some(no)
@@ -339,7 +320,7 @@ impl Queue {
     /// Brings a session's place in line with its missions. One that stays ready keeps its turn; one that becomes ready goes
     /// to the back.
     fn refresh(&mut self, session: SessionKey) {
-        let first = if self.busy.contains_key(&session) { None } else { self.first_open(session) };
+        let first = if self.busy.contains(&session) { None } else { self.first_open(session) };
         let wanted = first.and_then(|no| self.waiting.get(&no)).map(|entry| entry.lane);
         let place = self.ready.get(&session).copied();
         if place.map(|place| place.lane) == wanted {

@@ -442,12 +442,6 @@ impl Mission {
         self.ran_ms
     }
 
-    /// Paths in the workspace that its own calls wrote.
-    #[must_use]
-    pub fn wrote(&self) -> &BTreeSet<String> {
-        &self.wrote
-    }
-
     /// Paths that its own calls wrote, that are required outputs, and that are no artifacts yet: to be collected before
     /// the end of the plugin is reported.
     #[must_use]

@@ -118,7 +118,7 @@ impl Mission {
             }
             Record::ArtifactStored { artifact, .. } => {
                 let summary = format!("Stored {} ({} bytes).", artifact.name, artifact.bytes);
-                Some((EventType::Artifact, summary, self.artifact_detail(artifact)))
+                Some((EventType::Artifact, summary, self.artifact_view(artifact)))
             }
             Record::Finished { status, reason, summary, next_action } => {
                 let criteria = self.criteria().map(|criterion| {
@@ -126,7 +126,7 @@ impl Mission {
                 });
                 let detail = json!({
                     "reason": reason,
-                    "artifacts": self.artifacts.iter().map(|artifact| self.artifact_detail(artifact)).collect::<Vec<_>>(),
+                    "artifacts": self.artifacts.iter().map(|artifact| self.artifact_view(artifact)).collect::<Vec<_>>(),
                     "criteria": criteria.collect::<Vec<_>>(),
                     "next_action": next_action,
                 });
@@ -169,7 +169,9 @@ impl Mission {
         Some(view)
     }
 
-    fn artifact_detail(&self, artifact: &Artifact) -> Value {
+    /// An artifact as others see it, with where its bytes are to be found.
+    #[must_use]
+    pub fn artifact_view(&self, artifact: &Artifact) -> Value {
         let Artifact { name, media_type, bytes, sha256 } = artifact;
         json!({
             "name": name.as_str(),

@@ -8,7 +8,6 @@ use std::time::Duration;
 use rustc_hash::FxHashSet;
 use sortie_callback::Courier;
 use sortie_contract::MissionNo;
-use sortie_contract::envelope::SecretRef;
 use sortie_journal::Journal;
 use sortie_mission::queue::Queue;
 use sortie_sandbox::Sandbox;
@@ -57,7 +56,7 @@ impl Node {
         let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
         // The journal is this process's now, and so is everything beside it.
         let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
-        let tokens = Tokens::new(&token, further_tokens(config)?);
+        let tokens = Tokens::new(&token, config.tokens()?);
         let artifacts = ArtifactStore::open(&data_dir).map_err(unusable)?;
         builtin::install(&sandbox).await?;
 
@@ -195,22 +194,4 @@ fn prepare(data_dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
     tempfile::tempfile_in(data_dir)?;
     File::open(data_dir)?.sync_all()
-}
-
-/// The tokens of the configuration, read from where it says.
-fn further_tokens(config: &Config) -> Result<Vec<(String, String, Vec<crate::config::Scope>)>, OpenError> {
-    let read = |token: &crate::config::TokenConfig| {
-        let wrong = |why: String| crate::config::ConfigError::Value { key: format!("token `{}`", token.name), why };
-        let text = match token.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
-            SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
-            SecretRef::File(path) => {
-                std::fs::read_to_string(&path).map_err(|error| wrong(format!("{path}: {error}")))?
-            }
-        };
-        if text.trim().is_empty() {
-            return Err(wrong("it is empty".to_owned()));
-        }
-        Ok((token.name.clone(), text.trim().to_owned(), token.scopes.clone()))
-    };
-    config.token.iter().map(read).collect::<Result<_, _>>().map_err(OpenError::Config)
 }

@@ -64,4 +64,7 @@ async fn pushback_uploads_before_the_final_event_and_repeats_what_fails() {
         Some(json!("completed")),
         "the final event is the last"
     );
+    let told = &received.last().expect("a final event").json["detail"]["artifacts"];
+    assert_eq!(node.mission("push").await["artifacts"], *told, "one place to say where an artifact is");
+    assert_eq!(node.get("/v1/missions/push/artifacts").await.json["items"], *told);
 }

@@ -116,17 +116,6 @@ fn a_pause_gives_no_turns_and_lets_what_runs_run() {
 }
 
 #[test]
-fn what_runs_after_a_restart_takes_its_slot_and_its_sessions_turn() {
-    let mut queue = queue(&[("a", 1), ("b", 1)], 10);
-    queue.push(&Waiting { lane: lane("b"), ..mission(2, 1) });
-    queue.push(&mission(3, 3));
-    queue.occupy(&mission(1, 1));
-    assert_eq!(popped(&mut queue, 0), [0; 0], "lane a is taken, and so is session 1");
-    queue.release(MissionNo(1));
-    assert_eq!(popped(&mut queue, 0), [3, 2]);
-}
-
-#[test]
 fn a_removed_mission_lets_the_next_of_its_session_come() {
     let mut queue = queue(&[("a", 1)], 10);
     queue.push(&mission(1, 1));
@@ -175,7 +164,6 @@ fn a_window_never_opens_early() {
 #[derive(Debug, Clone)]
 enum Act {
     Push(Waiting),
-    Occupy(Waiting),
     Pop,
     Expired,
     Remove(u64),
@@ -193,8 +181,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         ..mission(no, session)
     });
     let act = prop_oneof![
-        6 => waiting.clone().prop_map(Act::Push),
-        1 => waiting.prop_map(Act::Occupy),
+        6 => waiting.prop_map(Act::Push),
         8 => Just(Act::Pop),
         2 => Just(Act::Expired),
         1 => (1..40_u64).prop_map(Act::Remove),
@@ -256,11 +243,7 @@ proptest! {
                     queue.push(&mission);
                     model.waiting.push(mission);
                 }
-                Act::Occupy(mission) if !model.has(mission.no) && !over.contains(&mission.no) => {
-                    queue.occupy(&mission);
-                    model.running.push(mission);
-                }
-                Act::Push(_) | Act::Occupy(_) => {}
+                Act::Push(_) => {}
                 Act::Pop => {
                     let popped = queue.pop(at(model.now));
                     over.extend(model.waiting.iter().filter(|mission| model.is_over(mission)).map(|mission| mission.no));
@@ -358,7 +341,7 @@ fn check_indexes(queue: &Queue) {
     for lane in &queue.lanes {
         for (turn, session) in &lane.ready {
             assert_eq!(queue.ready.get(session).map(|place| place.turn), Some(*turn));
-            assert!(!queue.busy.contains_key(session) && queue.first_open(*session).is_some());
+            assert!(!queue.busy.contains(session) && queue.first_open(*session).is_some());
         }
     }
     assert_eq!(queue.ready.len(), queue.lanes.iter().map(|lane| lane.ready.len()).sum::<usize>());

@@ -23,9 +23,13 @@ fn answer(result: &str) -> Result<ToolAnswer, CallError> {
 
 #[test]
 fn a_running_mission_goes_on_with_what_it_has_recorded() {
-    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}, "success_criteria": ["One"]}));
+    let mut mission = Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"]},
+        "success_criteria": ["One"],
+        "artifact_policy": {"required_outputs": ["*.md"]},
+    }));
     let call = mission.call(&the("Write"), 5).expect("granted");
-    mission.done(call, &["report.md"], 2);
+    mission.done(call, &["report.md", "notes.md"], 2);
     mission.store("report.md");
     let judged = Command::Judge { run: RunNo(1), criterion: 0, verdict: Verdict::Unmet, evidence: String::new() };
     mission.take(judged).expect("taken");
@@ -33,7 +37,7 @@ fn a_running_mission_goes_on_with_what_it_has_recorded() {
     assert_eq!(mission.crash(), [Record::Started { run: RunNo(2) }], "nothing to ask about");
     assert_eq!((mission.mission.status(), mission.run()), (Status::Running, RunNo(2)));
     assert_eq!((mission.mission.host_calls(), mission.mission.artifacts().len()), before);
-    assert!(mission.mission.wrote().contains("report.md"));
+    assert_eq!(mission.mission.collectable(), ["notes.md"]);
     let told = mission.events.last().expect("an event");
     assert_eq!((&told.detail["kind"], &told.detail["run"]), (&json!("started"), &json!(2)));
     let event = mission.says_done();

@@ -305,20 +305,7 @@ fn plugin(mission: &Mission) -> Value {
 
 /// The artifacts of a mission, as its index shows them.
 pub(crate) fn artifacts(mission: &Mission) -> Vec<Value> {
-    let id = &mission.envelope().mission_id;
-    mission
-        .artifacts()
-        .iter()
-        .map(|artifact| {
-            json!({
-                "name": artifact.name,
-                "media_type": artifact.media_type,
-                "bytes": artifact.bytes,
-                "sha256": artifact.sha256.to_string(),
-                "where": format!("/v1/missions/{id}/artifacts/{}", artifact.name),
-            })
-        })
-        .collect()
+    mission.artifacts().iter().map(|artifact| mission.artifact_view(artifact)).collect()
 }
 
 /// What it asks of people.
