@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
-use sortie_contract::plugin::PluginRef;
+use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Record;
 use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::{Catalog, Journal};
@@ -66,6 +66,8 @@ pub struct Engine {
     pub(crate) plugins_by: BTreeMap<String, PluginRef>,
     pub(crate) journal: Journal,
     pub(crate) sandbox: Sandbox,
+    /// The plugins that the binary brings along: each start installs them.
+    pub(crate) carried: Vec<PluginIdentity>,
     pub(crate) tools: Arc<Registry>,
     pub(crate) courier: Courier,
     pub(crate) artifacts: ArtifactStore,

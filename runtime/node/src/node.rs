@@ -58,7 +58,7 @@ impl Node {
         let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
         let tokens = Tokens::new(&token, config.tokens()?);
         let artifacts = ArtifactStore::open(&data_dir).map_err(unusable)?;
-        builtin::install(&sandbox).await?;
+        let carried = builtin::install(&sandbox).await?;
 
         let lanes = config.lanes()?;
         let mut queue = Queue::new(lanes.iter().cloned(), config.node.max_running);
@@ -80,6 +80,7 @@ impl Node {
             plugins_by: config.plugins()?,
             journal,
             sandbox,
+            carried,
             tools,
             courier,
             artifacts,

@@ -259,3 +259,19 @@ async fn what_is_not_built_says_so() {
     }
     node.get("/v1/nothing").await.expect_problem(404, "not_found");
 }
+
+#[tokio::test]
+async fn a_plugin_that_the_binary_carries_is_not_removed_and_says_what_to_do() {
+    let node = Node::start().await;
+    for path in ["/v1/plugins/automation", "/v1/plugins/automation?version=0.1.0"] {
+        let refused = http::send(node.request("DELETE", path)).await.expect("an answer");
+        refused.expect_problem(409, "plugin_carried");
+        assert!(refused.json["detail"].to_string().contains("at each start"), "{refused:#?}");
+    }
+    let removed = node.cli(&["plugin", "rm", "hello"]).await;
+    assert!(!removed.status.success() && String::from_utf8_lossy(&removed.stderr).contains("carries"), "{removed:?}");
+    let listed = node.get("/v1/plugins").await.json["items"].to_string();
+    assert!(listed.contains("automation") && listed.contains("hello"), "{listed}");
+    let nobody = http::send(node.request("DELETE", "/v1/plugins/automation?version=9.0.0")).await.expect("an answer");
+    nobody.expect_problem(404, "not_found");
+}

@@ -7,6 +7,7 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
+use sortie_contract::plugin::PluginIdentity;
 use sortie_sandbox::Installed;
 
 use super::App;
@@ -84,6 +85,18 @@ pub(super) async fn remove(
     let meant = plugins.iter().map(|plugin| &plugin.identity).filter(|identity| {
         identity.name == name && version.as_ref().is_none_or(|version| *version == identity.version)
     });
+    let meant: Vec<&PluginIdentity> = meant.collect();
+    let comes_back = |identity: &&PluginIdentity| {
+        app.engine.carried.iter().any(|carried| carried.name == identity.name && carried.version == identity.version)
+    };
+    if let Some(PluginIdentity { name, version, .. }) = meant.iter().copied().find(comes_back) {
+        let detail = format!(
+            "this sortie carries the plugin {name} {version} and installs it at each start; install a newer version beside it, \
+             which is then taken where none is named, name another plugin in [plugin] of the configuration, and remove other \
+             versions with `?version=`"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "plugin_carried", detail));
+    }
     let mut removed = 0;
     for identity in meant {
         let gone = app.engine.sandbox.remove(&identity.name, &identity.version);
