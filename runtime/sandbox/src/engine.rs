@@ -17,9 +17,12 @@ const TICK: Duration = Duration::from_millis(1);
 /// Ticks without any guest before the ticking thread goes to sleep.
 const IDLE_TICKS_MAX: u32 = 200;
 
-/// Core instances of one component: the module, wit-component's shims, and room for the adapters of other languages.
+/// Core instances of one component: the module, wit-component's shims, and room for the adapters of other languages. A
+/// component with more is refused when it is compiled, as for tables and memories.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 40;
 const TABLES_PER_COMPONENT: u32 = 20;
+/// All modules of a component share one.
+const MEMORIES_PER_COMPONENT: u32 = 1;
 
 /// The machine offers no WebAssembly engine.
 #[derive(Debug, thiserror::Error)]
@@ -53,15 +56,18 @@ fn config() -> Config {
 
 fn pool(instances_max: u32, memory_bytes_max: usize) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
+    // As many guests as there may be, each of the largest shape: none can take what is another's. Core instances are only
+    // counted, and tables take address space until they are used.
     pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max.saturating_mul(4))
-        .total_memories(instances_max)
-        .total_tables(instances_max.saturating_mul(4))
+        .total_core_instances(instances_max.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(instances_max.saturating_mul(MEMORIES_PER_COMPONENT))
+        .total_tables(instances_max.saturating_mul(TABLES_PER_COMPONENT))
         .total_stacks(instances_max)
         .max_memory_size(memory_bytes_max)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
         // Keeping pages resident saves the page faults of the next run, but only where the kernel tells which are dirty.
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(4 << 10)

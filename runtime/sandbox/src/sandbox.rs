@@ -102,8 +102,11 @@ struct Inner {
     checks: Semaphore,
     memory_bytes_max: usize,
     guests: Handle,
+    /// Where `describe` and `check` run: on threads of their own, half as many, so that what somebody sends never costs the
+    /// missions that run more than a third of the machine.
+    checkers: Handle,
     /// Taken when the last clone is dropped.
-    runtime: Mutex<Option<Runtime>>,
+    runtimes: Mutex<Vec<Runtime>>,
 }
 
 type Ready = Arc<OnceCell<Arc<PluginPre<Guest>>>>;
@@ -117,14 +120,8 @@ impl Sandbox {
         let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX), options.memory_bytes_max)?;
         let linker = guest::linker(&engine).expect("the world's functions have different names");
         let cache = Cache::open(options.dir.join("compiled")).map_err(OpenError::Cache)?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(options.threads.max(1))
-            .thread_name("sortie-guest")
-            // A spinning guest gives way each millisecond; so often do timers and sockets get their turn.
-            .event_interval(4)
-            .enable_time()
-            .build()
-            .map_err(OpenError::Threads)?;
+        let guests = threads("sortie-guest", options.threads).map_err(OpenError::Threads)?;
+        let checkers = threads("sortie-check", options.threads.div_ceil(2)).map_err(OpenError::Threads)?;
         Ok(Self(Arc::new(Inner {
             ticker: Ticker::start(&engine).map_err(OpenError::Threads)?,
             store: Store::open(options.dir)?,
@@ -133,8 +130,9 @@ impl Sandbox {
             runs: Semaphore::new(options.instances_max as usize),
             checks: Semaphore::new(CHECKS_MAX as usize),
             memory_bytes_max: options.memory_bytes_max,
-            guests: runtime.handle().clone(),
-            runtime: Mutex::new(Some(runtime)),
+            guests: guests.handle().clone(),
+            checkers: checkers.handle().clone(),
+            runtimes: Mutex::new(vec![guests, checkers]),
             engine,
             linker,
         })))
@@ -238,7 +236,7 @@ impl Sandbox {
         self.tightly("describe", move |guest| async move { guest::describe(&pre, guest).await }).await
     }
 
-    /// Calls an export that needs no mission, on the guests' threads.
+    /// Calls an export that needs no mission.
     async fn tightly<T, C>(
         &self,
         export: &'static str,
@@ -249,7 +247,7 @@ impl Sandbox {
         C: Future<Output = Result<T, Crash>> + Send,
     {
         let inner = Arc::clone(&self.0);
-        let task = self.0.guests.spawn(async move {
+        let task = self.0.checkers.spawn(async move {
             let permit = inner.checks.acquire().await.expect("never closed");
             let alive = inner.ticker.guest();
             let guest = Guest::new(None, Kill::new(), CHECK_MEMORY_BYTES.min(inner.memory_bytes_max));
@@ -310,12 +308,20 @@ impl Inner {
     }
 }
 
+fn threads(name: &str, count: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(count.max(1))
+        .thread_name(name)
+        // A spinning guest gives way each millisecond; so often do timers and sockets get their turn.
+        .event_interval(4)
+        .enable_time()
+        .build()
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // A runtime that is dropped in an async context panics; nothing that still runs here has anybody to answer to.
-        if let Some(runtime) = self.runtime.get_mut().take() {
-            runtime.shutdown_background();
-        }
+        self.runtimes.get_mut().drain(..).for_each(Runtime::shutdown_background);
     }
 }
 

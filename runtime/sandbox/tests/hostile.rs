@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Node, Script, brief, hostile_describing, plain};
+use common::{Node, Script, brief, hostile_describing, plain, swollen};
 use sortie_contract::limit::NOTE_BYTES_MAX;
 use sortie_contract::plugin::{Crash, Verdict};
 use sortie_sandbox::{Ending, InstallError, Kill, Run, Stop};
@@ -161,6 +161,64 @@ async fn a_table_bomb_is_refused() {
         let plugin = node.sandbox.install(wasm).await.expect("a plugin").identity.digest;
         let run = Run { plugin, ..node.run("", &Script::new(), &Kill::new()) };
         assert_eq!(describe(&end(&node, run).await), expected);
+    }
+}
+
+/// As much of everything as one plugin may have.
+const LARGE: (u8, &str) = (36, "(module)");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_of_the_largest_shape_leave_room_for_all_others() {
+    let node = Node::with(|options| options.threads = 2).await;
+    let spins = node.sandbox.install(plain("", "(loop $again (br $again))")).await.expect("a plugin");
+    let component = node.sandbox.component(&spins.identity.digest).expect("it is kept");
+    let large = node.sandbox.install(swollen(&component, LARGE.0, LARGE.1)).await.expect("it has its share");
+    let kill = Kill::new();
+    // All but one of the guests that may be alive.
+    let spinners: Vec<_> = (0..7)
+        .map(|_| {
+            let run = Run { plugin: large.identity.digest, ..node.run("", &Script::new(), &kill) };
+            let sandbox = node.sandbox.clone();
+            tokio::spawn(async move { sandbox.run(run).await })
+        })
+        .collect();
+    for _ in 0..3 {
+        assert_eq!(describe(&end(&node, node.run("race", &Script::new(), &Kill::new())).await), "done: 1 was first");
+        assert_eq!(node.sandbox.check(&node.hostile.identity.digest, brief("nothing")).await, Ok(Vec::new()));
+    }
+    kill.now();
+    for spinner in spinners {
+        assert_eq!(spinner.await.expect("no panic"), Ending::Killed, "there was room for it, too");
+    }
+    for (count, module, expected) in [
+        (41, "(module)", "exceeds the configured maximum of 40"),
+        (1, "(module (memory 1))", "exceeds the configured maximum of 1"),
+        (20, "(module (table 1 funcref))", "exceeds the configured maximum of 20"),
+        (1, "(module (table 20001 funcref))", "exceeds the limit of 20000"),
+    ] {
+        let refused = node.sandbox.install(swollen(&component, count, module)).await.expect_err(module);
+        assert!(refused.to_string().contains(expected), "{count} of {module}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_checks_do_not_hold_the_missions_that_run() {
+    let node = Node::with(|options| options.threads = 1).await;
+    // A few tenths of a second alone; more than the checks' time where it has its turn with all of them.
+    let count = "(local.set 0 (i32.const 200000000))
+        (loop $again (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))";
+    let counts = node.sandbox.install(plain("", count)).await.expect("a plugin").identity.digest;
+    let checks: Vec<_> = (0..16)
+        .map(|_| {
+            let (sandbox, digest) = (node.sandbox.clone(), node.hostile.identity.digest);
+            tokio::spawn(async move { sandbox.check(&digest, brief("check: loop")).await })
+        })
+        .collect();
+    let run = Run { plugin: counts, ..node.run("", &Script::new(), &Kill::new()) };
+    assert_eq!(describe(&end(&node, run).await), "done: plain");
+    assert!(!checks.iter().any(tokio::task::JoinHandle::is_finished), "it was done before they were");
+    for check in checks {
+        assert!(matches!(check.await.expect("no panic"), Err(Crash::LimitExceeded(_))));
     }
 }
 

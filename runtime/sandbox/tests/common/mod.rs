@@ -61,6 +61,33 @@ pub fn plain(imports: &str, crime: &str) -> Vec<u8> {
     module
 }
 
+/// The component with so many core instances more, of this module.
+pub fn swollen(component: &[u8], count: u8, module: &str) -> Vec<u8> {
+    let modules = wasmparser::Parser::new(0).parse_all(component).scan(0_usize, |depth, payload| {
+        let payload = payload.expect("a component");
+        let is_outermost = *depth == 0;
+        match payload {
+            wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => *depth += 1,
+            wasmparser::Payload::End(_) => *depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        Some(is_outermost && matches!(payload, wasmparser::Payload::ModuleSection { .. }))
+    });
+    let index = u8::try_from(modules.filter(|is_module| *is_module).count()).expect("a handful");
+    let module = wat::parse_str(module).expect("the module is WAT");
+    let mut bytes = component.to_vec();
+    let mut section = |id: u8, body: &[u8]| {
+        let [high, low] = [body.len() >> 7, body.len() & 0x7f].map(|part| u8::try_from(part).expect("two bytes"));
+        bytes.extend([id, low | 0x80, high]);
+        bytes.extend(body);
+    };
+    section(1, &module);
+    // Each: instantiate the module, with nothing.
+    let instances: Vec<u8> = std::iter::once(count).chain([0, index, 0].repeat(usize::from(count))).collect();
+    section(2, &instances);
+    bytes
+}
+
 /// A sandbox in a folder of its own, with the hostile guest.
 pub struct Node {
     pub sandbox: Sandbox,
