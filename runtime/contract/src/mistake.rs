@@ -54,6 +54,8 @@ pub mod code {
     pub const NOT_JSON: &str = "not_json";
     /// A number that JSON cannot say (NaN, an infinity) or that is too large to be read.
     pub const NOT_A_NUMBER: &str = "not_a_number";
+    /// A number that would become another one.
+    pub const NOT_EXACT: &str = "not_exact";
     /// Nested deeper than [`crate::limit::ENVELOPE_DEPTH_MAX`].
     pub const TOO_DEEP: &str = "too_deep";
     /// The same key twice in one object: two readers could see two envelopes.

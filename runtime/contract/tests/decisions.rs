@@ -194,6 +194,25 @@ fn budget_negative_or_nan_is_a_mistake() {
 }
 
 #[test]
+fn an_integer_beyond_64_bits_is_a_mistake_and_what_can_be_kept_is_not() {
+    let text = |number: &str| {
+        with("/inputs", json!({ "é\"-1": [1.5, vec![1e300; 30], { "n": "@" }] })).to_string().replace("\"@\"", number)
+    };
+    for number in ["18446744073709551616", "-9223372036854775809", "100000000000000000000000"] {
+        let refused = [("/inputs/é\"-1/2/n".to_owned(), "not_exact".to_owned())];
+        assert_eq!(mistakes(&text(number)), refused, "{number}");
+        assert!(sortie_contract::Envelope::parse_accepted(&text(number)).is_ok(), "an older version took {number}");
+    }
+    for number in
+        ["18446744073709551615", "-9223372036854775808", "9007199254740993", "1e300", "18446744073709551616.0"]
+    {
+        let inputs = sortie_contract::Envelope::parse(&text(number)).expect(number).envelope.inputs.expect("inputs");
+        let kept = inputs.contains(number) || number.contains(['e', '.']);
+        assert!(kept, "{number} became {inputs}");
+    }
+}
+
+#[test]
 fn budget_above_what_can_be_counted_is_the_most_that_can() {
     let budget =
         taken(&with("/budget", json!({ "max_runtime_minutes": 1e300, "max_llm_calls": 1e30, "max_cost_usd": 1e300 })));

@@ -237,7 +237,7 @@ impl Engine {
 /// The state of a mission after its first record.
 pub(crate) fn begin(first: &Stamped) -> Result<Mission, ReadError> {
     let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope) };
-    let parsed = Envelope::parse(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
+    let parsed = Envelope::parse_accepted(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
     Ok(Mission::begin(Arc::new(parsed.envelope), first)?)
 }
 

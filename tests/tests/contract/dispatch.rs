@@ -355,3 +355,24 @@ async fn a_graph_of_steps_is_checked_at_intake() {
         assert!(answer.mistakes().iter().any(|(place, _)| place.starts_with(pointer)), "{id}: {answer:#?}");
     }
 }
+
+#[tokio::test]
+async fn an_integer_that_cannot_be_kept_is_refused_at_its_place() {
+    let node = Node::start().await;
+    let text = |number: &str| with(writing("exact"), "/priority", json!("@")).to_string().replace("\"@\"", number);
+    let send = async |text: String| {
+        let request = node.request("POST", "/v1/missions").header("content-type", "application/json");
+        sortie_tests::http::send(request.body(text)).await.expect("an answer")
+    };
+    let refused = send(text("18446744073709551616")).await.expect_status(422);
+    assert_eq!(refused.mistakes()[0].0, "/priority", "{refused:#?}");
+    send(text("9007199254740993")).await.expect_status(202);
+    send(text("9007199254740993")).await.expect_status(200);
+    send(text("9007199254740992")).await.expect_problem(409, "idempotency_conflict");
+
+    let file = node.folder().join("huge.json");
+    std::fs::write(&file, text("18446744073709551616")).expect("a writable folder");
+    let ran = node.cli(&["run", &file.to_string_lossy()]).await;
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(2) && said.contains("/priority"), "{said}");
+}

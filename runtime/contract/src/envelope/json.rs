@@ -29,10 +29,11 @@ pub(super) enum Json<'a> {
 /// The members of an object, as sent.
 pub(super) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
-/// A text that is JSON, and the keys that it holds more than once.
+/// A text that is JSON, the keys that it holds more than once, and the integers that are not what was sent any more.
 pub(super) struct Read<'a> {
     pub(super) json: Json<'a>,
     pub(super) duplicates: Vec<Mistake>,
+    pub(super) inexact: Vec<Mistake>,
 }
 
 impl<'a> Json<'a> {
@@ -42,11 +43,11 @@ impl<'a> Json<'a> {
             let detail = "the body begins with a byte order mark (U+FEFF, at line 1 column 1), which JSON does not know: send it without";
             return Err(Mistake::new(Pointer::root(), code::NOT_JSON, detail));
         }
-        let mut notes = Notes::default();
+        let mut notes = Notes::new(text);
         let mut source = serde_json::Deserializer::from_str(text);
         let seed = Seed { place: &Place::ROOT, notes: &mut notes };
         match seed.deserialize(&mut source).and_then(|json| source.end().map(|()| json)) {
-            Ok(json) => Ok(Read { json, duplicates: notes.duplicates }),
+            Ok(json) => Ok(Read { json, duplicates: notes.duplicates, inexact: notes.inexact }),
             Err(error) => Err(notes.too_deep.take().unwrap_or_else(|| unreadable(text, &error, notes.failed))),
         }
     }
@@ -84,6 +85,41 @@ fn unreadable(text: &str, error: &serde_json::Error, failed: Option<Pointer>) ->
     Mistake::new(Pointer::root(), code::NOT_JSON, format!("the body is not JSON: {error}"))
 }
 
+/// Which of the numbers in a text, counted from 0, are integers of so many digits that they may not fit in 64 bits.
+fn long_integers(text: &str) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut bytes = text.bytes().peekable();
+    let mut number = 0;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => drop(bytes.next()),
+                        _ => {}
+                    }
+                }
+            }
+            b'-' | b'0'..=b'9' => {
+                let (mut digits, mut is_integer) = (usize::from(byte != b'-'), true);
+                while let Some(byte) =
+                    bytes.next_if(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+                {
+                    digits += 1;
+                    is_integer &= byte.is_ascii_digit();
+                }
+                if is_integer && digits >= LONG_DIGITS {
+                    found.push(number);
+                }
+                number += 1;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// Where the reader is: a list on the stack, made into a pointer only when something is wrong.
 struct Place<'p> {
     parent: Option<&'p Place<'p>>,
@@ -118,20 +154,38 @@ impl<'p> Place<'p> {
 }
 
 /// What was noticed on the way.
-#[derive(Default)]
-struct Notes {
+struct Notes<'t> {
     duplicates: Vec<Mistake>,
     too_deep: Option<Mistake>,
+    inexact: Vec<Mistake>,
+    text: &'t str,
+    /// Numbers so far, in the order of the text.
+    numbers: usize,
+    /// See [`long_integers`]; made when the first number asks for it, which hardly any does.
+    long: Option<Vec<usize>>,
     /// The innermost place that could not be read.
     failed: Option<Pointer>,
 }
 
-struct Seed<'p, 'n> {
-    place: &'p Place<'p>,
-    notes: &'n mut Notes,
+impl<'t> Notes<'t> {
+    fn new(text: &'t str) -> Self {
+        let (duplicates, inexact) = (Vec::new(), Vec::new());
+        Self { duplicates, too_deep: None, inexact, text, numbers: 0, long: None, failed: None }
+    }
 }
 
-impl<'a> DeserializeSeed<'a> for Seed<'_, '_> {
+/// 2^63: no integer below it (by its size) is read as a double.
+const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
+
+/// The digits of 2^63.
+const LONG_DIGITS: usize = 19;
+
+struct Seed<'p, 'n, 't> {
+    place: &'p Place<'p>,
+    notes: &'n mut Notes<'t>,
+}
+
+impl<'a> DeserializeSeed<'a> for Seed<'_, '_, '_> {
     type Value = Json<'a>;
 
     fn deserialize<D: Deserializer<'a>>(self, source: D) -> Result<Json<'a>, D::Error> {
@@ -144,7 +198,7 @@ impl<'a> DeserializeSeed<'a> for Seed<'_, '_> {
     }
 }
 
-impl Seed<'_, '_> {
+impl Seed<'_, '_, '_> {
     /// Called for each list and object: what would overflow a stack (ours, or that of whoever reads it next) ends here.
     fn check_depth<E: de::Error>(&mut self) -> Result<(), E> {
         if self.place.depth < limit::ENVELOPE_DEPTH_MAX {
@@ -153,6 +207,19 @@ impl Seed<'_, '_> {
         let detail = format!("lists and objects may be nested {} deep", limit::ENVELOPE_DEPTH_MAX);
         self.notes.too_deep = Some(Mistake::new(self.place.pointer(), code::TOO_DEEP, detail));
         Err(E::custom("too deep"))
+    }
+
+    /// serde_json reads an integer beyond 64 bits as a double, and does not say so.
+    fn note_inexact(&mut self, value: f64) {
+        let notes = &mut *self.notes;
+        if value.abs() < BEYOND_I64 || notes.inexact.len() > limit::MISTAKES_MAX {
+            return;
+        }
+        let long = notes.long.get_or_insert_with(|| long_integers(notes.text));
+        if long.binary_search(&notes.numbers).is_ok() {
+            let detail = "an integer beyond 64 bits cannot be kept exactly: send it as a string";
+            notes.inexact.push(Mistake::new(self.place.pointer(), code::NOT_EXACT, detail));
+        }
     }
 
     fn note_duplicates(&mut self, members: &Members<'_>) {
@@ -172,7 +239,7 @@ impl Seed<'_, '_> {
     }
 }
 
-impl<'a> Visitor<'a> for Seed<'_, '_> {
+impl<'a> Visitor<'a> for Seed<'_, '_, '_> {
     type Value = Json<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,14 +255,18 @@ impl<'a> Visitor<'a> for Seed<'_, '_> {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Json<'a>, E> {
+        self.notes.numbers += 1;
         Ok(Json::Number(value.into()))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Json<'a>, E> {
+        self.notes.numbers += 1;
         Ok(Json::Number(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json<'a>, E> {
+    fn visit_f64<E: de::Error>(mut self, value: f64) -> Result<Json<'a>, E> {
+        self.note_inexact(value);
+        self.notes.numbers += 1;
         Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("number out of range"))
     }
 

@@ -12,6 +12,7 @@
 //! - A time that is later than can be reckoned with (in the last days of the year 9999) is the latest that can: 9999-12-30T22:00Z
 //!   less a nanosecond. Digits beyond the nanosecond are dropped.
 
+use std::mem;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use globset::GlobBuilder;
 use url::Url;
 
 use super::fields::{Findings, Object, wrong_type};
-use super::json::{Json, Members};
+use super::json::{Json, Members, Read};
 use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, Window, canonical};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
@@ -112,9 +113,22 @@ impl Envelope {
     /// # Errors
     /// [`Rejected`] with all the mistakes in it. A text that is not JSON is a single one, with its line and column.
     pub fn parse(text: &str) -> Result<Parsed, Rejected> {
-        let read = Json::read(text).map_err(|mistake| Rejected { mistakes: vec![mistake], draft: None })?;
+        let mut read = read(text)?;
+        let inexact = mem::take(&mut read.inexact);
+        Self::of(read, inexact)
+    }
+
+    /// Reads an envelope that was accepted: by a version, perhaps, that did not look for integers beyond 64 bits.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`].
+    pub fn parse_accepted(text: &str) -> Result<Parsed, Rejected> {
+        Self::of(read(text)?, Vec::new())
+    }
+
+    fn of(read: Read<'_>, inexact: Vec<Mistake>) -> Result<Parsed, Rejected> {
         let mut findings = Findings::default();
-        read.duplicates.into_iter().for_each(|mistake| findings.push(mistake));
+        read.duplicates.into_iter().chain(inexact).for_each(|mistake| findings.push(mistake));
         let envelope = match &read.json {
             Json::Object(members) => Some(envelope(members, &mut findings)),
             other => wrong_type(Pointer::root(), "an object", other, &mut findings),
@@ -126,6 +140,10 @@ impl Envelope {
             wrong => Err(Rejected { mistakes: findings.mistakes, draft: wrong.map(|wrong| Box::new(Draft(wrong))) }),
         }
     }
+}
+
+fn read(text: &str) -> Result<Read<'_>, Rejected> {
+    Json::read(text).map_err(|mistake| Rejected { mistakes: vec![mistake], draft: None })
 }
 
 /// The envelope of an object. With a mistake among the findings it is a draft of one.

@@ -1,11 +1,13 @@
 //! `sortie run`: the whole node in this process, for one mission.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
@@ -154,22 +156,23 @@ fn refusal(error: DispatchError) -> String {
 
 /// Fills in what may be left out of a file. Running it twice are two missions, unless it names its ids.
 fn complete(input: &str, config: &Config, clock: &dyn Clock) -> Result<String, serde_json::Error> {
-    let mut envelope: Value = serde_json::from_str(input)?;
+    // Each value as it was written: what is wrong with one is for the reader of envelopes to say.
+    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(input)?;
     let now = clock.wall();
     let unique = Digest::of(format!("{now}{}{input}", std::process::id()).as_bytes()).to_string();
-    if let Some(fields) = envelope.as_object_mut() {
-        let defaults = [
-            ("mission_id", json!(format!("run-{}", &unique[..24]))),
-            ("idempotency_key", json!(format!("run-{}", &unique[..24]))),
-            ("trace_id", json!(&unique[..32])),
-            ("vp_id", json!("vp.local")),
-            ("source_instance_id", json!("terminal")),
-            ("target_instance_id", json!(config.node.instance_id)),
-            ("created_at", json!(now)),
-        ];
-        for (key, value) in defaults {
-            fields.entry(key).or_insert(value);
+    let defaults = [
+        ("mission_id", json!(format!("run-{}", &unique[..24]))),
+        ("idempotency_key", json!(format!("run-{}", &unique[..24]))),
+        ("trace_id", json!(&unique[..32])),
+        ("vp_id", json!("vp.local")),
+        ("source_instance_id", json!("terminal")),
+        ("target_instance_id", json!(config.node.instance_id)),
+        ("created_at", json!(now)),
+    ];
+    for (key, value) in defaults {
+        if !fields.contains_key(key) {
+            fields.insert(key.to_owned(), to_raw_value(&value)?);
         }
     }
-    serde_json::to_string(&envelope)
+    serde_json::to_string(&fields)
 }
