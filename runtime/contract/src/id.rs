@@ -33,8 +33,18 @@ pub enum IdError {
     Step,
 }
 
+/// White space, as the patterns of JSON Schema have it: a byte order mark is some.
+pub(crate) fn is_white(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
+}
+
+/// Whether there is nothing to be seen in it.
+pub(crate) fn is_blank(text: &str) -> bool {
+    text.chars().all(is_white)
+}
+
 fn free_text(text: &str, max: usize) -> Result<(), IdError> {
-    if text.trim().is_empty() {
+    if is_blank(text) {
         Err(IdError::Empty)
     } else if text.len() > max {
         Err(IdError::TooLong { max })

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use super::json::{Json, Members, member};
-use crate::id::IdError;
+use crate::id::{IdError, is_blank};
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 
@@ -248,7 +248,7 @@ impl<'j, 'a> Object<'j, 'a> {
         for (index, item) in items.iter().enumerate() {
             let place = || self.at(name).join(index);
             match item {
-                Json::Text(text) if text.trim().is_empty() => findings.wrong(place(), code::EMPTY, "must not be empty"),
+                Json::Text(text) if is_blank(text) => findings.wrong(place(), code::EMPTY, "must not be empty"),
                 Json::Text(text) if text.len() > limit::LIST_ENTRY_BYTES_MAX => {
                     let detail = format!("must not be longer than {} bytes", limit::LIST_ENTRY_BYTES_MAX);
                     findings.wrong(place(), code::TOO_LONG, detail);

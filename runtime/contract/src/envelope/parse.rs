@@ -24,7 +24,7 @@ use super::json::{Json, Members, Read};
 use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, Window, canonical};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
-use crate::id::IdError;
+use crate::id::{IdError, is_blank, is_white};
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
@@ -215,7 +215,7 @@ fn stand_in<T: FromStr<Err = IdError>>(text: &str) -> T {
 
 fn objective(top: &Object<'_, '_>, found: &mut Findings) -> Option<String> {
     let text = top.text("objective", found)?;
-    if text.trim().is_empty() {
+    if is_blank(text) {
         found.wrong(top.at("objective"), code::EMPTY, "`objective` must not be empty");
         return None;
     }
@@ -322,7 +322,7 @@ fn status_url(text: &str) -> Result<Url, &'static str> {
     if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
         return Err("`status_url` must name a host");
     }
-    if text.len() > limit::URL_BYTES_MAX || text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+    if text.len() > limit::URL_BYTES_MAX || text.chars().any(|c| is_white(c) || c.is_control() || c == '\\') {
         return Err("`status_url` is too long, or holds white space or a backslash");
     }
     let url = Url::parse(text).map_err(|_| "`status_url` must be a URL")?;
