@@ -1,7 +1,7 @@
 //! Journals that older Sorties wrote are opened, read whole, and gone on with.
 //!
-//! `fixtures/v1.redb` was written by the first format, by a node that was killed: heads and records of version 1. Its missions are
-//! named for what became of them.
+//! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
+//! has missions out of memory, requests and a delivery that an operator had tried again. Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -24,6 +24,20 @@ const MISSIONS: [(&str, Status, usize); 7] = [
     ("running-read-only", Status::Running, 2),
     ("running-with-effects", Status::Running, 3),
     ("parked", Status::Completed, 5),
+];
+
+/// The same of the second format, with whether it is out of memory.
+const MISSIONS_2: [(&str, Status, bool); 10] = [
+    ("completed", Status::Completed, false),
+    ("queued", Status::Queued, false),
+    ("failed", Status::Failed, false),
+    ("cancelled", Status::Cancelled, false),
+    ("asking", Status::Blocked, true),
+    ("approving", Status::Blocked, true),
+    ("decided", Status::Completed, false),
+    ("running", Status::Running, false),
+    ("parked", Status::Completed, false),
+    ("redelivered", Status::Completed, false),
 ];
 
 /// A copy of a fixture that may be written.
@@ -101,4 +115,34 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     drop(journal);
     let (_journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!(opened.last_no, MissionNo(8));
+}
+
+#[test]
+fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
+    let (_dir, path) = copy_of("v2.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    let mut found = Vec::new();
+    journal.scan_oldest_first(|no, head| found.push((no, head))).unwrap();
+    assert_eq!(found.len(), MISSIONS_2.len());
+    for ((no, head), (name, status, suspended)) in found.iter().zip(MISSIONS_2) {
+        assert_eq!((head.mission_id.as_str(), head.status, head.suspended), (name, status, suspended));
+        assert_eq!((head.due.is_some(), head.ended_at.is_some()), (suspended, status.is_final()), "{name}");
+        let records = journal.read(*no).unwrap();
+        let kinds = |is: fn(&Record) -> bool| records.iter().filter(|stamped| is(&stamped.record)).count();
+        assert_eq!(
+            kinds(|record| matches!(record, Record::Requested { .. })),
+            usize::from(suspended || name == "decided")
+        );
+        assert_eq!(kinds(|record| matches!(record, Record::Decided { .. })), usize::from(name == "decided"));
+        assert_eq!(kinds(|record| matches!(record, Record::Finished { .. })), usize::from(status.is_final()));
+    }
+    let [(_, parked), (_, redelivered)] = opened.undelivered.as_slice() else { panic!("{:?}", opened.undelivered) };
+    assert!(parked.parked.is_some() && parked.since.is_none(), "{parked:?}");
+    assert!(redelivered.parked.is_some() && redelivered.since.is_some(), "{redelivered:?}");
+    assert_eq!((parked.skipped.as_slice(), parked.closed), ([].as_slice(), false));
+
+    let mut model = common::Model { position: opened.position, ..common::Model::default() };
+    journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
+    drop(journal);
+    assert_eq!(format_of(&path), 3, "an older sortie refuses what it could not read whole");
 }
