@@ -167,6 +167,20 @@ async fn cancelled_is_certain_once_the_node_has_answered() {
     assert_eq!(node.post("/v1/missions/nobody/cancel", &json!({})).await.status, 404);
 }
 
+/// Its plugin is stopped in the middle of its wait: the session is free long before that would have been over.
+#[tokio::test]
+async fn a_cancel_frees_its_session() {
+    let node = Node::start().await;
+    let wait = json!({
+        "id": "wait", "tool": "Read", "with": {"path": "never.txt"}, "retry": {"attempts": 2, "backoff": "10m"},
+    });
+    node.accept(&automation("waits", &json!([wait]))).await;
+    node.until_status("waits", "running").await;
+    node.post("/v1/missions/waits/cancel", &json!({})).await.expect_status(202);
+    node.run(&with(writing("next"), "/vp_id", json!("vp.waits"))).await;
+    assert_eq!(node.mission("next").await["status"], "completed");
+}
+
 #[tokio::test]
 async fn run_time_spent_is_timed_out() {
     let node = Node::start().await;

@@ -203,6 +203,30 @@ async fn set_back_a_mission_that_sleeps_out_of_memory_wakes_on_time() {
 }
 
 #[tokio::test]
+async fn what_waits_out_of_memory_is_remembered_through_a_restart() {
+    let mut node = faulty().await;
+    node.accept(&automation("sleeps", &json!([with(waiting(), "/retry/backoff", json!("5m"))]))).await;
+    node.accept(&automation("asks", &json!([asking()]))).await;
+    node.until_status("sleeps", "running").await;
+    node.until_status("asks", "blocked").await;
+    hand_over(&node, "vp.sleeps", "go.txt").await;
+    node.faults().set_ahead(Duration::from_secs(40));
+    for id in ["sleeps", "asks"] {
+        until("it is out of memory", async || {
+            records(&node, id).await.iter().any(|record| record["kind"] == "suspended").then_some(())
+        })
+        .await;
+    }
+    node.kill();
+    node.restart().await;
+    node.faults().set_ahead(Duration::from_secs(400));
+    ends(&node, "sleeps", "completed", "done").await;
+    assert_eq!(node.mission("asks").await["status"], "blocked");
+    node.faults().set_clock(DAY + HOUR);
+    ends(&node, "asks", "timed_out", "request_expired").await;
+}
+
+#[tokio::test]
 async fn set_back_between_two_lives_a_node_goes_on_where_it_was() {
     let mut node = faulty().await;
     let start = later(&node, SECOND);
