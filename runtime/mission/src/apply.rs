@@ -244,6 +244,9 @@ impl Mission {
                 self.host_called(record);
             }
         }
+        if goes_on(record) {
+            self.crashes = 0;
+        }
         self.recorded_bytes = self.recorded_bytes.saturating_add(bytes(record));
         self.records += 1;
         self.ran_ms = self.ran_ms.max(stamped.ran_ms);
@@ -387,6 +390,12 @@ fn bytes(record: &Record) -> usize {
         Record::Answered { answer, .. } => answer.len(),
         _ => 0,
     }
+}
+
+/// Whether the mission has come forward with this record: its plugin, a tool or a person did what no run before had on record.
+fn goes_on(record: &Record) -> bool {
+    host_call(record).is_some()
+        || matches!(record, Record::CallFinished { .. } | Record::Decided { .. } | Record::Suspended { .. })
 }
 
 /// The number that a record takes among the host calls, where it takes one.

@@ -27,8 +27,8 @@ use crate::gate::Gate;
 use crate::state::{Active, Mission, Phase};
 use crate::window::{Moment, moment};
 
-/// Most runs of one mission that may end with their node. A node that stops this often while a mission runs is being stopped
-/// by that mission.
+/// Most runs of one mission in a row that may end with their node and record nothing new. A node that stops this often at one
+/// place of a mission is being stopped by that mission.
 pub const CRASHES_MAX: u32 = 100;
 
 /// What a plugin's question is called among the calls.

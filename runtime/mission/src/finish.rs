@@ -101,7 +101,7 @@ impl Mission {
             Cause::Interrupted => Final::failed(
                 Reason::Interrupted,
                 format!(
-                    "The node stopped more than {CRASHES_MAX} times while this mission ran; it is not tried again."
+                    "The node stopped more than {CRASHES_MAX} times at the same place of this mission; it is not tried again."
                 ),
                 "Find out in the node's log why it stopped; the mission's journal tells what was done already.",
             ),

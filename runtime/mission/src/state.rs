@@ -44,7 +44,7 @@ pub struct Mission {
     pub(crate) outgoing: u64,
     /// Runs begun so far.
     pub(crate) runs: u32,
-    /// Runs that ended with their node rather than by themselves.
+    /// Runs in a row that ended with their node, and that recorded nothing new.
     pub(crate) crashes: u32,
     /// The number of the latest host call.
     pub(crate) calls: u32,

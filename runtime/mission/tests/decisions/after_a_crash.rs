@@ -257,6 +257,19 @@ fn a_mission_that_stops_its_node_again_and_again_is_given_up() {
 }
 
 #[test]
+fn a_mission_that_goes_on_between_crashes_is_not_given_up() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
+    for _ in 0..3 {
+        for _ in 0..CRASHES_MAX {
+            mission.crash();
+        }
+        let call = mission.call(&the("Read"), 0).expect("granted");
+        mission.done(call, &[], 0);
+    }
+    assert_eq!(mission.mission.status(), Status::Running);
+}
+
+#[test]
 fn going_out_of_memory_is_no_crash() {
     let mut mission = Tested::running(json!({}));
     for run in 1..=CRASHES_MAX + 10 {
