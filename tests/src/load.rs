@@ -39,14 +39,25 @@ impl Load {
 
     /// Keeps missions on their way and answers what they ask, for so long.
     pub async fn press(&mut self, node: &Node, time: Duration) {
-        let _ = tokio::time::timeout(time, async {
-            loop {
-                self.dispatch(node).await;
-                self.answer(node).await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
+        let _ = tokio::time::timeout(time, self.press_while(node, |_| true)).await;
+    }
+
+    /// Keeps missions on their way and answers what they ask, until one more of them has ended, however slow the machine is.
+    ///
+    /// # Panics
+    /// If none does.
+    pub async fn press_until_one_ends(&mut self, node: &Node) {
+        let before = self.ended();
+        let one_more = tokio::time::timeout(END_MAX, self.press_while(node, |load| load.ended() == before)).await;
+        assert!(one_more.is_ok(), "none of these ended within {END_MAX:?}: {:?}", self.on_their_way());
+    }
+
+    async fn press_while(&mut self, node: &Node, goes_on: impl Fn(&Self) -> bool) {
+        while goes_on(self) {
+            self.dispatch(node).await;
+            self.answer(node).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until every acknowledged mission has ended, and sees that all holds that must.
@@ -116,6 +127,10 @@ impl Load {
         let is_end = |delivery: &&Received| is_final(delivery.json["status"].as_str().unwrap_or_default());
         let ended: BTreeSet<&str> = received.iter().filter(is_end).map(Received::mission).collect();
         self.acknowledged.iter().copied().filter(|number| !ended.contains(id(*number).as_str())).collect()
+    }
+
+    fn ended(&self) -> usize {
+        self.acknowledged.len() - self.on_their_way().len()
     }
 
     /// Everything that must hold of a mission at its end.
