@@ -17,6 +17,20 @@ fn begin(board: &mut Board, mission: u64, at: &str) -> bool {
     board.claim(MissionNo(mission), &origin(at))
 }
 
+/// A board on which missions 1 to 8 have used all places of receiver `a`, each to this end, and are due again.
+fn all_places_used(due: Instant, ended: Ended) -> Board {
+    let mut board = Board::new(64, 8);
+    for mission in 1..=8 {
+        board.wake(MissionNo(mission));
+        assert!(begin(&mut board, mission, "a"));
+    }
+    for mission in 1..=8 {
+        board.finish(MissionNo(mission), ended);
+    }
+    board.rise(due);
+    board
+}
+
 #[tokio::test]
 async fn a_mission_has_one_turn_at_a_time_and_no_news_is_lost() {
     let mut board = Board::new(8, 4);
@@ -72,16 +86,8 @@ async fn one_receiver_has_its_places_and_the_others_theirs() {
 
 #[tokio::test]
 async fn an_ailing_receiver_has_few_places_until_it_is_well() {
-    let mut board = Board::new(64, 8);
     let due = Instant::now();
-    for mission in 1..=8 {
-        board.wake(MissionNo(mission));
-        assert!(begin(&mut board, mission, "a"));
-    }
-    for mission in 1..=8 {
-        board.finish(MissionNo(mission), Ended::Unanswered(due));
-    }
-    board.rise(due);
+    let mut board = all_places_used(due, Ended::Unanswered(due));
     let (first, second) = (board.take().unwrap(), board.take().unwrap());
     assert_eq!(board.take(), None, "two are enough to notice that it is back");
     assert!(board.claim(first, &origin("a")) && board.claim(second, &origin("a")));
@@ -92,16 +98,8 @@ async fn an_ailing_receiver_has_few_places_until_it_is_well() {
 
 #[tokio::test]
 async fn a_receiver_that_answers_is_well_whatever_it_answers() {
-    let mut board = Board::new(64, 8);
     let due = Instant::now();
-    for mission in 1..=8 {
-        board.wake(MissionNo(mission));
-        assert!(begin(&mut board, mission, "a"));
-    }
-    for mission in 1..=8 {
-        board.finish(MissionNo(mission), Ended::Refused(due));
-    }
-    board.rise(due);
+    let mut board = all_places_used(due, Ended::Refused(due));
     assert_eq!(std::iter::from_fn(|| board.take()).count(), 8, "all of its places");
     // It falls silent, and answers again.
     for (mission, ended) in [(1, Ended::Unanswered(due)), (2, Ended::Parked(Health::Unknown))] {

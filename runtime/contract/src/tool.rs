@@ -88,6 +88,19 @@ pub enum Repeat {
 }
 
 impl ToolInfo {
+    /// A tool of which nothing is declared, and that takes any arguments.
+    #[must_use]
+    pub fn undeclared(name: ToolName) -> Self {
+        Self {
+            name,
+            description: String::new(),
+            input_schema: serde_json::Value::Bool(true),
+            effects: Vec::new(),
+            read_only: false,
+            idempotent: false,
+        }
+    }
+
     /// What repeating a call of this tool would do.
     #[must_use]
     pub fn repeat(&self) -> Repeat {
@@ -172,14 +185,8 @@ mod tests {
     use super::*;
 
     fn info(effects: &[&str], read_only: bool, idempotent: bool) -> ToolInfo {
-        ToolInfo {
-            name: ToolName::new("X"),
-            description: String::new(),
-            input_schema: serde_json::Value::Bool(true),
-            effects: effects.iter().map(|&class| EffectClass(class.to_owned())).collect(),
-            read_only,
-            idempotent,
-        }
+        let effects = effects.iter().map(|&class| EffectClass(class.to_owned())).collect();
+        ToolInfo { effects, read_only, idempotent, ..ToolInfo::undeclared(ToolName::new("X")) }
     }
 
     #[test]

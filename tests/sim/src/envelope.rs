@@ -86,14 +86,8 @@ pub(crate) fn tools() -> Vec<ToolInfo> {
 }
 
 fn tool(name: &str, effects: &[&str], read_only: bool, idempotent: bool) -> ToolInfo {
-    ToolInfo {
-        name: ToolName::new(name),
-        description: String::new(),
-        input_schema: json!(true),
-        effects: effects.iter().map(|&class| EffectClass(class.to_owned())).collect(),
-        read_only,
-        idempotent,
-    }
+    let effects = effects.iter().map(|&class| EffectClass(class.to_owned())).collect();
+    ToolInfo { effects, read_only, idempotent, ..ToolInfo::undeclared(ToolName::new(name)) }
 }
 
 pub(crate) fn lanes() -> [LaneId; 2] {

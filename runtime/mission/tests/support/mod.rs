@@ -68,14 +68,8 @@ pub(crate) fn envelope(fields: Value) -> Envelope {
 
 /// A tool with these effect classes.
 pub(crate) fn tool(name: &str, effects: &[&str], read_only: bool, idempotent: bool) -> ToolInfo {
-    ToolInfo {
-        name: ToolName::new(name),
-        description: String::new(),
-        input_schema: json!(true),
-        effects: effects.iter().map(|&class| EffectClass(class.to_owned())).collect(),
-        read_only,
-        idempotent,
-    }
+    let effects = effects.iter().map(|&class| EffectClass(class.to_owned())).collect();
+    ToolInfo { effects, read_only, idempotent, ..ToolInfo::undeclared(ToolName::new(name)) }
 }
 
 /// The tools of the node under test.

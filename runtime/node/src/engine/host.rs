@@ -253,14 +253,7 @@ fn stop(error: CommandError) -> Stop {
 
 /// A tool that the plugin was handed and that the node no longer has.
 fn gone(tool: &ToolName) -> ToolInfo {
-    ToolInfo {
-        name: tool.clone(),
-        description: "This node no longer has this tool.".to_owned(),
-        input_schema: serde_json::Value::Bool(true),
-        effects: Vec::new(),
-        read_only: false,
-        idempotent: false,
-    }
+    ToolInfo { description: "This node no longer has this tool.".to_owned(), ..ToolInfo::undeclared(tool.clone()) }
 }
 
 /// The text of a JSON string.
