@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::MissionType;
+use sortie_contract::envelope::{Envelope, MissionType};
 use sortie_contract::id::{IdempotencyKey, TraceId};
 use sortie_contract::{InstanceId, LaneId, MissionId, SessionId, Status, Timestamp, VpId};
 
@@ -84,6 +84,30 @@ struct V2<'a> {
 }
 
 impl Head {
+    /// Of a mission that was just accepted. `digest` is that of the envelope in canonical form.
+    #[must_use]
+    pub fn accepted(envelope: &Envelope, digest: Digest, session: SessionId, lane: LaneId, at: Timestamp) -> Self {
+        Self {
+            mission_id: envelope.mission_id.clone(),
+            source: envelope.source_instance_id.clone(),
+            idempotency_key: envelope.idempotency_key.clone(),
+            envelope: digest,
+            status: Status::Queued,
+            mission_type: envelope.mission_type,
+            vp: envelope.vp_id.clone(),
+            session,
+            lane,
+            trace_id: envelope.trace_id.clone(),
+            accepted_at: at,
+            start_at: envelope.window.start_at,
+            end_at: envelope.window.end_at,
+            has_callback: envelope.callback.is_some(),
+            suspended: false,
+            due: None,
+            ended_at: None,
+        }
+    }
+
     pub(crate) fn encode(&self, mission: u64) -> Vec<u8> {
         let wire = V2 {
             v1: self.v1(),

@@ -23,6 +23,7 @@
 //! | `command`, `decide` | what may happen next |
 //! | `request` | when it must ask, and what follows from an answer |
 //! | `retention` | how long it is kept once it is over |
+//! | `run_clock` | how long it has been running |
 //! | `replay` | what a run is told that goes over recorded ground |
 //! | `outputs`, `finish` | how it ends |
 //! | `view` | what others see of it |
@@ -47,6 +48,7 @@ pub mod queue;
 pub mod replay;
 mod request;
 mod retention;
+mod run_clock;
 mod state;
 mod view;
 mod window;
@@ -56,5 +58,6 @@ pub use apply::Illegal;
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::CRASHES_MAX;
 pub use retention::{Kept, Retention};
+pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, changes_standing};
 pub use view::{Outgoing, effective_budget, upload_url};

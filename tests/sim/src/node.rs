@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use sortie_contract::MicroUsd;
 use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::canonical_digest;
@@ -14,7 +16,6 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::{Accepted, Record, Stamped};
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::Repeat;
-use sortie_contract::{MicroUsd, Status};
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{Append, Cursor, Head, Journal, Options, Receipt, WriteError};
 use sortie_mission::queue::Queue;
@@ -27,7 +28,7 @@ use crate::side::{Outcome, Side};
 use crate::world::{Stray, World};
 
 /// How long people may take to answer.
-const EXPIRY: std::time::Duration = std::time::Duration::from_secs(86_400);
+const EXPIRY: Duration = Duration::from_secs(86_400);
 
 /// Missions that a lane runs at once, and all of them.
 const CONCURRENCY: usize = 2;
@@ -194,7 +195,7 @@ impl World {
     }
 
     pub(crate) fn now(&self, client: usize) -> Now {
-        let ran_ms = self.side(client).clock.ran_ms(self.steady_ms);
+        let ran_ms = self.side(client).clock.ran_ms(Duration::from_millis(self.steady_ms));
         Now { wall: self.wall, ran_ms, expires_at: self.wall + EXPIRY }
     }
 
@@ -218,25 +219,8 @@ impl World {
         };
         let session = SessionId::of(&envelope.vp_id);
         let plugin = PluginIdentity { name: "script".into(), version: "1.0.0".into(), digest: Digest::of(b"script") };
-        let head = Head {
-            mission_id: envelope.mission_id.clone(),
-            source: envelope.source_instance_id.clone(),
-            idempotency_key: envelope.idempotency_key.clone(),
-            envelope: canonical_digest(&text).expect("it was parsed"),
-            status: Status::Queued,
-            mission_type: envelope.mission_type,
-            vp: envelope.vp_id.clone(),
-            session: session.clone(),
-            lane: lane.clone(),
-            trace_id: envelope.trace_id.clone(),
-            accepted_at: self.wall,
-            start_at: envelope.window.start_at,
-            end_at: envelope.window.end_at,
-            has_callback: envelope.callback.is_some(),
-            suspended: false,
-            due: None,
-            ended_at: None,
-        };
+        let digest = canonical_digest(&text).expect("it was parsed");
+        let head = Head::accepted(&envelope, digest, session.clone(), lane.clone(), self.wall);
         let accepted = Accepted { envelope: text, session, lane, plugin, budget, unknown_approvals, warnings };
         let first = Stamped { at: self.wall, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
         self.node.last_no = MissionNo(self.node.last_no.0 + 1);

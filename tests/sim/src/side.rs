@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sortie_contract::MissionNo;
 use sortie_contract::envelope::Envelope;
@@ -11,7 +12,7 @@ use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_journal::{Cursor, Head};
 use sortie_mission::queue::Waiting;
-use sortie_mission::{Mission, Outgoing, Standing};
+use sortie_mission::{Mission, Outgoing, RunClock, Standing};
 
 use crate::run::Run;
 
@@ -46,34 +47,6 @@ pub(crate) struct Item {
     pub(crate) body: String,
 }
 
-/// How long the mission has been running.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RunClock {
-    base_ms: u64,
-    has_begun: bool,
-    since_ms: Option<u64>,
-}
-
-impl RunClock {
-    fn new(base_ms: u64) -> Self {
-        Self { base_ms, has_begun: false, since_ms: None }
-    }
-
-    pub(crate) fn ran_ms(self, steady_ms: u64) -> u64 {
-        self.base_ms + self.since_ms.map_or(0, |since| steady_ms - since)
-    }
-
-    /// Starts or stops. What another process left running does not run before it begins here.
-    fn turn(&mut self, runs: bool, begins: bool, steady_ms: u64) {
-        self.has_begun |= begins;
-        match (runs && self.has_begun, self.since_ms) {
-            (true, None) => self.since_ms = Some(steady_ms),
-            (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady_ms), since_ms: None, ..*self },
-            _ => {}
-        }
-    }
-}
-
 impl Side {
     /// Of the records that the journal holds, all of which are on disk.
     pub(crate) fn read(
@@ -87,7 +60,7 @@ impl Side {
         let mut side = Self::begin(no, envelope, first, head, cursor);
         rest.iter().for_each(|stamped| side.take(stamped, 0));
         side.durable = side.records.len();
-        side.clock = RunClock::new(side.mission.ran_ms());
+        side.clock = RunClock::new(&side.mission);
         side
     }
 
@@ -102,6 +75,7 @@ impl Side {
         let mission = Mission::begin(Arc::clone(envelope), first).expect("a first record");
         let mut side = Self {
             no,
+            clock: RunClock::new(&mission),
             mission,
             records: Vec::new(),
             durable: 0,
@@ -109,7 +83,6 @@ impl Side {
             cursor,
             items: Vec::new(),
             outcomes: BTreeMap::new(),
-            clock: RunClock::new(0),
             run: None,
             removed: false,
         };
@@ -121,7 +94,7 @@ impl Side {
     pub(crate) fn take(&mut self, stamped: &Stamped, steady_ms: u64) {
         self.mission.apply(stamped).expect("the core applies what it decided");
         let begins = matches!(stamped.record, Record::Started { .. });
-        self.clock.turn(self.mission.takes_run_time(), begins, steady_ms);
+        self.clock.turn(&self.mission, begins, Duration::from_millis(steady_ms));
         self.keep(stamped);
     }
 

@@ -399,25 +399,7 @@ impl Engine {
             warnings: warnings.clone(),
         }));
         let stamped = Stamped { at, ran_ms: 0, record };
-        let head = Head {
-            mission_id: envelope.mission_id.clone(),
-            source: envelope.source_instance_id.clone(),
-            idempotency_key: envelope.idempotency_key.clone(),
-            envelope: digest,
-            status: Status::Queued,
-            mission_type: envelope.mission_type,
-            vp: envelope.vp_id.clone(),
-            session: session.clone(),
-            lane: admission.lane.clone(),
-            trace_id: envelope.trace_id.clone(),
-            accepted_at: at,
-            start_at: envelope.window.start_at,
-            end_at: envelope.window.end_at,
-            has_callback: envelope.callback.is_some(),
-            suspended: false,
-            due: None,
-            ended_at: None,
-        };
+        let head = Head::accepted(envelope, digest, session.clone(), admission.lane.clone(), at);
         let mut append = Append::new(no, 0, std::slice::from_ref(&stamped)).head(&head);
         if envelope.callback.is_some() {
             append = append.cursor(&Cursor::default());

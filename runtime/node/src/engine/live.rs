@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -16,7 +15,7 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{Event, MissionNo, Status};
 use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
-use sortie_mission::{Command, Due, Mission, Now, Refusal, Standing, changes_standing};
+use sortie_mission::{Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_standing};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
@@ -47,21 +46,6 @@ pub(crate) enum Released {
     Resumed,
     /// It has its result.
     Done(Result<ToolAnswer, CallError>),
-}
-
-/// How long the mission has been running: what the journal says, and since when it has been running again.
-#[derive(Clone, Copy)]
-struct RunClock {
-    base_ms: u64,
-    has_begun: bool,
-    since: Option<Duration>,
-}
-
-impl RunClock {
-    fn ran_ms(self, steady: Duration) -> u64 {
-        let running = self.since.map_or(Duration::ZERO, |since| steady.saturating_sub(since));
-        self.base_ms.saturating_add(u64::try_from(running.as_millis()).unwrap_or(u64::MAX))
-    }
 }
 
 /// What came of a command.
@@ -98,7 +82,7 @@ pub(crate) enum Wait {
 impl Live {
     /// Takes a mission into memory.
     pub(crate) fn new(no: MissionNo, mission: Mission, head: Head) -> Self {
-        let run = RunClock { base_ms: mission.ran_ms(), has_begun: false, since: None };
+        let run = RunClock::new(&mission);
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
         Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None, waiting, decided }) }
     }
@@ -120,8 +104,9 @@ impl Live {
         }
         let receipt = inner.append(engine, self.no, &records, wait)?;
         inner.release(&records);
-        let runs = inner.mission.takes_run_time();
-        inner.run.turn(runs, records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. })), steady);
+        let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
+        let Inner { mission, run, .. } = &mut *inner;
+        run.turn(mission, begins, steady);
         let status = inner.mission.status();
         if status.is_final()
             && let Some(kill) = inner.kill.take()
@@ -268,18 +253,6 @@ fn is_decided(records: &[Stamped]) -> bool {
 fn apply(mission: &mut Mission, records: &[Stamped]) {
     for record in records {
         mission.apply(record).expect("the core applies what it decided");
-    }
-}
-
-impl RunClock {
-    /// Starts or stops. A mission that another process left running does not run before it `begins` here.
-    fn turn(&mut self, runs: bool, begins: bool, steady: Duration) {
-        self.has_begun |= begins;
-        match (runs && self.has_begun, self.since) {
-            (true, None) => self.since = Some(steady),
-            (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady), since: None, ..*self },
-            _ => {}
-        }
     }
 }
 

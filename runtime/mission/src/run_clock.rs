@@ -1,0 +1,40 @@
+//! How long a mission has been running: from a clock that never jumps, through all its runs.
+
+use core::time::Duration;
+
+use crate::state::Mission;
+
+/// The run clock of a mission in memory. It goes while [`Mission::takes_run_time`] says so; what another process left
+/// running does not run before its next run begins here.
+#[derive(Debug, Clone, Copy)]
+pub struct RunClock {
+    base_ms: u64,
+    has_begun: bool,
+    since: Option<Duration>,
+}
+
+impl RunClock {
+    /// Of a mission that was just brought into memory: it stands where the record says.
+    #[must_use]
+    pub fn new(mission: &Mission) -> Self {
+        Self { base_ms: mission.ran_ms(), has_begun: false, since: None }
+    }
+
+    /// How long the mission has been running, in milliseconds. `steady` is the time since some fixed moment, the same for
+    /// all calls.
+    #[must_use]
+    pub fn ran_ms(self, steady: Duration) -> u64 {
+        let running = self.since.map_or(Duration::ZERO, |since| steady.saturating_sub(since));
+        self.base_ms.saturating_add(u64::try_from(running.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Starts or stops it, after records were applied to the mission; `begins` where a run began with them.
+    pub fn turn(&mut self, mission: &Mission, begins: bool, steady: Duration) {
+        self.has_begun |= begins;
+        match (mission.takes_run_time() && self.has_begun, self.since) {
+            (true, None) => self.since = Some(steady),
+            (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady), since: None, ..*self },
+            _ => {}
+        }
+    }
+}
