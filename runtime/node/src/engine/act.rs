@@ -10,7 +10,7 @@ use sortie_contract::request::{Decision, RequestNo};
 use sortie_journal::{Append, Cursor};
 use sortie_mission::{Command, Refusal};
 
-use super::live::{CommandError, Live, Taken, Wait};
+use super::live::{CommandError, Live, Wait};
 use super::outbox::mission_over;
 use super::{Engine, ReadError};
 
@@ -91,7 +91,7 @@ impl Engine {
             let mut ended = Vec::with_capacity(some.len());
             for &no in some {
                 match self.end_soon(no, || Command::Halt).await {
-                    Ok((live, _)) => ended.push(live),
+                    Ok(live) => ended.push(live),
                     Err(ActError::AlreadyFinal) => {}
                     Err(error) => failed = failed.or(Some(error)),
                 }
@@ -104,21 +104,17 @@ impl Engine {
     }
 
     /// Ends a mission; that is certain once it is on disk.
-    async fn end_soon<'a>(
-        &self,
-        no: MissionNo,
-        command: impl Fn() -> Command<'a>,
-    ) -> Result<(Arc<Live>, Taken), ActError> {
+    async fn end_soon<'a>(&self, no: MissionNo, command: impl Fn() -> Command<'a>) -> Result<Arc<Live>, ActError> {
         let live = self.live(no)?;
-        let taken = self.command_patiently(&live, command, Wait::No).await?;
-        Ok((live, taken))
+        self.command_patiently(&live, command, Wait::No).await?;
+        Ok(live)
     }
 
     async fn end<'a>(&self, no: MissionNo, command: impl Fn() -> Command<'a>) -> Result<(), ActError> {
         let ended = self.end_soon(no, command).await;
         // What is said of it, an end that it has come to before included, is not to be taken back.
         self.durable().await?;
-        self.lives.release(&ended?.0);
+        self.lives.release(&ended?);
         Ok(())
     }
 
@@ -144,7 +140,7 @@ impl Engine {
         Ok(true)
     }
 
-    /// Decides about a request. When this returns the decision is on disk. Says which requests are still open.
+    /// Decides about a request. When this returns the decision is on disk.
     pub(crate) async fn decide(
         self: &Arc<Self>,
         no: MissionNo,
