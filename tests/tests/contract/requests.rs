@@ -1,7 +1,7 @@
 //! *Lifecycle*, as far as people are asked: approvals, questions, expiry, decisions.
 
 use serde_json::{Value, json};
-use sortie_tests::envelope::{edit, in_ms, with, write};
+use sortie_tests::envelope::{edit, in_ms, with, write, writing};
 use sortie_tests::{Answer, Node, Options, Receiver, automation, until, workspace_of};
 
 /// A mission that may write, after somebody said so.
@@ -196,6 +196,22 @@ async fn a_blocked_mission_gives_its_turn_up_and_takes_no_run_time() {
     let after = used(node.mission("first").await);
     assert!(after - before < 0.5 / 60.0, "{before} {after}");
     decide(&node, "first", "r1", json!({"decision": "approve"})).await.expect_status(200);
+    assert_eq!(node.until_final("first").await["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_question_after_a_nap_gives_the_turn_up_too() {
+    let node = Options::new().config("[node]\nmax_running = 1").start().await;
+    let nap = json!({
+        "id": "nap", "tool": "Read", "with": {"path": "never.txt"}, "retry": {"attempts": 2, "backoff": "1s"},
+        "on_error": "continue",
+    });
+    let ask = json!({"id": "q", "tool": "ask", "with": {"question": "A or B?"}, "needs": ["nap"]});
+    node.accept(&automation("first", &json!([nap, ask]))).await;
+    blocked(&node, "first").await;
+    node.run(&writing("second")).await;
+    assert_eq!(node.mission("first").await["status"], "blocked");
+    decide(&node, "first", "r1", json!({"decision": "answer", "text": "B"})).await.expect_status(200);
     assert_eq!(node.until_final("first").await["status"], "completed");
 }
 

@@ -3,7 +3,7 @@
 //! A run begins by going over what earlier runs have recorded ([`Replay`]): it gets the recorded answers, and nothing of it
 //! is done again. Behind the end of the record each call is decided, journaled and made.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -206,15 +206,29 @@ impl RunHost {
 
     /// Has the run dropped from memory once it has waited long enough for nothing but people, or a late hour.
     async fn suspend_when_idle(self: Arc<Self>) {
+        // Which wait is watched, and since when.
+        let mut watch = (0, Duration::ZERO);
         loop {
-            let waits = self.waits.load(Acquire);
+            let waits = self.waits.load(SeqCst);
+            if waits.is_multiple_of(2) {
+                self.watched.store(false, SeqCst);
+                // A wait that began in this very moment found it watched.
+                if self.waits.load(SeqCst).is_multiple_of(2) || self.watched.swap(true, SeqCst) {
+                    return;
+                }
+                continue;
+            }
             let records = self.live.with(Mission::records);
             // Read before: one that is due meanwhile, and has not woken the guest yet, must not be lost.
             let next_timer = self.next_timer();
             let asks = self.live.with(|mission| !mission.open_requests().is_empty());
-            tokio::time::sleep(if asks { GRACE } else { NAP }).await;
-            if waits.is_multiple_of(2) || self.waits.load(Acquire) != waits {
-                return self.watched.store(false, Release);
+            if watch.0 != waits {
+                watch = (waits, self.engine.clock.steady());
+            }
+            tokio::time::sleep(GRACE).await;
+            let is_nap = !asks && self.engine.clock.steady().saturating_sub(watch.1) < NAP;
+            if is_nap || self.waits.load(SeqCst) != waits {
+                continue;
             }
             let left = next_timer.map(|due| due.saturating_sub(self.engine.clock.steady()));
             if left.map_or(!asks, |left| left <= GRACE * 2) {
@@ -376,12 +390,12 @@ impl Host for RunHost {
     }
 
     fn waits(&self, waits: bool) {
-        self.waits.fetch_add(1, Release);
+        self.waits.fetch_add(1, SeqCst);
         let may_last = || {
             let asks = self.live.with(|mission| !mission.open_requests().is_empty());
             asks || !self.timers.lock().is_empty()
         };
-        if waits && may_last() && !self.watched.swap(true, Acquire) {
+        if waits && may_last() && !self.watched.swap(true, SeqCst) {
             let this = self.this.upgrade().expect("a host that is called is there");
             self.engine.tasks.spawn(this.suspend_when_idle());
         }
