@@ -1,5 +1,6 @@
 //! What anybody may see of missions: state, events, lists. Only what is on disk is shown.
 
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value, json};
 use sortie_contract::envelope::Window;
 use sortie_contract::{Event, MissionNo, Stamped, Status};
@@ -134,7 +135,7 @@ impl Engine {
             "started_at": mission.started_at(),
             "ended_at": mission.ended_at(),
             "created_at": envelope.created_at,
-            "links": links(envelope.mission_id.as_str()),
+            "links": Links(envelope.mission_id.as_str()),
         }))
     }
 
@@ -348,14 +349,17 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Where the rest of a mission is.
-pub(crate) fn links(id: &str) -> Value {
-    let own = format!("/v1/missions/{id}");
-    json!({
-        "self": own,
-        "events": format!("{own}/events"),
-        "journal": format!("{own}/journal"),
-        "artifacts": format!("{own}/artifacts"),
-        "cancel": format!("{own}/cancel"),
-    })
+/// Where the rest of the mission of that id is.
+pub(crate) struct Links<'a>(pub(crate) &'a str);
+
+impl Serialize for Links<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own = format_args!("/v1/missions/{}", self.0);
+        let mut links = serializer.serialize_map(None)?;
+        links.serialize_entry("self", &own)?;
+        for part in ["events", "journal", "artifacts", "cancel"] {
+            links.serialize_entry(part, &format_args!("{own}/{part}"))?;
+        }
+        links.end()
+    }
 }

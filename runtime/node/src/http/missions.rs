@@ -8,16 +8,17 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body::Bytes};
 use futures_util::StreamExt as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sortie_contract::envelope::MissionType;
-use sortie_contract::{MissionNo, Mistake, Pointer, Status, Timestamp, limit};
+use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Status, Timestamp, VpId, limit};
 
 use super::auth::Holder;
 use super::body::{Unread, too_large};
 use super::error::Problem;
 use super::{App, Body};
 use crate::engine::intake::{DispatchError, Dispatched};
-use crate::engine::look::{self, Filter};
+use crate::engine::look::{self, Filter, Links};
 
 /// Most items of a page.
 const PAGE_MAX: usize = 500;
@@ -32,7 +33,7 @@ const BATCH_SILENCE: Duration = Duration::from_secs(300);
 pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
     let dispatched = app.engine.dispatch(text(&body)?).await?;
     let status = if dispatched.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = (status, Json(answer(&dispatched))).into_response();
+    let mut response = (status, Json(Answer::of(&dispatched))).into_response();
     if dispatched.replayed {
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
@@ -48,21 +49,17 @@ pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Res
             .map(move |line| {
                 let engine = Arc::clone(&app.engine);
                 async move {
-                    let answer = match line {
-                        Ok(line) => match text(&line) {
-                            Ok(line) => match engine.dispatch(line).await {
-                                Ok(dispatched) => {
-                                    let mut answer = answer(&dispatched);
-                                    answer["replayed"] = json!(dispatched.replayed);
-                                    answer
-                                }
-                                Err(error) => Problem::from(error).body(),
-                            },
-                            Err(problem) => problem.body(),
-                        },
-                        Err(problem) => problem.body(),
+                    let dispatched = match line.and_then(|line| text(&line)) {
+                        Ok(line) => engine.dispatch(line).await.map_err(Problem::from),
+                        Err(problem) => Err(problem),
                     };
-                    let mut line = answer.to_string();
+                    let answer = dispatched
+                        .as_ref()
+                        .map(|dispatched| Answer { replayed: Some(dispatched.replayed), ..Answer::of(dispatched) });
+                    let mut line = match answer {
+                        Ok(answer) => serde_json::to_string(&answer).expect("texts and numbers"),
+                        Err(problem) => problem.body().to_string(),
+                    };
                     line.push('\n');
                     Ok::<_, std::convert::Infallible>(line)
                 }
@@ -124,17 +121,36 @@ fn text(body: &[u8]) -> Result<String, Problem> {
     })
 }
 
-fn answer(dispatched: &Dispatched) -> Value {
-    json!({
-        "mission_id": dispatched.mission_id,
-        "vp_id": dispatched.vp_id,
-        "vp_session_id": dispatched.session,
-        "vp_runtime_id": dispatched.lane,
-        "status": dispatched.status,
-        "effective_budget": sortie_mission::effective_budget(&dispatched.budget),
-        "warnings": dispatched.warnings,
-        "links": look::links(dispatched.mission_id.as_str()),
-    })
+/// The answer to a dispatch that was taken. There are many of them: it is written out as it stands, without a `Value`.
+#[derive(Serialize)]
+struct Answer<'a> {
+    mission_id: &'a MissionId,
+    vp_id: &'a VpId,
+    vp_session_id: &'a SessionId,
+    vp_runtime_id: &'a LaneId,
+    status: Status,
+    effective_budget: Value,
+    warnings: &'a [String],
+    links: Links<'a>,
+    /// In a batch, where no header can say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<bool>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(dispatched: &'a Dispatched) -> Self {
+        Self {
+            mission_id: &dispatched.mission_id,
+            vp_id: &dispatched.vp_id,
+            vp_session_id: &dispatched.session,
+            vp_runtime_id: &dispatched.lane,
+            status: dispatched.status,
+            effective_budget: sortie_mission::effective_budget(&dispatched.budget),
+            warnings: &dispatched.warnings,
+            links: Links(dispatched.mission_id.as_str()),
+            replayed: None,
+        }
+    }
 }
 
 /// `GET /v1/missions`
