@@ -58,7 +58,8 @@ pub const CALL_BYTES_MAX: usize = 8 << 20;
 /// Most host calls of one mission: a journal that can still be replayed in seconds.
 pub const CALLS_MAX: u32 = 100_000;
 
-/// Most bytes of arguments, results and answers that one mission records: whoever reads a mission reads all of it.
+/// Most bytes of arguments, results, questions, answers and evidence that one mission records: whoever reads a mission reads all
+/// of it.
 pub const RECORDED_BYTES_MAX: usize = 128 << 20;
 
 /// Most log lines and milestones of one mission; those beyond are counted, not kept.

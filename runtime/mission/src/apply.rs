@@ -388,6 +388,8 @@ fn bytes(record: &Record) -> usize {
         Record::CallStarted { arguments, .. } | Record::CallHeld { arguments, .. } => arguments.len(),
         Record::CallFinished { outcome: Ok(answer), .. } => answer.result.len(),
         Record::Answered { answer, .. } => answer.len(),
+        Record::Asked { question, .. } | Record::Requested { question, .. } => question.len(),
+        Record::Judged { evidence, .. } => evidence.len(),
         _ => 0,
     }
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::iter;
 
 use jiff::Timestamp;
-use sortie_contract::artifact::Artifact;
+use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
@@ -159,7 +159,7 @@ impl Mission {
         if self.recorded_bytes >= limit::RECORDED_BYTES_MAX {
             let max = limit::RECORDED_BYTES_MAX;
             return self.end(Cause::LimitExceeded(&format!(
-                "the arguments and results of a mission's calls have at most {max} bytes in all"
+                "what a mission's calls carry (arguments, results, questions, evidence) has at most {max} bytes in all"
             )));
         }
         record(CallNo(self.calls + 1))
@@ -271,11 +271,16 @@ impl Mission {
         if usize::try_from(artifact.bytes).map_or(true, |bytes| bytes > max) {
             return Err(Refusal::ArtifactTooLarge { bytes: artifact.bytes, max });
         }
-        let replaces = || self.artifacts.iter().any(|known| known.name == artifact.name);
-        if self.artifacts.len() >= limit::ARTIFACTS_MAX && !replaces() {
+        if !self.has_room_for(&artifact.name) {
             return Err(Refusal::TooManyArtifacts { max: limit::ARTIFACTS_MAX });
         }
         Ok(())
+    }
+
+    /// Whether an artifact of that name may be stored beside those that there are: at the most of them, only in place of one.
+    #[must_use]
+    pub fn has_room_for(&self, name: &ArtifactName) -> bool {
+        self.artifacts.len() < limit::ARTIFACTS_MAX || self.artifacts.iter().any(|known| known.name == *name)
     }
 }
 

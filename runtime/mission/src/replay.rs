@@ -186,7 +186,7 @@ impl Replay {
         if self.undescribed && matches!(asked, Asked::Describe { .. }) && !self.left.front().is_some_and(describes) {
             return Ok(Some(Recorded::Noted));
         }
-        let Some(answer) = self.left.front().and_then(|stamped| self.answer(stamped, asked)) else {
+        let Some(mut answer) = self.left.front().and_then(|stamped| self.answer(stamped, asked)) else {
             if matches!(asked, Asked::Judge { .. }) && self.notes >= limit::NOTES_MAX {
                 // Of a criterion that there is not, when no more was logged.
                 return Ok(Some(Recorded::Noted));
@@ -197,24 +197,28 @@ impl Replay {
         let gone_over = self.left.pop_front().map(|stamped| stamped.record);
         self.notes += u32::from(matches!(gone_over, Some(Record::Milestone { .. } | Record::Logged { .. })));
         self.calls += 1;
+        if let Recorded::Call { call, outcome: outcome @ None } = &mut answer {
+            // It is asked for once, and may be large.
+            *outcome = self.outcomes.remove(call);
+        }
         Ok(Some(answer))
     }
 
-    /// The answer of `stamped`, if it is what is asked for.
+    /// The answer of `stamped`, if it is what is asked for; of a call that was made, without its outcome.
     fn answer(&self, stamped: &Stamped, asked: Asked<'_>) -> Option<Recorded> {
-        let outcome = |call: &CallNo| Recorded::Call { call: *call, outcome: self.outcomes.get(call).cloned() };
+        let made = |call: &CallNo| Recorded::Call { call: *call, outcome: None };
         let when = |same: bool, answer: Recorded| same.then_some(answer);
         match (&stamped.record, asked) {
             (
                 Record::CallStarted { call, tool, digest, .. } | Record::CallHeld { call, tool, digest, .. },
                 Asked::Call { tool: wanted, arguments },
-            ) => when(tool == wanted && *digest == Digest::of(arguments.as_bytes()), outcome(call)),
+            ) => when(tool == wanted && *digest == Digest::of(arguments.as_bytes()), made(call)),
             (Record::CallRefused { call, tool, digest, error }, Asked::Call { tool: wanted, arguments }) => when(
                 tool == wanted && *digest == Digest::of(arguments.as_bytes()),
                 Recorded::Call { call: *call, outcome: Some(Err(error.clone())) },
             ),
             (Record::Asked { call, question }, Asked::Ask { question: wanted }) => {
-                when(*question == note(wanted.to_owned()), outcome(call))
+                when(*question == note(wanted.to_owned()), made(call))
             }
             (Record::CallRefused { call, tool, digest, error }, Asked::Ask { question }) => when(
                 tool.as_str() == ASK && *digest == Digest::of(note(question.to_owned()).as_bytes()),
