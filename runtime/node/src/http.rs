@@ -49,6 +49,15 @@ impl App {
         joined.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
     }
 
+    /// Does something to its end, even where who asked for it hangs up in the middle: handlers go with their connection.
+    async fn to_the_end<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+        &self,
+        act: impl FnOnce(Arc<Engine>) -> F,
+    ) -> Result<T, Problem> {
+        let done = self.engine.tasks.spawn(act(Arc::clone(&self.engine))).await;
+        done.map_err(|error| Problem::internal(&error))
+    }
+
     /// The number of the mission of that id.
     async fn mission(&self, id: String) -> Result<MissionNo, Problem> {
         let named = sortie_contract::limit::clip(&id, 80);

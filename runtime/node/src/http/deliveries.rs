@@ -46,7 +46,7 @@ pub(super) async fn skip(State(app): State<App>, Path(id): Path<String>) -> Resu
 
 async fn moved(app: App, id: String, skip: bool) -> Result<(StatusCode, Json<Value>), Problem> {
     let no = app.mission(id).await?;
-    if !app.engine.unpark(no, skip).await? {
+    if !app.to_the_end(move |engine| async move { engine.unpark(no, skip).await }).await?? {
         let detail = "nothing of this mission is parked";
         return Err(Problem::new(StatusCode::CONFLICT, "not_parked", detail));
     }

@@ -245,7 +245,8 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     let reason = cancel_reason(&body)?;
     let no = app.mission(id).await?;
-    let cancelled = app.engine.cancel(no, reason, holder.name.to_string()).await;
+    let by = holder.name.to_string();
+    let cancelled = app.to_the_end(move |engine| async move { engine.cancel(no, reason, by).await }).await?;
     let state = app.blocking(move |engine| engine.show(no)).await?;
     match cancelled {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(state)).into_response()),

@@ -122,19 +122,19 @@ pub(super) async fn sessions(State(app): State<App>) -> Result<Json<Value>, Prob
 
 /// `POST /v1/node/pause`
 pub(super) async fn pause(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    app.engine.pause(true).await?;
+    app.to_the_end(|engine| async move { engine.pause(true).await }).await??;
     Ok(show(State(app)).await)
 }
 
 /// `POST /v1/node/resume`
 pub(super) async fn resume(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    app.engine.pause(false).await?;
+    app.to_the_end(|engine| async move { engine.pause(false).await }).await??;
     Ok(show(State(app)).await)
 }
 
 /// `POST /v1/node/halt`
 pub(super) async fn halt(State(app): State<App>) -> Result<Response, Problem> {
-    let halted = app.engine.halt().await?;
+    let halted = app.to_the_end(|engine| async move { engine.halt().await }).await??;
     Ok((StatusCode::ACCEPTED, Json(json!({"halted": halted}))).into_response())
 }
 

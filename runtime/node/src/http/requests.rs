@@ -52,7 +52,9 @@ pub(super) async fn decide(
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_decision", detail).with("errors", json!(mistakes))
     })?;
     let by = answer.by.unwrap_or_else(|| holder.name.to_string());
-    let decided = app.engine.decide(no, request, answer.decision, by, answer.note).await;
+    let Answer { decision, note, .. } = answer;
+    let decided =
+        app.to_the_end(move |engine| async move { engine.decide(no, request, decision, by, note).await }).await?;
     let state = app.blocking(move |engine| engine.show(no)).await?;
     match decided {
         Ok(()) => Ok(Json(state)),
