@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_contract::MissionNo;
-use sortie_journal::Head;
+use sortie_journal::{Head, Receipt};
 use sortie_mission::Kept;
 
 use super::{Engine, ReadError};
@@ -66,7 +66,8 @@ impl Engine {
                 removed += 1;
             }
         }
-        if removed > 0 {
+        // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.
+        if removed > 0 && self.journal.barrier().and_then(Receipt::wait).is_ok() {
             self.prune_feed()?;
         }
         Ok(removed)
@@ -75,12 +76,13 @@ impl Engine {
     fn remove(&self, no: MissionNo, head: &Head) -> Result<(), ReadError> {
         // The artifacts first: what is left of a mission must not be files that nobody knows of.
         self.artifacts.remove(no).map_err(ReadError::Artifact)?;
-        self.desk.lock().catalog.remove(no, head);
-        self.lives.forget(no);
         // One that the journal does not take now is found again in the next round.
         if let Err(error) = self.journal.remove(no) {
             tracing::debug!(%no, %error, "a mission is removed later");
+            return Ok(());
         }
+        self.desk.lock().catalog.remove(no, head);
+        self.lives.forget(no);
         Ok(())
     }
 
