@@ -37,14 +37,21 @@ async fn attempts(node: &Node, id: &str) -> Option<u64> {
     item["attempts"].as_u64()
 }
 
-/// Waits until every mission of these was tried so often. To look is also what makes the node notice that time went by.
-async fn tried(node: &Node, all: &[&str], times: u64) {
+/// How much time goes by for the node with each look: an attempt that hangs keeps its place for a quarter of a minute.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Waits until every mission of these was tried so often, from the time `ahead` of ours on; returns how far ahead it is then. To
+/// look is also what makes the node notice that time went by.
+async fn tried(node: &Node, all: &[&str], times: u64, mut ahead: Duration) -> Duration {
     for id in all.iter().flat_map(|of| ids(of)) {
         until(&format!("{id} is tried {times} times"), async || {
+            node.faults().set_ahead(ahead);
+            ahead += LOOK;
             attempts(node, &id).await.filter(|attempts| *attempts >= times)
         })
         .await;
     }
+    ahead
 }
 
 /// Sees that what happens now is told to a receiver that is well without delay.
@@ -75,20 +82,17 @@ async fn receivers_that_are_down_for_an_hour_hear_of_everything_in_order_and_hol
             node.run(&telling(&id, receiver)).await;
         }
     }
-    tried(&node, &["refuses", "ails"], 1).await;
-    // Attempts that hang end after a quarter of a minute: time goes by for the node.
-    node.faults().set_ahead(Duration::from_secs(60));
-    tried(&node, &["hangs"], 1).await;
+    let ahead = tried(&node, &["refuses", "ails"], 1, Duration::ZERO).await;
+    let ahead = tried(&node, &["hangs"], 1, ahead).await;
     is_not_held_up(&node, &well, "well-early").await;
 
-    node.faults().set_ahead(HOUR);
-    tried(&node, &["refuses", "ails"], 3).await;
+    let ahead = tried(&node, &["refuses", "ails"], 3, ahead + HOUR).await;
     is_not_held_up(&node, &well, "well-late").await;
 
     refuses.open();
     ails.rescript(|_, _| Reply::Status(200));
     hangs.rescript(|_, _| Reply::Status(200));
-    node.faults().set_ahead(HOUR + BACKOFF_MAX);
+    node.faults().set_ahead(ahead + BACKOFF_MAX);
     for (name, receiver) in down {
         for id in ids(name) {
             until(&format!("{id} is told"), async || {
