@@ -18,6 +18,8 @@ pub enum Disk {
     Full = 1,
     /// Nothing can be changed.
     ReadOnly = 2,
+    /// Nothing gets to it, and nothing fails.
+    Stuck = 3,
 }
 
 /// What is wrong below a node. It holds from one moment to the next, and through restarts.

@@ -1,5 +1,5 @@
-//! Faults below a program that is under test, for `LD_PRELOAD`: another time of day, an hour gone by, a disk that is full or
-//! read-only.
+//! Faults below a program that is under test, for `LD_PRELOAD`: another time of day, an hour gone by, a disk that is full,
+//! read-only or stuck.
 //!
 //! It exports functions of the C library's names and passes on to the real ones, changed as a file says that whoever tests
 //! writes to (`SORTIE_FAULTS` names it; its layout is [`Control`]). Without the variable it changes nothing. The disk's faults
@@ -27,12 +27,17 @@ struct Control {
     wall_ahead_ns: AtomicI64,
     /// How far the steady clocks are ahead, in nanoseconds.
     steady_ahead_ns: AtomicI64,
-    /// How the disk is: well (0), [`FULL`] or [`READ_ONLY`].
+    /// How the disk is: well (0), [`FULL`], [`READ_ONLY`] or [`STUCK`].
     disk: AtomicI64,
 }
 
 const FULL: i64 = 1;
 const READ_ONLY: i64 = 2;
+/// Nothing gets to it, for as long as it is so, and nothing fails.
+const STUCK: i64 = 3;
+
+/// How often it is looked whether a stuck disk goes on.
+const STUCK_LOOK_US: c_uint = 10_000;
 
 /// The mapped control file; null before it is there, and where none is named.
 static CONTROL: AtomicPtr<Control> = AtomicPtr::new(null_mut());
@@ -178,19 +183,30 @@ enum Deed {
     Fill,
     /// Changes something, and may need no room.
     Change,
+    /// The same, and waits for the disk.
+    Sync,
 }
 
 /// The error that this comes to, as the disk is.
 fn fault(deed: Deed, is_struck: impl FnOnce(&CStr) -> bool) -> Option<c_int> {
-    let error = match (control()?.disk.load(Relaxed), deed) {
-        (FULL, Deed::Fill) => libc::ENOSPC,
-        (READ_ONLY, _) => libc::EROFS,
+    let disk = &control()?.disk;
+    let error = match (disk.load(Relaxed), deed) {
+        (FULL, Deed::Fill) => Some(libc::ENOSPC),
+        (READ_ONLY, _) => Some(libc::EROFS),
+        (STUCK, Deed::Sync) => None,
         _ => return None,
     };
     let below = BELOW.load(Relaxed);
     // SAFETY: null, or a string of the environment.
     let below = (!below.is_null()).then(|| unsafe { CStr::from_ptr(below) })?;
-    is_struck(below).then_some(error)
+    if !is_struck(below) {
+        return None;
+    }
+    while error.is_none() && disk.load(Relaxed) == STUCK {
+        // SAFETY: it only waits.
+        unsafe { libc::usleep(STUCK_LOOK_US) };
+    }
+    error
 }
 
 /// Whether a path is the folder's or lies below it.
@@ -248,8 +264,8 @@ of_files! {
     pwrite64(bytes: *const c_void, len: size_t, at: off64_t) -> ssize_t, Fill;
     ftruncate(len: off64_t) -> c_int, Change;
     ftruncate64(len: off64_t) -> c_int, Change;
-    fsync() -> c_int, Change;
-    fdatasync() -> c_int, Change;
+    fsync() -> c_int, Sync;
+    fdatasync() -> c_int, Sync;
 }
 
 /// The same, of functions whose first argument is a path.

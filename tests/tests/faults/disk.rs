@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sortie_tests::envelope::writing;
+use sortie_tests::envelope::{automation, in_ms, with, writing};
 use sortie_tests::node::QUICK;
-use sortie_tests::{Disk, Load, Node, Options, http, looping};
+use sortie_tests::{Disk, Load, Node, Options, http, looping, until};
 
 /// What a node says of each disk.
 const ILL: [(Disk, &str); 2] = [(Disk::Full, "the disk is full"), (Disk::ReadOnly, "the disk is read-only")];
@@ -128,4 +128,55 @@ async fn a_node_that_is_stopped_on_an_ill_disk_ends_and_loses_nothing() {
         node.until_status("running", "running").await;
         node.post("/v1/missions/running/cancel", &json!({"reason": "seen enough"})).await.expect_status(202);
     }
+}
+
+#[tokio::test]
+async fn missions_that_outrun_a_stuck_disk_wait_for_it_and_go_on() {
+    // Each call leaves three records, which nothing waits for: more than the journal's queue holds.
+    let items: Vec<u32> = (0..1_000).collect();
+    let calls = json!([{"id": "g", "tool": "Glob", "with": {"pattern": "*"}, "for_each": items, "concurrency": 1}]);
+    let fast: Vec<String> = (0..8).map(|number| format!("fast-{number}")).collect();
+    let node = Options::new().faulty().start().await;
+    for id in &fast {
+        node.accept(&with(automation(id, &calls), "/autonomy_window/start_at", in_ms(1_500).into())).await;
+    }
+    node.faults().set_disk(Disk::Stuck);
+    // Dispatches are refused when half of the queue is full; until then they wait for the disk.
+    let mut refused = None;
+    for number in 0..300 {
+        let envelope = writing(&format!("early-{number}")).to_string();
+        let dispatch = node.request("POST", "/v1/missions").header("content-type", "application/json").body(envelope);
+        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(200), http::send(dispatch)).await {
+            refused = Some(answer.expect("an answer"));
+            break;
+        }
+    }
+    refused.expect("the queue fills").expect_problem(503, "overloaded");
+    // Until it is full.
+    tokio::time::sleep(QUICK).await;
+    node.faults().set_disk(Disk::Well);
+    for id in &fast {
+        assert_eq!(node.until_final(id).await["status"], "completed");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_carried_out_though_its_sender_has_hung_up() {
+    let node = Options::new().faulty().start().await;
+    let question = json!([{"id": "q", "tool": "ask", "with": {"question": "A or B?"}}]);
+    node.accept(&automation("asks", &question)).await;
+    let suspended = async || {
+        let journal = node.get("/v1/missions/asks/journal").await.json;
+        journal["items"].as_array()?.iter().any(|record| record["kind"] == "suspended").then_some(())
+    };
+    until("it is out of memory", suspended).await;
+    node.faults().set_disk(Disk::Stuck);
+    let decide = node.request("POST", "/v1/missions/asks/requests/r1").header("content-type", "application/json");
+    let answer = json!({"decision": "answer", "text": "A"}).to_string();
+    let sent = tokio::time::timeout(Duration::from_millis(500), http::send(decide.body(answer))).await;
+    assert!(sent.is_err(), "it waits for the disk");
+    // Its connection is closed by now, and the node sees it.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    node.faults().set_disk(Disk::Well);
+    assert_eq!(node.until_final("asks").await["status"], "completed");
 }

@@ -3,6 +3,7 @@
 //! A run begins by going over what earlier runs have recorded ([`Replay`]): it gets the recorded answers, and nothing of it
 //! is done again. Behind the end of the record each call is decided, journaled and made.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Weak};
@@ -17,6 +18,7 @@ use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, Timestamp, limit, outcome};
+use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
@@ -25,6 +27,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Engine;
 use super::live::{CommandError, Live, Released, Taken, Wait};
+use super::start::ROOM;
 
 /// How long a plugin that only waits for people, or for a late hour, stays in memory: long enough for an answer that comes at
 /// once, too short to fill the memory with those that wait.
@@ -99,17 +102,28 @@ impl RunHost {
         Ok(recorded)
     }
 
-    /// Tells the core something that has no answer.
-    fn tell(&self, asked: Asked<'_>, command: Command<'_>) -> Result<(), Stop> {
-        match self.recorded(asked)? {
-            Some(_) => Ok(()),
-            None => self.engine.command(&self.live, command, Wait::No).map(drop).map_err(stop),
+    /// Sends a command of the plugin. While the journal has no room the plugin's own thread waits for it: whoever records more
+    /// than the disk takes is slowed down.
+    fn command<'a>(&self, command: impl Fn() -> Command<'a>) -> Result<Taken, CommandError> {
+        loop {
+            match self.engine.command(&self.live, command(), Wait::No) {
+                Err(CommandError::Journal(WriteError::Overloaded)) => std::thread::sleep(ROOM),
+                other => return other,
+            }
         }
     }
 
-    fn answered(&self, question: HostQuestion, answer: String) -> Result<(), Stop> {
-        let command = Command::Answer { run: self.run, question, answer };
-        self.engine.command(&self.live, command, Wait::No).map(drop).map_err(stop)
+    /// Tells the core something that has no answer.
+    fn tell<'a>(&self, asked: Asked<'_>, command: impl Fn() -> Command<'a>) -> Result<(), Stop> {
+        match self.recorded(asked)? {
+            Some(_) => Ok(()),
+            None => self.command(command).map(drop).map_err(stop),
+        }
+    }
+
+    fn answered(&self, question: HostQuestion, answer: &str) -> Result<(), Stop> {
+        let command = || Command::Answer { run: self.run, question, answer: answer.to_owned() };
+        self.command(command).map(drop).map_err(stop)
     }
 
     /// Where a recorded call goes on.
@@ -156,7 +170,10 @@ impl RunHost {
                     return Err(Stop::Over);
                 }
             }
-            let outcome = engine.tools.call(order.tool.as_str(), &context, &order.arguments).await;
+            // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
+            let calling = AssertUnwindSafe(engine.tools.call(order.tool.as_str(), &context, &order.arguments));
+            let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
+            let outcome = calling.catch_unwind().await.unwrap_or_else(broken);
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), cost: MicroUsd::ZERO };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(_) => Ok(outcome.map(|answer| answer.result)),
@@ -164,9 +181,8 @@ impl RunHost {
                 Err(error) => Err(stop(error)),
             }
         });
-        AbortOnDropHandle::new(task)
-            .map(|joined| joined.unwrap_or_else(|_| Ok(Err(CallError::Failed("the tool broke off".to_owned())))))
-            .boxed()
+        // A task that is gone goes with the node.
+        AbortOnDropHandle::new(task).map(|joined| joined.unwrap_or(Err(Stop::Over))).boxed()
     }
 
     fn store(
@@ -187,7 +203,7 @@ impl RunHost {
             let artifact = match this.engine.keep(live, name, media_type, move || bytes(&context)).await {
                 Ok(artifact) => artifact,
                 Err(why) => {
-                    this.answered(HostQuestion::ArtifactPut, serde_json::Value::from(why.as_str()).to_string())?;
+                    this.answered(HostQuestion::ArtifactPut, &serde_json::Value::from(why.as_str()).to_string())?;
                     return Ok(Err(why));
                 }
             };
@@ -208,7 +224,7 @@ impl RunHost {
     async fn suspend_when_idle(self: Arc<Self>) {
         // Which wait is watched, and since when.
         let mut watch = (0, Duration::ZERO);
-        loop {
+        while self.live.with(Mission::run) == Some(self.run) {
             let waits = self.waits.load(SeqCst);
             if waits.is_multiple_of(2) {
                 self.watched.store(false, SeqCst);
@@ -237,17 +253,8 @@ impl RunHost {
             let wall = self.engine.clock.wall();
             let until = left.map(|left| wall.checked_add(left).unwrap_or(Timestamp::MAX));
             match self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No) {
-                Ok(taken) => {
-                    if !taken.status.is_final() {
-                        self.live.interrupt();
-                    }
-                    return;
-                }
-                Err(
-                    CommandError::Refused(Refusal::Busy)
-                    | CommandError::Journal(sortie_journal::WriteError::Overloaded),
-                ) => {}
-                Err(_) => return,
+                Err(CommandError::Refused(Refusal::Busy) | CommandError::Journal(WriteError::Overloaded)) => {}
+                Ok(_) | Err(_) => return,
             }
         }
     }
@@ -295,7 +302,7 @@ impl Engine {
         if !plain {
             return Err(format!("`{}` is no media type such as text/markdown", limit::clip(&media_type, 80)));
         }
-        if live.with(|mission| mission.artifacts().len()) >= limit::ARTIFACTS_MAX {
+        if !live.with(|mission| mission.has_room_for(&name)) {
             return Err(format!("a mission has at most {} artifacts", limit::ARTIFACTS_MAX));
         }
         let (store, no) = (self.artifacts.clone(), live.no);
@@ -321,7 +328,7 @@ impl Host for RunHost {
         let info = self.engine.tools.info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool));
         if recorded.is_none() {
             let answer = serde_json::to_string(&info).expect("what is known of a tool is JSON");
-            self.answered(HostQuestion::Describe, answer)?;
+            self.answered(HostQuestion::Describe, &answer)?;
         }
         Ok(info)
     }
@@ -339,14 +346,15 @@ impl Host for RunHost {
             Ok(_) => {}
         }
         self.engine.counters.calls.fetch_add(1, Relaxed);
-        let command = Command::Call {
+        let digest = Digest::of(arguments.as_bytes());
+        let command = || Command::Call {
             run: self.run,
             tool: info.map_or(Handle::Gone(tool), Handle::Tool),
             arguments: arguments.clone(),
-            digest: Digest::of(arguments.as_bytes()),
+            digest,
             cost_estimate: MicroUsd::ZERO,
         };
-        match self.engine.command(&self.live, command, Wait::No) {
+        match self.command(command) {
             Err(error) => over(stop(error)),
             Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
                 Some(Record::CallStarted { call, .. }) => {
@@ -370,7 +378,7 @@ impl Host for RunHost {
             Ok(Some(Recorded::Call { call, outcome })) => return self.go_on(call, outcome, None),
             Ok(_) => {}
         }
-        match self.engine.command(&self.live, Command::Ask { run: self.run, question }, Wait::No) {
+        match self.command(|| Command::Ask { run: self.run, question: question.clone() }) {
             Err(error) => over(stop(error)),
             Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
                 Some(Record::Asked { call, .. }) => Call { number: Some(call), answer: self.held(call, None) },
@@ -383,10 +391,10 @@ impl Host for RunHost {
     }
 
     fn gave_up(&self, call: CallNo) {
-        let outcome = Err(CallError::Cancelled);
-        let command = Command::CallDone { run: self.run, call, outcome, cost: MicroUsd::ZERO };
+        let outcome = || Err(CallError::Cancelled);
+        let command = || Command::CallDone { run: self.run, call, outcome: outcome(), cost: MicroUsd::ZERO };
         // A call whose result came in this moment is done, not given up.
-        let _ = self.engine.command(&self.live, command, Wait::No);
+        let _ = self.command(command);
     }
 
     fn waits(&self, waits: bool) {
@@ -409,7 +417,7 @@ impl Host for RunHost {
     }
 
     fn waited(&self, ready: u32) -> Result<(), Stop> {
-        self.answered(HostQuestion::WaitAny, ready.to_string())
+        self.answered(HostQuestion::WaitAny, &ready.to_string())
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
@@ -417,7 +425,7 @@ impl Host for RunHost {
             return Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at));
         }
         let now = self.engine.clock.wall();
-        self.answered(HostQuestion::Now, now.as_millisecond().to_string())?;
+        self.answered(HostQuestion::Now, &now.as_millisecond().to_string())?;
         Ok(now)
     }
 
@@ -426,7 +434,7 @@ impl Host for RunHost {
         let (begun, ran_ms) = match self.recorded(Asked::Question(HostQuestion::After)) {
             Err(stop) => return ready(Err(stop)).boxed(),
             Ok(Some(Recorded::Answer { at, ran_ms, .. })) => (at, ran_ms),
-            Ok(_) => match self.answered(HostQuestion::After, duration.as_millis().to_string()) {
+            Ok(_) => match self.answered(HostQuestion::After, &duration.as_millis().to_string()) {
                 Ok(()) => (now.wall, now.ran_ms),
                 Err(stop) => return ready(Err(stop)).boxed(),
             },
@@ -446,16 +454,16 @@ impl Host for RunHost {
     }
 
     fn milestone(&self, text: String) -> Result<(), Stop> {
-        self.tell(Asked::Milestone { text: &text.clone() }, Command::Milestone { run: self.run, text })
+        self.tell(Asked::Milestone { text: &text }, || Command::Milestone { run: self.run, text: text.clone() })
     }
 
     fn log(&self, level: LogLevel, text: String) -> Result<(), Stop> {
-        self.tell(Asked::Log { level, text: &text.clone() }, Command::Log { run: self.run, level, text })
+        self.tell(Asked::Log { level, text: &text }, || Command::Log { run: self.run, level, text: text.clone() })
     }
 
     fn judge(&self, criterion: u32, verdict: outcome::Verdict, evidence: String) -> Result<(), Stop> {
-        let asked = Asked::Judge { criterion, verdict, evidence: &evidence.clone() };
-        self.tell(asked, Command::Judge { run: self.run, criterion, verdict, evidence })
+        let asked = Asked::Judge { criterion, verdict, evidence: &evidence };
+        self.tell(asked, || Command::Judge { run: self.run, criterion, verdict, evidence: evidence.clone() })
     }
 
     fn put(
@@ -488,7 +496,7 @@ impl Host for RunHost {
                     artifact.map(|artifact| artifact.sha256)
                 });
                 let answer = sha256.map_or_else(|| "null".to_owned(), |sha256| format!("\"{sha256}\""));
-                if let Err(stop) = self.answered(HostQuestion::ArtifactGet, answer) {
+                if let Err(stop) = self.answered(HostQuestion::ArtifactGet, &answer) {
                     return ready(Err(stop)).boxed();
                 }
                 sha256

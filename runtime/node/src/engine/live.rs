@@ -108,7 +108,8 @@ impl Live {
         let Inner { mission, run, .. } = &mut *inner;
         run.turn(mission, begins, steady);
         let status = inner.mission.status();
-        if status.is_final()
+        let suspended = records.iter().any(|stamped| matches!(stamped.record, Record::Suspended { .. }));
+        if (status.is_final() || suspended)
             && let Some(kill) = inner.kill.take()
         {
             kill.now();

@@ -81,12 +81,4 @@ impl Engine {
             }
         });
     }
-
-    /// Puts a mission back into the queue.
-    pub(super) fn requeue(&self, no: MissionNo) {
-        match self.live(no) {
-            Ok(live) => self.desk.lock().queue.push(&live.waiting()),
-            Err(error) => tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read"),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sortie_contract::id::RunNo;
 use sortie_contract::plugin::{Crash, Verdict};
-use sortie_contract::{MissionNo, Status};
+use sortie_contract::{MissionNo, Record, Status};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
@@ -29,6 +29,9 @@ enum RunError {
     Command(#[from] CommandError),
     #[error("the journal failed")]
     Journal(#[from] sortie_journal::WriteError),
+    /// As by a crash of the node, and mended like one: it goes on where its record ends, and is given up when it never does.
+    #[error("its plugin was stopped, and nothing on record says why")]
+    BrokeOff,
 }
 
 impl Engine {
@@ -52,49 +55,61 @@ impl Engine {
 
     /// A mission's turn, from its start to the end of its run.
     async fn turn(self: Arc<Self>, no: MissionNo) {
-        let mut early = false;
-        match self.run(no).await {
-            Ok(()) => {}
-            // The clock was set back in this moment: it waits again.
-            Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => early = true,
-            // Cancelled or timed out between its turn and its start.
-            Err(RunError::Command(CommandError::Refused(_))) => {}
-            Err(error) if self.is_stopping() => {
-                tracing::debug!(%no, error = &error as &dyn std::error::Error, "stopped");
+        match self.live(no) {
+            Ok(live) => self.turn_of(live).await,
+            Err(error) => {
+                tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");
+                self.desk.lock().queue.release(no);
             }
-            Err(error) => tracing::error!(%no, error = &error as &dyn std::error::Error, "a run broke off"),
-        }
-        self.desk.lock().queue.release(no);
-        // Something may have been decided while it was on its way out of memory.
-        if early || self.wants_turn(no) {
-            self.requeue(no);
         }
         self.pump();
     }
 
-    /// Whether a mission that has lost its turn wants another one.
-    fn wants_turn(&self, no: MissionNo) -> bool {
-        self.lives.get(no).is_some_and(|live| live.wants_turn(self))
+    async fn turn_of(self: &Arc<Self>, live: Arc<Live>) {
+        let no = live.no;
+        let ran = self.run(&live).await;
+        // Held until here: what was decided while it was on its way out of memory is seen below.
+        self.desk.lock().queue.release(no);
+        let again = match &ran {
+            // The clock was set back in this moment: it waits again.
+            Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => true,
+            // Cancelled or timed out between its turn and its start.
+            Ok(()) | Err(RunError::Command(CommandError::Refused(_))) => false,
+            Err(error) if self.is_stopping() => {
+                tracing::debug!(%no, error = error as &dyn std::error::Error, "stopped");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%no, error = error as &dyn std::error::Error, "a run broke off");
+                matches!(error, RunError::BrokeOff)
+            }
+        };
+        if again || live.wants_turn(self) {
+            self.desk.lock().queue.push(&live.waiting());
+        } else if ran.is_ok() {
+            self.lives.release(&live);
+        }
     }
 
-    async fn run(self: &Arc<Self>, no: MissionNo) -> Result<(), RunError> {
-        let live = self.live(no)?;
+    async fn run(self: &Arc<Self>, live: &Arc<Live>) -> Result<(), RunError> {
         // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
-        self.command_patiently(&live, || Command::Start { tools: self.tools.infos() }, Wait::No).await?;
-        self.watch(&live);
+        self.command_patiently(live, || Command::Start { tools: self.tools.infos() }, Wait::No).await?;
+        self.watch(live);
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.
-            self.durable().await?;
-            self.lives.release(&live);
-            return Ok(());
+            return Ok(self.durable().await?);
         };
-        match self.execute(&live, run).await? {
-            Some(ending) => self.conclude(&live, run, ending).await?,
+        match self.execute(live, run).await? {
+            Some(ending) => self.conclude(live, run, ending).await?,
             // Its end, or its going out of memory, was recorded by whoever stopped it.
-            None => self.durable().await?,
+            None => {
+                self.durable().await?;
+                if live.with(Mission::run) == Some(run) && !self.is_stopping() {
+                    return Err(RunError::BrokeOff);
+                }
+            }
         }
-        self.watch(&live);
-        self.lives.release(&live);
+        self.watch(live);
         Ok(())
     }
 
@@ -174,6 +189,9 @@ impl Engine {
         let taken = live.command(self, command, wait)?;
         if taken.status.is_final() && !taken.records.is_empty() {
             self.ended(live, taken.status);
+        } else if taken.records.iter().any(|stamped| matches!(stamped.record, Record::Requested { .. })) {
+            // People are reminded, and do not have for ever, also while the plugin goes on.
+            self.watch(live);
         }
         Ok(taken)
     }

@@ -95,9 +95,11 @@ impl Engine {
 
     /// Sets the alarms of a mission; takes them away, once it has ended.
     pub(crate) fn watch(&self, live: &Live) {
+        // Looked at under the lock: what another thread saw before must not replace what this one sets.
+        let mut alarms = self.timer.alarms.lock();
         let (due, now) = live.next_due(self);
         let steady = due.ran_ms.map(|at| self.clock.steady() + Duration::from_millis(at.saturating_sub(now.ran_ms)));
-        self.timer.alarms.lock().set(live.no, Alarm { wall: due.wall, steady });
+        alarms.set(live.no, Alarm { wall: due.wall, steady });
         self.timer.changed.notify_one();
     }
 

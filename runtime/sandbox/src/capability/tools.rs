@@ -257,10 +257,24 @@ async fn waiting<T>(host: &dyn Host, future: impl Future<Output = T>) -> T {
     if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
         return output;
     }
-    host.waits(true);
-    let output = future.await;
-    host.waits(false);
-    output
+    let _wait = Wait::begin(host);
+    future.await
+}
+
+/// A wait of the guest; it ends, too, where the guest is dropped in the middle of it.
+struct Wait<'a>(&'a dyn Host);
+
+impl<'a> Wait<'a> {
+    fn begin(host: &'a dyn Host) -> Self {
+        host.waits(true);
+        Self(host)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.waits(false);
+    }
 }
 
 fn fits(arguments: &str) -> Result<(), tool::CallError> {
