@@ -17,6 +17,7 @@ use super::{Exit, Failure, text};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::engine::intake::DispatchError;
+use crate::engine::look::Events;
 use crate::engine::recover::Others;
 use crate::node::Node;
 use crate::telemetry;
@@ -57,6 +58,9 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     exit
 }
 
+/// How many events are read at once.
+const EVENTS_AT_ONCE: usize = 256;
+
 /// Shows the mission's events until the last, asks on a terminal what it asks, then says where its artifacts are.
 async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
     let engine = &node.engine;
@@ -64,7 +68,8 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
     let mut news = engine.news.subscribe();
     let mut shown = 0;
     loop {
-        for event in engine.events(no, shown)?.0 {
+        let Events { events, more, .. } = engine.events(no, shown, EVENTS_AT_ONCE)?;
+        for event in events {
             shown = event.sequence;
             let event = serde_json::to_value(&event)?;
             if as_json {
@@ -102,6 +107,9 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
                 };
                 crate::http::requests::decide_here(engine, no, id, &answer).await?;
             }
+        }
+        if more {
+            continue;
         }
         tokio::select! {
             // Any news is a reason to look; missed news too.

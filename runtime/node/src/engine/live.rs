@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use sortie_contract::id::CallNo;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{Event, MissionNo, Status};
+use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
 use sortie_mission::{Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_standing};
@@ -333,16 +333,4 @@ impl Lives {
 
 fn is_idle(live: &Arc<Live>) -> bool {
     Arc::strong_count(live) == 1 && !live.with(Mission::takes_run_time)
-}
-
-/// What a mission's events look like, read from its records.
-pub(crate) fn events_of(mission: &mut Mission, records: &[Stamped]) -> Vec<Event> {
-    let mut events = Vec::new();
-    for record in records {
-        if mission.apply(record).is_err() {
-            break;
-        }
-        events.extend(mission.event_of(record));
-    }
-    events
 }

@@ -8,9 +8,17 @@ use sortie_journal::{Cursor, Head};
 use sortie_mission::{Mission, effective_budget};
 
 use super::intake::accepted;
-use super::live::events_of;
 use super::outbox::keys_of;
 use super::{Engine, ReadError, begin};
+
+/// Some events of a mission, and what comes after them.
+pub(crate) struct Events {
+    pub(crate) events: Vec<Event>,
+    /// There are further ones already.
+    pub(crate) more: bool,
+    /// There will be none.
+    pub(crate) over: bool,
+}
 
 /// What a list is narrowed to. Empty takes everything.
 #[derive(Debug, Clone, Default)]
@@ -158,15 +166,28 @@ impl Engine {
         })
     }
 
-    /// The events of a mission with a sequence above `after`, and whether they are the last: both of the same moment.
-    pub(crate) fn events(&self, no: MissionNo, after: u64) -> Result<(Vec<Event>, bool), ReadError> {
+    /// The first events of a mission with a sequence above `after`, at most `limit`. Each lists all artifacts of its mission: no
+    /// more of them are made than are wanted.
+    pub(crate) fn events(&self, no: MissionNo, after: u64, limit: usize) -> Result<Events, ReadError> {
         let records = self.journal.read(no)?;
         let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
         let mut mission = begin(first)?;
-        let mut events: Vec<Event> = mission.event_of(first).into_iter().collect();
-        events.extend(events_of(&mut mission, rest));
-        events.retain(|event| event.sequence > after);
-        Ok((events, mission.status().is_final()))
+        let mut events = Vec::new();
+        if mission.sequence() > after {
+            events.extend(mission.event_of(first));
+        }
+        for record in rest {
+            let before = mission.sequence();
+            mission.apply(record)?;
+            let is_wanted = mission.sequence() > before.max(after);
+            if is_wanted && events.len() >= limit {
+                return Ok(Events { events, more: true, over: false });
+            }
+            if is_wanted {
+                events.extend(mission.event_of(record));
+            }
+        }
+        Ok(Events { events, more: false, over: mission.status().is_final() })
     }
 
     /// Events of the whole node that were recorded after the position `after`, each with its position, and the position up

@@ -25,11 +25,13 @@ pub(crate) struct Followers(Mutex<FxHashMap<MissionNo, Follower>>);
 /// Most folds that are kept; further ones are read anew each time.
 const FOLLOWERS_MAX: usize = 4_096;
 
+/// Most items that are made in advance; an event lists all artifacts of its mission.
+const ITEMS_MAX: usize = 32;
+
 /// A mission as far as deliveries have read it.
 struct Follower {
     mission: Mission,
-    /// The number of the first item in `items`.
-    first: u64,
+    /// Items that are not delivered yet; the last has the number [`Mission::outgoing`].
     items: VecDeque<(Timestamp, Outgoing)>,
 }
 
@@ -39,19 +41,30 @@ impl Follower {
         let first = records.first().ok_or(ReadError::Unknown)?;
         let mission = begin(first)?;
         let items = mission.outgoing_of(first).into_iter().map(|item| (first.at, item)).collect();
-        let mut follower = Self { mission, first: 1, items };
-        follower.advance(engine, no)?;
+        let mut follower = Self { mission, items };
         follower.skip_to(acked);
+        follower.advance(engine, no, acked)?;
         Ok(follower)
     }
 
-    /// Takes up what was recorded since.
-    fn advance(&mut self, engine: &Engine, no: MissionNo) -> Result<(), ReadError> {
+    /// Takes up what was recorded since, until there is enough to deliver after `acked`.
+    fn advance(&mut self, engine: &Engine, no: MissionNo, acked: u64) -> Result<(), ReadError> {
         for record in engine.journal.read_from(no, self.mission.records())? {
+            if self.items.len() >= ITEMS_MAX {
+                break;
+            }
             self.mission.apply(&record)?;
-            self.items.extend(self.mission.outgoing_of(&record).into_iter().map(|item| (record.at, item)));
+            if self.mission.outgoing() > acked {
+                self.items.extend(self.mission.outgoing_of(&record).into_iter().map(|item| (record.at, item)));
+                self.skip_to(acked);
+            }
         }
         Ok(())
+    }
+
+    /// The number of the first item that is left, or will come.
+    fn first(&self) -> u64 {
+        self.mission.outgoing() + 1 - self.items.len() as u64
     }
 
     /// Whether there may be an item after `item`, as far as was read.
@@ -61,9 +74,7 @@ impl Follower {
 
     /// Drops what has been delivered.
     fn skip_to(&mut self, acked: u64) {
-        while self.first <= acked && self.items.pop_front().is_some() {
-            self.first += 1;
-        }
+        while self.first() <= acked && self.items.pop_front().is_some() {}
     }
 }
 
@@ -85,12 +96,11 @@ impl Followers {
         };
         follower.skip_to(acked);
         if follower.items.is_empty() {
-            follower.advance(engine, no)?;
-            follower.skip_to(acked);
+            follower.advance(engine, no, acked)?;
         }
         let next = follower.items.front().map(|(since, outgoing)| Next {
             envelope: Arc::clone(follower.mission.envelope()),
-            item: follower.first,
+            item: follower.first(),
             since: *since,
             outgoing: outgoing.clone(),
         });
@@ -106,8 +116,9 @@ impl Followers {
             Some(follower) => follower,
             None => Follower::begin(engine, no, item)?,
         };
-        if follower.is_to_go_on(item) {
-            follower.advance(engine, no)?;
+        if follower.mission.outgoing() <= item && !follower.mission.status().is_final() {
+            follower.skip_to(item);
+            follower.advance(engine, no, item)?;
         }
         let over = !follower.is_to_go_on(item);
         if !over {
@@ -267,13 +278,21 @@ pub(super) fn keys_of(records: &[Stamped], items: &[u64]) -> Result<Vec<String>,
     }
     let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
     let mut mission = begin(first)?;
-    let mut outgoing = mission.outgoing_of(first);
+    let mut keys = Vec::new();
+    let mut add = |mission: &Mission, before: u64, record: &Stamped| {
+        let numbers = before + 1..=mission.outgoing();
+        if numbers.clone().any(|item| items.contains(&item)) {
+            let numbered = numbers.zip(mission.outgoing_of(record)).filter(|(item, _)| items.contains(item));
+            keys.extend(numbered.map(|(item, outgoing)| key_of(mission.envelope(), item, &outgoing)));
+        }
+    };
+    add(&mission, 0, first);
     for record in rest {
+        let before = mission.outgoing();
         mission.apply(record)?;
-        outgoing.extend(mission.outgoing_of(record));
+        add(&mission, before, record);
     }
-    let numbered = (1..).zip(&outgoing).filter(|(item, _)| items.contains(item));
-    Ok(numbered.map(|(item, outgoing)| key_of(mission.envelope(), item, outgoing)).collect())
+    Ok(keys)
 }
 
 /// Whether the mission has ended and sends nothing after `item`. Blocks.

@@ -1,6 +1,7 @@
 //! Events over HTTP: as a list, or streamed (server-sent events) and resumed after `Last-Event-ID`.
 //!
-//! A stream reads what the journal holds, then waits for news; what it shows is on disk, and nothing is missed or shown twice.
+//! A stream reads what the journal holds, then waits for news; what it shows is on disk, and nothing is missed. Who breaks off
+//! and comes back with the id of the last event that it saw is shown the whole frame of that event again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,13 +22,14 @@ use tokio::sync::broadcast;
 use super::App;
 use super::error::Problem;
 use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
+use crate::engine::look::Events;
 use crate::engine::{Engine, ReadError};
 
 /// Events of a page, unless the client asks for another number.
 const PAGE: usize = 100;
 /// How often a silent stream says that it is alive; proxies cut after half a minute or more.
 const ALIVE: Duration = Duration::from_secs(15);
-/// How much of the node's log a stream reads at once.
+/// How many events, or entries of the node's log, a stream reads at once.
 const CHUNK: usize = 256;
 
 /// `GET /v1/missions/{id}/events`
@@ -43,9 +45,7 @@ pub(super) async fn of_mission(
         let source = Source::Mission { no, ended: false };
         return Ok(streamed(app.engine, source, after));
     }
-    let (mut events, _) = app.blocking(move |engine| engine.events(no, after)).await?;
-    let more = events.len() > limit;
-    events.truncate(limit);
+    let Events { events, more, .. } = app.blocking(move |engine| engine.events(no, after, limit)).await?;
     let next = events.last().filter(|_| more).map(|event| event.sequence.to_string());
     Ok(Json(json!({"items": events, "next_cursor": next})).into_response())
 }
@@ -178,7 +178,7 @@ impl Watch {
         };
         let read = tokio::task::spawn_blocking(move || match mission {
             Some(no) => {
-                let (events, over) = engine.events(no, after)?;
+                let Events { events, over, .. } = engine.events(no, after, CHUNK)?;
                 let events: VecDeque<_> = events.into_iter().map(|event| (event.sequence, event)).collect();
                 Ok((events, after, over))
             }
