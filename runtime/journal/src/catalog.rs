@@ -1,6 +1,6 @@
 //! The catalog: what intake and lists look up by name, in memory, rebuilt from the heads when the node starts.
 //!
-//! It takes about 50 bytes a mission: names are kept as hashes. A hash is a hint, not an identity: whoever finds a
+//! It takes about 60 bytes a mission: names are kept as hashes. A hash is a hint, not an identity: whoever finds a
 //! candidate here reads its head and compares the names.
 
 use std::collections::hash_map::Entry;

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::state::Mission;
 
-/// The run clock of a mission in memory. It goes while [`Mission::takes_run_time`] says so; what another process left
-/// running does not run before its next run begins here.
+/// The run clock of a mission in memory. It goes while [`Mission::takes_run_time`] says so. What another process left running
+/// does not run before its next run begins here; what it left sleeping needs no run to sleep on.
 #[derive(Debug, Clone, Copy)]
 pub struct RunClock {
     base_ms: u64,
@@ -14,10 +14,12 @@ pub struct RunClock {
 }
 
 impl RunClock {
-    /// Of a mission that was just brought into memory: it stands where the record says.
+    /// Of a mission that was just brought into memory: it goes on where the record left it.
     #[must_use]
-    pub fn new(mission: &Mission) -> Self {
-        Self { base_ms: mission.ran_ms(), has_begun: false, since: None }
+    pub fn new(mission: &Mission, steady: Duration) -> Self {
+        let mut clock = Self { base_ms: mission.ran_ms(), has_begun: false, since: None };
+        clock.turn(mission, false, steady);
+        clock
     }
 
     /// How long the mission has been running, in milliseconds. `steady` is the time since some fixed moment, the same for
@@ -31,7 +33,8 @@ impl RunClock {
     /// Starts or stops it, after records were applied to the mission; `begins` where a run began with them.
     pub fn turn(&mut self, mission: &Mission, begins: bool, steady: Duration) {
         self.has_begun |= begins;
-        match (mission.takes_run_time() && self.has_begun, self.since) {
+        let goes = self.has_begun || mission.suspension().is_some();
+        match (mission.takes_run_time() && goes, self.since) {
             (true, None) => self.since = Some(steady),
             (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady), since: None, ..*self },
             _ => {}

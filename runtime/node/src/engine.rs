@@ -205,7 +205,7 @@ impl Engine {
         self.lives.get_or_load(no, || {
             let (mission, _) = self.read(no)?;
             let head = self.journal.head(no)?.ok_or(ReadError::Unknown)?;
-            Ok(Live::new(no, mission, head))
+            Ok(Live::new(no, mission, head, self.clock.steady()))
         })
     }
 

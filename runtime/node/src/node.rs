@@ -109,6 +109,7 @@ impl Node {
         });
         this.set(Arc::downgrade(&engine)).expect("set once");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
+        engine.watch_sleepers(inventory.sleepers);
         Ok(Self { engine, tokens, body_bytes: config.limits.body_bytes, token })
     }
 

@@ -96,7 +96,7 @@ pub(crate) enum Stage {
 
 impl Node {
     /// A node on what a disk holds.
-    pub(crate) fn open(disk: SimDisk, outside: &Outside) -> Self {
+    pub(crate) fn open(disk: SimDisk, outside: &Outside, steady: Duration) -> Self {
         let options = Options { queue_appends_max: 16, ..Options::default() };
         let opened = Journal::open_backend(disk.clone(), &options);
         let (journal, opened) = opened.expect("a journal opens after any crash");
@@ -111,7 +111,8 @@ impl Node {
             let client = clients.position(|client| client.envelope.mission_id == head.mission_id);
             let client = client.expect("somebody dispatched it");
             let records = journal.read(no).expect("readable records");
-            let side = Side::read(no, &outside.clients[client].envelope, &records, head, cursors.get(&no).cloned());
+            let envelope = &outside.clients[client].envelope;
+            let side = Side::read(no, envelope, &records, head, cursors.get(&no).cloned(), steady);
             assert_eq!(side.head, side.head_now(), "a head is a summary of the records");
             if !side.head.status.is_final() && !side.head.suspended {
                 queue.push(&side.waiting());

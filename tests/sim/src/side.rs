@@ -55,12 +55,13 @@ impl Side {
         records: &[Stamped],
         head: Head,
         cursor: Option<Cursor>,
+        steady: Duration,
     ) -> Self {
         let (first, rest) = records.split_first().expect("a mission has records");
         let mut side = Self::begin(no, envelope, first, head, cursor);
         rest.iter().for_each(|stamped| side.take(stamped, 0));
         side.durable = side.records.len();
-        side.clock = RunClock::new(&side.mission);
+        side.clock = RunClock::new(&side.mission, steady);
         side
     }
 
@@ -75,7 +76,7 @@ impl Side {
         let mission = Mission::begin(Arc::clone(envelope), first).expect("a first record");
         let mut side = Self {
             no,
-            clock: RunClock::new(&mission),
+            clock: RunClock::new(&mission, Duration::ZERO),
             mission,
             records: Vec::new(),
             durable: 0,

@@ -68,7 +68,7 @@ impl World {
             let (script, moody) = (rng.u64(..), rng.u8(..40) == 0);
             outside.clients.push(Client::new(text, parsed, script, moody));
         }
-        let node = Node::open(SimDisk::default(), &outside);
+        let node = Node::open(SimDisk::default(), &outside, Duration::ZERO);
         Self {
             rng,
             wall,
@@ -347,7 +347,7 @@ impl World {
     fn crash(&mut self, crash: Crash) {
         self.history.line(self.wall, &format!("crash: {crash:?}"));
         let found = self.node.disk.after_crash(crash);
-        let next = Node::open(found, &self.outside);
+        let next = Node::open(found, &self.outside, Duration::from_millis(self.steady_ms));
         let before = std::mem::replace(&mut self.node, next);
         for (client, side) in &before.sides {
             match self.node.sides.get(client) {

@@ -227,6 +227,30 @@ async fn what_waits_out_of_memory_is_remembered_through_a_restart() {
 }
 
 #[tokio::test]
+async fn set_back_after_a_restart_a_sleeper_wakes_on_time_and_gives_signs_of_life() {
+    let mut node = faulty().await;
+    let sleeps = automation("sleeps", &json!([with(waiting(), "/retry/backoff", json!("5m"))]));
+    node.accept(&with(sleeps, "/heartbeat_interval_seconds", json!(60))).await;
+    node.until_status("sleeps", "running").await;
+    hand_over(&node, "vp.sleeps", "go.txt").await;
+    let count =
+        async |kind: &str| records(&node, "sleeps").await.iter().filter(|record| record["kind"] == kind).count();
+    node.faults().set_ahead(Duration::from_secs(40));
+    until("it is out of memory", async || (count("suspended").await == 1).then_some(())).await;
+    node.kill();
+    node.faults().set_clock(-DAY);
+    node.restart().await;
+    let count =
+        async |kind: &str| records(&node, "sleeps").await.iter().filter(|record| record["kind"] == kind).count();
+    let before = count("heartbeat").await;
+    node.faults().set_steady(Duration::from_secs(160));
+    until("a sign of life", async || (count("heartbeat").await > before).then_some(())).await;
+    assert_eq!(count("started").await, 1);
+    node.faults().set_steady(Duration::from_secs(400));
+    ends(&node, "sleeps", "completed", "done").await;
+}
+
+#[tokio::test]
 async fn set_back_between_two_lives_a_node_goes_on_where_it_was() {
     let mut node = faulty().await;
     let start = later(&node, SECOND);

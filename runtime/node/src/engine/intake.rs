@@ -75,13 +75,16 @@ impl From<WriteError> for DispatchError {
 
 /// Compiled JSON Schemas of plugins' inputs, by the plugin's digest.
 #[derive(Default)]
-pub(crate) struct InputSchemas(Mutex<FxHashMap<Digest, Option<Arc<jsonschema::Validator>>>>);
+pub(crate) struct InputSchemas(Mutex<FxHashMap<Digest, Compiled>>);
+
+/// `None` where the plugin declares no schema; why it is none, where it declares something else.
+type Compiled = Result<Option<Arc<jsonschema::Validator>>, String>;
 
 impl InputSchemas {
-    fn of(&self, plugin: &Installed) -> Option<Arc<jsonschema::Validator>> {
+    fn of(&self, plugin: &Installed) -> Compiled {
         let compile = || {
-            let schema = plugin.manifest.inputs_schema.as_ref()?;
-            jsonschema::validator_for(schema).ok().map(Arc::new)
+            let validator = plugin.manifest.inputs_schema.as_ref().map(jsonschema::validator_for).transpose();
+            validator.map(|validator| validator.map(Arc::new)).map_err(|error| error.to_string())
         };
         self.0.lock().entry(plugin.identity.digest).or_insert_with(compile).clone()
     }
@@ -326,7 +329,15 @@ impl Engine {
 
     /// Holds `inputs` against the plugin's JSON Schema.
     fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Vec<Mistake> {
-        let Some(schema) = self.inputs.of(plugin) else { return Vec::new() };
+        let schema = match self.inputs.of(plugin) {
+            Ok(Some(schema)) => schema,
+            Ok(None) => return Vec::new(),
+            Err(why) => {
+                let detail =
+                    format!("the plugin `{}` declares inputs by what is no JSON Schema: {why}", plugin.identity);
+                return vec![Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)];
+            }
+        };
         let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
         let place = |error: &jsonschema::ValidationError<'_>| {
             let place = Pointer::raw(format!("/inputs{}", error.instance_path()));
@@ -414,7 +425,7 @@ impl Engine {
         desk.last_no = no;
         desk.catalog.insert(no, &head);
         let mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
-        let live = self.lives.insert(Live::new(no, mission, head));
+        let live = self.lives.insert(Live::new(no, mission, head, self.clock.steady()));
         let due = desk.queue.next_due();
         desk.queue.push(&live.waiting());
         if desk.queue.next_due() != due {

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -81,8 +82,8 @@ pub(crate) enum Wait {
 
 impl Live {
     /// Takes a mission into memory.
-    pub(crate) fn new(no: MissionNo, mission: Mission, head: Head) -> Self {
-        let run = RunClock::new(&mission);
+    pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, steady: Duration) -> Self {
+        let run = RunClock::new(&mission, steady);
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
         Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None, waiting, decided }) }
     }

@@ -26,14 +26,17 @@ pub(crate) struct Inventory {
     pub(crate) desk: Desk,
     /// Missions that wait out of memory, and when each wants attention.
     pub(crate) asleep: Vec<(MissionNo, Timestamp)>,
-    /// How many those are, with the ones that no time wakes.
+    /// Those of them that sleep: their run clock goes on, and they give signs of life.
+    pub(crate) sleepers: Vec<MissionNo>,
+    /// How many wait out of memory, with the ones that no time wakes.
     pub(crate) suspended: usize,
 }
 
 impl Inventory {
     /// Of a journal without missions.
     pub(crate) fn new(queue: Queue, last_no: MissionNo) -> Self {
-        Self { desk: Desk { catalog: Catalog::default(), queue, last_no }, asleep: Vec::new(), suspended: 0 }
+        let desk = Desk { catalog: Catalog::default(), queue, last_no };
+        Self { desk, asleep: Vec::new(), sleepers: Vec::new(), suspended: 0 }
     }
 
     /// Takes a mission in, by its head; to be called in the order of acceptance.
@@ -44,6 +47,7 @@ impl Inventory {
             Status::Running | Status::Blocked if head.suspended => {
                 self.suspended += 1;
                 self.asleep.extend(head.due.map(|due| (no, due)));
+                self.sleepers.extend((head.status == Status::Running).then_some(no));
             }
             Status::Queued | Status::Running | Status::Blocked => self.desk.queue.push(&waiting(no, head)),
             Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}
@@ -66,6 +70,23 @@ pub(super) fn waiting(no: MissionNo, head: &Head) -> Waiting {
 const SWEEP: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// Takes missions that sleep into memory (not their plugins), so that their run clocks go on. There may be many: nothing
+    /// waits for it.
+    pub(crate) fn watch_sleepers(self: &Arc<Self>, sleepers: Vec<MissionNo>) {
+        let engine = Arc::downgrade(self);
+        self.tasks.spawn_blocking(move || {
+            for no in sleepers {
+                let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) else { return };
+                match engine.live(no) {
+                    Ok(live) => engine.watch(&live),
+                    Err(error) => {
+                        tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");
+                    }
+                }
+            }
+        });
+    }
+
     /// Starts to let go of missions that somebody brought into memory and did not let go of: an error on the way, a call that
     /// was broken off.
     pub(crate) fn start_sweep(self: &Arc<Self>) {
