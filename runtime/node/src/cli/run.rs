@@ -16,6 +16,7 @@ use super::look::exit_of;
 use super::{Exit, Failure, text};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::engine::act::ActError;
 use crate::engine::intake::DispatchError;
 use crate::engine::look::Events;
 use crate::engine::recover::Others;
@@ -105,7 +106,11 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
                 let Some(answer) = tokio::task::spawn_blocking(move || super::decide::ask(&asked)).await?? else {
                     return Ok(Exit::Blocked);
                 };
-                crate::http::requests::decide_here(engine, no, id, &answer).await?;
+                match crate::http::requests::decide_here(engine, no, id, &answer).await {
+                    // It came too late: the loop shows how the mission has ended.
+                    Ok(()) | Err(ActError::AlreadyFinal) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         if more {
