@@ -12,6 +12,8 @@ use sortie_tests::{Node, Options, automation, hand_over, looping, until};
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
+/// How long the missions here sleep that leave memory, as in their steps.
+const SLEEP: Duration = Duration::from_secs(5 * 60);
 
 async fn faulty() -> Node {
     Options::new().faulty().start().await
@@ -59,6 +61,21 @@ async fn started(node: &Node, id: &str) -> Option<Timestamp> {
 /// Waits until the node's clock, were it left alone, says that much.
 async fn until_real(at: Timestamp) {
     until("time passes", async || (Timestamp::now() > at).then_some(())).await;
+}
+
+/// How much time goes by for the node with each look at a mission that naps.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Lets time go by until the mission is out of memory, which takes half a minute of waiting; returns how far ahead of ours the
+/// node is then.
+async fn left_memory(node: &Node, id: &str) -> Duration {
+    let mut ahead = Duration::ZERO;
+    until(&format!("{id} is out of memory"), async || {
+        node.faults().set_ahead(ahead);
+        ahead += LOOK;
+        records(node, id).await.iter().any(|record| record["kind"] == "suspended").then_some(ahead)
+    })
+    .await
 }
 
 async fn ends(node: &Node, id: &str, status: &str, reason: &str) {
@@ -191,14 +208,12 @@ async fn set_back_a_mission_that_sleeps_out_of_memory_wakes_on_time() {
     hand_over(&node, "vp.sleeps", "go.txt").await;
     let count =
         async |kind: &str| records(&node, "sleeps").await.iter().filter(|record| record["kind"] == kind).count();
-    // Half a minute is when it leaves memory.
-    node.faults().set_ahead(Duration::from_secs(40));
-    until("it is out of memory", async || (count("suspended").await == 1).then_some(())).await;
+    let ahead = left_memory(&node, "sleeps").await;
     node.faults().set_clock(-DAY);
     // Not before its time by the other clock: whoever had a turn meanwhile had it.
     ends(&node, &node.accept(&writing("sentry")).await, "completed", "done").await;
     assert_eq!(count("started").await, 1);
-    node.faults().set_steady(Duration::from_secs(360));
+    node.faults().set_steady(ahead + SLEEP);
     ends(&node, "sleeps", "completed", "done").await;
 }
 
@@ -210,16 +225,12 @@ async fn what_waits_out_of_memory_is_remembered_through_a_restart() {
     node.until_status("sleeps", "running").await;
     node.until_status("asks", "blocked").await;
     hand_over(&node, "vp.sleeps", "go.txt").await;
-    node.faults().set_ahead(Duration::from_secs(40));
-    for id in ["sleeps", "asks"] {
-        until("it is out of memory", async || {
-            records(&node, id).await.iter().any(|record| record["kind"] == "suspended").then_some(())
-        })
-        .await;
-    }
+    let ahead = left_memory(&node, "sleeps").await;
+    let asks = async || records(&node, "asks").await.iter().any(|record| record["kind"] == "suspended").then_some(());
+    until("asks is out of memory", asks).await;
     node.kill();
     node.restart().await;
-    node.faults().set_ahead(Duration::from_secs(400));
+    node.faults().set_ahead(ahead + SLEEP);
     ends(&node, "sleeps", "completed", "done").await;
     assert_eq!(node.mission("asks").await["status"], "blocked");
     node.faults().set_clock(DAY + HOUR);
@@ -233,20 +244,17 @@ async fn set_back_after_a_restart_a_sleeper_wakes_on_time_and_gives_signs_of_lif
     node.accept(&with(sleeps, "/heartbeat_interval_seconds", json!(60))).await;
     node.until_status("sleeps", "running").await;
     hand_over(&node, "vp.sleeps", "go.txt").await;
-    let count =
-        async |kind: &str| records(&node, "sleeps").await.iter().filter(|record| record["kind"] == kind).count();
-    node.faults().set_ahead(Duration::from_secs(40));
-    until("it is out of memory", async || (count("suspended").await == 1).then_some(())).await;
+    let ahead = left_memory(&node, "sleeps").await;
     node.kill();
     node.faults().set_clock(-DAY);
     node.restart().await;
     let count =
         async |kind: &str| records(&node, "sleeps").await.iter().filter(|record| record["kind"] == kind).count();
     let before = count("heartbeat").await;
-    node.faults().set_steady(Duration::from_secs(160));
+    node.faults().set_steady(ahead + SLEEP / 2);
     until("a sign of life", async || (count("heartbeat").await > before).then_some(())).await;
     assert_eq!(count("started").await, 1);
-    node.faults().set_steady(Duration::from_secs(400));
+    node.faults().set_steady(ahead + SLEEP);
     ends(&node, "sleeps", "completed", "done").await;
 }
 
