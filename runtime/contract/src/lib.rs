@@ -28,6 +28,6 @@ pub use event::Event;
 pub use id::{InstanceId, LaneId, MissionId, MissionNo, SessionId, VpId};
 pub use jiff::Timestamp;
 pub use mistake::{Mistake, Pointer};
-pub use money::MicroUsd;
+pub use money::{MicroUsd, Spend};
 pub use outcome::{Reason, Status};
 pub use record::{Record, Stamped};

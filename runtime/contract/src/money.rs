@@ -46,6 +46,46 @@ impl MicroUsd {
     }
 }
 
+/// What a call may spend, or has spent: calls of a model and money, always together.
+///
+/// A tool quotes one before a call (an upper bound, which is reserved) and settles another after it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Spend {
+    /// Calls of a model.
+    pub llm_calls: u64,
+    /// Money.
+    pub cost: MicroUsd,
+}
+
+impl Spend {
+    /// Nothing.
+    pub const NOTHING: Self = Self { llm_calls: 0, cost: MicroUsd::ZERO };
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub fn is_nothing(self) -> bool {
+        self == Self::NOTHING
+    }
+
+    /// The sum, stopping at the largest amounts.
+    #[must_use]
+    pub fn saturating_add(self, other: Self) -> Self {
+        Self { llm_calls: self.llm_calls.saturating_add(other.llm_calls), cost: self.cost.saturating_add(other.cost) }
+    }
+
+    /// The difference, each of both stopping at nothing.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self { llm_calls: self.llm_calls.saturating_sub(other.llm_calls), cost: self.cost.saturating_sub(other.cost) }
+    }
+
+    /// Whether `limit` covers it, in calls and in money.
+    #[must_use]
+    pub fn fits(self, limit: Self) -> bool {
+        self.llm_calls <= limit.llm_calls && self.cost <= limit.cost
+    }
+}
+
 impl fmt::Display for MicroUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "${}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
@@ -55,6 +95,17 @@ impl fmt::Display for MicroUsd {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_and_money_are_counted_apart_and_never_wrap() {
+        let spend = |llm_calls, cost| Spend { llm_calls, cost: MicroUsd(cost) };
+        assert_eq!(spend(1, 5).saturating_add(spend(2, 7)), spend(3, 12));
+        assert_eq!(spend(u64::MAX, 1).saturating_add(spend(1, u64::MAX)), spend(u64::MAX, u64::MAX));
+        assert_eq!(spend(3, 5).saturating_sub(spend(1, 7)), spend(2, 0));
+        assert!(spend(1, 5).fits(spend(1, 5)) && Spend::NOTHING.fits(Spend::NOTHING));
+        assert!(!spend(2, 5).fits(spend(1, 9)) && !spend(1, 5).fits(spend(9, 4)));
+        assert!(Spend::NOTHING.is_nothing() && !spend(0, 1).is_nothing() && !spend(1, 0).is_nothing());
+    }
 
     #[test]
     fn dollars_become_whole_micro_dollars() {
