@@ -8,8 +8,9 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 11] = [
+const PICTURE: [(&str, &[&str]); 12] = [
     ("sortie-contract", &[]),
+    ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
     ("sortie-journal", &["sortie-contract"]),
     ("sortie-sandbox", &["sortie-contract"]),
