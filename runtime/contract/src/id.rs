@@ -67,6 +67,17 @@ fn strict(text: &str, max: usize) -> Result<(), IdError> {
     }
 }
 
+/// Words that stand in the paths of the API where ids do: `/v1/missions/batch` is no mission, `/v1/schedules/preview` no schedule.
+/// Whatever has a path of its own by its name (missions, plugins, schedules) is not named by one of them. A test of the node
+/// holds this list against its routes.
+pub const RESERVED: [&str; 2] = ["batch", "preview"];
+
+/// Whether `name` is one of the words of the API's paths: see [`RESERVED`].
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $check:ident, $max:expr) => {
         $(#[$doc])*

@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod plugin;
 pub mod record;
 pub mod request;
+pub mod time;
 pub mod tool;
 pub mod trace;
 

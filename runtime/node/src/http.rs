@@ -199,3 +199,26 @@ pub(crate) fn problem_of(error: crate::engine::intake::DispatchError) -> serde_j
 fn json_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use sortie_contract::id::is_reserved;
+
+    use super::routes;
+
+    #[test]
+    fn no_id_is_a_word_that_stands_beside_ids_in_a_path() {
+        let paths: BTreeSet<Vec<&str>> = routes().iter().map(|route| route.path.split('/').collect()).collect();
+        let mut words = BTreeSet::new();
+        for named in &paths {
+            let Some(at) = named.iter().position(|segment| segment.starts_with('{')) else { continue };
+            let beside = paths.iter().filter(|path| path.len() > at && path[..at] == named[..at]);
+            words.extend(beside.map(|path| path[at]).filter(|word| !word.starts_with('{')));
+        }
+        assert!(words.contains("batch"), "{words:?}");
+        let free: Vec<_> = words.into_iter().filter(|word| !is_reserved(word)).collect();
+        assert_eq!(free, [""; 0], "an id of that name could not be found under its path: see `id::RESERVED`");
+    }
+}

@@ -12,12 +12,15 @@ use super::json::{Json, Members, member};
 use crate::id::{IdError, is_blank};
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
+use crate::time::{self, TimeError};
 
 /// What was found wrong, and odd, so far.
 #[derive(Default)]
 pub(super) struct Findings {
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<String>,
+    /// The envelope was accepted, by a version perhaps that took more than this one does.
+    pub(super) accepted: bool,
 }
 
 impl Findings {
@@ -166,17 +169,16 @@ impl<'j, 'a> Object<'j, 'a> {
     /// A time of RFC 3339 with its offset.
     pub(super) fn time(&self, name: &str, findings: &mut Findings) -> Option<Timestamp> {
         let text = self.text(name, findings)?;
-        let (code, detail) = match time(text) {
+        let read = if findings.accepted { time::accepted(text) } else { time::rfc3339(text) };
+        let error = match read {
             Ok(time) => return Some(time),
-            Err(NoTime::Local) => (
-                code::OFFSET_REQUIRED,
-                "has no offset from UTC; write a time such as 2026-11-22T08:00:00Z or 2026-11-22T09:00:00+01:00",
-            ),
-            Err(NoTime::Form) => {
-                (code::INVALID_TIME, "must be a time of RFC 3339 with an offset, such as 2026-11-22T08:00:00Z")
-            }
+            Err(error) => error,
         };
-        findings.wrong(self.at(name), code, format!("`{name}` {detail}"));
+        let code = match error {
+            TimeError::Local => code::OFFSET_REQUIRED,
+            TimeError::Leap | TimeError::Form => code::INVALID_TIME,
+        };
+        findings.wrong(self.at(name), code, format!("`{name}` {error}"));
         None
     }
 
@@ -270,103 +272,4 @@ impl<'j, 'a> Object<'j, 'a> {
 pub(super) fn wrong_type<T>(place: Pointer, expected: &str, found: &Json<'_>, findings: &mut Findings) -> Option<T> {
     findings.wrong(place, code::WRONG_TYPE, format!("must be {expected}, not {}", found.kind()));
     None
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoTime {
-    /// A time, but of which place?
-    Local,
-    /// No time.
-    Form,
-}
-
-/// Digits of a second's fraction that are kept: nanoseconds.
-const FRACTION_DIGITS: usize = 9;
-
-/// RFC 3339 and no more: jiff alone would also take other forms of ISO 8601, which other readers of the envelope may not. No
-/// less, either: jiff refuses further digits of a fraction, and ends a day early.
-fn time(text: &str) -> Result<Timestamp, NoTime> {
-    const DATE_AND_TIME: &[u8] = b"0000-00-00T00:00:00";
-    let bytes = text.as_bytes();
-    let shaped = bytes.len() >= DATE_AND_TIME.len()
-        && bytes.iter().zip(DATE_AND_TIME).all(|(byte, form)| match form {
-            b'0' => byte.is_ascii_digit(),
-            b'T' => matches!(byte, b'T' | b't'),
-            _ => byte == form,
-        });
-    if !shaped {
-        // `2026-11-22 08:00:00` and `2026-11-22` lack more than their offset.
-        return Err(NoTime::Form);
-    }
-    let (local, rest) = text.split_at(DATE_AND_TIME.len());
-    let (fraction, offset) = match rest.strip_prefix('.') {
-        None => ("", rest),
-        Some(rest) => {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            if digits == 0 {
-                return Err(NoTime::Form);
-            }
-            rest.split_at(digits)
-        }
-    };
-    match offset.as_bytes() {
-        [] => return Err(NoTime::Local),
-        [b'Z' | b'z'] | [b'+' | b'-', b'0'..=b'9', b'0'..=b'9', b':', b'0'..=b'9', b'0'..=b'9'] => {}
-        _ => return Err(NoTime::Form),
-    }
-    let kept = &fraction[..fraction.len().min(FRACTION_DIGITS)];
-    let parsed = if fraction.len() == kept.len() { text.parse() } else { format!("{local}.{kept}{offset}").parse() };
-    parsed.or_else(|_| if is_beyond_reckoning(local, offset) { Ok(Timestamp::MAX) } else { Err(NoTime::Form) })
-}
-
-/// Whether this is a time that only is too late for [`Timestamp::MAX`], which leaves room for every offset.
-fn is_beyond_reckoning(local: &str, offset: &str) -> bool {
-    let valid = match offset.get(1..).and_then(|offset| offset.split_once(':')) {
-        Some((hours, minutes)) => hours <= "23" && minutes <= "59",
-        None => true,
-    };
-    valid && local.parse::<jiff::civil::DateTime>().is_ok_and(|local| local.year() == 9999)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_those_of_rfc_3339() {
-        for (text, expected) in [
-            ("2026-11-22T08:00:00Z", Ok("2026-11-22T08:00:00Z")),
-            ("2026-11-22t08:00:00z", Ok("2026-11-22T08:00:00Z")),
-            ("2026-11-22T08:00:00.123456+00:00", Ok("2026-11-22T08:00:00.123456Z")),
-            ("2026-11-22T08:00:00-00:00", Ok("2026-11-22T08:00:00Z")),
-            ("2026-11-22T09:30:00+01:30", Ok("2026-11-22T08:00:00Z")),
-            ("2026-11-22T08:00:00.123456789987654321Z", Ok("2026-11-22T08:00:00.123456789Z")),
-            ("2026-11-22T08:00:00.1234567890123+00:00", Ok("2026-11-22T08:00:00.123456789Z")),
-            ("9999-12-30T21:59:59Z", Ok("9999-12-30T21:59:59Z")),
-            ("9999-12-31T23:59:59Z", Ok("9999-12-30T22:00:00.999999999Z")),
-            ("9999-12-31T23:59:59.999999999999-23:59", Ok("9999-12-30T22:00:00.999999999Z")),
-            ("9999-12-31t23:59:59z", Ok("9999-12-30T22:00:00.999999999Z")),
-            ("9999-12-31T00:00:00+23:00", Ok("9999-12-30T01:00:00Z")),
-            ("0000-01-01T00:00:00Z", Ok("0000-01-01T00:00:00Z")),
-            ("9999-12-32T23:59:59Z", Err(NoTime::Form)),
-            ("9999-12-31T23:59:59-99:00", Err(NoTime::Form)),
-            ("2026-11-22T08:00:00-99:00", Err(NoTime::Form)),
-            ("2026-11-22T08:00:00", Err(NoTime::Local)),
-            ("2026-11-22T08:00:00.5", Err(NoTime::Local)),
-            ("2026-11-22", Err(NoTime::Form)),
-            ("2026-11-22 08:00:00Z", Err(NoTime::Form)),
-            ("2026-11-22T08:00Z", Err(NoTime::Form)),
-            ("2026-11-22T08:00:00+01", Err(NoTime::Form)),
-            ("2026-11-22T08:00:00[Europe/Berlin]", Err(NoTime::Form)),
-            ("2026-02-30T08:00:00Z", Err(NoTime::Form)),
-            ("2026-11-22T25:00:00Z", Err(NoTime::Form)),
-            ("2026-11-22T08:00:00.Z", Err(NoTime::Form)),
-            ("20261122T080000Z", Err(NoTime::Form)),
-            ("tomorrow", Err(NoTime::Form)),
-            ("", Err(NoTime::Form)),
-            ("ä026-11-22T08:00:00Z", Err(NoTime::Form)),
-        ] {
-            assert_eq!(time(text), expected.map(|time| time.parse().expect("a time")), "{text:?}");
-        }
-    }
 }

@@ -24,7 +24,7 @@ use super::json::{Json, Members, Read};
 use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, Window, canonical};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
-use crate::id::{IdError, is_blank, is_white};
+use crate::id::{IdError, MissionId, is_blank, is_reserved, is_white};
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
@@ -114,21 +114,25 @@ impl Envelope {
     /// [`Rejected`] with all the mistakes in it. A text that is not JSON is a single one, with its line and column.
     pub fn parse(text: &str) -> Result<Parsed, Rejected> {
         let mut read = read(text)?;
+        let mut findings = Findings::default();
         let inexact = mem::take(&mut read.inexact);
-        Self::of(read, inexact)
+        read.duplicates.drain(..).chain(inexact).for_each(|mistake| findings.push(mistake));
+        Self::of(&read, findings)
     }
 
-    /// Reads an envelope that was accepted: by a version, perhaps, that did not look for integers beyond 64 bits.
+    /// Reads an envelope that was accepted: by a version, perhaps, that did not look for integers beyond 64 bits, for names that
+    /// are words of the paths, or for times that are none of RFC 3339.
     ///
     /// # Errors
     /// As [`Envelope::parse`].
     pub fn parse_accepted(text: &str) -> Result<Parsed, Rejected> {
-        Self::of(read(text)?, Vec::new())
+        let mut read = read(text)?;
+        let mut findings = Findings { accepted: true, ..Findings::default() };
+        read.duplicates.drain(..).for_each(|mistake| findings.push(mistake));
+        Self::of(&read, findings)
     }
 
-    fn of(read: Read<'_>, inexact: Vec<Mistake>) -> Result<Parsed, Rejected> {
-        let mut findings = Findings::default();
-        read.duplicates.into_iter().chain(inexact).for_each(|mistake| findings.push(mistake));
+    fn of(read: &Read<'_>, mut findings: Findings) -> Result<Parsed, Rejected> {
         let envelope = match &read.json {
             Json::Object(members) => Some(envelope(members, &mut findings)),
             other => wrong_type(Pointer::root(), "an object", other, &mut findings),
@@ -152,7 +156,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     REQUIRED.into_iter().for_each(|name| top.require(name, found));
     warn_of_unknown(&top, &FIELDS, found);
 
-    let mission_id = top.id("mission_id", found);
+    let mission_id = mission_id(&top, found);
     let vp_id = top.id("vp_id", found);
     let vp_session_id = top.id("vp_session_id", found);
     let vp_runtime_id = top.id("vp_runtime_id", found);
@@ -211,6 +215,18 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
 /// An identifier of a [`Draft`].
 fn stand_in<T: FromStr<Err = IdError>>(text: &str) -> T {
     text.parse().expect("a stand-in is an identifier of every kind that it is used for")
+}
+
+fn mission_id(top: &Object<'_, '_>, found: &mut Findings) -> Option<MissionId> {
+    let id: MissionId = top.id("mission_id", found)?;
+    if !found.accepted && is_reserved(id.as_str()) {
+        let detail = format!(
+            "`mission_id` must not be `{id}`: it is a word of the API's paths, under which no mission could be found"
+        );
+        found.wrong(top.at("mission_id"), code::RESERVED, detail);
+        return None;
+    }
+    Some(id)
 }
 
 fn objective(top: &Object<'_, '_>, found: &mut Findings) -> Option<String> {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::MissionType;
 use super::parse::REQUIRED;
 use crate::event::Event;
+use crate::id as ids;
 use crate::limit;
 
 /// The JSON Schema of an envelope.
@@ -53,12 +54,13 @@ pub fn event_schema() -> Value {
 fn properties() -> Map<String, Value> {
     let types = MissionType::ALL.map(MissionType::as_str);
     let seconds = json!({ "type": ["integer", "null"], "minimum": limit::HEARTBEAT_SECONDS_MIN, "maximum": limit::HEARTBEAT_SECONDS_MAX, "default": limit::HEARTBEAT_SECONDS });
+    let not_ids: Vec<&str> = [".", ".."].into_iter().chain(ids::RESERVED).collect();
     let plugin = r"^[a-z0-9-]{1,64}(@[0-9A-Za-z.+-]+)?$";
     let fields = [
         (
             "mission_id",
             "Globally unique.",
-            json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$", "not": { "enum": [".", ".."] } }),
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9._:-]{1,200}$", "not": { "enum": not_ids } }),
         ),
         ("vp_id", "Who the mission is done as.", id(limit::ID_BYTES_MAX)),
         (
@@ -141,7 +143,7 @@ fn id(max: usize) -> Value {
 }
 
 fn time(kind: &Value) -> Value {
-    let pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$";
+    let pattern = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
     json!({ "type": kind, "format": "date-time", "pattern": pattern })
 }
 

@@ -11,7 +11,8 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sortie_contract::envelope::MissionType;
-use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Status, Timestamp, VpId, limit};
+use sortie_contract::time::rfc3339;
+use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Status, VpId, limit};
 
 use super::auth::Holder;
 use super::body::{Unread, too_large};
@@ -180,8 +181,8 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
             "trace_id" => filter.trace_id = Some(value),
             "q" => filter.q = Some(value),
             "created_after" => {
-                let after: Timestamp =
-                    value.parse().map_err(|_| bad_parameter(&key, "an RFC 3339 time such as 2026-11-22T20:00:00Z"))?;
+                let after = rfc3339(&value);
+                let after = after.map_err(|_| bad_parameter(&key, "an RFC 3339 time such as 2026-11-22T20:00:00Z"))?;
                 filter.created_after = Some(after);
             }
             "cursor" => {

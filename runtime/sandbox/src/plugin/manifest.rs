@@ -1,5 +1,6 @@
 //! What a plugin returned from `describe` and `check`, held against the rules.
 
+use sortie_contract::id::is_reserved;
 use sortie_contract::limit::{MISTAKES_MAX, NOTE_BYTES_MAX, clip};
 use sortie_contract::mistake::{Mistake, Pointer};
 use sortie_contract::plugin::{Manifest, PluginRef};
@@ -22,6 +23,9 @@ pub(crate) fn manifest(described: world::Manifest) -> Result<Manifest, InstallEr
             let shown = clip(&reference, 200);
             return wrong(format!("`{shown}` is no name and version: a-z, 0-9 and `-`, at most 64; SemVer"));
         }
+    }
+    if is_reserved(&name) {
+        return wrong(format!("`{name}` is reserved: it is a word of the API's paths"));
     }
     let inputs_schema = match inputs_schema {
         None => None,
@@ -68,6 +72,7 @@ mod tests {
             ("Report", "1.0.0", None),
             ("", "1.0.0", None),
             ("report@1.0.0", "1.0.0", None),
+            ("batch", "1.0.0", None),
             ("report", "1", None),
             ("report", "", None),
             ("report", "1.0.0", Some("{")),
