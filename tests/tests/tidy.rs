@@ -80,6 +80,18 @@ fn no_lint_is_silenced_without_a_reason() {
 }
 
 #[test]
+fn every_parser_of_json_reads_doubles_exactly() {
+    // A crate that inherits the dependency gets what its workspace says.
+    let inexact = wrong("toml", |path, text| {
+        let is_manifest = path.file_name().is_some_and(|name| name == "Cargo.toml");
+        let names = |line: &&str| line.starts_with("serde_json = ") && !line.contains("workspace = true");
+        let inexact = |line: &str| !line.contains("float_roundtrip");
+        is_manifest && text.lines().filter(names).any(inexact)
+    });
+    assert_eq!(inexact, [""; 0], "add the feature `float_roundtrip`: a double must not change on its way");
+}
+
+#[test]
 fn texts_name_no_machine() {
     let homes = [["/ro", "ot/"], ["/wo", "rk/"]].map(|parts| parts.concat());
     for extension in ["rs", "md", "toml", "json"] {

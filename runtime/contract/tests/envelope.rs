@@ -67,6 +67,7 @@ fn the_schema_refuses_what_it_can_say() {
     for (pointer, value) in [
         ("/mission_id", json!("a b")),
         ("/mission_id", json!("..")),
+        ("/mission_id", json!("batch")),
         ("/vp_id", json!("")),
         ("/mission_type", json!("custom")),
         ("/mission_type", json!("briefing")),
@@ -75,6 +76,8 @@ fn the_schema_refuses_what_it_can_say() {
         ("/budget/max_cost_usd", json!(-1)),
         ("/budget/max_llm_calls", json!(1.5)),
         ("/autonomy_window/start_at", json!("2026-11-22T22:00:00")),
+        ("/autonomy_window/start_at", json!("2026-11-22T22:00:00+24:00")),
+        ("/autonomy_window/start_at", json!("2026-12-31T23:59:60Z")),
         ("/heartbeat_interval_seconds", json!(4)),
         ("/artifact_policy/storage_scope", json!("s3")),
         ("/callback/status_url", json!("ftp://a")),
@@ -203,5 +206,23 @@ proptest! {
         if cut { bytes.truncate(at) } else { bytes[at] = byte }
         let answer = check_text(&String::from_utf8_lossy(&bytes));
         prop_assert!(answer.is_ok(), "{:?}", answer);
+    }
+
+    #[test]
+    fn every_double_and_every_whole_number_of_inputs_is_what_was_sent(bits in any::<u64>(), whole in any::<u64>(), below in any::<i64>()) {
+        let double = f64::from_bits(bits);
+        prop_assume!(double.is_finite());
+        let text = good().to_string().replacen('{', &format!(r#"{{"inputs":{{"v":[{double:e},{whole},{below}]}},"#), 1);
+        let inputs = Envelope::parse(&text).expect("an envelope").envelope.inputs.expect("inputs");
+        let inputs: Value = serde_json::from_str(&inputs).expect("JSON");
+        prop_assert_eq!(inputs["v"][0].as_f64().map(f64::to_bits), Some(bits), "{}", inputs);
+        prop_assert_eq!((inputs["v"][1].as_u64(), inputs["v"][2].as_i64()), (Some(whole), Some(below)));
+    }
+
+    #[test]
+    fn no_integer_beyond_64_bits_is_taken_for_another(digits in "-?[1-9][0-9]{19,40}") {
+        prop_assume!(digits.parse::<u64>().is_err() && digits.parse::<i64>().is_err());
+        let text = good().to_string().replacen('{', &format!(r#"{{"inputs":{{"v":{digits}}},"#), 1);
+        prop_assert_eq!(common::mistakes(&text), [("/inputs/v".to_owned(), "not_exact".to_owned())]);
     }
 }
