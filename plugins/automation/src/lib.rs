@@ -5,19 +5,23 @@
 //! | `id`, `tool` | its name among the steps, and the tool that it calls; both required |
 //! | `with` | the tool's arguments |
 //! | `needs` | ids of steps that come first; a template that names a step needs it, too |
-//! | `if` | one `{{ … }}`, `true` or `false`: otherwise the step is skipped |
-//! | `for_each` | a list: one call for each `item`, with its `index` (from 0); the results are `steps.<id>.results` |
+//! | `if` | `true`, `false`, or one `{{ … }}` that gives one of them: without a yes the step is skipped. One that uses `item` or `index` is answered for each of them, and items without a yes are passed over |
+//! | `for_each` | a list: one call for each `item`, with its `index` (from 0); `steps.<id>.results` has what each gave, `steps.<id>.errors` why one gave nothing, each with null where there is none |
 //! | `concurrency` | how many of these calls are in flight together |
 //! | `retry` | `{attempts, backoff, factor}`: tries a call that failed or timed out again (never one that was refused) |
 //! | `timeout` | of one attempt |
 //! | `artifact` | a name, or `{name, path \| content, media_type}`, in which the media type is no template. Without path and content it holds what the call gave: the file whose `path` it answered, the text that it read, or its result as JSON |
 //! | `milestone` | a text that is reported when the step is done |
-//! | `criterion` | `{text, met}`: judges the success criterion of that text |
+//! | `criterion` | `{text, met}`: judges the success criterion of that text; `met` is answered as `if` is |
 //! | `on_error` | `fail` (the mission; the default) or `continue` (with `steps.<id>.error`) |
 //!
 //! Steps without mutual needs are started together. A step is skipped when a step that it needs was skipped, unless one of
 //! its templates looks at that step's `.skipped`. An `artifact` or a `milestone` that uses `item` or `index` is made once
 //! for each item. After a failure nothing new is started; calls that are on their way may end.
+//!
+//! A question (`if`, `met`) is answered with `true` or `false`. A text, a number, null or a list is an error that names the
+//! step, at intake where the envelope alone gives it: "no" never counts as yes. The operands of `and`, `or` and `not` in it are
+//! held to the same.
 //!
 //! The tool `ask` is the plugin's own: it asks people `with.question`, needs no grant, and its result is the answer.
 //!

@@ -12,7 +12,7 @@ use core::time::Duration;
 use serde_json::Value as Json;
 use sortie_plugin::Mistake;
 
-use crate::template::{Language, Shape};
+use crate::template::{Language, Question, Shape};
 
 /// Most steps of one plan: more is a program and wants a plugin of its own. It also bounds what intake spends on a plan.
 pub(crate) const STEPS_MAX: usize = 1_000;
@@ -61,7 +61,8 @@ pub(crate) struct Step<'e> {
     pub(crate) tool: &'e str,
     /// The arguments.
     pub(crate) with: Shape<'e>,
-    pub(crate) condition: Option<Shape<'e>>,
+    /// `if`: of the step, or of each of its items.
+    pub(crate) condition: Option<Question<'e>>,
     pub(crate) each: Option<Each<'e>>,
     pub(crate) retry: Retry,
     /// Of one attempt.
@@ -73,11 +74,16 @@ pub(crate) struct Step<'e> {
     pub(crate) goes_on: bool,
     /// In the plan's order, none twice.
     pub(crate) needs: Vec<Need>,
-    /// Neither it nor anything that it needs has an `if`: it is never skipped.
+    /// Neither it nor anything that it needs has an `if` of its own: it is never skipped.
     pub(crate) unconditional: bool,
 }
 
 impl Step<'_> {
+    /// Whether its `if` is answered once, before its calls, and may have all of it skipped.
+    pub(crate) fn may_be_skipped(&self) -> bool {
+        self.condition.as_ref().is_some_and(|condition| !condition.is_of_items())
+    }
+
     /// Whether the mission is certain to get to its call, and to fail if that fails.
     pub(crate) fn is_decisive(&self) -> bool {
         self.unconditional && self.each.is_none() && !self.goes_on
@@ -146,7 +152,7 @@ pub(crate) enum Content<'e> {
 pub(crate) struct Criterion<'e> {
     /// Its index among the envelope's success criteria.
     pub(crate) index: usize,
-    pub(crate) met: Shape<'e>,
+    pub(crate) met: Question<'e>,
     /// What `met` says, as evidence.
     pub(crate) source: String,
 }

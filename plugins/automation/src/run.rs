@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use sortie_plugin::{Brief, CallError, Failure, Mistake, Outcome};
 
 use crate::plan::{Need, Plan, Step};
-use crate::template::TemplateError;
+use crate::template::{self, Question, Shape, TemplateError, Why};
 use crate::{World, duration};
 use ending::Blame;
 use scope::Scope;
@@ -38,16 +38,44 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
     ending::ending(&run)
 }
 
+/// Most items of a `for_each` whose `if` is answered at intake.
+const FORESEEN_MAX: usize = 32;
+
 /// Finds templates that are certain to fail: those of steps that run in any case and depend on nothing that is not in the
-/// envelope. Better to hear of them now than at two in the morning.
+/// envelope, and questions that the envelope alone answers with neither yes nor no. Better to hear of them now than at two in
+/// the morning.
 pub(crate) fn foresee(plan: &Plan<'_>, brief: &Brief, inputs: &Json) -> Vec<Mistake> {
     let mut scope = Scope::new(brief, inputs);
-    let certain = |step: &&Step<'_>| step.is_decisive() && step.needs.is_empty();
-    let failed = |step: &Step<'_>| step.with.render(&scope.step()).err();
-    let errors = plan.steps.iter().filter(certain).filter_map(failed);
+    let mut errors = Vec::new();
+    for step in &plan.steps {
+        if step.is_decisive() && step.needs.is_empty() {
+            errors.extend(step.with.render(&scope.step()).err());
+        }
+        if let Some(condition) = step.condition.as_ref().filter(|condition| condition.is_of_envelope()) {
+            let error = ask_early(step, condition, &mut scope);
+            // What else is wrong with it need not come to pass where the step need not come to its turn.
+            let certain = step.needs.is_empty() && !step.goes_on;
+            errors.extend(error.filter(|error| certain || error.why == Why::NoAnswer));
+        }
+        if let Some(criterion) = step.criterion.as_ref().filter(|criterion| criterion.met.is_of_envelope()) {
+            let error = criterion.met.answer(&scope.step()).err();
+            errors.extend(error.filter(|error| error.why == Why::NoAnswer));
+        }
+    }
     // Work that is too much for intake may still be fine for a run.
-    let errors = errors.filter(|error| !error.is_out_of_fuel);
-    errors.map(|TemplateError { place, detail, .. }| Mistake::new(place, "bad_template", detail)).collect()
+    let errors = errors.into_iter().filter(|error| error.why != Why::OutOfFuel);
+    let code = |why| if why == Why::NoAnswer { "wrong_type" } else { "bad_template" };
+    errors.map(|TemplateError { place, detail, why }| Mistake::new(place, code(why), detail)).collect()
+}
+
+/// The first error of a question that needs nothing but the envelope.
+fn ask_early(step: &Step<'_>, condition: &Question<'_>, scope: &mut Scope<'_>) -> Option<TemplateError> {
+    if !condition.is_of_items() {
+        return condition.answer(&scope.step()).err();
+    }
+    let Shape::Fixed(Json::Array(items)) = &step.each.as_ref()?.items else { return None };
+    let mut items = items.iter().take(FORESEEN_MAX).enumerate();
+    items.find_map(|(index, item)| condition.answer(&scope.item(index, &template::value(item))).err())
 }
 
 /// A plan on its way.
@@ -87,6 +115,10 @@ struct Progress {
     items: Option<Vec<Value>>,
     /// One for each call; `None` until it has one.
     results: Vec<Option<Json>>,
+    /// One for each call, in step with the results: why it has none.
+    errors: Vec<Option<String>>,
+    /// How many items were passed over by `if`.
+    passed_over: usize,
     /// The next call to start.
     next: usize,
     /// Calls in flight or at rest.
@@ -98,7 +130,8 @@ struct Progress {
 impl Progress {
     fn new(items: Option<Vec<Value>>) -> Self {
         let calls = items.as_ref().map_or(1, Vec::len);
-        Self { items, results: vec![None; calls], next: 0, flying: 0, error: None }
+        let (results, errors) = (vec![None; calls], vec![None; calls]);
+        Self { items, results, errors, passed_over: 0, next: 0, flying: 0, error: None }
     }
 
     /// Whether all its calls have ended.
@@ -164,7 +197,8 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         if step.needs.iter().any(|need| skipped_need(&need)) {
             return self.skip(index);
         }
-        match step.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&self.scope.step())) {
+        let condition = step.condition.as_ref().filter(|_| step.may_be_skipped());
+        match condition.map_or(Ok(true), |condition| condition.answer(&self.scope.step())) {
             Ok(true) => {}
             Ok(false) => return self.skip(index),
             Err(error) => return self.fail(index, Blame::template(step, &error)),
@@ -206,6 +240,12 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             Some(items) => self.scope.item(item, &items[item]),
             None => self.scope.step(),
         };
+        let of_items = step.condition.as_ref().filter(|condition| condition.is_of_items());
+        match of_items.map_or(Ok(true), |condition| condition.answer(&scope)) {
+            Ok(true) => {}
+            Ok(false) => return self.ended(index, item, Ok(None)),
+            Err(error) => return self.ended(index, item, Err(Blame::template(step, &error))),
+        }
         match step.with.render(&scope) {
             Ok(arguments) => self.attempt(Attempt { step: index, item, number: 1, arguments }),
             Err(error) => self.ended(index, item, Err(Blame::template(step, &error))),
@@ -254,7 +294,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         match leg {
             Leg::Rest(_) => self.attempt(Attempt { number: number + 1, ..attempt }),
             Leg::Call { call, .. } if answered => match self.world.result(&call) {
-                Ok(result) => self.ended(step, item, Ok(result)),
+                Ok(result) => self.ended(step, item, Ok(Some(result))),
                 Err(error) => self.again(attempt, &error),
             },
             // The call is dropped here, and with that cancelled.
@@ -274,15 +314,17 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         self.fly(attempt, Leg::Rest(rest));
     }
 
-    /// One call of a step has ended for good.
-    fn ended(&mut self, index: usize, item: usize, end: Result<Json, Blame>) {
+    /// One call of a step has ended for good. Without a result: its item was passed over.
+    fn ended(&mut self, index: usize, item: usize, end: Result<Option<Json>, Blame>) {
         let step = &self.plan.steps[index];
         // A step that has failed already does not care for its other calls any more.
         let State::Running(progress) = &mut self.states[index] else { return };
         progress.flying -= 1;
         match end {
-            Ok(result) => progress.results[item] = Some(result),
+            Ok(Some(result)) => progress.results[item] = Some(result),
+            Ok(None) => progress.passed_over += 1,
             Err(blame) => {
+                progress.errors[item] = Some(blame.text.clone());
                 let blame = if progress.items.is_some() { blame.of_item(item, progress.results.len()) } else { blame };
                 if !step.goes_on {
                     return self.fail(index, blame);
@@ -313,8 +355,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         };
         if step.goes_on {
             self.world.warn(&format!("step `{}` failed, and the mission goes on: {}", step.id, blame.text));
-            let results = progress.as_ref().map_or(&[][..], |progress| &progress.results);
-            self.scope.show(step.id, scope::ended(step.each.is_some(), results, Some(&blame.text)));
+            self.scope.show(step.id, scope::ended(step.each.is_some(), progress.as_ref(), Some(&blame.text)));
             self.states[index] = State::Failed(blame, progress);
             return self.release(index);
         }

@@ -5,6 +5,7 @@
 //! do not exist are errors, never empty text. Only strings of the envelope are ever templates: results of tools are data
 //! and are not rendered again, whatever they hold.
 
+mod question;
 mod references;
 mod text;
 
@@ -13,7 +14,10 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Expression, Template, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
+pub(crate) use question::Question;
 pub(crate) use references::{Look, References};
+
+use question::Asked;
 
 /// Work that one template may do in a run (an instruction is 1, 64 bytes are 1): enough for a report of several megabytes,
 /// and a fraction of a second.
@@ -85,13 +89,23 @@ pub(crate) struct TemplateError {
     pub(crate) place: String,
     /// What is wrong.
     pub(crate) detail: String,
-    /// It is too much work, rather than wrong.
-    pub(crate) is_out_of_fuel: bool,
+    pub(crate) why: Why,
+}
+
+/// In which way a template is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It cannot be understood, or refers to something that does not exist.
+    Wrong,
+    /// It is too much work.
+    OutOfFuel,
+    /// It is a question, and what it gives is neither yes nor no.
+    NoAnswer,
 }
 
 impl TemplateError {
     fn new(place: &str, detail: impl Into<String>) -> Self {
-        Self { place: place.to_owned(), detail: detail.into(), is_out_of_fuel: false }
+        Self { place: place.to_owned(), detail: detail.into(), why: Why::Wrong }
     }
 }
 
@@ -143,11 +157,6 @@ impl<'e> Shape<'e> {
         matches!(self, Self::Fixed(_))
     }
 
-    /// Whether it is text with templates in it, which cannot say yes or no.
-    pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Self::Text { .. } | Self::Fixed(Json::String(_)))
-    }
-
     /// The value as JSON.
     pub(crate) fn render(&self, scope: &Value) -> Result<Json, TemplateError> {
         match self {
@@ -174,11 +183,6 @@ impl<'e> Shape<'e> {
             return Err(TemplateError::new(place, "it refers to something that does not exist"));
         }
         Ok(value)
-    }
-
-    /// The answer to a yes-or-no question, by Jinja's idea of truth.
-    pub(crate) fn holds(&self, scope: &Value) -> Result<bool, TemplateError> {
-        Ok(self.evaluate(scope)?.is_true())
     }
 
     /// The value as text: strings as they are, everything else as JSON.
@@ -217,7 +221,7 @@ fn compile_string<'e>(
     if let Some(unknown) = undeclared.iter().filter(|name| !known(name)).min() {
         // `steps.fetch-all` is read as a subtraction, which is the usual way to get here.
         let hint = if ITEM_NAMES.contains(&unknown.as_str()) {
-            "; it is known within for_each only"
+            "; it is known in `with`, `if`, `artifact` and `milestone` of a step with for_each"
         } else if source.contains(&format!("-{unknown}")) {
             "; a step whose id has a hyphen is written as in steps[\"fetch-all\"]"
         } else {
@@ -233,6 +237,40 @@ fn compile_string<'e>(
     }
     references.add(place, found.references, undeclared.iter().any(|name| ITEM_NAMES.contains(&name.as_str())));
     Ok(shape)
+}
+
+impl<'e> Question<'e> {
+    /// Compiles a question: `true`, `false`, or one `{{ … }}`. `None` where it is something else, or there is an error.
+    pub(crate) fn compile(
+        language: &'e Language<'e>,
+        place: &str,
+        value: &'e Json,
+        names: &[&str],
+        references: &mut References,
+        errors: &mut Vec<TemplateError>,
+    ) -> Option<Self> {
+        let source = match value {
+            Json::Bool(answer) => return Some(Self::Answered(*answer)),
+            Json::String(source) if references::may_hold_template(source) => source,
+            _ => return None,
+        };
+        let mut own = References::default();
+        let compiled = compile_string(language, place, source, names, &mut own).and_then(|shape| match shape {
+            Shape::Typed { .. } => references::inside(source, language.environment.syntax().clone())
+                .map(|inside| Asked::compile(language, inside))
+                .transpose(),
+            _ => Ok(None),
+        });
+        let (of_envelope, each_item) = (own.steps.is_empty(), own.item);
+        references.merge(own);
+        match compiled {
+            Ok(asked) => asked.map(|asked| Self::Asked { place: place.to_owned(), asked, of_envelope, each_item }),
+            Err(detail) => {
+                errors.push(TemplateError::new(place, detail));
+                None
+            }
+        }
+    }
 }
 
 impl Language<'_> {
@@ -253,7 +291,8 @@ pub(crate) fn value(json: &Json) -> Value {
 }
 
 fn error_at(place: &str, error: &minijinja::Error) -> TemplateError {
-    TemplateError { is_out_of_fuel: error.kind() == ErrorKind::OutOfFuel, ..TemplateError::new(place, describe(error)) }
+    let why = if error.kind() == ErrorKind::OutOfFuel { Why::OutOfFuel } else { Why::Wrong };
+    TemplateError { why, ..TemplateError::new(place, describe(error)) }
 }
 
 /// The error without the engine's own idea of a file name, which says nothing here.

@@ -62,7 +62,7 @@ pub(super) fn connect<'e>(drafts: Vec<Draft<'e>>, mistakes: &mut Vec<Mistake>) -
             for index in order {
                 let step = &steps[index];
                 let unconditional =
-                    step.condition.is_none() && step.needs.iter().all(|need| steps[need.step].unconditional);
+                    !step.may_be_skipped() && step.needs.iter().all(|need| steps[need.step].unconditional);
                 steps[index].unconditional = unconditional;
             }
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use sortie_plugin::Mistake;
 
 use crate::duration;
-use crate::template::{ITEM_NAMES, Language, References, Shape};
+use crate::template::{ITEM_NAMES, Language, Question, References, Shape};
 
 use super::graph::{Draft, Named, named};
 use super::literal;
@@ -82,7 +82,7 @@ impl<'e> Reader<'e, '_> {
             place: place.to_owned(),
             tool,
             with: self.with(place, fields, names, &mut needs),
-            condition: self.condition(place, fields, &mut needs),
+            condition: self.condition(place, fields, names, &mut needs),
             retry: self.retry(place, fields),
             timeout: self.duration(place, fields, "timeout").filter(|timeout| self.is_positive(place, *timeout)),
             artifact: self.artifact(place, fields, names, &mut afterwards),
@@ -178,9 +178,15 @@ impl<'e> Reader<'e, '_> {
         }
     }
 
-    fn condition(&mut self, place: &str, fields: &'e Map<String, Json>, needs: &mut Vec<Named>) -> Option<Shape<'e>> {
+    fn condition(
+        &mut self,
+        place: &str,
+        fields: &'e Map<String, Json>,
+        names: &[&str],
+        needs: &mut Vec<Named>,
+    ) -> Option<Question<'e>> {
         let value = fields.get("if").filter(|value| !value.is_null())?;
-        Some(self.question(format!("{place}/if"), value, needs))
+        self.question(format!("{place}/if"), value, names, needs)
     }
 
     fn retry(&mut self, place: &str, fields: &'e Map<String, Json>) -> Retry {
@@ -289,7 +295,7 @@ impl<'e> Reader<'e, '_> {
         let fields = self.object(&place, value, &["text", "met"])?;
         let text = self.required_text(&place, fields, "text");
         let met = match fields.get("met") {
-            Some(met) => Some(self.question(format!("{place}/met"), met, needs)),
+            Some(met) => self.question(format!("{place}/met"), met, &[], needs),
             None => {
                 self.complain(format!("{place}/met"), "required", "say with one {{ … }} when the criterion is met");
                 None
@@ -320,15 +326,26 @@ impl<'e> Reader<'e, '_> {
         }
     }
 
-    /// Something to be answered with yes or no: `true`, `false`, or one `{{ … }}`. Text would always be a yes.
-    fn question(&mut self, place: String, value: &'e Json, needs: &mut Vec<Named>) -> Shape<'e> {
-        let shape = self.shape(&place, value, &[], needs).shape;
-        let answerable = matches!(shape, Shape::Typed { .. } | Shape::Fixed(Json::Bool(_)));
-        if !answerable && !self.has_mistake_at(&place) {
-            let code = if shape.is_text() { "bad_template" } else { "wrong_type" };
+    /// Something to be answered with yes or no: `true`, `false`, or one `{{ … }}`.
+    fn question(
+        &mut self,
+        place: String,
+        value: &'e Json,
+        names: &[&str],
+        needs: &mut Vec<Named>,
+    ) -> Option<Question<'e>> {
+        let mut references = References::default();
+        let mut errors = Vec::new();
+        let question = Question::compile(self.language, &place, value, names, &mut references, &mut errors);
+        if question.is_none() && errors.is_empty() {
+            let code = if value.is_string() { "bad_template" } else { "wrong_type" };
             self.complain(place, code, "it must be true, false, or one {{ … }} and nothing around it");
         }
-        shape
+        for error in errors {
+            self.complain(error.place, "bad_template", error.detail);
+        }
+        needs.extend(named(references));
+        question
     }
 
     fn shape(&mut self, place: &str, value: &'e Json, names: &[&str], needs: &mut Vec<Named>) -> Text<'e> {

@@ -138,12 +138,16 @@ fn partly_done(step: &Step<'_>, state: &State) -> Option<String> {
     }
 }
 
-/// A step, with how many of its items gave a result.
+/// A step, with how many of its items gave a result, and how many its `if` passed over.
 fn told(step: &Step<'_>, progress: &Progress) -> String {
     let Some(items) = &progress.items else { return step.id.to_owned() };
-    let got = progress.got();
-    let count = if got == items.len() { got.to_string() } else { format!("{got} of {}", items.len()) };
-    format!("{} ({count} {})", step.id, if items.len() == 1 { "item" } else { "items" })
+    let (got, wanted) = (progress.got(), items.len() - progress.passed_over);
+    let count = if got == wanted { got.to_string() } else { format!("{got} of {wanted}") };
+    let passed_over = match progress.passed_over {
+        0 => String::new(),
+        passed_over => format!(", {passed_over} passed over"),
+    };
+    format!("{} ({count} {}{passed_over})", step.id, if wanted == 1 { "item" } else { "items" })
 }
 
 fn names(names: &[String]) -> String {

@@ -14,7 +14,7 @@ impl<W: World> Run<'_, '_, W> {
         let step = &self.plan.steps[index];
         let State::Running(progress) = std::mem::replace(&mut self.states[index], State::Waiting(0)) else { return };
         let error = progress.error.as_ref().map(|blame| blame.text.as_str());
-        self.scope.show(step.id, scope::ended(step.each.is_some(), &progress.results, error));
+        self.scope.show(step.id, scope::ended(step.each.is_some(), Some(&progress), error));
         if progress.got_nothing() {
             let blame = progress.error.clone().unwrap_or_default();
             self.states[index] = State::Running(progress);
@@ -42,7 +42,7 @@ impl<W: World> Run<'_, '_, W> {
             }
         }
         if let Some(criterion) = &step.criterion {
-            let met = criterion.met.holds(&self.scope.step()).map_err(|error| Blame::template(step, &error))?;
+            let met = criterion.met.answer(&self.scope.step()).map_err(|error| Blame::template(step, &error))?;
             self.world.judge(criterion.index, met, &format!("step `{}`: {} is {met}", step.id, criterion.source));
         }
         Ok(())

@@ -6,6 +6,7 @@ use minijinja::{Value, context};
 use serde_json::Value as Json;
 use sortie_plugin::Brief;
 
+use super::Progress;
 use crate::template;
 
 /// The names that templates see while a mission runs.
@@ -59,13 +60,18 @@ pub(super) fn skipped() -> Value {
     context! { skipped => true, error => () }
 }
 
-/// `steps.<id>` of a step that ran. A `result` that there is not stays undefined, so that nothing takes it for one.
-pub(super) fn ended(each: bool, results: &[Option<Json>], error: Option<&str>) -> Value {
+/// `steps.<id>` of a step that ran. A `result` that there is not stays undefined, so that nothing takes it for one; after a
+/// `for_each` there is one entry for each item in `results` and in `errors`, null where the item has none.
+pub(super) fn ended(each: bool, progress: Option<&Progress>, error: Option<&str>) -> Value {
     let end = context! { skipped => false, error };
+    let results = progress.map_or(&[][..], |progress| &progress.results);
     if each {
         let results: Vec<Value> =
             results.iter().map(|result| result.as_ref().map_or(Value::from(()), template::value)).collect();
-        context! { results, ..end }
+        let errors = progress.map_or(&[][..], |progress| &progress.errors);
+        let errors: Vec<Value> =
+            errors.iter().map(|error| error.as_deref().map_or(Value::from(()), Value::from)).collect();
+        context! { results, errors, ..end }
     } else if let Some(Some(result)) = results.first() {
         context! { result => template::value(result), ..end }
     } else {

@@ -30,6 +30,15 @@ impl References {
         }
         self.item |= item;
     }
+
+    /// Adds what others refer to.
+    pub(super) fn merge(&mut self, other: Self) {
+        for (id, (place, look)) in other.steps {
+            let (_, seen) = self.steps.entry(id).or_insert_with(|| (place, Look::default()));
+            seen.at_skipped |= look.at_skipped;
+        }
+        self.item |= other.item;
+    }
 }
 
 /// What is found in one template.
@@ -68,6 +77,12 @@ pub(super) fn find(source: &str, syntax: SyntaxConfig) -> Result<Found<'_>, mini
         }
     }
     Ok(found)
+}
+
+/// The expression of a source that is one `{{ … }}` and nothing else.
+pub(super) fn inside(source: &str, syntax: SyntaxConfig) -> Option<&str> {
+    let tokens = tokenize(source, false, syntax).collect::<Result<Vec<_>, _>>().ok()?;
+    whole(source, &tokens)
 }
 
 /// The inside of a source that is one `{{ … }}`.

@@ -145,7 +145,8 @@ fn templates_are_compiled_at_intake() {
     check_step(json!({ "with": { "path": "{{ secrets.token }}" } }), &["/0/with/path bad_template"]);
     check_step(json!({ "with": { "path": "{{ item }}" } }), &["/0/with/path bad_template"]);
     check_step(json!({ "with": { "path": "{{ item }}" }, "for_each": [1] }), &[]);
-    check_step(json!({ "if": "{{ index > 1 }}", "for_each": [1] }), &["/0/if bad_template"]);
+    check_step(json!({ "if": "{{ index > 1 }}", "for_each": [1] }), &[]);
+    check_step(json!({ "if": "{{ index > 1 }}" }), &["/0/if bad_template"]);
     check_step(json!({ "with": { "path": "{{ inputs.week | shout }}" } }), &["/0/with/path bad_template"]);
     check_step(json!({ "with": { "path": "{{ inputs.week is heavy }}" } }), &["/0/with/path bad_template"]);
     check_step(json!({ "with": { "path": "{{ inputs.week is not none and inputs.week is string }}" } }), &[]);
@@ -154,6 +155,60 @@ fn templates_are_compiled_at_intake() {
     check_step(json!({ "if": "{{ true }} or {{ false }}" }), &["/0/if bad_template"]);
     check_step(json!({ "if": 1 }), &["/0/if wrong_type"]);
     check_step(json!({ "if": false }), &[]);
+}
+
+#[test]
+fn a_question_that_the_envelope_answers_with_neither_yes_nor_no_is_refused_at_intake() {
+    for (question, is_answer) in [
+        ("{{ inputs.week }}", false),
+        ("{{ 1 }}", false),
+        ("{{ none }}", false),
+        ("{{ [] }}", false),
+        ("{{ {} }}", false),
+        ("{{ 'no' }}", false),
+        ("{{ 'no' and true }}", false),
+        ("{{ not inputs.week }}", false),
+        ("{{ false or (true and inputs.week) }}", false),
+        ("{{ 'yes' if inputs.week == 'W47' else false }}", false),
+        ("{{ true if inputs.week else false }}", false),
+        ("{{ true if inputs.week == 'W47' }}", false),
+        ("{{ inputs.week == 'W47' }}", true),
+        ("{{ inputs.week and true if false else true }}", true),
+        ("{{ ('a' or 'b') == 'a' and not (inputs.week is none or inputs.week not in ['W47']) }}", true),
+        ("{{ inputs.week is defined and (inputs.week, 1) == ('W47', 1) }}", true),
+        ("{{ false if not true else {'if': 1, 'and': 2}['and'] > 1 }}", true),
+        ("{{ false and inputs.weeek }}", true),
+    ] {
+        let criterion = json!({ "text": "nothing failed", "met": question });
+        for (fields, place) in [(json!({ "if": question }), "if"), (json!({ "criterion": criterion }), "criterion/met")]
+        {
+            let mut step = json!({ "id": "a", "tool": "Read" });
+            step.as_object_mut().expect("a step").extend(fields.as_object().expect("fields").clone());
+            let found = crate::check(&brief(&json!({ "week": "W47", "steps": [step] })));
+            assert_eq!(found.is_empty(), is_answer, "{question}: {found:?}");
+            assert!(found.iter().all(|mistake| mistake.pointer == format!("/inputs/steps/0/{place}")), "{found:?}");
+        }
+    }
+    // For the items that the envelope names, too; and in a step that may never come to it.
+    check_step(json!({ "if": "{{ item }}", "for_each": [true, "no"] }), &["/0/if wrong_type"]);
+    check_step(json!({ "if": "{{ inputs.week }}", "needs": ["fetch-all"] }), &["/0/if wrong_type"]);
+    // What another step gives is known when it has given it.
+    check_step(json!({ "if": "{{ steps['fetch-all'].result }}" }), &[]);
+}
+
+#[test]
+fn where_items_are_known_is_said_where_they_are_not() {
+    let place = "known in `with`, `if`, `artifact` and `milestone` of a step with for_each";
+    for fields in [
+        json!({ "if": "{{ item }}" }),
+        json!({ "for_each": "{{ item }}" }),
+        json!({ "for_each": [1], "criterion": { "text": "nothing failed", "met": "{{ item }}" } }),
+    ] {
+        let mut step = json!({ "id": "a", "tool": "Read" });
+        step.as_object_mut().expect("a step").extend(fields.as_object().expect("fields").clone());
+        let found = crate::check(&brief(&json!({ "steps": [step] })));
+        assert!(found[0].detail.contains(place), "{found:?}");
+    }
 }
 
 #[test]

@@ -221,6 +221,123 @@ fn what_needs_a_skipped_step_is_skipped_unless_it_asks() {
 }
 
 #[test]
+fn only_true_is_a_yes_and_only_false_a_no() {
+    for (answer, what) in [
+        (json!("no"), "a text"),
+        (json!("false"), "a text"),
+        (json!(""), "a text"),
+        (json!(1), "a number"),
+        (json!(0), "a number"),
+        (json!(null), "null"),
+        (json!([false]), "a list"),
+        (json!({ "ok": true }), "an object"),
+    ] {
+        let given = |fields: Json| {
+            let mut step = json!({ "id": "send", "tool": "Echo", "needs": ["ask"], "with": { "sent": true } });
+            step.as_object_mut().expect("a step").extend(fields.as_object().expect("fields").clone());
+            run(json!([{ "id": "ask", "tool": "Echo", "with": { "answer": answer } }, step]))
+        };
+        let (end, log) = given(json!({ "if": "{{ steps.ask.result.answer }}" }));
+        let says =
+            format!("`steps.ask.result.answer` must be true or false, and it is {what}; compare it with something");
+        assert_eq!(
+            end.expect_err("no answer").summary,
+            format!("step `send` failed: template in if: {says}; done: ask")
+        );
+        assert_eq!(log.len(), 1, "nothing was sent: {log:?}");
+        let met = json!({ "text": "nothing failed", "met": "{{ steps.ask.result.answer and true }}" });
+        let (end, log) = given(json!({ "criterion": met }));
+        assert!(end.expect_err("no answer").summary.contains(&says), "{answer}");
+        assert!(!log.iter().any(|line| line.contains("judge")), "nothing was judged: {log:?}");
+    }
+    for (answer, summary) in [(true, "done: ask, send"), (false, "done: ask; skipped: send")] {
+        let (end, _) = run(json!([
+            { "id": "ask", "tool": "Echo", "with": { "answer": answer } },
+            { "id": "send", "tool": "Echo", "if": "{{ steps.ask.result.answer }}" },
+        ]));
+        assert_eq!(end.expect("an answer").summary, summary);
+    }
+}
+
+#[test]
+fn if_with_an_item_is_answered_for_each() {
+    check(
+        json!([
+            { "id": "each", "tool": "Echo", "for_each": "{{ inputs.list }}", "if": "{{ item > 1 and index != 2 }}",
+              "with": { "n": "{{ item }}" }, "artifact": { "name": "{{ index }}", "content": "{{ item }}" } },
+            { "id": "all", "tool": "Echo", "with": { "got": "{{ steps.each.results }}", "skipped": "{{ steps.each.skipped }}" } },
+            { "id": "none", "tool": "Echo", "needs": ["all"], "for_each": [1, 2], "if": "{{ item > 2 }}" },
+            { "id": "last", "tool": "Echo", "needs": ["none"] },
+        ]),
+        "done: each (1 item, 2 passed over), all, none (0 items, 2 passed over), last",
+        &[
+            "0 Echo {\"n\":2}",
+            "10 put 1 application/octet-stream 2\n",
+            "10 Echo {\"got\":[null,{\"n\":2},null],\"skipped\":false}",
+            "20 Echo {}",
+        ],
+    );
+    check(
+        json!([{ "id": "each", "tool": "Echo", "for_each": "{{ [1, 'no'] }}", "concurrency": 1, "if": "{{ item if index == 1 else true }}", "with": { "n": "{{ item }}" } }]),
+        "FAILED step `each` failed: item 2 of 2: template in if: `item` must be true or false, and it is a text; \
+         compare it with something; done in part: each (1 of 2 items)",
+        &["0 Echo {\"n\":1}"],
+    );
+}
+
+#[test]
+fn errors_of_a_for_each_are_in_step_with_its_items() {
+    let (end, log) = run(json!([
+        { "id": "each", "tool": "Echo", "on_error": "continue", "for_each": ["x", "y", "z", "u"], "if": "{{ item != 'u' }}",
+          "with": { "fail": "{{ none if item == 'y' else item }}" } },
+        { "id": "next", "tool": "Echo", "with": { "errors": "{{ steps.each.errors }}", "first": "{{ steps.each.error }}" } },
+        { "id": "all", "tool": "Echo", "needs": ["next"], "on_error": "continue", "for_each": ["x", "y"], "with": { "fail": "{{ item }}" } },
+        { "id": "last", "tool": "Echo", "with": { "errors": "{{ steps.all.errors }}" } },
+    ]));
+    end.expect("it goes on");
+    let next = json!({ "errors": ["Echo: x", null, "Echo: z", null], "first": "item 1 of 4: Echo: x" });
+    assert!(log.contains(&format!("10 Echo {next}")), "{log:#?}");
+    let last = json!({ "errors": ["Echo: x", "Echo: y"] });
+    assert!(log.contains(&format!("30 Echo {last}")), "{log:#?}");
+}
+
+/// Numbers that are not random to anybody who knows this line: splitmix64.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[test]
+fn every_double_is_what_was_sent_as_value_as_text_and_to_itself() {
+    let mut state = 14;
+    let random = (0..300).map(|_| f64::from_bits(next(&mut state))).filter(|double| double.is_finite());
+    let doubles: Vec<f64> =
+        [123456789.12345679, 113.80548928321133, 26.289338499858218].into_iter().chain(random).collect();
+    for double in doubles {
+        // The literal of templates has no sign.
+        let double = double.abs();
+        let mut world = Simulated::echo();
+        let text = format!(
+            r#"{{"v": [{double:e}, -{double:e}], "steps": [{{"id": "a", "tool": "Echo", "with": {{
+                "v": "{{{{ inputs.v }}}}", "text": "<{{{{ inputs.v | tojson }}}}>", "same": "{{{{ inputs.v[0] == {double:e} }}}}"}}}}]}}"#
+        );
+        let brief = sortie_plugin::Brief { inputs_text: text, ..brief(&json!({})) };
+        crate::run(&brief, &mut world).expect("it completes");
+        let sent: Json = serde_json::from_str(world.log[0].trim_start_matches("0 Echo ")).expect("JSON");
+        let both: [f64; 2] =
+            serde_json::from_str(sent["text"].as_str().expect("a text").trim_matches(['<', '>'])).expect("doubles");
+        for (found, expected) in
+            [(sent["v"][0].as_f64(), double), (sent["v"][1].as_f64(), -double), (Some(both[0]), double)]
+        {
+            assert_eq!(found.map(f64::to_bits), Some(expected.to_bits()), "{expected:e}: {sent}");
+        }
+        assert_eq!(sent["same"], true, "{double:e} is not what it is");
+    }
+}
+
+#[test]
 fn a_failure_ends_the_mission_and_what_is_on_its_way_may_end() {
     check(
         json!([
