@@ -4,11 +4,11 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
 use parking_lot::Mutex;
 use redb::{Database, StorageBackend};
 use tokio::sync::{oneshot, watch};
@@ -29,12 +29,24 @@ pub struct Journal {
 struct Shared {
     db: Arc<Database>,
     queue: Sender<Message>,
+    /// The other end, for what comes too late.
+    messages: Receiver<Message>,
+    ended: Arc<AtomicBool>,
     queued_bytes: Arc<AtomicUsize>,
     queue_bytes_max: usize,
     failed: watch::Receiver<Option<WriteError>>,
     durable: watch::Receiver<u64>,
     /// Taken by whoever closes the journal.
-    writer: Mutex<Option<JoinHandle<()>>>,
+    hand: Mutex<Option<Hand>>,
+}
+
+/// Who writes.
+#[derive(Debug)]
+enum Hand {
+    /// A thread of the journal's own.
+    Thread(JoinHandle<()>),
+    /// Whoever holds the [`Stepper`].
+    Stepper(Arc<Mutex<Option<Writer>>>),
 }
 
 impl Journal {
@@ -44,7 +56,9 @@ impl Journal {
     /// [`OpenError`] for a file that is in use, emptied, missing though it was there, cut, damaged, not a journal, or
     /// written by a newer Sortie; each says what to do about it.
     pub fn open(path: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
-        Self::start(open::open_file(path, options)?, path, options)
+        let (journal, opened, writer) = Self::assemble(open::open_file(path, options)?, path, options)?;
+        journal.start(writer, path)?;
+        Ok((journal, opened))
     }
 
     /// Opens the journal that `backend` holds, or makes it where `backend` holds nothing.
@@ -52,46 +66,73 @@ impl Journal {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_backend(backend: impl StorageBackend, options: &Options) -> Result<(Self, Opened), OpenError> {
-        Self::start(open::open_backend(backend, options)?, Path::new("the given storage"), options)
+        let path = Path::new("the given storage");
+        let (journal, opened, writer) = Self::assemble(open::open_backend(backend, options)?, path, options)?;
+        journal.start(writer, path)?;
+        Ok((journal, opened))
     }
 
-    fn start(checked: Checked, path: &Path, options: &Options) -> Result<(Self, Opened), OpenError> {
+    /// As [`Journal::open_backend`], but without a thread: nothing is written until the [`Stepper`] is told to. For
+    /// whoever must have each commit in hand, as a simulation must.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_backend_stepped(
+        backend: impl StorageBackend,
+        options: &Options,
+    ) -> Result<(Self, Opened, Stepper), OpenError> {
+        let path = Path::new("the given storage");
+        let (journal, opened, writer) = Self::assemble(open::open_backend(backend, options)?, path, options)?;
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        *journal.shared.hand.lock() = Some(Hand::Stepper(Arc::clone(&writer)));
+        Ok((journal, opened, Stepper { writer }))
+    }
+
+    fn start(&self, writer: Writer, path: &Path) -> Result<(), OpenError> {
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run());
+        let thread = thread.map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+        *self.shared.hand.lock() = Some(Hand::Thread(thread));
+        Ok(())
+    }
+
+    /// The journal, and the writer that nobody drives yet.
+    fn assemble(checked: Checked, path: &Path, options: &Options) -> Result<(Self, Opened, Writer), OpenError> {
         let Checked { db, meta, mark } = checked;
         let db = Arc::new(db);
         let (queue, messages) = crossbeam_channel::bounded(options.queue_appends_max);
-        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let (queued_bytes, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (failed_sender, failed) = watch::channel(None);
         let (durable_sender, durable) = watch::channel(meta.position);
         let writer = Writer {
             db: Arc::clone(&db),
-            queue: messages,
+            queue: messages.clone(),
             queued_bytes: Arc::clone(&queued_bytes),
             meta,
             mark,
+            error: None,
             failed: failed_sender,
             durable: durable_sender,
+            ended: Arc::clone(&ended),
             quick_repair: options.quick_repair,
             gather: options.gather,
         };
-        let writer = std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run())
-            .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let shared = Shared {
             db,
             queue,
+            messages,
+            ended,
             queued_bytes,
             queue_bytes_max: options.queue_bytes_max,
             failed,
             durable,
-            writer: Mutex::new(Some(writer)),
+            hand: Mutex::new(None),
         };
         let journal = Self { shared: Arc::new(shared) };
         let damaged = |error: ReadError| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() };
         let undelivered = journal.undelivered().map_err(damaged)?;
         // The newest may have been removed; those of a file of format 1 are all there.
         let last_no = journal.last_no().map_err(damaged)?.max(MissionNo(meta.last_no));
-        Ok((journal, Opened { undelivered, last_no, position: meta.position }))
+        Ok((journal, Opened { undelivered, last_no, position: meta.position }, writer))
     }
 
     /// Hands `append` over; it becomes durable with the next commit. Nobody waits, and nobody is told: a failure closes
@@ -200,7 +241,7 @@ impl Journal {
     }
 
     fn send(&self, message: Message) -> Result<(), WriteError> {
-        let Shared { queue, queued_bytes, queue_bytes_max, failed, .. } = &*self.shared;
+        let Shared { queue, messages, ended, queued_bytes, queue_bytes_max, failed, .. } = &*self.shared;
         if let Some(error) = &*failed.borrow() {
             return Err(error.clone());
         }
@@ -212,11 +253,16 @@ impl Journal {
         } else {
             queue.try_send(message).map_err(|error| match error {
                 TrySendError::Full(_) => WriteError::Overloaded,
-                TrySendError::Disconnected(_) => failed.borrow().clone().unwrap_or(WriteError::Closed),
+                TrySendError::Disconnected(_) => WriteError::Closed,
             })
         };
         if outcome.is_err() {
             queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        if ended.load(Ordering::SeqCst) {
+            // It came after the writer's last look, so nobody else takes it out: whoever waits for it would wait for ever.
+            while messages.try_recv().is_ok() {}
+            return Err(failed.borrow().clone().unwrap_or(WriteError::Closed));
         }
         outcome
     }
@@ -224,18 +270,63 @@ impl Journal {
 
 impl Shared {
     fn stop(&self) {
-        if let Some(writer) = self.writer.lock().take() {
-            // Refused only where the writer has gone already.
-            let _ = self.queue.send(Message::Stop);
-            // A writer that panicked has dropped its receipts, which says so to those who wait.
-            let _ = writer.join();
+        match self.hand.lock().take() {
+            Some(Hand::Thread(writer)) => {
+                // Refused only where the writer has gone already.
+                let _ = self.queue.send(Message::Stop);
+                // A writer that panicked has dropped its receipts, which says so to those who wait.
+                let _ = writer.join();
+            }
+            Some(Hand::Stepper(writer)) => {
+                // Out of the stepper's hand: it has nothing more to write.
+                let Some(mut writer) = writer.lock().take() else { return };
+                while writer.step(usize::MAX) > 0 {}
+                writer.settle();
+            }
+            None => {}
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.stop();
+        // What nobody has written by stepping is not to be written by going away: that is how a crash looks.
+        if matches!(self.hand.get_mut(), Some(Hand::Thread(_))) {
+            self.stop();
+        }
+    }
+}
+
+/// Drives the writer of a journal that has no thread, see [`Journal::open_backend_stepped`]. Once it is dropped nothing more
+/// is written, and the journal refuses everything as closed: a crash.
+#[derive(Debug)]
+pub struct Stepper {
+    writer: Arc<Mutex<Option<Writer>>>,
+}
+
+impl Stepper {
+    /// Writes what lies in the queue in one commit, of `appends_max` at most, and resolves its receipts. False where
+    /// nothing lay there.
+    ///
+    /// # Errors
+    /// [`WriteError`] where the journal failed, now or earlier, or was closed.
+    pub fn commit(&self, appends_max: usize) -> Result<bool, WriteError> {
+        let mut writer = self.writer.lock();
+        let writer = writer.as_mut().ok_or(WriteError::Closed)?;
+        let taken = writer.step(appends_max);
+        writer.error.clone().map_or(Ok(taken > 0), Err)
+    }
+
+    /// How many appends, removals and barriers wait to be written.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.writer.lock().as_ref().map_or(0, |writer| writer.queue.len())
+    }
+}
+
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        self.writer.lock().take();
     }
 }
 

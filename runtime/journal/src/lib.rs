@@ -35,6 +35,6 @@ pub use error::{OpenError, ReadError, WriteError};
 pub use feed::FeedEntry;
 pub use frame::FrameError;
 pub use head::Head;
-pub use journal::{Journal, Receipt};
+pub use journal::{Journal, Receipt, Stepper};
 pub use open::{Opened, Options};
 pub use seal::SealError;

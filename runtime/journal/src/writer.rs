@@ -2,14 +2,15 @@
 //!
 //! It takes what lies in the queue, writes it in one transaction, commits, and then resolves the receipts. What arrives
 //! during a commit shares the next one, so that the cost of a sync is divided by as many as are waiting for it. An
-//! idle journal commits at once; see [`Writer::gather`] for when it waits a moment.
+//! idle journal commits at once; see [`Writer::gather`] for when it waits a moment. Without a thread the same writer is driven
+//! a commit at a time, by [`Writer::step`].
 //!
 //! After a write or a commit that failed nothing is known for certain of what is on the disk. The writer then refuses
 //! everything that is queued and everything that comes; the next opening recovers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -32,6 +33,7 @@ const BYTES_A_COMMIT_MAX: usize = 16 << 20;
 pub(crate) type Waker = oneshot::Sender<Result<u64, WriteError>>;
 
 /// What is put into the queue.
+#[derive(Debug)]
 pub(crate) enum Message {
     /// Do this; wake the waker once it is durable.
     Change(Change, Option<Waker>),
@@ -41,7 +43,8 @@ pub(crate) enum Message {
     Stop,
 }
 
-/// The writer's own: everything that only its thread touches.
+/// The writer's own: everything that only who drives it touches, its thread or a [`crate::Stepper`].
+#[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) db: Arc<Database>,
     pub(crate) queue: Receiver<Message>,
@@ -49,9 +52,13 @@ pub(crate) struct Writer {
     pub(crate) queued_bytes: Arc<AtomicUsize>,
     pub(crate) meta: Meta,
     pub(crate) mark: Option<Mark>,
+    /// What closed the journal.
+    pub(crate) error: Option<WriteError>,
     pub(crate) failed: watch::Sender<Option<WriteError>>,
     /// The position up to which the log is durable.
     pub(crate) durable: watch::Sender<u64>,
+    /// Set when nobody will take anything out of the queue any more.
+    pub(crate) ended: Arc<AtomicBool>,
     pub(crate) quick_repair: bool,
     /// See [`Writer::gather`].
     pub(crate) gather: Duration,
@@ -70,7 +77,6 @@ impl Writer {
     /// Runs until it is stopped, or the last handle is gone.
     pub(crate) fn run(mut self) {
         let mut batch = Batch::default();
-        let mut error = None;
         let mut waiting = 0;
         while !batch.stop {
             batch.clear();
@@ -78,26 +84,51 @@ impl Writer {
             batch.push(first);
             self.gather(&mut batch, waiting);
             waiting = batch.wakers.len();
-            self.queued_bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
-            if error.is_none() {
-                error = self.commit(&batch.changes).err();
+            self.finish(&mut batch);
+        }
+        self.settle();
+    }
+
+    /// One commit of at most `messages_max` that lie in the queue; how many it took. What a driven writer does instead of
+    /// [`Writer::run`].
+    pub(crate) fn step(&mut self, messages_max: usize) -> usize {
+        let mut batch = Batch::default();
+        let mut taken = 0;
+        while taken < messages_max
+            && !batch.full()
+            && let Ok(message) = self.queue.try_recv()
+        {
+            batch.push(message);
+            taken += 1;
+        }
+        self.finish(&mut batch);
+        taken
+    }
+
+    /// Writes the batch and tells those who wait.
+    fn finish(&mut self, batch: &mut Batch) {
+        self.queued_bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
+        if self.error.is_none() {
+            self.error = self.commit(&batch.changes).err();
+        }
+        match &self.error {
+            None => {
+                // Before the receipts: whoever has one finds its position durable.
+                self.durable
+                    .send_if_modified(|durable| std::mem::replace(durable, self.meta.position) != self.meta.position);
+                batch.resolve(self.meta.position);
             }
-            match &error {
-                None => {
-                    // Before the receipts: whoever has one finds its position durable.
-                    self.durable.send_if_modified(|durable| {
-                        std::mem::replace(durable, self.meta.position) != self.meta.position
-                    });
-                    batch.resolve(self.meta.position);
-                }
-                Some(error) => {
-                    // Before the receipts, so that whoever is told of the failure finds the journal closed.
-                    self.failed.send_if_modified(|failed| failed.replace(error.clone()).is_none());
-                    batch.refuse(error);
-                }
+            Some(error) => {
+                // Before the receipts, so that whoever is told of the failure finds the journal closed.
+                self.failed.send_if_modified(|failed| failed.replace(error.clone()).is_none());
+                batch.refuse(error);
             }
         }
-        if let (Some(mark), None) = (&self.mark, &error) {
+    }
+
+    /// A clean end.
+    pub(crate) fn settle(&self) {
+        if let (Some(mark), None) = (&self.mark, &self.error) {
             mark.settle();
         }
     }
@@ -142,6 +173,15 @@ impl Writer {
             mark.set(self.meta.commits);
         }
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    /// What is still in the queue is nobody's: those who wait for it are told by its going. See [`crate::Journal`]'s `send` for
+    /// those who come at this moment.
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        while self.queue.try_recv().is_ok() {}
     }
 }
 
