@@ -31,18 +31,31 @@ impl Journal {
     /// # Errors
     /// As [`Journal::read`].
     pub fn read_from(&self, mission: MissionNo, first: u32) -> Result<Vec<Stamped>, ReadError> {
+        self.read_some(mission, first, usize::MAX)
+    }
+
+    /// Some records of `mission` from number `first` on, in order: those of one frame at least, if there are any, and of as
+    /// many more as fit into `bytes`. Whoever reads a mission in such pieces never holds all of it.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_some(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
         self.snapshot(|snapshot| {
             let table = snapshot.open_table(FRAMES).map_err(storage)?;
             // The frame that holds `first` may begin before it.
             let begin = table.range((mission.0, 0)..=(mission.0, first)).map_err(storage)?.next_back();
             let begin = begin.transpose().map_err(storage)?.map_or(first, |(key, _)| key.value().1);
             let mut records = Vec::new();
-            let mut expected = begin;
+            let (mut expected, mut left) = (begin, bytes);
             for row in table.range((mission.0, begin)..=(mission.0, RECORD_LAST)).map_err(storage)? {
                 let (key, value) = row.map_err(storage)?;
                 if key.value().1 != expected {
                     return Err(ReadError::Gap { mission, expected });
                 }
+                if expected > first && value.value().len() > left {
+                    break;
+                }
+                left = left.saturating_sub(value.value().len());
                 let before = records.len();
                 frame::decode(key.value(), value.value(), &mut records).map_err(|source| ReadError::Frame {
                     mission,
