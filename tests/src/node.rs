@@ -21,6 +21,7 @@ pub struct Options {
     config: String,
     environment: Vec<(String, String)>,
     faulty: bool,
+    files: Option<(u32, Option<u32>)>,
 }
 
 impl Options {
@@ -49,6 +50,13 @@ impl Options {
     #[must_use]
     pub fn faulty(mut self) -> Self {
         self.faulty = true;
+        self
+    }
+
+    /// With so many files that it may open at first, and so many at most.
+    #[must_use]
+    pub fn files(mut self, soft: u32, hard: impl Into<Option<u32>>) -> Self {
+        self.files = Some((soft, hard.into()));
         self
     }
 
@@ -170,7 +178,15 @@ impl Node {
     /// The command line of this node's binary, with its configuration and token.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match self.options.files {
+            Some((soft, hard)) if arguments.first() == Some(&"serve") => {
+                let hard = hard.map(|hard| format!("ulimit -Hn {hard}; ")).unwrap_or_default();
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg(format!("ulimit -Sn {soft}; {hard}exec \"$0\" \"$@\"")).arg(binary());
+                shell
+            }
+            _ => Command::new(binary()),
+        };
         command.arg("--config").arg(self.folder.path().join("sortie.toml")).args(arguments);
         if arguments.first() == Some(&"serve") {
             command.arg("--data-dir").arg(self.data());

@@ -12,7 +12,8 @@
 //! | `collect` | outputs that were written but not stored |
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
-//! | `look` | what anybody may see |
+//! | `look`, `shown` | what anybody may see, and in which form |
+//! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
 //! | `outbox` | what is still to be delivered |
 //! | `recover` | where the journal left off |
@@ -28,8 +29,10 @@ pub(crate) mod look;
 pub(crate) mod outbox;
 pub mod recover;
 mod retain;
+pub(crate) mod shown;
 mod start;
 pub(crate) mod timer;
+pub(crate) mod views;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -80,6 +83,7 @@ pub struct Engine {
     pub(crate) news: broadcast::Sender<MissionNo>,
     pub(crate) timer: timer::Timer,
     pub(crate) outbox: outbox::Followers,
+    pub(crate) views: views::Views,
     pub(crate) inputs: intake::InputSchemas,
     pub(crate) checked: intake::Checked,
     pub(crate) stopping: AtomicBool,
@@ -177,6 +181,15 @@ pub enum ReadError {
     /// There is no such mission.
     #[error("there is no such mission")]
     Unknown,
+    /// A reader wants to go on behind what there is: after a restore, perhaps, of an older copy.
+    #[error("the log ends at {last}")]
+    Ahead {
+        /// Its end.
+        last: u64,
+    },
+    /// The task that read it ended before its time.
+    #[error("the task that read it broke off")]
+    Task(#[source] tokio::task::JoinError),
     /// Its records make no sense.
     #[error("its records do not follow each other")]
     Illegal(#[from] sortie_mission::Illegal),

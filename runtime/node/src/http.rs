@@ -1,5 +1,6 @@
 //! The HTTP interface: one table of routes, from which the router, the scopes and the OpenAPI document are made.
 
+pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
 mod body;
@@ -11,6 +12,8 @@ mod metrics;
 mod missions;
 mod node;
 mod openapi;
+mod patient;
+pub(crate) mod places;
 mod plugins;
 mod replay;
 pub(crate) mod requests;
@@ -26,16 +29,21 @@ use axum::routing::{MethodFilter, MethodRouter, get, on};
 use sortie_contract::MissionNo;
 
 use crate::config::Scope;
+use crate::engine::shown::MissionView;
 use crate::engine::{Engine, ReadError};
-use auth::Tokens;
+use answers::Answers;
+use auth::{Holder, Tokens};
 pub(crate) use body::Body;
 use error::Problem;
+use places::Places;
 
 /// What every handler works with.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) body_bytes: usize,
+    pub(crate) places: Arc<Places>,
+    pub(crate) answers: Answers,
 }
 
 impl App {
@@ -46,7 +54,7 @@ impl App {
     ) -> Result<T, Problem> {
         let engine = Arc::clone(&self.engine);
         let joined = tokio::task::spawn_blocking(move || read(&engine)).await;
-        joined.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
+        joined.map_err(|error| Problem::task_failed(&error))?.map_err(Problem::from)
     }
 
     /// Does something to its end, even where who asked for it hangs up in the middle: handlers go with their connection.
@@ -55,7 +63,15 @@ impl App {
         act: impl FnOnce(Arc<Engine>) -> F,
     ) -> Result<T, Problem> {
         let done = self.engine.tasks.spawn(act(Arc::clone(&self.engine))).await;
-        done.map_err(|error| Problem::internal(&error))
+        done.map_err(|error| Problem::task_failed(&error))
+    }
+
+    /// The state of a mission, for who may see it: what `read` shows is shown to nobody else, whatever else they may do.
+    async fn state_for(&self, holder: &Holder, no: MissionNo) -> Result<Option<MissionView>, Problem> {
+        if !holder.may(Scope::Read) {
+            return Ok(None);
+        }
+        self.reading(move |engine| engine.show(no)).await.map(Some)
     }
 
     /// The number of the mission of that id.
@@ -130,7 +146,7 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// The router of a node.
-pub(crate) fn router(app: App, tokens: &Tokens) -> Router {
+fn router(app: App, tokens: &Tokens) -> Router {
     let limit = app.body_bytes;
     let mut router = Router::new();
     for Route { path, scope, handler, .. } in routes() {
@@ -176,17 +192,19 @@ async fn as_problem(response: Response) -> Response {
 /// Serves until `shutdown` resolves, then lets requests in flight finish.
 pub(crate) async fn serve(
     listener: tokio::net::TcpListener,
-    router: Router,
-    engine: Arc<Engine>,
+    app: App,
+    tokens: &Tokens,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let router = router(app.clone(), tokens);
+    let App { engine, places, .. } = app;
     let stop = async move {
         shutdown.await;
         engine.stopping.store(true, Ordering::Release);
         // Watchers' streams would never end by themselves.
         engine.goodbye.notify_waiters();
     };
-    connection::serve(listener, router, connection::most(), stop).await;
+    connection::serve(listener, router, places, stop).await;
     Ok(())
 }
 

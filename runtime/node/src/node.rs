@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::recover::{Inventory, Others};
 use crate::engine::{self, Engine, OpenError};
-use crate::http::{self, App, auth::Tokens};
+use crate::http::{self, App, answers::Answers, auth::Tokens, places::Places};
 
 /// How long running calls may take to reach a point that is on disk, when the node stops.
 const LAST_CALLS: Duration = Duration::from_secs(6);
@@ -94,6 +94,7 @@ impl Node {
             news,
             timer: engine::timer::Timer::default(),
             outbox: engine::outbox::Followers::default(),
+            views: engine::views::Views::default(),
             inputs: engine::intake::InputSchemas::default(),
             checked: engine::intake::Checked::default(),
             stopping: std::sync::atomic::AtomicBool::new(false),
@@ -137,10 +138,12 @@ impl Node {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
-        let router = http::router(App { engine: Arc::clone(&self.engine), body_bytes: self.body_bytes }, &self.tokens);
+        let places = Arc::new(Places::of_this_process());
+        let app =
+            App { engine: Arc::clone(&self.engine), body_bytes: self.body_bytes, places, answers: Answers::new() };
         let failed = self.engine.journal.failed();
         let served = tokio::select! {
-            served = http::serve(listener, router, Arc::clone(&self.engine), shutdown) => served.map_err(ServeError::Listener),
+            served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),
         };
         self.stop().await;

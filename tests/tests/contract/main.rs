@@ -8,6 +8,7 @@ mod api;
 mod artifacts;
 mod callbacks;
 mod cli;
+mod crowd;
 mod dispatch;
 mod keeping;
 mod lifecycle;

@@ -18,8 +18,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::engine::act::ActError;
 use crate::engine::intake::DispatchError;
-use crate::engine::look::Events;
 use crate::engine::recover::Others;
+use crate::engine::views::Events;
 use crate::node::Node;
 use crate::telemetry;
 
@@ -71,8 +71,8 @@ async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
     loop {
         let Events { events, more, .. } = engine.events(no, shown, EVENTS_AT_ONCE)?;
         for event in events {
-            shown = event.sequence;
-            let event = serde_json::to_value(&event)?;
+            shown = event.id;
+            let event: Value = serde_json::from_str(&event.json)?;
             if as_json {
                 text::json(&event)?;
             } else {

@@ -33,6 +33,7 @@ pub(super) async fn serve(args: ServeArgs, mut config: Config) -> Result<Exit, F
     config.node.listen = args.listen.unwrap_or(config.node.listen);
     config.node.instance_id = args.instance_id.unwrap_or(config.node.instance_id);
     telemetry::start(config.telemetry.format);
+    crate::http::places::raise_files();
     // Signals first: one that comes while the journal is read must not kill the node in the middle.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = tokio::net::TcpListener::bind(&config.node.listen)

@@ -1,24 +1,21 @@
-//! What anybody may see of missions: state, events, lists. Only what is on disk is shown.
+//! What anybody may see of missions: state, events, lists. Only what is on disk is shown, and each answer has a most.
 
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
-use sortie_contract::envelope::Window;
-use sortie_contract::{Event, MissionNo, Stamped, Status};
-use sortie_journal::{Cursor, Head};
-use sortie_mission::{Mission, effective_budget};
+use sortie_contract::{MissionNo, SessionId, Stamped, Status, VpId, limit};
+use sortie_journal::{Cursor, Head, Session};
+use sortie_mission::Mission;
 
-use super::intake::accepted;
-use super::outbox::keys_of;
-use super::{Engine, ReadError, begin};
-
-/// Some events of a mission, and what comes after them.
-pub(crate) struct Events {
-    pub(crate) events: Vec<Event>,
-    /// There are further ones already.
-    pub(crate) more: bool,
-    /// There will be none.
-    pub(crate) over: bool,
-}
+use super::outbox::key_of;
+use super::shown::{
+    ArtifactView, BudgetView, CriterionView, DeliveryState, DeliveryView, LISTED_BYTES_MAX, Links, MissionView,
+    OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, RecordView, RequestView, SessionView, UndeliveredView,
+    WindowView,
+};
+use super::views::{Events, Fold, Next, Shown};
+use super::{Engine, ReadError};
+use crate::workspaces::workspace;
 
 /// What a list is narrowed to. Empty takes everything.
 #[derive(Debug, Clone, Default)]
@@ -52,198 +49,216 @@ const SCAN_CHUNK: usize = 1_000;
 const SCAN_MAX: usize = 50_000;
 
 impl Engine {
-    /// A page of missions, newest first, and where the next page begins.
+    /// A page of missions, newest first.
     pub(crate) fn list(
         &self,
         filter: &Filter,
         mut before: Option<MissionNo>,
         limit: usize,
-    ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
-        let mut items = Vec::new();
+    ) -> Result<Page<MissionView>, ReadError> {
+        let mut page = Page::new();
         let mut scanned = 0;
         loop {
-            let page = self.journal.heads_newest_first(before, limit.max(200))?;
-            let Some(&(last, _)) = page.last() else { return Ok((items, None)) };
-            scanned += page.len();
-            for (no, head) in page {
+            let heads = self.journal.heads_newest_first(before, limit.max(200))?;
+            let Some(&(last, _)) = heads.last() else { return Ok(page) };
+            scanned += heads.len();
+            for (no, head) in heads {
                 if !filter.takes(&head) {
                     continue;
                 }
                 // One may be removed while it is looked for.
-                let Some((mission, records)) = self.read_kept(no)? else { continue };
-                if !filter.q.as_deref().is_none_or(|q| mentions(&mission, q)) {
-                    continue;
-                }
-                items.push(self.view(no, &mission, &records)?);
-                if items.len() == limit {
-                    return Ok((items, (no.0 > 1).then_some(no)));
+                let Some(view) = self.listed(no, filter.q.as_deref())? else { continue };
+                page.push(&view);
+                if page.is_full(limit) {
+                    return Ok(page.followed_by((no.0 > 1).then_some(no)));
                 }
             }
             before = Some(last);
             if scanned >= SCAN_MAX {
-                return Ok((items, before));
+                return Ok(page.followed_by(before));
             }
         }
     }
 
-    /// A mission, unless it has been removed.
-    fn read_kept(&self, no: MissionNo) -> Result<Option<(Mission, Vec<Stamped>)>, ReadError> {
-        match self.read(no) {
+    /// A mission as a list shows it, unless it has been removed or does not mention `q`.
+    fn listed(&self, no: MissionNo, q: Option<&str>) -> Result<Option<MissionView>, ReadError> {
+        let view = self.view(no, |fold| {
+            if !q.is_none_or(|q| mentions(&fold.mission, q)) {
+                return Ok(None);
+            }
+            let mut view = self.mission_view(fold)?;
+            cut(&mut view.objective);
+            cut(&mut view.summary);
+            Ok(Some(view))
+        });
+        match view {
             Err(ReadError::Unknown) => Ok(None),
-            read => read.map(Some),
+            view => view,
         }
     }
 
     /// The state of a mission.
-    pub(crate) fn show(&self, no: MissionNo) -> Result<Value, ReadError> {
-        let (mission, records) = self.read(no)?;
-        self.view(no, &mission, &records)
+    pub(crate) fn show(&self, no: MissionNo) -> Result<MissionView, ReadError> {
+        self.view(no, |fold| self.mission_view(fold))
     }
 
-    fn view(&self, no: MissionNo, mission: &Mission, records: &[Stamped]) -> Result<Value, ReadError> {
+    fn mission_view(&self, fold: &Fold) -> Result<MissionView, ReadError> {
+        let mission = &fold.mission;
         let envelope = mission.envelope();
-        let accepted = accepted(records).ok_or(ReadError::NoEnvelope)?;
         // A mission that runs is a little older than its last record.
-        let usage = match self.lives.get(no) {
+        let usage = match self.lives.get(fold.no) {
             Some(live) => mission.usage(live.now(self)),
             None => mission.usage(self.now(mission.ran_ms())),
         };
-        let criteria: Vec<Value> = mission
-            .criteria()
-            .map(|criterion| {
-                json!({"criterion": criterion.text, "verdict": criterion.verdict, "evidence": criterion.evidence})
-            })
-            .collect();
-        let delivery = self.delivery(no, mission, records)?;
-        Ok(json!({
-            "mission_id": envelope.mission_id,
-            "vp_id": envelope.vp_id,
-            "vp_session_id": mission.session(),
-            "vp_runtime_id": mission.lane(),
-            "mission_type": envelope.mission_type,
-            "objective": envelope.objective,
-            "trace_id": envelope.trace_id,
-            "source_instance_id": envelope.source_instance_id,
-            "idempotency_key": envelope.idempotency_key,
-            "status": mission.status(),
-            "reason": mission.reason(),
-            "summary": mission.last_summary(),
-            "next_action": mission.next_action(),
-            "usage": usage,
-            "effective_budget": effective_budget(mission.budget()),
-            "autonomy_window": window(&envelope.window),
-            "pending_requests": requests(mission),
-            "criteria": criteria,
-            "artifacts": artifacts(mission),
-            "plugin": plugin(mission),
-            "delivery": delivery,
-            "warnings": accepted.warnings,
-            "sequence": mission.sequence(),
-            "accepted_at": records.first().map(|first| first.at),
-            "started_at": mission.started_at(),
-            "ended_at": mission.ended_at(),
-            "created_at": envelope.created_at,
-            "links": Links(envelope.mission_id.as_str()),
-        }))
-    }
-
-    /// How far its deliveries are; null where nothing is delivered.
-    fn delivery(&self, no: MissionNo, mission: &Mission, records: &[Stamped]) -> Result<Value, ReadError> {
-        if mission.envelope().callback.is_none() {
-            return Ok(Value::Null);
-        }
-        let total = mission.outgoing();
-        Ok(match self.journal.cursor(no)? {
-            None => json!({"state": "delivered", "delivered": total, "skipped": [], "total": total}),
-            Some(cursor) => json!({
-                "state": state_of(&cursor),
-                "delivered": delivered(&cursor),
-                "skipped": keys_of(records, &cursor.skipped)?,
-                "total": total,
-                "attempts": cursor.attempts,
-                "error": cursor.parked,
-            }),
+        let criteria = mission.criteria().map(|criterion| CriterionView {
+            criterion: criterion.text.to_owned(),
+            verdict: criterion.verdict,
+            evidence: criterion.evidence.to_owned(),
+        });
+        Ok(MissionView {
+            mission_id: envelope.mission_id.to_string(),
+            vp_id: envelope.vp_id.to_string(),
+            vp_session_id: mission.session().to_string(),
+            vp_runtime_id: mission.lane().to_string(),
+            mission_type: envelope.mission_type,
+            objective: envelope.objective.clone(),
+            trace_id: envelope.trace_id.to_string(),
+            source_instance_id: envelope.source_instance_id.to_string(),
+            idempotency_key: envelope.idempotency_key.to_string(),
+            status: mission.status(),
+            reason: mission.reason(),
+            summary: mission.last_summary().to_owned(),
+            next_action: mission.next_action().map(str::to_owned),
+            usage,
+            effective_budget: BudgetView::from(mission.budget()),
+            autonomy_window: WindowView::from(&envelope.window),
+            pending_requests: requests(mission),
+            criteria: criteria.collect(),
+            artifacts: artifacts(mission),
+            plugin: PluginName::from(mission.plugin()),
+            delivery: self.delivery(fold)?,
+            warnings: fold.warnings.to_vec(),
+            sequence: mission.sequence(),
+            accepted_at: fold.accepted_at,
+            started_at: mission.started_at(),
+            ended_at: mission.ended_at(),
+            created_at: envelope.created_at,
+            links: Links::of(envelope.mission_id.as_str()),
         })
     }
 
-    /// The first events of a mission with a sequence above `after`, at most `limit`. Each lists all artifacts of its mission: no
-    /// more of them are made than are wanted.
-    pub(crate) fn events(&self, no: MissionNo, after: u64, limit: usize) -> Result<Events, ReadError> {
-        let records = self.journal.read(no)?;
-        let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
-        let mut mission = begin(first)?;
-        let mut events = Vec::new();
-        if mission.sequence() > after {
-            events.extend(mission.event_of(first));
+    /// How far its deliveries are; nothing where nothing is delivered.
+    fn delivery(&self, fold: &Fold) -> Result<Option<DeliveryView>, ReadError> {
+        if fold.mission.envelope().callback.is_none() {
+            return Ok(None);
         }
-        for record in rest {
-            let before = mission.sequence();
-            mission.apply(record)?;
-            let is_wanted = mission.sequence() > before.max(after);
-            if is_wanted && events.len() >= limit {
-                return Ok(Events { events, more: true, over: false });
-            }
-            if is_wanted {
-                events.extend(mission.event_of(record));
-            }
-        }
-        Ok(Events { events, more: false, over: mission.status().is_final() })
+        let total = fold.mission.outgoing();
+        Ok(Some(match self.journal.cursor(fold.no)? {
+            None => DeliveryView {
+                state: DeliveryState::Delivered,
+                delivered: total,
+                skipped: Vec::new(),
+                total,
+                attempts: 0,
+                error: None,
+            },
+            Some(cursor) => DeliveryView {
+                state: state_of(&cursor),
+                delivered: delivered(&cursor),
+                skipped: self.keys_of(fold.no, &cursor.skipped)?,
+                total,
+                attempts: cursor.attempts,
+                error: cursor.parked,
+            },
+        }))
     }
 
-    /// Events of the whole node that were recorded after the position `after`, each with its position, and the position up
-    /// to which the log was read.
-    pub(crate) fn events_after(&self, after: u64, limit: usize) -> Result<(Vec<(u64, Event)>, u64), ReadError> {
-        let mut events = Vec::new();
-        let mut read = after;
+    /// The keys of some of a mission's outgoing items, by their numbers.
+    fn keys_of(&self, no: MissionNo, items: &[u64]) -> Result<Vec<String>, ReadError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut keys = Vec::new();
+        let mut before = 0;
+        let mut add = |mission: &Mission, record: &Stamped| {
+            let numbers = before + 1..=mission.outgoing();
+            before = mission.outgoing();
+            if numbers.clone().any(|item| items.contains(&item)) {
+                let numbered = numbers.zip(mission.outgoing_of(record)).filter(|(item, _)| items.contains(item));
+                keys.extend(numbered.map(|(item, outgoing)| key_of(mission.envelope(), item, &outgoing)));
+            }
+            Next::More
+        };
+        self.advance(no, &mut None, &mut add)?;
+        Ok(keys)
+    }
+
+    /// The first events of a mission with a sequence above `after`: at most `limit`, and no more than fit on a page. Each lists
+    /// all artifacts of its mission: no more of them are made than are wanted.
+    pub(crate) fn events(&self, no: MissionNo, after: u64, limit: usize) -> Result<Events, ReadError> {
+        let mut fold = self.views.take(no, |mission| mission.sequence() <= after);
+        let mut events = self.next_events(no, &mut fold, after, limit, PAGE_BYTES_MAX)?;
+        if events.more {
+            let (mut ahead, here) = (fold.clone(), events.events.last().map_or(after, |last| last.id));
+            let further =
+                |mission: &Mission, _: &Stamped| if mission.sequence() > here { Next::Enough } else { Next::More };
+            events.more = !self.advance(no, &mut ahead, further)?;
+        }
+        self.views.keep(fold);
+        Ok(events)
+    }
+
+    /// Events of the whole node that were recorded after the position `after`, and the position up to which the log was read.
+    pub(crate) fn events_after(&self, after: u64, limit: usize, bytes: usize) -> Result<(Vec<Shown>, u64), ReadError> {
+        let last = *self.journal.durable().borrow();
+        if after > last {
+            return Err(ReadError::Ahead { last });
+        }
+        let (mut events, mut read, mut held) = (Vec::new(), after, 0);
         for entry in self.journal.feed_after(after, limit)? {
             read = entry.position;
-            let records = self.journal.read(entry.mission)?;
-            // A mission that has outlived its use has no events any more.
-            let Some((first, rest)) = records.split_first() else { continue };
-            let mut mission = begin(first)?;
-            let wanted = entry.first..entry.first + entry.count;
-            let begun = events.len();
-            if wanted.contains(&0) {
-                events.extend(mission.event_of(first).map(|event| (entry.position, event)));
+            for event in self.events_of_entry(&entry)?.iter() {
+                held += event.json.len();
+                events.push(event.clone());
             }
-            for (index, record) in (1..).zip(rest).take_while(|(index, _)| *index < wanted.end) {
-                mission.apply(record)?;
-                if wanted.contains(&index) {
-                    events.extend(mission.event_of(record).map(|event| (entry.position, event)));
-                }
-            }
-            // Who breaks off within a frame gets the whole of it again: only its last event moves the position.
-            if let Some((_, but_last)) = events[begun..].split_last_mut() {
-                but_last.iter_mut().for_each(|(position, _)| *position -= 1);
+            if held >= bytes {
+                break;
             }
         }
         Ok((events, read))
     }
 
-    /// A page of open requests, newest mission first, each with whose it is; and where the next page begins.
+    /// A page of open requests, newest mission first. Those of one mission are on one page.
     pub(crate) fn requests(
         &self,
         mut before: Option<MissionNo>,
         limit: usize,
-    ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
-        let mut items = Vec::new();
+    ) -> Result<Page<OpenRequestView>, ReadError> {
+        let mut page = Page::new();
         loop {
-            let page = self.journal.heads_newest_first(before, SCAN_CHUNK)?;
-            let Some(&(last, _)) = page.last() else { return Ok((items, None)) };
-            for (no, _) in page.into_iter().filter(|(_, head)| head.status == Status::Blocked) {
-                let (mission, _) = self.read(no)?;
-                let id = &mission.envelope().mission_id;
-                items.extend(requests(&mission).into_iter().map(|mut request| {
-                    request["mission_id"] = json!(id);
-                    request["objective"] = json!(mission.envelope().objective);
-                    request["answer_at"] = json!(format!(
-                        "/v1/missions/{id}/requests/{}",
-                        request["request_id"].as_str().unwrap_or_default()
-                    ));
-                    request
-                }));
-                if items.len() >= limit {
-                    return Ok((items, (no.0 > 1).then_some(no)));
+            let heads = self.journal.heads_newest_first(before, SCAN_CHUNK)?;
+            let Some(&(last, _)) = heads.last() else { return Ok(page) };
+            for (no, _) in heads.into_iter().filter(|(_, head)| head.status == Status::Blocked) {
+                let open = self.view(no, |fold| {
+                    let envelope = fold.mission.envelope();
+                    let of = |request: RequestView| OpenRequestView {
+                        mission_id: envelope.mission_id.to_string(),
+                        objective: limit::clip(&envelope.objective, LISTED_BYTES_MAX),
+                        answer_at: format!(
+                            "/v1/missions/{}/requests/{}",
+                            envelope.mission_id,
+                            request.0["request_id"].as_str().unwrap_or_default()
+                        ),
+                        request,
+                    };
+                    Ok(requests(&fold.mission).into_iter().map(of).collect::<Vec<_>>())
+                });
+                match open {
+                    Err(ReadError::Unknown) => {}
+                    open => open?.iter().for_each(|request| page.push(request)),
+                }
+                if page.is_full(limit) {
+                    return Ok(page.followed_by((no.0 > 1).then_some(no)));
                 }
             }
             before = Some(last);
@@ -253,53 +268,118 @@ impl Engine {
     /// A page of missions with undelivered items, or of those in one state.
     pub(crate) fn deliveries(
         &self,
-        state: Option<&str>,
+        state: Option<DeliveryState>,
         after: Option<MissionNo>,
         limit: usize,
-    ) -> Result<(Vec<Value>, Option<MissionNo>), ReadError> {
-        let mut items = Vec::new();
-        let cursors =
-            if state == Some(INCOMPLETE) { self.journal.incomplete()? } else { self.journal.undelivered()? };
+    ) -> Result<Page<UndeliveredView>, ReadError> {
+        let mut page = Page::new();
+        let incomplete = state == Some(DeliveryState::Incomplete);
+        let cursors = if incomplete { self.journal.incomplete()? } else { self.journal.undelivered()? };
         for (no, cursor) in cursors.into_iter().filter(|(no, _)| after.is_none_or(|after| *no > after)) {
             if state.is_some_and(|state| state != state_of(&cursor)) {
                 continue;
             }
-            let Some((mission, records)) = self.read_kept(no)? else { continue };
-            if cursor.acked >= mission.outgoing() && !cursor.closed {
-                continue;
+            let view = self.view(no, |fold| {
+                let total = fold.mission.outgoing();
+                if cursor.acked >= total && !cursor.closed {
+                    return Ok(None);
+                }
+                let envelope = fold.mission.envelope();
+                Ok(Some(UndeliveredView {
+                    mission_id: envelope.mission_id.to_string(),
+                    state: state_of(&cursor),
+                    status_url: envelope.callback.as_ref().map(|callback| callback.status_url.to_string()),
+                    delivered: delivered(&cursor),
+                    skipped: self.keys_of(no, &cursor.skipped)?,
+                    waiting: total.saturating_sub(cursor.acked),
+                    attempts: cursor.attempts,
+                    error: cursor.parked.clone(),
+                }))
+            });
+            match view {
+                // It may be removed while it is looked at.
+                Err(ReadError::Unknown) | Ok(None) => continue,
+                Ok(Some(view)) => page.push(&view),
+                Err(error) => return Err(error),
             }
-            items.push(json!({
-                "mission_id": mission.envelope().mission_id,
-                "state": state_of(&cursor),
-                "status_url": mission.envelope().callback.as_ref().map(|callback| callback.status_url.as_str()),
-                "delivered": delivered(&cursor),
-                "skipped": keys_of(&records, &cursor.skipped)?,
-                "waiting": mission.outgoing() - cursor.acked,
-                "attempts": cursor.attempts,
-                "error": cursor.parked,
-            }));
-            if items.len() == limit {
-                return Ok((items, Some(no)));
+            if page.is_full(limit) {
+                return Ok(page.followed_by(Some(no)));
             }
         }
-        Ok((items, None))
+        Ok(page)
+    }
+
+    /// A page of sessions, by VP and name: those after `after`, as the page before named it.
+    pub(crate) fn sessions(&self, after: Option<&str>, limit: usize) -> Result<Page<SessionView>, ReadError> {
+        let mut page = Page::new();
+        let next = self.next_sessions(after, limit + 1);
+        let mut shown = None;
+        for ((vp, id), session) in next {
+            if page.is_full(limit) {
+                return Ok(page.followed_by(shown));
+            }
+            let latest = self.journal.head(session.latest)?;
+            page.push(&SessionView {
+                vp_id: vp.to_string(),
+                vp_session_id: id.to_string(),
+                workspace: workspace(&self.data_dir, &vp, &id).to_string_lossy().into_owned(),
+                missions: session.missions,
+                last_mission_id: latest.as_ref().map(|head| head.mission_id.to_string()),
+                last_mission_at: latest.as_ref().map(|head| head.accepted_at),
+            });
+            shown = Some(named(&vp, &id));
+        }
+        Ok(page)
+    }
+
+    /// The first sessions after that one. Only they are copied while the desk is held.
+    fn next_sessions(&self, after: Option<&str>, limit: usize) -> BTreeMap<(VpId, SessionId), Session> {
+        let after = after.and_then(split);
+        let mut first: BTreeMap<(VpId, SessionId), Session> = BTreeMap::new();
+        let desk = self.desk.lock();
+        for (vp, session) in desk.catalog.sessions() {
+            let is_after = after.is_none_or(|after| (vp.as_str(), session.id.as_str()) > after);
+            let is_first = first.len() < limit
+                || first.last_key_value().is_some_and(|((last, id), _)| (vp, &session.id) < (last, id));
+            if is_after && is_first {
+                first.insert((vp.clone(), session.id.clone()), session);
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        first
     }
 }
 
-/// The state of deliveries that are done with, though not all of them were made.
-const INCOMPLETE: &str = "incomplete";
+/// Where a list of sessions goes on: the length of the VP's name keeps the two apart.
+fn named(vp: &VpId, session: &SessionId) -> String {
+    format!("{}:{vp}{session}", vp.as_str().len())
+}
 
-fn state_of(cursor: &Cursor) -> &'static str {
+fn split(cursor: &str) -> Option<(&str, &str)> {
+    let (length, names) = cursor.split_once(':')?;
+    names.split_at_checked(length.parse().ok()?)
+}
+
+fn state_of(cursor: &Cursor) -> DeliveryState {
     match cursor {
-        Cursor { closed: true, .. } => INCOMPLETE,
-        Cursor { parked: Some(_), .. } => "parked",
-        Cursor { .. } => "pending",
+        Cursor { closed: true, .. } => DeliveryState::Incomplete,
+        Cursor { parked: Some(_), .. } => DeliveryState::Parked,
+        Cursor { .. } => DeliveryState::Pending,
     }
 }
 
 /// How many items a receiver has taken.
 fn delivered(cursor: &Cursor) -> u64 {
     cursor.acked.saturating_sub(cursor.skipped.len() as u64)
+}
+
+/// Cuts what a list shows of a long text.
+fn cut(text: &mut String) {
+    if text.len() > LISTED_BYTES_MAX {
+        *text = limit::clip(text, LISTED_BYTES_MAX);
+    }
 }
 
 fn mentions(mission: &Mission, q: &str) -> bool {
@@ -310,40 +390,25 @@ fn mentions(mission: &Mission, q: &str) -> bool {
         .any(|text| text.to_lowercase().contains(&q))
 }
 
-/// Milliseconds as the contract's minutes.
-#[expect(clippy::cast_precision_loss, reason = "run times stay far below 2^53 milliseconds")]
-pub(crate) fn minutes(ms: u64) -> f64 {
-    ms as f64 / 60_000.0
-}
-
-fn window(window: &Window) -> Value {
-    json!({"start_at": window.start_at, "end_at": window.end_at})
-}
-
-fn plugin(mission: &Mission) -> Value {
-    let plugin = mission.plugin();
-    json!({"name": plugin.name, "version": plugin.version, "digest": plugin.digest.to_string()})
-}
-
 /// The artifacts of a mission, as its index shows them.
-pub(crate) fn artifacts(mission: &Mission) -> Vec<Value> {
-    mission.artifacts().iter().map(|artifact| mission.artifact_view(artifact)).collect()
+pub(crate) fn artifacts(mission: &Mission) -> Vec<ArtifactView> {
+    mission.artifacts().iter().map(|artifact| ArtifactView(mission.artifact_view(artifact))).collect()
 }
 
 /// What it asks of people.
-pub(crate) fn requests(mission: &Mission) -> Vec<Value> {
-    mission.open_requests().iter().filter_map(|request| mission.request_view(request.no)).collect()
+fn requests(mission: &Mission) -> Vec<RequestView> {
+    mission.open_requests().iter().filter_map(|request| mission.request_view(request.no)).map(RequestView).collect()
 }
 
 /// A record, for people and for replays.
-pub(crate) fn record(number: u64, stamped: &Stamped) -> Value {
+pub(crate) fn record(number: u64, stamped: &Stamped) -> RecordView {
     let mut fields = serde_json::to_value(&stamped.record).expect("a record is plain data");
     // Variants without fields are bare names.
     let (kind, body) = match fields.as_object_mut().and_then(|variant| variant.iter_mut().next()) {
         Some((kind, body)) => (kind.clone(), body.take()),
         None => (fields.as_str().unwrap_or_default().to_owned(), json!({})),
     };
-    json!({"record": number, "at": stamped.at, "ran_ms": stamped.ran_ms, "kind": snake_case(&kind), "body": body})
+    RecordView { record: number, at: stamped.at, ran_ms: stamped.ran_ms, kind: snake_case(&kind), body }
 }
 
 /// The record that [`record`] shows.
@@ -368,19 +433,4 @@ fn snake_case(name: &str) -> String {
         snake.push(letter.to_ascii_lowercase());
     }
     snake
-}
-
-/// Where the rest of the mission of that id is.
-pub(crate) struct Links<'a>(pub(crate) &'a str);
-
-impl Serialize for Links<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let own = format_args!("/v1/missions/{}", self.0);
-        let mut links = serializer.serialize_map(None)?;
-        links.serialize_entry("self", &own)?;
-        for part in ["events", "journal", "artifacts", "cancel"] {
-            links.serialize_entry(part, &format_args!("{own}/{part}"))?;
-        }
-        links.end()
-    }
 }

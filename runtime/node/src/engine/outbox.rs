@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sortie_callback::{Delivery, Method, Outbox, OutboxError};
 use sortie_contract::envelope::Envelope;
-use sortie_contract::{MissionNo, Stamped, Timestamp};
+use sortie_contract::{MissionNo, Timestamp};
 use sortie_journal::{Append, Cursor};
 use sortie_mission::{Mission, Outgoing, upload_url};
 
@@ -263,36 +263,12 @@ impl Engine {
 }
 
 /// What an item is known by, on every attempt.
-fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> String {
+pub(super) fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> String {
     match outgoing {
         Outgoing::Event(event) => event.idempotency_key.clone(),
         // A name may be stored again, with other bytes or with those of long ago: each is an upload of its own.
         Outgoing::Upload(artifact) => format!("{}/artifacts/{}/{item}", envelope.mission_id, artifact.name),
     }
-}
-
-/// The keys of some of a mission's items, by their numbers.
-pub(super) fn keys_of(records: &[Stamped], items: &[u64]) -> Result<Vec<String>, ReadError> {
-    if items.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
-    let mut mission = begin(first)?;
-    let mut keys = Vec::new();
-    let mut add = |mission: &Mission, before: u64, record: &Stamped| {
-        let numbers = before + 1..=mission.outgoing();
-        if numbers.clone().any(|item| items.contains(&item)) {
-            let numbered = numbers.zip(mission.outgoing_of(record)).filter(|(item, _)| items.contains(item));
-            keys.extend(numbered.map(|(item, outgoing)| key_of(mission.envelope(), item, &outgoing)));
-        }
-    };
-    add(&mission, 0, first);
-    for record in rest {
-        let before = mission.outgoing();
-        mission.apply(record)?;
-        add(&mission, before, record);
-    }
-    Ok(keys)
 }
 
 /// Whether the mission has ended and sends nothing after `item`. Blocks.

@@ -83,6 +83,7 @@ impl Engine {
         }
         self.desk.lock().catalog.remove(no, head);
         self.lives.forget(no);
+        self.views.forget(no);
         Ok(())
     }
 

@@ -122,7 +122,7 @@ impl Engine {
         self.durable().await?;
         let (engine, no) = (Arc::clone(self), live.no);
         let read = tokio::task::spawn_blocking(move || engine.journal.read(no)).await;
-        let records = read.map_err(|_| ReadError::Unknown)?.map_err(ReadError::from)?;
+        let records = read.map_err(ReadError::Task)?.map_err(ReadError::from)?;
         Ok(Replay::new(&records))
     }
 

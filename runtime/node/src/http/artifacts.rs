@@ -1,23 +1,22 @@
 //! Artifacts over HTTP: the index, and the bytes with their digest as `ETag` and ranges (RFC 9110).
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 
 use super::App;
 use super::error::Problem;
 use crate::engine::look;
+use crate::engine::shown::Page;
+use crate::engine::views::Fold;
 
 /// `GET /v1/missions/{id}/artifacts`
-pub(super) async fn index(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn index(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
-    let (mission, _) = app.blocking(move |engine| engine.read(no)).await?;
-    Ok(Json(json!({"items": look::artifacts(&mission), "next_cursor": null})))
+    app.shown(move |engine| engine.view(no, |fold| Ok(Page::whole(look::artifacts(&fold.mission))))).await
 }
 
 /// `GET /v1/missions/{id}/artifacts/{name}`
@@ -27,12 +26,14 @@ pub(super) async fn bytes(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
-    let (mission, _) = app.blocking(move |engine| engine.read(no)).await?;
-    let artifact = mission
-        .artifacts()
-        .iter()
-        .find(|artifact| artifact.name.as_str() == name)
-        .ok_or_else(|| Problem::not_found("such artifact of this mission"))?;
+    let found = app.reading(move |engine| {
+        let named = |fold: &Fold| {
+            let mut artifacts = fold.mission.artifacts().iter();
+            Ok(artifacts.find(|artifact| artifact.name.as_str() == name).cloned())
+        };
+        engine.view(no, named)
+    });
+    let artifact = found.await?.ok_or_else(|| Problem::not_found("such artifact of this mission"))?;
     let etag = format!("\"{}\"", artifact.sha256);
     let common = [
         (header::ETAG, etag.clone()),
@@ -42,9 +43,7 @@ pub(super) async fn bytes(
         (header::CONTENT_SECURITY_POLICY, "sandbox".to_owned()),
     ];
     let known = |name| headers.get(name).and_then(|value: &axum::http::HeaderValue| value.to_str().ok());
-    if known(header::IF_NONE_MATCH)
-        .is_some_and(|tags| tags.split(',').any(|tag| matches!(tag.trim(), t if t == etag || t == "*")))
-    {
+    if headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| tags.to_str().is_ok_and(|tags| names(tags, &etag))) {
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
     let path = app.engine.artifacts.path(no, &artifact.sha256);
@@ -74,6 +73,12 @@ pub(super) async fn bytes(
             Ok((common, media_type, whole, Body::from_stream(ReaderStream::new(file))).into_response())
         }
     }
+}
+
+/// Whether a list of entity tags names this one. Compared weakly, as `If-None-Match` is (RFC 9110, section 13.1.2): a cache
+/// that made a strong tag weak still holds the same bytes.
+fn names(tags: &str, etag: &str) -> bool {
+    tags.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// A range of bytes, both ends included.
@@ -113,6 +118,23 @@ impl Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        for (tags, expected) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("\"b\", W/\"a\"", true),
+            ("*", true),
+            ("\"b\"", false),
+            ("W/\"b\"", false),
+            ("a", false),
+            ("w/\"a\"", false),
+            ("", false),
+        ] {
+            assert_eq!(names(tags, "\"a\""), expected, "{tags}");
+        }
+    }
 
     #[test]
     fn ranges() {

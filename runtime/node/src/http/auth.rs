@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use sortie_contract::digest::Digest;
 
 use super::error::Problem;
+use super::places::Place;
 use crate::config::Scope;
 
 /// The name that decisions made with the node's own token are recorded under.
@@ -36,7 +37,8 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    fn may(&self, scope: Scope) -> bool {
+    /// Whether that is within what it may do.
+    pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|&held| held == scope || held == Scope::Admin)
     }
 }
@@ -77,6 +79,9 @@ pub(crate) async fn guard(
         Some(holder) if !holder.may(scope) => {
             let detail = format!("the token `{}` has not the scope `{}`", holder.name, scope.as_str());
             Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
+        }
+        Some(_) if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.is_known()) => {
+            Problem::busy("connections_full", "all connections that the node can hold are taken").into_response()
         }
         Some(holder) => {
             let holder = holder.clone();

@@ -1,20 +1,25 @@
 //! Connections: taking them, bounding what a client can hold without ever asking for anything, and letting them end.
 //!
-//! Whoever connects has shown no token yet. So nobody holds a connection by sending half a request slowly or never, and there
-//! is a most of connections. What takes long by its nature, a stream of events, may.
+//! Whoever connects has shown no token yet. So nobody holds a connection by sending half a request slowly or never, nor by
+//! not reading what it asked for, and the connections of strangers have a most ([`super::places`]). What takes long by its
+//! nature, a stream of events, may.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::serve::Listener as _;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::patient::Patient;
+use super::places::{Place, Places};
 
 /// How long a client may take to send the head of a request; it also ends connections on which no next request comes.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -22,25 +27,20 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Most that is buffered of a connection, in bytes; no head of a request may be larger. Tokens and event ids take a few hundred.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Most connections at a time, with `BUFFER_BYTES` each far from what a node has of memory. Further ones wait to be taken.
-const CONNECTIONS_MAX: usize = 4_096;
-
 /// How long connections may take to end after the last answer.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How many connections this process can hold: half of the files that it may open, for missions open files, too.
-pub(super) fn most() -> usize {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
-    CONNECTIONS_MAX.min(files / 2).max(1)
-}
-
-/// Serves `router` on at most `most` connections of `listener` until `stop` resolves, then lets requests in flight finish.
-pub(super) async fn serve(mut listener: TcpListener, router: Router, most: usize, stop: impl Future<Output = ()>) {
+/// Serves `router` on the connections of `listener` for which there are `places` until `stop` resolves, then lets requests in
+/// flight finish. Each request carries the [`Place`] of its connection.
+pub(super) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    places: Arc<Places>,
+    stop: impl Future<Output = ()>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(BUFFER_BYTES);
     let open = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(most));
     let mut stop = pin!(stop);
     loop {
         let (stream, place) = tokio::select! {
@@ -49,13 +49,19 @@ pub(super) async fn serve(mut listener: TcpListener, router: Router, most: usize
         };
         // Answers are small and waited for; a socket that refuses the option works without it.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (router, seat) = (TowerToHyperService::new(router.clone()), Arc::clone(&place));
+        let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(Arc::clone(&seat));
+            router.call(request)
+        });
+        let connection = open.watch(http.serve_connection(TokioIo::new(Patient::new(stream)), service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
+                },
+                () = place.lost() => tracing::debug!("a connection gave its place up"),
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -63,12 +69,12 @@ pub(super) async fn serve(mut listener: TcpListener, router: Router, most: usize
     let _ = tokio::time::timeout(DRAIN, open.shutdown()).await;
 }
 
-/// The next connection, once there is a place for it.
-async fn take(listener: &mut TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await.expect("never closed");
+/// The next connection, with its place.
+async fn take(listener: &mut TcpListener, places: &Arc<Places>) -> (TcpStream, Arc<Place>) {
     // Waits and goes on where the system has no more files.
-    let (stream, _) = listener.accept().await;
-    (stream, place)
+    let (stream, peer) = listener.accept().await;
+    let room = places.room().await;
+    (stream, places.seat(peer.ip(), room))
 }
 
 #[cfg(test)]
@@ -79,6 +85,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::time::timeout;
 
+    use super::super::patient::WRITE_TIME;
     use super::*;
 
     /// More than any limit; the clock of these tests jumps over what is only waited for.
@@ -92,7 +99,7 @@ mod tests {
     ) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(serve(listener, router, most, stop));
+        tokio::spawn(serve(listener, router, Arc::new(Places::new(most)), stop));
         address
     }
 
@@ -127,15 +134,41 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_is_a_most_of_connections_and_the_next_one_waits() {
-        let address = node(Router::new().route("/", get(async || "here")), 1, pending()).await;
+    async fn strangers_that_ask_for_nothing_make_room_for_the_next() {
+        // Eight places, two of them for strangers.
+        let address = node(Router::new().route("/", get(async || "here")), 8, pending()).await;
         let mut first = TcpStream::connect(address).await.expect("connected");
-        let mut second = TcpStream::connect(address).await.expect("connected");
-        second.write_all(REQUEST).await.expect("sent");
-        let mut some = [0; 16];
-        timeout(HEAD_TIME / 2, second.read(&mut some)).await.expect_err("the only place is taken");
+        let begun = tokio::time::Instant::now();
+        let mut others = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).await.expect("connected");
+            stream.write_all(REQUEST).await.expect("sent");
+            let mut answer = vec![0; 12];
+            timeout(HEAD_TIME / 2, stream.read_exact(&mut answer)).await.expect("at once").expect("an answer");
+            others.push(stream);
+        }
         rest(&mut first).await;
-        assert!(rest(&mut second).await.ends_with("here"));
+        assert!(begun.elapsed() < HEAD_TIME / 2, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_not_waited_for() {
+        let large = get(async || vec![b'x'; 8 << 20]);
+        let places = Arc::new(Places::new(8));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(serve(listener, Router::new().route("/", large), Arc::clone(&places), pending()));
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(&REQUEST.repeat(8)).await.expect("sent");
+        let opened = async {
+            while places.taken().open == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, opened).await.expect("it is taken");
+        tokio::time::sleep(2 * WRITE_TIME).await;
+        assert_eq!(places.taken().open, 0);
+        drop(stream);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ use sortie_mission::Refusal;
 use crate::engine::ReadError;
 use crate::engine::act::ActError;
 use crate::engine::intake::DispatchError;
+use crate::engine::shown::MissionView;
 
 /// A problem, ready to be answered.
 #[derive(Debug)]
@@ -57,8 +58,28 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on the node; its log says what")
     }
 
+    /// Somebody wants to go on after what is not there: perhaps an older copy of the journal was put back.
+    fn position_ahead(last: u64) -> Self {
+        let detail = format!(
+            "the log ends at {last}, before the position that was named: this is not the log that it was read from; begin anew"
+        );
+        Self::new(StatusCode::CONFLICT, "position_ahead", detail).with("last", json!(last))
+    }
+
+    /// A task of the node ended before its time: it panicked, or the node is going down under it.
+    pub(crate) fn task_failed(error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error, code = "task_failed", "a request failed");
+        let detail = "the node broke off what it was doing for this request; its log says why";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "task_failed", detail)
+    }
+
     fn overloaded() -> Self {
         Self::unavailable("overloaded", "the node takes no more at the moment; try again in a second")
+    }
+
+    /// Something of which the node has only so much is taken.
+    pub(super) fn busy(code: &'static str, detail: &str) -> Self {
+        Self::unavailable(code, detail)
     }
 
     fn unavailable(code: &'static str, detail: &str) -> Self {
@@ -76,6 +97,14 @@ impl Problem {
     pub(crate) fn with(mut self, key: &str, value: Value) -> Self {
         self.extra.insert(key.to_owned(), value);
         self
+    }
+
+    /// Adds the state of the mission that it is about, where that may be shown.
+    pub(crate) fn with_state(self, state: Option<MissionView>) -> Self {
+        match state {
+            Some(state) => self.with("mission", json!(state)),
+            None => self,
+        }
     }
 
     /// The problem as a JSON object: also what a line of a batch answers.
@@ -152,6 +181,8 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unknown => Self::not_found("such mission"),
+            ReadError::Ahead { last } => Self::position_ahead(last),
+            error @ ReadError::Task(_) => Self::task_failed(&error),
             error => Self::internal(&error),
         }
     }

@@ -9,21 +9,19 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
-use serde_json::json;
 use sortie_contract::{Event, MissionNo};
 use tokio::sync::broadcast;
 
 use super::App;
 use super::error::Problem;
 use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
-use crate::engine::look::Events;
-use crate::engine::{Engine, ReadError};
+use crate::engine::shown::{PAGE_BYTES_MAX, Page};
+use crate::engine::views::{Events, Fold, Shown};
 
 /// Events of a page, unless the client asks for another number.
 const PAGE: usize = 100;
@@ -31,6 +29,8 @@ const PAGE: usize = 100;
 const ALIVE: Duration = Duration::from_secs(15);
 /// How many events, or entries of the node's log, a stream reads at once.
 const CHUNK: usize = 256;
+/// And of about how many bytes: each event lists all artifacts of its mission.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// `GET /v1/missions/{id}/events`
 pub(super) async fn of_mission(
@@ -42,12 +42,14 @@ pub(super) async fn of_mission(
     let Ask { after, limit } = Ask::parse(query.as_deref(), &headers)?;
     let no = app.mission(id).await?;
     if wants_stream(&headers) {
-        let source = Source::Mission { no, ended: false };
-        return Ok(streamed(app.engine, source, after));
+        return streamed(app, Source::Mission { no, fold: None, ended: false }, after).await;
     }
-    let Events { events, more, .. } = app.blocking(move |engine| engine.events(no, after, limit)).await?;
-    let next = events.last().filter(|_| more).map(|event| event.sequence.to_string());
-    Ok(Json(json!({"items": events, "next_cursor": next})).into_response())
+    app.shown(move |engine| {
+        let Events { events, more, .. } = engine.events(no, after, limit)?;
+        let next = events.last().filter(|_| more).map(|event| event.id);
+        Ok(page(&events).followed_by(next))
+    })
+    .await
 }
 
 /// `GET /v1/events`
@@ -58,12 +60,19 @@ pub(super) async fn of_node(
 ) -> Result<Response, Problem> {
     let Ask { after, limit } = Ask::parse(query.as_deref(), &headers)?;
     if wants_stream(&headers) {
-        return Ok(streamed(app.engine, Source::Node, after));
+        return streamed(app, Source::Node, after).await;
     }
-    let (events, read) = app.blocking(move |engine| engine.events_after(after, limit)).await?;
-    let next = (read > after).then(|| read.to_string());
-    let items: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
-    Ok(Json(json!({"items": items, "next_cursor": next})).into_response())
+    app.shown(move |engine| {
+        let (events, read) = engine.events_after(after, limit, PAGE_BYTES_MAX)?;
+        Ok(page(&events).followed_by((read > after).then_some(read)))
+    })
+    .await
+}
+
+fn page(events: &[Shown]) -> Page<Event> {
+    let mut page = Page::new();
+    events.iter().for_each(|event| page.push_json(event.json.to_string()));
+    page
 }
 
 /// Where to begin and how much to show.
@@ -99,56 +108,67 @@ fn wants_stream(headers: &HeaderMap) -> bool {
 
 /// What a stream shows.
 enum Source {
-    Mission { no: MissionNo, ended: bool },
+    /// A mission, of which it keeps its own fold: each record is taken up once.
+    Mission { no: MissionNo, fold: Option<Box<Fold>>, ended: bool },
+    /// All of them: the engine keeps folds and events for whoever watches.
     Node,
 }
 
 /// A stream between two of its events.
 struct Watch {
-    engine: Arc<Engine>,
+    app: App,
     source: Source,
     after: u64,
-    ready: VecDeque<(u64, Event)>,
+    ready: VecDeque<Shown>,
     news: broadcast::Receiver<MissionNo>,
     /// Nothing new since the last look: wait before the next one.
     idle: bool,
+    /// It said why it ends.
+    broken: bool,
 }
 
-fn streamed(engine: Arc<Engine>, source: Source, after: u64) -> Response {
-    let news = engine.news.subscribe();
-    let watch = Watch { engine, source, after, ready: VecDeque::new(), news, idle: false };
-    Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response()
+/// The stream, once it is known that it can begin where it is to.
+async fn streamed(app: App, source: Source, after: u64) -> Result<Response, Problem> {
+    let news = app.engine.news.subscribe();
+    let mut watch = Watch { app, source, after, ready: VecDeque::new(), news, idle: false, broken: false };
+    watch.look().await?;
+    Ok(Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
 }
 
 fn events(watch: Watch) -> impl Stream<Item = Result<sse::Event, Infallible>> {
     stream::unfold(watch, |mut watch| async move {
-        let (id, event) = watch.next().await?;
-        let data = serde_json::to_string(&event).expect("an event is plain data");
-        let event = sse::Event::default().id(id.to_string()).event(event.event_type.as_str()).data(data);
+        let event = match watch.next().await? {
+            Ok(Shown { id, kind, json }) => sse::Event::default().id(id.to_string()).event(kind).data(json),
+            // Who comes back asks anew, and is told the same as an answer.
+            Err(problem) => sse::Event::default().event("error").data(problem.body().to_string()),
+        };
         Some((Ok(event), watch))
     })
 }
 
 impl Watch {
-    async fn next(&mut self) -> Option<(u64, Event)> {
+    async fn next(&mut self) -> Option<Result<Shown, Problem>> {
         loop {
-            if let Some((id, event)) = self.ready.pop_front() {
-                self.after = id;
-                return Some((id, event));
+            if let Some(event) = self.ready.pop_front() {
+                self.after = event.id;
+                return Some(Ok(event));
             }
-            if matches!(self.source, Source::Mission { ended: true, .. }) {
+            if self.broken || matches!(self.source, Source::Mission { ended: true, .. }) {
                 return None;
             }
             if self.idle && !self.wait().await {
                 return None;
             }
-            self.look().await.ok()?;
+            if let Err(problem) = self.look().await {
+                self.broken = true;
+                return Some(Err(problem));
+            }
         }
     }
 
     /// Waits for news of what it shows. False when the node stops.
     async fn wait(&mut self) -> bool {
-        let engine = Arc::clone(&self.engine);
+        let engine = Arc::clone(&self.app.engine);
         // Listens before it asks: a goodbye between the two must not be missed.
         let mut goodbye = pin!(engine.goodbye.notified());
         goodbye.as_mut().enable();
@@ -169,28 +189,30 @@ impl Watch {
         }
     }
 
-    async fn look(&mut self) -> Result<(), ReadError> {
-        let engine = Arc::clone(&self.engine);
+    /// Takes up what is new.
+    async fn look(&mut self) -> Result<(), Problem> {
         let after = self.after;
-        let mission = match &self.source {
-            Source::Mission { no, .. } => Some(*no),
-            Source::Node => None,
-        };
-        let read = tokio::task::spawn_blocking(move || match mission {
-            Some(no) => {
-                let Events { events, over, .. } = engine.events(no, after, CHUNK)?;
-                let events: VecDeque<_> = events.into_iter().map(|event| (event.sequence, event)).collect();
-                Ok((events, after, over))
+        match &mut self.source {
+            Source::Mission { no, fold, ended } => {
+                let (no, kept) = (*no, fold.take());
+                let read = self.app.reading(move |engine| {
+                    let mut fold = kept.map(|fold| *fold);
+                    let events = engine.next_events(no, &mut fold, after, CHUNK, CHUNK_BYTES)?;
+                    Ok((fold.map(Box::new), events))
+                });
+                let (read, Events { events, over, .. }) = read.await?;
+                (*fold, *ended) = (read, over);
+                self.idle = events.is_empty();
+                self.ready = events.into();
             }
-            None => engine.events_after(after, CHUNK).map(|(events, read)| (events.into(), read, false)),
-        });
-        let (events, read, over) = read.await.map_err(|_| ReadError::Unknown)??;
-        self.idle = events.is_empty() && read == self.after;
-        self.after = read;
-        if let Source::Mission { ended, .. } = &mut self.source {
-            *ended = over;
+            Source::Node => {
+                let read = self.app.reading(move |engine| engine.events_after(after, CHUNK, CHUNK_BYTES));
+                let (events, read) = read.await?;
+                self.idle = events.is_empty() && read == after;
+                self.after = read;
+                self.ready = events.into();
+            }
         }
-        self.ready = events;
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     let engine = &app.engine;
     let mut registry = Registry::with_prefix("sortie");
     let counters = &engine.counters;
+    let places = app.places.taken();
     let counts = [
         ("missions_accepted", "Missions accepted", counters.accepted.load(Relaxed)),
         ("dispatches_replayed", "Dispatches that had been accepted before", counters.replayed.load(Relaxed)),
@@ -28,6 +29,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("deliveries_retried", "Attempts that failed and were repeated", engine.courier.counters().retried()),
         ("deliveries_parked", "Deliveries that were given up for now", engine.courier.counters().parked()),
         ("deliveries_skipped", "Deliveries that an operator left out", counters.skipped.load(Relaxed)),
+        ("connections_displaced", "Connections without a token that others needed the place of", places.displaced),
+        ("connections_refused", "Requests for which there was no place", places.refused),
     ];
     for (name, help, value) in counts {
         registry.register(name, help, ConstCounter::new(value));
@@ -46,6 +49,9 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("missions_running", "Missions that run", running),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended.load(Relaxed)),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
+        ("connections_open", "Connections that are open", places.open),
+        ("connections_places", "Connections that can be open", app.places.most),
+        ("answers_bytes", "What answers hold of the memory, in bytes", app.answers.held()),
     ];
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));

@@ -3,23 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, body::Bytes};
-use futures_util::StreamExt as _;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sortie_contract::envelope::MissionType;
 use sortie_contract::time::rfc3339;
 use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Status, VpId, limit};
 
+use super::answers::PIECE_ROOM;
 use super::auth::Holder;
 use super::body::{Unread, too_large};
 use super::error::Problem;
 use super::{App, Body};
 use crate::engine::intake::{DispatchError, Dispatched};
-use crate::engine::look::{self, Filter, Links};
+use crate::engine::look::{self, Filter};
+use crate::engine::shown::{Acted, BudgetView, Links};
 
 /// Most items of a page.
 const PAGE_MAX: usize = 500;
@@ -27,6 +30,8 @@ const PAGE_MAX: usize = 500;
 const PAGE: usize = 50;
 /// Lines of a batch that are on their way to the disk together: enough to fill a group commit.
 const BATCH_IN_FLIGHT: usize = 256;
+/// Records of a journal that are read and written out at a time, in bytes of the journal.
+const JOURNAL_PIECE: usize = 128 << 10;
 /// How long the sender of a batch may be silent. It may have to make the next line first, and it has shown its token.
 const BATCH_SILENCE: Duration = Duration::from_secs(300);
 
@@ -44,7 +49,7 @@ pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result
 /// `POST /v1/missions/batch`: a line in, a line out, in order.
 pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Response {
     let limit = app.body_bytes;
-    let lines = Lines { body: body.into_data_stream(), rest: Vec::new(), limit, ended: false };
+    let lines = Lines { body: body.into_data_stream(), rest: BytesMut::new(), seen: 0, limit, ended: false };
     let answers =
         futures_util::stream::unfold(lines, |mut lines| async move { lines.next().await.map(|line| (line, lines)) })
             .map(move |line| {
@@ -69,31 +74,38 @@ pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Res
     ([(header::CONTENT_TYPE, "application/x-ndjson")], axum::body::Body::from_stream(answers)).into_response()
 }
 
-/// The lines of a body that is never held whole.
-struct Lines {
-    body: axum::body::BodyDataStream,
-    rest: Vec<u8>,
+/// The lines of a body that is never held whole. Each byte is looked at once, in however many pieces it comes.
+struct Lines<S> {
+    body: S,
+    rest: BytesMut,
+    /// So much of the rest is known to hold no end of a line.
+    seen: usize,
     limit: usize,
     ended: bool,
 }
 
-impl Lines {
+impl<S> Lines<S>
+where
+    S: Stream<Item = Result<Bytes, axum::Error>> + Unpin,
+{
     async fn next(&mut self) -> Option<Result<Bytes, Problem>> {
         loop {
-            if let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                match line.trim_ascii() {
-                    [] => continue,
-                    line => return Some(Ok(Bytes::copy_from_slice(line))),
+            if let Some(end) = self.rest[self.seen..].iter().position(|&byte| byte == b'\n') {
+                let line = self.rest.split_to(self.seen + end + 1).freeze();
+                self.seen = 0;
+                match trimmed(&line) {
+                    line if line.is_empty() => continue,
+                    line => return Some(Ok(line)),
                 }
             }
+            self.seen = self.rest.len();
             if self.ended {
-                let line = std::mem::take(&mut self.rest);
-                return (!line.trim_ascii().is_empty()).then(|| Ok(Bytes::copy_from_slice(line.trim_ascii())));
+                self.seen = 0;
+                let line = trimmed(&std::mem::take(&mut self.rest).freeze());
+                return (!line.is_empty()).then_some(Ok(line));
             }
             if self.rest.len() > self.limit {
-                self.ended = true;
-                self.rest.clear();
+                self.end();
                 return Some(Err(too_large(self.limit)));
             }
             let error = match tokio::time::timeout(BATCH_SILENCE, self.body.next()).await {
@@ -108,11 +120,22 @@ impl Lines {
                 Ok(Some(Err(error))) => Unread::Broken(error),
                 Err(_) => Unread::TooSlow,
             };
-            self.ended = true;
-            self.rest.clear();
+            self.end();
             return Some(Err(error.into()));
         }
     }
+
+    /// Nothing that may still come is a line.
+    fn end(&mut self) {
+        self.ended = true;
+        self.rest.clear();
+        self.seen = 0;
+    }
+}
+
+/// A part of the line, without a copy.
+fn trimmed(line: &Bytes) -> Bytes {
+    line.slice_ref(line.trim_ascii())
 }
 
 fn text(body: &[u8]) -> Result<String, Problem> {
@@ -130,9 +153,9 @@ struct Answer<'a> {
     vp_session_id: &'a SessionId,
     vp_runtime_id: &'a LaneId,
     status: Status,
-    effective_budget: Value,
+    effective_budget: BudgetView,
     warnings: &'a [String],
-    links: Links<'a>,
+    links: Links,
     /// In a batch, where no header can say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<bool>,
@@ -146,16 +169,16 @@ impl<'a> Answer<'a> {
             vp_session_id: &dispatched.session,
             vp_runtime_id: &dispatched.lane,
             status: dispatched.status,
-            effective_budget: sortie_mission::effective_budget(&dispatched.budget),
+            effective_budget: BudgetView::from(&dispatched.budget),
             warnings: &dispatched.warnings,
-            links: Links(dispatched.mission_id.as_str()),
+            links: Links::of(dispatched.mission_id.as_str()),
             replayed: None,
         }
     }
 }
 
 /// `GET /v1/missions`
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let mut filter = Filter::default();
     let (mut before, mut size) = (None, PAGE);
     for (key, value) in parameters(query.as_deref()) {
@@ -193,8 +216,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let (items, next) = app.blocking(move |engine| engine.list(&filter, before, size)).await?;
-    Ok(Json(json!({"items": items, "next_cursor": next.map(|no| no.to_string())})))
+    app.shown(move |engine| engine.list(&filter, before, size)).await
 }
 
 /// A page's size from a query.
@@ -224,17 +246,78 @@ pub(super) fn unknown_parameter(key: &str) -> Problem {
 }
 
 /// `GET /v1/missions/{id}`
-pub(super) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
-    Ok(Json(app.blocking(move |engine| engine.show(no)).await?))
+    app.shown(move |engine| engine.show(no)).await
 }
 
-/// `GET /v1/missions/{id}/journal`
-pub(super) async fn journal(State(app): State<App>, Path(id): Path<String>) -> Result<Json<Value>, Problem> {
+/// `GET /v1/missions/{id}/journal`: written out as it is read, so that nobody ever holds all of it.
+pub(super) async fn journal(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
-    let (_, records) = app.blocking(move |engine| engine.read(no)).await?;
-    let items: Vec<Value> = (1..).zip(&records).map(|(number, stamped)| look::record(number, stamped)).collect();
-    Ok(Json(json!({"items": items, "next_cursor": null})))
+    let mut pieces = Pieces { app, no, next: 0, state: Piece::First };
+    // What is wrong at once is still an answer of its own.
+    let first = pieces.next().await?;
+    let rest = futures_util::stream::unfold(pieces, |mut pieces| async move {
+        match pieces.next().await {
+            Ok(None) => None,
+            Ok(Some(piece)) => Some((Ok(piece), pieces)),
+            Err(problem) => {
+                tracing::warn!(no = %pieces.no, problem = %problem.body(), "a journal is shown in part only");
+                pieces.state = Piece::None;
+                Some((Err(std::io::Error::other("the journal cannot be read on")), pieces))
+            }
+        }
+    });
+    let body = futures_util::stream::iter(first.map(Ok)).chain(rest);
+    Ok(([(header::CONTENT_TYPE, "application/json")], axum::body::Body::from_stream(body)).into_response())
+}
+
+/// The pieces of a mission's journal as JSON.
+struct Pieces {
+    app: App,
+    no: MissionNo,
+    /// How many records were shown.
+    next: u32,
+    state: Piece,
+}
+
+/// Which piece comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    First,
+    Further,
+    None,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        if self.state == Piece::None {
+            return Ok(None);
+        }
+        let (no, next, is_first) = (self.no, self.next, self.state == Piece::First);
+        let room = self.app.answers.room(PIECE_ROOM).await?;
+        let read = self.app.reading(move |engine| {
+            let records = engine.journal.read_some(no, next, JOURNAL_PIECE)?;
+            let mut json = Vec::with_capacity(JOURNAL_PIECE);
+            if is_first {
+                json.extend_from_slice(b"{\"items\":[");
+            }
+            for (index, stamped) in (next..).zip(&records) {
+                if index > 0 {
+                    json.push(b',');
+                }
+                serde_json::to_writer(&mut json, &look::record(u64::from(index) + 1, stamped)).expect("plain data");
+            }
+            if records.is_empty() {
+                json.extend_from_slice(b"],\"next_cursor\":null}");
+            }
+            Ok((json, u32::try_from(records.len()).expect("records are counted with a u32")))
+        });
+        let (json, records) = read.await?;
+        self.next += records;
+        self.state = if records == 0 { Piece::None } else { Piece::Further };
+        self.app.answers.hold(json, room).await.map(Some)
+    }
 }
 
 /// `POST /v1/missions/{id}/cancel`
@@ -245,13 +328,15 @@ pub(super) async fn cancel(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let reason = cancel_reason(&body)?;
+    let named = id.clone();
     let no = app.mission(id).await?;
     let by = holder.name.to_string();
     let cancelled = app.to_the_end(move |engine| async move { engine.cancel(no, reason, by).await }).await?;
-    let state = app.blocking(move |engine| engine.show(no)).await?;
-    match cancelled {
-        Ok(()) => Ok((StatusCode::ACCEPTED, Json(state)).into_response()),
-        Err(error) => Err(Problem::from(error).with("mission", state)),
+    let state = app.state_for(&holder, no).await?;
+    match (cancelled, state) {
+        (Ok(()), Some(state)) => Ok((StatusCode::ACCEPTED, Json(state)).into_response()),
+        (Ok(()), None) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&named, Some(Status::Cancelled)))).into_response()),
+        (Err(error), state) => Err(Problem::from(error).with_state(state)),
     }
 }
 
@@ -289,6 +374,37 @@ fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The lines of a body that comes in these pieces, or the code of what is wrong with them.
+    async fn lines(pieces: Vec<&'static [u8]>, limit: usize) -> Vec<String> {
+        let body = futures_util::stream::iter(pieces.into_iter().map(|piece| Ok(Bytes::from_static(piece))));
+        let mut lines = Lines { body, rest: BytesMut::new(), seen: 0, limit, ended: false };
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().await {
+            all.push(match line {
+                Ok(line) => String::from_utf8_lossy(&line).into_owned(),
+                Err(problem) => problem.body()["code"].to_string(),
+            });
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn lines_come_out_whole_in_whatever_pieces_they_came() {
+        let bytes = b" ab\r\n\n  \ncde\nf";
+        for size in 1..=bytes.len() {
+            assert_eq!(lines(bytes.chunks(size).collect(), 8).await, ["ab", "cde", "f"], "pieces of {size}");
+        }
+        assert_eq!(lines(vec![b"ab\n", b"cdefgh", b"ijk", b"l\nm\n"], 8).await, ["ab", "\"too_large\""]);
+        assert_eq!(lines(vec![], 8).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn each_byte_of_a_line_is_looked_at_once() {
+        // A line in a million pieces: looked at anew with each of them, it would be a matter of minutes.
+        static LINE: [u8; 1 << 20] = [b'x'; 1 << 20];
+        assert_eq!(lines(LINE.chunks(1).collect(), 2 << 20).await, [String::from_utf8_lossy(&LINE)]);
+    }
 
     #[test]
     fn the_body_of_a_cancel_is_a_reason_or_nothing() {

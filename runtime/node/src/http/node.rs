@@ -1,16 +1,19 @@
 //! The node itself over HTTP: identity and capacity, tools, sessions, pause and halt, health.
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 use sortie_contract::tool::CallError;
 use sortie_contract::{MicroUsd, SessionId, VpId};
 
+use super::auth::Holder;
 use super::error::Problem;
+use super::missions::{page_size, parameters, unknown_parameter};
 use super::{App, Body};
-use crate::engine::look;
+use crate::config::Scope;
+use crate::engine::shown::minutes;
 use crate::workspaces::workspace;
 
 /// `GET /v1/node`
@@ -20,6 +23,7 @@ pub(super) async fn show(State(app): State<App>) -> Json<Value> {
         let desk = engine.desk.lock();
         (desk.queue.len(), desk.queue.running(), desk.queue.is_paused())
     };
+    let places = app.places.taken();
     let rules = &engine.rules;
     let lanes: Vec<Value> = engine.lanes.iter().map(|(id, n)| json!({"id": id, "concurrency": n})).collect();
     Json(json!({
@@ -30,9 +34,16 @@ pub(super) async fn show(State(app): State<App>) -> Json<Value> {
         "max_running": engine.max_running,
         "queued": queued,
         "running": running,
+        "connections": {
+            "places": app.places.most,
+            "open": places.open,
+            "strangers": places.strangers,
+            "displaced": places.displaced,
+            "refused": places.refused,
+        },
         "limits": {
             "body_bytes": app.body_bytes,
-            "max_runtime_minutes": look::minutes(rules.ceilings.runtime_ms),
+            "max_runtime_minutes": minutes(rules.ceilings.runtime_ms),
             // Null is no ceiling. In an envelope 0 is no limit; here it would be read as one.
             "max_llm_calls": rules.ceilings.llm_calls,
             "max_cost_usd": rules.ceilings.cost.map(MicroUsd::as_usd),
@@ -96,40 +107,44 @@ pub(super) async fn call_tool(
     }
 }
 
+/// Sessions of a page, unless the client asks for another number.
+const PAGE: usize = 100;
+
 /// `GET /v1/sessions`
-pub(super) async fn sessions(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    let mut sessions: Vec<(VpId, sortie_journal::Session)> = {
-        let desk = app.engine.desk.lock();
-        desk.catalog.sessions().map(|(vp, session)| (vp.clone(), session.clone())).collect()
-    };
-    sessions.sort_by(|a, b| (&a.0, &a.1.id).cmp(&(&b.0, &b.1.id)));
-    let items = app.blocking(move |engine| {
-        let view = |(vp, session): (VpId, sortie_journal::Session)| {
-            let latest = engine.journal.head(session.latest)?;
-            Ok(json!({
-                "vp_id": vp,
-                "vp_session_id": session.id,
-                "workspace": workspace(&engine.data_dir, &vp, &session.id),
-                "missions": session.missions,
-                "last_mission_id": latest.as_ref().map(|head| &head.mission_id),
-                "last_mission_at": latest.as_ref().map(|head| head.accepted_at),
-            }))
-        };
-        sessions.into_iter().map(view).collect::<Result<Vec<Value>, crate::engine::ReadError>>()
-    });
-    Ok(Json(json!({"items": items.await?, "next_cursor": null})))
+pub(super) async fn sessions(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let (mut after, mut size) = (None, PAGE);
+    for (key, value) in parameters(query.as_deref()) {
+        match key.as_str() {
+            "cursor" => after = Some(value),
+            "limit" => size = page_size(&value)?,
+            _ => return Err(unknown_parameter(&key)),
+        }
+    }
+    app.shown(move |engine| engine.sessions(after.as_deref(), size)).await
 }
 
 /// `POST /v1/node/pause`
-pub(super) async fn pause(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    app.to_the_end(|engine| async move { engine.pause(true).await }).await??;
-    Ok(show(State(app)).await)
+pub(super) async fn pause(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+) -> Result<Json<Value>, Problem> {
+    paused(app, &holder, true).await
 }
 
 /// `POST /v1/node/resume`
-pub(super) async fn resume(State(app): State<App>) -> Result<Json<Value>, Problem> {
-    app.to_the_end(|engine| async move { engine.pause(false).await }).await??;
-    Ok(show(State(app)).await)
+pub(super) async fn resume(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+) -> Result<Json<Value>, Problem> {
+    paused(app, &holder, false).await
+}
+
+async fn paused(app: App, holder: &Holder, paused: bool) -> Result<Json<Value>, Problem> {
+    app.to_the_end(move |engine| async move { engine.pause(paused).await }).await??;
+    if holder.may(Scope::Read) {
+        return Ok(show(State(app)).await);
+    }
+    Ok(Json(json!({"state": if paused { "paused" } else { "serving" }})))
 }
 
 /// `POST /v1/node/halt`

@@ -10,10 +10,10 @@ use super::error::Problem;
 /// `GET /v1/missions/{id}/plugin`: the component, byte for byte, even when a newer one is installed.
 pub(super) async fn component(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
-    let (mission, _) = app.blocking(move |engine| engine.read(no)).await?;
-    let (engine, digest) = (app.engine.clone(), mission.plugin().digest);
+    let digest = app.reading(move |engine| engine.view(no, |fold| Ok(fold.mission.plugin().digest))).await?;
+    let engine = app.engine.clone();
     let read = tokio::task::spawn_blocking(move || engine.sandbox.component(&digest)).await;
-    let bytes = read.map_err(|_| Problem::not_found("such component"))?.map_err(|error| {
+    let bytes = read.map_err(|error| Problem::task_failed(&error))?.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "a component cannot be read");
         Problem::not_found(&format!("component {digest} in the plugin store any more"))
     })?;

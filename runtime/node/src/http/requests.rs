@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 use sortie_contract::request::{Decision, Reach, RequestNo};
@@ -15,12 +16,13 @@ use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::engine::Engine;
 use crate::engine::act::ActError;
+use crate::engine::shown::Acted;
 
 /// Requests of a page, unless the client asks for another number.
 const PAGE: usize = 100;
 
 /// `GET /v1/requests`: those that are open.
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let (mut before, mut size) = (None, PAGE);
     for (key, value) in parameters(query.as_deref()) {
         match key.as_str() {
@@ -32,8 +34,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let (items, next) = app.blocking(move |engine| engine.requests(before, size)).await?;
-    Ok(Json(json!({"items": items, "next_cursor": next.map(|no| no.to_string())})))
+    app.shown(move |engine| engine.requests(before, size)).await
 }
 
 /// `POST /v1/missions/{id}/requests/{request}`: the mission's state after the decision.
@@ -42,7 +43,8 @@ pub(super) async fn decide(
     Extension(holder): Extension<Holder>,
     Path((id, request)): Path<(String, String)>,
     Body(body): Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
+    let named = id.clone();
     let no = app.mission(id).await?;
     let request: RequestNo = request.parse().map_err(|_| Problem::not_found("such request"))?;
     let body: Value = serde_json::from_slice(&body)
@@ -55,10 +57,12 @@ pub(super) async fn decide(
     let Answer { decision, note, .. } = answer;
     let decided =
         app.to_the_end(move |engine| async move { engine.decide(no, request, decision, by, note).await }).await?;
-    let state = app.blocking(move |engine| engine.show(no)).await?;
+    let state = app.state_for(&holder, no).await?;
     match decided {
-        Ok(()) => Ok(Json(state)),
-        Err(error) => Err(Problem::from(error).with("mission", state)),
+        Ok(()) => {
+            Ok(state.map_or_else(|| Json(Acted::on(&named, None)).into_response(), |state| Json(state).into_response()))
+        }
+        Err(error) => Err(Problem::from(error).with_state(state)),
     }
 }
 

@@ -1,0 +1,290 @@
+//! Missions as readers see them: folds over what is on disk, read in pieces and kept for whoever looks next.
+//!
+//! A reader that comes back (a stream of events, a page after a page, somebody who polls) goes on where a fold stands instead
+//! of folding a mission anew, so that watching a mission costs what it records and not the square of it. What is kept is
+//! bounded; whatever is missing is folded again. Nothing here is a second truth: a fold is the core's state after some record
+//! of the journal, and knows after which.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sortie_contract::record::Record;
+use sortie_contract::{Event, MissionNo, Stamped, Timestamp};
+use sortie_journal::FeedEntry;
+use sortie_mission::Mission;
+
+use super::{Engine, ReadError, begin};
+
+/// How much of a journal is read at a time, in bytes: many small records, or one of the largest.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Most folds that are kept. A large mission takes a few MiB, most take a few KiB.
+const FOLDS_MAX: usize = 64;
+
+/// Most bytes of recent events that are kept for those who watch the whole node.
+const RECENT_BYTES_MAX: usize = 8 << 20;
+
+/// A mission as of one of its records.
+#[derive(Debug, Clone)]
+pub(crate) struct Fold {
+    pub(crate) no: MissionNo,
+    pub(crate) mission: Mission,
+    pub(crate) accepted_at: Timestamp,
+    pub(crate) warnings: Arc<[String]>,
+}
+
+impl Fold {
+    fn begin(no: MissionNo, first: &Stamped) -> Result<Self, ReadError> {
+        let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope) };
+        Ok(Self { no, mission: begin(first)?, accepted_at: first.at, warnings: accepted.warnings.as_slice().into() })
+    }
+}
+
+/// What a reader does after it has seen a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It wants the next one.
+    More,
+    /// It has enough: the fold stays here.
+    Enough,
+}
+
+/// An event as it is sent: by what it is resumed after, its type, and its JSON.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    pub(crate) id: u64,
+    pub(crate) kind: &'static str,
+    pub(crate) json: Arc<str>,
+}
+
+impl Shown {
+    pub(crate) fn new(id: u64, event: &Event) -> Self {
+        let json = serde_json::to_string(event).expect("an event is plain data");
+        Self { id, kind: event.event_type.as_str(), json: json.into() }
+    }
+}
+
+/// What is kept for readers.
+#[derive(Debug, Default)]
+pub(crate) struct Views {
+    /// The most recently used last.
+    folds: Mutex<VecDeque<Fold>>,
+    recent: Mutex<Recent>,
+}
+
+/// The events of the latest entries of the node's log, entry by entry and without gaps.
+#[derive(Debug, Default)]
+struct Recent {
+    /// The position of the first entry that is here.
+    first: u64,
+    entries: VecDeque<Arc<[Shown]>>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn get(&self, position: u64) -> Option<Arc<[Shown]>> {
+        let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        self.entries.get(index).cloned()
+    }
+
+    /// Takes the next entry in. One that is not the next begins anew, if it is later: who reads what was long ago reads it for
+    /// itself.
+    fn add(&mut self, position: u64, events: &Arc<[Shown]>) {
+        let next = self.first + self.entries.len() as u64;
+        if position < next {
+            return;
+        }
+        if position > next {
+            *self = Self { first: position, ..Self::default() };
+        }
+        self.bytes += weight(events);
+        self.entries.push_back(Arc::clone(events));
+        while self.bytes > RECENT_BYTES_MAX
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.first += 1;
+            self.bytes -= weight(&oldest);
+        }
+    }
+}
+
+fn weight(events: &[Shown]) -> usize {
+    size_of::<Arc<[Shown]>>() + events.iter().map(|event| size_of::<Shown>() + event.json.len()).sum::<usize>()
+}
+
+impl Views {
+    /// The latest fold of a mission that is not beyond what is wanted; it is the caller's then.
+    pub(crate) fn take(&self, no: MissionNo, wanted: impl Fn(&Mission) -> bool) -> Option<Fold> {
+        let mut folds = self.folds.lock();
+        let fitting = folds.iter().enumerate().filter(|(_, fold)| fold.no == no && wanted(&fold.mission));
+        let (index, _) = fitting.max_by_key(|(_, fold)| fold.mission.records())?;
+        folds.remove(index)
+    }
+
+    /// Keeps a fold for whoever looks next.
+    pub(crate) fn keep(&self, fold: Option<Fold>) {
+        let Some(fold) = fold else { return };
+        let mut folds = self.folds.lock();
+        if folds.len() >= FOLDS_MAX {
+            folds.pop_front();
+        }
+        folds.push_back(fold);
+    }
+
+    /// Lets go of what is kept of a mission that is removed.
+    pub(crate) fn forget(&self, no: MissionNo) {
+        self.folds.lock().retain(|fold| fold.no != no);
+    }
+}
+
+/// Some events of a mission, and what comes after them.
+#[derive(Debug)]
+pub(crate) struct Events {
+    pub(crate) events: Vec<Shown>,
+    /// There may be further ones already.
+    pub(crate) more: bool,
+    /// There will be none.
+    pub(crate) over: bool,
+}
+
+impl Engine {
+    /// A mission as of all that is on disk, shown to `read`. Blocks.
+    pub(crate) fn view<T>(
+        &self,
+        no: MissionNo,
+        read: impl FnOnce(&Fold) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        // One that has been removed is gone for everybody.
+        if self.journal.head(no)?.is_none() {
+            self.views.forget(no);
+            return Err(ReadError::Unknown);
+        }
+        let mut fold = self.views.take(no, |_| true);
+        self.advance(no, &mut fold, |_, _| Next::More)?;
+        let read = read(fold.as_ref().ok_or(ReadError::Unknown)?);
+        self.views.keep(fold);
+        read
+    }
+
+    /// Takes up what is on disk behind `fold`, or from the beginning, record by record, until there is no more or `each` has
+    /// enough. Says whether the end was reached. Never holds more of the records than a piece. Blocks.
+    pub(crate) fn advance(
+        &self,
+        no: MissionNo,
+        fold: &mut Option<Fold>,
+        mut each: impl FnMut(&Mission, &Stamped) -> Next,
+    ) -> Result<bool, ReadError> {
+        loop {
+            let from = fold.as_ref().map_or(0, |fold| fold.mission.records());
+            let records = self.journal.read_some(no, from, PIECE_BYTES)?;
+            if records.is_empty() {
+                return Ok(true);
+            }
+            for record in &records {
+                let fold = match fold {
+                    Some(fold) => {
+                        fold.mission.apply(record)?;
+                        fold
+                    }
+                    None => fold.insert(Fold::begin(no, record)?),
+                };
+                if each(&fold.mission, record) == Next::Enough {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    /// The first events of a mission with a sequence above `after`, which `fold` must not be beyond: at most `limit`, and of
+    /// about `bytes` at most. Blocks.
+    pub(crate) fn next_events(
+        &self,
+        no: MissionNo,
+        fold: &mut Option<Fold>,
+        after: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Events, ReadError> {
+        let (mut events, mut held) = (Vec::new(), 0);
+        let mut before = fold.as_ref().map_or(0, |fold| fold.mission.sequence());
+        let at_end = self.advance(no, fold, |mission, record| {
+            let sequence = mission.sequence();
+            if sequence > before.max(after)
+                && let Some(event) = mission.event_of(record)
+            {
+                let shown = Shown::new(sequence, &event);
+                held += shown.json.len();
+                events.push(shown);
+            }
+            before = sequence;
+            if events.len() >= limit || held >= bytes { Next::Enough } else { Next::More }
+        })?;
+        let mission = &fold.as_ref().ok_or(ReadError::Unknown)?.mission;
+        if at_end && mission.sequence() < after {
+            return Err(ReadError::Ahead { last: mission.sequence() });
+        }
+        // Nothing follows the end of a mission.
+        let over = mission.status().is_final();
+        Ok(Events { events, more: !at_end && !over, over })
+    }
+
+    /// The events of one entry of the node's log, each with the position after which a reader goes on: who breaks off within
+    /// an entry gets the whole of it again, so only its last event moves the position. Blocks.
+    pub(crate) fn events_of_entry(&self, entry: &FeedEntry) -> Result<Arc<[Shown]>, ReadError> {
+        if let Some(events) = self.views.recent.lock().get(entry.position) {
+            return Ok(events);
+        }
+        let mut events = Vec::new();
+        let end = entry.first + entry.count;
+        let mut fold = self.views.take(entry.mission, |mission| mission.records() <= entry.first);
+        self.advance(entry.mission, &mut fold, |mission, record| {
+            if mission.records() > entry.first
+                && let Some(event) = mission.event_of(record)
+            {
+                events.push(Shown::new(entry.position.saturating_sub(1), &event));
+            }
+            if mission.records() >= end { Next::Enough } else { Next::More }
+        })?;
+        // None, for a mission that has outlived its use: it has no events any more.
+        self.views.keep(fold);
+        if let Some(last) = events.last_mut() {
+            last.id = entry.position;
+        }
+        let events: Arc<[Shown]> = events.into();
+        self.views.recent.lock().add(entry.position, &events);
+        Ok(events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bytes: usize) -> Arc<[Shown]> {
+        [Shown { id: 0, kind: "", json: "x".repeat(bytes).into() }].into()
+    }
+
+    #[test]
+    fn what_is_recent_has_no_gaps_and_a_most() {
+        let mut recent = Recent::default();
+        for position in 5..9 {
+            recent.add(position, &entry(1));
+        }
+        assert!(
+            recent.get(4).is_none() && recent.get(5).is_some() && recent.get(8).is_some() && recent.get(9).is_none()
+        );
+        // Somebody reads what was long ago, somebody else the same again.
+        recent.add(2, &entry(1));
+        recent.add(8, &entry(1));
+        assert!(recent.get(2).is_none() && recent.get(9).is_none());
+        // Something was passed over.
+        recent.add(11, &entry(1));
+        assert!(recent.get(8).is_none() && recent.get(11).is_some());
+        recent.add(12, &entry(RECENT_BYTES_MAX));
+        assert!(recent.get(11).is_none() && recent.get(12).is_none(), "larger than all that may be kept");
+        recent.add(13, &entry(1));
+        assert!(recent.get(13).is_some());
+        assert_eq!(recent.bytes, weight(&entry(1)));
+    }
+}
