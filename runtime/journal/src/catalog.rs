@@ -4,7 +4,7 @@
 //! candidate here reads its head and compares the names.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use rustc_hash::FxBuildHasher;
@@ -15,16 +15,24 @@ use crate::head::Head;
 
 /// Indexes over the heads: by mission id, by idempotency key, by session.
 ///
-/// What it says is a fold over the heads that are there: one that a mission was removed from is one that never had it.
+/// What it says is a fold over the heads that are there: one that a mission was removed from is one that never had it. Taking a
+/// mission in or out, and finding a VP's newest session, cost the same with one session and with a hundred thousand.
 #[derive(Debug, Default)]
 pub struct Catalog {
     /// Keyed with random numbers, so that nobody can choose names that collide.
     hasher: RandomState,
     ids: Index,
     keys: Index,
-    /// The sessions of each VP, in no particular order: a handful, none of them without missions.
-    vps: HashMap<VpId, Vec<Members>>,
+    /// The missions of each session: ascending, never empty. They come at the end, as a rule, and go at the front.
+    sessions: HashMap<Place, VecDeque<u64>>,
+    /// Each session by its newest mission.
+    newest: BTreeMap<u64, Place>,
+    /// The newest missions of each VP's sessions.
+    vps: HashMap<VpId, BTreeSet<u64>>,
 }
+
+/// A session is one of a VP.
+type Place = (VpId, SessionId);
 
 /// What is known of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,36 +45,52 @@ pub struct Session {
     pub latest: MissionNo,
 }
 
-/// A session and its missions.
-#[derive(Debug)]
-struct Members {
-    id: SessionId,
-    /// Ascending, never empty. They come at the end, as a rule, and go at the front.
-    missions: VecDeque<u64>,
-}
-
 impl Catalog {
     /// Takes a mission in: when the node starts, and when one is accepted.
     pub fn insert(&mut self, no: MissionNo, head: &Head) {
         self.ids.insert(self.id_hash(&head.mission_id), no);
         self.keys.insert(self.key_hash(&head.source, &head.idempotency_key), no);
-        let sessions = self.vps.entry(head.vp.clone()).or_default();
-        match sessions.iter_mut().find(|session| session.id == head.session) {
-            Some(session) => session.insert(no.0),
-            None => sessions.push(Members { id: head.session.clone(), missions: VecDeque::from([no.0]) }),
-        }
+        self.change(head, |missions| {
+            if let Err(place) = missions.binary_search(&no.0) {
+                missions.insert(place, no.0);
+            }
+        });
     }
 
     /// Takes a mission out: when it is removed, or when the journal did not take it. A session goes with its last mission.
     pub fn remove(&mut self, no: MissionNo, head: &Head) {
         self.ids.remove(self.id_hash(&head.mission_id), no);
         self.keys.remove(self.key_hash(&head.source, &head.idempotency_key), no);
-        let Some(sessions) = self.vps.get_mut(&head.vp) else { return };
-        if let Some(session) = sessions.iter_mut().find(|session| session.id == head.session) {
-            session.remove(no.0);
+        self.change(head, |missions| {
+            if let Ok(place) = missions.binary_search(&no.0) {
+                missions.remove(place);
+            }
+        });
+    }
+
+    /// Changes the missions of the head's session, and what follows from that.
+    fn change(&mut self, head: &Head, change: impl FnOnce(&mut VecDeque<u64>)) {
+        let place = (head.vp.clone(), head.session.clone());
+        let missions = self.sessions.entry(place.clone()).or_default();
+        let before = missions.back().copied();
+        change(missions);
+        let after = missions.back().copied();
+        if after.is_none() {
+            self.sessions.remove(&place);
         }
-        sessions.retain(|session| !session.missions.is_empty());
-        if sessions.is_empty() {
+        if before == after {
+            return;
+        }
+        let of_vp = self.vps.entry(head.vp.clone()).or_default();
+        if let Some(before) = before {
+            self.newest.remove(&before);
+            of_vp.remove(&before);
+        }
+        if let Some(after) = after {
+            of_vp.insert(after);
+            self.newest.insert(after, place);
+        }
+        if of_vp.is_empty() {
             self.vps.remove(&head.vp);
         }
     }
@@ -85,12 +109,28 @@ impl Catalog {
     /// The session whose newest mission was accepted last, of those of `vp`.
     #[must_use]
     pub fn latest_session(&self, vp: &VpId) -> Option<&SessionId> {
-        self.vps.get(vp)?.iter().max_by_key(|session| session.missions.back()).map(|session| &session.id)
+        let newest = self.vps.get(vp)?.last()?;
+        self.newest.get(newest).map(|(_, session)| session)
     }
 
-    /// Every session, by VP, in no particular order.
+    /// Every session, by VP, the one with the newest mission last.
     pub fn sessions(&self) -> impl Iterator<Item = (&VpId, Session)> {
-        self.vps.iter().flat_map(|(vp, sessions)| sessions.iter().map(move |session| (vp, session.view())))
+        self.newest.iter().map(|(latest, place)| (&place.0, self.session(*latest, place)))
+    }
+
+    /// At most `limit` sessions, the one with the newest mission first: those whose newest mission is before `before`, or all. The
+    /// cursor of such a list is `latest` of the last that it showed. A session that gets a mission between two pages is at the front
+    /// of the list then.
+    #[must_use]
+    pub fn sessions_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Vec<(VpId, Session)> {
+        let before = before.map_or(u64::MAX, |no| no.0);
+        let page = self.newest.range(..before).rev().take(limit);
+        page.map(|(latest, place)| (place.0.clone(), self.session(*latest, place))).collect()
+    }
+
+    fn session(&self, latest: u64, place: &Place) -> Session {
+        let missions = self.sessions.get(place).map_or(0, |missions| missions.len() as u64);
+        Session { id: place.1.clone(), missions, latest: MissionNo(latest) }
     }
 
     fn id_hash(&self, id: &MissionId) -> u64 {
@@ -99,25 +139,6 @@ impl Catalog {
 
     fn key_hash(&self, source: &InstanceId, key: &IdempotencyKey) -> u64 {
         self.hasher.hash_one((source, key))
-    }
-}
-
-impl Members {
-    fn insert(&mut self, no: u64) {
-        if let Err(place) = self.missions.binary_search(&no) {
-            self.missions.insert(place, no);
-        }
-    }
-
-    fn remove(&mut self, no: u64) {
-        if let Ok(place) = self.missions.binary_search(&no) {
-            self.missions.remove(place);
-        }
-    }
-
-    fn view(&self) -> Session {
-        let latest = self.missions.back().copied().unwrap_or_default();
-        Session { id: self.id.clone(), missions: self.missions.len() as u64, latest: MissionNo(latest) }
     }
 }
 
@@ -223,5 +244,25 @@ mod tests {
         }
         assert_eq!(gone.len(), 49);
         assert!(catalog.vps.is_empty(), "nothing is kept of a VP without missions");
+        assert!(catalog.sessions.is_empty() && catalog.newest.is_empty(), "nor of its sessions");
+    }
+
+    #[test]
+    fn sessions_are_paged_by_their_newest_mission() {
+        // Sessions 0 to 6 in turns; then the oldest of them gets one more.
+        let head = |no: u64| Head { session: sample_head(no % 7).session, ..sample_head(no) };
+        let mut catalog = Catalog::default();
+        (1..50).for_each(|no| catalog.insert(MissionNo(no), &head(no)));
+        catalog.insert(MissionNo(50), &head(43));
+        let (mut before, mut shown) = (None, Vec::new());
+        loop {
+            let page = catalog.sessions_newest_first(before, 3);
+            let Some((_, last)) = page.last() else { break };
+            before = Some(last.latest);
+            shown.extend(page.iter().map(|(_, session)| (session.latest.0, session.missions)));
+        }
+        assert_eq!(shown, [(50, 8), (49, 7), (48, 7), (47, 7), (46, 7), (45, 7), (44, 7)]);
+        assert_eq!(catalog.latest_session(&head(1).vp), Some(&head(43).session));
+        assert_eq!(catalog.sessions_newest_first(None, 0), []);
     }
 }

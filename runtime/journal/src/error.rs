@@ -117,6 +117,29 @@ pub enum WriteError {
     /// The journal was closed.
     #[error("the journal is closed")]
     Closed,
+    /// Somebody else's records are there already, or some before these are not: nothing of this append was taken, and nobody else
+    /// is told. Who means to go on reads the mission again.
+    #[error(
+        "records {first} and following of mission {mission} are not the next ones: those are {expected} and following"
+    )]
+    Conflict {
+        /// Whose.
+        mission: MissionNo,
+        /// The number of the first record of the append.
+        first: u32,
+        /// The number that the next record has.
+        expected: u32,
+    },
+    /// Another has a newer lease of the mission: nothing of this append was taken, and nothing will be of any under this lease.
+    #[error("the lease {held} of mission {mission} is no longer the newest: another has {newest}")]
+    Fenced {
+        /// Whose.
+        mission: MissionNo,
+        /// The token that the append bears.
+        held: u64,
+        /// The newest that was given.
+        newest: u64,
+    },
 }
 
 impl WriteError {

@@ -51,6 +51,12 @@ pub(crate) fn decode(key: FrameKey, bytes: &[u8], records: &mut Vec<Stamped>) ->
     if rest.is_empty() { Ok(()) } else { Err(SealError::Form.into()) }
 }
 
+/// How many records the frame holds.
+pub(crate) fn count(key: FrameKey, bytes: &[u8]) -> Result<u32, SealError> {
+    let (_, mut rest) = seal::unseal(VERSION, &key_bytes(key), bytes)?;
+    take_u32(&mut rest)
+}
+
 fn take_u32(rest: &mut &[u8]) -> Result<u32, SealError> {
     let (number, tail) = rest.split_first_chunk::<4>().ok_or(SealError::Form)?;
     *rest = tail;

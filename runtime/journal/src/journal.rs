@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 use crate::append::{Append, Change};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::open::{self, Checked, Opened, Options};
+use crate::tails::Tails;
 use crate::writer::{Message, Writer};
 use sortie_contract::MissionNo;
 
@@ -97,17 +98,18 @@ impl Journal {
 
     /// The journal, and the writer that nobody drives yet.
     fn assemble(checked: Checked, path: &Path, options: &Options) -> Result<(Self, Opened, Writer), OpenError> {
-        let Checked { db, meta, mark } = checked;
+        let Checked { db, meta, mark, bytes, repaired, compacted } = checked;
         let db = Arc::new(db);
         let (queue, messages) = crossbeam_channel::bounded(options.queue_appends_max);
         let (queued_bytes, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (failed_sender, failed) = watch::channel(None);
         let (durable_sender, durable) = watch::channel(meta.position);
-        let writer = Writer {
+        let mut writer = Writer {
             db: Arc::clone(&db),
             queue: messages.clone(),
             queued_bytes: Arc::clone(&queued_bytes),
             meta,
+            tails: Tails::default(),
             mark,
             error: None,
             failed: failed_sender,
@@ -132,7 +134,9 @@ impl Journal {
         let undelivered = journal.undelivered().map_err(damaged)?;
         // The newest may have been removed; those of a file of format 1 are all there.
         let last_no = journal.last_no().map_err(damaged)?.max(MissionNo(meta.last_no));
-        Ok((journal, Opened { undelivered, last_no, position: meta.position }, writer))
+        writer.meta.last_no = last_no.0;
+        let opened = Opened { undelivered, last_no, position: meta.position, bytes, repaired, compacted };
+        Ok((journal, opened, writer))
     }
 
     /// Hands `append` over; it becomes durable with the next commit. Nobody waits, and nobody is told: a failure closes

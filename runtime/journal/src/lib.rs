@@ -25,6 +25,7 @@ mod seal;
 #[doc(hidden)]
 pub mod sim;
 mod table;
+mod tails;
 mod transaction;
 mod writer;
 

@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
 /// Commits, as text that a person can read; of a fixed length, so that a new one covers the old.
 const TEXT: &str = "sortie journal, commits: ";
@@ -36,7 +36,7 @@ impl Mark {
 
     /// Takes the mark at `path` for this process, made empty where it is not there. `None`: another process has it.
     pub(crate) fn claim(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Ok(None),

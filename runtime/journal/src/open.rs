@@ -3,8 +3,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableError};
@@ -64,6 +67,12 @@ pub struct Opened {
     pub last_no: MissionNo,
     /// The position of the newest frame; 0 where there is none.
     pub position: u64,
+    /// How large the file is.
+    pub bytes: u64,
+    /// It was not closed cleanly: every page was checked, and a commit that was torn was rolled back.
+    pub repaired: bool,
+    /// It was mostly free, and was made smaller: how large it was before.
+    pub compacted: Option<u64>,
 }
 
 /// A database that was checked, and what the writer needs to go on with it.
@@ -71,6 +80,9 @@ pub(crate) struct Checked {
     pub(crate) db: Database,
     pub(crate) meta: Meta,
     pub(crate) mark: Option<Mark>,
+    pub(crate) bytes: u64,
+    pub(crate) repaired: bool,
+    pub(crate) compacted: Option<u64>,
 }
 
 /// Opens the file at `path`, or makes it where neither it nor its mark is there.
@@ -90,9 +102,11 @@ pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenE
     if len == 0 {
         return Err(OpenError::Emptied { path: path.to_owned(), mark: mark_path });
     }
+    restrict(path);
     let check = len <= options.check_bytes_max;
+    let repaired = Arc::new(AtomicBool::new(false));
     let header = Header::of(path, len).map_err(io)?;
-    let opened = guard(path, || Ok(builder(options).set_check_integrity_on_open(check).open(path)?));
+    let opened = guard(path, || Ok(builder(options, &repaired).set_check_integrity_on_open(check).open(path)?));
     let mut db = opened.inspect_err(|error| {
         if !matches!(error, OpenError::InUse { .. }) {
             header.put_back(path);
@@ -103,10 +117,13 @@ pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenE
         return Err(OpenError::Behind { path: path.to_owned(), mark: mark_path, found: meta.commits, expected });
     }
     mark.establish(meta.commits).map_err(io)?;
-    if worth_a_look(meta, len, options) {
-        guard(path, || compact(&mut db, &mut meta, len, options))?;
-    }
-    Ok(Checked { db, meta, mark: Some(mark) })
+    let compacted = worth_a_look(meta, len, options)
+        .then(|| guard(path, || compact(&mut db, &mut meta, len, options)))
+        .transpose()?
+        .is_some_and(|compacted| compacted);
+    let bytes = fs::metadata(path).map_err(io)?.len();
+    let (repaired, compacted) = (repaired.load(Ordering::Relaxed), compacted.then_some(len));
+    Ok(Checked { db, meta, mark: Some(mark), bytes, repaired, compacted })
 }
 
 /// The beginning of a file, and its length. redb writes both before it has seen that the rest is damaged; what is refused is to be
@@ -148,16 +165,19 @@ impl Header {
 pub(crate) fn open_backend(backend: impl StorageBackend, options: &Options) -> Result<Checked, OpenError> {
     let path = Path::new("the given storage");
     let len = backend.len().map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
-    let mut db =
-        guard(path, || Ok(builder(options).set_check_integrity_on_open(true).create_with_backend(backend)?))?;
+    let repaired = Arc::new(AtomicBool::new(false));
+    let builder = || builder(options, &repaired);
+    let mut db = guard(path, || Ok(builder().set_check_integrity_on_open(true).create_with_backend(backend)?))?;
     if is_blank(&db) {
         guard(path, || initialise(&db))?;
     }
     let mut meta = read_meta(path, &db)?;
-    if worth_a_look(meta, len, options) {
-        guard(path, || compact(&mut db, &mut meta, len, options))?;
-    }
-    Ok(Checked { db, meta, mark: None })
+    let compacted = worth_a_look(meta, len, options)
+        .then(|| guard(path, || compact(&mut db, &mut meta, len, options)))
+        .transpose()?
+        .is_some_and(|compacted| compacted);
+    let (repaired, compacted) = (repaired.load(Ordering::Relaxed), compacted.then_some(len));
+    Ok(Checked { db, meta, mark: None, bytes: len, repaired, compacted })
 }
 
 /// Makes a journal under another name and moves it into place when it is whole: a crash in between leaves no journal
@@ -169,8 +189,9 @@ fn create(path: &Path, options: &Options) -> Result<u64, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     // What an earlier attempt left was never a journal.
     File::create(&draft).map_err(io)?;
+    restrict(&draft);
     let db = guard(&draft, || {
-        let db = builder(options).create(&draft)?;
+        let db = builder(options, &Arc::default()).create(&draft)?;
         initialise(&db)?;
         Ok(db)
     })?;
@@ -181,9 +202,27 @@ fn create(path: &Path, options: &Options) -> Result<u64, OpenError> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(io)
 }
 
-fn builder(options: &Options) -> Builder {
+/// Nobody else's to read: missions have other people's business in them. One that an older Sortie made is changed, too.
+fn restrict(path: &Path) {
+    let restrict = || {
+        let permissions = fs::metadata(path)?.permissions();
+        if permissions.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+    };
+    if let Err(error) = restrict() {
+        let error: io::Error = error;
+        tracing::warn!(path = %path.display(), %error, "others on this machine may be able to read the journal");
+    }
+}
+
+/// `repaired` is set when the file turns out not to have been closed.
+fn builder(options: &Options, repaired: &Arc<AtomicBool>) -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(options.cache_bytes);
+    let repaired = Arc::clone(repaired);
+    builder.set_repair_callback(move |_| repaired.store(true, Ordering::Relaxed));
     builder
 }
 
@@ -210,21 +249,23 @@ fn worth_a_look(meta: Meta, len: u64, options: &Options) -> bool {
     meta.freed > 0 && len >= options.compact_bytes_min && meta.freed.saturating_mul(4) >= len
 }
 
-/// Moves what is left together, and cuts the file of `len` bytes, where more than half of it is free.
-fn compact(db: &mut Database, meta: &mut Meta, len: u64, options: &Options) -> Result<(), redb::Error> {
+/// Moves what is left together, and cuts the file of `len` bytes, where more than half of it is free. Returns whether it was.
+fn compact(db: &mut Database, meta: &mut Meta, len: u64, options: &Options) -> Result<bool, redb::Error> {
     // What the last commit freed becomes free with the next.
     write_meta(db, *meta)?;
     let look = db.begin_write()?;
     let stats = look.stats()?;
     look.abort()?;
     let used = stats.allocated_pages() * stats.page_size() as u64;
-    if used < len / 2 && used <= options.compact_used_bytes_max {
+    let worth_it = used < len / 2 && used <= options.compact_used_bytes_max;
+    if worth_it {
         tracing::info!(bytes = len, used, "the journal is mostly free: it is made smaller");
         db.compact()?;
     }
     // Last: where it was not finished, the next opening does.
     meta.freed = 0;
-    write_meta(db, *meta)
+    write_meta(db, *meta)?;
+    Ok(worth_it)
 }
 
 fn write_meta(db: &Database, meta: Meta) -> Result<(), redb::Error> {

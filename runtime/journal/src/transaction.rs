@@ -160,7 +160,7 @@ fn write_frames(transaction: &WriteTransaction, appends: &[&Append]) -> Result<u
     for (mission, frame) in frames {
         let previous = table.insert((mission, frame.first), frame.bytes.as_slice())?;
         if previous.is_some() {
-            // The log is append-only: two that believe to hold the same mission must not both be believed.
+            // The log is append-only, and who came too late was told so before: this is not to be believed.
             return Err(redb::Error::Corrupted(format!(
                 "records {} of mission {mission} were written twice",
                 frame.first

@@ -21,6 +21,7 @@ use crate::append::Change;
 use crate::error::{WriteError, storage_message};
 use crate::mark::Mark;
 use crate::table::Meta;
+use crate::tails::Tails;
 use crate::transaction;
 
 /// Most changes of one transaction: beyond this a sync costs next to nothing each, and the first would wait for the last.
@@ -51,6 +52,7 @@ pub(crate) struct Writer {
     /// Bytes that lie in the queue; the callers add, the writer takes away.
     pub(crate) queued_bytes: Arc<AtomicUsize>,
     pub(crate) meta: Meta,
+    pub(crate) tails: Tails,
     pub(crate) mark: Option<Mark>,
     /// What closed the journal.
     pub(crate) error: Option<WriteError>,
@@ -68,7 +70,8 @@ pub(crate) struct Writer {
 #[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
-    wakers: Vec<Waker>,
+    /// Each with the place of its change, or none for a barrier.
+    wakers: Vec<(Option<usize>, Waker)>,
     bytes: usize,
     stop: bool,
 }
@@ -109,7 +112,7 @@ impl Writer {
     fn finish(&mut self, batch: &mut Batch) {
         self.queued_bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
         if self.error.is_none() {
-            self.error = self.commit(&batch.changes).err();
+            self.error = self.commit(batch).err();
         }
         match &self.error {
             None => {
@@ -157,15 +160,19 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, changes: &[Change]) -> Result<(), WriteError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
+    fn commit(&mut self, batch: &mut Batch) -> Result<(), WriteError> {
         // redb promises errors, not the absence of panics; a panic must not leave the node running with a dead writer.
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| transaction::write(&self.db, self.meta, changes, self.quick_repair)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let refused = self.tails.check(&self.db, self.meta.last_no, &batch.changes)?;
+            batch.leave_out(refused);
+            if batch.changes.is_empty() {
+                return Ok(None);
+            }
+            transaction::write(&self.db, self.meta, &batch.changes, self.quick_repair).map(Some)
+        }));
         self.meta = match outcome {
-            Ok(Ok(meta)) => meta,
+            Ok(Ok(Some(meta))) => meta,
+            Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(WriteError::poisoned(&storage_message(&error))),
             Err(panic) => return Err(WriteError::poisoned(&crate::error::panic_message(panic.as_ref()))),
         };
@@ -200,23 +207,34 @@ impl Batch {
         match message {
             Message::Change(change, waker) => {
                 self.bytes += change.bytes();
+                self.wakers.extend(waker.map(|waker| (Some(self.changes.len()), waker)));
                 self.changes.push(change);
-                self.wakers.extend(waker);
             }
-            Message::Barrier(waker) => self.wakers.push(waker),
+            Message::Barrier(waker) => self.wakers.push((None, waker)),
             Message::Stop => self.stop = true,
+        }
+    }
+
+    /// Takes the refused out, in the order of their places, and tells those who wait for them; nobody else is concerned.
+    fn leave_out(&mut self, refused: Vec<(usize, WriteError)>) {
+        for (place, error) in refused.into_iter().rev() {
+            self.changes.remove(place);
+            match self.wakers.iter().position(|(waits_for, _)| *waits_for == Some(place)) {
+                Some(waker) => drop(self.wakers.remove(waker).1.send(Err(error))),
+                None => tracing::error!(%error, "an append that nobody waits for was not taken"),
+            }
         }
     }
 
     /// A receiver that is gone lost interest; that is its right.
     fn resolve(&mut self, position: u64) {
-        for waker in self.wakers.drain(..) {
+        for (_, waker) in self.wakers.drain(..) {
             let _ = waker.send(Ok(position));
         }
     }
 
     fn refuse(&mut self, error: &WriteError) {
-        for waker in self.wakers.drain(..) {
+        for (_, waker) in self.wakers.drain(..) {
             let _ = waker.send(Err(error.clone()));
         }
     }

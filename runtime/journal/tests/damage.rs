@@ -255,3 +255,17 @@ fn a_second_process_is_refused() {
     drop(journal);
     Journal::open(&kept.path(), &options()).unwrap();
 }
+
+#[test]
+fn a_journal_is_nobody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.redb");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    drop(Journal::open(&path, &Options::default()).unwrap());
+    assert_eq!((mode(&path), mode(&dir.path().join("journal.redb.mark"))), (0o600, 0o600));
+    // As an older sortie left it.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(Journal::open(&path, &Options::default()).unwrap());
+    assert_eq!(mode(&path), 0o600);
+}

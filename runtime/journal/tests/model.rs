@@ -70,6 +70,18 @@ fn check_reads(journal: &Journal, model: &Model, at: u32) {
         let no = MissionNo(*mission);
         let from = (at as usize).min(records.len());
         assert_eq!(journal.read_from(no, at).unwrap(), records[from..], "from {at}");
+        for bytes_max in [0, 700, usize::MAX] {
+            let mut read = Vec::new();
+            loop {
+                let next = at + u32::try_from(read.len()).unwrap();
+                let page = journal.read_some(no, next, bytes_max).unwrap();
+                if page.is_empty() {
+                    break;
+                }
+                read.extend(page);
+            }
+            assert_eq!(read, records[from..], "from {at}, {bytes_max} bytes a page");
+        }
         assert_eq!(journal.head(no).unwrap().as_ref(), model.heads.get(mission));
         assert_eq!(journal.cursor(no).unwrap().as_ref(), model.cursors.get(mission));
     }

@@ -5,8 +5,9 @@
 mod common;
 
 use common::{Model, Step};
-use sortie_journal::sim::SimDisk;
-use sortie_journal::{Journal, Options, WriteError};
+use sortie_contract::{MissionNo, Record, Stamped, Status, Timestamp};
+use sortie_journal::sim::{SimDisk, sample_head};
+use sortie_journal::{Append, Head, Journal, Options, WriteError};
 
 fn durable(journal: &Journal, mission: u64) -> Result<u64, WriteError> {
     journal.append_durable(Model::default().apply(&Step::dispatch(mission)))?.wait()
@@ -47,11 +48,44 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
-fn records_written_twice_close_the_journal() {
-    let (journal, _) = Journal::open_backend(SimDisk::default(), &Options::default()).unwrap();
-    durable(&journal, 1).unwrap();
-    let error = durable(&journal, 1).unwrap_err();
-    assert!(error.to_string().contains("written twice"), "{error}");
+fn an_append_that_is_not_the_next_is_told_so_and_harms_nobody_else() {
+    let disk = SimDisk::default();
+    for remembered in [true, false] {
+        // From the writer's memory, and from the disk after it was opened again.
+        let (journal, opened, stepper) = Journal::open_backend_stepped(disk.clone(), &Options::default()).unwrap();
+        let mut model = Model::of(&journal);
+        if remembered {
+            journal.append(model.apply(&Step::dispatch(1))).unwrap();
+            stepper.commit(1).unwrap();
+        }
+        let new = opened.last_no.0 + 2;
+        let at = |first: u32, mission: u64| {
+            let record = Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record: Record::Heartbeat };
+            let head = Head { status: Status::Failed, ..sample_head(mission) };
+            Append::new(MissionNo(mission), first, &[record]).head(&head)
+        };
+        // A duplicate, a stale one, one from the future; twice of a new mission, in the same commit as others' appends.
+        let expected = u32::try_from(model.records[&1].len()).unwrap();
+        let refused = [(0, 1, expected), (expected + 1, 1, expected), (9, new + 7, 0)];
+        let mut receipts = Vec::new();
+        for (first, mission, expected) in refused {
+            let receipt = journal.append_durable(at(first, mission)).unwrap();
+            receipts.push((receipt, WriteError::Conflict { mission: MissionNo(mission), first, expected }));
+        }
+        let dispatch = Step::dispatch(new);
+        let taken = journal.append_durable(model.apply(&dispatch)).unwrap();
+        let twice = journal.append_durable(Model::default().apply(&dispatch)).unwrap();
+        receipts.push((twice, WriteError::Conflict { mission: MissionNo(new), first: 0, expected: 1 }));
+        let next = Step { mission: 1, records: vec![10, 10], head: None, cursor: None };
+        let also = journal.append_durable(model.apply(&next)).unwrap();
+        assert_eq!(stepper.commit(usize::MAX), Ok(true));
+        for (receipt, error) in receipts {
+            assert_eq!(receipt.wait(), Err(error));
+        }
+        assert_eq!((taken.wait(), also.wait()), (Ok(model.position), Ok(model.position)));
+        assert!(!journal.is_poisoned());
+        assert_eq!(Model::of(&journal), model, "nothing of what was refused is there");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Journals that older Sorties wrote are opened, read whole, and gone on with.
 //!
 //! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
-//! has missions out of memory, requests and a delivery that an operator had tried again. Missions are named for what became of them.
+//! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
+//! part out. Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -38,6 +39,16 @@ const MISSIONS_2: [(&str, Status, bool); 10] = [
     ("running", Status::Running, false),
     ("parked", Status::Completed, false),
     ("redelivered", Status::Completed, false),
+];
+
+/// The same of the third.
+const MISSIONS_3: [(&str, Status, bool); 6] = [
+    ("completed", Status::Completed, false),
+    ("queued", Status::Queued, false),
+    ("approving", Status::Blocked, true),
+    ("failed", Status::Failed, false),
+    ("parked", Status::Completed, false),
+    ("skipped", Status::Completed, false),
 ];
 
 /// A copy of a fixture that may be written.
@@ -145,4 +156,28 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
     assert_eq!(format_of(&path), 3, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
+    let (_dir, path) = copy_of("v3.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert!(opened.repaired, "its node was killed");
+    let mut found = Vec::new();
+    journal.scan_oldest_first(|no, head| found.push((no, head))).unwrap();
+    assert_eq!(found.len(), MISSIONS_3.len());
+    for ((no, head), (name, status, suspended)) in found.iter().zip(MISSIONS_3) {
+        assert_eq!((head.mission_id.as_str(), head.status, head.suspended), (name, status, suspended));
+        let records = journal.read(*no).unwrap();
+        assert!(matches!(records[0].record, Record::Accepted(_)), "{name} begins with {:?}", records[0]);
+        let finished = records.iter().any(|stamped| matches!(stamped.record, Record::Finished { .. }));
+        assert_eq!(finished, status.is_final(), "{name}");
+    }
+    let [(_, parked), (_, skipped)] = opened.undelivered.as_slice() else { panic!("{:?}", opened.undelivered) };
+    assert!(parked.parked.is_some() && parked.skipped.is_empty(), "{parked:?}");
+    assert_eq!((skipped.skipped.as_slice(), skipped.acked), ([1].as_slice(), 1));
+
+    let mut model = common::Model { position: opened.position, ..common::Model::default() };
+    journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
+    assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
 }
