@@ -6,42 +6,98 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
+
+use crate::disk::Disk;
+
+/// How much artifacts may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Those of one mission, in bytes.
+    pub(crate) mission_bytes_max: u64,
+    /// Those of all missions together, in bytes.
+    pub(crate) node_bytes_max: u64,
+}
 
 /// The node's own artifact store.
 #[derive(Debug, Clone)]
 pub(crate) struct ArtifactStore {
     root: PathBuf,
+    pub(crate) disk: Arc<Disk>,
+    bounds: Bounds,
+    sizes: Arc<Mutex<Sizes>>,
+}
+
+/// What lies there, in bytes, replaced artifacts included.
+#[derive(Debug, Default)]
+struct Sizes {
+    /// Of missions that stored something since the start.
+    missions: FxHashMap<MissionNo, u64>,
+    all: u64,
+}
+
+/// Why an artifact was not stored, before any of it was written.
+#[derive(Debug, thiserror::Error)]
+enum Full {
+    #[error("the artifacts of one mission take {0} MiB at most (`limits.mission_artifacts_mib`)")]
+    Mission(u64),
+    #[error("the artifacts of this node take {0} MiB at most (`limits.artifacts_mib`)")]
+    Node(u64),
+    #[error("the disk of this node is nearly full")]
+    Disk,
 }
 
 impl ArtifactStore {
     /// Opens the store below `data_dir`.
-    pub(crate) fn open(data_dir: &Path) -> io::Result<Self> {
+    pub(crate) fn open(data_dir: &Path, disk: Arc<Disk>, bounds: Bounds) -> io::Result<Self> {
         let root = data_dir.join("artifacts");
         std::fs::create_dir_all(&root)?;
         sync_folder(data_dir)?;
-        Ok(Self { root })
+        Ok(Self { root, disk, bounds, sizes: Arc::default() })
+    }
+
+    /// Finds out how much lies there. Blocks; until it is done, what was there before does not count.
+    pub(crate) fn weigh(&self) {
+        let missions = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        for mission in missions {
+            let bytes = weight(&mission.path());
+            self.sizes.lock().all += bytes;
+        }
+    }
+
+    /// How much artifacts take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sizes.lock().all
     }
 
     /// Where the bytes of an artifact are.
     pub(crate) fn path(&self, mission: MissionNo, sha256: &Digest) -> PathBuf {
-        self.root.join(mission.to_string()).join(sha256.to_string())
+        self.folder(mission).join(sha256.to_string())
     }
 
-    /// Stores `bytes`, durably. Blocks.
+    fn folder(&self, mission: MissionNo) -> PathBuf {
+        self.root.join(mission.to_string())
+    }
+
+    /// Stores `bytes`, durably, if there is room for them. Blocks.
     pub(crate) fn put(&self, mission: MissionNo, bytes: &[u8]) -> io::Result<Digest> {
         let sha256 = Digest::of(bytes);
         let path = self.path(mission, &sha256);
-        let folder = self.root.join(mission.to_string());
+        let folder = self.folder(mission);
         std::fs::create_dir_all(&folder)?;
         // A file under its digest is whole: it gets its name when its bytes are on disk.
         if !path.exists() {
-            let mut file = tempfile::NamedTempFile::new_in(&folder)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_data()?;
-            file.persist(&path).map_err(|error| error.error)?;
+            self.take_room(mission, bytes.len() as u64).map_err(io::Error::other)?;
+            let written = write(&folder, &path, bytes);
+            if written.is_err() {
+                self.give_room(mission, bytes.len() as u64);
+            }
+            written?;
         }
         // Also where it was there: whoever put it there may have failed at this, or may not be that far.
         sync_folder(&folder)?;
@@ -49,18 +105,72 @@ impl ArtifactStore {
         Ok(sha256)
     }
 
+    /// Sets room aside for what is about to be written. Side by side, two do not take the same.
+    fn take_room(&self, mission: MissionNo, bytes: u64) -> Result<(), Full> {
+        let Bounds { mission_bytes_max, node_bytes_max } = self.bounds;
+        if !self.disk.takes(bytes) {
+            return Err(Full::Disk);
+        }
+        let known = self.sizes.lock().missions.contains_key(&mission);
+        let before = if known { 0 } else { weight(&self.folder(mission)) };
+        let mut sizes = self.sizes.lock();
+        let all = sizes.all.saturating_add(bytes);
+        let its = sizes.missions.entry(mission).or_insert(before);
+        if its.saturating_add(bytes) > mission_bytes_max {
+            return Err(Full::Mission(mission_bytes_max >> 20));
+        }
+        if all > node_bytes_max {
+            return Err(Full::Node(node_bytes_max >> 20));
+        }
+        *its += bytes;
+        sizes.all = all;
+        Ok(())
+    }
+
+    fn give_room(&self, mission: MissionNo, bytes: u64) {
+        let mut sizes = self.sizes.lock();
+        sizes.all = sizes.all.saturating_sub(bytes);
+        if let Some(its) = sizes.missions.get_mut(&mission) {
+            *its = its.saturating_sub(bytes);
+        }
+    }
+
     /// Removes everything that a mission stored. Blocks.
     pub(crate) fn remove(&self, mission: MissionNo) -> io::Result<()> {
-        match std::fs::remove_dir_all(self.root.join(mission.to_string())) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let folder = self.folder(mission);
+        let bytes = weight(&folder);
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        let mut sizes = self.sizes.lock();
+        sizes.missions.remove(&mission);
+        sizes.all = sizes.all.saturating_sub(bytes);
+        Ok(())
+    }
+
+    /// Forgets how much a mission stored, once it stores no more: it is found again where it is asked for.
+    pub(crate) fn is_over(&self, mission: MissionNo) {
+        self.sizes.lock().missions.remove(&mission);
     }
 
     /// Reads an artifact's bytes. Blocks.
     pub(crate) fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
         std::fs::read(self.path(mission, sha256))
     }
+}
+
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// The bytes of a folder's files.
+fn weight(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// Makes the names in a folder durable.
@@ -72,10 +182,54 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn store(dir: &Path, mission_bytes_max: u64, node_bytes_max: u64) -> ArtifactStore {
+        let bounds = Bounds { mission_bytes_max, node_bytes_max };
+        ArtifactStore::open(dir, Arc::new(Disk::new(dir, 0)), bounds).expect("a store")
+    }
+
+    #[test]
+    fn a_mission_and_a_node_store_so_much_and_no_more() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for restarted in [false, true] {
+            let store = store(dir.path(), 10, 15);
+            store.weigh();
+            for (mission, bytes, stored) in [
+                (1, "123456", true),
+                // The same again takes nothing.
+                (1, "123456", true),
+                (1, "12345", false),
+                (1, "1234", true),
+                (2, "12345", true),
+                (2, "12346", false),
+                (3, "x", false),
+            ] {
+                let put = store.put(MissionNo(mission), bytes.as_bytes());
+                assert_eq!(put.is_ok(), stored, "{mission} {bytes} {restarted}: {put:?}");
+            }
+            assert_eq!(store.bytes(), 15);
+        }
+        let store = store(dir.path(), 10, 15);
+        store.weigh();
+        store.remove(MissionNo(1)).expect("removed");
+        assert_eq!(store.bytes(), 5);
+        store.put(MissionNo(3), b"x").expect("there is room again");
+    }
+
+    #[test]
+    fn nothing_is_written_on_a_disk_that_is_nearly_full() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let bounds = Bounds { mission_bytes_max: u64::MAX, node_bytes_max: u64::MAX };
+        let disk = Arc::new(Disk::new(dir.path(), u64::MAX / 4));
+        let store = ArtifactStore::open(dir.path(), disk, bounds).expect("a store");
+        let refused = store.put(MissionNo(1), b"x").expect_err("refused");
+        assert!(refused.to_string().contains("nearly full"), "{refused}");
+        assert_eq!(weight(&store.folder(MissionNo(1))), 0);
+    }
+
     #[test]
     fn what_was_put_is_there_under_its_digest() {
         let dir = tempfile::tempdir().expect("a folder");
-        let store = ArtifactStore::open(dir.path()).expect("a store");
+        let store = store(dir.path(), u64::MAX, u64::MAX);
         let sha256 = store.put(MissionNo(7), b"report").expect("stored");
         assert_eq!(sha256, Digest::of(b"report"));
         assert_eq!(store.put(MissionNo(7), b"report").expect("again"), sha256);

@@ -89,6 +89,12 @@ pub struct LimitsConfig {
     pub max_cost_usd: Option<f64>,
     /// Memory of one plugin, in MiB.
     pub plugin_memory_mib: u64,
+    /// What the artifacts of one mission may take, replaced ones included, in MiB.
+    pub mission_artifacts_mib: u64,
+    /// What the artifacts of all missions may take, in MiB.
+    pub artifacts_mib: u64,
+    /// What is kept free on the disk for the journal, in MiB.
+    pub disk_reserve_mib: u64,
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub request_expiry: Duration,
@@ -102,6 +108,11 @@ impl Default for LimitsConfig {
             max_llm_calls: None,
             max_cost_usd: None,
             plugin_memory_mib: 256,
+            // Sixteen of the largest artifacts.
+            mission_artifacts_mib: 1 << 10,
+            artifacts_mib: 64 << 10,
+            // What the queue of the journal holds, several times over: enough to end everything that there is.
+            disk_reserve_mib: 256,
             request_expiry: Duration::from_secs(24 * 60 * 60),
         }
     }

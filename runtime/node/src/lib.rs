@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod disk;
 pub mod engine;
 
 mod artifact_store;

@@ -14,16 +14,20 @@ use sortie_sandbox::Sandbox;
 use sortie_tools::Registry;
 use tokio::sync::{Notify, broadcast};
 
-use crate::artifact_store::ArtifactStore;
+use crate::artifact_store::{ArtifactStore, Bounds};
 use crate::builtin;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::engine::recover::{Inventory, Others};
 use crate::engine::{self, Engine, OpenError};
 use crate::http::{self, App, answers::Answers, auth::Tokens, places::Places};
 
 /// How long running calls may take to reach a point that is on disk, when the node stops.
 const LAST_CALLS: Duration = Duration::from_secs(6);
+
+/// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
+const DISK_ROUND: Duration = Duration::from_millis(250);
 
 /// A node that is open: its journal is read, and it is ready to serve.
 pub struct Node {
@@ -57,7 +61,12 @@ impl Node {
         // The journal is this process's now, and so is everything beside it.
         let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
         let tokens = Tokens::new(&token, config.tokens()?);
-        let artifacts = ArtifactStore::open(&data_dir).map_err(unusable)?;
+        let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
+        let bounds = Bounds {
+            mission_bytes_max: config.limits.mission_artifacts_mib.saturating_mul(1 << 20),
+            node_bytes_max: config.limits.artifacts_mib.saturating_mul(1 << 20),
+        };
+        let artifacts = ArtifactStore::open(&data_dir, disk, bounds).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
 
         let lanes = config.lanes()?;
@@ -123,8 +132,34 @@ impl Node {
         self.engine.start_herald();
         self.engine.start_sweep();
         self.engine.start_courier();
+        self.watch_disk();
         self.engine.pump();
         Ok(())
+    }
+
+    /// Looks at the disk again and again, and says when it runs out and when there is room again.
+    fn watch_disk(&self) {
+        let artifacts = self.engine.artifacts.clone();
+        self.engine.tasks.spawn_blocking(move || artifacts.weigh());
+        let engine = Arc::downgrade(&self.engine);
+        self.engine.tasks.spawn(async move {
+            let mut was_low = false;
+            loop {
+                let Some(disk) = engine.upgrade().map(|engine| Arc::clone(&engine.artifacts.disk)) else { return };
+                let (free, reserve) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
+                let is_low = disk.is_low();
+                if is_low && !was_low {
+                    tracing::error!(free, reserve, "the disk is nearly full: no missions are taken; in MiB");
+                } else if was_low && !is_low {
+                    tracing::info!(free, reserve, "there is room on the disk again; in MiB");
+                }
+                was_low = is_low;
+                tokio::time::sleep(DISK_ROUND).await;
+                if tokio::task::spawn_blocking(move || disk.look()).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Serves HTTP on `listener` until `shutdown` resolves or the journal fails; then stops the node, so that everything
@@ -193,10 +228,61 @@ pub enum ServeError {
     Journal(#[source] sortie_journal::WriteError),
 }
 
-/// Makes the data directory, readable by its owner only, and sees that it can be written.
+/// Makes the data directory, or takes the one that is there, for its owner alone, and sees that it can be written. What is made
+/// in it is for its owner alone, too.
 fn prepare(data_dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
+    for (name, mode) in [
+        ("", 0o700),
+        ("journal.redb", 0o600),
+        ("journal.redb.mark", 0o600),
+        ("artifacts", 0o700),
+        ("workspaces", 0o700),
+        ("plugins", 0o700),
+    ] {
+        tighten(&data_dir.join(name), mode)?;
+    }
     tempfile::tempfile_in(data_dir)?;
     File::open(data_dir)?.sync_all()
+}
+
+/// Takes from others what they may do with a file or folder. What they could read until now they may have read; that is said.
+fn tighten(path: &Path, mode: u32) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let found = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        found => found?.permissions().mode(),
+    };
+    if found & 0o077 != 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        let (path, mode) = (path.display(), format!("{:o}", found & 0o777));
+        tracing::warn!(%path, mode, "others could read missions; now only their owner can");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
+        let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        std::fs::create_dir_all(data.join("workspaces")).expect("made");
+        std::fs::write(data.join("journal.redb"), "x").expect("written");
+        for (path, loose) in [("", 0o755), ("workspaces", 0o777), ("journal.redb", 0o644)] {
+            std::fs::set_permissions(data.join(path), std::fs::Permissions::from_mode(loose)).expect("loosened");
+        }
+        prepare(&data).expect("usable");
+        std::fs::write(data.join("later"), "x").expect("written");
+        for (path, tight) in [("", 0o700), ("workspaces", 0o700), ("journal.redb", 0o600), ("later", 0o600)] {
+            assert_eq!(mode(&data.join(path)), tight, "{path}");
+        }
+    }
 }

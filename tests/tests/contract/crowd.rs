@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use sortie_tests::envelope::writing;
-use sortie_tests::{Node, Options, http};
+use serde_json::{Value, json};
+use sortie_tests::envelope::{automation, with, write, writing};
+use sortie_tests::{Node, Options, http, looping};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
@@ -58,4 +58,120 @@ async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
     let node = Options::new().files(64, None).start().await;
     let places = connections(&node).await["places"].as_u64().expect("a number");
     assert!(places > 64, "{places}");
+}
+
+/// All items of a list, page by page, each page no larger than so many bytes.
+async fn paged(node: &Node, path: &str, bytes: usize) -> Vec<Value> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let join = if path.contains('?') { '&' } else { '?' };
+        let query = if cursor.is_empty() { String::new() } else { format!("{join}cursor={cursor}") };
+        let page = node.get(&format!("{path}{query}")).await.expect_status(200);
+        assert!(page.text.len() <= bytes, "{path}: a page of {} bytes", page.text.len());
+        items.extend(page.json["items"].as_array().expect("a list").clone());
+        match page.json["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => return items,
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_are_bounded_whatever_missions_hold() {
+    let node = Node::start().await;
+    for number in 0..12 {
+        let envelope = with(looping(&format!("m-{number}")), "/objective", json!("o".repeat(900_000)));
+        node.accept(&with(envelope, "/autonomy_window/start_at", json!("2999-01-01T00:00:00Z"))).await;
+    }
+    let listed = paged(&node, "/v1/missions?limit=500", 64 << 10).await;
+    assert_eq!(listed.len(), 12);
+    assert!(listed.iter().all(|item| item["objective"].as_str().is_some_and(|text| text.len() <= 400)), "cut");
+    let whole = node.mission("m-3").await;
+    assert_eq!(whole["objective"].as_str().map(str::len), Some(900_000), "the mission itself shows all of it");
+}
+
+#[tokio::test]
+async fn sessions_are_paged_in_order() {
+    let node = Node::start().await;
+    for number in 0..7 {
+        let envelope = with(writing(&format!("m-{number}")), "/vp_id", json!(format!("vp:{}", number % 3)));
+        node.accept(&with(envelope, "/vp_session_id", json!(format!("s/{number} ü")))).await;
+    }
+    let name = |item: &Value| format!("{} {}", item["vp_id"], item["vp_session_id"]);
+    let all: Vec<String> = paged(&node, "/v1/sessions?limit=500", 64 << 10).await.iter().map(name).collect();
+    let mut sorted = all.clone();
+    sorted.sort();
+    assert_eq!((all.len(), &all), (7, &sorted));
+    let by_two: Vec<String> = paged(&node, "/v1/sessions?limit=2", 64 << 10).await.iter().map(name).collect();
+    assert_eq!(by_two, all);
+}
+
+#[tokio::test]
+async fn a_journal_comes_whole_in_however_many_pieces() {
+    let node = Node::start().await;
+    let read = |number: usize| json!({"id": format!("r{number}"), "tool": "Read", "with": {"path": "f.txt"}});
+    let mut steps = vec![write("w", "f.txt", &"x".repeat(200_000))];
+    steps.extend((0..8).map(read).map(|mut step| {
+        step["needs"] = json!(["w"]);
+        step
+    }));
+    assert_eq!(node.run(&automation("large", &json!(steps))).await["status"], "completed");
+    let journal = node.get("/v1/missions/large/journal").await.expect_status(200);
+    assert!(journal.text.len() > 1_600_000, "{}", journal.text.len());
+    let items = journal.json["items"].as_array().expect("JSON, from its beginning to its end");
+    for (number, record) in (1..).zip(items) {
+        assert_eq!(record["record"], number);
+    }
+    assert_eq!(items.first().map(|first| first["kind"].clone()), Some(json!("accepted")));
+    assert_eq!(items.last().map(|last| last["kind"].clone()), Some(json!("finished")));
+    assert_eq!(journal.json["next_cursor"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_position_ahead_of_the_log_is_told() {
+    let node = Node::start().await;
+    node.run(&writing("m")).await;
+    node.accept(&looping("running")).await;
+    for path in ["/v1/events", "/v1/missions/m/events", "/v1/missions/running/events"] {
+        for accept in ["application/json", "text/event-stream"] {
+            let request = node.request("GET", path).header("accept", accept).header("last-event-id", "1000000");
+            http::send(request).await.expect("an answer").expect_problem(409, "position_ahead");
+        }
+    }
+    // The end itself is no position ahead.
+    let last = node.events("m").await.len();
+    node.get(&format!("/v1/missions/m/events?after={last}")).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn what_read_shows_is_shown_to_no_other_scope() {
+    let options = Options::new()
+        .config("[[token]]\nname = \"op\"\nref = \"env://TOKEN_OP\"\nscopes = [\"operate\"]")
+        .env("TOKEN_OP", "op-token");
+    let node = options.start().await;
+    node.run(&writing("done")).await;
+    node.accept(&looping("m")).await;
+    let ask = json!([{"id": "q", "tool": "ask", "with": {"question": "A or B?"}}]);
+    node.accept(&automation("asks", &ask)).await;
+    node.until_status("asks", "blocked").await;
+    let act = async |path: &str, body: Value| {
+        let request = http::client().post(format!("{}{path}", node.url())).bearer_auth("op-token");
+        http::send(request.header("content-type", "application/json").body(body.to_string())).await.expect("an answer")
+    };
+    let reason = json!({"reason": "enough"});
+    for (path, body, status) in [
+        ("/v1/missions/done/cancel", &reason, 409),
+        ("/v1/missions/m/cancel", &reason, 202),
+        ("/v1/missions/asks/requests/r9", &json!({"decision": "deny"}), 404),
+        ("/v1/missions/asks/requests/r1", &json!({"decision": "answer", "text": "A"}), 200),
+        ("/v1/node/pause", &Value::Null, 200),
+        ("/v1/node/resume", &Value::Null, 200),
+    ] {
+        let answer = act(path, body.clone()).await;
+        assert_eq!(answer.status, status, "{path}: {answer:#?}");
+        for told in ["objective", "usage", "trace_id", "instance_id", "vp_id"] {
+            assert!(!answer.text.contains(&format!("\"{told}\"")), "{path} tells {told}: {}", answer.text);
+        }
+    }
+    node.until_final("asks").await;
 }

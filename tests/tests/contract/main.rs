@@ -9,6 +9,7 @@ mod artifacts;
 mod callbacks;
 mod cli;
 mod crowd;
+mod disk;
 mod dispatch;
 mod keeping;
 mod lifecycle;

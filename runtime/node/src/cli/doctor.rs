@@ -67,6 +67,7 @@ pub(super) async fn doctor<'a>(
     match asked {
         Asked::There(client, node) => {
             findings.push(Finding::new("node", Ok(described(&node))));
+            findings.push(Finding::new("room", room(&node)));
             findings.push(Finding::new("plugins", plugins(config, client).await));
             findings.push(Finding::new("callbacks", callbacks(client).await));
         }
@@ -192,6 +193,28 @@ fn described(node: &Value) -> String {
     format!("{id}, version {version}, {state}; {running} missions running, {queued} waiting")
 }
 
+/// Whether the node has what it needs of connections and of its disk.
+fn room(node: &Value) -> Result<String, String> {
+    let number = |pointer: &str| node.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let (open, places) = (number("/connections/open"), number("/connections/places"));
+    let (displaced, refused) = (number("/connections/displaced"), number("/connections/refused"));
+    let (free, reserve) = (number("/disk/free_mib"), number("/disk/reserve_mib"));
+    let says = format!("{open} of {places} connections, {free} MiB on its disk");
+    let mut wrong = Vec::new();
+    if free < reserve {
+        wrong.push(format!("it takes no missions until there are {reserve} MiB: make room"));
+    } else if free < reserve.saturating_mul(2) {
+        wrong.push(format!("missions write no files until there are {} MiB: make room", reserve.saturating_mul(2)));
+    }
+    if displaced + refused > 0 {
+        wrong.push(format!(
+            "since its start {displaced} connections lost their place and {refused} requests found none: see who connects, or raise \
+             the limit of open files"
+        ));
+    }
+    if wrong.is_empty() { Ok(says) } else { Err(format!("{says}; {}", wrong.join("; "))) }
+}
+
 async fn plugins(config: &Config, client: &Client) -> Result<String, String> {
     let page = client.get(&["v1", "plugins"]).await.map_err(|failure| failure.error.to_string())?;
     let installed = page["items"].as_array().into_iter().flatten();
@@ -281,6 +304,25 @@ mod tests {
             assert!(says.contains(expected) && !says.contains("whsec_abc"), "{text}: {says}");
         }
         assert_eq!(configuration(&Config::default()), Ok("it can be used".to_owned()));
+    }
+
+    #[test]
+    fn a_node_that_runs_out_of_something_is_told() {
+        let node = |free: u64, displaced: u64| {
+            json!({
+                "connections": {"open": 3, "places": 8, "displaced": displaced, "refused": 0},
+                "disk": {"free_mib": free, "reserve_mib": 256},
+            })
+        };
+        assert!(room(&node(512, 0)).is_ok());
+        for (node, expected) in [
+            (node(511, 0), "write no files until there are 512 MiB"),
+            (node(255, 0), "takes no missions until there are 256 MiB"),
+            (node(512, 2), "2 connections lost their place"),
+        ] {
+            let says = room(&node).expect_err(expected);
+            assert!(says.contains(expected), "{says}");
+        }
     }
 
     #[tokio::test]

@@ -170,10 +170,15 @@ impl RunHost {
                     return Err(Stop::Over);
                 }
             }
+            let full = engine.artifacts.disk.is_tight() && writes(engine.tools.info(order.tool.as_str()));
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
             let calling = AssertUnwindSafe(engine.tools.call(order.tool.as_str(), &context, &order.arguments));
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
-            let outcome = calling.catch_unwind().await.unwrap_or_else(broken);
+            let outcome = if full {
+                Err(CallError::Failed("the disk of this node is nearly full: no files are written".to_owned()))
+            } else {
+                calling.catch_unwind().await.unwrap_or_else(broken)
+            };
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), cost: MicroUsd::ZERO };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(_) => Ok(outcome.map(|answer| answer.result)),
@@ -317,6 +322,11 @@ impl Engine {
         let (bytes, sha256) = stored.await.map_err(|_| "it cannot be stored".to_owned())??;
         Ok(Artifact { name, media_type, bytes, sha256 })
     }
+}
+
+/// Whether a tool writes files of the workspace.
+fn writes(tool: Option<&ToolInfo>) -> bool {
+    tool.is_some_and(|tool| tool.effects.iter().any(|class| class.0 == "workspace_write"))
 }
 
 impl Host for RunHost {

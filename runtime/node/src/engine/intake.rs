@@ -56,6 +56,9 @@ pub(crate) enum DispatchError {
     /// Too much at once.
     #[error("the node takes no more at the moment")]
     Overloaded,
+    /// What is left of the disk is for the journal.
+    #[error("the disk of this node is nearly full: it takes no missions until there is room")]
+    DiskLow,
     /// The node is on its way out.
     #[error("the node is shutting down")]
     Stopping,
@@ -198,6 +201,9 @@ impl Engine {
         let envelope = Arc::new(envelope);
         if let Some(before) = self.before(&envelope, digest, &text).await? {
             return Ok(before);
+        }
+        if self.artifacts.disk.is_low() {
+            return Err(DispatchError::DiskLow);
         }
         if self.journal.crowded() {
             // Room for the missions that there are.

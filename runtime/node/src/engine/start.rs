@@ -227,6 +227,7 @@ impl Engine {
     fn ended(&self, live: &Live, status: Status) {
         // It may be waiting for its next turn, or for a time.
         self.desk.lock().queue.remove(live.no);
+        self.artifacts.is_over(live.no);
         self.watch(live);
         let index = Status::ALL.iter().position(|&other| other == status).expect("all are listed");
         self.counters.ended[index].fetch_add(1, std::sync::atomic::Ordering::Relaxed);

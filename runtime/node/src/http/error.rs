@@ -33,6 +33,9 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// How long a client is asked to wait when the node is full: a few group commits.
 const BREATHER_SECONDS: u32 = 1;
 
+/// How long a client is asked to wait when the disk is full: somebody has to make room.
+const DISK_SECONDS: u32 = 60;
+
 impl Problem {
     /// A problem with a stable code and a sentence for people.
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
@@ -167,6 +170,9 @@ impl From<DispatchError> for Problem {
             }
             DispatchError::MissionIdConflict => Self::new(StatusCode::CONFLICT, "mission_id_conflict", detail),
             DispatchError::Overloaded => Self::overloaded(),
+            DispatchError::DiskLow => {
+                Self { retry_after_seconds: Some(DISK_SECONDS), ..Self::unavailable("disk_low", &detail) }
+            }
             DispatchError::Stopping => Self::unavailable("stopping", &detail),
             DispatchError::Journal(error) => {
                 tracing::error!(error = &error as &dyn Error, code = "journal_failed", "a dispatch was not recorded");

@@ -14,6 +14,10 @@ use sortie_contract::Status;
 use super::App;
 use super::error::Problem;
 
+fn bytes(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 /// The numbers of the node, at this moment.
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let engine = &app.engine;
@@ -49,6 +53,12 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("missions_running", "Missions that run", running),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended.load(Relaxed)),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
+        (
+            "disk_free_bytes",
+            "What is free on the disk of the data folder",
+            bytes(app.engine.artifacts.disk.free_bytes()),
+        ),
+        ("artifacts_bytes", "What artifacts take on the disk", bytes(app.engine.artifacts.bytes())),
         ("connections_open", "Connections that are open", places.open),
         ("connections_places", "Connections that can be open", app.places.most),
         ("answers_bytes", "What answers hold of the memory, in bytes", app.answers.held()),

@@ -34,6 +34,12 @@ pub(super) async fn show(State(app): State<App>) -> Json<Value> {
         "max_running": engine.max_running,
         "queued": queued,
         "running": running,
+        "disk": {
+            "free_mib": engine.artifacts.disk.free_bytes() >> 20,
+            "reserve_mib": engine.artifacts.disk.reserve_bytes >> 20,
+            "low": engine.artifacts.disk.is_low(),
+            "artifacts_mib": engine.artifacts.bytes() >> 20,
+        },
         "connections": {
             "places": app.places.most,
             "open": places.open,
