@@ -5,6 +5,7 @@ use sortie_contract::{MissionNo, Stamped};
 use crate::cursor::Cursor;
 use crate::frame;
 use crate::head::Head;
+use crate::log::Lease;
 
 /// Changes of one mission that become durable together, or not at all.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Append {
     pub(crate) frame: Option<Frame>,
     pub(crate) head: Option<Vec<u8>>,
     pub(crate) cursor: Option<CursorChange>,
+    /// The token of the lease that it is made under.
+    pub(crate) lease: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -62,7 +65,7 @@ impl Append {
             count: u32::try_from(records.len()).expect("an append has fewer than 2^32 records"),
             bytes: frame::encode((mission.0, first), records),
         });
-        Self { mission: mission.0, frame, head: None, cursor: None }
+        Self { mission: mission.0, frame, head: None, cursor: None, lease: None }
     }
 
     /// The same, and `head` replaces the mission's head.
@@ -89,6 +92,16 @@ impl Append {
             Some(closed) => self.cursor(&closed),
             None => self.delivered(),
         }
+    }
+
+    /// The same, under a lease of the mission: refused as [`crate::WriteError::Fenced`] where somebody has a newer one.
+    ///
+    /// # Panics
+    /// For a lease of another mission.
+    pub fn under(mut self, lease: Lease) -> Self {
+        assert_eq!(lease.mission.0, self.mission, "a lease is of one mission");
+        self.lease = Some(lease.token);
+        self
     }
 
     fn bytes(&self) -> usize {

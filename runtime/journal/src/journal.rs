@@ -216,6 +216,12 @@ impl Journal {
         self.shared.failed.borrow().is_some()
     }
 
+    /// Why the journal takes nothing more, where it has failed.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<WriteError> {
+        self.shared.failed.borrow().clone()
+    }
+
     /// Resolves when the journal has failed and takes nothing more: the process is to stop then. Never resolves where
     /// the journal was closed without a failure.
     pub fn failed(&self) -> impl Future<Output = WriteError> + Send + 'static {
@@ -342,6 +348,14 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// One that has resolved already.
+    pub(crate) fn of(outcome: Result<u64, WriteError>) -> Self {
+        let (waker, receipt) = oneshot::channel();
+        // The other end is right here.
+        let _ = waker.send(outcome);
+        Self { receipt }
+    }
+
     /// Waits on this thread; not to be called in asynchronous code.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod feed;
 mod frame;
 mod head;
 mod journal;
+mod log;
 mod mark;
 mod open;
 mod read;
@@ -37,5 +38,8 @@ pub use feed::FeedEntry;
 pub use frame::FrameError;
 pub use head::Head;
 pub use journal::{Journal, Receipt, Stepper};
+pub use log::{
+    AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin,
+};
 pub use open::{Opened, Options};
 pub use seal::SealError;

@@ -1,0 +1,256 @@
+//! The log as the rest of a node sees it, whatever keeps it: one process with a file, or many with a database.
+//!
+//! Whatever must be decided once for all of those who write is decided in here, in one step: which number a new mission gets,
+//! whether it is known already, and which session is its VP's newest ([`Log::admit`]); whether an append is the next one of its
+//! mission ([`WriteError::Conflict`]) and whether its writer still holds it ([`WriteError::Fenced`]). Nobody above needs to know
+//! what only one process can know.
+//!
+//! Two keep it today: [`EmbeddedLog`], the journal in a file, and [`MemoryLog`], which is as naive as can be. `tests/log.rs`
+//! holds the one against the other, and a third would have to pass it.
+
+mod embedded;
+mod memory;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
+use sortie_contract::id::IdempotencyKey;
+use sortie_contract::{InstanceId, MissionId, MissionNo, SessionId, Stamped, VpId};
+use tokio::sync::watch;
+
+use crate::append::Append;
+use crate::catalog::Session;
+use crate::cursor::Cursor;
+use crate::error::{ReadError, WriteError};
+use crate::feed::FeedEntry;
+use crate::head::Head;
+use crate::journal::Receipt;
+
+pub use embedded::EmbeddedLog;
+pub use memory::MemoryLog;
+
+/// By what a dispatched mission may be known already.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'a> {
+    /// Its public name.
+    pub mission_id: &'a MissionId,
+    /// Who dispatched it.
+    pub source: &'a InstanceId,
+    /// With `source`: what makes a second dispatch the same one.
+    pub idempotency_key: &'a IdempotencyKey,
+    /// Who it is done as.
+    pub vp: &'a VpId,
+}
+
+/// What is known at the one moment at which it is decided whether a mission is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The number that it gets, if it is taken: greater than any that was ever given.
+    pub no: MissionNo,
+    /// The mission that was dispatched by the same source under the same key.
+    pub twin: Option<Twin>,
+    /// The mission of the same name, where it is not the twin.
+    pub same_id: Option<Twin>,
+    /// The session of the VP's most recently accepted mission.
+    pub newest_session: Option<SessionId>,
+}
+
+/// A mission that is there, and on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twin {
+    /// Its number.
+    pub no: MissionNo,
+    /// Its head.
+    pub head: Head,
+}
+
+/// What becomes of a dispatch.
+#[derive(Debug)]
+pub enum Decision {
+    /// It is taken: these are its first records, its head, and where its delivery begins.
+    Accept(Box<Beginning>),
+    /// It is not: whoever decided has the answer. The only decision there is where a twin, or a mission of the same name, is
+    /// known.
+    Answer,
+}
+
+/// How a mission begins.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Its first records.
+    pub records: Vec<Stamped>,
+    /// Its head.
+    pub head: Head,
+    /// How far its delivery is; `None` where nothing is to be delivered.
+    pub cursor: Option<Cursor>,
+}
+
+/// What came of [`Log::admit`].
+#[derive(Debug)]
+#[must_use = "a mission is accepted only once its receipt has resolved"]
+pub enum Admitted {
+    /// It is accepted, once the receipt resolves.
+    Accepted {
+        /// Its number.
+        no: MissionNo,
+        /// Resolves when it is durable.
+        receipt: Receipt,
+    },
+    /// It was answered for by whoever decided.
+    Answered,
+    /// One with the same key or name is on its way to the disk: it must not be answered for before it is there. Ask again once
+    /// the receipt resolves. Nothing was decided.
+    OnItsWay(Receipt),
+}
+
+/// The right to write a mission, until somebody takes a newer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Of which mission.
+    pub mission: MissionNo,
+    /// Greater than that of each earlier lease of the mission.
+    pub token: u64,
+}
+
+/// Resolves when a log has failed.
+pub type Failure = Pin<Box<dyn Future<Output = WriteError> + Send>>;
+
+/// The log of a node, or of many. What is read is what is durable. Reading blocks; handing over does not.
+///
+/// A mission begins with [`Log::admit`] and is gone with [`Log::remove`]: nothing is appended to one that was not admitted, or
+/// that was removed.
+pub trait Log: Debug + Send + Sync {
+    /// Decides about a mission in one atomic step: `decide` is told what is known, and what it decides is what happens, whoever
+    /// else dispatches at this moment. It may be asked again, where somebody else was faster, and may be asked under a lock: it
+    /// is to be quick and to wait for nothing.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken. [`ReadError`] where one that may be its twin cannot be read.
+    fn admit(&self, keys: Keys<'_>, decide: &mut dyn FnMut(&Known) -> Decision) -> Result<Admitted, AdmitError>;
+
+    /// Hands `append` over; nobody is told what becomes of it, but of the log's failure.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn append(&self, append: Append) -> Result<(), WriteError>;
+
+    /// Hands `append` over; the receipt resolves when it is durable, or to [`WriteError::Conflict`] or [`WriteError::Fenced`],
+    /// which are this append's alone.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn append_durable(&self, append: Append) -> Result<Receipt, WriteError>;
+
+    /// Takes the mission: appends under an older lease of it are [`WriteError::Fenced`] from now on. Once the receipt resolves,
+    /// everything that was appended under older ones can be read.
+    ///
+    /// # Errors
+    /// [`WriteError`]; the older lease is still good.
+    fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError>;
+
+    /// Gives a lease back: nobody writes under it any more.
+    fn release(&self, lease: Lease);
+
+    /// Removes a mission whole, in the order of what was handed over. Its number is never given again.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken. [`ReadError`] where its head cannot be read.
+    fn remove(&self, mission: MissionNo) -> Result<(), AdmitError>;
+
+    /// Lets the feed begin at `position`.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn prune_feed_before(&self, position: u64) -> Result<(), WriteError>;
+
+    /// The receipt resolves once everything that was handed over before is durable.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    fn barrier(&self) -> Result<Receipt, WriteError>;
+
+    /// Records of `mission` from number `first` on: one frame at least, and as many more as fit into `bytes`. None: the end.
+    ///
+    /// # Errors
+    /// [`ReadError`], of this mission alone where its own rows are damaged.
+    fn read(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError>;
+
+    /// The head of `mission`.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError>;
+
+    /// The mission of that name.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError>;
+
+    /// At most `limit` heads before `before`, newest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError>;
+
+    /// At most `limit` sessions whose newest mission is before `before`, the one with the newest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn sessions_newest_first(&self, before: Option<MissionNo>, limit: usize)
+    -> Result<Vec<(VpId, Session)>, ReadError>;
+
+    /// How far the delivery of `mission` is.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError>;
+
+    /// The missions that have something left to deliver, oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError>;
+
+    /// At most `limit` entries of the feed after `position`.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError>;
+
+    /// Where the feed begins.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn feed_begin(&self) -> Result<u64, ReadError>;
+
+    /// The position up to which the log is durable, as it changes: what there is to follow is [`Log::feed_after`].
+    fn follow(&self) -> watch::Receiver<u64>;
+
+    /// Whether it is time to refuse new missions, so that those that are running find room.
+    fn crowded(&self) -> bool;
+
+    /// Why nothing is taken any more, where it has failed.
+    fn poisoned(&self) -> Option<WriteError>;
+
+    /// Resolves when it fails; never, where it is closed without a failure.
+    fn failed(&self) -> Failure;
+
+    /// Writes what was handed over and takes nothing more. Blocks.
+    ///
+    /// # Errors
+    /// [`WriteError`] where it has failed.
+    fn close(&self) -> Result<(), WriteError>;
+}
+
+/// Why nothing was decided about a mission.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// It was not taken.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What may be its twin cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}

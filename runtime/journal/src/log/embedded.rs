@@ -1,0 +1,232 @@
+//! The log in a file: a [`Journal`], and in memory what admission must look up by name.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use rustc_hash::{FxHashMap, FxHashSet};
+use sortie_contract::{MissionId, MissionNo, Stamped, VpId};
+use tokio::sync::watch;
+
+use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
+use crate::append::Append;
+use crate::catalog::{Catalog, Session};
+use crate::cursor::Cursor;
+use crate::error::{ReadError, WriteError};
+use crate::feed::FeedEntry;
+use crate::head::Head;
+use crate::journal::{Journal, Receipt};
+use crate::open::Opened;
+
+/// A journal as a [`Log`].
+///
+/// Two locks, neither held over a read of the disk and never both: `index` while a mission gets its number, `leases` while an
+/// append under a lease is handed over.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    journal: Journal,
+    index: Mutex<Index>,
+    /// The newest token of each mission that is leased.
+    leases: Mutex<FxHashMap<u64, u64>>,
+    /// Of the last lease. A lease does not outlive the process: another cannot open the file before this one is gone.
+    last_token: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Index {
+    catalog: Catalog,
+    last_no: u64,
+}
+
+impl EmbeddedLog {
+    /// The log that `journal` holds. Every head is read, and shown to `visit`, oldest first: whoever builds something of its own
+    /// from them need not read them again.
+    ///
+    /// # Errors
+    /// [`ReadError`] where a head cannot be read.
+    pub fn new(journal: Journal, opened: &Opened, mut visit: impl FnMut(MissionNo, Head)) -> Result<Self, ReadError> {
+        let mut catalog = Catalog::default();
+        journal.scan_oldest_first(|no, head| {
+            catalog.insert(no, &head);
+            visit(no, head);
+        })?;
+        let index = Mutex::new(Index { catalog, last_no: opened.last_no.0 });
+        Ok(Self { journal, index, leases: Mutex::default(), last_token: AtomicU64::new(0) })
+    }
+
+    /// Hands over, unless another has a newer lease. The lock is held until it is in the queue, so that what is handed over under
+    /// an older lease is before the newer one's barrier.
+    fn fenced<T>(&self, append: Append, send: impl FnOnce(Append) -> Result<T, WriteError>) -> Result<T, WriteError> {
+        let Some(held) = append.lease else { return send(append) };
+        let leases = self.leases.lock();
+        match leases.get(&append.mission) {
+            Some(newest) if *newest > held => {
+                Err(WriteError::Fenced { mission: MissionNo(append.mission), held, newest: *newest })
+            }
+            _ => send(append),
+        }
+    }
+}
+
+impl Index {
+    /// Those that may be the mission's twins, and are not among `others`.
+    fn twins(&self, keys: Keys<'_>, others: &FxHashSet<MissionNo>) -> Vec<MissionNo> {
+        let same_key = self.catalog.by_key(keys.source, keys.idempotency_key);
+        same_key.chain(self.catalog.by_id(keys.mission_id)).filter(|no| !others.contains(no)).collect()
+    }
+
+    fn known(&self, keys: Keys<'_>) -> Known {
+        let newest_session = self.catalog.latest_session(keys.vp).cloned();
+        Known { no: MissionNo(self.last_no + 1), twin: None, same_id: None, newest_session }
+    }
+}
+
+impl Log for EmbeddedLog {
+    fn admit(&self, keys: Keys<'_>, decide: &mut dyn FnMut(&Known) -> Decision) -> Result<Admitted, AdmitError> {
+        // Candidates that turned out to be others, whose names have the same hash.
+        let mut others = FxHashSet::default();
+        loop {
+            let (candidates, mut known) = {
+                let mut index = self.index.lock();
+                let candidates = index.twins(keys, &others);
+                let known = index.known(keys);
+                if candidates.is_empty() {
+                    let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };
+                    let Beginning { records, head, cursor } = *beginning;
+                    let mut append = Append::new(known.no, 0, &records).head(&head);
+                    if let Some(cursor) = &cursor {
+                        append = append.cursor(cursor);
+                    }
+                    let receipt = self.journal.append_durable(append)?;
+                    index.catalog.insert(known.no, &head);
+                    index.last_no = known.no.0;
+                    return Ok(Admitted::Accepted { no: known.no, receipt });
+                }
+                (candidates, known)
+            };
+            for no in candidates {
+                let Some(head) = self.journal.head(no)? else {
+                    // Being in the catalog and not on the disk: on its way, or just removed. The next look tells.
+                    return Ok(Admitted::OnItsWay(self.journal.barrier()?));
+                };
+                if head.source == *keys.source && head.idempotency_key == *keys.idempotency_key {
+                    known.twin = Some(Twin { no, head });
+                } else if head.mission_id == *keys.mission_id {
+                    known.same_id = Some(Twin { no, head });
+                } else {
+                    others.insert(no);
+                }
+            }
+            if known.twin.is_some() || known.same_id.is_some() {
+                // An acceptance beside a twin would be a second truth: there is none.
+                let _ = decide(&known);
+                return Ok(Admitted::Answered);
+            }
+        }
+    }
+
+    fn append(&self, append: Append) -> Result<(), WriteError> {
+        self.fenced(append, |append| self.journal.append(append))
+    }
+
+    fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
+        self.fenced(append, |append| self.journal.append_durable(append))
+    }
+
+    fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
+        let mut leases = self.leases.lock();
+        let receipt = self.journal.barrier()?;
+        let token = self.last_token.fetch_add(1, Ordering::Relaxed) + 1;
+        leases.insert(mission.0, token);
+        Ok((Lease { mission, token }, receipt))
+    }
+
+    fn release(&self, lease: Lease) {
+        let mut leases = self.leases.lock();
+        if leases.get(&lease.mission.0) == Some(&lease.token) {
+            leases.remove(&lease.mission.0);
+        }
+    }
+
+    fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {
+        let head = self.journal.head(mission)?;
+        self.journal.remove(mission)?;
+        if let Some(head) = head {
+            self.index.lock().catalog.remove(mission, &head);
+        }
+        Ok(())
+    }
+
+    fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
+        self.journal.prune_feed_before(position)
+    }
+
+    fn barrier(&self) -> Result<Receipt, WriteError> {
+        self.journal.barrier()
+    }
+
+    fn read(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        self.journal.read_some(mission, first, bytes)
+    }
+
+    fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
+        self.journal.head(mission)
+    }
+
+    fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError> {
+        let candidates: Vec<MissionNo> = self.index.lock().catalog.by_id(id).collect();
+        for no in candidates {
+            if let Some(head) = self.journal.head(no)?.filter(|head| head.mission_id == *id) {
+                return Ok(Some(Twin { no, head }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        self.journal.heads_newest_first(before, limit)
+    }
+
+    fn sessions_newest_first(
+        &self,
+        before: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<Vec<(VpId, Session)>, ReadError> {
+        Ok(self.index.lock().catalog.sessions_newest_first(before, limit))
+    }
+
+    fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
+        self.journal.cursor(mission)
+    }
+
+    fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.journal.undelivered()
+    }
+
+    fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
+        self.journal.feed_after(position, limit)
+    }
+
+    fn feed_begin(&self) -> Result<u64, ReadError> {
+        self.journal.feed_begin()
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.journal.durable()
+    }
+
+    fn crowded(&self) -> bool {
+        self.journal.crowded()
+    }
+
+    fn poisoned(&self) -> Option<WriteError> {
+        self.journal.poisoned()
+    }
+
+    fn failed(&self) -> Failure {
+        Box::pin(self.journal.failed())
+    }
+
+    fn close(&self) -> Result<(), WriteError> {
+        self.journal.close()
+    }
+}

@@ -1,0 +1,289 @@
+//! The log in memory, as naive as can be: what the others are held against. Everything is durable at once, and every question is
+//! answered by looking at all there is.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
+use tokio::sync::watch;
+
+use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
+use crate::append::{Append, CursorChange};
+use crate::catalog::Session;
+use crate::cursor::Cursor;
+use crate::error::{ReadError, WriteError};
+use crate::feed::FeedEntry;
+use crate::frame;
+use crate::head::Head;
+use crate::journal::Receipt;
+
+/// A log that is gone with its process.
+#[derive(Debug)]
+pub struct MemoryLog {
+    state: Mutex<State>,
+    position: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    missions: BTreeMap<u64, Mission>,
+    feed: Vec<FeedEntry>,
+    last_no: u64,
+    last_token: u64,
+    leases: BTreeMap<u64, u64>,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Mission {
+    /// By frame.
+    records: Vec<Vec<Stamped>>,
+    head: Option<Head>,
+    cursor: Option<Cursor>,
+}
+
+impl Mission {
+    fn next(&self) -> u32 {
+        u32::try_from(self.records.iter().map(Vec::len).sum::<usize>()).expect("a mission has fewer than 2^32 records")
+    }
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        Self { state: Mutex::default(), position: watch::Sender::new(0) }
+    }
+}
+
+impl State {
+    fn heads(&self) -> impl DoubleEndedIterator<Item = (MissionNo, &Head)> {
+        self.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.head.as_ref()?)))
+    }
+
+    fn twin(&self, is: impl Fn(&Head) -> bool) -> Option<Twin> {
+        self.heads().find(|(_, head)| is(head)).map(|(no, head)| Twin { no, head: head.clone() })
+    }
+
+    /// Sessions by VP and name: how many missions, and the newest.
+    fn sessions(&self) -> BTreeMap<(&VpId, &SessionId), (u64, MissionNo)> {
+        let mut sessions = BTreeMap::new();
+        for (no, head) in self.heads() {
+            let (missions, latest) = sessions.entry((&head.vp, &head.session)).or_insert((0, no));
+            *missions += 1;
+            *latest = no;
+        }
+        sessions
+    }
+
+    fn append(&mut self, append: &Append, position: u64) -> Result<u64, WriteError> {
+        let no = MissionNo(append.mission);
+        if let (Some(held), Some(newest)) = (append.lease, self.leases.get(&append.mission))
+            && *newest > held
+        {
+            return Err(WriteError::Fenced { mission: no, held, newest: *newest });
+        }
+        let expected = self.missions.get(&append.mission).map_or(0, Mission::next);
+        if let Some(frame) = append.frame.as_ref().filter(|frame| frame.first != expected) {
+            return Err(WriteError::Conflict { mission: no, first: frame.first, expected });
+        }
+        self.last_no = self.last_no.max(append.mission);
+        let mission = self.missions.entry(append.mission).or_default();
+        if let Some(head) = &append.head {
+            mission.head = Some(Head::decode(append.mission, head).expect("what was encoded decodes"));
+        }
+        match &append.cursor {
+            Some(CursorChange::Set(cursor)) => {
+                mission.cursor = Some(Cursor::decode(append.mission, cursor).expect("what was encoded decodes"));
+            }
+            Some(CursorChange::Remove) => mission.cursor = None,
+            None => {}
+        }
+        let Some(frame) = &append.frame else { return Ok(position) };
+        let mut records = Vec::new();
+        frame::decode((append.mission, frame.first), &frame.bytes, &mut records).expect("what was encoded decodes");
+        mission.records.push(records);
+        let position = position + 1;
+        self.feed.push(FeedEntry { position, mission: no, first: frame.first, count: frame.count });
+        Ok(position)
+    }
+}
+
+impl MemoryLog {
+    /// The state, while it is not closed.
+    fn open<T>(&self, act: impl FnOnce(&mut State) -> Result<T, WriteError>) -> Result<T, WriteError> {
+        let mut state = self.state.lock();
+        if state.closed { Err(WriteError::Closed) } else { act(&mut state) }
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt::of(Ok(*self.position.borrow()))
+    }
+}
+
+impl Log for MemoryLog {
+    fn admit(&self, keys: Keys<'_>, decide: &mut dyn FnMut(&Known) -> Decision) -> Result<Admitted, AdmitError> {
+        let admitted = self.open(|state| {
+            let twin = state.twin(|head| head.source == *keys.source && head.idempotency_key == *keys.idempotency_key);
+            let of_twin = twin.as_ref().map(|twin| twin.no);
+            let same_id = state.twin(|head| head.mission_id == *keys.mission_id);
+            let same_id = same_id.filter(|same| Some(same.no) != of_twin);
+            let newest = state.heads().rev().find(|(_, head)| head.vp == *keys.vp);
+            let newest_session = newest.map(|(_, head)| head.session.clone());
+            let known = Known { no: MissionNo(state.last_no + 1), twin, same_id, newest_session };
+            let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };
+            if known.twin.is_some() || known.same_id.is_some() {
+                return Ok(Admitted::Answered);
+            }
+            let Beginning { records, head, cursor } = *beginning;
+            let mut append = Append::new(known.no, 0, &records).head(&head);
+            if let Some(cursor) = &cursor {
+                append = append.cursor(cursor);
+            }
+            let position = state.append(&append, *self.position.borrow())?;
+            self.position.send_replace(position);
+            Ok(Admitted::Accepted { no: known.no, receipt: Receipt::of(Ok(position)) })
+        })?;
+        Ok(admitted)
+    }
+
+    fn append(&self, append: Append) -> Result<(), WriteError> {
+        match self.append_durable(append)?.wait() {
+            // Nobody is told.
+            Ok(_) | Err(WriteError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
+        self.open(|state| {
+            let outcome = state.append(&append, *self.position.borrow());
+            if let Ok(position) = outcome {
+                self.position.send_if_modified(|before| std::mem::replace(before, position) != position);
+            }
+            match outcome {
+                Err(fenced @ WriteError::Fenced { .. }) => Err(fenced),
+                outcome => Ok(Receipt::of(outcome)),
+            }
+        })
+    }
+
+    fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
+        self.open(|state| {
+            state.last_token += 1;
+            state.leases.insert(mission.0, state.last_token);
+            Ok((Lease { mission, token: state.last_token }, self.receipt()))
+        })
+    }
+
+    fn release(&self, lease: Lease) {
+        let mut state = self.state.lock();
+        if state.leases.get(&lease.mission.0) == Some(&lease.token) {
+            state.leases.remove(&lease.mission.0);
+        }
+    }
+
+    fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {
+        self.open(|state| {
+            state.last_no = state.last_no.max(mission.0);
+            state.missions.remove(&mission.0);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
+        self.open(|state| {
+            state.feed.retain(|entry| entry.position >= position);
+            Ok(())
+        })
+    }
+
+    fn barrier(&self) -> Result<Receipt, WriteError> {
+        self.open(|_| Ok(self.receipt()))
+    }
+
+    fn read(&self, mission: MissionNo, first: u32, _bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        // One frame is never too few.
+        let state = self.state.lock();
+        let mut begin = 0;
+        for frame in state.missions.get(&mission.0).iter().flat_map(|mission| &mission.records) {
+            let end = begin + frame.len();
+            if end > first as usize {
+                return Ok(frame[(first as usize).saturating_sub(begin)..].to_vec());
+            }
+            begin = end;
+        }
+        Ok(Vec::new())
+    }
+
+    fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
+        Ok(self.state.lock().missions.get(&mission.0).and_then(|mission| mission.head.clone()))
+    }
+
+    fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError> {
+        Ok(self.state.lock().twin(|head| head.mission_id == *id))
+    }
+
+    fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        let state = self.state.lock();
+        let heads = state.heads().rev().filter(|(no, _)| before.is_none_or(|before| *no < before));
+        Ok(heads.take(limit).map(|(no, head)| (no, head.clone())).collect())
+    }
+
+    fn sessions_newest_first(
+        &self,
+        before: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<Vec<(VpId, Session)>, ReadError> {
+        let state = self.state.lock();
+        let mut sessions: Vec<_> = state
+            .sessions()
+            .into_iter()
+            .map(|((vp, id), (missions, latest))| (vp.clone(), Session { id: id.clone(), missions, latest }))
+            .filter(|(_, session)| before.is_none_or(|before| session.latest < before))
+            .collect();
+        sessions.sort_by_key(|(_, session)| std::cmp::Reverse(session.latest));
+        sessions.truncate(limit);
+        Ok(sessions)
+    }
+
+    fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
+        Ok(self.state.lock().missions.get(&mission.0).and_then(|mission| mission.cursor.clone()))
+    }
+
+    fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        let state = self.state.lock();
+        let cursors = state.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
+        Ok(cursors.filter(|(_, cursor)| !cursor.closed).collect())
+    }
+
+    fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
+        let state = self.state.lock();
+        Ok(state.feed.iter().filter(|entry| entry.position > position).take(limit).copied().collect())
+    }
+
+    fn feed_begin(&self) -> Result<u64, ReadError> {
+        let first = self.state.lock().feed.first().map(|entry| entry.position);
+        Ok(first.unwrap_or(*self.position.borrow() + 1))
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.position.subscribe()
+    }
+
+    fn crowded(&self) -> bool {
+        false
+    }
+
+    fn poisoned(&self) -> Option<WriteError> {
+        None
+    }
+
+    fn failed(&self) -> Failure {
+        Box::pin(std::future::pending())
+    }
+
+    fn close(&self) -> Result<(), WriteError> {
+        self.state.lock().closed = true;
+        Ok(())
+    }
+}

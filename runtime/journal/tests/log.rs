@@ -1,0 +1,63 @@
+//! Each log passes the suite that every log must pass.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+mod log_suite;
+
+use log_suite::{agrees_with_the_model, laws};
+use sortie_contract::MissionNo;
+use sortie_journal::sim::SimDisk;
+use sortie_journal::{Admitted, EmbeddedLog, Journal, Log, MemoryLog, Options};
+
+fn embedded() -> Box<dyn Log> {
+    let (journal, opened) = Journal::open_backend(SimDisk::default(), &Options::default()).unwrap();
+    Box::new(EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap())
+}
+
+fn memory() -> Box<dyn Log> {
+    Box::new(MemoryLog::default())
+}
+
+#[test]
+fn the_embedded_log_obeys_the_laws() {
+    laws(&embedded);
+}
+
+#[test]
+fn the_log_in_memory_obeys_the_laws() {
+    laws(&memory);
+}
+
+#[test]
+fn the_embedded_log_is_the_model() {
+    for seed in 0..60 {
+        agrees_with_the_model(&embedded, seed, 90);
+    }
+}
+
+#[test]
+fn a_twin_waits_for_the_disk_and_no_longer() {
+    let (journal, opened, stepper) = Journal::open_backend_stepped(SimDisk::default(), &Options::default()).unwrap();
+    let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
+    let first = log_suite::plain(1).ask(&log, true);
+    assert!(matches!(first, (Some(_), Admitted::Accepted { no: MissionNo(1), .. })));
+    let (decided, Admitted::OnItsWay(receipt)) = log_suite::plain(1).ask(&log, true) else { panic!("answered early") };
+    assert_eq!((decided, log.head(MissionNo(1)).unwrap()), (None, None));
+    stepper.commit(usize::MAX).unwrap();
+    receipt.wait().unwrap();
+    let (known, Admitted::Answered) = log_suite::plain(1).ask(&log, true) else { panic!("not answered") };
+    assert_eq!(known.unwrap().twin.unwrap().no, MissionNo(1));
+}
+
+#[test]
+fn an_opened_log_knows_what_the_one_before_knew() {
+    let disk = SimDisk::default();
+    let model = MemoryLog::default();
+    for round in 0..4 {
+        let (journal, opened) = Journal::open_backend(disk.clone(), &Options::default()).unwrap();
+        let mut shown = 0;
+        let log = EmbeddedLog::new(journal, &opened, |_, _| shown += 1).unwrap();
+        assert_eq!(shown, model.heads_newest_first(None, 1_000).unwrap().len());
+        log_suite::history(&log, &model, round, 40);
+    }
+}

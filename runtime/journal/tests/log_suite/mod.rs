@@ -1,0 +1,345 @@
+//! What every log must do: laws, each by itself, and random histories that are held against the naive [`MemoryLog`].
+//!
+//! An implementation passes by calling [`laws`] and [`agrees_with_the_model`] with a way to make an empty one.
+
+use std::collections::BTreeSet;
+
+use sortie_contract::id::{CallNo, IdempotencyKey};
+use sortie_contract::plugin::LogLevel;
+use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, Timestamp, VpId};
+use sortie_journal::sim::sample_head;
+use sortie_journal::{
+    Admitted, Append, Beginning, Cursor, Decision, Head, Keys, Known, Lease, Log, MemoryLog, Twin, WriteError,
+};
+
+/// Makes an empty log.
+pub(crate) type Make<'a> = &'a dyn Fn() -> Box<dyn Log>;
+
+/// Every law, on a log of its own each.
+pub(crate) fn laws(make: Make<'_>) {
+    for law in [
+        numbers_grow_and_are_never_given_again as fn(&dyn Log),
+        a_twin_is_known_and_its_number_is_not_given_away,
+        a_twin_is_never_answered_for_before_it_is_on_disk,
+        a_decision_not_to_take_it_leaves_nothing,
+        one_of_many_twins_at_once_is_accepted,
+        the_newest_session_is_that_of_the_newest_mission,
+        a_duplicate_is_told_so_and_harms_nobody_else,
+        an_older_lease_is_fenced_and_a_newer_one_sees_what_it_wrote,
+        a_closed_log_takes_nothing,
+    ] {
+        law(&*make());
+    }
+}
+
+fn stamped(text: &str) -> Stamped {
+    let record = Record::Logged { call: CallNo(0), level: LogLevel::Info, text: text.to_owned() };
+    Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record }
+}
+
+/// A dispatch: the mission's name, its key, its VP's session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dispatch {
+    id: u64,
+    key: u64,
+    vp: u64,
+    /// `None`: the newest, else the first.
+    session: Option<u64>,
+}
+
+/// A dispatch with a name and a key of its own.
+pub(crate) fn plain(name: u64) -> Dispatch {
+    Dispatch { id: name, key: name, vp: 0, session: Some(0) }
+}
+
+impl Dispatch {
+    fn names(self) -> (MissionId, IdempotencyKey, VpId) {
+        let name = |kind: &str, n: u64| format!("{kind}-{n}");
+        let parsed = (name("m", self.id).parse(), name("k", self.key).parse(), name("vp", self.vp).parse());
+        (parsed.0.unwrap(), parsed.1.unwrap(), parsed.2.unwrap())
+    }
+
+    fn head(self, newest: Option<&SessionId>) -> Head {
+        let (mission_id, idempotency_key, vp) = self.names();
+        let session = match self.session {
+            Some(session) => format!("s-{session}").parse().unwrap(),
+            None => newest.cloned().unwrap_or_else(|| SessionId::of(&vp)),
+        };
+        Head { mission_id, idempotency_key, vp, session, ..sample_head(0) }
+    }
+
+    /// Asks until it is decided; takes what is not known. What was known then, and what came of it.
+    fn to(self, log: &dyn Log) -> (Known, Option<MissionNo>) {
+        loop {
+            let (known, admitted) = self.ask(log, true);
+            match admitted {
+                Admitted::OnItsWay(receipt) => drop(receipt.wait().unwrap()),
+                Admitted::Answered => return (known.unwrap(), None),
+                Admitted::Accepted { no, receipt } => {
+                    receipt.wait().unwrap();
+                    return (known.unwrap(), Some(no));
+                }
+            }
+        }
+    }
+
+    /// Asks once.
+    pub(crate) fn ask(self, log: &dyn Log, take: bool) -> (Option<Known>, Admitted) {
+        let (mission_id, idempotency_key, vp) = self.names();
+        let source = sample_head(0).source;
+        let keys = Keys { mission_id: &mission_id, source: &source, idempotency_key: &idempotency_key, vp: &vp };
+        let mut told = None;
+        let admitted = log.admit(keys, &mut |known| {
+            told = Some(known.clone());
+            let taken = take && known.twin.is_none() && known.same_id.is_none();
+            if !taken {
+                return Decision::Answer;
+            }
+            let head = self.head(known.newest_session.as_ref());
+            let cursor = self.id.is_multiple_of(2).then(Cursor::default);
+            Decision::Accept(Box::new(Beginning { records: vec![stamped("accepted")], head, cursor }))
+        });
+        (told, admitted.unwrap())
+    }
+}
+
+fn numbers_grow_and_are_never_given_again(log: &dyn Log) {
+    for name in 1..=3 {
+        assert_eq!(plain(name).to(log).1, Some(MissionNo(name)));
+    }
+    log.remove(MissionNo(3)).unwrap();
+    log.barrier().unwrap().wait().unwrap();
+    assert_eq!(log.head(MissionNo(3)).unwrap(), None);
+    assert_eq!(plain(3).to(log).1, Some(MissionNo(4)), "a name is free again, a number is not");
+}
+
+fn a_twin_is_known_and_its_number_is_not_given_away(log: &dyn Log) {
+    plain(1).to(log);
+    plain(2).to(log);
+    let head = log.head(MissionNo(1)).unwrap().unwrap();
+    let twin = Some(Twin { no: MissionNo(1), head });
+    let of_two = Some(Twin { no: MissionNo(2), head: log.head(MissionNo(2)).unwrap().unwrap() });
+    for (id, key, expected, same_id) in
+        [(1, 1, &twin, &None), (9, 1, &twin, &None), (1, 9, &None, &twin), (2, 1, &twin, &of_two)]
+    {
+        let (known, taken) = Dispatch { id, key, ..plain(0) }.to(log);
+        assert_eq!((&known.twin, &known.same_id, taken), (expected, same_id, None), "m-{id} k-{key}");
+    }
+    assert_eq!(plain(3).to(log).1, Some(MissionNo(3)));
+    assert_eq!(log.find(&plain(2).names().0).unwrap(), of_two);
+    assert_eq!(log.find(&plain(4).names().0).unwrap(), None);
+}
+
+fn a_twin_is_never_answered_for_before_it_is_on_disk(log: &dyn Log) {
+    for name in 1..=50 {
+        let (_, Admitted::Accepted { no, receipt: _on_its_way }) = plain(name).ask(log, true) else { panic!("taken") };
+        match plain(name).ask(log, true) {
+            (None, Admitted::OnItsWay(receipt)) => {
+                receipt.wait().unwrap();
+                assert!(log.head(no).unwrap().is_some(), "what was waited for is there");
+            }
+            // The disk was faster.
+            (Some(known), Admitted::Answered) => {
+                let twin = known.twin.unwrap();
+                assert_eq!(log.head(no).unwrap(), Some(twin.head));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn a_decision_not_to_take_it_leaves_nothing(log: &dyn Log) {
+    assert!(matches!(plain(1).ask(log, false), (Some(_), Admitted::Answered)));
+    assert_eq!(plain(1).to(log).1, Some(MissionNo(1)));
+}
+
+fn one_of_many_twins_at_once_is_accepted(log: &dyn Log) {
+    let taken: Vec<Option<MissionNo>> = std::thread::scope(|scope| {
+        let dispatch = |name| scope.spawn(move || plain(name).to(log).1);
+        let threads: Vec<_> = (0..8).map(|turn| dispatch(turn % 2)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let taken: BTreeSet<_> = taken.into_iter().flatten().collect();
+    assert_eq!(taken, BTreeSet::from([MissionNo(1), MissionNo(2)]));
+}
+
+fn the_newest_session_is_that_of_the_newest_mission(log: &dyn Log) {
+    let newest = |vp| Dispatch { vp, ..plain(999) }.ask(log, false).0.unwrap().newest_session;
+    let name = |session| Some(format!("s-{session}").parse().unwrap());
+    assert_eq!(newest(0), None);
+    for (no, vp, session) in [(1, 0, 1), (2, 0, 2), (3, 1, 7), (4, 0, 1)] {
+        Dispatch { vp, session: Some(session), ..plain(no) }.to(log);
+        assert_eq!(newest(vp), name(session));
+    }
+    log.remove(MissionNo(4)).unwrap();
+    log.barrier().unwrap().wait().unwrap();
+    assert_eq!(newest(0), name(2));
+    let sessions = log.sessions_newest_first(Some(MissionNo(3)), 9).unwrap();
+    let shown: Vec<_> = sessions.iter().map(|(_, session)| (session.latest.0, session.missions)).collect();
+    assert_eq!(shown, [(2, 1), (1, 1)]);
+}
+
+fn a_duplicate_is_told_so_and_harms_nobody_else(log: &dyn Log) {
+    plain(1).to(log);
+    plain(2).to(log);
+    let append = |no: u64, first| Append::new(MissionNo(no), first, &[stamped("more")]);
+    let conflict = |no, first, expected| Err(WriteError::Conflict { mission: MissionNo(no), first, expected });
+    let told = |append| log.append_durable(append).unwrap().wait();
+    assert_eq!(told(append(1, 0)), conflict(1, 0, 1));
+    assert_eq!(told(append(1, 2)), conflict(1, 2, 1));
+    assert_eq!(told(append(2, 1)), Ok(3));
+    assert_eq!(told(append(1, 1)), Ok(4));
+    assert_eq!(told(append(1, 1)), conflict(1, 1, 2));
+    assert_eq!(log.poisoned(), None);
+    assert_eq!(log.read(MissionNo(1), 1, usize::MAX).unwrap(), [stamped("more")]);
+}
+
+fn an_older_lease_is_fenced_and_a_newer_one_sees_what_it_wrote(log: &dyn Log) {
+    plain(1).to(log);
+    plain(2).to(log);
+    let append = |lease: Lease, first| Append::new(lease.mission, first, &[stamped("more")]).under(lease);
+    let lease = |no| log.lease(MissionNo(no)).unwrap();
+    let (old, _) = lease(1);
+    let (other, _) = lease(2);
+    log.append(append(old, 1)).unwrap();
+    let (new, seen) = lease(1);
+    seen.wait().unwrap();
+    assert_eq!(log.read(MissionNo(1), 1, usize::MAX).unwrap().len(), 1, "what the old one wrote is there");
+    assert!(new.token > old.token);
+    let fenced = WriteError::Fenced { mission: MissionNo(1), held: old.token, newest: new.token };
+    assert_eq!(log.append_durable(append(old, 2)).map(drop), Err(fenced.clone()));
+    assert_eq!(log.append(append(old, 2)), Err(fenced));
+    log.append_durable(append(other, 1)).unwrap().wait().unwrap();
+    log.append_durable(append(new, 2)).unwrap().wait().unwrap();
+    log.release(old);
+    assert!(log.append(append(old, 3)).is_err(), "an old lease gives nothing back");
+    assert_eq!(log.poisoned(), None);
+}
+
+fn a_closed_log_takes_nothing(log: &dyn Log) {
+    plain(1).to(log);
+    log.close().unwrap();
+    assert_eq!(log.append(Append::new(MissionNo(1), 1, &[stamped("more")])), Err(WriteError::Closed));
+    assert_eq!(log.barrier().map(drop), Err(WriteError::Closed));
+    assert_eq!(log.remove(MissionNo(1)).unwrap_err().to_string(), WriteError::Closed.to_string());
+    assert_eq!(log.read(MissionNo(1), 0, usize::MAX).unwrap().len(), 1);
+}
+
+/// A history of `steps` random steps, the same for the same seed, done to a new log and to the naive one; both answer each step,
+/// and every question at the end, alike.
+pub(crate) fn agrees_with_the_model(make: Make<'_>, seed: u64, steps: usize) {
+    history(&*make(), &MemoryLog::default(), seed, steps);
+}
+
+/// The same, of two logs that have come to the same state.
+pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize) {
+    let mut dice = Dice(seed);
+    for step in 0..steps {
+        // One that is there or was removed, and nothing is appended to what was removed: that is the callers' part.
+        let given = plain(99).ask(model, false).0.unwrap().no.0 - 1;
+        let no = MissionNo(dice.below(given.max(1)) + 1);
+        let there = model.head(no).unwrap().is_some();
+        match dice.below(20) {
+            0..6 => {
+                let session = Some(dice.below(4)).filter(|session| *session > 0);
+                let dispatch = Dispatch { id: dice.below(14), key: dice.below(14), vp: dice.below(3), session };
+                assert_eq!(dispatch.to(log), dispatch.to(model), "step {step}: {dispatch:?}");
+            }
+            6..14 if there => {
+                let next = u32::try_from(all(model, no).len()).unwrap();
+                // Now and then one too many or too few.
+                let first = [next, next, next, next + 1, next.saturating_sub(1)][dice.at(5)];
+                let records: Vec<_> = (0..dice.below(3)).map(|n| stamped(&format!("{step} {n}"))).collect();
+                let mut append = Append::new(no, first, &records);
+                if let Some(head) = model.head(no).unwrap() {
+                    let status = Status::ALL[dice.at(Status::ALL.len())];
+                    append = append.head(&Head { status, ..head });
+                }
+                append = match dice.below(4) {
+                    0 => append.cursor(&Cursor { acked: step as u64, ..Cursor::default() }),
+                    1 => append.delivered(),
+                    _ => append,
+                };
+                let told = |log: &dyn Log| log.append_durable(append.clone()).unwrap().wait();
+                // What was not taken has no position; what was has the same.
+                assert_eq!(told(log), told(model), "step {step}: {append:?}");
+            }
+            14 if there => {
+                log.remove(no).unwrap();
+                model.remove(no).unwrap();
+                log.barrier().unwrap().wait().unwrap();
+            }
+            15 => {
+                let position = (*model.follow().borrow()).saturating_sub(dice.below(9));
+                log.prune_feed_before(position).unwrap();
+                model.prune_feed_before(position).unwrap();
+            }
+            _ => {
+                let leased = |log: &dyn Log| {
+                    let (lease, receipt) = log.lease(no).unwrap();
+                    receipt.wait().map(|position| (lease.mission, position))
+                };
+                assert_eq!(leased(log), leased(model), "step {step}");
+            }
+        }
+    }
+    log.barrier().unwrap().wait().unwrap();
+    agree(log, model);
+}
+
+/// Every question has the same answer.
+fn agree(log: &dyn Log, model: &dyn Log) {
+    assert_eq!(*log.follow().borrow(), *model.follow().borrow());
+    for no in (0..120).map(MissionNo) {
+        assert_eq!(all(log, no), all(model, no), "records of {no}");
+        for first in 0..4 {
+            let (whole, part) = (all(model, no), log.read(no, first, usize::MAX).unwrap());
+            assert_eq!(part, whole[(first as usize).min(whole.len())..], "records of {no} from {first}");
+        }
+        assert_eq!(log.head(no).unwrap(), model.head(no).unwrap());
+        assert_eq!(log.cursor(no).unwrap(), model.cursor(no).unwrap());
+    }
+    for (before, limit) in [(None, 100), (None, 2), (Some(MissionNo(7)), 3), (Some(MissionNo(0)), 3), (None, 0)] {
+        let (heads, sessions) = (Log::heads_newest_first, Log::sessions_newest_first);
+        assert_eq!(heads(log, before, limit).unwrap(), heads(model, before, limit).unwrap());
+        assert_eq!(sessions(log, before, limit).unwrap(), sessions(model, before, limit).unwrap());
+    }
+    for position in 0..40 {
+        for limit in [0, 1, 5, 1_000] {
+            assert_eq!(log.feed_after(position, limit).unwrap(), model.feed_after(position, limit).unwrap());
+        }
+    }
+    for name in 0..14 {
+        let id = plain(name).names().0;
+        assert_eq!(log.find(&id).unwrap(), model.find(&id).unwrap());
+    }
+    assert_eq!(log.feed_begin().unwrap(), model.feed_begin().unwrap());
+    assert_eq!(log.undelivered().unwrap(), model.undelivered().unwrap());
+}
+
+/// All records, a frame at a time.
+fn all(log: &dyn Log, no: MissionNo) -> Vec<Stamped> {
+    let mut records = Vec::new();
+    loop {
+        let page = log.read(no, u32::try_from(records.len()).unwrap(), 0).unwrap();
+        if page.is_empty() {
+            return records;
+        }
+        records.extend(page);
+    }
+}
+
+/// The same numbers for the same seed (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        ((mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 33) % bound
+    }
+
+    fn at(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
+}
