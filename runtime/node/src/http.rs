@@ -26,10 +26,15 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
-use sortie_contract::MissionNo;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value};
+use sortie_contract::{Event, MissionNo};
 
 use crate::config::Scope;
-use crate::engine::shown::MissionView;
+use crate::engine::shown::{
+    Acted, ArtifactView, Either, Halted, Health, MissionView, Moved, NodeView, OpenRequestView, Page, Paused,
+    PluginView, RecordView, SessionView, ToolView, UndeliveredView,
+};
 use crate::engine::{Engine, ReadError};
 use answers::Answers;
 use auth::{Holder, Tokens};
@@ -89,16 +94,62 @@ pub(crate) struct Route {
     /// `None` is open to everybody.
     pub(crate) scope: Option<Scope>,
     pub(crate) summary: &'static str,
+    pub(crate) takes: Option<Content>,
+    pub(crate) gives: Content,
     handler: MethodRouter<App>,
 }
 
-fn route<H, T>(method: Method, path: &'static str, scope: Scope, summary: &'static str, handler: H) -> Route
+/// A form of JSON, to be described.
+pub(crate) type Form = fn(&mut SchemaGenerator) -> Schema;
+
+/// What a body holds.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// JSON of this form.
+    Json(Form),
+    /// JSON of this form, or the same as a stream of events.
+    Stream(Form),
+    /// JSON of this form on each line.
+    Lines(Form),
+    /// An envelope, whose schema is written by hand.
+    Envelope,
+    /// An envelope on each line.
+    Envelopes,
+    /// Bytes of this media type.
+    Bytes(&'static str),
+    /// Nothing.
+    Nothing,
+}
+
+fn form<T: JsonSchema>() -> Form {
+    |generator| generator.subschema_for::<T>()
+}
+
+fn json<T: JsonSchema>() -> Content {
+    Content::Json(form::<T>())
+}
+
+impl Route {
+    fn takes(mut self, content: Content) -> Self {
+        self.takes = Some(content);
+        self
+    }
+}
+
+fn route<H, T>(
+    method: Method,
+    path: &'static str,
+    scope: Scope,
+    summary: &'static str,
+    gives: Content,
+    handler: H,
+) -> Route
 where
     H: axum::handler::Handler<T, App>,
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).expect("an ordinary method");
-    Route { method, path, scope: Some(scope), summary, handler: on(filter, handler) }
+    Route { method, path, scope: Some(scope), summary, takes: None, gives, handler: on(filter, handler) }
 }
 
 /// The whole interface.
@@ -107,41 +158,156 @@ pub(crate) fn routes() -> Vec<Route> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     const DELETE: Method = Method::DELETE;
-    let open = |path, summary, handler| Route { method: GET, path, scope: None, summary, handler };
+    let health = |path, summary, handler| Route {
+        method: GET,
+        path,
+        scope: None,
+        summary,
+        takes: None,
+        gives: json::<Health>(),
+        handler,
+    };
+    let acted = json::<Either<MissionView, Acted>>();
+    let answer = form::<missions::Answer<'_>>();
+    let (schema, events) = (json::<Map<String, Value>>(), Content::Stream(form::<Page<Event>>()));
     vec![
-        route(POST, "/v1/missions", Dispatch, "Dispatch a mission", missions::dispatch),
-        route(POST, "/v1/missions/batch", Dispatch, "Dispatch many: NDJSON in, NDJSON out", missions::batch),
-        route(GET, "/v1/missions", Read, "Missions, newest first", missions::list),
-        route(GET, "/v1/missions/{id}", Read, "The state of a mission", missions::show),
-        route(GET, "/v1/missions/{id}/events", Read, "Its events; streamed as text/event-stream", events::of_mission),
-        route(GET, "/v1/missions/{id}/journal", Read, "Every record of it", missions::journal),
-        route(GET, "/v1/missions/{id}/plugin", Read, "The component that it runs on", replay::component),
-        route(GET, "/v1/missions/{id}/artifacts", Read, "Its artifacts", artifacts::index),
-        route(GET, "/v1/missions/{id}/artifacts/{*name}", Read, "An artifact's bytes", artifacts::bytes),
-        route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", missions::cancel),
-        route(GET, "/v1/requests", Read, "What missions ask of people", requests::list),
-        route(POST, "/v1/missions/{id}/requests/{request}", Operate, "Decide about a request", requests::decide),
-        route(GET, "/v1/events", Read, "Events of the whole node; streamed as text/event-stream", events::of_node),
-        route(GET, "/v1/plugins", Read, "Installed plugins", plugins::list),
-        route(POST, "/v1/plugins", Admin, "Install a plugin: the component is the body", plugins::install),
-        route(GET, "/v1/plugins/{name}", Read, "A plugin's versions", plugins::show),
-        route(DELETE, "/v1/plugins/{name}", Admin, "Remove a plugin", plugins::remove),
-        route(GET, "/v1/tools", Read, "Tools, with schema and effect classes", node::tools),
-        route(POST, "/v1/tools/{name}/call", Admin, "Call a tool by hand, in a workspace for that", node::call_tool),
-        route(GET, "/v1/sessions", Read, "VP sessions", node::sessions),
-        route(GET, "/v1/node", Read, "Identity, capacity, limits", node::show),
-        route(POST, "/v1/node/pause", Operate, "Stop starting missions", node::pause),
-        route(POST, "/v1/node/resume", Operate, "Start missions again", node::resume),
-        route(POST, "/v1/node/halt", Operate, "Cancel everything", node::halt),
-        route(GET, "/v1/deliveries", Read, "Callbacks that are on their way or parked", deliveries::list),
-        route(POST, "/v1/deliveries/{id}/redeliver", Operate, "Try a parked delivery again", deliveries::redeliver),
-        route(POST, "/v1/deliveries/{id}/skip", Operate, "Give a parked delivery up", deliveries::skip),
-        route(GET, "/metrics", Read, "Prometheus metrics", metrics::metrics),
-        route(GET, "/openapi.json", Read, "This interface", openapi::document),
-        route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", openapi::envelope),
-        route(GET, "/schemas/event.json", Read, "JSON Schema of an event", openapi::event),
-        open("/healthz", "Alive", get(node::healthz)),
-        open("/readyz", "Ready for missions", get(node::readyz)),
+        route(POST, "/v1/missions", Dispatch, "Dispatch a mission", Content::Json(answer), missions::dispatch)
+            .takes(Content::Envelope),
+        route(
+            POST,
+            "/v1/missions/batch",
+            Dispatch,
+            "Dispatch many: NDJSON in, NDJSON out",
+            Content::Lines(answer),
+            missions::batch,
+        )
+        .takes(Content::Envelopes),
+        route(GET, "/v1/missions", Read, "Missions, newest first", json::<Page<MissionView>>(), missions::list),
+        route(GET, "/v1/missions/{id}", Read, "The state of a mission", json::<MissionView>(), missions::show),
+        route(GET, "/v1/missions/{id}/events", Read, "Its events", events, events::of_mission),
+        route(
+            GET,
+            "/v1/missions/{id}/journal",
+            Read,
+            "Every record of it",
+            json::<Page<RecordView>>(),
+            missions::journal,
+        ),
+        route(
+            GET,
+            "/v1/missions/{id}/plugin",
+            Read,
+            "The component that it runs on",
+            Content::Bytes("application/wasm"),
+            replay::component,
+        ),
+        route(
+            GET,
+            "/v1/missions/{id}/artifacts",
+            Read,
+            "Its artifacts",
+            json::<Page<ArtifactView>>(),
+            artifacts::index,
+        ),
+        route(
+            GET,
+            "/v1/missions/{id}/artifacts/{*name}",
+            Read,
+            "An artifact's bytes",
+            Content::Bytes("*/*"),
+            artifacts::bytes,
+        ),
+        route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", acted, missions::cancel)
+            .takes(json::<missions::Cancel>()),
+        route(
+            GET,
+            "/v1/requests",
+            Read,
+            "What missions ask of people",
+            json::<Page<OpenRequestView>>(),
+            requests::list,
+        ),
+        route(POST, "/v1/missions/{id}/requests/{request}", Operate, "Decide about a request", acted, requests::decide)
+            .takes(json::<requests::Form>()),
+        route(GET, "/v1/events", Read, "Events of the whole node", events, events::of_node),
+        route(GET, "/v1/plugins", Read, "Installed plugins", json::<Page<PluginView>>(), plugins::list),
+        route(
+            POST,
+            "/v1/plugins",
+            Admin,
+            "Install a plugin: the component is the body",
+            json::<PluginView>(),
+            plugins::install,
+        )
+        .takes(Content::Bytes("application/wasm")),
+        route(GET, "/v1/plugins/{name}", Read, "A plugin's versions", json::<Page<PluginView>>(), plugins::show),
+        route(DELETE, "/v1/plugins/{name}", Admin, "Remove a plugin", Content::Nothing, plugins::remove),
+        route(GET, "/v1/tools", Read, "Tools, with schema and effect classes", json::<Page<ToolView>>(), node::tools),
+        route(
+            POST,
+            "/v1/tools/{name}/call",
+            Admin,
+            "Call a tool by hand, in a workspace for that",
+            json::<Value>(),
+            node::call_tool,
+        )
+        .takes(json::<Value>()),
+        route(GET, "/v1/sessions", Read, "VP sessions", json::<Page<SessionView>>(), node::sessions),
+        route(GET, "/v1/node", Read, "Identity, capacity, limits", json::<NodeView>(), node::show),
+        route(
+            POST,
+            "/v1/node/pause",
+            Operate,
+            "Stop starting missions",
+            json::<Either<NodeView, Paused>>(),
+            node::pause,
+        ),
+        route(
+            POST,
+            "/v1/node/resume",
+            Operate,
+            "Start missions again",
+            json::<Either<NodeView, Paused>>(),
+            node::resume,
+        ),
+        route(POST, "/v1/node/halt", Operate, "Cancel everything", json::<Halted>(), node::halt),
+        route(
+            GET,
+            "/v1/deliveries",
+            Read,
+            "Callbacks that are on their way or parked",
+            json::<Page<UndeliveredView>>(),
+            deliveries::list,
+        ),
+        route(
+            POST,
+            "/v1/deliveries/{id}/redeliver",
+            Operate,
+            "Try a parked delivery again",
+            json::<Moved>(),
+            deliveries::redeliver,
+        ),
+        route(
+            POST,
+            "/v1/deliveries/{id}/skip",
+            Operate,
+            "Give a parked delivery up",
+            json::<Moved>(),
+            deliveries::skip,
+        ),
+        route(
+            GET,
+            "/metrics",
+            Read,
+            "Prometheus metrics",
+            Content::Bytes("application/openmetrics-text"),
+            metrics::metrics,
+        ),
+        route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
+        route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
+        route(GET, "/schemas/event.json", Read, "JSON Schema of an event", schema, openapi::event),
+        health("/healthz", "Alive", get(node::healthz)),
+        health("/readyz", "Ready for missions", get(node::readyz)),
     ]
 }
 
@@ -209,7 +375,7 @@ pub(crate) async fn serve(
 }
 
 /// What the node says of a dispatch that was not taken.
-pub(crate) fn problem_of(error: crate::engine::intake::DispatchError) -> serde_json::Value {
+pub(crate) fn problem_of(error: crate::engine::intake::DispatchError) -> Value {
     Problem::from(error).body()
 }
 

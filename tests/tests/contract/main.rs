@@ -13,6 +13,7 @@ mod disk;
 mod dispatch;
 mod keeping;
 mod lifecycle;
+mod openapi;
 mod requests;
 mod restart;
 mod tools;

@@ -14,6 +14,7 @@ use sortie_contract::event::Usage;
 use sortie_contract::outcome::{Reason, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::request::RequestKind;
+use sortie_contract::tool::{EffectClass, Repeat, ToolInfo};
 use sortie_contract::{MicroUsd, Status, Timestamp};
 
 /// Most bytes of a page. At least one item is on it, however large.
@@ -191,8 +192,10 @@ struct RequestForm {
     #[schemars(with = "String", extend("format" = "date-time"))]
     expires_at: Timestamp,
     /// Of the call that waits for it.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     tool: Option<String>,
     /// As JSON; a text, where they are too long to be shown whole.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     arguments: Option<Value>,
 }
 
@@ -404,4 +407,152 @@ pub(crate) struct Moved {
     pub(crate) mission_id: String,
     /// How they stand now; null for a token that may not `read`.
     pub(crate) delivery: Option<DeliveryView>,
+}
+
+/// A tool of this node.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct ToolView {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    /// JSON Schema of its arguments.
+    pub(crate) input_schema: Value,
+    /// Its effect classes.
+    pub(crate) effects: Vec<EffectClass>,
+    pub(crate) read_only: bool,
+    /// What repeating a call would do.
+    pub(crate) repeat: Repeat,
+}
+
+impl From<&ToolInfo> for ToolView {
+    fn from(tool: &ToolInfo) -> Self {
+        Self {
+            name: tool.name.to_string(),
+            description: tool.description.clone(),
+            input_schema: tool.input_schema.clone(),
+            effects: tool.effects.clone(),
+            read_only: tool.read_only,
+            repeat: tool.repeat(),
+        }
+    }
+}
+
+/// An installed plugin.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct PluginView {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) digest: String,
+    pub(crate) description: String,
+    /// JSON Schema of its missions' `inputs`, where it declares one.
+    pub(crate) inputs_schema: Option<Value>,
+}
+
+/// What a node does with missions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NodeState {
+    /// It takes and starts them.
+    Serving,
+    /// It takes them, and starts none.
+    Paused,
+    /// It is on its way out.
+    Stopping,
+}
+
+/// A node: who it is and what it has room for.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct NodeView {
+    pub(crate) instance_id: String,
+    pub(crate) version: String,
+    pub(crate) state: NodeState,
+    pub(crate) lanes: Vec<LaneView>,
+    /// Most missions that run at the same time.
+    pub(crate) max_running: usize,
+    /// So many wait for their turn.
+    pub(crate) queued: usize,
+    pub(crate) running: usize,
+    pub(crate) disk: DiskView,
+    pub(crate) connections: ConnectionsView,
+    pub(crate) limits: LimitsView,
+}
+
+/// A lane.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct LaneView {
+    pub(crate) id: String,
+    /// Most of its missions that run at the same time.
+    pub(crate) concurrency: usize,
+}
+
+/// The disk of a node's data folder.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct DiskView {
+    pub(crate) free_mib: u64,
+    /// Kept free for the journal.
+    pub(crate) reserve_mib: u64,
+    /// No missions are taken until there is room.
+    pub(crate) low: bool,
+    /// What artifacts take.
+    pub(crate) artifacts_mib: u64,
+}
+
+/// How connection places are taken.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct ConnectionsView {
+    pub(crate) places: usize,
+    pub(crate) open: usize,
+    /// Those that have shown no token.
+    pub(crate) strangers: usize,
+    /// Since the start, closed because others needed their place.
+    pub(crate) displaced: u64,
+    /// Since the start, refused for want of a place.
+    pub(crate) refused: u64,
+}
+
+/// Ceilings of a node; null is none.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct LimitsView {
+    pub(crate) body_bytes: usize,
+    pub(crate) max_runtime_minutes: f64,
+    pub(crate) max_llm_calls: Option<u64>,
+    pub(crate) max_cost_usd: Option<f64>,
+}
+
+/// What pausing and resuming come to, for a token that may not `read`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Paused {
+    pub(crate) state: NodeState,
+}
+
+/// What a halt came to.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Halted {
+    /// So many missions were cancelled.
+    pub(crate) halted: usize,
+}
+
+/// Health.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Health {
+    pub(crate) status: &'static str,
+}
+
+/// One of two forms of an answer: which one depends on what the token may.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Either<A, B> {
+    /// With `read`.
+    Whole(A),
+    /// Without.
+    Part(B),
 }

@@ -9,11 +9,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sortie_contract::envelope::MissionType;
 use sortie_contract::time::rfc3339;
-use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Status, VpId, limit};
+use sortie_contract::{MissionNo, Mistake, Pointer, Status, limit};
 
 use super::answers::PIECE_ROOM;
 use super::auth::Holder;
@@ -145,18 +146,20 @@ fn text(body: &[u8]) -> Result<String, Problem> {
     })
 }
 
-/// The answer to a dispatch that was taken. There are many of them: it is written out as it stands, without a `Value`.
-#[derive(Serialize)]
-struct Answer<'a> {
-    mission_id: &'a MissionId,
-    vp_id: &'a VpId,
-    vp_session_id: &'a SessionId,
-    vp_runtime_id: &'a LaneId,
+/// The answer to a dispatch that was taken.
+// There are many of them: it is written out as it stands, without a `Value`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Dispatched", deny_unknown_fields)]
+pub(super) struct Answer<'a> {
+    mission_id: &'a str,
+    vp_id: &'a str,
+    vp_session_id: &'a str,
+    vp_runtime_id: &'a str,
     status: Status,
     effective_budget: BudgetView,
     warnings: &'a [String],
     links: Links,
-    /// In a batch, where no header can say it.
+    /// Whether it had been accepted before: in a batch, where no header can say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replayed: Option<bool>,
 }
@@ -164,10 +167,10 @@ struct Answer<'a> {
 impl<'a> Answer<'a> {
     fn of(dispatched: &'a Dispatched) -> Self {
         Self {
-            mission_id: &dispatched.mission_id,
-            vp_id: &dispatched.vp_id,
-            vp_session_id: &dispatched.session,
-            vp_runtime_id: &dispatched.lane,
+            mission_id: dispatched.mission_id.as_str(),
+            vp_id: dispatched.vp_id.as_str(),
+            vp_session_id: dispatched.session.as_str(),
+            vp_runtime_id: dispatched.lane.as_str(),
             status: dispatched.status,
             effective_budget: BudgetView::from(&dispatched.budget),
             warnings: &dispatched.warnings,
@@ -338,6 +341,16 @@ pub(super) async fn cancel(
         (Ok(()), None) => Ok((StatusCode::ACCEPTED, Json(Acted::on(&named, Some(Status::Cancelled)))).into_response()),
         (Err(error), state) => Err(Problem::from(error).with_state(state)),
     }
+}
+
+/// The body of a cancel.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes what is read by hand, so that mistakes are told with their place")]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Cancel {
+    /// Why; it stands in the final event.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// The reason in the body of a cancel: none, or `{"reason": "…"}`.

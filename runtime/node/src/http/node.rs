@@ -4,78 +4,72 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use serde_json::{Value, json};
+use serde_json::json;
 use sortie_contract::tool::CallError;
-use sortie_contract::{MicroUsd, SessionId, VpId};
+use sortie_contract::{LaneId, MicroUsd, SessionId, VpId};
 
 use super::auth::Holder;
 use super::error::Problem;
 use super::missions::{page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::config::Scope;
-use crate::engine::shown::minutes;
+use crate::engine::shown::{
+    ConnectionsView, DiskView, Either, Halted, Health, LaneView, LimitsView, NodeState, NodeView, Page, Paused,
+    ToolView, minutes,
+};
 use crate::workspaces::workspace;
 
 /// `GET /v1/node`
-pub(super) async fn show(State(app): State<App>) -> Json<Value> {
+pub(super) async fn show(State(app): State<App>) -> Json<NodeView> {
+    Json(view(&app))
+}
+
+fn view(app: &App) -> NodeView {
     let engine = &app.engine;
     let (queued, running, paused) = {
         let desk = engine.desk.lock();
         (desk.queue.len(), desk.queue.running(), desk.queue.is_paused())
     };
-    let places = app.places.taken();
-    let rules = &engine.rules;
-    let lanes: Vec<Value> = engine.lanes.iter().map(|(id, n)| json!({"id": id, "concurrency": n})).collect();
-    Json(json!({
-        "instance_id": rules.instance_id,
-        "version": env!("CARGO_PKG_VERSION"),
-        "state": if engine.is_stopping() { "stopping" } else if paused { "paused" } else { "serving" },
-        "lanes": lanes,
-        "max_running": engine.max_running,
-        "queued": queued,
-        "running": running,
-        "disk": {
-            "free_mib": engine.artifacts.disk.free_bytes() >> 20,
-            "reserve_mib": engine.artifacts.disk.reserve_bytes >> 20,
-            "low": engine.artifacts.disk.is_low(),
-            "artifacts_mib": engine.artifacts.bytes() >> 20,
+    let (places, disk, rules) = (app.places.taken(), &engine.artifacts.disk, &engine.rules);
+    let lane = |(id, concurrency): &(LaneId, usize)| LaneView { id: id.to_string(), concurrency: *concurrency };
+    NodeView {
+        instance_id: rules.instance_id.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        state: match paused {
+            _ if engine.is_stopping() => NodeState::Stopping,
+            true => NodeState::Paused,
+            false => NodeState::Serving,
         },
-        "connections": {
-            "places": app.places.most,
-            "open": places.open,
-            "strangers": places.strangers,
-            "displaced": places.displaced,
-            "refused": places.refused,
+        lanes: engine.lanes.iter().map(lane).collect(),
+        max_running: engine.max_running,
+        queued,
+        running,
+        disk: DiskView {
+            free_mib: disk.free_bytes() >> 20,
+            reserve_mib: disk.reserve_bytes >> 20,
+            low: disk.is_low(),
+            artifacts_mib: engine.artifacts.bytes() >> 20,
         },
-        "limits": {
-            "body_bytes": app.body_bytes,
-            "max_runtime_minutes": minutes(rules.ceilings.runtime_ms),
+        connections: ConnectionsView {
+            places: app.places.most,
+            open: places.open,
+            strangers: places.strangers,
+            displaced: places.displaced,
+            refused: places.refused,
+        },
+        limits: LimitsView {
+            body_bytes: app.body_bytes,
+            max_runtime_minutes: minutes(rules.ceilings.runtime_ms),
             // Null is no ceiling. In an envelope 0 is no limit; here it would be read as one.
-            "max_llm_calls": rules.ceilings.llm_calls,
-            "max_cost_usd": rules.ceilings.cost.map(MicroUsd::as_usd),
+            max_llm_calls: rules.ceilings.llm_calls,
+            max_cost_usd: rules.ceilings.cost.map(MicroUsd::as_usd),
         },
-    }))
+    }
 }
 
 /// `GET /v1/tools`
-pub(super) async fn tools(State(app): State<App>) -> Json<Value> {
-    let items: Vec<Value> = app
-        .engine
-        .tools
-        .infos()
-        .iter()
-        .map(|tool| {
-            json!({
-                "name": tool.name,
-                "description": tool.description,
-                "input_schema": tool.input_schema,
-                "effects": tool.effects,
-                "read_only": tool.read_only,
-                "repeat": tool.repeat(),
-            })
-        })
-        .collect();
-    Json(json!({"items": items, "next_cursor": null}))
+pub(super) async fn tools(State(app): State<App>) -> Json<Page<ToolView>> {
+    Json(Page::whole(app.engine.tools.infos().iter().map(ToolView::from)))
 }
 
 /// The session whose workspace calls by hand see: an operator's, never a mission's.
@@ -133,7 +127,7 @@ pub(super) async fn sessions(State(app): State<App>, RawQuery(query): RawQuery) 
 pub(super) async fn pause(
     State(app): State<App>,
     Extension(holder): Extension<Holder>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Either<NodeView, Paused>>, Problem> {
     paused(app, &holder, true).await
 }
 
@@ -141,27 +135,25 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(app): State<App>,
     Extension(holder): Extension<Holder>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Either<NodeView, Paused>>, Problem> {
     paused(app, &holder, false).await
 }
 
-async fn paused(app: App, holder: &Holder, paused: bool) -> Result<Json<Value>, Problem> {
+async fn paused(app: App, holder: &Holder, paused: bool) -> Result<Json<Either<NodeView, Paused>>, Problem> {
     app.to_the_end(move |engine| async move { engine.pause(paused).await }).await??;
-    if holder.may(Scope::Read) {
-        return Ok(show(State(app)).await);
-    }
-    Ok(Json(json!({"state": if paused { "paused" } else { "serving" }})))
+    let node = view(&app);
+    Ok(Json(if holder.may(Scope::Read) { Either::Whole(node) } else { Either::Part(Paused { state: node.state }) }))
 }
 
 /// `POST /v1/node/halt`
 pub(super) async fn halt(State(app): State<App>) -> Result<Response, Problem> {
     let halted = app.to_the_end(|engine| async move { engine.halt().await }).await??;
-    Ok((StatusCode::ACCEPTED, Json(json!({"halted": halted}))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Halted { halted })).into_response())
 }
 
 /// `GET /healthz`: the process answers.
-pub(super) async fn healthz() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+pub(super) async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
 }
 
 /// `GET /readyz`: the node takes missions.
@@ -170,5 +162,5 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
         let detail = "the node is stopping";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
     }
-    Json(json!({"status": "ready"})).into_response()
+    Json(Health { status: "ready" }).into_response()
 }

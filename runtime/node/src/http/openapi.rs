@@ -1,11 +1,12 @@
 //! The interface's own description: OpenAPI, and the JSON Schemas of envelope and event.
 
 use axum::Json;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::{envelope_schema, event_schema};
 
-use super::Route;
-use crate::config::Scope;
+use super::{Content, Route};
 
 /// `GET /openapi.json`
 pub(super) async fn document() -> Json<Value> {
@@ -23,13 +24,19 @@ pub(super) async fn event() -> Json<Value> {
 }
 
 fn describe(routes: &[Route]) -> Value {
+    let mut settings = SchemaSettings::draft2020_12().for_serialize();
+    settings.definitions_path = "/components/schemas".into();
+    let mut generator = settings.into_generator();
     let mut paths = Map::new();
     for route in routes {
         // axum's catch-all is an ordinary parameter to clients.
         let path = route.path.replace("{*", "{");
         let methods = paths.entry(path.clone()).or_insert_with(|| json!({}));
-        methods[route.method.as_str().to_ascii_lowercase()] = operation(route, &path);
+        methods[route.method.as_str().to_ascii_lowercase()] = operation(route, &path, &mut generator);
     }
+    let mut schemas = generator.take_definitions(true);
+    schemas.insert("Envelope".to_owned(), envelope_schema());
+    schemas.insert("Problem".to_owned(), problem());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -40,12 +47,12 @@ fn describe(routes: &[Route]) -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Envelope": envelope_schema(), "Event": event_schema(), "Problem": problem()},
+            "schemas": schemas,
         },
     })
 }
 
-fn operation(route: &Route, path: &str) -> Value {
+fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator) -> Value {
     let parameters: Vec<Value> = path
         .split('/')
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
@@ -55,20 +62,40 @@ fn operation(route: &Route, path: &str) -> Value {
         "description": "A problem (RFC 9457)",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
+    let mut done = json!({"description": "Done"});
+    if let Some(content) = content(route.gives, generator) {
+        done["content"] = content;
+    }
     let mut operation = json!({
         "summary": route.summary,
         "parameters": parameters,
-        "responses": {"2XX": {"description": "Done"}, "default": failure},
+        "responses": {"2XX": done, "default": failure},
         "security": route.scope.map(|_| json!({"token": []})).into_iter().collect::<Vec<_>>(),
     });
     if let Some(scope) = route.scope {
         operation["x-scope"] = json!(scope.as_str());
     }
-    if path == "/v1/missions" && route.scope == Some(Scope::Dispatch) {
-        let schema = json!({"$ref": "#/components/schemas/Envelope"});
-        operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+    if let Some(content) = route.takes.and_then(|takes| content(takes, generator)) {
+        operation["requestBody"] = json!({"required": true, "content": content});
     }
     operation
+}
+
+/// The media types of a body, and what each holds.
+fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
+    let envelope = json!({"$ref": "#/components/schemas/Envelope"});
+    Some(match content {
+        Content::Json(form) => json!({"application/json": {"schema": form(generator)}}),
+        Content::Stream(form) => json!({
+            "application/json": {"schema": form(generator)},
+            "text/event-stream": {"schema": {"type": "string"}},
+        }),
+        Content::Lines(form) => json!({"application/x-ndjson": {"schema": form(generator)}}),
+        Content::Envelope => json!({"application/json": {"schema": envelope}}),
+        Content::Envelopes => json!({"application/x-ndjson": {"schema": envelope}}),
+        Content::Bytes(media_type) => json!({media_type: {"schema": {"type": "string", "format": "binary"}}}),
+        Content::Nothing => return None,
+    })
 }
 
 fn problem() -> Value {

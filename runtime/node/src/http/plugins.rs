@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_sandbox::Installed;
 
@@ -14,6 +13,7 @@ use super::App;
 use super::body::{self, Unread};
 use super::error::Problem;
 use super::missions::{parameters, unknown_parameter};
+use crate::engine::shown::{Page, PluginView};
 
 /// Largest component that is taken, in bytes: Python's are 18 MB.
 const COMPONENT_BYTES_MAX: usize = 64 << 20;
@@ -21,30 +21,29 @@ const COMPONENT_BYTES_MAX: usize = 64 << 20;
 /// How long one may take to arrive: the largest over a line of two megabits a second.
 const COMPONENT_TIME: Duration = Duration::from_secs(300);
 
-fn view(plugin: &Installed) -> Value {
-    json!({
-        "name": plugin.identity.name,
-        "version": plugin.identity.version,
-        "digest": plugin.identity.digest.to_string(),
-        "description": plugin.manifest.description,
-        "inputs_schema": plugin.manifest.inputs_schema,
-    })
+fn view(plugin: &Installed) -> PluginView {
+    PluginView {
+        name: plugin.identity.name.clone(),
+        version: plugin.identity.version.clone(),
+        digest: plugin.identity.digest.to_string(),
+        description: plugin.manifest.description.clone(),
+        inputs_schema: plugin.manifest.inputs_schema.clone(),
+    }
 }
 
 /// `GET /v1/plugins`
-pub(super) async fn list(State(app): State<App>) -> Json<Value> {
-    let items: Vec<Value> = app.engine.sandbox.plugins().iter().map(view).collect();
-    Json(json!({"items": items, "next_cursor": null}))
+pub(super) async fn list(State(app): State<App>) -> Json<Page<PluginView>> {
+    Json(Page::whole(app.engine.sandbox.plugins().iter().map(view)))
 }
 
 /// `GET /v1/plugins/{name}`
-pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
+pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Page<PluginView>>, Problem> {
     let plugins = app.engine.sandbox.plugins();
-    let items: Vec<Value> = plugins.iter().filter(|plugin| plugin.identity.name == name).map(view).collect();
-    if items.is_empty() {
+    let mut versions = plugins.iter().filter(|plugin| plugin.identity.name == name).map(view).peekable();
+    if versions.peek().is_none() {
         return Err(Problem::not_found("such plugin"));
     }
-    Ok(Json(json!({"items": items, "next_cursor": null})))
+    Ok(Json(Page::whole(versions)))
 }
 
 /// `POST /v1/plugins`

@@ -6,6 +6,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use sortie_contract::request::{Decision, Reach, RequestNo};
 use sortie_contract::{MicroUsd, MissionNo, Mistake, Pointer, limit};
@@ -64,6 +65,32 @@ pub(super) async fn decide(
         }
         Err(error) => Err(Problem::from(error).with_state(state)),
     }
+}
+
+/// The body of a decision.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "it describes what is read by hand, so that mistakes are told with their place")]
+#[schemars(rename = "Decision")]
+pub(super) struct Form {
+    /// `approve`, `deny`, `answer`, `grant`, `repeat` or `record`: which of them depends on the request.
+    decision: String,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    /// Who decided; without it, the token's name.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    /// Of an approval: how far it reaches.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    r#for: Option<Reach>,
+    /// Of a grant: US dollars, or an object with `cost_usd`, `llm_calls` or both.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    amount: Option<Value>,
+    /// Of an answer.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Of a record: what the call returned.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    result: Option<Value>,
 }
 
 /// A decision made on the node's own terminal, in the same form.

@@ -1,0 +1,125 @@
+//! `/openapi.json` against what a node really answers: every form that it names is the one that comes.
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{automation, with, write, writing};
+use sortie_tests::{Answer, Node, Options, Receiver, Reply, http, looping};
+
+/// The schema of an answer: what the document says of the path, with what it refers to.
+fn schema(document: &Value, method: &str, path: &str, part: &str, media_type: &str) -> Value {
+    let operation = &document["paths"][path][method];
+    assert!(operation.is_object(), "{method} {path} is not described");
+    let body = if part == "requestBody" { &operation[part] } else { &operation["responses"][part] };
+    let mut schema = body["content"][media_type]["schema"].clone();
+    if schema == json!(true) {
+        // Any JSON.
+        schema = json!({});
+    }
+    assert!(schema.is_object(), "{method} {path}: {part} has no {media_type}: {body:#}");
+    schema["components"] = document["components"].clone();
+    schema
+}
+
+fn hold(document: &Value, method: &str, path: &str, answer: &Answer) {
+    let schema = schema(document, method, path, "2XX", "application/json");
+    assert!((200..300).contains(&answer.status), "{method} {path}: {answer:#?}");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> =
+        validator.iter_errors(&answer.json).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{method} {path}: {errors:#?}\n{:#}", answer.json);
+}
+
+/// A node of which every list has something, some of it spoilt.
+async fn busy() -> (Node, Receiver) {
+    let receiver = Receiver::scripted(|_, _| Reply::Status(400)).await;
+    let options = Options::new()
+        .config(&receiver.config())
+        .config("[[token]]\nname = \"op\"\nref = \"env://TOKEN_OP\"\nscopes = [\"operate\"]")
+        .env("TOKEN_OP", "op-token")
+        .env("CALLBACK_TOKEN", "hush");
+    let node = options.start().await;
+    let mut report = write("a", "report.md", "# Report\n");
+    report["artifact"] = json!("report.md");
+    let criterion = json!({"id": "c", "needs": ["a"], "tool": "Read", "with": {"path": "report.md"},
+        "criterion": {"text": "there is a report", "met": "{{ steps.a.result.bytes > 0 }}"}});
+    let whole = automation("whole", &json!([report, criterion]));
+    let whole = with(whole, "/success_criteria", json!(["there is a report"]));
+    let whole = with(whole, "/autonomy_window/end_at", json!("2999-01-01T00:00:00Z"));
+    let whole = with(whole, "/budget/max_llm_calls", json!(3));
+    node.accept(&with(whole, "/callback", receiver.callback())).await;
+    node.until_final("whole").await;
+    let ask = json!([{"id": "q", "tool": "ask", "with": {"question": "A or B?"}}]);
+    node.accept(&automation("asks", &ask)).await;
+    node.until_status("asks", "blocked").await;
+    let held = with(writing("held"), "/constraints/approval_required", json!(["Write"]));
+    node.accept(&held).await;
+    node.until_status("held", "blocked").await;
+    node.accept(&looping("running")).await;
+    node.until_status("running", "running").await;
+    sortie_tests::until("it is parked", async || {
+        let parked = node.get("/v1/deliveries?state=parked").await.json;
+        parked["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
+    })
+    .await;
+    (node, receiver)
+}
+
+#[tokio::test]
+async fn every_answer_has_the_form_that_is_described() {
+    let (node, _receiver) = busy().await;
+    let document = node.get("/openapi.json").await.expect_status(200).json;
+    let place = |path: &str| {
+        let of = |id: &str| path.replace("{id}", id).replace("{name}", "automation").replace("{request}", "r1");
+        ["whole", "asks", "held", "running"].map(of)
+    };
+    let mut held = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        let gives = &methods["get"]["responses"]["2XX"]["content"];
+        if gives["application/json"].is_null() {
+            continue;
+        }
+        for path_of in place(path) {
+            hold(&document, "get", path, &node.get(&path_of).await);
+            held += 1;
+        }
+    }
+    assert!(held > 60, "{held}");
+    let op = |path: &str, body: &Value| {
+        let request = http::client().post(format!("{}{path}", node.url())).bearer_auth("op-token");
+        request.header("content-type", "application/json").body(body.to_string())
+    };
+    // With all that may be shown, and with as little as possible.
+    for (template, path, body) in [
+        ("/v1/missions", "/v1/missions", writing("new")),
+        ("/v1/missions", "/v1/missions", writing("new")),
+        ("/v1/tools/{name}/call", "/v1/tools/Glob/call", json!({"pattern": "*"})),
+        (
+            "/v1/missions/{id}/requests/{request}",
+            "/v1/missions/asks/requests/r1",
+            json!({"decision": "answer", "text": "A"}),
+        ),
+        ("/v1/missions/{id}/cancel", "/v1/missions/running/cancel", json!({"reason": "seen enough"})),
+        ("/v1/node/pause", "/v1/node/pause", Value::Null),
+        ("/v1/node/resume", "/v1/node/resume", Value::Null),
+        ("/v1/deliveries/{id}/redeliver", "/v1/deliveries/whole/redeliver", Value::Null),
+    ] {
+        hold(&document, "post", template, &node.post(path, &body).await);
+        let takes = &document["paths"][template]["post"]["requestBody"];
+        assert_eq!(takes.is_null(), body.is_null(), "{template}: {takes}");
+        if !body.is_null() {
+            let schema = schema(&document, "post", template, "requestBody", "application/json");
+            assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&body), "{template}: {body}");
+        }
+    }
+    for (template, path, body) in [
+        ("/v1/missions/{id}/requests/{request}", "/v1/missions/held/requests/r1", json!({"decision": "deny"})),
+        ("/v1/missions/{id}/cancel", "/v1/missions/held/cancel", json!({"reason": "seen enough"})),
+        ("/v1/node/pause", "/v1/node/pause", Value::Null),
+        ("/v1/node/halt", "/v1/node/halt", Value::Null),
+    ] {
+        let answer = http::send(op(path, &body)).await.expect("an answer");
+        // A denied step may have ended the mission before it could be cancelled.
+        if answer.status != 409 {
+            hold(&document, "post", template, &answer);
+        }
+    }
+}
