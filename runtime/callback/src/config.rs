@@ -113,7 +113,7 @@ pub enum ConfigError {
     Backoff,
     /// An entry of `allow_private`.
     #[error("callback.allow_private")]
-    Network(#[source] sortie_contract::net::NotANetwork),
+    Network(#[source] sortie_egress::NotANetwork),
     /// A reference to a secret.
     #[error("{key}")]
     SecretRef {
@@ -124,12 +124,15 @@ pub enum ConfigError {
         source: sortie_contract::envelope::SecretRefError,
     },
     /// An entry of a secret's `hosts`.
+    #[error("callback.secret.hosts")]
+    Host(#[source] sortie_egress::NotAHost),
+    /// `*` among a secret's hosts: an envelope chooses where to send it.
     #[error(
-        "`{host}` in callback.secret.hosts is no host: write a name, `*.` and a name, or an address (an IPv6 address in brackets), a port after a colon where one is meant, and http:// before it where it may go in the clear"
+        "the secret `{reference}` lists every host, so that an envelope could have it sent anywhere; list those that are meant"
     )]
-    Host {
-        /// What stands there.
-        host: String,
+    AnyHost {
+        /// The secret.
+        reference: String,
     },
     /// A secret that could go nowhere: surely not what was meant.
     #[error("the secret `{reference}` lists no hosts, so that it could never be sent")]
@@ -139,7 +142,7 @@ pub enum ConfigError {
     },
     /// The HTTP client cannot be set up (the system's certificates, most likely).
     #[error("the HTTP client for callbacks cannot be set up")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] sortie_egress::SetupError),
 }
 
 #[cfg(test)]

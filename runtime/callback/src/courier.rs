@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sortie_contract::envelope::{Callback, SecretRef};
 use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
+use sortie_egress::SecretError;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -17,8 +18,8 @@ use crate::backoff::Backoff;
 use crate::board::{Board, Ended, Health, Origin};
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Outbox, OutboxError};
-use crate::secret::{NotSent, SecretError};
-use crate::send::{Http, Transport, Verdict};
+use crate::secret::NotSent;
+use crate::send::{Sender, Transport, Verdict};
 
 /// How long attempts in flight may take when the node stops: it is to be gone within ten seconds, and others need some of them.
 const GRACE: Duration = Duration::from_secs(3);
@@ -33,8 +34,6 @@ const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Courier {
     shared: Arc<Shared>,
-    /// The same as the transport in `shared`, as far as intake is concerned.
-    http: Arc<Http>,
 }
 
 struct Shared {
@@ -42,7 +41,7 @@ struct Shared {
     /// There may be something to take.
     news: Notify,
     outbox: Arc<dyn Outbox>,
-    transport: Arc<dyn Transport>,
+    sender: Sender,
     wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
     backoff: Backoff,
     attempts_max: u32,
@@ -85,19 +84,20 @@ impl Counters {
 }
 
 impl Courier {
-    /// A courier that does nothing yet. `wall` tells the time of day; waiting is done on tokio's clock.
+    /// A courier that does nothing yet, and will send through `transport` ([`Http`](crate::Http), in a node). `wall` tells the time of day;
+    /// waiting is done on tokio's clock.
     ///
     /// # Errors
     /// [`ConfigError`] for a configuration that cannot be meant.
     pub fn new(
         config: &CallbackConfig,
         outbox: Arc<dyn Outbox>,
+        transport: Arc<dyn Transport>,
         wall: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let http = Arc::new(Http::new(config)?);
-        let transport: Arc<dyn Transport> = Arc::clone(&http) as Arc<dyn Transport>;
-        Ok(Self { shared: Arc::new(Shared::new(config, outbox, transport, Box::new(wall))), http })
+        let sender = Sender::new(config, transport)?;
+        Ok(Self { shared: Arc::new(Shared::new(config, outbox, sender, Box::new(wall))) })
     }
 
     /// What intake has to know of a callback: whether it could be delivered at all, as far as that can be known without asking anybody.
@@ -112,13 +112,11 @@ impl Courier {
         if !matches!(url.scheme(), "http" | "https") {
             return mistake("status_url", "invalid_url", "events are sent over http or https".to_owned());
         }
-        if self.http.guard().literal(url).is_err() {
-            let detail =
-                "this address is private, and this node's configuration (callback.allow_private) does not list it";
-            return mistake("status_url", "private_address", detail.to_owned());
+        if let Err(refused) = self.shared.sender.guard().literal(url) {
+            return mistake("status_url", "private_address", refused.to_string());
         }
         let Some(reference) = &callback.auth_ref else { return Ok(()) };
-        match self.http.secrets().may_send(reference, url) {
+        match self.shared.sender.secrets().may_send(reference, url) {
             Ok(()) => Ok(()),
             Err(NotSent::Unlisted) => {
                 let detail = "this node's configuration (callback.secret) does not list this secret";
@@ -144,7 +142,7 @@ impl Courier {
 
     /// The secrets of the configuration that have no usable value right now, for whoever examines a node.
     pub async fn unavailable_secrets(&self) -> Vec<(SecretRef, SecretError)> {
-        self.http.secrets().unavailable().await
+        self.shared.sender.secrets().unavailable().await
     }
 
     /// The mission may have something to send. Cheap, never blocks; calling it too often is harmless. An item that waits for its next
@@ -195,14 +193,14 @@ impl Shared {
     fn new(
         config: &CallbackConfig,
         outbox: Arc<dyn Outbox>,
-        transport: Arc<dyn Transport>,
+        sender: Sender,
         wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
     ) -> Self {
         Self {
             board: Mutex::new(Board::new(config.concurrency, config.concurrency_per_receiver)),
             news: Notify::new(),
             outbox,
-            transport,
+            sender,
             wall,
             backoff: Backoff { first: config.backoff_first, max: config.backoff_max },
             attempts_max: config.attempts,
@@ -291,7 +289,7 @@ impl Shared {
         if !self.board.lock().claim(mission, &origin_of(&delivery.url)) {
             return turn.disclaim();
         }
-        let verdict = self.transport.attempt(&delivery, (self.wall)()).await;
+        let verdict = self.sender.attempt(&delivery, (self.wall)()).await;
         let ended = self.record(mission, &delivery, verdict).await;
         turn.end(ended);
     }

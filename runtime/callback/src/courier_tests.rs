@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sortie_contract::MissionId;
 use sortie_contract::id::TraceId;
+use sortie_egress::{Request, SendError, StatusCode};
 
 use super::*;
 use crate::config::SecretConfig;
 use crate::outbox::Method;
+use crate::send::Reply;
 
 const START: &str = "2026-11-22T08:00:00Z";
 
@@ -116,8 +118,25 @@ impl Outbox for Memory {
     }
 }
 
-/// What a receiver does with an attempt: by host, how long it takes and the verdict.
-type Behaviour = Box<dyn Fn(&Delivery) -> (Duration, Verdict) + Send + Sync>;
+/// What a receiver does with an attempt: how long it takes, and what it says.
+type Behaviour = Box<dyn Fn(&Attempt) -> (Duration, Said) + Send + Sync>;
+
+type Said = Result<Reply, SendError>;
+
+/// What a receiver sees of a request.
+struct Attempt {
+    host: String,
+    mission: String,
+    key: String,
+}
+
+impl Attempt {
+    fn of(request: &Request) -> Self {
+        let header = |name: &str| request.headers[name].to_str().unwrap().to_owned();
+        let host = request.url.host_str().unwrap().to_owned();
+        Self { host, mission: header("x-mission-id"), key: header("idempotency-key") }
+    }
+}
 
 /// One attempt, as a receiver saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,20 +160,29 @@ impl Receivers {
 
 #[async_trait]
 impl Transport for Receivers {
-    async fn attempt(&self, delivery: &Delivery, _now: Timestamp) -> Verdict {
-        self.seen.lock().push(Seen { key: delivery.key.clone(), at: self.origin.elapsed() });
-        let mission = delivery.mission_id.to_string();
+    async fn exchange(&self, request: Request) -> Said {
+        let attempt = Attempt::of(&request);
+        self.seen.lock().push(Seen { key: attempt.key.clone(), at: self.origin.elapsed() });
         let together = {
             let mut in_flight = self.in_flight.lock();
-            let count = in_flight.entry(mission.clone()).or_default();
+            let count = in_flight.entry(attempt.mission.clone()).or_default();
             *count += 1;
             *count
         };
         assert_eq!(together, 1, "two attempts of one mission");
-        let (latency, verdict) = (self.behaviour)(delivery);
+        // Also where nobody waits for the answer any more.
+        let _gone = Gone(self, attempt.mission.clone());
+        let (latency, said) = (self.behaviour)(&attempt);
         tokio::time::sleep(latency).await;
-        self.in_flight.lock().insert(mission, 0);
-        verdict
+        said
+    }
+}
+
+struct Gone<'a>(&'a Receivers, String);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.lock().remove(&self.1);
     }
 }
 
@@ -165,10 +193,7 @@ struct Bench {
 }
 
 /// A courier that runs, with `behaviour` for receivers. Its wall clock goes with tokio's.
-fn start(
-    config: &CallbackConfig,
-    behaviour: impl Fn(&Delivery) -> (Duration, Verdict) + Send + Sync + 'static,
-) -> Bench {
+fn start(config: &CallbackConfig, behaviour: impl Fn(&Attempt) -> (Duration, Said) + Send + Sync + 'static) -> Bench {
     let outbox = Arc::new(Memory::default());
     let origin = Instant::now();
     let receivers = Arc::new(Receivers {
@@ -180,7 +205,7 @@ fn start(
     let begun: Timestamp = START.parse().unwrap();
     let wall = Box::new(move || begun + origin.elapsed());
     let (door, transport) = (Arc::clone(&outbox) as Arc<dyn Outbox>, Arc::clone(&receivers) as Arc<dyn Transport>);
-    let shared = Arc::new(Shared::new(config, door, transport, wall));
+    let shared = Arc::new(Shared::new(config, door, Sender::new(config, transport).unwrap(), wall));
     let running = Arc::clone(&shared);
     tokio::spawn(async move { running.run(std::future::pending()).await });
     Bench { outbox, receivers, shared }
@@ -194,24 +219,32 @@ impl Bench {
     }
 }
 
-fn failed(seconds: Option<u64>) -> Verdict {
-    let (why, retry_after) = ("the receiver answered 503".to_owned(), seconds.map(Duration::from_secs));
-    Verdict::Failed { why, retry_after, health: Health::Answered }
+fn reply(status: u16, retry_after: Option<u64>) -> Said {
+    let retry_after = retry_after.map(|seconds| seconds.to_string());
+    Ok(Reply { status: StatusCode::from_u16(status).unwrap(), retry_after })
 }
 
-fn silent() -> Verdict {
-    Verdict::Failed { why: "no answer within 15s".to_owned(), retry_after: None, health: Health::Silent }
+fn taken() -> Said {
+    reply(200, None)
 }
 
-fn hopeless() -> Verdict {
-    Verdict::Hopeless { why: "the receiver answered 400".to_owned(), health: Health::Answered }
+fn failed(seconds: Option<u64>) -> Said {
+    reply(503, seconds)
+}
+
+fn silent() -> Said {
+    Err(SendError::Connect("nobody is there".to_owned()))
+}
+
+fn hopeless() -> Said {
+    reply(400, None)
 }
 
 const AT_ONCE: Duration = Duration::ZERO;
 
 #[tokio::test(start_paused = true)]
 async fn a_missions_items_arrive_in_order_and_once_where_the_receiver_is_well() {
-    let bench = start(&CallbackConfig::default(), |_| (Duration::from_millis(10), Verdict::Delivered));
+    let bench = start(&CallbackConfig::default(), |_| (Duration::from_millis(10), taken()));
     for mission in 1..=50 {
         bench.outbox.put(mission, "a.example", 5);
         bench.wake(mission);
@@ -232,7 +265,7 @@ async fn what_fails_is_repeated_under_the_same_key_before_anything_later() {
     let failures = Mutex::new(3_u32);
     let bench = start(&CallbackConfig::default(), move |_| {
         let mut failures = failures.lock();
-        let verdict = if *failures > 0 { failed(None) } else { Verdict::Delivered };
+        let verdict = if *failures > 0 { failed(None) } else { taken() };
         *failures = failures.saturating_sub(1);
         (AT_ONCE, verdict)
     });
@@ -247,7 +280,7 @@ async fn what_fails_is_repeated_under_the_same_key_before_anything_later() {
 async fn retry_after_is_honoured_and_news_do_not_shorten_it() {
     let first = Mutex::new(true);
     let bench = start(&CallbackConfig::default(), move |_| {
-        let verdict = if std::mem::take(&mut *first.lock()) { failed(Some(120)) } else { Verdict::Delivered };
+        let verdict = if std::mem::take(&mut *first.lock()) { failed(Some(120)) } else { taken() };
         (AT_ONCE, verdict)
     });
     bench.outbox.put(1, "a.example", 1);
@@ -290,9 +323,8 @@ async fn an_item_is_parked_when_its_time_is_over() {
 async fn what_is_hopeless_is_parked_at_once_and_goes_on_when_the_operator_says_so() {
     let mended = Arc::new(Mutex::new(false));
     let answer = Arc::clone(&mended);
-    let bench = start(&CallbackConfig::default(), move |_| {
-        (AT_ONCE, if *answer.lock() { Verdict::Delivered } else { hopeless() })
-    });
+    let bench =
+        start(&CallbackConfig::default(), move |_| (AT_ONCE, if *answer.lock() { taken() } else { hopeless() }));
     bench.outbox.put(1, "a.example", 3);
     bench.wake(1);
     bench.outbox.until_parked(1).await;
@@ -313,8 +345,8 @@ async fn what_is_hopeless_is_parked_at_once_and_goes_on_when_the_operator_says_s
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_missions_with_a_dead_receiver_slow_nobody_down() {
-    let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
-        Some("well.example") => (Duration::from_millis(5), Verdict::Delivered),
+    let bench = start(&CallbackConfig::default(), |attempt| match attempt.host.as_str() {
+        "well.example" => (Duration::from_millis(5), taken()),
         _ => (Duration::from_secs(15), silent()),
     });
     for mission in 1..=10_000 {
@@ -334,8 +366,8 @@ async fn ten_thousand_missions_with_a_dead_receiver_slow_nobody_down() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_receiver_slows_nobody_down_from_the_first_moment() {
-    let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
-        Some("well.example") => (Duration::from_millis(5), Verdict::Delivered),
+    let bench = start(&CallbackConfig::default(), |attempt| match attempt.host.as_str() {
+        "well.example" => (Duration::from_millis(5), taken()),
         _ => (Duration::from_secs(15), silent()),
     });
     let before = Instant::now();
@@ -351,8 +383,8 @@ async fn a_dead_receiver_slows_nobody_down_from_the_first_moment() {
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_refuses_some_missions_serves_the_others_at_once() {
-    let bench = start(&CallbackConfig::default(), |delivery| match delivery.mission_id.as_str() {
-        "m-2000" => (Duration::from_millis(5), Verdict::Delivered),
+    let bench = start(&CallbackConfig::default(), |attempt| match attempt.mission.as_str() {
+        "m-2000" => (Duration::from_millis(5), taken()),
         _ => (Duration::from_secs(1), failed(None)),
     });
     for mission in 1..=20 {
@@ -370,7 +402,7 @@ async fn a_receiver_that_refuses_some_missions_serves_the_others_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_outbox_is_asked_again_and_nothing_is_sent_twice_for_it() {
-    let bench = start(&CallbackConfig::default(), |_| (AT_ONCE, Verdict::Delivered));
+    let bench = start(&CallbackConfig::default(), |_| (AT_ONCE, taken()));
     bench.outbox.put(1, "a.example", 2);
     *bench.outbox.failing.lock() = 3;
     bench.wake(1);
@@ -385,7 +417,7 @@ async fn an_outcome_that_cannot_be_recorded_is_not_passed_over() {
     // Every recording fails five times, from the moment the receiver answers.
     let bench = start(&CallbackConfig::default(), move |_| {
         *failing.lock().as_ref().unwrap().failing.lock() = 5;
-        (AT_ONCE, Verdict::Delivered)
+        (AT_ONCE, taken())
     });
     *shared.lock() = Some(Arc::clone(&bench.outbox));
     bench.outbox.put(1, "a.example", 2);
@@ -399,25 +431,19 @@ async fn a_turn_that_panics_is_given_back() {
     let first = Mutex::new(true);
     let bench = start(&CallbackConfig::default(), move |_| {
         assert!(!std::mem::take(&mut *first.lock()), "on purpose");
-        (AT_ONCE, Verdict::Delivered)
+        (AT_ONCE, taken())
     });
     bench.outbox.put(1, "a.example", 1);
     bench.wake(1);
-    // The transport counts an attempt that never ended.
-    let receivers = Arc::clone(&bench.receivers);
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        receivers.in_flight.lock().clear();
-    });
     bench.outbox.until_delivered(1, 1).await;
     assert_eq!(bench.receivers.keys(), ["m-1/1"; 2]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempts_in_flight_get_a_moment_when_the_courier_stops() {
-    let bench = start(&CallbackConfig::default(), |delivery| match delivery.url.host_str() {
-        Some("slow.example") => (Duration::from_secs(60), Verdict::Delivered),
-        _ => (Duration::from_secs(1), Verdict::Delivered),
+    let bench = start(&CallbackConfig::default(), |attempt| match attempt.host.as_str() {
+        "slow.example" => (Duration::from_secs(60), taken()),
+        _ => (Duration::from_secs(1), taken()),
     });
     bench.outbox.put(1, "quick.example", 2);
     bench.outbox.put(2, "slow.example", 2);
@@ -435,9 +461,15 @@ async fn attempts_in_flight_get_a_moment_when_the_courier_stops() {
     bench.shared.stop().await;
 }
 
+/// A courier that nobody runs.
+fn courier(config: &CallbackConfig) -> Courier {
+    let http = Arc::new(crate::Http::new(config).unwrap());
+    Courier::new(config, Arc::new(Memory::default()), http, Timestamp::default).unwrap()
+}
+
 #[tokio::test]
 async fn a_courier_that_never_ran_stops_at_once() {
-    let courier = Courier::new(&CallbackConfig::default(), Arc::new(Memory::default()), Timestamp::default).unwrap();
+    let courier = courier(&CallbackConfig::default());
     courier.stop().await;
     courier.run(std::future::pending()).await;
 }
@@ -449,7 +481,7 @@ async fn intake_is_told_what_could_never_be_delivered() {
         hosts: ["127.0.0.1:9000", "hq.example"].map(str::to_owned).to_vec(),
     }];
     let config = CallbackConfig { allow_private: vec!["127.0.0.1".to_owned()], secret, ..CallbackConfig::default() };
-    let courier = Courier::new(&config, Arc::new(Memory::default()), Timestamp::default).unwrap();
+    let courier = courier(&config);
     for (url, reference, expected) in [
         ("http://127.0.0.1:9000/status", Some("env://TOKEN"), None),
         ("http://127.0.0.1:9000/status", None, None),

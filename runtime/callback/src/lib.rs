@@ -1,4 +1,4 @@
-//! Delivery of events: order, backoff, signing, the guard against forged destinations, secret references.
+//! Delivery of events: order, backoff, signing, and which secret goes where.
 //!
 //! The crate delivers; what is delivered, and where a mission's cursor stands, is told by an [`Outbox`]. How the parts
 //! are used, in order:
@@ -11,13 +11,13 @@
 //! What it promises: deliveries of one mission arrive in their order, at least once, and the next is not tried before the
 //! one before has been taken. A receiver that is slow or dead delays the missions that report to it and no others. Secrets
 //! are resolved for each attempt, go to the hosts that the configuration lists for them and to no other, and are never
-//! stored or printed. It never reads a wall clock, never persists anything, never follows a redirect.
+//! stored or printed. It never reads a wall clock, never persists anything, never follows a redirect. The network is reached through a
+//! [`Transport`]: [`Http`] over `sortie-egress`, or whatever a simulation puts in its place.
 
 mod backoff;
 mod board;
 mod config;
 mod courier;
-mod guard;
 mod outbox;
 mod secret;
 mod send;
@@ -26,4 +26,5 @@ mod sign;
 pub use config::{CallbackConfig, ConfigError, SecretConfig};
 pub use courier::{Counters, Courier};
 pub use outbox::{Delivery, Method, Outbox, OutboxError};
-pub use secret::SecretError;
+pub use send::{Http, Reply, Transport};
+pub use sortie_egress::{Request, SecretError, SendError};

@@ -1,97 +1,15 @@
-//! Secrets: which reference may be sent to which host, and the value for one attempt.
+//! Secrets: which reference may be sent to which host.
 //!
 //! An envelope names a reference and a URL, and whoever may dispatch chooses both. So the operator lists every reference,
 //! each with the hosts that it is meant for; anything else would let an envelope have a secret sent to a host of its choosing.
-//! Values are read for each attempt and dropped after it; they have no way into a log line, an error or the journal.
-
-use std::fmt;
+//! Values are read for each attempt (`sortie-egress`) and dropped after it.
 
 use sortie_contract::envelope::SecretRef;
-use sortie_contract::net::is_public;
-use tokio::io::AsyncReadExt;
-use url::{Host, Url};
+use sortie_egress::{HostPattern, SecretError, resolve};
+use url::Url;
 
 use crate::config::{CallbackConfig, ConfigError};
-use crate::send::bearer;
 use crate::sign::signature;
-
-/// Largest file that is taken for a secret, in bytes: tokens are short, and a wrong path must not fill memory.
-const FILE_BYTES_MAX: u64 = 64 << 10;
-
-/// The value of a secret. Not printable, not comparable, not clonable, on purpose.
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(value: String) -> Self {
-        Self(value)
-    }
-
-    /// The value, to be put into a header or a key and nowhere else.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// Why a secret has no usable value right now. Names the reference at most.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// The environment variable is not set, or is not Unicode.
-    #[error("the environment of the node has no usable variable `{name}`")]
-    Env {
-        /// Its name.
-        name: String,
-    },
-    /// The file cannot be read.
-    #[error("the secret file {path} cannot be read")]
-    File {
-        /// Its path.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Nothing but white space.
-    #[error("the secret {reference} is empty")]
-    Empty {
-        /// Which.
-        reference: String,
-    },
-    /// A line break inside, or another character that no header can carry.
-    #[error("the secret cannot be sent in a header")]
-    HeaderForm,
-    /// The signing secret begins with `whsec_` and goes on with something else than base64.
-    #[error("the signing secret is not `whsec_` and base64")]
-    SigningForm,
-}
-
-/// The value of `reference`, without white space around it.
-pub(crate) async fn resolve(reference: &SecretRef) -> Result<Secret, SecretError> {
-    let value = match reference {
-        SecretRef::Env(name) => std::env::var(name).map_err(|_| SecretError::Env { name: name.clone() })?,
-        SecretRef::File(path) => {
-            read_bounded(path).await.map_err(|source| SecretError::File { path: path.clone(), source })?
-        }
-    };
-    match value.trim() {
-        "" => Err(SecretError::Empty { reference: reference.to_string() }),
-        trimmed => Ok(Secret::new(trimmed.to_owned())),
-    }
-}
-
-async fn read_bounded(path: &str) -> std::io::Result<String> {
-    let mut text = String::new();
-    let read = tokio::fs::File::open(path).await?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).await?;
-    if read as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other("too large to be a secret"));
-    }
-    Ok(text)
-}
 
 /// The references that an envelope may name, each with its hosts; and the signing secret.
 #[derive(Debug)]
@@ -123,11 +41,12 @@ impl Secrets {
             if secret.hosts.is_empty() {
                 return Err(ConfigError::NoHosts { reference: reference.to_string() });
             }
-            let hosts = secret.hosts.iter().map(|host| {
-                let pattern = HostPattern::parse(host);
-                pattern.ok_or_else(|| ConfigError::Host { host: host.clone() })
-            });
-            listed.push((reference, hosts.collect::<Result<_, _>>()?));
+            let hosts = secret.hosts.iter().map(|host| host.parse().map_err(ConfigError::Host));
+            let hosts: Vec<HostPattern> = hosts.collect::<Result<_, _>>()?;
+            if hosts.iter().any(HostPattern::is_any) {
+                return Err(ConfigError::AnyHost { reference: reference.to_string() });
+            }
+            listed.push((reference, hosts));
         }
         let signing = config.signing_secret.as_deref();
         let signing = signing.map(|reference| parse("callback.signing_secret", reference)).transpose()?;
@@ -145,7 +64,7 @@ impl Secrets {
             return Err(NotSent::OtherHost);
         }
         // The envelope chooses the scheme too, and in the clear everybody on the way reads along.
-        if named.any(|pattern| pattern.trusts(url.scheme())) { Ok(()) } else { Err(NotSent::Plain) }
+        if named.any(|pattern| pattern.trusts(url)) { Ok(()) } else { Err(NotSent::Plain) }
     }
 
     /// What deliveries are signed with.
@@ -157,7 +76,7 @@ impl Secrets {
     pub(crate) async fn unavailable(&self) -> Vec<(SecretRef, SecretError)> {
         let mut found = Vec::new();
         for (reference, _) in &self.listed {
-            if let Err(error) = resolve(reference).await.and_then(|secret| bearer(&secret).map(drop)) {
+            if let Err(error) = resolve(reference).await.and_then(|secret| secret.bearer().map(drop)) {
                 found.push((reference.clone(), error));
             }
         }
@@ -167,87 +86,6 @@ impl Secrets {
             found.push((reference.clone(), error));
         }
         found
-    }
-}
-
-/// An entry of a secret's `hosts`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct HostPattern {
-    scheme: Scheme,
-    name: Name,
-    /// `None`: any port of the host, as in the hosts of `WebFetch`.
-    port: Option<u16>,
-}
-
-/// What a secret may go over to a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheme {
-    /// `https`: what is meant where nothing is said of a name or a public address.
-    Encrypted,
-    /// `http`: the operator says that the way is safe.
-    Plain,
-    /// Either: the address is private, so the way there does not lead through strangers' networks.
-    Any,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Name {
-    /// This host.
-    Exactly(Host),
-    /// Any name that ends with this; begins with a dot.
-    Below(String),
-}
-
-impl HostPattern {
-    fn parse(text: &str) -> Option<Self> {
-        let (said, text) = match text.split_once("://") {
-            Some(("http", rest)) => (Some(Scheme::Plain), rest),
-            Some(("https", rest)) => (Some(Scheme::Encrypted), rest),
-            Some(_) => return None,
-            None => (None, text),
-        };
-        // A colon in brackets belongs to an IPv6 address.
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
-            _ => (text, None),
-        };
-        let name = match host.strip_prefix("*.") {
-            Some(parent) => match Host::parse(parent).ok()? {
-                Host::Domain(parent) if !parent.contains('*') => Name::Below(format!(".{parent}")),
-                _ => return None,
-            },
-            None => match Host::parse(host).ok()? {
-                Host::Domain(name) if name.contains('*') => return None,
-                host => Name::Exactly(host),
-            },
-        };
-        let implied = match &name {
-            Name::Exactly(Host::Ipv4(address)) if !is_public((*address).into()) => Scheme::Any,
-            Name::Exactly(Host::Ipv6(address)) if !is_public((*address).into()) => Scheme::Any,
-            Name::Exactly(_) | Name::Below(_) => Scheme::Encrypted,
-        };
-        Some(Self { scheme: said.unwrap_or(implied), name, port })
-    }
-
-    fn trusts(&self, scheme: &str) -> bool {
-        match self.scheme {
-            Scheme::Encrypted => scheme == "https",
-            Scheme::Plain => scheme == "http",
-            Scheme::Any => true,
-        }
-    }
-
-    /// Whether host and port of `url` are meant.
-    fn names(&self, url: &Url) -> bool {
-        let port_fits = self.port.is_none() || self.port == url.port_or_known_default();
-        let name_fits = match (&self.name, url.host()) {
-            (Name::Exactly(listed), Some(host)) => *listed == host.to_owned(),
-            (Name::Below(parent), Some(Host::Domain(name))) => {
-                name.len() > parent.len() && name.ends_with(parent.as_str())
-            }
-            _ => false,
-        };
-        port_fits && name_fits
     }
 }
 
@@ -327,7 +165,7 @@ mod tests {
             "a*.example",
             "*.*.example",
             "*.127.0.0.1",
-            "::1",
+            "https://*",
         ] {
             assert!(secrets(&[host]).is_err(), "{host}");
         }
@@ -353,24 +191,6 @@ mod tests {
             let told = format!("{error} {error:?} {:?}", std::error::Error::source(&error));
             assert!(told.contains(key) && !told.contains("whsec_abc"), "{told}");
         }
-    }
-
-    #[tokio::test]
-    async fn values_are_read_anew_trimmed_and_never_printed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("token");
-        let reference: SecretRef = format!("file://{}", path.display()).parse().unwrap();
-        assert!(matches!(resolve(&reference).await, Err(SecretError::File { .. })));
-        std::fs::write(&path, " \n").unwrap();
-        assert!(matches!(resolve(&reference).await, Err(SecretError::Empty { .. })));
-        for value in ["first", "second"] {
-            std::fs::write(&path, format!("{value}\n")).unwrap();
-            let secret = resolve(&reference).await.unwrap();
-            assert_eq!(secret.expose(), value);
-            assert_eq!(format!("{secret:?}"), "***");
-        }
-        std::fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
-        assert!(resolve(&reference).await.is_err(), "a megabyte is no secret");
     }
 
     #[tokio::test]

@@ -1,22 +1,21 @@
 //! One attempt at one delivery: what is sent, and what the answer means.
 
-use std::error::Error as _;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::trace::traceparent;
+use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use sortie_egress::{Answer, Client, Guard, Limits, Request, SecretError, SendError, StatusCode, resolve};
 
 use crate::backoff::retry_after;
 use crate::board::Health;
 use crate::config::{CallbackConfig, ConfigError};
-use crate::guard::{Guard, Refused};
 use crate::outbox::{Delivery, Method};
-use crate::secret::{NotSent, Secret, SecretError, Secrets, resolve};
+use crate::secret::{NotSent, Secrets};
 use crate::sign::signature;
 
 /// How much of an answer's body is read before its connection is given up, in bytes. Nothing in it is looked at; a short one is read
@@ -25,9 +24,6 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// How long the rest of an answer may take once its status is known: the outcome is decided by then.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// Idle connections are closed after this: just below what common servers wait.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(50);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MISSION_ID: HeaderName = HeaderName::from_static("x-mission-id");
@@ -60,40 +56,70 @@ pub(crate) enum Verdict {
     },
 }
 
-/// What makes attempts; the courier's tests have another one.
+/// What carries a request to a receiver.
 #[async_trait]
-pub(crate) trait Transport: Send + Sync + 'static {
-    /// Tries once. Ends within the configured time.
-    async fn attempt(&self, delivery: &Delivery, now: Timestamp) -> Verdict;
+pub trait Transport: Send + Sync + 'static {
+    /// Sends, and brings what is known once the head of the answer is there. Dropping the future breaks the attempt off.
+    async fn exchange(&self, request: Request) -> Result<Reply, SendError>;
+}
+
+/// What a receiver answered, as far as a delivery depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its `Retry-After`.
+    pub retry_after: Option<String>,
 }
 
 /// The transport over HTTP.
-pub(crate) struct Http {
-    client: Client,
+#[derive(Debug)]
+pub struct Http(Client);
+
+impl Http {
+    /// As the configuration has it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for addresses that are none, and where there can be no client.
+    pub fn new(config: &CallbackConfig) -> Result<Self, ConfigError> {
+        let limits = Limits {
+            connect_timeout: config.connect_timeout,
+            idle_per_host: config.concurrency_per_receiver,
+            // Nothing in an answer is looked at.
+            decompress: false,
+        };
+        let client = Client::new(guard(config)?, limits);
+        client.prepare().map_err(ConfigError::Client)?;
+        Ok(Self(client))
+    }
+}
+
+#[async_trait]
+impl Transport for Http {
+    async fn exchange(&self, request: Request) -> Result<Reply, SendError> {
+        let answer = self.0.send(request).await?;
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let reply = Reply { status: answer.status(), retry_after };
+        drain(answer).await;
+        Ok(reply)
+    }
+}
+
+fn guard(config: &CallbackConfig) -> Result<Guard, ConfigError> {
+    Guard::new(&config.allow_private, "[callback] allow_private").map_err(ConfigError::Network)
+}
+
+/// Makes attempts: puts a delivery into a request, and judges what came back.
+pub(crate) struct Sender {
+    transport: Arc<dyn Transport>,
     guard: Guard,
     secrets: Secrets,
     timeout: Duration,
 }
 
-impl Http {
-    pub(crate) fn new(config: &CallbackConfig) -> Result<Self, ConfigError> {
-        let guard = Guard::new(config)?;
-        // The process has one provider of cryptography. Another part of it may have chosen already, and that is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .dns_resolver(guard.clone())
-            .redirect(redirect::Policy::none())
-            // A proxy would connect where the guard does not see it.
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(config.connect_timeout)
-            .pool_max_idle_per_host(config.concurrency_per_receiver)
-            .pool_idle_timeout(IDLE_TIME_MAX)
-            .tcp_nodelay(true)
-            .user_agent(concat!("sortie/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(ConfigError::Client)?;
-        Ok(Self { client, guard, secrets: Secrets::new(config)?, timeout: config.timeout })
+impl Sender {
+    pub(crate) fn new(config: &CallbackConfig, transport: Arc<dyn Transport>) -> Result<Self, ConfigError> {
+        Ok(Self { transport, guard: guard(config)?, secrets: Secrets::new(config)?, timeout: config.timeout })
     }
 
     pub(crate) fn guard(&self) -> &Guard {
@@ -104,19 +130,25 @@ impl Http {
         &self.secrets
     }
 
-    /// Sends, and waits for the head of the answer.
-    async fn exchange(&self, delivery: &Delivery, now: Timestamp) -> Result<Response, Verdict> {
-        if self.guard.literal(&delivery.url).is_err() {
-            return Err(impossible(Refused.to_string()));
+    /// Tries once. Ends within the configured time.
+    pub(crate) async fn attempt(&self, delivery: &Delivery, now: Timestamp) -> Verdict {
+        match tokio::time::timeout(self.timeout, self.exchange(delivery, now)).await {
+            Ok(Ok(reply)) => verdict_of(&reply, now),
+            Ok(Err(verdict)) => verdict,
+            Err(_) => failed(format!("no answer within {:?}", self.timeout), Health::Silent),
         }
+    }
+
+    async fn exchange(&self, delivery: &Delivery, now: Timestamp) -> Result<Reply, Verdict> {
+        self.guard.literal(&delivery.url).map_err(|refused| impossible(refused.to_string()))?;
         let body = delivery.body.clone().map_err(impossible)?;
         let headers = self.headers(delivery, &body, now).await?;
         let method = match delivery.method {
-            Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
+            Method::Post => sortie_egress::Method::POST,
+            Method::Put => sortie_egress::Method::PUT,
         };
-        let request = self.client.request(method, delivery.url.clone()).headers(headers).body(body);
-        request.send().await.map_err(|error| verdict_of_error(&error))
+        let request = Request { method, url: delivery.url.clone(), headers, body };
+        self.transport.exchange(request).await.map_err(verdict_of_error)
     }
 
     async fn headers(&self, delivery: &Delivery, body: &[u8], now: Timestamp) -> Result<HeaderMap, Verdict> {
@@ -156,30 +188,8 @@ impl Http {
             impossible(why)
         })?;
         let secret = resolve(reference).await.map_err(|error| without_secret(&error))?;
-        bearer(&secret).map_err(|error| without_secret(&error))
+        secret.bearer().map_err(|error| without_secret(&error))
     }
-}
-
-#[async_trait]
-impl Transport for Http {
-    async fn attempt(&self, delivery: &Delivery, now: Timestamp) -> Verdict {
-        match tokio::time::timeout(self.timeout, self.exchange(delivery, now)).await {
-            Ok(Ok(response)) => {
-                let verdict = verdict_of(response.status(), response.headers().get(RETRY_AFTER), now);
-                drain(response).await;
-                verdict
-            }
-            Ok(Err(verdict)) => verdict,
-            Err(_) => failed(format!("no answer within {:?}", self.timeout), Health::Silent),
-        }
-    }
-}
-
-pub(crate) fn bearer(secret: &Secret) -> Result<HeaderValue, SecretError> {
-    let mut value =
-        HeaderValue::try_from(format!("Bearer {}", secret.expose())).map_err(|_| SecretError::HeaderForm)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// `text` as a header's value, in UTF-8: ids may hold any letter, and the receiver is to find them unchanged.
@@ -202,13 +212,12 @@ fn impossible(why: String) -> Verdict {
     Verdict::Hopeless { why, health: Health::Unknown }
 }
 
-fn verdict_of(status: StatusCode, retry_header: Option<&HeaderValue>, now: Timestamp) -> Verdict {
-    let why = format!("the receiver answered {}", status.as_u16());
-    match status.as_u16() {
+fn verdict_of(reply: &Reply, now: Timestamp) -> Verdict {
+    let why = format!("the receiver answered {}", reply.status.as_u16());
+    match reply.status.as_u16() {
         200..=299 => Verdict::Delivered,
         408 | 425 | 429 | 500..=599 => {
-            let asked = retry_header.and_then(|value| value.to_str().ok());
-            let retry_after = asked.and_then(|value| retry_after(value, now));
+            let retry_after = reply.retry_after.as_deref().and_then(|value| retry_after(value, now));
             Verdict::Failed { why, retry_after, health: Health::Answered }
         }
         300..=399 => Verdict::Hopeless { why: format!("{why}: redirects are not followed"), health: Health::Answered },
@@ -216,32 +225,21 @@ fn verdict_of(status: StatusCode, retry_header: Option<&HeaderValue>, now: Times
     }
 }
 
-fn verdict_of_error(error: &reqwest::Error) -> Verdict {
-    let mut cause = error.source();
-    let mut innermost = None;
-    while let Some(inner) = cause {
-        if inner.is::<Refused>() {
-            return impossible(Refused.to_string());
+fn verdict_of_error(error: SendError) -> Verdict {
+    match error {
+        SendError::Refused(refused) => impossible(refused.to_string()),
+        SendError::Setup(_) => failed(error.to_string(), Health::Unknown),
+        SendError::TimedOut(_) | SendError::Connect(_) | SendError::Broken(_) | SendError::Decode(_) => {
+            failed(error.to_string(), Health::Silent)
         }
-        innermost = Some(inner);
-        cause = inner.source();
     }
-    let what = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "cannot connect"
-    } else {
-        "the connection broke"
-    };
-    // Not the error's own text: it holds the URL, and its query may be a secret.
-    failed(innermost.map_or_else(|| what.to_owned(), |innermost| format!("{what}: {innermost}")), Health::Silent)
 }
 
 /// Reads the rest of a short answer, so that its connection can be used again; drops that of a long or slow one.
-async fn drain(mut response: Response) {
+async fn drain(mut answer: Answer) {
     let rest = async {
         let mut left = ANSWER_BYTES_MAX;
-        while let Ok(Some(chunk)) = response.chunk().await {
+        while let Ok(Some(chunk)) = answer.chunk().await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
                 None => break,

@@ -5,8 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-
-use crate::secret::{Secret, SecretError};
+use sortie_egress::{Secret, SecretError};
 
 /// What marks a secret as base64 of its bytes.
 const PREFIX: &str = "whsec_";

@@ -15,7 +15,6 @@ pub mod id;
 pub mod limit;
 pub mod mistake;
 pub mod money;
-pub mod net;
 pub mod outcome;
 pub mod plugin;
 pub mod record;

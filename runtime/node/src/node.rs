@@ -79,7 +79,8 @@ impl Node {
 
         let this = Arc::new(OnceLock::new());
         let outbox = Arc::new(engine::outbox::EngineOutbox(Arc::clone(&this)));
-        let courier = Courier::new(&config.callback, outbox, {
+        let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
+        let courier = Courier::new(&config.callback, outbox, transport, {
             let clock = Arc::clone(&clock);
             move || clock.wall()
         })?;

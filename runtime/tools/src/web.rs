@@ -1,30 +1,28 @@
 //! `WebFetch`: the text of a web page, from hosts that the configuration lists.
 //!
 //! A plugin chooses the URL, so each hop of the way is held against the list again: the scheme, the host with its
-//! port, and the addresses that the name resolves to ([`guard`]). No cookies, no credentials, no proxy from the
-//! environment, no decompression.
+//! port, and the addresses that the name resolves to ([`way`]). No cookies, no credentials, no proxy from the
+//! environment.
 
-use std::error::Error as _;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use reqwest::{Client, Response, StatusCode, redirect};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_egress::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use sortie_egress::{Answer, Request, SendError, StatusCode};
 use url::Url;
 
 use crate::config::{ConfigError, ToolConfig};
 use crate::tool::{CallContext, Nature, Tool, answer, arguments, info};
 
 mod decode;
-mod guard;
+mod way;
 
-use guard::{Guard, GuardedResolver, Refused};
+use way::Way;
 
 /// Most redirects of one call: what leads further is a circle.
 const REDIRECTS_MAX: usize = 5;
@@ -41,10 +39,8 @@ const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The tool.
 pub(crate) struct WebFetch {
     info: ToolInfo,
-    guard: Arc<Guard>,
+    way: Way,
     time_limit: Duration,
-    /// Made at the first call: it reads the machine's certificates, which takes longer than a small mission.
-    client: OnceLock<Client>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,7 +54,7 @@ struct Arguments {
 }
 
 #[derive(Debug, Serialize)]
-struct Answer {
+struct Page {
     status: u16,
     /// Where the text came from, after redirects.
     url: String,
@@ -74,36 +70,18 @@ impl WebFetch {
             body was longer.";
         Ok(Self {
             info: info::<Arguments>("WebFetch", description, &Nature::READ_ONLY, config),
-            guard: Arc::new(Guard::new(config)?),
+            way: Way::new(config)?,
             time_limit: TIME_LIMIT,
-            client: OnceLock::new(),
         })
     }
 
-    fn client(&self) -> Result<&Client, CallError> {
-        if let Some(client) = self.client.get() {
-            return Ok(client);
-        }
-        // Another part of this process may have installed one; there is just one kind here.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::builder()
-            .user_agent(concat!("sortie/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .no_proxy()
-            .dns_resolver(Arc::new(GuardedResolver(Arc::clone(&self.guard))))
-            .connect_timeout(CONNECT_TIME_LIMIT)
-            .build()
-            .map_err(|error| CallError::Failed(format!("no connection can be made: {}", root_cause(&error))))?;
-        Ok(self.client.get_or_init(|| client))
-    }
-
-    /// Follows redirects up to the response that is none, holding each hop against the guard.
-    async fn response(&self, client: &Client, mut url: Url) -> Result<(Url, Response), CallError> {
+    /// Follows redirects up to the answer that is none, holding each hop against the rules.
+    async fn answer(&self, mut url: Url) -> Result<(Url, Answer), CallError> {
         for _ in 0..=REDIRECTS_MAX {
-            self.guard.permits(&url)?;
-            let response = client.get(url.clone()).send().await.map_err(|error| failed(&url, &error))?;
-            let Some(next) = redirected(&url, &response)? else { return Ok((url, response)) };
+            self.way.permits(&url)?;
+            let answer = self.way.client().send(Request::get(url.clone())).await;
+            let answer = answer.map_err(|error| failed(&url, &error))?;
+            let Some(next) = redirected(&url, &answer)? else { return Ok((url, answer)) };
             url = next;
         }
         Err(CallError::Failed(format!("more than {REDIRECTS_MAX} redirects; ask for the last address itself")))
@@ -130,36 +108,36 @@ impl Tool for WebFetch {
             .map_err(|error| CallError::InvalidArguments(format!("/url: this is no absolute address: {error}")))?;
         let max =
             given.max_bytes.and_then(|max| usize::try_from(max).ok()).unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
-        let (url, response) = self.response(self.client()?, url).await?;
-        let status = response.status().as_u16();
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-        let content_type = header(CONTENT_TYPE);
-        let encoding = header(CONTENT_ENCODING);
+        let (url, page) = self.answer(url).await?;
+        let status = page.status().as_u16();
+        let content_type = page.header(CONTENT_TYPE).to_owned();
+        let encoding = page.header(CONTENT_ENCODING);
         if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
             return Err(CallError::Failed(format!(
-                "{url} answered in the encoding `{encoding}`, which was not asked for"
+                "{url} answered in the encoding `{}`; gzip, deflate and br are read",
+                limit::clip(encoding, limit::QUOTE_BYTES_MAX)
             )));
         }
-        let (body, truncated) = body(&url, response, max).await?;
+        let (body, truncated) = page.body(max).await.map_err(|error| failed(&url, &error))?;
         let text = decode::text(&content_type, &body, truncated).ok_or_else(|| {
             let kind = if content_type.is_empty() { "no content type" } else { &content_type };
             CallError::Failed(format!("{url} is binary ({kind}), and WebFetch returns text"))
         })?;
-        answer(&Answer { status, url: url.into(), content_type, text, truncated })
+        answer(&Page { status, url: url.into(), content_type, text, truncated })
     }
 }
 
-/// Where a response sends on to, if it does.
-fn redirected(from: &Url, response: &Response) -> Result<Option<Url>, CallError> {
+/// Where an answer sends on to, if it does.
+fn redirected(from: &Url, answer: &Answer) -> Result<Option<Url>, CallError> {
     let is_redirect = matches!(
-        response.status(),
+        answer.status(),
         StatusCode::MOVED_PERMANENTLY
             | StatusCode::FOUND
             | StatusCode::SEE_OTHER
             | StatusCode::TEMPORARY_REDIRECT
             | StatusCode::PERMANENT_REDIRECT
     );
-    let Some(location) = response.headers().get(LOCATION).filter(|_| is_redirect) else { return Ok(None) };
+    let Some(location) = answer.headers().get(LOCATION).filter(|_| is_redirect) else { return Ok(None) };
     let next = std::str::from_utf8(location.as_bytes()).ok().and_then(|location| from.join(location).ok());
     let mut next =
         next.ok_or_else(|| CallError::Failed(format!("{from} redirects to something that is no address")))?;
@@ -167,39 +145,13 @@ fn redirected(from: &Url, response: &Response) -> Result<Option<Url>, CallError>
     Ok(Some(next))
 }
 
-/// At most `max` bytes of a body, and whether there was more.
-async fn body(url: &Url, mut response: Response, max: usize) -> Result<(Vec<u8>, bool), CallError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, &error))? {
-        let room = max - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body, true));
-        }
-        body.extend_from_slice(&chunk);
+fn failed(url: &Url, error: &SendError) -> CallError {
+    let text = format!("{url} cannot be fetched: {error}");
+    match error {
+        SendError::Refused(refused) => CallError::Denied(refused.to_string()),
+        SendError::TimedOut(_) => CallError::TimedOut(text),
+        _ => CallError::Failed(text),
     }
-    Ok((body, false))
-}
-
-fn failed(url: &Url, error: &reqwest::Error) -> CallError {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(refused) = error.downcast_ref::<Refused>() {
-            return CallError::Denied(refused.to_string());
-        }
-        cause = error.source();
-    }
-    let text = format!("{url} cannot be fetched: {}", root_cause(error));
-    if error.is_timeout() { CallError::TimedOut(text) } else { CallError::Failed(text) }
-}
-
-/// The innermost cause says what happened; those around it say "error sending request".
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    limit::clip(&cause.to_string(), limit::NOTE_BYTES_MAX)
 }
 
 #[cfg(test)]

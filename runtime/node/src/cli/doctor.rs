@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use sortie_callback::Courier;
+use sortie_callback::{Courier, Http};
 use sortie_contract::Timestamp;
 use sortie_contract::plugin::PluginRef;
 use sortie_tools::Registry;
@@ -123,7 +123,9 @@ fn configuration(config: &Config) -> Result<String, String> {
 /// A courier that has nothing to deliver.
 fn courier(config: &Config) -> Result<Courier, String> {
     let outbox = Arc::new(EngineOutbox(Arc::new(OnceLock::new())));
-    Courier::new(&config.callback, outbox, || SystemClock::new().wall()).map_err(|error| with_causes(&error))
+    let courier = Http::new(&config.callback)
+        .and_then(|http| Courier::new(&config.callback, outbox, Arc::new(http), || SystemClock::new().wall()));
+    courier.map_err(|error| with_causes(&error))
 }
 
 async fn secrets(config: &Config) -> Result<String, String> {

@@ -1,14 +1,13 @@
 //! Which internet addresses are public: the pure half of the guard against forged destinations.
 //!
-//! An envelope or a plugin chooses a host name; its resolver chooses the address. Both `WebFetch` and the callbacks
-//! ask here about every *resolved* address before they connect. Resolving and connecting is theirs: nothing here does
-//! I/O.
+//! An envelope or a plugin chooses a host name; a resolver chooses the address. [`Guard`](crate::Guard) asks here about
+//! every *resolved* address before anything connects to it. Nothing here does I/O.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::limit;
+use sortie_contract::limit;
 
 /// The IPv4 ranges that are not public, as (network, prefix length), from IANA's special-purpose address registry.
 const V4_NOT_PUBLIC: [(Ipv4Addr, u32); 15] = [
@@ -40,8 +39,7 @@ const V6_NOT_PUBLIC: [(Ipv6Addr, u32); 4] = [
 
 /// Whether `address` is one that strangers share: not private, loopback, link-local, carrier-grade NAT, multicast,
 /// reserved, and no IPv6 form of such an IPv4 address.
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match canonical(address) {
         IpAddr::V4(v4) => !V4_NOT_PUBLIC.iter().any(|&(network, length)| within_v4(v4, network, length)),
         IpAddr::V6(v6) => {
@@ -54,8 +52,7 @@ pub fn is_public(address: IpAddr) -> bool {
 /// The address that a packet to `address` ends at: IPv4 that is written as IPv6 (`::ffff:a.b.c.d`, the older
 /// `::a.b.c.d`, and NAT64's `64:ff9b::a.b.c.d`) becomes IPv4. Compare canonical forms, or `::ffff:127.0.0.1` walks
 /// past a list.
-#[must_use]
-pub fn canonical(address: IpAddr) -> IpAddr {
+pub(crate) fn canonical(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let embedded = match v6.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0..=1] => None, // unspecified and loopback are IPv6 addresses of their own
@@ -119,8 +116,7 @@ impl FromStr for Network {
 }
 
 /// Whether something may connect to `address`: it is public, or the operator lists it.
-#[must_use]
-pub fn may_connect(address: IpAddr, allow_private: &[Network]) -> bool {
+pub(crate) fn may_connect(address: IpAddr, allow_private: &[Network]) -> bool {
     is_public(address) || allow_private.iter().any(|network| network.contains(address))
 }
 

@@ -1,0 +1,262 @@
+//! Which hosts an operator means: one way to write them, wherever the configuration lists some.
+//!
+//! | written | means |
+//! | --- | --- |
+//! | `example.org`, `127.0.0.1`, `[::1]` | this host, at any port |
+//! | `example.org:8443` | at this one |
+//! | `*.example.com` | every name below it |
+//! | `*` | every host |
+//! | `http://hq.internal:8080` | over http only; `https://` likewise |
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use sortie_contract::limit;
+use url::{Host, Url};
+
+use crate::address::{self, is_public};
+
+/// One entry of a list of hosts. Never holds a path or credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern {
+    scheme: Option<Scheme>,
+    host: Rule,
+    /// `None`: any.
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rule {
+    Any,
+    /// In canonical form.
+    Exactly(Host),
+    /// Every name that ends like this; with the dot in front.
+    Below(String),
+}
+
+/// Why a text is no [`HostPattern`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAHost(String);
+
+impl fmt::Display for NotAHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is no host such as example.org, *.example.com, 127.0.0.1:8080 or [::1]:8080 (with http:// or https:// \
+             in front where just that is meant, and no path)",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NotAHost {}
+
+impl HostPattern {
+    /// Whether every host is meant.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.host == Rule::Any
+    }
+
+    /// Whether a request may go to `url`: scheme, host and port are meant.
+    #[must_use]
+    pub fn permits(&self, url: &Url) -> bool {
+        self.names(url) && self.scheme.is_none_or(|scheme| scheme.name() == url.scheme())
+    }
+
+    /// Whether host and port of `url` are meant, over whatever scheme.
+    #[must_use]
+    pub fn names(&self, url: &Url) -> bool {
+        let Some(host) = url.host() else { return false };
+        let is_host = match (&self.host, canonical(host.to_owned())) {
+            (Rule::Any, _) => true,
+            (Rule::Exactly(listed), host) => *listed == host,
+            (Rule::Below(suffix), Host::Domain(name)) => name.len() > suffix.len() && name.ends_with(suffix.as_str()),
+            (Rule::Below(_), Host::Ipv4(_) | Host::Ipv6(_)) => false,
+        };
+        is_host && (self.port.is_none() || self.port == url.port_or_known_default())
+    }
+
+    /// Whether a secret may go to `url`. Where no scheme is written, in the clear only to an address that is not
+    /// public: the way there does not lead through strangers' networks.
+    #[must_use]
+    pub fn trusts(&self, url: &Url) -> bool {
+        if self.scheme.is_some() {
+            return self.permits(url);
+        }
+        let is_inside = match self.host {
+            Rule::Exactly(Host::Ipv4(address)) => !is_public(address.into()),
+            Rule::Exactly(Host::Ipv6(address)) => !is_public(address.into()),
+            Rule::Exactly(Host::Domain(_)) | Rule::Below(_) | Rule::Any => false,
+        };
+        self.names(url) && (is_inside || url.scheme() == Scheme::Https.name())
+    }
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = NotAHost;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).ok_or_else(|| NotAHost(limit::clip(text, limit::QUOTE_BYTES_MAX)))
+    }
+}
+
+fn parse(text: &str) -> Option<HostPattern> {
+    let (scheme, text) = match text.split_once("://") {
+        Some(("http", rest)) => (Some(Scheme::Http), rest),
+        Some(("https", rest)) => (Some(Scheme::Https), rest),
+        Some(_) => return None,
+        None => (None, text),
+    };
+    let (host, port) = match text.rsplit_once(':') {
+        // `::1` has no port, `[::1]:80` has one.
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().ok().filter(|&port: &u16| port != 0)?))
+        }
+        _ => (text, None),
+    };
+    let rule = match host.strip_prefix("*.") {
+        _ if host == "*" => Rule::Any,
+        Some(below) => match canonical(Host::parse(below).ok()?) {
+            Host::Domain(name) if !name.is_empty() && !name.contains('*') => Rule::Below(format!(".{name}")),
+            _ => return None,
+        },
+        None => {
+            let bare_v6 = host.contains(':') && !host.starts_with('[');
+            let host = if bare_v6 { Host::parse(&format!("[{host}]")) } else { Host::parse(host) };
+            match canonical(host.ok()?) {
+                Host::Domain(name) if name.is_empty() || name.contains('*') => return None,
+                host => Rule::Exactly(host),
+            }
+        }
+    };
+    Some(HostPattern { scheme, host: rule, port })
+}
+
+/// One form for one host: `example.org.` is `example.org`, `[::ffff:127.0.0.1]` is `127.0.0.1`. Case and IDNA are
+/// `url`'s work.
+pub(crate) fn canonical(host: Host) -> Host {
+    match host {
+        Host::Domain(name) => Host::Domain(name.strip_suffix('.').map_or_else(|| name.clone(), str::to_owned)),
+        Host::Ipv4(address) => Host::Ipv4(address),
+        Host::Ipv6(address) => match address::canonical(IpAddr::V6(address)) {
+            IpAddr::V4(address) => Host::Ipv4(address),
+            IpAddr::V6(address) => Host::Ipv6(address),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether one of `listed` holds for each of `urls`.
+    fn check(listed: &[&str], holds: impl Fn(&HostPattern, &Url) -> bool, expected: bool, urls: &str) {
+        let listed: Vec<HostPattern> = listed.iter().map(|text| text.parse().unwrap()).collect();
+        for url in urls.split_whitespace() {
+            let parsed = url.parse().unwrap();
+            assert_eq!(listed.iter().any(|pattern| holds(pattern, &parsed)), expected, "{url}");
+        }
+    }
+
+    const LISTED: [&str; 10] = [
+        "example.org",
+        "*.example.com",
+        "with.port:8443",
+        "1.1.1.1",
+        "[2606:4700::1111]:443",
+        "Bücher.example",
+        "127.0.0.1:8080",
+        "::1",
+        "https://sure.example",
+        "http://hq.internal:8080",
+    ];
+
+    #[test]
+    fn hosts_are_those_that_are_listed() {
+        check(
+            &LISTED,
+            HostPattern::permits,
+            true,
+            "http://example.org https://EXAMPLE.org:8443/x http://example.org. https://a.example.com
+            https://a.b.example.com https://with.port:8443/ http://1.1.1.1:99/ https://[2606:4700::1111]/
+            https://xn--bcher-kva.example/ http://127.0.0.1:8080/ http://2130706433:8080/ http://0x7f.1:8080/
+            http://[::ffff:127.0.0.1]:8080/ http://[::1]:9/ https://sure.example/ http://hq.internal:8080/",
+        );
+        check(
+            &LISTED,
+            HostPattern::permits,
+            false,
+            "http://example.com http://notexample.com http://example.org.evil.net https://with.port/
+            http://127.0.0.1/ http://127.0.0.1:8081/ http://127.0.0.2:8080/ file:///etc/passwd data:text/plain,x
+            http://example.org@evil.net/ http://[2606:4700::1111]:80/ javascript:alert(1) http://sure.example/
+            https://hq.internal:8080/ http://hq.internal/ http://.example.com/",
+        );
+        check(&["*"], HostPattern::permits, true, "http://example.org http://[::1]:8080");
+        check(&["https://*"], HostPattern::permits, false, "http://example.org");
+    }
+
+    #[test]
+    fn a_secret_goes_in_the_clear_only_where_that_is_meant() {
+        let listed = ["example.org", "127.0.0.1:9000", "*.hooks.example", "[::1]:80", "1.1.1.1", "https://127.0.0.2"];
+        check(
+            &listed,
+            HostPattern::trusts,
+            true,
+            "https://example.org/status https://example.org:8443/ http://127.0.0.1:9000/ https://127.0.0.1:9000/
+            https://a.hooks.example/ http://[::1]/ https://1.1.1.1/ https://127.0.0.2/",
+        );
+        check(
+            &listed,
+            HostPattern::trusts,
+            false,
+            "http://example.org/ http://example.org:443/ http://a.hooks.example/ http://1.1.1.1/ http://127.0.0.2/
+            http://127.0.0.1:9001/ https://sub.example.org/ https://hooks.example/",
+        );
+        check(&["http://hq.internal"], HostPattern::trusts, true, "http://hq.internal:8080");
+        check(&["http://hq.internal"], HostPattern::trusts, false, "https://hq.internal:8080");
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_with_an_example() {
+        for text in [
+            "",
+            "ftp://example.org",
+            "http://",
+            "http://example.org/",
+            "https://https://example.org",
+            "example.org/x",
+            "a b",
+            "*.",
+            "*.1.2.3.4",
+            "*.*.example",
+            "a.*.org",
+            "a*.example",
+            "x:0",
+            "x:99999",
+            "x:",
+            "**",
+            "*x.org",
+            "user@example.org",
+        ] {
+            let why = text.parse::<HostPattern>().expect_err(text).to_string();
+            assert!(why.contains("example.org"), "{text}: {why}");
+        }
+    }
+}

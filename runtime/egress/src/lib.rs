@@ -1,0 +1,25 @@
+//! The only way out to the network: host patterns, the guard against private addresses, secret references, and the
+//! HTTP client, once for everybody who sends something.
+//!
+//! What is sent, to whom, and what an answer means is told by others (`sortie-tools`, `sortie-callback`); the crate
+//! owns what must hold for all of them:
+//!
+//! - A host is what a [`HostPattern`] of the configuration names, whichever way it is written.
+//! - An address is judged where it is used: the [`Client`] connects to nothing that its [`Guard`] did not see, however
+//!   a name was resolved. It follows no redirect, asks no proxy and sends no cookie.
+//! - The value of a [`Secret`] is read for each use, and has no way into a log line, an error or the journal.
+//!
+//! It never decides who may ask for what, never repeats a request, never reads a clock.
+
+mod address;
+mod client;
+mod guard;
+mod host;
+mod secret;
+
+pub use address::{Network, NotANetwork};
+pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
+pub use guard::{Guard, Refused};
+pub use host::{HostPattern, NotAHost};
+pub use reqwest::{Method, StatusCode, header};
+pub use secret::{Secret, SecretError, resolve};
