@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sortie_tests::envelope::{automation, with, write, writing};
+use sortie_tests::envelope::{automation, in_ms, with, write, writing};
 use sortie_tests::{Node, Options, http, looping};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -174,4 +174,37 @@ async fn what_read_shows_is_shown_to_no_other_scope() {
         }
     }
     node.until_final("asks").await;
+}
+
+/// A number of `/metrics`.
+async fn metric(node: &Node, name: &str) -> u64 {
+    let text = node.get("/metrics").await.expect_status(200).text;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in {text}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_watching_costs_grows_with_what_happens_and_not_with_its_square() {
+    let node = Node::start().await;
+    let items: Vec<u32> = (0..300).collect();
+    let calls = json!([{"id": "g", "tool": "Glob", "with": {"pattern": "*"}, "for_each": items, "concurrency": 1}]);
+    let envelope = with(automation("watched", &calls), "/autonomy_window/start_at", json!(in_ms(500)));
+    node.accept(&envelope).await;
+    let is_last = |event: &http::StreamEvent| event.data["event_type"] == "mission.completed";
+    let watch = |path: &'static str| tokio::spawn(http::stream(node.request("GET", path), is_last));
+    let mut watchers = Vec::new();
+    for _ in 0..3 {
+        watchers.push(watch("/v1/events"));
+        watchers.push(watch("/v1/missions/watched/events"));
+    }
+    let mut seen = Vec::new();
+    for watcher in watchers {
+        let events = tokio::time::timeout(sortie_tests::PATIENCE, watcher).await.expect("in time").expect("no panic");
+        seen.push(events.into_iter().map(|event| event.data).collect::<Vec<_>>());
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "all of them see the same");
+    let records = node.get("/v1/missions/watched/journal").await.json["items"].as_array().map_or(0, Vec::len) as u64;
+    let folded = metric(&node, "sortie_records_folded_total").await;
+    assert!(records > 600, "{records}");
+    assert!(folded <= 20 * records, "{folded} records were taken up for a mission of {records} and six watchers");
 }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use sortie_contract::record::Record;
@@ -70,6 +71,8 @@ impl Shown {
 pub(crate) struct Views {
     /// The most recently used last.
     folds: Mutex<VecDeque<Fold>>,
+    /// How many records were taken up: what watching costs.
+    folded: AtomicU64,
     recent: Mutex<Recent>,
 }
 
@@ -132,6 +135,11 @@ impl Views {
         folds.push_back(fold);
     }
 
+    /// How many records readers have taken up since the start.
+    pub(crate) fn folded(&self) -> u64 {
+        self.folded.load(Relaxed)
+    }
+
     /// Lets go of what is kept of a mission that is removed.
     pub(crate) fn forget(&self, no: MissionNo) {
         self.folds.lock().retain(|fold| fold.no != no);
@@ -182,6 +190,7 @@ impl Engine {
                 return Ok(true);
             }
             for record in &records {
+                self.views.folded.fetch_add(1, Relaxed);
                 let fold = match fold {
                     Some(fold) => {
                         fold.mission.apply(record)?;

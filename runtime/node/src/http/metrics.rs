@@ -33,6 +33,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("deliveries_retried", "Attempts that failed and were repeated", engine.courier.counters().retried()),
         ("deliveries_parked", "Deliveries that were given up for now", engine.courier.counters().parked()),
         ("deliveries_skipped", "Deliveries that an operator left out", counters.skipped.load(Relaxed)),
+        ("records_folded", "Records that were taken up for readers", engine.views.folded()),
         ("connections_displaced", "Connections without a token that others needed the place of", places.displaced),
         ("connections_refused", "Requests for which there was no place", places.refused),
     ];
