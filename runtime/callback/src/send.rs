@@ -1,11 +1,13 @@
 //! One attempt at one delivery: what is sent, and what the answer means.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::trace::traceparent;
 use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -167,7 +169,8 @@ impl Sender {
         if let Some(reference) = self.secrets.signing() {
             let secret = resolve(reference).await.map_err(|error| without_secret(&error))?;
             let seconds = now.as_second();
-            let signature = signature(&secret, &delivery.key, seconds, body).map_err(|error| without_secret(&error))?;
+            let signature =
+                signature(&secret, &ascii(&delivery.key), seconds, body).map_err(|error| without_secret(&error))?;
             headers.insert(WEBHOOK_ID, header("idempotency key", &delivery.key)?);
             headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
             headers.insert(WEBHOOK_SIGNATURE, header("signature", &signature)?);
@@ -192,10 +195,15 @@ impl Sender {
     }
 }
 
-/// `text` as a header's value, in UTF-8: ids may hold any letter, and the receiver is to find them unchanged.
+/// `text` as it travels in a header: ASCII, what is not being percent-encoded. Clients and servers take other bytes for
+/// Latin-1 or UTF-8 as they please, and a signature over them verifies for some.
+fn ascii(text: &str) -> Cow<'_, str> {
+    Cow::from(utf8_percent_encode(text, CONTROLS))
+}
+
+/// `text` as a header's value.
 fn header(what: &str, text: &str) -> Result<HeaderValue, Verdict> {
-    let value = HeaderValue::from_bytes(text.as_bytes());
-    value.map_err(|_| impossible(format!("the {what} cannot be sent as a header")))
+    HeaderValue::try_from(&*ascii(text)).map_err(|_| impossible(format!("the {what} cannot be sent as a header")))
 }
 
 /// A secret that cannot be had now may come: a file is mounted late, a variable is there after the next start.

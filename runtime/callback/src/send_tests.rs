@@ -230,9 +230,9 @@ async fn the_headers_are_those_of_the_contract() {
     assert_eq!(attempt(&config(), &upload).await, Verdict::Delivered);
     let request = receiver.requests.lock()[1].clone();
     assert!(request.starts_with("PUT /status"));
-    assert!(request.contains("\r\nidempotency-key: vp-mission-1/ä b.md\r\n"), "{request}");
+    assert!(request.contains("\r\nidempotency-key: vp-mission-1/%C3%A4 b.md\r\n"), "{request}");
     assert!(
-        request.contains("\r\nx-trace-id: nightly wiki, 22. März\r\n") && !request.contains("traceparent"),
+        request.contains("\r\nx-trace-id: nightly wiki, 22. M%C3%A4rz\r\n") && !request.contains("traceparent"),
         "{request}"
     );
 }
@@ -306,6 +306,24 @@ async fn deliveries_are_signed_where_a_signing_secret_is_configured() {
         assert!(request.contains(&format!("\r\n{line}\r\n")), "{line} is missing: {request}");
     }
     assert!(!request.contains("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
+}
+
+#[tokio::test]
+async fn what_is_signed_is_the_id_that_the_receiver_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(&[OK]).await;
+    let (mut config, reference) = with_secret(&folder, "a plain key", "127.0.0.1".to_owned());
+    config.signing_secret = Some(reference.to_string());
+    let named = Delivery { key: "m/artifacts/Bericht für Zoë 日.md/3".to_owned(), ..delivery(&receiver.url()) };
+    assert_eq!(attempt(&config, &named).await, Verdict::Delivered);
+    let request = receiver.requests.lock()[0].clone();
+    let head = request.split("\r\n\r\n").next().unwrap();
+    assert!(head.is_ascii(), "{head}");
+    let read = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap();
+    assert_eq!(read("webhook-id"), read("idempotency-key"));
+    let key = Secret::new("a plain key".to_owned());
+    let signature = signature(&key, read("webhook-id"), 1_795_334_400, br#"{"sequence":1}"#).unwrap();
+    assert_eq!(read("webhook-signature"), signature);
 }
 
 #[tokio::test]

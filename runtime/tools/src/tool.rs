@@ -70,14 +70,19 @@ pub(crate) fn info<Arguments: JsonSchema>(
     // For those who write calls, not for a schema registry.
     schema.remove("$schema");
     schema.remove("title");
-    let declared = || nature.effects.iter().map(|&class| EffectClass(class.to_owned())).collect();
+    let declared: Vec<_> = nature.effects.iter().map(|&class| EffectClass(class.to_owned())).collect();
+    // A class that the tool does not declare says that it does more than its author knew: what the author said of
+    // repeating it counts no more. What the operator says of that does.
+    let given = config.effects.as_ref().is_some_and(|given| given.iter().any(|class| !declared.contains(class)));
+    let effects = config.effects.clone().unwrap_or(declared);
     ToolInfo {
         name: ToolName::new(name),
         description: description.to_owned(),
         input_schema: schema.to_value(),
-        effects: config.effects.clone().unwrap_or_else(declared),
-        read_only: config.read_only.unwrap_or(nature.read_only),
-        idempotent: config.idempotent.unwrap_or(nature.idempotent),
+        // Any class cancels it, so that what is told of the tool is what holds.
+        read_only: config.read_only.unwrap_or(nature.read_only) && effects.is_empty(),
+        idempotent: config.idempotent.unwrap_or(nature.idempotent && !given),
+        effects,
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _};
 use sortie_contract::limit;
 use sortie_contract::tool::CallError;
 
@@ -61,10 +61,12 @@ pub enum WorkspaceError {
         path: String,
     },
     /// A directory, a pipe, a device or a socket.
-    #[error("`{path}` is not a regular file")]
+    #[error("`{path}` is not a regular file{}", but_what(.what))]
     NotAFile {
         /// The path.
         path: String,
+        /// What it is, where that is known.
+        what: &'static str,
     },
     /// More than the caller can take.
     #[error("`{path}` has {bytes} bytes; at most {max} can be taken")]
@@ -86,6 +88,26 @@ pub enum WorkspaceError {
         /// Its answer.
         source: io::Error,
     },
+}
+
+fn but_what(what: &str) -> String {
+    if what.is_empty() { String::new() } else { format!(", it is {what}") }
+}
+
+/// What people call what is no file.
+pub(crate) fn kind_of(kind: cap_std::fs::FileType) -> &'static str {
+    use cap_std::fs::FileTypeExt as _;
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe, which would wait for whoever writes into it"
+    } else if kind.is_socket() {
+        "a socket"
+    } else if kind.is_block_device() || kind.is_char_device() {
+        "a device"
+    } else {
+        ""
+    }
 }
 
 impl From<WorkspaceError> for CallError {
@@ -140,7 +162,7 @@ impl Workspace {
         let file = self.dir(place)?.open_with(place.as_path(), &options).map_err(|source| place.io("read", source))?;
         let metadata = file.metadata().map_err(|source| place.io("read", source))?;
         if !metadata.is_file() {
-            return Err(WorkspaceError::NotAFile { path: place.to_string() });
+            return Err(WorkspaceError::NotAFile { path: place.to_string(), what: kind_of(metadata.file_type()) });
         }
         Ok(Opened { file, bytes: metadata.len() })
     }
@@ -158,7 +180,8 @@ impl Workspace {
         let failed = |source| place.io("written", source);
         let (parent, name) = target.split();
         if name.is_empty() {
-            return Err(WorkspaceError::NotAFile { path: place.to_string() }.into()); // the workspace itself
+            let what = "the workspace itself";
+            return Err(WorkspaceError::NotAFile { path: place.to_string(), what }.into());
         }
         let opened;
         let parent = match parent {
@@ -170,7 +193,10 @@ impl Workspace {
         };
         let mode = match parent.symlink_metadata(name) {
             Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
-            Ok(_) => return Err(WorkspaceError::NotAFile { path: place.to_string() }.into()),
+            Ok(metadata) => {
+                let what = kind_of(metadata.file_type());
+                return Err(WorkspaceError::NotAFile { path: place.to_string(), what }.into());
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error).into()),
         };
@@ -199,7 +225,7 @@ impl Workspace {
         if let Some(dir) = self.0.dir.get() {
             return Ok(dir);
         }
-        let opened = Dir::create_ambient_dir_all(&self.0.root, ambient_authority())
+        let opened = private_root(&self.0.root)
             .and_then(|()| Dir::open_ambient_dir(&self.0.root, ambient_authority()))
             .map_err(|source| place.io("reached", source))?;
         Ok(self.0.dir.get_or_init(|| opened))
@@ -213,17 +239,29 @@ fn followed(root: &Dir, place: &Place) -> Result<Place, WorkspaceError> {
         return Ok(place.clone());
     }
     let target = root.canonicalize(place.as_path()).map_err(|source| place.io("written", source))?;
-    target.to_str().map_or_else(|| Err(WorkspaceError::NotAFile { path: place.to_string() }), normal)
+    target.to_str().map_or_else(|| Err(WorkspaceError::NotAFile { path: place.to_string(), what: "" }), normal)
 }
 
 fn open_or_create(root: &Dir, path: &Path) -> io::Result<Dir> {
     match root.open_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            root.create_dir_all(path)?;
+            root.create_dir_with(path, &private_folders())?;
             root.open_dir(path)
         }
         other => other,
     }
+}
+
+/// What a workspace makes is for its owner alone.
+fn private_folders() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+}
+
+fn private_root(root: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root)
 }
 
 /// Reads until the end, or until there are `max` bytes.
@@ -245,7 +283,7 @@ impl<'a> Temporary<'a> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         loop {
             let name = format!("{TEMPORARY_PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            match parent.open_with(&name, OpenOptions::new().write(true).create_new(true)) {
+            match parent.open_with(&name, OpenOptions::new().write(true).create_new(true).mode(0o600)) {
                 Ok(file) => return Ok(Self { parent, name: Some(name), file }),
                 // Left behind by a crashed process with the same id.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -281,7 +319,7 @@ impl Place {
             // cap-std's own refusal, which no system call made.
             io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => WorkspaceError::Outside { path },
             _ if matches!(source.raw_os_error(), Some(code) if code == rustix::io::Errno::NXIO.raw_os_error()) => {
-                WorkspaceError::NotAFile { path } // a socket
+                WorkspaceError::NotAFile { path, what: "a socket" }
             }
             _ => WorkspaceError::Io { path, verb, source },
         }

@@ -60,9 +60,26 @@ fn a_configuration_overrides_what_a_tool_declares() {
     let repeat = |name| registry.info(name).unwrap().repeat();
     assert_eq!(
         [repeat("Write"), repeat("Edit"), repeat("WebFetch")],
-        [Repeat::Effectful, Repeat::ReadOnly, Repeat::Idempotent]
+        [Repeat::Effectful, Repeat::ReadOnly, Repeat::Effectful]
     );
+    assert!(!registry.info("WebFetch").unwrap().read_only, "what is told of a tool is what holds");
     assert_eq!(registry.info("Write").unwrap().effects[1].0, "house_rule_7");
+}
+
+#[test]
+fn an_effect_class_of_the_operator_cancels_what_the_tool_says_of_repeating_it() {
+    for (tool, config, expected) in [
+        ("WebFetch", json!({ "effects": ["external_side_effect"] }), Repeat::Effectful),
+        ("WebFetch", json!({ "effects": ["external_side_effect"], "read_only": true }), Repeat::Effectful),
+        ("WebFetch", json!({ "effects": ["external_side_effect"], "idempotent": true }), Repeat::Idempotent),
+        ("WebFetch", json!({ "effects": [] }), Repeat::ReadOnly),
+        ("Write", json!({ "effects": ["workspace_write", "public_posting"] }), Repeat::Effectful),
+        // Its own class says nothing new.
+        ("Write", json!({ "effects": ["workspace_write"] }), Repeat::Idempotent),
+    ] {
+        let registry = registry(json!({ tool: config })).unwrap();
+        assert_eq!(registry.info(tool).unwrap().repeat(), expected, "{tool} {config}");
+    }
 }
 
 #[test]

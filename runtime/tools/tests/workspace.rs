@@ -140,6 +140,27 @@ async fn an_edit_says_what_it_needs() {
 }
 
 #[tokio::test]
+async fn an_edit_finds_its_place_exactly_once_or_says_why_not() {
+    let desk = Desk::with(&[("twice", "aXaXa"), ("composed", "caf\u{e9}")]);
+    desk.fails("Edit", json!({ "path": "twice", "old": "aXa", "new": "b" }), "occurs 2 times").await;
+    assert_eq!(desk.text("twice"), "aXaXa");
+    // Looks the same, and is not.
+    let other_form = json!({ "path": "composed", "old": "cafe\u{301}", "new": "tea" });
+    desk.fails("Edit", other_form, "another Unicode normal form").await;
+}
+
+#[tokio::test]
+async fn what_is_made_in_a_workspace_is_its_owners_alone() {
+    let desk = Desk::new();
+    desk.call("Write", json!({ "path": "a/b/c.txt", "content": "x" })).await.unwrap();
+    let mode = |path: &str| {
+        let path = desk.folder.path().join("workspace").join(path);
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!([mode(""), mode("a"), mode("a/b"), mode("a/b/c.txt")], [0o700, 0o700, 0o700, 0o600]);
+}
+
+#[tokio::test]
 async fn an_edit_cannot_fill_the_disk() {
     let desk = Desk::with(&[("a", &"a".repeat(1 << 20))]);
     let new = "b".repeat(1 << 20);
@@ -341,6 +362,8 @@ async fn what_is_no_file_is_refused_at_once() {
         }
     }
     desk.fails("Grep", json!({ "pattern": "x", "path": "pipe" }), "not a regular file").await;
+    desk.fails("Read", json!({ "path": "pipe" }), "it is a pipe").await;
+    desk.fails("Read", json!({ "path": "folder" }), "it is a folder").await;
     desk.fails("Read", json!({ "path": "folder/file/x" }), "folder/file/x").await;
     desk.fails("Write", json!({ "path": "folder/file/x", "content": "" }), "folder/file/x").await;
     desk.fails("Write", json!({ "path": "n".repeat(300), "content": "" }), "cannot be written").await;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::EDITS;
 use crate::config::ToolConfig;
@@ -14,6 +15,9 @@ use crate::workspace::{Place, Workspace, normal};
 
 /// Largest file that is edited, before and after, in bytes: as much as `Write` could have written.
 const FILE_BYTES_MAX: usize = limit::CALL_BYTES_MAX;
+
+/// Beyond this many places nobody counts.
+const OCCURRENCES_TOLD_MAX: usize = 1_000;
 
 /// The tool.
 pub(crate) struct Edit(ToolInfo);
@@ -69,18 +73,15 @@ fn edit(workspace: &Workspace, place: &Place, given: &Arguments, cancelled: &Can
     let content = String::from_utf8(bytes)
         .map_err(|_| CallError::Failed(format!("`{place}` is a binary file (not UTF-8); Edit changes text")))?;
     let count = content.matches(&given.old).count();
-    match count {
-        0 => {
-            return Err(CallError::Failed(format!(
-                "`old` does not occur in `{place}`; it must be there exactly, with its spaces and line ends: read the \
-                 file again"
-            )));
-        }
-        1 => {}
+    match (count, occurrences(&content, &given.old)) {
+        (0, _) => return Err(CallError::Failed(not_there(place, &content, &given.old))),
+        (1, 1) => {}
         _ if given.all => {}
-        _ => {
+        (count, places) => {
+            let overlapping = if places > count { ", some of them overlapping" } else { "" };
             return Err(CallError::Failed(format!(
-                "`old` occurs {count} times in `{place}`; give more of the text around it, or set `all` to true"
+                "`old` occurs {places} times in `{place}`{overlapping}; give more of the text around it, or set `all` \
+                 to true"
             )));
         }
     }
@@ -93,4 +94,48 @@ fn edit(workspace: &Workspace, place: &Place, given: &Arguments, cancelled: &Can
     let content = content.replace(&given.old, &given.new);
     workspace.write_file(place, content.as_bytes(), || cancelled.check())?;
     Ok(count)
+}
+
+/// How often `old` is in `content`, places that overlap counted too: `aa` is twice in `aaa`. Stops counting where more
+/// makes no difference.
+fn occurrences(content: &str, old: &str) -> usize {
+    let mut places = 0;
+    let mut from = 0;
+    while let Some(at) = content[from..].find(old) {
+        places += 1;
+        if places == OCCURRENCES_TOLD_MAX {
+            break;
+        }
+        let first = old.chars().next().map_or(1, char::len_utf8);
+        from += at + first;
+    }
+    places
+}
+
+/// Why `old` is not found; whether it is there in another normal form of Unicode, which looks the same.
+fn not_there(place: &Place, content: &str, old: &str) -> String {
+    let composed: String = old.nfc().collect();
+    if content.nfc().collect::<String>().contains(&composed) {
+        return format!(
+            "`old` does not occur in `{place}` as it was given, but the same text does in another Unicode normal form \
+             (an accent as a character of its own, or not); copy it from what Read returns"
+        );
+    }
+    format!(
+        "`old` does not occur in `{place}`; it must be there exactly, with its spaces and line ends: read the file again"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_overlap_are_places() {
+        for (content, old, places) in
+            [("aaa", "aa", 2), ("abababa", "aba", 3), ("ab", "ab", 1), ("x", "y", 0), ("äää", "ää", 2), ("aa", "a", 2)]
+        {
+            assert_eq!(occurrences(content, old), places, "{content} {old}");
+        }
+    }
 }

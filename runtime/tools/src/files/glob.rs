@@ -60,6 +60,11 @@ fn glob(workspace: &Workspace, pattern: &str, cancelled: &Cancelled) -> Result<A
     // The same rules as for paths: what could not match says so.
     let pattern = normal(pattern)?.to_string();
     let matcher = matcher("/pattern", &pattern)?;
+    if !pattern.contains(SPECIAL) {
+        // A path is there or not: no folder is walked for it, however large.
+        let is_there = workspace.has_file(&normal(&pattern)?)?;
+        return Ok(Answer { paths: is_there.then_some(pattern).into_iter().collect(), truncated: false });
+    }
     let (start, depth) = reach(&pattern);
     let start = if start.is_empty() { Place::root() } else { normal(start)? };
     let walk = match workspace.files_at(&start, depth, cancelled) {
@@ -107,6 +112,29 @@ fn reach(pattern: &str) -> (&str, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_path_is_found_in_a_folder_that_is_too_large_to_walk() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..200 {
+            std::fs::write(folder.path().join(format!("{n}.txt")), "").unwrap();
+        }
+        let workspace = Workspace::open(folder.path()).unwrap();
+        let found = |pattern: &'static str| {
+            let workspace = workspace.clone();
+            async move { blocking(move |cancelled| glob(&workspace, pattern, cancelled)).await.unwrap() }
+        };
+        assert!(found("*.txt").await.truncated, "the folder is too large");
+        for (pattern, paths) in [("./7.txt", &["7.txt"] as &[_]), ("199.txt", &["199.txt"]), ("x.txt", &[]), (".", &[])]
+        {
+            let answer = found(pattern).await;
+            assert_eq!(
+                (answer.paths.as_slice(), answer.truncated),
+                (&*paths.iter().map(|path| (*path).to_owned()).collect::<Vec<String>>(), false),
+                "{pattern}"
+            );
+        }
+    }
 
     #[test]
     fn a_walk_goes_no_further_than_the_pattern_reaches() {

@@ -1,14 +1,27 @@
 //! From the bytes of a body to text.
 
+use std::sync::LazyLock;
+
 use encoding_rs::{Encoding, UTF_8};
+use regex::bytes::Regex;
 
 use crate::tool::is_binary;
 
-/// The text of a body, or `None` if it is binary. A byte order mark decides, else the content type's charset, else
-/// UTF-8; what does not fit becomes U+FFFD, except for a character that is cut because the body is `truncated`.
+/// How far into a page its own word for its charset is looked for, in bytes: as far as browsers look.
+const DECLARED_WITHIN: usize = 1_024;
+
+/// A comment, or what declares a charset: `<meta charset=…>`, `<meta … content="…; charset=…">`, `<?xml … encoding=…?>`.
+static DECLARATION: LazyLock<Regex> = LazyLock::new(|| {
+    let charset = r#"(?i-u)<!--(?s:.)*?(?:-->|$)|<meta\s[^>]*?charset\s*=\s*["']?\s*([a-z0-9._:+-]+)|^\s*<\?xml\s[^>]*?encoding\s*=\s*["']([a-z0-9._:+-]+)"#;
+    Regex::new(charset).expect("the pattern is right")
+});
+
+/// The text of a body, or `None` if it is binary. A byte order mark decides, else the content type's charset, else what
+/// a page says of itself, else UTF-8; what does not fit becomes U+FFFD, except for a character that is cut because the body is `truncated`.
 pub(super) fn text(content_type: &str, body: &[u8], truncated: bool) -> Option<String> {
     let named = charset(content_type).and_then(|label| Encoding::for_label(label.as_bytes()));
-    let encoding = Encoding::for_bom(body).map(|(encoding, _)| encoding).or(named).unwrap_or(UTF_8);
+    let declared = || declared(content_type, body);
+    let encoding = Encoding::for_bom(body).map(|(encoding, _)| encoding).or(named).or_else(declared).unwrap_or(UTF_8);
     // Text in UTF-16 is full of NUL bytes.
     let is_wide = encoding == encoding_rs::UTF_16LE || encoding == encoding_rs::UTF_16BE;
     if !is_wide && is_binary(body) {
@@ -30,9 +43,47 @@ fn charset(content_type: &str) -> Option<&str> {
     })
 }
 
+/// What a page says of its own charset.
+fn declared(content_type: &str, body: &[u8]) -> Option<&'static Encoding> {
+    let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !kind.is_empty() && !kind.ends_with("html") && !kind.ends_with("xml") {
+        return None;
+    }
+    let head = &body[..body.len().min(DECLARED_WITHIN)];
+    let mut found = DECLARATION.captures_iter(head);
+    let label = found.find_map(|found| found.get(1).or(found.get(2)).map(|label| label.as_bytes()))?;
+    // Who could read this far does not read UTF-16.
+    Encoding::for_label(label).map(Encoding::output_encoding)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_page_says_of_its_charset_is_believed() {
+        let far = [b"<html>".as_slice(), &[b' '; 1_100], b"<meta charset=latin1>\xe4"].concat();
+        let cases: [(&str, &[u8], &str); 10] = [
+            ("text/html", b"<meta charset=\"iso-8859-1\">\xe4", "\u{e4}"),
+            (
+                "text/html",
+                b"<META http-equiv='Content-Type' content='text/html; charset=windows-1252'>\x80",
+                "\u{20ac}",
+            ),
+            ("", b"<html><head><meta  charset = shift_jis >\x82\xa0", "\u{3042}"),
+            ("application/xhtml+xml", b"<?xml version='1.0' encoding='latin1'?>\xe4", "\u{e4}"),
+            ("text/html", b"<meta charset=utf-16>\xc3\xa4", "\u{e4}"),
+            ("text/html; charset=utf-8", b"<meta charset=latin1>\xc3\xa4", "\u{e4}"),
+            ("text/html", b"<!-- <meta charset=latin1> -->\xc3\xa4", "\u{e4}"),
+            ("text/html", b"<meta charset=unheard-of>\xc3\xa4", "\u{e4}"),
+            ("text/plain", b"<meta charset=latin1>\xc3\xa4", "\u{e4}"),
+            ("text/html", &far, "\u{fffd}"),
+        ];
+        for (content_type, body, expected) in cases {
+            let text = text(content_type, body, false).unwrap();
+            assert!(text.ends_with(expected), "{content_type}: {text}");
+        }
+    }
 
     #[test]
     fn the_charset_of_the_answer_is_used() {

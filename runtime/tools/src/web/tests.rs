@@ -216,3 +216,54 @@ async fn what_is_no_address_is_told_with_its_place() {
         assert!(matches!(&error, CallError::InvalidArguments(text) if text.contains(place)), "{arguments}: {error:?}");
     }
 }
+
+/// A body, compressed as a server would.
+async fn packed(encoding: &str, body: &[u8]) -> Vec<u8> {
+    use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZlibEncoder};
+    let mut packed = Vec::new();
+    match encoding {
+        "gzip" => {
+            let mut encoder = GzipEncoder::new(&mut packed);
+            encoder.write_all(body).await.unwrap();
+            encoder.shutdown().await.unwrap();
+        }
+        "deflate" => {
+            let mut encoder = ZlibEncoder::new(&mut packed);
+            encoder.write_all(body).await.unwrap();
+            encoder.shutdown().await.unwrap();
+        }
+        _ => {
+            let mut encoder = BrotliEncoder::new(&mut packed);
+            encoder.write_all(body).await.unwrap();
+            encoder.shutdown().await.unwrap();
+        }
+    }
+    packed
+}
+
+#[tokio::test]
+async fn what_comes_compressed_is_read_within_the_same_bound() {
+    for encoding in ["gzip", "deflate", "br"] {
+        let text = "so lang wie breit ".repeat(100);
+        // Many times what a call returns, in a few kilobytes.
+        let bomb = packed(encoding, &vec![b'0'; 16 << 20]).await;
+        assert!(bomb.len() < BODY_BYTES_MAX / 16, "{encoding}: {}", bomb.len());
+        let small = packed(encoding, text.as_bytes()).await;
+        let server = serve(move |path| {
+            let body = if path == "/bomb" { &bomb } else { &small };
+            page(&format!("200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: {encoding}"), body)
+        })
+        .await;
+        let answer = fetch(tool(server), json!({ "url": format!("http://{server}/small") })).await.unwrap();
+        assert_eq!((answer["text"].as_str().unwrap(), &answer["truncated"]), (&*text, &json!(false)), "{encoding}");
+        let answer = fetch(tool(server), json!({ "url": format!("http://{server}/bomb") })).await.unwrap();
+        assert_eq!(
+            (answer["text"].as_str().unwrap().len(), &answer["truncated"]),
+            (BODY_BYTES_MAX, &json!(true)),
+            "{encoding}"
+        );
+    }
+    let server = serve(|_| page("200 OK\r\nContent-Encoding: zstd", b"x")).await;
+    let error = fetch(tool(server), json!({ "url": format!("http://{server}/") })).await.unwrap_err();
+    assert!(matches!(&error, CallError::Failed(text) if text.contains("gzip, deflate and br")), "{error:?}");
+}

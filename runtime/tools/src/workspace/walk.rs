@@ -6,7 +6,7 @@ use super::{Place, TEMPORARY_PREFIX, Workspace, WorkspaceError};
 use crate::tool::Cancelled;
 
 /// Most entries that one walk looks at: a second or so of work, and a few megabytes.
-const ENTRIES_MAX: usize = 100_000;
+const ENTRIES_MAX: usize = if cfg!(test) { 100 } else { 100_000 };
 
 /// Deepest folder: deeper ones are made by accident or on purpose, not for work.
 const DEPTH_MAX: usize = 64;
@@ -20,6 +20,18 @@ pub(crate) struct Walk {
 }
 
 impl Workspace {
+    /// Whether there is a file at `place` that a walk would find: a regular one, or a link to one.
+    pub(crate) fn has_file(&self, place: &Place) -> Result<bool, CallError> {
+        let is_half_written = place.split().1.starts_with(TEMPORARY_PREFIX);
+        match self.dir(place)?.metadata(place.as_path()).map_err(|source| place.io("read", source)) {
+            Ok(metadata) => Ok(metadata.is_file() && !is_half_written),
+            Err(error) => match CallError::from(error) {
+                CallError::Failed(_) => Ok(false),
+                other => Err(other),
+            },
+        }
+    }
+
     /// The files at `start`: itself if it is one, else those below it, sorted, at most `depth` levels of folders
     /// down.
     ///
@@ -32,7 +44,7 @@ impl Workspace {
         } else if metadata.is_file() {
             Ok(Walk { files: vec![start.clone()], truncated: false })
         } else {
-            Err(WorkspaceError::NotAFile { path: start.to_string() }.into())
+            Err(WorkspaceError::NotAFile { path: start.to_string(), what: super::kind_of(metadata.file_type()) }.into())
         }
     }
 
