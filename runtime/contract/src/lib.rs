@@ -16,6 +16,7 @@ pub mod limit;
 pub mod mistake;
 pub mod money;
 pub mod outcome;
+pub mod overview;
 pub mod plugin;
 pub mod record;
 pub mod request;

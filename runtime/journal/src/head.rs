@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{Envelope, MissionType};
+use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType};
 use sortie_contract::id::{IdempotencyKey, TraceId};
-use sortie_contract::{InstanceId, LaneId, MissionId, SessionId, Status, Timestamp, VpId};
+use sortie_contract::outcome::Reason;
+use sortie_contract::overview::{Overview, RequestLine};
+use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::request::{RequestKind, RequestNo};
+use sortie_contract::{InstanceId, LaneId, MicroUsd, MissionId, SessionId, Spend, Status, Timestamp, VpId};
 
 use crate::seal::{self, SealError};
 
@@ -50,9 +54,11 @@ pub struct Head {
     pub due: Option<Timestamp>,
     /// When it became final.
     pub ended_at: Option<Timestamp>,
+    /// What lists show of it; `None` where an older Sortie wrote the head, until something changes it.
+    pub overview: Option<Overview>,
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Version 1 on the disk. Never changed once released: another form is another version.
 #[derive(Serialize, Deserialize)]
@@ -83,6 +89,124 @@ struct V2<'a> {
     ended_at_ns: Option<i128>,
 }
 
+/// Version 3: what version 2 has, then what lists show.
+#[derive(Serialize, Deserialize)]
+struct V3<'a> {
+    #[serde(borrow)]
+    v2: V2<'a>,
+    overview: Option<OverviewV1<'a>>,
+}
+
+/// An [`Overview`] on the disk.
+#[derive(Serialize, Deserialize)]
+struct OverviewV1<'a> {
+    objective: &'a str,
+    summary: &'a str,
+    reason: Option<Reason>,
+    sequence: u64,
+    ran_ms: u64,
+    llm_calls: u64,
+    cost_micro_usd: u64,
+    runtime_ms_max: u64,
+    llm_calls_max: Option<u64>,
+    cost_max_micro_usd: Option<u64>,
+    plugin: (&'a str, &'a str, [u8; 32]),
+    started_at_ns: Option<i128>,
+    requests: u32,
+    #[serde(borrow)]
+    first_requests: Vec<RequestV1<'a>>,
+}
+
+/// A [`RequestLine`] on the disk.
+#[derive(Serialize, Deserialize)]
+struct RequestV1<'a> {
+    no: u32,
+    kind: RequestKind,
+    tool: Option<&'a str>,
+    question: &'a str,
+    expires_at_ns: i128,
+}
+
+impl<'a> From<V2<'a>> for V3<'a> {
+    fn from(v2: V2<'a>) -> Self {
+        Self { v2, overview: None }
+    }
+}
+
+impl<'a> OverviewV1<'a> {
+    fn of(overview: &'a Overview) -> Self {
+        let Overview { spent, budget, plugin, .. } = overview;
+        Self {
+            objective: &overview.objective,
+            summary: &overview.summary,
+            reason: overview.reason,
+            sequence: overview.sequence,
+            ran_ms: overview.ran_ms,
+            llm_calls: spent.llm_calls,
+            cost_micro_usd: spent.cost.0,
+            runtime_ms_max: budget.runtime_ms_max,
+            llm_calls_max: budget.llm_calls_max,
+            cost_max_micro_usd: budget.cost_max.map(|cost| cost.0),
+            plugin: (&plugin.name, &plugin.version, *plugin.digest.as_bytes()),
+            started_at_ns: overview.started_at.map(Timestamp::as_nanosecond),
+            requests: overview.requests,
+            first_requests: overview.first_requests.iter().map(RequestV1::of).collect(),
+        }
+    }
+
+    fn read(&self) -> Option<Overview> {
+        let (name, version, digest) = self.plugin;
+        Some(Overview {
+            objective: self.objective.to_owned(),
+            summary: self.summary.to_owned(),
+            reason: self.reason,
+            sequence: self.sequence,
+            ran_ms: self.ran_ms,
+            spent: Spend { llm_calls: self.llm_calls, cost: MicroUsd(self.cost_micro_usd) },
+            budget: EffectiveBudget {
+                runtime_ms_max: self.runtime_ms_max,
+                llm_calls_max: self.llm_calls_max,
+                cost_max: self.cost_max_micro_usd.map(MicroUsd),
+            },
+            plugin: PluginIdentity { name: name.to_owned(), version: version.to_owned(), digest: digest.into() },
+            started_at: optional(self.started_at_ns)?,
+            requests: self.requests,
+            first_requests: self.first_requests.iter().map(RequestV1::read).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl<'a> RequestV1<'a> {
+    fn of(line: &'a RequestLine) -> Self {
+        Self {
+            no: line.no.0,
+            kind: line.kind,
+            tool: line.tool.as_deref(),
+            question: &line.question,
+            expires_at_ns: line.expires_at.as_nanosecond(),
+        }
+    }
+
+    fn read(&self) -> Option<RequestLine> {
+        Some(RequestLine {
+            no: RequestNo(self.no),
+            kind: self.kind,
+            tool: self.tool.map(str::to_owned),
+            question: self.question.to_owned(),
+            expires_at: time(self.expires_at_ns)?,
+        })
+    }
+}
+
+fn time(ns: i128) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(ns).ok()
+}
+
+/// A time that is there must be one.
+fn optional(ns: Option<i128>) -> Option<Option<Timestamp>> {
+    ns.map_or(Some(None), |ns| time(ns).map(Some))
+}
+
 impl Head {
     /// Of a mission that was just accepted. `digest` is that of the envelope in canonical form.
     #[must_use]
@@ -105,27 +229,32 @@ impl Head {
             suspended: false,
             due: None,
             ended_at: None,
+            overview: None,
         }
     }
 
     pub(crate) fn encode(&self, mission: u64) -> Vec<u8> {
-        let wire = V2 {
+        let v2 = V2 {
             v1: self.v1(),
             suspended: self.suspended,
             due_ns: self.due.map(Timestamp::as_nanosecond),
             ended_at_ns: self.ended_at.map(Timestamp::as_nanosecond),
         };
-        let bytes = postcard::to_extend(&wire, seal::open(VERSION, 320)).expect("a vector takes every head");
+        let wire = V3 { v2, overview: self.overview.as_ref().map(OverviewV1::of) };
+        let bytes = postcard::to_extend(&wire, seal::open(VERSION, 640)).expect("a vector takes every head");
         seal::close(bytes, &mission.to_le_bytes())
     }
 
     pub(crate) fn decode(mission: u64, bytes: &[u8]) -> Result<Self, SealError> {
         let (version, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
         let wire = match version {
-            1 => postcard::from_bytes(body).map(|v1| V2 { v1, suspended: false, due_ns: None, ended_at_ns: None }),
+            1 => {
+                postcard::from_bytes(body).map(|v1| V2 { v1, suspended: false, due_ns: None, ended_at_ns: None }.into())
+            }
+            2 => postcard::from_bytes::<V2<'_>>(body).map(V3::from),
             _ => postcard::from_bytes(body),
         };
-        Self::from_v2(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
+        Self::from_v3(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
     }
 
     fn v1(&self) -> V1<'_> {
@@ -147,10 +276,8 @@ impl Head {
         }
     }
 
-    fn from_v2(V2 { v1: wire, suspended, due_ns, ended_at_ns }: &V2<'_>) -> Option<Self> {
-        let time = |ns: i128| Timestamp::from_nanosecond(ns).ok();
-        // A time that is there must be one.
-        let optional = |ns: Option<i128>| ns.map_or(Some(None), |ns| time(ns).map(Some));
+    fn from_v3(V3 { v2, overview }: &V3<'_>) -> Option<Self> {
+        let V2 { v1: wire, suspended, due_ns, ended_at_ns } = v2;
         Some(Self {
             mission_id: MissionId::new(Arc::from(wire.mission_id)).ok()?,
             source: InstanceId::new(Arc::from(wire.source)).ok()?,
@@ -169,6 +296,10 @@ impl Head {
             suspended: *suspended,
             due: optional(*due_ns)?,
             ended_at: optional(*ended_at_ns)?,
+            overview: match overview {
+                Some(overview) => Some(overview.read()?),
+                None => None,
+            },
         })
     }
 }
@@ -208,6 +339,50 @@ mod tests {
         let head = Head { end_at: Some(Timestamp::MAX), ..sample_head(7) };
         let bytes = postcard::to_extend(&head.v1(), seal::open(1, 320)).unwrap();
         assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
+    }
+
+    #[test]
+    fn a_head_of_version_2_reads() {
+        let head = Head { due: Some(Timestamp::MAX), suspended: true, ..sample_head(7) };
+        let due_ns = head.due.map(Timestamp::as_nanosecond);
+        let v2 = V2 { v1: head.v1(), suspended: true, due_ns, ended_at_ns: None };
+        let bytes = postcard::to_extend(&v2, seal::open(2, 320)).unwrap();
+        assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
+    }
+
+    #[test]
+    fn a_head_reads_back_with_what_lists_show() {
+        let line = RequestLine {
+            no: RequestNo(3),
+            kind: RequestKind::Approval,
+            tool: Some("Write".to_owned()),
+            question: "May `Write` be called?".to_owned(),
+            expires_at: Timestamp::MAX,
+        };
+        let overview = Overview {
+            objective: "Mind the gap…".to_owned(),
+            summary: "Minded.".to_owned(),
+            reason: Some(Reason::Done),
+            sequence: 9,
+            ran_ms: 61_000,
+            spent: Spend { llm_calls: 2, cost: MicroUsd(40_000) },
+            budget: EffectiveBudget { runtime_ms_max: 1, llm_calls_max: Some(2), cost_max: Some(MicroUsd(3)) },
+            plugin: PluginIdentity { name: "p".to_owned(), version: "1.0.0".to_owned(), digest: Digest::of(b"p") },
+            started_at: Some(Timestamp::UNIX_EPOCH),
+            requests: 7,
+            first_requests: vec![RequestLine { tool: None, kind: RequestKind::Input, ..line.clone() }, line],
+        };
+        let bare = Overview {
+            reason: None,
+            budget: EffectiveBudget { llm_calls_max: None, cost_max: None, ..overview.budget },
+            started_at: None,
+            first_requests: Vec::new(),
+            ..overview.clone()
+        };
+        for overview in [overview, bare] {
+            let head = Head { overview: Some(overview), ..sample_head(7) };
+            assert_eq!(Head::decode(7, &head.encode(7)), Ok(head));
+        }
     }
 
     #[test]

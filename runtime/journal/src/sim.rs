@@ -230,5 +230,6 @@ pub fn sample_head(mission: u64) -> Head {
         suspended: false,
         due: None,
         ended_at: None,
+        overview: None,
     }
 }

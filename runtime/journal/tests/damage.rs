@@ -200,9 +200,9 @@ fn an_older_copy_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let kept = Kept::new(true);
-    write_format(&kept.path(), 4);
+    write_format(&kept.path(), 5);
     let error = refusal(&kept.path());
-    assert!(matches!(error, OpenError::NewerFormat { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 5, known: 4, .. }), "{error}");
     assert!(error.to_string().contains("a newer one"), "{error}");
 }
 

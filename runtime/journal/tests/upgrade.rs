@@ -108,7 +108,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 3, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 4, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -155,7 +155,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 3, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 4, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -168,6 +168,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     assert_eq!(found.len(), MISSIONS_3.len());
     for ((no, head), (name, status, suspended)) in found.iter().zip(MISSIONS_3) {
         assert_eq!((head.mission_id.as_str(), head.status, head.suspended), (name, status, suspended));
+        assert_eq!(head.overview, None, "{name} is of before there was one");
         let records = journal.read(*no).unwrap();
         assert!(matches!(records[0].record, Record::Accepted(_)), "{name} begins with {:?}", records[0]);
         let finished = records.iter().any(|stamped| matches!(stamped.record, Record::Finished { .. }));
@@ -180,4 +181,6 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
+    drop(journal);
+    assert_eq!(format_of(&path), 4, "an older sortie refuses what it could not read whole");
 }

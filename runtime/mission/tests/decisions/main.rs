@@ -5,6 +5,7 @@ mod after_a_crash;
 mod dispatch;
 mod fine_print;
 mod lifecycle;
+mod overview;
 mod requests;
 #[path = "../support/mod.rs"]
 mod support;

@@ -416,7 +416,9 @@ impl Engine {
             warnings: warnings.clone(),
         }));
         let stamped = Stamped { at, ran_ms: 0, record };
+        let mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
         let head = Head::accepted(envelope, digest, session.clone(), admission.lane.clone(), at);
+        let head = Head { overview: Some(mission.overview()), ..head };
         let mut append = Append::new(no, 0, std::slice::from_ref(&stamped)).head(&head);
         if envelope.callback.is_some() {
             append = append.cursor(&Cursor::default());
@@ -430,7 +432,6 @@ impl Engine {
         })?;
         desk.last_no = no;
         desk.catalog.insert(no, &head);
-        let mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
         let live = self.lives.insert(Live::new(no, mission, head, self.clock.steady()));
         let due = desk.queue.next_due();
         desk.queue.push(&live.waiting());

@@ -16,7 +16,7 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
-use sortie_mission::{Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_standing};
+use sortie_mission::{Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_overview};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
@@ -195,11 +195,12 @@ impl Inner {
         let journal = &engine.journal;
         let mut append = Append::new(no, self.mission.records(), records);
         let mut after = None;
-        if records.iter().any(|stamped| changes_standing(&stamped.record)) {
+        if records.iter().any(|stamped| changes_overview(&stamped.record)) {
             let mut mission = self.mission.clone();
             apply(&mut mission, records);
             let Standing { status, suspended, due } = mission.standing();
-            let head = Head { status, suspended, due, ended_at: mission.ended_at(), ..self.head.clone() };
+            let (ended_at, overview) = (mission.ended_at(), Some(mission.overview()));
+            let head = Head { status, suspended, due, ended_at, overview, ..self.head.clone() };
             append = append.head(&head);
             after = Some((mission, head));
         }

@@ -1,0 +1,50 @@
+//! A mission at a glance: what its head carries for lists.
+
+use alloc::string::ToString as _;
+
+use sortie_contract::Spend;
+use sortie_contract::limit::clip;
+use sortie_contract::overview::{Overview, REQUESTS_MAX, RequestLine, TEXT_BYTES_MAX};
+use sortie_contract::record::Record;
+
+use crate::state::{Mission, OpenRequest, changes_standing};
+
+/// Whether a record may change what lists show, so that the mission's head is to be written with it. What a call spends and what
+/// an artifact counts in events is shown with the next of these: a head for each would be most of what is written.
+#[must_use]
+pub fn changes_overview(record: &Record) -> bool {
+    changes_standing(record) || matches!(record, Record::Milestone { .. } | Record::Granted { .. })
+}
+
+impl Mission {
+    /// What lists show of it.
+    #[must_use]
+    pub fn overview(&self) -> Overview {
+        let (open, spent) = (self.open_requests(), self.ledger.spent());
+        Overview {
+            objective: clip(&self.envelope().objective, TEXT_BYTES_MAX),
+            summary: clip(self.last_summary(), TEXT_BYTES_MAX),
+            reason: self.reason(),
+            sequence: self.sequence(),
+            ran_ms: self.ran_ms(),
+            spent: Spend { llm_calls: spent.llm_calls, cost: spent.cost },
+            budget: *self.budget(),
+            plugin: self.plugin().clone(),
+            started_at: self.started_at(),
+            requests: u32::try_from(open.len()).unwrap_or(u32::MAX),
+            first_requests: open.iter().take(REQUESTS_MAX).map(|open| self.request_line(open)).collect(),
+        }
+    }
+
+    fn request_line(&self, open: &OpenRequest) -> RequestLine {
+        let mut flights = self.active().into_iter().flat_map(|active| &active.in_flight);
+        let tool = flights.find(|flight| flight.call == open.call).and_then(|flight| flight.tool.as_ref());
+        RequestLine {
+            no: open.no,
+            kind: open.kind,
+            tool: tool.map(|tool| tool.as_str().to_string()),
+            question: clip(&open.question, TEXT_BYTES_MAX),
+            expires_at: open.expires_at,
+        }
+    }
+}
