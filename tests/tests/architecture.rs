@@ -16,10 +16,18 @@ const PICTURE: [(&str, &[&str]); 13] = [
     ("sortie-sandbox", &["sortie-contract"]),
     ("sortie-egress", &["sortie-contract"]),
     ("sortie-tools", &["sortie-contract", "sortie-egress"]),
-    ("sortie-callback", &["sortie-contract", "sortie-egress"]),
+    ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
         "sortie",
-        &["sortie-callback", "sortie-contract", "sortie-journal", "sortie-mission", "sortie-sandbox", "sortie-tools"],
+        &[
+            "sortie-ambient",
+            "sortie-callback",
+            "sortie-contract",
+            "sortie-journal",
+            "sortie-mission",
+            "sortie-sandbox",
+            "sortie-tools",
+        ],
     ),
     // Black box: they speak HTTP and the command line, so that they hold the contract and not the code.
     ("sortie-tests", &[]),

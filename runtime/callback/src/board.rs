@@ -1,4 +1,4 @@
-//! Whose turn it is: the pure half of the courier. Knows missions and receivers, never what is sent; time is an argument.
+//! Whose turn it is: the pure half of the courier. Knows missions and receivers, never what is sent; time is an argument, as a steady clock shows it.
 //!
 //! A mission is in one of three phases (below); one that is not here has nothing to send as far as anybody knows. What
 //! the board keeps for each is tens of bytes: ten thousand missions whose receiver is dead cost next to nothing.
@@ -14,10 +14,10 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use sortie_contract::MissionNo;
-use tokio::time::Instant;
 
 /// Attempts in flight to a receiver that did not answer the last: enough to notice that it is back.
 const AILING_IN_FLIGHT_MAX: usize = 2;
@@ -33,13 +33,13 @@ pub(crate) enum Ended {
     /// The receiver took an item; there may be more.
     Delivered,
     /// The receiver answered, and did not take the item; the next attempt is due then.
-    Refused(Instant),
+    Refused(Duration),
     /// There was no answer; the next attempt is due then.
-    Unanswered(Instant),
+    Unanswered(Duration),
     /// An item was given up for now.
     Parked(Health),
     /// The receiver was not asked, which is no fault of its own (the outbox failed, a secret is missing); the next turn is due then.
-    Troubled(Instant),
+    Troubled(Duration),
 }
 
 /// What a turn says of the receiver.
@@ -77,7 +77,7 @@ enum Phase {
         again: bool,
     },
     /// Waits for its next attempt, due then. The heap may still hold earlier dates of it; this one counts.
-    Resting(Instant),
+    Resting(Duration),
 }
 
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub(crate) struct Board {
     /// Receivers that somebody waits for and that have a place, by health. Entries may be out of date; they are checked when taken.
     well: VecDeque<Origin>,
     ailing: VecDeque<Origin>,
-    resting: BinaryHeap<Reverse<(Instant, MissionNo)>>,
+    resting: BinaryHeap<Reverse<(Duration, MissionNo)>>,
     in_flight: usize,
     ailing_in_flight: usize,
     /// Which of the three queues is looked at first.
@@ -245,7 +245,7 @@ impl Board {
     }
 
     /// Ends the rest of those whose next attempt is due.
-    pub(crate) fn rise(&mut self, now: Instant) {
+    pub(crate) fn rise(&mut self, now: Duration) {
         while let Some(&Reverse((due, mission))) = self.resting.peek() {
             if due > now {
                 return;
@@ -259,8 +259,13 @@ impl Board {
     }
 
     /// When [`Board::rise`] has something to do next.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.resting.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// Whether a mission that was taken is still to be given back.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.in_flight > 0
     }
 
     /// Missions that may have something to send.

@@ -1,11 +1,13 @@
 //! The board against what it promises, one guarantee a test, and against random orders of everything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+
+/// What the steady clock shows in these tests, to begin with.
+const NOW: Duration = Duration::from_secs(1_000);
 
 fn origin(name: &str) -> Origin {
     name.into()
@@ -18,7 +20,7 @@ fn begin(board: &mut Board, mission: u64, at: &str) -> bool {
 }
 
 /// A board on which missions 1 to 8 have used all places of receiver `a`, each to this end, and are due again.
-fn all_places_used(due: Instant, ended: Ended) -> Board {
+fn all_places_used(due: Duration, ended: Ended) -> Board {
     let mut board = Board::new(64, 8);
     for mission in 1..=8 {
         board.wake(MissionNo(mission));
@@ -48,7 +50,7 @@ async fn a_mission_has_one_turn_at_a_time_and_no_news_is_lost() {
 #[tokio::test]
 async fn a_rest_ends_when_it_is_due_or_hurried_and_not_by_news() {
     let mut board = Board::new(8, 4);
-    let due = Instant::now() + Duration::from_secs(60);
+    let due = NOW + Duration::from_secs(60);
     board.wake(MissionNo(1));
     assert!(begin(&mut board, 1, "a"));
     board.finish(MissionNo(1), Ended::Unanswered(due));
@@ -86,7 +88,7 @@ async fn one_receiver_has_its_places_and_the_others_theirs() {
 
 #[tokio::test]
 async fn an_ailing_receiver_has_few_places_until_it_is_well() {
-    let due = Instant::now();
+    let due = NOW;
     let mut board = all_places_used(due, Ended::Unanswered(due));
     let (first, second) = (board.take().unwrap(), board.take().unwrap());
     assert_eq!(board.take(), None, "two are enough to notice that it is back");
@@ -98,7 +100,7 @@ async fn an_ailing_receiver_has_few_places_until_it_is_well() {
 
 #[tokio::test]
 async fn a_receiver_that_answers_is_well_whatever_it_answers() {
-    let due = Instant::now();
+    let due = NOW;
     let mut board = all_places_used(due, Ended::Refused(due));
     assert_eq!(std::iter::from_fn(|| board.take()).count(), 8, "all of its places");
     // It falls silent, and answers again.
@@ -113,7 +115,7 @@ async fn a_receiver_that_answers_is_well_whatever_it_answers() {
 #[tokio::test]
 async fn dead_receivers_never_hold_more_than_half_of_the_places() {
     let mut board = Board::new(8, 4);
-    let due = Instant::now();
+    let due = NOW;
     for mission in 1..=100 {
         board.wake(MissionNo(mission));
         assert!(begin(&mut board, mission, &format!("dead-{mission}")));
@@ -127,7 +129,7 @@ async fn dead_receivers_never_hold_more_than_half_of_the_places() {
 
 #[tokio::test]
 async fn what_is_kept_for_a_mission_that_rests_is_small() {
-    assert!(size_of::<(MissionNo, Seat)>() + size_of::<Reverse<(Instant, MissionNo)>>() <= 80);
+    assert!(size_of::<(MissionNo, Seat)>() + size_of::<Reverse<(Duration, MissionNo)>>() <= 80);
     let mut board = Board::new(8, 4);
     board.wake(MissionNo(1));
     assert!(begin(&mut board, 1, "a"));
@@ -186,7 +188,7 @@ impl Model {
 }
 
 /// Ends everything in good health: whatever is still there must get its turn.
-fn run_dry(board: &mut Board, model: &mut Model, now: Instant) {
+fn run_dry(board: &mut Board, model: &mut Model, now: Duration) {
     for (mission, _) in std::mem::take(&mut model.busy) {
         board.finish(mission, Ended::Quiet);
     }
@@ -206,7 +208,7 @@ proptest! {
     fn in_any_order_no_limit_is_passed_and_no_news_is_lost(steps in steps(), places in 2_usize..6, per_receiver in 1_usize..4) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let _guard = runtime.enter();
-        let now = Instant::now();
+        let now = NOW;
         let mut board = Board::new(places, per_receiver);
         let mut model = Model::default();
         for step in steps {

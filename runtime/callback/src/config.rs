@@ -4,6 +4,11 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use sortie_contract::envelope::SecretRef;
+use sortie_egress::SecretError;
+
+use crate::secret::Secrets;
+use crate::send::Http;
 
 /// `[callback]`. Durations are texts such as `"30s"`, `"24h"`, `"1h 30m"`, `"250ms"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -73,6 +78,24 @@ impl Default for CallbackConfig {
 }
 
 impl CallbackConfig {
+    /// Refuses what no courier would take.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn examine(&self) -> Result<(), ConfigError> {
+        self.check()?;
+        Secrets::new(self)?;
+        Http::new(self).map(drop)
+    }
+
+    /// The secrets that have no usable value right now, for whoever examines a node.
+    ///
+    /// # Errors
+    /// [`ConfigError`], for a reference that is none.
+    pub async fn unavailable_secrets(&self) -> Result<Vec<(SecretRef, SecretError)>, ConfigError> {
+        Ok(Secrets::new(self)?.unavailable().await)
+    }
+
     /// The rules that the types cannot say.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let positive = [

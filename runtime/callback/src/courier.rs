@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
+use sortie_ambient::{Joined, Surroundings};
 use sortie_contract::envelope::{Callback, SecretRef};
 use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
 use sortie_egress::SecretError;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use crate::backoff::Backoff;
@@ -42,7 +43,7 @@ struct Shared {
     news: Notify,
     outbox: Arc<dyn Outbox>,
     sender: Sender,
-    wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
+    ambient: Surroundings,
     backoff: Backoff,
     attempts_max: u32,
     age_max: Duration,
@@ -84,8 +85,8 @@ impl Counters {
 }
 
 impl Courier {
-    /// A courier that does nothing yet, and will send through `transport` ([`Http`](crate::Http), in a node). `wall` tells the time of day;
-    /// waiting is done on tokio's clock.
+    /// A courier that does nothing yet, and will send through `transport` ([`Http`](crate::Http), in a node). Its clocks, tasks and chance
+    /// are those of `ambient`.
     ///
     /// # Errors
     /// [`ConfigError`] for a configuration that cannot be meant.
@@ -93,11 +94,11 @@ impl Courier {
         config: &CallbackConfig,
         outbox: Arc<dyn Outbox>,
         transport: Arc<dyn Transport>,
-        wall: impl Fn() -> Timestamp + Send + Sync + 'static,
+        ambient: Surroundings,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        let sender = Sender::new(config, transport)?;
-        Ok(Self { shared: Arc::new(Shared::new(config, outbox, sender, Box::new(wall))) })
+        let sender = Sender::new(config, transport, Arc::clone(&ambient))?;
+        Ok(Self { shared: Arc::new(Shared::new(config, outbox, sender, ambient)) })
     }
 
     /// What intake has to know of a callback: whether it could be delivered at all, as far as that can be known without asking anybody.
@@ -190,18 +191,13 @@ impl fmt::Debug for Courier {
 }
 
 impl Shared {
-    fn new(
-        config: &CallbackConfig,
-        outbox: Arc<dyn Outbox>,
-        sender: Sender,
-        wall: Box<dyn Fn() -> Timestamp + Send + Sync>,
-    ) -> Self {
+    fn new(config: &CallbackConfig, outbox: Arc<dyn Outbox>, sender: Sender, ambient: Surroundings) -> Self {
         Self {
             board: Mutex::new(Board::new(config.concurrency, config.concurrency_per_receiver)),
             news: Notify::new(),
             outbox,
             sender,
-            wall,
+            ambient,
             backoff: Backoff { first: config.backoff_first, max: config.backoff_max },
             attempts_max: config.attempts,
             age_max: config.max_age,
@@ -231,34 +227,50 @@ impl Shared {
                 _ = stopping.wait_for(|life| *life == Life::Stopping) => {}
             }
         };
-        let mut turns = JoinSet::new();
+        let mut turns = FuturesUnordered::new();
         {
             tokio::pin!(stop);
             loop {
                 let next_due = self.start_turns(&mut turns);
+                let rest = async {
+                    match next_due {
+                        Some(due) => self.ambient.sleep(due.saturating_sub(self.ambient.steady())).await,
+                        None => std::future::pending().await,
+                    }
+                };
                 tokio::select! {
                     biased;
                     () = &mut stop => break,
                     () = self.news.notified() => {}
-                    Some(_) = turns.join_next(), if !turns.is_empty() => {}
-                    () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
+                    Some(_) = turns.next(), if !turns.is_empty() => {}
+                    () = rest => {}
                 }
-                while turns.try_join_next().is_some() {}
             }
         }
-        let in_flight = async { while turns.join_next().await.is_some() {} };
-        if tokio::time::timeout(GRACE, in_flight).await.is_err() {
+        let in_flight = async { while turns.next().await.is_some() {} };
+        if self.ambient.timeout(GRACE, in_flight).await.is_none() {
             tracing::info!("deliveries in flight are broken off; they are repeated after the next start");
-            turns.shutdown().await;
+            drop(turns);
+            // One that is in the middle of a step stops behind it.
+            let stopped = async {
+                while self.board.lock().is_busy() {
+                    self.news.notified().await;
+                }
+            };
+            if self.ambient.timeout(GRACE, stopped).await.is_none() {
+                tracing::warn!("a delivery in flight could not be broken off");
+            }
         }
     }
 
     /// Starts every turn that there is a place for. Says when the next rest ends.
-    fn start_turns(self: &Arc<Self>, turns: &mut JoinSet<()>) -> Option<Instant> {
+    fn start_turns(self: &Arc<Self>, turns: &mut FuturesUnordered<Joined<()>>) -> Option<Duration> {
         let mut board = self.board.lock();
-        board.rise(Instant::now());
+        board.rise(self.ambient.steady());
         while let Some(mission) = board.take() {
-            turns.spawn(Arc::clone(self).turn(mission));
+            // From here on it is given back, also where its task is stopped before it begins.
+            let turn = Turn { shared: Arc::clone(self), mission, ended: None };
+            turns.push(self.ambient.spawn(Self::turn(turn)));
         }
         board.next_due()
     }
@@ -276,21 +288,21 @@ impl Shared {
     }
 
     /// One turn of one mission: at most one attempt at one item.
-    async fn turn(self: Arc<Self>, mission: MissionNo) {
-        let mut turn = Turn { shared: &self, mission, ended: None };
-        let delivery = match self.outbox.next(mission).await {
+    async fn turn(mut turn: Turn) {
+        let (this, mission) = (Arc::clone(&turn.shared), turn.mission);
+        let delivery = match this.outbox.next(mission).await {
             Ok(Some(delivery)) => delivery,
             Ok(None) => return turn.end(Ended::Quiet),
             Err(error) => {
                 tracing::error!(%mission, error = &error as &dyn std::error::Error, "what is to be delivered cannot be read");
-                return turn.end(Ended::Troubled(Instant::now() + TROUBLE_WAIT_MAX));
+                return turn.end(Ended::Troubled(this.ambient.steady() + TROUBLE_WAIT_MAX));
             }
         };
-        if !self.board.lock().claim(mission, &origin_of(&delivery.url)) {
+        if !this.board.lock().claim(mission, &origin_of(&delivery.url)) {
             return turn.disclaim();
         }
-        let verdict = self.sender.attempt(&delivery, (self.wall)()).await;
-        let ended = self.record(mission, &delivery, verdict).await;
+        let verdict = this.sender.attempt(&delivery, this.ambient.wall()).await;
+        let ended = this.record(mission, &delivery, verdict).await;
         turn.end(ended);
     }
 
@@ -309,7 +321,7 @@ impl Shared {
             Consequence::Again { wait, why, health } => {
                 self.counters.retried.fetch_add(1, Relaxed);
                 tracing::info!(%mission_id, %trace_id, item, attempts, why, wait_ms = wait.as_millis(), "a delivery is repeated");
-                let due = Instant::now() + wait;
+                let due = self.ambient.steady() + wait;
                 self.insist(|| self.outbox.attempted(mission, item, attempts)).await;
                 match health {
                     Health::Answered => Ended::Refused(due),
@@ -333,7 +345,7 @@ impl Shared {
             Verdict::Failed { why, retry_after, health } => (why, retry_after, health),
         };
         // A clock that went back makes nothing old.
-        let age = Duration::try_from((self.wall)().duration_since(since)).unwrap_or_default();
+        let age = Duration::try_from(self.ambient.wall().duration_since(since)).unwrap_or_default();
         let left = self.age_max.saturating_sub(age);
         if attempts >= self.attempts_max {
             Consequence::Parked { why: format!("{why}; given up after {attempts} attempts"), health }
@@ -341,7 +353,7 @@ impl Shared {
             Consequence::Parked { why: format!("{why}; given up after {:?}", self.age_max), health }
         } else {
             // The last attempt is when its time is over, not long after.
-            let wait = self.backoff.wait(attempts, retry_after, rand::random()).min(left);
+            let wait = self.backoff.wait(attempts, retry_after, self.ambient.chance()).min(left);
             Consequence::Again { wait, why, health }
         }
     }
@@ -358,7 +370,7 @@ impl Shared {
                 error = &error as &dyn std::error::Error,
                 "the outcome of a delivery cannot be recorded yet"
             );
-            tokio::time::sleep(wait).await;
+            self.ambient.sleep(wait).await;
             wait = (wait * 2).min(TROUBLE_WAIT_MAX);
         }
     }
@@ -372,8 +384,8 @@ enum Consequence {
 }
 
 /// A mission that was taken from the board. Gives it back however the turn ends, a panic included.
-struct Turn<'a> {
-    shared: &'a Shared,
+struct Turn {
+    shared: Arc<Shared>,
     mission: MissionNo,
     /// `None` until the turn has come to an end that is known.
     ended: Option<End>,
@@ -387,7 +399,7 @@ enum End {
     Disclaimed,
 }
 
-impl Turn<'_> {
+impl Turn {
     fn end(&mut self, ended: Ended) {
         self.ended = Some(End::Finished(ended));
     }
@@ -397,12 +409,12 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         let ended = match self.ended {
             Some(End::Disclaimed) => None,
             Some(End::Finished(ended)) => Some(ended),
-            None => Some(Ended::Troubled(Instant::now() + TROUBLE_WAIT_MAX)),
+            None => Some(Ended::Troubled(self.shared.ambient.steady() + TROUBLE_WAIT_MAX)),
         };
         if let Some(ended) = ended {
             self.shared.board.lock().finish(self.mission, ended);

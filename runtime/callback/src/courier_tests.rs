@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sortie_ambient::{Abort, Ambient, BoxFuture};
 use sortie_contract::MissionId;
 use sortie_contract::id::TraceId;
 use sortie_egress::{Request, SendError, StatusCode};
+use tokio::time::Instant;
 
 use super::*;
 use crate::config::SecretConfig;
@@ -186,6 +188,45 @@ impl Drop for Gone<'_> {
     }
 }
 
+/// Tokio's paused clock, and numbers that are the same in each run of a test.
+struct Paused {
+    origin: Instant,
+    drawn: AtomicU64,
+}
+
+impl Ambient for Paused {
+    fn wall(&self) -> Timestamp {
+        START.parse::<Timestamp>().unwrap() + self.steady()
+    }
+
+    fn steady(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn spawn_boxed(&self, task: BoxFuture<'static, ()>) -> Abort {
+        let handle = tokio::spawn(task).abort_handle();
+        Abort::new(move || handle.abort())
+    }
+
+    fn unblock_boxed(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
+    }
+
+    fn pause(&self, _: Duration) {
+        unreachable!("a courier blocks no thread");
+    }
+
+    fn chance(&self) -> f64 {
+        // The fractional parts of the multiples of the golden ratio are spread evenly.
+        let drawn = u32::try_from(self.drawn.fetch_add(1, Relaxed)).unwrap();
+        (f64::from(drawn) * 0.618_033_988_749_895).fract()
+    }
+}
+
 struct Bench {
     outbox: Arc<Memory>,
     receivers: Arc<Receivers>,
@@ -202,10 +243,10 @@ fn start(config: &CallbackConfig, behaviour: impl Fn(&Attempt) -> (Duration, Sai
         seen: Mutex::default(),
         in_flight: Mutex::default(),
     });
-    let begun: Timestamp = START.parse().unwrap();
-    let wall = Box::new(move || begun + origin.elapsed());
+    let ambient: Surroundings = Arc::new(Paused { origin, drawn: AtomicU64::new(0) });
     let (door, transport) = (Arc::clone(&outbox) as Arc<dyn Outbox>, Arc::clone(&receivers) as Arc<dyn Transport>);
-    let shared = Arc::new(Shared::new(config, door, Sender::new(config, transport).unwrap(), wall));
+    let sender = Sender::new(config, transport, Arc::clone(&ambient)).unwrap();
+    let shared = Arc::new(Shared::new(config, door, sender, ambient));
     let running = Arc::clone(&shared);
     tokio::spawn(async move { running.run(std::future::pending()).await });
     Bench { outbox, receivers, shared }
@@ -464,7 +505,8 @@ async fn attempts_in_flight_get_a_moment_when_the_courier_stops() {
 /// A courier that nobody runs.
 fn courier(config: &CallbackConfig) -> Courier {
     let http = Arc::new(crate::Http::new(config).unwrap());
-    Courier::new(config, Arc::new(Memory::default()), http, Timestamp::default).unwrap()
+    let ambient = Arc::new(sortie_ambient::System::new(tokio::runtime::Handle::current()));
+    Courier::new(config, Arc::new(Memory::default()), http, ambient).unwrap()
 }
 
 #[tokio::test]

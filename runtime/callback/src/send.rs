@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
+use sortie_ambient::Surroundings;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::trace::traceparent;
 use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -107,7 +108,14 @@ impl Transport for Http {
     }
 }
 
-fn guard(config: &CallbackConfig) -> Result<Guard, ConfigError> {
+/// The id of a span, of two numbers in `0.0..1.0`: none is nothing, which would be no span.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are below 2^32")]
+fn span_id(high: f64, low: f64) -> u64 {
+    let half = |chance: f64| (chance * 4_294_967_296.0) as u64;
+    (half(high) << 32 | half(low)).max(1)
+}
+
+pub(crate) fn guard(config: &CallbackConfig) -> Result<Guard, ConfigError> {
     Guard::new(&config.allow_private, "[callback] allow_private").map_err(ConfigError::Network)
 }
 
@@ -117,11 +125,17 @@ pub(crate) struct Sender {
     guard: Guard,
     secrets: Secrets,
     timeout: Duration,
+    ambient: Surroundings,
 }
 
 impl Sender {
-    pub(crate) fn new(config: &CallbackConfig, transport: Arc<dyn Transport>) -> Result<Self, ConfigError> {
-        Ok(Self { transport, guard: guard(config)?, secrets: Secrets::new(config)?, timeout: config.timeout })
+    pub(crate) fn new(
+        config: &CallbackConfig,
+        transport: Arc<dyn Transport>,
+        ambient: Surroundings,
+    ) -> Result<Self, ConfigError> {
+        let (guard, secrets) = (guard(config)?, Secrets::new(config)?);
+        Ok(Self { transport, guard, secrets, timeout: config.timeout, ambient })
     }
 
     pub(crate) fn guard(&self) -> &Guard {
@@ -134,10 +148,10 @@ impl Sender {
 
     /// Tries once. Ends within the configured time.
     pub(crate) async fn attempt(&self, delivery: &Delivery, now: Timestamp) -> Verdict {
-        match tokio::time::timeout(self.timeout, self.exchange(delivery, now)).await {
-            Ok(Ok(reply)) => verdict_of(&reply, now),
-            Ok(Err(verdict)) => verdict,
-            Err(_) => failed(format!("no answer within {:?}", self.timeout), Health::Silent),
+        match self.ambient.timeout(self.timeout, self.exchange(delivery, now)).await {
+            Some(Ok(reply)) => verdict_of(&reply, now),
+            Some(Err(verdict)) => verdict,
+            None => failed(format!("no answer within {:?}", self.timeout), Health::Silent),
         }
     }
 
@@ -159,7 +173,7 @@ impl Sender {
         headers.insert(MISSION_ID, header("mission id", delivery.mission_id.as_str())?);
         headers.insert(TRACE_ID, header("trace id", delivery.trace_id.as_str())?);
         headers.insert(CONTENT_TYPE, header("content type", &delivery.content_type)?);
-        let span_id = rand::random::<u64>().max(1);
+        let span_id = span_id(self.ambient.chance(), self.ambient.chance());
         if let Some(traceparent) = traceparent(delivery.trace_id.as_str(), span_id) {
             headers.insert(TRACEPARENT, header("traceparent", &traceparent)?);
         }

@@ -92,7 +92,8 @@ fn delivery(url: &str) -> Delivery {
 }
 
 fn sender(config: &CallbackConfig) -> Sender {
-    Sender::new(config, Arc::new(Http::new(config).unwrap())).unwrap()
+    let ambient = Arc::new(sortie_ambient::System::new(tokio::runtime::Handle::current()));
+    Sender::new(config, Arc::new(Http::new(config).unwrap()), ambient).unwrap()
 }
 
 async fn attempt(config: &CallbackConfig, delivery: &Delivery) -> Verdict {

@@ -80,10 +80,8 @@ impl Node {
         let this = Arc::new(OnceLock::new());
         let outbox = Arc::new(engine::outbox::EngineOutbox(Arc::clone(&this)));
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
-        let courier = Courier::new(&config.callback, outbox, transport, {
-            let clock = Arc::clone(&clock);
-            move || clock.wall()
-        })?;
+        let ambient = Arc::new(sortie_ambient::System::new(tokio::runtime::Handle::current()));
+        let courier = Courier::new(&config.callback, outbox, transport, ambient)?;
         let (news, _) = broadcast::channel(engine::NEWS_CAPACITY);
         let engine = Arc::new(Engine {
             rules,

@@ -7,10 +7,8 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use sortie_callback::{Courier, Http};
 use sortie_contract::Timestamp;
 use sortie_contract::plugin::PluginRef;
 use sortie_tools::Registry;
@@ -20,7 +18,7 @@ use super::{Exit, Failure, text};
 use crate::builtin;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::engine::{self, outbox::EngineOutbox};
+use crate::engine;
 
 /// Free space below which the journal is in danger, in bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -114,23 +112,16 @@ fn configuration(config: &Config) -> Result<String, String> {
         config.retention().map(drop).map_err(|error| with_causes(&error)),
         config.request_expiry().map(drop).map_err(|error| with_causes(&error)),
         config.tokens().map(drop).map_err(|error| with_causes(&error)),
-        courier(config).map(drop),
+        config.callback.examine().map_err(|error| with_causes(&error)),
     ];
     let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
     if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
 }
 
-/// A courier that has nothing to deliver.
-fn courier(config: &Config) -> Result<Courier, String> {
-    let outbox = Arc::new(EngineOutbox(Arc::new(OnceLock::new())));
-    let courier = Http::new(&config.callback)
-        .and_then(|http| Courier::new(&config.callback, outbox, Arc::new(http), || SystemClock::new().wall()));
-    courier.map_err(|error| with_causes(&error))
-}
-
 async fn secrets(config: &Config) -> Result<String, String> {
-    let Ok(courier) = courier(config) else { return Ok("not looked at: [callback] is wrong".to_owned()) };
-    let missing = courier.unavailable_secrets().await;
+    let Ok(missing) = config.callback.unavailable_secrets().await else {
+        return Ok("not looked at: [callback] is wrong".to_owned());
+    };
     if missing.is_empty() {
         return Ok("all of [callback] can be read".to_owned());
     }
@@ -294,7 +285,7 @@ mod tests {
     fn what_a_node_would_refuse_is_found() {
         for (text, expected) in [
             ("[tool.Nope]", "Nope"),
-            ("[tool.WebFetch]\nhosts = [\"http://example.org\"]", "hosts"),
+            ("[tool.WebFetch]\nhosts = [\"http://example.org/x\"]", "hosts"),
             ("[callback]\nattempts = 0", "attempts"),
             ("[callback]\nsigning_secret = \"whsec_abc\"", "signing_secret"),
             ("[[callback.secret]]\nref = \"env://A\"\nhosts = []", "hosts"),
