@@ -320,7 +320,7 @@ impl Shared {
             }
             Consequence::Again { wait, why, health } => {
                 self.counters.retried.fetch_add(1, Relaxed);
-                tracing::info!(%mission_id, %trace_id, item, attempts, why, wait_ms = wait.as_millis(), "a delivery is repeated");
+                tracing::info!(%mission_id, %trace_id, item, attempts, why, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a delivery is repeated");
                 let due = self.ambient.steady() + wait;
                 self.insist(|| self.outbox.attempted(mission, item, attempts)).await;
                 match health {

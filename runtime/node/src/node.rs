@@ -47,6 +47,7 @@ impl Node {
     /// # Errors
     /// [`OpenError`], with what to do about it.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, others: Others) -> Result<Self, OpenError> {
+        let begun = clock.steady();
         let data_dir = config.data_dir()?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         prepare(&data_dir).map_err(unusable)?;
@@ -73,8 +74,12 @@ impl Node {
         let mut queue = Queue::new(lanes.iter().cloned(), config.node.max_running);
         queue.pause(engine::act::paused_mark(&data_dir).exists());
         let mut inventory = Inventory::new(queue, opened.last_no);
+        let mut missions = 0_usize;
         journal
-            .scan_oldest_first(|no, head| inventory.add(no, &head, others))
+            .scan_oldest_first(|no, head| {
+                missions += 1;
+                inventory.add(no, &head, others);
+            })
             .map_err(|error| OpenError::Unreadable { no: MissionNo(0), source: error.into() })?;
 
         let this = Arc::new(OnceLock::new());
@@ -117,6 +122,13 @@ impl Node {
             tasks: tokio::runtime::Handle::current(),
         });
         this.set(Arc::downgrade(&engine)).expect("set once");
+        let (go_on, paused) = {
+            let desk = engine.desk.lock();
+            (desk.queue.len(), desk.queue.is_paused())
+        };
+        let (suspended, undelivered) = (inventory.suspended, engine.undelivered.lock().len());
+        let took_ms = millis(engine.clock.steady().saturating_sub(begun));
+        tracing::info!(missions, go_on, suspended, undelivered, paused, took_ms, "opened: this is what was found");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
         engine.watch_sleepers(inventory.sleepers);
         Ok(Self { engine, tokens, body_bytes: config.limits.body_bytes, token })
@@ -187,6 +199,7 @@ impl Node {
     /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
     pub async fn stop(self) {
         let engine = self.engine;
+        let begun = engine.clock.steady();
         engine.stopping.store(true, std::sync::atomic::Ordering::Release);
         engine.goodbye.notify_waiters();
         let running = || {
@@ -204,16 +217,26 @@ impl Node {
             _ = engine.journal.failed() => {}
             () = tokio::time::sleep(LAST_CALLS) => {}
         }
-        for live in running() {
-            live.interrupt();
-        }
+        let interrupted = running();
+        let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
+        interrupted.iter().for_each(|live| live.interrupt());
         engine.courier.stop().await;
         let journal = engine.journal.clone();
         let closed = tokio::task::spawn_blocking(move || journal.close()).await;
         if let Ok(Err(error)) = closed {
             tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");
         }
+        tracing::info!(
+            go_on = interrupted.len(),
+            calls_in_flight = calls,
+            took_ms = millis(engine.clock.steady().saturating_sub(begun)),
+            "stopped: what ran goes on after the next start"
+        );
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Why a node stopped serving by itself.

@@ -1,6 +1,6 @@
 //! After a stop or kill -9: what was acknowledged goes on, what was final stays.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sortie_tests::envelope::{edit, in_ms, with, write, writing};
 use sortie_tests::node::QUICK;
 use sortie_tests::{Node, Options, Receiver, Reply, automation, http, looping, workspace_of};
@@ -207,4 +207,25 @@ async fn a_damaged_journal_is_refused_with_what_to_do() {
         assert!(said.contains("journal.redb"), "{damage}: {said}");
         assert_eq!(std::fs::read(&path).expect("readable"), bytes, "{damage}: evidence is not overwritten");
     }
+}
+
+#[tokio::test]
+async fn start_and_stop_say_what_was_found_and_what_goes_on() {
+    let mut node = Node::start().await;
+    node.run(&writing("done")).await;
+    node.accept(&looping("running")).await;
+    node.until_status("running", "running").await;
+    node.stop().await;
+    node.restart().await;
+    let log = node.read_log();
+    let line = |message: &str| -> Value {
+        let line = log.lines().rfind(|line| line.contains(message)).unwrap_or_else(|| panic!("{message}: {log}"));
+        serde_json::from_str(line).expect("JSON where nobody looks on")
+    };
+    let opened = line("opened");
+    assert_eq!((&opened["missions"], &opened["go_on"]), (&json!(2), &json!(1)), "{opened}");
+    assert!(opened["took_ms"].is_u64(), "{opened}");
+    let stopped = line("stopped");
+    assert_eq!(stopped["go_on"], 1, "{stopped}");
+    assert!(stopped["took_ms"].is_u64(), "{stopped}");
 }
