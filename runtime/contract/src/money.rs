@@ -61,6 +61,12 @@ impl Spend {
     /// Nothing.
     pub const NOTHING: Self = Self { llm_calls: 0, cost: MicroUsd::ZERO };
 
+    /// Money, and no call of a model.
+    #[must_use]
+    pub const fn money(cost: MicroUsd) -> Self {
+        Self { llm_calls: 0, cost }
+    }
+
     /// Whether it is nothing.
     #[must_use]
     pub fn is_nothing(self) -> bool {
@@ -83,6 +89,16 @@ impl Spend {
     #[must_use]
     pub fn fits(self, limit: Self) -> bool {
         self.llm_calls <= limit.llm_calls && self.cost <= limit.cost
+    }
+}
+
+impl fmt::Display for Spend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.llm_calls {
+            0 => write!(f, "{}", self.cost),
+            1 => write!(f, "1 model call and {}", self.cost),
+            calls => write!(f, "{calls} model calls and {}", self.cost),
+        }
     }
 }
 

@@ -97,6 +97,8 @@ pub enum Reason {
     Nondeterminism,
     /// A limit of the node was reached (number of calls, size of the journal, …).
     LimitExceeded,
+    /// The node can no longer read what it recorded of the mission. The bytes are kept.
+    Unreadable,
 }
 
 impl Reason {
@@ -119,6 +121,7 @@ impl Reason {
             Self::Interrupted => "interrupted",
             Self::Nondeterminism => "nondeterminism",
             Self::LimitExceeded => "limit_exceeded",
+            Self::Unreadable => "unreadable",
         }
     }
 }

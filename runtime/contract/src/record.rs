@@ -1,7 +1,9 @@
 //! What the journal keeps of a mission: its only truth. Everything else is a fold over these records.
 //!
 //! A record is encoded as a version byte and the version's own encoding; a format that was ever released is read for ever.
+//! The types here are what the newest version writes; what older ones wrote is in a module of theirs that never changes.
 
+mod v3;
 mod wire;
 
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use crate::artifact::Artifact;
 use crate::digest::Digest;
 use crate::envelope::EffectiveBudget;
 use crate::id::{CallNo, LaneId, RunNo, SessionId};
-use crate::money::MicroUsd;
+use crate::money::Spend;
 use crate::outcome::{Reason, Status, Verdict};
 use crate::plugin::{LogLevel, PluginIdentity};
 use crate::request::{Decision, RequestKind, RequestNo};
@@ -39,6 +41,12 @@ pub enum Record {
     Started {
         /// 1, 2 …: the fencing token of everything that this run returns.
         run: RunNo,
+        /// Whether no other plugin is in memory with it: the run before broke off with its node, and if this one does the same,
+        /// nothing else can have been the cause.
+        alone: bool,
+        /// Whether it has an event of its own: the first start of a mission. Before version 4 each start behind a crash had one, and
+        /// what was told keeps its sequence.
+        announced: bool,
     },
     /// The plugin asked for a tool call and it was granted: from here on its effects may exist.
     CallStarted {
@@ -52,8 +60,8 @@ pub enum Record {
         digest: Digest,
         /// What repeating it would do.
         repeat: Repeat,
-        /// Cost that was set aside for it.
-        reserved: MicroUsd,
+        /// What was set aside for it: the most that it was quoted at.
+        reserved: Spend,
     },
     /// The plugin asked for a tool call and it was refused.
     CallRefused {
@@ -72,8 +80,8 @@ pub enum Record {
         call: CallNo,
         /// What it returned.
         outcome: Result<ToolAnswer, CallError>,
-        /// What it cost.
-        cost: MicroUsd,
+        /// What it did take, which may be more than was set aside.
+        spent: Spend,
     },
     /// The node answered a host call that is no tool call; kept so that a replay gets the same answer.
     Answered {
@@ -81,6 +89,9 @@ pub enum Record {
         call: CallNo,
         /// What was asked.
         question: HostQuestion,
+        /// What it was about, for replay: the name of an artifact, or what was to be stored as one. Empty where the question says
+        /// all, and in records before version 4.
+        about: String,
         /// What was answered: JSON text.
         answer: String,
     },
@@ -117,6 +128,8 @@ pub enum Record {
         call: Option<CallNo>,
         /// Its index entry.
         artifact: Artifact,
+        /// Where its bytes come from, for replay.
+        source: ArtifactSource,
     },
     /// A heartbeat interval passed.
     Heartbeat,
@@ -146,8 +159,8 @@ pub enum Record {
         digest: Digest,
         /// What repeating it would do.
         repeat: Repeat,
-        /// Cost that will be set aside for it.
-        reserved: MicroUsd,
+        /// What will be set aside for it: the most that it was quoted at.
+        reserved: Spend,
     },
     /// The plugin asked people something.
     Asked {
@@ -196,10 +209,13 @@ pub enum Record {
         /// When it wants to go on by itself.
         until: Option<Timestamp>,
     },
-    /// The tools that the plugin is handed, in their order, by every run of the mission: right behind the start of the first.
+    /// What the plugin is handed by every run of the mission, its tools in their order: right behind the start of the first.
     Granted {
         /// Their names, as the node writes them.
         tools: Vec<ToolName>,
+        /// The most memory that the plugin gets, in bytes, by every run the same: a replay that got less would end elsewhere.
+        /// `None` in records before version 4: the node's own limit holds.
+        memory_bytes_max: Option<u64>,
     },
 }
 
@@ -221,6 +237,20 @@ pub struct Accepted {
     pub unknown_approvals: Vec<String>,
     /// What the dispatcher was warned of.
     pub warnings: Vec<String>,
+}
+
+/// Where the bytes of an artifact come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArtifactSource {
+    /// Records before version 4 do not say.
+    Unsaid,
+    /// The plugin's own memory.
+    Memory,
+    /// A file of the workspace.
+    File {
+        /// As the plugin wrote it.
+        path: String,
+    },
 }
 
 /// A host call that is no tool call and whose answer a replay must repeat.

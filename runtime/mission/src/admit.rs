@@ -3,7 +3,8 @@
 //! What can be said of the envelope's text alone was said when it was parsed. Here it is held against one node.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use sortie_contract::id::{InstanceId, LaneId};
 use sortie_contract::limit;
 use sortie_contract::mistake::{Mistake, Pointer};
 use sortie_contract::money::MicroUsd;
-use sortie_contract::tool::{EffectClass, ToolInfo};
+use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
 
 use crate::window::Moment;
 use crate::{budget, gate, window};
@@ -91,6 +92,7 @@ pub fn admit(envelope: &Envelope, rules: &NodeRules, wall: Timestamp) -> Result<
     });
     mistakes.extend(closed(envelope, wall));
     mistakes.extend(storage(envelope, rules));
+    mistakes.extend(misspelt(envelope, rules));
     if !mistakes.is_empty() {
         return Err(Denial::Mistakes(mistakes));
     }
@@ -131,6 +133,52 @@ fn storage(envelope: &Envelope, rules: &NodeRules) -> Option<Mistake> {
     }
 }
 
+/// Plain names in the lists of tools that nothing here bears and that are nearly one: a prohibition that is misspelt would forbid
+/// nothing. What is far from all that is known may be meant for another node.
+fn misspelt(envelope: &Envelope, rules: &NodeRules) -> Vec<Mistake> {
+    let names = || rules.tools.iter().map(|tool| tool.name.as_str()).chain(CONTRACT_TOOLS);
+    let own = || rules.classes.iter().chain(rules.tools.iter().flat_map(|tool| &tool.effects));
+    let classes = || KNOWN_CLASSES.into_iter().chain(own().map(|class| class.0.as_str()));
+    let constraints = &envelope.constraints;
+    let lists = [("forbidden_tools", &constraints.forbidden_tools), ("allowed_tools", &constraints.allowed_tools)];
+    let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().enumerate().map(move |at| (list, at)));
+    all.filter_map(|(list, (index, entry))| {
+        if entry.contains('*') || names().chain(classes()).any(|known| known.eq_ignore_ascii_case(entry)) {
+            return None;
+        }
+        let meant = names().chain(classes()).find(|known| is_nearly(entry, known))?;
+        let pointer = Pointer::root().join("constraints").join(list).join(index.to_string());
+        let quoted = limit::clip(entry, limit::QUOTE_BYTES_MAX);
+        Some(Mistake::new(pointer, "misspelt_tool", format!("this node knows no `{quoted}`; is `{meant}` meant?")))
+    })
+    .take(limit::MISTAKES_MAX)
+    .collect()
+}
+
+/// Whether two names differ by one slip of the hand, or by two where they are long: a letter more, less or another, or two
+/// neighbours that changed places. Without regard to case.
+fn is_nearly(entry: &str, known: &str) -> bool {
+    let slips = if known.len() >= 8 { 2 } else { 1 };
+    if known.len() < 4 || entry.len().abs_diff(known.len()) > slips {
+        return false;
+    }
+    let (entry, known) = (entry.to_ascii_lowercase().into_bytes(), known.to_ascii_lowercase().into_bytes());
+    // Distances of what was read of `entry` to each beginning of `known`: two lines back, one line back, and now.
+    let (mut older, mut last): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=known.len()).collect());
+    for (row, &a) in entry.iter().enumerate() {
+        let mut now = vec![row + 1];
+        for (column, &b) in known.iter().enumerate() {
+            let mut least = (last[column] + usize::from(a != b)).min(last[column + 1] + 1).min(now[column] + 1);
+            if row > 0 && column > 0 && a == known[column - 1] && entry[row - 1] == b {
+                least = least.min(older[column - 1] + 1);
+            }
+            now.push(least);
+        }
+        (older, last) = (last, now);
+    }
+    last[known.len()] <= slips
+}
+
 fn unknown_approvals(envelope: &Envelope, rules: &NodeRules) -> Vec<String> {
     let known = |entry: &String| gate::is_known_approval(entry, &rules.tools, &rules.classes);
     envelope.constraints.approval_required.iter().filter(|entry| !known(entry)).cloned().collect()
@@ -149,7 +197,10 @@ fn warnings(envelope: &Envelope, rules: &NodeRules, unknown_approvals: &[String]
     let named = |entry: &str| rules.tools.iter().any(|tool| gate::matches(entry, tool.name.as_str()));
     let allowed = envelope.constraints.allowed_tools.iter().filter(|entry| !named(entry));
     // Forbidding what the contract names and this node lacks is no slip.
-    let understood = |entry: &str| named(entry) || CONTRACT_TOOLS.iter().any(|name| gate::matches(entry, name));
+    let understood = |entry: &str| {
+        gate::is_known_approval(entry, &rules.tools, &rules.classes)
+            || CONTRACT_TOOLS.iter().any(|name| gate::matches(entry, name))
+    };
     let forbidden = envelope.constraints.forbidden_tools.iter().filter(|entry| !understood(entry));
     approvals
         .chain(forbidden.map(|entry| {

@@ -13,13 +13,14 @@ use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, StorageScope};
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::record::{Accepted, Record, Stamped};
 use sortie_contract::request::{Decision, Reach};
 use sortie_contract::tool::{CallError, Repeat};
 
-use crate::budget::{Ledger, Spend};
-use crate::state::{Active, Approved, End, InFlight, Mission, OpenRequest, Phase, Suspension};
+use crate::budget::Ledger;
+use crate::state::{Active, Approved, End, Granted, InFlight, Mission, OpenRequest, Phase, Suspension};
 use crate::{budget, cadence};
 
 /// A record that cannot follow the ones before it.
@@ -104,11 +105,11 @@ impl Mission {
         match (&mut self.phase, record) {
             (_, Record::Accepted(_)) => return illegal("a mission is accepted once"),
             (Phase::Ended(_), _) => return illegal("nothing follows the end"),
-            (Phase::Queued | Phase::Active(_), Record::Started { run }) => {
+            (Phase::Queued | Phase::Active(_), Record::Started { run, alone: _, announced }) => {
                 if run.0 != self.runs + 1 {
                     return illegal("runs are numbered 1, 2, 3 …");
                 }
-                self.started(*run, stamped);
+                self.started(*run, *announced, stamped);
             }
             (Phase::Queued | Phase::Active(_), Record::Finished { status, reason, summary, next_action }) => {
                 if !status.is_final() {
@@ -132,7 +133,7 @@ impl Mission {
                 active.heartbeat_due_ms = Some(cadence::next_heartbeat_ms(due, stamped.ran_ms, interval));
                 self.emit(true);
             }
-            (Phase::Active(active), Record::CallFinished { call, outcome, cost }) => {
+            (Phase::Active(active), Record::CallFinished { call, outcome, spent }) => {
                 let Some(index) = active.in_flight.iter().position(|flight| flight.call == *call) else {
                     return illegal("no such call is in flight");
                 };
@@ -145,8 +146,7 @@ impl Mission {
                 let flight = active.in_flight.remove(index);
                 active.wake();
                 if !flight.held {
-                    let reserved = flight.reserved;
-                    self.ledger.settle(reserved, Spend { llm_calls: reserved.llm_calls, cost: *cost });
+                    self.ledger.settle(flight.reserved, *spent);
                 }
                 if let Ok(answer) = outcome {
                     self.wrote.extend(answer.wrote.iter().cloned());
@@ -225,11 +225,11 @@ impl Mission {
                 let until_ran_ms = until.map(|until| stamped.ran_ms.saturating_add(ms_until(stamped.at, until)));
                 active.suspended = Some(Suspension { until: *until, until_ran_ms, woken: false });
             }
-            (Phase::Active(_), Record::Granted { tools }) => {
+            (Phase::Active(_), Record::Granted { tools, memory_bytes_max }) => {
                 if self.granted.is_some() {
                     return illegal("tools are handed out once");
                 }
-                self.granted = Some(tools.clone());
+                self.granted = Some(Granted { tools: tools.clone(), memory_bytes_max: *memory_bytes_max });
             }
             (Phase::Active(active), record) => {
                 let number = host_call(record);
@@ -257,7 +257,7 @@ impl Mission {
     /// Takes up what the plugin asked of the node.
     fn host_called(&mut self, record: &Record) {
         match record {
-            Record::CallStarted { reserved, .. } => self.ledger.reserve(Spend { llm_calls: 0, cost: *reserved }),
+            Record::CallStarted { reserved, .. } => self.ledger.reserve(*reserved),
             Record::CallRefused { tool, error, .. } => self.last_refused = Some((tool.clone(), error.clone())),
             Record::Milestone { text, .. } => {
                 self.notes += 1;
@@ -273,7 +273,7 @@ impl Mission {
         }
     }
 
-    fn started(&mut self, no: RunNo, stamped: &Stamped) {
+    fn started(&mut self, no: RunNo, announced: bool, stamped: &Stamped) {
         let heartbeat_due_ms = interval_ms(&self.envelope).map(|interval| stamped.ran_ms.saturating_add(interval));
         let went_on = self.suspension().is_some();
         match &mut self.phase {
@@ -292,7 +292,7 @@ impl Mission {
         self.runs = no.0;
         self.started_at.get_or_insert(stamped.at);
         // One that only waited has been spoken of when it was decided about.
-        self.emit(!went_on);
+        self.emit(announced && !went_on);
     }
 
     /// Back to the beginning: what the run said of itself will be said again.
@@ -331,7 +331,10 @@ impl Mission {
     /// The sum of what the calls in flight have reserved.
     fn set_aside(&self) -> Spend {
         let in_flight = self.active().map_or(&[][..], |active| &active.in_flight);
-        in_flight.iter().filter(|flight| !flight.held).fold(Spend::default(), |sum, flight| sum.plus(flight.reserved))
+        in_flight
+            .iter()
+            .filter(|flight| !flight.held)
+            .fold(Spend::NOTHING, |sum, flight| sum.saturating_add(flight.reserved))
     }
 
     /// Counts the event of a record, where it has one.
@@ -359,7 +362,7 @@ fn in_flight(record: &Record) -> Option<InFlight> {
             tool: Some(tool.clone()),
             arguments: arguments.clone(),
             repeat: *repeat,
-            reserved: Spend { llm_calls: 0, cost: *reserved },
+            reserved: *reserved,
             held: matches!(record, Record::CallHeld { .. }),
         }),
         Record::Asked { call, question } => Some(InFlight {
@@ -367,7 +370,7 @@ fn in_flight(record: &Record) -> Option<InFlight> {
             tool: None,
             arguments: question.clone(),
             repeat: Repeat::ReadOnly,
-            reserved: Spend::default(),
+            reserved: Spend::NOTHING,
             held: true,
         }),
         _ => None,

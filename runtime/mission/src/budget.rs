@@ -8,28 +8,9 @@ use alloc::format;
 use alloc::string::String;
 
 use sortie_contract::envelope::{Budget, EffectiveBudget};
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::{MicroUsd, Spend};
 
 use crate::admit::Ceilings;
-
-/// An amount of everything that is counted. Run time is not: it is measured, not spent in advance.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Spend {
-    /// Calls of a language model.
-    pub(crate) llm_calls: u64,
-    /// Cost.
-    pub(crate) cost: MicroUsd,
-}
-
-impl Spend {
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self { llm_calls: self.llm_calls.saturating_add(other.llm_calls), cost: self.cost.saturating_add(other.cost) }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self { llm_calls: self.llm_calls.saturating_sub(other.llm_calls), cost: self.cost.saturating_sub(other.cost) }
-    }
-}
 
 /// The books of one mission.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,7 +38,7 @@ impl Ledger {
 
     /// Whether `wanted` fits beside what was spent and reserved. What costs nothing always fits.
     pub(crate) fn check(&self, limits: &EffectiveBudget, wanted: Spend) -> Result<(), Exhausted> {
-        let booked = self.spent.plus(self.reserved);
+        let booked = self.spent.saturating_add(self.reserved);
         if let Some(max) = limits.llm_calls_max
             && wanted.llm_calls > max.saturating_sub(booked.llm_calls)
         {
@@ -79,18 +60,18 @@ impl Ledger {
 
     /// Sets `wanted` aside. Folding takes what was decided; deciding asks [`Ledger::check`] first.
     pub(crate) fn reserve(&mut self, wanted: Spend) {
-        self.reserved = self.reserved.plus(wanted);
+        self.reserved = self.reserved.saturating_add(wanted);
     }
 
     /// Turns a reservation into what the call did cost.
     pub(crate) fn settle(&mut self, reserved: Spend, cost: Spend) {
-        self.reserved = self.reserved.minus(reserved);
-        self.spent = self.spent.plus(cost);
+        self.reserved = self.reserved.saturating_sub(reserved);
+        self.spent = self.spent.saturating_add(cost);
     }
 
     /// Books what is reserved as spent: the calls are given up, and nobody will learn what they did cost.
     pub(crate) fn abandon(&mut self) {
-        self.spent = self.spent.plus(self.reserved);
+        self.spent = self.spent.saturating_add(self.reserved);
         self.reserved = Spend::default();
     }
 }

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::{self, Crash, LogLevel};
-use sortie_contract::record::HostQuestion;
+use sortie_contract::record::{ArtifactSource, HostQuestion};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 
@@ -48,6 +48,10 @@ pub enum Command<'a> {
     Start {
         /// The node's tools. Which of them its plugin is handed is decided at the first start, for good.
         tools: &'a [ToolInfo],
+        /// The most memory that the node gives a plugin, in bytes. The first start decides, for all of them.
+        memory_bytes_max: u64,
+        /// Whether no other plugin is in memory, and none will be until this run has put something on record.
+        alone: bool,
     },
     /// The plugin wants to call a tool: answered with [`CallStarted`], [`CallRefused`], or [`CallHeld`] and a request.
     ///
@@ -63,8 +67,8 @@ pub enum Command<'a> {
         arguments: String,
         /// Of the arguments.
         digest: Digest,
-        /// The most that the call can cost.
-        cost_estimate: MicroUsd,
+        /// The most that the call can take of the budget.
+        quote: Spend,
     },
     /// The plugin asks people something.
     Ask {
@@ -101,8 +105,8 @@ pub enum Command<'a> {
         call: CallNo,
         /// What it returned.
         outcome: Result<ToolAnswer, CallError>,
-        /// What it cost.
-        cost: MicroUsd,
+        /// What it did take.
+        spent: Spend,
     },
     /// The node answered a host call that is no tool call.
     Answer {
@@ -110,6 +114,8 @@ pub enum Command<'a> {
         run: RunNo,
         /// What was asked.
         question: HostQuestion,
+        /// What it was about: see [`Asked::about`](crate::replay::Asked::about).
+        about: String,
         /// The answer: JSON text.
         answer: String,
     },
@@ -146,6 +152,8 @@ pub enum Command<'a> {
         run: RunNo,
         /// Its index entry.
         artifact: Artifact,
+        /// Where its bytes come from.
+        source: ArtifactSource,
     },
     /// A file of the workspace that is a required output is in the store: see [`Mission::collectable`].
     ///

@@ -3,6 +3,7 @@
 //! Deciding changes nothing. The order of the questions is the same for every command: has the mission ended, does the
 //! command come from the current run, is there time left, and only then what it asks for.
 
+use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -14,10 +15,10 @@ use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::LogLevel;
-use sortie_contract::record::Record;
+use sortie_contract::record::{ArtifactSource, Record};
 use sortie_contract::request::{RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 
@@ -49,7 +50,7 @@ impl Mission {
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
             (_, Command::Cancel { reason, by }) => Ok(vec![self.end(Cause::Cancelled { reason: &reason, by: &by })]),
             (_, Command::Halt) => Ok(vec![self.end(Cause::Halted)]),
-            (_, Command::Start { tools }) => self.start(now, tools),
+            (_, Command::Start { tools, memory_bytes_max, alone }) => self.start(now, tools, memory_bytes_max, alone),
             (Phase::Queued, Command::Tick) => Ok(self.time_over(now).into_iter().collect()),
             (Phase::Active(active), Command::Tick) => Ok(self.tick(active, now)),
             (Phase::Active(active), Command::Decide { request, decision, by, note }) => {
@@ -64,7 +65,7 @@ impl Mission {
     /// The next run. What the last one was making when it broke off, and what must not be made twice without a word, is asked
     /// about. Which tools the plugin is handed is decided by the first, for all of them, whatever the node has by then: a
     /// replay must see what the first run saw.
-    fn start(&self, now: Now, tools: &[ToolInfo]) -> Result<Vec<Record>, Refusal> {
+    fn start(&self, now: Now, tools: &[ToolInfo], memory_bytes_max: u64, alone: bool) -> Result<Vec<Record>, Refusal> {
         if let Some(end) = self.time_over(now) {
             return Ok(vec![end]);
         }
@@ -74,8 +75,9 @@ impl Mission {
         if self.suspension().is_none() && self.crashes >= CRASHES_MAX {
             return Ok(vec![self.end(Cause::Interrupted)]);
         }
-        let started = Record::Started { run: RunNo(self.runs + 1) };
-        let granted = self.granted.is_none().then(|| Record::Granted { tools: self.grantable(tools) });
+        let started = Record::Started { run: RunNo(self.runs + 1), alone, announced: self.started_at.is_none() };
+        let handed = || Record::Granted { tools: self.grantable(tools), memory_bytes_max: Some(memory_bytes_max) };
+        let granted = self.granted.is_none().then(handed);
         // While it was out of memory nobody made anything: what was approved meanwhile has not happened.
         let broke_off = self.active().filter(|active| active.suspended.is_none());
         let in_flight = broke_off.map_or(&[][..], |active| &active.in_flight);
@@ -109,8 +111,16 @@ impl Mission {
             return Err(Refusal::Fenced { asked, current: active.run });
         }
         let over = self.time_over(now);
-        if let Command::CallDone { call, outcome, cost, .. } = command {
-            let done = call_done(active, call, outcome, cost);
+        if let Command::CallDone { call, outcome, spent, .. } = command {
+            let done = call_done(active, call, outcome, spent);
+            // So many results may be on their way that together they pass the bound: the one that would is not kept.
+            if let Ok(Record::CallFinished { outcome: Ok(answer), spent, .. }) = &done
+                && self.recorded_bytes.saturating_add(answer.result.len()) > limit::RECORDED_BYTES_MAX
+            {
+                let error = CallError::Failed("the mission has recorded as much as it may".to_owned());
+                let unkept = Record::CallFinished { call, outcome: Err(error), spent: *spent };
+                return Ok(vec![unkept, over.unwrap_or_else(|| self.recorded_too_much())]);
+            }
             // A result that is there is not thrown away, even now: what it cost belongs to the usage.
             return match over {
                 Some(end) => Ok(done.into_iter().chain([end]).collect()),
@@ -123,16 +133,16 @@ impl Mission {
         let record = match command {
             Command::Suspend { records, until, .. } => self.suspend(active, records, until)?,
             Command::Ask { question, .. } => return Ok(self.ask(active, now, question)),
-            Command::Call { tool, arguments, digest, cost_estimate, .. } => {
-                return Ok(self.call(active, now, tool, arguments, digest, cost_estimate));
+            Command::Call { tool, arguments, digest, quote, .. } => {
+                return Ok(self.call(active, now, tool, arguments, digest, quote));
             }
             Command::CollectArtifact { artifact } => self.collect(artifact)?,
-            Command::StoreArtifact { artifact, .. } => {
+            Command::StoreArtifact { artifact, source, .. } => {
                 self.artifact_fits(&artifact)?;
-                self.numbered(|call| Record::ArtifactStored { call: Some(call), artifact })
+                self.numbered(|call| Record::ArtifactStored { call: Some(call), artifact, source })
             }
-            Command::Answer { question, answer, .. } => {
-                self.numbered(|call| Record::Answered { call, question, answer })
+            Command::Answer { question, about, answer, .. } => {
+                self.numbered(|call| Record::Answered { call, question, about, answer })
             }
             Command::Milestone { .. } | Command::Log { .. } if self.notes >= limit::NOTES_MAX => return Ok(Vec::new()),
             Command::Milestone { text, .. } => self.numbered(|call| Record::Milestone { call, text: note(text) }),
@@ -157,12 +167,16 @@ impl Mission {
                 .end(Cause::LimitExceeded(&format!("a mission makes at most {} calls to its node", limit::CALLS_MAX)));
         }
         if self.recorded_bytes >= limit::RECORDED_BYTES_MAX {
-            let max = limit::RECORDED_BYTES_MAX;
-            return self.end(Cause::LimitExceeded(&format!(
-                "what a mission's calls carry (arguments, results, questions, evidence) has at most {max} bytes in all"
-            )));
+            return self.recorded_too_much();
         }
         record(CallNo(self.calls + 1))
+    }
+
+    fn recorded_too_much(&self) -> Record {
+        let max = limit::RECORDED_BYTES_MAX;
+        self.end(Cause::LimitExceeded(&format!(
+            "what a mission's calls carry (arguments, results, questions, evidence) has at most {max} bytes in all"
+        )))
     }
 
     fn call(
@@ -172,7 +186,7 @@ impl Mission {
         tool: Handle<'_>,
         arguments: String,
         digest: Digest,
-        reserved: MicroUsd,
+        reserved: Spend,
     ) -> Vec<Record> {
         let tool = match tool {
             Handle::Tool(tool) => tool,
@@ -263,7 +277,8 @@ impl Mission {
             return Err(Refusal::NotCollectable { name: artifact.name });
         }
         self.artifact_fits(&artifact)?;
-        Ok(Record::ArtifactStored { call: None, artifact })
+        let source = ArtifactSource::File { path: artifact.name.as_str().to_owned() };
+        Ok(Record::ArtifactStored { call: None, artifact, source })
     }
 
     fn artifact_fits(&self, artifact: &Artifact) -> Result<(), Refusal> {
@@ -288,12 +303,12 @@ fn call_done(
     active: &Active,
     call: CallNo,
     outcome: Result<ToolAnswer, CallError>,
-    cost: MicroUsd,
+    spent: Spend,
 ) -> Result<Record, Refusal> {
     // One that waits for a decision can only be given up.
     let given_up = matches!(outcome, Err(CallError::Cancelled));
     let in_flight = active.in_flight.iter().any(|flight| flight.call == call && (given_up || !flight.held));
-    if in_flight { Ok(Record::CallFinished { call, outcome, cost }) } else { Err(Refusal::UnknownCall { call }) }
+    if in_flight { Ok(Record::CallFinished { call, outcome, spent }) } else { Err(Refusal::UnknownCall { call }) }
 }
 
 fn in_flight_full(active: &Active) -> Option<CallError> {

@@ -9,7 +9,7 @@ use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
 /// What the constraints of a mission say about a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate<'a> {
-    /// This entry of `forbidden_tools` names it.
+    /// This entry of `forbidden_tools` names it, or a class of its effects.
     Forbidden(&'a str),
     /// No entry of `allowed_tools` names it.
     NotAllowed,
@@ -36,14 +36,14 @@ pub(crate) fn gate<'a>(
     tool: &ToolInfo,
 ) -> Gate<'a> {
     let name = tool.name.as_str();
-    if let Some(entry) = constraints.forbidden_tools.iter().find(|entry| matches(entry, name)) {
+    if let Some(entry) = constraints.forbidden_tools.iter().find(|entry| means(entry, tool)) {
         return Gate::Forbidden(entry);
     }
     // Approval comes before allowed, yet nobody is asked for what could not be granted anyway.
     if !constraints.allowed_tools.iter().any(|entry| matches(entry, name)) {
         return Gate::NotAllowed;
     }
-    if let Some(entry) = constraints.approval_required.iter().find(|entry| approval_covers(entry, tool)) {
+    if let Some(entry) = constraints.approval_required.iter().find(|entry| means(entry, tool)) {
         return Gate::NeedsApproval(Approval::Required(entry));
     }
     match unknown_approvals.first() {
@@ -52,8 +52,8 @@ pub(crate) fn gate<'a>(
     }
 }
 
-/// Whether an approval entry means this tool: by its name, or by a class of its effects.
-fn approval_covers(entry: &str, tool: &ToolInfo) -> bool {
+/// Whether an entry of a prohibition or of an approval means this tool: by its name, or by a class of its effects.
+fn means(entry: &str, tool: &ToolInfo) -> bool {
     matches(entry, tool.name.as_str()) || tool.effects.iter().any(|class| matches(entry, &class.0))
 }
 
@@ -61,7 +61,7 @@ fn approval_covers(entry: &str, tool: &ToolInfo) -> bool {
 pub(crate) fn is_known_approval(entry: &str, tools: &[ToolInfo], classes: &[EffectClass]) -> bool {
     KNOWN_CLASSES.iter().any(|class| matches(entry, class))
         || classes.iter().any(|class| matches(entry, &class.0))
-        || tools.iter().any(|tool| approval_covers(entry, tool))
+        || tools.iter().any(|tool| means(entry, tool))
 }
 
 /// Whether `pattern` (a name, or with `*` for any run of characters) matches `name`, without regard to case.
@@ -150,6 +150,8 @@ mod tests {
             (&[][..], &[][..], &[][..], Gate::NotAllowed),
             (&["Write"], &[], &[], Gate::Granted),
             (&["*"], &["wri*"], &["Write"], Gate::Forbidden("wri*")),
+            (&["*"], &["Workspace_Write"], &[], Gate::Forbidden("Workspace_Write")),
+            (&["*"], &["outbound_email"], &[], Gate::Granted),
             (&["*"], &[], &["Write"], Gate::NeedsApproval(Approval::Required("Write"))),
             (&["*"], &[], &["workspace_write"], Gate::NeedsApproval(Approval::Required("workspace_write"))),
             // A tool that only approval_required names is not thereby allowed.

@@ -115,6 +115,14 @@ pub struct Replay {
     undescribed: bool,
 }
 
+impl Asked<'_> {
+    /// What a question is about, as its record keeps it; empty where the question says all.
+    #[must_use]
+    pub fn about(&self) -> String {
+        String::new()
+    }
+}
+
 impl Replay {
     /// The record of a mission, to be gone over from its beginning.
     #[must_use]

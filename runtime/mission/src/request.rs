@@ -12,12 +12,12 @@ use alloc::vec::Vec;
 
 use sortie_contract::id::CallNo;
 use sortie_contract::limit;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 
-use crate::budget::{Spend, raised};
+use crate::budget::raised;
 use crate::command::{Now, Refusal};
 use crate::decide::note;
 use crate::finish::Cause;
@@ -30,12 +30,12 @@ pub(crate) type Ask = (RequestKind, String);
 
 impl Mission {
     /// What has to be asked before a call that the gate does not refuse: approval first, then money.
-    pub(crate) fn must_ask(&self, tool: &ToolInfo, cost: MicroUsd) -> Option<Ask> {
+    pub(crate) fn must_ask(&self, tool: &ToolInfo, quote: Spend) -> Option<Ask> {
         match self.gate(tool) {
             Gate::NeedsApproval(approval) if !self.approved.covers(&tool.name) => {
                 Some((RequestKind::Approval, approval_question(tool, approval)))
             }
-            _ => self.short_of(tool.name.as_str(), Spend { llm_calls: 0, cost }),
+            _ => self.short_of(tool.name.as_str(), quote),
         }
     }
 
@@ -112,7 +112,7 @@ impl Mission {
     ) -> Result<Record, Refusal> {
         let call = open.call;
         let tool = flight.tool.as_ref().map_or("", |tool| tool.as_str());
-        let finished = |outcome| Ok(Record::CallFinished { call, outcome, cost: MicroUsd::ZERO });
+        let finished = |outcome| Ok(Record::CallFinished { call, outcome, spent: Spend::NOTHING });
         let answered = |result: String| finished(Ok(ToolAnswer { result, wrote: Vec::new() }));
         let refused = |error: fn(String) -> CallError, what: &str| {
             let because = if why.trim().is_empty() { String::new() } else { format!(": {}", why.trim()) };

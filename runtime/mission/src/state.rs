@@ -3,6 +3,7 @@
 //! Nothing here is stored. Whoever has the records has the state, by [`Mission::begin`] and [`Mission::apply`].
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -12,13 +13,15 @@ use sortie_contract::artifact::Artifact;
 use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::event::Usage;
 use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
+use sortie_contract::limit;
+use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Reason, Status, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
-use crate::budget::{Ledger, Spend};
+use crate::budget::Ledger;
 use crate::command::Now;
 use crate::gate::{self, Gate};
 use crate::outputs::Output;
@@ -34,7 +37,7 @@ pub struct Mission {
     /// Approval entries that intake could not make sense of; not empty: tools without a declared class need approval.
     pub(crate) unknown_approvals: Vec<String>,
     /// What its plugin is handed. `None` before its first start, and in journals of records before version 3.
-    pub(crate) granted: Option<Vec<ToolName>>,
+    pub(crate) granted: Option<Granted>,
     pub(crate) phase: Phase,
     /// Records folded so far.
     pub(crate) records: u32,
@@ -160,6 +163,14 @@ impl OpenRequest {
         let half = self.expires_at.duration_since(self.asked_at) / 2;
         if self.reminded { None } else { self.asked_at.checked_add(half).ok() }
     }
+}
+
+/// What its plugin is handed by every run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) tools: Vec<ToolName>,
+    /// `None` in journals of records before version 4.
+    pub(crate) memory_bytes_max: Option<u64>,
 }
 
 /// What was approved for more than one call.
@@ -358,6 +369,19 @@ impl Mission {
         self.active().is_some_and(|active| active.in_flight.iter().any(|flight| flight.call == call && !flight.held))
     }
 
+    /// What a plugin is told of a call that was being made when its run broke off, and whose tool this node no longer has.
+    #[must_use]
+    pub fn told_of_lost(&self, call: CallNo, tool: &ToolName) -> CallError {
+        let flight = self.active().and_then(|active| active.in_flight.iter().find(|flight| flight.call == call));
+        match flight.map(|flight| flight.repeat) {
+            // Nothing can have come of it.
+            Some(Repeat::ReadOnly) | None => CallError::Denied(format!("this node no longer has the tool `{tool}`")),
+            Some(Repeat::Idempotent | Repeat::Effectful) => CallError::Uncertain(format!(
+                "the node stopped while `{tool}` was being called, and no longer has it: it is not known whether the call happened"
+            )),
+        }
+    }
+
     /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, it
     /// takes none.
     #[must_use]
@@ -458,7 +482,14 @@ impl Mission {
     /// The tools that its plugin is handed, by every run the same; `None` before its first start.
     #[must_use]
     pub fn granted(&self) -> Option<&[ToolName]> {
-        self.granted.as_deref()
+        self.granted.as_ref().map(|granted| granted.tools.as_slice())
+    }
+
+    /// The most memory that its plugin gets, in bytes, by every run the same; `None` before its first start, and where that start
+    /// was recorded before version 4: then the node's own limit holds.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> Option<u64> {
+        self.granted.as_ref().and_then(|granted| granted.memory_bytes_max)
     }
 
     /// Which of a node's tools it would be handed now: those that are allowed and not forbidden. A call may still need
@@ -467,6 +498,23 @@ impl Mission {
     pub fn grantable(&self, tools: &[ToolInfo]) -> Vec<ToolName> {
         let open = |tool: &&ToolInfo| matches!(self.gate(tool), Gate::Granted | Gate::NeedsApproval(_));
         tools.iter().filter(open).map(|tool| tool.name.clone()).collect()
+    }
+
+    /// Why a file of the workspace must not become an artifact by its plugin's word: its calls have not written it, and its
+    /// constraints do not let it read it without asking. `read` is what the node's tool `Read` is, where it has one.
+    ///
+    /// # Errors
+    /// In words for the plugin.
+    pub fn may_store_file(&self, path: &str, read: Option<&ToolInfo>) -> Result<(), String> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let wrote = !path.starts_with('/') && self.wrote.contains(&parts.join("/"));
+        if wrote || read.is_some_and(|read| self.gate(read) == Gate::Granted) {
+            return Ok(());
+        }
+        let path = limit::clip(path, limit::QUOTE_BYTES_MAX);
+        Err(format!(
+            "`{path}` was not written by this mission, and its constraints do not let it `Read` without asking: it cannot be stored"
+        ))
     }
 
     pub(crate) fn gate(&self, tool: &ToolInfo) -> Gate<'_> {

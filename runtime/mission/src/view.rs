@@ -84,7 +84,8 @@ impl Mission {
                 Some((EventType::Accepted, "Accepted.".to_string(), accepted_detail(accepted)))
             }
             Record::Started { .. } if self.active().is_some_and(|active| active.went_on) => None,
-            Record::Started { run } => {
+            Record::Started { announced: false, .. } => None,
+            Record::Started { run, .. } => {
                 let summary = if run.0 == 1 { "Started." } else { "Goes on, after the node was restarted." };
                 Some((EventType::Progress, summary.to_string(), json!({ "kind": "started", "run": run.0 })))
             }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{self, Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
@@ -123,14 +123,14 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
             tested.shift(-seconds);
             return None;
         }
-        Act::Start => Command::Start { tools: &all },
+        Act::Start => support::start(&all),
         Act::Tick => Command::Tick,
         Act::Call { tool, cost, stale } => Command::Call {
             run: run_of(*stale),
             tool: (&all[*tool]).into(),
             arguments: "{}".to_owned(),
             digest: Digest::of(b"{}"),
-            cost_estimate: MicroUsd(*cost),
+            quote: Spend::money(MicroUsd(*cost)),
         },
         Act::Done { pick, cost, ok, wrote, stale } => {
             let in_flight = in_flight(tested);
@@ -138,15 +138,20 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
             let wrote = NAMES.get(*wrote).map(|name| (*name).to_owned()).into_iter().collect();
             let answer = ToolAnswer { result: "null".to_owned(), wrote };
             let outcome = if *ok { Ok(answer) } else { Err(CallError::Failed("no".to_owned())) };
-            Command::CallDone { run: run_of(*stale), call, outcome, cost: MicroUsd((*cost).min(reserved)) }
+            Command::CallDone {
+                run: run_of(*stale),
+                call,
+                outcome,
+                spent: Spend::money(MicroUsd((*cost).min(reserved))),
+            }
         }
-        Act::Answer => Command::Answer { run: current, question: HostQuestion::Now, answer: "0".to_owned() },
+        Act::Answer => support::answer(current, HostQuestion::Now, "0"),
         Act::Milestone => Command::Milestone { run: current, text: "so far".to_owned() },
         Act::Log => Command::Log { run: current, level: LogLevel::Info, text: "line".to_owned() },
         Act::Judge { criterion, verdict } => {
             Command::Judge { run: current, criterion: *criterion, verdict: *verdict, evidence: "seen".to_owned() }
         }
-        Act::Store(name) => Command::StoreArtifact { run: current, artifact: artifact(NAMES[*name]) },
+        Act::Store(name) => support::put(current, artifact(NAMES[*name])),
         Act::Collect(name) => Command::CollectArtifact { artifact: artifact(NAMES[*name]) },
         Act::Cancel => Command::Cancel { reason: String::new(), by: "simone".to_owned() },
         Act::Halt => Command::Halt,
@@ -162,7 +167,7 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
         }
         Act::GiveUp(pick) => {
             let call = flights(&tested.records).get(*pick).map_or(CallNo(999), |flight| flight.call);
-            Command::CallDone { run: current, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO }
+            Command::CallDone { run: current, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING }
         }
         Act::Suspend { stale, until } => Command::Suspend {
             run: run_of(*stale),
@@ -210,10 +215,10 @@ fn flights(records: &[Stamped]) -> Vec<Flight> {
     for stamped in records {
         match &stamped.record {
             Record::CallStarted { call, tool, reserved, .. } => {
-                flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.0, held: false });
+                flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.cost.0, held: false });
             }
             Record::CallHeld { call, tool, reserved, .. } => {
-                flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.0, held: true });
+                flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.cost.0, held: true });
             }
             Record::Asked { call, .. } => flights.push(Flight { call: *call, tool: None, reserved: 0, held: true }),
             Record::Requested { call, .. } => {
@@ -246,12 +251,12 @@ fn booked(tested: &Tested) -> u64 {
             flight.expect("it is in flight")
         };
         match &stamped.record {
-            Record::CallStarted { reserved, .. } => sum += reserved.0,
+            Record::CallStarted { reserved, .. } => sum += reserved.cost.0,
             Record::CallResumed { call } => sum += reserved_for(call).reserved,
-            Record::CallFinished { call, cost, .. } => {
+            Record::CallFinished { call, spent, .. } => {
                 let flight = reserved_for(call);
                 if !flight.held {
-                    sum = sum - flight.reserved + cost.0;
+                    sum = sum - flight.reserved + spent.cost.0;
                 }
             }
             _ => {}

@@ -100,7 +100,7 @@ fn everything() -> (Tested, Vec<(Asked<'static>, Recorded)>) {
     for (number, question) in QUESTIONS.into_iter().enumerate() {
         mission.pass(1);
         let answer = number.to_string();
-        mission.take(Command::Answer { run: RUN, question, answer: answer.clone() }).expect("taken");
+        mission.take(support::answer(RUN, question, &answer)).expect("taken");
         let Now { wall: at, ran_ms, .. } = mission.now;
         // That an artifact could not be stored is told to who wants to store it.
         let asked = match question {
@@ -375,10 +375,7 @@ fn notes_beyond_the_limit_are_in_no_record_and_stop_nobody() {
 #[test]
 fn a_timer_and_the_time_are_told_with_the_time_at_which_they_were() {
     let mut mission = running();
-    mission
-        .pass(5)
-        .take(Command::Answer { run: RUN, question: HostQuestion::After, answer: "1".to_owned() })
-        .expect("taken");
+    mission.pass(5).take(support::answer(RUN, HostQuestion::After, "1")).expect("taken");
     let Now { wall: at, ran_ms, .. } = mission.now;
     mission.pass(60);
     mission.crash();
@@ -394,7 +391,7 @@ fn artifacts_are_told_as_they_were_stored() {
     let first = artifact("report.md");
     let second = Artifact { bytes: 4, ..first.clone() };
     for artifact in [&first, &second] {
-        mission.take(Command::StoreArtifact { run: RUN, artifact: artifact.clone() }).expect("there is room");
+        mission.take(support::put(RUN, artifact.clone())).expect("there is room");
     }
     let mut replay = Replay::new(&mission.records);
     for artifact in [first, second] {

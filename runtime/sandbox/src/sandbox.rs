@@ -112,6 +112,12 @@ struct Inner {
 type Ready = Arc<OnceCell<Arc<PluginPre<Guest>>>>;
 
 impl Sandbox {
+    /// The most memory that a plugin gets here, in bytes.
+    #[must_use]
+    pub fn memory_bytes_max(&self) -> u64 {
+        self.0.memory_bytes_max as u64
+    }
+
     /// Opens the plugin store in `options.dir` and starts the threads of the guests.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sortie_contract::MicroUsd;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer};
+use sortie_contract::{MicroUsd, Spend};
 use sortie_journal::Cursor;
 use sortie_mission::{Command, Kept, OpenRequest, Refusal, Retention};
 
@@ -40,9 +40,9 @@ impl World {
                 self.tell(client, &format!("call {call} leaves the node"));
             }
             Stage::Sent => self.node.tasks[place].stage = self.land(client, &self.node.tasks[place].clone()),
-            Stage::Done(outcome, cost) => {
+            Stage::Done(outcome, spent) => {
                 self.node.tasks.remove(place);
-                let done = || Command::CallDone { run, call, outcome: outcome.clone(), cost };
+                let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent };
                 self.command(client, done()).expect("it was in flight");
                 if self.rng.u8(..10) == 0 {
                     assert!(self.command(client, done()).is_err(), "a result comes twice");
@@ -60,7 +60,7 @@ impl World {
         let dice = self.rng.u8(..20);
         if dice == 0 {
             let error = CallError::Failed("it is broken".to_owned());
-            return Stage::Done(Err(error), MicroUsd::ZERO);
+            return Stage::Done(Err(error), Spend::NOTHING);
         }
         if grant.repeat != Repeat::ReadOnly {
             self.outside.clients[client].calls.entry(call).or_default().landed += 1;
@@ -70,9 +70,9 @@ impl World {
         if dice == 1 {
             return Stage::Done(Err(CallError::TimedOut("it took too long".to_owned())), grant.reserved);
         }
-        let cost = MicroUsd(self.rng.u64(..=grant.reserved.0));
+        let spent = Spend::money(MicroUsd(self.rng.u64(..=grant.reserved.cost.0)));
         let result = format!("\"{} {}\"", grant.tool, self.rng.u32(..));
-        Stage::Done(Ok(ToolAnswer { result, wrote: Vec::new() }), cost)
+        Stage::Done(Ok(ToolAnswer { result, wrote: Vec::new() }), spent)
     }
 
     /// What a run has left behind outside of the node goes on without it; nobody takes what it returns.
@@ -90,9 +90,9 @@ impl World {
                     }
                 }
             }
-            Stage::Done(outcome, cost) => {
+            Stage::Done(outcome, spent) => {
                 let late =
-                    self.command(task.client, Command::CallDone { run: task.run, call: task.call, outcome, cost });
+                    self.command(task.client, Command::CallDone { run: task.run, call: task.call, outcome, spent });
                 assert!(late.is_err(), "a result of a run that is over is taken");
                 self.history.count("late result that is dropped");
             }

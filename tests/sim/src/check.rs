@@ -9,7 +9,7 @@ use sortie_contract::outcome::Status;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{Repeat, ToolName};
-use sortie_contract::{MicroUsd, Timestamp};
+use sortie_contract::{Spend, Timestamp};
 use sortie_mission::Mission;
 
 use crate::envelope::tools;
@@ -22,7 +22,7 @@ pub(crate) struct Grant {
     pub(crate) tool: ToolName,
     pub(crate) repeat: Repeat,
     /// The most that it may cost.
-    pub(crate) reserved: MicroUsd,
+    pub(crate) reserved: Spend,
     /// The record that let it go on last.
     record: usize,
 }
@@ -82,21 +82,21 @@ fn budget(envelope: &Envelope, records: &[Stamped]) {
     for Stamped { record, .. } in records {
         match record {
             Record::CallStarted { call, reserved, .. } => {
-                prices.insert(*call, reserved.0);
-                made.insert(*call, reserved.0);
-                booked += reserved.0;
+                prices.insert(*call, reserved.cost.0);
+                made.insert(*call, reserved.cost.0);
+                booked += reserved.cost.0;
             }
-            Record::CallHeld { call, reserved, .. } => drop(prices.insert(*call, reserved.0)),
+            Record::CallHeld { call, reserved, .. } => drop(prices.insert(*call, reserved.cost.0)),
             Record::CallResumed { call } => {
                 made.insert(*call, prices[call]);
                 booked += prices[call];
             }
             // Nobody knows what became of it: it counts as spent, and what comes of it counts again.
             Record::Requested { call, kind: RequestKind::Uncertain, .. } => drop(made.remove(call)),
-            Record::CallFinished { call, cost, .. } => {
+            Record::CallFinished { call, spent, .. } => {
                 if let Some(reserved) = made.remove(call) {
-                    assert!(cost.0 <= reserved, "call {call} cost more than was set aside");
-                    booked = booked - reserved + cost.0;
+                    assert!(spent.cost.0 <= reserved, "call {call} cost more than was set aside");
+                    booked = booked - reserved + spent.cost.0;
                 }
             }
             Record::Decided { decision: Decision::Grant { cost, .. }, .. } => limit += cost.0,

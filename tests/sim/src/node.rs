@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sortie_contract::MicroUsd;
 use sortie_contract::MissionNo;
+use sortie_contract::Spend;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::canonical_digest;
 use sortie_contract::id::{CallNo, RunNo, SessionId};
@@ -91,7 +91,7 @@ pub(crate) enum Stage {
     /// It has left the node.
     Sent,
     /// It has its result.
-    Done(Outcome, MicroUsd),
+    Done(Outcome, Spend),
 }
 
 impl Node {

@@ -6,9 +6,9 @@ use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
-use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::tool::CallError;
-use sortie_contract::{MicroUsd, Timestamp};
+use sortie_contract::{Spend, Timestamp};
 use sortie_mission::replay::{Asked, Recorded};
 use sortie_mission::{Command, Ending, Refusal};
 
@@ -37,7 +37,9 @@ impl World {
     pub(crate) fn turn(&mut self) {
         let Some(no) = self.node.queue.pop(self.wall) else { return };
         let client = self.client_of(no);
-        if let Err(refusal) = self.command(client, Command::Start { tools: &tools() }) {
+        if let Err(refusal) =
+            self.command(client, Command::Start { tools: &tools(), memory_bytes_max: 64 << 20, alone: false })
+        {
             assert!(matches!(refusal, Refusal::NotYet { .. }), "{refusal}");
             // The clock was set back in this moment: it waits again.
             self.node.queue.release(no);
@@ -157,7 +159,11 @@ impl World {
             Op::Put(name) => {
                 if run.replay.next(Asked::Put { name })?.is_none() {
                     let artifact = artifact(name, &run.script.clone().next(0));
-                    self.tells(client, run, Command::StoreArtifact { run: no, artifact })?;
+                    self.tells(
+                        client,
+                        run,
+                        Command::StoreArtifact { run: no, artifact, source: ArtifactSource::Memory },
+                    )?;
                 }
             }
             Op::End(verdict) => {
@@ -173,13 +179,8 @@ impl World {
         let tool = known.iter().find(|tool| tool.name.as_str() == name).expect("a tool of the node");
         let recorded = run.replay.next(Asked::Call { tool: &tool.name, arguments: &arguments })?;
         let digest = Digest::of(arguments.as_bytes());
-        let cost_estimate = if name == "Buy" { PRICE_MAX } else { MicroUsd::ZERO };
-        self.begun(
-            client,
-            run,
-            recorded,
-            Command::Call { run: run.no, tool: tool.into(), arguments, digest, cost_estimate },
-        )
+        let quote = if name == "Buy" { Spend::money(PRICE_MAX) } else { Spend::NOTHING };
+        self.begun(client, run, recorded, Command::Call { run: run.no, tool: tool.into(), arguments, digest, quote })
     }
 
     /// A call, or a question to people: recorded, or begun now.
@@ -242,7 +243,7 @@ impl World {
     }
 
     fn answered(&mut self, client: usize, run: &Run, question: HostQuestion, answer: String) -> Result<(), Stop> {
-        self.tells(client, run, Command::Answer { run: run.no, question, answer })
+        self.tells(client, run, Command::Answer { run: run.no, question, about: String::new(), answer })
     }
 
     /// The plugin takes the answer of one of its handles.
@@ -318,7 +319,7 @@ impl World {
     /// Something that an earlier run does late, or the current one although it was suspended.
     pub(crate) fn haunt(&mut self, client: usize) {
         let begun = self.side(client).records.iter().filter_map(|stamped| match stamped.record {
-            Record::Started { run } => Some(run),
+            Record::Started { run, .. } => Some(run),
             _ => None,
         });
         let over: Vec<RunNo> = begun.filter(|run| self.mission(client).run() != Some(*run)).collect();
@@ -329,7 +330,7 @@ impl World {
             1 => Command::PluginEnded { run, ending: Ending::Crashed(Crash::Trapped("Boo!".to_owned())) },
             _ => {
                 let call = CallNo(self.rng.u32(1..=calls));
-                Command::CallDone { run, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO }
+                Command::CallDone { run, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING }
             }
         };
         assert!(self.command(client, command).is_err(), "{run:?} is over, and is listened to");
@@ -338,7 +339,7 @@ impl World {
 }
 
 fn cancelled(run: &Run, call: CallNo) -> Command<'static> {
-    Command::CallDone { run: run.no, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO }
+    Command::CallDone { run: run.no, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING }
 }
 
 /// Bytes that follow from what the plugin was told.

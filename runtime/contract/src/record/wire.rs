@@ -1,17 +1,18 @@
 //! The record format: a version byte, then the `postcard` encoding of the time in nanoseconds since 1970, the run time, and
-//! the [`Record`] as it stands.
+//! the record as its version has it.
 //!
-//! Version 1 has the variants up to `Finished`, version 2 those up to `Suspended`, version 3 those up to `Granted`, and
-//! `HostQuestion::Describe`. A version only ever adds variants at the end: none is reordered, none gets another field. So one
-//! type reads them all, and the number tells an older Sortie that it is too old. A test holds the bytes of a
-//! sample of every variant (`tests/record_format.rs`).
+//! Version 4 is [`Record`] as it stands; the versions before it are read as [`v3`] has them, and taken for what they meant.
+//! Whoever gives a record another field begins a version: what was current until then moves to a module of its own. A variant
+//! more at the end needs only a number, which tells an older Sortie that it is too old. A test holds the bytes of a sample of
+//! every variant (`tests/record_format.rs`).
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 
-use crate::record::{Record, Stamped};
+use crate::record::{Record, Stamped, v3};
 
 /// The version that is written.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Bytes that are no record.
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +43,20 @@ pub(super) fn encode(stamped: &Stamped) -> Vec<u8> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Stamped, DecodeError> {
-    let body = match bytes {
-        [] => return Err(DecodeError::Empty),
-        [1..=VERSION, body @ ..] => body,
-        [other, ..] => return Err(DecodeError::UnknownVersion(*other)),
-    };
-    let ((at, ran_ms, record), rest): ((i128, u64, Record), _) =
+    match bytes {
+        [] => Err(DecodeError::Empty),
+        [1..=3, body @ ..] => read::<v3::Record>(body),
+        [VERSION, body @ ..] => read::<Record>(body),
+        [other, ..] => Err(DecodeError::UnknownVersion(*other)),
+    }
+}
+
+fn read<R: DeserializeOwned + Into<Record>>(body: &[u8]) -> Result<Stamped, DecodeError> {
+    let ((at, ran_ms, record), rest): ((i128, u64, R), _) =
         postcard::take_from_bytes(body).map_err(DecodeError::Damaged)?;
     if !rest.is_empty() {
         return Err(DecodeError::Trailing);
     }
-    Ok(Stamped { at: Timestamp::from_nanosecond(at).map_err(DecodeError::Time)?, ran_ms, record })
+    let at = Timestamp::from_nanosecond(at).map_err(DecodeError::Time)?;
+    Ok(Stamped { at, ran_ms, record: record.into() })
 }

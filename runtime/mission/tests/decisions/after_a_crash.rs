@@ -4,7 +4,7 @@ use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::Crash;
 use sortie_contract::record::{HostQuestion, Record, Stamped};
@@ -14,7 +14,7 @@ use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{CRASHES_MAX, Command, Handle, Mission, Refusal};
 
 use crate::failed;
-use crate::support::{Tested, artifact, moment, the, tool};
+use crate::support::{self, Tested, artifact, granted, moment, put, start, the, tool};
 
 /// What a call returned that is none of the mission's own.
 fn answer(result: &str) -> Result<ToolAnswer, CallError> {
@@ -34,21 +34,65 @@ fn a_running_mission_goes_on_with_what_it_has_recorded() {
     let judged = Command::Judge { run: RunNo(1), criterion: 0, verdict: Verdict::Unmet, evidence: String::new() };
     mission.take(judged).expect("taken");
     let before = (mission.mission.host_calls(), mission.mission.artifacts().len());
-    assert_eq!(mission.crash(), [Record::Started { run: RunNo(2) }], "nothing to ask about");
+    assert_eq!(
+        mission.crash(),
+        [Record::Started { run: RunNo(2), alone: false, announced: false }],
+        "nothing to ask about"
+    );
     assert_eq!((mission.mission.status(), mission.run()), (Status::Running, RunNo(2)));
     assert_eq!((mission.mission.host_calls(), mission.mission.artifacts().len()), before);
     assert_eq!(mission.mission.collectable(), ["notes.md"]);
-    let told = mission.events.last().expect("an event");
-    assert_eq!((&told.detail["kind"], &told.detail["run"]), (&json!("started"), &json!(2)));
+    assert_eq!(
+        mission.event_types().last(),
+        Some(&"mission.artifact"),
+        "what was told last still holds: nothing new is told"
+    );
     let event = mission.says_done();
     assert_eq!(event.detail["reason"], "criterion_unmet", "what the first run said still holds");
     assert_eq!(event.usage.estimated_cost_usd, 0.000_002, "and what it did cost is paid once");
 }
 
 #[test]
+fn a_blocked_mission_looks_blocked_after_a_crash() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]}}));
+    mission.held(&the("Edit"), 0, RequestKind::Approval);
+    mission.crash();
+    mission.crash();
+    assert_eq!(mission.event_types(), ["mission.accepted", "mission.progress", "mission.blocked"]);
+    assert_eq!(mission.mission.status(), Status::Blocked);
+}
+
+/// Before version 4 each start behind a crash had an event, and receivers know it by its sequence.
+#[test]
+fn what_older_journals_told_keeps_its_sequence() {
+    let mut mission = Tested::running(json!({}));
+    mission.crash();
+    for stamped in &mut mission.records {
+        if let Record::Started { announced, .. } = &mut stamped.record {
+            *announced = true;
+        }
+    }
+    let folded = Mission::fold(mission.mission.envelope().clone(), &mission.records).expect("an older journal");
+    assert_eq!((folded.sequence(), mission.mission.sequence()), (3, 2));
+    let told = folded.event_of(mission.records.last().expect("a record")).expect("an event");
+    assert_eq!(told.summary, "Goes on, after the node was restarted.");
+}
+
+#[test]
+fn a_call_whose_tool_was_taken_away_is_uncertain_where_it_may_have_had_an_effect() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+    let (read, write) = (the("Read"), the("Write"));
+    let reads = mission.call(&read, 0).expect("granted");
+    let writes = mission.call(&write, 0).expect("granted");
+    mission.crash();
+    assert!(matches!(mission.mission.told_of_lost(reads, &read.name), CallError::Denied(_)));
+    assert!(matches!(mission.mission.told_of_lost(writes, &write.name), CallError::Uncertain(_)));
+}
+
+#[test]
 fn what_was_queued_goes_on() {
     let mut mission = Tested::queued(json!({}));
-    assert_eq!(mission.crash(), [Record::Started { run: RunNo(1) }, Record::Granted { tools: vec![] }]);
+    assert_eq!(mission.crash(), [Record::Started { run: RunNo(1), alone: false, announced: true }, granted(&[])]);
 }
 
 #[test]
@@ -59,16 +103,16 @@ fn every_run_is_handed_what_the_first_was_and_calls_are_held_against_what_the_no
     let read = the("Read");
     let handed = vec![read.name.clone(), the("Write").name];
     let first = mission.start().expect("it starts");
-    assert_eq!(first[1], Record::Granted { tools: handed.clone() });
+    assert_eq!(first[1], granted(&handed));
     // The operator takes one tool away, gives the other a class, and adds a third that the mission would be granted.
     let now = [tool("Read", &["workspace_write"], true, false), tool("Rename", &[], true, false)];
     mission.mission = Mission::fold(mission.mission.envelope().clone(), &mission.records).expect("its own records");
-    assert_eq!(mission.take(Command::Start { tools: &now }), Ok(vec![Record::Started { run: RunNo(2) }]));
+    assert_eq!(mission.take(start(&now)), Ok(vec![Record::Started { run: RunNo(2), alone: false, announced: false }]));
     assert_eq!(mission.mission.granted(), Some(handed.as_slice()));
     mission.held(&now[0], 0, RequestKind::Approval);
     let (name, digest) = (the("Write").name, Digest::of(b"{}"));
     let (run, tool, arguments) = (mission.run(), Handle::Gone(&name), "{}".to_owned());
-    let gone = mission.take(Command::Call { run, tool, arguments, digest, cost_estimate: MicroUsd::ZERO });
+    let gone = mission.take(Command::Call { run, tool, arguments, digest, quote: Spend::NOTHING });
     let Ok([Record::CallRefused { error: CallError::Denied(why), .. }]) = gone.as_deref() else { panic!("{gone:?}") };
     assert!(why.contains("no longer has the tool `Write`"), "{why}");
 }
@@ -83,7 +127,7 @@ fn a_tool_is_described_as_it_was() {
     let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
     assert_eq!(described(&mission.records), None);
     let answer = serde_json::to_string(&the("Read")).expect("JSON");
-    mission.take(Command::Answer { run: RunNo(1), question: HostQuestion::Describe, answer }).expect("taken");
+    mission.take(support::answer(RunNo(1), HostQuestion::Describe, &answer)).expect("taken");
     assert_eq!(described(&mission.records), Some(Recorded::Described(the("Read"))));
     let other = Replay::new(&mission.records).next(Asked::Describe { tool: &the("Write").name });
     assert!(matches!(other, Err(Crash::Diverged { .. })), "{other:?}");
@@ -93,7 +137,7 @@ fn a_tool_is_described_as_it_was() {
     older.records.retain(|stamped| !matches!(stamped.record, Record::Granted { .. }));
     older.mission = Mission::fold(older.mission.envelope().clone(), &older.records).expect("legal without it");
     older.take(Command::Milestone { run: RunNo(1), text: "one".into() }).expect("taken");
-    assert_eq!(older.crash(), [Record::Started { run: RunNo(2) }, Record::Granted { tools: vec![] }]);
+    assert_eq!(older.crash(), [Record::Started { run: RunNo(2), alone: false, announced: false }, granted(&[])]);
     assert_eq!(described(&older.records), Some(Recorded::Noted));
 }
 
@@ -102,7 +146,11 @@ fn a_call_without_a_result_is_repeated_if_it_is_read_only_or_idempotent() {
     for name in ["Read", "Write"] {
         let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
         let call = mission.call(&the(name), 3).expect("granted");
-        assert_eq!(mission.crash(), [Record::Started { run: RunNo(2) }], "{name}: nobody is asked");
+        assert_eq!(
+            mission.crash(),
+            [Record::Started { run: RunNo(2), alone: false, announced: false }],
+            "{name}: nobody is asked"
+        );
         assert!(mission.mission.is_being_made(call), "{name}: to be made again under its number");
         mission.done(call, &[], 1);
         assert_eq!(mission.says_done().status, Status::Completed, "{name}");
@@ -131,7 +179,11 @@ fn a_call_without_a_result_is_otherwise_uncertain() {
     let request = &event.detail["request"];
     assert_eq!((&request["kind"], &request["tool"]), (&json!("uncertain"), &json!("mcp__mail__send")));
     assert_eq!(request["decisions"], json!(["repeat", "record", "deny"]));
-    assert_eq!(mission.crash(), [Record::Started { run: RunNo(3) }], "asked once, however often the node stops");
+    assert_eq!(
+        mission.crash(),
+        [Record::Started { run: RunNo(3), alone: false, announced: false }],
+        "asked once, however often the node stops"
+    );
 }
 
 /// A mission whose one call of `Edit`, which may cost 6 of 10, was in flight at a crash.
@@ -149,7 +201,7 @@ fn uncertain() -> (Tested, CallNo, RequestNo) {
 fn an_uncertain_call_is_repeated_recorded_or_denied() {
     let (mut mission, call, request) = uncertain();
     let recorded = mission.decided(request, Decision::Record { result: "{\"ok\":true}".into() });
-    assert_eq!(recorded, Record::CallFinished { call, outcome: answer("{\"ok\":true}"), cost: MicroUsd::ZERO });
+    assert_eq!(recorded, Record::CallFinished { call, outcome: answer("{\"ok\":true}"), spent: Spend::NOTHING });
     assert_eq!(mission.mission.status(), Status::Running);
 
     let (mut mission, call, request) = uncertain();
@@ -192,7 +244,7 @@ fn a_call_that_waited_for_a_decision_waits_on() {
     let (call, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
     assert_eq!(
         mission.crash(),
-        [Record::Started { run: RunNo(2) }],
+        [Record::Started { run: RunNo(2), alone: false, announced: false }],
         "nothing of it had happened: nothing is uncertain"
     );
     assert_eq!(mission.mission.status(), Status::Blocked);
@@ -226,7 +278,7 @@ fn what_a_stopped_run_still_returns_is_refused() {
     let artifact = artifact("late.md");
     let late = [
         Command::PluginEnded { run, ending: failed("late", None, None) },
-        Command::CallDone { run, call, outcome: answer("1"), cost: MicroUsd::ZERO },
+        Command::CallDone { run, call, outcome: answer("1"), spent: Spend::NOTHING },
         Command::Ask { run, question: "late?".into() },
         Command::Suspend { run, records: mission.mission.records(), until: Some(moment(1)) },
         Command::Milestone { run, text: "late".into() },
@@ -235,9 +287,9 @@ fn what_a_stopped_run_still_returns_is_refused() {
             tool: (&read).into(),
             arguments: "{}".into(),
             digest: artifact.sha256,
-            cost_estimate: MicroUsd::ZERO,
+            quote: Spend::NOTHING,
         },
-        Command::StoreArtifact { run, artifact },
+        put(run, artifact),
     ];
     for command in late {
         let described = format!("{command:?}");
@@ -250,7 +302,7 @@ fn what_a_stopped_run_still_returns_is_refused() {
 fn a_mission_that_stops_its_node_again_and_again_is_given_up() {
     let mut mission = Tested::running(json!({}));
     for crash in 1..=CRASHES_MAX {
-        assert_eq!(mission.crash(), [Record::Started { run: RunNo(crash + 1) }]);
+        assert_eq!(mission.crash(), [Record::Started { run: RunNo(crash + 1), alone: false, announced: false }]);
     }
     assert!(matches!(mission.crash().as_slice(), [Record::Finished { .. }]));
     assert_eq!(mission.end(), ("mission.failed", Status::Failed, "interrupted"));
@@ -274,7 +326,7 @@ fn going_out_of_memory_is_no_crash() {
     let mut mission = Tested::running(json!({}));
     for run in 1..=CRASHES_MAX + 10 {
         mission.suspend(Some(moment(0))).expect("it only waits");
-        assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(run + 1) }]));
+        assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(run + 1), alone: false, announced: false }]));
     }
     assert_eq!(mission.mission.status(), Status::Running);
     assert_eq!(mission.event_types(), ["mission.accepted", "mission.progress"], "and nobody is told of it");

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::id::RunNo;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::Record;
@@ -114,8 +114,7 @@ fn autonomy_window_no_tool_call_and_no_result_outside() {
     let read = the("Read");
     let digest = sortie_contract::digest::Digest::of(b"{}");
     let run = mission.run();
-    let command =
-        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO };
+    let command = Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, quote: Spend::NOTHING };
     assert!(matches!(mission.take(command).as_deref(), Ok([Record::Finished { .. }])), "no timer has to be in time");
 
     let (mut mission, call) = started();

@@ -4,13 +4,13 @@ use serde_json::json;
 use sortie_contract::id::RunNo;
 use sortie_contract::limit;
 use sortie_contract::plugin::{self, Crash, LogLevel};
-use sortie_contract::record::HostQuestion;
-use sortie_contract::tool::CallError;
-use sortie_contract::{Envelope, Status};
+use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::tool::{CallError, ToolAnswer};
+use sortie_contract::{Envelope, Spend, Status};
 use sortie_mission::{Command, Denial, Ending, Outgoing, Refusal, admit};
 
 use crate::failed;
-use crate::support::{Tested, artifact, envelope_text, noon, rules, the};
+use crate::support::{Tested, answer, artifact, envelope_text, noon, put, rules, the};
 
 #[test]
 fn a_file_that_this_missions_own_calls_wrote_is_collected() {
@@ -109,7 +109,7 @@ fn limits_of_a_mission() {
     for name in 0..limit::ARTIFACTS_MAX {
         mission.store(&format!("{name}"));
     }
-    let one_more = Command::StoreArtifact { run: RunNo(1), artifact: artifact("more") };
+    let one_more = put(RunNo(1), artifact("more"));
     assert_eq!(mission.take(one_more), Err(Refusal::TooManyArtifacts { max: limit::ARTIFACTS_MAX }));
     mission.store("0");
     for _ in 0..limit::NOTES_MAX {
@@ -118,7 +118,7 @@ fn limits_of_a_mission() {
     let dropped = mission.take(Command::Milestone { run: RunNo(1), text: "x".into() });
     assert_eq!(dropped, Ok(vec![]), "those beyond are not kept");
     while mission.mission.status() == Status::Running {
-        let command = Command::Answer { run: RunNo(1), question: HostQuestion::Now, answer: "0".into() };
+        let command = answer(RunNo(1), HostQuestion::Now, "0");
         mission.take(command).expect("taken");
     }
     assert_eq!(mission.end(), ("mission.failed", Status::Failed, "limit_exceeded"));
@@ -133,4 +133,29 @@ fn texts_of_a_plugin_are_cut() {
     let event =
         mission.ended(Ending::Returned(plugin::Verdict::Done { summary: text.clone(), next_action: Some(text) }));
     assert!(event.summary.len() <= limit::NOTE_BYTES_MAX);
+}
+
+/// The bound is asked before a call is made; so many may be on their way by then that together they would pass it many times.
+#[test]
+fn results_in_flight_do_not_pass_the_bound_on_recorded_bytes() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
+    let calls = [0; 4].map(|_| mission.call(&the("Read"), 0).expect("granted"));
+    let done = |call| {
+        let result = "x".repeat(limit::RECORDED_BYTES_MAX / 5 * 2);
+        let outcome = Ok(ToolAnswer { result, wrote: Vec::new() });
+        Command::CallDone { run: RunNo(1), call, outcome, spent: Spend::NOTHING }
+    };
+    for (index, call) in calls.into_iter().take(3).enumerate() {
+        let records = mission.mission.decide(mission.now, done(call)).expect("a result");
+        if index < 2 {
+            mission.take(done(call)).expect("taken");
+            continue;
+        }
+        let [Record::CallFinished { outcome: Err(CallError::Failed(_)), .. }, Record::Finished { reason, .. }] =
+            records.as_slice()
+        else {
+            panic!("the third does not fit")
+        };
+        assert_eq!(*reason, sortie_contract::Reason::LimitExceeded);
+    }
 }

@@ -3,13 +3,13 @@
 use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::id::RunNo;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::{Command, Refusal};
 
 use crate::failed;
-use crate::support::{Tested, artifact, the};
+use crate::support::{Tested, artifact, put, start, the};
 
 #[test]
 fn a_final_status_never_changes_whatever_arrives_later() {
@@ -20,7 +20,7 @@ fn a_final_status_never_changes_whatever_arrives_later() {
     let digest = artifact.sha256;
     let run = RunNo(1);
     let late = [
-        Command::Start { tools: &[] },
+        start(&[]),
         Command::Tick,
         Command::Halt,
         Command::Ask { run, question: "late?".into() },
@@ -28,10 +28,10 @@ fn a_final_status_never_changes_whatever_arrives_later() {
         Command::Decide { request: RequestNo(1), decision: Decision::Deny, by: "ada".into(), note: String::new() },
         Command::Cancel { reason: "late".into(), by: "simone".into() },
         Command::Milestone { run, text: "late".into() },
-        Command::StoreArtifact { run, artifact: artifact.clone() },
+        put(run, artifact.clone()),
         Command::CollectArtifact { artifact },
         Command::PluginEnded { run, ending: failed("late", None, None) },
-        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO },
+        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, quote: Spend::NOTHING },
     ];
     for command in late {
         let described = format!("{command:?}");
@@ -137,7 +137,7 @@ fn cancel_is_certain_once_answered() {
         run: RunNo(1),
         call,
         outcome: Ok(ToolAnswer { result: "null".into(), wrote: vec![] }),
-        cost: MicroUsd::ZERO,
+        spent: Spend::NOTHING,
     };
     let dropped = Err(Refusal::AlreadyFinal { status: Status::Cancelled });
     assert_eq!(running.take(late), dropped, "an in-flight result that arrives later is dropped");

@@ -4,7 +4,7 @@ use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer};
@@ -49,7 +49,7 @@ const KINDS: [RequestKind; 4] =
 
 fn outcome(record: Record) -> Result<String, CallError> {
     match record {
-        Record::CallFinished { outcome, cost: MicroUsd::ZERO, .. } => outcome.map(|answer| answer.result),
+        Record::CallFinished { outcome, spent: Spend::NOTHING, .. } => outcome.map(|answer| answer.result),
         other => panic!("the call is not over: {other:?}"),
     }
 }
@@ -255,7 +255,7 @@ fn a_request_holds_its_own_call_and_nothing_else() {
             run: mission.run(),
             call,
             outcome: Err(CallError::TimedOut("t".into())),
-            cost: MicroUsd(0),
+            spent: Spend::NOTHING,
         };
         assert_eq!(mission.take(late), Err(Refusal::UnknownCall { call }), "{kind}: it is not being made");
         assert_eq!(mission.mission.open_requests().len(), 1, "{kind}");
@@ -392,7 +392,7 @@ fn a_held_call_that_its_plugin_gives_up_takes_its_request_with_it() {
         let (mut mission, call, _) = asked(kind);
         let request = mission.mission.open_requests()[0].no;
         let given_up =
-            Command::CallDone { run: mission.run(), call, outcome: Err(CallError::Cancelled), cost: MicroUsd(0) };
+            Command::CallDone { run: mission.run(), call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING };
         let records = mission.take(given_up).expect("taken");
         assert!(records.iter().any(sortie_mission::changes_standing), "{kind}: it is blocked no longer");
         assert_eq!(mission.mission.status(), Status::Running, "{kind}");
@@ -421,5 +421,5 @@ fn a_call_that_was_answered_by_people_wrote_nothing() {
     let request = mission.mission.open_requests()[0].no;
     let recorded = mission.decided(request, Decision::Record { result: "null".into() });
     let answer = ToolAnswer { result: "null".into(), wrote: vec![] };
-    assert_eq!(recorded, Record::CallFinished { call, outcome: Ok(answer), cost: MicroUsd::ZERO });
+    assert_eq!(recorded, Record::CallFinished { call, outcome: Ok(answer), spent: Spend::NOTHING });
 }

@@ -3,14 +3,14 @@
 use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::id::RunNo;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind};
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_mission::{Command, Now, Refusal, Standing};
 
 use crate::failed;
-use crate::support::{ANSWER_SECONDS, Tested, at, moment, the};
+use crate::support::{ANSWER_SECONDS, Tested, at, moment, start, the};
 
 const APPROVE: Decision = Decision::Approve { reach: Reach::Call };
 
@@ -48,7 +48,7 @@ fn a_run_is_not_suspended_if_anything_was_recorded_since_it_began_to_wait() {
         Record::CallFinished {
             call,
             outcome: Err(CallError::Denied("`Edit` was not approved by ada: noted".into())),
-            cost: MicroUsd::ZERO,
+            spent: Spend::NOTHING,
         }
     );
     let stale = Command::Suspend { run: RunNo(1), records, until: None };
@@ -66,8 +66,8 @@ fn a_suspended_run_is_fenced() {
     let digest = sortie_contract::digest::Digest::of(b"{}");
     for command in [
         Command::PluginEnded { run, ending: failed("late", None, None) },
-        Command::CallDone { run, call, outcome: Err(CallError::Cancelled), cost: MicroUsd::ZERO },
-        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, cost_estimate: MicroUsd::ZERO },
+        Command::CallDone { run, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING },
+        Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, quote: Spend::NOTHING },
         Command::Ask { run, question: "?".into() },
         Command::Suspend { run, records, until: None },
     ] {
@@ -87,10 +87,10 @@ fn a_decision_wakes_it() {
     assert_eq!(mission.decided(request, APPROVE), Record::CallResumed { call });
     assert_eq!(mission.mission.standing(), Standing { status: Status::Running, suspended: false, due: None });
     assert!(mission.mission.wants_turn(mission.now));
-    assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(2) }]));
+    assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(2), alone: false, announced: false }]));
     assert!(mission.mission.is_being_made(call), "nobody has made it: that is the next run's");
     let outcome = Ok(ToolAnswer { result: "null".into(), wrote: vec![] });
-    mission.take(Command::CallDone { run: RunNo(2), call, outcome, cost: MicroUsd::ZERO }).expect("made");
+    mission.take(Command::CallDone { run: RunNo(2), call, outcome, spent: Spend::NOTHING }).expect("made");
     assert_eq!(mission.says_done().status, Status::Completed);
 }
 
@@ -122,7 +122,11 @@ fn a_call_that_was_approved_out_of_memory_is_uncertain_only_once_a_run_has_begun
     let (_, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
     mission.suspend(None).expect("it only waits");
     mission.decided(request, APPROVE);
-    assert_eq!(mission.crash(), [Record::Started { run: RunNo(2) }], "no run was there that could have made it");
+    assert_eq!(
+        mission.crash(),
+        [Record::Started { run: RunNo(2), alone: false, announced: false }],
+        "no run was there that could have made it"
+    );
     let records = mission.crash();
     assert!(matches!(records.as_slice(), [_, Record::Requested { kind: RequestKind::Uncertain, .. }]), "{records:?}");
 }
@@ -194,7 +198,7 @@ fn what_is_suspended_still_ends_in_time() {
         (1, Command::Halt, "halted"),
         (ANSWER_SECONDS, Command::Tick, "request_expired"),
         (2 * ANSWER_SECONDS, Command::Tick, "window_closed"),
-        (2 * ANSWER_SECONDS, Command::Start { tools: &[] }, "window_closed"),
+        (2 * ANSWER_SECONDS, start(&[]), "window_closed"),
     ] {
         let mut mission = suspended();
         mission.pass(seconds).take(command).expect("its end");

@@ -3,14 +3,14 @@
 use serde_json::json;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::money::MicroUsd;
-use sortie_contract::record::{HostQuestion, Record, Stamped};
+use sortie_contract::money::Spend;
+use sortie_contract::record::{ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat};
 use sortie_contract::{MissionId, Status};
 use sortie_mission::{Command, Mission};
 
-use crate::support::{ANSWER_SECONDS, Tested, artifact, moment, the};
+use crate::support::{ANSWER_SECONDS, Tested, artifact, granted, moment, the};
 
 /// Every pair of status and record that no decision leads to is a typed error and changes nothing.
 #[test]
@@ -51,10 +51,10 @@ fn an_illegal_pair_is_an_error() {
         arguments: "{}".into(),
         digest: Digest::of(b"{}"),
         repeat: Repeat::Effectful,
-        reserved: MicroUsd::ZERO,
+        reserved: Spend::NOTHING,
     };
-    let call_finished = |call, outcome| Record::CallFinished { call: CallNo(call), outcome, cost: MicroUsd::ZERO };
-    let started = |run| Record::Started { run: RunNo(run) };
+    let call_finished = |call, outcome| Record::CallFinished { call: CallNo(call), outcome, spent: Spend::NOTHING };
+    let started = |run| Record::Started { run: RunNo(run), alone: false, announced: false };
     let accepted = queued.records[0].record.clone();
     let finished = |status| Record::Finished {
         status,
@@ -62,7 +62,12 @@ fn an_illegal_pair_is_an_error() {
         summary: String::new(),
         next_action: "x".into(),
     };
-    let answered = |call| Record::Answered { call: CallNo(call), question: HostQuestion::Now, answer: "0".into() };
+    let answered = |call| Record::Answered {
+        call: CallNo(call),
+        question: HostQuestion::Now,
+        about: String::new(),
+        answer: "0".into(),
+    };
     for (mission, record) in [
         (&queued, accepted.clone()),
         (&queued, started(2)),
@@ -81,8 +86,8 @@ fn an_illegal_pair_is_an_error() {
         (&running, call_held(2)),
         (&running, Record::Asked { call: CallNo(2), question: "?".into() }),
         (&queued, Record::Suspended { until: None }),
-        (&queued, Record::Granted { tools: vec![] }),
-        (&running, Record::Granted { tools: vec![] }),
+        (&queued, granted(&[])),
+        (&running, granted(&[])),
         (&blocked, requested(2, 1)),
         (&blocked, requested(3, 2)),
         (&blocked, decided(2)),
@@ -96,7 +101,10 @@ fn an_illegal_pair_is_an_error() {
         (&suspended, Record::Suspended { until: None }),
         (&suspended, call_finished(2, Err(CallError::Cancelled))),
         (&running, finished(Status::Blocked)),
-        (&running, Record::ArtifactStored { call: Some(CallNo(9)), artifact: artifact("a") }),
+        (
+            &running,
+            Record::ArtifactStored { call: Some(CallNo(9)), artifact: artifact("a"), source: ArtifactSource::Memory },
+        ),
         (&ended, accepted),
         (&ended, started(2)),
         (&ended, Record::Heartbeat),

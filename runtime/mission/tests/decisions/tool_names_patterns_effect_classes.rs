@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sortie_contract::record::Record;
 use sortie_contract::request::RequestKind;
 use sortie_contract::tool::{CallError, ToolName};
+use sortie_mission::Denial;
 
 use crate::support::{Called, Tested, intake, the};
 
@@ -104,9 +105,9 @@ fn a_misspelt_safety_rule_fails_safe() {
 }
 
 #[test]
-fn a_misspelt_ban_is_warned_of() {
+fn a_ban_of_what_is_not_here_is_warned_of() {
     for (entry, warned) in
-        [("Wirte", true), ("mcp__nobody__*", true), ("write", false), ("mcp__mail__*", false), ("Bash", false)]
+        [("Delete", true), ("mcp__nobody__*", true), ("write", false), ("mcp__mail__*", false), ("Bash", false)]
     {
         let admission = intake(json!({"constraints": {"forbidden_tools": [entry]}})).expect("taken");
         let found =
@@ -120,6 +121,74 @@ fn an_approval_entry_that_is_a_class_of_the_configuration_is_known() {
     for known in ["deploys", "money_movement", "Edit", "mcp__mail__*"] {
         let admission = intake(json!({"constraints": {"approval_required": [known]}})).expect("taken");
         assert!(admission.unknown_approvals.is_empty() && admission.warnings.is_empty(), "{known}");
+    }
+}
+
+#[test]
+fn what_is_nearly_a_name_is_refused_with_what_is_meant() {
+    for (entry, meant) in [
+        ("Wriet", Some("Write")),
+        ("Raed", Some("Read")),
+        ("WebFetsh", Some("WebFetch")),
+        ("Bsh", Some("Bash")),
+        ("outbond_email", Some("outbound_email")),
+        ("destructiv_file_action", Some("destructive_file_actions")),
+        ("mcp__mail__sent", Some("mcp__mail__send")),
+        ("deploy", Some("deploys")),
+        ("read", None),
+        ("Money_Movement", None),
+        ("R*d", None),
+        ("Notify", None),
+        ("HttpRequest", None),
+        ("Ed", None),
+    ] {
+        for list in ["forbidden_tools", "allowed_tools"] {
+            let found = intake(json!({"constraints": {list: [entry]}}));
+            match (meant, found) {
+                (None, found) => assert!(found.is_ok(), "{entry}: {found:?}"),
+                (Some(meant), Err(Denial::Mistakes(mistakes))) => {
+                    let [mistake] = mistakes.as_slice() else { panic!("{mistakes:?}") };
+                    let place = format!("/constraints/{list}/0");
+                    assert_eq!((mistake.code.as_str(), mistake.pointer.as_str()), ("misspelt_tool", place.as_str()));
+                    assert!(mistake.detail.contains(&format!("`{meant}`")), "{}", mistake.detail);
+                }
+                (Some(_), found) => panic!("{entry}: {found:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_class_in_forbidden_tools_forbids_each_tool_that_has_it() {
+    let lists = json!({"constraints": {"allowed_tools": ["*"], "forbidden_tools": ["workspace_write"]}});
+    assert!(intake(lists.clone()).expect("taken").warnings.is_empty());
+    let mut mission = Tested::running(lists);
+    for (name, forbidden) in [("Write", true), ("Edit", true), ("Read", false), ("mcp__mail__send", false)] {
+        assert_eq!(mission.call(&the(name), 0).is_err(), forbidden, "{name}");
+    }
+}
+
+#[test]
+fn a_file_is_stored_only_by_who_wrote_it_or_may_read_it_without_asking() {
+    let read = the("Read");
+    for (constraints, path, may) in [
+        (json!({"allowed_tools": ["Read"]}), "old.md", true),
+        (json!({"allowed_tools": ["*"], "forbidden_tools": ["Read"]}), "old.md", false),
+        (json!({"allowed_tools": ["Read", "Write"], "approval_required": ["Read"]}), "old.md", false),
+        (json!({"allowed_tools": ["Write"]}), "old.md", false),
+        (json!({"allowed_tools": ["Write"]}), "out/new.md", true),
+        (json!({"allowed_tools": ["Write"]}), "./out//new.md", true),
+        (json!({"allowed_tools": ["Write"]}), "out/../old.md", false),
+        (json!({"allowed_tools": ["Write"]}), "/out/new.md", false),
+        (json!({"allowed_tools": ["Write"]}), "new.md", false),
+    ] {
+        let mut mission = Tested::running(json!({"constraints": constraints}));
+        if let Ok(call) = mission.call(&the("Write"), 0) {
+            mission.done(call, &["out/new.md"], 0);
+        }
+        assert_eq!(mission.mission.may_store_file(path, Some(&read)).is_ok(), may, "{constraints} {path}");
+        let wrote = mission.mission.may_store_file(path, None).is_ok();
+        assert_eq!(wrote, may && path.ends_with("new.md"), "{constraints} {path}");
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, MissionNo};
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::plugin;
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::request::Decision;
@@ -18,7 +18,7 @@ use sortie_mission::queue::Waiting;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Ending, Mission, Now, Refusal};
 
-use crate::support::{Tested, envelope, noon, rules, the};
+use crate::support::{self, Tested, envelope, noon, rules, the};
 
 /// One mission, its journal, and what is in memory of it.
 #[derive(Clone)]
@@ -171,8 +171,8 @@ impl Side {
                     Some(other) => panic!("{other:?}"),
                     None => {
                         let digest = Digest::of(arguments.as_bytes());
-                        let cost_estimate = MicroUsd::ZERO;
-                        let command = Command::Call { run, tool: (&tool).into(), arguments, digest, cost_estimate };
+                        let command =
+                            Command::Call { run, tool: (&tool).into(), arguments, digest, quote: Spend::NOTHING };
                         match self.take(now, command).expect("an answer").first() {
                             Some(Record::CallStarted { call, .. } | Record::CallHeld { call, .. }) => *call,
                             other => panic!("{other:?}"),
@@ -191,7 +191,7 @@ impl Side {
                 } else {
                     let ready = calls.iter().position(|call| self.outcome(*call).is_some()).expect("one is ready");
                     let question = HostQuestion::WaitAny;
-                    self.take(now, Command::Answer { run, question, answer: ready.to_string() }).expect("taken");
+                    self.take(now, support::answer(run, question, &ready.to_string())).expect("taken");
                 }
             }
             Next::Wait(_) => {}

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sortie_contract::digest::Digest;
 use sortie_contract::id::LaneId;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::Spend;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::queue::Queue;
@@ -12,7 +12,7 @@ use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Mission};
 
 use crate::side::{Hour, MADE, OVER, Run, Side, Task, byte};
-use crate::support::tools;
+use crate::support::{start, tools};
 
 /// Everything: two missions, whose turn it is, the time, and the crashes that are still to come.
 #[derive(Clone)]
@@ -153,7 +153,7 @@ impl World {
         let no = self.queue.pop(now.wall).expect("one waits, and none runs");
         let index = self.sides.iter().position(|side| side.no == no).expect("one of the two");
         let side = Rc::make_mut(&mut self.sides[index]);
-        side.take(now, Command::Start { tools: &tools() }).expect("it is its turn");
+        side.take(now, start(&tools())).expect("it is its turn");
         if side.mission.run().is_some() {
             side.run = Some(Run { step: 0, calls: Vec::new(), replay: Rc::new(Replay::new(&side.records)) });
         }
@@ -181,7 +181,7 @@ impl World {
         let run = side.mission.run().expect("only a run makes calls");
         let result = if effectful { MADE } else { "\"read\"" };
         let outcome = Ok(ToolAnswer { result: result.to_owned(), wrote: Vec::new() });
-        self.command(index, Command::CallDone { run, call, outcome, cost: MicroUsd::ZERO });
+        self.command(index, Command::CallDone { run, call, outcome, spent: Spend::NOTHING });
     }
 
     pub(crate) fn decide(&mut self, index: usize, request: RequestNo, decision: Decision) {

@@ -10,9 +10,9 @@ use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::{CallNo, InstanceId, LaneId, RunNo, SessionId};
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin::{self, PluginIdentity};
-use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::record::{Accepted, ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Event, Status};
@@ -128,6 +128,29 @@ pub(crate) fn artifact(name: &str) -> Artifact {
     }
 }
 
+/// It is a mission's turn, on a node with these tools.
+pub(crate) fn start(tools: &[ToolInfo]) -> Command<'_> {
+    Command::Start { tools, memory_bytes_max: MEMORY_BYTES_MAX, alone: false }
+}
+
+/// The memory that the node under test gives a plugin.
+pub(crate) const MEMORY_BYTES_MAX: u64 = 64 << 20;
+
+/// The record of what a plugin is handed.
+pub(crate) fn granted(tools: &[ToolName]) -> Record {
+    Record::Granted { tools: tools.to_vec(), memory_bytes_max: Some(MEMORY_BYTES_MAX) }
+}
+
+/// The node answered a question that says all by itself.
+pub(crate) fn answer(run: RunNo, question: HostQuestion, answer: &str) -> Command<'static> {
+    Command::Answer { run, question, about: String::new(), answer: answer.to_owned() }
+}
+
+/// An artifact is in the store, from the plugin's memory.
+pub(crate) fn put(run: RunNo, artifact: Artifact) -> Command<'static> {
+    Command::StoreArtifact { run, artifact, source: ArtifactSource::Memory }
+}
+
 /// What becomes of a call.
 #[derive(Debug)]
 pub(crate) enum Called {
@@ -182,7 +205,7 @@ impl Tested {
 
     /// It is its turn.
     pub(crate) fn start(&mut self) -> Result<Vec<Record>, Refusal> {
-        self.take(Command::Start { tools: &tools() })
+        self.take(start(&tools()))
     }
 
     /// Lets time pass; the mission's own as well while its run clock goes.
@@ -222,7 +245,7 @@ impl Tested {
     pub(crate) fn calls(&mut self, tool: &ToolInfo, cost: u64) -> Called {
         let (run, arguments) = (self.run(), "{}".to_owned());
         let digest = Digest::of(arguments.as_bytes());
-        let command = Command::Call { run, tool: tool.into(), arguments, digest, cost_estimate: MicroUsd(cost) };
+        let command = Command::Call { run, tool: tool.into(), arguments, digest, quote: Spend::money(MicroUsd(cost)) };
         match self.take(command).expect("an answer").as_slice() {
             [Record::CallStarted { call, .. }] => Called::Granted(*call),
             [Record::CallRefused { error, .. }] => Called::Refused(error.clone()),
@@ -297,13 +320,13 @@ impl Tested {
     pub(crate) fn done(&mut self, call: CallNo, wrote: &[&str], cost: u64) {
         let wrote = wrote.iter().map(|&path| path.to_owned()).collect();
         let outcome = Ok(ToolAnswer { result: "null".to_owned(), wrote });
-        self.take(Command::CallDone { run: self.run(), call, outcome, cost: MicroUsd(cost) })
+        self.take(Command::CallDone { run: self.run(), call, outcome, spent: Spend::money(MicroUsd(cost)) })
             .expect("the call was in flight");
     }
 
     /// The plugin stores an artifact.
     pub(crate) fn store(&mut self, name: &str) {
-        self.take(Command::StoreArtifact { run: self.run(), artifact: artifact(name) }).expect("there is room");
+        self.take(put(self.run(), artifact(name))).expect("there is room");
     }
 
     /// The plugin's run ends.

@@ -15,9 +15,9 @@ use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
-use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{MicroUsd, Timestamp, limit, outcome};
+use sortie_contract::{Spend, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
@@ -40,6 +40,8 @@ const NAP: Duration = Duration::from_secs(30);
 struct Order {
     tool: ToolName,
     repeat: Repeat,
+    /// The node no longer has the tool.
+    is_gone: bool,
     arguments: String,
 }
 
@@ -122,7 +124,7 @@ impl RunHost {
     }
 
     fn answered(&self, question: HostQuestion, answer: &str) -> Result<(), Stop> {
-        let command = || Command::Answer { run: self.run, question, answer: answer.to_owned() };
+        let command = || Command::Answer { run: self.run, question, about: String::new(), answer: answer.to_owned() };
         self.command(command).map(drop).map_err(stop)
     }
 
@@ -134,6 +136,15 @@ impl RunHost {
         }
         match order {
             // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
+            Some(order) if self.live.is_being_made(call) && order.is_gone => {
+                let error = self.live.with(|mission| mission.told_of_lost(call, &order.tool));
+                let outcome = || Err(error.clone());
+                let done = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: Spend::NOTHING };
+                match self.command(done) {
+                    Ok(_) => Call { number, answer: ready(Ok(Err(error))).boxed() },
+                    Err(error) => over(stop(error)),
+                }
+            }
             Some(order) if self.live.is_being_made(call) => Call { number, answer: self.perform(call, order) },
             order => Call { number, answer: self.held(call, order) },
         }
@@ -179,7 +190,7 @@ impl RunHost {
             } else {
                 calling.catch_unwind().await.unwrap_or_else(broken)
             };
-            let done = || Command::CallDone { run, call, outcome: outcome.clone(), cost: MicroUsd::ZERO };
+            let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent: Spend::NOTHING };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(_) => Ok(outcome.map(|answer| answer.result)),
                 // The mission ended meanwhile; nobody gets this result.
@@ -212,7 +223,7 @@ impl RunHost {
                     return Ok(Err(why));
                 }
             };
-            let command = || Command::StoreArtifact { run, artifact: artifact.clone() };
+            let command = || Command::StoreArtifact { run, artifact: artifact.clone(), source: ArtifactSource::Unsaid };
             this.engine.command_patiently(live, command, Wait::No).await.map_err(stop)?;
             Ok(Ok(artifact))
         }
@@ -347,7 +358,7 @@ impl Host for RunHost {
         let info = self.engine.tools.info(tool.as_str());
         // Of one that was taken away nothing is known any more; the registry refuses to call it.
         let repeat = info.map_or(Repeat::Effectful, ToolInfo::repeat);
-        let order = |arguments: String| Order { tool: tool.clone(), repeat, arguments };
+        let order = |arguments: String| Order { tool: tool.clone(), repeat, is_gone: info.is_none(), arguments };
         match self.recorded(Asked::Call { tool, arguments: &arguments }) {
             Err(stop) => return over(stop),
             Ok(Some(Recorded::Call { call, outcome })) => {
@@ -362,7 +373,7 @@ impl Host for RunHost {
             tool: info.map_or(Handle::Gone(tool), Handle::Tool),
             arguments: arguments.clone(),
             digest,
-            cost_estimate: MicroUsd::ZERO,
+            quote: Spend::NOTHING,
         };
         match self.command(command) {
             Err(error) => over(stop(error)),
@@ -402,7 +413,7 @@ impl Host for RunHost {
 
     fn gave_up(&self, call: CallNo) {
         let outcome = || Err(CallError::Cancelled);
-        let command = || Command::CallDone { run: self.run, call, outcome: outcome(), cost: MicroUsd::ZERO };
+        let command = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: Spend::NOTHING };
         // A call whose result came in this moment is done, not given up.
         let _ = self.command(command);
     }
@@ -491,7 +502,11 @@ impl Host for RunHost {
         media_type: String,
         path: String,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
+        let read = self.engine.tools.info("Read").cloned();
+        let live = Arc::clone(&self.live);
         self.store(name, media_type, move |context| {
+            // Reading is a capability, and storing gives the bytes away.
+            live.with(|mission| mission.may_store_file(&path, read.as_ref()))?;
             context.workspace.read_file(&path, limit::ARTIFACT_BYTES_MAX).map_err(|error| format!("{path}: {error}"))
         })
     }

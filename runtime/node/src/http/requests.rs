@@ -124,6 +124,7 @@ impl Answer {
         for key in unknown {
             reader.complain(key, "unknown_key", &format!("it is not one of {}", known.join(", ")));
         }
+        reader.without_effect();
         let decision = reader.decision();
         let by = reader.text("by").filter(|by| !by.trim().is_empty()).map(|by| limit::clip(&by, limit::ID_BYTES_MAX));
         let note = reader.text("note").unwrap_or_default();
@@ -155,6 +156,24 @@ impl Reader<'_> {
             _ => {
                 self.complain(key, "wrong_type", "it must be a text");
                 None
+            }
+        }
+    }
+
+    /// Whoever sends an amount with an approval believes that it matters.
+    fn without_effect(&mut self) {
+        let Some(Value::String(decision)) = self.field("decision") else { return };
+        let used = match decision.as_str() {
+            "approve" => "for",
+            "answer" => "text",
+            "grant" => "amount",
+            "record" => "result",
+            "deny" | "repeat" => "",
+            _ => return,
+        };
+        for key in ["for", "text", "amount", "result"].into_iter().filter(|&key| key != used) {
+            if self.field(key).is_some() {
+                self.complain(key, "no_effect", &format!("it means nothing beside the decision `{decision}`"));
             }
         }
     }
@@ -261,6 +280,11 @@ mod tests {
                 Ok(Decision::Record { result: "{\"a\":1}".to_owned() }),
             ),
             (json!({"decision": "record"}), wrong("/result")),
+            (json!({"decision": "approve", "amount": 5}), wrong("/amount")),
+            (json!({"decision": "approve", "text": "yes"}), wrong("/text")),
+            (json!({"decision": "deny", "for": "tool"}), wrong("/for")),
+            (json!({"decision": "repeat", "result": 1}), wrong("/result")),
+            (json!({"decision": "grant", "amount": 1, "text": null}), grant(0, 1_000_000)),
             (json!({"decision": "maybe"}), wrong("/decision")),
             (json!({}), wrong("/decision")),
             (json!({"decision": "deny", "reson": "x"}), wrong("/reson")),
