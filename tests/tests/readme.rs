@@ -1,13 +1,15 @@
 //! The README's commands work as they are written.
 //!
 //! Blocks marked `sh` are run, in order, by bash, in a folder that has what the README says there is. `sortie serve` is started
-//! and goes on in the background. Other blocks build, or are files; of those, the commands must exist.
+//! and goes on in the background. Other blocks build, or are files; of those, the commands must exist. So it is with what
+//! `docs/OPERATIONS.md` tells of backups, in a folder that is laid out as systemd does it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use sortie_tests::{binary, project};
 
@@ -47,6 +49,10 @@ fn bash(folder: &Path, script: &str) -> Command {
     command
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
+}
+
 #[test]
 fn every_command_works_as_it_is_written() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -54,7 +60,7 @@ fn every_command_works_as_it_is_written() {
         std::os::unix::fs::symlink(project().join(name), folder.path().join(name)).expect("a link");
     }
     // The default port may be somebody's; everything else is as a user has it.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let port = free_port();
     fs::write(folder.path().join("sortie.toml"), format!("[node]\nlisten = \"127.0.0.1:{port}\"\n")).expect("writable");
     let mut node = None;
     let mut ran = 0;
@@ -80,6 +86,104 @@ fn every_command_works_as_it_is_written() {
         ran += 1;
     }
     assert!(node.is_some() && ran >= 4, "the README has commands to run");
+}
+
+/// `systemctl` as far as the commands need it. What it starts ends with `stop`; its file `pid` is there as long as it runs.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+cd "$(dirname "$0")" || exit 1
+[ "$2" = sortie ] || exit 1
+case $1 in
+start)
+    : > log
+    (sortie --config sortie.toml serve < /dev/null > log 2>&1 & echo $! > pid; wait $!; rm pid) > /dev/null 2>&1 &
+    until grep -q '^sortie listening' log; do sleep 0.05; kill -0 $! || exit 1; done ;;
+stop)
+    [ ! -e pid ] || kill "$(cat pid)"
+    while [ -e pid ]; do sleep 0.05; done ;;
+*) exit 1 ;;
+esac
+"#;
+
+/// A machine with the README's unit: `DynamicUser` and `StateDirectory` make `/var/lib/sortie` a link.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for path in ["var/lib/private/sortie", "backup"] {
+            fs::create_dir_all(root.join(path)).expect("a folder");
+        }
+        std::os::unix::fs::symlink("private/sortie", root.join("var/lib/sortie")).expect("a link");
+        let data = root.join("var/lib/sortie");
+        let data = data.display().to_string();
+        let config = format!("[node]\nlisten = \"127.0.0.1:{}\"\ndata_dir = {data:?}\n", free_port());
+        fs::write(root.join("sortie.toml"), config).expect("writable");
+        fs::write(root.join("systemctl"), SYSTEMCTL).expect("writable");
+        fs::set_permissions(root.join("systemctl"), fs::Permissions::from_mode(0o755)).expect("its own file");
+        Self(folder)
+    }
+
+    /// Runs commands, with this machine's folders in the place of the system's.
+    fn run(&self, script: &str) -> Output {
+        let root = self.0.path().display();
+        let script =
+            script.replace("/var/lib", &format!("{root}/var/lib")).replace("/backup", &format!("{root}/backup"));
+        // What is started in the background must not hold the output: it has a file for that.
+        let mut command = bash(self.0.path(), &format!("PATH=\"{root}:$PATH\"\n{script}"));
+        command.output().expect("bash")
+    }
+
+    /// What commands say that must work.
+    fn said(&self, script: &str) -> String {
+        let output = self.run(script);
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let log = fs::read_to_string(self.0.path().join("log")).unwrap_or_default();
+        assert!(output.status.success(), "{script}\n{said}\n{log}");
+        said
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        drop(self.run("systemctl stop sortie"));
+    }
+}
+
+#[test]
+fn a_backup_that_is_made_and_put_back_as_it_is_written_has_the_missions() {
+    let scripts: Vec<String> = blocks("docs/OPERATIONS.md")
+        .into_iter()
+        .filter_map(|(kind, script)| (kind == "sh").then_some(script))
+        .collect();
+    let [backup, restore] = scripts.as_slice() else {
+        panic!("one block makes a backup, one puts it back: {scripts:?}")
+    };
+    let machine = Machine::new();
+    let data = machine.0.path().join("var/lib/sortie");
+    let envelope = project().join("examples/nightly-report.json");
+    let ran = machine.said(&format!("sortie --config sortie.toml --json run {}", envelope.display()));
+    let event: serde_json::Value = serde_json::from_str(ran.lines().next().expect("an event")).expect("an event");
+    let mission = event["mission_id"].as_str().expect("an id").to_owned();
+    let show = format!("sortie --config sortie.toml journal {mission}");
+
+    machine.said("systemctl start sortie");
+    let before = machine.said(&show);
+    assert!(machine.said(backup).contains("the backup is whole"));
+    assert_eq!(machine.said(&show), before, "the node goes on");
+
+    machine.said("systemctl stop sortie");
+    fs::write(data.join("journal.redb"), "").expect("a damaged disk");
+    assert!(
+        !machine.run("systemctl start sortie").status.success(),
+        "a node does not begin anew over a damaged journal"
+    );
+
+    assert!(machine.said(restore).contains("the backup is back"));
+    assert_eq!(machine.said(&show), before, "the mission is there");
+    assert_eq!(fs::read_link(&data).expect("still a link"), Path::new("private/sortie"));
+    let damaged = machine.0.path().join("var/lib/private/sortie.damaged/journal.redb");
+    assert!(damaged.is_file(), "what was damaged is kept");
 }
 
 #[test]
