@@ -10,26 +10,26 @@ use sortie_egress::SecretError;
 use crate::secret::Secrets;
 use crate::send::Http;
 
-/// `[callback]`. Durations are texts such as `"30s"`, `"24h"`, `"1h 30m"`, `"250ms"`.
+/// `[callback]`. Durations are texts such as `"30s"`, `"7d"`, `"1h 30m"`, `"250ms"`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallbackConfig {
     /// Attempts before a delivery is parked.
     pub attempts: u32,
     /// A delivery that is older than this, and just failed once more, is parked.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub max_age: Duration,
     /// The longest that an attempt may take, from the name's resolution to the head of the answer.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub timeout: Duration,
     /// The longest that connecting may take.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub connect_timeout: Duration,
     /// The longest wait before the second attempt; doubles with each further one.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub backoff_first: Duration,
     /// The longest wait between two attempts, unless the receiver asks for a longer one with `Retry-After`.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub backoff_max: Duration,
     /// Most attempts in flight.
     pub concurrency: usize,

@@ -9,6 +9,7 @@
 
 pub mod artifact;
 pub mod digest;
+pub mod duration;
 pub mod envelope;
 pub mod event;
 pub mod id;

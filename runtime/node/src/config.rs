@@ -99,7 +99,7 @@ pub struct LimitsConfig {
     /// What is kept free on the disk for the journal, in MiB.
     pub disk_reserve_mib: u64,
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub request_expiry: Duration,
 }
 
@@ -125,8 +125,8 @@ impl Default for LimitsConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
-    /// So long after their end; without it, for ever.
-    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    /// So long after their end; `None` for ever.
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize_some")]
     pub age: Option<Duration>,
     /// So many; without it, as many as there are.
     pub missions: Option<usize>,
@@ -509,6 +509,46 @@ mod tests {
         }
         parse("[effects]\nclasses = [\"printing\"]\n[tool.Write]\neffects = [\"printing\", \"money_movement\"]")
             .expect("its own classes are known");
+    }
+
+    #[test]
+    fn durations_are_understood_wherever_they_stand() {
+        let days = |n: u64| Duration::from_secs(n * 24 * 60 * 60);
+        type Read = fn(&Config) -> Duration;
+        let keys: [(&str, &str, Read); 7] = [
+            ("limits", "request_expiry", |config| config.limits.request_expiry),
+            ("retention", "age", |config| config.retention.age.unwrap_or_default()),
+            ("callback", "max_age", |config| config.callback.max_age),
+            ("callback", "timeout", |config| config.callback.timeout),
+            ("callback", "connect_timeout", |config| config.callback.connect_timeout),
+            ("callback", "backoff_first", |config| config.callback.backoff_first),
+            ("callback", "backoff_max", |config| config.callback.backoff_max),
+        ];
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("sortie.toml");
+        let load = |section: &str, key: &str, value: &str| {
+            std::fs::write(&path, format!("[{section}]\n{key} = {value}")).expect("written");
+            Config::load(Some(&path))
+        };
+        for (section, key, read) in keys {
+            for (text, expected) in [("30d", days(30)), ("2w", days(14)), ("1d 12h", days(3) / 2)] {
+                let config = load(section, key, &format!("{text:?}")).expect(key);
+                assert_eq!(read(&config), expected, "{section}.{key} = {text}");
+            }
+            for (value, expected) in [
+                ("\"30\"", "must be a duration"),
+                ("\"whsec_abc\"", "must be a duration"),
+                ("\"1mo\"", "months and years have no length of their own"),
+                ("\"-1d\"", "not less than zero"),
+                ("30", "expected a duration such as \"30d\""),
+            ] {
+                let error = load(section, key, value).expect_err(value);
+                let told = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                let place = format!("line 2, column {} (`{key}`)", key.len() + 4);
+                assert!(told.contains(&place) && told.contains(expected), "{section}.{key} = {value}: {told}");
+                assert!(!told.contains("whsec"), "{told}");
+            }
+        }
     }
 
     #[test]
