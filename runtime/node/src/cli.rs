@@ -3,6 +3,7 @@
 mod client;
 mod decide;
 mod doctor;
+mod input;
 mod look;
 mod manage;
 mod replay;

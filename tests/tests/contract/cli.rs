@@ -114,9 +114,17 @@ async fn what_cannot_be_used_is_said_in_words_for_people() {
     };
     let wrong = write("wrong.json", "{}");
     let mark = write("mark.json", &format!("\u{feff}{}", writing("mark")));
-    let rows: [(&[&str], &str); 5] = [
-        (&["submit", "-"], "there is no envelope"),
-        (&["submit", &mark], "byte order mark"),
+    let sixteen = node.folder().join("sixteen.json");
+    std::fs::write(&sixteen, b"\xff\xfe{\0}\0").expect("writable");
+    let sixteen = sixteen.to_string_lossy();
+    // Both commands read a file in one way.
+    let rows: [(&[&str], &str); 9] = [
+        (&["submit", "-"], "standard input: it is empty: there is no envelope in it"),
+        (&["run", "-"], "standard input: it is empty: there is no envelope in it"),
+        (&["submit", &mark], "it begins with a byte order mark"),
+        (&["run", &mark], "it begins with a byte order mark"),
+        (&["submit", &sixteen], "it is not UTF-8"),
+        (&["run", &sixteen], "it is not UTF-8"),
         (&["submit", &wrong], "it has 9 mistakes"),
         (&["ls", "--node", "127.0.0.1:7433"], "write http://127.0.0.1:7433"),
         (&["ls", "--node", "localhost:7433"], "write http://localhost:7433"),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
 
+use super::input::Input;
 use super::look::exit_of;
 use super::{Exit, Failure, text};
 use crate::clock::{Clock, SystemClock};
@@ -26,19 +26,16 @@ use crate::telemetry;
 /// What to run.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// The envelope. `created_at`, `idempotency_key`, ids and a window may be left out.
+    /// The envelope; `-` is standard input. `created_at`, `idempotency_key`, ids and a window may be left out.
     #[arg(value_name = "ENVELOPE.json")]
-    envelope: PathBuf,
+    envelope: Input,
 }
 
 pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<Exit, Failure> {
     telemetry::start(config.telemetry.format);
     let clock = Arc::new(SystemClock::new());
-    let file = args.envelope.display();
-    let input =
-        std::fs::read_to_string(&args.envelope).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
-    let envelope =
-        complete(&input, &config, clock.as_ref()).map_err(|error| Failure::unusable(format!("{file}: {error}")))?;
+    let input = args.envelope.read()?;
+    let envelope = complete(&input, &config, clock.as_ref()).map_err(|error| args.envelope.unusable(error))?;
     let node = Node::open(&config, clock, Others::Wait).await?;
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
     let exit = match dispatched {
