@@ -169,7 +169,7 @@ pub fn main() -> ExitCode {
                 cause = error.source();
             }
             // With standard error closed there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "{message}");
+            let _ = writeln!(std::io::stderr(), "{}", text::plain_lines(&message));
             failure.exit.into()
         }
     }

@@ -5,7 +5,7 @@ use std::fs;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, text};
 use crate::config::Config;
 
 /// A node, and the right to talk to it.
@@ -90,16 +90,16 @@ fn base(named: &str) -> Result<Url, String> {
 }
 
 /// What a problem says, for people: its sentence, then each mistake with its place.
-pub(super) fn problem(status: StatusCode, text: &str) -> String {
-    let Ok(body) = serde_json::from_str::<Value>(text) else { return format!("{status}: {text}") };
-    let detail = body["detail"].as_str().unwrap_or(text);
+pub(super) fn problem(status: StatusCode, said: &str) -> String {
+    let Ok(body) = serde_json::from_str::<Value>(said) else { return format!("{status}: {}", text::plain(said)) };
+    let detail = body["detail"].as_str().unwrap_or(said);
     // They follow.
     let detail = detail.strip_suffix("; see `errors`").unwrap_or(detail);
     let code = body["code"].as_str().unwrap_or("error");
-    let mut message = format!("{detail} ({code})");
+    let mut message = format!("{} ({})", text::plain(detail), text::plain(code));
     for error in body["errors"].as_array().into_iter().flatten() {
         let place = error["pointer"].as_str().filter(|place| !place.is_empty()).unwrap_or("(the whole text)");
-        message.push_str(&format!("\n  {place}: {}", error["detail"].as_str().unwrap_or_default()));
+        message.push_str(&format!("\n  {}: {}", text::plain(place), text::cell(&error["detail"])));
     }
     message
 }
@@ -125,5 +125,14 @@ mod tests {
                 (said, _) => panic!("{named}: {said:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_problem_has_no_lines_but_ours() {
+        let mistake = serde_json::json!({"pointer": "/a\nb", "detail": "c\u{202e}d"});
+        let body = serde_json::json!({"detail": "no\u{1b}[2K\nsortie: done", "code": "x\u{7f}", "errors": [mistake]});
+        let said = problem(StatusCode::CONFLICT, &body.to_string());
+        assert_eq!(said, "no\\u{1b}[2K\\u{a}sortie: done (x\\u{7f})\n  /a\\u{a}b: c\\u{202e}d");
+        assert_eq!(problem(StatusCode::BAD_GATEWAY, "a\nb"), "502 Bad Gateway: a\\u{a}b");
     }
 }

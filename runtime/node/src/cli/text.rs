@@ -4,10 +4,24 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-/// Prints `value` as JSON, indented on a terminal, one line elsewhere.
+/// Prints `value` as JSON: on a terminal indented, and nothing in it hidden; one line elsewhere.
 pub(super) fn json(value: &Value) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if out.is_terminal() { writeln!(out, "{value:#}") } else { writeln!(out, "{value}") }
+    if out.is_terminal() { writeln!(out, "{}", open_json(value)) } else { writeln!(out, "{value}") }
+}
+
+/// The same JSON value, indented, with what a terminal hides or obeys as escapes.
+fn open_json(value: &Value) -> String {
+    let mut open = String::new();
+    for c in format!("{value:#}").chars() {
+        // Line ends are the indentation's: those of a text are escaped already.
+        if c == '\n' || !is_hidden(c) {
+            open.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| open.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    open
 }
 
 /// Prints rows in columns, each as wide as its widest cell; long last columns are left alone.
@@ -36,9 +50,30 @@ pub(super) fn cell(value: &Value) -> String {
     plain(&text)
 }
 
-/// Text from a mission, which may hold anything: no control characters reach the terminal.
+/// Text from a mission, which may hold anything: what a terminal obeys or does not show becomes `\u{…}`, so that
+/// whoever decides about a text sees all of it, in its order and on one line.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }
+    }
+    plain
+}
+
+/// Text of several lines that are our own, each of them [`plain`].
+pub(super) fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a terminal obeys a character, or shows nothing of it: controls, line and paragraph separators, marks of
+/// direction, and what Unicode calls default ignorable (joiners, fillers, variation selectors, tags).
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// An event in one line.
@@ -56,3 +91,44 @@ pub(super) fn artifact_rows(items: &Value) -> Vec<Vec<String>> {
 
 /// The columns of [`artifact_rows`].
 pub(super) const ARTIFACT_HEAD: [&str; 4] = ["NAME", "TYPE", "BYTES", "SHA256"];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_a_terminal_hides_or_obeys_goes_through() {
+        let hidden = [
+            0..=0x1f,
+            0x7f..=0x9f,
+            0xad..=0xad,
+            0x34f..=0x34f,
+            0x61c..=0x61c,
+            0x115f..=0x1160,
+            0x17b4..=0x17b5,
+            0x180b..=0x180f,
+            0x200b..=0x200f,
+            0x2028..=0x202e,
+            0x2060..=0x206f,
+            0x3164..=0x3164,
+            0xfe00..=0xfe0f,
+            0xfeff..=0xfeff,
+            0xffa0..=0xffa0,
+            0xe0000..=0xe0fff,
+        ];
+        for c in hidden.into_iter().flatten().filter_map(char::from_u32) {
+            let text = format!("a{c}b");
+            assert_eq!(plain(&text), format!("a\\u{{{:x}}}b", u32::from(c)));
+            let shown = open_json(&json!({ "k": text }));
+            assert!(!shown.chars().any(|c| c != '\n' && is_hidden(c)), "{shown:?}");
+            assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON"), json!({ "k": text }), "{shown}");
+        }
+        for seen in ["plain", "Grüße, 世界", "مرحبا", "שלום", "a b", "\\u{202e}", "🚀", "e\u{301}"] {
+            assert_eq!(plain(seen), seen);
+            assert!(open_json(&json!([seen.replace('\\', "")])).contains(&seen.replace('\\', "")));
+        }
+        assert_eq!(plain_lines("one\n  two\u{1b}[2K"), "one\n  two\\u{1b}[2K");
+    }
+}
