@@ -2,6 +2,9 @@
 //!
 //! A node is started once for each build of the binary; what it compiled is copied into the data folders of the others
 //! before they start. Nodes that begin with nothing are tested where that matters.
+//!
+//! It lies beside the tests, and not in the system's temporary folder, which nobody would clear of it; what another build
+//! of the binary has left there goes.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -24,17 +27,28 @@ fn compiled() -> PathBuf {
     let binary = binary();
     let changed = fs::metadata(&binary).and_then(|metadata| metadata.modified()).expect("the binary is there");
     let built = changed.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_nanos();
-    let folder = std::env::temp_dir().join(format!("sortie-tests-{built}"));
-    fs::create_dir_all(&folder).expect("a writable temporary folder");
-    let lock = File::create(folder.join("lock")).expect("a writable temporary folder");
+    let own = std::env::current_exe().expect("a running program has a path");
+    let all = own.with_file_name("compiled-plugins");
+    fs::create_dir_all(&all).expect("a writable folder");
+    let lock = File::create(all.join("lock")).expect("a writable folder");
     lock.lock().expect("a lockable file");
-    let plugins = folder.join("data/plugins");
+    let folder = all.join(built.to_string());
     let done = folder.join("done");
     if !done.is_file() {
+        clear(&all);
         start_once(&binary, &folder.join("data"));
-        fs::write(&done, "").expect("a writable temporary folder");
+        fs::write(&done, "").expect("a writable folder");
     }
-    plugins
+    folder.join("data/plugins")
+}
+
+/// Removes what is there for any build.
+fn clear(all: &Path) {
+    for entry in fs::read_dir(all).expect("a readable folder").flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            fs::remove_dir_all(entry.path()).expect("a folder that nobody uses");
+        }
+    }
 }
 
 fn start_once(binary: &Path, data: &Path) {
