@@ -22,6 +22,7 @@ pub struct Options {
     environment: Vec<(String, String)>,
     faulty: bool,
     files: Option<(u32, Option<u32>)>,
+    port: u16,
 }
 
 impl Options {
@@ -57,6 +58,13 @@ impl Options {
     #[must_use]
     pub fn files(mut self, soft: u32, hard: impl Into<Option<u32>>) -> Self {
         self.files = Some((soft, hard.into()));
+        self
+    }
+
+    /// Where it listens, also after a restart; without it each start has a port of its own.
+    #[must_use]
+    pub fn listen(mut self, port: u16) -> Self {
+        self.port = port;
         self
     }
 
@@ -168,7 +176,13 @@ impl Node {
     }
 
     fn serve(&self) -> Command {
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0", "--instance-id", "factory-1"]);
+        let mut command = self.command(&[
+            "serve",
+            "--listen",
+            &format!("127.0.0.1:{}", self.options.port),
+            "--instance-id",
+            "factory-1",
+        ]);
         if self.options.faulty {
             command.envs(self.faults().environment(&self.data()));
         }

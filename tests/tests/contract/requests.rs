@@ -1,5 +1,8 @@
 //! *Lifecycle*, as far as people are asked: approvals, questions, expiry, decisions.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 use sortie_tests::envelope::{edit, in_ms, with, write, writing};
 use sortie_tests::{Answer, Node, Options, Receiver, automation, until, workspace_of};
@@ -256,6 +259,15 @@ async fn the_command_line_lists_and_decides() {
     let listed = node.cli(&["requests"]).await;
     let text = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(text.contains("cli") && text.contains("r1") && text.contains("approval"), "{text}");
+    let shown = node.cli(&["show", "cli"]).await;
+    for text in [&text, &String::from_utf8_lossy(&shown.stdout).into_owned()] {
+        for says in ["expires 2", "tool Write  (workspace_write", "note.txt", "written"] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
+    }
+    let refused = node.cli(&["approve", "cli", "r1", "--amount", "5"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    assert_eq!(node.mission("cli").await["status"], "blocked");
     let approved = node.cli(&["approve", "cli", "r1", "--note", "fine"]).await;
     assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
     assert_eq!(node.until_final("cli").await["status"], "completed");
@@ -268,4 +280,35 @@ async fn the_command_line_lists_and_decides() {
     blocked(&node, "denied").await;
     assert!(node.cli(&["deny", "denied", "r1"]).await.status.success());
     assert_eq!(node.until_final("denied").await["status"], "failed");
+}
+
+#[tokio::test]
+async fn watch_goes_on_after_a_restart_of_the_node() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let mut node = Options::new().listen(port).start().await;
+    node.accept(&asking("watched")).await;
+    blocked(&node, "watched").await;
+    let mut watch = node.command(&["watch", "watched", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut lines = BufReader::new(watch.stdout.take().expect("it was piped")).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next()?.expect("text")).ok();
+    let mut shown = Vec::new();
+    while let Some(event) = next() {
+        let blocked = event["status"] == "blocked";
+        shown.push(event);
+        if blocked {
+            break;
+        }
+    }
+    node.kill();
+    node.restart().await;
+    decide(&node, "watched", "r1", json!({"decision": "approve"})).await.expect_status(200);
+    let rest = tokio::task::spawn_blocking(move || {
+        let rest: Vec<Value> = lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect();
+        (rest, watch.wait().expect("it ends"))
+    });
+    let (rest, ended) = rest.await.expect("no panic");
+    shown.extend(rest);
+    assert!(ended.success(), "{ended}: {shown:#?}");
+    assert!(shown.iter().map(|event| event["sequence"].as_u64()).eq((1..).map(Some).take(shown.len())), "{shown:#?}");
 }

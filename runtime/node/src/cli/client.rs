@@ -57,13 +57,21 @@ impl Client {
 
     /// Sends a request; a problem becomes an error that reads well.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| {
-            if error.is_connect() {
-                Failure::from(format!("no node answers at {}; is `sortie serve` running? ({error})", self.base))
-            } else {
-                error.into()
-            }
-        })?;
+        let response = request.send().await.map_err(|error| self.unreached(error))?;
+        self.good(response).await
+    }
+
+    /// Why no answer came, in words.
+    pub(super) fn unreached(&self, error: reqwest::Error) -> Failure {
+        if error.is_connect() {
+            Failure::from(format!("no node answers at {}; is `sortie serve` running? ({error})", self.base))
+        } else {
+            error.into()
+        }
+    }
+
+    /// An answer that is no problem; a problem becomes an error that reads well.
+    pub(super) async fn good(&self, response: Response) -> Result<Response, Failure> {
         if response.status().is_success() {
             return Ok(response);
         }

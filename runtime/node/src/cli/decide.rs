@@ -5,6 +5,7 @@ use std::io::{self, BufRead as _, Write as _};
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sortie_contract::digest::Digest;
 
 use super::client::Client;
 use super::{Exit, Failure, text};
@@ -35,8 +36,9 @@ pub(super) struct ApproveArgs {
     #[command(flatten)]
     which: RequestArgs,
     /// Approve this call, every call of the tool, or every call of the mission.
-    #[arg(long = "for", value_enum, default_value = "call")]
-    reach: Reach,
+    /// Without it, this call.
+    #[arg(long = "for", value_enum)]
+    reach: Option<Reach>,
     /// For a request for more budget: how many US dollars more.
     #[arg(long, value_name = "USD")]
     amount: Option<f64>,
@@ -48,24 +50,79 @@ pub(super) async fn requests(client: &Client, as_json: bool) -> Result<Exit, Fai
         text::json(&page)?;
         return Ok(Exit::Completed);
     }
-    let row = |item: &Value| {
-        ["mission_id", "request_id", "kind", "expires_at", "question"].map(|key| text::cell(&item[key])).to_vec()
-    };
-    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(&["MISSION", "REQUEST", "KIND", "EXPIRES", "QUESTION"], &rows)?;
+    let tools = tools(client).await;
+    let mut out = io::stdout().lock();
+    for item in page["items"].as_array().into_iter().flatten() {
+        for line in shown(item, &text::cell(&item["mission_id"]), &tools) {
+            writeln!(out, "{line}")?;
+        }
+    }
     Ok(Exit::Completed)
+}
+
+/// The node's tools, which say what their calls do; nothing, where they cannot be seen.
+pub(super) async fn tools(client: &Client) -> Value {
+    client.get(&["v1", "tools"]).await.unwrap_or_default()
+}
+
+/// Most bytes of a call's arguments in a list; of longer ones it says where they are whole.
+const ARGUMENTS_BYTES_MAX: usize = 2000;
+
+/// A request of `mission` in lines: all that is decided about.
+pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String> {
+    let [id, kind, expires, question] =
+        ["request_id", "kind", "expires_at", "question"].map(|key| text::cell(&request[key]));
+    let mut lines = vec![format!("{mission}  {id}  {kind}  expires {expires}"), format!("  {question}")];
+    let Some(tool) = request["tool"].as_str() else { return lines };
+    let mut of = tools["items"].as_array().into_iter().flatten();
+    let classes: Vec<String> = of
+        .find(|known| known["name"] == tool)
+        .and_then(|known| known["effects"].as_array())
+        .map(|effects| effects.iter().map(text::cell).collect())
+        .unwrap_or_default();
+    let classes = if classes.is_empty() { String::new() } else { format!("  ({})", classes.join(", ")) };
+    lines.push(format!("  tool {}{classes}", text::plain(tool)));
+    let whole = request["arguments"].to_string();
+    lines.push(if is_cut(request) {
+        format!("  arguments too long to be shown; whole: sortie journal {mission} --json")
+    } else if whole.len() > ARGUMENTS_BYTES_MAX {
+        let sha256 = Digest::of(whole.as_bytes());
+        format!("  arguments {} bytes, sha256 {sha256}; whole: sortie show {mission} --json", whole.len())
+    } else {
+        format!("  arguments {}", text::plain(&whole))
+    });
+    lines
+}
+
+/// Whether the node shows the beginning of the arguments only: as a text, where whole ones are an object.
+fn is_cut(request: &Value) -> bool {
+    request["arguments"].is_string()
 }
 
 /// Approves a call, lets an uncertain one be repeated, or grants budget.
 pub(super) async fn approve(args: ApproveArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let ApproveArgs { which, reach, amount } = args;
-    let decision = match (kind(&which, client).await?.as_str(), amount) {
-        ("uncertain", _) => json!({"decision": "repeat"}),
-        ("budget", None) => return Err(Failure::unusable("say how many US dollars more with --amount")),
-        ("budget", Some(amount)) => json!({"decision": "grant", "amount": amount}),
-        _ => json!({"decision": "approve", "for": format!("{reach:?}").to_lowercase()}),
-    };
+    let decision = approval(&kind(&which, client).await?, reach, amount).map_err(Failure::unusable)?;
     decide(&which, decision, client, as_json).await
+}
+
+/// What approving a request of a kind is; nothing that was said goes unheard.
+fn approval(kind: &str, reach: Option<Reach>, amount: Option<f64>) -> Result<Value, &'static str> {
+    Ok(match (kind, reach, amount) {
+        ("budget", None, Some(amount)) => json!({"decision": "grant", "amount": amount}),
+        ("budget", None, None) => return Err("say how many US dollars more with --amount"),
+        ("budget", Some(_), _) => return Err("--for has no effect on a request for budget: leave it out"),
+        ("uncertain", None, None) => json!({"decision": "repeat"}),
+        ("uncertain", ..) => {
+            return Err(
+                "an uncertain call is repeated, once: neither --for nor --amount has an effect; leave them out",
+            );
+        }
+        (_, _, Some(_)) => return Err("--amount has an effect on an open request for budget only: leave it out"),
+        (_, reach, None) => {
+            json!({"decision": "approve", "for": format!("{:?}", reach.unwrap_or(Reach::Call)).to_lowercase()})
+        }
+    })
 }
 
 pub(super) async fn deny(which: RequestArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
@@ -115,7 +172,11 @@ pub(super) fn ask(request: &Value) -> io::Result<Option<Value>> {
     writeln!(talk, "{}", text::cell(&request["question"]))?;
     if !request["tool"].is_null() {
         writeln!(talk, "  {} {}", text::cell(&request["tool"]), text::cell(&request["arguments"]))?;
+        if is_cut(request) {
+            writeln!(talk, "  These arguments are cut: this is their beginning only.")?;
+        }
     }
+    writeln!(talk, "  expires {}", text::cell(&request["expires_at"]))?;
     let kind = request["kind"].as_str().unwrap_or_default();
     let choice = match kind {
         "approval" => "[y]es, yes to [t]his tool from now on, [n]o: ",
@@ -143,5 +204,55 @@ pub(super) fn ask(request: &Value) -> io::Result<Option<Value>> {
             _ => continue,
         };
         return Ok(Some(decision));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_effect_is_refused() {
+        let (reach, amount) = (Some(Reach::Tool), Some(5.0));
+        for (kind, reach, amount, expected) in [
+            ("approval", None, None, Ok(json!({"decision": "approve", "for": "call"}))),
+            ("approval", reach, None, Ok(json!({"decision": "approve", "for": "tool"}))),
+            ("approval", None, amount, Err("--amount")),
+            ("approval", reach, amount, Err("--amount")),
+            ("uncertain", None, None, Ok(json!({"decision": "repeat"}))),
+            ("uncertain", reach, None, Err("--for")),
+            ("uncertain", None, amount, Err("--amount")),
+            ("budget", None, amount, Ok(json!({"decision": "grant", "amount": 5.0}))),
+            ("budget", None, None, Err("--amount")),
+            ("budget", reach, amount, Err("--for")),
+            ("input", None, amount, Err("--amount")),
+            // It is not open: the node says why.
+            ("", None, None, Ok(json!({"decision": "approve", "for": "call"}))),
+        ] {
+            match (approval(kind, reach, amount), expected) {
+                (Ok(said), Ok(expected)) => assert_eq!(said, expected, "{kind}"),
+                (Err(said), Err(expected)) => assert!(said.contains(expected), "{kind}: {said}"),
+                (said, _) => panic!("{kind}, {reach:?}, {amount:?}: {said:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_shows_what_is_decided_about() {
+        let tools = json!({"items": [{"name": "Write", "effects": ["workspace_write"]}]});
+        let long = json!({"content": "x".repeat(ARGUMENTS_BYTES_MAX)});
+        let sha256 = Digest::of(long.to_string().as_bytes()).to_string();
+        for (arguments, says) in [
+            (json!({"path": "a\u{202e}b"}), vec![r#"arguments {"path":"a\u{202e}b"}"#]),
+            (long, vec!["2014 bytes", &sha256, "sortie show m --json"]),
+            (json!("{\"content\": \"cut"), vec!["sortie journal m --json"]),
+        ] {
+            let request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
+                "arguments": arguments, "expires_at": "2026-01-02T03:04:05Z"});
+            let lines = shown(&request, "m", &tools);
+            assert_eq!(lines[0], "m  r1  approval  expires 2026-01-02T03:04:05Z");
+            assert_eq!(lines[2], "  tool Write  (workspace_write)");
+            assert!(says.iter().all(|says| lines[3].contains(says)), "{lines:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `ls`, `show`, `watch`, `journal`, `artifacts`, `cancel`: one mission, or many, on a node.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::StreamExt as _;
@@ -8,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::{Exit, Failure, text};
+use super::{Exit, Failure, decide, text};
 
 /// What to list.
 #[derive(Debug, Args)]
@@ -89,6 +90,22 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
         rows.push(vec![key.to_owned(), text::cell(&state[key])]);
     }
     text::table(&["FIELD", "VALUE"], &rows)?;
+    let criterion = |found: &Value| ["criterion", "verdict", "evidence"].map(|key| text::cell(&found[key])).to_vec();
+    let criteria: Vec<_> = state["criteria"].as_array().into_iter().flatten().map(criterion).collect();
+    if !criteria.is_empty() {
+        writeln!(std::io::stdout())?;
+        text::table(&["CRITERION", "VERDICT", "EVIDENCE"], &criteria)?;
+    }
+    let requests = state["pending_requests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !requests.is_empty() {
+        let tools = decide::tools(client).await;
+        writeln!(std::io::stdout())?;
+        for line in
+            requests.iter().flat_map(|request| decide::shown(request, &text::cell(&state["mission_id"]), &tools))
+        {
+            writeln!(std::io::stdout(), "{line}")?;
+        }
+    }
     let artifacts = text::artifact_rows(&state["artifacts"]);
     if !artifacts.is_empty() {
         writeln!(std::io::stdout())?;
@@ -99,14 +116,24 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
 
 pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let mut last = 0;
+    // How often the node was asked in vain since it was heard; nothing, before it was heard at all.
+    let mut tries: Option<u32> = None;
     loop {
         let request = client
             .request(Method::GET, &["v1", "missions", id, "events"])
             .header("accept", "text/event-stream")
             .header("last-event-id", last.to_string());
-        let mut chunks = client.send(request).await?.bytes_stream();
+        let patient = tries.is_some_and(|tries| tries < TRIES_MAX);
+        let mut chunks = match request.send().await {
+            Ok(response) if patient && response.status().is_server_error() => None,
+            Err(_) if patient => None,
+            Ok(response) => Some(client.good(response).await?.bytes_stream()),
+            Err(error) => return Err(client.unreached(error)),
+        };
         let mut buffer = Vec::new();
-        while let Some(Ok(chunk)) = chunks.next().await {
+        while let Some(chunks) = &mut chunks {
+            let Some(Ok(chunk)) = chunks.next().await else { break };
+            tries = Some(0);
             buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
@@ -123,9 +150,19 @@ pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Ex
                 }
             }
         }
-        // The node went away in the middle; ask whether it is back.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        // The node went away in the middle; ask whether it is back, after the last event that was shown.
+        let before = tries.unwrap_or_default();
+        tokio::time::sleep(pause(before)).await;
+        tries = Some(before + 1);
     }
+}
+
+/// How often a node that went away is asked for in vain before `watch` gives up: for about a minute.
+const TRIES_MAX: u32 = 16;
+
+/// How long `watch` waits after so many tries in vain.
+fn pause(tries: u32) -> Duration {
+    Duration::from_millis(250 << tries.min(4))
 }
 
 /// The exit code of a final status.
