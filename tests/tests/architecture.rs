@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 13] = [
+const PICTURE: [(&str, &[&str]); 14] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -18,11 +18,25 @@ const PICTURE: [(&str, &[&str]); 13] = [
     ("sortie-tools", &["sortie-contract", "sortie-egress"]),
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
+        "sortie-engine",
+        &[
+            "sortie-ambient",
+            "sortie-callback",
+            "sortie-contract",
+            "sortie-journal",
+            "sortie-mission",
+            "sortie-sandbox",
+            "sortie-tools",
+        ],
+    ),
+    // The faces; it hands the driver its parts.
+    (
         "sortie",
         &[
             "sortie-ambient",
             "sortie-callback",
             "sortie-contract",
+            "sortie-engine",
             "sortie-journal",
             "sortie-mission",
             "sortie-sandbox",

@@ -3,7 +3,7 @@
 use sortie_contract::plugin::PluginIdentity;
 use sortie_sandbox::Sandbox;
 
-use crate::engine::OpenError;
+use crate::node::OpenError;
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 

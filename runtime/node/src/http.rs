@@ -19,7 +19,6 @@ mod replay;
 pub(crate) mod requests;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -28,24 +27,31 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value};
+use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::{Event, MissionNo};
 
 use crate::config::Scope;
-use crate::engine::shown::{
-    Acted, ArtifactView, Either, Halted, Health, MissionView, Moved, NodeView, OpenRequestView, Page, Paused,
-    PluginView, RecordView, SessionView, ToolView, UndeliveredView,
-};
-use crate::engine::{Engine, ReadError};
 use answers::Answers;
 use auth::{Holder, Tokens};
 pub(crate) use body::Body;
 use error::Problem;
 use places::Places;
+use sortie_engine::shown::{
+    Acted, ArtifactView, Either, Halted, Health, MissionView, Moved, NodeView, OpenRequestView, Page, Paused,
+    PluginView, RecordView, SessionView, ToolView, UndeliveredView,
+};
+use sortie_engine::{Engine, FolderArtifacts, ReadError};
+use sortie_sandbox::Sandbox;
 
 /// What every handler works with.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) sandbox: Sandbox,
+    /// The plugins that the binary brings along: each start installs them.
+    pub(crate) carried: Arc<[PluginIdentity]>,
+    /// The artifacts as files, which are sent as they lie there.
+    pub(crate) artifacts: FolderArtifacts,
     pub(crate) body_bytes: usize,
     pub(crate) places: Arc<Places>,
     pub(crate) answers: Answers,
@@ -67,7 +73,7 @@ impl App {
         &self,
         act: impl FnOnce(Arc<Engine>) -> F,
     ) -> Result<T, Problem> {
-        let done = self.engine.tasks.spawn(act(Arc::clone(&self.engine))).await;
+        let done = tokio::spawn(act(Arc::clone(&self.engine))).await;
         done.map_err(|error| Problem::task_failed(&error))
     }
 
@@ -366,16 +372,14 @@ pub(crate) async fn serve(
     let App { engine, places, .. } = app;
     let stop = async move {
         shutdown.await;
-        engine.stopping.store(true, Ordering::Release);
-        // Watchers' streams would never end by themselves.
-        engine.goodbye.notify_waiters();
+        engine.say_goodbye();
     };
     connection::serve(listener, router, places, stop).await;
     Ok(())
 }
 
 /// What the node says of a dispatch that was not taken.
-pub(crate) fn problem_of(error: crate::engine::intake::DispatchError) -> Value {
+pub(crate) fn problem_of(error: sortie_engine::intake::DispatchError) -> Value {
     Problem::from(error).body()
 }
 

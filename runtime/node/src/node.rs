@@ -1,30 +1,23 @@
-//! Putting a node together, and taking it apart again.
+//! The composition root: what a configuration says becomes the parts of a driver, and its faces.
 
 use std::fs::File;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use sortie_ambient::{Surroundings, System};
 use sortie_callback::Courier;
-use sortie_contract::MissionNo;
+use sortie_contract::plugin::PluginIdentity;
+use sortie_engine::recover::Others;
+use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, Parts, Settings};
 use sortie_journal::Journal;
-use sortie_mission::queue::Queue;
+use sortie_mission::NodeRules;
 use sortie_sandbox::Sandbox;
 use sortie_tools::Registry;
-use tokio::sync::{Notify, broadcast};
 
-use crate::artifact_store::{ArtifactStore, Bounds};
 use crate::builtin;
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::disk::Disk;
-use crate::engine::recover::{Inventory, Others};
-use crate::engine::{self, Engine, OpenError};
+use crate::config::{Config, ConfigError};
 use crate::http::{self, App, answers::Answers, auth::Tokens, places::Places};
-
-/// How long running calls may take to reach a point that is on disk, when the node stops.
-const LAST_CALLS: Duration = Duration::from_secs(6);
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -32,10 +25,76 @@ const DISK_ROUND: Duration = Duration::from_millis(250);
 /// A node that is open: its journal is read, and it is ready to serve.
 pub struct Node {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) artifacts: FolderArtifacts,
+    sandbox: Sandbox,
+    carried: Vec<PluginIdentity>,
     tokens: Tokens,
     body_bytes: usize,
     /// The token that the node's own command line uses.
     pub token: String,
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory.
+    #[error(
+        "cannot use the data directory {}; check that sortie may write there, and that the disk has room and is not read-only",
+        path.display()
+    )]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The journal.
+    #[error("the journal cannot be opened")]
+    Journal(#[from] sortie_journal::OpenError),
+    /// The driver.
+    #[error(transparent)]
+    Engine(#[from] sortie_engine::OpenError),
+    /// The tools.
+    #[error("the tools cannot be set up")]
+    Tools(#[from] sortie_tools::ConfigError),
+    /// The callbacks.
+    #[error("callbacks cannot be set up")]
+    Callback(#[from] sortie_callback::ConfigError),
+    /// The sandbox.
+    #[error("the sandbox cannot be set up")]
+    Sandbox(#[from] sortie_sandbox::OpenError),
+    /// A plugin that comes with the node.
+    #[error("the built-in plugin `{name}` cannot be installed")]
+    BuiltIn {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: sortie_sandbox::InstallError,
+    },
+}
+
+/// The operating system's clocks and this runtime's tasks.
+pub(crate) fn system() -> Surroundings {
+    Arc::new(System::new(tokio::runtime::Handle::current()))
+}
+
+/// The node's rules, from its configuration and its tools.
+pub(crate) fn rules(config: &Config, tools: &Registry) -> Result<NodeRules, ConfigError> {
+    let lanes = config.lanes()?;
+    Ok(NodeRules {
+        instance_id: config.instance_id()?,
+        default_lane: lanes[0].0.clone(),
+        lanes: lanes.into_iter().map(|(id, _)| id).collect(),
+        ceilings: config.ceilings()?,
+        shared_storage: false,
+        tools: tools.infos().to_vec(),
+        classes: config.effects.classes.clone(),
+    })
 }
 
 impl Node {
@@ -46,13 +105,21 @@ impl Node {
     ///
     /// # Errors
     /// [`OpenError`], with what to do about it.
-    pub async fn open(config: &Config, clock: Arc<dyn Clock>, others: Others) -> Result<Self, OpenError> {
-        let begun = clock.steady();
+    pub async fn open(config: &Config, ambient: Surroundings, others: Others) -> Result<Self, OpenError> {
+        let begun = ambient.steady();
         let data_dir = config.data_dir()?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         prepare(&data_dir).map_err(unusable)?;
         let tools = Arc::new(Registry::new(config.tool.clone())?);
-        let rules = engine::rules(config, &tools)?;
+        let settings = Settings {
+            rules: rules(config, &tools)?,
+            plugins_by: config.plugins()?,
+            lanes: config.lanes()?,
+            max_running: config.node.max_running,
+            request_expiry: config.request_expiry()?,
+            retention: config.retention()?,
+            data_dir: data_dir.clone(),
+        };
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),
             memory_bytes_max: usize::try_from(config.limits.plugin_memory_mib).unwrap_or(usize::MAX) << 20,
@@ -67,96 +134,43 @@ impl Node {
             mission_bytes_max: config.limits.mission_artifacts_mib.saturating_mul(1 << 20),
             node_bytes_max: config.limits.artifacts_mib.saturating_mul(1 << 20),
         };
-        let artifacts = ArtifactStore::open(&data_dir, disk, bounds).map_err(unusable)?;
+        let artifacts = FolderArtifacts::open(&data_dir, disk, bounds).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
-
-        let lanes = config.lanes()?;
-        let mut queue = Queue::new(lanes.iter().cloned(), config.node.max_running);
-        queue.pause(engine::act::paused_mark(&data_dir).exists());
-        let mut inventory = Inventory::new(queue, opened.last_no);
-        let mut missions = 0_usize;
-        journal
-            .scan_oldest_first(|no, head| {
-                missions += 1;
-                inventory.add(no, &head, others);
-            })
-            .map_err(|error| OpenError::Unreadable { no: MissionNo(0), source: error.into() })?;
-
-        let this = Arc::new(OnceLock::new());
-        let outbox = Arc::new(engine::outbox::EngineOutbox(Arc::clone(&this)));
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
-        let ambient = Arc::new(sortie_ambient::System::new(tokio::runtime::Handle::current()));
-        let courier = Courier::new(&config.callback, outbox, transport, ambient)?;
-        let (news, _) = broadcast::channel(engine::NEWS_CAPACITY);
-        let engine = Arc::new(Engine {
-            rules,
-            plugins_by: config.plugins()?,
+        let outside = Arc::clone(&ambient);
+        let parts = Parts {
+            settings,
             journal,
-            sandbox,
-            carried,
+            opened,
+            guests: Arc::new(sandbox.clone()),
             tools,
-            courier,
-            artifacts,
-            clock,
-            lives: engine::live::Lives::new(),
-            desk: parking_lot::Mutex::new(inventory.desk),
-            undelivered: parking_lot::Mutex::new(match others {
-                Others::GoOn => opened.undelivered.iter().map(|(no, _)| *no).collect(),
-                Others::Wait => FxHashSet::default(),
-            }),
-            news,
-            timer: engine::timer::Timer::default(),
-            outbox: engine::outbox::Followers::default(),
-            views: engine::views::Views::default(),
-            inputs: engine::intake::InputSchemas::default(),
-            checked: engine::intake::Checked::default(),
-            stopping: std::sync::atomic::AtomicBool::new(false),
-            goodbye: Notify::new(),
-            data_dir,
-            lanes,
-            max_running: config.node.max_running,
-            request_expiry: config.request_expiry()?,
-            retention: config.retention()?,
-            counters: engine::Counters::default(),
-            suspended: std::sync::atomic::AtomicUsize::new(inventory.suspended),
-            tasks: tokio::runtime::Handle::current(),
-        });
-        this.set(Arc::downgrade(&engine)).expect("set once");
-        let (go_on, paused) = {
-            let desk = engine.desk.lock();
-            (desk.queue.len(), desk.queue.is_paused())
+            artifacts: Arc::new(artifacts.clone()),
+            workspaces: Arc::new(FolderWorkspaces { data_dir }),
+            ambient,
         };
-        let (suspended, undelivered) = (inventory.suspended, engine.undelivered.lock().len());
-        let took_ms = millis(engine.clock.steady().saturating_sub(begun));
+        let courier = |outbox| Courier::new(&config.callback, outbox, transport, outside);
+        let engine = Engine::open(parts, others, courier)?;
+        let (turns, suspended, undelivered) = (engine.turns(), engine.suspended(), engine.undelivered());
+        let took_ms = millis(engine.ambient().steady().saturating_sub(begun));
+        let (missions, go_on, paused) = (engine.missions_found(), turns.queued, turns.paused);
         tracing::info!(missions, go_on, suspended, undelivered, paused, took_ms, "opened: this is what was found");
-        inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
-        engine.watch_sleepers(inventory.sleepers);
-        Ok(Self { engine, tokens, body_bytes: config.limits.body_bytes, token })
+        Ok(Self { engine, artifacts, sandbox, carried, tokens, body_bytes: config.limits.body_bytes, token })
     }
 
     /// Starts running missions and delivering events.
-    ///
-    /// # Errors
-    /// The operating system gives no thread.
-    pub fn start(&self) -> std::io::Result<()> {
-        self.engine.start_timer()?;
-        self.engine.start_herald();
-        self.engine.start_sweep();
-        self.engine.start_courier();
+    pub fn start(&self) {
+        self.engine.start();
         self.watch_disk();
-        self.engine.pump();
-        Ok(())
     }
 
     /// Looks at the disk again and again, and says when it runs out and when there is room again.
     fn watch_disk(&self) {
-        let artifacts = self.engine.artifacts.clone();
-        self.engine.tasks.spawn_blocking(move || artifacts.weigh());
-        let engine = Arc::downgrade(&self.engine);
-        self.engine.tasks.spawn(async move {
+        let (artifacts, disk) = (self.artifacts.clone(), Arc::clone(self.artifacts.disk()));
+        tokio::task::spawn_blocking(move || artifacts.weigh());
+        let ambient = Arc::clone(self.engine.ambient());
+        self.engine.supervise("disk", async move {
             let mut was_low = false;
             loop {
-                let Some(disk) = engine.upgrade().map(|engine| Arc::clone(&engine.artifacts.disk)) else { return };
                 let (free, reserve) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
                 let is_low = disk.is_low();
                 if is_low && !was_low {
@@ -165,19 +179,20 @@ impl Node {
                     tracing::info!(free, reserve, "there is room on the disk again; in MiB");
                 }
                 was_low = is_low;
-                tokio::time::sleep(DISK_ROUND).await;
-                if tokio::task::spawn_blocking(move || disk.look()).await.is_err() {
+                ambient.sleep(DISK_ROUND).await;
+                let looking = Arc::clone(&disk);
+                if ambient.unblock(move || looking.look()).await.is_err() {
                     return;
                 }
             }
         });
     }
 
-    /// Serves HTTP on `listener` until `shutdown` resolves or the journal fails; then stops the node, so that everything
-    /// goes on after the next start.
+    /// Serves HTTP on `listener` until `shutdown` resolves or something that the node cannot do without fails; then stops
+    /// the node, so that everything goes on after the next start.
     ///
     /// # Errors
-    /// The journal failed, or the listener did.
+    /// What failed.
     pub async fn serve(
         self,
         listener: tokio::net::TcpListener,
@@ -185,12 +200,20 @@ impl Node {
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
         let places = Arc::new(Places::of_this_process());
-        let app =
-            App { engine: Arc::clone(&self.engine), body_bytes: self.body_bytes, places, answers: Answers::new() };
-        let failed = self.engine.journal.failed();
+        let app = App {
+            engine: Arc::clone(&self.engine),
+            sandbox: self.sandbox.clone(),
+            carried: self.carried.clone().into(),
+            artifacts: self.artifacts.clone(),
+            body_bytes: self.body_bytes,
+            places,
+            answers: Answers::new(),
+        };
+        let failed = self.engine.journal().failed();
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),
+            task = self.engine.death() => Err(ServeError::Task(task)),
         };
         self.stop().await;
         served
@@ -198,40 +221,7 @@ impl Node {
 
     /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
     pub async fn stop(self) {
-        let engine = self.engine;
-        let begun = engine.clock.steady();
-        engine.stopping.store(true, std::sync::atomic::Ordering::Release);
-        engine.goodbye.notify_waiters();
-        let running = || {
-            let lives = engine.lives.all();
-            lives.into_iter().filter(|live| live.with(sortie_mission::Mission::run).is_some()).collect::<Vec<_>>()
-        };
-        let busy = async {
-            while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        // Calls that take longer are found without a result after the next start; so are all, where nothing is recorded any more.
-        tokio::select! {
-            () = busy => {}
-            _ = engine.journal.failed() => {}
-            () = tokio::time::sleep(LAST_CALLS) => {}
-        }
-        let interrupted = running();
-        let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
-        interrupted.iter().for_each(|live| live.interrupt());
-        engine.courier.stop().await;
-        let journal = engine.journal.clone();
-        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
-        if let Ok(Err(error)) = closed {
-            tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");
-        }
-        tracing::info!(
-            go_on = interrupted.len(),
-            calls_in_flight = calls,
-            took_ms = millis(engine.clock.steady().saturating_sub(begun)),
-            "stopped: what ran goes on after the next start"
-        );
+        self.engine.stop().await;
     }
 }
 
@@ -248,6 +238,9 @@ pub enum ServeError {
     /// The journal takes nothing more: the node must not pretend otherwise.
     #[error("the journal failed; start the node again when its disk is well")]
     Journal(#[source] sortie_journal::WriteError),
+    /// Windows would not close, or events not leave.
+    #[error("the background task `{0}` died; the log says why, and the next start recovers")]
+    Task(&'static str),
 }
 
 /// Makes the data directory, or takes the one that is there, for its owner alone, and sees that it can be written. What is made

@@ -16,9 +16,8 @@ use sortie_tools::Registry;
 use super::client::Client;
 use super::{Exit, Failure, text};
 use crate::builtin;
-use crate::clock::{Clock as _, SystemClock};
 use crate::config::Config;
-use crate::engine;
+use crate::node::system;
 
 /// Free space below which the journal is in danger, in bytes.
 const FREE_BYTES_MIN: u64 = 1 << 30;
@@ -60,7 +59,7 @@ pub(super) async fn doctor<'a>(
         Finding::new("secrets", secrets(config).await),
         Finding::new("data directory", writable(&data_dir)),
         Finding::new("disk", space(&data_dir)),
-        Finding::new("clock", clock(SystemClock::new().wall())),
+        Finding::new("clock", clock(system().wall())),
     ];
     match asked {
         Asked::There(client, node) => {
@@ -105,7 +104,7 @@ async fn ask<'a>(client: Option<&'a Client>, data_dir: &Path) -> Asked<'a> {
 /// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
 fn configuration(config: &Config) -> Result<String, String> {
     let tools = Registry::new(config.tool.clone()).map_err(|error| with_causes(&error));
-    let rules = tools.and_then(|tools| engine::rules(config, &tools).map_err(|error| with_causes(&error)));
+    let rules = tools.and_then(|tools| crate::node::rules(config, &tools).map_err(|error| with_causes(&error)));
     let checked = [
         rules.map(drop),
         config.plugins().map(drop).map_err(|error| with_causes(&error)),

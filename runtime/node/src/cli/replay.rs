@@ -22,9 +22,9 @@ use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Kill, Options, Run, 
 
 use super::client::Client;
 use super::{Exit, Failure, text};
-use crate::engine::begin;
-use crate::engine::intake::brief;
-use crate::engine::look::parse_record;
+use sortie_engine::begin;
+use sortie_engine::intake::brief;
+use sortie_engine::look::parse_record;
 
 /// What to replay.
 #[derive(Debug, Args)]

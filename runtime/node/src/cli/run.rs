@@ -2,26 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
-use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
+use sortie_contract::{MissionNo, Timestamp};
 
 use super::input::Input;
 use super::look::exit_of;
 use super::{Exit, Failure, text};
-use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::engine::act::ActError;
-use crate::engine::intake::DispatchError;
-use crate::engine::recover::Others;
-use crate::engine::views::Events;
-use crate::node::Node;
+use crate::node::{Node, system};
 use crate::telemetry;
+use sortie_engine::act::ActError;
+use sortie_engine::intake::DispatchError;
+use sortie_engine::recover::Others;
+use sortie_engine::views::Events;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -33,14 +31,14 @@ pub(super) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<Exit, Failure> {
     telemetry::start(config.telemetry.format);
-    let clock = Arc::new(SystemClock::new());
+    let ambient = system();
     let input = args.envelope.read()?;
-    let envelope = complete(&input, &config, clock.as_ref()).map_err(|error| args.envelope.unusable(error))?;
-    let node = Node::open(&config, clock, Others::Wait).await?;
+    let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.unusable(error))?;
+    let node = Node::open(&config, ambient, Others::Wait).await?;
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
     let exit = match dispatched {
         Ok(dispatched) => {
-            node.start()?;
+            node.start();
             for warning in &dispatched.warnings {
                 writeln!(std::io::stderr(), "warning: {}", text::plain(warning))?;
             }
@@ -63,7 +61,7 @@ const EVENTS_AT_ONCE: usize = 256;
 async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
     let engine = &node.engine;
     let no = engine.find(id)?.ok_or("the mission is gone")?;
-    let mut news = engine.news.subscribe();
+    let mut news = engine.news();
     let mut shown = 0;
     loop {
         let Events { events, more, .. } = engine.events(no, shown, EVENTS_AT_ONCE)?;
@@ -131,7 +129,7 @@ const LAST_DELIVERIES: Duration = Duration::from_secs(15);
 /// Waits until the receiver has the mission's events.
 async fn deliver(node: &Node) -> std::io::Result<()> {
     let delivered = async {
-        while !node.engine.undelivered.lock().is_empty() {
+        while !node.engine.undelivered() == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -152,7 +150,7 @@ fn artifacts(node: &Node, no: MissionNo, last: &Value) -> Result<(), Failure> {
     let (mission, _) = node.engine.read(no)?;
     let mut out = std::io::stdout().lock();
     for artifact in mission.artifacts() {
-        let path = node.engine.artifacts.path(no, &artifact.sha256);
+        let path = node.artifacts.path(no, &artifact.sha256);
         writeln!(out, "artifact {}  {}", text::plain(artifact.name.as_str()), path.display())?;
     }
     writeln!(out, "next: {}", text::cell(&last["detail"]["next_action"]))?;
@@ -165,10 +163,9 @@ fn refusal(error: DispatchError) -> String {
 }
 
 /// Fills in what may be left out of a file. Running it twice are two missions, unless it names its ids.
-fn complete(input: &str, config: &Config, clock: &dyn Clock) -> Result<String, serde_json::Error> {
+fn complete(input: &str, config: &Config, now: Timestamp) -> Result<String, serde_json::Error> {
     // Each value as it was written: what is wrong with one is for the reader of envelopes to say.
     let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(input)?;
-    let now = clock.wall();
     let unique = Digest::of(format!("{now}{}{input}", std::process::id()).as_bytes()).to_string();
     let defaults = [
         ("mission_id", json!(format!("run-{}", &unique[..24]))),

@@ -2,17 +2,15 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure};
-use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::engine::recover::Others;
-use crate::node::Node;
+use crate::node::{Node, system};
 use crate::telemetry;
+use sortie_engine::recover::Others;
 
 /// Where and as whom to serve.
 #[derive(Debug, Args)]
@@ -40,8 +38,8 @@ pub(super) async fn serve(args: ServeArgs, mut config: Config) -> Result<Exit, F
         .await
         .map_err(|error| Failure::unusable(format!("cannot listen on {}: {error}", config.node.listen)))?;
     let address = listener.local_addr()?;
-    let node = Node::open(&config, Arc::new(SystemClock::new()), Others::GoOn).await?;
-    node.start()?;
+    let node = Node::open(&config, system(), Others::GoOn).await?;
+    node.start();
     writeln!(std::io::stdout(), "sortie listening on http://{address}")?;
     node.serve(listener, async move {
         tokio::select! {

@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::error::Problem;
-use crate::engine::shown::PAGE_BYTES_MAX;
-use crate::engine::{Engine, ReadError};
+use sortie_engine::shown::PAGE_BYTES_MAX;
+use sortie_engine::{Engine, ReadError};
 
 /// Most that all answers together hold, in bytes.
 pub(crate) const HELD_BYTES_MAX: usize = 128 << 20;

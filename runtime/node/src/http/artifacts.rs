@@ -9,9 +9,9 @@ use tokio_util::io::ReaderStream;
 
 use super::App;
 use super::error::Problem;
-use crate::engine::look;
-use crate::engine::shown::Page;
-use crate::engine::views::Fold;
+use sortie_engine::look;
+use sortie_engine::shown::Page;
+use sortie_engine::views::Fold;
 
 /// `GET /v1/missions/{id}/artifacts`
 pub(super) async fn index(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -46,7 +46,7 @@ pub(super) async fn bytes(
     if headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| tags.to_str().is_ok_and(|tags| names(tags, &etag))) {
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
-    let path = app.engine.artifacts.path(no, &artifact.sha256);
+    let path = app.artifacts.path(no, &artifact.sha256);
     let mut file = tokio::fs::File::open(&path).await.map_err(|error| Problem::internal(&error))?;
     let total = artifact.bytes;
     let current = known(header::IF_RANGE).is_none_or(|tag| tag == etag);

@@ -9,7 +9,7 @@ use super::App;
 use super::auth::Holder;
 use super::error::Problem;
 use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
-use crate::engine::shown::{DeliveryState, Moved};
+use sortie_engine::shown::{DeliveryState, Moved};
 
 /// Deliveries of a page, unless the client asks for another number.
 const PAGE: usize = 50;

@@ -11,10 +11,10 @@ use serde_json::{Map, Value, json};
 use sortie_journal::WriteError;
 use sortie_mission::Refusal;
 
-use crate::engine::ReadError;
-use crate::engine::act::ActError;
-use crate::engine::intake::DispatchError;
-use crate::engine::shown::MissionView;
+use sortie_engine::ReadError;
+use sortie_engine::act::ActError;
+use sortie_engine::intake::DispatchError;
+use sortie_engine::shown::MissionView;
 
 /// A problem, ready to be answered.
 #[derive(Debug)]

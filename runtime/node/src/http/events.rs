@@ -20,8 +20,8 @@ use tokio::sync::broadcast;
 use super::App;
 use super::error::Problem;
 use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
-use crate::engine::shown::{PAGE_BYTES_MAX, Page};
-use crate::engine::views::{Events, Fold, Shown};
+use sortie_engine::shown::{PAGE_BYTES_MAX, Page};
+use sortie_engine::views::{Events, Fold, Shown};
 
 /// Events of a page, unless the client asks for another number.
 const PAGE: usize = 100;
@@ -129,7 +129,7 @@ struct Watch {
 
 /// The stream, once it is known that it can begin where it is to.
 async fn streamed(app: App, source: Source, after: u64) -> Result<Response, Problem> {
-    let news = app.engine.news.subscribe();
+    let news = app.engine.news();
     let mut watch = Watch { app, source, after, ready: VecDeque::new(), news, idle: false, broken: false };
     watch.look().await?;
     Ok(Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
@@ -170,7 +170,7 @@ impl Watch {
     async fn wait(&mut self) -> bool {
         let engine = Arc::clone(&self.app.engine);
         // Listens before it asks: a goodbye between the two must not be missed.
-        let mut goodbye = pin!(engine.goodbye.notified());
+        let mut goodbye = pin!(engine.goodbye().notified());
         goodbye.as_mut().enable();
         if engine.is_stopping() {
             return false;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sortie_contract::Status;
+use sortie_engine::Turns;
 
 use super::App;
 use super::error::Problem;
@@ -22,18 +23,18 @@ fn bytes(bytes: u64) -> usize {
 pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let engine = &app.engine;
     let mut registry = Registry::with_prefix("sortie");
-    let counters = &engine.counters;
+    let counters = engine.counters();
     let places = app.places.taken();
     let counts = [
         ("missions_accepted", "Missions accepted", counters.accepted.load(Relaxed)),
         ("dispatches_replayed", "Dispatches that had been accepted before", counters.replayed.load(Relaxed)),
         ("dispatches_refused", "Dispatches that were refused", counters.refused.load(Relaxed)),
         ("tool_calls", "Tool calls that plugins asked for", counters.calls.load(Relaxed)),
-        ("deliveries_delivered", "Deliveries that a receiver took", engine.courier.counters().delivered()),
-        ("deliveries_retried", "Attempts that failed and were repeated", engine.courier.counters().retried()),
-        ("deliveries_parked", "Deliveries that were given up for now", engine.courier.counters().parked()),
+        ("deliveries_delivered", "Deliveries that a receiver took", engine.courier().counters().delivered()),
+        ("deliveries_retried", "Attempts that failed and were repeated", engine.courier().counters().retried()),
+        ("deliveries_parked", "Deliveries that were given up for now", engine.courier().counters().parked()),
         ("deliveries_skipped", "Deliveries that an operator left out", counters.skipped.load(Relaxed)),
-        ("records_folded", "Records that were taken up for readers", engine.views.folded()),
+        ("records_folded", "Records that were taken up for readers", engine.records_folded()),
         ("connections_displaced", "Connections without a token that others needed the place of", places.displaced),
         ("connections_refused", "Requests for which there was no place", places.refused),
     ];
@@ -44,22 +45,15 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));
     }
-    let (queued, running) = {
-        let desk = engine.desk.lock();
-        (desk.queue.len(), desk.queue.running())
-    };
-    let undelivered = engine.undelivered.lock().len();
+    let Turns { queued, running, .. } = engine.turns();
+    let undelivered = engine.undelivered();
     let gauges = [
         ("missions_queued", "Missions that wait", queued),
         ("missions_running", "Missions that run", running),
-        ("missions_suspended", "Missions that wait out of memory", engine.suspended.load(Relaxed)),
+        ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
-        (
-            "disk_free_bytes",
-            "What is free on the disk of the data folder",
-            bytes(app.engine.artifacts.disk.free_bytes()),
-        ),
-        ("artifacts_bytes", "What artifacts take on the disk", bytes(app.engine.artifacts.bytes())),
+        ("disk_free_bytes", "What is free on the disk of the data folder", bytes(app.artifacts.disk().free_bytes())),
+        ("artifacts_bytes", "What artifacts take on the disk", bytes(app.artifacts.bytes())),
         ("connections_open", "Connections that are open", places.open),
         ("connections_places", "Connections that can be open", app.places.most),
         ("answers_bytes", "What answers hold of the memory, in bytes", app.answers.held()),

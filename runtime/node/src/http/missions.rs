@@ -21,9 +21,9 @@ use super::auth::Holder;
 use super::body::{Unread, too_large};
 use super::error::Problem;
 use super::{App, Body};
-use crate::engine::intake::{DispatchError, Dispatched};
-use crate::engine::look::{self, Filter};
-use crate::engine::shown::{Acted, BudgetView, Links};
+use sortie_engine::intake::{DispatchError, Dispatched};
+use sortie_engine::look::{self, Filter};
+use sortie_engine::shown::{Acted, BudgetView, Links};
 
 /// Most items of a page.
 const PAGE_MAX: usize = 500;
@@ -300,7 +300,7 @@ impl Pieces {
         let (no, next, is_first) = (self.no, self.next, self.state == Piece::First);
         let room = self.app.answers.room(PIECE_ROOM).await?;
         let read = self.app.reading(move |engine| {
-            let records = engine.journal.read_some(no, next, JOURNAL_PIECE)?;
+            let records = engine.journal().read_some(no, next, JOURNAL_PIECE)?;
             let mut json = Vec::with_capacity(JOURNAL_PIECE);
             if is_first {
                 json.extend_from_slice(b"{\"items\":[");

@@ -13,11 +13,11 @@ use super::error::Problem;
 use super::missions::{page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::config::Scope;
-use crate::engine::shown::{
+use sortie_engine::Turns;
+use sortie_engine::shown::{
     ConnectionsView, DiskView, Either, Halted, Health, LaneView, LimitsView, NodeState, NodeView, Page, Paused,
     ToolView, minutes,
 };
-use crate::workspaces::workspace;
 
 /// `GET /v1/node`
 pub(super) async fn show(State(app): State<App>) -> Json<NodeView> {
@@ -26,11 +26,8 @@ pub(super) async fn show(State(app): State<App>) -> Json<NodeView> {
 
 fn view(app: &App) -> NodeView {
     let engine = &app.engine;
-    let (queued, running, paused) = {
-        let desk = engine.desk.lock();
-        (desk.queue.len(), desk.queue.running(), desk.queue.is_paused())
-    };
-    let (places, disk, rules) = (app.places.taken(), &engine.artifacts.disk, &engine.rules);
+    let Turns { queued, running, paused } = engine.turns();
+    let (places, disk, rules) = (app.places.taken(), app.artifacts.disk(), engine.rules());
     let lane = |(id, concurrency): &(LaneId, usize)| LaneView { id: id.to_string(), concurrency: *concurrency };
     NodeView {
         instance_id: rules.instance_id.to_string(),
@@ -40,15 +37,15 @@ fn view(app: &App) -> NodeView {
             true => NodeState::Paused,
             false => NodeState::Serving,
         },
-        lanes: engine.lanes.iter().map(lane).collect(),
-        max_running: engine.max_running,
+        lanes: engine.lanes().iter().map(lane).collect(),
+        max_running: engine.max_running(),
         queued,
         running,
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,
             reserve_mib: disk.reserve_bytes >> 20,
             low: disk.is_low(),
-            artifacts_mib: engine.artifacts.bytes() >> 20,
+            artifacts_mib: app.artifacts.bytes() >> 20,
         },
         connections: ConnectionsView {
             places: app.places.most,
@@ -69,7 +66,7 @@ fn view(app: &App) -> NodeView {
 
 /// `GET /v1/tools`
 pub(super) async fn tools(State(app): State<App>) -> Json<Page<ToolView>> {
-    Json(Page::whole(app.engine.tools.infos().iter().map(ToolView::from)))
+    Json(Page::whole(app.engine.tools().infos().iter().map(ToolView::from)))
 }
 
 /// The session whose workspace calls by hand see: an operator's, never a mission's.
@@ -81,18 +78,17 @@ pub(super) async fn call_tool(
     Path(name): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let tools = &app.engine.tools;
+    let tools = app.engine.tools();
     if tools.info(&name).is_none() {
         return Err(Problem::not_found(&format!("tool `{}`", sortie_contract::limit::clip(&name, 80))));
     }
     let arguments = std::str::from_utf8(&body).map_err(|_| Problem::bad_request("the arguments must be JSON"))?;
     let (vp, session) = (VpId::new(BY_HAND).expect("valid"), SessionId::new(BY_HAND).expect("valid"));
-    let folder = workspace(&app.engine.data_dir, &vp, &session);
-    let workspace = sortie_tools::Workspace::open(&folder).map_err(|error| Problem::internal(&error))?;
+    let workspace = app.engine.workspace(&vp, &session).await.map_err(|error| Problem::internal(&error))?;
     let context = sortie_tools::CallContext {
         workspace,
         mission_id: BY_HAND.to_owned(),
-        idempotency_key: format!("{BY_HAND}/{}", app.engine.clock.wall()),
+        idempotency_key: format!("{BY_HAND}/{}", app.engine.ambient().wall()),
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     match tools.call(&name, &context, arguments).await {
@@ -158,9 +154,13 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// `GET /readyz`: the node takes missions.
 pub(super) async fn readyz(State(app): State<App>) -> Response {
-    if app.engine.is_stopping() || app.engine.journal.is_poisoned() {
+    if app.engine.is_stopping() || app.engine.journal().is_poisoned() {
         let detail = "the node is stopping";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
+    }
+    if let Some(task) = app.engine.dead_task() {
+        let detail = format!("the background task `{task}` has died; the node stops, and its next start recovers");
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "task_died", detail).into_response();
     }
     Json(Health { status: "ready" }).into_response()
 }

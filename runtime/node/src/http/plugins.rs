@@ -13,7 +13,7 @@ use super::App;
 use super::body::{self, Unread};
 use super::error::Problem;
 use super::missions::{parameters, unknown_parameter};
-use crate::engine::shown::{Page, PluginView};
+use sortie_engine::shown::{Page, PluginView};
 
 /// Largest component that is taken, in bytes: Python's are 18 MB.
 const COMPONENT_BYTES_MAX: usize = 64 << 20;
@@ -33,12 +33,12 @@ fn view(plugin: &Installed) -> PluginView {
 
 /// `GET /v1/plugins`
 pub(super) async fn list(State(app): State<App>) -> Json<Page<PluginView>> {
-    Json(Page::whole(app.engine.sandbox.plugins().iter().map(view)))
+    Json(Page::whole(app.sandbox.plugins().iter().map(view)))
 }
 
 /// `GET /v1/plugins/{name}`
 pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Page<PluginView>>, Problem> {
-    let plugins = app.engine.sandbox.plugins();
+    let plugins = app.sandbox.plugins();
     let mut versions = plugins.iter().filter(|plugin| plugin.identity.name == name).map(view).peekable();
     if versions.peek().is_none() {
         return Err(Problem::not_found("such plugin"));
@@ -55,7 +55,7 @@ pub(super) async fn install(State(app): State<App>, request: Request) -> Result<
         }
         error => error.into(),
     })?;
-    let installed = app.engine.sandbox.install(body.to_vec()).await.map_err(|error| {
+    let installed = app.sandbox.install(body.to_vec()).await.map_err(|error| {
         let mut detail = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
@@ -80,13 +80,13 @@ pub(super) async fn remove(
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let plugins = app.engine.sandbox.plugins();
+    let plugins = app.sandbox.plugins();
     let meant = plugins.iter().map(|plugin| &plugin.identity).filter(|identity| {
         identity.name == name && version.as_ref().is_none_or(|version| *version == identity.version)
     });
     let meant: Vec<&PluginIdentity> = meant.collect();
     let comes_back = |identity: &&PluginIdentity| {
-        app.engine.carried.iter().any(|carried| carried.name == identity.name && carried.version == identity.version)
+        app.carried.iter().any(|carried| carried.name == identity.name && carried.version == identity.version)
     };
     if let Some(PluginIdentity { name, version, .. }) = meant.iter().copied().find(comes_back) {
         let detail = format!(
@@ -98,7 +98,7 @@ pub(super) async fn remove(
     }
     let mut removed = 0;
     for identity in meant {
-        let gone = app.engine.sandbox.remove(&identity.name, &identity.version);
+        let gone = app.sandbox.remove(&identity.name, &identity.version);
         removed += usize::from(gone.map_err(|error| Problem::internal(&error))?);
     }
     if removed == 0 { Err(Problem::not_found("such plugin")) } else { Ok(StatusCode::NO_CONTENT) }

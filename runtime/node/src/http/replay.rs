@@ -11,8 +11,8 @@ use super::error::Problem;
 pub(super) async fn component(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
     let digest = app.reading(move |engine| engine.view(no, |fold| Ok(fold.mission.plugin().digest))).await?;
-    let engine = app.engine.clone();
-    let read = tokio::task::spawn_blocking(move || engine.sandbox.component(&digest)).await;
+    let sandbox = app.sandbox.clone();
+    let read = tokio::task::spawn_blocking(move || sandbox.component(&digest)).await;
     let bytes = read.map_err(|error| Problem::task_failed(&error))?.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "a component cannot be read");
         Problem::not_found(&format!("component {digest} in the plugin store any more"))

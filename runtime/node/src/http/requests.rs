@@ -15,9 +15,9 @@ use super::auth::Holder;
 use super::error::Problem;
 use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
 use super::{App, Body};
-use crate::engine::Engine;
-use crate::engine::act::ActError;
-use crate::engine::shown::Acted;
+use sortie_engine::Engine;
+use sortie_engine::act::ActError;
+use sortie_engine::shown::Acted;
 
 /// Requests of a page, unless the client asks for another number.
 const PAGE: usize = 100;

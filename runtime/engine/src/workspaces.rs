@@ -1,13 +1,44 @@
 //! The workspace of a session: a folder whose name is derived from the session's names, so that it is the same after any
 //! restart (contract, section 1.1, rule 4).
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sortie_contract::digest::Digest;
 use sortie_contract::{SessionId, VpId};
+use sortie_tools::Workspace;
+
+/// Where sessions work.
+pub trait Workspaces: Send + Sync + 'static {
+    /// The workspace of a session, made where there is none. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn open(&self, vp: &VpId, session: &SessionId) -> io::Result<Workspace>;
+
+    /// Where it is, for people.
+    fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf;
+}
+
+/// Folders below the node's data folder.
+#[derive(Debug, Clone)]
+pub struct FolderWorkspaces {
+    /// The data folder.
+    pub data_dir: PathBuf,
+}
+
+impl Workspaces for FolderWorkspaces {
+    fn open(&self, vp: &VpId, session: &SessionId) -> io::Result<Workspace> {
+        Workspace::open(&self.place(vp, session))
+    }
+
+    fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf {
+        workspace(&self.data_dir, vp, session)
+    }
+}
 
 /// The workspace folder of a session below `data_dir`: readable, and safe whatever the names hold.
-pub(crate) fn workspace(data_dir: &Path, vp: &VpId, session: &SessionId) -> PathBuf {
+fn workspace(data_dir: &Path, vp: &VpId, session: &SessionId) -> PathBuf {
     let readable: String = session
         .as_str()
         .chars()

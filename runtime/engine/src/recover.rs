@@ -73,8 +73,11 @@ impl Engine {
     /// Takes missions that sleep into memory (not their plugins), so that their run clocks go on. There may be many: nothing
     /// waits for it.
     pub(crate) fn watch_sleepers(self: &Arc<Self>, sleepers: Vec<MissionNo>) {
+        if sleepers.is_empty() {
+            return;
+        }
         let engine = Arc::downgrade(self);
-        self.tasks.spawn_blocking(move || {
+        let look = move || {
             for no in sleepers {
                 let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) else { return };
                 match engine.live(no) {
@@ -84,16 +87,18 @@ impl Engine {
                     }
                 }
             }
-        });
+        };
+        self.ambient.unblock(look).detach();
     }
 
     /// Starts to let go of missions that somebody brought into memory and did not let go of: an error on the way, a call that
     /// was broken off.
-    pub(crate) fn start_sweep(self: &Arc<Self>) {
+    pub(super) fn start_sweep(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        self.tasks.spawn(async move {
+        let ambient = Arc::clone(&self.ambient);
+        self.supervise("sweep", async move {
             loop {
-                tokio::time::sleep(SWEEP).await;
+                ambient.sleep(SWEEP).await;
                 let Some(engine) = engine.upgrade() else { return };
                 let idle = engine.lives.idle();
                 if !idle.is_empty() && engine.durable().await.is_ok() {

@@ -91,7 +91,7 @@ impl Live {
     /// Sends a command: decides, journals, applies.
     pub(crate) fn command(&self, engine: &Engine, command: Command<'_>, wait: Wait) -> Result<Taken, CommandError> {
         let mut inner = self.inner.lock();
-        let steady = engine.clock.steady();
+        let steady = engine.ambient.steady();
         let now = engine.now(inner.run.ran_ms(steady));
         let records: Vec<Stamped> = inner
             .mission
@@ -149,7 +149,7 @@ impl Live {
 
     /// The mission's times now.
     pub(crate) fn now(&self, engine: &Engine) -> Now {
-        engine.now(self.inner.lock().run.ran_ms(engine.clock.steady()))
+        engine.now(self.inner.lock().run.ran_ms(engine.ambient.steady()))
     }
 
     /// Whether it has no run, and wants one.
@@ -161,7 +161,7 @@ impl Live {
     /// When the mission wants a tick, and its run clock now.
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
-        let now = engine.now(inner.run.ran_ms(engine.clock.steady()));
+        let now = engine.now(inner.run.ran_ms(engine.ambient.steady()));
         (inner.mission.next_due(now), now)
     }
 

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use sortie_ambient::{Gone, Surroundings};
 use tokio::sync::watch;
 
 use super::Engine;
@@ -25,7 +26,9 @@ impl Engine {
         let engine = Arc::downgrade(self);
         let mut durable = self.journal.durable();
         let told = *durable.borrow_and_update();
-        self.tasks.spawn(follow(durable, told, move |told, to| tell(Weak::clone(&engine), told, to)));
+        let ambient = Arc::clone(&self.ambient);
+        let tell = move |told, to| tell(Weak::clone(&engine), told, to);
+        self.supervise("herald", follow(ambient, durable, told, tell));
     }
 }
 
@@ -41,8 +44,12 @@ type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 /// Has everything told that becomes durable after `told`, until there is nobody any more who tells or writes. What cannot be
 /// read is read again: passing over it would lose a wake, and a mission's last event would wait for the next start.
-async fn follow<F>(mut durable: watch::Receiver<u64>, mut told: u64, mut tell: impl FnMut(u64, u64) -> F)
-where
+async fn follow<F>(
+    ambient: Surroundings,
+    mut durable: watch::Receiver<u64>,
+    mut told: u64,
+    mut tell: impl FnMut(u64, u64) -> F,
+) where
     F: Future<Output = Option<Told>>,
 {
     let mut wait = TROUBLE_WAIT;
@@ -61,7 +68,7 @@ where
             continue;
         };
         tracing::error!(error = &*error as &(dyn std::error::Error + 'static), "news cannot be read yet");
-        tokio::time::sleep(wait).await;
+        ambient.sleep(wait).await;
         wait = (wait * 2).min(TROUBLE_WAIT_MAX);
         if durable.has_changed().is_err() {
             return;
@@ -75,10 +82,11 @@ async fn tell(engine: Weak<Engine>, from: u64, to: u64) -> Option<Told> {
     if !engine.is_listened_to() {
         return Some(Told { up_to: to, error: None });
     }
-    match tokio::task::spawn_blocking(move || announce(&engine, from, to)).await {
+    let announcer = Arc::clone(&engine);
+    match engine.ambient.unblock(move || announce(&announcer, from, to)).await {
         Ok(told) => Some(told),
-        // The runtime is on its way out.
-        Err(error) if error.is_cancelled() => None,
+        // What runs tasks is on its way out.
+        Err(Gone::Stopped) => None,
         Err(error) => Some(Told { up_to: from, error: Some(error.into()) }),
     }
 }
@@ -124,7 +132,8 @@ mod tests {
         let (written, durable) = watch::channel(0);
         let (asked, mut asks) = tokio::sync::mpsc::channel(8);
         let mut failures = 2;
-        let following = tokio::spawn(follow(durable, 0, move |from, to| {
+        let ambient: Surroundings = Arc::new(sortie_ambient::System::new(tokio::runtime::Handle::current()));
+        let following = tokio::spawn(follow(ambient, durable, 0, move |from, to| {
             asked.try_send((from, to)).expect("room");
             let failed = failures > 0;
             failures -= i32::from(failed);

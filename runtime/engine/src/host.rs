@@ -23,11 +23,10 @@ use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::CallContext;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::Engine;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::start::ROOM;
+use super::{Engine, Room};
 
 /// How long a plugin that only waits for people, or for a late hour, stays in memory: long enough for an answer that comes at
 /// once, too short to fill the memory with those that wait.
@@ -109,7 +108,7 @@ impl RunHost {
     fn command<'a>(&self, command: impl Fn() -> Command<'a>) -> Result<Taken, CommandError> {
         loop {
             match self.engine.command(&self.live, command(), Wait::No) {
-                Err(CommandError::Journal(WriteError::Overloaded)) => std::thread::sleep(ROOM),
+                Err(CommandError::Journal(WriteError::Overloaded)) => self.engine.ambient.pause(ROOM),
                 other => return other,
             }
         }
@@ -172,7 +171,7 @@ impl RunHost {
         let run = self.run;
         let mut context = self.context.clone();
         context.idempotency_key = format!("{}/{call}", context.mission_id);
-        let task = self.engine.tasks.spawn(async move {
+        let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it.
             if order.repeat != Repeat::ReadOnly {
                 engine.durable().await.map_err(|_| Stop::Over)?;
@@ -181,7 +180,7 @@ impl RunHost {
                     return Err(Stop::Over);
                 }
             }
-            let full = engine.artifacts.disk.is_tight() && writes(engine.tools.info(order.tool.as_str()));
+            let full = engine.artifacts.room() != Room::Enough && writes(engine.tools.info(order.tool.as_str()));
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
             let calling = AssertUnwindSafe(engine.tools.call(order.tool.as_str(), &context, &order.arguments));
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
@@ -198,7 +197,7 @@ impl RunHost {
             }
         });
         // A task that is gone goes with the node.
-        AbortOnDropHandle::new(task).map(|joined| joined.unwrap_or(Err(Stop::Over))).boxed()
+        task.map(|joined| joined.unwrap_or(Err(Stop::Over))).boxed()
     }
 
     fn store(
@@ -232,7 +231,7 @@ impl RunHost {
 
     /// When the first timer is due that is not due yet, by the steady clock.
     fn next_timer(&self) -> Option<Duration> {
-        let steady = self.engine.clock.steady();
+        let steady = self.engine.ambient.steady();
         self.timers.lock().iter().copied().filter(|due| *due > steady).min()
     }
 
@@ -255,18 +254,18 @@ impl RunHost {
             let next_timer = self.next_timer();
             let asks = self.live.with(|mission| !mission.open_requests().is_empty());
             if watch.0 != waits {
-                watch = (waits, self.engine.clock.steady());
+                watch = (waits, self.engine.ambient.steady());
             }
-            tokio::time::sleep(GRACE).await;
-            let is_nap = !asks && self.engine.clock.steady().saturating_sub(watch.1) < NAP;
+            self.engine.ambient.sleep(GRACE).await;
+            let is_nap = !asks && self.engine.ambient.steady().saturating_sub(watch.1) < NAP;
             if is_nap || self.waits.load(SeqCst) != waits {
                 continue;
             }
-            let left = next_timer.map(|due| due.saturating_sub(self.engine.clock.steady()));
+            let left = next_timer.map(|due| due.saturating_sub(self.engine.ambient.steady()));
             if left.map_or(!asks, |left| left <= GRACE * 2) {
                 continue;
             }
-            let wall = self.engine.clock.wall();
+            let wall = self.engine.ambient.wall();
             let until = left.map(|left| wall.checked_add(left).unwrap_or(Timestamp::MAX));
             match self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No) {
                 Err(CommandError::Refused(Refusal::Busy) | CommandError::Journal(WriteError::Overloaded)) => {}
@@ -321,8 +320,8 @@ impl Engine {
         if !live.with(|mission| mission.has_room_for(&name)) {
             return Err(format!("a mission has at most {} artifacts", limit::ARTIFACTS_MAX));
         }
-        let (store, no) = (self.artifacts.clone(), live.no);
-        let stored = tokio::task::spawn_blocking(move || {
+        let (store, no) = (Arc::clone(&self.artifacts), live.no);
+        let stored = self.ambient.unblock(move || {
             let bytes = bytes()?;
             if bytes.len() > limit::ARTIFACT_BYTES_MAX {
                 return Err(format!("an artifact has at most {} bytes", limit::ARTIFACT_BYTES_MAX));
@@ -426,7 +425,7 @@ impl Host for RunHost {
         };
         if waits && may_last() && !self.watched.swap(true, SeqCst) {
             let this = self.this.upgrade().expect("a host that is called is there");
-            self.engine.tasks.spawn(this.suspend_when_idle());
+            self.engine.ambient.spawn(this.suspend_when_idle()).detach();
         }
     }
 
@@ -445,7 +444,7 @@ impl Host for RunHost {
         if let Some(Recorded::Answer { answer, at, .. }) = self.recorded(Asked::Question(HostQuestion::Now))? {
             return Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at));
         }
-        let now = self.engine.clock.wall();
+        let now = self.engine.ambient.wall();
         self.answered(HostQuestion::Now, &now.as_millisecond().to_string())?;
         Ok(now)
     }
@@ -465,13 +464,13 @@ impl Host for RunHost {
         let ran = Duration::from_millis(now.ran_ms.saturating_sub(ran_ms));
         let left =
             Duration::try_from(due.duration_since(now.wall)).unwrap_or_default().min(duration.saturating_sub(ran));
-        self.timers.lock().push(self.engine.clock.steady().saturating_add(left));
+        self.timers.lock().push(self.engine.ambient.steady().saturating_add(left));
         if left.is_zero() {
             return ready(Ok(())).boxed();
         }
-        // A timer of the node's own runtime: guests that spin do not delay it.
-        let task = self.engine.tasks.spawn(async move { tokio::time::sleep(left).await });
-        AbortOnDropHandle::new(task).map(|_| Ok(())).boxed()
+        // A timer of the node's own: guests that spin do not delay it.
+        let task = self.engine.ambient.spawn(self.engine.ambient.sleep(left));
+        task.map(|_| Ok(())).boxed()
     }
 
     fn milestone(&self, text: String) -> Result<(), Stop> {
@@ -527,10 +526,11 @@ impl Host for RunHost {
                 sha256
             }
         };
-        let (store, no) = (self.engine.artifacts.clone(), self.live.no);
+        let (ambient, store) = (Arc::clone(&self.engine.ambient), Arc::clone(&self.engine.artifacts));
+        let no = self.live.no;
         async move {
             let Some(sha256) = sha256 else { return Ok(Err(format!("this mission has no artifact `{name}`"))) };
-            let read = tokio::task::spawn_blocking(move || store.get(no, &sha256)).await;
+            let read = ambient.unblock(move || store.get(no, &sha256)).await;
             match read {
                 Ok(Ok(bytes)) => Ok(Ok(bytes)),
                 // An error is an answer, and answers are recorded: this one could not be given again.

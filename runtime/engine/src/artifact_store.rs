@@ -15,20 +15,58 @@ use sortie_contract::digest::Digest;
 
 use crate::disk::Disk;
 
-/// How much artifacts may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// Those of one mission, in bytes.
-    pub(crate) mission_bytes_max: u64,
-    /// Those of all missions together, in bytes.
-    pub(crate) node_bytes_max: u64,
+/// How much room a node has for what missions write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Enough.
+    Enough,
+    /// What is left is for the node: missions write no more files.
+    Tight,
+    /// What is left is for the journal: no missions are taken.
+    Low,
 }
 
-/// The node's own artifact store.
+/// Where artifacts' bytes are. Every method but [`Artifacts::room`] and [`Artifacts::is_over`] blocks.
+pub trait Artifacts: Send + Sync + 'static {
+    /// Stores `bytes` durably, if there is room for them: when this returns they survive a loss of power.
+    ///
+    /// # Errors
+    /// Whatever kept them from it; nothing is to be relied on then.
+    fn put(&self, mission: MissionNo, bytes: &[u8]) -> io::Result<Digest>;
+
+    /// Reads an artifact's bytes.
+    ///
+    /// # Errors
+    /// They are not there, or cannot be read.
+    fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>>;
+
+    /// Removes everything that a mission stored; nothing there is no error.
+    ///
+    /// # Errors
+    /// Some of it may be left.
+    fn remove(&self, mission: MissionNo) -> io::Result<()>;
+
+    /// A mission stores no more: what is known of it need not be kept in mind.
+    fn is_over(&self, mission: MissionNo);
+
+    /// How much room there was when it was looked last.
+    fn room(&self) -> Room;
+}
+
+/// How much artifacts may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Those of one mission, in bytes.
+    pub mission_bytes_max: u64,
+    /// Those of all missions together, in bytes.
+    pub node_bytes_max: u64,
+}
+
+/// The node's own artifact store: a folder.
 #[derive(Debug, Clone)]
-pub(crate) struct ArtifactStore {
+pub struct FolderArtifacts {
     root: PathBuf,
-    pub(crate) disk: Arc<Disk>,
+    disk: Arc<Disk>,
     bounds: Bounds,
     sizes: Arc<Mutex<Sizes>>,
 }
@@ -52,9 +90,12 @@ enum Full {
     Disk,
 }
 
-impl ArtifactStore {
+impl FolderArtifacts {
     /// Opens the store below `data_dir`.
-    pub(crate) fn open(data_dir: &Path, disk: Arc<Disk>, bounds: Bounds) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(data_dir: &Path, disk: Arc<Disk>, bounds: Bounds) -> io::Result<Self> {
         let root = data_dir.join("artifacts");
         std::fs::create_dir_all(&root)?;
         sync_folder(data_dir)?;
@@ -62,7 +103,7 @@ impl ArtifactStore {
     }
 
     /// Finds out how much lies there. Blocks; until it is done, what was there before does not count.
-    pub(crate) fn weigh(&self) {
+    pub fn weigh(&self) {
         let missions = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
         for mission in missions {
             let bytes = weight(&mission.path());
@@ -70,39 +111,26 @@ impl ArtifactStore {
         }
     }
 
+    /// The disk that it lies on.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<Disk> {
+        &self.disk
+    }
+
     /// How much artifacts take, in bytes.
-    pub(crate) fn bytes(&self) -> u64 {
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         self.sizes.lock().all
     }
 
     /// Where the bytes of an artifact are.
-    pub(crate) fn path(&self, mission: MissionNo, sha256: &Digest) -> PathBuf {
+    #[must_use]
+    pub fn path(&self, mission: MissionNo, sha256: &Digest) -> PathBuf {
         self.folder(mission).join(sha256.to_string())
     }
 
     fn folder(&self, mission: MissionNo) -> PathBuf {
         self.root.join(mission.to_string())
-    }
-
-    /// Stores `bytes`, durably, if there is room for them. Blocks.
-    pub(crate) fn put(&self, mission: MissionNo, bytes: &[u8]) -> io::Result<Digest> {
-        let sha256 = Digest::of(bytes);
-        let path = self.path(mission, &sha256);
-        let folder = self.folder(mission);
-        std::fs::create_dir_all(&folder)?;
-        // A file under its digest is whole: it gets its name when its bytes are on disk.
-        if !path.exists() {
-            self.take_room(mission, bytes.len() as u64).map_err(io::Error::other)?;
-            let written = write(&folder, &path, bytes);
-            if written.is_err() {
-                self.give_room(mission, bytes.len() as u64);
-            }
-            written?;
-        }
-        // Also where it was there: whoever put it there may have failed at this, or may not be that far.
-        sync_folder(&folder)?;
-        sync_folder(&self.root)?;
-        Ok(sha256)
     }
 
     /// Sets room aside for what is about to be written. Side by side, two do not take the same.
@@ -134,9 +162,30 @@ impl ArtifactStore {
             *its = its.saturating_sub(bytes);
         }
     }
+}
 
-    /// Removes everything that a mission stored. Blocks.
-    pub(crate) fn remove(&self, mission: MissionNo) -> io::Result<()> {
+impl Artifacts for FolderArtifacts {
+    fn put(&self, mission: MissionNo, bytes: &[u8]) -> io::Result<Digest> {
+        let sha256 = Digest::of(bytes);
+        let path = self.path(mission, &sha256);
+        let folder = self.folder(mission);
+        std::fs::create_dir_all(&folder)?;
+        // A file under its digest is whole: it gets its name when its bytes are on disk.
+        if !path.exists() {
+            self.take_room(mission, bytes.len() as u64).map_err(io::Error::other)?;
+            let written = write(&folder, &path, bytes);
+            if written.is_err() {
+                self.give_room(mission, bytes.len() as u64);
+            }
+            written?;
+        }
+        // Also where it was there: whoever put it there may have failed at this, or may not be that far.
+        sync_folder(&folder)?;
+        sync_folder(&self.root)?;
+        Ok(sha256)
+    }
+
+    fn remove(&self, mission: MissionNo) -> io::Result<()> {
         let folder = self.folder(mission);
         let bytes = weight(&folder);
         match std::fs::remove_dir_all(folder) {
@@ -149,14 +198,23 @@ impl ArtifactStore {
         Ok(())
     }
 
-    /// Forgets how much a mission stored, once it stores no more: it is found again where it is asked for.
-    pub(crate) fn is_over(&self, mission: MissionNo) {
+    // How much it stored is found again where it is asked for.
+    fn is_over(&self, mission: MissionNo) {
         self.sizes.lock().missions.remove(&mission);
     }
 
-    /// Reads an artifact's bytes. Blocks.
-    pub(crate) fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
+    fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
         std::fs::read(self.path(mission, sha256))
+    }
+
+    fn room(&self) -> Room {
+        if self.disk.is_low() {
+            Room::Low
+        } else if self.disk.is_tight() {
+            Room::Tight
+        } else {
+            Room::Enough
+        }
     }
 }
 
@@ -182,9 +240,9 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn store(dir: &Path, mission_bytes_max: u64, node_bytes_max: u64) -> ArtifactStore {
+    fn store(dir: &Path, mission_bytes_max: u64, node_bytes_max: u64) -> FolderArtifacts {
         let bounds = Bounds { mission_bytes_max, node_bytes_max };
-        ArtifactStore::open(dir, Arc::new(Disk::new(dir, 0)), bounds).expect("a store")
+        FolderArtifacts::open(dir, Arc::new(Disk::new(dir, 0)), bounds).expect("a store")
     }
 
     #[test]
@@ -220,7 +278,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let bounds = Bounds { mission_bytes_max: u64::MAX, node_bytes_max: u64::MAX };
         let disk = Arc::new(Disk::new(dir.path(), u64::MAX / 4));
-        let store = ArtifactStore::open(dir.path(), disk, bounds).expect("a store");
+        let store = FolderArtifacts::open(dir.path(), disk, bounds).expect("a store");
         let refused = store.put(MissionNo(1), b"x").expect_err("refused");
         assert!(refused.to_string().contains("nearly full"), "{refused}");
         assert_eq!(weight(&store.folder(MissionNo(1))), 0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sortie_contract::id::RunNo;
 use sortie_contract::plugin::{Crash, Verdict};
-use sortie_contract::{MissionNo, Record, Status};
+use sortie_contract::{MissionNo, Record, SessionId, Status, VpId};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
@@ -15,7 +15,6 @@ use super::host::RunHost;
 use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
 use super::{Engine, ReadError};
-use crate::workspaces::workspace;
 
 /// How long to wait for room in the journal's queue: one group commit makes it for thousands.
 pub(super) const ROOM: Duration = Duration::from_millis(1);
@@ -39,7 +38,7 @@ impl Engine {
     pub(crate) fn pump(self: &Arc<Self>) {
         while let Some(no) = self.next_turn() {
             let engine = Arc::clone(self);
-            self.tasks.spawn(async move { engine.turn(no).await });
+            self.ambient.spawn(async move { engine.turn(no).await }).detach();
         }
     }
 
@@ -49,7 +48,7 @@ impl Engine {
         }
         let mut desk = self.desk.lock();
         // Read under the lock: threads that overtake each other must not look like a clock that was set back.
-        let now = self.clock.wall();
+        let now = self.ambient.wall();
         desk.queue.pop(now)
     }
 
@@ -95,7 +94,7 @@ impl Engine {
         // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
         let start = || Command::Start {
             tools: self.tools.infos(),
-            memory_bytes_max: self.sandbox.memory_bytes_max(),
+            memory_bytes_max: self.guests.memory_bytes_max(),
             alone: false,
         };
         self.command_patiently(live, start, Wait::No).await?;
@@ -126,7 +125,7 @@ impl Engine {
         // All of it is to be there, the start of this run included.
         self.durable().await?;
         let (engine, no) = (Arc::clone(self), live.no);
-        let read = tokio::task::spawn_blocking(move || engine.journal.read(no)).await;
+        let read = self.ambient.unblock(move || engine.journal.read(no)).await;
         let records = read.map_err(ReadError::Task)?.map_err(ReadError::from)?;
         Ok(Replay::new(&records))
     }
@@ -137,10 +136,10 @@ impl Engine {
             let grants = mission.granted().unwrap_or_default().to_vec();
             (Arc::clone(mission.envelope()), mission.session().clone(), mission.plugin().digest, grants)
         });
-        let folder = workspace(&self.data_dir, &envelope.vp_id, &session);
-        let workspace = match Workspace::open(&folder) {
+        let workspace = match self.workspace(&envelope.vp_id, &session).await {
             Ok(workspace) => workspace,
             Err(error) => {
+                let folder = self.workspaces.place(&envelope.vp_id, &session);
                 let text = format!("its workspace {} cannot be opened: {error}", folder.display());
                 return Ok(Some(Ending::Crashed(Crash::Unrunnable(text))));
             }
@@ -152,7 +151,7 @@ impl Engine {
         let replay = self.recorded(live).await?;
         let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay);
         let brief = brief(&envelope, &session);
-        let ending = self.sandbox.run(Run { plugin, brief, grants, host: host.clone(), kill }).await;
+        let ending = self.guests.run(Run { plugin, brief, grants, host: host.clone(), kill }).await;
         Ok(match ending {
             sortie_sandbox::Ending::Returned(verdict) => match host.ended() {
                 Ok(()) => {
@@ -166,6 +165,16 @@ impl Engine {
             sortie_sandbox::Ending::Crashed(crash) => Some(Ending::Crashed(crash)),
             sortie_sandbox::Ending::Killed => None,
         })
+    }
+
+    /// The workspace of a session, made where there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub async fn workspace(&self, vp: &VpId, session: &SessionId) -> std::io::Result<Workspace> {
+        let (workspaces, vp, session) = (Arc::clone(&self.workspaces), vp.clone(), session.clone());
+        let opened = self.ambient.unblock(move || workspaces.open(&vp, &session)).await;
+        opened.map_err(std::io::Error::other).flatten()
     }
 
     /// Records how the run ended and waits until that is on disk.
@@ -211,7 +220,7 @@ impl Engine {
         loop {
             match self.command(live, command(), wait) {
                 Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => {
-                    tokio::time::sleep(ROOM).await;
+                    self.ambient.sleep(ROOM).await;
                 }
                 other => return other,
             }
@@ -222,7 +231,7 @@ impl Engine {
     pub(crate) async fn durable(&self) -> Result<(), sortie_journal::WriteError> {
         loop {
             match self.journal.barrier() {
-                Err(sortie_journal::WriteError::Overloaded) => tokio::time::sleep(ROOM).await,
+                Err(sortie_journal::WriteError::Overloaded) => self.ambient.sleep(ROOM).await,
                 Err(error) => return Err(error),
                 Ok(receipt) => return receipt.await.map(drop),
             }

@@ -1,10 +1,11 @@
-//! The engine: missions from their dispatch to their last delivered event.
+//! The driver: missions from their dispatch to their last delivered event.
 //!
 //! It is the thin shell around the pure core: it loads, asks the core, appends, and only then acts. One file for each
 //! thing that it does:
 //!
 //! | file | what |
 //! | --- | --- |
+//! | `open` | what it is put together of, and how it starts and stops |
 //! | `intake` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
 //! | `live` | a mission in memory, and the one way to change it |
 //! | `start` | gives missions their turn and runs their plugins |
@@ -19,20 +20,26 @@
 //! | `recover` | where the journal left off |
 //! | `retain` | what is removed when it has outlived its use |
 
-pub(crate) mod act;
+pub mod act;
+mod artifact_store;
 mod collect;
+mod disk;
+mod guests;
 mod herald;
 mod host;
-pub(crate) mod intake;
-pub(crate) mod live;
-pub(crate) mod look;
-pub(crate) mod outbox;
+pub mod intake;
+mod live;
+pub mod look;
+mod open;
+pub mod outbox;
 pub mod recover;
 mod retain;
-pub(crate) mod shown;
+pub mod shown;
 mod start;
-pub(crate) mod timer;
-pub(crate) mod views;
+mod supervise;
+mod timer;
+pub mod views;
+mod workspaces;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,39 +49,40 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use jiff::SignedDuration;
 use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
+use sortie_ambient::Surroundings;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
-use sortie_contract::plugin::{PluginIdentity, PluginRef};
+use sortie_contract::plugin::PluginRef;
 use sortie_contract::record::Record;
 use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::{Catalog, Journal};
 use sortie_mission::queue::Queue;
 use sortie_mission::{Mission, NodeRules, Now, Retention};
-use sortie_sandbox::Sandbox;
 use sortie_tools::Registry;
 use tokio::sync::{Notify, broadcast};
 
-use crate::artifact_store::ArtifactStore;
-use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+pub use artifact_store::{Artifacts, Bounds, FolderArtifacts, Room};
+pub use disk::Disk;
+pub use guests::Guests;
+pub use open::{OpenError, Parts, Settings};
+pub use workspaces::{FolderWorkspaces, Workspaces};
 
 use live::{Live, Lives};
 
 /// Most events that a slow watcher may lag behind before it has to catch up from the journal.
-pub(crate) const NEWS_CAPACITY: usize = 4_096;
+const NEWS_CAPACITY: usize = 4_096;
 
-/// What a running node is made of.
+/// The driver of a node: missions from their dispatch to their last delivered event.
 pub struct Engine {
     pub(crate) rules: NodeRules,
     pub(crate) plugins_by: BTreeMap<String, PluginRef>,
     pub(crate) journal: Journal,
-    pub(crate) sandbox: Sandbox,
-    /// The plugins that the binary brings along: each start installs them.
-    pub(crate) carried: Vec<PluginIdentity>,
+    pub(crate) guests: Arc<dyn Guests>,
     pub(crate) tools: Arc<Registry>,
     pub(crate) courier: Courier,
-    pub(crate) artifacts: ArtifactStore,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) artifacts: Arc<dyn Artifacts>,
+    pub(crate) workspaces: Arc<dyn Workspaces>,
+    pub(crate) ambient: Surroundings,
     pub(crate) lives: Lives,
     pub(crate) desk: Mutex<Desk>,
     /// Missions of which something is still to be delivered.
@@ -98,8 +106,9 @@ pub struct Engine {
     pub(crate) counters: Counters,
     /// Missions that wait out of memory.
     pub(crate) suspended: AtomicUsize,
-    /// The runtime that missions' tasks are spawned on.
-    pub(crate) tasks: tokio::runtime::Handle,
+    pub(crate) background: supervise::Background,
+    /// Missions that were in the journal when it was opened.
+    found: usize,
 }
 
 /// What intake and the scheduler share. Held for microseconds.
@@ -111,65 +120,19 @@ pub(crate) struct Desk {
 
 /// What the metrics count.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) accepted: AtomicU64,
-    pub(crate) replayed: AtomicU64,
-    pub(crate) refused: AtomicU64,
-    pub(crate) calls: AtomicU64,
+pub struct Counters {
+    /// Missions that were accepted.
+    pub accepted: AtomicU64,
+    /// Dispatches that were answered as before.
+    pub replayed: AtomicU64,
+    /// Dispatches that were not taken.
+    pub refused: AtomicU64,
+    /// Tool calls that plugins asked for.
+    pub calls: AtomicU64,
     /// Deliveries that an operator left out.
-    pub(crate) skipped: AtomicU64,
+    pub skipped: AtomicU64,
     /// By final status, in the order of [`sortie_contract::Status::ALL`].
-    pub(crate) ended: [AtomicU64; 7],
-}
-
-/// Why a node cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The data directory.
-    #[error(
-        "cannot use the data directory {}; check that sortie may write there, and that the disk has room and is not read-only",
-        path.display()
-    )]
-    DataDir {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The journal.
-    #[error("the journal cannot be opened")]
-    Journal(#[from] sortie_journal::OpenError),
-    /// A journal that is there, but does not read as one.
-    #[error("the journal of mission number {no} cannot be read")]
-    Unreadable {
-        /// Which mission.
-        no: MissionNo,
-        /// Why.
-        #[source]
-        source: ReadError,
-    },
-    /// The tools.
-    #[error("the tools cannot be set up")]
-    Tools(#[from] sortie_tools::ConfigError),
-    /// The callbacks.
-    #[error("callbacks cannot be set up")]
-    Callback(#[from] sortie_callback::ConfigError),
-    /// The sandbox.
-    #[error("the sandbox cannot be set up")]
-    Sandbox(#[from] sortie_sandbox::OpenError),
-    /// A plugin that comes with the node.
-    #[error("the built-in plugin `{name}` cannot be installed")]
-    BuiltIn {
-        /// Which.
-        name: &'static str,
-        /// Why.
-        #[source]
-        source: sortie_sandbox::InstallError,
-    },
+    pub ended: [AtomicU64; 7],
 }
 
 /// Why a mission cannot be read.
@@ -189,7 +152,7 @@ pub enum ReadError {
     },
     /// The task that read it ended before its time.
     #[error("the task that read it broke off")]
-    Task(#[source] tokio::task::JoinError),
+    Task(#[source] sortie_ambient::Gone),
     /// Its records make no sense.
     #[error("its records do not follow each other")]
     Illegal(#[from] sortie_mission::Illegal),
@@ -202,8 +165,11 @@ pub enum ReadError {
 }
 
 impl Engine {
-    /// Reads a mission: its records and the state that they fold to. Only what is on disk.
-    pub(crate) fn read(&self, no: MissionNo) -> Result<(Mission, Vec<Stamped>), ReadError> {
+    /// Reads a mission: its records and the state that they fold to. Only what is on disk. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn read(&self, no: MissionNo) -> Result<(Mission, Vec<Stamped>), ReadError> {
         let records = self.journal.read(no)?;
         let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
         let mut mission = begin(first)?;
@@ -218,12 +184,15 @@ impl Engine {
         self.lives.get_or_load(no, || {
             let (mission, _) = self.read(no)?;
             let head = self.journal.head(no)?.ok_or(ReadError::Unknown)?;
-            Ok(Live::new(no, mission, head, self.clock.steady()))
+            Ok(Live::new(no, mission, head, self.ambient.steady()))
         })
     }
 
-    /// The number of the mission of that id, once its acceptance is on disk.
-    pub(crate) fn find(&self, id: &str) -> Result<Option<MissionNo>, ReadError> {
+    /// The number of the mission of that id, once its acceptance is on disk. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn find(&self, id: &str) -> Result<Option<MissionNo>, ReadError> {
         let Ok(id) = MissionId::new(id) else { return Ok(None) };
         let candidates: Vec<MissionNo> = self.desk.lock().catalog.by_id(&id).collect();
         for no in candidates {
@@ -237,33 +206,131 @@ impl Engine {
 
     /// The times of a mission that has been running for so long.
     pub(crate) fn now(&self, ran_ms: u64) -> Now {
-        let wall = self.clock.wall();
+        let wall = self.ambient.wall();
         Now { wall, ran_ms, expires_at: wall.checked_add(self.request_expiry).unwrap_or(Timestamp::MAX) }
     }
 
+    /// What the node is made of, for those who show it.
+    #[must_use]
+    pub fn rules(&self) -> &NodeRules {
+        &self.rules
+    }
+
+    /// Its lanes and how many missions each runs side by side.
+    #[must_use]
+    pub fn lanes(&self) -> &[(LaneId, usize)] {
+        &self.lanes
+    }
+
+    /// How many missions run side by side, in all lanes.
+    #[must_use]
+    pub fn max_running(&self) -> usize {
+        self.max_running
+    }
+
+    /// The tools that missions may be granted.
+    #[must_use]
+    pub fn tools(&self) -> &Arc<Registry> {
+        &self.tools
+    }
+
+    /// The courier, for its counters.
+    #[must_use]
+    pub fn courier(&self) -> &Courier {
+        &self.courier
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Clocks, tasks and chance.
+    #[must_use]
+    pub fn ambient(&self) -> &Surroundings {
+        &self.ambient
+    }
+
+    /// Where sessions work.
+    #[must_use]
+    pub fn workspaces(&self) -> &dyn Workspaces {
+        &*self.workspaces
+    }
+
+    /// What was counted since the node started.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many missions wait for their turn, how many have it, and whether turns are given at all.
+    #[must_use]
+    pub fn turns(&self) -> Turns {
+        let desk = self.desk.lock();
+        Turns { queued: desk.queue.len(), running: desk.queue.running(), paused: desk.queue.is_paused() }
+    }
+
+    /// How many missions were in the journal when it was opened.
+    #[must_use]
+    pub fn missions_found(&self) -> usize {
+        self.found
+    }
+
+    /// How many missions wait out of memory.
+    #[must_use]
+    pub fn suspended(&self) -> usize {
+        self.suspended.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// How many records were taken up for readers.
+    #[must_use]
+    pub fn records_folded(&self) -> u64 {
+        self.views.folded()
+    }
+
+    /// How many missions have something to deliver.
+    #[must_use]
+    pub fn undelivered(&self) -> usize {
+        self.undelivered.lock().len()
+    }
+
+    /// Numbers of missions that have something new on disk.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<MissionNo> {
+        self.news.subscribe()
+    }
+
+    /// Resolves for those who wait for it when the node stops.
+    #[must_use]
+    pub fn goodbye(&self) -> &Notify {
+        &self.goodbye
+    }
+
     /// Whether the node is on its way out.
-    pub(crate) fn is_stopping(&self) -> bool {
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
         self.stopping.load(std::sync::atomic::Ordering::Acquire)
     }
 }
 
+/// How busy a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turns {
+    /// Missions that wait for their turn.
+    pub queued: usize,
+    /// Missions that have it.
+    pub running: usize,
+    /// Whether no turns are given.
+    pub paused: bool,
+}
+
 /// The state of a mission after its first record.
-pub(crate) fn begin(first: &Stamped) -> Result<Mission, ReadError> {
+///
+/// # Errors
+/// [`ReadError`] where the record is no acceptance of a valid envelope.
+pub fn begin(first: &Stamped) -> Result<Mission, ReadError> {
     let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope) };
     let parsed = Envelope::parse_accepted(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
     Ok(Mission::begin(Arc::new(parsed.envelope), first)?)
-}
-
-/// The node's rules, from its configuration and its tools.
-pub(crate) fn rules(config: &Config, tools: &Registry) -> Result<NodeRules, ConfigError> {
-    let lanes = config.lanes()?;
-    Ok(NodeRules {
-        instance_id: config.instance_id()?,
-        default_lane: lanes[0].0.clone(),
-        lanes: lanes.into_iter().map(|(id, _)| id).collect(),
-        ceilings: config.ceilings()?,
-        shared_storage: false,
-        tools: tools.infos().to_vec(),
-        classes: config.effects.classes.clone(),
-    })
 }

@@ -140,9 +140,20 @@ impl Followers {
 }
 
 /// The engine, as the courier sees it: set once the engine is there.
-pub(crate) struct EngineOutbox(pub(crate) Arc<OnceLock<Weak<Engine>>>);
+pub struct EngineOutbox(Arc<OnceLock<Weak<Engine>>>);
 
 impl EngineOutbox {
+    /// Of the engine that `this` will hold.
+    pub(crate) fn of(this: Arc<OnceLock<Weak<Engine>>>) -> Self {
+        Self(this)
+    }
+
+    /// Of no engine: for whoever examines a configuration and delivers nothing.
+    #[must_use]
+    pub fn nowhere() -> Self {
+        Self(Arc::default())
+    }
+
     fn engine(&self) -> Result<Arc<Engine>, OutboxError> {
         self.0.get().and_then(Weak::upgrade).ok_or_else(|| OutboxError::new("the node is stopping"))
     }
@@ -191,8 +202,8 @@ async fn reading<T: Send + 'static>(
     engine: &Arc<Engine>,
     read: impl FnOnce(&Engine) -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, OutboxError> {
-    let engine = Arc::clone(engine);
-    let read = tokio::task::spawn_blocking(move || read(&engine)).await;
+    let reader = Arc::clone(engine);
+    let read = engine.ambient.unblock(move || read(&reader)).await;
     read.map_err(OutboxError::new)?.map_err(OutboxError::new)
 }
 
@@ -202,15 +213,16 @@ impl Engine {
         let left: Vec<MissionNo> = self.undelivered.lock().iter().copied().collect();
         left.into_iter().for_each(|no| self.courier.wake(no));
         let engine = Arc::clone(self);
-        self.tasks.spawn(async move { engine.courier.run(std::future::pending()).await });
+        self.supervise("courier", async move { engine.courier.run(std::future::pending()).await });
         let courier = self.courier.clone();
-        self.tasks.spawn(async move {
+        let look = async move {
             // They may still come; meanwhile what needs them waits.
             for (reference, error) in courier.unavailable_secrets().await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(%reference, error, "a secret of [callback] cannot be used now");
             }
-        });
+        };
+        self.ambient.spawn(look).detach();
     }
 
     /// Records how far deliveries are, and waits: the next look at the cursor must see it. A group commit serves many.

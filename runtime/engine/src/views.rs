@@ -28,11 +28,15 @@ const RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// A mission as of one of its records.
 #[derive(Debug, Clone)]
-pub(crate) struct Fold {
-    pub(crate) no: MissionNo,
-    pub(crate) mission: Mission,
-    pub(crate) accepted_at: Timestamp,
-    pub(crate) warnings: Arc<[String]>,
+pub struct Fold {
+    /// Whose it is.
+    pub no: MissionNo,
+    /// The state after the last record that was taken up.
+    pub mission: Mission,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// What was odd about it then.
+    pub warnings: Arc<[String]>,
 }
 
 impl Fold {
@@ -44,7 +48,7 @@ impl Fold {
 
 /// What a reader does after it has seen a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// It wants the next one.
     More,
     /// It has enough: the fold stays here.
@@ -53,14 +57,18 @@ pub(crate) enum Next {
 
 /// An event as it is sent: by what it is resumed after, its type, and its JSON.
 #[derive(Debug, Clone)]
-pub(crate) struct Shown {
-    pub(crate) id: u64,
-    pub(crate) kind: &'static str,
-    pub(crate) json: Arc<str>,
+pub struct Shown {
+    /// By what a stream is resumed after it.
+    pub id: u64,
+    /// Its type, such as `mission.progress`.
+    pub kind: &'static str,
+    /// The event itself.
+    pub json: Arc<str>,
 }
 
 impl Shown {
-    pub(crate) fn new(id: u64, event: &Event) -> Self {
+    /// Writes an event out.
+    pub fn new(id: u64, event: &Event) -> Self {
         let json = serde_json::to_string(event).expect("an event is plain data");
         Self { id, kind: event.event_type.as_str(), json: json.into() }
     }
@@ -68,7 +76,7 @@ impl Shown {
 
 /// What is kept for readers.
 #[derive(Debug, Default)]
-pub(crate) struct Views {
+pub struct Views {
     /// The most recently used last.
     folds: Mutex<VecDeque<Fold>>,
     /// How many records were taken up: what watching costs.
@@ -118,7 +126,7 @@ fn weight(events: &[Shown]) -> usize {
 
 impl Views {
     /// The latest fold of a mission that is not beyond what is wanted; it is the caller's then.
-    pub(crate) fn take(&self, no: MissionNo, wanted: impl Fn(&Mission) -> bool) -> Option<Fold> {
+    pub fn take(&self, no: MissionNo, wanted: impl Fn(&Mission) -> bool) -> Option<Fold> {
         let mut folds = self.folds.lock();
         let fitting = folds.iter().enumerate().filter(|(_, fold)| fold.no == no && wanted(&fold.mission));
         let (index, _) = fitting.max_by_key(|(_, fold)| fold.mission.records())?;
@@ -126,7 +134,7 @@ impl Views {
     }
 
     /// Keeps a fold for whoever looks next.
-    pub(crate) fn keep(&self, fold: Option<Fold>) {
+    pub fn keep(&self, fold: Option<Fold>) {
         let Some(fold) = fold else { return };
         let mut folds = self.folds.lock();
         if folds.len() >= FOLDS_MAX {
@@ -141,28 +149,25 @@ impl Views {
     }
 
     /// Lets go of what is kept of a mission that is removed.
-    pub(crate) fn forget(&self, no: MissionNo) {
+    pub fn forget(&self, no: MissionNo) {
         self.folds.lock().retain(|fold| fold.no != no);
     }
 }
 
 /// Some events of a mission, and what comes after them.
 #[derive(Debug)]
-pub(crate) struct Events {
-    pub(crate) events: Vec<Shown>,
+pub struct Events {
+    /// In their order.
+    pub events: Vec<Shown>,
     /// There may be further ones already.
-    pub(crate) more: bool,
+    pub more: bool,
     /// There will be none.
-    pub(crate) over: bool,
+    pub over: bool,
 }
 
 impl Engine {
     /// A mission as of all that is on disk, shown to `read`. Blocks.
-    pub(crate) fn view<T>(
-        &self,
-        no: MissionNo,
-        read: impl FnOnce(&Fold) -> Result<T, ReadError>,
-    ) -> Result<T, ReadError> {
+    pub fn view<T>(&self, no: MissionNo, read: impl FnOnce(&Fold) -> Result<T, ReadError>) -> Result<T, ReadError> {
         // One that has been removed is gone for everybody.
         if self.journal.head(no)?.is_none() {
             self.views.forget(no);
@@ -177,7 +182,7 @@ impl Engine {
 
     /// Takes up what is on disk behind `fold`, or from the beginning, record by record, until there is no more or `each` has
     /// enough. Says whether the end was reached. Never holds more of the records than a piece. Blocks.
-    pub(crate) fn advance(
+    pub fn advance(
         &self,
         no: MissionNo,
         fold: &mut Option<Fold>,
@@ -207,7 +212,7 @@ impl Engine {
 
     /// The first events of a mission with a sequence above `after`, which `fold` must not be beyond: at most `limit`, and of
     /// about `bytes` at most. Blocks.
-    pub(crate) fn next_events(
+    pub fn next_events(
         &self,
         no: MissionNo,
         fold: &mut Option<Fold>,
@@ -240,7 +245,7 @@ impl Engine {
 
     /// The events of one entry of the node's log, each with the position after which a reader goes on: who breaks off within
     /// an entry gets the whole of it again, so only its last event moves the position. Blocks.
-    pub(crate) fn events_of_entry(&self, entry: &FeedEntry) -> Result<Arc<[Shown]>, ReadError> {
+    pub fn events_of_entry(&self, entry: &FeedEntry) -> Result<Arc<[Shown]>, ReadError> {
         if let Some(events) = self.views.recent.lock().get(entry.position) {
             return Ok(events);
         }

@@ -20,15 +20,16 @@ const CHUNK: usize = 4_096;
 
 impl Engine {
     /// Starts to remove missions as the configuration says.
-    pub(crate) fn start_retention(self: &Arc<Self>) {
+    pub fn start_retention(self: &Arc<Self>) {
         let age = self.retention.age.and_then(|age| Duration::try_from(age).ok());
         let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
         let engine = Arc::downgrade(self);
-        self.tasks.spawn(async move {
+        let ambient = Arc::clone(&self.ambient);
+        self.supervise("retention", async move {
             loop {
-                tokio::time::sleep(round).await;
+                ambient.sleep(round).await;
                 let Some(engine) = engine.upgrade() else { return };
-                let removed = tokio::task::spawn_blocking(move || engine.remove_outlived()).await;
+                let removed = ambient.unblock(move || engine.remove_outlived()).await;
                 match removed {
                     Ok(Ok(0)) | Err(_) => {}
                     Ok(Ok(missions)) => tracing::info!(missions, "removed missions that are over"),
@@ -51,7 +52,7 @@ impl Engine {
                 heads.push((no, head));
             }
         })?;
-        let wall = self.clock.wall();
+        let wall = self.ambient.wall();
         let mut removed = 0;
         let total = heads.len();
         for (older, (no, head)) in heads.into_iter().enumerate() {

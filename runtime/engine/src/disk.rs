@@ -9,17 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The disk of a node. Clones would look for themselves: it is shared.
 #[derive(Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     folder: PathBuf,
     /// What is kept free for the journal, in bytes.
-    pub(crate) reserve_bytes: u64,
+    pub reserve_bytes: u64,
     /// As it was found last.
     free_bytes: AtomicU64,
 }
 
 impl Disk {
     /// The disk of `folder`, of which so much is kept free.
-    pub(crate) fn new(folder: &Path, reserve_bytes: u64) -> Self {
+    #[must_use]
+    pub fn new(folder: &Path, reserve_bytes: u64) -> Self {
         let disk = Self { folder: folder.to_owned(), reserve_bytes, free_bytes: AtomicU64::new(u64::MAX) };
         disk.look();
         disk
@@ -27,7 +28,7 @@ impl Disk {
 
     /// What is free, and what is remembered of it. Blocks. A disk that does not say is taken for one with room: the journal finds
     /// out.
-    pub(crate) fn look(&self) -> u64 {
+    pub fn look(&self) -> u64 {
         let free =
             rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
         self.free_bytes.store(free, Relaxed);
@@ -35,22 +36,26 @@ impl Disk {
     }
 
     /// What was free when it was looked last, in bytes.
-    pub(crate) fn free_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
         self.free_bytes.load(Relaxed)
     }
 
     /// Whether only the journal may write any more.
-    pub(crate) fn is_low(&self) -> bool {
+    #[must_use]
+    pub fn is_low(&self) -> bool {
         self.free_bytes() < self.reserve_bytes
     }
 
     /// Whether missions may write no more files.
-    pub(crate) fn is_tight(&self) -> bool {
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
         self.free_bytes() < self.reserve_bytes.saturating_mul(2)
     }
 
     /// Whether so much more may be written by missions. Blocks.
-    pub(crate) fn takes(&self, bytes: u64) -> bool {
+    #[must_use]
+    pub fn takes(&self, bytes: u64) -> bool {
         self.look() >= self.reserve_bytes.saturating_mul(2).saturating_add(bytes)
     }
 }

@@ -22,34 +22,51 @@ use sortie_mission::{Admission, Denial, Mission, admit};
 use sortie_sandbox::Installed;
 
 use super::live::Live;
-use super::{Desk, Engine, ReadError};
+use super::{Desk, Engine, ReadError, Room};
 
 /// The answer to a dispatch that was taken.
 #[derive(Debug, Clone)]
-pub(crate) struct Dispatched {
+pub struct Dispatched {
     /// It had been accepted before.
-    pub(crate) replayed: bool,
-    pub(crate) mission_id: MissionId,
-    pub(crate) vp_id: VpId,
-    pub(crate) session: SessionId,
-    pub(crate) lane: LaneId,
-    pub(crate) status: Status,
-    pub(crate) budget: EffectiveBudget,
-    pub(crate) warnings: Vec<String>,
+    pub replayed: bool,
+    /// Whose answer it is.
+    pub mission_id: MissionId,
+    /// Its VP.
+    pub vp_id: VpId,
+    /// The session that it was given.
+    pub session: SessionId,
+    /// The lane that it was given.
+    pub lane: LaneId,
+    /// How it is now.
+    pub status: Status,
+    /// What holds of its budget here.
+    pub budget: EffectiveBudget,
+    /// What is odd about it, for people.
+    pub warnings: Vec<String>,
 }
 
 /// Why a dispatch was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DispatchError {
+pub enum DispatchError {
     /// Something is wrong with the envelope.
     #[error("the envelope cannot be accepted")]
     Invalid(Vec<Mistake>),
     /// It is for another node.
     #[error("this node is `{this}`, the envelope is for `{target}`")]
-    WrongInstance { this: String, target: String },
+    WrongInstance {
+        /// This node.
+        this: String,
+        /// The node that is meant.
+        target: String,
+    },
     /// The idempotency key was used for another envelope.
     #[error("the idempotency key was used before, for mission `{mission_id}`, with other content")]
-    IdempotencyConflict { mission_id: MissionId, fields: Vec<Pointer> },
+    IdempotencyConflict {
+        /// The mission that was accepted under the key.
+        mission_id: MissionId,
+        /// Where the two differ.
+        fields: Vec<Pointer>,
+    },
     /// The mission id was used with another idempotency key.
     #[error("the mission id was used before, with another idempotency key")]
     MissionIdConflict,
@@ -179,7 +196,7 @@ fn scope(envelope: &Envelope) -> (&str, &str) {
 
 impl Engine {
     /// Takes a dispatched envelope. When this returns, what it says is on disk.
-    pub(crate) async fn dispatch(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
+    pub async fn dispatch(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
         let dispatched = self.take(text).await;
         let counter = match &dispatched {
             Ok(Dispatched { replayed: false, .. }) => &self.counters.accepted,
@@ -202,7 +219,7 @@ impl Engine {
         if let Some(before) = self.before(&envelope, digest, &text).await? {
             return Ok(before);
         }
-        if self.artifacts.disk.is_low() {
+        if self.artifacts.room() == Room::Low {
             return Err(DispatchError::DiskLow);
         }
         if self.journal.crowded() {
@@ -289,7 +306,7 @@ impl Engine {
     /// Everything that this node has against an envelope: what the core, the clock and the receivers' guard say of it, then its
     /// plugin. Where something is `wrong` with it already, what follows from that is not said again.
     async fn examine(&self, envelope: &Envelope, mut wrong: Wrong) -> Result<(Admission, Installed), DispatchError> {
-        let admission = match admit(envelope, &self.rules, self.clock.wall()) {
+        let admission = match admit(envelope, &self.rules, self.ambient.wall()) {
             Ok(admission) => Some(admission),
             Err(Denial::Mistakes(mistakes)) => {
                 wrong.add(mistakes);
@@ -326,7 +343,7 @@ impl Engine {
         let wanted = wanted(envelope, &self.plugins_by).ok_or_else(|| {
             missing(format!("no plugin runs {kind} missions on this node: name one in the field `plugin`"))
         })?;
-        self.sandbox.resolve(wanted).ok_or_else(|| {
+        self.guests.resolve(wanted).ok_or_else(|| {
             missing(format!(
                 "the plugin `{wanted}` that {kind} missions run on is not installed on this node; `sortie plugin ls` lists those that are"
             ))
@@ -376,7 +393,7 @@ impl Engine {
         let against_schema = self.check_inputs(&brief.inputs, plugin);
         let fits = against_schema.is_empty();
         wrong.add(against_schema);
-        match self.sandbox.check(&plugin.identity.digest, brief).await {
+        match self.guests.check(plugin.identity.digest, brief).await {
             Ok(mistakes) if mistakes.is_empty() && fits => self.checked.remember(key),
             Ok(mistakes) => wrong.add(mistakes),
             // Nothing is known of the envelope, and somebody else may take it.
@@ -405,7 +422,7 @@ impl Engine {
             latest.unwrap_or_else(|| SessionId::of(&envelope.vp_id))
         });
         let no = MissionNo(desk.last_no.0 + 1);
-        let at = self.clock.wall();
+        let at = self.ambient.wall();
         let record = Record::Accepted(Box::new(Accepted {
             envelope: text.to_owned(),
             session: session.clone(),
@@ -432,7 +449,7 @@ impl Engine {
         })?;
         desk.last_no = no;
         desk.catalog.insert(no, &head);
-        let live = self.lives.insert(Live::new(no, mission, head, self.clock.steady()));
+        let live = self.lives.insert(Live::new(no, mission, head, self.ambient.steady()));
         let due = desk.queue.next_due();
         desk.queue.push(&live.waiting());
         if desk.queue.next_due() != due {
@@ -473,7 +490,7 @@ struct Acceptance<'a> {
 }
 
 /// What the plugin is told.
-pub(crate) fn brief(envelope: &Envelope, session: &SessionId) -> Brief {
+pub fn brief(envelope: &Envelope, session: &SessionId) -> Brief {
     Brief {
         mission_id: envelope.mission_id.to_string(),
         vp_id: envelope.vp_id.to_string(),

@@ -15,19 +15,24 @@ use super::shown::{
 };
 use super::views::{Events, Fold, Next, Shown};
 use super::{Engine, ReadError};
-use crate::workspaces::workspace;
 
 /// What a list is narrowed to. Empty takes everything.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
-    pub(crate) statuses: Vec<String>,
-    pub(crate) mission_type: Option<String>,
-    pub(crate) vp_id: Option<String>,
-    pub(crate) vp_session_id: Option<String>,
-    pub(crate) trace_id: Option<String>,
-    pub(crate) created_after: Option<sortie_contract::Timestamp>,
+pub struct Filter {
+    /// Any of these statuses.
+    pub statuses: Vec<String>,
+    /// This type.
+    pub mission_type: Option<String>,
+    /// This VP.
+    pub vp_id: Option<String>,
+    /// This session.
+    pub vp_session_id: Option<String>,
+    /// This trace.
+    pub trace_id: Option<String>,
+    /// Accepted after this moment.
+    pub created_after: Option<sortie_contract::Timestamp>,
     /// A text that the id, the objective or the last summary holds, in any case.
-    pub(crate) q: Option<String>,
+    pub q: Option<String>,
 }
 
 impl Filter {
@@ -50,7 +55,7 @@ const SCAN_MAX: usize = 50_000;
 
 impl Engine {
     /// A page of missions, newest first.
-    pub(crate) fn list(
+    pub fn list(
         &self,
         filter: &Filter,
         mut before: Option<MissionNo>,
@@ -98,7 +103,7 @@ impl Engine {
     }
 
     /// The state of a mission.
-    pub(crate) fn show(&self, no: MissionNo) -> Result<MissionView, ReadError> {
+    pub fn show(&self, no: MissionNo) -> Result<MissionView, ReadError> {
         self.view(no, |fold| self.mission_view(fold))
     }
 
@@ -195,7 +200,7 @@ impl Engine {
 
     /// The first events of a mission with a sequence above `after`: at most `limit`, and no more than fit on a page. Each lists
     /// all artifacts of its mission: no more of them are made than are wanted.
-    pub(crate) fn events(&self, no: MissionNo, after: u64, limit: usize) -> Result<Events, ReadError> {
+    pub fn events(&self, no: MissionNo, after: u64, limit: usize) -> Result<Events, ReadError> {
         let mut fold = self.views.take(no, |mission| mission.sequence() <= after);
         let mut events = self.next_events(no, &mut fold, after, limit, PAGE_BYTES_MAX)?;
         if events.more {
@@ -209,7 +214,7 @@ impl Engine {
     }
 
     /// Events of the whole node that were recorded after the position `after`, and the position up to which the log was read.
-    pub(crate) fn events_after(&self, after: u64, limit: usize, bytes: usize) -> Result<(Vec<Shown>, u64), ReadError> {
+    pub fn events_after(&self, after: u64, limit: usize, bytes: usize) -> Result<(Vec<Shown>, u64), ReadError> {
         let last = *self.journal.durable().borrow();
         // What is on disk is read a moment before it is announced as durable.
         if after > last && self.journal.feed_after(after - 1, 1)?.is_empty() {
@@ -230,11 +235,7 @@ impl Engine {
     }
 
     /// A page of open requests, newest mission first. Those of one mission are on one page.
-    pub(crate) fn requests(
-        &self,
-        mut before: Option<MissionNo>,
-        limit: usize,
-    ) -> Result<Page<OpenRequestView>, ReadError> {
+    pub fn requests(&self, mut before: Option<MissionNo>, limit: usize) -> Result<Page<OpenRequestView>, ReadError> {
         let mut page = Page::new();
         loop {
             let heads = self.journal.heads_newest_first(before, SCAN_CHUNK)?;
@@ -267,7 +268,7 @@ impl Engine {
     }
 
     /// A page of missions with undelivered items, or of those in one state.
-    pub(crate) fn deliveries(
+    pub fn deliveries(
         &self,
         state: Option<DeliveryState>,
         after: Option<MissionNo>,
@@ -311,7 +312,7 @@ impl Engine {
     }
 
     /// A page of sessions, by VP and name: those after `after`, as the page before named it.
-    pub(crate) fn sessions(&self, after: Option<&str>, limit: usize) -> Result<Page<SessionView>, ReadError> {
+    pub fn sessions(&self, after: Option<&str>, limit: usize) -> Result<Page<SessionView>, ReadError> {
         let mut page = Page::new();
         let next = self.next_sessions(after, limit + 1);
         let mut shown = None;
@@ -323,7 +324,7 @@ impl Engine {
             page.push(&SessionView {
                 vp_id: vp.to_string(),
                 vp_session_id: id.to_string(),
-                workspace: workspace(&self.data_dir, &vp, &id).to_string_lossy().into_owned(),
+                workspace: self.workspaces.place(&vp, &id).to_string_lossy().into_owned(),
                 missions: session.missions,
                 last_mission_id: latest.as_ref().map(|head| head.mission_id.to_string()),
                 last_mission_at: latest.as_ref().map(|head| head.accepted_at),
@@ -392,7 +393,7 @@ fn mentions(mission: &Mission, q: &str) -> bool {
 }
 
 /// The artifacts of a mission, as its index shows them.
-pub(crate) fn artifacts(mission: &Mission) -> Vec<ArtifactView> {
+pub fn artifacts(mission: &Mission) -> Vec<ArtifactView> {
     mission.artifacts().iter().map(|artifact| ArtifactView(mission.artifact_view(artifact))).collect()
 }
 
@@ -402,7 +403,7 @@ fn requests(mission: &Mission) -> Vec<RequestView> {
 }
 
 /// A record, for people and for replays.
-pub(crate) fn record(number: u64, stamped: &Stamped) -> RecordView {
+pub fn record(number: u64, stamped: &Stamped) -> RecordView {
     let mut fields = serde_json::to_value(&stamped.record).expect("a record is plain data");
     // Variants without fields are bare names.
     let (kind, body) = match fields.as_object_mut().and_then(|variant| variant.iter_mut().next()) {
@@ -413,7 +414,7 @@ pub(crate) fn record(number: u64, stamped: &Stamped) -> RecordView {
 }
 
 /// The record that [`record`] shows.
-pub(crate) fn parse_record(shown: &Value) -> Option<Stamped> {
+pub fn parse_record(shown: &Value) -> Option<Stamped> {
     let (kind, body) = (pascal_case(shown["kind"].as_str()?), shown["body"].clone());
     let as_unit = || serde_json::from_value(json!(kind)).ok();
     let record = serde_json::from_value(json!({ kind.as_str(): body })).ok().or_else(as_unit)?;

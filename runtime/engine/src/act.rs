@@ -19,7 +19,7 @@ const HALTED_AT_ONCE: usize = 4_096;
 
 /// Why an operator's wish was not met.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ActError {
+pub enum ActError {
     /// It has ended, and not by a cancel.
     #[error("the mission has ended already")]
     AlreadyFinal,
@@ -38,7 +38,7 @@ pub(crate) enum ActError {
 }
 
 /// The file that says that the node is paused.
-pub(crate) fn paused_mark(data_dir: &Path) -> PathBuf {
+pub fn paused_mark(data_dir: &Path) -> PathBuf {
     data_dir.join("paused")
 }
 
@@ -66,14 +66,14 @@ impl From<CommandError> for ActError {
 
 impl Engine {
     /// Cancels a mission. When this returns, `cancelled` is on disk and its plugin has been told to stop.
-    pub(crate) async fn cancel(&self, no: MissionNo, reason: String, by: String) -> Result<(), ActError> {
+    pub async fn cancel(&self, no: MissionNo, reason: String, by: String) -> Result<(), ActError> {
         let command = || Command::Cancel { reason: reason.clone(), by: by.clone() };
         self.end(no, command).await
     }
 
     /// Cancels everything that has not ended, and says how many missions that were. One that cannot be cancelled keeps no
     /// other from it; the first such error is told.
-    pub(crate) async fn halt(self: &Arc<Self>) -> Result<usize, ActError> {
+    pub async fn halt(self: &Arc<Self>) -> Result<usize, ActError> {
         let mut all = Vec::new();
         self.journal
             .scan_oldest_first(|no, head| {
@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// Lets a parked delivery be tried again, or gives it up. False where nothing is parked.
-    pub(crate) async fn unpark(&self, no: MissionNo, skip: bool) -> Result<bool, ActError> {
+    pub async fn unpark(&self, no: MissionNo, skip: bool) -> Result<bool, ActError> {
         let cursor = self.journal.cursor(no).map_err(ReadError::from)?;
         let Some(parked) = cursor.filter(|cursor| cursor.parked.is_some()) else { return Ok(false) };
         let acked = parked.acked + u64::from(skip);
@@ -127,7 +127,7 @@ impl Engine {
         let mut skipped = parked.skipped;
         skipped.extend(skip.then_some(acked));
         let append = Append::new(no, 0, &[]);
-        let since = (!skip).then(|| self.clock.wall());
+        let since = (!skip).then(|| self.ambient.wall());
         let again = Cursor { acked, since, skipped, ..Cursor::default() };
         let append = if done { append.closed(again) } else { append.cursor(&again) };
         self.journal.append_durable(append)?.await?;
@@ -141,7 +141,7 @@ impl Engine {
     }
 
     /// Decides about a request. When this returns the decision is on disk.
-    pub(crate) async fn decide(
+    pub async fn decide(
         self: &Arc<Self>,
         no: MissionNo,
         request: RequestNo,
@@ -162,10 +162,10 @@ impl Engine {
     }
 
     /// Stops starting missions, or starts them again, through restarts too. Running ones go on.
-    pub(crate) async fn pause(self: &Arc<Self>, paused: bool) -> Result<(), ActError> {
+    pub async fn pause(self: &Arc<Self>, paused: bool) -> Result<(), ActError> {
         self.desk.lock().queue.pause(paused);
         let mark = paused_mark(&self.data_dir);
-        let marked = tokio::task::spawn_blocking(move || set_mark(&mark, paused)).await;
+        let marked = self.ambient.unblock(move || set_mark(&mark, paused)).await;
         marked.map_err(std::io::Error::other).flatten().map_err(ActError::Mark)?;
         if !paused {
             self.pump();

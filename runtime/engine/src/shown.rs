@@ -1,5 +1,6 @@
 //! The forms of what is shown, each once: the HTTP interface answers with them, `/openapi.json` describes them, and the
 //! command line reads them.
+#![expect(missing_docs, reason = "a field is what the interface shows under its name")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,14 +19,14 @@ use sortie_contract::tool::{EffectClass, Repeat, ToolInfo};
 use sortie_contract::{MicroUsd, Status, Timestamp};
 
 /// Most bytes of a page. At least one item is on it, however large.
-pub(crate) const PAGE_BYTES_MAX: usize = 1 << 20;
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes of a text that a list shows; the mission itself shows the whole.
-pub(crate) const LISTED_BYTES_MAX: usize = 400;
+pub const LISTED_BYTES_MAX: usize = 400;
 
 /// A page of a list, bounded in items and in bytes.
 #[derive(Debug, Serialize)]
-pub(crate) struct Page<T> {
+pub struct Page<T> {
     items: Vec<Box<RawValue>>,
     next_cursor: Option<String>,
     #[serde(skip)]
@@ -34,35 +35,41 @@ pub(crate) struct Page<T> {
     kind: PhantomData<T>,
 }
 
-impl<T: Serialize> Page<T> {
-    pub(crate) fn new() -> Self {
+impl<T> Default for Page<T> {
+    fn default() -> Self {
         Self { items: Vec::new(), next_cursor: None, bytes: 0, kind: PhantomData }
+    }
+}
+
+impl<T: Serialize> Page<T> {
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// All of a list that is short by its nature.
-    pub(crate) fn whole(items: impl IntoIterator<Item = T>) -> Self {
+    pub fn whole(items: impl IntoIterator<Item = T>) -> Self {
         let mut page = Self::new();
         items.into_iter().for_each(|item| page.push(&item));
         page
     }
 
-    pub(crate) fn push(&mut self, item: &T) {
+    pub fn push(&mut self, item: &T) {
         self.push_json(serde_json::to_string(item).expect("what is shown is plain data"));
     }
 
     /// An item that has been written out already.
-    pub(crate) fn push_json(&mut self, json: String) {
+    pub fn push_json(&mut self, json: String) {
         self.bytes += json.len();
         self.items.push(RawValue::from_string(json).expect("it was just written"));
     }
 
     /// Whether nothing more goes onto a page of so many items.
-    pub(crate) fn is_full(&self, limit: usize) -> bool {
+    pub fn is_full(&self, limit: usize) -> bool {
         self.items.len() >= limit || self.bytes >= PAGE_BYTES_MAX
     }
 
     /// Says where the next page begins.
-    pub(crate) fn followed_by(mut self, cursor: Option<impl ToString>) -> Self {
+    pub fn followed_by(mut self, cursor: Option<impl ToString>) -> Self {
         self.next_cursor = cursor.map(|cursor| cursor.to_string());
         self
     }
@@ -93,52 +100,52 @@ impl<T: JsonSchema> JsonSchema for Page<T> {
 /// The state of a mission.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct MissionView {
-    pub(crate) mission_id: String,
-    pub(crate) vp_id: String,
-    pub(crate) vp_session_id: String,
-    pub(crate) vp_runtime_id: String,
-    pub(crate) mission_type: MissionType,
-    pub(crate) objective: String,
-    pub(crate) trace_id: String,
-    pub(crate) source_instance_id: String,
-    pub(crate) idempotency_key: String,
-    pub(crate) status: Status,
+pub struct MissionView {
+    pub mission_id: String,
+    pub vp_id: String,
+    pub vp_session_id: String,
+    pub vp_runtime_id: String,
+    pub mission_type: MissionType,
+    pub objective: String,
+    pub trace_id: String,
+    pub source_instance_id: String,
+    pub idempotency_key: String,
+    pub status: Status,
     /// Why it ended.
-    pub(crate) reason: Option<Reason>,
+    pub reason: Option<Reason>,
     /// The last summary that an event told.
-    pub(crate) summary: String,
-    pub(crate) next_action: Option<String>,
-    pub(crate) usage: Usage,
-    pub(crate) effective_budget: BudgetView,
-    pub(crate) autonomy_window: WindowView,
-    pub(crate) pending_requests: Vec<RequestView>,
-    pub(crate) criteria: Vec<CriterionView>,
-    pub(crate) artifacts: Vec<ArtifactView>,
-    pub(crate) plugin: PluginName,
+    pub summary: String,
+    pub next_action: Option<String>,
+    pub usage: Usage,
+    pub effective_budget: BudgetView,
+    pub autonomy_window: WindowView,
+    pub pending_requests: Vec<RequestView>,
+    pub criteria: Vec<CriterionView>,
+    pub artifacts: Vec<ArtifactView>,
+    pub plugin: PluginName,
     /// How far its deliveries are; null where nothing is delivered.
-    pub(crate) delivery: Option<DeliveryView>,
-    pub(crate) warnings: Vec<String>,
+    pub delivery: Option<DeliveryView>,
+    pub warnings: Vec<String>,
     /// That of its latest event.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     #[schemars(with = "String", extend("format" = "date-time"))]
-    pub(crate) accepted_at: Timestamp,
+    pub accepted_at: Timestamp,
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub(crate) started_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub(crate) ended_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
     #[schemars(with = "String", extend("format" = "date-time"))]
-    pub(crate) created_at: Timestamp,
-    pub(crate) links: Links,
+    pub created_at: Timestamp,
+    pub links: Links,
 }
 
 /// What holds of a budget; null where there is no limit.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct BudgetView {
-    pub(crate) max_runtime_minutes: f64,
-    pub(crate) max_llm_calls: Option<u64>,
-    pub(crate) max_cost_usd: Option<f64>,
+pub struct BudgetView {
+    pub max_runtime_minutes: f64,
+    pub max_llm_calls: Option<u64>,
+    pub max_cost_usd: Option<f64>,
 }
 
 impl From<&EffectiveBudget> for BudgetView {
@@ -153,18 +160,18 @@ impl From<&EffectiveBudget> for BudgetView {
 
 /// Milliseconds as the contract's minutes.
 #[expect(clippy::cast_precision_loss, reason = "run times stay far below 2^53 milliseconds")]
-pub(crate) fn minutes(ms: u64) -> f64 {
+pub fn minutes(ms: u64) -> f64 {
     ms as f64 / 60_000.0
 }
 
 /// When a mission may run: from `start_at` on, and no longer at `end_at`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct WindowView {
+pub struct WindowView {
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub(crate) start_at: Option<Timestamp>,
+    pub start_at: Option<Timestamp>,
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub(crate) end_at: Option<Timestamp>,
+    pub end_at: Option<Timestamp>,
 }
 
 impl From<&Window> for WindowView {
@@ -176,7 +183,7 @@ impl From<&Window> for WindowView {
 /// What a mission asks of people: what they need to decide.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(crate) struct RequestView(pub(crate) Value);
+pub struct RequestView(pub Value);
 
 /// The form of a [`RequestView`].
 #[derive(JsonSchema)]
@@ -211,30 +218,30 @@ impl JsonSchema for RequestView {
 
 /// An open request in a list, with whose it is.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct OpenRequestView {
+pub struct OpenRequestView {
     #[serde(flatten)]
-    pub(crate) request: RequestView,
-    pub(crate) mission_id: String,
+    pub request: RequestView,
+    pub mission_id: String,
     /// Of its mission; cut where it is long.
-    pub(crate) objective: String,
+    pub objective: String,
     /// Where a decision is sent.
-    pub(crate) answer_at: String,
+    pub answer_at: String,
 }
 
 /// A success criterion, and what the plugin found.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct CriterionView {
-    pub(crate) criterion: String,
-    pub(crate) verdict: Verdict,
+pub struct CriterionView {
+    pub criterion: String,
+    pub verdict: Verdict,
     /// Why; empty where nobody looked.
-    pub(crate) evidence: String,
+    pub evidence: String,
 }
 
 /// An artifact, with where its bytes are.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(crate) struct ArtifactView(pub(crate) Value);
+pub struct ArtifactView(pub Value);
 
 /// The form of an [`ArtifactView`].
 #[derive(JsonSchema)]
@@ -261,10 +268,10 @@ impl JsonSchema for ArtifactView {
 /// Which plugin, to the byte.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct PluginName {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) digest: String,
+pub struct PluginName {
+    pub name: String,
+    pub version: String,
+    pub digest: String,
 }
 
 impl From<&PluginIdentity> for PluginName {
@@ -277,7 +284,7 @@ impl From<&PluginIdentity> for PluginName {
 /// How deliveries stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DeliveryState {
+pub enum DeliveryState {
     /// All of them were made.
     Delivered,
     /// One is on its way or waits for its next attempt.
@@ -290,88 +297,88 @@ pub(crate) enum DeliveryState {
 
 impl DeliveryState {
     /// Those that a list can be narrowed to.
-    pub(crate) const LISTED: [(&'static str, Self); 3] =
+    pub const LISTED: [(&'static str, Self); 3] =
         [("parked", Self::Parked), ("pending", Self::Pending), ("incomplete", Self::Incomplete)];
 }
 
 /// How far a mission's deliveries are.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct DeliveryView {
-    pub(crate) state: DeliveryState,
+pub struct DeliveryView {
+    pub state: DeliveryState,
     /// So many were made.
-    pub(crate) delivered: u64,
+    pub delivered: u64,
     /// The keys of those that an operator left out.
-    pub(crate) skipped: Vec<String>,
+    pub skipped: Vec<String>,
     /// So many are recorded.
-    pub(crate) total: u64,
+    pub total: u64,
     /// How often the next one was tried.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// What came of the last attempt.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 /// A mission in the list of deliveries.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct UndeliveredView {
-    pub(crate) mission_id: String,
-    pub(crate) state: DeliveryState,
-    pub(crate) status_url: Option<String>,
-    pub(crate) delivered: u64,
-    pub(crate) skipped: Vec<String>,
+pub struct UndeliveredView {
+    pub mission_id: String,
+    pub state: DeliveryState,
+    pub status_url: Option<String>,
+    pub delivered: u64,
+    pub skipped: Vec<String>,
     /// So many wait.
-    pub(crate) waiting: u64,
-    pub(crate) attempts: u32,
-    pub(crate) error: Option<String>,
+    pub waiting: u64,
+    pub attempts: u32,
+    pub error: Option<String>,
 }
 
 /// A session of a VP.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct SessionView {
-    pub(crate) vp_id: String,
-    pub(crate) vp_session_id: String,
+pub struct SessionView {
+    pub vp_id: String,
+    pub vp_session_id: String,
     /// Its folder on the node.
-    pub(crate) workspace: String,
+    pub workspace: String,
     /// So many missions are kept.
-    pub(crate) missions: u64,
-    pub(crate) last_mission_id: Option<String>,
+    pub missions: u64,
+    pub last_mission_id: Option<String>,
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub(crate) last_mission_at: Option<Timestamp>,
+    pub last_mission_at: Option<Timestamp>,
 }
 
 /// A record of a mission's journal.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct RecordView {
+pub struct RecordView {
     /// From 1.
-    pub(crate) record: u64,
+    pub record: u64,
     #[schemars(with = "String", extend("format" = "date-time"))]
-    pub(crate) at: Timestamp,
+    pub at: Timestamp,
     /// Milliseconds that the mission had been running.
-    pub(crate) ran_ms: u64,
-    pub(crate) kind: String,
+    pub ran_ms: u64,
+    pub kind: String,
     /// Depends on the kind.
     #[schemars(with = "BTreeMap<String, Value>")]
-    pub(crate) body: Value,
+    pub body: Value,
 }
 
 /// Where the rest of a mission is.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct Links {
+pub struct Links {
     #[serde(rename = "self")]
-    pub(crate) own: String,
-    pub(crate) events: String,
-    pub(crate) journal: String,
-    pub(crate) artifacts: String,
-    pub(crate) cancel: String,
+    pub own: String,
+    pub events: String,
+    pub journal: String,
+    pub artifacts: String,
+    pub cancel: String,
 }
 
 impl Links {
     /// Of the mission of that id.
-    pub(crate) fn of(id: &str) -> Self {
+    pub fn of(id: &str) -> Self {
         let part = |part: &str| format!("/v1/missions/{id}{part}");
         Self {
             own: part(""),
@@ -386,16 +393,16 @@ impl Links {
 /// What an act came to, for a token that may not `read`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct Acted {
-    pub(crate) mission_id: String,
+pub struct Acted {
+    pub mission_id: String,
     /// Where the act decided it.
-    pub(crate) status: Option<Status>,
-    pub(crate) links: Links,
+    pub status: Option<Status>,
+    pub links: Links,
 }
 
 impl Acted {
     /// On the mission of that id.
-    pub(crate) fn on(id: &str, status: Option<Status>) -> Self {
+    pub fn on(id: &str, status: Option<Status>) -> Self {
         Self { mission_id: id.to_owned(), status, links: Links::of(id) }
     }
 }
@@ -403,25 +410,25 @@ impl Acted {
 /// Deliveries that were moved along.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct Moved {
-    pub(crate) mission_id: String,
+pub struct Moved {
+    pub mission_id: String,
     /// How they stand now; null for a token that may not `read`.
-    pub(crate) delivery: Option<DeliveryView>,
+    pub delivery: Option<DeliveryView>,
 }
 
 /// A tool of this node.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct ToolView {
-    pub(crate) name: String,
-    pub(crate) description: String,
+pub struct ToolView {
+    pub name: String,
+    pub description: String,
     /// JSON Schema of its arguments.
-    pub(crate) input_schema: Value,
+    pub input_schema: Value,
     /// Its effect classes.
-    pub(crate) effects: Vec<EffectClass>,
-    pub(crate) read_only: bool,
+    pub effects: Vec<EffectClass>,
+    pub read_only: bool,
     /// What repeating a call would do.
-    pub(crate) repeat: Repeat,
+    pub repeat: Repeat,
 }
 
 impl From<&ToolInfo> for ToolView {
@@ -440,19 +447,19 @@ impl From<&ToolInfo> for ToolView {
 /// An installed plugin.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct PluginView {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) digest: String,
-    pub(crate) description: String,
+pub struct PluginView {
+    pub name: String,
+    pub version: String,
+    pub digest: String,
+    pub description: String,
     /// JSON Schema of its missions' `inputs`, where it declares one.
-    pub(crate) inputs_schema: Option<Value>,
+    pub inputs_schema: Option<Value>,
 }
 
 /// What a node does with missions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum NodeState {
+pub enum NodeState {
     /// It takes and starts them.
     Serving,
     /// It takes them, and starts none.
@@ -464,93 +471,93 @@ pub(crate) enum NodeState {
 /// A node: who it is and what it has room for.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct NodeView {
-    pub(crate) instance_id: String,
-    pub(crate) version: String,
-    pub(crate) state: NodeState,
-    pub(crate) lanes: Vec<LaneView>,
+pub struct NodeView {
+    pub instance_id: String,
+    pub version: String,
+    pub state: NodeState,
+    pub lanes: Vec<LaneView>,
     /// Most missions that run at the same time.
-    pub(crate) max_running: usize,
+    pub max_running: usize,
     /// So many wait for their turn.
-    pub(crate) queued: usize,
-    pub(crate) running: usize,
-    pub(crate) disk: DiskView,
-    pub(crate) connections: ConnectionsView,
-    pub(crate) limits: LimitsView,
+    pub queued: usize,
+    pub running: usize,
+    pub disk: DiskView,
+    pub connections: ConnectionsView,
+    pub limits: LimitsView,
 }
 
 /// A lane.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct LaneView {
-    pub(crate) id: String,
+pub struct LaneView {
+    pub id: String,
     /// Most of its missions that run at the same time.
-    pub(crate) concurrency: usize,
+    pub concurrency: usize,
 }
 
 /// The disk of a node's data folder.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct DiskView {
-    pub(crate) free_mib: u64,
+pub struct DiskView {
+    pub free_mib: u64,
     /// Kept free for the journal.
-    pub(crate) reserve_mib: u64,
+    pub reserve_mib: u64,
     /// No missions are taken until there is room.
-    pub(crate) low: bool,
+    pub low: bool,
     /// What artifacts take.
-    pub(crate) artifacts_mib: u64,
+    pub artifacts_mib: u64,
 }
 
 /// How connection places are taken.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct ConnectionsView {
-    pub(crate) places: usize,
-    pub(crate) open: usize,
+pub struct ConnectionsView {
+    pub places: usize,
+    pub open: usize,
     /// Those that have shown no token.
-    pub(crate) strangers: usize,
+    pub strangers: usize,
     /// Since the start, closed because others needed their place.
-    pub(crate) displaced: u64,
+    pub displaced: u64,
     /// Since the start, refused for want of a place.
-    pub(crate) refused: u64,
+    pub refused: u64,
 }
 
 /// Ceilings of a node; null is none.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct LimitsView {
-    pub(crate) body_bytes: usize,
-    pub(crate) max_runtime_minutes: f64,
-    pub(crate) max_llm_calls: Option<u64>,
-    pub(crate) max_cost_usd: Option<f64>,
+pub struct LimitsView {
+    pub body_bytes: usize,
+    pub max_runtime_minutes: f64,
+    pub max_llm_calls: Option<u64>,
+    pub max_cost_usd: Option<f64>,
 }
 
 /// What pausing and resuming come to, for a token that may not `read`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct Paused {
-    pub(crate) state: NodeState,
+pub struct Paused {
+    pub state: NodeState,
 }
 
 /// What a halt came to.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct Halted {
+pub struct Halted {
     /// So many missions were cancelled.
-    pub(crate) halted: usize,
+    pub halted: usize,
 }
 
 /// Health.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-pub(crate) struct Health {
-    pub(crate) status: &'static str,
+pub struct Health {
+    pub status: &'static str,
 }
 
 /// One of two forms of an answer: which one depends on what the token may.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub(crate) enum Either<A, B> {
+pub enum Either<A, B> {
     /// With `read`.
     Whole(A),
     /// Without.

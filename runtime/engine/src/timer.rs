@@ -1,4 +1,4 @@
-//! Windows, heartbeats, run time: an alarm clock on a thread of its own, so that no busy runtime delays it.
+//! Windows, heartbeats, run time: the one alarm clock. Its task only waits; what rings is seen to where blocking is allowed.
 //!
 //! Wall-clock alarms are compared with the wall clock each time, and never slept through in one piece: after a jump of
 //! the clock or a suspended night, the alarm rings within [`NAP_MAX`].
@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use futures_util::future::{FutureExt as _, select};
+use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_mission::Command;
+use tokio::sync::Notify;
 
 use super::Engine;
 use super::live::{CommandError, Live, Wait};
@@ -23,7 +25,8 @@ const NAP_MAX: Duration = Duration::from_millis(250);
 #[derive(Default)]
 pub(crate) struct Timer {
     alarms: Mutex<Alarms>,
-    changed: Condvar,
+    /// An alarm was set, or something was queued: what is next may be another thing.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -32,8 +35,6 @@ struct Alarms {
     steady: BTreeSet<(Duration, MissionNo)>,
     /// What of each mission is in the two: at most one alarm of each kind.
     set: FxHashMap<MissionNo, Alarm>,
-    /// Something was queued: its window may be the next thing to happen.
-    nudged: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -80,17 +81,15 @@ fn until(now: Timestamp, at: Timestamp) -> Duration {
 impl Timer {
     /// Says that the queue has changed.
     pub(crate) fn nudge(&self) {
-        self.alarms.lock().nudged = true;
         self.changed.notify_one();
     }
 }
 
 impl Engine {
     /// Starts the alarm clock; it ends with the engine.
-    pub(crate) fn start_timer(self: &Arc<Self>) -> std::io::Result<()> {
+    pub(super) fn start_timer(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        std::thread::Builder::new().name("sortie-timer".to_owned()).spawn(move || while ring(&engine) {})?;
-        Ok(())
+        self.supervise("timer", async move { while ring(&engine).await {} });
     }
 
     /// Sets the alarms of a mission; takes them away, once it has ended.
@@ -98,7 +97,7 @@ impl Engine {
         // Looked at under the lock: what another thread saw before must not replace what this one sets.
         let mut alarms = self.timer.alarms.lock();
         let (due, now) = live.next_due(self);
-        let steady = due.ran_ms.map(|at| self.clock.steady() + Duration::from_millis(at.saturating_sub(now.ran_ms)));
+        let steady = due.ran_ms.map(|at| self.ambient.steady() + Duration::from_millis(at.saturating_sub(now.ran_ms)));
         alarms.set(live.no, Alarm { wall: due.wall, steady });
         self.timer.changed.notify_one();
     }
@@ -114,7 +113,7 @@ impl Engine {
         self.journal.head(no).is_ok_and(|head| head.is_some_and(|head| !head.status.is_final()))
     }
 
-    /// Lets the core see what is due for a mission.
+    /// Lets the core see what is due for a mission. Blocks.
     pub(crate) fn tick(self: &Arc<Self>, no: MissionNo) {
         let live = match self.live(no) {
             Ok(live) => live,
@@ -132,7 +131,7 @@ impl Engine {
             }
             // What is due stays due. Overload passes, and the next round must not find it at once.
             Err(CommandError::Journal(sortie_journal::WriteError::Overloaded)) => {
-                std::thread::sleep(ROOM);
+                self.ambient.pause(ROOM);
                 self.watch(&live);
             }
             Err(_) => {}
@@ -150,19 +149,20 @@ impl Engine {
     /// Lets go of a mission once its end is on disk.
     fn release_later(self: &Arc<Self>, live: Arc<Live>, receipt: Option<sortie_journal::Receipt>) {
         let engine = Arc::clone(self);
-        self.tasks.spawn(async move {
+        let release = async move {
             if let Some(receipt) = receipt
                 && receipt.await.is_err()
             {
                 return;
             }
             engine.lives.release(&live);
-        });
+        };
+        self.ambient.spawn(release).detach();
     }
 }
 
-/// One round: wait until something is due, and do it. False when the engine is gone.
-fn ring(engine: &Weak<Engine>) -> bool {
+/// One round: wait until something is due, and see to it. False when the engine is gone.
+async fn ring(engine: &Weak<Engine>) -> bool {
     let Some(engine) = engine.upgrade() else { return false };
     if engine.is_stopping() {
         return false;
@@ -170,29 +170,32 @@ fn ring(engine: &Weak<Engine>) -> bool {
     let (wall, expired, queue) = {
         let mut desk = engine.desk.lock();
         // Read under the lock: threads that overtake each other must not look like a clock that was set back.
-        let wall = engine.clock.wall();
+        let wall = engine.ambient.wall();
         (wall, desk.queue.expired(wall), desk.queue.next_due())
     };
-    let steady = engine.clock.steady();
+    let steady = engine.ambient.steady();
     engine.pump();
-    let mut alarms = engine.timer.alarms.lock();
-    let ringing = alarms.ringing(wall, steady);
-    if !ringing.is_empty() || !expired.is_empty() {
-        drop(alarms);
-        for no in ringing {
-            // An alarm of a mission that has ended since rings for nobody.
-            if engine.lives.get(no).is_some() || engine.sleeps(no) {
-                engine.tick(no);
-            }
-        }
-        expired.into_iter().for_each(|no| engine.tick(no));
+    let (ringing, nap) = {
+        let mut alarms = engine.timer.alarms.lock();
+        (alarms.ringing(wall, steady), alarms.nap(wall, steady, queue))
+    };
+    if ringing.is_empty() && expired.is_empty() {
+        // A change since the alarms were looked at has left its notice.
+        select(engine.ambient.sleep(nap), engine.timer.changed.notified().boxed()).await;
         return true;
     }
-    if !std::mem::take(&mut alarms.nudged) {
-        let nap = alarms.nap(wall, steady, queue);
-        engine.timer.changed.wait_for(&mut alarms, nap);
-    }
-    true
+    let seeing = Arc::clone(&engine);
+    let seen_to = engine.ambient.unblock(move || {
+        for no in ringing {
+            // An alarm of a mission that has ended since rings for nobody.
+            if seeing.lives.get(no).is_some() || seeing.sleeps(no) {
+                seeing.tick(no);
+            }
+        }
+        expired.into_iter().for_each(|no| seeing.tick(no));
+    });
+    // What panicked ends this task, and so the node: a window that nobody closes is worse than a restart.
+    seen_to.await.is_ok() || engine.is_stopping()
 }
 
 #[cfg(test)]

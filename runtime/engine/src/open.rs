@@ -1,0 +1,203 @@
+//! Putting a driver together, and taking it apart again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
+use sortie_ambient::Surroundings;
+use sortie_callback::{Courier, Outbox};
+use sortie_contract::plugin::PluginRef;
+use sortie_contract::{LaneId, MissionNo};
+use sortie_journal::{Journal, Opened};
+use sortie_mission::queue::Queue;
+use sortie_mission::{NodeRules, Retention};
+use sortie_tools::Registry;
+use tokio::sync::{Notify, broadcast};
+
+use super::artifact_store::Artifacts;
+use super::guests::Guests;
+use super::live::Lives;
+use super::outbox::{EngineOutbox, Followers};
+use super::recover::{Inventory, Others};
+use super::supervise::Background;
+use super::timer::Timer;
+use super::views::Views;
+use super::workspaces::Workspaces;
+use super::{Counters, Engine, NEWS_CAPACITY, ReadError, act, intake};
+
+/// How long running calls may take to reach a point that is on disk, when the node stops.
+const LAST_CALLS: Duration = Duration::from_secs(6);
+
+/// How often it is looked whether they have.
+const LAST_CALLS_LOOK: Duration = Duration::from_millis(20);
+
+/// What the configuration says.
+pub struct Settings {
+    /// The node's rules.
+    pub rules: NodeRules,
+    /// Which plugin runs missions, by type or VP.
+    pub plugins_by: BTreeMap<String, PluginRef>,
+    /// The lanes, and how many missions each runs side by side.
+    pub lanes: Vec<(LaneId, usize)>,
+    /// How many missions run side by side, in all lanes.
+    pub max_running: usize,
+    /// How long a request waits for its answer.
+    pub request_expiry: SignedDuration,
+    /// What is removed, and when.
+    pub retention: Retention,
+    /// Where the node keeps what it keeps.
+    pub data_dir: PathBuf,
+}
+
+/// What a driver is put together of: everything that it asks and acts upon comes from outside.
+pub struct Parts {
+    /// What the configuration says.
+    pub settings: Settings,
+    /// The log.
+    pub journal: Journal,
+    /// What was found when it was opened.
+    pub opened: Opened,
+    /// What runs plugins.
+    pub guests: Arc<dyn Guests>,
+    /// What granted calls do.
+    pub tools: Arc<Registry>,
+    /// Where artifacts' bytes are.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// Where sessions work.
+    pub workspaces: Arc<dyn Workspaces>,
+    /// Clocks, tasks and chance.
+    pub ambient: Surroundings,
+}
+
+/// Why a driver cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A journal that is there, but does not read as one.
+    #[error("the journal cannot be read")]
+    Unreadable(#[source] ReadError),
+    /// The callbacks.
+    #[error("callbacks cannot be set up")]
+    Callback(#[from] sortie_callback::ConfigError),
+}
+
+impl Engine {
+    /// Puts a driver together. `others` says what becomes of the missions that are in the journal; `courier` makes what
+    /// delivers from where the deliveries come from.
+    ///
+    /// Nothing runs yet; [`Engine::start`] does that.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(
+        parts: Parts,
+        others: Others,
+        courier: impl FnOnce(Arc<dyn Outbox>) -> Result<Courier, sortie_callback::ConfigError>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let Parts { settings, journal, opened, guests, tools, artifacts, workspaces, ambient } = parts;
+        let mut queue = Queue::new(settings.lanes.iter().cloned(), settings.max_running);
+        queue.pause(act::paused_mark(&settings.data_dir).exists());
+        let mut inventory = Inventory::new(queue, opened.last_no);
+        let mut found = 0;
+        journal
+            .scan_oldest_first(|no, head| {
+                found += 1;
+                inventory.add(no, &head, others);
+            })
+            .map_err(|error| OpenError::Unreadable(error.into()))?;
+        let this = Arc::new(OnceLock::new());
+        let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
+        let (news, _) = broadcast::channel(NEWS_CAPACITY);
+        let engine = Arc::new(Self {
+            rules: settings.rules,
+            plugins_by: settings.plugins_by,
+            journal,
+            guests,
+            tools,
+            courier,
+            artifacts,
+            workspaces,
+            ambient,
+            lives: Lives::new(),
+            desk: Mutex::new(inventory.desk),
+            undelivered: Mutex::new(match others {
+                Others::GoOn => opened.undelivered.iter().map(|(no, _)| *no).collect(),
+                Others::Wait => FxHashSet::<MissionNo>::default(),
+            }),
+            news,
+            timer: Timer::default(),
+            outbox: Followers::default(),
+            views: Views::default(),
+            inputs: intake::InputSchemas::default(),
+            checked: intake::Checked::default(),
+            stopping: AtomicBool::new(false),
+            goodbye: Notify::new(),
+            data_dir: settings.data_dir,
+            lanes: settings.lanes,
+            max_running: settings.max_running,
+            request_expiry: settings.request_expiry,
+            retention: settings.retention,
+            counters: Counters::default(),
+            suspended: AtomicUsize::new(inventory.suspended),
+            background: Background::default(),
+            found,
+        });
+        this.set(Arc::downgrade(&engine)).expect("set once");
+        inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
+        engine.watch_sleepers(inventory.sleepers);
+        Ok(engine)
+    }
+
+    /// Starts running missions and delivering events.
+    pub fn start(self: &Arc<Self>) {
+        self.start_timer();
+        self.start_herald();
+        self.start_sweep();
+        self.start_courier();
+        self.pump();
+    }
+
+    /// From now on nothing is taken and no turn is given; watchers are told.
+    pub fn say_goodbye(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Their streams would never end by themselves.
+        self.goodbye.notify_waiters();
+    }
+
+    /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
+    pub async fn stop(self: Arc<Self>) {
+        let begun = self.ambient.steady();
+        self.say_goodbye();
+        let running = || {
+            let lives = self.lives.all();
+            lives.into_iter().filter(|live| live.with(sortie_mission::Mission::run).is_some()).collect::<Vec<_>>()
+        };
+        let busy = async {
+            while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {
+                self.ambient.sleep(LAST_CALLS_LOOK).await;
+            }
+        };
+        // Calls that take longer are found without a result after the next start; so are all, where nothing is recorded any more.
+        let calls = futures_util::future::select(Box::pin(busy), Box::pin(self.journal.failed()));
+        let _ = self.ambient.timeout(LAST_CALLS, calls).await;
+        let interrupted = running();
+        let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
+        interrupted.iter().for_each(|live| live.interrupt());
+        self.courier.stop().await;
+        let journal = self.journal.clone();
+        if let Ok(Err(error)) = self.ambient.unblock(move || journal.close()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");
+        }
+        let took = self.ambient.steady().saturating_sub(begun);
+        tracing::info!(
+            go_on = interrupted.len(),
+            calls_in_flight = calls,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "stopped: what ran goes on after the next start"
+        );
+    }
+}
