@@ -5,12 +5,17 @@ use sortie_tests::envelope::{edit, in_ms, with, write, writing};
 use sortie_tests::node::QUICK;
 use sortie_tests::{Node, Options, Receiver, Reply, automation, http, looping, workspace_of};
 
-/// Waits until a run of that number has begun: the status alone is the one from before.
+/// Waits until a run has begun. The control plane is told of the first alone; the journal holds them all.
 async fn until_run(node: &Node, id: &str, run: u64) {
     sortie_tests::until(&format!("run {run} of {id}"), async || {
-        node.events(id).await.iter().any(|event| event["detail"]["run"] == run).then_some(())
+        let answer = node.get(&format!("/v1/missions/{id}/journal")).await.expect_status(200);
+        let records = answer.json["items"].as_array().expect("a list").clone();
+        records.iter().any(|record| record["kind"] == "started" && record["body"]["run"] == run).then_some(())
     })
     .await;
+    let told = node.events(id).await;
+    let starts = told.iter().filter(|event| event["summary"] == "Started.").count();
+    assert_eq!(starts, 1, "a run that begins again is no news: {told:#?}");
 }
 
 #[tokio::test]
