@@ -1,15 +1,19 @@
-//! What a guest can do: one file per interface of `wit/mission.wit`.
+//! What a guest can do: a file for each interface of `wit/mission.wit`, and in it the capability whole: its state, its view
+//! and its `add_to_linker`.
 //!
-//! Each bounds what comes from the guest, asks the run's [`crate::Host`], and hands the answer back. No rule of the
+//! A view is a trait that the data of a store implements (`TimeView`), and gives out what its interface stands on
+//! (`Time`). So a capability knows neither the store's data nor the other capabilities; a new one is a file here, a field of
+//! the data, and a name in the row of its world (`world.rs`).
+//!
+//! Each bounds what comes from the guest, asks the run's [`Host`](crate::Host), and hands the answer back. No rule of the
 //! mission is here.
 
-mod artifacts;
-mod human;
-mod report;
-mod time;
+pub mod artifacts;
+pub mod human;
+pub mod report;
+pub mod time;
 pub mod tools;
+pub mod types;
 
-use crate::bindings::sortie::mission::types;
-use crate::guest::Guest;
-
-impl types::Host for Guest {}
+pub use crate::pending::Pendings;
+pub use crate::side::Side;

@@ -3,9 +3,9 @@
 use sortie_contract::limit::{NOTE_BYTES_MAX, clip};
 use sortie_contract::plugin::{Crash, Verdict};
 
-use crate::bindings as world;
 use crate::guest::Guest;
 use crate::host::Stop;
+use crate::side::Stopped;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,28 +18,18 @@ pub enum Ending {
     Killed,
 }
 
-impl From<Result<world::Outcome, world::Failure>> for Ending {
-    fn from(returned: Result<world::Outcome, world::Failure>) -> Self {
-        let note = |text: String| clip(&text, NOTE_BYTES_MAX);
-        Self::Returned(match returned {
-            Ok(world::Outcome { summary, next_action }) => {
-                Verdict::Done { summary: note(summary), next_action: next_action.map(note) }
-            }
-            Err(world::Failure { summary, tool, next_action }) => {
-                Verdict::Failed { summary: note(summary), tool: tool.map(note), next_action: next_action.map(note) }
-            }
-        })
-    }
-}
-
 /// What `error` says of a guest that did not return.
 pub(crate) fn explain(guest: &Guest, error: &wasmtime::Error) -> Ending {
     if guest.kill.is_thrown() {
         return Ending::Killed;
     }
-    match &guest.stopped {
-        Some(Stop::Over) => return Ending::Killed,
-        Some(Stop::Crash(crash)) => return Ending::Crashed(crash.clone()),
+    match guest.side.stopped() {
+        Some(Stopped::Stop(Stop::Over)) => return Ending::Killed,
+        Some(Stopped::Stop(Stop::Crash(crash))) => return Ending::Crashed(crash.clone()),
+        Some(Stopped::NoMission(function)) => {
+            let said = guest.said.error().map(|said| format!("; it said: {said}")).unwrap_or_default();
+            return Ending::Crashed(Crash::Trapped(format!("`{function}` needs a running mission{said}")));
+        }
         None => {}
     }
     if guest.limiter.refused() {
@@ -50,7 +40,7 @@ pub(crate) fn explain(guest: &Guest, error: &wasmtime::Error) -> Ending {
     if cause.contains("fuel allocated for hostcalls") {
         return Ending::Crashed(Crash::LimitExceeded("one call passed more data than the node takes".to_owned()));
     }
-    let text = match &guest.last_error {
+    let text = match guest.said.error() {
         Some(said) => format!("{said} ({cause})"),
         None => cause,
     };

@@ -3,6 +3,7 @@
 mod cache;
 mod component;
 mod deserialize;
+mod file;
 mod manifest;
 mod store;
 
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use sortie_contract::plugin::{Crash, Manifest, PluginIdentity};
 
 pub(crate) use cache::Cache;
-pub(crate) use component::{Component, WORLD_VERSION};
-pub(crate) use manifest::{manifest, mistakes};
+pub use component::PLUGIN_BYTES_MAX;
+pub(crate) use component::Component;
+pub use file::Freed;
+pub(crate) use manifest::manifest;
 pub(crate) use store::Store;
 pub use store::StoreError;
 
@@ -48,8 +51,14 @@ pub enum InstallError {
         import: String,
     },
     /// It was made for another version of the world.
-    #[error("the plugin imports `{import}`, but this node runs version {runs} of the world: build it against that version", runs = WORLD_VERSION)]
+    #[error("the plugin imports `{import}`, but this node runs version {runs} of the world: build it against that version", runs = crate::world::versions())]
     WrongWorld {
+        /// The name of the import.
+        import: String,
+    },
+    /// It imports from two versions of the world.
+    #[error("the plugin imports `{import}` beside interfaces of another version: a plugin is of one version of the world")]
+    MixedWorlds {
         /// The name of the import.
         import: String,
     },
@@ -62,6 +71,9 @@ pub enum InstallError {
     /// Its `describe` returned something that breaks the rules.
     #[error("the plugin describes itself wrongly: {0}")]
     Manifest(String),
+    /// What was sent cannot be read back.
+    #[error("what was sent cannot be read back")]
+    Unread(#[source] std::io::Error),
     /// The store cannot be written.
     #[error("the plugin store cannot keep it")]
     Store(#[from] StoreError),

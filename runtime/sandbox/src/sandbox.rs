@@ -1,7 +1,8 @@
 //! The sandbox itself: plugins go in, runs come out.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +11,19 @@ use parking_lot::Mutex;
 use semver::Version;
 use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash, PluginIdentity, PluginRef};
+use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity, PluginRef};
 use sortie_contract::tool::ToolName;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
-use crate::bindings::{Manifest, PluginPre};
 use crate::engine::{self, EngineError, Ticker};
-use crate::guest::{self, Guest, Mission};
-use crate::plugin::{self, Cache, Component, InstallError, Installed, Store, StoreError};
-use crate::{Ending, Host, Kill};
+use crate::guest::Guest;
+use crate::plugin::{self, Cache, Component, Freed, InstallError, Installed, PLUGIN_BYTES_MAX, Store, StoreError};
+use crate::side::Side;
+use crate::world::{Exports, Linkers};
+use crate::{Ending, Host, Kill, ending};
 
 /// How many `describe` and `check` calls are alive together, beside the runs.
 const CHECKS_MAX: u32 = 16;
@@ -92,7 +93,7 @@ pub struct Sandbox(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    linker: Linker<Guest>,
+    linkers: Linkers,
     ticker: Ticker,
     store: Store,
     cache: Cache,
@@ -100,6 +101,8 @@ struct Inner {
     ready: Mutex<HashMap<Digest, Ready>>,
     runs: Semaphore,
     checks: Semaphore,
+    /// One plugin at a time is taken in: a compiler takes many times the size of what it compiles.
+    installing: tokio::sync::Mutex<()>,
     memory_bytes_max: usize,
     guests: Handle,
     /// Where `describe` and `check` run: on threads of their own, half as many, so that what somebody sends never costs the
@@ -109,7 +112,10 @@ struct Inner {
     runtimes: Mutex<Vec<Runtime>>,
 }
 
-type Ready = Arc<OnceCell<Arc<PluginPre<Guest>>>>;
+type Ready = Arc<OnceCell<Plugin>>;
+
+/// A component, compiled and linked to its world.
+type Plugin = Arc<dyn Exports>;
 
 impl Sandbox {
     /// The most memory that a plugin gets here, in bytes.
@@ -124,7 +130,7 @@ impl Sandbox {
     /// [`OpenError`]
     pub fn new(options: Options) -> Result<Self, OpenError> {
         let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX), options.memory_bytes_max)?;
-        let linker = guest::linker(&engine).expect("the world's functions have different names");
+        let linkers = Linkers::new(&engine).expect("the functions of a world have different names");
         let cache = Cache::open(options.dir.join("compiled")).map_err(OpenError::Cache)?;
         let guests = threads("sortie-guest", options.threads).map_err(OpenError::Threads)?;
         let checkers = threads("sortie-check", options.threads.div_ceil(2)).map_err(OpenError::Threads)?;
@@ -135,34 +141,84 @@ impl Sandbox {
             ready: Mutex::default(),
             runs: Semaphore::new(options.instances_max as usize),
             checks: Semaphore::new(CHECKS_MAX as usize),
+            installing: tokio::sync::Mutex::default(),
             memory_bytes_max: options.memory_bytes_max,
             guests: guests.handle().clone(),
             checkers: checkers.handle().clone(),
             runtimes: Mutex::new(vec![guests, checkers]),
             engine,
-            linker,
+            linkers,
         })))
     }
 
     /// Takes a plugin in: a component, or a core module that carries its component type. The same bytes again change
-    /// nothing; other bytes of the same name and version replace it for missions that start later.
+    /// nothing, and mend what is damaged; other bytes of the same name and version replace it for missions that start later.
     ///
     /// # Errors
     /// [`InstallError`]; the store is then as before.
     pub async fn install(&self, bytes: Vec<u8>) -> Result<Installed, InstallError> {
+        let taken = self.take_in(|| Ok(bytes)).await?;
         let inner = Arc::clone(&self.0);
-        let prepared = self.0.guests.spawn_blocking(move || inner.prepare(&bytes));
-        let (component, pre) = prepared.await.map_err(|_| InstallError::ShuttingDown)??;
-        let described = self.describe(&pre).await.map_err(InstallError::Undescribed)?;
-        let manifest = plugin::manifest(described)?;
-        let version = Version::parse(&manifest.version).expect("the manifest's version was checked");
-        let (name, digest) = (manifest.name.clone(), component.digest);
-        let identity = PluginIdentity { name, version: manifest.version.clone(), digest };
-        let installed = Installed { identity, manifest: Arc::new(manifest) };
-        self.0.store.keep(&component)?;
-        self.0.store.install(version, installed.clone())?;
-        self.0.ready.lock().insert(digest, Arc::new(OnceCell::new_with(Some(pre))));
-        Ok(installed)
+        let kept = self.0.guests.spawn_blocking(move || inner.keep(taken));
+        kept.await.map_err(|_| InstallError::ShuttingDown)?
+    }
+
+    /// The same, of a file: it is read only when its turn has come, so that many at once take no memory.
+    ///
+    /// # Errors
+    /// [`InstallError`]; the store is then as before.
+    pub async fn install_file(&self, mut file: File) -> Result<Installed, InstallError> {
+        let read = move || {
+            let mut bytes = Vec::new();
+            file.rewind()?;
+            file.take(PLUGIN_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let taken = self.take_in(read).await?;
+        let inner = Arc::clone(&self.0);
+        let kept = self.0.guests.spawn_blocking(move || inner.keep(taken));
+        kept.await.map_err(|_| InstallError::ShuttingDown)?
+    }
+
+    /// The same, of a plugin that comes back at each start: where the disk does not take it, it is used from memory. A node whose
+    /// disk is full must start, so that somebody can look and cancel.
+    ///
+    /// # Errors
+    /// [`InstallError`], for anything but the disk.
+    pub async fn install_carried(&self, bytes: Vec<u8>) -> Result<Installed, InstallError> {
+        let Taken { component, manifest, plugin } = self.take_in(|| Ok(bytes)).await?;
+        let inner = Arc::clone(&self.0);
+        let kept = self.0.guests.spawn_blocking(move || inner.keep_or_lend(Taken { component, manifest, plugin }));
+        kept.await.map_err(|_| InstallError::ShuttingDown)
+    }
+
+    /// A file for what is to be installed: on the store's disk, without a name, gone when it is closed.
+    ///
+    /// # Errors
+    /// The disk takes none.
+    pub fn incoming(&self) -> io::Result<File> {
+        tempfile::tempfile_in(self.0.store.folder())
+    }
+
+    /// Components that are in the store and not installed. Missions may still hold them: whoever knows which, hands the others
+    /// to [`Sandbox::discard`].
+    #[must_use]
+    pub fn unused(&self) -> Vec<Digest> {
+        self.0.store.unused()
+    }
+
+    /// Removes components that nobody holds any more (of [`Sandbox::unused`]), and compiled code of what is not there. It reads and
+    /// changes folders: not for an async worker.
+    ///
+    /// # Errors
+    /// A folder cannot be read. Files that cannot be removed stay.
+    pub fn discard(&self, unheld: &[Digest]) -> io::Result<Freed> {
+        let mut freed = Freed::default();
+        self.0.store.discard(unheld, &mut freed)?;
+        self.0.cache.prune(&self.0.engine, |digest| self.0.store.has(digest), &mut freed)?;
+        let mut ready = self.0.ready.lock();
+        unheld.iter().filter(|digest| !self.0.store.has(digest)).for_each(|digest| drop(ready.remove(digest)));
+        Ok(freed)
     }
 
     /// What is installed, by name and version.
@@ -199,9 +255,12 @@ impl Sandbox {
     /// # Errors
     /// [`Crash`] where the plugin did not get to an answer.
     pub async fn check(&self, plugin: &Digest, brief: Brief) -> Result<Vec<Mistake>, Crash> {
-        let pre = self.pre(plugin).await?;
-        let found = self.tightly("check", move |guest| async move { guest::check(&pre, brief, guest).await }).await?;
-        Ok(plugin::mistakes(found))
+        let plugin = self.plugin(plugin).await?;
+        let check = move |mut store: wasmtime::Store<Guest>| async move {
+            let found = plugin.check(&mut store, brief).await;
+            found.map_err(|error| ending::crash(store.data(), &error))
+        };
+        self.tightly("check", check).await
     }
 
     /// Runs a mission to its end. Dropping the future stops the run, too.
@@ -210,12 +269,12 @@ impl Sandbox {
     /// Outside a tokio runtime: the host's futures run on the caller's.
     pub async fn run(&self, run: Run) -> Ending {
         let Run { plugin, brief, grants, host, kill } = run;
-        let pre = match self.pre(&plugin).await {
-            Ok(pre) => pre,
+        let plugin = match self.plugin(&plugin).await {
+            Ok(plugin) => plugin,
             Err(crash) => return Ending::Crashed(crash),
         };
-        let mission = Mission { host, grants, node: Handle::current() };
-        let guest = Guest::new(Some(mission), kill.clone(), self.0.memory_bytes_max);
+        let side = Side::of(host, Handle::current());
+        let guest = Guest::new(side, grants, kill.clone(), self.0.memory_bytes_max);
         let inner = Arc::clone(&self.0);
         let task = self.0.guests.spawn(async move {
             let permit = tokio::select! {
@@ -224,7 +283,7 @@ impl Sandbox {
                 permit = inner.runs.acquire() => permit.expect("never closed"),
             };
             let alive = inner.ticker.guest();
-            let ending = guest::run(&pre, brief, guest).await;
+            let ending = run_to_its_end(plugin.as_ref(), brief, guest.store(&inner.engine), &kill).await;
             drop((alive, permit));
             ending
         });
@@ -237,16 +296,27 @@ impl Sandbox {
         })
     }
 
-    async fn describe(&self, pre: &Arc<PluginPre<Guest>>) -> Result<Manifest, Crash> {
-        let pre = Arc::clone(pre);
-        self.tightly("describe", move |guest| async move { guest::describe(&pre, guest).await }).await
+    /// Everything of an installation up to what is written, one at a time.
+    async fn take_in(&self, read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Result<Taken, InstallError> {
+        let _turn = self.0.installing.lock().await;
+        let inner = Arc::clone(&self.0);
+        let prepared = self.0.guests.spawn_blocking(move || inner.prepare(read().map_err(InstallError::Unread)?));
+        let (component, plugin) = prepared.await.map_err(|_| InstallError::ShuttingDown)??;
+        let describing = Arc::clone(&plugin);
+        let describe = move |mut store: wasmtime::Store<Guest>| async move {
+            let described = describing.describe(&mut store).await;
+            described.map_err(|error| ending::crash(store.data(), &error))
+        };
+        let described = self.tightly("describe", describe).await.map_err(InstallError::Undescribed)?;
+        let manifest = plugin::manifest(described)?;
+        Ok(Taken { component, manifest, plugin })
     }
 
     /// Calls an export that needs no mission.
     async fn tightly<T, C>(
         &self,
         export: &'static str,
-        call: impl FnOnce(Guest) -> C + Send + 'static,
+        call: impl FnOnce(wasmtime::Store<Guest>) -> C + Send + 'static,
     ) -> Result<T, Crash>
     where
         T: Send + 'static,
@@ -256,8 +326,9 @@ impl Sandbox {
         let task = self.0.checkers.spawn(async move {
             let permit = inner.checks.acquire().await.expect("never closed");
             let alive = inner.ticker.guest();
-            let guest = Guest::new(None, Kill::new(), CHECK_MEMORY_BYTES.min(inner.memory_bytes_max));
-            let called = tokio::time::timeout(CHECK_TIME, call(guest)).await;
+            let memory = CHECK_MEMORY_BYTES.min(inner.memory_bytes_max);
+            let guest = Guest::new(Side::absent(), Vec::new(), Kill::new(), memory);
+            let called = tokio::time::timeout(CHECK_TIME, call(guest.store(&inner.engine))).await;
             drop((alive, permit));
             called.unwrap_or_else(|_| {
                 Err(Crash::LimitExceeded(format!("`{export}` took longer than {} ms", CHECK_TIME.as_millis())))
@@ -268,10 +339,10 @@ impl Sandbox {
     }
 
     /// The component of that digest, ready to be instantiated.
-    async fn pre(&self, digest: &Digest) -> Result<Arc<PluginPre<Guest>>, Crash> {
+    async fn plugin(&self, digest: &Digest) -> Result<Plugin, Crash> {
         let ready = Arc::clone(self.0.ready.lock().entry(*digest).or_default());
-        if let Some(pre) = ready.get() {
-            return Ok(Arc::clone(pre));
+        if let Some(plugin) = ready.get() {
+            return Ok(Arc::clone(plugin));
         }
         let loaded = ready.get_or_try_init(async || {
             let (inner, digest) = (Arc::clone(&self.0), *digest);
@@ -289,15 +360,33 @@ impl Sandbox {
 
 impl Inner {
     /// Everything about an installation that takes a while and runs no guest.
-    fn prepare(&self, bytes: &[u8]) -> Result<(Component, Arc<PluginPre<Guest>>), InstallError> {
+    fn prepare(&self, bytes: Vec<u8>) -> Result<(Component, Plugin), InstallError> {
         let component = Component::from_wasm(bytes)?;
         let compiled = self.cache.component(&self.engine, &component.digest, &component.bytes);
-        let pre = compiled.and_then(|compiled| self.linked(&compiled));
-        let pre = pre.map_err(|error| InstallError::NotAPlugin(format!("{error:#}")))?;
-        Ok((component, pre))
+        let plugin = compiled.and_then(|compiled| self.linkers.link(&compiled));
+        let plugin = plugin.map_err(|error| InstallError::NotAPlugin(format!("{error:#}")))?;
+        Ok((component, plugin.into()))
     }
 
-    fn load(&self, digest: &Digest) -> Result<Arc<PluginPre<Guest>>, Crash> {
+    fn keep(&self, Taken { component, manifest, plugin }: Taken) -> Result<Installed, InstallError> {
+        let (version, installed) = installed(&component, manifest);
+        self.store.install(&component, version, installed.clone())?;
+        self.ready.lock().insert(component.digest, Arc::new(OnceCell::new_with(Some(plugin))));
+        Ok(installed)
+    }
+
+    fn keep_or_lend(&self, Taken { component, manifest, plugin }: Taken) -> Installed {
+        let (version, installed) = installed(&component, manifest);
+        if let Err(error) = self.store.install(&component, version.clone(), installed.clone()) {
+            let (plugin, error) = (&installed.identity, chain(&error));
+            tracing::warn!(%plugin, error, "a plugin that the node carries cannot be written; it is used from memory");
+            self.store.lend(&component, version, installed.clone());
+        }
+        self.ready.lock().insert(component.digest, Arc::new(OnceCell::new_with(Some(plugin))));
+        installed
+    }
+
+    fn load(&self, digest: &Digest) -> Result<Plugin, Crash> {
         let unrunnable = |error: String| Crash::Unrunnable(format!("the plugin {digest} cannot be loaded: {error}"));
         let compiled = match self.cache.load(&self.engine, digest) {
             Some(compiled) => Ok(compiled),
@@ -306,11 +395,35 @@ impl Inner {
                 self.cache.component(&self.engine, digest, &bytes)
             }
         };
-        compiled.and_then(|compiled| self.linked(&compiled)).map_err(|error| unrunnable(format!("{error:#}")))
+        let linked = compiled.and_then(|compiled| self.linkers.link(&compiled));
+        linked.map(Into::into).map_err(|error| unrunnable(format!("{error:#}")))
     }
+}
 
-    fn linked(&self, component: &wasmtime::component::Component) -> wasmtime::Result<Arc<PluginPre<Guest>>> {
-        Ok(Arc::new(PluginPre::new(self.linker.instantiate_pre(component)?)?))
+/// A plugin that may be installed.
+struct Taken {
+    component: Component,
+    manifest: Manifest,
+    plugin: Plugin,
+}
+
+fn installed(component: &Component, manifest: Manifest) -> (Version, Installed) {
+    let version = Version::parse(&manifest.version).expect("the manifest's version was checked");
+    let (name, digest) = (manifest.name.clone(), component.digest);
+    let identity = PluginIdentity { name, version: manifest.version.clone(), digest };
+    (version, Installed { identity, manifest: Arc::new(manifest) })
+}
+
+/// Does the mission, up to its end. Dropping the future stops the guest.
+async fn run_to_its_end(plugin: &dyn Exports, brief: Brief, mut store: wasmtime::Store<Guest>, kill: &Kill) -> Ending {
+    let ended = tokio::select! {
+        biased;
+        () = kill.thrown() => return Ending::Killed,
+        ended = plugin.run(&mut store, brief) => ended,
+    };
+    match ended {
+        Ok(verdict) => Ending::Returned(verdict),
+        Err(error) => ending::explain(store.data(), &error),
     }
 }
 

@@ -58,30 +58,59 @@ impl From<Unread> for Problem {
 
 /// Reads a body of at most `limit` bytes. One that says beforehand that it is larger is not read at all.
 pub(super) async fn read(request: Request, limit: usize, time: Duration) -> Result<Bytes, Unread> {
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    // Such a client waits for our word, and gets another one.
-    let waits = request.headers().contains_key(header::EXPECT);
-    let mut stream = request.into_body().into_data_stream();
-    if declared.is_some_and(|declared: usize| declared > limit) {
-        if !waits {
-            linger(stream);
-        }
-        return Err(Unread::TooLarge);
-    }
-    let deadline = Instant::now() + time;
+    let mut chunks = Chunks::of(request, limit, time)?;
     let mut body = Vec::new();
-    loop {
-        match timeout_at(deadline, stream.next()).await {
-            Ok(Some(Ok(chunk))) if chunk.len() > limit - body.len() => {
+    while let Some(chunk) = chunks.next().await? {
+        // The most frequent body comes at once.
+        if chunks.declared == Some(chunk.len()) {
+            return Ok(chunk);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// A body, piece by piece: bounded as a whole.
+pub(super) struct Chunks {
+    /// Taken when too much came.
+    stream: Option<BodyDataStream>,
+    declared: Option<usize>,
+    left: usize,
+    deadline: Instant,
+}
+
+impl Chunks {
+    /// Of a body of at most `limit` bytes that may take so long.
+    pub(super) fn of(request: Request, limit: usize, time: Duration) -> Result<Self, Unread> {
+        let declared = request.headers().get(header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        // Such a client waits for our word, and gets another one.
+        let waits = request.headers().contains_key(header::EXPECT);
+        let stream = request.into_body().into_data_stream();
+        if declared.is_some_and(|declared: usize| declared > limit) {
+            if !waits {
                 linger(stream);
-                return Err(Unread::TooLarge);
             }
-            // The most frequent body comes at once.
-            Ok(Some(Ok(chunk))) if declared == Some(chunk.len()) => return Ok(chunk),
-            Ok(Some(Ok(chunk))) => body.extend_from_slice(&chunk),
-            Ok(Some(Err(error))) => return Err(Unread::Broken(error)),
-            Ok(None) => return Ok(body.into()),
-            Err(_) => return Err(Unread::TooSlow),
+            return Err(Unread::TooLarge);
+        }
+        Ok(Self { stream: Some(stream), declared, left: limit, deadline: Instant::now() + time })
+    }
+
+    /// The next piece; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Unread> {
+        let Some(stream) = &mut self.stream else { return Err(Unread::TooLarge) };
+        match timeout_at(self.deadline, stream.next()).await {
+            Ok(Some(Ok(chunk))) if chunk.len() > self.left => {
+                self.stream.take().into_iter().for_each(linger);
+                Err(Unread::TooLarge)
+            }
+            Ok(Some(Ok(chunk))) => {
+                self.left -= chunk.len();
+                Ok(Some(chunk))
+            }
+            Ok(Some(Err(error))) => Err(Unread::Broken(error)),
+            Ok(None) => Ok(None),
+            Err(_) => Err(Unread::TooSlow),
         }
     }
 }

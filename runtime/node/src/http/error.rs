@@ -85,7 +85,7 @@ impl Problem {
         Self::unavailable(code, detail)
     }
 
-    fn unavailable(code: &'static str, detail: &str) -> Self {
+    pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Self { retry_after_seconds: Some(BREATHER_SECONDS), ..problem }
     }

@@ -7,16 +7,21 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use sortie_contract::plugin::PluginIdentity;
-use sortie_sandbox::Installed;
+use sortie_sandbox::{Installed, PLUGIN_BYTES_MAX};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
 
 use super::App;
-use super::body::{self, Unread};
+use super::body::{Chunks, Unread};
 use super::error::Problem;
 use super::missions::{parameters, unknown_parameter};
 use sortie_engine::shown::{Page, PluginView};
 
-/// Largest component that is taken, in bytes: Python's are 18 MB.
-const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Most plugins that are on their way at once: each takes room on the disk before it is looked at.
+const UPLOADS_MAX: usize = 4;
+
+/// Who of them has a place. The bound is of the process, as its memory is.
+static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
 
 /// How long one may take to arrive: the largest over a line of two megabits a second.
 const COMPONENT_TIME: Duration = Duration::from_secs(300);
@@ -46,16 +51,35 @@ pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Re
     Ok(Json(Page::whole(versions)))
 }
 
-/// `POST /v1/plugins`
-pub(super) async fn install(State(app): State<App>, request: Request) -> Result<Response, Problem> {
-    let body = body::read(request, COMPONENT_BYTES_MAX, COMPONENT_TIME).await.map_err(|error| match error {
+fn unread(error: Unread) -> Problem {
+    match error {
         Unread::TooLarge => {
-            let detail = format!("a plugin has at most {COMPONENT_BYTES_MAX} bytes");
+            let detail = format!("a plugin has at most {PLUGIN_BYTES_MAX} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
         }
         error => error.into(),
-    })?;
-    let installed = app.sandbox.install(body.to_vec()).await.map_err(|error| {
+    }
+}
+
+fn no_room(error: &std::io::Error) -> Problem {
+    tracing::error!(%error, "a plugin cannot be taken");
+    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no_room", "the node's disk does not take the plugin; its log says why")
+}
+
+/// `POST /v1/plugins`: streamed to the disk, and taken in one at a time.
+pub(super) async fn install(State(app): State<App>, request: Request) -> Result<Response, Problem> {
+    let Ok(_place) = UPLOADS.try_acquire() else {
+        let detail = format!("{UPLOADS_MAX} plugins are on their way already; try again in a moment");
+        return Err(Problem::unavailable("overloaded", &detail));
+    };
+    let file = app.sandbox.incoming().map_err(|error| no_room(&error))?;
+    let mut file = tokio::fs::File::from_std(file);
+    let mut chunks = Chunks::of(request, PLUGIN_BYTES_MAX, COMPONENT_TIME).map_err(unread)?;
+    while let Some(chunk) = chunks.next().await.map_err(unread)? {
+        file.write_all(&chunk).await.map_err(|error| no_room(&error))?;
+    }
+    file.flush().await.map_err(|error| no_room(&error))?;
+    let installed = app.sandbox.install_file(file.into_std().await).await.map_err(|error| {
         let mut detail = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {

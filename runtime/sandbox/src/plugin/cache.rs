@@ -5,7 +5,7 @@
 //! and never leaves the folder. A file that does not fit is compiled anew and replaced: the cache may be deleted at will.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -15,6 +15,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::deserialize;
+use super::file::{Freed, is_left_over, write};
 
 const KEY_BYTES: usize = 32;
 const CODE_BYTES: usize = 32;
@@ -36,7 +37,10 @@ impl Cache {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {
                 let key: [u8; KEY_BYTES] = rand::random();
-                write(&folder, &path, &[&key])?;
+                if let Err(error) = write(&folder, &path, &[&key]) {
+                    // A full disk must not keep a node from its missions: what is compiled now is compiled again next time.
+                    tracing::warn!(path = %path.display(), %error, "compiled code is not kept: its key cannot be written");
+                }
                 key
             }
         };
@@ -77,10 +81,21 @@ impl Cache {
         Ok(())
     }
 
+    /// Removes the code of components for which `keeps` is false, code that this engine cannot load any more, and what broken
+    /// writes left.
+    pub(crate) fn prune(&self, engine: &Engine, keeps: impl Fn(&Digest) -> bool, freed: &mut Freed) -> io::Result<()> {
+        let setting = setting(engine);
+        freed.remove_where(&self.folder, |name| {
+            let code = name.strip_suffix(".cwasm").and_then(|name| name.split_once('-'));
+            match code {
+                Some((digest, hash)) => hash != setting || !digest.parse().is_ok_and(|digest| keeps(&digest)),
+                None => is_left_over(name),
+            }
+        })
+    }
+
     fn path(&self, engine: &Engine, digest: &Digest) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.folder.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+        self.folder.join(format!("{digest}-{}.cwasm", setting(engine)))
     }
 
     /// The file's name is authenticated, too: good code under another plugin's name is not good.
@@ -92,15 +107,11 @@ impl Cache {
     }
 }
 
-/// Writes a file whole or not at all, readable by this user alone (`tempfile` makes files with mode 0600).
-pub(super) fn write(folder: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+/// All that code depends on but the component itself.
+fn setting(engine: &Engine) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]
@@ -138,6 +149,28 @@ mod tests {
         assert!(cache.load(&engine, &digest).is_none(), "a torn file");
         cache.component(&engine, &digest, EMPTY).unwrap();
         assert!(cache.load(&engine, &digest).is_some(), "mended by compiling again");
+    }
+
+    #[test]
+    fn code_that_nobody_needs_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::default();
+        let cache = Cache::open(folder.path().to_owned()).unwrap();
+        let other = b"\0asm\x0d\0\x01\0\0\x01\0";
+        let digests = [Digest::of(EMPTY), Digest::of(other)];
+        cache.component(&engine, &digests[0], EMPTY).unwrap();
+        cache.component(&engine, &digests[1], other).unwrap();
+        for name in [format!("{}-0000000000000000.cwasm", digests[0]), ".tmpAbCdEf".to_owned(), "notes.txt".to_owned()] {
+            std::fs::write(folder.path().join(name), b"12345").unwrap();
+        }
+        let mut freed = Freed::default();
+        cache.prune(&engine, |digest| *digest == digests[0], &mut freed).unwrap();
+        assert_eq!(freed.files, 3, "of another engine, of a component that is gone, of a broken write");
+        assert!(freed.bytes > 10);
+        assert!(cache.load(&engine, &digests[0]).is_some());
+        assert!(cache.load(&engine, &digests[1]).is_none());
+        assert!(folder.path().join("notes.txt").exists(), "what is not ours is not touched");
+        assert!(folder.path().join("key").exists());
     }
 
     #[cfg(unix)]

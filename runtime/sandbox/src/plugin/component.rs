@@ -1,20 +1,15 @@
-//! From bytes that somebody sent to a component that imports nothing but the world.
+//! From bytes that somebody sent to a component that imports nothing but its world.
 
 use sortie_contract::digest::Digest;
 use wasmparser::{ComponentTypeRef, Parser, Payload};
 
 use super::InstallError;
-
-/// The version of `sortie:mission` that this node runs.
-pub(crate) const WORLD_VERSION: &str = "0.1.0";
-
-const PACKAGE: &str = "sortie:mission/";
-const INTERFACES: [&str; 6] = ["types", "tools", "report", "artifacts", "time", "human"];
+use crate::world::{self, NoWorld};
 
 /// Largest plugin, in bytes: a Python guest has 18 MB.
-const PLUGIN_BYTES_MAX: usize = 64 << 20;
+pub const PLUGIN_BYTES_MAX: usize = 64 << 20;
 
-/// A component's bytes, whose imports are all of the world.
+/// A component's bytes, whose imports are all of one world.
 pub(crate) struct Component {
     pub(crate) bytes: Vec<u8>,
     pub(crate) digest: Digest,
@@ -22,15 +17,15 @@ pub(crate) struct Component {
 
 impl Component {
     /// Takes a component as it is, and makes one of a core module that carries its component type.
-    pub(crate) fn from_wasm(bytes: &[u8]) -> Result<Self, InstallError> {
+    pub(crate) fn from_wasm(bytes: Vec<u8>) -> Result<Self, InstallError> {
         if bytes.len() > PLUGIN_BYTES_MAX {
             return Err(InstallError::TooLarge { bytes: bytes.len(), max: PLUGIN_BYTES_MAX });
         }
-        let bytes = if Parser::is_component(bytes) {
-            bytes.to_vec()
-        } else if Parser::is_core_wasm(bytes) {
-            imports_of(bytes)?;
-            encode(bytes)?
+        let bytes = if Parser::is_component(&bytes) {
+            bytes
+        } else if Parser::is_core_wasm(&bytes) {
+            imports_of(&bytes)?;
+            encode(&bytes)?
         } else {
             return Err(InstallError::NotWasm);
         };
@@ -45,9 +40,11 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, InstallError> {
     encoded.map_err(|error| InstallError::NotAPlugin(format!("{error:#}")))
 }
 
-/// Holds every import of the module or component itself (not of what is nested in it) against the world.
+/// Holds every import of the module or component itself (not of what is nested in it) against the table of worlds.
 fn imports_of(wasm: &[u8]) -> Result<(), InstallError> {
     let broken = |error: wasmparser::BinaryReaderError| InstallError::NotAPlugin(error.to_string());
+    // Of each, the interface, and how the import is called as a whole.
+    let mut imports: Vec<(String, String)> = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(broken)? {
@@ -56,7 +53,7 @@ fn imports_of(wasm: &[u8]) -> Result<(), InstallError> {
             Payload::ImportSection(section) if depth == 0 => {
                 for import in section.into_imports() {
                     let import = import.map_err(broken)?;
-                    held(import.module, || format!("{}::{}", import.module, import.name))?;
+                    imports.push((import.module.to_owned(), format!("{}::{}", import.module, import.name)));
                 }
             }
             Payload::ComponentImportSection(section) if depth == 0 => {
@@ -64,53 +61,21 @@ fn imports_of(wasm: &[u8]) -> Result<(), InstallError> {
                     let import = import.map_err(broken)?;
                     // A type that is only given a name: the world's `use` clauses are written so.
                     if !matches!(import.ty, ComponentTypeRef::Type(_)) {
-                        held(import.name.name, || import.name.name.to_owned())?;
+                        let name = import.name.name;
+                        imports.push((name.to_owned(), name.to_owned()));
                     }
                 }
             }
             _ => {}
         }
     }
-    Ok(())
-}
-
-fn held(interface: &str, import: impl Fn() -> String) -> Result<(), InstallError> {
-    let Some((name, version)) = interface.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')) else {
-        return Err(InstallError::ForbiddenImport { import: import() });
+    let whole = |interface: String| {
+        imports.iter().find(|(of, _)| *of == interface).map_or(interface, |(_, import)| import.clone())
     };
-    if version != WORLD_VERSION {
-        return Err(InstallError::WrongWorld { import: import() });
-    }
-    if INTERFACES.contains(&name) { Ok(()) } else { Err(InstallError::ForbiddenImport { import: import() }) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_imported_from_outside_the_world() {
-        for (interface, expected) in [
-            ("sortie:mission/tools@0.1.0", "ok"),
-            ("sortie:mission/types@0.1.0", "ok"),
-            ("sortie:mission/tools@0.2.0", "wrong world"),
-            ("sortie:mission/sockets@0.1.0", "forbidden"),
-            ("sortie:mission/tools", "forbidden"),
-            ("wasi:cli/environment@0.2.0", "forbidden"),
-            ("env", "forbidden"),
-        ] {
-            let found = match held(interface, || interface.to_owned()) {
-                Ok(()) => "ok",
-                Err(InstallError::WrongWorld { .. }) => "wrong world",
-                Err(_) => "forbidden",
-            };
-            assert_eq!(found, expected, "{interface}");
-        }
-    }
-
-    #[test]
-    fn the_version_is_the_one_of_the_wit_file() {
-        let wit = include_str!("../../../../wit/mission.wit");
-        assert!(wit.contains(&format!("package sortie:mission@{WORLD_VERSION};")));
+    match world::of(imports.iter().map(|(interface, _)| interface.as_str())) {
+        Ok(_) => Ok(()),
+        Err(NoWorld::Foreign(interface)) => Err(InstallError::ForbiddenImport { import: whole(interface) }),
+        Err(NoWorld::Version(interface)) => Err(InstallError::WrongWorld { import: whole(interface) }),
+        Err(NoWorld::Mixed(interface)) => Err(InstallError::MixedWorlds { import: whole(interface) }),
     }
 }

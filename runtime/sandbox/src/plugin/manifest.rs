@@ -1,20 +1,22 @@
-//! What a plugin returned from `describe` and `check`, held against the rules.
+//! What a plugin returned from `describe`, held against the rules.
 
 use sortie_contract::id::is_reserved;
-use sortie_contract::limit::{MISTAKES_MAX, NOTE_BYTES_MAX, clip};
-use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::limit::{NOTE_BYTES_MAX, clip};
 use sortie_contract::plugin::{Manifest, PluginRef};
 
 use super::InstallError;
-use crate::bindings as world;
+use crate::world::Described;
 
 /// Longest JSON Schema of inputs, in bytes.
 const SCHEMA_BYTES_MAX: usize = 256 << 10;
 
+/// Longest version, in bytes: it is part of a file's name.
+const VERSION_BYTES_MAX: usize = 100;
+
 /// The manifest, if it keeps the rules.
-pub(crate) fn manifest(described: world::Manifest) -> Result<Manifest, InstallError> {
+pub(crate) fn manifest(described: Described) -> Result<Manifest, InstallError> {
     let wrong = |text: String| Err(InstallError::Manifest(text));
-    let world::Manifest { name, version, description, inputs_schema } = described;
+    let Described { name, version, description, inputs_schema } = described;
     let reference = format!("{name}@{version}");
     match reference.parse::<PluginRef>() {
         // A name with an `@` would read back as another name and version.
@@ -23,6 +25,12 @@ pub(crate) fn manifest(described: world::Manifest) -> Result<Manifest, InstallEr
             let shown = clip(&reference, 200);
             return wrong(format!("`{shown}` is no name and version: a-z, 0-9 and `-`, at most 64; SemVer"));
         }
+    }
+    if version.len() > VERSION_BYTES_MAX {
+        return wrong(format!("its version has more than {VERSION_BYTES_MAX} bytes"));
+    }
+    if name.starts_with('-') || name.ends_with('-') {
+        return wrong(format!("the name `{name}` begins or ends with `-`: it would be read as an option"));
     }
     if is_reserved(&name) {
         return wrong(format!("`{name}` is reserved: it is a word of the API's paths"));
@@ -33,7 +41,14 @@ pub(crate) fn manifest(described: world::Manifest) -> Result<Manifest, InstallEr
             return wrong(format!("its inputs-schema has more than {SCHEMA_BYTES_MAX} bytes"));
         }
         Some(text) => match serde_json::from_str(&text) {
-            Ok(schema @ (serde_json::Value::Object(_) | serde_json::Value::Bool(_))) => Some(schema),
+            Ok(schema @ (serde_json::Value::Object(_) | serde_json::Value::Bool(_))) => {
+                // Compiled as intake compiles it: what is no schema refuses each of its missions.
+                if let Err(error) = jsonschema::validator_for(&schema) {
+                    let error = clip(&error.to_string(), NOTE_BYTES_MAX);
+                    return wrong(format!("its inputs-schema is no JSON Schema: {error}"));
+                }
+                Some(schema)
+            }
             Ok(_) => return wrong("its inputs-schema is neither an object nor a boolean".to_owned()),
             Err(error) => return wrong(format!("its inputs-schema is not JSON: {error}")),
         },
@@ -41,21 +56,12 @@ pub(crate) fn manifest(described: world::Manifest) -> Result<Manifest, InstallEr
     Ok(Manifest { name, version, description: clip(&description, NOTE_BYTES_MAX), inputs_schema })
 }
 
-/// The mistakes that a plugin found, cut to what an answer may hold.
-pub(crate) fn mistakes(found: Vec<world::Mistake>) -> Vec<Mistake> {
-    let note = |text: String| clip(&text, NOTE_BYTES_MAX);
-    let found = found.into_iter().take(MISTAKES_MAX);
-    found
-        .map(|mistake| Mistake::new(Pointer::raw(note(mistake.pointer)), &note(mistake.code), note(mistake.detail)))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(name: &str, version: &str, schema: Option<&str>) -> Result<(), String> {
-        let described = world::Manifest {
+        let described = Described {
             name: name.to_owned(),
             version: version.to_owned(),
             description: String::new(),
@@ -77,6 +83,16 @@ mod tests {
             ("report", "", None),
             ("report", "1.0.0", Some("{")),
             ("report", "1.0.0", Some("7")),
+            ("report", "1.0.0", Some(r#"{"type": "objekt"}"#)),
+            ("report", "1.0.0", Some(r#"{"properties": {"a": {"minimum": "one"}}}"#)),
+            ("report", "1.0.0", Some(r##"{"$ref": "#/definitions/nowhere"}"##)),
+            ("report", "1.0.0", Some(r#"{"$ref": "https://example.org/schema.json"}"#)),
+            ("report", "1.0.0", Some(r#"{"pattern": "("}"#)),
+            ("batch", "1.0.0", None),
+            ("--help", "1.0.0", None),
+            ("-", "1.0.0", None),
+            ("report-", "1.0.0", None),
+            ("report", &format!("1.0.0-{}", "a".repeat(100)), None),
         ] {
             assert!(check(name, version, schema).is_err(), "{name} {version} {schema:?}");
         }

@@ -1,20 +1,29 @@
 //! The plugin store: components by digest, and which of them are installed.
 //!
-//! `DIGEST.wasm` is a component, `DIGEST.json` says that it is installed, and as what. Removing a plugin (or replacing it by
-//! other bytes of the same name and version) removes the second file only: missions stay on the bytes that they started
-//! with.
+//! `DIGEST.wasm` is a component; `NAME@VERSION.json` says that it is installed, and as what. Removing a plugin removes the second
+//! file, and replacing it (other bytes of the same name and version) replaces that file in one step: after a crash it is the
+//! old one or the new one. Missions stay on the bytes that they started with, until nobody says that he holds them
+//! ([`Store::discard`]).
+//!
+//! Older stores have `DIGEST.json` instead; those are read, and replaced when their plugin is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use semver::Version;
 use sortie_contract::digest::Digest;
 use sortie_contract::plugin::PluginRef;
 
-use super::cache::write;
+use super::file::{Freed, is_left_over, remove, write};
 use super::{Component, Installed};
+
+/// How often a component that was uninstalled while the node runs is left alone by [`Store::unused`]: a mission may be on its way
+/// into the journal that was told of it before.
+const ROUNDS_LEFT_ALONE: u32 = 16;
 
 /// The plugin store cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +38,26 @@ pub struct StoreError {
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
-    /// By name, then by version: the last of a name is the newest.
-    installed: RwLock<BTreeMap<(String, Version), Installed>>,
+    /// By name, then by version: the last of a name is the newest. Changed by whoever holds `stored` alone.
+    installed: RwLock<BTreeMap<(String, Version), Entry>>,
+    /// Which components are there. Held while files change, so that disk and memory agree whoever races.
+    stored: Mutex<Stored>,
+}
+
+/// An installed plugin, and the file that says so; none where the disk did not take it.
+#[derive(Debug, Clone)]
+struct Entry {
+    plugin: Installed,
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    on_disk: HashSet<Digest>,
+    /// Components that the disk did not take: of plugins that the binary carries.
+    in_memory: HashMap<Digest, Arc<[u8]>>,
+    /// How often a component that was uninstalled is still left alone.
+    left_alone: HashMap<Digest, u32>,
 }
 
 impl Store {
@@ -38,32 +65,69 @@ impl Store {
     pub(crate) fn open(folder: PathBuf) -> Result<Self, StoreError> {
         let failed = |source| StoreError { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(failed)?;
-        let mut installed = BTreeMap::new();
+        let (mut found, mut stored) = (Vec::new(), Stored::default());
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|end| end == "json") {
-                match read(&path) {
-                    Ok((version, plugin)) => {
-                        installed.insert((plugin.identity.name.clone(), version), plugin);
-                    }
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            match path.extension().and_then(|end| end.to_str()) {
+                Some("wasm") => stored.on_disk.extend(stem.parse::<Digest>().ok()),
+                Some("json") => match read(&path) {
+                    Ok((version, plugin)) => found.push((version, plugin, path)),
                     Err(error) => tracing::warn!(path = %path.display(), %error, "a plugin cannot be read"),
-                }
+                },
+                _ => {}
             }
         }
-        Ok(Self { folder, installed: RwLock::new(installed) })
+        // Where an older Sortie was broken off while it replaced a plugin there are two: the later one counts.
+        found.sort_by_key(|(_, plugin, path)| (*path == named(&folder, plugin), modified(path)));
+        let mut installed = BTreeMap::new();
+        for (version, plugin, path) in found {
+            let entry = Entry { plugin, path: Some(path) };
+            let key = (entry.plugin.identity.name.clone(), version);
+            if let Some(Entry { path: Some(older), .. }) = installed.insert(key, entry)
+                && let Err(error) = remove(&folder, &older)
+            {
+                tracing::warn!(path = %older.display(), %error, "what was left of a replaced plugin cannot be removed");
+            }
+        }
+        Ok(Self { folder, installed: RwLock::new(installed), stored: Mutex::new(stored) })
     }
 
-    /// Keeps a component, so that it can be run. It is not installed by that.
-    pub(crate) fn keep(&self, component: &Component) -> Result<(), StoreError> {
-        let path = self.wasm(&component.digest);
-        if path.exists() {
-            return Ok(());
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps a component and installs it. The same name and version with other bytes is replaced. What is on disk already, and
+    /// whole, is not written again: so a full disk refuses nothing that is there.
+    pub(crate) fn install(&self, component: &Component, version: Version, plugin: Installed) -> Result<(), StoreError> {
+        let mut stored = self.stored.lock();
+        self.keep(&mut stored, component)?;
+        let path = named(&self.folder, &plugin);
+        let text = serde_json::to_vec_pretty(&plugin).expect("a manifest is plain data");
+        if !std::fs::read(&path).is_ok_and(|there| there == text) {
+            write(&self.folder, &path, &[&text]).map_err(|source| StoreError { path: path.clone(), source })?;
         }
-        write(&self.folder, &path, &[&component.bytes]).map_err(|source| StoreError { path, source })
+        self.enter(&mut stored, version, Entry { plugin, path: Some(path) })
+    }
+
+    /// Installs a component that the disk does not take, for as long as this node runs.
+    pub(crate) fn lend(&self, component: &Component, version: Version, plugin: Installed) {
+        let mut stored = self.stored.lock();
+        let digest = component.digest;
+        if self.keep(&mut stored, component).is_err() {
+            stored.in_memory.insert(digest, component.bytes.as_slice().into());
+        }
+        let path = self.installed.read().values().find(|entry| entry.plugin == plugin).and_then(|entry| entry.path.clone());
+        if let Err(error) = self.enter(&mut stored, version, Entry { plugin, path }) {
+            tracing::warn!(%error, "what was left of a replaced plugin cannot be removed");
+        }
     }
 
     /// The bytes of a component, checked against their digest.
     pub(crate) fn bytes(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        if let Some(bytes) = self.stored.lock().in_memory.get(digest) {
+            return Ok(bytes.to_vec());
+        }
         let path = self.wasm(digest);
         let read = std::fs::read(&path).and_then(|bytes| {
             if Digest::of(&bytes) == *digest {
@@ -74,29 +138,20 @@ impl Store {
         read.map_err(|source| StoreError { path, source })
     }
 
-    /// Installs what was kept. The same name and version with other bytes is replaced.
-    pub(crate) fn install(&self, version: Version, plugin: Installed) -> Result<(), StoreError> {
-        let path = self.json(&plugin.identity.digest);
-        let text = serde_json::to_vec_pretty(&plugin).expect("a manifest is plain data");
-        write(&self.folder, &path, &[&text]).map_err(|source| StoreError { path, source })?;
-        let digest = plugin.identity.digest;
-        let replaced = self.installed.write().insert((plugin.identity.name.clone(), version), plugin);
-        match replaced {
-            Some(old) if old.identity.digest != digest => self.forget(&old.identity.digest),
-            _ => Ok(()),
-        }
-    }
-
     /// Removes a plugin from what can be chosen; `false` where there is none.
     pub(crate) fn remove(&self, name: &str, version: &Version) -> Result<bool, StoreError> {
-        match self.installed.write().remove(&(name.to_owned(), version.clone())) {
-            Some(plugin) => self.forget(&plugin.identity.digest).map(|()| true),
-            None => Ok(false),
-        }
+        let mut stored = self.stored.lock();
+        let key = (name.to_owned(), version.clone());
+        let Some(entry) = self.installed.read().get(&key).cloned() else { return Ok(false) };
+        // The file first: what cannot be removed must not be back after the next start.
+        self.forget(entry.path)?;
+        self.installed.write().remove(&key);
+        stored.left_alone.insert(entry.plugin.identity.digest, ROUNDS_LEFT_ALONE);
+        Ok(true)
     }
 
     pub(crate) fn all(&self) -> Vec<Installed> {
-        self.installed.read().values().cloned().collect()
+        self.installed.read().values().map(|entry| entry.plugin.clone()).collect()
     }
 
     /// The plugin of that name and version; without a version, the newest that is no pre-release, else the newest.
@@ -104,30 +159,94 @@ impl Store {
         let installed = self.installed.read();
         if let Some(version) = &plugin.version {
             let version = Version::parse(version).ok()?;
-            return installed.get(&(plugin.name.clone(), version)).cloned();
+            return installed.get(&(plugin.name.clone(), version)).map(|entry| entry.plugin.clone());
         }
         let first = (plugin.name.clone(), Version::parse("0.0.0-0").expect("the lowest version"));
         let mut of_name =
             installed.range(first..).take_while(|((name, _), _)| *name == plugin.name).collect::<Vec<_>>();
         of_name.sort_by_key(|((_, version), _)| (version.pre.is_empty(), version));
-        of_name.last().map(|(_, plugin)| (*plugin).clone())
+        of_name.last().map(|(_, entry)| entry.plugin.clone())
     }
 
-    fn forget(&self, digest: &Digest) -> Result<(), StoreError> {
-        let path = self.json(digest);
-        match std::fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError { path, source }),
-            _ => Ok(()),
+    /// Components that are there and not installed. Missions may still hold them.
+    pub(crate) fn unused(&self) -> Vec<Digest> {
+        let mut stored = self.stored.lock();
+        stored.left_alone.retain(|_, rounds| {
+            *rounds -= 1;
+            *rounds > 0
+        });
+        let installed = self.digests();
+        let unused = stored.on_disk.iter().filter(|digest| !installed.contains(digest));
+        let mut unused: Vec<Digest> = unused.filter(|digest| !stored.left_alone.contains_key(digest)).copied().collect();
+        unused.sort();
+        unused
+    }
+
+    /// Removes components that nobody holds, unless they have been installed meanwhile, and what broken writes left.
+    pub(crate) fn discard(&self, unheld: &[Digest], freed: &mut Freed) -> io::Result<()> {
+        let mut stored = self.stored.lock();
+        let installed = self.digests();
+        let unheld: HashSet<&Digest> = unheld.iter().filter(|digest| !installed.contains(digest)).collect();
+        freed.remove_where(&self.folder, |name| match name.strip_suffix(".wasm") {
+            Some(digest) => digest.parse().is_ok_and(|digest: Digest| unheld.contains(&digest)),
+            None => is_left_over(name),
+        })?;
+        stored.on_disk.retain(|digest| !unheld.contains(digest));
+        Ok(())
+    }
+
+    /// Whether a component is there.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        let stored = self.stored.lock();
+        stored.on_disk.contains(digest) || stored.in_memory.contains_key(digest)
+    }
+
+    fn digests(&self) -> HashSet<Digest> {
+        self.installed.read().values().map(|entry| entry.plugin.identity.digest).collect()
+    }
+
+    /// Keeps a component, so that it can be run. A file that is there is believed once it has been read: installing a plugin again
+    /// mends it.
+    fn keep(&self, stored: &mut Stored, component: &Component) -> Result<(), StoreError> {
+        let path = self.wasm(&component.digest);
+        let is_whole = std::fs::read(&path).is_ok_and(|bytes| bytes == component.bytes);
+        if !is_whole {
+            write(&self.folder, &path, &[&component.bytes]).map_err(|source| StoreError { path, source })?;
         }
+        stored.on_disk.insert(component.digest);
+        stored.in_memory.remove(&component.digest);
+        Ok(())
+    }
+
+    /// Lets it be chosen from now on.
+    fn enter(&self, stored: &mut Stored, version: Version, entry: Entry) -> Result<(), StoreError> {
+        let (digest, path) = (entry.plugin.identity.digest, entry.path.clone());
+        stored.left_alone.remove(&digest);
+        let key = (entry.plugin.identity.name.clone(), version);
+        let Some(replaced) = self.installed.write().insert(key, entry) else { return Ok(()) };
+        if replaced.plugin.identity.digest != digest {
+            stored.left_alone.insert(replaced.plugin.identity.digest, ROUNDS_LEFT_ALONE);
+        }
+        if replaced.path == path || path.is_none() { Ok(()) } else { self.forget(replaced.path) }
+    }
+
+    fn forget(&self, path: Option<PathBuf>) -> Result<(), StoreError> {
+        let Some(path) = path else { return Ok(()) };
+        remove(&self.folder, &path).map_err(|source| StoreError { path, source })
     }
 
     fn wasm(&self, digest: &Digest) -> PathBuf {
         self.folder.join(format!("{digest}.wasm"))
     }
+}
 
-    fn json(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("{digest}.json"))
-    }
+/// The file that says that a plugin is installed. Names and versions hold nothing that a path does not take.
+fn named(folder: &Path, plugin: &Installed) -> PathBuf {
+    folder.join(format!("{}@{}.json", plugin.identity.name, plugin.identity.version))
+}
+
+fn modified(path: &Path) -> SystemTime {
+    path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn read(path: &Path) -> io::Result<(Version, Installed)> {
@@ -142,6 +261,10 @@ mod tests {
 
     use super::*;
 
+    fn component(bytes: &[u8]) -> Component {
+        Component { bytes: bytes.to_vec(), digest: Digest::of(bytes) }
+    }
+
     fn plugin(name: &str, version: &str, bytes: &[u8]) -> (Version, Installed) {
         let (name, digest) = (name.to_owned(), Digest::of(bytes));
         let identity = PluginIdentity { name: name.clone(), version: version.to_owned(), digest };
@@ -149,21 +272,36 @@ mod tests {
         (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into() })
     }
 
+    fn install(store: &Store, name: &str, version: &str, bytes: &[u8]) {
+        let (version, plugin) = plugin(name, version, bytes);
+        store.install(&component(bytes), version, plugin).unwrap();
+    }
+
     fn resolved(store: &Store, reference: &str) -> Option<String> {
         store.resolve(&reference.parse().unwrap()).map(|plugin| plugin.identity.version)
+    }
+
+    fn open(folder: &tempfile::TempDir) -> Store {
+        Store::open(folder.path().to_owned()).unwrap()
+    }
+
+    fn files(folder: &tempfile::TempDir) -> Vec<String> {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     #[test]
     fn without_a_version_the_newest_release_is_meant() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_owned()).unwrap();
+        let store = open(&folder);
         for (name, version) in
             [("a", "1.9.0"), ("a", "1.10.0"), ("a", "2.0.0-rc.1"), ("b", "0.1.0-alpha"), ("aa", "9.0.0")]
         {
-            let (version, plugin) = plugin(name, version, format!("{name}{version}").as_bytes());
-            store.install(version, plugin).unwrap();
+            install(&store, name, version, format!("{name}{version}").as_bytes());
         }
-        for store in [&store, &Store::open(folder.path().to_owned()).unwrap()] {
+        for store in [&store, &open(&folder)] {
             assert_eq!(resolved(store, "a").as_deref(), Some("1.10.0"));
             assert_eq!(resolved(store, "a@1.9.0").as_deref(), Some("1.9.0"));
             assert_eq!(resolved(store, "b").as_deref(), Some("0.1.0-alpha"));
@@ -173,31 +311,130 @@ mod tests {
         assert!(store.remove("a", &Version::new(1, 10, 0)).unwrap());
         assert!(!store.remove("a", &Version::new(1, 10, 0)).unwrap());
         assert_eq!(resolved(&store, "a").as_deref(), Some("1.9.0"));
+        assert_eq!(resolved(&open(&folder), "a").as_deref(), Some("1.9.0"), "after a restart, too");
     }
 
     #[test]
     fn replaced_bytes_can_still_be_run() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_owned()).unwrap();
+        let store = open(&folder);
         for bytes in [b"old", b"new"] {
-            store.keep(&Component { bytes: bytes.to_vec(), digest: Digest::of(bytes) }).unwrap();
-            let (version, plugin) = plugin("a", "1.0.0", bytes);
-            store.install(version, plugin).unwrap();
+            install(&store, "a", "1.0.0", bytes);
         }
-        let reopened = Store::open(folder.path().to_owned()).unwrap();
+        let reopened = open(&folder);
         assert_eq!(reopened.all().len(), 1);
         assert_eq!(reopened.all()[0].identity.digest, Digest::of(b"new"));
         assert_eq!(reopened.bytes(&Digest::of(b"old")).unwrap(), b"old");
     }
 
     #[test]
-    fn damaged_bytes_are_not_run() {
+    fn damaged_bytes_are_not_run_and_installing_again_mends_them() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().to_owned()).unwrap();
+        let store = open(&folder);
         let digest = Digest::of(b"good");
-        store.keep(&Component { bytes: b"good".to_vec(), digest }).unwrap();
-        std::fs::write(folder.path().join(format!("{digest}.wasm")), b"evil").unwrap();
-        assert!(store.bytes(&digest).is_err());
+        for damage in [&b"evil"[..], b"", b"goo"] {
+            install(&store, "a", "1.0.0", b"good");
+            assert_eq!(store.bytes(&digest).unwrap(), b"good");
+            std::fs::write(folder.path().join(format!("{digest}.wasm")), damage).unwrap();
+            assert!(store.bytes(&digest).is_err());
+        }
+        install(&store, "a", "1.0.0", b"good");
+        std::fs::remove_file(folder.path().join(format!("{digest}.wasm"))).unwrap();
+        install(&store, "a", "1.0.0", b"good");
+        assert_eq!(store.bytes(&digest).unwrap(), b"good");
         assert!(store.bytes(&Digest::of(b"gone")).is_err());
+    }
+
+    /// At whichever moment it was broken off, by this Sortie or by an older one, a replaced plugin is one plugin.
+    #[test]
+    fn a_crash_while_a_version_is_replaced_leaves_one_of_the_two() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_old_kind = |bytes: &[u8], age: u64| {
+            let (_, plugin) = plugin("a", "1.0.0", bytes);
+            std::fs::write(folder.path().join(format!("{}.wasm", Digest::of(bytes))), bytes).unwrap();
+            let path = folder.path().join(format!("{}.json", Digest::of(bytes)));
+            std::fs::write(&path, serde_json::to_vec(&plugin).unwrap()).unwrap();
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 - age)).unwrap();
+        };
+        // Names that sort both ways round.
+        for (older, newer) in [(&b"old"[..], &b"new"[..]), (b"1", b"2"), (b"2", b"1")] {
+            of_old_kind(older, 10);
+            of_old_kind(newer, 5);
+            let store = open(&folder);
+            assert_eq!(store.all().len(), 1);
+            assert_eq!(store.all()[0].identity.digest, Digest::of(newer), "the later one");
+            assert!(!folder.path().join(format!("{}.json", Digest::of(older))).exists());
+            install(&store, "a", "1.0.0", b"newest");
+            assert_eq!(files(&folder).iter().filter(|name| name.ends_with(".json")).count(), 1);
+            // Broken off between the new file and the removal of the old kind.
+            of_old_kind(newer, 0);
+            assert_eq!(open(&folder).all()[0].identity.digest, Digest::of(b"newest"));
+            assert!(open(&folder).remove("a", &Version::new(1, 0, 0)).unwrap());
+            assert_eq!(open(&folder).all(), []);
+        }
+    }
+
+    #[test]
+    fn what_nobody_holds_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        for bytes in [&b"1"[..], b"2", b"3"] {
+            install(&store, "a", "1.0.0", bytes);
+        }
+        std::fs::write(folder.path().join(".tmpXyZ"), b"half").unwrap();
+        for _ in 1..ROUNDS_LEFT_ALONE {
+            assert_eq!(store.unused(), [], "a mission that was told of it may be on its way");
+        }
+        let mut gone = [Digest::of(b"1"), Digest::of(b"2")];
+        gone.sort();
+        for store in [&store, &open(&folder)] {
+            assert_eq!(store.unused(), gone);
+        }
+        let mut freed = Freed::default();
+        // It is held no longer, and installed again in the last moment.
+        install(&store, "a", "1.0.0", b"2");
+        store.discard(&gone, &mut freed).unwrap();
+        assert_eq!(freed, Freed { files: 2, bytes: 5 });
+        assert!(!store.has(&Digest::of(b"1")) && store.has(&Digest::of(b"2")) && store.has(&Digest::of(b"3")));
+        assert_eq!(open(&folder).all()[0].identity.digest, Digest::of(b"2"));
+    }
+
+    #[test]
+    fn one_name_and_version_raced_for_is_the_same_on_disk_and_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        for _ in 0..20 {
+            std::thread::scope(|threads| {
+                for bytes in [&b"1"[..], b"2", b"3", b"4"] {
+                    threads.spawn(|| install(&store, "a", "1.0.0", bytes));
+                }
+                threads.spawn(|| store.remove("a", &Version::new(1, 0, 0)).unwrap());
+            });
+            assert_eq!(store.all(), open(&folder).all());
+        }
+    }
+
+    /// Of a folder that takes nothing, everything that is there can be used, and so can what the binary carries.
+    #[cfg(unix)]
+    #[test]
+    fn a_disk_that_takes_nothing_refuses_nothing_that_is_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        install(&open(&folder), "a", "1.0.0", b"there");
+        let allow = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        allow(0o500);
+        let takes_all = std::fs::write(folder.path().join("probe"), b"").is_ok();
+        if !takes_all {
+            let store = open(&folder);
+            install(&store, "a", "1.0.0", b"there");
+            let (version, carried) = plugin("b", "1.0.0", b"carried");
+            assert!(store.install(&component(b"carried"), version.clone(), carried.clone()).is_err());
+            assert_eq!(resolved(&store, "b"), None);
+            store.lend(&component(b"carried"), version, carried);
+            assert_eq!(resolved(&store, "b").as_deref(), Some("1.0.0"));
+            assert_eq!(store.bytes(&Digest::of(b"carried")).unwrap(), b"carried");
+        }
+        allow(0o700);
     }
 }

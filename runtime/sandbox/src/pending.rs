@@ -1,0 +1,142 @@
+//! Calls on their way: what is behind the `pending` handles of a guest.
+//!
+//! A handle is a task on the node's runtime, or its result. What a guest can observe here follows from what it did and from
+//! what the host answered, never from timing: how many calls count as in flight, for one, depends on which results the guest
+//! has taken, not on which have arrived. A replay therefore meets the same limits at the same calls.
+
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt as _;
+use sortie_contract::id::CallNo;
+use sortie_contract::limit::{CALL_BYTES_MAX, CALLS_IN_FLIGHT_MAX};
+use sortie_contract::plugin::Crash;
+use sortie_contract::tool;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::component::{Resource, ResourceTable};
+
+use crate::host::{Answer, Call, Stop};
+use crate::side::Side;
+
+/// Most `pending` handles that a guest may hold, with taken results and without.
+pub(crate) const HANDLES_MAX: usize = 1_024;
+
+/// Most bytes of results that are kept for the handles that a guest holds on to.
+pub(crate) const HELD_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(CALLS_IN_FLIGHT_MAX <= HANDLES_MAX && CALL_BYTES_MAX <= HELD_BYTES_MAX);
+
+/// A call on its way, or a timer, or the result of one.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub enum Pending {
+    /// The task is aborted when the handle is dropped. With the number of the call, where it is one.
+    Running(AbortOnDropHandle<Answer>, Option<CallNo>),
+    /// Arrived; the guest has not taken it yet.
+    Arrived(Answer),
+    /// The guest has taken it, and gets the same again.
+    Taken(Result<String, tool::CallError>),
+}
+
+/// The handles of one guest, and what they add up to.
+#[derive(Default)]
+pub struct Pendings {
+    pub(crate) table: ResourceTable,
+    handles: usize,
+    /// Handles whose result the guest has not taken.
+    in_flight: usize,
+    /// Bytes of the results that were taken and are still held.
+    held_bytes: usize,
+}
+
+impl Pending {
+    pub(crate) fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Self::Running(task, _) = self else { return Poll::Ready(()) };
+        let Poll::Ready(joined) = task.poll_unpin(context) else { return Poll::Pending };
+        // The node's runtime is shutting down, or the tool panicked: neither is the guest's doing.
+        *self = Self::Arrived(joined.unwrap_or_else(|error| {
+            let text = format!("the node could not finish a call: {error}");
+            Err(if error.is_cancelled() { Stop::Over } else { Stop::Crash(Crash::Unrunnable(text)) })
+        }));
+        Poll::Ready(())
+    }
+}
+
+impl Pendings {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins what `begin` does, and makes a handle for it.
+    pub(crate) fn begin(
+        &mut self,
+        side: &mut Side,
+        function: &'static str,
+        begin: impl FnOnce() -> Call,
+    ) -> wasmtime::Result<Resource<Pending>> {
+        let (_, node) = side.mission(function)?;
+        if self.handles >= HANDLES_MAX {
+            return Err(side.exceeded(format!("a plugin holds at most {HANDLES_MAX} pending calls")));
+        }
+        let pending = if self.in_flight >= CALLS_IN_FLIGHT_MAX {
+            let text = format!("{CALLS_IN_FLIGHT_MAX} calls are in flight; take the result of one first");
+            Pending::Arrived(Ok(Err(tool::CallError::Failed(text))))
+        } else {
+            let _in_node = node.enter();
+            let Call { number, mut answer } = begin();
+            // Many are ready at once: refusals, recorded results. They need no task.
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Err(stop)) => return Err(side.stop(stop)),
+                Poll::Ready(answer) => Pending::Arrived(answer),
+                Poll::Pending => Pending::Running(AbortOnDropHandle::new(node.spawn(answer)), number),
+            }
+        };
+        let handle = self.table.push(pending)?;
+        self.handles += 1;
+        self.in_flight += 1;
+        Ok(handle)
+    }
+
+    /// The result of a call that has arrived. Every further time it is the same.
+    pub(crate) fn take(
+        &mut self,
+        side: &mut Side,
+        handle: &Resource<Pending>,
+    ) -> wasmtime::Result<Result<String, tool::CallError>> {
+        let answer = match self.table.get_mut(handle)? {
+            Pending::Running(..) => unreachable!("whoever takes has waited for it"),
+            Pending::Taken(result) => return Ok(result.clone()),
+            // Taken out, not copied: it may be large.
+            Pending::Arrived(answer) => std::mem::replace(answer, Err(Stop::Over)),
+        };
+        let result = bounded(side.answered(answer)?);
+        self.in_flight -= 1;
+        self.held_bytes += result.as_ref().map_or(0, String::len);
+        if self.held_bytes > HELD_BYTES_MAX {
+            return Err(side.exceeded(format!("a plugin holds at most {HELD_BYTES_MAX} bytes of results")));
+        }
+        *self.table.get_mut(handle)? = Pending::Taken(result.clone());
+        Ok(result)
+    }
+
+    /// Takes a handle away. What it stood for ends when the value is dropped.
+    pub(crate) fn remove(&mut self, handle: Resource<Pending>) -> wasmtime::Result<Pending> {
+        let pending = self.table.delete(handle)?;
+        self.handles -= 1;
+        match &pending {
+            Pending::Running(..) | Pending::Arrived(_) => self.in_flight -= 1,
+            Pending::Taken(result) => self.held_bytes -= result.as_ref().map_or(0, String::len),
+        }
+        Ok(pending)
+    }
+}
+
+/// A result that the guest and the journal can hold.
+pub(crate) fn bounded(result: Result<String, tool::CallError>) -> Result<String, tool::CallError> {
+    match result {
+        Ok(text) if text.len() > CALL_BYTES_MAX => {
+            Err(tool::CallError::Failed(format!("the result has more than {CALL_BYTES_MAX} bytes")))
+        }
+        result => result,
+    }
+}
