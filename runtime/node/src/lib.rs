@@ -12,4 +12,4 @@ mod http;
 mod node;
 mod telemetry;
 
-pub use node::Node;
+pub use node::{Node, OpenError, ServeError};

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use sortie_contract::plugin::{Crash, Manifest, PluginIdentity};
 
 pub(crate) use cache::Cache;
-pub use component::PLUGIN_BYTES_MAX;
 pub(crate) use component::Component;
+pub use component::PLUGIN_BYTES_MAX;
 pub use file::Freed;
 pub(crate) use manifest::manifest;
 pub(crate) use store::Store;
@@ -57,7 +57,9 @@ pub enum InstallError {
         import: String,
     },
     /// It imports from two versions of the world.
-    #[error("the plugin imports `{import}` beside interfaces of another version: a plugin is of one version of the world")]
+    #[error(
+        "the plugin imports `{import}` beside interfaces of another version: a plugin is of one version of the world"
+    )]
     MixedWorlds {
         /// The name of the import.
         import: String,

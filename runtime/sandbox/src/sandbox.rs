@@ -297,7 +297,10 @@ impl Sandbox {
     }
 
     /// Everything of an installation up to what is written, one at a time.
-    async fn take_in(&self, read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static) -> Result<Taken, InstallError> {
+    async fn take_in(
+        &self,
+        read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
+    ) -> Result<Taken, InstallError> {
         let _turn = self.0.installing.lock().await;
         let inner = Arc::clone(&self.0);
         let prepared = self.0.guests.spawn_blocking(move || inner.prepare(read().map_err(InstallError::Unread)?));

@@ -63,8 +63,7 @@ pub(crate) trait Exports: Send + Sync {
     fn describe<'a>(&'a self, store: &'a mut Store<Guest>) -> BoxFuture<'a, wasmtime::Result<Described>>;
 
     /// What it finds wrong with a brief.
-    fn check<'a>(&'a self, store: &'a mut Store<Guest>, brief: Brief)
-    -> BoxFuture<'a, wasmtime::Result<Vec<Mistake>>>;
+    fn check<'a>(&'a self, store: &'a mut Store<Guest>, brief: Brief) -> BoxFuture<'a, wasmtime::Result<Vec<Mistake>>>;
 
     /// Does the mission, with a handle for each of the guest's grants.
     fn run<'a>(&'a self, store: &'a mut Store<Guest>, brief: Brief) -> BoxFuture<'a, wasmtime::Result<Verdict>>;

@@ -63,7 +63,11 @@ fn unread(error: Unread) -> Problem {
 
 fn no_room(error: &std::io::Error) -> Problem {
     tracing::error!(%error, "a plugin cannot be taken");
-    Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no_room", "the node's disk does not take the plugin; its log says why")
+    Problem::new(
+        StatusCode::INSUFFICIENT_STORAGE,
+        "no_room",
+        "the node's disk does not take the plugin; its log says why",
+    )
 }
 
 /// `POST /v1/plugins`: streamed to the disk, and taken in one at a time.

@@ -160,7 +160,8 @@ mod tests {
         let digests = [Digest::of(EMPTY), Digest::of(other)];
         cache.component(&engine, &digests[0], EMPTY).unwrap();
         cache.component(&engine, &digests[1], other).unwrap();
-        for name in [format!("{}-0000000000000000.cwasm", digests[0]), ".tmpAbCdEf".to_owned(), "notes.txt".to_owned()] {
+        for name in [format!("{}-0000000000000000.cwasm", digests[0]), ".tmpAbCdEf".to_owned(), "notes.txt".to_owned()]
+        {
             std::fs::write(folder.path().join(name), b"12345").unwrap();
         }
         let mut freed = Freed::default();

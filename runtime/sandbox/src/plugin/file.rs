@@ -16,7 +16,7 @@ pub(super) fn write(folder: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<(
     sync(folder)
 }
 
-/// Removes a file; one that is not there is no error. Durable like [`write`].
+/// Removes a file; one that is not there is no error. Durable like [`write()`].
 pub(super) fn remove(folder: &Path, path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -45,7 +45,9 @@ impl Freed {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let is_over = entry.file_name().to_str().is_some_and(&over);
-            let Some(metadata) = entry.metadata().ok().filter(|metadata| is_over && metadata.is_file()) else { continue };
+            let Some(metadata) = entry.metadata().ok().filter(|metadata| is_over && metadata.is_file()) else {
+                continue;
+            };
             match std::fs::remove_file(entry.path()) {
                 Ok(()) => {
                     self.files += 1;
@@ -58,7 +60,7 @@ impl Freed {
     }
 }
 
-/// Whether a file is what a [`write`] left that was broken off.
+/// Whether a file is what a [`write()`] left that was broken off.
 pub(super) fn is_left_over(name: &str) -> bool {
     name.starts_with(".tmp")
 }

@@ -117,7 +117,8 @@ impl Store {
         if self.keep(&mut stored, component).is_err() {
             stored.in_memory.insert(digest, component.bytes.as_slice().into());
         }
-        let path = self.installed.read().values().find(|entry| entry.plugin == plugin).and_then(|entry| entry.path.clone());
+        let path =
+            self.installed.read().values().find(|entry| entry.plugin == plugin).and_then(|entry| entry.path.clone());
         if let Err(error) = self.enter(&mut stored, version, Entry { plugin, path }) {
             tracing::warn!(%error, "what was left of a replaced plugin cannot be removed");
         }
@@ -177,7 +178,8 @@ impl Store {
         });
         let installed = self.digests();
         let unused = stored.on_disk.iter().filter(|digest| !installed.contains(digest));
-        let mut unused: Vec<Digest> = unused.filter(|digest| !stored.left_alone.contains_key(digest)).copied().collect();
+        let mut unused: Vec<Digest> =
+            unused.filter(|digest| !stored.left_alone.contains_key(digest)).copied().collect();
         unused.sort();
         unused
     }

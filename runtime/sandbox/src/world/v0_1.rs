@@ -27,11 +27,7 @@ impl Exports for Plugin {
         .boxed()
     }
 
-    fn check<'a>(
-        &'a self,
-        store: &'a mut Store<Guest>,
-        brief: Brief,
-    ) -> BoxFuture<'a, wasmtime::Result<Vec<Mistake>>> {
+    fn check<'a>(&'a self, store: &'a mut Store<Guest>, brief: Brief) -> BoxFuture<'a, wasmtime::Result<Vec<Mistake>>> {
         async {
             let plugin = self.0.instantiate_async(&mut *store).await?;
             plugin.call_check(store, &brief.into()).await.map(mistakes)
