@@ -143,7 +143,12 @@ fn misspelt(envelope: &Envelope, rules: &NodeRules) -> Vec<Mistake> {
     let lists = [("forbidden_tools", &constraints.forbidden_tools), ("allowed_tools", &constraints.allowed_tools)];
     let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().enumerate().map(move |at| (list, at)));
     all.filter_map(|(list, (index, entry))| {
-        if entry.contains('*') || names().chain(classes()).any(|known| known.eq_ignore_ascii_case(entry)) {
+        // An allowance in another language of patterns (`WebFetc.`) allows nothing, and is warned of; a prohibition must not be lost so.
+        let is_plain = entry.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        if entry.contains('*')
+            || (list == "allowed_tools" && !is_plain)
+            || names().chain(classes()).any(|known| known.eq_ignore_ascii_case(entry))
+        {
             return None;
         }
         let meant = names().chain(classes()).find(|known| is_nearly(entry, known))?;

@@ -159,6 +159,15 @@ fn what_is_nearly_a_name_is_refused_with_what_is_meant() {
 }
 
 #[test]
+fn an_allowance_in_another_language_of_patterns_allows_nothing_and_such_a_prohibition_is_refused() {
+    for entry in ["WebFetc.", "Web.Fetch", "Rea."] {
+        let allowed = intake(json!({"constraints": {"allowed_tools": [entry]}})).expect("it harms nobody");
+        assert!(allowed.warnings.iter().any(|warning| warning.contains(entry)), "{:?}", allowed.warnings);
+        assert!(intake(json!({"constraints": {"forbidden_tools": [entry]}})).is_err(), "{entry} would forbid nothing");
+    }
+}
+
+#[test]
 fn a_class_in_forbidden_tools_forbids_each_tool_that_has_it() {
     let lists = json!({"constraints": {"allowed_tools": ["*"], "forbidden_tools": ["workspace_write"]}});
     assert!(intake(lists.clone()).expect("taken").warnings.is_empty());

@@ -222,13 +222,14 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
     app.shown(move |engine| engine.list(&filter, before, size)).await
 }
 
-/// A page's size from a query.
+/// A page's size from a query. More than a page ever holds is no mistake: `next_cursor` tells that there is more.
 pub(super) fn page_size(value: &str) -> Result<usize, Problem> {
     value
         .parse()
         .ok()
-        .filter(|limit| (1..=PAGE_MAX).contains(limit))
-        .ok_or_else(|| bad_parameter("limit", &format!("a number from 1 to {PAGE_MAX}")))
+        .filter(|limit| *limit > 0)
+        .map(|limit: usize| limit.min(PAGE_MAX))
+        .ok_or_else(|| bad_parameter("limit", "a number above 0"))
 }
 
 /// The parameters of a query.
