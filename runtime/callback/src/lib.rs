@@ -27,4 +27,4 @@ pub use config::{CallbackConfig, ConfigError, SecretConfig};
 pub use courier::{Counters, Courier};
 pub use outbox::{Delivery, Method, Outbox, OutboxError};
 pub use send::{Http, Reply, Transport};
-pub use sortie_egress::{Request, SecretError, SendError};
+pub use sortie_egress::{Request, SecretError, SendError, StatusCode};

@@ -37,21 +37,45 @@ pub enum ActError {
     Refused(Refusal),
 }
 
-/// The file that says that the node is paused.
-pub fn paused_mark(data_dir: &Path) -> PathBuf {
-    data_dir.join("paused")
+/// Where a node keeps in mind that it is paused. Both block.
+pub trait PauseMark: Send + Sync + 'static {
+    /// Whether it is.
+    fn is_set(&self) -> bool;
+
+    /// Sets it or takes it away; when this returns, a loss of power does not change that.
+    ///
+    /// # Errors
+    /// It is as before, or as it was to be.
+    fn set(&self, paused: bool) -> std::io::Result<()>;
 }
 
-/// Makes or removes it, through a loss of power.
-fn set_mark(mark: &Path, there: bool) -> std::io::Result<()> {
-    if there {
-        File::create(mark)?.sync_all()?;
-    } else if let Err(error) = fs::remove_file(mark)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error);
+/// A file that is there while the node is paused.
+#[derive(Debug, Clone)]
+pub struct PauseFile(PathBuf);
+
+impl PauseFile {
+    /// In the node's data folder.
+    #[must_use]
+    pub fn of(data_dir: &Path) -> Self {
+        Self(data_dir.join("paused"))
     }
-    mark.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+impl PauseMark for PauseFile {
+    fn is_set(&self) -> bool {
+        self.0.exists()
+    }
+
+    fn set(&self, paused: bool) -> std::io::Result<()> {
+        if paused {
+            File::create(&self.0)?.sync_all()?;
+        } else if let Err(error) = fs::remove_file(&self.0)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        self.0.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    }
 }
 
 impl From<CommandError> for ActError {
@@ -164,8 +188,8 @@ impl Engine {
     /// Stops starting missions, or starts them again, through restarts too. Running ones go on.
     pub async fn pause(self: &Arc<Self>, paused: bool) -> Result<(), ActError> {
         self.desk.lock().queue.pause(paused);
-        let mark = paused_mark(&self.data_dir);
-        let marked = self.ambient.unblock(move || set_mark(&mark, paused)).await;
+        let mark = Arc::clone(&self.pause_mark);
+        let marked = self.ambient.unblock(move || mark.set(paused)).await;
         marked.map_err(std::io::Error::other).flatten().map_err(ActError::Mark)?;
         if !paused {
             self.pump();

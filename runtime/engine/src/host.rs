@@ -182,12 +182,13 @@ impl RunHost {
             }
             let full = engine.artifacts.room() != Room::Enough && writes(engine.tools.info(order.tool.as_str()));
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
-            let calling = AssertUnwindSafe(engine.tools.call(order.tool.as_str(), &context, &order.arguments));
+            let sleep = |limit| engine.ambient.sleep(limit);
+            let calling = engine.tools.call_timed(order.tool.as_str(), &context, &order.arguments, sleep);
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
             let outcome = if full {
                 Err(CallError::Failed("the disk of this node is nearly full: no files are written".to_owned()))
             } else {
-                calling.catch_unwind().await.unwrap_or_else(broken)
+                AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken)
             };
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent: Spend::NOTHING };
             match engine.command_patiently(&live, done, Wait::No).await {

@@ -42,7 +42,6 @@ pub mod views;
 mod workspaces;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
@@ -82,6 +81,7 @@ pub struct Engine {
     pub(crate) courier: Courier,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
+    pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,
     pub(crate) lives: Lives,
     pub(crate) desk: Mutex<Desk>,
@@ -97,7 +97,6 @@ pub struct Engine {
     pub(crate) stopping: AtomicBool,
     /// Tells watchers that the node stops.
     pub(crate) goodbye: Notify,
-    pub(crate) data_dir: PathBuf,
     pub(crate) lanes: Vec<(LaneId, usize)>,
     pub(crate) max_running: usize,
     /// How long a request waits for its answer.

@@ -1,7 +1,6 @@
 //! Putting a driver together, and taking it apart again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use sortie_mission::{NodeRules, Retention};
 use sortie_tools::Registry;
 use tokio::sync::{Notify, broadcast};
 
+use super::act::PauseMark;
 use super::artifact_store::Artifacts;
 use super::guests::Guests;
 use super::live::Lives;
@@ -28,7 +28,7 @@ use super::supervise::Background;
 use super::timer::Timer;
 use super::views::Views;
 use super::workspaces::Workspaces;
-use super::{Counters, Engine, NEWS_CAPACITY, ReadError, act, intake};
+use super::{Counters, Engine, NEWS_CAPACITY, ReadError, intake};
 
 /// How long running calls may take to reach a point that is on disk, when the node stops.
 const LAST_CALLS: Duration = Duration::from_secs(6);
@@ -50,8 +50,6 @@ pub struct Settings {
     pub request_expiry: SignedDuration,
     /// What is removed, and when.
     pub retention: Retention,
-    /// Where the node keeps what it keeps.
-    pub data_dir: PathBuf,
 }
 
 /// What a driver is put together of: everything that it asks and acts upon comes from outside.
@@ -70,6 +68,8 @@ pub struct Parts {
     pub artifacts: Arc<dyn Artifacts>,
     /// Where sessions work.
     pub workspaces: Arc<dyn Workspaces>,
+    /// Where it is kept in mind that the node is paused.
+    pub pause_mark: Arc<dyn PauseMark>,
     /// Clocks, tasks and chance.
     pub ambient: Surroundings,
 }
@@ -98,9 +98,9 @@ impl Engine {
         others: Others,
         courier: impl FnOnce(Arc<dyn Outbox>) -> Result<Courier, sortie_callback::ConfigError>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Parts { settings, journal, opened, guests, tools, artifacts, workspaces, ambient } = parts;
+        let Parts { settings, journal, opened, guests, tools, artifacts, workspaces, pause_mark, ambient } = parts;
         let mut queue = Queue::new(settings.lanes.iter().cloned(), settings.max_running);
-        queue.pause(act::paused_mark(&settings.data_dir).exists());
+        queue.pause(pause_mark.is_set());
         let mut inventory = Inventory::new(queue, opened.last_no);
         let mut found = 0;
         journal
@@ -121,6 +121,7 @@ impl Engine {
             courier,
             artifacts,
             workspaces,
+            pause_mark,
             ambient,
             lives: Lives::new(),
             desk: Mutex::new(inventory.desk),
@@ -136,7 +137,6 @@ impl Engine {
             checked: intake::Checked::default(),
             stopping: AtomicBool::new(false),
             goodbye: Notify::new(),
-            data_dir: settings.data_dir,
             lanes: settings.lanes,
             max_running: settings.max_running,
             request_expiry: settings.request_expiry,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_contract::MissionNo;
-use sortie_journal::{Head, Receipt};
+use sortie_journal::Head;
 use sortie_mission::Kept;
 
 use super::{Engine, ReadError};
@@ -29,11 +29,10 @@ impl Engine {
             loop {
                 ambient.sleep(round).await;
                 let Some(engine) = engine.upgrade() else { return };
-                let removed = ambient.unblock(move || engine.remove_outlived()).await;
-                match removed {
-                    Ok(Ok(0)) | Err(_) => {}
-                    Ok(Ok(missions)) => tracing::info!(missions, "removed missions that are over"),
-                    Ok(Err(error)) => {
+                match engine.retain().await {
+                    Ok(0) => {}
+                    Ok(missions) => tracing::info!(missions, "removed missions that are over"),
+                    Err(error) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
                             "missions that are over cannot be removed"
@@ -44,7 +43,19 @@ impl Engine {
         });
     }
 
-    /// Removes what has outlived its use, and says how many missions that were.
+    /// One round: what has outlived its use is removed, and then what the feed says of it. How many missions that were.
+    async fn retain(self: &Arc<Self>) -> Result<usize, ReadError> {
+        let engine = Arc::clone(self);
+        let removed = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
+        // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.
+        if removed > 0 && self.durable().await.is_ok() {
+            let engine = Arc::clone(self);
+            self.ambient.unblock(move || engine.prune_feed()).await.map_err(ReadError::Task)??;
+        }
+        Ok(removed)
+    }
+
+    /// Removes what has outlived its use, and says how many missions that were. Blocks.
     fn remove_outlived(&self) -> Result<usize, ReadError> {
         let mut heads = Vec::new();
         self.journal.scan_oldest_first(|no, head| {
@@ -67,10 +78,6 @@ impl Engine {
                 removed += 1;
             }
         }
-        // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.
-        if removed > 0 && self.journal.barrier().and_then(Receipt::wait).is_ok() {
-            self.prune_feed()?;
-        }
         Ok(removed)
     }
 
@@ -88,7 +95,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets the feed begin with the first entry of a mission that is still there.
+    /// Lets the feed begin with the first entry of a mission that is still there. Blocks.
     fn prune_feed(&self) -> Result<(), ReadError> {
         let mut read = 0;
         let first = 'found: loop {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sortie_ambient::{Surroundings, System};
 use sortie_callback::Courier;
 use sortie_contract::plugin::PluginIdentity;
+use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, Parts, Settings};
 use sortie_journal::Journal;
@@ -118,7 +119,6 @@ impl Node {
             max_running: config.node.max_running,
             request_expiry: config.request_expiry()?,
             retention: config.retention()?,
-            data_dir: data_dir.clone(),
         };
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),
@@ -145,6 +145,7 @@ impl Node {
             guests: Arc::new(sandbox.clone()),
             tools,
             artifacts: Arc::new(artifacts.clone()),
+            pause_mark: Arc::new(PauseFile::of(&data_dir)),
             workspaces: Arc::new(FolderWorkspaces { data_dir }),
             ambient,
         };

@@ -1,6 +1,7 @@
 //! The tools of a node, by name, and the way that every call takes to one of them.
 
 use std::fmt;
+use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -91,6 +92,20 @@ impl Registry {
 
     /// Calls a tool with the text of its arguments. Dropping the future cancels the call.
     pub async fn call(&self, name: &str, context: &CallContext, arguments: &str) -> Result<ToolAnswer, CallError> {
+        self.call_timed(name, context, arguments, tokio::time::sleep).await
+    }
+
+    /// The same, under a time limit that is measured by `sleep`: for a driver with a clock of its own.
+    pub async fn call_timed<S>(
+        &self,
+        name: &str,
+        context: &CallContext,
+        arguments: &str,
+        sleep: impl FnOnce(Duration) -> S,
+    ) -> Result<ToolAnswer, CallError>
+    where
+        S: Future<Output = ()>,
+    {
         let Some(index) = self.position(name) else {
             let known: Vec<&str> = self.infos.iter().map(|info| info.name.as_str()).collect();
             let name = limit::clip(name, limit::QUOTE_BYTES_MAX);
@@ -99,10 +114,14 @@ impl Registry {
         let Entry { tool, schema } = &self.tools[index];
         let arguments = checked(schema, arguments)?;
         let time_limit = tool.time_limit();
-        let answer = tokio::time::timeout(time_limit, tool.call(context, &arguments)).await.map_err(|_| {
-            let name = &self.infos[index].name;
-            CallError::TimedOut(format!("{name} took longer than {} s; ask it for less", time_limit.as_secs()))
-        })??;
+        let answer = tokio::select! {
+            biased;
+            answer = tool.call(context, &arguments) => answer?,
+            () = sleep(time_limit) => {
+                let (name, seconds) = (&self.infos[index].name, time_limit.as_secs());
+                return Err(CallError::TimedOut(format!("{name} took longer than {seconds} s; ask it for less")));
+            }
+        };
         if answer.result.len() > limit::CALL_BYTES_MAX {
             let (bytes, max) = (answer.result.len(), limit::CALL_BYTES_MAX);
             return Err(CallError::Failed(format!("the result has {bytes} bytes, {max} are allowed; ask for less")));
