@@ -7,6 +7,7 @@
 
 pub mod envelope;
 pub mod faults;
+pub mod guest;
 pub mod http;
 pub mod load;
 pub mod node;

@@ -23,7 +23,7 @@ use crate::config::Config;
 
 /// The mission runtime of a factory node.
 #[derive(Debug, Parser)]
-#[command(name = "sortie", version, max_term_width = 100)]
+#[command(name = "sortie", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The configuration; without it ./sortie.toml, then the user's configuration folder.
     #[arg(long, global = true, value_name = "FILE")]
@@ -115,17 +115,36 @@ enum Command {
     Man,
 }
 
-/// Exit codes of `sortie run`, and of the other commands where they apply.
+/// How a command ends: what its exit code says. Each code means one thing, so that scripts can tell a mission that failed from a
+/// command that was not carried out. docs/OPERATIONS.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Exit {
+    /// Done; the mission is completed; the replay ends as its record does.
     Completed = 0,
+    /// The mission failed; `doctor` found something.
     Failed = 1,
+    /// What was given cannot be used: arguments, the configuration, an envelope.
     Unusable = 2,
+    /// The mission timed out.
     TimedOut = 3,
+    /// The mission was cancelled.
     Cancelled = 4,
+    /// The mission is blocked, and nobody is there to ask.
     Blocked = 5,
+    /// The command was not carried out: no node answers, the node refuses, the journal is in use by another process.
+    Undone = 6,
+    /// `replay`: this build gets past what the recorded run failed at.
+    Mended = 7,
+    /// `replay`: this build does something else than the record.
+    Different = 8,
 }
+
+/// The same, for `--help`.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, or the mission is completed; 1 the mission failed, or `doctor` found something; 2 unusable input; 3 the \
+mission timed out; 4 it was cancelled; 5 it is blocked and nobody is there to ask; 6 the command was not carried out (no node \
+answers, it refuses, the journal is in use); `replay`: 0 same, 7 mended, 8 different.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -142,7 +161,7 @@ struct Failure {
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { exit: Exit::Failed, error: error.into() }
+        Self { exit: Exit::Undone, error: error.into() }
     }
 }
 

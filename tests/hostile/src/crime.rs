@@ -7,8 +7,8 @@ use sortie_plugin::{Brief, CallError, Failure, Outcome, Tools, artifacts, json, 
 
 use crate::raw;
 
-/// Does what the objective says.
-pub fn commit(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
+/// Does what the objective says; a build that was `mended` does one thing better.
+pub fn commit(brief: &Brief, tools: &Tools, mended: bool) -> Result<Outcome, Failure> {
     match brief.objective.as_str() {
         "nothing" => Ok(Outcome::new("done")),
         "endless loop" => spin(),
@@ -22,6 +22,7 @@ pub fn commit(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
         "deep recursion" => Ok(Outcome::new(dive(1).to_string())),
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("the last words"),
+        "panic until mended" => panic_until(mended, tools),
         "giant strings" => giant_strings(tools),
         "giant name" => raw::giant_name(),
         "giant summary" => Ok(Outcome::new("ä".repeat(20 << 20))),
@@ -41,6 +42,15 @@ pub fn commit(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
         "stable results" => stable_results(tools),
         other => Err(Failure::new(format!("there is no crime called {other}"))),
     }
+}
+
+/// Works, and panics in the middle of it, unless somebody mended that.
+fn panic_until(mended: bool, tools: &Tools) -> Result<Outcome, Failure> {
+    tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
+    report::milestone("half way");
+    assert!(mended, "the last words");
+    report::milestone("past it");
+    Ok(Outcome::new("went well"))
 }
 
 /// Computes nothing, for ever.

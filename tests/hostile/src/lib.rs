@@ -12,12 +12,16 @@ struct Hostile;
 /// How `describe` behaves. Sixteen bytes after a marker that occurs once in the module.
 static DESCRIBE: [u8; 32] = *b"HOSTILE:DESCRIBEhonest          ";
 
+/// What the tests wrote behind the marker.
+fn mode() -> String {
+    // Read as the linker cannot foresee it: the tests write there.
+    let mode = unsafe { std::ptr::read_volatile(&raw const DESCRIBE) };
+    String::from_utf8_lossy(&mode[16..]).trim_end().to_owned()
+}
+
 impl Plugin for Hostile {
     fn describe() -> Manifest {
-        // Read as the linker cannot foresee it: the tests write there.
-        let mode = unsafe { std::ptr::read_volatile(&raw const DESCRIBE) };
-        let mode = String::from_utf8_lossy(&mode[16..]).trim_end().to_owned();
-        match mode.as_str() {
+        match mode().as_str() {
             "loop" => crime::spin(),
             "panic" => panic!("describe panics"),
             "name" => Manifest::new("Not A Name", "0.1.0", "Its name breaks the rules."),
@@ -51,7 +55,7 @@ impl Plugin for Hostile {
     }
 
     fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
-        crime::commit(&brief, &tools)
+        crime::commit(&brief, &tools, mode() == "mended")
     }
 }
 

@@ -1,43 +1,8 @@
-//! What is kept of a mission, and what can be made of it: replay, retention.
+//! What is kept of a mission, and for how long: retention.
 
 use serde_json::json;
-use sortie_tests::envelope::{with, without, write, writing};
-use sortie_tests::{Node, Options, Receiver, Reply, automation, http, until};
-
-#[tokio::test]
-async fn a_replay_shows_each_call_and_does_nothing() {
-    let node = Node::start().await;
-    let mut step = write("w", "note.txt", "written");
-    step["milestone"] = json!("wrote it");
-    step["artifact"] = json!("note.txt");
-    node.run(&automation("last-night", &json!([step]))).await;
-    let before = node.get("/v1/missions/last-night/journal").await.json;
-    let replayed = node.cli(&["replay", "last-night"]).await;
-    let said = String::from_utf8_lossy(&replayed.stdout).into_owned();
-    assert!(replayed.status.success(), "{said}{}", String::from_utf8_lossy(&replayed.stderr));
-    for expected in
-        ["call of `Write`", "note.txt", "wrote it", "storing the artifact", "done: w", "recorded: completed"]
-    {
-        assert!(said.contains(expected), "{expected}: {said}");
-    }
-    assert_eq!(node.get("/v1/missions/last-night/journal").await.json, before, "nothing was recorded");
-}
-
-#[tokio::test]
-async fn another_build_of_the_plugin_shows_the_first_difference() {
-    let node = Node::start().await;
-    node.run(&writing("last-night")).await;
-    let hello = without(writing("other"), "inputs");
-    let hello = with(with(hello, "/mission_type", json!("custom")), "/plugin", json!("hello"));
-    node.run(&hello).await;
-    let component = node.request("GET", "/v1/missions/other/plugin").send().await.expect("an answer");
-    let file = node.folder().join("other.wasm");
-    std::fs::write(&file, component.bytes().await.expect("a component")).expect("a writable folder");
-    let replayed = node.cli(&["replay", "last-night", "--plugin", &file.to_string_lossy()]).await;
-    let said = String::from_utf8_lossy(&replayed.stdout).into_owned();
-    assert_eq!(replayed.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&replayed.stderr));
-    assert!(said.contains("another way") && said.contains("`Write`") && said.contains("the end of its run"), "{said}");
-}
+use sortie_tests::envelope::{with, write, writing};
+use sortie_tests::{Options, Receiver, Reply, automation, http, until};
 
 #[tokio::test]
 async fn what_is_over_is_removed_after_its_age_and_not_before_it_is_delivered() {

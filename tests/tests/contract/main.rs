@@ -14,6 +14,8 @@ mod dispatch;
 mod keeping;
 mod lifecycle;
 mod openapi;
+mod replay;
 mod requests;
 mod restart;
+mod terminal;
 mod tools;

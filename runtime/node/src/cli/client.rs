@@ -80,7 +80,7 @@ impl Client {
         let exit = if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
             super::Exit::Unusable
         } else {
-            super::Exit::Failed
+            super::Exit::Undone
         };
         Err(Failure { exit, error: problem(status, &text).into() })
     }

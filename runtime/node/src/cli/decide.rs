@@ -1,11 +1,12 @@
 //! `requests`, `approve`, `deny`, `answer`: what missions ask of people, and people's answers.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, Write as _};
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
+use tokio::sync::mpsc;
 
 use super::client::Client;
 use super::{Exit, Failure, text};
@@ -166,8 +167,49 @@ async fn decide(which: &RequestArgs, mut decision: Value, client: &Client, as_js
     Ok(Exit::Completed)
 }
 
-/// Asks on this terminal; `None` where nobody answers (the end of the input).
-pub(super) fn ask(request: &Value) -> io::Result<Option<Value>> {
+/// The terminal that `sortie run` asks on. Its lines are read by a thread, and only once something is asked: a prompt holds up
+/// neither a signal nor news of the mission.
+#[derive(Default)]
+pub(super) struct Terminal(Option<mpsc::Receiver<io::Result<String>>>);
+
+impl Terminal {
+    /// The next line; `None` at the end of the input.
+    async fn line(&mut self) -> io::Result<Option<String>> {
+        self.0.get_or_insert_with(lines).recv().await.transpose()
+    }
+
+    /// Asks about a request; `None` where nobody answers (the end of the input). May be dropped while it waits.
+    pub(super) async fn ask(&mut self, request: &Value) -> io::Result<Option<Value>> {
+        present(request)?;
+        let kind = request["kind"].as_str().unwrap_or_default();
+        loop {
+            let mut talk = io::stderr();
+            write!(talk, "{}", choice(kind))?;
+            talk.flush()?;
+            let Some(line) = self.line().await? else { return Ok(None) };
+            if let Some(decision) = decision(kind, line.trim()) {
+                return Ok(Some(decision));
+            }
+        }
+    }
+}
+
+/// Reads standard input line by line, until its end or until nobody takes them any more.
+fn lines() -> mpsc::Receiver<io::Result<String>> {
+    // Answers that were typed ahead wait in the terminal, not here.
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in io::stdin().lines() {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Shows what is decided about.
+fn present(request: &Value) -> io::Result<()> {
     let mut talk = io::stderr().lock();
     writeln!(talk, "{}", text::cell(&request["question"]))?;
     if !request["tool"].is_null() {
@@ -176,35 +218,33 @@ pub(super) fn ask(request: &Value) -> io::Result<Option<Value>> {
             writeln!(talk, "  These arguments are cut: this is their beginning only.")?;
         }
     }
-    writeln!(talk, "  expires {}", text::cell(&request["expires_at"]))?;
-    let kind = request["kind"].as_str().unwrap_or_default();
-    let choice = match kind {
+    writeln!(talk, "  expires {}", text::cell(&request["expires_at"]))
+}
+
+/// What can be answered to a request of a kind.
+fn choice(kind: &str) -> &'static str {
+    match kind {
         "approval" => "[y]es, yes to [t]his tool from now on, [n]o: ",
         "uncertain" => "[r]epeat, [n]o: ",
         "budget" => "how many US dollars more, or [n]o: ",
         _ => "answer: ",
-    };
-    loop {
-        write!(talk, "{choice}")?;
-        talk.flush()?;
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let line = line.trim();
-        let decision = match (kind, line.to_lowercase().as_str()) {
-            ("input", _) if !line.is_empty() => json!({"decision": "answer", "text": line}),
-            ("approval", "y" | "yes") => json!({"decision": "approve"}),
-            ("approval", "t") => json!({"decision": "approve", "for": "tool"}),
-            ("uncertain", "r" | "repeat") => json!({"decision": "repeat"}),
-            ("approval" | "uncertain" | "budget", "n" | "no") => json!({"decision": "deny"}),
-            ("budget", amount) if amount.parse::<f64>().is_ok_and(|usd| usd > 0.0) => {
-                json!({"decision": "grant", "amount": amount.parse::<f64>().unwrap_or_default()})
-            }
-            _ => continue,
-        };
-        return Ok(Some(decision));
     }
+}
+
+/// What a line decides about a request of a kind; nothing, where it has to be asked again.
+fn decision(kind: &str, line: &str) -> Option<Value> {
+    Some(match (kind, line.to_lowercase().as_str()) {
+        ("input", _) if !line.is_empty() => json!({"decision": "answer", "text": line}),
+        ("approval", "y" | "yes") => json!({"decision": "approve"}),
+        ("approval", "t") => json!({"decision": "approve", "for": "tool"}),
+        ("uncertain", "r" | "repeat") => json!({"decision": "repeat"}),
+        ("approval" | "uncertain" | "budget", "n" | "no") => json!({"decision": "deny"}),
+        ("budget", amount) => {
+            let amount = amount.parse::<f64>().ok().filter(|usd| usd.is_finite() && *usd > 0.0)?;
+            json!({"decision": "grant", "amount": amount})
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -234,6 +274,27 @@ mod tests {
                 (Err(said), Err(expected)) => assert!(said.contains(expected), "{kind}: {said}"),
                 (said, _) => panic!("{kind}, {reach:?}, {amount:?}: {said:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_line_decides_or_is_asked_for_again() {
+        for (kind, line, expected) in [
+            ("approval", "Y", Some(json!({"decision": "approve"}))),
+            ("approval", "t", Some(json!({"decision": "approve", "for": "tool"}))),
+            ("approval", "no", Some(json!({"decision": "deny"}))),
+            ("approval", "maybe", None),
+            ("approval", "", None),
+            ("uncertain", "repeat", Some(json!({"decision": "repeat"}))),
+            ("uncertain", "y", None),
+            ("budget", "2.5", Some(json!({"decision": "grant", "amount": 2.5}))),
+            ("budget", "n", Some(json!({"decision": "deny"}))),
+            ("budget", "inf", None),
+            ("budget", "-1", None),
+            ("input", "no", Some(json!({"decision": "answer", "text": "no"}))),
+            ("input", "", None),
+        ] {
+            assert_eq!(decision(kind, line), expected, "{kind}: {line:?}");
         }
     }
 

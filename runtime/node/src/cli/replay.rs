@@ -1,6 +1,8 @@
 //! `sortie replay`: the plugin once more on its recorded answers, doing nothing: how an author tests a fix against last
 //! night's failure.
 
+mod verdict;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,17 +13,21 @@ use futures_util::future::{FutureExt as _, ready};
 use parking_lot::Mutex;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sortie_contract::artifact::Artifact;
+use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
-use sortie_contract::plugin::{Crash, LogLevel, Verdict};
-use sortie_contract::record::{HostQuestion, Stamped};
+use sortie_contract::plugin::{Crash, LogLevel};
+use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
 use sortie_contract::{Timestamp, limit, outcome};
-use sortie_mission::replay::{Asked, Recorded, Replay};
+use sortie_mission::Mission;
+use sortie_mission::replay::{Asked, Recorded as Recalled, Replay};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Kill, Options, Run, Sandbox, Stop};
 
 use super::client::Client;
 use super::{Exit, Failure, text};
+use verdict::{End, Ran, Recorded};
+
 use sortie_engine::begin;
 use sortie_engine::intake::brief;
 use sortie_engine::look::parse_record;
@@ -45,8 +51,8 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
             "the node shows records that this version of sortie does not know; use the node's own version".into()
         );
     }
-    let mut mission = begin(&records[0])?;
-    records[1..].iter().try_for_each(|record| mission.apply(record))?;
+    let mission = fold(&records)?;
+    let before_end = fold(records.split(is_end).next().unwrap_or_default())?;
     let component = match &args.plugin {
         Some(file) => std::fs::read(file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?,
         None => {
@@ -61,7 +67,8 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
     let tools: Vec<ToolInfo> = tools["items"].as_array().into_iter().flatten().filter_map(tool).collect();
 
     let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[ToolName]>::to_vec);
-    let host = Arc::new(Player::new(&records, tools, client.clone(), args.id.clone(), as_json));
+    let recorded = Recorded::of(mission.reason());
+    let host = Arc::new(Player::new(&followed(&records, recorded), tools, client.clone(), args.id.clone(), as_json));
     let ending = sandbox.run(Run {
         plugin: installed.identity.digest,
         brief: brief(mission.envelope(), mission.session()),
@@ -70,17 +77,46 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
         kill: Kill::new(),
     });
     let ending = ending.await;
-    let (exit, said) = host.conclude(ending);
-    let recorded = match mission.reason() {
-        Some(reason) => format!("recorded: {} ({reason}): {}", mission.status(), mission.last_summary()),
-        None => format!("recorded: {}, so far", mission.status()),
-    };
+    let would = ended(&ending).and_then(|ending| End::with(&before_end, ending, records.last()?));
+    let was = End::recorded(&records);
+    let (verdict, says) = verdict::compare((recorded, was.as_ref()), &host.conclude(ending), would.as_ref());
+    let was = was.map_or_else(|| format!("{}, so far", mission.status()), |end| end.to_string());
     if as_json {
-        text::json(&json!({"end": said, "recorded": recorded, "plugin": installed.identity.digest.to_string()}))?;
+        let plugin = installed.identity.digest.to_string();
+        text::json(&json!({"verdict": verdict.as_str(), "says": says, "recorded": was, "plugin": plugin}))?;
     } else {
-        writeln!(std::io::stdout(), "{}\n{}", text::plain(&said), text::plain(&recorded))?;
+        let says = format!("{}: {says}", verdict.as_str());
+        writeln!(std::io::stdout(), "recorded: {}\n{}", text::plain(&was), text::plain(&says))?;
     }
-    Ok(exit)
+    Ok(verdict.exit())
+}
+
+fn fold(records: &[Stamped]) -> Result<Mission, Failure> {
+    let first = records.first().ok_or("a mission begins with a record")?;
+    let mut mission = begin(first)?;
+    records[1..].iter().try_for_each(|record| mission.apply(record))?;
+    Ok(mission)
+}
+
+fn is_end(stamped: &Stamped) -> bool {
+    matches!(stamped.record, Record::Finished { .. })
+}
+
+/// The record that a build has to keep to. The last line of a plugin that crashed is its panic: whoever does not panic does not
+/// log it either.
+fn followed(records: &[Stamped], recorded: Recorded) -> Vec<Stamped> {
+    let last = Replay::new(records).times().last().map(|(call, _)| *call);
+    let is_panic = |stamped: &Stamped| matches!(stamped.record, Record::Logged { call, level: LogLevel::Error, .. } if Some(call) == last);
+    records.iter().filter(|stamped| recorded != Recorded::Crashed || !is_panic(stamped)).cloned().collect()
+}
+
+/// How the core is told of an end.
+fn ended(ending: &Ending) -> Option<sortie_mission::Ending> {
+    match ending {
+        Ending::Returned(verdict) => Some(sortie_mission::Ending::Returned(verdict.clone())),
+        Ending::Crashed(crash) => Some(sortie_mission::Ending::Crashed(crash.clone())),
+        Ending::Killed => None,
+    }
 }
 
 /// A tool as the node lists it.
@@ -96,18 +132,29 @@ fn tool(item: &Value) -> Option<ToolInfo> {
     })
 }
 
-/// A host that has nothing but a record, and shows what is made of it.
+/// Most that a build may note behind the end of the record: it may do so for ever.
+const BEYOND_MAX: usize = 1000;
+
+/// A host that has nothing but a record, and shows what is made of it; behind its end, what needs nobody to answer.
 struct Player {
     replay: Mutex<Replay>,
     /// When each host call was made, in their order.
     times: Vec<(CallNo, Timestamp)>,
-    /// What the plugin asked for behind the end of the record.
-    beyond: Mutex<Option<String>>,
+    beyond: Mutex<Beyond>,
     /// The node's: for records that do not say what they were said to be.
     tools: Vec<ToolInfo>,
     client: Client,
     id: String,
     as_json: bool,
+}
+
+/// What the plugin does behind the end of the record.
+#[derive(Default)]
+struct Beyond {
+    /// How much it noted there.
+    noted: usize,
+    /// What nobody can answer.
+    next: Option<String>,
 }
 
 impl Player {
@@ -117,66 +164,94 @@ impl Player {
         Self { replay: Mutex::new(replay), times, beyond: Mutex::default(), tools, client, id, as_json }
     }
 
-    /// The recorded answer, shown. Behind the end of the record the run is over.
-    fn next(&self, asked: Asked<'_>) -> Result<Recorded, Stop> {
+    /// The recorded answer, shown; `None` behind the end of the record.
+    fn next(&self, asked: Asked<'_>) -> Result<Option<Recalled>, Stop> {
         let mut replay = self.replay.lock();
         let index = replay.calls() as usize;
         match replay.next(asked) {
             Ok(Some(recorded)) => {
-                self.show(index, asked, &recorded);
-                Ok(recorded)
+                self.show(Some(index), asked, &recorded);
+                Ok(Some(recorded))
             }
-            Ok(None) => {
-                *self.beyond.lock() = Some(asked.to_string());
-                Err(Stop::Over)
-            }
+            Ok(None) => Ok(None),
             Err(diverged) => Err(Stop::Crash(diverged)),
         }
     }
 
-    fn show(&self, index: usize, asked: Asked<'_>, recorded: &Recorded) {
+    /// The same for what has to be answered: behind the end of the record the run is over.
+    fn answered(&self, asked: Asked<'_>) -> Result<Recalled, Stop> {
+        self.next(asked)?.ok_or_else(|| self.ends_with(asked.to_string()))
+    }
+
+    /// The same for what is only noted: behind the end of the record it is shown, and the run goes on.
+    fn noted(&self, asked: Asked<'_>) -> Result<(), Stop> {
+        if self.next(asked)?.is_some() {
+            return Ok(());
+        }
+        self.show(None, asked, &Recalled::Noted);
+        let mut beyond = self.beyond.lock();
+        beyond.noted += 1;
+        if beyond.noted < BEYOND_MAX {
+            return Ok(());
+        }
+        drop(beyond);
+        Err(self.ends_with(format!("more notes than {BEYOND_MAX}")))
+    }
+
+    fn ends_with(&self, next: String) -> Stop {
+        self.beyond.lock().next = Some(next);
+        Stop::Over
+    }
+
+    /// Shows a call: that of an index into the record, or one behind its end.
+    fn show(&self, index: Option<usize>, asked: Asked<'_>, recorded: &Recalled) {
         let answer = match recorded {
-            Recorded::Call { outcome: None, .. } => "no result yet".to_owned(),
-            Recorded::Call { outcome: Some(Ok(answer)), .. } => limit::clip(&answer.result, limit::ID_BYTES_MAX),
-            Recorded::Call { outcome: Some(Err(error)), .. } => format!("{}: {error}", error.code()),
-            Recorded::Answer { answer, .. } => limit::clip(answer, limit::ID_BYTES_MAX),
-            Recorded::Described(info) => limit::clip(&info.description, limit::ID_BYTES_MAX),
-            Recorded::Stored(artifact) => format!("{} bytes", artifact.bytes),
-            Recorded::Noted => String::new(),
+            Recalled::Call { outcome: None, .. } => "no result yet".to_owned(),
+            Recalled::Call { outcome: Some(Ok(answer)), .. } => limit::clip(&answer.result, limit::ID_BYTES_MAX),
+            Recalled::Call { outcome: Some(Err(error)), .. } => format!("{}: {error}", error.code()),
+            Recalled::Answer { answer, .. } => limit::clip(answer, limit::ID_BYTES_MAX),
+            Recalled::Described(info) => limit::clip(&info.description, limit::ID_BYTES_MAX),
+            Recalled::Stored(artifact) => format!("{} bytes", artifact.bytes),
+            Recalled::Noted => String::new(),
         };
-        let (call, at) = self.times.get(index).copied().unwrap_or((CallNo(0), Timestamp::UNIX_EPOCH));
+        let call = index.map(|index| self.times.get(index).copied().unwrap_or((CallNo(0), Timestamp::UNIX_EPOCH)));
         let asked = asked.to_string();
         // Whoever reads this has had enough when it cannot be written any more.
-        let _ = if self.as_json {
-            text::json(&json!({"call": call, "at": at, "asked": asked, "answer": answer}))
-        } else {
-            let arrow = if answer.is_empty() { "" } else { "  ->  " };
-            writeln!(std::io::stdout(), "{call:>5}  {at:.3}  {}{arrow}{}", text::plain(&asked), text::plain(&answer))
+        let _ = match call {
+            Some((call, at)) if self.as_json => {
+                text::json(&json!({"call": call, "at": at, "asked": asked, "answer": answer}))
+            }
+            None if self.as_json => text::json(&json!({"beyond": true, "asked": asked})),
+            Some((call, at)) => {
+                let arrow = if answer.is_empty() { "" } else { "  ->  " };
+                let (asked, answer) = (text::plain(&asked), text::plain(&answer));
+                writeln!(std::io::stdout(), "{call:>5}  {at:.3}  {asked}{arrow}{answer}")
+            }
+            None => writeln!(std::io::stdout(), "    +  behind the record: {}", text::plain(&asked)),
         };
     }
 
-    fn conclude(&self, ending: Ending) -> (Exit, String) {
-        let diverged = |crash: &Crash| match crash {
-            Crash::Diverged { recorded, attempted } => {
-                format!("here it goes another way: recorded is {recorded}; the plugin asks for {attempted}")
+    /// How the run ended, beside the record.
+    fn conclude(&self, ending: Ending) -> Ran {
+        let (replay, beyond) = (self.replay.lock(), self.beyond.lock());
+        match (ending, replay.end()) {
+            (Ending::Crashed(Crash::Diverged { recorded, attempted }), _)
+            | (Ending::Returned(_), Err(Crash::Diverged { recorded, attempted })) => {
+                Ran::Diverged { recorded, attempted }
             }
-            other => format!("the plugin ended: {other:?}"),
-        };
-        match (ending, self.replay.lock().end(), self.beyond.lock().take()) {
-            (Ending::Crashed(crash), ..) => (Exit::Failed, diverged(&crash)),
-            (Ending::Killed, _, Some(beyond)) => {
-                (Exit::Completed, format!("the record ends here; the plugin would go on with {beyond}"))
+            (Ending::Crashed(crash), Err(_)) => Ran::CrashedWithin(crash),
+            (Ending::Crashed(crash), Ok(())) | (Ending::Returned(_), Err(crash)) => Ran::Crashed(crash),
+            (Ending::Killed, _) => {
+                let waits = || "waiting for a call that has no result on record".to_owned();
+                Ran::WentOn { next: beyond.next.clone().unwrap_or_else(waits) }
             }
-            (Ending::Killed, ..) => (Exit::Completed, "the record ends here".to_owned()),
-            (Ending::Returned(_), Err(crash), _) => (Exit::Failed, diverged(&crash)),
-            (Ending::Returned(Verdict::Done { summary, .. }), ..) => (Exit::Completed, format!("done: {summary}")),
-            (Ending::Returned(Verdict::Failed { summary, .. }), ..) => (Exit::Completed, format!("failed: {summary}")),
+            (Ending::Returned(said), Ok(())) => Ran::Returned { said, beyond: beyond.noted > 0 },
         }
     }
 
     fn call(&self, asked: Asked<'_>) -> Call {
-        let answer: Answer = match self.next(asked) {
-            Ok(Recorded::Call { outcome: Some(outcome), .. }) => Ok(outcome.map(|answer| answer.result)),
+        let answer: Answer = match self.answered(asked) {
+            Ok(Recalled::Call { outcome: Some(outcome), .. }) => Ok(outcome.map(|answer| answer.result)),
             // Still in flight in the record: it never comes. Whoever waits for it is at the end.
             Ok(_) => Err(Stop::Over),
             Err(stop) => Err(stop),
@@ -184,16 +259,24 @@ impl Player {
         Call { number: None, answer: ready(answer).boxed() }
     }
 
-    fn noted(&self, asked: Asked<'_>) -> Result<(), Stop> {
-        self.next(asked).map(drop)
-    }
-
-    fn put_recorded(&self, name: &str) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        let answer = self.next(Asked::Put { name }).map(|recorded| match recorded {
-            Recorded::Stored(artifact) => Ok(artifact),
-            Recorded::Answer { answer, .. } => Err(serde_json::from_str(&answer).unwrap_or(answer)),
-            _ => Err("it was not stored".to_owned()),
-        });
+    /// What came of storing an artifact. Behind the end of the record nothing is stored, and the plugin is told that it was.
+    fn put_recorded(
+        &self,
+        name: &str,
+        media_type: String,
+        bytes: &[u8],
+    ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
+        let asked = Asked::Put { name };
+        let answer = match self.next(asked) {
+            Ok(Some(Recalled::Stored(artifact))) => Ok(Ok(artifact)),
+            Ok(Some(Recalled::Answer { answer, .. })) => Ok(Err(serde_json::from_str(&answer).unwrap_or(answer))),
+            Ok(Some(_)) => Ok(Err("it was not stored".to_owned())),
+            Ok(None) => self.noted(asked).map(|()| {
+                let name = ArtifactName::new(name).map_err(|error| error.to_string())?;
+                Ok(Artifact { name, media_type, bytes: bytes.len() as u64, sha256: Digest::of(bytes) })
+            }),
+            Err(stop) => Err(stop),
+        };
         ready(answer).boxed()
     }
 }
@@ -201,7 +284,8 @@ impl Player {
 impl Host for Player {
     fn describe(&self, tool: &ToolName) -> Result<ToolInfo, Stop> {
         match self.next(Asked::Describe { tool })? {
-            Recorded::Described(info) => Ok(info),
+            Some(Recalled::Described(info)) => Ok(info),
+            // Behind the end of the record, or in one that does not say.
             _ => self.tools.iter().find(|info| info.name == *tool).cloned().ok_or(Stop::Over),
         }
     }
@@ -219,8 +303,8 @@ impl Host for Player {
     fn waits(&self, _waits: bool) {}
 
     fn choice(&self) -> Result<Option<u32>, Stop> {
-        match self.next(Asked::Question(HostQuestion::WaitAny))? {
-            Recorded::Answer { answer, .. } => Ok(answer.parse().ok()),
+        match self.answered(Asked::Question(HostQuestion::WaitAny))? {
+            Recalled::Answer { answer, .. } => Ok(answer.parse().ok()),
             _ => Ok(None),
         }
     }
@@ -230,8 +314,8 @@ impl Host for Player {
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
-        match self.next(Asked::Question(HostQuestion::Now))? {
-            Recorded::Answer { answer, at, .. } => {
+        match self.answered(Asked::Question(HostQuestion::Now))? {
+            Recalled::Answer { answer, at, .. } => {
                 Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at))
             }
             _ => Err(Stop::Over),
@@ -239,7 +323,7 @@ impl Host for Player {
     }
 
     fn after(&self, _duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
-        ready(self.noted(Asked::Question(HostQuestion::After))).boxed()
+        ready(self.answered(Asked::Question(HostQuestion::After)).map(drop)).boxed()
     }
 
     fn milestone(&self, text: String) -> Result<(), Stop> {
@@ -257,24 +341,24 @@ impl Host for Player {
     fn put(
         &self,
         name: String,
-        _media_type: String,
-        _bytes: Vec<u8>,
+        media_type: String,
+        bytes: Vec<u8>,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        self.put_recorded(&name)
+        self.put_recorded(&name, media_type, &bytes)
     }
 
     fn put_file(
         &self,
         name: String,
-        _media_type: String,
+        media_type: String,
         _path: String,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        self.put_recorded(&name)
+        self.put_recorded(&name, media_type, &[])
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        match self.next(Asked::Question(HostQuestion::ArtifactGet)) {
-            Ok(Recorded::Answer { answer, .. }) if answer != "null" => {}
+        match self.answered(Asked::Question(HostQuestion::ArtifactGet)) {
+            Ok(Recalled::Answer { answer, .. }) if answer != "null" => {}
             Ok(_) => return ready(Ok(Err(format!("this mission has no artifact `{name}`")))).boxed(),
             Err(stop) => return ready(Err(stop)).boxed(),
         }

@@ -9,9 +9,12 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
 use sortie_contract::{MissionNo, Timestamp};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::decide::Terminal;
 use super::input::Input;
 use super::look::exit_of;
+use super::submit::again;
 use super::{Exit, Failure, text};
 use crate::config::Config;
 use crate::node::{Node, system};
@@ -31,6 +34,8 @@ pub(super) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<Exit, Failure> {
     telemetry::start(config.telemetry.format);
+    // First: a signal that comes while the journal is read must not leave a mission behind that nobody follows.
+    let signals = Signals::listen()?;
     let ambient = system();
     let input = args.envelope.read()?;
     let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.unusable(error))?;
@@ -42,7 +47,19 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
             for warning in &dispatched.warnings {
                 writeln!(std::io::stderr(), "warning: {}", text::plain(warning))?;
             }
-            let followed = follow(&node, dispatched.mission_id.as_str(), as_json).await;
+            let talk = again(dispatched.mission_id.as_str(), dispatched.status).filter(|_| dispatched.replayed);
+            if let Some(talk) = talk {
+                writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
+            }
+            let followed = Followed {
+                node: &node,
+                no: node.engine.find(dispatched.mission_id.as_str())?.ok_or("the mission is gone")?,
+                news: node.engine.news(),
+                signals,
+                terminal: Terminal::default(),
+                as_json,
+            };
+            let followed = followed.follow().await;
             if followed.is_ok() {
                 deliver(&node).await?;
             }
@@ -57,69 +74,145 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
 /// How many events are read at once.
 const EVENTS_AT_ONCE: usize = 256;
 
-/// Shows the mission's events until the last, asks on a terminal what it asks, then says where its artifacts are.
-async fn follow(node: &Node, id: &str, as_json: bool) -> Result<Exit, Failure> {
-    let engine = &node.engine;
-    let no = engine.find(id)?.ok_or("the mission is gone")?;
-    let mut news = engine.news();
-    let mut shown = 0;
-    loop {
-        let Events { events, more, .. } = engine.events(no, shown, EVENTS_AT_ONCE)?;
-        for event in events {
-            shown = event.id;
-            let event: Value = serde_json::from_str(&event.json)?;
-            if as_json {
-                text::json(&event)?;
-            } else {
-                writeln!(std::io::stdout(), "{}", text::event(&event))?;
-            }
-            if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
-                if !as_json {
-                    artifacts(node, no, &event)?;
-                }
-                return Ok(exit);
-            }
-            if event["event_type"] == "mission.blocked" {
-                let request = &event["detail"]["request"];
-                let id = request["request_id"].as_str().unwrap_or_default();
-                let no_longer = || -> Result<bool, Failure> {
-                    let (mission, _) = engine.read(no)?;
-                    Ok(!mission.open_requests().iter().any(|open| open.no.to_string() == id))
-                };
-                if no_longer()? {
-                    continue;
-                }
-                if !std::io::stdin().is_terminal() {
-                    let talk = format!(
-                        "nobody can be asked here; start `sortie serve` on the same data directory and decide about {} {id}",
-                        mission_id(node, no)?
-                    );
-                    writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
-                    return Ok(Exit::Blocked);
-                }
-                let asked = request.clone();
-                let Some(answer) = tokio::task::spawn_blocking(move || super::decide::ask(&asked)).await?? else {
-                    return Ok(Exit::Blocked);
-                };
-                match crate::http::requests::decide_here(engine, no, id, &answer).await {
-                    // It came too late: the loop shows how the mission has ended.
-                    Ok(()) | Err(ActError::AlreadyFinal) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        if more {
-            continue;
-        }
+/// A mission that is followed to its end, or until nobody can be asked.
+struct Followed<'a> {
+    node: &'a Node,
+    no: MissionNo,
+    news: News,
+    signals: Signals,
+    terminal: Terminal,
+    as_json: bool,
+}
+
+/// What says that there is something new of any mission.
+type News = tokio::sync::broadcast::Receiver<MissionNo>;
+
+/// What ends `sortie run` before its mission does: Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The next of them, and how it is called.
+    async fn any(&mut self) -> &'static str {
         tokio::select! {
-            // Any news is a reason to look; missed news too.
-            _ = news.recv() => {}
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                // It may have ended in this moment; the loop shows how.
-                let _ = engine.cancel(no, "interrupted at the terminal".to_owned(), "terminal".to_owned()).await;
+            _ = self.interrupt.recv() => "interrupted at the terminal",
+            _ = self.terminate.recv() => "`sortie run` was told to stop",
+        }
+    }
+}
+
+/// What came of asking.
+enum Answered {
+    /// A decision.
+    Decision(Value),
+    /// The end of the input: nobody answers.
+    Nobody,
+    /// There is nothing to decide about any more: the mission has ended, or was cancelled from here.
+    NoLonger,
+}
+
+impl Followed<'_> {
+    /// Shows the mission's events until the last, asks on a terminal what it asks, then says where its artifacts are.
+    async fn follow(mut self) -> Result<Exit, Failure> {
+        let mut shown = 0;
+        loop {
+            let Events { events, more, .. } = self.node.engine.events(self.no, shown, EVENTS_AT_ONCE)?;
+            for event in events {
+                shown = event.id;
+                let event: Value = serde_json::from_str(&event.json)?;
+                if self.as_json {
+                    text::json(&event)?;
+                } else {
+                    writeln!(std::io::stdout(), "{}", text::event(&event))?;
+                }
+                if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
+                    if !self.as_json {
+                        artifacts(self.node, self.no, &event)?;
+                    }
+                    return Ok(exit);
+                }
+                if event["event_type"] == "mission.blocked" && !self.decide(&event["detail"]["request"]).await? {
+                    return Ok(Exit::Blocked);
+                }
+            }
+            if more {
+                continue;
+            }
+            tokio::select! {
+                // Any news is a reason to look; missed news too.
+                _ = self.news.recv() => {}
+                why = self.signals.any() => self.cancel(why).await,
             }
         }
+    }
+
+    /// Asks about a request and decides as somebody says; false where nobody can be asked.
+    async fn decide(&mut self, request: &Value) -> Result<bool, Failure> {
+        let id = request["request_id"].as_str().unwrap_or_default();
+        if !self.is_open(id)? {
+            return Ok(true);
+        }
+        if !std::io::stdin().is_terminal() {
+            let talk = format!(
+                "nobody can be asked here; start `sortie serve` on the same data directory and decide about {} {id}",
+                mission_id(self.node, self.no)?
+            );
+            writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
+            return Ok(false);
+        }
+        let decision = match self.ask(request, id).await? {
+            Answered::Decision(decision) => decision,
+            Answered::Nobody => return Ok(false),
+            Answered::NoLonger => return Ok(true),
+        };
+        match crate::http::requests::decide_here(&self.node.engine, self.no, id, &decision).await {
+            // It came too late: the loop shows how the mission has ended.
+            Ok(()) | Err(ActError::AlreadyFinal) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks on the terminal, for as long as the request is open and no signal comes.
+    async fn ask(&mut self, request: &Value, id: &str) -> Result<Answered, Failure> {
+        let mut terminal = std::mem::take(&mut self.terminal);
+        let answered = {
+            let mut asking = std::pin::pin!(terminal.ask(request));
+            loop {
+                tokio::select! {
+                    answer = &mut asking => break answer?.map_or(Answered::Nobody, Answered::Decision),
+                    why = self.signals.any() => {
+                        writeln!(std::io::stderr())?;
+                        self.cancel(why).await;
+                        break Answered::NoLonger;
+                    }
+                    _ = self.news.recv() => {
+                        if !self.is_open(id)? {
+                            writeln!(std::io::stderr(), "\nthere is nothing to decide about any more")?;
+                            break Answered::NoLonger;
+                        }
+                    }
+                }
+            }
+        };
+        self.terminal = terminal;
+        Ok(answered)
+    }
+
+    fn is_open(&self, id: &str) -> Result<bool, Failure> {
+        let (mission, _) = self.node.engine.read(self.no)?;
+        Ok(mission.open_requests().iter().any(|open| open.no.to_string() == id))
+    }
+
+    /// Cancels the mission; the loop shows how it has ended.
+    async fn cancel(&self, why: &str) {
+        // It may have ended in this moment.
+        let _ = self.node.engine.cancel(self.no, why.to_owned(), "terminal".to_owned()).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use sortie_contract::Status;
 
 use super::client::{Client, problem};
 use super::input::Input;
@@ -45,6 +46,10 @@ async fn dispatch(envelope: &str, client: &Client, as_json: bool, place: &str) -
         let replayed = if status == StatusCode::OK { "  (accepted before)" } else { "" };
         let line = format!("{}  {}{replayed}", text::cell(&answer["mission_id"]), text::cell(&answer["status"]));
         writeln!(std::io::stdout(), "{line}")?;
+        let ended = serde_json::from_value(answer["status"].clone()).ok().filter(|_| status == StatusCode::OK);
+        if let Some(talk) = ended.and_then(|ended| again(answer["mission_id"].as_str()?, ended)) {
+            writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
+        }
         for warning in answer["warnings"].as_array().into_iter().flatten() {
             writeln!(std::io::stderr(), "warning: {}", text::cell(warning))?;
         }
@@ -52,6 +57,17 @@ async fn dispatch(envelope: &str, client: &Client, as_json: bool, place: &str) -
         writeln!(std::io::stderr(), "{place}: {}", problem(status, &body))?;
     }
     Ok(status.is_success())
+}
+
+/// What to say where an envelope was accepted before, and its mission did not come to what was wanted: it does not run again,
+/// whatever was mended since.
+pub(super) fn again(mission_id: &str, status: Status) -> Option<String> {
+    (status.is_final() && status != Status::Completed).then(|| {
+        format!(
+            "{mission_id} has ended {status}, and the same envelope does not run twice. To try again (after a plugin was mended, \
+             for example), dispatch it with another mission_id and another idempotency_key"
+        )
+    })
 }
 
 /// The envelopes of a file, each as it was written: the node compares what was sent.

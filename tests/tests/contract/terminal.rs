@@ -1,0 +1,117 @@
+//! `sortie run` at a terminal: what it asks there, and that a question holds up no signal.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use serde_json::json;
+use sortie_tests::envelope::{with, writing};
+use sortie_tests::{Node, binary};
+use tempfile::TempDir;
+
+/// `sortie run` of a mission that asks, with a terminal as its standard input, at its prompt.
+struct AtThePrompt {
+    child: Child,
+    terminal: File,
+    _folder: TempDir,
+}
+
+impl AtThePrompt {
+    fn begin() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = "[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n";
+        std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+        let asks = with(writing("asks"), "/constraints/approval_required", json!(["Write"]));
+        std::fs::write(folder.path().join("mission.json"), asks.to_string()).expect("writable");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal of ours");
+        let name = ptsname(&master, Vec::new()).expect("it has a name");
+        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its other side");
+        let mut command = Command::new(binary());
+        command.args(["run", "mission.json"]).current_dir(folder.path()).env("NO_COLOR", "1");
+        command.stdin(Stdio::from(slave)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut talk = child.stderr.take().expect("it was piped");
+        let mut said = Vec::new();
+        while !said.windows(5).any(|part| part == b"[y]es") {
+            let mut more = [0; 256];
+            let read = talk.read(&mut more).expect("readable");
+            assert!(read > 0, "it does not ask: {}", String::from_utf8_lossy(&said));
+            said.extend_from_slice(&more[..read]);
+        }
+        std::thread::spawn(move || std::io::copy(&mut talk, &mut std::io::sink()));
+        Self { child, terminal: master.into(), _folder: folder }
+    }
+
+    /// How it ends: its exit code, and what it said of the mission.
+    async fn end(self) -> (Option<i32>, String) {
+        let ended = tokio::task::spawn_blocking(move || {
+            // The terminal stays open until it has ended: its end would be one, too.
+            let output = self.child.wait_with_output();
+            drop(self.terminal);
+            output
+        });
+        let output = ended.await.expect("no panic").expect("it ends");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_at_the_prompt_cancels_the_mission() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let run = AtThePrompt::begin();
+        kill_process(Pid::from_child(&run.child), signal).expect("it runs");
+        let (code, said) = run.end().await;
+        assert_eq!(code, Some(4), "{signal:?}: {said}");
+        assert!(said.contains("cancelled"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_at_the_prompt_lets_the_mission_go_on() {
+    let mut run = AtThePrompt::begin();
+    // What is no answer is asked again.
+    run.terminal.write_all(b"perhaps\ny\n").expect("a terminal");
+    let (code, said) = run.end().await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_not_carried_out_has_an_exit_code_of_its_own() {
+    let node = Node::start().await;
+    let code =
+        |output: std::process::Output| (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
+    // A journal that is in use is no mission that failed.
+    let file = node.folder().join("mission.json");
+    std::fs::write(&file, writing("local").to_string()).expect("writable");
+    let config = format!("[node]\ndata_dir = {:?}\n", node.data());
+    std::fs::write(node.folder().join("same.toml"), config).expect("writable");
+    let mut command = Command::new(binary());
+    command.args(["--config", "same.toml", "run", "mission.json"]).current_dir(node.folder());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    let (exit, said) = code(output);
+    assert_eq!(exit, Some(6), "{said}");
+    assert!(said.contains("in use by another process"), "{said}");
+    let (exit, said) = code(node.cli(&["show", "nobody"]).await);
+    assert_eq!(exit, Some(6), "{said}");
+}
+
+#[tokio::test]
+async fn a_mission_that_failed_says_how_to_try_again() {
+    let node = Node::start().await;
+    let failing = with(writing("fails"), "/inputs/steps/0/with/path", json!("../outside"));
+    let file = node.folder().join("mission.json");
+    std::fs::write(&file, failing.to_string()).expect("writable");
+    let submit = async || node.cli(&["submit", &file.to_string_lossy()]).await;
+    let first = submit().await;
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    node.until_final("fails").await;
+    let again = submit().await;
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    for expected in ["fails has ended failed", "another mission_id and another idempotency_key"] {
+        assert!(said.contains(expected), "{said}");
+    }
+}
