@@ -46,6 +46,15 @@ impl Mark {
         }
     }
 
+    /// What the mark at `path` remembers, without taking it.
+    pub(crate) fn look(path: &Path) -> io::Result<Option<u64>> {
+        match File::open(path) {
+            Ok(file) => Self { file }.remembered(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The commits that it remembers; `None` where there was no journal yet. A mark that cannot be understood still says
     /// that there was one.
     pub(crate) fn remembered(&self) -> io::Result<Option<u64>> {

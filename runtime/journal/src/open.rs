@@ -218,7 +218,7 @@ fn restrict(path: &Path) {
 }
 
 /// `repaired` is set when the file turns out not to have been closed.
-fn builder(options: &Options, repaired: &Arc<AtomicBool>) -> Builder {
+pub(crate) fn builder(options: &Options, repaired: &Arc<AtomicBool>) -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(options.cache_bytes);
     let repaired = Arc::clone(repaired);
@@ -275,7 +275,7 @@ fn write_meta(db: &Database, meta: Meta) -> Result<(), redb::Error> {
     Ok(())
 }
 
-fn read_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
+pub(crate) fn read_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
     let meta = guard(path, || {
         let read = db.begin_read()?;
         let table = match read.open_table(META) {
@@ -293,7 +293,7 @@ fn read_meta(path: &Path, db: &Database) -> Result<Meta, OpenError> {
 }
 
 /// Runs `open` and says of its errors, and of its panics, what they mean for an operator.
-fn guard<T>(path: &Path, open: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, OpenError> {
+pub(crate) fn guard<T>(path: &Path, open: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, OpenError> {
     // redb checks much of a file that something else has changed, and promises no more than that.
     match catch_unwind(AssertUnwindSafe(open)) {
         Ok(Ok(opened)) => Ok(opened),

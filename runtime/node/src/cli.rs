@@ -103,7 +103,7 @@ enum Command {
     /// See and try tools.
     #[command(subcommand)]
     Tool(manage::ToolCommand),
-    /// Check configuration, data directory, plugins, disk and clock, and say what to do.
+    /// Check a configuration with its data directory and its node, or the node that --node names, and say what to do.
     Doctor,
     /// Print completions for a shell.
     Completions {
@@ -243,7 +243,10 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
-        Command::Doctor => doctor::doctor(&config, client().ok().as_ref(), json).await,
+        Command::Doctor => {
+            let named = cli.node.is_some();
+            doctor::doctor(&config, Config::place(cli.config.as_deref()), client(), named, json).await
+        }
         Command::Completions { .. } | Command::Man => Ok(Exit::Completed),
     }
 }

@@ -163,6 +163,26 @@ pub struct TokenConfig {
     pub scopes: Vec<Scope>,
 }
 
+impl TokenConfig {
+    /// The token, from where the configuration says that it is.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] where it is not there.
+    pub fn read(&self) -> Result<String, ConfigError> {
+        let wrong = |why: String| ConfigError::value(&format!("token `{}`", self.name), why);
+        let text = match self.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
+            SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
+            SecretRef::File(path) => {
+                std::fs::read_to_string(&path).map_err(|error| wrong(format!("{path}: {error}")))?
+            }
+        };
+        match text.trim() {
+            "" => Err(wrong("it is empty".to_owned())),
+            token => Ok(token.to_owned()),
+        }
+    }
+}
+
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -262,17 +282,19 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with the place.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let found = match path {
-            Some(path) => Some(path.to_owned()),
-            None => standard_places().into_iter().find(|place| place.is_file()),
-        };
-        let Some(path) = found else { return Ok(Self::default()) };
+        let Some(path) = Self::place(path) else { return Ok(Self::default()) };
         let text =
             std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
         let config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Malformed { path, source: Misplaced::new(&text, &error) })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The file that [`Config::load`] reads; without any, the defaults hold.
+    #[must_use]
+    pub fn place(path: Option<&Path>) -> Option<PathBuf> {
+        path.map(Path::to_owned).or_else(|| standard_places().into_iter().find(|place| place.is_file()))
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -328,20 +350,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`] for one that is not there.
     pub fn tokens(&self) -> Result<Vec<(String, String, Vec<Scope>)>, ConfigError> {
-        let read = |token: &TokenConfig| {
-            let wrong = |why: String| ConfigError::value(&format!("token `{}`", token.name), why);
-            let text = match token.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
-                SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
-                SecretRef::File(path) => {
-                    std::fs::read_to_string(&path).map_err(|error| wrong(format!("{path}: {error}")))?
-                }
-            };
-            if text.trim().is_empty() {
-                return Err(wrong("it is empty".to_owned()));
-            }
-            Ok((token.name.clone(), text.trim().to_owned(), token.scopes.clone()))
-        };
-        self.token.iter().map(read).collect()
+        self.token.iter().map(|token| Ok((token.name.clone(), token.read()?, token.scopes.clone()))).collect()
     }
 
     /// `node.instance_id`, checked.

@@ -244,20 +244,23 @@ pub enum ServeError {
     Task(&'static str),
 }
 
+/// What in a data directory is for its owner alone, and with which mode.
+pub(crate) const PRIVATE: [(&str, u32); 6] = [
+    ("", 0o700),
+    ("journal.redb", 0o600),
+    ("journal.redb.mark", 0o600),
+    ("artifacts", 0o700),
+    ("workspaces", 0o700),
+    ("plugins", 0o700),
+];
+
 /// Makes the data directory, or takes the one that is there, for its owner alone, and sees that it can be written. What is made
 /// in it is for its owner alone, too.
 fn prepare(data_dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-    for (name, mode) in [
-        ("", 0o700),
-        ("journal.redb", 0o600),
-        ("journal.redb.mark", 0o600),
-        ("artifacts", 0o700),
-        ("workspaces", 0o700),
-        ("plugins", 0o700),
-    ] {
+    for (name, mode) in PRIVATE {
         tighten(&data_dir.join(name), mode)?;
     }
     tempfile::tempfile_in(data_dir)?;

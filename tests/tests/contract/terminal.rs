@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use serde_json::json;
+use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
 use sortie_tests::{Node, binary};
 use tempfile::TempDir;
@@ -114,4 +114,54 @@ async fn a_mission_that_failed_says_how_to_try_again() {
     for expected in ["fails has ended failed", "another mission_id and another idempotency_key"] {
         assert!(said.contains(expected), "{said}");
     }
+}
+
+/// `sortie doctor --json` with these arguments, on the machine of a node.
+async fn doctor(node: &Node, arguments: &[&str]) -> (Option<i32>, Value) {
+    let mut command = Command::new(binary());
+    command.args(["doctor", "--json"]).args(arguments).current_dir(node.folder()).env_remove("SORTIE_TOKEN");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    (output.status.code(), said)
+}
+
+/// The findings of one side, by what they are of.
+fn found<'a>(said: &'a Value, of: &str, what: &str) -> Option<&'a Value> {
+    said["findings"].as_array()?.iter().find(|finding| finding["of"] == of && finding["what"] == what)
+}
+
+#[tokio::test]
+async fn doctor_has_one_subject_and_names_it() {
+    let mut node = Node::start().await;
+    let listen = node.url().trim_start_matches("http://").to_owned();
+    let own = format!("[node]\ndata_dir = {:?}\nlisten = {listen:?}\n", node.data());
+    let other = "[node]\ndata_dir = \"elsewhere\"\nlisten = \"127.0.0.1:0\"\n";
+    for (name, text) in [("own.toml", own), ("other.toml", other.to_owned())] {
+        std::fs::write(node.folder().join(name), text).expect("writable");
+    }
+    // Its own node: both sides, and the folder is the node's.
+    let (code, said) = doctor(&node, &["--config", "own.toml"]).await;
+    assert_eq!(code, Some(0), "{said:#}");
+    assert_eq!(said["node"]["of_this_data_dir"], true, "{said:#}");
+    assert_eq!(found(&said, "here", "journal").expect("looked at")["says"], "it is in use by the node");
+    // A node that was named, and is another's: nothing is said of a folder that it has nothing to do with.
+    let (url, token) = (node.url().to_owned(), node.token().to_owned());
+    let named = ["--config", "other.toml", "--node", &url, "--token", &token];
+    let (code, said) = doctor(&node, &named).await;
+    assert_eq!((code, &said["here"]), (Some(0), &Value::Null), "{said:#}");
+    assert!(found(&said, "here", "journal").is_none() && found(&said, "node", "state").is_some(), "{said:#}");
+    // Paused is not well.
+    node.post("/v1/node/pause", &json!(null)).await.expect_status(200);
+    let (code, said) = doctor(&node, &named).await;
+    assert_eq!(code, Some(1), "{said:#}");
+    assert_eq!(found(&said, "node", "state").expect("looked at")["level"], "look", "{said:#}");
+    // Without a node, what the next start would refuse: here a copy of the journal that is older than its mark.
+    node.stop().await;
+    let mark = node.data().join("journal.redb.mark");
+    std::fs::write(&mark, format!("sortie journal, commits: {:020}\n", 1_000_000)).expect("writable");
+    let (code, said) = doctor(&node, &["--config", "own.toml"]).await;
+    assert_eq!(code, Some(1), "{said:#}");
+    let journal = found(&said, "here", "journal").expect("looked at");
+    assert!(journal["level"] == "look" && journal["says"].to_string().contains("older copy"), "{said:#}");
+    assert!(node.refused().await.contains("older copy"), "as the start says");
 }

@@ -35,6 +35,16 @@ impl Client {
         Ok(Self { base, token: token.trim().to_owned(), http })
     }
 
+    /// The same node, asked with another token.
+    pub(super) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.trim().to_owned(), ..self.clone() }
+    }
+
+    /// Where the node is.
+    pub(super) fn url(&self) -> &Url {
+        &self.base
+    }
+
     /// A request to `path`, whose segments are given one by one and escaped here.
     pub(super) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();

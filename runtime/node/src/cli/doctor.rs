@@ -1,264 +1,203 @@
 //! `sortie doctor`: is everything well, and if not, what to do.
 //!
-//! It is run before there is a node, to see whether there could be one, and beside one that runs. It never opens the journal,
-//! which belongs to the node, and changes nothing.
+//! It has one subject, and names it: the node of a configuration (with its data directory, before it runs and while it does), or the
+//! node that `--node` names, where that is another. Each line says of which side it speaks. It takes no journal, and changes nothing.
 
-use std::collections::BTreeSet;
+mod here;
+mod there;
+
 use std::error::Error;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use sortie_contract::Timestamp;
-use sortie_contract::plugin::PluginRef;
-use sortie_tools::Registry;
 
 use super::client::Client;
 use super::{Exit, Failure, text};
-use crate::builtin;
 use crate::config::Config;
-use crate::node::system;
 
-/// Free space below which the journal is in danger, in bytes.
-const FREE_BYTES_MIN: u64 = 1 << 30;
+/// What a line speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// The configuration and its data directory, as they are on this machine.
+    Here,
+    /// The node that was asked.
+    Node,
+}
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    /// It is as it should be.
+    Well,
+    /// It cannot be judged from here, or is no fault: to be known.
+    Note,
+    /// Somebody has to look.
+    Look,
+}
 
 /// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
     what: &'static str,
-    well: bool,
+    level: Level,
     says: String,
 }
 
 impl Finding {
     fn new(what: &'static str, outcome: Result<String, String>) -> Self {
-        let well = outcome.is_ok();
-        Self { what, well, says: outcome.unwrap_or_else(|says| says) }
+        match outcome {
+            Ok(says) => Self { what, level: Level::Well, says },
+            Err(says) => Self { what, level: Level::Look, says },
+        }
+    }
+
+    fn note(what: &'static str, says: impl Into<String>) -> Self {
+        Self { what, level: Level::Note, says: says.into() }
     }
 }
 
 /// A node that was asked.
-enum Asked<'a> {
+enum Asked {
     /// It answered.
-    There(&'a Client, Value),
-    /// Nothing answers there, or it is not known with which token to ask.
-    NotRunning(String),
-    /// Something answers, but not as it should.
+    There(Value),
+    /// Nothing answers there.
+    Silent(String),
+    /// Something answers, but not as it should, or cannot be asked.
     Odd(String),
 }
 
-/// `client` is how to ask the node; none where that is not known, as before its first start.
-pub(super) async fn doctor<'a>(
+/// Looks. `place` is the configuration's file; `client` how to ask the node, where that is known; `named` says that it was named on
+/// the command line, and is not just the one that the configuration describes.
+pub(super) async fn doctor(
     config: &Config,
-    client: impl Into<Option<&'a Client>>,
+    place: Option<PathBuf>,
+    client: Result<Client, Failure>,
+    named: bool,
     as_json: bool,
 ) -> Result<Exit, Failure> {
     let data_dir = config.data_dir().map_err(Failure::unusable)?;
-    let asked = ask(client.into(), &data_dir).await;
-    let mut findings = vec![
-        Finding::new("configuration", configuration(config)),
-        Finding::new("secrets", secrets(config).await),
-        Finding::new("data directory", writable(&data_dir)),
-        Finding::new("disk", space(&data_dir)),
-        Finding::new("clock", clock(system().wall())),
-    ];
-    match asked {
-        Asked::There(client, node) => {
-            findings.push(Finding::new("node", Ok(described(&node))));
-            findings.push(Finding::new("room", room(&node)));
-            findings.push(Finding::new("plugins", plugins(config, client).await));
-            findings.push(Finding::new("callbacks", callbacks(client).await));
-        }
-        Asked::NotRunning(says) => {
-            findings.push(Finding::new("address", listenable(&config.node.listen).await));
-            findings.push(Finding::new("plugins", plugins_to_be(config, &data_dir)));
-            findings.push(Finding::new("node", Ok(says)));
-        }
-        Asked::Odd(says) => findings.push(Finding::new("node", Err(says))),
+    let asked = ask(client.as_ref(), &data_dir).await;
+    let client = client.ok();
+    let its_own = match (&asked, &client) {
+        (Asked::There(_), Some(client)) => is_of(client, &data_dir).await,
+        _ => false,
+    };
+    let mut findings = Vec::new();
+    // A node that is named, and is not this configuration's, is looked at alone.
+    let here = its_own || !named;
+    if here {
+        let here = here::look(config, &data_dir, its_own).await;
+        findings.extend(here.into_iter().map(|finding| (Side::Here, finding)));
     }
-    let well = findings.iter().all(|finding| finding.well);
-    if as_json {
-        let view = |finding: &Finding| json!({"what": finding.what, "well": finding.well, "says": finding.says});
-        text::json(&json!({"well": well, "findings": findings.iter().map(view).collect::<Vec<_>>()}))?;
-    } else {
-        for Finding { what, well, says } in &findings {
-            writeln!(std::io::stdout(), "{}  {what}: {}", if *well { "ok  " } else { "look" }, text::plain(says))?;
-        }
-    }
+    let there = match (asked, &client) {
+        (Asked::There(node), Some(client)) => there::look(&node, client, its_own.then_some(config)).await,
+        (Asked::There(_), None) => Vec::new(),
+        (Asked::Silent(says), _) if named => vec![Finding::new("node", Err(says))],
+        (Asked::Silent(says), _) => vec![Finding::note("node", says)],
+        (Asked::Odd(says), _) => vec![Finding::new("node", Err(says))],
+    };
+    findings.extend(there.into_iter().map(|finding| (Side::Node, finding)));
+    let configuration = place.map_or_else(|| "the defaults".to_owned(), |place| place.display().to_string());
+    let subject = Subject {
+        here: here.then(|| (configuration, data_dir.display().to_string())),
+        node: client.map(|client| client.url().to_string()),
+        its_own,
+    };
+    report(&subject, &findings, as_json)?;
+    let well = findings.iter().all(|(_, finding)| finding.level != Level::Look);
     Ok(if well { Exit::Completed } else { Exit::Failed })
 }
 
-async fn ask<'a>(client: Option<&'a Client>, data_dir: &Path) -> Asked<'a> {
-    let Some(client) = client else {
-        return Asked::NotRunning(format!("not running: there is no token in {} yet", data_dir.display()));
+/// What is looked at.
+struct Subject {
+    /// The configuration and its data directory, where they are.
+    here: Option<(String, String)>,
+    /// The node's address.
+    node: Option<String>,
+    /// Whether that node works on that data directory.
+    its_own: bool,
+}
+
+impl Subject {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        match &self.here {
+            Some((configuration, data_dir)) => {
+                lines.push(format!("here  the configuration {configuration}, data directory {data_dir}"));
+            }
+            None => lines.push("here  not looked at: the node that was named is not this configuration's".to_owned()),
+        }
+        if let Some(node) = &self.node {
+            let own = if self.its_own { ", which works on that data directory" } else { "" };
+            lines.push(format!("node  {node}{own}"));
+        }
+        lines
+    }
+}
+
+fn report(subject: &Subject, findings: &[(Side, Finding)], as_json: bool) -> std::io::Result<()> {
+    let side = |side: &Side| if *side == Side::Here { "here" } else { "node" };
+    if as_json {
+        let view = |(of, finding): &(Side, Finding)| {
+            let level = match finding.level {
+                Level::Well => "ok",
+                Level::Note => "note",
+                Level::Look => "look",
+            };
+            json!({
+                "of": side(of), "what": finding.what, "level": level, "well": finding.level != Level::Look,
+                "says": finding.says,
+            })
+        };
+        let here = subject
+            .here
+            .as_ref()
+            .map(|(configuration, data_dir)| json!({"configuration": configuration, "data_dir": data_dir}));
+        let node = subject.node.as_ref().map(|url| json!({"url": url, "of_this_data_dir": subject.its_own}));
+        let well = findings.iter().all(|(_, finding)| finding.level != Level::Look);
+        let findings: Vec<Value> = findings.iter().map(view).collect();
+        return text::json(&json!({"well": well, "here": here, "node": node, "findings": findings}));
+    }
+    let mut out = std::io::stdout().lock();
+    for line in subject.lines() {
+        writeln!(out, "{}", text::plain(&line))?;
+    }
+    for (of, Finding { what, level, says }) in findings {
+        let level = match level {
+            Level::Well => "ok  ",
+            Level::Note => "note",
+            Level::Look => "look",
+        };
+        writeln!(out, "{level}  {}  {what}: {}", side(of), text::plain(says))?;
+    }
+    Ok(())
+}
+
+async fn ask(client: Result<&Client, &Failure>, data_dir: &Path) -> Asked {
+    let client = match client {
+        Ok(client) => client,
+        Err(_) if matches!(std::fs::exists(data_dir.join("token")), Ok(false)) => {
+            return Asked::Silent(format!("not asked: there is no token in {} yet", data_dir.display()));
+        }
+        Err(failure) => return Asked::Odd(format!("not asked: {}", failure.error)),
     };
     match client.request(reqwest::Method::GET, &["v1", "node"]).send().await {
-        Err(error) if error.is_connect() => Asked::NotRunning("not running; `sortie serve` starts it".to_owned()),
+        Err(error) if error.is_connect() => {
+            Asked::Silent(format!("nothing answers at {}; `sortie serve` starts a node", client.url()))
+        }
         Err(error) => Asked::Odd(with_causes(&error)),
         Ok(_) => match client.get(&["v1", "node"]).await {
-            Ok(node) => Asked::There(client, node),
+            Ok(node) => Asked::There(node),
             Err(failure) => Asked::Odd(failure.error.to_string()),
         },
     }
 }
 
-/// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
-fn configuration(config: &Config) -> Result<String, String> {
-    let tools = Registry::new(config.tool.clone()).map_err(|error| with_causes(&error));
-    let rules = tools.and_then(|tools| crate::node::rules(config, &tools).map_err(|error| with_causes(&error)));
-    let checked = [
-        rules.map(drop),
-        config.plugins().map(drop).map_err(|error| with_causes(&error)),
-        config.retention().map(drop).map_err(|error| with_causes(&error)),
-        config.request_expiry().map(drop).map_err(|error| with_causes(&error)),
-        config.tokens().map(drop).map_err(|error| with_causes(&error)),
-        config.callback.examine().map_err(|error| with_causes(&error)),
-    ];
-    let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
-    if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
-}
-
-async fn secrets(config: &Config) -> Result<String, String> {
-    let Ok(missing) = config.callback.unavailable_secrets().await else {
-        return Ok("not looked at: [callback] is wrong".to_owned());
-    };
-    if missing.is_empty() {
-        return Ok("all of [callback] can be read".to_owned());
-    }
-    let told: Vec<String> = missing.iter().map(|(_, error)| with_causes(error)).collect();
-    Err(format!("{}; deliveries that need them wait", told.join("; ")))
-}
-
-async fn listenable(listen: &str) -> Result<String, String> {
-    match tokio::net::TcpListener::bind(listen).await {
-        Ok(_) => Ok(format!("{listen} can be listened on")),
-        Err(error) => Err(format!("cannot listen on {listen}: {error}")),
-    }
-}
-
-/// The nearest folder above that is there: where `sortie serve` would make the others.
-fn nearest(data_dir: &Path) -> Option<&Path> {
-    let found = data_dir.ancestors().find(|folder| folder.exists())?;
-    Some(if found.as_os_str().is_empty() { Path::new(".") } else { found })
-}
-
-fn writable(data_dir: &Path) -> Result<String, String> {
-    let wrong =
-        |folder: &Path, error| Err(format!("{} cannot be written: {error}; see its owner and mode", folder.display()));
-    if data_dir.exists() {
-        return match tempfile::tempfile_in(data_dir) {
-            Ok(_) => Ok(format!("{} can be written", data_dir.display())),
-            Err(error) => wrong(data_dir, error),
-        };
-    }
-    let parent = nearest(data_dir).unwrap_or(Path::new("."));
-    match tempfile::tempfile_in(parent) {
-        Ok(_) => Ok(format!("{} is not there yet; `sortie serve` makes it", data_dir.display())),
-        Err(error) => wrong(parent, error),
-    }
-}
-
-fn space(data_dir: &Path) -> Result<String, String> {
-    let folder = nearest(data_dir).unwrap_or(Path::new("."));
-    let stat = rustix::fs::statvfs(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let says = format!("{} MiB are free", free >> 20);
-    if free >= FREE_BYTES_MIN {
-        Ok(says)
-    } else {
-        Err(format!("{says}: make room, the node stops when the journal finds none"))
-    }
-}
-
-/// A clock before the program was written is wrong, and every window with it.
-fn clock(now: Timestamp) -> Result<String, String> {
-    let earliest: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
-    if now > earliest {
-        Ok(format!("it is {now}"))
-    } else {
-        Err(format!("it says {now}: set it, or windows mean nothing"))
-    }
-}
-
-fn described(node: &Value) -> String {
-    let [id, version, state, queued, running] =
-        ["instance_id", "version", "state", "queued", "running"].map(|key| text::cell(&node[key]));
-    format!("{id}, version {version}, {state}; {running} missions running, {queued} waiting")
-}
-
-/// Whether the node has what it needs of connections and of its disk.
-fn room(node: &Value) -> Result<String, String> {
-    let number = |pointer: &str| node.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
-    let (open, places) = (number("/connections/open"), number("/connections/places"));
-    let (displaced, refused) = (number("/connections/displaced"), number("/connections/refused"));
-    let (free, reserve) = (number("/disk/free_mib"), number("/disk/reserve_mib"));
-    let says = format!("{open} of {places} connections, {free} MiB on its disk");
-    let mut wrong = Vec::new();
-    if free < reserve {
-        wrong.push(format!("it takes no missions until there are {reserve} MiB: make room"));
-    } else if free < reserve.saturating_mul(2) {
-        wrong.push(format!("missions write no files until there are {} MiB: make room", reserve.saturating_mul(2)));
-    }
-    if displaced + refused > 0 {
-        wrong.push(format!(
-            "since its start {displaced} connections lost their place and {refused} requests found none: see who connects, or raise \
-             the limit of open files"
-        ));
-    }
-    if wrong.is_empty() { Ok(says) } else { Err(format!("{says}; {}", wrong.join("; "))) }
-}
-
-async fn plugins(config: &Config, client: &Client) -> Result<String, String> {
-    let page = client.get(&["v1", "plugins"]).await.map_err(|failure| failure.error.to_string())?;
-    let installed = page["items"].as_array().into_iter().flatten();
-    let installed = installed.map(|item| (text::cell(&item["name"]), Some(text::cell(&item["version"]))));
-    named(config, &installed.collect())
-}
-
-/// The plugins that a node would have.
-fn plugins_to_be(config: &Config, data_dir: &Path) -> Result<String, String> {
-    let carried = builtin::EMBEDDED.iter().map(|(name, _)| ((*name).to_owned(), None));
-    // As the plugin store keeps them: `DIGEST.json` says what is installed.
-    let installed = std::fs::read_dir(data_dir.join("plugins")).into_iter().flatten().flatten().filter_map(|entry| {
-        let is_entry = entry.path().extension().is_some_and(|end| end == "json");
-        let text = is_entry.then(|| std::fs::read(entry.path()).ok()).flatten()?;
-        let identity = serde_json::from_slice::<Value>(&text).ok()?["identity"].take();
-        Some((text::cell(&identity["name"]), Some(text::cell(&identity["version"]))))
-    });
-    named(config, &carried.chain(installed).collect())
-}
-
-/// Plugins by name and version; without one, any will do.
-type Plugins = BTreeSet<(String, Option<String>)>;
-
-/// Whether there is every plugin that `[plugin]` names.
-fn named(config: &Config, there: &Plugins) -> Result<String, String> {
-    if there.is_empty() {
-        return Err("none are installed: `sortie plugin install FILE`".to_owned());
-    }
-    let is_there = |wanted: &PluginRef| {
-        there.iter().any(|(name, version)| {
-            *name == wanted.name && (wanted.version.is_none() || version.is_none() || *version == wanted.version)
-        })
-    };
-    let missing = config.plugin.iter().filter(|(_, text)| text.parse().is_ok_and(|wanted| !is_there(&wanted)));
-    let missing: Vec<String> = missing.map(|(key, text)| format!("`{text}` (plugin.{key})")).collect();
-    if missing.is_empty() {
-        let names: BTreeSet<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
-        Ok(names.into_iter().collect::<Vec<_>>().join(", "))
-    } else {
-        Err(format!("{} not installed: `sortie plugin install FILE`", missing.join(", ")))
-    }
-}
-
-async fn callbacks(client: &Client) -> Result<String, String> {
-    let request = client.request(reqwest::Method::GET, &["v1", "deliveries"]).query(&[("state", "parked")]);
-    let page = client.json(request).await.map_err(|failure| failure.error.to_string())?;
-    let parked: Vec<String> =
-        page["items"].as_array().into_iter().flatten().map(|item| text::cell(&item["mission_id"])).collect();
-    if parked.is_empty() {
-        return Ok("none are parked".to_owned());
-    }
-    Err(format!("parked for {}: mend the receiver, then POST /v1/deliveries/MISSION/redeliver", parked.join(", ")))
+/// Whether the node works on this data directory: it takes the token that it keeps there.
+async fn is_of(client: &Client, data_dir: &Path) -> bool {
+    let Ok(token) = std::fs::read_to_string(data_dir.join("token")) else { return false };
+    !token.trim().is_empty() && client.with_token(&token).get(&["v1", "node"]).await.is_ok()
 }
 
 /// An error with its causes, on one line.
@@ -276,80 +215,35 @@ fn with_causes(error: &dyn Error) -> String {
 mod tests {
     use super::*;
 
-    fn config(text: &str) -> Config {
-        toml::from_str(text).expect("TOML of this form")
-    }
-
-    #[test]
-    fn what_a_node_would_refuse_is_found() {
-        for (text, expected) in [
-            ("[tool.Nope]", "Nope"),
-            ("[tool.WebFetch]\nhosts = [\"http://example.org/x\"]", "hosts"),
-            ("[callback]\nattempts = 0", "attempts"),
-            ("[callback]\nsigning_secret = \"whsec_abc\"", "signing_secret"),
-            ("[[callback.secret]]\nref = \"env://A\"\nhosts = []", "hosts"),
-            ("[[token]]\nname = \"hq\"\nref = \"env://SORTIE_NOT_SET\"\nscopes = []", "SORTIE_NOT_SET"),
-            ("[[lane]]\nid = \"a\"\nconcurrency = 0", "lane.concurrency"),
-            ("[limits]\nmax_cost_usd = -1.0", "max_cost_usd"),
-        ] {
-            let says = configuration(&config(text)).expect_err(text);
-            assert!(says.contains(expected) && !says.contains("whsec_abc"), "{text}: {says}");
-        }
-        assert_eq!(configuration(&Config::default()), Ok("it can be used".to_owned()));
-    }
-
-    #[test]
-    fn a_node_that_runs_out_of_something_is_told() {
-        let node = |free: u64, displaced: u64| {
-            json!({
-                "connections": {"open": 3, "places": 8, "displaced": displaced, "refused": 0},
-                "disk": {"free_mib": free, "reserve_mib": 256},
-            })
-        };
-        assert!(room(&node(512, 0)).is_ok());
-        for (node, expected) in [
-            (node(511, 0), "write no files until there are 512 MiB"),
-            (node(255, 0), "takes no missions until there are 256 MiB"),
-            (node(512, 2), "2 connections lost their place"),
-        ] {
-            let says = room(&node).expect_err(expected);
-            assert!(says.contains(expected), "{says}");
-        }
-    }
-
-    #[tokio::test]
-    async fn secrets_that_are_not_there_are_found() {
-        for text in [
-            "[callback]\nsigning_secret = \"env://SORTIE_NOT_SET\"",
-            "[[callback.secret]]\nref = \"env://SORTIE_NOT_SET\"\nhosts = [\"a.example\"]",
-        ] {
-            let says = secrets(&config(text)).await.expect_err(text);
-            assert!(says.contains("SORTIE_NOT_SET"), "{says}");
-        }
-        assert!(secrets(&Config::default()).await.is_ok());
-    }
-
-    #[test]
-    fn plugins_that_are_not_there_are_found() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let says = |text: &str| plugins_to_be(&config(text), dir.path());
-        assert_eq!(says(""), Ok("automation, briefing, hello".to_owned()), "their own names, as a node lists them");
-        assert!(says("[plugin]\nautomation = \"automation\"").is_ok());
-        let missing = says("[plugin]\nautomation = \"nope\"").expect_err("not there");
-        assert!(missing.contains("`nope` (plugin.automation)"), "{missing}");
-        std::fs::create_dir(dir.path().join("plugins")).expect("a folder");
-        let entry = r#"{"identity": {"name": "nope", "version": "1.0.0"}}"#;
-        std::fs::write(dir.path().join("plugins/0.json"), entry).expect("written");
-        assert!(says("[plugin]\nautomation = \"nope@1.0.0\"").is_ok());
-        assert!(says("[plugin]\nautomation = \"nope@2.0.0\"").is_err());
-    }
-
     #[tokio::test]
     async fn before_the_first_start_there_is_nothing_to_complain_of() {
         let dir = tempfile::tempdir().expect("a folder");
-        let mut config = config("[node]\nlisten = \"127.0.0.1:0\"");
+        let mut config = Config::default();
+        config.node.listen = "127.0.0.1:0".to_owned();
         config.node.data_dir = Some(dir.path().join("a/b"));
-        let exit = doctor(&config, None, true).await.map_err(|failure| failure.error.to_string());
+        let client = Client::new(None, None, &config);
+        let exit = doctor(&config, None, client, false, true).await.map_err(|failure| failure.error.to_string());
         assert_eq!(exit, Ok(Exit::Completed));
+        assert!(!dir.path().join("a").exists(), "nothing was made");
+    }
+
+    #[test]
+    fn the_subject_is_named() {
+        let here = Some(("./sortie.toml".to_owned(), "/data".to_owned()));
+        let node = Some("http://a/".to_owned());
+        for (subject, expected) in [
+            (
+                Subject { here: here.clone(), node: node.clone(), its_own: true },
+                ["here  the configuration ./sortie.toml", "node  http://a/, which works on that"],
+            ),
+            (
+                Subject { here, node: node.clone(), its_own: false },
+                ["here  the configuration ./sortie.toml", "node  http://a/"],
+            ),
+            (Subject { here: None, node, its_own: false }, ["here  not looked at", "node  http://a/"]),
+        ] {
+            let lines = subject.lines();
+            assert!(lines.iter().zip(expected).all(|(line, expected)| line.starts_with(expected)), "{lines:?}");
+        }
     }
 }

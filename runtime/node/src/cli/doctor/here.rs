@@ -1,0 +1,323 @@
+//! What `sortie doctor` finds in a configuration and its data directory: whatever `sortie serve` would refuse or change.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+use sortie_contract::Timestamp;
+use sortie_contract::envelope::SecretRef;
+use sortie_contract::plugin::PluginRef;
+use sortie_journal::{Examined, Options, examine};
+use sortie_tools::Registry;
+
+use super::{Finding, with_causes};
+use crate::builtin;
+use crate::cli::text;
+use crate::config::Config;
+use crate::node::{PRIVATE, system};
+
+/// Free space below which the journal is in danger, in bytes.
+const FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Looks. `runs` says that a node works on this data directory at the moment.
+pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Finding> {
+    let mut findings = vec![
+        Finding::new("configuration", configuration(config)),
+        tokens(config, runs),
+        secrets(config, runs).await,
+        Finding::new("data directory", writable(data_dir)),
+        Finding::new("modes", modes(data_dir)),
+        Finding::new("journal", journal(data_dir, runs).await),
+        Finding::new("disk", space(data_dir)),
+        Finding::new("clock", clock(system().wall())),
+    ];
+    if !runs {
+        findings.push(Finding::new("address", listenable(&config.node.listen).await));
+        findings.push(Finding::new("plugins", plugins_to_be(config, data_dir)));
+    }
+    findings
+}
+
+/// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
+fn configuration(config: &Config) -> Result<String, String> {
+    let tools = Registry::new(config.tool.clone()).map_err(|error| with_causes(&error));
+    let rules = tools.and_then(|tools| crate::node::rules(config, &tools).map_err(|error| with_causes(&error)));
+    let checked = [
+        rules.map(drop),
+        config.plugins().map(drop).map_err(|error| with_causes(&error)),
+        config.retention().map(drop).map_err(|error| with_causes(&error)),
+        config.request_expiry().map(drop).map_err(|error| with_causes(&error)),
+        config.callback.examine().map_err(|error| with_causes(&error)),
+    ];
+    let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
+    if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
+}
+
+/// What is said of a reference that cannot be read from here: `from` is where it would come from.
+enum Missing {
+    /// An environment variable: that of a node is another than this shell's.
+    Environment(String),
+    /// Anything else.
+    Other(String),
+}
+
+/// Of references that are missing: a variable that this shell has not is no alarm while the node is well, and is told as what it is.
+fn told(what: &'static str, well: &str, missing: Vec<Missing>, runs: bool, consequence: &str) -> Finding {
+    let (mut from_here, mut wrong) = (Vec::new(), Vec::new());
+    for missing in missing {
+        match missing {
+            Missing::Environment(says) => from_here.push(says),
+            Missing::Other(says) => wrong.push(says),
+        }
+    }
+    let shell =
+        |says: &[String], then: &str| format!("{}: not in the environment of this shell; {then}", says.join(", "));
+    match (from_here.is_empty(), wrong.is_empty(), runs) {
+        (true, true, _) => Finding::new(what, Ok(well.to_owned())),
+        (false, true, true) => Finding::note(
+            what,
+            shell(&from_here, "the node that runs has one of its own, and its log says if it misses any"),
+        ),
+        _ => {
+            if !from_here.is_empty() {
+                wrong.push(shell(&from_here, "what a unit sets (`EnvironmentFile`) is not seen from here"));
+            }
+            Finding::new(what, Err(format!("{}; {consequence}", wrong.join("; "))))
+        }
+    }
+}
+
+/// The tokens of `[[token]]`, without which a node does not start.
+fn tokens(config: &Config, runs: bool) -> Finding {
+    let missing = config.token.iter().filter_map(|token| {
+        let error = token.read().err()?;
+        Some(match token.r#ref.parse() {
+            Ok(SecretRef::Env(name)) if std::env::var_os(&name).is_none() => Missing::Environment(name),
+            _ => Missing::Other(with_causes(&error)),
+        })
+    });
+    told("tokens", "all of [[token]] can be read", missing.collect(), runs, "a node does not start without them")
+}
+
+async fn secrets(config: &Config, runs: bool) -> Finding {
+    let Ok(missing) = config.callback.unavailable_secrets().await else {
+        return Finding::note("secrets", "not looked at: [callback] is wrong");
+    };
+    let missing = missing.into_iter().map(|(reference, error)| match reference {
+        SecretRef::Env(name) if std::env::var_os(&name).is_none() => Missing::Environment(name),
+        _ => Missing::Other(with_causes(&error)),
+    });
+    told("secrets", "all of [callback] can be read", missing.collect(), runs, "deliveries that need them wait")
+}
+
+async fn listenable(listen: &str) -> Result<String, String> {
+    match tokio::net::TcpListener::bind(listen).await {
+        Ok(_) => Ok(format!("{listen} can be listened on")),
+        Err(error) => Err(format!("cannot listen on {listen}: {error}")),
+    }
+}
+
+/// The nearest folder above that is there: where `sortie serve` would make the others.
+fn nearest(data_dir: &Path) -> Option<&Path> {
+    let found = data_dir.ancestors().find(|folder| folder.exists())?;
+    Some(if found.as_os_str().is_empty() { Path::new(".") } else { found })
+}
+
+fn writable(data_dir: &Path) -> Result<String, String> {
+    let wrong =
+        |folder: &Path, error| Err(format!("{} cannot be written: {error}; see its owner and mode", folder.display()));
+    if data_dir.exists() {
+        return match tempfile::tempfile_in(data_dir) {
+            Ok(_) => Ok(format!("{} can be written", data_dir.display())),
+            Err(error) => wrong(data_dir, error),
+        };
+    }
+    let parent = nearest(data_dir).unwrap_or(Path::new("."));
+    match tempfile::tempfile_in(parent) {
+        Ok(_) => Ok(format!("{} is not there yet; `sortie serve` makes it", data_dir.display())),
+        Err(error) => wrong(parent, error),
+    }
+}
+
+/// Whether others could read what is there. A start closes that where it may, and says so: what they could read they may have read.
+fn modes(data_dir: &Path) -> Result<String, String> {
+    let open = PRIVATE.iter().filter_map(|(name, mode)| {
+        let path = data_dir.join(name);
+        let found = std::fs::metadata(&path).ok()?.permissions().mode() & 0o777;
+        (found & 0o077 != 0).then(|| format!("{} has mode {found:o} (wanted: {mode:o})", path.display()))
+    });
+    let open: Vec<String> = open.collect();
+    if open.is_empty() {
+        return Ok("nobody but their owner can read the data".to_owned());
+    }
+    Err(format!(
+        "{}: others can read missions; the next start of the node closes it, or refuses where it may not",
+        open.join(", ")
+    ))
+}
+
+/// Whether the journal would be opened.
+async fn journal(data_dir: &Path, runs: bool) -> Result<String, String> {
+    let path = data_dir.join("journal.redb");
+    let looked = tokio::task::spawn_blocking(move || examine(&path, &Options::default())).await;
+    match looked.map_err(|error| error.to_string())? {
+        Err(sortie_journal::OpenError::InUse { .. }) if runs => Ok("it is in use by the node".to_owned()),
+        Err(error) => Err(with_causes(&error)),
+        Ok(Examined::Absent) => Ok("there is none yet; the first start makes it".to_owned()),
+        Ok(Examined::Whole { bytes }) => Ok(format!("it can be opened; it has {} MiB", bytes >> 20)),
+    }
+}
+
+fn space(data_dir: &Path) -> Result<String, String> {
+    let folder = nearest(data_dir).unwrap_or(Path::new("."));
+    let stat = rustix::fs::statvfs(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let says = format!("{} MiB are free", free >> 20);
+    if free >= FREE_BYTES_MIN {
+        Ok(says)
+    } else {
+        Err(format!("{says}: make room, the node stops when the journal finds none"))
+    }
+}
+
+/// A clock before the program was written is wrong, and every window with it.
+fn clock(now: Timestamp) -> Result<String, String> {
+    let earliest: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+    if now > earliest {
+        Ok(format!("it is {now}"))
+    } else {
+        Err(format!("it says {now}: set it, or windows mean nothing"))
+    }
+}
+
+/// The plugins that a node would have.
+fn plugins_to_be(config: &Config, data_dir: &Path) -> Result<String, String> {
+    let carried = builtin::EMBEDDED.iter().map(|(name, _)| ((*name).to_owned(), None));
+    // As the plugin store keeps them: `DIGEST.json` says what is installed.
+    let installed = std::fs::read_dir(data_dir.join("plugins")).into_iter().flatten().flatten().filter_map(|entry| {
+        let is_entry = entry.path().extension().is_some_and(|end| end == "json");
+        let text = is_entry.then(|| std::fs::read(entry.path()).ok()).flatten()?;
+        let identity = serde_json::from_slice::<Value>(&text).ok()?["identity"].take();
+        Some((text::cell(&identity["name"]), Some(text::cell(&identity["version"]))))
+    });
+    named(config, &carried.chain(installed).collect())
+}
+
+/// Plugins by name and version; without one, any will do.
+pub(super) type Plugins = BTreeSet<(String, Option<String>)>;
+
+/// Whether there is every plugin that `[plugin]` names.
+pub(super) fn named(config: &Config, there: &Plugins) -> Result<String, String> {
+    if there.is_empty() {
+        return Err("none are installed: `sortie plugin install FILE`".to_owned());
+    }
+    let is_there = |wanted: &PluginRef| {
+        there.iter().any(|(name, version)| {
+            *name == wanted.name && (wanted.version.is_none() || version.is_none() || *version == wanted.version)
+        })
+    };
+    let missing = config.plugin.iter().filter(|(_, text)| text.parse().is_ok_and(|wanted| !is_there(&wanted)));
+    let missing: Vec<String> = missing.map(|(key, text)| format!("`{text}` (plugin.{key})")).collect();
+    if missing.is_empty() {
+        let names: BTreeSet<&str> = there.iter().map(|(name, _)| name.as_str()).collect();
+        Ok(names.into_iter().collect::<Vec<_>>().join(", "))
+    } else {
+        Err(format!("{} not installed: `sortie plugin install FILE`", missing.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        toml::from_str(text).expect("TOML of this form")
+    }
+
+    #[test]
+    fn what_a_node_would_refuse_is_found() {
+        for (text, expected) in [
+            ("[tool.Nope]", "Nope"),
+            ("[tool.WebFetch]\nhosts = [\"http://example.org/x\"]", "hosts"),
+            ("[callback]\nattempts = 0", "attempts"),
+            ("[callback]\nsigning_secret = \"whsec_abc\"", "signing_secret"),
+            ("[[callback.secret]]\nref = \"env://A\"\nhosts = []", "hosts"),
+            ("[[lane]]\nid = \"a\"\nconcurrency = 0", "lane.concurrency"),
+            ("[limits]\nmax_cost_usd = -1.0", "max_cost_usd"),
+        ] {
+            let says = configuration(&config(text)).expect_err(text);
+            assert!(says.contains(expected) && !says.contains("whsec_abc"), "{text}: {says}");
+        }
+        assert_eq!(configuration(&Config::default()), Ok("it can be used".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_shell_is_not_the_environment_of_a_node() {
+        let token = "[[token]]\nname = \"hq\"\nref = \"env://SORTIE_NOT_SET\"\nscopes = []";
+        let signing = "[callback]\nsigning_secret = \"env://SORTIE_NOT_SET\"";
+        let secret = "[[callback.secret]]\nref = \"env://SORTIE_NOT_SET\"\nhosts = [\"a.example\"]";
+        for runs in [false, true] {
+            let found = [
+                tokens(&config(token), runs),
+                secrets(&config(signing), runs).await,
+                secrets(&config(secret), runs).await,
+            ];
+            for Finding { level, says, .. } in found {
+                assert!(says.contains("SORTIE_NOT_SET: not in the environment of this shell"), "{says}");
+                // An alarm where the next start may go wrong; none while the node is well.
+                assert_eq!(level, if runs { Level::Note } else { Level::Look }, "{says}");
+            }
+        }
+        let file = "[[callback.secret]]\nref = \"file:///not/there\"\nhosts = [\"a.example\"]";
+        assert_eq!(secrets(&config(file), true).await.level, Level::Look, "a file is the same for both");
+        for runs in [false, true] {
+            assert_eq!(secrets(&Config::default(), runs).await.level, Level::Well);
+            assert_eq!(tokens(&Config::default(), runs).level, Level::Well);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_data_directory_is_looked_at_as_a_start_would() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
+        let chmod = |name: &str, mode| {
+            std::fs::set_permissions(data.join(name), std::fs::Permissions::from_mode(mode)).expect("a mode");
+        };
+        std::fs::create_dir(&data).expect("a folder");
+        chmod("", 0o700);
+        assert!(modes(&data).is_ok() && journal(&data, false).await.is_ok_and(|says| says.contains("none yet")));
+        let path = data.join("journal.redb");
+        let (opened, _) = sortie_journal::Journal::open(&path, &Options::default()).expect("a journal");
+        assert_eq!(journal(&data, true).await, Ok("it is in use by the node".to_owned()));
+        let says = journal(&data, false).await.expect_err("somebody else has it");
+        assert!(says.contains("in use by another process"), "{says}");
+        drop(opened);
+        assert!(journal(&data, false).await.is_ok_and(|says| says.contains("it can be opened")));
+        std::fs::write(data.join("journal.redb.mark"), format!("sortie journal, commits: {:020}\n", 99))
+            .expect("written");
+        let says = journal(&data, false).await.expect_err("an older copy");
+        assert!(says.contains("the newest are lost"), "{says}");
+        for (name, mode) in [("", 0o755), ("journal.redb", 0o644)] {
+            chmod(name, mode);
+            let says = modes(&data).expect_err("open");
+            assert!(says.contains(&format!("mode {mode:o}")) && says.contains("others can read"), "{says}");
+        }
+    }
+
+    #[test]
+    fn plugins_that_are_not_there_are_found() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let says = |text: &str| plugins_to_be(&config(text), dir.path());
+        assert_eq!(says(""), Ok("automation, briefing, hello".to_owned()), "their own names, as a node lists them");
+        assert!(says("[plugin]\nautomation = \"automation\"").is_ok());
+        let missing = says("[plugin]\nautomation = \"nope\"").expect_err("not there");
+        assert!(missing.contains("`nope` (plugin.automation)"), "{missing}");
+        std::fs::create_dir(dir.path().join("plugins")).expect("a folder");
+        let entry = r#"{"identity": {"name": "nope", "version": "1.0.0"}}"#;
+        std::fs::write(dir.path().join("plugins/0.json"), entry).expect("written");
+        assert!(says("[plugin]\nautomation = \"nope@1.0.0\"").is_ok());
+        assert!(says("[plugin]\nautomation = \"nope@2.0.0\"").is_err());
+    }
+}

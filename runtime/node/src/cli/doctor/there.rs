@@ -1,0 +1,131 @@
+//! What `sortie doctor` is told by a node that answers.
+
+use serde_json::Value;
+
+use super::here::named;
+use super::{Finding, with_causes};
+use crate::cli::client::Client;
+use crate::cli::text;
+use crate::config::Config;
+
+/// Looks. `config` is the node's own configuration, where it is known.
+pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>) -> Vec<Finding> {
+    vec![
+        Finding::new("node", Ok(described(node))),
+        Finding::new("state", state(node)),
+        Finding::new("ready", ready(client).await),
+        Finding::new("room", room(node)),
+        Finding::new("plugins", plugins(config, client).await),
+        Finding::new("callbacks", callbacks(client).await),
+    ]
+}
+
+fn described(node: &Value) -> String {
+    let [id, version, queued, running] =
+        ["instance_id", "version", "queued", "running"].map(|key| text::cell(&node[key]));
+    format!("{id}, version {version}; {running} missions running, {queued} waiting")
+}
+
+/// Whether it starts missions.
+fn state(node: &Value) -> Result<String, String> {
+    match node["state"].as_str() {
+        Some("serving") => Ok("serving".to_owned()),
+        Some("paused") => {
+            Err("paused: it takes missions and starts none; POST /v1/node/resume lets it go on".to_owned())
+        }
+        Some("stopping") => Err("stopping: it takes nothing any more".to_owned()),
+        other => Err(format!("it says `{}`, which this version of sortie does not know", other.unwrap_or_default())),
+    }
+}
+
+/// Whether it takes work, by its own word.
+async fn ready(client: &Client) -> Result<String, String> {
+    let answer = client.request(reqwest::Method::GET, &["readyz"]).send().await;
+    let answer = answer.map_err(|error| with_causes(&error))?;
+    if answer.status().is_success() {
+        return Ok("it takes missions".to_owned());
+    }
+    let status = answer.status();
+    let said = answer.text().await.map_err(|error| with_causes(&error))?;
+    Err(crate::cli::client::problem(status, &said))
+}
+
+/// Whether the node has what it needs of connections and of its disk.
+fn room(node: &Value) -> Result<String, String> {
+    let number = |pointer: &str| node.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    let (open, places) = (number("/connections/open"), number("/connections/places"));
+    let (displaced, refused) = (number("/connections/displaced"), number("/connections/refused"));
+    let (free, reserve) = (number("/disk/free_mib"), number("/disk/reserve_mib"));
+    let says = format!("{open} of {places} connections, {free} MiB on its disk");
+    let mut wrong = Vec::new();
+    if free < reserve {
+        wrong.push(format!("it takes no missions until there are {reserve} MiB: make room"));
+    } else if free < reserve.saturating_mul(2) {
+        wrong.push(format!("missions write no files until there are {} MiB: make room", reserve.saturating_mul(2)));
+    }
+    if displaced + refused > 0 {
+        wrong.push(format!(
+            "since its start {displaced} connections lost their place and {refused} requests found none: see who connects, or raise \
+             the limit of open files"
+        ));
+    }
+    if wrong.is_empty() { Ok(says) } else { Err(format!("{says}; {}", wrong.join("; "))) }
+}
+
+/// Whether it has the plugins that its configuration names, where that is known.
+async fn plugins(config: Option<&Config>, client: &Client) -> Result<String, String> {
+    let page = client.get(&["v1", "plugins"]).await.map_err(|failure| failure.error.to_string())?;
+    let installed = page["items"].as_array().into_iter().flatten();
+    let installed = installed.map(|item| (text::cell(&item["name"]), Some(text::cell(&item["version"]))));
+    named(config.unwrap_or(&Config::default()), &installed.collect())
+}
+
+async fn callbacks(client: &Client) -> Result<String, String> {
+    let request = client.request(reqwest::Method::GET, &["v1", "deliveries"]).query(&[("state", "parked")]);
+    let page = client.json(request).await.map_err(|failure| failure.error.to_string())?;
+    let parked: Vec<String> =
+        page["items"].as_array().into_iter().flatten().map(|item| text::cell(&item["mission_id"])).collect();
+    if parked.is_empty() {
+        return Ok("none are parked".to_owned());
+    }
+    Err(format!("parked for {}: mend the receiver, then POST /v1/deliveries/MISSION/redeliver", parked.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_that_starts_nothing_is_not_well() {
+        assert!(state(&json!({"state": "serving"})).is_ok());
+        for (node, expected) in [
+            (json!({"state": "paused"}), "resume"),
+            (json!({"state": "stopping"}), "takes nothing"),
+            (json!({"state": "dreaming"}), "`dreaming`"),
+        ] {
+            let says = state(&node).expect_err(expected);
+            assert!(says.contains(expected), "{says}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_runs_out_of_something_is_told() {
+        let node = |free: u64, displaced: u64| {
+            json!({
+                "connections": {"open": 3, "places": 8, "displaced": displaced, "refused": 0},
+                "disk": {"free_mib": free, "reserve_mib": 256},
+            })
+        };
+        assert!(room(&node(512, 0)).is_ok());
+        for (node, expected) in [
+            (node(511, 0), "write no files until there are 512 MiB"),
+            (node(255, 0), "takes no missions until there are 256 MiB"),
+            (node(512, 2), "2 connections lost their place"),
+        ] {
+            let says = room(&node).expect_err(expected);
+            assert!(says.contains(expected), "{says}");
+        }
+    }
+}
