@@ -3,15 +3,26 @@
 use crate::setup;
 use crate::shell::{self, Project};
 
-/// Measures what is named, or everything.
-pub(crate) fn run(project: &Project, names: &[String]) -> Result<(), String> {
+/// Runs and kills of guests, without a node around them: measured by a test of the sandbox.
+const SANDBOX: &str = "sandbox";
+
+/// Measures the shapes that are named, or everything.
+pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
     setup::plugins(project)?;
     let node = project.build_node(true)?;
-    if names.is_empty() || names.iter().any(|name| name == "sandbox") {
-        // Runs and kills without a node around them.
+    let names = || arguments.iter().filter(|argument| !argument.starts_with("--"));
+    if names().next().is_none() || names().any(|name| name == SANDBOX) {
         let test = "test --release --quiet --package sortie-sandbox --test measure -- --ignored --nocapture";
         shell::run(&mut project.cargo_with(test))?;
+        if names().next().is_some() && names().all(|name| name == SANDBOX) {
+            return Ok(());
+        }
     }
+    // What fills a journal lies beside the node.
+    let multiply = "build --release --quiet --package sortie-journal --example multiply";
+    shell::run(&mut project.cargo_with(multiply))?;
+    let filler = node.with_file_name("examples").join("multiply");
     let mut bench = project.cargo_with("run --release --quiet --package sortie-tests --bin bench --");
-    shell::run(bench.args(names).env("SORTIE_BIN", node))
+    bench.args(arguments.iter().filter(|argument| *argument != SANDBOX));
+    shell::run(bench.env("SORTIE_BIN", node).env("SORTIE_MULTIPLY", filler))
 }

@@ -27,7 +27,9 @@ cargo xtask COMMAND
                        simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
                        of its own; of one in which something is wrong, prints everything that happened
   plugins [--setup]    builds the first-party plugins; with --setup, gets the wasm target where it is missing, and ends
-  bench [NAME…]        measures a release build on this machine; the figures go to docs/BENCHMARKS.md
+  bench [--json] [--only SHAPE]…
+                       measures a release build on this machine, each shape beside its small case; the figures go to
+                       docs/BENCHMARKS.md
 ";
 
 fn main() -> ExitCode {

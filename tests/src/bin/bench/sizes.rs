@@ -1,0 +1,93 @@
+//! How large each shape is: as the aims say, or so small that a test can run all of them.
+
+use std::time::Duration;
+
+/// The sizes of one run.
+pub(crate) struct Sizes {
+    /// How long a load lasts: long enough for the disk's mood to average out.
+    pub(crate) load: Duration,
+    /// How often two cases are measured in turns; odd, so that there is a middle.
+    pub(crate) rounds: usize,
+    /// Connections under load, as in the aims.
+    pub(crate) connections: &'static [usize],
+    /// Trivial missions that are run to their end.
+    pub(crate) trivial: u64,
+    /// Cancels that are measured.
+    pub(crate) cancels: u32,
+    /// Steps of one mission alone.
+    pub(crate) steps_alone: u64,
+    /// Steps of each of many missions.
+    pub(crate) steps_each: u64,
+    /// Recorded calls of a replay.
+    pub(crate) replayed: u64,
+    /// Large inputs, in bytes.
+    pub(crate) input_bytes: usize,
+    /// Sessions of one VP.
+    pub(crate) sessions: u64,
+    /// Missions with a receiver, in each round.
+    pub(crate) called_back: u64,
+    /// Watchers of a mission, or of the node.
+    pub(crate) watchers: usize,
+    /// Calls of a mission that is watched.
+    pub(crate) watched: u64,
+    /// Entries of a long list.
+    pub(crate) listed: u64,
+    /// Entries of a short list.
+    pub(crate) listed_small: u64,
+    /// Missions that a node keeps.
+    pub(crate) kept: u64,
+    /// Missions that wait for their window.
+    pub(crate) queued: u64,
+    /// Missions that wait for people.
+    pub(crate) blocked: u64,
+    /// Missions on their way when the node is killed.
+    pub(crate) going: u64,
+}
+
+impl Sizes {
+    /// As the aims say: all shapes in less than ten minutes.
+    pub(crate) const FULL: Self = Self {
+        load: Duration::from_secs(5),
+        rounds: 3,
+        connections: &[1, 16, 64, 256],
+        trivial: 20_000,
+        cancels: 50,
+        steps_alone: 2_000,
+        steps_each: 400,
+        replayed: 20_000,
+        input_bytes: 64 << 10,
+        sessions: 100_000,
+        called_back: 3_000,
+        watchers: 16,
+        watched: 3_000,
+        listed: 100_000,
+        listed_small: 100,
+        kept: 1_000_000,
+        queued: 100_000,
+        blocked: 100_000,
+        going: 10_000,
+    };
+
+    /// Nothing that it says counts; that it says something does.
+    pub(crate) const SMOKE: Self = Self {
+        load: Duration::from_millis(200),
+        rounds: 1,
+        connections: &[4],
+        trivial: 20,
+        cancels: 2,
+        steps_alone: 20,
+        steps_each: 2,
+        replayed: 50,
+        input_bytes: 64 << 10,
+        sessions: 50,
+        called_back: 20,
+        watchers: 2,
+        watched: 20,
+        listed: 60,
+        listed_small: 5,
+        kept: 200,
+        queued: 50,
+        blocked: 20,
+        going: 5,
+    };
+}
