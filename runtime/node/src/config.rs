@@ -17,10 +17,8 @@ use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
 mod misplaced;
-mod token;
 
 pub use misplaced::Misplaced;
-pub use token::{Scope, TokenConfig};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -43,117 +41,6 @@ pub struct Config {
     /// `[[token]]`
     pub token: Vec<TokenConfig>,
     /// `[telemetry]`
-    pub telemetry: TelemetryConfig,
-    /// `[effects]`: classes of effects beside those of the contract.
-    pub effects: EffectsConfig,
-    /// `[mcp.NAME]`: not available in this version; kept to say so.
-    mcp: Option<toml::Value>,
-    /// `[model]`: not available in this version; kept to say so.
-    model: Option<toml::Value>,
-    /// `[artifact]`: not available in this version; kept to say so.
-    artifact: Option<toml::Value>,
-}
-
-/// `[node]`: who and where it is, how much it does at once.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeConfig {
-    /// What `target_instance_id` must name.
-    pub instance_id: String,
-    /// Journal, artifacts, workspaces, plugins, token.
-    pub data_dir: Option<PathBuf>,
-    /// Address and port to listen on; port 0 takes a free one.
-    pub listen: String,
-    /// Most missions running at the same time.
-    pub max_running: usize,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        Self {
-            instance_id: "factory-1".to_owned(),
-            data_dir: None,
-            listen: "127.0.0.1:7433".to_owned(),
-            // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
-            max_running: 256,
-        }
-    }
-}
-
-/// `[limits]`: ceilings that hold for every mission.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LimitsConfig {
-    /// Largest request body, in bytes.
-    pub body_bytes: usize,
-    /// Longest run time of a mission, in minutes. There is always one.
-    pub max_runtime_minutes: f64,
-    /// Most model calls of a mission.
-    pub max_llm_calls: Option<u64>,
-    /// Most that a mission may cost, in US dollars.
-    pub max_cost_usd: Option<f64>,
-    /// Memory of one plugin, in MiB.
-    pub plugin_memory_mib: u64,
-    /// What the artifacts of one mission may take, replaced ones included, in MiB.
-    pub mission_artifacts_mib: u64,
-    /// What the artifacts of all missions may take, in MiB.
-    pub artifacts_mib: u64,
-    /// What is kept free on the disk for the journal, in MiB.
-    pub disk_reserve_mib: u64,
-    /// How long a mission waits for an answer before it gives up, unless its window closes before.
-    #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
-    pub request_expiry: Duration,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            body_bytes: limit::ENVELOPE_BYTES,
-            max_runtime_minutes: 24.0 * 60.0,
-            max_llm_calls: None,
-            max_cost_usd: None,
-            plugin_memory_mib: 256,
-            // Sixteen of the largest artifacts.
-            mission_artifacts_mib: 1 << 10,
-            artifacts_mib: 64 << 10,
-            // What the queue of the journal holds, several times over: enough to end everything that there is.
-            disk_reserve_mib: 256,
-            request_expiry: Duration::from_secs(24 * 60 * 60),
-        }
-    }
-}
-
-/// `[retention]`: how long missions are kept once they are over. One whose events are not all delivered is kept.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetentionConfig {
-    /// So long after their end; `None` for ever.
-    #[serde(deserialize_with = "sortie_contract::duration::deserialize_some")]
-    pub age: Option<Duration>,
-    /// So many; without it, as many as there are.
-    pub missions: Option<usize>,
-}
-
-impl Default for RetentionConfig {
-    fn default() -> Self {
-        Self { age: Some(Duration::from_secs(90 * 24 * 60 * 60)), missions: None }
-    }
-}
-
-/// `[[lane]]`: missions of a `vp_runtime_id`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LaneConfig {
-    /// The `vp_runtime_id`.
-    pub id: String,
-    /// Most of its missions running at the same time.
-    pub concurrency: usize,
-    /// Whether envelopes that name no lane go here; else the first of the list takes them.
-    #[serde(default)]
-    pub default: bool,
-}
-
-/// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
     pub effects: EffectsConfig,
