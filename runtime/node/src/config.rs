@@ -17,8 +17,10 @@ use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
 mod misplaced;
+mod token;
 
 pub use misplaced::Misplaced;
+pub use token::{Scope, TokenConfig};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -149,65 +151,6 @@ pub struct LaneConfig {
     /// Whether envelopes that name no lane go here; else the first of the list takes them.
     #[serde(default)]
     pub default: bool,
-}
-
-/// `[[token]]`: a further bearer token.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenConfig {
-    /// Who uses it: appears in logs and decisions.
-    pub name: String,
-    /// Where the token is: `env://NAME` or `file:///path`.
-    pub r#ref: String,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-}
-
-impl TokenConfig {
-    /// The token, from where the configuration says that it is.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`] where it is not there.
-    pub fn read(&self) -> Result<String, ConfigError> {
-        let wrong = |why: String| ConfigError::value(&format!("token `{}`", self.name), why);
-        let text = match self.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
-            SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
-            SecretRef::File(path) => {
-                std::fs::read_to_string(&path).map_err(|error| wrong(format!("{path}: {error}")))?
-            }
-        };
-        match text.trim() {
-            "" => Err(wrong("it is empty".to_owned())),
-            token => Ok(token.to_owned()),
-        }
-    }
-}
-
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Dispatch missions.
-    Dispatch,
-    /// Look at everything.
-    Read,
-    /// Cancel, pause, halt, deliveries.
-    Operate,
-    /// All of it, and plugins.
-    Admin,
-}
-
-impl Scope {
-    /// The name in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dispatch => "dispatch",
-            Self::Read => "read",
-            Self::Operate => "operate",
-            Self::Admin => "admin",
-        }
-    }
 }
 
 /// `[telemetry]`
