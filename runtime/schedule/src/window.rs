@@ -1,0 +1,180 @@
+//! The window of a fire, met with the hours of its lane and its node.
+//!
+//! Owns the answer to "why not now": what is left of a window, and who limits it. Never knows missions.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::hours::Hours;
+
+/// The half-open time in which a fire's mission may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FireWindow {
+    /// From this on.
+    pub opens: Timestamp,
+    /// Until this; `None` where it does not close.
+    pub closes: Option<Timestamp>,
+}
+
+impl FireWindow {
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.closes.is_some_and(|closes| now >= closes)
+    }
+}
+
+/// Who says when a window opens or closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limiter {
+    /// The schedule: `opens_for`.
+    Schedule,
+    /// The hours of the lane.
+    Lane,
+    /// The hours of the node.
+    Node,
+}
+
+/// What is left of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Met {
+    /// There is a time in it when all are open: the first.
+    Open {
+        /// That time.
+        window: FireWindow,
+        /// Who says that it does not open earlier.
+        opens_by: Limiter,
+        /// Who says that it closes then; of one that does not close, the schedule.
+        closes_by: Limiter,
+    },
+    /// There is none.
+    Shut {
+        /// Who is closed throughout; the lane where only both together leave nothing.
+        by: Limiter,
+    },
+}
+
+/// How far ahead a window without an end is looked for: hours that are closed for a year are closed.
+const AHEAD: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// What the hours of a lane and a node leave of a window.
+#[must_use]
+pub fn meet(window: FireWindow, lane: Option<&Hours>, node: Option<&Hours>) -> Met {
+    let closes = window.closes.unwrap_or_else(|| window.opens.saturating_add(AHEAD).unwrap_or(Timestamp::MAX));
+    let spans = |hours: Option<&Hours>| match hours {
+        Some(hours) => hours.open(window.opens, closes),
+        None => vec![(window.opens, closes)],
+    };
+    let (lane_spans, node_spans) = (spans(lane), spans(node));
+    for lane_span in &lane_spans {
+        for node_span in &node_spans {
+            let opens = lane_span.0.max(node_span.0);
+            let ends = lane_span.1.min(node_span.1);
+            if opens >= ends {
+                continue;
+            }
+            let by = |bound: Timestamp, own: Timestamp, lane: Timestamp| match bound {
+                bound if bound == own => Limiter::Schedule,
+                bound if bound == lane => Limiter::Lane,
+                _ => Limiter::Node,
+            };
+            let opens_by = by(opens, window.opens, lane_span.0);
+            let closes_by = by(ends, closes, lane_span.1);
+            let bounded = window.closes.is_some() || ends < closes;
+            return Met::Open { window: FireWindow { opens, closes: bounded.then_some(ends) }, opens_by, closes_by };
+        }
+    }
+    let node_alone = !lane_spans.is_empty() && node_spans.is_empty();
+    Met::Shut { by: if node_alone { Limiter::Node } else { Limiter::Lane } }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::Pointer;
+
+    use super::*;
+    use crate::exclusion::Calendars;
+    use crate::zone::Zone;
+
+    fn hours(ranges: &[&str], closed: &[&str]) -> Hours {
+        let chicago = Zone::named("America/Chicago").expect("a zone");
+        Hours::parse(ranges, closed, &chicago, &Calendars::none(), &Pointer::root()).expect("hours")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn the_answer_says_which_of_them_limits_it() {
+        use Limiter::{Lane, Node, Schedule};
+        // 22:00 to 06:00 and 00:00 to 04:00 in Chicago, in winter six hours behind UTC.
+        let night = hours(&["22:00-06:00"], &["2026-12-24"]);
+        let early = hours(&["00:00-04:00"], &[]);
+        for (opens, closes, lane, node, expected) in [
+            // 02:00 for four hours: all open.
+            (
+                "2026-11-25T08:00:00Z",
+                "2026-11-25T12:00:00Z",
+                Some(&night),
+                None,
+                Some(("2026-11-25T08:00:00Z", "2026-11-25T12:00:00Z", Schedule, Schedule)),
+            ),
+            // The lane closes first, then the node.
+            (
+                "2026-11-25T08:00:00Z",
+                "2026-11-25T13:00:00Z",
+                Some(&night),
+                None,
+                Some(("2026-11-25T08:00:00Z", "2026-11-25T12:00:00Z", Schedule, Lane)),
+            ),
+            (
+                "2026-11-25T08:00:00Z",
+                "2026-11-25T13:00:00Z",
+                Some(&night),
+                Some(&early),
+                Some(("2026-11-25T08:00:00Z", "2026-11-25T10:00:00Z", Schedule, Node)),
+            ),
+            // 20:00: the lane opens at 22:00, the node at midnight.
+            (
+                "2026-11-25T02:00:00Z",
+                "2026-11-25T08:00:00Z",
+                Some(&night),
+                None,
+                Some(("2026-11-25T04:00:00Z", "2026-11-25T08:00:00Z", Lane, Schedule)),
+            ),
+            (
+                "2026-11-25T02:00:00Z",
+                "2026-11-25T08:00:00Z",
+                Some(&night),
+                Some(&early),
+                Some(("2026-11-25T06:00:00Z", "2026-11-25T08:00:00Z", Node, Schedule)),
+            ),
+        ] {
+            let window = FireWindow { opens: at(opens), closes: Some(at(closes)) };
+            let expected = expected.map(|(opens, closes, opens_by, closes_by)| Met::Open {
+                window: FireWindow { opens: at(opens), closes: Some(at(closes)) },
+                opens_by,
+                closes_by,
+            });
+            assert_eq!(Some(meet(window, lane, node)), expected, "{opens} to {closes}");
+        }
+    }
+
+    #[test]
+    fn a_window_in_which_nobody_is_open_is_shut_by_somebody() {
+        let night = hours(&["22:00-06:00"], &[]);
+        let noon = hours(&["12:00-13:00"], &[]);
+        // 07:00 to 11:00 in Chicago.
+        let window = FireWindow { opens: at("2026-11-25T13:00:00Z"), closes: Some(at("2026-11-25T17:00:00Z")) };
+        assert_eq!(meet(window, Some(&night), None), Met::Shut { by: Limiter::Lane });
+        assert_eq!(meet(window, None, Some(&noon)), Met::Shut { by: Limiter::Node });
+        assert_eq!(meet(window, Some(&night), Some(&noon)), Met::Shut { by: Limiter::Lane });
+        let endless = FireWindow { opens: window.opens, closes: None };
+        assert_eq!(meet(endless, Some(&night), Some(&noon)), Met::Shut { by: Limiter::Lane });
+        let open = Met::Open { window: endless, opens_by: Limiter::Schedule, closes_by: Limiter::Schedule };
+        assert_eq!(meet(endless, None, None), open);
+    }
+}

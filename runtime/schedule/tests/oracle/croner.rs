@@ -1,0 +1,131 @@
+//! The crate `croner` as an oracle: what it answers, and why we answer something else where we do.
+
+use croner::parser::{CronParser, Seconds};
+use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
+use jiff::{SignedDuration, Timestamp};
+use sortie_schedule::{Calendars, Expression, Form, NEVER_FIRES, Schedule};
+
+/// Why an answer differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Why {
+    /// `0 1-3`: croner takes a list or a range of hours or minutes for a wildcard. Crontab's fixed times have none of `*` and `/`, and a
+    /// fixed time fires once, also where several share a line.
+    ListIsFixed,
+    /// croner looks two hours ahead for the end of a gap, and only on a day that the expression names. A fixed time fires at the end
+    /// of its gap however long that is: of Apia's lost day too, and where the gap ends on another day, month or weekday.
+    GapIsLong,
+}
+
+/// The same schedule, asked and told.
+pub(crate) struct Pair {
+    ours: Schedule,
+    theirs: croner::Cron,
+    zone: TimeZone,
+    zone_name: String,
+    expression: String,
+}
+
+impl Pair {
+    /// Both readings of an expression.
+    pub(crate) fn new(zone: &str, expression: &str) -> Self {
+        Self::find(zone, expression).expect("a schedule that fires")
+    }
+
+    /// As [`Pair::new`]; nothing for an expression that names no day.
+    pub(crate) fn find(zone: &str, expression: &str) -> Option<Self> {
+        let text = format!("id = \"oracle\"\nzone = \"{zone}\"\nat = \"{expression}\"\n[mission]\n");
+        let ours = match Schedule::parse(&text, Form::Toml, &Calendars::none()) {
+            Ok(ours) => ours,
+            Err(mistakes) if mistakes[0].code == NEVER_FIRES => return None,
+            Err(mistakes) => panic!("{expression}: {mistakes:?}"),
+        };
+        // It knows no range over the end of the week.
+        let plain = expression.replace("FRI-MON", "FRI,SAT,SUN,MON");
+        let theirs = CronParser::builder().seconds(Seconds::Optional).build().parse(&plain);
+        Some(Self {
+            ours,
+            theirs: theirs.unwrap_or_else(|error| panic!("{expression}: {error}")),
+            zone: TimeZoneDatabase::bundled().get(zone).expect("a zone"),
+            zone_name: zone.to_owned(),
+            expression: expression.to_owned(),
+        })
+    }
+
+    /// Our fires after `from`, until `to`, at most so many.
+    pub(crate) fn ours(&self, from: Timestamp, to: Timestamp, most: usize) -> Vec<Timestamp> {
+        self.ours.fires(from).map(|fire| fire.at).take_while(|at| *at <= to).take(most).collect()
+    }
+
+    /// Its fires.
+    pub(crate) fn theirs(&self, from: Timestamp, to: Timestamp, most: usize) -> Vec<Timestamp> {
+        let mut fires = vec![];
+        let mut at = from.to_zoned(self.zone.clone());
+        while fires.len() < most {
+            let Ok(next) = self.theirs.find_next_occurrence(&at, false) else { break };
+            if next.timestamp() > to {
+                break;
+            }
+            fires.push(next.timestamp());
+            at = next;
+        }
+        fires
+    }
+
+    /// Holds the answers against each other, and says which reasons there were for a difference.
+    ///
+    /// # Panics
+    /// For a difference without a reason.
+    pub(crate) fn hold(&self, from: Timestamp, to: Timestamp, most: usize) -> Vec<Why> {
+        let mut ours = self.ours(from, to, most);
+        let mut theirs = self.theirs(from, to, most);
+        assert!(
+            ours.is_sorted_by(|one, next| one < next),
+            "`{}` in {}: ours do not increase after {from}",
+            self.expression,
+            self.zone_name
+        );
+        if ours == theirs {
+            return vec![];
+        }
+        if ours.len() == most || theirs.len() == most {
+            // Of two lists that were cut off, as far as both go.
+            let end = ours.last().copied().unwrap_or(to).min(theirs.last().copied().unwrap_or(to));
+            ours.retain(|at| *at <= end);
+            theirs.retain(|at| *at <= end);
+        }
+        let only = |these: &[Timestamp], those: &[Timestamp]| {
+            these.iter().filter(|at| !those.contains(at)).copied().collect::<Vec<_>>()
+        };
+        let differing = only(&ours, &theirs)
+            .into_iter()
+            .map(|at| (at, true))
+            .chain(only(&theirs, &ours).into_iter().map(|at| (at, false)));
+        differing.map(|(at, ours)| self.why(at, ours)).collect()
+    }
+
+    fn why(&self, at: Timestamp, ours: bool) -> Why {
+        let local = self.zone.to_datetime(at);
+        let fixed = !Expression::parse(&self.expression).expect("an expression").follows_real_time();
+        let several = self.expression.split(' ').take(2).any(|field| field.contains([',', '-']));
+        let before = at - SignedDuration::from_secs(1);
+        let gap = self.zone.to_offset(at).seconds() - self.zone.to_offset(before).seconds();
+        let folded = matches!(self.zone.to_ambiguous_timestamp(local).offset(), AmbiguousOffset::Fold { .. });
+        match () {
+            () if several && fixed && ((folded && !ours) || (gap > 0 && ours)) => Why::ListIsFixed,
+            () if !several && ours && gap > 0 => Why::GapIsLong,
+            () if ours && self.is_behind_a_lost_day(at) => Why::GapIsLong,
+            () => {
+                let whose = if ours { "only ours" } else { "only croner" };
+                panic!("`{}` in {}: {whose} fires at {local} ({at})", self.expression, self.zone_name)
+            }
+        }
+    }
+
+    /// Whether the clock left out more than two hours, less than a day before.
+    fn is_behind_a_lost_day(&self, at: Timestamp) -> bool {
+        let Some(change) = self.zone.preceding(at).next().map(|change| change.timestamp()) else { return false };
+        let offset = |at| i64::from(self.zone.to_offset(at).seconds());
+        at.duration_since(change) < SignedDuration::from_hours(24)
+            && offset(change) - offset(change - SignedDuration::from_secs(1)) > 2 * 3_600
+    }
+}
