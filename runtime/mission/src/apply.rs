@@ -1,27 +1,32 @@
 //! The fold: one record more, one state further.
 //!
-//! A single total match of phase and record. A pair that no decision leads to is [`Illegal`]: a journal that holds one was
-//! not written by this state machine, and whoever reads it must stop.
+//! One total match says which parts of the state a record concerns, and in which order they are asked. A record that no decision
+//! leads to is [`Illegal`]: a journal that holds one was not written by this state machine, and whoever reads it must stop. What
+//! follows here never changes anything before the last part that may refuse has been asked.
 
-use alloc::borrow::ToOwned as _;
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use jiff::Timestamp;
-use sortie_contract::artifact::{Artifact, StorageScope};
 use sortie_contract::envelope::Envelope;
-use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
-use sortie_contract::outcome::{Status, Verdict};
+use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, Record, Stamped};
-use sortie_contract::request::{Decision, Reach};
+use sortie_contract::request::Decision;
 use sortie_contract::tool::{CallError, Repeat};
 
-use crate::budget::Ledger;
-use crate::state::{Active, Approved, End, Granted, InFlight, Mission, OpenRequest, Phase, Suspension};
+use crate::part::artifacts::Artifacts;
+use crate::part::calls::{CallStep, Calls, InFlight};
+use crate::part::outgoing::Outgoing;
+use crate::part::report::{Report, ReportStep};
+use crate::part::requests::{OpenRequest, RequestStep, Requests};
+use crate::part::runs::{End, Granted, RunStep, Runs};
+use crate::state::Mission;
 use crate::{budget, cadence};
+
+pub use crate::part::calls::CallMisfit;
+pub use crate::part::report::ReportMisfit;
+pub use crate::part::requests::RequestMisfit;
+pub use crate::part::runs::RunMisfit;
 
 /// A record that cannot follow the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +37,30 @@ pub struct Illegal {
     /// Which kind of record.
     pub record: &'static str,
     /// What is wrong with it.
-    pub why: &'static str,
+    pub why: Misfit,
+}
+
+/// Why a record cannot follow: the part of the mission that does not take it, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// Something else came first.
+    #[error("a journal begins with `accepted`")]
+    NotAccepted,
+    /// It came twice.
+    #[error("a mission is accepted once")]
+    AcceptedTwice,
+    /// Its runs.
+    #[error(transparent)]
+    Run(#[from] RunMisfit),
+    /// Its calls.
+    #[error(transparent)]
+    Call(#[from] CallMisfit),
+    /// Its requests.
+    #[error(transparent)]
+    Request(#[from] RequestMisfit),
+    /// What its plugin reports.
+    #[error(transparent)]
+    Report(#[from] ReportMisfit),
 }
 
 impl Mission {
@@ -42,41 +70,26 @@ impl Mission {
     /// [`Illegal`] if the first record is not `Accepted`.
     pub fn begin(envelope: Arc<Envelope>, first: &Stamped) -> Result<Self, Illegal> {
         let Record::Accepted(accepted) = &first.record else {
-            return Err(Illegal {
-                status: Status::Queued,
-                record: name(&first.record),
-                why: "a journal begins with `accepted`",
-            });
+            let (status, record) = (Status::Queued, name(&first.record));
+            return Err(Illegal { status, record, why: Misfit::NotAccepted });
         };
         let Accepted { envelope: _, session, lane, plugin, budget, unknown_approvals, warnings: _ } = accepted.as_ref();
         Ok(Self {
-            envelope,
             session: session.clone(),
             lane: lane.clone(),
             plugin: plugin.clone(),
             budget: *budget,
             unknown_approvals: unknown_approvals.clone(),
-            granted: None,
-            phase: Phase::Queued,
+            runs: Runs::new(),
+            calls: Calls::default(),
+            requests: Requests::default(),
+            report: Report::new(envelope.success_criteria.len()),
+            artifacts: Artifacts::default(),
+            outgoing: Outgoing::ACCEPTED,
             records: 1,
-            sequence: 1,
-            outgoing: 1,
-            runs: 0,
-            crashes: 0,
-            calls: 0,
-            requests: 0,
-            decided: BTreeMap::new(),
-            approved: Approved::default(),
             recorded_bytes: 0,
-            notes: 0,
-            ledger: Ledger::default(),
-            artifacts: Vec::new(),
-            judgements: Vec::new(),
-            wrote: BTreeSet::new(),
-            last_milestone: None,
-            last_refused: None,
-            started_at: None,
             ran_ms: first.ran_ms,
+            envelope,
         })
     }
 
@@ -85,11 +98,8 @@ impl Mission {
     /// # Errors
     /// [`Illegal`] at the first record that cannot follow, and for no record at all.
     pub fn fold(envelope: Arc<Envelope>, records: &[Stamped]) -> Result<Self, Illegal> {
-        let (first, rest) = records.split_first().ok_or(Illegal {
-            status: Status::Queued,
-            record: "none",
-            why: "a journal begins with `accepted`",
-        })?;
+        let none = Illegal { status: Status::Queued, record: "none", why: Misfit::NotAccepted };
+        let (first, rest) = records.split_first().ok_or(none)?;
         let mut mission = Self::begin(envelope, first)?;
         rest.iter().try_for_each(|record| mission.apply(record))?;
         Ok(mission)
@@ -101,288 +111,173 @@ impl Mission {
     /// [`Illegal`] for a record that cannot follow the ones before it.
     pub fn apply(&mut self, stamped: &Stamped) -> Result<(), Illegal> {
         let (status, record) = (self.status(), &stamped.record);
-        let illegal = |why| Err(Illegal { status, record: name(record), why });
-        match (&mut self.phase, record) {
-            (_, Record::Accepted(_)) => return illegal("a mission is accepted once"),
-            (Phase::Ended(_), _) => return illegal("nothing follows the end"),
-            (Phase::Queued | Phase::Active(_), Record::Started { run, alone: _, announced }) => {
-                if run.0 != self.runs + 1 {
-                    return illegal("runs are numbered 1, 2, 3 …");
-                }
-                self.started(*run, *announced, stamped);
-            }
-            (Phase::Queued | Phase::Active(_), Record::Finished { status, reason, summary, next_action }) => {
-                if !status.is_final() {
-                    return illegal("the status is not final");
-                }
-                let (status, reason) = (*status, *reason);
-                self.finished(End {
-                    status,
-                    reason,
-                    summary: summary.clone(),
-                    next_action: next_action.clone(),
-                    at: stamped.at,
-                });
-            }
-            (Phase::Queued, _) => return illegal("it has not begun"),
-            (Phase::Active(_), Record::Interrupted) => self.interrupted(),
-            (Phase::Active(active), Record::Heartbeat) => {
-                let Some((due, interval)) = active.heartbeat_due_ms.zip(interval_ms(&self.envelope)) else {
-                    return illegal("its cadence has no heartbeats");
-                };
-                active.heartbeat_due_ms = Some(cadence::next_heartbeat_ms(due, stamped.ran_ms, interval));
-                self.emit(true);
-            }
-            (Phase::Active(active), Record::CallFinished { call, outcome, spent }) => {
-                let Some(index) = active.in_flight.iter().position(|flight| flight.call == *call) else {
-                    return illegal("no such call is in flight");
-                };
-                // Given up by its plugin: then nobody needs to decide any more.
-                if matches!(outcome, Err(CallError::Cancelled)) {
-                    active.open.retain(|request| request.call != *call);
-                } else if active.open.iter().any(|request| request.call == *call) {
-                    return illegal("the call waits for a decision");
-                }
-                let flight = active.in_flight.remove(index);
-                active.wake();
-                if !flight.held {
-                    self.ledger.settle(flight.reserved, *spent);
-                }
-                if let Ok(answer) = outcome {
-                    self.wrote.extend(answer.wrote.iter().cloned());
-                }
-            }
-            (Phase::Active(active), Record::Requested { request, call, kind, question, expires_at }) => {
-                if request.0 != self.requests + 1 {
-                    return illegal("requests are numbered 1, 2, 3 …");
-                }
-                let Some(flight) = active.in_flight.iter_mut().find(|flight| flight.call == *call) else {
-                    return illegal("no such call is in flight");
-                };
-                if active.open.iter().any(|open| open.call == *call) {
-                    return illegal("the call waits for another decision");
-                }
-                // An uncertain call had been made: what it had set aside is given up as spent. Made again, it costs again.
-                if !flight.held {
-                    self.ledger.settle(flight.reserved, flight.reserved);
-                }
-                flight.held = true;
-                active.open.push(OpenRequest {
-                    no: *request,
-                    call: *call,
-                    kind: *kind,
-                    question: question.clone(),
-                    asked_at: stamped.at,
-                    expires_at: *expires_at,
-                    reminded: false,
-                });
-                self.requests = request.0;
-                self.emit(true);
-            }
-            (Phase::Active(active), Record::Reminded { request }) => {
-                let Some(open) = active.open.iter_mut().find(|open| open.no == *request && !open.reminded) else {
-                    return illegal("no such request waits for a reminder");
-                };
-                open.reminded = true;
-                self.emit(true);
-            }
-            (Phase::Active(active), Record::Decided { request, decision, .. }) => {
-                let Some(index) = active.open.iter().position(|open| open.no == *request) else {
-                    return illegal("no such request is open");
-                };
-                let open = active.open.remove(index);
-                let tool = active
-                    .in_flight
-                    .iter()
-                    .find(|flight| flight.call == open.call)
-                    .and_then(|flight| flight.tool.clone());
-                match (decision, tool) {
-                    (Decision::Approve { reach: Reach::Mission }, _) => self.approved.everything = true,
-                    (Decision::Approve { reach: Reach::Tool }, Some(tool)) => drop(self.approved.tools.insert(tool)),
-                    (Decision::Grant { llm_calls, cost }, _) => {
-                        self.budget = budget::raised(&self.budget, *llm_calls, *cost);
-                    }
-                    _ => {}
-                }
-                self.decided.insert(*request, decision.clone());
-                self.emit(true);
-            }
-            (Phase::Active(active), Record::CallResumed { call }) => {
-                let open = active.open.iter().any(|open| open.call == *call);
-                let Some(flight) =
-                    active.in_flight.iter_mut().find(|flight| flight.call == *call && flight.held && !open)
-                else {
-                    return illegal("no such call has been decided about");
-                };
-                flight.held = false;
-                self.ledger.reserve(flight.reserved);
-                active.wake();
-            }
-            (Phase::Active(active), Record::Suspended { until }) => {
-                if active.suspended.is_some() || active.in_flight.iter().any(|flight| !flight.held) {
-                    return illegal("only a run that waits is suspended");
-                }
-                let until_ran_ms = until.map(|until| stamped.ran_ms.saturating_add(ms_until(stamped.at, until)));
-                active.suspended = Some(Suspension { until: *until, until_ran_ms, woken: false });
-            }
-            (Phase::Active(_), Record::Granted { tools, memory_bytes_max }) => {
-                if self.granted.is_some() {
-                    return illegal("tools are handed out once");
-                }
-                self.granted = Some(Granted { tools: tools.clone(), memory_bytes_max: *memory_bytes_max });
-            }
-            (Phase::Active(active), record) => {
-                let number = host_call(record);
-                if number.is_some_and(|call| call.0 != self.calls + 1) {
-                    return illegal("host calls are numbered 1, 2, 3 …");
-                }
-                if matches!(record, Record::Judged { criterion, .. } if !has_criterion(&self.envelope, *criterion)) {
-                    return illegal("it has no such criterion");
-                }
-                self.calls = number.map_or(self.calls, |call| call.0);
-                active.in_flight.extend(in_flight(record));
-                self.host_called(record);
-            }
-        }
+        self.take_up(stamped).map_err(|why| Illegal { status, record: name(record), why })?;
         if goes_on(record) {
-            self.crashes = 0;
+            self.runs.came_forward();
         }
         self.recorded_bytes = self.recorded_bytes.saturating_add(bytes(record));
         self.records += 1;
         self.ran_ms = self.ran_ms.max(stamped.ran_ms);
-        debug_assert_eq!(self.ledger.reserved(), self.set_aside(), "the books agree with the calls in flight");
         Ok(())
     }
 
-    /// Takes up what the plugin asked of the node.
-    fn host_called(&mut self, record: &Record) {
+    /// The parts that a record concerns, one after the other.
+    fn take_up(&mut self, stamped: &Stamped) -> Result<(), Misfit> {
+        let Stamped { at, ran_ms, record } = stamped;
+        let (at, ran_ms) = (*at, *ran_ms);
         match record {
-            Record::CallStarted { reserved, .. } => self.ledger.reserve(*reserved),
-            Record::CallRefused { tool, error, .. } => self.last_refused = Some((tool.clone(), error.clone())),
-            Record::Milestone { text, .. } => {
-                self.notes += 1;
-                self.last_milestone = Some(text.clone());
-                self.emit(cadence::reports_milestones(self.envelope.report_cadence));
+            Record::Accepted(_) => Err(Misfit::AcceptedTwice),
+            Record::Started { run, alone: _, announced } => {
+                let interval_ms = interval_ms(&self.envelope);
+                self.runs.apply(RunStep::Started { run: *run, at, ran_ms, interval_ms })?;
+                // One that only waited has been spoken of when it was decided about.
+                self.outgoing.event(*announced && !self.went_on());
+                Ok(())
             }
-            Record::Logged { .. } => self.notes += 1,
-            Record::Judged { criterion, verdict, evidence, .. } => self.judged(*criterion as usize, *verdict, evidence),
-            Record::ArtifactStored { artifact, .. } => self.stored(artifact),
-            // Kept for replay, or in flight.
-            Record::Answered { .. } | Record::CallHeld { .. } | Record::Asked { .. } => {}
-            _ => debug_assert!(host_call(record).is_some(), "`apply` has handled it"),
-        }
-    }
-
-    fn started(&mut self, no: RunNo, announced: bool, stamped: &Stamped) {
-        let heartbeat_due_ms = interval_ms(&self.envelope).map(|interval| stamped.ran_ms.saturating_add(interval));
-        let went_on = self.suspension().is_some();
-        match &mut self.phase {
-            Phase::Active(active) => {
-                self.crashes += u32::from(!went_on);
-                active.run = no;
-                active.went_on = went_on;
-                active.suspended = None;
-                active.heartbeat_due_ms = active.heartbeat_due_ms.or(heartbeat_due_ms);
+            Record::Finished { status, reason, summary, next_action } => {
+                let (status, reason) = (*status, *reason);
+                let (summary, next_action) = (summary.clone(), next_action.clone());
+                self.runs.apply(RunStep::Finished(End { status, reason, summary, next_action, at }))?;
+                self.outgoing.event(true);
+                self.break_off()
             }
-            Phase::Queued | Phase::Ended(_) => {
-                let (suspended, in_flight, open) = (None, Vec::new(), Vec::new());
-                self.phase = Phase::Active(Active { run: no, went_on, suspended, in_flight, open, heartbeat_due_ms });
+            Record::Interrupted => {
+                self.runs.apply(RunStep::Interrupted)?;
+                self.calls.forget_refused();
+                self.report.apply(ReportStep::Forgotten)?;
+                self.artifacts.forget_written();
+                self.break_off()
+            }
+            Record::Heartbeat => {
+                self.runs.apply(RunStep::Heartbeat { ran_ms, interval_ms: interval_ms(&self.envelope) })?;
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::Suspended { until } => {
+                self.runs.going()?;
+                self.calls.only_waits()?;
+                Ok(self.runs.apply(RunStep::Suspended { at, ran_ms, until: *until })?)
+            }
+            Record::Granted { tools, memory_bytes_max } => {
+                let granted = Granted { tools: tools.clone(), memory_bytes_max: *memory_bytes_max };
+                Ok(self.runs.apply(RunStep::Granted(granted))?)
+            }
+            Record::CallFinished { call, outcome, spent } => {
+                self.runs.going()?;
+                self.calls.flight(*call)?;
+                let given_up = matches!(outcome, Err(CallError::Cancelled));
+                self.requests.apply(RequestStep::CallOver { call: *call, given_up })?;
+                self.calls.apply(CallStep::Finished { call: *call, spent: *spent })?;
+                self.runs.wake();
+                outcome.iter().for_each(|answer| self.artifacts.write(&answer.wrote));
+                Ok(())
+            }
+            Record::CallResumed { call } => {
+                self.runs.going()?;
+                self.requests.none_about(*call)?;
+                self.calls.apply(CallStep::Resumed(*call))?;
+                self.runs.wake();
+                Ok(())
+            }
+            Record::Requested { request, call, kind, question, expires_at } => {
+                self.runs.going()?;
+                self.calls.flight(*call)?;
+                self.requests.apply(RequestStep::Asked(OpenRequest {
+                    no: *request,
+                    call: *call,
+                    kind: *kind,
+                    question: question.clone(),
+                    asked_at: at,
+                    expires_at: *expires_at,
+                    reminded: false,
+                }))?;
+                self.calls.apply(CallStep::Waits(*call))?;
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::Reminded { request } => {
+                self.runs.going()?;
+                self.requests.apply(RequestStep::Reminded(*request))?;
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::Decided { request, decision, .. } => {
+                self.runs.going()?;
+                let call = self.requests.get(*request).map(|open| open.call);
+                let flight = call.and_then(|call| self.calls.flight(call).ok());
+                let tool = flight.and_then(|flight| flight.tool.as_ref());
+                self.requests.apply(RequestStep::Decided { no: *request, decision, tool })?;
+                if let Decision::Grant { llm_calls, cost } = decision {
+                    self.budget = budget::raised(&self.budget, *llm_calls, *cost);
+                }
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::CallStarted { call, tool, arguments, repeat, reserved, .. } => {
+                let (tool, arguments) = (Some(tool.clone()), arguments.clone());
+                let (call, repeat, reserved) = (*call, *repeat, *reserved);
+                self.called(CallStep::Begun(InFlight { call, tool, arguments, repeat, reserved, held: false }))
+            }
+            Record::CallHeld { call, tool, arguments, repeat, reserved, .. } => {
+                let (tool, arguments) = (Some(tool.clone()), arguments.clone());
+                let (call, repeat, reserved) = (*call, *repeat, *reserved);
+                self.called(CallStep::Begun(InFlight { call, tool, arguments, repeat, reserved, held: true }))
+            }
+            Record::Asked { call, question } => {
+                let (call, arguments, repeat) = (*call, question.clone(), Repeat::ReadOnly);
+                let reserved = Spend::NOTHING;
+                self.called(CallStep::Begun(InFlight { call, tool: None, arguments, repeat, reserved, held: true }))
+            }
+            Record::CallRefused { call, tool, error, .. } => {
+                self.called(CallStep::Refused { call: *call, tool, error })
+            }
+            // Kept for replay.
+            Record::Answered { call, .. } => self.called(CallStep::Numbered(*call)),
+            Record::Milestone { call, text } => {
+                self.say(*call, ReportStep::Milestone(text))?;
+                self.outgoing.event(cadence::reports_milestones(self.envelope.report_cadence));
+                Ok(())
+            }
+            Record::Logged { call, .. } => self.say(*call, ReportStep::Logged),
+            Record::Judged { call, criterion, verdict, evidence } => {
+                self.say(*call, ReportStep::Judged { criterion: *criterion, verdict: *verdict, evidence })
+            }
+            Record::ArtifactStored { call, artifact, .. } => {
+                match call {
+                    Some(call) => self.called(CallStep::Numbered(*call))?,
+                    // Collected, after the plugin's own doing.
+                    None => drop(self.runs.going()?),
+                }
+                self.artifacts.store(artifact);
+                self.outgoing.stored(self.envelope.storage_scope);
+                Ok(())
             }
         }
-        self.runs = no.0;
-        self.started_at.get_or_insert(stamped.at);
-        // One that only waited has been spoken of when it was decided about.
-        self.emit(announced && !went_on);
     }
 
-    /// Back to the beginning: what the run said of itself will be said again.
-    fn interrupted(&mut self) {
-        self.phase = Phase::Queued;
-        self.ledger.abandon();
-        self.judgements = Vec::new();
-        self.wrote = BTreeSet::new();
-        self.last_milestone = None;
-        self.last_refused = None;
+    /// A host call that concerns nothing but the calls.
+    fn called(&mut self, step: CallStep<'_>) -> Result<(), Misfit> {
+        self.runs.going()?;
+        Ok(self.calls.apply(step)?)
     }
 
-    fn stored(&mut self, artifact: &Artifact) {
-        match self.artifacts.iter_mut().find(|known| known.name == artifact.name) {
-            Some(known) => known.clone_from(artifact),
-            None => self.artifacts.push(artifact.clone()),
-        }
-        // Its upload is an item of its own, ahead of the event that speaks of it.
-        self.outgoing += u64::from(self.envelope.storage_scope == StorageScope::Pushback);
-        self.emit(true);
+    /// A host call by which the plugin says something.
+    fn say(&mut self, call: CallNo, step: ReportStep<'_>) -> Result<(), Misfit> {
+        self.runs.going()?;
+        self.calls.is_next(call)?;
+        self.report.apply(step)?;
+        Ok(self.calls.apply(CallStep::Numbered(call))?)
     }
 
-    fn judged(&mut self, index: usize, verdict: Verdict, evidence: &str) {
-        if self.judgements.len() <= index {
-            self.judgements.resize(index + 1, (Verdict::NotJudged, String::new()));
-        }
-        self.judgements[index] = (verdict, evidence.to_owned());
-    }
-
-    fn finished(&mut self, end: End) {
-        self.ledger.abandon();
-        self.phase = Phase::Ended(end);
-        self.emit(true);
-    }
-
-    /// The sum of what the calls in flight have reserved.
-    fn set_aside(&self) -> Spend {
-        let in_flight = self.active().map_or(&[][..], |active| &active.in_flight);
-        in_flight
-            .iter()
-            .filter(|flight| !flight.held)
-            .fold(Spend::NOTHING, |sum, flight| sum.saturating_add(flight.reserved))
-    }
-
-    /// Counts the event of a record, where it has one.
-    fn emit(&mut self, has_event: bool) {
-        self.sequence += u64::from(has_event);
-        self.outgoing += u64::from(has_event);
-    }
-}
-
-impl Active {
-    /// Something that it waited for has come.
-    fn wake(&mut self) {
-        if let Some(suspension) = &mut self.suspended {
-            suspension.woken = true;
-        }
-    }
-}
-
-/// The call that a record begins, where it begins one.
-fn in_flight(record: &Record) -> Option<InFlight> {
-    match record {
-        Record::CallStarted { call, tool, arguments, repeat, reserved, .. }
-        | Record::CallHeld { call, tool, arguments, repeat, reserved, .. } => Some(InFlight {
-            call: *call,
-            tool: Some(tool.clone()),
-            arguments: arguments.clone(),
-            repeat: *repeat,
-            reserved: *reserved,
-            held: matches!(record, Record::CallHeld { .. }),
-        }),
-        Record::Asked { call, question } => Some(InFlight {
-            call: *call,
-            tool: None,
-            arguments: question.clone(),
-            repeat: Repeat::ReadOnly,
-            reserved: Spend::NOTHING,
-            held: true,
-        }),
-        _ => None,
+    /// What was under way is given up.
+    fn break_off(&mut self) -> Result<(), Misfit> {
+        self.requests.apply(RequestStep::AllOver)?;
+        Ok(self.calls.apply(CallStep::BrokenOff)?)
     }
 }
 
 fn interval_ms(envelope: &Envelope) -> Option<u64> {
     cadence::heartbeat_interval_ms(envelope.report_cadence, envelope.heartbeat_interval_seconds)
-}
-
-fn has_criterion(envelope: &Envelope, criterion: u32) -> bool {
-    usize::try_from(criterion).is_ok_and(|index| index < envelope.success_criteria.len())
 }
 
 /// What a record weighs whose size is the plugin's or a tool's choice.
@@ -428,11 +323,6 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Interrupted
         | Record::Finished { .. } => None,
     }
-}
-
-/// From `at` to `until`, in milliseconds and no less than that; 0 where it is over.
-fn ms_until(at: Timestamp, until: Timestamp) -> u64 {
-    u64::try_from(until.duration_since(at).as_millis()).map_or(0, |whole| whole + 1)
 }
 
 fn name(record: &Record) -> &'static str {

@@ -25,7 +25,8 @@ use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use crate::command::{Command, Handle, Now, Refusal};
 use crate::finish::Cause;
 use crate::gate::Gate;
-use crate::state::{Active, Mission, Phase};
+use crate::part::runs::{Active, Phase};
+use crate::state::Mission;
 use crate::window::{Moment, moment};
 
 /// Most runs of one mission in a row that may end with their node and record nothing new. A node that stops this often at one
@@ -44,7 +45,7 @@ impl Mission {
     /// # Errors
     /// [`Refusal`] where the command does not fit the mission as it stands.
     pub fn decide(&self, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
-        match (&self.phase, command) {
+        match (&self.runs.phase, command) {
             // Certain once answered, however often it is asked for.
             (Phase::Ended(end), Command::Cancel { .. }) if end.status == Status::Cancelled => Ok(Vec::new()),
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
@@ -53,8 +54,8 @@ impl Mission {
             (_, Command::Start { tools, memory_bytes_max, alone }) => self.start(now, tools, memory_bytes_max, alone),
             (Phase::Queued, Command::Tick) => Ok(self.time_over(now).into_iter().collect()),
             (Phase::Active(active), Command::Tick) => Ok(self.tick(active, now)),
-            (Phase::Active(active), Command::Decide { request, decision, by, note }) => {
-                self.decide_request(active, now, request, decision, by, note)
+            (Phase::Active(_), Command::Decide { request, decision, by, note }) => {
+                self.decide_request(now, request, decision, by, note)
             }
             (Phase::Queued, Command::Decide { request, .. }) => Err(Refusal::UnknownRequest { request }),
             (Phase::Queued, _) => Err(Refusal::NotRunning { status: Status::Queued }),
@@ -72,27 +73,27 @@ impl Mission {
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             return Err(Refusal::NotYet { start_at });
         }
-        if self.suspension().is_none() && self.crashes >= CRASHES_MAX {
+        if self.suspension().is_none() && self.runs.crashes >= CRASHES_MAX {
             return Ok(vec![self.end(Cause::Interrupted)]);
         }
-        let started = Record::Started { run: RunNo(self.runs + 1), alone, announced: self.started_at.is_none() };
+        let started =
+            Record::Started { run: RunNo(self.runs.begun + 1), alone, announced: self.runs.started_at.is_none() };
         let handed = || Record::Granted { tools: self.grantable(tools), memory_bytes_max: Some(memory_bytes_max) };
-        let granted = self.granted.is_none().then(handed);
+        let granted = self.runs.granted.is_none().then(handed);
         // While it was out of memory nobody made anything: what was approved meanwhile has not happened.
-        let broke_off = self.active().filter(|active| active.suspended.is_none());
-        let in_flight = broke_off.map_or(&[][..], |active| &active.in_flight);
-        let uncertain = in_flight.iter().filter(|flight| !flight.held && flight.repeat == Repeat::Effectful);
-        let requests = (self.requests + 1..).map(RequestNo).zip(uncertain);
+        let broke_off = self.run().is_some();
+        let uncertain = self.calls.made().filter(|flight| broke_off && flight.repeat == Repeat::Effectful);
+        let requests = (self.requests.next().0..).map(RequestNo).zip(uncertain);
         let requested = requests.map(|(no, flight)| self.uncertain(now, no, flight));
         Ok(iter::once(started).chain(granted).chain(requested).collect())
     }
 
     fn tick(&self, active: &Active, now: Now) -> Vec<Record> {
-        let over = self.time_over(now).or_else(|| self.expired(active, now));
+        let over = self.time_over(now).or_else(|| self.expired(now));
         if let Some(end) = over {
             return vec![end];
         }
-        let unanswered = active.open.iter().filter(|open| open.remind_at().is_some_and(|at| at <= now.wall));
+        let unanswered = self.requests.open().iter().filter(|open| open.remind_at().is_some_and(|at| at <= now.wall));
         unanswered.map(|open| Record::Reminded { request: open.no }).chain(heartbeat(active, now)).collect()
     }
 
@@ -112,7 +113,7 @@ impl Mission {
         }
         let over = self.time_over(now);
         if let Command::CallDone { call, outcome, spent, .. } = command {
-            let done = call_done(active, call, outcome, spent);
+            let done = self.call_done(call, outcome, spent);
             // So many results may be on their way that together they pass the bound: the one that would is not kept.
             if let Ok(Record::CallFinished { outcome: Ok(answer), spent, .. }) = &done
                 && self.recorded_bytes.saturating_add(answer.result.len()) > limit::RECORDED_BYTES_MAX
@@ -131,10 +132,10 @@ impl Mission {
             return Ok(vec![end]);
         }
         let record = match command {
-            Command::Suspend { records, until, .. } => self.suspend(active, records, until)?,
-            Command::Ask { question, .. } => return Ok(self.ask(active, now, question)),
+            Command::Suspend { records, until, .. } => self.suspend(records, until)?,
+            Command::Ask { question, .. } => return Ok(self.ask(now, question)),
             Command::Call { tool, arguments, digest, quote, .. } => {
-                return Ok(self.call(active, now, tool, arguments, digest, quote));
+                return Ok(self.call(now, tool, arguments, digest, quote));
             }
             Command::CollectArtifact { artifact } => self.collect(artifact)?,
             Command::StoreArtifact { artifact, source, .. } => {
@@ -144,7 +145,9 @@ impl Mission {
             Command::Answer { question, about, answer, .. } => {
                 self.numbered(|call| Record::Answered { call, question, about, answer })
             }
-            Command::Milestone { .. } | Command::Log { .. } if self.notes >= limit::NOTES_MAX => return Ok(Vec::new()),
+            Command::Milestone { .. } | Command::Log { .. } if self.report.notes() >= limit::NOTES_MAX => {
+                return Ok(Vec::new());
+            }
             Command::Milestone { text, .. } => self.numbered(|call| Record::Milestone { call, text: note(text) }),
             Command::Log { level, text, .. } => self.numbered(|call| Record::Logged { call, level, text: note(text) }),
             Command::Judge { criterion, verdict, evidence, .. } => return Ok(self.judge(criterion, verdict, evidence)),
@@ -162,14 +165,14 @@ impl Mission {
 
     /// A record with the next number among the host calls; the end, where the numbers are used up.
     fn numbered(&self, record: impl FnOnce(CallNo) -> Record) -> Record {
-        if self.calls >= limit::CALLS_MAX {
+        if self.calls.numbered() >= limit::CALLS_MAX {
             return self
                 .end(Cause::LimitExceeded(&format!("a mission makes at most {} calls to its node", limit::CALLS_MAX)));
         }
         if self.recorded_bytes >= limit::RECORDED_BYTES_MAX {
             return self.recorded_too_much();
         }
-        record(CallNo(self.calls + 1))
+        record(self.calls.next())
     }
 
     fn recorded_too_much(&self) -> Record {
@@ -179,15 +182,7 @@ impl Mission {
         )))
     }
 
-    fn call(
-        &self,
-        active: &Active,
-        now: Now,
-        tool: Handle<'_>,
-        arguments: String,
-        digest: Digest,
-        reserved: Spend,
-    ) -> Vec<Record> {
+    fn call(&self, now: Now, tool: Handle<'_>, arguments: String, digest: Digest, reserved: Spend) -> Vec<Record> {
         let tool = match tool {
             Handle::Tool(tool) => tool,
             Handle::Gone(name) => {
@@ -198,7 +193,7 @@ impl Mission {
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();
-        if let Some(error) = self.refuse(active, now, tool, &arguments) {
+        if let Some(error) = self.refuse(now, tool, &arguments) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
         let Some(ask) = self.must_ask(tool, reserved) else {
@@ -213,14 +208,14 @@ impl Mission {
         };
         let held = self.numbered(|call| Record::CallHeld { call, tool: name, arguments, digest, repeat, reserved });
         let requested = match &held {
-            Record::CallHeld { call, .. } => Some(self.request(now, self.next_request(), *call, ask)),
+            Record::CallHeld { call, .. } => Some(self.request(now, self.requests.next(), *call, ask)),
             _ => None,
         };
         iter::once(held).chain(requested).collect()
     }
 
     /// Why a call is not granted: the window, the gate, the limits of form, in this order.
-    fn refuse(&self, active: &Active, now: Now, tool: &ToolInfo, arguments: &str) -> Option<CallError> {
+    fn refuse(&self, now: Now, tool: &ToolInfo, arguments: &str) -> Option<CallError> {
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             // Only where the wall clock was set back.
             return Some(CallError::Denied(format!("the autonomy window opens at {start_at}")));
@@ -235,27 +230,27 @@ impl Mission {
                 arguments.len()
             )));
         }
-        in_flight_full(active)
+        self.in_flight_full()
     }
 
-    fn ask(&self, active: &Active, now: Now, question: String) -> Vec<Record> {
+    fn ask(&self, now: Now, question: String) -> Vec<Record> {
         let question = note(question);
-        if let Some(error) = in_flight_full(active) {
+        if let Some(error) = self.in_flight_full() {
             let (tool, digest) = (ToolName::new(ASK), Digest::of(question.as_bytes()));
             return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
         }
         let asked = self.numbered(|call| Record::Asked { call, question: question.clone() });
         let requested = match &asked {
             Record::Asked { call, .. } => {
-                Some(self.request(now, self.next_request(), *call, (RequestKind::Input, question)))
+                Some(self.request(now, self.requests.next(), *call, (RequestKind::Input, question)))
             }
             _ => None,
         };
         iter::once(asked).chain(requested).collect()
     }
 
-    fn suspend(&self, active: &Active, records: u32, until: Option<Timestamp>) -> Result<Record, Refusal> {
-        let waits = active.in_flight.iter().all(|flight| flight.held) && (!active.open.is_empty() || until.is_some());
+    fn suspend(&self, records: u32, until: Option<Timestamp>) -> Result<Record, Refusal> {
+        let waits = self.calls.only_waits().is_ok() && (!self.requests.open().is_empty() || until.is_some());
         if waits && records == self.records { Ok(Record::Suspended { until }) } else { Err(Refusal::Busy) }
     }
 
@@ -264,7 +259,7 @@ impl Mission {
         if usize::try_from(criterion).is_ok_and(|index| index < known) {
             return vec![self.numbered(|call| Record::Judged { call, criterion, verdict, evidence: note(evidence) })];
         }
-        if self.notes >= limit::NOTES_MAX {
+        if self.report.notes() >= limit::NOTES_MAX {
             return Vec::new();
         }
         // The plugin cannot be answered; whoever debugs it finds this.
@@ -295,26 +290,21 @@ impl Mission {
     /// Whether an artifact of that name may be stored beside those that there are: at the most of them, only in place of one.
     #[must_use]
     pub fn has_room_for(&self, name: &ArtifactName) -> bool {
-        self.artifacts.len() < limit::ARTIFACTS_MAX || self.artifacts.iter().any(|known| known.name == *name)
+        self.artifacts.has_room_for(name)
     }
-}
 
-fn call_done(
-    active: &Active,
-    call: CallNo,
-    outcome: Result<ToolAnswer, CallError>,
-    spent: Spend,
-) -> Result<Record, Refusal> {
-    // One that waits for a decision can only be given up.
-    let given_up = matches!(outcome, Err(CallError::Cancelled));
-    let in_flight = active.in_flight.iter().any(|flight| flight.call == call && (given_up || !flight.held));
-    if in_flight { Ok(Record::CallFinished { call, outcome, spent }) } else { Err(Refusal::UnknownCall { call }) }
-}
+    fn call_done(&self, call: CallNo, outcome: Result<ToolAnswer, CallError>, spent: Spend) -> Result<Record, Refusal> {
+        // One that waits for a decision can only be given up.
+        let given_up = matches!(outcome, Err(CallError::Cancelled));
+        let in_flight = self.calls.flight(call).is_ok_and(|flight| given_up || !flight.held);
+        if in_flight { Ok(Record::CallFinished { call, outcome, spent }) } else { Err(Refusal::UnknownCall { call }) }
+    }
 
-fn in_flight_full(active: &Active) -> Option<CallError> {
-    let max = limit::CALLS_IN_FLIGHT_MAX;
-    let full = active.in_flight.len() >= max;
-    full.then(|| CallError::Failed(format!("at most {max} calls are in flight together")))
+    fn in_flight_full(&self) -> Option<CallError> {
+        let max = limit::CALLS_IN_FLIGHT_MAX;
+        let full = self.calls.in_flight().len() >= max;
+        full.then(|| CallError::Failed(format!("at most {max} calls are in flight together")))
+    }
 }
 
 fn heartbeat(active: &Active, now: Now) -> Option<Record> {

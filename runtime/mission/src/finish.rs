@@ -121,7 +121,7 @@ impl Mission {
     }
 
     fn window_closed(&self, closed_at: Timestamp) -> Final {
-        let (summary, next_action) = if self.started_at.is_some() {
+        let (summary, next_action) = if self.runs.started_at.is_some() {
             ("before the work was done", "Dispatch it again with a later autonomy_window.end_at, or with less to do.")
         } else {
             (
@@ -139,7 +139,7 @@ impl Mission {
 
     /// The plugin says that it is done; the outputs and the criteria have a say as well.
     fn done(&self, summary: &str, next_action: Option<&str>) -> Final {
-        let missing = outputs::missing(&self.envelope.required_outputs, &self.artifacts);
+        let missing = outputs::missing(&self.envelope.required_outputs, self.artifacts());
         let unmet = self.criteria_judged(Verdict::Unmet);
         if !missing.is_empty() {
             return Final::failed(
@@ -173,7 +173,7 @@ impl Mission {
         if !unjudged.is_empty() {
             return format!("Check what the plugin did not judge: {}.", list(&unjudged));
         }
-        let names: Vec<&str> = self.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+        let names: Vec<&str> = self.artifacts().iter().map(|artifact| artifact.name.as_str()).collect();
         if names.is_empty() {
             "Nothing is left to do.".to_owned()
         } else {
@@ -197,7 +197,7 @@ impl Mission {
 
     /// A tool that failed because it was refused asks for something else than one that broke.
     fn after_tool_failed(&self, tool: &str) -> String {
-        let refused = self.last_refused.as_ref().filter(|(name, _)| name.as_str().eq_ignore_ascii_case(tool));
+        let refused = self.calls.last_refused().filter(|(name, _)| name.as_str().eq_ignore_ascii_case(tool));
         match refused.map(|(_, error)| error) {
             Some(CallError::Denied(why)) => {
                 format!(

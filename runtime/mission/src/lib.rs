@@ -19,7 +19,7 @@
 //! | `gate` | which tool a mission may call |
 //! | `budget` | what it may still spend |
 //! | `window`, `cadence` | when it may run, when it reports |
-//! | `state`, `apply` | what is so |
+//! | `part/`, `state`, `apply` | what is so: its parts, all of them, and the fold that makes them |
 //! | `command`, `decide` | what may happen next |
 //! | `request` | when it must ask, and what follows from an answer |
 //! | `retention` | how long it is kept once it is over |
@@ -45,6 +45,7 @@ mod finish;
 mod gate;
 mod outputs;
 mod overview;
+mod part;
 pub mod queue;
 pub mod replay;
 mod request;
@@ -55,7 +56,7 @@ mod view;
 mod window;
 
 pub use admit::{Admission, Ceilings, Denial, NodeRules, admit};
-pub use apply::Illegal;
+pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::CRASHES_MAX;
 pub use overview::changes_overview;

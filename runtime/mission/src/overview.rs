@@ -20,7 +20,7 @@ impl Mission {
     /// What lists show of it.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        let (open, spent) = (self.open_requests(), self.ledger.spent());
+        let (open, spent) = (self.open_requests(), self.calls.ledger().spent());
         Overview {
             objective: clip(&self.envelope().objective, TEXT_BYTES_MAX),
             summary: clip(self.last_summary(), TEXT_BYTES_MAX),
@@ -37,8 +37,7 @@ impl Mission {
     }
 
     fn request_line(&self, open: &OpenRequest) -> RequestLine {
-        let mut flights = self.active().into_iter().flat_map(|active| &active.in_flight);
-        let tool = flights.find(|flight| flight.call == open.call).and_then(|flight| flight.tool.as_ref());
+        let tool = self.calls.flight(open.call).ok().and_then(|flight| flight.tool.as_ref());
         RequestLine {
             no: open.no,
             kind: open.kind,

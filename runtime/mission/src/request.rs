@@ -22,7 +22,9 @@ use crate::command::{Now, Refusal};
 use crate::decide::note;
 use crate::finish::Cause;
 use crate::gate::{Approval, Gate};
-use crate::state::{Active, InFlight, Mission, OpenRequest};
+use crate::part::calls::InFlight;
+use crate::part::requests::OpenRequest;
+use crate::state::Mission;
 use crate::window::{Moment, moment};
 
 /// What to ask for, and in which words.
@@ -32,7 +34,7 @@ impl Mission {
     /// What has to be asked before a call that the gate does not refuse: approval first, then money.
     pub(crate) fn must_ask(&self, tool: &ToolInfo, quote: Spend) -> Option<Ask> {
         match self.gate(tool) {
-            Gate::NeedsApproval(approval) if !self.approved.covers(&tool.name) => {
+            Gate::NeedsApproval(approval) if !self.requests.approves(&tool.name) => {
                 Some((RequestKind::Approval, approval_question(tool, approval)))
             }
             _ => self.short_of(tool.name.as_str(), quote),
@@ -41,12 +43,8 @@ impl Mission {
 
     /// The request for more budget, where the call needs it.
     fn short_of(&self, tool: &str, wanted: Spend) -> Option<Ask> {
-        let exhausted = self.ledger.check(&self.budget, wanted).err()?;
+        let exhausted = self.calls.ledger().check(&self.budget, wanted).err()?;
         Some((RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&exhausted.0))))
-    }
-
-    pub(crate) fn next_request(&self) -> RequestNo {
-        RequestNo(self.requests + 1)
     }
 
     /// The record of a request that is made now.
@@ -66,36 +64,34 @@ impl Mission {
     }
 
     /// The end, where nobody answered in time.
-    pub(crate) fn expired(&self, active: &Active, now: Now) -> Option<Record> {
-        let expired = active.open.iter().find(|open| open.expires_at <= now.wall)?;
+    pub(crate) fn expired(&self, now: Now) -> Option<Record> {
+        let expired = self.requests.open().iter().find(|open| open.expires_at <= now.wall)?;
         Some(self.end(Cause::RequestExpired { question: &expired.question, expired_at: expired.expires_at }))
     }
 
     /// What follows from a decision.
     pub(crate) fn decide_request(
         &self,
-        active: &Active,
         now: Now,
         request: RequestNo,
         decision: Decision,
         by: String,
         why: String,
     ) -> Result<Vec<Record>, Refusal> {
-        match self.decided.get(&request) {
+        match self.requests.decision(request) {
             Some(before) if *before == decision => return Ok(Vec::new()),
             Some(before) => return Err(Refusal::AlreadyDecided { request, decision: before.as_str() }),
             None => {}
         }
-        let open = active.open.iter().find(|open| open.no == request).ok_or(Refusal::UnknownRequest { request })?;
-        if let Some(end) = self.time_over(now).or_else(|| self.expired(active, now)) {
+        let open = self.requests.get(request).ok_or(Refusal::UnknownRequest { request })?;
+        if let Some(end) = self.time_over(now).or_else(|| self.expired(now)) {
             return Ok(vec![end]);
         }
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             // Only where the wall clock was set back.
             return Err(Refusal::NotYet { start_at });
         }
-        let flight = active.in_flight.iter().find(|flight| flight.call == open.call);
-        let flight = flight.expect("a request belongs to a call in flight");
+        let flight = self.calls.flight(open.call).expect("a request belongs to a call in flight");
         let follows = self.follows(now, open, flight, &decision, &by, &why)?;
         Ok(vec![Record::Decided { request, decision, by: note(by), note: note(why) }, follows])
     }
@@ -123,7 +119,7 @@ impl Mission {
             (RequestKind::Approval, Decision::Approve { .. }) | (RequestKind::Uncertain, Decision::Repeat) => {
                 Ok(match self.short_of(tool, flight.reserved) {
                     None => Record::CallResumed { call },
-                    Some(ask) => self.request(now, self.next_request(), call, ask),
+                    Some(ask) => self.request(now, self.requests.next(), call, ask),
                 })
             }
             (RequestKind::Approval, Decision::Deny) => {
@@ -135,7 +131,7 @@ impl Mission {
             (RequestKind::Input, Decision::Deny) => refused(CallError::Denied, "the question was turned down"),
             (RequestKind::Budget, Decision::Grant { llm_calls, cost }) => {
                 let budget = raised(&self.budget, *llm_calls, *cost);
-                match self.ledger.check(&budget, flight.reserved) {
+                match self.calls.ledger().check(&budget, flight.reserved) {
                     Ok(()) => Ok(Record::CallResumed { call }),
                     Err(exhausted) => Err(Refusal::NotEnough { why: exhausted.0 }),
                 }

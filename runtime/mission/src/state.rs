@@ -2,7 +2,6 @@
 //!
 //! Nothing here is stored. Whoever has the records has the state, by [`Mission::begin`] and [`Mission::apply`].
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -14,17 +13,22 @@ use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::event::Usage;
 use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
 use sortie_contract::limit;
-use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Reason, Status, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::Record;
-use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
-use crate::budget::Ledger;
 use crate::command::Now;
 use crate::gate::{self, Gate};
 use crate::outputs::Output;
+use crate::part::artifacts::Artifacts;
+use crate::part::calls::Calls;
+use crate::part::outgoing::Outgoing;
+use crate::part::report::Report;
+use crate::part::requests::Requests;
+use crate::part::runs::{Active, End, Phase, Runs, Suspension};
+
+pub use crate::part::requests::OpenRequest;
 
 /// A mission, as its records so far say.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,168 +37,22 @@ pub struct Mission {
     pub(crate) session: SessionId,
     pub(crate) lane: LaneId,
     pub(crate) plugin: PluginIdentity,
+    /// What holds of its budget: as it was accepted, and raised by those who granted more.
     pub(crate) budget: EffectiveBudget,
     /// Approval entries that intake could not make sense of; not empty: tools without a declared class need approval.
     pub(crate) unknown_approvals: Vec<String>,
-    /// What its plugin is handed. `None` before its first start, and in journals of records before version 3.
-    pub(crate) granted: Option<Granted>,
-    pub(crate) phase: Phase,
+    pub(crate) runs: Runs,
+    pub(crate) calls: Calls,
+    pub(crate) requests: Requests,
+    pub(crate) report: Report,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) outgoing: Outgoing,
     /// Records folded so far.
     pub(crate) records: u32,
-    /// The sequence of the latest event.
-    pub(crate) sequence: u64,
-    /// Outgoing items so far; at least as many as events.
-    pub(crate) outgoing: u64,
-    /// Runs begun so far.
-    pub(crate) runs: u32,
-    /// Runs in a row that ended with their node, and that recorded nothing new.
-    pub(crate) crashes: u32,
-    /// The number of the latest host call.
-    pub(crate) calls: u32,
-    /// The number of the latest request.
-    pub(crate) requests: u32,
-    /// Requests that were decided, and how: the same decision again is no mistake, another one is.
-    pub(crate) decided: BTreeMap<RequestNo, Decision>,
-    pub(crate) approved: Approved,
     /// Bytes of arguments, results and answers so far.
     pub(crate) recorded_bytes: usize,
-    /// Log lines and milestones so far.
-    pub(crate) notes: u32,
-    pub(crate) ledger: Ledger,
-    /// By the order in which their names first came.
-    pub(crate) artifacts: Vec<Artifact>,
-    /// By criterion; shorter than the list of criteria where the last ones were never judged.
-    pub(crate) judgements: Vec<(Verdict, String)>,
-    /// Paths that this mission's own calls wrote in the workspace.
-    pub(crate) wrote: BTreeSet<String>,
-    pub(crate) last_milestone: Option<String>,
-    /// The latest call that was refused: what a failed mission's next step often hangs on.
-    pub(crate) last_refused: Option<(ToolName, CallError)>,
-    pub(crate) started_at: Option<Timestamp>,
     /// Run time at the latest record.
     pub(crate) ran_ms: u64,
-}
-
-/// Where a mission stands, and what is known of it only there.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Phase {
-    /// Waits for its first turn.
-    Queued,
-    /// It has begun. Its plugin runs, or waits out of memory.
-    Active(Active),
-    /// It is over.
-    Ended(End),
-}
-
-/// A mission that has begun and is not over.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Active {
-    /// The number of the latest run: the fencing token.
-    pub(crate) run: RunNo,
-    /// Whether that run went on where the one before had been suspended.
-    pub(crate) went_on: bool,
-    /// While the plugin is out of memory.
-    pub(crate) suspended: Option<Suspension>,
-    /// Calls without a result yet, by number. Invariant: the sum of what the made ones reserved is the ledger's.
-    pub(crate) in_flight: Vec<InFlight>,
-    /// Requests that nobody has decided, by number. Each belongs to a held call.
-    pub(crate) open: Vec<OpenRequest>,
-    /// The run time at which the next heartbeat is due; `None` where the cadence has none.
-    pub(crate) heartbeat_due_ms: Option<u64>,
-}
-
-/// A plugin that is out of memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Suspension {
-    /// When it wants to go on by itself.
-    pub(crate) until: Option<Timestamp>,
-    /// The same by its run time, which goes on while it sleeps: a wall clock that is set back makes no sleep longer.
-    pub(crate) until_ran_ms: Option<u64>,
-    /// Whether something that it waited for has been decided since.
-    pub(crate) woken: bool,
-}
-
-impl Suspension {
-    /// Whether what it waits for has come: it wants a turn, and nothing else.
-    fn is_over(self, now: Now) -> bool {
-        self.woken
-            || self.until.is_some_and(|until| until <= now.wall)
-            || self.until_ran_ms.is_some_and(|until| until <= now.ran_ms)
-    }
-}
-
-/// A call that has no result yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct InFlight {
-    pub(crate) call: CallNo,
-    /// `None`: the plugin's question to people.
-    pub(crate) tool: Option<ToolName>,
-    /// JSON text; the question, where it is one.
-    pub(crate) arguments: String,
-    pub(crate) repeat: Repeat,
-    /// Set aside while it is made.
-    pub(crate) reserved: Spend,
-    /// It waits for a decision; nothing of it has happened, or nobody knows.
-    pub(crate) held: bool,
-}
-
-/// A request that nobody has decided yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenRequest {
-    /// Its number.
-    pub no: RequestNo,
-    /// The call that waits for it.
-    pub call: CallNo,
-    /// What is asked for.
-    pub kind: RequestKind,
-    /// For people.
-    pub question: String,
-    /// When it was made.
-    pub asked_at: Timestamp,
-    /// When the mission gives up.
-    pub expires_at: Timestamp,
-    /// Whether it was asked again.
-    pub reminded: bool,
-}
-
-impl OpenRequest {
-    /// When to remind: half way, once.
-    pub(crate) fn remind_at(&self) -> Option<Timestamp> {
-        let half = self.expires_at.duration_since(self.asked_at) / 2;
-        if self.reminded { None } else { self.asked_at.checked_add(half).ok() }
-    }
-}
-
-/// What its plugin is handed by every run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Granted {
-    pub(crate) tools: Vec<ToolName>,
-    /// `None` in journals of records before version 4.
-    pub(crate) memory_bytes_max: Option<u64>,
-}
-
-/// What was approved for more than one call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Approved {
-    pub(crate) everything: bool,
-    pub(crate) tools: BTreeSet<ToolName>,
-}
-
-impl Approved {
-    pub(crate) fn covers(&self, tool: &ToolName) -> bool {
-        self.everything || self.tools.contains(tool)
-    }
-}
-
-/// How it ended.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct End {
-    /// A final one.
-    pub(crate) status: Status,
-    pub(crate) reason: Reason,
-    pub(crate) summary: String,
-    pub(crate) next_action: String,
-    pub(crate) at: Timestamp,
 }
 
 /// A success criterion and what became of it.
@@ -261,9 +119,9 @@ impl Mission {
     /// Its status.
     #[must_use]
     pub fn status(&self) -> Status {
-        match &self.phase {
+        match &self.runs.phase {
             Phase::Queued => Status::Queued,
-            Phase::Active(active) if active.open.is_empty() => Status::Running,
+            Phase::Active(_) if self.requests.open().is_empty() => Status::Running,
             Phase::Active(_) => Status::Blocked,
             Phase::Ended(end) => end.status,
         }
@@ -280,7 +138,7 @@ impl Mission {
     /// Whether it has something to do that takes a turn: to begin, or to go on after something that it waited for.
     #[must_use]
     pub fn wants_turn(&self, now: Now) -> bool {
-        match &self.phase {
+        match &self.runs.phase {
             Phase::Queued => true,
             Phase::Active(active) => match active.suspended {
                 Some(suspension) => suspension.is_over(now),
@@ -324,13 +182,13 @@ impl Mission {
     /// The sequence of its latest event.
     #[must_use]
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.outgoing.sequence
     }
 
     /// How many calls its plugin has made to the node.
     #[must_use]
     pub fn host_calls(&self) -> u32 {
-        self.calls
+        self.calls.numbered()
     }
 
     /// How many records it consists of.
@@ -342,7 +200,7 @@ impl Mission {
     /// How many outgoing items there are so far; they are numbered from 1.
     #[must_use]
     pub fn outgoing(&self) -> u64 {
-        self.outgoing
+        self.outgoing.items
     }
 
     /// The current run, while its plugin is in memory.
@@ -354,29 +212,28 @@ impl Mission {
     /// How many calls are being made.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
-        self.active().map_or(0, |active| active.in_flight.iter().filter(|flight| !flight.held).count())
+        self.calls.made().count()
     }
 
     /// Whether a call waits for a decision.
     #[must_use]
     pub fn is_held(&self, call: CallNo) -> bool {
-        self.active().is_some_and(|active| active.in_flight.iter().any(|flight| flight.call == call && flight.held))
+        self.calls.flight(call).is_ok_and(|flight| flight.held)
     }
 
     /// Whether a call was granted and has no result.
     #[must_use]
     pub fn is_being_made(&self, call: CallNo) -> bool {
-        self.active().is_some_and(|active| active.in_flight.iter().any(|flight| flight.call == call && !flight.held))
+        self.calls.flight(call).is_ok_and(|flight| !flight.held)
     }
 
     /// What a plugin is told of a call that was being made when its run broke off, and whose tool this node no longer has.
     #[must_use]
     pub fn told_of_lost(&self, call: CallNo, tool: &ToolName) -> CallError {
-        let flight = self.active().and_then(|active| active.in_flight.iter().find(|flight| flight.call == call));
-        match flight.map(|flight| flight.repeat) {
+        match self.calls.flight(call).map(|flight| flight.repeat) {
             // Nothing can have come of it.
-            Some(Repeat::ReadOnly) | None => CallError::Denied(format!("this node no longer has the tool `{tool}`")),
-            Some(Repeat::Idempotent | Repeat::Effectful) => CallError::Uncertain(format!(
+            Ok(Repeat::ReadOnly) | Err(_) => CallError::Denied(format!("this node no longer has the tool `{tool}`")),
+            Ok(Repeat::Idempotent | Repeat::Effectful) => CallError::Uncertain(format!(
                 "the node stopped while `{tool}` was being called, and no longer has it: it is not known whether the call happened"
             )),
         }
@@ -387,7 +244,7 @@ impl Mission {
     #[must_use]
     pub fn takes_run_time(&self) -> bool {
         self.active().is_some_and(|active| match active.suspended {
-            Some(Suspension { woken, .. }) => !woken && active.open.is_empty(),
+            Some(Suspension { woken, .. }) => !woken && self.requests.open().is_empty(),
             None => true,
         })
     }
@@ -395,7 +252,7 @@ impl Mission {
     /// Requests that nobody has decided, by number.
     #[must_use]
     pub fn open_requests(&self) -> &[OpenRequest] {
-        self.active().map_or(&[], |active| &active.open)
+        self.requests.open()
     }
 
     /// What it has used at `now`.
@@ -406,33 +263,33 @@ impl Mission {
 
     /// What it has used after so much run time.
     pub(crate) fn usage_at(&self, ran_ms: u64) -> Usage {
-        let spent = self.ledger.spent();
+        let spent = self.calls.ledger().spent();
         Usage { runtime_minutes: minutes(ran_ms), llm_calls: spent.llm_calls, estimated_cost_usd: spent.cost.as_usd() }
     }
 
     /// Its artifacts, in the order in which their names first came.
     #[must_use]
     pub fn artifacts(&self) -> &[Artifact] {
-        &self.artifacts
+        self.artifacts.stored()
     }
 
     /// Its success criteria and what became of each.
     pub fn criteria(&self) -> impl ExactSizeIterator<Item = Criterion<'_>> {
-        self.envelope.success_criteria.iter().enumerate().map(|(index, text)| match self.judgements.get(index) {
-            Some((verdict, evidence)) => Criterion { text, verdict: *verdict, evidence },
-            None => Criterion { text, verdict: Verdict::NotJudged, evidence: "" },
+        self.envelope.success_criteria.iter().enumerate().map(|(index, text)| {
+            let (verdict, evidence) = self.report.judgement(index).unwrap_or((Verdict::NotJudged, ""));
+            Criterion { text, verdict, evidence }
         })
     }
 
     /// The latest thing that people were told of it.
     #[must_use]
     pub fn last_summary(&self) -> &str {
-        match (&self.phase, &self.last_milestone) {
-            (Phase::Ended(end), _) => &end.summary,
-            (Phase::Active(Active { open, .. }), _) if !open.is_empty() => &open[0].question,
-            (_, Some(milestone)) => milestone,
-            (Phase::Queued, None) => "Accepted.",
-            (Phase::Active(_), None) => "Started.",
+        match (&self.runs.phase, self.requests.open().first(), self.report.last_milestone()) {
+            (Phase::Ended(end), ..) => &end.summary,
+            (_, Some(open), _) => &open.question,
+            (_, None, Some(milestone)) => milestone,
+            (Phase::Queued, None, None) => "Accepted.",
+            (Phase::Active(_), None, None) => "Started.",
         }
     }
 
@@ -451,7 +308,7 @@ impl Mission {
     /// When its first run began.
     #[must_use]
     pub fn started_at(&self) -> Option<Timestamp> {
-        self.started_at
+        self.runs.started_at
     }
 
     /// When it ended.
@@ -470,26 +327,25 @@ impl Mission {
     /// the end of the plugin is reported.
     #[must_use]
     pub fn collectable(&self) -> Vec<&str> {
-        if self.wrote.is_empty() || self.envelope.required_outputs.is_empty() {
+        if self.artifacts.written().next().is_none() || self.envelope.required_outputs.is_empty() {
             return Vec::new();
         }
         let outputs: Vec<Output<'_>> = self.envelope.required_outputs.iter().map(|entry| Output::new(entry)).collect();
-        let stored = |path: &str| self.artifacts.iter().any(|artifact| artifact.name.as_str() == path);
-        let wanted = |path: &&str| !stored(path) && outputs.iter().any(|output| output.is(path));
-        self.wrote.iter().map(String::as_str).filter(wanted).collect()
+        let wanted = |path: &&str| !self.artifacts.has(path) && outputs.iter().any(|output| output.is(path));
+        self.artifacts.written().filter(wanted).collect()
     }
 
     /// The tools that its plugin is handed, by every run the same; `None` before its first start.
     #[must_use]
     pub fn granted(&self) -> Option<&[ToolName]> {
-        self.granted.as_ref().map(|granted| granted.tools.as_slice())
+        self.runs.granted.as_ref().map(|granted| granted.tools.as_slice())
     }
 
     /// The most memory that its plugin gets, in bytes, by every run the same; `None` before its first start, and where that start
     /// was recorded before version 4: then the node's own limit holds.
     #[must_use]
     pub fn memory_bytes_max(&self) -> Option<u64> {
-        self.granted.as_ref().and_then(|granted| granted.memory_bytes_max)
+        self.runs.granted.as_ref().and_then(|granted| granted.memory_bytes_max)
     }
 
     /// Which of a node's tools it would be handed now: those that are allowed and not forbidden. A call may still need
@@ -506,9 +362,7 @@ impl Mission {
     /// # Errors
     /// In words for the plugin.
     pub fn may_store_file(&self, path: &str, read: Option<&ToolInfo>) -> Result<(), String> {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        let wrote = !path.starts_with('/') && self.wrote.contains(&parts.join("/"));
-        if wrote || read.is_some_and(|read| self.gate(read) == Gate::Granted) {
+        if self.artifacts.wrote(path) || read.is_some_and(|read| self.gate(read) == Gate::Granted) {
             return Ok(());
         }
         let path = limit::clip(path, limit::QUOTE_BYTES_MAX);
@@ -529,10 +383,11 @@ impl Mission {
 
     /// The same, with this sleep.
     fn due(&self, sleep: Option<Suspension>) -> Due {
-        match &self.phase {
+        match &self.runs.phase {
             Phase::Queued => Due { wall: self.envelope.window.end_at, ran_ms: None },
             Phase::Active(active) => {
-                let requests = active.open.iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
+                let requests =
+                    self.requests.open().iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
                 let until = sleep.and_then(|sleep| sleep.until);
                 let wall = requests.chain(until).chain(self.envelope.window.end_at).min();
                 let slept = sleep.and_then(|sleep| sleep.until_ran_ms);
@@ -544,22 +399,22 @@ impl Mission {
         }
     }
 
+    /// What is known of it while it has begun and is not over.
     pub(crate) fn active(&self) -> Option<&Active> {
-        match &self.phase {
-            Phase::Active(active) => Some(active),
-            Phase::Queued | Phase::Ended(_) => None,
-        }
+        self.runs.going().ok()
     }
 
     pub(crate) fn suspension(&self) -> Option<Suspension> {
-        self.active().and_then(|active| active.suspended)
+        self.runs.suspension()
+    }
+
+    /// Whether its latest run went on where the one before had been suspended.
+    pub(crate) fn went_on(&self) -> bool {
+        self.active().is_some_and(|active| active.went_on)
     }
 
     fn ended(&self) -> Option<&End> {
-        match &self.phase {
-            Phase::Ended(end) => Some(end),
-            Phase::Queued | Phase::Active(_) => None,
-        }
+        self.runs.ended()
     }
 }
 

@@ -51,15 +51,15 @@ impl Mission {
             },
             summary,
             artifact_refs: self
-                .artifacts
+                .artifacts()
                 .iter()
                 .map(|artifact| format!("{}/{}", envelope.mission_id, artifact.name))
                 .collect(),
             usage: self.usage_at(self.ran_ms),
             trace_id: envelope.trace_id.to_string(),
-            idempotency_key: format!("{}/{}", envelope.mission_id, self.sequence),
+            idempotency_key: format!("{}/{}", envelope.mission_id, self.outgoing.sequence),
             emitted_at: stamped.at,
-            sequence: self.sequence,
+            sequence: self.outgoing.sequence,
             detail,
         })
     }
@@ -83,7 +83,7 @@ impl Mission {
             Record::Accepted(accepted) => {
                 Some((EventType::Accepted, "Accepted.".to_string(), accepted_detail(accepted)))
             }
-            Record::Started { .. } if self.active().is_some_and(|active| active.went_on) => None,
+            Record::Started { .. } if self.went_on() => None,
             Record::Started { announced: false, .. } => None,
             Record::Started { run, .. } => {
                 let summary = if run.0 == 1 { "Started." } else { "Goes on, after the node was restarted." };
@@ -95,7 +95,7 @@ impl Mission {
             }
             Record::Heartbeat => {
                 let summary =
-                    self.last_milestone.as_deref().filter(|text| !text.trim().is_empty()).unwrap_or("Still running.");
+                    self.report.last_milestone().filter(|text| !text.trim().is_empty()).unwrap_or("Still running.");
                 Some((EventType::Progress, summary.to_string(), json!({ "kind": "heartbeat" })))
             }
             Record::Requested { request, question, .. } => {
@@ -127,7 +127,7 @@ impl Mission {
                 });
                 let detail = json!({
                     "reason": reason,
-                    "artifacts": self.artifacts.iter().map(|artifact| self.artifact_view(artifact)).collect::<Vec<_>>(),
+                    "artifacts": self.artifacts().iter().map(|artifact| self.artifact_view(artifact)).collect::<Vec<_>>(),
                     "criteria": criteria.collect::<Vec<_>>(),
                     "next_action": next_action,
                 });
@@ -152,8 +152,7 @@ impl Mission {
     /// An open request as the control plane sees it: what a person needs to decide.
     #[must_use]
     pub fn request_view(&self, no: RequestNo) -> Option<Value> {
-        let active = self.active()?;
-        let open = active.open.iter().find(|open| open.no == no)?;
+        let open = self.requests.get(no)?;
         let mut view = json!({
             "request_id": no.to_string(),
             "kind": open.kind,
@@ -162,7 +161,7 @@ impl Mission {
             "asked_at": open.asked_at,
             "expires_at": open.expires_at,
         });
-        let flight = active.in_flight.iter().find(|flight| flight.call == open.call)?;
+        let flight = self.calls.flight(open.call).ok()?;
         if let Some(tool) = &flight.tool {
             view["tool"] = json!(tool.as_str());
             view["arguments"] = shown(&flight.arguments);

@@ -467,6 +467,11 @@ proptest! {
             }
             check(&tested, &fields);
         }
+        // Whatever comes, it follows or it changes nothing.
+        for stamped in &tested.records {
+            let mut again = tested.mission.clone();
+            prop_assert!(again.apply(stamped).is_ok() || again == tested.mission, "{stamped:?}");
+        }
         // Whatever happened, an end can still be had, and only one.
         let _ = tested.take(Command::Cancel { reason: String::new(), by: "simone".to_owned() });
         prop_assert!(tested.mission.status().is_final());

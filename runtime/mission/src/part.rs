@@ -1,0 +1,21 @@
+//! What a mission's state consists of: a part for each concept, in a file of its own.
+//!
+//! A part owns its fields and takes up its share of a record by a total `apply`: what cannot follow is refused with a reason of
+//! the part's own type, and has changed nothing then. No part knows another: which record concerns which of them, and in which
+//! order they are asked, is said once, in [`Mission::apply`](crate::Mission::apply).
+//!
+//! | file | what it owns |
+//! | --- | --- |
+//! | `runs` | where the mission stands, its runs, what they are handed |
+//! | `calls` | the numbers of host calls, the calls in flight, the books |
+//! | `requests` | what people are asked, and what they decided |
+//! | `report` | milestones, log lines, verdicts |
+//! | `artifacts` | what was stored, and what may be |
+//! | `outgoing` | how many events there are |
+
+pub(crate) mod artifacts;
+pub(crate) mod calls;
+pub(crate) mod outgoing;
+pub(crate) mod report;
+pub(crate) mod requests;
+pub(crate) mod runs;

@@ -1,0 +1,64 @@
+//! What a mission leaves behind: its artifacts, and the files of the workspace that may become one.
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::limit;
+
+/// Artifacts and the paths that were written. Nothing that they take up can be illegal: what does not fit was refused when it was
+/// decided, and a journal from before a limit is still true.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Artifacts {
+    /// By the order in which their names first came.
+    stored: Vec<Artifact>,
+    /// Paths that this mission's own calls wrote in the workspace.
+    wrote: BTreeSet<String>,
+}
+
+impl Artifacts {
+    /// Takes up a stored artifact: a new one, or the next of its name.
+    pub(crate) fn store(&mut self, artifact: &Artifact) {
+        match self.stored.iter_mut().find(|known| known.name == artifact.name) {
+            Some(known) => known.clone_from(artifact),
+            None => self.stored.push(artifact.clone()),
+        }
+    }
+
+    /// Takes up what a call wrote.
+    pub(crate) fn write(&mut self, paths: &[String]) {
+        self.wrote.extend(paths.iter().cloned());
+    }
+
+    /// The run that wrote is of no account any more.
+    pub(crate) fn forget_written(&mut self) {
+        self.wrote.clear();
+    }
+
+    /// All of them, by the order in which their names first came.
+    pub(crate) fn stored(&self) -> &[Artifact] {
+        &self.stored
+    }
+
+    /// Whether there is one of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.stored.iter().any(|known| known.name.as_str() == name)
+    }
+
+    /// Whether one of that name may be stored beside those that there are: at the most of them, only in place of one.
+    pub(crate) fn has_room_for(&self, name: &ArtifactName) -> bool {
+        self.stored.len() < limit::ARTIFACTS_MAX || self.has(name.as_str())
+    }
+
+    /// Paths that the mission's own calls wrote.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &str> {
+        self.wrote.iter().map(String::as_str)
+    }
+
+    /// Whether its own calls wrote that path, which may be put in other ways (`./a//b`).
+    pub(crate) fn wrote(&self, path: &str) -> bool {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        !path.starts_with('/') && self.wrote.contains(&parts.join("/"))
+    }
+}

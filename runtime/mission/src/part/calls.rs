@@ -1,0 +1,203 @@
+//! What a plugin asks of its node: the numbers of host calls, the calls that have no result yet, and the books of what they cost.
+//!
+//! Invariant: what the calls that are being made have set aside is, in sum, what the ledger holds as reserved.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use sortie_contract::id::CallNo;
+use sortie_contract::money::Spend;
+use sortie_contract::tool::{CallError, Repeat, ToolName};
+
+use crate::budget::Ledger;
+
+/// The host calls of a mission.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Calls {
+    /// The number of the latest host call.
+    numbered: u32,
+    /// Calls without a result yet, by number. None, while no run of the mission has begun, and once it has ended.
+    in_flight: Vec<InFlight>,
+    ledger: Ledger,
+    /// The latest call that was refused: what a failed mission's next step often hangs on.
+    last_refused: Option<(ToolName, CallError)>,
+}
+
+/// A call that has no result yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InFlight {
+    pub(crate) call: CallNo,
+    /// `None`: the plugin's question to people.
+    pub(crate) tool: Option<ToolName>,
+    /// JSON text; the question, where it is one.
+    pub(crate) arguments: String,
+    pub(crate) repeat: Repeat,
+    /// Set aside while it is made.
+    pub(crate) reserved: Spend,
+    /// It waits for a decision; nothing of it has happened, or nobody knows.
+    pub(crate) held: bool,
+}
+
+/// Something that happens to a call.
+#[derive(Debug, Clone)]
+pub(crate) enum CallStep<'a> {
+    /// A host call takes the next number, and is answered at once.
+    Numbered(CallNo),
+    /// One that is refused.
+    Refused { call: CallNo, tool: &'a ToolName, error: &'a CallError },
+    /// One that is made, or held, from now on.
+    Begun(InFlight),
+    /// It waits for a decision. Had it been made, what it had set aside is given up as spent: made again, it costs again.
+    Waits(CallNo),
+    /// It is made, after a decision.
+    Resumed(CallNo),
+    /// It has its result.
+    Finished { call: CallNo, spent: Spend },
+    /// The calls are given up, and nobody will learn what they did cost: the mission has ended, or begins again.
+    BrokenOff,
+}
+
+/// Why something cannot have happened to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallMisfit {
+    /// Another number was due.
+    #[error("host calls are numbered 1, 2, 3 …: {call} is not the next")]
+    Numbering {
+        /// The one that came.
+        call: CallNo,
+    },
+    /// It never was, or has its result.
+    #[error("call {call} is not in flight")]
+    NotInFlight {
+        /// Which.
+        call: CallNo,
+    },
+    /// It is being made already.
+    #[error("call {call} does not wait for a decision")]
+    NotHeld {
+        /// Which.
+        call: CallNo,
+    },
+    /// A run with a call under way does not only wait.
+    #[error("call {call} is being made")]
+    BeingMade {
+        /// Which.
+        call: CallNo,
+    },
+}
+
+impl Calls {
+    /// Takes up what happens to a call.
+    ///
+    /// # Errors
+    /// [`CallMisfit`]; nothing has changed then.
+    pub(crate) fn apply(&mut self, step: CallStep<'_>) -> Result<(), CallMisfit> {
+        match step {
+            CallStep::Numbered(call) => self.number(call)?,
+            CallStep::Refused { call, tool, error } => {
+                self.number(call)?;
+                self.last_refused = Some((tool.clone(), error.clone()));
+            }
+            CallStep::Begun(flight) => {
+                self.number(flight.call)?;
+                if !flight.held {
+                    self.ledger.reserve(flight.reserved);
+                }
+                self.in_flight.push(flight);
+            }
+            CallStep::Waits(call) => {
+                let flight = in_flight(&mut self.in_flight, call)?;
+                if !flight.held {
+                    self.ledger.settle(flight.reserved, flight.reserved);
+                }
+                flight.held = true;
+            }
+            CallStep::Resumed(call) => {
+                let flight = in_flight(&mut self.in_flight, call)?;
+                if !flight.held {
+                    return Err(CallMisfit::NotHeld { call });
+                }
+                flight.held = false;
+                self.ledger.reserve(flight.reserved);
+            }
+            CallStep::Finished { call, spent } => {
+                let at = self.in_flight.iter().position(|flight| flight.call == call);
+                let flight = self.in_flight.remove(at.ok_or(CallMisfit::NotInFlight { call })?);
+                if !flight.held {
+                    self.ledger.settle(flight.reserved, spent);
+                }
+            }
+            CallStep::BrokenOff => {
+                self.ledger.abandon();
+                self.in_flight = Vec::new();
+            }
+        }
+        debug_assert_eq!(self.ledger.reserved(), self.set_aside(), "the books agree with the calls in flight");
+        Ok(())
+    }
+
+    fn number(&mut self, call: CallNo) -> Result<(), CallMisfit> {
+        self.is_next(call)?;
+        self.numbered = call.0;
+        Ok(())
+    }
+
+    /// That a host call has the number that is due.
+    pub(crate) fn is_next(&self, call: CallNo) -> Result<(), CallMisfit> {
+        if call == self.next() { Ok(()) } else { Err(CallMisfit::Numbering { call }) }
+    }
+
+    /// The call, while it has no result.
+    pub(crate) fn flight(&self, call: CallNo) -> Result<&InFlight, CallMisfit> {
+        self.in_flight.iter().find(|flight| flight.call == call).ok_or(CallMisfit::NotInFlight { call })
+    }
+
+    /// That no call is being made: what is in flight waits for decisions.
+    pub(crate) fn only_waits(&self) -> Result<(), CallMisfit> {
+        self.made().next().map_or(Ok(()), |flight| Err(CallMisfit::BeingMade { call: flight.call }))
+    }
+
+    /// The run that was refused is of no account any more.
+    pub(crate) fn forget_refused(&mut self) {
+        self.last_refused = None;
+    }
+
+    /// The calls that have no result, by number.
+    pub(crate) fn in_flight(&self) -> &[InFlight] {
+        &self.in_flight
+    }
+
+    /// Those of them that are being made.
+    pub(crate) fn made(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.iter().filter(|flight| !flight.held)
+    }
+
+    /// The number of the latest host call.
+    pub(crate) fn numbered(&self) -> u32 {
+        self.numbered
+    }
+
+    /// The number of the next.
+    pub(crate) fn next(&self) -> CallNo {
+        CallNo(self.numbered + 1)
+    }
+
+    /// The books.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The latest call that was refused.
+    pub(crate) fn last_refused(&self) -> Option<&(ToolName, CallError)> {
+        self.last_refused.as_ref()
+    }
+
+    /// The sum of what the calls that are being made have set aside.
+    fn set_aside(&self) -> Spend {
+        self.made().fold(Spend::NOTHING, |sum, flight| sum.saturating_add(flight.reserved))
+    }
+}
+
+fn in_flight(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {
+    all.iter_mut().find(|flight| flight.call == call).ok_or(CallMisfit::NotInFlight { call })
+}

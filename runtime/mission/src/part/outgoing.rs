@@ -1,0 +1,29 @@
+//! How many events and other outgoing items the records have so far. What they look like is the view's to say.
+
+use sortie_contract::artifact::StorageScope;
+
+/// The counts. Nothing that they take up can be illegal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    /// The sequence of the latest event.
+    pub(crate) sequence: u64,
+    /// Outgoing items; at least as many as events.
+    pub(crate) items: u64,
+}
+
+impl Outgoing {
+    /// After the acceptance, which has an event.
+    pub(crate) const ACCEPTED: Self = Self { sequence: 1, items: 1 };
+
+    /// Counts an event, where a record has one.
+    pub(crate) fn event(&mut self, has_event: bool) {
+        self.sequence += u64::from(has_event);
+        self.items += u64::from(has_event);
+    }
+
+    /// Counts a stored artifact: its upload, where there is one, is an item of its own ahead of the event that speaks of it.
+    pub(crate) fn stored(&mut self, scope: StorageScope) {
+        self.items += u64::from(scope == StorageScope::Pushback);
+        self.event(true);
+    }
+}

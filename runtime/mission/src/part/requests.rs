@@ -1,0 +1,173 @@
+//! What people are asked, and what they decided. Who asks when, and what follows from an answer, is [`crate::request`]'s to say.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use sortie_contract::id::CallNo;
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::ToolName;
+
+/// The requests of a mission.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Requests {
+    /// The number of the latest.
+    asked: u32,
+    /// Those that nobody has decided, by number. At most one for each call.
+    open: Vec<OpenRequest>,
+    /// Those that were decided, and how: the same decision again is no mistake, another one is.
+    decided: BTreeMap<RequestNo, Decision>,
+    approved: Approved,
+}
+
+/// A request that nobody has decided yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRequest {
+    /// Its number.
+    pub no: RequestNo,
+    /// The call that waits for it.
+    pub call: CallNo,
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// For people.
+    pub question: String,
+    /// When it was made.
+    pub asked_at: Timestamp,
+    /// When the mission gives up.
+    pub expires_at: Timestamp,
+    /// Whether it was asked again.
+    pub reminded: bool,
+}
+
+impl OpenRequest {
+    /// When to remind: half way, once.
+    pub(crate) fn remind_at(&self) -> Option<Timestamp> {
+        let half = self.expires_at.duration_since(self.asked_at) / 2;
+        if self.reminded { None } else { self.asked_at.checked_add(half).ok() }
+    }
+}
+
+/// What was approved for more than one call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Approved {
+    everything: bool,
+    tools: BTreeSet<ToolName>,
+}
+
+/// Something that happens to a request.
+#[derive(Debug, Clone)]
+pub(crate) enum RequestStep<'a> {
+    /// It is made.
+    Asked(OpenRequest),
+    /// It is asked again.
+    Reminded(RequestNo),
+    /// Somebody decides. With the tool that the call is of, where it is of one.
+    Decided { no: RequestNo, decision: &'a Decision, tool: Option<&'a ToolName> },
+    /// A call has ended: nobody needs to decide any more, if its plugin gave it up.
+    CallOver { call: CallNo, given_up: bool },
+    /// Nobody waits for an answer: the mission has ended, or begins again.
+    AllOver,
+}
+
+/// Why something cannot have happened to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestMisfit {
+    /// Another number was due.
+    #[error("requests are numbered 1, 2, 3 …: {no} is not the next")]
+    Numbering {
+        /// The one that came.
+        no: RequestNo,
+    },
+    /// Nobody has asked, or somebody has decided.
+    #[error("request {no} is not open")]
+    NotOpen {
+        /// Which.
+        no: RequestNo,
+    },
+    /// People are reminded once.
+    #[error("of request {no} people were reminded before")]
+    RemindedTwice {
+        /// Which.
+        no: RequestNo,
+    },
+    /// One call waits for one decision.
+    #[error("call {call} waits for a decision")]
+    Undecided {
+        /// Which.
+        call: CallNo,
+    },
+}
+
+impl Requests {
+    /// Takes up what happens to a request.
+    ///
+    /// # Errors
+    /// [`RequestMisfit`]; nothing has changed then.
+    pub(crate) fn apply(&mut self, step: RequestStep<'_>) -> Result<(), RequestMisfit> {
+        match step {
+            RequestStep::Asked(request) => {
+                let no = request.no;
+                if no != self.next() {
+                    return Err(RequestMisfit::Numbering { no });
+                }
+                self.none_about(request.call)?;
+                self.asked = no.0;
+                self.open.push(request);
+            }
+            RequestStep::Reminded(no) => {
+                let open = self.open.iter_mut().find(|open| open.no == no).ok_or(RequestMisfit::NotOpen { no })?;
+                if open.reminded {
+                    return Err(RequestMisfit::RemindedTwice { no });
+                }
+                open.reminded = true;
+            }
+            RequestStep::Decided { no, decision, tool } => {
+                let index = self.open.iter().position(|open| open.no == no).ok_or(RequestMisfit::NotOpen { no })?;
+                self.open.remove(index);
+                match (decision, tool) {
+                    (Decision::Approve { reach: Reach::Mission }, _) => self.approved.everything = true,
+                    (Decision::Approve { reach: Reach::Tool }, Some(tool)) => {
+                        self.approved.tools.insert(tool.clone());
+                    }
+                    _ => {}
+                }
+                self.decided.insert(no, decision.clone());
+            }
+            RequestStep::CallOver { call, given_up: true } => self.open.retain(|open| open.call != call),
+            RequestStep::CallOver { call, given_up: false } => self.none_about(call)?,
+            RequestStep::AllOver => self.open = Vec::new(),
+        }
+        Ok(())
+    }
+
+    /// That no decision about the call is outstanding.
+    pub(crate) fn none_about(&self, call: CallNo) -> Result<(), RequestMisfit> {
+        if self.open.iter().any(|open| open.call == call) { Err(RequestMisfit::Undecided { call }) } else { Ok(()) }
+    }
+
+    /// Those that nobody has decided, by number.
+    pub(crate) fn open(&self) -> &[OpenRequest] {
+        &self.open
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, no: RequestNo) -> Option<&OpenRequest> {
+        self.open.iter().find(|open| open.no == no)
+    }
+
+    /// What was decided about one that is open no more.
+    pub(crate) fn decision(&self, no: RequestNo) -> Option<&Decision> {
+        self.decided.get(&no)
+    }
+
+    /// The number of the next.
+    pub(crate) fn next(&self) -> RequestNo {
+        RequestNo(self.asked + 1)
+    }
+
+    /// Whether calls of the tool need no further approval.
+    pub(crate) fn approves(&self, tool: &ToolName) -> bool {
+        self.approved.everything || self.approved.tools.contains(tool)
+    }
+}
