@@ -17,6 +17,9 @@ use super::{Engine, ReadError};
 /// How many missions a halt holds in memory while their end gets to the disk.
 const HALTED_AT_ONCE: usize = 4_096;
 
+/// How many heads are looked at at once.
+const HEADS: usize = 1_024;
+
 /// Why an operator's wish was not met.
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
@@ -90,7 +93,7 @@ impl From<CommandError> for ActError {
 
 impl Engine {
     /// Cancels a mission. When this returns, `cancelled` is on disk and its plugin has been told to stop.
-    pub async fn cancel(&self, no: MissionNo, reason: String, by: String) -> Result<(), ActError> {
+    pub async fn cancel(self: &Arc<Self>, no: MissionNo, reason: String, by: String) -> Result<(), ActError> {
         let command = || Command::Cancel { reason: reason.clone(), by: by.clone() };
         self.end(no, command).await
     }
@@ -98,14 +101,8 @@ impl Engine {
     /// Cancels everything that has not ended, and says how many missions that were. One that cannot be cancelled keeps no
     /// other from it; the first such error is told.
     pub async fn halt(self: &Arc<Self>) -> Result<usize, ActError> {
-        let mut all = Vec::new();
-        self.journal
-            .scan_oldest_first(|no, head| {
-                if !head.status.is_final() {
-                    all.push(no);
-                }
-            })
-            .map_err(ReadError::from)?;
+        let engine = Arc::clone(self);
+        let mut all = self.ambient.unblock(move || engine.unfinished()).await.map_err(ReadError::Task)??;
         // Those whose acceptance is on its way to the disk.
         all.extend(self.lives.all().into_iter().map(|live| live.no));
         all.sort_unstable();
@@ -127,14 +124,29 @@ impl Engine {
         failed.map_or(Ok(halted), Err)
     }
 
+    /// The missions on disk that have not ended. Blocks.
+    fn unfinished(&self) -> Result<Vec<MissionNo>, ReadError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let heads = self.log.heads_oldest_first(after, HEADS)?;
+            let Some((last, _)) = heads.last() else { return Ok(all) };
+            after = Some(*last);
+            all.extend(heads.iter().filter(|(_, head)| !head.status.is_final()).map(|(no, _)| *no));
+        }
+    }
+
     /// Ends a mission; that is certain once it is on disk.
-    async fn end_soon<'a>(&self, no: MissionNo, command: impl Fn() -> Command<'a>) -> Result<Arc<Live>, ActError> {
-        let live = self.live(no)?;
+    async fn end_soon<'a>(
+        self: &Arc<Self>,
+        no: MissionNo,
+        command: impl Fn() -> Command<'a>,
+    ) -> Result<Arc<Live>, ActError> {
+        let live = self.bring(no).await?;
         self.command_patiently(&live, command, Wait::No).await?;
         Ok(live)
     }
 
-    async fn end<'a>(&self, no: MissionNo, command: impl Fn() -> Command<'a>) -> Result<(), ActError> {
+    async fn end<'a>(self: &Arc<Self>, no: MissionNo, command: impl Fn() -> Command<'a>) -> Result<(), ActError> {
         let ended = self.end_soon(no, command).await;
         // What is said of it, an end that it has come to before included, is not to be taken back.
         self.durable().await?;
@@ -144,7 +156,7 @@ impl Engine {
 
     /// Lets a parked delivery be tried again, or gives it up. False where nothing is parked.
     pub async fn unpark(&self, no: MissionNo, skip: bool) -> Result<bool, ActError> {
-        let cursor = self.journal.cursor(no).map_err(ReadError::from)?;
+        let cursor = self.log.cursor(no).map_err(ReadError::from)?;
         let Some(parked) = cursor.filter(|cursor| cursor.parked.is_some()) else { return Ok(false) };
         let acked = parked.acked + u64::from(skip);
         let done = skip && mission_over(self, no, acked)?;
@@ -154,7 +166,7 @@ impl Engine {
         let since = (!skip).then(|| self.ambient.wall());
         let again = Cursor { acked, since, skipped, ..Cursor::default() };
         let append = if done { append.closed(again) } else { append.cursor(&again) };
-        self.journal.append_durable(append)?.await?;
+        self.log.append_durable(append)?.await?;
         self.counters.skipped.fetch_add(u64::from(skip), Relaxed);
         if done {
             self.undelivered.lock().remove(&no);
@@ -173,7 +185,7 @@ impl Engine {
         by: String,
         note: String,
     ) -> Result<(), ActError> {
-        let live = self.live(no)?;
+        let live = self.bring(no).await?;
         let command = || Command::Decide { request, decision: decision.clone(), by: by.clone(), note: note.clone() };
         let taken = self.command_patiently(&live, command, Wait::No).await;
         self.durable().await?;
@@ -187,7 +199,7 @@ impl Engine {
 
     /// Stops starting missions, or starts them again, through restarts too. Running ones go on.
     pub async fn pause(self: &Arc<Self>, paused: bool) -> Result<(), ActError> {
-        self.desk.lock().queue.pause(paused);
+        self.desk.pause(paused);
         let mark = Arc::clone(&self.pause_mark);
         let marked = self.ambient.unblock(move || mark.set(paused)).await;
         marked.map_err(std::io::Error::other).flatten().map_err(ActError::Mark)?;

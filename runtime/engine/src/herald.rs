@@ -24,7 +24,7 @@ impl Engine {
     /// Starts to announce what is recorded from now on.
     pub(crate) fn start_herald(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        let mut durable = self.journal.durable();
+        let mut durable = self.log.follow();
         let told = *durable.borrow_and_update();
         let ambient = Arc::clone(&self.ambient);
         let tell = move |told, to| tell(Weak::clone(&engine), told, to);
@@ -102,7 +102,7 @@ fn announce(engine: &Engine, from: u64, to: u64) -> Told {
     let watched = engine.news.receiver_count() > 0;
     let mut read = from;
     while read < to {
-        let entries = match engine.journal.feed_after(read, CHUNK) {
+        let entries = match engine.log.feed_after(read, CHUNK) {
             Ok(entries) => entries,
             Err(error) => return Told { up_to: read, error: Some(error.into()) },
         };

@@ -1,48 +1,33 @@
 //! Intake: a dispatched envelope becomes an accepted mission on disk, or an answer that says why not.
 //!
-//! Here the envelope is held against this node: its rules (by the core), its plugins, its receivers, and all that is wrong is
-//! told at once. The order matters: a dispatch that was accepted before is answered as before, even when its window is over by
-//! now.
+//! Whether it is taken, and what is told, is the core's to say ([`sortie_mission::admission`]); that it is said once, whoever else
+//! dispatches at this moment, is the log's ([`Log::admit`](sortie_journal::Log::admit)). Owned here: the order in which they are
+//! asked, and what follows from a mission that is taken. The order matters: a dispatch that was accepted before is answered as
+//! before, even when its window is over by now, and nothing that takes its time is asked under the log's lock.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use jsonschema::error::ValidationErrorKind;
-use parking_lot::Mutex;
-use rustc_hash::{FxHashMap, FxHashSet};
-use serde_json::Value;
-use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType, Parsed, Rejected, differing_fields};
-use sortie_contract::plugin::{Brief, Crash, PluginRef};
+use sortie_contract::envelope::{Envelope, Parsed, Rejected};
+use sortie_contract::plugin::{Brief, PluginRef};
 use sortie_contract::record::{Accepted, Record};
-use sortie_contract::{LaneId, MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped, Status, VpId, limit};
-use sortie_journal::{Append, Cursor, Head, Receipt, WriteError};
-use sortie_mission::{Admission, Denial, Mission, admit};
+use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
+use sortie_journal::{AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, Twin, WriteError};
+use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict};
+use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 
 use super::live::Live;
-use super::{Desk, Engine, ReadError, Room};
+use super::{Engine, ReadError, Room};
 
 /// The answer to a dispatch that was taken.
 #[derive(Debug, Clone)]
 pub struct Dispatched {
     /// It had been accepted before.
     pub replayed: bool,
-    /// Whose answer it is.
-    pub mission_id: MissionId,
-    /// Its VP.
-    pub vp_id: VpId,
-    /// The session that it was given.
-    pub session: SessionId,
-    /// The lane that it was given.
-    pub lane: LaneId,
-    /// How it is now.
-    pub status: Status,
-    /// What holds of its budget here.
-    pub budget: EffectiveBudget,
-    /// What is odd about it, for people.
-    pub warnings: Vec<String>,
+    /// What is told.
+    pub reply: Reply,
 }
 
 /// Why a dispatch was not taken.
@@ -93,105 +78,83 @@ impl From<WriteError> for DispatchError {
     }
 }
 
-/// Compiled JSON Schemas of plugins' inputs, by the plugin's digest.
-#[derive(Default)]
-pub(crate) struct InputSchemas(Mutex<FxHashMap<Digest, Compiled>>);
-
-/// `None` where the plugin declares no schema; why it is none, where it declares something else.
-type Compiled = Result<Option<Arc<jsonschema::Validator>>, String>;
-
-impl InputSchemas {
-    fn of(&self, plugin: &Installed) -> Compiled {
-        let compile = || {
-            let validator = plugin.manifest.inputs_schema.as_ref().map(jsonschema::validator_for).transpose();
-            validator.map(|validator| validator.map(Arc::new)).map_err(|error| error.to_string())
-        };
-        self.0.lock().entry(plugin.identity.digest).or_insert_with(compile).clone()
-    }
-}
-
-/// What plugins have found nothing wrong with: digests of plugin and brief. A night's missions differ in little more than
-/// their ids, and a plugin's answer depends on nothing but the brief.
-#[derive(Default)]
-pub(crate) struct Checked(Mutex<FxHashSet<Digest>>);
-
-/// Most briefs that are remembered; then it begins anew. A digest takes 33 bytes.
-const CHECKED_MAX: usize = 16_384;
-
-impl Checked {
-    /// What the answer of `plugin` depends on.
-    fn key(plugin: &Digest, brief: &Brief) -> Digest {
-        let Brief {
-            mission_id,
-            vp_id,
-            vp_session_id,
-            mission_type,
-            objective,
-            inputs,
-            success_criteria,
-            required_outputs,
-        } = brief;
-        let mut text = Vec::with_capacity(1_024);
-        text.extend_from_slice(plugin.as_bytes());
-        let mut add = |part: &str| {
-            text.extend_from_slice(&part.len().to_le_bytes());
-            text.extend_from_slice(part.as_bytes());
-        };
-        [mission_id, vp_id, vp_session_id, mission_type, objective, inputs].into_iter().for_each(|part| add(part));
-        for list in [success_criteria, required_outputs] {
-            add(&list.len().to_string());
-            list.iter().for_each(|part| add(part));
-        }
-        Digest::of(&text)
-    }
-
-    fn knows(&self, key: &Digest) -> bool {
-        self.0.lock().contains(key)
-    }
-
-    fn remember(&self, key: Digest) {
-        let mut known = self.0.lock();
-        if known.len() >= CHECKED_MAX {
-            known.clear();
-        }
-        known.insert(key);
-    }
-}
-
-/// What is wrong with an envelope, found by several who do not know of each other.
-#[derive(Debug, Default)]
-struct Wrong(Vec<Mistake>);
-
-/// Where mistakes leave open which plugin is meant.
-const CHOOSES_PLUGIN: [&str; 3] = ["/vp_id", "/mission_type", "/plugin"];
-
-/// Where mistakes leave open what a plugin would be told.
-const TOLD_TO_PLUGIN: [&str; 4] = ["/objective", "/inputs", "/success_criteria", "/artifact_policy"];
-
-impl Wrong {
-    /// Adds what one of them found, but for what was found already: at the same place, or within it.
-    fn add(&mut self, found: impl IntoIterator<Item = Mistake>) {
-        let known = self.0.len();
-        for mistake in found {
-            if self.0.len() >= limit::MISTAKES_MAX {
-                return;
+impl From<Denial> for DispatchError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::WrongInstance { target, node } => {
+                Self::WrongInstance { this: node.to_string(), target: target.to_string() }
             }
-            let place = mistake.pointer.as_str();
-            if !self.0[..known].iter().any(|known| known.pointer.is_within(place)) {
-                self.0.push(mistake);
-            }
+            Denial::Mistakes(mistakes) => Self::Invalid(mistakes),
+            Denial::IdempotencyConflict { mission_id, fields } => Self::IdempotencyConflict { mission_id, fields },
+            Denial::MissionIdConflict => Self::MissionIdConflict,
         }
-    }
-
-    /// Whether one of them is within one of these places.
-    fn is_within(&self, places: &[&str]) -> bool {
-        self.0.iter().any(|mistake| places.iter().any(|place| mistake.pointer.is_within(place)))
     }
 }
 
-/// What makes a dispatch the same one: the control plane and its key.
-fn scope(envelope: &Envelope) -> (&str, &str) {
-    (envelope.source_instance_id.as_str(), envelope.idempotency_key.as_str())
+impl From<AdmitError> for DispatchError {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Write(error) => error.into(),
+            AdmitError::Read(error) => Self::Read(error.into()),
+        }
+    }
+}
+
+/// What the log made of a question about a dispatch.
+enum Asking {
+    /// Nothing like it is known.
+    New,
+    /// It is the mission of this number, once the receipt resolves.
+    Taken(Arc<Live>, Reply, Receipt),
+    /// These were there before it.
+    Met { twin: Option<Box<Twin>>, same_id: bool },
+    /// One like it is on its way to the disk. It is to be asked again then.
+    OnItsWay(Receipt),
+}
+
+/// A mission that was given a number, until it is in the log's hand: what was set up for it goes with it where it does not get
+/// there.
+struct Arrival<'a> {
+    engine: &'a Engine,
+    no: Option<MissionNo>,
+    has_callback: bool,
+}
+
+impl Arrival<'_> {
+    /// Sets up for a mission of that number; the log may think of another one.
+    fn announce(&mut self, no: MissionNo) {
+        self.withdraw();
+        self.no = Some(no);
+        self.engine.desk.announce(no);
+        if self.has_callback {
+            // Before it can be on disk: whoever hears of it there looks here.
+            self.engine.undelivered.lock().insert(no);
+        }
+    }
+
+    fn withdraw(&mut self) {
+        let Some(no) = self.no.take() else { return };
+        if self.has_callback {
+            self.engine.undelivered.lock().remove(&no);
+        }
+        if self.engine.desk.withdraw(no) {
+            self.engine.timer.nudge();
+        }
+    }
+
+    /// It is in the log's hand.
+    fn arrive(mut self, live: &Live) {
+        if self.no.take().is_some() && self.engine.desk.arrive(live.waiting()) {
+            // The next thing to happen is this mission's window.
+            self.engine.timer.nudge();
+        }
+    }
+}
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
 }
 
 impl Engine {
@@ -211,85 +174,73 @@ impl Engine {
         if self.is_stopping() {
             return Err(DispatchError::Stopping);
         }
-        let Parsed { envelope, mut warnings, digest } = match Envelope::parse(&text) {
+        let Parsed { envelope, warnings, digest } = match Envelope::parse(&text) {
             Ok(parsed) => parsed,
             Err(rejected) => return Err(self.refusal(rejected).await),
         };
         let envelope = Arc::new(envelope);
-        if let Some(before) = self.before(&envelope, digest, &text).await? {
-            return Ok(before);
+        let dispatch = Dispatch { envelope: &envelope, text: &text, digest, warnings: &warnings };
+        let mut examination = None;
+        loop {
+            match self.ask(&envelope, dispatch, examination.as_ref())? {
+                Asking::New => {
+                    self.has_room()?;
+                    examination = Some(self.examine(&envelope, Vec::new()).await?);
+                }
+                Asking::Taken(live, reply, receipt) => {
+                    self.pump();
+                    receipt.await?;
+                    self.lives.release(&live);
+                    return Ok(Dispatched { replayed: false, reply });
+                }
+                Asking::Met { twin, same_id } => {
+                    if let Some(reply) = self.before(dispatch, twin, same_id).await? {
+                        return Ok(Dispatched { replayed: true, reply });
+                    }
+                }
+                Asking::OnItsWay(receipt) => drop(receipt.await?),
+            }
         }
+    }
+
+    /// Whether there is room for a mission beside those that there are.
+    fn has_room(&self) -> Result<(), DispatchError> {
         if self.artifacts.room() == Room::Low {
             return Err(DispatchError::DiskLow);
         }
-        if self.journal.crowded() {
-            // Room for the missions that there are.
-            return Err(DispatchError::Overloaded);
-        }
-        let (admission, plugin) = self.examine(&envelope, Wrong::default()).await?;
-        warnings.extend(admission.warnings.iter().cloned());
-
-        let accepted = Acceptance { envelope: &envelope, digest, admission, plugin, warnings };
-        let Some((dispatched, live, receipt)) = self.accept(accepted, &text)? else {
-            // Its twin was faster.
-            return self.before(&envelope, digest, &text).await?.ok_or(DispatchError::Overloaded);
-        };
-        self.pump();
-        receipt.await?;
-        self.lives.release(&live);
-        Ok(dispatched)
+        if self.log.crowded() { Err(DispatchError::Overloaded) } else { Ok(()) }
     }
 
-    /// The answer to an envelope whose key or id was seen before.
+    /// The answer to an envelope whose key or id was seen before; `None` where that mission has been removed meanwhile.
     async fn before(
-        &self,
-        envelope: &Envelope,
-        digest: Digest,
-        text: &str,
-    ) -> Result<Option<Dispatched>, DispatchError> {
-        let (source, key) = scope(envelope);
-        let candidates = self.desk.lock().twins(envelope);
-        if candidates.is_empty() {
+        self: &Arc<Self>,
+        dispatch: Dispatch<'_>,
+        twin: Option<Box<Twin>>,
+        same_id: bool,
+    ) -> Result<Option<Reply>, DispatchError> {
+        let known = admission::Known { same_id, ..admission::Known::default() };
+        let Some(Twin { no, head }) = twin.map(|twin| *twin) else {
+            admission::decide(dispatch, &known, None)?;
             return Ok(None);
+        };
+        // Its first record, and no more of it: it may be long.
+        let engine = Arc::clone(self);
+        let read = self.ambient.unblock(move || engine.log.read(no, 0, 0)).await;
+        let records = read.map_err(ReadError::Task)?.map_err(ReadError::from)?;
+        let Some(first) = records.first() else { return Ok(None) };
+        let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope.into()) };
+        let twin = Earlier {
+            mission_id: &head.mission_id,
+            vp: &head.vp,
+            digest: head.envelope,
+            status: head.status,
+            budget: head.overview.as_ref().map_or(accepted.budget, |overview| overview.budget),
+            accepted,
+        };
+        match admission::decide(dispatch, &admission::Known { twin: Some(twin), ..known }, None)? {
+            Some(Verdict::Before(reply)) => Ok(Some(reply)),
+            Some(Verdict::Taken(_)) | None => Ok(None),
         }
-        // They may be on their way to the disk; until they are there they must not be answered for.
-        self.journal.barrier()?.await?;
-        let Some((no, head)) = self.twin(envelope, &candidates)? else { return Ok(None) };
-        let (mission, records) = self.read(no)?;
-        let first = mission.envelope();
-        if scope(first) != (source, key) {
-            return Err(DispatchError::MissionIdConflict);
-        }
-        let accepted = accepted(&records).ok_or(ReadError::NoEnvelope)?;
-        if head.envelope != digest {
-            let fields = differing_fields(&accepted.envelope, text);
-            return Err(DispatchError::IdempotencyConflict { mission_id: head.mission_id, fields });
-        }
-        Ok(Some(Dispatched {
-            replayed: true,
-            mission_id: first.mission_id.clone(),
-            vp_id: first.vp_id.clone(),
-            session: mission.session().clone(),
-            lane: mission.lane().clone(),
-            status: mission.status(),
-            budget: *mission.budget(),
-            warnings: accepted.warnings.clone(),
-        }))
-    }
-
-    /// Of the candidates, the mission with the same key, else the one with the same id.
-    fn twin(&self, envelope: &Envelope, candidates: &[MissionNo]) -> Result<Option<(MissionNo, Head)>, ReadError> {
-        let mut same_id = None;
-        for &no in candidates {
-            let Some(head) = self.journal.head(no)? else { continue };
-            if (head.source.as_str(), head.idempotency_key.as_str()) == scope(envelope) {
-                return Ok(Some((no, head)));
-            }
-            if head.mission_id == envelope.mission_id {
-                same_id = Some((no, head));
-            }
-        }
-        Ok(same_id)
     }
 
     /// The answer to a text that is no valid envelope: with what this node would say to the rest of it, for who sent it mends it
@@ -297,196 +248,113 @@ impl Engine {
     async fn refusal(&self, rejected: Rejected) -> DispatchError {
         let Rejected { mistakes, draft } = rejected;
         let Some(draft) = draft else { return DispatchError::Invalid(mistakes) };
-        match self.examine(draft.envelope(), Wrong(mistakes.clone())).await {
-            Ok(_) => DispatchError::Invalid(mistakes),
+        match self.examine(draft.envelope(), mistakes.clone()).await {
+            Ok(examination) => examination.passed().err().map_or(DispatchError::Invalid(mistakes), DispatchError::from),
             Err(error) => error,
         }
     }
 
-    /// Everything that this node has against an envelope: what the core, the clock and the receivers' guard say of it, then its
-    /// plugin. Where something is `wrong` with it already, what follows from that is not said again.
-    async fn examine(&self, envelope: &Envelope, mut wrong: Wrong) -> Result<(Admission, Installed), DispatchError> {
-        let admission = match admit(envelope, &self.rules, self.ambient.wall()) {
-            Ok(admission) => Some(admission),
-            Err(Denial::Mistakes(mistakes)) => {
-                wrong.add(mistakes);
-                None
-            }
-            Err(Denial::WrongInstance { .. }) => {
-                return Err(DispatchError::WrongInstance {
-                    this: self.rules.instance_id.to_string(),
-                    target: envelope.target_instance_id.to_string(),
-                });
-            }
-        };
-        wrong.add(envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err()));
-        let plugin = if wrong.is_within(&CHOOSES_PLUGIN) {
-            None
-        } else {
-            self.plugin_for(envelope).map_err(|mistake| wrong.add([mistake])).ok()
-        };
-        if let Some(plugin) = &plugin
-            && !wrong.is_within(&TOLD_TO_PLUGIN)
-        {
-            self.check(envelope, plugin, &mut wrong).await?;
+    /// Everything that this node has against an envelope: what the core says of it, then its plugin.
+    async fn examine(&self, envelope: &Envelope, mistakes: Vec<Mistake>) -> Result<Examination, DispatchError> {
+        let (mut examination, plugin) = self.hold(envelope, mistakes)?;
+        if let (Some(plugin), Some(_)) = (plugin, examination.to_be_asked()) {
+            self.check(envelope, &plugin, &mut examination).await?;
         }
-        match (admission, plugin) {
-            (Some(admission), Some(plugin)) if wrong.0.is_empty() => Ok((admission, plugin)),
-            _ => Err(DispatchError::Invalid(wrong.0)),
-        }
+        Ok(examination)
     }
 
-    /// The plugin that will run it: the envelope's, else its VP's, else its type's.
-    fn plugin_for(&self, envelope: &Envelope) -> Result<Installed, Mistake> {
-        let kind = envelope.mission_type.as_str();
-        let missing = |detail: String| Mistake::new(Pointer::root().join("plugin"), "plugin_not_installed", detail);
-        let wanted = wanted(envelope, &self.plugins_by).ok_or_else(|| {
-            missing(format!("no plugin runs {kind} missions on this node: name one in the field `plugin`"))
-        })?;
-        self.guests.resolve(wanted).ok_or_else(|| {
-            missing(format!(
-                "the plugin `{wanted}` that {kind} missions run on is not installed on this node; `sortie plugin ls` lists those that are"
-            ))
-        })
+    /// What the core has against an envelope, and the plugin that it chose.
+    fn hold(&self, envelope: &Envelope, mistakes: Vec<Mistake>) -> Result<(Examination, Option<Installed>), Denial> {
+        let resolved = RefCell::new(None);
+        let installed = |wanted: &PluginRef| {
+            let plugin = self.guests.resolve(wanted);
+            let identity = plugin.as_ref().map(|plugin| plugin.identity.clone());
+            *resolved.borrow_mut() = plugin;
+            identity
+        };
+        let asked = Asked {
+            rules: &self.rules,
+            plugins_by: &self.plugins_by,
+            installed: &installed,
+            receiver: envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err()),
+            wall: self.ambient.wall(),
+        };
+        let examination = Examination::of(envelope, mistakes, asked)?;
+        Ok((examination, resolved.into_inner()))
     }
 
-    /// Holds `inputs` against the plugin's JSON Schema.
-    fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Vec<Mistake> {
-        let schema = match self.inputs.of(plugin) {
-            Ok(Some(schema)) => schema,
-            Ok(None) => return Vec::new(),
-            Err(why) => {
-                let detail =
-                    format!("the plugin `{}` declares inputs by what is no JSON Schema: {why}", plugin.identity);
-                return vec![Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)];
-            }
-        };
-        let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
-        let place = |error: &jsonschema::ValidationError<'_>| {
-            let place = Pointer::raw(format!("/inputs{}", error.instance_path()));
-            match error.kind() {
-                // Where it should be.
-                ValidationErrorKind::Required { property: Value::String(name) } => place.join(name),
-                _ => place,
-            }
-        };
-        schema
-            .iter_errors(&inputs)
-            .take(limit::MISTAKES_MAX)
-            .map(|error| Mistake::new(place(&error), "invalid_inputs", error.to_string()))
-            .collect()
-    }
-
-    /// What the plugin can know to be wrong: by its schema, and by its own word.
-    async fn check(&self, envelope: &Envelope, plugin: &Installed, wrong: &mut Wrong) -> Result<(), DispatchError> {
-        // A plan is right or wrong whoever's it is: `check` is not told.
-        let brief = Brief {
-            mission_id: String::new(),
-            vp_id: String::new(),
-            vp_session_id: String::new(),
-            ..brief(envelope, &SessionId::of(&envelope.vp_id))
-        };
-        let key = Checked::key(&plugin.identity.digest, &brief);
-        if self.checked.knows(&key) {
-            return Ok(());
-        }
-        let against_schema = self.check_inputs(&brief.inputs, plugin);
-        let fits = against_schema.is_empty();
-        wrong.add(against_schema);
-        match self.guests.check(plugin.identity.digest, brief).await {
-            Ok(mistakes) if mistakes.is_empty() && fits => self.checked.remember(key),
-            Ok(mistakes) => wrong.add(mistakes),
-            // Nothing is known of the envelope, and somebody else may take it.
-            Err(_) if self.is_stopping() => return Err(DispatchError::Stopping),
-            // It was not made for such inputs, and that is said already.
-            Err(_) if !fits => {}
-            Err(crash) => wrong.add([unchecked(plugin, &crash)]),
-        }
-        Ok(())
-    }
-
-    /// Gives it its number, its session and its place in the queue. `None` where its key or id was taken meanwhile.
-    fn accept(
+    /// Has the log decide about a dispatch, in the core's words. Nobody waits here, but for the log's own lock.
+    fn ask(
         &self,
-        acceptance: Acceptance<'_>,
-        text: &str,
-    ) -> Result<Option<(Dispatched, Arc<Live>, Receipt)>, DispatchError> {
-        let Acceptance { envelope, digest, admission, plugin, warnings } = acceptance;
-        let mut desk = self.desk.lock();
-        if !desk.twins(envelope).is_empty() {
-            return Ok(None);
-        }
-        let session = envelope.vp_session_id.clone().unwrap_or_else(|| {
-            // The VP's most recent one, else a fixed first one.
-            let latest = desk.catalog.latest_session(&envelope.vp_id).cloned();
-            latest.unwrap_or_else(|| SessionId::of(&envelope.vp_id))
-        });
-        let no = MissionNo(desk.last_no.0 + 1);
-        let at = self.ambient.wall();
-        let record = Record::Accepted(Box::new(Accepted {
-            envelope: text.to_owned(),
-            session: session.clone(),
-            lane: admission.lane.clone(),
-            plugin: plugin.identity,
-            budget: admission.budget,
-            unknown_approvals: admission.unknown_approvals,
-            warnings: warnings.clone(),
-        }));
-        let stamped = Stamped { at, ran_ms: 0, record };
-        let mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
-        let head = Head::accepted(envelope, digest, session.clone(), admission.lane.clone(), at);
-        let head = Head { overview: Some(mission.overview()), ..head };
-        let mut append = Append::new(no, 0, std::slice::from_ref(&stamped)).head(&head);
-        if envelope.callback.is_some() {
-            append = append.cursor(&Cursor::default());
-        }
-        if envelope.callback.is_some() {
-            // Before it can be on disk: whoever hears of it there looks here.
-            self.undelivered.lock().insert(no);
-        }
-        let receipt = self.journal.append_durable(append).inspect_err(|_| {
-            self.undelivered.lock().remove(&no);
-        })?;
-        desk.last_no = no;
-        desk.catalog.insert(no, &head);
-        let live = self.lives.insert(Live::new(no, mission, head, self.ambient.steady()));
-        let due = desk.queue.next_due();
-        desk.queue.push(&live.waiting());
-        if desk.queue.next_due() != due {
-            // The next thing to happen is this mission's window.
-            self.timer.nudge();
-        }
-        drop(desk);
-        tracing::debug!(mission_id = %envelope.mission_id, trace_id = %envelope.trace_id, sequence = 1, "accepted");
-        let dispatched = Dispatched {
-            replayed: false,
-            mission_id: envelope.mission_id.clone(),
-            vp_id: envelope.vp_id.clone(),
-            session,
-            lane: admission.lane,
-            status: Status::Queued,
-            budget: admission.budget,
-            warnings,
+        envelope: &Arc<Envelope>,
+        dispatch: Dispatch<'_>,
+        examination: Option<&Examination>,
+    ) -> Result<Asking, DispatchError> {
+        let keys = Keys {
+            mission_id: &envelope.mission_id,
+            source: &envelope.source_instance_id,
+            idempotency_key: &envelope.idempotency_key,
+            vp: &envelope.vp_id,
         };
-        Ok(Some((dispatched, live, receipt)))
+        let mut arrival = Arrival { engine: self, no: None, has_callback: envelope.callback.is_some() };
+        let mut answer = Ok(Asking::New);
+        let mut begun = None;
+        let admitted = self.log.admit(keys, &mut |known: &Known| {
+            if known.twin.is_some() || known.same_id.is_some() {
+                let twin = known.twin.clone().map(Box::new);
+                answer = Ok(Asking::Met { twin, same_id: known.same_id.is_some() });
+                return Decision::Answer;
+            }
+            let newest_session = known.newest_session.as_ref();
+            let decided = admission::decide(
+                dispatch,
+                &admission::Known { newest_session, ..admission::Known::default() },
+                examination,
+            );
+            match decided.map_err(DispatchError::from) {
+                Ok(Some(Verdict::Taken(accepted))) => match self.beginning(envelope, dispatch, *accepted) {
+                    Ok((mission, beginning, reply)) => {
+                        arrival.announce(known.no);
+                        begun = Some((mission, beginning.head.clone(), reply));
+                        return Decision::Accept(Box::new(beginning));
+                    }
+                    Err(error) => answer = Err(error.into()),
+                },
+                Ok(Some(Verdict::Before(_)) | None) => answer = Ok(Asking::New),
+                Err(denial) => answer = Err(denial),
+            }
+            Decision::Answer
+        })?;
+        match (admitted, begun) {
+            (Admitted::Accepted { no, receipt }, Some((mission, head, reply))) => {
+                let live = self.lives.insert(Live::new(no, mission, head, self.ambient.steady()));
+                arrival.arrive(&live);
+                let (id, trace_id) = (&envelope.mission_id, &envelope.trace_id);
+                tracing::debug!(mission_id = %id, %trace_id, sequence = 1, "accepted");
+                Ok(Asking::Taken(live, reply, receipt))
+            }
+            (Admitted::OnItsWay(receipt), _) => Ok(Asking::OnItsWay(receipt)),
+            (Admitted::Answered | Admitted::Accepted { .. }, _) => answer,
+        }
     }
-}
 
-impl Desk {
-    /// Missions that may have the key or the id of this envelope.
-    fn twins(&self, envelope: &Envelope) -> Vec<MissionNo> {
-        let same_key = self.catalog.by_key(&envelope.source_instance_id, &envelope.idempotency_key);
-        same_key.chain(self.catalog.by_id(&envelope.mission_id)).collect()
+    /// How a mission begins that is taken, and what is told of it.
+    fn beginning(
+        &self,
+        envelope: &Arc<Envelope>,
+        dispatch: Dispatch<'_>,
+        accepted: Accepted,
+    ) -> Result<(Mission, Beginning, Reply), ReadError> {
+        let at = self.ambient.wall();
+        let reply = Reply::of(&envelope.mission_id, &envelope.vp_id, &accepted);
+        let (session, lane) = (accepted.session.clone(), accepted.lane.clone());
+        let stamped = Stamped { at, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
+        let mission = Mission::begin(Arc::clone(envelope), &stamped)?;
+        let head = Head::accepted(envelope, dispatch.digest, session, lane, at);
+        let head = Head { overview: Some(mission.overview()), ..head };
+        let cursor = envelope.callback.is_some().then(Cursor::default);
+        Ok((mission, Beginning { records: vec![stamped], head, cursor }, reply))
     }
-}
-
-/// All that is known when a mission is accepted.
-struct Acceptance<'a> {
-    envelope: &'a Arc<Envelope>,
-    digest: Digest,
-    admission: Admission,
-    plugin: Installed,
-    warnings: Vec<String>,
 }
 
 /// What the plugin is told.
@@ -500,89 +368,5 @@ pub fn brief(envelope: &Envelope, session: &SessionId) -> Brief {
         inputs: envelope.inputs.as_deref().unwrap_or("{}").to_owned(),
         success_criteria: envelope.success_criteria.clone(),
         required_outputs: envelope.required_outputs.clone(),
-    }
-}
-
-/// The first record of a journal.
-pub(crate) fn accepted(records: &[Stamped]) -> Option<&Accepted> {
-    match records.first().map(|stamped| &stamped.record) {
-        Some(Record::Accepted(accepted)) => Some(accepted),
-        _ => None,
-    }
-}
-
-/// The plugin that an envelope wants. What the configuration says of a mission type it says of no VP of that name.
-fn wanted<'a>(envelope: &'a Envelope, plugins_by: &'a BTreeMap<String, PluginRef>) -> Option<&'a PluginRef> {
-    let vp = envelope.vp_id.as_str();
-    let of_vp = || plugins_by.get(vp).filter(|_| !MissionType::ALL.iter().any(|kind| kind.as_str() == vp));
-    envelope.plugin.as_ref().or_else(of_vp).or_else(|| plugins_by.get(envelope.mission_type.as_str()))
-}
-
-/// That a plugin did not get to an answer.
-fn unchecked(plugin: &Installed, crash: &Crash) -> Mistake {
-    let hint = match crash {
-        Crash::LimitExceeded(_) => {
-            "; that is a limit of this node: where it was busy, sending the envelope again helps"
-        }
-        _ => "",
-    };
-    let detail = format!("the plugin `{}` could not check this envelope: {}{hint}", plugin.identity, said(crash));
-    Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)
-}
-
-fn said(crash: &Crash) -> String {
-    match crash {
-        Crash::Trapped(text) | Crash::LimitExceeded(text) | Crash::Unrunnable(text) => text.clone(),
-        Crash::OutOfMemory { limit_bytes } => format!("it wanted more than {limit_bytes} bytes of memory"),
-        Crash::Diverged { recorded, attempted } => format!("it asked for {attempted} instead of {recorded}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(places: &[&str]) -> Vec<Mistake> {
-        places.iter().map(|place| Mistake::new(Pointer::raw(*place), "code", "detail")).collect()
-    }
-
-    #[test]
-    fn what_follows_from_a_mistake_is_not_told_again() {
-        for (known, further, expected) in [
-            (&["/callback/status_url"][..], &["/callback"][..], &["/callback/status_url"][..]),
-            (&["/autonomy_window/end_at"], &["/autonomy_window/end_at"], &["/autonomy_window/end_at"]),
-            (&["/inputs/steps/0"], &["/inputs/steps/0/with"], &["/inputs/steps/0", "/inputs/steps/0/with"]),
-            (&["/vp_id"], &["/vp_runtime_id", "/vp_runtime_id"], &["/vp_id", "/vp_runtime_id", "/vp_runtime_id"]),
-            (&["/budget/max_minutes"], &[""], &["/budget/max_minutes"]),
-        ] {
-            let mut wrong = Wrong(found(known));
-            wrong.add(found(further));
-            assert_eq!(wrong.0, found(expected), "{known:?} {further:?}");
-        }
-        let mut wrong = Wrong::default();
-        wrong.add(found(&["/a"; 2 * limit::MISTAKES_MAX]));
-        assert_eq!(wrong.0.len(), limit::MISTAKES_MAX);
-    }
-
-    #[test]
-    fn a_vp_that_is_named_like_a_type_is_no_type() {
-        let plugins: BTreeMap<String, PluginRef> =
-            [("automation", "automation"), ("coding", "coder"), ("vp.own", "own")]
-                .map(|(key, name)| (key.to_owned(), name.parse().expect("a name")))
-                .into();
-        for (vp, kind, expected) in [
-            ("vp.any", "automation", Some("automation")),
-            ("vp.own", "coding", Some("own")),
-            ("automation", "coding", Some("coder")),
-            ("coding", "automation", Some("automation")),
-            ("automation", "research", None),
-        ] {
-            let text = serde_json::json!({
-                "mission_id": "m", "vp_id": vp, "source_instance_id": "s", "target_instance_id": "t", "mission_type": kind,
-                "objective": "o", "idempotency_key": "k", "trace_id": "t", "created_at": "2026-11-22T00:00:00Z",
-            });
-            let envelope = Envelope::parse(&text.to_string()).expect("valid").envelope;
-            assert_eq!(wanted(&envelope, &plugins).map(ToString::to_string).as_deref(), expected, "{vp} {kind}");
-        }
     }
 }

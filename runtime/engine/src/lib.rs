@@ -6,8 +6,9 @@
 //! | file | what |
 //! | --- | --- |
 //! | `open` | what it is put together of, and how it starts and stops |
-//! | `intake` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
-//! | `live` | a mission in memory, and the one way to change it |
+//! | `intake`, `check` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
+//! | `desk` | whose turn it is |
+//! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
 //! | `start` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
 //! | `collect` | outputs that were written but not stored |
@@ -19,16 +20,27 @@
 //! | `outbox` | what is still to be delivered |
 //! | `recover` | where the journal left off |
 //! | `retain` | what is removed when it has outlived its use |
+//!
+//! Locks, in the order in which they may be taken; none is held over a read of the log or a wait:
+//!
+//! 1. a mission on its way into memory (`lives`), which is there to be waited for while that one mission is read;
+//! 2. the log's own, under which [`Log::admit`] asks what becomes of a dispatch;
+//! 3. a shard of the missions in memory (`lives`), or the alarms (`timer`);
+//! 4. a mission in memory (`live`);
+//! 5. the desk, the missions with something to deliver, followers and views: the last, with nothing under them.
 
 pub mod act;
 mod artifact_store;
+mod check;
 mod collect;
+mod desk;
 mod disk;
 mod guests;
 mod herald;
 mod host;
 pub mod intake;
 mod live;
+mod lives;
 pub mod look;
 mod open;
 pub mod outbox;
@@ -54,19 +66,21 @@ use sortie_contract::envelope::Envelope;
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::record::Record;
 use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
-use sortie_journal::{Catalog, Journal};
-use sortie_mission::queue::Queue;
+use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now, Retention};
 use sortie_tools::Registry;
 use tokio::sync::{Notify, broadcast};
 
 pub use artifact_store::{Artifacts, Bounds, FolderArtifacts, Room};
+pub use desk::Turns;
 pub use disk::Disk;
 pub use guests::Guests;
-pub use open::{OpenError, Parts, Settings};
+pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use workspaces::{FolderWorkspaces, Workspaces};
 
-use live::{Live, Lives};
+use desk::Desk;
+use live::Live;
+use lives::Lives;
 
 /// Most events that a slow watcher may lag behind before it has to catch up from the journal.
 const NEWS_CAPACITY: usize = 4_096;
@@ -75,7 +89,7 @@ const NEWS_CAPACITY: usize = 4_096;
 pub struct Engine {
     pub(crate) rules: NodeRules,
     pub(crate) plugins_by: BTreeMap<String, PluginRef>,
-    pub(crate) journal: Journal,
+    pub(crate) log: Arc<dyn Log>,
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) tools: Arc<Registry>,
     pub(crate) courier: Courier,
@@ -84,7 +98,7 @@ pub struct Engine {
     pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,
     pub(crate) lives: Lives,
-    pub(crate) desk: Mutex<Desk>,
+    pub(crate) desk: Desk,
     /// Missions of which something is still to be delivered.
     pub(crate) undelivered: Mutex<FxHashSet<MissionNo>>,
     /// Says which mission has something new on disk.
@@ -92,8 +106,8 @@ pub struct Engine {
     pub(crate) timer: timer::Timer,
     pub(crate) outbox: outbox::Followers,
     pub(crate) views: views::Views,
-    pub(crate) inputs: intake::InputSchemas,
-    pub(crate) checked: intake::Checked,
+    pub(crate) inputs: check::InputSchemas,
+    pub(crate) checked: check::Checked,
     pub(crate) stopping: AtomicBool,
     /// Tells watchers that the node stops.
     pub(crate) goodbye: Notify,
@@ -108,13 +122,6 @@ pub struct Engine {
     pub(crate) background: supervise::Background,
     /// Missions that were in the journal when it was opened.
     found: usize,
-}
-
-/// What intake and the scheduler share. Held for microseconds.
-pub(crate) struct Desk {
-    pub(crate) catalog: Catalog,
-    pub(crate) queue: Queue,
-    pub(crate) last_no: MissionNo,
 }
 
 /// What the metrics count.
@@ -169,7 +176,7 @@ impl Engine {
     /// # Errors
     /// [`ReadError`]
     pub fn read(&self, no: MissionNo) -> Result<(Mission, Vec<Stamped>), ReadError> {
-        let records = self.journal.read(no)?;
+        let records = self.log.read_all(no, 0)?;
         let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
         let mut mission = begin(first)?;
         for record in rest {
@@ -178,11 +185,20 @@ impl Engine {
         Ok((mission, records))
     }
 
-    /// The mission in memory; from the journal, if it was not there.
+    /// The mission in memory; from the log, if it was not there. For tasks: the log is read where blocking is allowed.
+    pub(crate) async fn bring(self: &Arc<Self>, no: MissionNo) -> Result<Arc<Live>, ReadError> {
+        if let Some(live) = self.lives.get(no) {
+            return Ok(live);
+        }
+        let engine = Arc::clone(self);
+        self.ambient.unblock(move || engine.live(no)).await.map_err(ReadError::Task)?
+    }
+
+    /// The mission in memory; from the log, if it was not there. Blocks.
     pub(crate) fn live(&self, no: MissionNo) -> Result<Arc<Live>, ReadError> {
         self.lives.get_or_load(no, || {
             let (mission, _) = self.read(no)?;
-            let head = self.journal.head(no)?.ok_or(ReadError::Unknown)?;
+            let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
             Ok(Live::new(no, mission, head, self.ambient.steady()))
         })
     }
@@ -193,14 +209,7 @@ impl Engine {
     /// [`ReadError`]
     pub fn find(&self, id: &str) -> Result<Option<MissionNo>, ReadError> {
         let Ok(id) = MissionId::new(id) else { return Ok(None) };
-        let candidates: Vec<MissionNo> = self.desk.lock().catalog.by_id(&id).collect();
-        for no in candidates {
-            // The catalog holds hashes, and learns of a mission a moment before the disk does.
-            if self.journal.head(no)?.is_some_and(|head| head.mission_id == id) {
-                return Ok(Some(no));
-            }
-        }
-        Ok(None)
+        Ok(self.log.find(&id)?.map(|twin| twin.no))
     }
 
     /// The times of a mission that has been running for so long.
@@ -241,8 +250,8 @@ impl Engine {
 
     /// The log.
     #[must_use]
-    pub fn journal(&self) -> &Journal {
-        &self.journal
+    pub fn log(&self) -> &Arc<dyn Log> {
+        &self.log
     }
 
     /// Clocks, tasks and chance.
@@ -266,8 +275,7 @@ impl Engine {
     /// How many missions wait for their turn, how many have it, and whether turns are given at all.
     #[must_use]
     pub fn turns(&self) -> Turns {
-        let desk = self.desk.lock();
-        Turns { queued: desk.queue.len(), running: desk.queue.running(), paused: desk.queue.is_paused() }
+        self.desk.turns()
     }
 
     /// How many missions were in the journal when it was opened.
@@ -311,17 +319,6 @@ impl Engine {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(std::sync::atomic::Ordering::Acquire)
     }
-}
-
-/// How busy a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Turns {
-    /// Missions that wait for their turn.
-    pub queued: usize,
-    /// Missions that have it.
-    pub running: usize,
-    /// Whether no turns are given.
-    pub paused: bool,
 }
 
 /// The state of a mission after its first record.

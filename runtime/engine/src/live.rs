@@ -4,7 +4,6 @@
 //! gets the records in the order of the decisions, the state takes them up, all under one short lock. Nothing waits
 //! for the disk here: what must not leave the node before it is durable awaits the [`Receipt`].
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -192,7 +191,7 @@ impl Inner {
         records: &[Stamped],
         wait: Wait,
     ) -> Result<Option<Receipt>, CommandError> {
-        let journal = &engine.journal;
+        let log = &engine.log;
         let mut append = Append::new(no, self.mission.records(), records);
         let mut after = None;
         if records.iter().any(|stamped| changes_overview(&stamped.record)) {
@@ -205,9 +204,9 @@ impl Inner {
             after = Some((mission, head));
         }
         let receipt = match wait {
-            Wait::Durable => Some(journal.append_durable(append)?),
+            Wait::Durable => Some(log.append_durable(append)?),
             Wait::No => {
-                journal.append(append)?;
+                log.append(append)?;
                 None
             }
         };
@@ -257,82 +256,4 @@ fn apply(mission: &mut Mission, records: &[Stamped]) {
     for record in records {
         mission.apply(record).expect("the core applies what it decided");
     }
-}
-
-/// The missions in memory, in shards so that they do not wait for each other.
-pub(crate) struct Lives {
-    shards: Vec<Mutex<FxHashMap<MissionNo, Arc<Live>>>>,
-}
-
-/// Enough that two busy cores rarely meet in one.
-const SHARDS: u64 = 64;
-
-impl Lives {
-    pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
-    }
-
-    fn shard(&self, no: MissionNo) -> &Mutex<FxHashMap<MissionNo, Arc<Live>>> {
-        &self.shards[usize::try_from(no.0 % SHARDS).expect("a small number")]
-    }
-
-    /// The mission, if it is in memory.
-    pub(crate) fn get(&self, no: MissionNo) -> Option<Arc<Live>> {
-        self.shard(no).lock().get(&no).cloned()
-    }
-
-    /// The mission; `load` brings it from the journal if it is not in memory. Nobody can load it twice.
-    pub(crate) fn get_or_load<E>(&self, no: MissionNo, load: impl FnOnce() -> Result<Live, E>) -> Result<Arc<Live>, E> {
-        let mut shard = self.shard(no).lock();
-        if let Some(live) = shard.get(&no) {
-            return Ok(Arc::clone(live));
-        }
-        let live = Arc::new(load()?);
-        shard.insert(no, Arc::clone(&live));
-        Ok(live)
-    }
-
-    /// Puts a new mission in.
-    pub(crate) fn insert(&self, live: Live) -> Arc<Live> {
-        let live = Arc::new(live);
-        self.shard(live.no).lock().insert(live.no, Arc::clone(&live));
-        live
-    }
-
-    /// Lets go of a mission that nobody works with, so that waiting costs no memory. To be called only when everything
-    /// that it recorded is on disk: the next one to want it reads it from there.
-    pub(crate) fn release(&self, live: &Arc<Live>) {
-        let mut shard = self.shard(live.no).lock();
-        // Two: the map's and the caller's. Whoever else holds it calls this again. One that runs, or sleeps for a while, keeps
-        // its run clock here.
-        if !live.with(Mission::takes_run_time) && Arc::strong_count(live) <= 2 {
-            shard.remove(&live.no);
-        }
-    }
-
-    /// Those that nobody holds and nothing keeps here, to be let go of with [`Lives::forget`] once all that was recorded so
-    /// far is on disk: whoever brought them in did not get to it.
-    pub(crate) fn idle(&self) -> Vec<MissionNo> {
-        let of = |shard: &Mutex<FxHashMap<MissionNo, Arc<Live>>>| {
-            shard.lock().values().filter(|live| is_idle(live)).map(|live| live.no).collect::<Vec<_>>()
-        };
-        self.shards.iter().flat_map(of).collect()
-    }
-
-    /// Lets go of a mission, if it is still idle.
-    pub(crate) fn forget(&self, no: MissionNo) {
-        let mut shard = self.shard(no).lock();
-        if shard.get(&no).is_some_and(is_idle) {
-            shard.remove(&no);
-        }
-    }
-
-    /// All of them.
-    pub(crate) fn all(&self) -> Vec<Arc<Live>> {
-        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
-    }
-}
-
-fn is_idle(live: &Arc<Live>) -> bool {
-    Arc::strong_count(live) == 1 && !live.with(Mission::takes_run_time)
 }

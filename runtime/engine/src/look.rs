@@ -1,10 +1,8 @@
 //! What anybody may see of missions: state, events, lists. Only what is on disk is shown, and each answer has a most.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
-use sortie_contract::{MissionNo, SessionId, Stamped, Status, VpId, limit};
-use sortie_journal::{Cursor, Head, Session};
+use sortie_contract::{MissionNo, Stamped, Status, limit};
+use sortie_journal::{Cursor, Head};
 use sortie_mission::Mission;
 
 use super::outbox::key_of;
@@ -64,7 +62,7 @@ impl Engine {
         let mut page = Page::new();
         let mut scanned = 0;
         loop {
-            let heads = self.journal.heads_newest_first(before, limit.max(200))?;
+            let heads = self.log.heads_newest_first(before, limit.max(200))?;
             let Some(&(last, _)) = heads.last() else { return Ok(page) };
             scanned += heads.len();
             for (no, head) in heads {
@@ -158,7 +156,7 @@ impl Engine {
             return Ok(None);
         }
         let total = fold.mission.outgoing();
-        Ok(Some(match self.journal.cursor(fold.no)? {
+        Ok(Some(match self.log.cursor(fold.no)? {
             None => DeliveryView {
                 state: DeliveryState::Delivered,
                 delivered: total,
@@ -215,13 +213,13 @@ impl Engine {
 
     /// Events of the whole node that were recorded after the position `after`, and the position up to which the log was read.
     pub fn events_after(&self, after: u64, limit: usize, bytes: usize) -> Result<(Vec<Shown>, u64), ReadError> {
-        let last = *self.journal.durable().borrow();
+        let last = *self.log.follow().borrow();
         // What is on disk is read a moment before it is announced as durable.
-        if after > last && self.journal.feed_after(after - 1, 1)?.is_empty() {
+        if after > last && self.log.feed_after(after - 1, 1)?.is_empty() {
             return Err(ReadError::Ahead { last });
         }
         let (mut events, mut read, mut held) = (Vec::new(), after, 0);
-        for entry in self.journal.feed_after(after, limit)? {
+        for entry in self.log.feed_after(after, limit)? {
             read = entry.position;
             for event in self.events_of_entry(&entry)?.iter() {
                 held += event.json.len();
@@ -238,7 +236,7 @@ impl Engine {
     pub fn requests(&self, mut before: Option<MissionNo>, limit: usize) -> Result<Page<OpenRequestView>, ReadError> {
         let mut page = Page::new();
         loop {
-            let heads = self.journal.heads_newest_first(before, SCAN_CHUNK)?;
+            let heads = self.log.heads_newest_first(before, SCAN_CHUNK)?;
             let Some(&(last, _)) = heads.last() else { return Ok(page) };
             for (no, _) in heads.into_iter().filter(|(_, head)| head.status == Status::Blocked) {
                 let open = self.view(no, |fold| {
@@ -276,7 +274,7 @@ impl Engine {
     ) -> Result<Page<UndeliveredView>, ReadError> {
         let mut page = Page::new();
         let incomplete = state == Some(DeliveryState::Incomplete);
-        let cursors = if incomplete { self.journal.incomplete()? } else { self.journal.undelivered()? };
+        let cursors = if incomplete { self.log.incomplete()? } else { self.log.undelivered()? };
         for (no, cursor) in cursors.into_iter().filter(|(no, _)| after.is_none_or(|after| *no > after)) {
             if state.is_some_and(|state| state != state_of(&cursor)) {
                 continue;
@@ -311,57 +309,27 @@ impl Engine {
         Ok(page)
     }
 
-    /// A page of sessions, by VP and name: those after `after`, as the page before named it.
-    pub fn sessions(&self, after: Option<&str>, limit: usize) -> Result<Page<SessionView>, ReadError> {
+    /// A page of sessions, the one with the newest mission first: those whose newest mission is before `before`.
+    pub fn sessions(&self, before: Option<MissionNo>, limit: usize) -> Result<Page<SessionView>, ReadError> {
         let mut page = Page::new();
-        let next = self.next_sessions(after, limit + 1);
         let mut shown = None;
-        for ((vp, id), session) in next {
+        for (vp, session) in self.log.sessions_newest_first(before, limit + 1)? {
             if page.is_full(limit) {
                 return Ok(page.followed_by(shown));
             }
-            let latest = self.journal.head(session.latest)?;
+            let latest = self.log.head(session.latest)?;
             page.push(&SessionView {
                 vp_id: vp.to_string(),
-                vp_session_id: id.to_string(),
-                workspace: self.workspaces.place(&vp, &id).to_string_lossy().into_owned(),
+                vp_session_id: session.id.to_string(),
+                workspace: self.workspaces.place(&vp, &session.id).to_string_lossy().into_owned(),
                 missions: session.missions,
                 last_mission_id: latest.as_ref().map(|head| head.mission_id.to_string()),
                 last_mission_at: latest.as_ref().map(|head| head.accepted_at),
             });
-            shown = Some(named(&vp, &id));
+            shown = Some(session.latest);
         }
         Ok(page)
     }
-
-    /// The first sessions after that one. Only they are copied while the desk is held.
-    fn next_sessions(&self, after: Option<&str>, limit: usize) -> BTreeMap<(VpId, SessionId), Session> {
-        let after = after.and_then(split);
-        let mut first: BTreeMap<(VpId, SessionId), Session> = BTreeMap::new();
-        let desk = self.desk.lock();
-        for (vp, session) in desk.catalog.sessions() {
-            let is_after = after.is_none_or(|after| (vp.as_str(), session.id.as_str()) > after);
-            let is_first = first.len() < limit
-                || first.last_key_value().is_some_and(|((last, id), _)| (vp, &session.id) < (last, id));
-            if is_after && is_first {
-                first.insert((vp.clone(), session.id.clone()), session);
-                if first.len() > limit {
-                    first.pop_last();
-                }
-            }
-        }
-        first
-    }
-}
-
-/// Where a list of sessions goes on: the length of the VP's name keeps the two apart.
-fn named(vp: &VpId, session: &SessionId) -> String {
-    format!("{}:{vp}{session}", vp.as_str().len())
-}
-
-fn split(cursor: &str) -> Option<(&str, &str)> {
-    let (length, names) = cursor.split_once(':')?;
-    names.split_at_checked(length.parse().ok()?)
 }
 
 fn state_of(cursor: &Cursor) -> DeliveryState {

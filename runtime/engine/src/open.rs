@@ -12,7 +12,7 @@ use sortie_ambient::Surroundings;
 use sortie_callback::{Courier, Outbox};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::{LaneId, MissionNo};
-use sortie_journal::{Journal, Opened};
+use sortie_journal::{Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::{NodeRules, Retention};
 use sortie_tools::Registry;
@@ -20,15 +20,17 @@ use tokio::sync::{Notify, broadcast};
 
 use super::act::PauseMark;
 use super::artifact_store::Artifacts;
+use super::check::{Checked, InputSchemas};
+use super::desk::Desk;
 use super::guests::Guests;
-use super::live::Lives;
+use super::lives::Lives;
 use super::outbox::{EngineOutbox, Followers};
 use super::recover::{Inventory, Others};
 use super::supervise::Background;
 use super::timer::Timer;
 use super::views::Views;
 use super::workspaces::Workspaces;
-use super::{Counters, Engine, NEWS_CAPACITY, ReadError, intake};
+use super::{Counters, Engine, NEWS_CAPACITY, ReadError};
 
 /// How long running calls may take to reach a point that is on disk, when the node stops.
 const LAST_CALLS: Duration = Duration::from_secs(6);
@@ -56,10 +58,8 @@ pub struct Settings {
 pub struct Parts {
     /// What the configuration says.
     pub settings: Settings,
-    /// The log.
-    pub journal: Journal,
-    /// What was found when it was opened.
-    pub opened: Opened,
+    /// Opens the log.
+    pub log: OpenLog,
     /// What runs plugins.
     pub guests: Arc<dyn Guests>,
     /// What granted calls do.
@@ -73,6 +73,11 @@ pub struct Parts {
     /// Clocks, tasks and chance.
     pub ambient: Surroundings,
 }
+
+/// Opens a log, and shows the head of each mission in it, oldest first: what is built from them is built while they are read
+/// anyway.
+pub type OpenLog =
+    Box<dyn FnOnce(&mut dyn FnMut(MissionNo, Head)) -> Result<Arc<dyn Log>, sortie_journal::ReadError> + Send>;
 
 /// Why a driver cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -98,24 +103,23 @@ impl Engine {
         others: Others,
         courier: impl FnOnce(Arc<dyn Outbox>) -> Result<Courier, sortie_callback::ConfigError>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Parts { settings, journal, opened, guests, tools, artifacts, workspaces, pause_mark, ambient } = parts;
+        let Parts { settings, log, guests, tools, artifacts, workspaces, pause_mark, ambient } = parts;
         let mut queue = Queue::new(settings.lanes.iter().cloned(), settings.max_running);
         queue.pause(pause_mark.is_set());
-        let mut inventory = Inventory::new(queue, opened.last_no);
-        let mut found = 0;
-        journal
-            .scan_oldest_first(|no, head| {
-                found += 1;
-                inventory.add(no, &head, others);
-            })
-            .map_err(|error| OpenError::Unreadable(error.into()))?;
+        let mut inventory = Inventory::new(queue);
+        let unreadable = |error: sortie_journal::ReadError| OpenError::Unreadable(error.into());
+        let log = log(&mut |no, head| inventory.add(no, &head, others)).map_err(unreadable)?;
+        let undelivered = match others {
+            Others::GoOn => log.undelivered().map_err(unreadable)?.into_iter().map(|(no, _)| no).collect(),
+            Others::Wait => FxHashSet::default(),
+        };
         let this = Arc::new(OnceLock::new());
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
         let engine = Arc::new(Self {
             rules: settings.rules,
             plugins_by: settings.plugins_by,
-            journal,
+            log,
             guests,
             tools,
             courier,
@@ -124,17 +128,14 @@ impl Engine {
             pause_mark,
             ambient,
             lives: Lives::new(),
-            desk: Mutex::new(inventory.desk),
-            undelivered: Mutex::new(match others {
-                Others::GoOn => opened.undelivered.iter().map(|(no, _)| *no).collect(),
-                Others::Wait => FxHashSet::<MissionNo>::default(),
-            }),
+            desk: Desk::new(inventory.queue),
+            undelivered: Mutex::new(undelivered),
             news,
             timer: Timer::default(),
             outbox: Followers::default(),
             views: Views::default(),
-            inputs: intake::InputSchemas::default(),
-            checked: intake::Checked::default(),
+            inputs: InputSchemas::default(),
+            checked: Checked::default(),
             stopping: AtomicBool::new(false),
             goodbye: Notify::new(),
             lanes: settings.lanes,
@@ -144,7 +145,7 @@ impl Engine {
             counters: Counters::default(),
             suspended: AtomicUsize::new(inventory.suspended),
             background: Background::default(),
-            found,
+            found: inventory.found,
         });
         this.set(Arc::downgrade(&engine)).expect("set once");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
@@ -182,14 +183,14 @@ impl Engine {
             }
         };
         // Calls that take longer are found without a result after the next start; so are all, where nothing is recorded any more.
-        let calls = futures_util::future::select(Box::pin(busy), Box::pin(self.journal.failed()));
+        let calls = futures_util::future::select(Box::pin(busy), self.log.failed());
         let _ = self.ambient.timeout(LAST_CALLS, calls).await;
         let interrupted = running();
         let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
         interrupted.iter().for_each(|live| live.interrupt());
         self.courier.stop().await;
-        let journal = self.journal.clone();
-        if let Ok(Err(error)) = self.ambient.unblock(move || journal.close()).await {
+        let log = Arc::clone(&self.log);
+        if let Ok(Err(error)) = self.ambient.unblock(move || log.close()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");
         }
         let took = self.ambient.steady().saturating_sub(begun);

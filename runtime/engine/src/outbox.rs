@@ -37,7 +37,7 @@ struct Follower {
 
 impl Follower {
     fn begin(engine: &Engine, no: MissionNo, acked: u64) -> Result<Self, ReadError> {
-        let records = engine.journal.read(no)?;
+        let records = engine.log.read_all(no, 0)?;
         let first = records.first().ok_or(ReadError::Unknown)?;
         let mission = begin(first)?;
         let items = mission.outgoing_of(first).into_iter().map(|item| (first.at, item)).collect();
@@ -49,7 +49,7 @@ impl Follower {
 
     /// Takes up what was recorded since, until there is enough to deliver after `acked`.
     fn advance(&mut self, engine: &Engine, no: MissionNo, acked: u64) -> Result<(), ReadError> {
-        for record in engine.journal.read_from(no, self.mission.records())? {
+        for record in engine.log.read_all(no, self.mission.records())? {
             if self.items.len() >= ITEMS_MAX {
                 break;
             }
@@ -168,7 +168,7 @@ impl Outbox for EngineOutbox {
 
     async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
         let engine = self.engine()?;
-        let read = reading(&engine, move |engine| Ok((mission_over(engine, no, item)?, engine.journal.cursor(no)?)));
+        let read = reading(&engine, move |engine| Ok((mission_over(engine, no, item)?, engine.log.cursor(no)?)));
         let (over, before) = read.await?;
         let skipped = before.unwrap_or_default().skipped;
         let cursor = Cursor { acked: item, skipped, ..Cursor::default() };
@@ -227,18 +227,18 @@ impl Engine {
 
     /// Records how far deliveries are, and waits: the next look at the cursor must see it. A group commit serves many.
     async fn move_cursor(&self, append: Append) -> Result<(), OutboxError> {
-        self.journal.append_durable(append).map_err(OutboxError::new)?.await.map(drop).map_err(OutboxError::new)
+        self.log.append_durable(append).map_err(OutboxError::new)?.await.map(drop).map_err(OutboxError::new)
     }
 
     /// Where the cursor stands; at the beginning, where it is said nowhere.
     async fn cursor_before(self: &Arc<Self>, no: MissionNo) -> Result<Cursor, OutboxError> {
-        reading(self, move |engine| Ok(engine.journal.cursor(no)?.unwrap_or_default())).await
+        reading(self, move |engine| Ok(engine.log.cursor(no)?.unwrap_or_default())).await
     }
 
     /// Blocks.
     fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
         let open = |cursor: &Cursor| cursor.parked.is_none() && !cursor.closed;
-        let Some(cursor) = self.journal.cursor(no)?.filter(open) else { return Ok(None) };
+        let Some(cursor) = self.log.cursor(no)?.filter(open) else { return Ok(None) };
         let Some(next) = self.outbox.next(self, no, cursor.acked)? else { return Ok(None) };
         let Next { envelope, item, since, outgoing } = next;
         let callback = envelope.callback.as_ref().ok_or(ReadError::NoEnvelope)?;

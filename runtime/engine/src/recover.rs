@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_contract::{MissionNo, Status, Timestamp};
-use sortie_journal::{Catalog, Head};
+use sortie_journal::Head;
 use sortie_mission::queue::{Queue, Waiting};
 
-use super::{Desk, Engine};
+use super::Engine;
 
 /// What becomes of the missions that are in the journal already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,9 @@ pub enum Others {
 
 /// What opening the journal tells before the engine exists.
 pub(crate) struct Inventory {
-    pub(crate) desk: Desk,
+    /// How many missions there are.
+    pub(crate) found: usize,
+    pub(crate) queue: Queue,
     /// Missions that wait out of memory, and when each wants attention.
     pub(crate) asleep: Vec<(MissionNo, Timestamp)>,
     /// Those of them that sleep: their run clock goes on, and they give signs of life.
@@ -34,14 +36,13 @@ pub(crate) struct Inventory {
 
 impl Inventory {
     /// Of a journal without missions.
-    pub(crate) fn new(queue: Queue, last_no: MissionNo) -> Self {
-        let desk = Desk { catalog: Catalog::default(), queue, last_no };
-        Self { desk, asleep: Vec::new(), sleepers: Vec::new(), suspended: 0 }
+    pub(crate) fn new(queue: Queue) -> Self {
+        Self { found: 0, queue, asleep: Vec::new(), sleepers: Vec::new(), suspended: 0 }
     }
 
     /// Takes a mission in, by its head; to be called in the order of acceptance.
     pub(crate) fn add(&mut self, no: MissionNo, head: &Head, others: Others) {
-        self.desk.catalog.insert(no, head);
+        self.found += 1;
         match head.status {
             _ if others == Others::Wait => {}
             Status::Running | Status::Blocked if head.suspended => {
@@ -49,7 +50,7 @@ impl Inventory {
                 self.asleep.extend(head.due.map(|due| (no, due)));
                 self.sleepers.extend((head.status == Status::Running).then_some(no));
             }
-            Status::Queued | Status::Running | Status::Blocked => self.desk.queue.push(&waiting(no, head)),
+            Status::Queued | Status::Running | Status::Blocked => self.queue.push(&waiting(no, head)),
             Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_contract::MissionNo;
-use sortie_journal::Head;
+use sortie_journal::AdmitError;
 use sortie_mission::Kept;
 
 use super::{Engine, ReadError};
@@ -14,6 +14,9 @@ const ROUND: Duration = Duration::from_secs(60);
 
 /// The most often.
 const ROUND_MIN: Duration = Duration::from_secs(1);
+
+/// How many heads are looked at at once.
+const HEADS: usize = 512;
 
 /// How much of the feed is read at once.
 const CHUNK: usize = 4_096;
@@ -55,41 +58,43 @@ impl Engine {
         Ok(removed)
     }
 
-    /// Removes what has outlived its use, and says how many missions that were. Blocks.
+    /// Removes what has outlived its use, and says how many missions that were. A page of heads is in memory at a time, and only of
+    /// those that are old enough is it asked how far their delivery is.
     fn remove_outlived(&self) -> Result<usize, ReadError> {
-        let mut heads = Vec::new();
-        self.journal.scan_oldest_first(|no, head| {
-            if head.status.is_final() {
-                heads.push((no, head));
-            }
-        })?;
         let wall = self.ambient.wall();
-        let mut removed = 0;
-        let total = heads.len();
-        for (older, (no, head)) in heads.into_iter().enumerate() {
-            let kept = Kept {
-                status: head.status,
-                ended_at: head.ended_at.unwrap_or(head.accepted_at),
-                delivered: self.journal.cursor(no)?.is_none_or(|cursor| cursor.closed),
-                newer: total - older - 1,
-            };
-            if self.retention.is_over(kept, wall) {
-                self.remove(no, &head)?;
-                removed += 1;
+        let (mut removed, mut newer, mut before) = (0, 0, None);
+        loop {
+            let heads = self.log.heads_newest_first(before, HEADS)?;
+            let Some((last, _)) = heads.last() else { return Ok(removed) };
+            before = Some(*last);
+            for (no, head) in heads.into_iter().filter(|(_, head)| head.status.is_final()) {
+                let ended_at = head.ended_at.unwrap_or(head.accepted_at);
+                let kept = Kept { status: head.status, ended_at, delivered: true, newer };
+                newer += 1;
+                if !self.retention.is_over(kept, wall) {
+                    continue;
+                }
+                let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
+                if self.retention.is_over(Kept { delivered, ..kept }, wall) {
+                    self.remove(no)?;
+                    removed += 1;
+                }
             }
         }
-        Ok(removed)
     }
 
-    fn remove(&self, no: MissionNo, head: &Head) -> Result<(), ReadError> {
+    fn remove(&self, no: MissionNo) -> Result<(), ReadError> {
         // The artifacts first: what is left of a mission must not be files that nobody knows of.
         self.artifacts.remove(no).map_err(ReadError::Artifact)?;
-        // One that the journal does not take now is found again in the next round.
-        if let Err(error) = self.journal.remove(no) {
-            tracing::debug!(%no, %error, "a mission is removed later");
-            return Ok(());
+        match self.log.remove(no) {
+            Ok(()) => {}
+            Err(AdmitError::Read(error)) => return Err(error.into()),
+            // One that the log does not take now is found again in the next round.
+            Err(AdmitError::Write(error)) => {
+                tracing::debug!(%no, %error, "a mission is removed later");
+                return Ok(());
+            }
         }
-        self.desk.lock().catalog.remove(no, head);
         self.lives.forget(no);
         self.views.forget(no);
         Ok(())
@@ -99,16 +104,16 @@ impl Engine {
     fn prune_feed(&self) -> Result<(), ReadError> {
         let mut read = 0;
         let first = 'found: loop {
-            let entries = self.journal.feed_after(read, CHUNK)?;
+            let entries = self.log.feed_after(read, CHUNK)?;
             let Some(last) = entries.last().map(|entry| entry.position) else { break read + 1 };
             for entry in entries {
-                if self.journal.head(entry.mission)?.is_some() {
+                if self.log.head(entry.mission)?.is_some() {
                     break 'found entry.position;
                 }
             }
             read = last;
         };
-        if let Err(error) = self.journal.prune_feed_before(first) {
+        if let Err(error) = self.log.prune_feed_before(first) {
             tracing::debug!(%error, "the feed is pruned later");
         }
         Ok(())

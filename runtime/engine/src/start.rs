@@ -46,19 +46,16 @@ impl Engine {
         if self.is_stopping() {
             return None;
         }
-        let mut desk = self.desk.lock();
-        // Read under the lock: threads that overtake each other must not look like a clock that was set back.
-        let now = self.ambient.wall();
-        desk.queue.pop(now)
+        self.desk.pop(&self.ambient)
     }
 
     /// A mission's turn, from its start to the end of its run.
     async fn turn(self: Arc<Self>, no: MissionNo) {
-        match self.live(no) {
+        match self.bring(no).await {
             Ok(live) => self.turn_of(live).await,
             Err(error) => {
                 tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");
-                self.desk.lock().queue.release(no);
+                self.desk.release(no);
             }
         }
         self.pump();
@@ -68,7 +65,7 @@ impl Engine {
         let no = live.no;
         let ran = self.run(&live).await;
         // Held until here: what was decided while it was on its way out of memory is seen below.
-        self.desk.lock().queue.release(no);
+        self.desk.release(no);
         let again = match &ran {
             // The clock was set back in this moment: it waits again.
             Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => true,
@@ -84,7 +81,7 @@ impl Engine {
             }
         };
         if again || live.wants_turn(self) {
-            self.desk.lock().queue.push(&live.waiting());
+            self.desk.push(&live.waiting());
         } else if ran.is_ok() {
             self.lives.release(&live);
         }
@@ -125,7 +122,7 @@ impl Engine {
         // All of it is to be there, the start of this run included.
         self.durable().await?;
         let (engine, no) = (Arc::clone(self), live.no);
-        let read = self.ambient.unblock(move || engine.journal.read(no)).await;
+        let read = self.ambient.unblock(move || engine.log.read_all(no, 0)).await;
         let records = read.map_err(ReadError::Task)?.map_err(ReadError::from)?;
         Ok(Replay::new(&records))
     }
@@ -230,7 +227,7 @@ impl Engine {
     /// Waits until all that was recorded so far is on disk.
     pub(crate) async fn durable(&self) -> Result<(), sortie_journal::WriteError> {
         loop {
-            match self.journal.barrier() {
+            match self.log.barrier() {
                 Err(sortie_journal::WriteError::Overloaded) => self.ambient.sleep(ROOM).await,
                 Err(error) => return Err(error),
                 Ok(receipt) => return receipt.await.map(drop),
@@ -240,7 +237,7 @@ impl Engine {
 
     fn ended(&self, live: &Live, status: Status) {
         // It may be waiting for its next turn, or for a time.
-        self.desk.lock().queue.remove(live.no);
+        self.desk.remove(live.no);
         self.artifacts.is_over(live.no);
         self.watch(live);
         let index = Status::ALL.iter().position(|&other| other == status).expect("all are listed");

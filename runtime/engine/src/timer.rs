@@ -15,6 +15,7 @@ use sortie_mission::Command;
 use tokio::sync::Notify;
 
 use super::Engine;
+use super::desk::Look;
 use super::live::{CommandError, Live, Wait};
 use super::start::ROOM;
 
@@ -110,7 +111,7 @@ impl Engine {
 
     /// Whether a mission that is not in memory may have something due.
     fn sleeps(&self, no: MissionNo) -> bool {
-        self.journal.head(no).is_ok_and(|head| head.is_some_and(|head| !head.status.is_final()))
+        self.log.head(no).is_ok_and(|head| head.is_some_and(|head| !head.status.is_final()))
     }
 
     /// Lets the core see what is due for a mission. Blocks.
@@ -141,7 +142,7 @@ impl Engine {
     /// Gives a suspended mission a turn, where what it waits for has come.
     pub(crate) fn go_on(self: &Arc<Self>, live: &Live) {
         if live.wants_turn(self) {
-            self.desk.lock().queue.push(&live.waiting());
+            self.desk.push(&live.waiting());
             self.pump();
         }
     }
@@ -167,12 +168,7 @@ async fn ring(engine: &Weak<Engine>) -> bool {
     if engine.is_stopping() {
         return false;
     }
-    let (wall, expired, queue) = {
-        let mut desk = engine.desk.lock();
-        // Read under the lock: threads that overtake each other must not look like a clock that was set back.
-        let wall = engine.ambient.wall();
-        (wall, desk.queue.expired(wall), desk.queue.next_due())
-    };
+    let Look { wall, expired, next_due: queue } = engine.desk.look(&engine.ambient);
     let steady = engine.ambient.steady();
     engine.pump();
     let (ringing, nap) = {

@@ -169,7 +169,7 @@ impl Engine {
     /// A mission as of all that is on disk, shown to `read`. Blocks.
     pub fn view<T>(&self, no: MissionNo, read: impl FnOnce(&Fold) -> Result<T, ReadError>) -> Result<T, ReadError> {
         // One that has been removed is gone for everybody.
-        if self.journal.head(no)?.is_none() {
+        if self.log.head(no)?.is_none() {
             self.views.forget(no);
             return Err(ReadError::Unknown);
         }
@@ -190,7 +190,7 @@ impl Engine {
     ) -> Result<bool, ReadError> {
         loop {
             let from = fold.as_ref().map_or(0, |fold| fold.mission.records());
-            let records = self.journal.read_some(no, from, PIECE_BYTES)?;
+            let records = self.log.read(no, from, PIECE_BYTES)?;
             if records.is_empty() {
                 return Ok(true);
             }

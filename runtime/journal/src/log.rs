@@ -176,6 +176,22 @@ pub trait Log: Debug + Send + Sync {
     /// [`ReadError`], of this mission alone where its own rows are damaged.
     fn read(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError>;
 
+    /// All records of `mission` from number `first` on. Where there may be many, [`Log::read`] holds fewer at once.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn read_all(&self, mission: MissionNo, first: u32) -> Result<Vec<Stamped>, ReadError> {
+        let mut records = Vec::new();
+        loop {
+            let read = u32::try_from(records.len()).expect("a mission has fewer than 2^32 records");
+            let some = self.read(mission, first + read, usize::MAX)?;
+            if some.is_empty() {
+                return Ok(records);
+            }
+            records.extend(some);
+        }
+    }
+
     /// The head of `mission`.
     ///
     /// # Errors
@@ -193,6 +209,12 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError>;
+
+    /// At most `limit` heads after `after`, oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError>;
 
     /// At most `limit` sessions whose newest mission is before `before`, the one with the newest first.
     ///
@@ -212,6 +234,12 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError>;
+
+    /// The missions that have nothing left to deliver, and of which something was skipped; oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn incomplete(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError>;
 
     /// At most `limit` entries of the feed after `position`.
     ///

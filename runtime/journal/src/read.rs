@@ -3,7 +3,7 @@
 //! All of these read the disk: call them where blocking is allowed. They see what was committed; what is still in the
 //! queue is behind a [`Journal::barrier`].
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
@@ -120,6 +120,27 @@ impl Journal {
                 }
             }
             Ok(())
+        })
+    }
+
+    /// At most `limit` heads, oldest first: those after `after`, or from the oldest on.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn heads_oldest_first(
+        &self,
+        after: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let table = snapshot.open_table(HEADS).map_err(storage)?;
+            let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
+            let mut heads = Vec::new();
+            for row in table.range((begin, Bound::Unbounded)).map_err(storage)?.take(limit) {
+                let (key, value) = row.map_err(storage)?;
+                heads.push((MissionNo(key.value()), head(key.value(), value.value())?));
+            }
+            Ok(heads)
         })
     }
 

@@ -10,7 +10,7 @@ use alloc::string::String;
 use sortie_contract::envelope::{Budget, EffectiveBudget};
 use sortie_contract::money::{MicroUsd, Spend};
 
-use crate::admit::Ceilings;
+use crate::admission::Ceilings;
 
 /// The books of one mission.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! A mission is a log. Its state is a fold over the records of its journal, and every change begins as a question:
 //!
-//! 1. [`admit()`] holds a parsed envelope against the node's rules.
+//! 1. [`admission`] says what becomes of a dispatched envelope: taken, taken before, or why not.
 //! 2. [`Mission::begin`] folds the first record, [`Mission::apply`] each further one.
 //! 3. [`Mission::decide`] answers a [`Command`] with the records that it leads to, or with a [`Refusal`]. Nothing has
 //!    happened yet: the shell journals the records, applies them, and only then acts.
@@ -15,7 +15,7 @@
 //!
 //! | file | the rule that it owns |
 //! | --- | --- |
-//! | `admit` | what a node takes |
+//! | `admission` | what a node takes, under which session, on which plugin; and what it says to a second dispatch |
 //! | `gate` | which tool a mission may call |
 //! | `budget` | what it may still spend |
 //! | `window`, `cadence` | when it may run, when it reports |
@@ -35,7 +35,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-mod admit;
+pub mod admission;
 mod apply;
 mod budget;
 mod cadence;
@@ -55,7 +55,7 @@ mod state;
 mod view;
 mod window;
 
-pub use admit::{Admission, Ceilings, Denial, NodeRules, admit};
+pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::CRASHES_MAX;

@@ -1,6 +1,6 @@
 //! How long a mission is kept once it is over.
 //!
-//! Whoever removes them asks about each, oldest first. One whose events have not all been delivered is kept, whatever its
+//! Whoever removes them asks about each. One whose events have not all been delivered is kept, whatever its
 //! age: its control plane has not heard of its end.
 
 use jiff::{SignedDuration, Timestamp};

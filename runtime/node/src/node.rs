@@ -10,8 +10,8 @@ use sortie_callback::Courier;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
-use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, Parts, Settings};
-use sortie_journal::Journal;
+use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, OpenLog, Parts, Settings};
+use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mission::NodeRules;
 use sortie_sandbox::Sandbox;
 use sortie_tools::Registry;
@@ -138,10 +138,10 @@ impl Node {
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
         let outside = Arc::clone(&ambient);
+        let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?)));
         let parts = Parts {
             settings,
-            journal,
-            opened,
+            log,
             guests: Arc::new(sandbox.clone()),
             tools,
             artifacts: Arc::new(artifacts.clone()),
@@ -210,7 +210,7 @@ impl Node {
             places,
             answers: Answers::new(),
         };
-        let failed = self.engine.journal().failed();
+        let failed = self.engine.log().failed();
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),

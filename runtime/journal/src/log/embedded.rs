@@ -168,6 +168,10 @@ impl Log for EmbeddedLog {
         self.journal.read_some(mission, first, bytes)
     }
 
+    fn read_all(&self, mission: MissionNo, first: u32) -> Result<Vec<Stamped>, ReadError> {
+        self.journal.read_from(mission, first)
+    }
+
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
         self.journal.head(mission)
     }
@@ -186,6 +190,10 @@ impl Log for EmbeddedLog {
         self.journal.heads_newest_first(before, limit)
     }
 
+    fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        self.journal.heads_oldest_first(after, limit)
+    }
+
     fn sessions_newest_first(
         &self,
         before: Option<MissionNo>,
@@ -200,6 +208,10 @@ impl Log for EmbeddedLog {
 
     fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
         self.journal.undelivered()
+    }
+
+    fn incomplete(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.journal.incomplete()
     }
 
     fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {

@@ -74,6 +74,11 @@ impl State {
         sessions
     }
 
+    fn cursors(&self, closed: bool) -> Vec<(MissionNo, Cursor)> {
+        let all = self.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
+        all.filter(|(_, cursor)| cursor.closed == closed).collect()
+    }
+
     fn append(&mut self, append: &Append, position: u64) -> Result<u64, WriteError> {
         let no = MissionNo(append.mission);
         if let (Some(held), Some(newest)) = (append.lease, self.leases.get(&append.mission))
@@ -229,6 +234,12 @@ impl Log for MemoryLog {
         Ok(heads.take(limit).map(|(no, head)| (no, head.clone())).collect())
     }
 
+    fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        let state = self.state.lock();
+        let heads = state.heads().filter(|(no, _)| after.is_none_or(|after| *no > after));
+        Ok(heads.take(limit).map(|(no, head)| (no, head.clone())).collect())
+    }
+
     fn sessions_newest_first(
         &self,
         before: Option<MissionNo>,
@@ -251,9 +262,11 @@ impl Log for MemoryLog {
     }
 
     fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
-        let state = self.state.lock();
-        let cursors = state.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
-        Ok(cursors.filter(|(_, cursor)| !cursor.closed).collect())
+        Ok(self.state.lock().cursors(false))
+    }
+
+    fn incomplete(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        Ok(self.state.lock().cursors(true))
     }
 
     fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {

@@ -255,9 +255,10 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
                     let status = Status::ALL[dice.at(Status::ALL.len())];
                     append = append.head(&Head { status, ..head });
                 }
-                append = match dice.below(4) {
+                append = match dice.below(5) {
                     0 => append.cursor(&Cursor { acked: step as u64, ..Cursor::default() }),
                     1 => append.delivered(),
+                    2 => append.closed(Cursor { skipped: vec![1], ..Cursor::default() }),
                     _ => append,
                 };
                 let told = |log: &dyn Log| log.append_durable(append.clone()).unwrap().wait();
@@ -294,14 +295,18 @@ fn agree(log: &dyn Log, model: &dyn Log) {
         assert_eq!(all(log, no), all(model, no), "records of {no}");
         for first in 0..4 {
             let (whole, part) = (all(model, no), log.read(no, first, usize::MAX).unwrap());
-            assert_eq!(part, whole[(first as usize).min(whole.len())..], "records of {no} from {first}");
+            let from = &whole[(first as usize).min(whole.len())..];
+            assert!(from.starts_with(&part) && part.is_empty() == from.is_empty(), "records of {no} from {first}");
+            assert_eq!(log.read_all(no, first).unwrap(), from, "all records of {no} from {first}");
         }
         assert_eq!(log.head(no).unwrap(), model.head(no).unwrap());
         assert_eq!(log.cursor(no).unwrap(), model.cursor(no).unwrap());
     }
     for (before, limit) in [(None, 100), (None, 2), (Some(MissionNo(7)), 3), (Some(MissionNo(0)), 3), (None, 0)] {
-        let (heads, sessions) = (Log::heads_newest_first, Log::sessions_newest_first);
-        assert_eq!(heads(log, before, limit).unwrap(), heads(model, before, limit).unwrap());
+        let (newest, oldest) = (Log::heads_newest_first, Log::heads_oldest_first);
+        let sessions = Log::sessions_newest_first;
+        assert_eq!(newest(log, before, limit).unwrap(), newest(model, before, limit).unwrap());
+        assert_eq!(oldest(log, before, limit).unwrap(), oldest(model, before, limit).unwrap());
         assert_eq!(sessions(log, before, limit).unwrap(), sessions(model, before, limit).unwrap());
     }
     for position in 0..40 {
@@ -315,6 +320,7 @@ fn agree(log: &dyn Log, model: &dyn Log) {
     }
     assert_eq!(log.feed_begin().unwrap(), model.feed_begin().unwrap());
     assert_eq!(log.undelivered().unwrap(), model.undelivered().unwrap());
+    assert_eq!(log.incomplete().unwrap(), model.incomplete().unwrap());
 }
 
 /// All records, a frame at a time.

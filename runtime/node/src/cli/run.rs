@@ -44,16 +44,17 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     let exit = match dispatched {
         Ok(dispatched) => {
             node.start();
-            for warning in &dispatched.warnings {
+            for warning in &dispatched.reply.warnings {
                 writeln!(std::io::stderr(), "warning: {}", text::plain(warning))?;
             }
-            let talk = again(dispatched.mission_id.as_str(), dispatched.status).filter(|_| dispatched.replayed);
+            let reply = &dispatched.reply;
+            let talk = again(reply.mission_id.as_str(), reply.status).filter(|_| dispatched.replayed);
             if let Some(talk) = talk {
                 writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
             }
             let followed = Followed {
                 node: &node,
-                no: node.engine.find(dispatched.mission_id.as_str())?.ok_or("the mission is gone")?,
+                no: node.engine.find(reply.mission_id.as_str())?.ok_or("the mission is gone")?,
                 news: node.engine.news(),
                 signals,
                 terminal: Terminal::default(),

@@ -166,15 +166,16 @@ pub(super) struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn of(dispatched: &'a Dispatched) -> Self {
+        let reply = &dispatched.reply;
         Self {
-            mission_id: dispatched.mission_id.as_str(),
-            vp_id: dispatched.vp_id.as_str(),
-            vp_session_id: dispatched.session.as_str(),
-            vp_runtime_id: dispatched.lane.as_str(),
-            status: dispatched.status,
-            effective_budget: BudgetView::from(&dispatched.budget),
-            warnings: &dispatched.warnings,
-            links: Links::of(dispatched.mission_id.as_str()),
+            mission_id: reply.mission_id.as_str(),
+            vp_id: reply.vp_id.as_str(),
+            vp_session_id: reply.session.as_str(),
+            vp_runtime_id: reply.lane.as_str(),
+            status: reply.status,
+            effective_budget: BudgetView::from(&reply.budget),
+            warnings: &reply.warnings,
+            links: Links::of(reply.mission_id.as_str()),
             replayed: None,
         }
     }
@@ -301,7 +302,7 @@ impl Pieces {
         let (no, next, is_first) = (self.no, self.next, self.state == Piece::First);
         let room = self.app.answers.room(PIECE_ROOM).await?;
         let read = self.app.reading(move |engine| {
-            let records = engine.journal().read_some(no, next, JOURNAL_PIECE)?;
+            let records = engine.log().read(no, next, JOURNAL_PIECE)?;
             let mut json = Vec::with_capacity(JOURNAL_PIECE);
             if is_first {
                 json.extend_from_slice(b"{\"items\":[");

@@ -6,11 +6,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde_json::json;
 use sortie_contract::tool::CallError;
-use sortie_contract::{LaneId, MicroUsd, SessionId, VpId};
+use sortie_contract::{LaneId, MicroUsd, MissionNo, SessionId, VpId};
 
 use super::auth::Holder;
 use super::error::Problem;
-use super::missions::{page_size, parameters, unknown_parameter};
+use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::config::Scope;
 use sortie_engine::Turns;
@@ -108,15 +108,18 @@ const PAGE: usize = 100;
 
 /// `GET /v1/sessions`
 pub(super) async fn sessions(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let (mut after, mut size) = (None, PAGE);
+    let (mut before, mut size) = (None, PAGE);
     for (key, value) in parameters(query.as_deref()) {
         match key.as_str() {
-            "cursor" => after = Some(value),
+            "cursor" => {
+                let no = value.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
+                before = Some(MissionNo(no));
+            }
             "limit" => size = page_size(&value)?,
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    app.shown(move |engine| engine.sessions(after.as_deref(), size)).await
+    app.shown(move |engine| engine.sessions(before, size)).await
 }
 
 /// `POST /v1/node/pause`
@@ -154,7 +157,7 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// `GET /readyz`: the node takes missions.
 pub(super) async fn readyz(State(app): State<App>) -> Response {
-    if app.engine.is_stopping() || app.engine.journal().is_poisoned() {
+    if app.engine.is_stopping() || app.engine.log().poisoned().is_some() {
         let detail = "the node is stopping";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
     }

@@ -1,4 +1,4 @@
-//! Intake's rules that need the node: whose mission it is, its lane, its window, its budget, its tools.
+//! Admission's rules that need the node: whose mission it is, its lane, its window, its budget, its tools.
 //!
 //! What can be said of the envelope's text alone was said when it was parsed. Here it is held against one node.
 
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 use sortie_contract::artifact::StorageScope;
 use sortie_contract::envelope::{EffectiveBudget, Envelope};
-use sortie_contract::id::{InstanceId, LaneId};
+use sortie_contract::id::{InstanceId, LaneId, MissionId};
 use sortie_contract::limit;
 use sortie_contract::mistake::{Mistake, Pointer};
 use sortie_contract::money::MicroUsd;
@@ -74,6 +74,15 @@ pub enum Denial {
     },
     /// It cannot be done here; at least one mistake.
     Mistakes(Vec<Mistake>),
+    /// The idempotency key was used for another envelope.
+    IdempotencyConflict {
+        /// The mission that was accepted under the key.
+        mission_id: MissionId,
+        /// Where the two differ.
+        fields: Vec<Pointer>,
+    },
+    /// The mission id was used with another idempotency key.
+    MissionIdConflict,
 }
 
 /// Holds an envelope against the node's rules, at the time `wall`.
@@ -225,6 +234,10 @@ impl core::fmt::Display for Denial {
                 let all: Vec<String> = mistakes.iter().map(|mistake| mistake.detail.clone()).collect();
                 f.write_str(&all.join("; "))
             }
+            Self::IdempotencyConflict { mission_id, .. } => {
+                write!(f, "the idempotency key was used before, for mission `{mission_id}`, with other content")
+            }
+            Self::MissionIdConflict => f.write_str("the mission id was used before, with another idempotency key"),
         }
     }
 }

@@ -1,0 +1,166 @@
+//! What only a plugin can know to be wrong with an envelope: by its JSON Schema, and by its own word.
+//!
+//! Owned here: the compiled schemas, and the memory of briefs that were found well. Never here: what is done about a mistake.
+
+use std::sync::Arc;
+
+use jsonschema::error::ValidationErrorKind;
+use parking_lot::Mutex;
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde_json::Value;
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::Envelope;
+use sortie_contract::plugin::{Brief, Crash};
+use sortie_contract::{Mistake, Pointer, SessionId, limit};
+use sortie_mission::admission::Examination;
+use sortie_sandbox::Installed;
+
+use super::Engine;
+use super::intake::{DispatchError, brief};
+
+/// Compiled JSON Schemas of plugins' inputs, by the plugin's digest.
+#[derive(Default)]
+pub(crate) struct InputSchemas(Mutex<FxHashMap<Digest, Compiled>>);
+
+/// `None` where the plugin declares no schema; why it is none, where it declares something else.
+type Compiled = Result<Option<Arc<jsonschema::Validator>>, String>;
+
+impl InputSchemas {
+    fn of(&self, plugin: &Installed) -> Compiled {
+        let compile = || {
+            let validator = plugin.manifest.inputs_schema.as_ref().map(jsonschema::validator_for).transpose();
+            validator.map(|validator| validator.map(Arc::new)).map_err(|error| error.to_string())
+        };
+        self.0.lock().entry(plugin.identity.digest).or_insert_with(compile).clone()
+    }
+}
+
+/// What plugins have found nothing wrong with: digests of plugin and brief. A night's missions differ in little more than
+/// their ids, and a plugin's answer depends on nothing but the brief.
+#[derive(Default)]
+pub(crate) struct Checked(Mutex<FxHashSet<Digest>>);
+
+/// Most briefs that are remembered; then it begins anew. A digest takes 33 bytes.
+const CHECKED_MAX: usize = 16_384;
+
+impl Checked {
+    /// What the answer of `plugin` depends on.
+    fn key(plugin: &Digest, brief: &Brief) -> Digest {
+        let Brief {
+            mission_id,
+            vp_id,
+            vp_session_id,
+            mission_type,
+            objective,
+            inputs,
+            success_criteria,
+            required_outputs,
+        } = brief;
+        let mut text = Vec::with_capacity(1_024);
+        text.extend_from_slice(plugin.as_bytes());
+        let mut add = |part: &str| {
+            text.extend_from_slice(&part.len().to_le_bytes());
+            text.extend_from_slice(part.as_bytes());
+        };
+        [mission_id, vp_id, vp_session_id, mission_type, objective, inputs].into_iter().for_each(|part| add(part));
+        for list in [success_criteria, required_outputs] {
+            add(&list.len().to_string());
+            list.iter().for_each(|part| add(part));
+        }
+        Digest::of(&text)
+    }
+
+    fn knows(&self, key: &Digest) -> bool {
+        self.0.lock().contains(key)
+    }
+
+    fn remember(&self, key: Digest) {
+        let mut known = self.0.lock();
+        if known.len() >= CHECKED_MAX {
+            known.clear();
+        }
+        known.insert(key);
+    }
+}
+
+impl Engine {
+    /// Holds `inputs` against the plugin's JSON Schema.
+    fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Vec<Mistake> {
+        let schema = match self.inputs.of(plugin) {
+            Ok(Some(schema)) => schema,
+            Ok(None) => return Vec::new(),
+            Err(why) => {
+                let detail =
+                    format!("the plugin `{}` declares inputs by what is no JSON Schema: {why}", plugin.identity);
+                return vec![Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)];
+            }
+        };
+        let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
+        let place = |error: &jsonschema::ValidationError<'_>| {
+            let place = Pointer::raw(format!("/inputs{}", error.instance_path()));
+            match error.kind() {
+                // Where it should be.
+                ValidationErrorKind::Required { property: Value::String(name) } => place.join(name),
+                _ => place,
+            }
+        };
+        schema
+            .iter_errors(&inputs)
+            .take(limit::MISTAKES_MAX)
+            .map(|error| Mistake::new(place(&error), "invalid_inputs", error.to_string()))
+            .collect()
+    }
+
+    /// What the plugin can know to be wrong: by its schema, and by its own word.
+    pub(super) async fn check(
+        &self,
+        envelope: &Envelope,
+        plugin: &Installed,
+        examination: &mut Examination,
+    ) -> Result<(), DispatchError> {
+        // A plan is right or wrong whoever's it is: `check` is not told.
+        let brief = Brief {
+            mission_id: String::new(),
+            vp_id: String::new(),
+            vp_session_id: String::new(),
+            ..brief(envelope, &SessionId::of(&envelope.vp_id))
+        };
+        let key = Checked::key(&plugin.identity.digest, &brief);
+        if self.checked.knows(&key) {
+            return Ok(());
+        }
+        let against_schema = self.check_inputs(&brief.inputs, plugin);
+        let fits = against_schema.is_empty();
+        examination.add(against_schema);
+        match self.guests.check(plugin.identity.digest, brief).await {
+            Ok(mistakes) if mistakes.is_empty() && fits => self.checked.remember(key),
+            Ok(mistakes) => examination.add(mistakes),
+            // Nothing is known of the envelope, and somebody else may take it.
+            Err(_) if self.is_stopping() => return Err(DispatchError::Stopping),
+            // It was not made for such inputs, and that is said already.
+            Err(_) if !fits => {}
+            Err(crash) => examination.add([unchecked(plugin, &crash)]),
+        }
+        Ok(())
+    }
+}
+
+/// That a plugin did not get to an answer.
+fn unchecked(plugin: &Installed, crash: &Crash) -> Mistake {
+    let hint = match crash {
+        Crash::LimitExceeded(_) => {
+            "; that is a limit of this node: where it was busy, sending the envelope again helps"
+        }
+        _ => "",
+    };
+    let detail = format!("the plugin `{}` could not check this envelope: {}{hint}", plugin.identity, said(crash));
+    Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)
+}
+
+fn said(crash: &Crash) -> String {
+    match crash {
+        Crash::Trapped(text) | Crash::LimitExceeded(text) | Crash::Unrunnable(text) => text.clone(),
+        Crash::OutOfMemory { limit_bytes } => format!("it wanted more than {limit_bytes} bytes of memory"),
+        Crash::Diverged { recorded, attempted } => format!("it asked for {attempted} instead of {recorded}"),
+    }
+}

@@ -1,0 +1,174 @@
+//! The desk: whose turn it is, and who is on the way to it. What intake and the scheduler share.
+//!
+//! It owns the queue and the arrivals, behind one lock that is held for microseconds: never over a read, an append or another
+//! lock. Who may run when is the core's business ([`Queue`]); what is done with a turn is `start`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use parking_lot::Mutex;
+use sortie_ambient::Surroundings;
+use sortie_contract::{MissionNo, Timestamp};
+use sortie_mission::queue::{Queue, Waiting};
+
+/// The queue of a node, and what is about to join it.
+pub(crate) struct Desk(Mutex<Inner>);
+
+struct Inner {
+    queue: Queue,
+    arrivals: Arrivals,
+}
+
+/// Missions between their number and their place in the queue. They get their numbers one after the other and may be handed over
+/// in another order; a session's missions run in the order of their numbers. So each waits for those that have a lower one.
+#[derive(Default)]
+struct Arrivals {
+    /// They have a number, and may come to nothing.
+    announced: BTreeSet<MissionNo>,
+    /// They are in the log's hand, and wait for those of a lower number.
+    here: BTreeMap<MissionNo, Waiting>,
+}
+
+/// How busy a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turns {
+    /// Missions that wait for their turn.
+    pub queued: usize,
+    /// Missions that have it.
+    pub running: usize,
+    /// Whether no turns are given.
+    pub paused: bool,
+}
+
+/// What time has done to the queue.
+pub(crate) struct Look {
+    /// The time of the look.
+    pub(crate) wall: Timestamp,
+    /// Missions whose window closed while they waited.
+    pub(crate) expired: Vec<MissionNo>,
+    /// When there is something to see again.
+    pub(crate) next_due: Option<Timestamp>,
+}
+
+impl Desk {
+    pub(crate) fn new(queue: Queue) -> Self {
+        Self(Mutex::new(Inner { queue, arrivals: Arrivals::default() }))
+    }
+
+    /// A mission has got its number, and will arrive or be withdrawn. To be called in the order of numbers.
+    pub(crate) fn announce(&self, no: MissionNo) {
+        self.0.lock().arrivals.announced.insert(no);
+    }
+
+    /// It is in the log's hand: it waits for its turn. Says whether the queue's next alarm is another one now.
+    pub(crate) fn arrive(&self, waiting: Waiting) -> bool {
+        let mut inner = self.0.lock();
+        inner.arrivals.announced.remove(&waiting.no);
+        inner.arrivals.here.insert(waiting.no, waiting);
+        inner.settle()
+    }
+
+    /// It comes to nothing. Says whether the queue's next alarm is another one now.
+    pub(crate) fn withdraw(&self, no: MissionNo) -> bool {
+        let mut inner = self.0.lock();
+        inner.arrivals.announced.remove(&no);
+        inner.settle()
+    }
+
+    /// Lets a mission wait for its turn.
+    pub(crate) fn push(&self, waiting: &Waiting) {
+        self.0.lock().queue.push(waiting);
+    }
+
+    /// The next mission whose turn it is. It takes its slot.
+    pub(crate) fn pop(&self, ambient: &Surroundings) -> Option<MissionNo> {
+        let mut inner = self.0.lock();
+        // Read under the lock: threads that overtake each other must not look like a clock that was set back.
+        let wall = ambient.wall();
+        inner.queue.pop(wall)
+    }
+
+    /// A mission gives its slot back.
+    pub(crate) fn release(&self, no: MissionNo) {
+        self.0.lock().queue.release(no);
+    }
+
+    /// A mission waits no longer.
+    pub(crate) fn remove(&self, no: MissionNo) {
+        let mut inner = self.0.lock();
+        inner.arrivals.here.remove(&no);
+        inner.queue.remove(no);
+    }
+
+    /// What time has done.
+    pub(crate) fn look(&self, ambient: &Surroundings) -> Look {
+        let mut inner = self.0.lock();
+        // As in `pop`.
+        let wall = ambient.wall();
+        Look { wall, expired: inner.queue.expired(wall), next_due: inner.queue.next_due() }
+    }
+
+    /// Gives no more turns, or goes on.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.0.lock().queue.pause(paused);
+    }
+
+    pub(crate) fn turns(&self) -> Turns {
+        let Inner { queue, arrivals } = &*self.0.lock();
+        Turns { queued: queue.len() + arrivals.here.len(), running: queue.running(), paused: queue.is_paused() }
+    }
+}
+
+impl Inner {
+    /// Lets those wait for their turn that nobody of a lower number can come before any more.
+    fn settle(&mut self) -> bool {
+        let due = self.queue.next_due();
+        let Arrivals { announced, here } = &mut self.arrivals;
+        while let Some(entry) = here.first_entry()
+            && announced.first().is_none_or(|first| entry.key() < first)
+        {
+            self.queue.push(&entry.remove());
+        }
+        self.queue.next_due() != due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(no: u64) -> Waiting {
+        let session = ("vp".parse().expect("an id"), "session".parse().expect("an id"));
+        Waiting { no: MissionNo(no), session, lane: "lane".parse().expect("an id"), start_at: None, end_at: None }
+    }
+
+    fn next(desk: &Desk) -> Option<u64> {
+        let mut inner = desk.0.lock();
+        let no = inner.queue.pop(Timestamp::UNIX_EPOCH)?;
+        inner.queue.release(no);
+        Some(no.0)
+    }
+
+    #[test]
+    fn missions_wait_in_the_order_of_their_numbers_whoever_is_handed_over_first() {
+        let desk = Desk::new(Queue::new([("lane".parse().expect("an id"), 8)], 8));
+        (1..=4).for_each(|no| desk.announce(MissionNo(no)));
+        desk.arrive(waiting(2));
+        assert_eq!(next(&desk), None, "the first may still come");
+        desk.arrive(waiting(4));
+        desk.arrive(waiting(1));
+        assert_eq!((next(&desk), next(&desk), next(&desk)), (Some(1), Some(2), None));
+        assert_eq!(desk.turns().queued, 1);
+        desk.withdraw(MissionNo(3));
+        assert_eq!((next(&desk), next(&desk)), (Some(4), None));
+    }
+
+    #[test]
+    fn one_that_ends_on_its_way_does_not_arrive() {
+        let desk = Desk::new(Queue::new([("lane".parse().expect("an id"), 8)], 8));
+        (1..=2).for_each(|no| desk.announce(MissionNo(no)));
+        desk.arrive(waiting(2));
+        desk.remove(MissionNo(2));
+        desk.arrive(waiting(1));
+        assert_eq!((next(&desk), next(&desk)), (Some(1), None));
+    }
+}

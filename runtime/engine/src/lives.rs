@@ -1,0 +1,158 @@
+//! The missions in memory, and how one comes there.
+//!
+//! Owned here: the map, in shards so that missions do not wait for each other, and that nobody loads a mission twice. No shard is
+//! held over a read: whoever wants a mission that somebody is loading waits for that one mission. Never here: what is in the log.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use sortie_contract::MissionNo;
+use sortie_mission::Mission;
+
+use super::live::Live;
+
+/// The missions in memory.
+pub(crate) struct Lives {
+    shards: Vec<Mutex<Shard>>,
+}
+
+type Shard = FxHashMap<MissionNo, Place>;
+
+/// Where a mission is.
+enum Place {
+    Here(Arc<Live>),
+    /// Somebody brings it, and holds this until it is here or cannot be brought.
+    Coming(Arc<Mutex<()>>),
+}
+
+impl Place {
+    fn here(&self) -> Option<&Arc<Live>> {
+        match self {
+            Self::Here(live) => Some(live),
+            Self::Coming(_) => None,
+        }
+    }
+}
+
+/// Enough that two busy cores rarely meet in one.
+const SHARDS: u64 = 64;
+
+impl Lives {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+
+    fn shard(&self, no: MissionNo) -> &Mutex<Shard> {
+        &self.shards[usize::try_from(no.0 % SHARDS).expect("a small number")]
+    }
+
+    /// The mission, if it is in memory.
+    pub(crate) fn get(&self, no: MissionNo) -> Option<Arc<Live>> {
+        self.shard(no).lock().get(&no).and_then(Place::here).cloned()
+    }
+
+    /// The mission; `load` brings it from the log if it is not in memory. Nobody can load it twice. Blocks.
+    pub(crate) fn get_or_load<E>(&self, no: MissionNo, load: impl FnOnce() -> Result<Live, E>) -> Result<Arc<Live>, E> {
+        let mine = Arc::new(Mutex::new(()));
+        let loading = mine.lock();
+        loop {
+            let others = match self.shard(no).lock().entry(no) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Place::Coming(Arc::clone(&mine)));
+                    break;
+                }
+                Entry::Occupied(place) => match place.get() {
+                    Place::Here(live) => return Ok(Arc::clone(live)),
+                    Place::Coming(others) => Arc::clone(others),
+                },
+            };
+            // Until it is here; or cannot be brought, and then it is looked for anew.
+            drop(others.lock());
+        }
+        // Also where `load` panics: nobody waits for what does not come.
+        let announced = Announced { lives: self, no };
+        let loaded = load();
+        let mut shard = self.shard(no).lock();
+        let live = match shard.get(&no).and_then(Place::here) {
+            // It was put in meanwhile.
+            Some(live) => Ok(Arc::clone(live)),
+            None => loaded.map(|live| {
+                let live = Arc::new(live);
+                shard.insert(no, Place::Here(Arc::clone(&live)));
+                live
+            }),
+        };
+        drop(shard);
+        drop(announced);
+        drop(loading);
+        live
+    }
+
+    /// Puts a new mission in. Where somebody brought it first, from the log, theirs is the one.
+    pub(crate) fn insert(&self, live: Live) -> Arc<Live> {
+        let mut shard = self.shard(live.no).lock();
+        if let Some(live) = shard.get(&live.no).and_then(Place::here) {
+            return Arc::clone(live);
+        }
+        let live = Arc::new(live);
+        shard.insert(live.no, Place::Here(Arc::clone(&live)));
+        live
+    }
+
+    /// Lets go of a mission that nobody works with, so that waiting costs no memory. To be called only when everything
+    /// that it recorded is on disk: the next one to want it reads it from there.
+    pub(crate) fn release(&self, live: &Arc<Live>) {
+        let mut shard = self.shard(live.no).lock();
+        // Two: the map's and the caller's. Whoever else holds it calls this again. One that runs, or sleeps for a while, keeps
+        // its run clock here.
+        if !live.with(Mission::takes_run_time) && Arc::strong_count(live) <= 2 {
+            shard.remove(&live.no);
+        }
+    }
+
+    /// Those that nobody holds and nothing keeps here, to be let go of with [`Lives::forget`] once all that was recorded so
+    /// far is on disk: whoever brought them in did not get to it.
+    pub(crate) fn idle(&self) -> Vec<MissionNo> {
+        let of = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            let here = shard.values().filter_map(Place::here);
+            here.filter(|live| is_idle(live)).map(|live| live.no).collect::<Vec<_>>()
+        };
+        self.shards.iter().flat_map(of).collect()
+    }
+
+    /// Lets go of a mission, if it is still idle.
+    pub(crate) fn forget(&self, no: MissionNo) {
+        let mut shard = self.shard(no).lock();
+        if shard.get(&no).and_then(Place::here).is_some_and(is_idle) {
+            shard.remove(&no);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<Arc<Live>> {
+        let of = |shard: &Mutex<Shard>| shard.lock().values().filter_map(Place::here).cloned().collect::<Vec<_>>();
+        self.shards.iter().flat_map(of).collect()
+    }
+}
+
+fn is_idle(live: &Arc<Live>) -> bool {
+    Arc::strong_count(live) == 1 && !live.with(Mission::takes_run_time)
+}
+
+/// A mission that somebody said to bring.
+struct Announced<'a> {
+    lives: &'a Lives,
+    no: MissionNo,
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        let mut shard = self.lives.shard(self.no).lock();
+        if matches!(shard.get(&self.no), Some(Place::Coming(_))) {
+            shard.remove(&self.no);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Which plugin a mission runs on.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+use sortie_contract::envelope::{Envelope, MissionType};
+use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::plugin::{PluginIdentity, PluginRef};
+
+/// The plugin that will run it: the envelope's, else its VP's, else its type's; as it is `installed`.
+pub(super) fn choose(
+    envelope: &Envelope,
+    plugins_by: &BTreeMap<String, PluginRef>,
+    installed: &dyn Fn(&PluginRef) -> Option<PluginIdentity>,
+) -> Result<PluginIdentity, Mistake> {
+    let kind = envelope.mission_type.as_str();
+    let missing = |detail: String| Mistake::new(Pointer::root().join("plugin"), "plugin_not_installed", detail);
+    let wanted = wanted(envelope, plugins_by).ok_or_else(|| {
+        missing(format!("no plugin runs {kind} missions on this node: name one in the field `plugin`"))
+    })?;
+    installed(wanted).ok_or_else(|| {
+        missing(format!(
+            "the plugin `{wanted}` that {kind} missions run on is not installed on this node; `sortie plugin ls` lists those that are"
+        ))
+    })
+}
+
+/// What the configuration says of a mission type it says of no VP of that name.
+fn wanted<'a>(envelope: &'a Envelope, plugins_by: &'a BTreeMap<String, PluginRef>) -> Option<&'a PluginRef> {
+    let vp = envelope.vp_id.as_str();
+    let of_vp = || plugins_by.get(vp).filter(|_| !MissionType::ALL.iter().any(|kind| kind.as_str() == vp));
+    envelope.plugin.as_ref().or_else(of_vp).or_else(|| plugins_by.get(envelope.mission_type.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use sortie_contract::digest::Digest;
+
+    use super::*;
+
+    fn identity(wanted: &PluginRef) -> PluginIdentity {
+        let version = wanted.version.clone().unwrap_or_else(|| "1.0.0".to_string());
+        PluginIdentity { name: wanted.name.clone(), version, digest: Digest::of(b"plugin") }
+    }
+
+    #[test]
+    fn the_envelopes_plugin_comes_first_then_its_vps_then_its_types() {
+        let plugins: BTreeMap<String, PluginRef> =
+            [("automation", "automation"), ("coding", "coder"), ("vp.own", "own"), ("vp.gone", "gone")]
+                .map(|(key, name)| (key.to_string(), name.parse().expect("a name")))
+                .into();
+        for (vp, kind, plugin, expected) in [
+            ("vp.any", "automation", None, Ok("automation@1.0.0")),
+            ("vp.own", "coding", None, Ok("own@1.0.0")),
+            ("vp.own", "coding", Some("mine@2.1.0"), Ok("mine@2.1.0")),
+            // A VP that is named like a type is no type.
+            ("automation", "coding", None, Ok("coder@1.0.0")),
+            ("coding", "automation", None, Ok("automation@1.0.0")),
+            ("automation", "research", None, Err("no plugin runs research missions")),
+            ("vp.gone", "coding", None, Err("`gone` that coding missions run on is not installed")),
+            ("vp.any", "coding", Some("gone"), Err("`gone` that coding missions run on is not installed")),
+        ] {
+            let mut text = serde_json::json!({
+                "mission_id": "m", "vp_id": vp, "source_instance_id": "s", "target_instance_id": "t", "mission_type": kind,
+                "objective": "o", "idempotency_key": "k", "trace_id": "t", "created_at": "2026-11-22T00:00:00Z",
+            });
+            if let Some(plugin) = plugin {
+                text["plugin"] = plugin.into();
+            }
+            let envelope = Envelope::parse(&text.to_string()).expect("valid").envelope;
+            let installed = |wanted: &PluginRef| (wanted.name != "gone").then(|| identity(wanted));
+            match (choose(&envelope, &plugins, &installed), expected) {
+                (Ok(chosen), Ok(expected)) => assert_eq!(chosen.to_string(), expected, "{vp} {kind} {plugin:?}"),
+                (Err(mistake), Err(expected)) => {
+                    assert_eq!((mistake.pointer.as_str(), mistake.code.as_str()), ("/plugin", "plugin_not_installed"));
+                    assert!(mistake.detail.contains(expected), "{mistake:?}");
+                }
+                (chosen, expected) => panic!("{vp} {kind} {plugin:?}: {chosen:?} instead of {expected:?}"),
+            }
+        }
+    }
+}
