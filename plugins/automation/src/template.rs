@@ -109,49 +109,7 @@ impl TemplateError {
     }
 }
 
-impl<'e> Shape<'e> {
-    /// Compiles all templates in `value`. What they refer to is added to `references`, what is wrong to `errors`.
-    ///
-    /// `names` are the names that these templates see besides [`NAMES`].
-    pub(crate) fn compile(
-        language: &'e Language<'e>,
-        place: &str,
-        value: &'e Json,
-        names: &[&str],
-        references: &mut References,
-        errors: &mut Vec<TemplateError>,
-    ) -> Self {
-        let shape = match value {
-            Json::String(source) if references::may_hold_template(source) => {
-                compile_string(language, place, source, names, references)
-                    .map_err(|detail| errors.push(TemplateError::new(place, detail)))
-                    .ok()
-            }
-            Json::Array(items) => {
-                let compile = |(index, item)| {
-                    Self::compile(language, &format!("{place}/{index}"), item, names, references, errors)
-                };
-                Some(Self::List(items.iter().enumerate().map(compile).collect()))
-            }
-            Json::Object(fields) => {
-                let compile = |(key, field): (&'e String, _)| {
-                    let place = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
-                    (key.as_str(), Self::compile(language, &place, field, names, references, errors))
-                };
-                Some(Self::Object(fields.iter().map(compile).collect()))
-            }
-            _ => None,
-        };
-        match shape {
-            Some(Self::List(items)) if items.iter().all(Self::is_fixed) => Self::Fixed(value.clone()),
-            Some(Self::Object(fields)) if fields.iter().all(|(_, field)| field.is_fixed()) => {
-                Self::Fixed(value.clone())
-            }
-            Some(shape) => shape,
-            None => Self::Fixed(value.clone()),
-        }
-    }
-
+impl Shape<'_> {
     /// Whether there is nothing to render in it.
     pub(crate) fn is_fixed(&self) -> bool {
         matches!(self, Self::Fixed(_))
@@ -194,83 +152,133 @@ impl<'e> Shape<'e> {
     }
 }
 
-/// Compiles one string that may hold templates.
-fn compile_string<'e>(
+/// Compiles values of a step, and keeps what is found on the way.
+pub(crate) struct Compiler<'a, 'e> {
     language: &'e Language<'e>,
-    place: &str,
-    source: &'e str,
-    names: &[&str],
-    references: &mut References,
-) -> Result<Shape<'e>, String> {
-    let environment = &language.environment;
-    let found = references::find(source, environment.syntax().clone()).map_err(|error| describe(&error))?;
-    let (shape, undeclared) = match found.whole {
-        Some(inner) => {
-            let expression = environment.compile_expression(inner).map_err(|error| describe(&error))?;
-            let undeclared = expression.undeclared_variables(false);
-            (Shape::Typed { place: place.to_owned(), expression }, undeclared)
-        }
-        None => {
-            let template = environment.template_from_named_str("template", source).map_err(|error| describe(&error))?;
-            let undeclared = template.undeclared_variables(false);
-            (Shape::Text { place: place.to_owned(), template }, undeclared)
-        }
-    };
-    // minijinja answers with a set in random order: the first in alphabetical order is the one that is named.
-    let known = |name: &str| NAMES.contains(&name) || names.contains(&name) || FUNCTIONS.contains(&name);
-    if let Some(unknown) = undeclared.iter().filter(|name| !known(name)).min() {
-        // `steps.fetch-all` is read as a subtraction, which is the usual way to get here.
-        let hint = if ITEM_NAMES.contains(&unknown.as_str()) {
-            "; it is known in `with`, `if`, `artifact` and `milestone` of a step with for_each"
-        } else if source.contains(&format!("-{unknown}")) {
-            "; a step whose id has a hyphen is written as in steps[\"fetch-all\"]"
-        } else {
-            ""
-        };
-        return Err(format!("`{unknown}` is not known here; known are {}{hint}", NAMES.join(", ")));
-    }
-    if let Some(filter) = found.filters.iter().find(|name| !language.knows(name, "filter")) {
-        return Err(format!("there is no filter `{filter}`"));
-    }
-    if let Some(test) = found.tests.iter().find(|name| !language.knows(name, "test")) {
-        return Err(format!("there is no test `{test}`"));
-    }
-    references.add(place, found.references, undeclared.iter().any(|name| ITEM_NAMES.contains(&name.as_str())));
-    Ok(shape)
+    /// The names that these templates see besides [`NAMES`].
+    names: &'a [&'a str],
+    /// What they refer to.
+    pub(crate) references: References,
+    /// What is wrong.
+    pub(crate) errors: Vec<TemplateError>,
 }
 
-impl<'e> Question<'e> {
+impl<'a, 'e> Compiler<'a, 'e> {
+    /// With nothing compiled yet.
+    pub(crate) fn new(language: &'e Language<'e>, names: &'a [&'a str]) -> Self {
+        Self { language, names, references: References::default(), errors: Vec::new() }
+    }
+
+    /// Compiles all templates in `value`.
+    pub(crate) fn shape(&mut self, place: &str, value: &'e Json) -> Shape<'e> {
+        let shape = match value {
+            Json::String(source) if references::may_hold_template(source) => match self.string(place, source) {
+                Ok((shape, references)) => {
+                    self.references.merge(references);
+                    Some(shape)
+                }
+                Err(detail) => {
+                    self.errors.push(TemplateError::new(place, detail));
+                    None
+                }
+            },
+            Json::Array(items) => {
+                let compile = |(index, item)| self.shape(&format!("{place}/{index}"), item);
+                Some(Shape::List(items.iter().enumerate().map(compile).collect()))
+            }
+            Json::Object(fields) => {
+                let compile = |(key, field): (&'e String, _)| {
+                    let place = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
+                    (key.as_str(), self.shape(&place, field))
+                };
+                Some(Shape::Object(fields.iter().map(compile).collect()))
+            }
+            _ => None,
+        };
+        match shape {
+            Some(Shape::List(items)) if items.iter().all(Shape::is_fixed) => Shape::Fixed(value.clone()),
+            Some(Shape::Object(fields)) if fields.iter().all(|(_, field)| field.is_fixed()) => {
+                Shape::Fixed(value.clone())
+            }
+            Some(shape) => shape,
+            None => Shape::Fixed(value.clone()),
+        }
+    }
+
     /// Compiles a question: `true`, `false`, or one `{{ … }}`. `None` where it is something else, or there is an error.
-    pub(crate) fn compile(
-        language: &'e Language<'e>,
-        place: &str,
-        value: &'e Json,
-        names: &[&str],
-        references: &mut References,
-        errors: &mut Vec<TemplateError>,
-    ) -> Option<Self> {
+    pub(crate) fn question(&mut self, place: &str, value: &'e Json) -> Option<Question<'e>> {
         let source = match value {
-            Json::Bool(answer) => return Some(Self::Answered(*answer)),
+            Json::Bool(answer) => return Some(Question::Answered(*answer)),
             Json::String(source) if references::may_hold_template(source) => source,
             _ => return None,
         };
-        let mut own = References::default();
-        let compiled = compile_string(language, place, source, names, &mut own).and_then(|shape| match shape {
-            Shape::Typed { .. } => references::inside(source, language.environment.syntax().clone())
-                .map(|inside| Asked::compile(language, inside))
-                .transpose(),
-            _ => Ok(None),
-        });
-        let (of_envelope, each_item) = (own.steps.is_empty(), own.item);
-        references.merge(own);
-        match compiled {
-            Ok(asked) => asked.map(|asked| Self::Asked { place: place.to_owned(), asked, of_envelope, each_item }),
+        let (shape, references) = match self.string(place, source) {
+            Ok(compiled) => compiled,
             Err(detail) => {
-                errors.push(TemplateError::new(place, detail));
+                self.errors.push(TemplateError::new(place, detail));
+                return None;
+            }
+        };
+        let (of_envelope, each_item) = (references.steps.is_empty(), references.item);
+        self.references.merge(references);
+        if !matches!(shape, Shape::Typed { .. }) {
+            return None;
+        }
+        let inside = references::inside(source, self.language.environment.syntax().clone())?;
+        match Asked::compile(self.language, inside) {
+            Ok(asked) => Some(Question::Asked { place: place.to_owned(), asked, of_envelope, each_item }),
+            Err(detail) => {
+                self.errors.push(TemplateError::new(place, detail));
                 None
             }
         }
     }
+
+    /// Compiles one string that may hold templates, and says what it refers to.
+    fn string(&self, place: &str, source: &'e str) -> Result<(Shape<'e>, References), String> {
+        let environment = &self.language.environment;
+        let found = references::find(source, environment.syntax().clone()).map_err(|error| describe(&error))?;
+        let (shape, undeclared) = match found.whole {
+            Some(inner) => {
+                let expression = environment.compile_expression(inner).map_err(|error| describe(&error))?;
+                let undeclared = expression.undeclared_variables(false);
+                (Shape::Typed { place: place.to_owned(), expression }, undeclared)
+            }
+            None => {
+                let template =
+                    environment.template_from_named_str("template", source).map_err(|error| describe(&error))?;
+                let undeclared = template.undeclared_variables(false);
+                (Shape::Text { place: place.to_owned(), template }, undeclared)
+            }
+        };
+        // minijinja answers with a set in random order: the first in alphabetical order is the one that is named.
+        let known = |name: &str| NAMES.contains(&name) || self.names.contains(&name) || FUNCTIONS.contains(&name);
+        if let Some(unknown) = undeclared.iter().filter(|name| !known(name)).min() {
+            return Err(not_known(unknown, source));
+        }
+        if let Some(filter) = found.filters.iter().find(|name| !self.language.knows(name, "filter")) {
+            return Err(format!("there is no filter `{filter}`"));
+        }
+        if let Some(test) = found.tests.iter().find(|name| !self.language.knows(name, "test")) {
+            return Err(format!("there is no test `{test}`"));
+        }
+        let mut references = References::default();
+        references.add(place, found.references, undeclared.iter().any(|name| ITEM_NAMES.contains(&name.as_str())));
+        Ok((shape, references))
+    }
+}
+
+/// What to say of a name that nothing has.
+fn not_known(unknown: &str, source: &str) -> String {
+    // `steps.fetch-all` is read as a subtraction, which is the usual way to get here.
+    let hint = if ITEM_NAMES.contains(&unknown) {
+        "; it is known in `with`, `if`, `artifact` and `milestone` of a step with for_each"
+    } else if source.contains(&format!("-{unknown}")) {
+        "; a step whose id has a hyphen is written as in steps[\"fetch-all\"]"
+    } else {
+        ""
+    };
+    format!("`{unknown}` is not known here; known are {}{hint}", NAMES.join(", "))
 }
 
 impl Language<'_> {

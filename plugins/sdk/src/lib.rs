@@ -31,9 +31,11 @@
 //! [`human`] asks them, [`artifacts`] keeps results, [`time`] is the only clock. There are no files, sockets, environment variables or
 //! random numbers; what `std` has of them fails or panics on this target.
 //!
+//! `cargo test` runs a plugin natively, on a node that the test plays: see [`testing`](testing::Node).
+//!
 //! A panic ends the run; its text and place are logged first, so that whoever reads the mission's end sees why.
 
-// Plugins run nowhere else; on the host the library is only type-checked, documented and used by unit tests.
+// Plugins run nowhere else; on the host the library is type-checked, documented, and tested against: see `testing`.
 #[cfg(target_arch = "wasm32")]
 mod alloc;
 pub mod artifacts;
@@ -42,6 +44,8 @@ mod brief;
 pub mod human;
 mod plugin;
 pub mod report;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 pub mod time;
 mod tool;
 

@@ -28,18 +28,29 @@ pub enum Verdict {
 
 /// A step worth a person's attention: becomes a progress event where the mission's cadence reports milestones.
 pub fn milestone(text: impl AsRef<str>) {
+    #[cfg(target_arch = "wasm32")]
     world::milestone(text.as_ref());
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::testing::milestone(text.as_ref());
 }
 
 /// A line for the mission's log.
 pub fn log(level: Level, text: impl AsRef<str>) {
-    let level = match level {
-        Level::Debug => world::Level::Debug,
-        Level::Info => world::Level::Info,
-        Level::Warn => world::Level::Warn,
-        Level::Error => world::Level::Error,
-    };
-    world::log(level, text.as_ref());
+    #[cfg(target_arch = "wasm32")]
+    world::log(level.into(), text.as_ref());
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::testing::log(level, text.as_ref());
+}
+
+impl From<Level> for world::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
 }
 
 /// [`log`] at [`Level::Debug`].
@@ -67,11 +78,22 @@ pub fn error(text: impl AsRef<str>) {
 /// # Panics
 /// When the index does not fit 32 bits: no brief is that long.
 pub fn judge(criterion: usize, verdict: Verdict, evidence: impl AsRef<str>) {
-    let criterion = u32::try_from(criterion).expect("an index into the brief's criteria");
-    let verdict = match verdict {
-        Verdict::Met => world::Verdict::Met,
-        Verdict::Unmet => world::Verdict::Unmet,
-        Verdict::NotJudged => world::Verdict::NotJudged,
-    };
-    world::judge(criterion, verdict, evidence.as_ref());
+    #[cfg(target_arch = "wasm32")]
+    world::judge(
+        u32::try_from(criterion).expect("an index into the brief's criteria"),
+        verdict.into(),
+        evidence.as_ref(),
+    );
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::testing::judge(criterion, verdict, evidence.as_ref());
+}
+
+impl From<Verdict> for world::Verdict {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Met => Self::Met,
+            Verdict::Unmet => Self::Unmet,
+            Verdict::NotJudged => Self::NotJudged,
+        }
+    }
 }

@@ -9,13 +9,22 @@ use serde_json::Value;
 
 use crate::Failure;
 use crate::bindings::world::{tools, types};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing::Played;
 
 /// The tools that the mission was granted.
 pub struct Tools(Vec<Tool>);
 
 impl Tools {
     pub(crate) fn new(handles: Vec<tools::Tool>) -> Self {
-        Self(handles.into_iter().map(|handle| Tool { handle, name: OnceCell::new() }).collect())
+        Self(
+            handles.into_iter().map(|handle| Tool { handle: Handle::Granted(handle), name: OnceCell::new() }).collect(),
+        )
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn played(tools: Vec<Played>) -> Self {
+        Self(tools.into_iter().map(|tool| Tool { handle: Handle::Played(tool), name: OnceCell::new() }).collect())
     }
 
     /// The tool of that name, without regard to case; `None` where the mission was not granted it.
@@ -64,8 +73,17 @@ impl<'a> IntoIterator for &'a Tools {
 
 /// The permission to call one tool.
 pub struct Tool {
-    handle: tools::Tool,
+    handle: Handle,
     name: OnceCell<String>,
+}
+
+/// Who answers.
+enum Handle {
+    /// The node that runs the plugin.
+    Granted(tools::Tool),
+    /// A test.
+    #[cfg(not(target_arch = "wasm32"))]
+    Played(Played),
 }
 
 /// What a tool is.
@@ -86,12 +104,21 @@ pub struct ToolInfo {
 impl Tool {
     /// Its name, as the node writes it.
     pub fn name(&self) -> &str {
-        self.name.get_or_init(|| self.handle.name())
+        self.name.get_or_init(|| match &self.handle {
+            Handle::Granted(tool) => tool.name(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Handle::Played(tool) => tool.name.clone(),
+        })
     }
 
     /// What it is for and what it takes.
     pub fn describe(&self) -> ToolInfo {
-        let types::ToolInfo { name, description, input_schema, effects, read_only } = self.handle.describe();
+        let described = match &self.handle {
+            Handle::Granted(tool) => tool.describe(),
+            #[cfg(not(target_arch = "wasm32"))]
+            Handle::Played(tool) => return tool.describe(),
+        };
+        let types::ToolInfo { name, description, input_schema, effects, read_only } = described;
         let input_schema = serde_json::from_str(&input_schema).unwrap_or(Value::Bool(true));
         ToolInfo { name, description, input_schema, effects, read_only }
     }
@@ -109,7 +136,12 @@ impl Tool {
     /// # Errors
     /// [`CallError`]; a result of another form is [`CallError::Failed`].
     pub fn call_as<A: Serialize + ?Sized, T: DeserializeOwned>(&self, arguments: &A) -> Result<T, CallError> {
-        read(self.handle.call(&text(arguments)?))
+        let arguments = text(arguments)?;
+        read(match &self.handle {
+            Handle::Granted(tool) => tool.call(&arguments).map_err(CallError::from),
+            #[cfg(not(target_arch = "wasm32"))]
+            Handle::Played(tool) => tool.call(&arguments),
+        })
     }
 
     /// Calls it and goes on. At most 64 calls of a mission are in flight; one more fails.
@@ -117,7 +149,12 @@ impl Tool {
     /// # Errors
     /// [`CallError::InvalidArguments`] when the arguments cannot be written as JSON. Everything else is the [`Pending`]'s.
     pub fn start<A: Serialize + ?Sized>(&self, arguments: &A) -> Result<Pending, CallError> {
-        Ok(Pending(self.handle.start(&text(arguments)?)))
+        let arguments = text(arguments)?;
+        Ok(match &self.handle {
+            Handle::Granted(tool) => Pending::of_node(tool.start(&arguments)),
+            #[cfg(not(target_arch = "wasm32"))]
+            Handle::Played(tool) => Pending::known(tool.call(&arguments)),
+        })
     }
 
     /// The mission's failure, where this tool's `error` is to blame.
@@ -141,9 +178,28 @@ impl fmt::Debug for Tools {
 
 /// A call on its way, or a timer. Dropping it cancels the call.
 #[derive(Debug)]
-pub struct Pending(pub(crate) tools::Pending);
+pub struct Pending(Waiting);
+
+/// Who knows the result.
+#[derive(Debug)]
+enum Waiting {
+    /// The node that runs the plugin.
+    Node(tools::Pending),
+    /// A test, at once.
+    #[cfg(not(target_arch = "wasm32"))]
+    Known(Result<String, CallError>),
+}
 
 impl Pending {
+    pub(crate) fn of_node(pending: tools::Pending) -> Self {
+        Self(Waiting::Node(pending))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn known(result: Result<String, CallError>) -> Self {
+        Self(Waiting::Known(result))
+    }
+
     /// Waits for the result. Every further time the result is the same.
     ///
     /// # Errors
@@ -157,7 +213,11 @@ impl Pending {
     /// # Errors
     /// [`CallError`]; a result of another form is [`CallError::Failed`].
     pub fn get_as<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        read(self.0.get())
+        read(match &self.0 {
+            Waiting::Node(pending) => pending.get().map_err(CallError::from),
+            #[cfg(not(target_arch = "wasm32"))]
+            Waiting::Known(result) => result.clone(),
+        })
     }
 }
 
@@ -166,7 +226,15 @@ impl Pending {
 /// # Panics
 /// When `pending` is empty: nothing would ever be ready.
 pub fn wait_any<'a>(pending: impl IntoIterator<Item = &'a Pending>) -> usize {
-    let handles: Vec<&tools::Pending> = pending.into_iter().map(|pending| &pending.0).collect();
+    let mut handles: Vec<&tools::Pending> = Vec::new();
+    for pending in pending {
+        match &pending.0 {
+            Waiting::Node(pending) => handles.push(pending),
+            // What a test says is ready at once.
+            #[cfg(not(target_arch = "wasm32"))]
+            Waiting::Known(_) => return handles.len(),
+        }
+    }
     assert!(!handles.is_empty(), "wait_any needs something to wait for");
     tools::wait_any(&handles) as usize
 }
@@ -175,7 +243,7 @@ fn text<A: Serialize + ?Sized>(arguments: &A) -> Result<String, CallError> {
     serde_json::to_string(arguments).map_err(|error| CallError::InvalidArguments(error.to_string()))
 }
 
-fn read<T: DeserializeOwned>(result: Result<String, types::CallError>) -> Result<T, CallError> {
+fn read<T: DeserializeOwned>(result: Result<String, CallError>) -> Result<T, CallError> {
     serde_json::from_str(&result?).map_err(|error| CallError::Failed(format!("a result of another form: {error}")))
 }
 

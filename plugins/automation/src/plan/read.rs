@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 use sortie_plugin::Mistake;
 
 use crate::duration;
-use crate::template::{ITEM_NAMES, Language, Question, References, Shape};
+use crate::template::{Compiler, ITEM_NAMES, Language, Question, Shape};
 
 use super::graph::{Draft, Named, named};
 use super::literal;
@@ -334,9 +334,9 @@ impl<'e> Reader<'e, '_> {
         names: &[&str],
         needs: &mut Vec<Named>,
     ) -> Option<Question<'e>> {
-        let mut references = References::default();
-        let mut errors = Vec::new();
-        let question = Question::compile(self.language, &place, value, names, &mut references, &mut errors);
+        let mut compiler = Compiler::new(self.language, names);
+        let question = compiler.question(&place, value);
+        let Compiler { references, errors, .. } = compiler;
         if question.is_none() && errors.is_empty() {
             let code = if value.is_string() { "bad_template" } else { "wrong_type" };
             self.complain(place, code, "it must be true, false, or one {{ … }} and nothing around it");
@@ -349,9 +349,9 @@ impl<'e> Reader<'e, '_> {
     }
 
     fn shape(&mut self, place: &str, value: &'e Json, names: &[&str], needs: &mut Vec<Named>) -> Text<'e> {
-        let mut references = References::default();
-        let mut errors = Vec::new();
-        let shape = Shape::compile(self.language, place, value, names, &mut references, &mut errors);
+        let mut compiler = Compiler::new(self.language, names);
+        let shape = compiler.shape(place, value);
+        let Compiler { references, errors, .. } = compiler;
         for error in errors {
             self.complain(error.place, "bad_template", error.detail);
         }

@@ -1,0 +1,280 @@
+//! A node played by a test: what `cargo test` of a plugin runs it against, without the sandbox and without a node.
+//!
+//! A test says what each tool answers and what people say, runs the plugin, and looks at what it did. Nothing waits: each call has its
+//! result at once, timers move the clock, the first of several is ready first. What a real node adds (constraints, budgets, schemas,
+//! replay) is not played; `sortie run` has it.
+//!
+//! ```
+//! use sortie_plugin::testing::Node;
+//! use sortie_plugin::{Brief, Failure, Manifest, Outcome, Plugin, Tools, artifacts, json, report};
+//!
+//! struct Greeter;
+//!
+//! impl Plugin for Greeter {
+//!     fn describe() -> Manifest {
+//!         Manifest::new("greeter", "0.1.0", "Reads a name and greets it.")
+//!     }
+//!
+//!     fn run(_brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
+//!         let read = tools.require("Read")?;
+//!         let file = read.call(&json!({ "path": "name.txt" })).map_err(|error| read.failure(&error))?;
+//!         report::milestone("the name is known");
+//!         artifacts::put("greeting.txt", "text/plain", format!("Hello, {}!", file["content"].as_str().unwrap_or("you")))?;
+//!         Ok(Outcome::new("greeted"))
+//!     }
+//! }
+//!
+//! let node = Node::new().tool("Read", |arguments| {
+//!     assert_eq!(arguments["path"], "name.txt");
+//!     Ok(json!({ "path": "name.txt", "content": "Ada", "bytes": 3, "truncated": false }))
+//! });
+//! let ran = node.run::<Greeter>(Node::brief("greet", &json!({})));
+//! assert!(ran.outcome.is_ok());
+//! assert_eq!(ran.milestones, ["the name is known"]);
+//! assert_eq!(ran.artifacts["greeting.txt"], b"Hello, Ada!");
+//! ```
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::report::{Level, Verdict};
+use crate::{Brief, CallError, Failure, Outcome, Plugin, ToolInfo, Tools};
+
+/// What a tool does in a test.
+type Script = Rc<dyn Fn(Value) -> Result<Value, CallError>>;
+
+thread_local! {
+    /// The node that a plugin of this thread runs on.
+    static NODE: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// What a plugin did, and what it is still to be told.
+#[derive(Default)]
+struct Seen {
+    milestones: Vec<String>,
+    log: Vec<(Level, String)>,
+    verdicts: Vec<(usize, Verdict, String)>,
+    artifacts: BTreeMap<String, Vec<u8>>,
+    questions: Vec<String>,
+    answers: VecDeque<Result<String, CallError>>,
+    now_ms: u64,
+}
+
+/// A node played by a test.
+#[derive(Default)]
+pub struct Node {
+    tools: Vec<Played>,
+    seen: Seen,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub outcome: Result<Outcome, Failure>,
+    /// The milestones, in order.
+    pub milestones: Vec<String>,
+    /// The lines of the log, in order.
+    pub log: Vec<(Level, String)>,
+    /// The verdicts: criterion, what became of it, why.
+    pub verdicts: Vec<(usize, Verdict, String)>,
+    /// The artifacts, by name. Of one that is a file of the workspace: its path.
+    pub artifacts: BTreeMap<String, Vec<u8>>,
+    /// What people were asked, in order.
+    pub questions: Vec<String>,
+}
+
+impl Node {
+    /// One that grants nothing, at the time 0.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A brief with this objective and these inputs, and nothing else of note.
+    #[must_use]
+    pub fn brief(objective: &str, inputs: &Value) -> Brief {
+        Brief {
+            mission_id: "test".to_owned(),
+            vp_id: "vp.test".to_owned(),
+            vp_session_id: "vp.test.session".to_owned(),
+            mission_type: "custom".to_owned(),
+            objective: objective.to_owned(),
+            inputs_text: inputs.to_string(),
+            success_criteria: Vec::new(),
+            required_outputs: Vec::new(),
+        }
+    }
+
+    /// The same, and the mission is granted a tool that does this.
+    #[must_use]
+    pub fn tool(mut self, name: &str, script: impl Fn(Value) -> Result<Value, CallError> + 'static) -> Self {
+        self.tools.push(Played { name: name.to_owned(), script: Rc::new(script) });
+        self
+    }
+
+    /// The same, and the next question is answered so; [`CallError::Denied`] turns it down.
+    #[must_use]
+    pub fn answer(mut self, answer: Result<&str, CallError>) -> Self {
+        self.seen.answers.push_back(answer.map(str::to_owned));
+        self
+    }
+
+    /// Runs a plugin to its end.
+    ///
+    /// # Panics
+    /// As the plugin does.
+    #[must_use]
+    pub fn run<P: Plugin>(self, brief: Brief) -> Ran {
+        let before = NODE.replace(Some(self.seen));
+        let outcome = P::run(brief, Tools::played(self.tools));
+        let seen = NODE.replace(before).unwrap_or_default();
+        let Seen { milestones, log, verdicts, artifacts, questions, .. } = seen;
+        Ran { outcome, milestones, log, verdicts, artifacts, questions }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("tools", &self.tools).finish_non_exhaustive()
+    }
+}
+
+/// A tool of a test.
+pub(crate) struct Played {
+    pub(crate) name: String,
+    script: Script,
+}
+
+impl fmt::Debug for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Played").field(&self.name).finish()
+    }
+}
+
+impl Played {
+    pub(crate) fn call(&self, arguments: &str) -> Result<String, CallError> {
+        let arguments = serde_json::from_str(arguments).map_err(|error| CallError::Failed(error.to_string()))?;
+        (self.script)(arguments).map(|result| result.to_string())
+    }
+
+    pub(crate) fn describe(&self) -> ToolInfo {
+        ToolInfo {
+            name: self.name.clone(),
+            description: "played by a test".to_owned(),
+            input_schema: Value::Bool(true),
+            effects: Vec::new(),
+            read_only: false,
+        }
+    }
+}
+
+/// Does something to the node of this thread; `what` is what the plugin asked for.
+fn node<T>(what: &str, then: impl FnOnce(&mut Seen) -> T) -> T {
+    NODE.with_borrow_mut(|node| {
+        let seen = node.as_mut().unwrap_or_else(|| {
+            panic!(
+                "`{what}` is answered by a node, and this is native code without one: run the plugin with \
+                 `sortie_plugin::testing::Node` in tests, and with `sortie run` for real"
+            )
+        });
+        then(seen)
+    })
+}
+
+pub(crate) fn milestone(text: &str) {
+    node("report::milestone", |seen| seen.milestones.push(text.to_owned()));
+}
+
+pub(crate) fn log(level: Level, text: &str) {
+    node("report::log", |seen| seen.log.push((level, text.to_owned())));
+}
+
+pub(crate) fn judge(criterion: usize, verdict: Verdict, evidence: &str) {
+    node("report::judge", |seen| seen.verdicts.push((criterion, verdict, evidence.to_owned())));
+}
+
+pub(crate) fn put(name: &str, bytes: &[u8]) {
+    node("artifacts::put", |seen| drop(seen.artifacts.insert(name.to_owned(), bytes.to_vec())));
+}
+
+pub(crate) fn get(name: &str) -> Result<Vec<u8>, String> {
+    let none = || format!("this mission has no artifact `{name}`");
+    node("artifacts::get", |seen| seen.artifacts.get(name).cloned().ok_or_else(none))
+}
+
+pub(crate) fn now_ms() -> u64 {
+    node("time::now_ms", |seen| seen.now_ms)
+}
+
+pub(crate) fn after(ms: u64) {
+    node("time::after", |seen| seen.now_ms = seen.now_ms.saturating_add(ms));
+}
+
+pub(crate) fn ask(question: &str) -> Result<String, CallError> {
+    node("human::ask", |seen| {
+        seen.questions.push(question.to_owned());
+        let unanswered = || Err(CallError::Failed(format!("the test says no answer to {question:?}")));
+        seen.answers.pop_front().unwrap_or_else(unanswered).map(|answer| Value::String(answer).to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Manifest, artifacts, human, json, report, time, wait_any};
+
+    struct Everything;
+
+    impl Plugin for Everything {
+        fn describe() -> Manifest {
+            Manifest::new("everything", "0.1.0", "Asks its node for everything.")
+        }
+
+        fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
+            let begun = time::now_ms();
+            let twice = tools.require("Double")?;
+            let pending = [twice.start(&json!(brief.inputs::<u32>()?))?, time::after(Duration::from_secs(2))];
+            let first = wait_any(&pending);
+            let doubled: u32 = pending[first].get_as()?;
+            report::judge(0, Verdict::Met, "counted");
+            report::info(format!("{} {}", human::ask("Well?")?, time::now_ms() - begun));
+            artifacts::put("n", "text/plain", doubled.to_string())?;
+            assert_eq!(artifacts::get("n"), Ok(doubled.to_string().into_bytes()));
+            let refused = human::ask("And now?").expect_err("it is turned down");
+            report::milestone(refused.to_string());
+            twice.call(&json!("x")).map_err(|error| twice.failure(&error))?;
+            Ok(Outcome::new("never"))
+        }
+    }
+
+    #[test]
+    fn a_plugin_runs_natively_on_a_node_that_a_test_plays() {
+        let double = |arguments: Value| {
+            let number = arguments.as_u64().ok_or_else(|| CallError::InvalidArguments("a number".to_owned()))?;
+            Ok(json!(2 * number))
+        };
+        let node = Node::new().tool("Double", double).answer(Ok("yes")).answer(Err(CallError::Denied("no".to_owned())));
+        let ran = node.run::<Everything>(Node::brief("double", &json!(21)));
+        let failure = ran.outcome.expect_err("the last call fails");
+        assert_eq!((failure.summary.as_str(), failure.tool.as_deref()), ("Double: a number", Some("Double")));
+        assert_eq!(ran.artifacts["n"], b"42");
+        assert_eq!(ran.log, [(Level::Info, "yes 2000".to_owned())]);
+        assert_eq!(ran.verdicts, [(0, Verdict::Met, "counted".to_owned())]);
+        assert_eq!((ran.questions.len(), ran.milestones), (2, vec!["no".to_owned()]));
+        let bare = Node::new().run::<Everything>(Node::brief("double", &json!(21)));
+        assert!(bare.outcome.is_err_and(|failure| failure.summary.contains("not granted the tool Double")));
+    }
+
+    #[test]
+    #[should_panic(expected = "`report::milestone` is answered by a node, and this is native code without one")]
+    fn without_a_node_it_is_said_what_is_missing() {
+        report::milestone("nobody hears it");
+    }
+}
