@@ -4,6 +4,7 @@ pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
 mod body;
+mod codes;
 mod connection;
 mod deliveries;
 mod error;

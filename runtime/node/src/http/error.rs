@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use sortie_journal::WriteError;
 use sortie_mission::Refusal;
 
+use super::codes;
 use sortie_engine::ReadError;
 use sortie_engine::act::ActError;
 use sortie_engine::intake::DispatchError;
@@ -37,8 +38,14 @@ const BREATHER_SECONDS: u32 = 1;
 const DISK_SECONDS: u32 = 60;
 
 impl Problem {
-    /// A problem with a stable code and a sentence for people.
+    /// A problem with a stable code, which is one of [`codes::CODES`], and a sentence for people.
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(
+            codes::find(code).is_some_and(|known| known.statuses.contains(&status.as_u16()))
+                // What axum refuses by itself has statuses of its own.
+                || matches!(code, "bad_request" | "internal"),
+            "`{code}` with {status} is not in the list of codes"
+        );
         Self { status, code, detail: detail.into(), extra: Box::default(), retry_after_seconds: None }
     }
 

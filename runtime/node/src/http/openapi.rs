@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::{envelope_schema, event_schema};
 
+use super::codes::CODES;
 use super::{Content, Route};
 
 /// `GET /openapi.json`
@@ -100,11 +101,15 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
 
 fn problem() -> Value {
     let text = json!({"type": "string"});
+    let codes: Vec<&str> = CODES.iter().map(|known| known.code).collect();
+    let told: Vec<String> =
+        CODES.iter().map(|known| format!("`{}`: {} {}", known.code, known.when, known.remedy)).collect();
+    let code = json!({"type": "string", "enum": codes, "description": told.join("\n\n")});
     json!({
         "type": "object",
         "required": ["type", "status", "code", "detail"],
         "properties": {
-            "type": text, "title": text, "status": {"type": "integer"}, "code": text, "detail": text,
+            "type": text, "title": text, "status": {"type": "integer"}, "code": code, "detail": text,
             "errors": {
                 "type": "array",
                 "items": {"type": "object", "properties": {"pointer": text, "code": text, "detail": text}},

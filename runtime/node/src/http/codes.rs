@@ -1,0 +1,322 @@
+//! The one list of error codes of the HTTP interface: each with its statuses, when it is answered, and what to do about it.
+//!
+//! `docs/ERRORS.md` is this list, and a test holds the two together; `/openapi.json` says that there are no others. A code that is
+//! not here cannot be answered: [`super::error::Problem`] refuses it in every test that meets it.
+
+/// A code that the node answers.
+pub(crate) struct Known {
+    /// The code: stable.
+    pub(crate) code: &'static str,
+    /// The HTTP statuses that it comes with.
+    pub(crate) statuses: &'static [u16],
+    /// When it is answered.
+    pub(crate) when: &'static str,
+    /// What to do about it.
+    pub(crate) remedy: &'static str,
+}
+
+const fn known(code: &'static str, statuses: &'static [u16], when: &'static str, remedy: &'static str) -> Known {
+    Known { code, statuses, when, remedy }
+}
+
+/// All of them, by name.
+pub(crate) const CODES: &[Known] = &[
+    known(
+        "already_decided",
+        &[409],
+        "A request was decided otherwise before.",
+        "Look at the mission: the first decision holds.",
+    ),
+    known(
+        "already_final",
+        &[409],
+        "The mission has ended; nothing changes that.",
+        "Read its final event. To do the work after all, dispatch another mission.",
+    ),
+    known(
+        "answers_full",
+        &[503],
+        "What answers hold of the node's memory is taken, by clients that read slowly.",
+        "Try again in a second; read answers as they come, ask for smaller pages.",
+    ),
+    known(
+        "bad_request",
+        &[400],
+        "Something of the request cannot be read: a parameter, a path, a body that broke off.",
+        "`detail` says what; `/openapi.json` has what is taken.",
+    ),
+    known(
+        "connections_full",
+        &[503],
+        "The node holds as many connections as it can.",
+        "Try again; keep fewer connections open. Operators: `GET /v1/node` says how places are taken, `LimitNOFILE=` gives more.",
+    ),
+    known(
+        "disk_low",
+        &[503],
+        "What is left of the disk is kept for the journal.",
+        "Operators: make room, or shorten `[retention]`. Dispatch again later: intake goes on by itself.",
+    ),
+    known(
+        "forbidden",
+        &[403],
+        "The token has not the scope that this needs.",
+        "Use a token with the scope that `detail` names, or have it added to its `[[token]]`.",
+    ),
+    known(
+        "idempotency_conflict",
+        &[409],
+        "The idempotency key was used before, for an envelope that differs in `fields`.",
+        "Use another key for another envelope; send the same bytes where the same mission is meant.",
+    ),
+    known(
+        "internal",
+        &[500],
+        "Something broke inside the node.",
+        "The node's log says what, under the same code. Trying again is safe: dispatches are idempotent.",
+    ),
+    known(
+        "invalid_cancel",
+        &[422],
+        "A cancel's body is not as it must be; `errors` has each place.",
+        "Correct what is named, or send no body.",
+    ),
+    known(
+        "invalid_decision",
+        &[422],
+        "A decision's body is not as it must be, or has a field without an effect; `errors` has each place.",
+        "Correct what is named, leave out what has no effect.",
+    ),
+    known(
+        "invalid_envelope",
+        &[422],
+        "The envelope has mistakes; `errors` has each with its place.",
+        "Correct all of them, and dispatch it again, under the same key if it was never accepted.",
+    ),
+    known(
+        "journal_failed",
+        &[503],
+        "The node cannot write its journal, and is stopping.",
+        "Nothing was taken. Operators: see the log and the disk; the next start recovers from what is on it.",
+    ),
+    known("method_not_allowed", &[405], "The path has no such method.", "`/openapi.json` lists those that there are."),
+    known(
+        "mission_id_conflict",
+        &[409],
+        "The mission id was used before, with another idempotency key.",
+        "Use another id: ids are unique for as long as missions are kept.",
+    ),
+    known("no_room", &[507], "The disk does not take the plugin.", "Operators: make room; the log has the cause."),
+    known(
+        "not_available",
+        &[501],
+        "This version of sortie has no such thing.",
+        "Use a version that has it; `detail` names what is meant.",
+    ),
+    known(
+        "not_enough",
+        &[422],
+        "The budget that was granted does not cover the call that asks for it.",
+        "Grant what `detail` names, or deny the request.",
+    ),
+    known(
+        "not_found",
+        &[404],
+        "There is no such path, mission, request, tool, plugin or artifact.",
+        "Look at the name; missions that are removed by `[retention]` are gone with their ids.",
+    ),
+    known(
+        "not_json",
+        &[400],
+        "The envelope is no JSON; `errors` has the place.",
+        "Send UTF-8 JSON without a byte order mark.",
+    ),
+    known(
+        "not_parked",
+        &[409],
+        "No delivery of the mission is parked.",
+        "Nothing needs to be done: `GET /v1/deliveries` says how it stands.",
+    ),
+    known(
+        "overloaded",
+        &[503],
+        "The node takes no more at the moment.",
+        "Try again after `Retry-After`; dispatch fewer at once.",
+    ),
+    known(
+        "plugin_carried",
+        &[409],
+        "The plugin comes with this sortie, and would be back at the next start.",
+        "Install a newer version beside it, or name another plugin in `[plugin]`.",
+    ),
+    known(
+        "plugin_not_installed",
+        &[422],
+        "No plugin of this node runs such a mission.",
+        "Install it (`sortie plugin install`), or name one that is there.",
+    ),
+    known(
+        "plugin_refused",
+        &[422],
+        "What was sent is no plugin that this node takes; `detail` says why.",
+        "Mend the plugin: see PLUGINS.",
+    ),
+    known(
+        "position_ahead",
+        &[409],
+        "The log ends before the position that was named: an older copy of the journal was put back.",
+        "Begin anew, without a position; events have the same keys as before.",
+    ),
+    known(
+        "range_not_satisfiable",
+        &[416],
+        "The artifact has no such bytes.",
+        "Ask within the length that `Content-Range` names.",
+    ),
+    known(
+        "refused",
+        &[409],
+        "The mission's state does not allow this.",
+        "Look at the mission; `detail` says what stands against it.",
+    ),
+    known("stopping", &[503], "The node is on its way out.", "Try again when it is back: what was accepted goes on."),
+    known(
+        "task_died",
+        &[503],
+        "A background task of the node has died; the node stops.",
+        "Operators: the log says why; the next start recovers.",
+    ),
+    known(
+        "task_failed",
+        &[500],
+        "The node broke off what it was doing for this request.",
+        "Try again; the node's log says why.",
+    ),
+    known(
+        "too_large",
+        &[413],
+        "The body is larger than the node takes.",
+        "Make it smaller, or raise `limits.body_bytes`; send large inputs as artifacts of a URL.",
+    ),
+    known(
+        "too_slow",
+        &[408],
+        "The request took too long to arrive.",
+        "Send it again over a better line; bodies have half a minute.",
+    ),
+    known(
+        "tool_failed",
+        &[422, 502],
+        "A tool that was called by hand failed, or does not take its arguments (422).",
+        "`detail` has the tool's words, `error` its code.",
+    ),
+    known(
+        "unauthorized",
+        &[401],
+        "There is no valid token.",
+        "`Authorization: Bearer TOKEN`; the node's own is in `DATA_DIR/token`.",
+    ),
+    known(
+        "unknown_constraint",
+        &[422],
+        "`constraints` or `budget` has a key that the node does not know: a limit that is ignored is a hole.",
+        "Correct or remove it.",
+    ),
+    known(
+        "window_closed",
+        &[422],
+        "The autonomy window was over before the mission was dispatched.",
+        "Dispatch it with a window that is still open.",
+    ),
+    known(
+        "wrong_decision",
+        &[422],
+        "Such a decision does not answer this kind of request.",
+        "`detail` names those that do.",
+    ),
+    known(
+        "wrong_instance",
+        &[421],
+        "The envelope is for another node.",
+        "Send it to the node that `target_instance_id` names, or name this one.",
+    ),
+];
+
+/// The entry of a code.
+pub(crate) fn find(code: &str) -> Option<&'static Known> {
+    CODES.iter().find(|known| known.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The document that the list makes.
+    fn document() -> String {
+        let mut text = String::from(
+            "# Errors of the HTTP interface\n\n\
+             Every error is a problem of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) (`application/problem+json`) with a stable `code` and a `detail` for\n\
+             people; what is wrong in a body is listed in `errors`, each with a `pointer` and a code of its own. Causes inside the node are in its log, under\n\
+             the same code. Codes are only added. This page is made of the list in `runtime/node/src/http/codes.rs`, and a test compares the two.\n\n\
+             | code | status | when | what to do |\n| --- | --- | --- | --- |\n",
+        );
+        for Known { code, statuses, when, remedy } in CODES {
+            let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
+            text.push_str(&format!("| `{code}` | {} | {when} | {remedy} |\n", statuses.join(", ")));
+        }
+        text
+    }
+
+    #[test]
+    fn the_document_is_the_list() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ERRORS.md");
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        if std::env::var_os("SORTIE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, document()).expect("a writable folder");
+        } else {
+            assert_eq!(written, document(), "set SORTIE_WRITE_DOCS and run this test: it writes docs/ERRORS.md");
+        }
+    }
+
+    #[test]
+    fn each_code_has_one_entry_and_all_of_it() {
+        assert!(CODES.is_sorted_by(|a, b| a.code < b.code), "by name, each once");
+        for Known { code, statuses, when, remedy } in CODES {
+            assert!(!statuses.is_empty() && !when.is_empty() && !remedy.is_empty(), "{code}");
+            assert!(when.ends_with('.') && remedy.ends_with('.'), "{code}: sentences");
+        }
+    }
+
+    /// Codes as they stand behind the makers of problems in the sources.
+    fn answered(source: &str) -> Vec<String> {
+        let makers = ["Problem::new(", "Self::new(StatusCode", "Problem::busy(", "unavailable(", "of_field("];
+        let mut codes = Vec::new();
+        for maker in makers {
+            for (at, _) in source.match_indices(maker) {
+                let rest: String = source[at + maker.len()..].chars().take(160).collect();
+                let code = rest.split('"').nth(1).unwrap_or_default();
+                let is_code = !code.is_empty() && code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+                // Further on there may be a text: the code is the first literal, or a variable.
+                if is_code && rest.find('"').is_some_and(|quote| !rest[..quote].contains([';', '{', ')'])) {
+                    codes.push(code.to_owned());
+                }
+            }
+        }
+        codes
+    }
+
+    #[test]
+    fn every_code_of_the_sources_is_listed() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let files = std::fs::read_dir(folder.join("http")).expect("sources");
+        let files = files.map(|entry| entry.expect("sources").path()).chain([folder.join("http.rs")]);
+        let mut met = 0;
+        for path in files.filter(|path| !path.ends_with("codes.rs")) {
+            for code in answered(&std::fs::read_to_string(&path).expect("a source")) {
+                met += 1;
+                assert!(find(&code).is_some(), "{}: `{code}` is not in CODES", path.display());
+            }
+        }
+        assert!(met > 20, "they were found: {met}");
+    }
+}
