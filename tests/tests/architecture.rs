@@ -62,8 +62,9 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("cap-std", &["sortie-tools"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
-    // Signatures of deliveries; and the mark by which a node knows the compiled code that it wrote itself.
-    ("hmac", &["sortie-callback", "sortie-sandbox"]),
+    // Signatures of deliveries, which a receiver of the tests verifies; and the mark by which a node knows the compiled code that it
+    // wrote itself.
+    ("hmac", &["sortie-callback", "sortie-sandbox", "sortie-tests"]),
     ("axum", &["sortie", "sortie-tests"]),
     ("clap", &["sortie"]),
     // Recurrence, calendars and zones: one answer to when a night begins.

@@ -138,6 +138,7 @@ impl Node {
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
         let outside = Arc::clone(&ambient);
+        let journal_bytes = opened.bytes;
         let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?)));
         let parts = Parts {
             settings,
@@ -154,7 +155,16 @@ impl Node {
         let (turns, suspended, undelivered) = (engine.turns(), engine.suspended(), engine.undelivered());
         let took_ms = millis(engine.ambient().steady().saturating_sub(begun));
         let (missions, go_on, paused) = (engine.missions_found(), turns.queued, turns.paused);
-        tracing::info!(missions, go_on, suspended, undelivered, paused, took_ms, "opened: this is what was found");
+        tracing::info!(
+            missions,
+            go_on,
+            suspended,
+            undelivered,
+            paused,
+            journal_bytes,
+            took_ms,
+            "opened: this is what was found"
+        );
         Ok(Self { engine, artifacts, sandbox, carried, tokens, body_bytes: config.limits.body_bytes, token })
     }
 
@@ -172,12 +182,12 @@ impl Node {
         self.engine.supervise("disk", async move {
             let mut was_low = false;
             loop {
-                let (free, reserve) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
+                let (free_mib, reserve_mib) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
                 let is_low = disk.is_low();
                 if is_low && !was_low {
-                    tracing::error!(free, reserve, "the disk is nearly full: no missions are taken; in MiB");
+                    tracing::error!(free_mib, reserve_mib, "the disk is nearly full: no missions are taken");
                 } else if was_low && !is_low {
-                    tracing::info!(free, reserve, "there is room on the disk again; in MiB");
+                    tracing::info!(free_mib, reserve_mib, "there is room on the disk again");
                 }
                 was_low = is_low;
                 ambient.sleep(DISK_ROUND).await;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, write, writing};
 use sortie_tests::{Node, Options, Received, Receiver, Reply, automation, until};
@@ -270,4 +273,39 @@ async fn an_event_that_is_answered_late_is_delivered_once_more_at_most() {
     for pair in received.windows(2) {
         assert!(pair[1].at.duration_since(pair[0].at) >= Duration::from_millis(250), "one at a time, after the answer");
     }
+}
+
+/// Whether a receiver that goes by the [specification](https://www.standardwebhooks.com) takes a delivery as signed with `key`: over
+/// the header's text as it came, character by character as HTTP/1.1 has it, the timestamp's, and the body.
+fn is_signed(got: &Received, key: &[u8]) -> bool {
+    let [id, timestamp, signatures] =
+        ["webhook-id", "webhook-timestamp", "webhook-signature"].map(|name| got.header(name));
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("a key of any length");
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(&got.bytes);
+    let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    !id.is_empty() && id.is_ascii() && signatures.split(' ').any(|signature| signature == expected)
+}
+
+#[tokio::test]
+async fn a_signature_verifies_whatever_the_names() {
+    let key = b"a key of at least twenty-four bytes";
+    // A receiver that goes by the specification refuses what does not verify.
+    let receiver = Receiver::scripted(|got, _| Reply::Status(if is_signed(got, key) { 200 } else { 401 })).await;
+    let config = receiver.config().replacen("[callback]\n", "[callback]\nsigning_secret = \"env://SIGNING\"\n", 1);
+    let secret = format!("whsec_{}", STANDARD.encode(key));
+    let node = Options::new().config(&config).env("CALLBACK_TOKEN", "hush").env("SIGNING", &secret).start().await;
+    let mut step = write("w", "r.md", "x");
+    step["artifact"] = json!({"name": "\u{dc}bersicht \u{4e16}.md", "path": "r.md"});
+    let mission = with(automation("names", &json!([step])), "/callback", receiver.callback());
+    let mission = with(mission, "/artifact_policy/storage_scope", json!("pushback"));
+    node.accept(&with(mission, "/idempotency_key", json!("schl\u{fc}ssel"))).await;
+    // The final event comes behind the upload: nothing was parked.
+    let received = receiver.until_final("names").await;
+    let upload = received.iter().find(|got| got.sequence().is_none()).expect("the artifact was uploaded");
+    assert!(upload.header("webhook-id").contains("%C3%9Cbersicht"), "{upload:?}");
+    assert!(received.iter().all(|got| is_signed(got, key)), "{received:#?}");
+    // The check is one: another key, or another body, does not verify.
+    assert!(!is_signed(upload, b"another key"));
+    assert!(!is_signed(&Received { bytes: "y".into(), ..upload.clone() }, key));
 }

@@ -312,3 +312,28 @@ async fn watch_goes_on_after_a_restart_of_the_node() {
     assert!(ended.success(), "{ended}: {shown:#?}");
     assert!(shown.iter().map(|event| event["sequence"].as_u64()).eq((1..).map(Some).take(shown.len())), "{shown:#?}");
 }
+
+#[tokio::test]
+async fn an_answer_of_no_is_no_yes() {
+    let node = Node::start().await;
+    let ask = json!({"id": "ok", "tool": "ask", "with": {"question": "May it be sent?"}});
+    let send = json!({
+        "id": "send", "tool": "Write", "with": {"path": "sent.txt", "content": "sent"}, "if": "{{ steps.ok.result }}",
+        "criterion": {"text": "a person agreed", "met": "{{ steps.ok.result }}"},
+    });
+    for (id, answer) in [("no", "no"), ("yes", "yes"), ("true", "true")] {
+        let mission = automation(id, &json!([ask, send]));
+        node.accept(&with(mission, "/success_criteria", json!(["a person agreed"]))).await;
+        node.until_status(id, "blocked").await;
+        assert!(node.cli(&["answer", id, "r1", answer]).await.status.success());
+        let end = node.until_final(id).await;
+        // A text is neither yes nor no, whatever it says: the mission fails, and the error names the step.
+        assert_eq!(end["status"], "failed", "{answer}: {end:#}");
+        assert!(end["summary"].to_string().contains("send"), "{answer}: {end:#}");
+        assert_ne!(end["detail"]["criteria"][0]["verdict"], "met", "{answer}: {end:#}");
+        let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json;
+        let calls =
+            journal["items"].as_array().expect("a list").iter().filter(|record| record["kind"] == "call_started");
+        assert_eq!(calls.count(), 0, "{answer}: nothing was written: {journal:#}");
+    }
+}

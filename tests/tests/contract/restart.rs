@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 use sortie_tests::envelope::{edit, in_ms, with, write, writing};
 use sortie_tests::node::QUICK;
-use sortie_tests::{Node, Options, Receiver, Reply, automation, http, looping, workspace_of};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, http, looping, until, workspace_of};
 
 /// Waits until a run has begun. The control plane is told of the first alone; the journal holds them all.
 async fn until_run(node: &Node, id: &str, run: u64) {
-    sortie_tests::until(&format!("run {run} of {id}"), async || {
+    until(&format!("run {run} of {id}"), async || {
         let answer = node.get(&format!("/v1/missions/{id}/journal")).await.expect_status(200);
         let records = answer.json["items"].as_array().expect("a list").clone();
         records.iter().any(|record| record["kind"] == "started" && record["body"]["run"] == run).then_some(())
@@ -67,7 +67,7 @@ async fn a_running_mission_goes_on_and_does_nothing_twice() {
         "retry": {"attempts": 100, "backoff": "1s"}, "artifact": "go.txt",
     });
     node.accept(&automation("effects", &json!([write("w", "log.txt", "END"), edit, wait]))).await;
-    sortie_tests::until("the effect happened", async || {
+    until("the effect happened", async || {
         node.events("effects").await.iter().any(|event| event["summary"].to_string().contains("edited")).then_some(())
     })
     .await;
@@ -83,6 +83,38 @@ async fn a_running_mission_goes_on_and_does_nothing_twice() {
     assert_eq!(std::fs::read_to_string(workspace.join("log.txt")).expect("it was written"), "once END");
     let journal = node.get("/v1/missions/effects/journal").await.json["items"].to_string();
     assert_eq!(journal.matches("\"call_started\"").count(), journal.matches("\"call_finished\"").count(), "{journal}");
+}
+
+#[tokio::test]
+async fn a_call_that_an_operator_gave_an_effect_is_asked_about_and_not_made_again() {
+    let server = Receiver::scripted(|_, _| Reply::Hang).await;
+    let hosts = format!("hosts = [{:?}]\nallow_private = [\"127.0.0.1\"]\n", server.host());
+    for (id, class, asked) in [("believed", "effects = [\"external_side_effect\"]\n", true), ("plain", "", false)] {
+        server.rescript(|_, _| Reply::Hang);
+        let mut node = Options::new().config(&format!("[tool.WebFetch]\n{hosts}{class}")).start().await;
+        let listed = node.get("/v1/tools").await.expect_status(200).json;
+        let tool = listed["items"].as_array().expect("a list").iter().find(|tool| tool["name"] == "WebFetch");
+        let tool = tool.expect("it is there");
+        assert_eq!(tool["read_only"], !asked, "{tool:#}");
+        assert_eq!(tool["effects"].to_string().contains("external_side_effect"), asked, "{tool:#}");
+        let url = format!("http://{}/{id}", server.host());
+        let fetch = json!({"id": "f", "tool": "WebFetch", "with": {"url": url}});
+        node.accept(&with(automation(id, &json!([fetch])), "/constraints/allowed_tools", json!(["WebFetch"]))).await;
+        let calls = || server.received().iter().filter(|got| got.path == format!("/{id}")).count();
+        until("the call is on its way", async || (calls() == 1).then_some(())).await;
+        node.kill();
+        server.rescript(|_, _| Reply::Status(200));
+        node.restart().await;
+        if asked {
+            let mission = node.until_status(id, "blocked").await;
+            assert_eq!(mission["pending_requests"][0]["kind"], "uncertain", "{mission:#}");
+            assert_eq!(calls(), 1, "nobody was asked yet");
+            let repeat = json!({"decision": "repeat"});
+            node.post(&format!("/v1/missions/{id}/requests/r1"), &repeat).await.expect_status(200);
+        }
+        assert_eq!(node.until_final(id).await["status"], "completed");
+        assert_eq!(calls(), 2);
+    }
 }
 
 #[tokio::test]
@@ -233,4 +265,30 @@ async fn start_and_stop_say_what_was_found_and_what_goes_on() {
     let stopped = line("stopped");
     assert_eq!(stopped["go_on"], 1, "{stopped}");
     assert!(stopped["took_ms"].is_u64(), "{stopped}");
+}
+
+#[tokio::test]
+async fn start_and_stop_say_in_the_log_what_was_found_what_goes_on_and_how_long_it_took() {
+    let mut node = Node::start().await;
+    node.accept(&looping("goes-on")).await;
+    node.until_status("goes-on", "running").await;
+    node.run(&writing("over")).await;
+    node.kill();
+    node.restart().await;
+    node.until_status("goes-on", "running").await;
+    node.stop().await;
+    let log = node.read_log();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let said = |what: &str| {
+        let said = |line: &&Value| line["message"].as_str().is_some_and(|message| message.starts_with(what));
+        lines.iter().rfind(said).unwrap_or_else(|| panic!("nothing begins with {what:?}: {log}"))
+    };
+    let opened = said("opened");
+    assert_eq!((&opened["missions"], &opened["go_on"]), (&json!(2), &json!(1)), "{opened}");
+    let stopped = said("stopped");
+    assert_eq!(stopped["go_on"], 1, "{stopped}");
+    // Numbers, with their units in their names.
+    for (line, key) in [(opened, "took_ms"), (opened, "journal_bytes"), (stopped, "took_ms")] {
+        assert!(line[key].is_u64(), "{key}: {line}");
+    }
 }

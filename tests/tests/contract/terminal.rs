@@ -1,7 +1,7 @@
 //! `sortie run` at a terminal: what it asks there, and that a question holds up no signal.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{Mode, OFlags};
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
-use sortie_tests::{Node, binary};
+use sortie_tests::{Node, binary, looping};
 use tempfile::TempDir;
 
 /// `sortie run` of a mission that asks, with a terminal as its standard input, at its prompt.
@@ -114,6 +114,31 @@ async fn a_mission_that_failed_says_how_to_try_again() {
     for expected in ["fails has ended failed", "another mission_id and another idempotency_key"] {
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_run_that_was_killed_holds_no_other_run_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n";
+    std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+    // Both are of one session.
+    for (file, mission) in [("endless.json", looping("endless")), ("short.json", writing("short"))] {
+        let mission = with(mission, "/vp_id", json!("vp.same"));
+        std::fs::write(folder.path().join(file), mission.to_string()).expect("writable");
+    }
+    let run = |file: &str| {
+        let mut command = Command::new(binary());
+        command.args(["run", file]).current_dir(folder.path()).stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let mut killed = run("endless.json").stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut shown = BufReader::new(killed.stdout.take().expect("it was piped")).lines();
+    assert!(shown.any(|line| line.is_ok_and(|line| line.contains("Started"))), "it runs");
+    killed.kill().expect("a child can be killed");
+    killed.wait().expect("a killed child ends");
+    let mut command = run("short.json");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 /// `sortie doctor --json` with these arguments, on the machine of a node.
