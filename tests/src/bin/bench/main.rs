@@ -19,9 +19,11 @@ mod plain;
 mod report;
 mod sizes;
 
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use report::Report;
 use sizes::Sizes;
 
@@ -65,13 +67,21 @@ async fn main() -> ExitCode {
     let sizes = if smoke { Sizes::SMOKE } else { Sizes::FULL };
     let report = Report::new(json);
     let begun = Instant::now();
+    let mut broken = Vec::new();
     for (shape, _) in SHAPES {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == shape) {
-            measure(shape, &sizes, &report.of(shape)).await;
+            // One that cannot be measured does not take the others with it.
+            let report = report.of(shape);
+            let measured = AssertUnwindSafe(measure(shape, &sizes, &report)).catch_unwind().await;
+            broken.extend(measured.is_err().then_some(shape));
         }
     }
     eprintln!("measured in {:.0?}", begun.elapsed());
-    ExitCode::SUCCESS
+    if broken.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("could not be measured: {}; see above", broken.join(", "));
+    ExitCode::FAILURE
 }
 
 async fn measure(shape: &str, sizes: &Sizes, report: &Report) {

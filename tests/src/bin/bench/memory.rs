@@ -36,7 +36,7 @@ async fn asks(missions: u64) -> (Node, f64) {
     Load::count(asking().to_string(), missions).run(&node, 64).await;
     let begun = Instant::now();
     while metric(&node, "sortie_missions_suspended").await < missions {
-        assert!(begun.elapsed() < Duration::from_secs(240), "they do not leave the memory");
+        assert!(begun.elapsed() < Duration::from_secs(600), "they do not leave the memory");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     (node, before)
