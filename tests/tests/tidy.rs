@@ -117,7 +117,7 @@ fn links_between_documents_lead_somewhere() {
 
 #[test]
 fn documents_and_changelog_are_there() {
-    for name in ["ARCHITECTURE", "SECURITY", "PLUGINS", "OPERATIONS", "BENCHMARKS", "JOURNAL"] {
+    for name in ["ARCHITECTURE", "SECURITY", "PLUGINS", "OPERATIONS", "ERRORS", "BENCHMARKS", "JOURNAL"] {
         assert!(project().join("docs").join(name).with_extension("md").exists(), "docs/{name}.md");
     }
     assert!(read(&project().join("CHANGELOG.md")).contains("## "));
