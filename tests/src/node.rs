@@ -23,6 +23,8 @@ pub struct Options {
     faulty: bool,
     files: Option<(u32, Option<u32>)>,
     port: u16,
+    disk_bytes: Option<u64>,
+    mute: bool,
 }
 
 impl Options {
@@ -68,6 +70,20 @@ impl Options {
         self
     }
 
+    /// With its data on a disk of its own, of so many bytes.
+    #[must_use]
+    pub fn disk(mut self, bytes: u64) -> Self {
+        self.disk_bytes = Some(bytes);
+        self
+    }
+
+    /// With a log that takes no line, as on a disk that is full.
+    #[must_use]
+    pub fn mute(mut self) -> Self {
+        self.mute = true;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -75,8 +91,9 @@ impl Options {
     pub async fn start(self) -> Node {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("sortie.toml"), &self.config).expect("a writable folder");
-        warm::warm(&folder.path().join("data"));
-        let mut node = Node { folder, options: self, child: None, url: String::new(), token: String::new() };
+        let disk = self.disk_bytes.map(|bytes| SmallDisk::mount(&folder.path().join("data"), bytes));
+        let mut node = Node { folder, options: self, disk, child: None, url: String::new(), token: String::new() };
+        warm::warm(&node.data());
         node.restart().await;
         node
     }
@@ -86,6 +103,7 @@ impl Options {
 pub struct Node {
     folder: TempDir,
     options: Options,
+    disk: Option<SmallDisk>,
     child: Option<Child>,
     url: String,
     token: String,
@@ -199,11 +217,14 @@ impl Node {
                 shell.arg("-c").arg(format!("ulimit -Sn {soft}; {hard}exec \"$0\" \"$@\"")).arg(binary());
                 shell
             }
-            _ => Command::new(binary()),
+            _ => match self.disk.as_ref().filter(|_| arguments.first() == Some(&"serve")) {
+                Some(disk) => disk.command(&binary()),
+                None => Command::new(binary()),
+            },
         };
         command.arg("--config").arg(self.folder.path().join("sortie.toml")).args(arguments);
         if arguments.first() == Some(&"serve") {
-            command.arg("--data-dir").arg(self.data());
+            command.arg("--data-dir").arg(self.folder.path().join("data"));
         } else {
             command.args(["--node", &self.url, "--token", &self.token]);
         }
@@ -243,7 +264,8 @@ impl Node {
     /// Its data folder.
     #[must_use]
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let data = self.folder.path().join("data");
+        self.disk.as_ref().map_or(data.clone(), |disk| disk.seen_from_outside(&data))
     }
 
     /// What is wrong below it: strikes where it was started [`Options::faulty`].
@@ -368,8 +390,56 @@ impl Node {
     }
 
     fn log(&self) -> Stdio {
+        if self.options.mute {
+            return fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it").into();
+        }
         let path = self.folder.path().join("log");
         fs::OpenOptions::new().create(true).append(true).open(path).expect("a writable folder").into()
+    }
+}
+
+/// A disk in memory, mounted where only a process of its own and who joins it see it: no test needs to be root.
+struct SmallDisk {
+    holder: Child,
+}
+
+impl SmallDisk {
+    /// Mounts one at `folder`.
+    fn mount(folder: &Path, bytes: u64) -> Self {
+        fs::create_dir_all(folder).expect("a writable folder");
+        let script =
+            format!("mount -t tmpfs -o size={bytes},mode=700 tmpfs \"$0\" && echo mounted && exec sleep infinity");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).arg(folder);
+        let mut holder = command.stdout(Stdio::piped()).spawn().expect("util-linux is there");
+        let mut said = String::new();
+        BufReader::new(holder.stdout.take().expect("it was piped")).read_line(&mut said).expect("readable output");
+        assert_eq!(
+            said.trim(),
+            "mounted",
+            "this machine does not let a user mount a disk in memory (`unshare --user --map-root-user --mount`); as root it works"
+        );
+        Self { holder }
+    }
+
+    /// A program that sees it.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        let holder = self.holder.id().to_string();
+        command.args(["--preserve-credentials", "--user", "--mount", "--target", &holder, "--"]).arg(program);
+        command
+    }
+
+    fn seen_from_outside(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        root.join(path.strip_prefix("/").expect("an absolute path"))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.holder.kill());
+        drop(self.holder.wait());
     }
 }
 

@@ -16,7 +16,7 @@ use sortie_contract::digest::Digest;
 use crate::disk::Disk;
 
 /// How much room a node has for what missions write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
     /// Enough.
     Enough,
@@ -24,6 +24,8 @@ pub enum Room {
     Tight,
     /// What is left is for the journal: no missions are taken.
     Low,
+    /// Next to nothing is left, and that is for ending missions: no plugin goes on.
+    Full,
 }
 
 /// Where artifacts' bytes are. Every method but [`Artifacts::room`] and [`Artifacts::is_over`] blocks.
@@ -208,7 +210,9 @@ impl Artifacts for FolderArtifacts {
     }
 
     fn room(&self) -> Room {
-        if self.disk.is_low() {
+        if self.disk.is_full() {
+            Room::Full
+        } else if self.disk.is_low() {
             Room::Low
         } else if self.disk.is_tight() {
             Room::Tight

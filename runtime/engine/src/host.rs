@@ -35,6 +35,9 @@ const GRACE: Duration = Duration::from_millis(500);
 /// A plugin that waits for nothing but a timer stays in memory for so long: bringing it back costs a replay.
 const NAP: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether there is room on the disk again.
+const FULL_LOOK: Duration = Duration::from_millis(100);
+
 /// A call as the plugin wants it made.
 struct Order {
     tool: ToolName,
@@ -106,12 +109,21 @@ impl RunHost {
     /// Sends a command of the plugin. While the journal has no room the plugin's own thread waits for it: whoever records more
     /// than the disk takes is slowed down.
     fn command<'a>(&self, command: impl Fn() -> Command<'a>) -> Result<Taken, CommandError> {
+        // So it is, too, while what is left of the disk is for ending missions.
+        while self.engine.artifacts.room() == Room::Full && !self.is_over() {
+            self.engine.ambient.pause(FULL_LOOK);
+        }
         loop {
             match self.engine.command(&self.live, command(), Wait::No) {
                 Err(CommandError::Journal(WriteError::Overloaded)) => self.engine.ambient.pause(ROOM),
                 other => return other,
             }
         }
+    }
+
+    /// Nothing that this run asks for is of use to anybody any more.
+    fn is_over(&self) -> bool {
+        self.engine.is_stopping() || self.live.with(Mission::run) != Some(self.run)
     }
 
     /// Tells the core something that has no answer.

@@ -205,7 +205,7 @@ impl Engine {
 
     /// Whether there is room for a mission beside those that there are.
     fn has_room(&self) -> Result<(), DispatchError> {
-        if self.artifacts.room() == Room::Low {
+        if self.artifacts.room() >= Room::Low {
             return Err(DispatchError::DiskLow);
         }
         if self.log.crowded() { Err(DispatchError::Overloaded) } else { Ok(()) }

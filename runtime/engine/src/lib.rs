@@ -73,7 +73,7 @@ use tokio::sync::{Notify, broadcast};
 
 pub use artifact_store::{Artifacts, Bounds, FolderArtifacts, Room};
 pub use desk::Turns;
-pub use disk::Disk;
+pub use disk::{Disk, Moment};
 pub use guests::Guests;
 pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use workspaces::{FolderWorkspaces, Workspaces};

@@ -14,7 +14,7 @@ use sortie_tools::{CallContext, Workspace};
 use super::host::RunHost;
 use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
-use super::{Engine, ReadError};
+use super::{Engine, ReadError, Room};
 
 /// How long to wait for room in the journal's queue: one group commit makes it for thousands.
 pub(super) const ROOM: Duration = Duration::from_millis(1);
@@ -34,8 +34,8 @@ enum RunError {
 }
 
 impl Engine {
-    /// Starts every mission whose turn has come.
-    pub(crate) fn pump(self: &Arc<Self>) {
+    /// Starts every mission whose turn has come. To be called, too, when there is room on the disk again.
+    pub fn pump(self: &Arc<Self>) {
         while let Some(no) = self.next_turn() {
             let engine = Arc::clone(self);
             self.ambient.spawn(async move { engine.turn(no).await }).detach();
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     fn next_turn(&self) -> Option<MissionNo> {
-        if self.is_stopping() {
+        if self.is_stopping() || self.artifacts.room() == Room::Full {
             return None;
         }
         self.desk.pop(&self.ambient)
@@ -148,7 +148,8 @@ impl Engine {
         let replay = self.recorded(live).await?;
         let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay);
         let brief = brief(&envelope, &session);
-        let ending = self.guests.run(Run { plugin, brief, grants, host: host.clone(), kill }).await;
+        let memory_bytes_max = live.with(Mission::memory_bytes_max);
+        let ending = self.guests.run(Run { plugin, brief, grants, host: host.clone(), kill, memory_bytes_max }).await;
         Ok(match ending {
             sortie_sandbox::Ending::Returned(verdict) => match host.ended() {
                 Ok(()) => {

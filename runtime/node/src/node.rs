@@ -10,7 +10,7 @@ use sortie_callback::Courier;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
-use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, OpenLog, Parts, Settings};
+use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings};
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mission::NodeRules;
 use sortie_sandbox::Sandbox;
@@ -110,6 +110,11 @@ impl Node {
         let begun = ambient.steady();
         let data_dir = config.data_dir()?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
+        let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
+        // Before anything is written: on a full disk there is nothing else to write it to.
+        if let Err(error) = disk.balance(Moment::Start) {
+            tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
+        }
         prepare(&data_dir).map_err(unusable)?;
         let tools = Arc::new(Registry::new(config.tool.clone())?);
         let settings = Settings {
@@ -129,7 +134,6 @@ impl Node {
         // The journal is this process's now, and so is everything beside it.
         let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
         let tokens = Tokens::new(&token, config.tokens()?);
-        let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         let bounds = Bounds {
             mission_bytes_max: config.limits.mission_artifacts_mib.saturating_mul(1 << 20),
             node_bytes_max: config.limits.artifacts_mib.saturating_mul(1 << 20),
@@ -178,12 +182,21 @@ impl Node {
     fn watch_disk(&self) {
         let (artifacts, disk) = (self.artifacts.clone(), Arc::clone(self.artifacts.disk()));
         tokio::task::spawn_blocking(move || artifacts.weigh());
-        let ambient = Arc::clone(self.engine.ambient());
+        let (engine, ambient) = (Arc::downgrade(&self.engine), Arc::clone(self.engine.ambient()));
         self.engine.supervise("disk", async move {
-            let mut was_low = false;
+            let (mut was_low, mut was_full, mut cannot_hold) = (false, false, false);
             loop {
                 let (free_mib, reserve_mib) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
-                let is_low = disk.is_low();
+                let (is_low, is_full) = (disk.is_low(), disk.is_full());
+                if is_full && !was_full {
+                    tracing::error!(free_mib, reserve_mib, "the disk is full: no plugin goes on until there is room");
+                } else if was_full
+                    && !is_full
+                    && let Some(engine) = engine.upgrade()
+                {
+                    engine.pump();
+                }
+                was_full = is_full;
                 if is_low && !was_low {
                     tracing::error!(free_mib, reserve_mib, "the disk is nearly full: no missions are taken");
                 } else if was_low && !is_low {
@@ -192,8 +205,13 @@ impl Node {
                 was_low = is_low;
                 ambient.sleep(DISK_ROUND).await;
                 let looking = Arc::clone(&disk);
-                if ambient.unblock(move || looking.look()).await.is_err() {
-                    return;
+                match ambient.unblock(move || looking.balance(Moment::Running)).await {
+                    Ok(Err(error)) if !cannot_hold => {
+                        cannot_hold = true;
+                        tracing::warn!(%error, "no room can be held on this disk: if it is full, the node may not start");
+                    }
+                    Ok(_) => {}
+                    Err(_) => return,
                 }
             }
         });

@@ -16,6 +16,8 @@ pub(crate) fn start(format: LogFormat) {
     };
     let colour = std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    // A line that cannot be written (the log's disk is full) is lost. To say so on standard error would be a panic.
+    let lines = lines.log_internal_errors(false);
     // A second start in one process (tests) keeps the first one's.
     let _ = if human { lines.with_target(false).try_init() } else { lines.json().flatten_event(true).try_init() };
 }

@@ -24,15 +24,20 @@ const TABLES_PER_COMPONENT: u32 = 20;
 /// All modules of a component share one.
 const MEMORIES_PER_COMPONENT: u32 = 1;
 
+/// Most memory that any guest can have, in bytes: what a linear memory of 32 bits can address. The address space for it is set
+/// aside for each guest either way; how much of it a guest gets is bounded for each run, so that one that began under another
+/// configuration keeps its limit.
+pub const MEMORY_BYTES_CEILING: usize = 4 << 30;
+
 /// The machine offers no WebAssembly engine.
 #[derive(Debug, thiserror::Error)]
 #[error("the WebAssembly engine cannot be set up")]
 pub struct EngineError(#[source] wasmtime::Error);
 
 /// An engine for `instances_max` guests alive together: pooled where the address space allows it.
-pub(crate) fn engine(instances_max: u32, memory_bytes_max: usize) -> Result<Engine, EngineError> {
+pub(crate) fn engine(instances_max: u32) -> Result<Engine, EngineError> {
     let mut pooled = config();
-    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max, memory_bytes_max)));
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances_max)));
     Engine::new(&pooled).or_else(|error| {
         // A container with a limit on virtual memory: slower runs are better than none.
         tracing::warn!(error = %format!("{error:#}"), "no pool of instances; each is allocated on demand");
@@ -54,7 +59,7 @@ fn config() -> Config {
     config
 }
 
-fn pool(instances_max: u32, memory_bytes_max: usize) -> PoolingAllocationConfig {
+fn pool(instances_max: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     // As many guests as there may be, each of the largest shape: none can take what is another's. Core instances are only
     // counted, and tables take address space until they are used.
@@ -63,7 +68,7 @@ fn pool(instances_max: u32, memory_bytes_max: usize) -> PoolingAllocationConfig 
         .total_memories(instances_max.saturating_mul(MEMORIES_PER_COMPONENT))
         .total_tables(instances_max.saturating_mul(TABLES_PER_COMPONENT))
         .total_stacks(instances_max)
-        .max_memory_size(memory_bytes_max)
+        .max_memory_size(MEMORY_BYTES_CEILING)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)

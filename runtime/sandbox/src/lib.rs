@@ -28,7 +28,7 @@ mod side;
 mod world;
 
 pub use ending::Ending;
-pub use engine::EngineError;
+pub use engine::{EngineError, MEMORY_BYTES_CEILING};
 pub use host::{Answer, BoxFuture, Call, Host, Stop};
 pub use kill::Kill;
 pub use plugin::{Freed, InstallError, Installed, PLUGIN_BYTES_MAX, StoreError};

@@ -41,7 +41,8 @@ pub struct Options {
     pub dir: PathBuf,
     /// Runs that are alive together; one more waits for its turn.
     pub instances_max: u32,
-    /// Memory of one guest, in bytes. A guest can see it, so that it is part of what a replay depends on.
+    /// Memory of a guest that says nothing else ([`Run::memory_bytes_max`]), in bytes; at most [`MEMORY_BYTES_CEILING`]. A guest
+    /// can see it, so that it is part of what a replay depends on.
     pub memory_bytes_max: usize,
     /// Threads that guests run on.
     pub threads: usize,
@@ -85,6 +86,9 @@ pub struct Run {
     pub host: Arc<dyn Host>,
     /// What stops it.
     pub kill: Kill,
+    /// Memory of its guest, in bytes; none for what a run that begins now gets here. A replay must meet the limit that the run
+    /// before it met, whatever the options say today.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Runs plugins. Clones share everything.
@@ -129,7 +133,7 @@ impl Sandbox {
     /// # Errors
     /// [`OpenError`]
     pub fn new(options: Options) -> Result<Self, OpenError> {
-        let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX), options.memory_bytes_max)?;
+        let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX))?;
         let linkers = Linkers::new(&engine).expect("the functions of a world have different names");
         let cache = Cache::open(options.dir.join("compiled")).map_err(OpenError::Cache)?;
         let guests = threads("sortie-guest", options.threads).map_err(OpenError::Threads)?;
@@ -268,13 +272,15 @@ impl Sandbox {
     /// # Panics
     /// Outside a tokio runtime: the host's futures run on the caller's.
     pub async fn run(&self, run: Run) -> Ending {
-        let Run { plugin, brief, grants, host, kill } = run;
+        let Run { plugin, brief, grants, host, kill, memory_bytes_max } = run;
         let plugin = match self.plugin(&plugin).await {
             Ok(plugin) => plugin,
             Err(crash) => return Ending::Crashed(crash),
         };
         let side = Side::of(host, Handle::current());
-        let guest = Guest::new(side, grants, kill.clone(), self.0.memory_bytes_max);
+        let memory =
+            memory_bytes_max.map_or(self.0.memory_bytes_max, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let guest = Guest::new(side, grants, kill.clone(), memory);
         let inner = Arc::clone(&self.0);
         let task = self.0.guests.spawn(async move {
             let permit = tokio::select! {

@@ -315,3 +315,17 @@ async fn no_more_guests_are_alive_than_the_node_allows() {
     assert_eq!(first.await.expect("no panic"), Ending::Killed);
     assert_eq!(describe(&second.await.expect("no panic")), "done: done");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_has_the_memory_that_it_says_whatever_the_options_say() {
+    let node = Node::with(|options| options.memory_bytes_max = 16 << 20).await;
+    // 320 pages are 20 MiB.
+    let grow = "(if (i32.eq (memory.grow (i32.const 320)) (i32.const -1)) (then (unreachable)))";
+    let plugin = node.sandbox.install(plain("", grow)).await.expect("a plugin").identity.digest;
+    for (memory_bytes_max, expected) in
+        [(None, "out of memory: 16777216"), (Some(64 << 20), "done: plain"), (Some(8 << 20), "out of memory: 8388608")]
+    {
+        let run = Run { plugin, memory_bytes_max, ..node.run("", &Script::new(), &Kill::new()) };
+        assert_eq!(describe(&end(&node, run).await), expected, "{memory_bytes_max:?}");
+    }
+}

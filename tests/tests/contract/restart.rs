@@ -292,3 +292,25 @@ async fn start_and_stop_say_in_the_log_what_was_found_what_goes_on_and_how_long_
         assert!(line[key].is_u64(), "{key}: {line}");
     }
 }
+
+/// What the operator allows plugins from now on is for missions that start from now on.
+#[tokio::test]
+async fn a_mission_keeps_the_memory_that_it_started_with() {
+    let mut node = Options::new().config("[limits]\nplugin_memory_mib = 256\n").start().await;
+    let items: Vec<u32> = (0..12).collect();
+    let steps = json!([
+        write("w", "f.txt", &"x".repeat(900_000)),
+        {"id": "r", "needs": ["w"], "tool": "Read", "with": {"path": "f.txt"}, "for_each": items},
+        {"id": "q", "needs": ["r"], "tool": "ask", "with": {"question": "A or B?"}},
+    ]);
+    node.accept(&automation("held", &steps)).await;
+    node.until_status("held", "blocked").await;
+    node.stop().await;
+    node.reconfigure("[limits]\nplugin_memory_mib = 8\n");
+    node.restart().await;
+    assert_eq!(node.run(&automation("new", &steps)).await["status"], "failed", "it needs more than this");
+    let answer = json!({"decision": "answer", "text": "A"});
+    node.post("/v1/missions/held/requests/r1", &answer).await.expect_status(200);
+    let last = node.until_final("held").await;
+    assert_eq!(last["status"], "completed", "{last:#}");
+}

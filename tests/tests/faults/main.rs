@@ -8,4 +8,5 @@
 
 mod clock;
 mod disk;
+mod full;
 mod receiver;

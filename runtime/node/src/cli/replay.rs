@@ -75,6 +75,7 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
         grants,
         host: Arc::clone(&host) as Arc<dyn Host>,
         kill: Kill::new(),
+        memory_bytes_max: mission.memory_bytes_max(),
     });
     let ending = ending.await;
     let would = ended(&ending).and_then(|ending| End::with(&before_end, ending, records.last()?));

@@ -40,7 +40,10 @@ pub(super) async fn serve(args: ServeArgs, mut config: Config) -> Result<Exit, F
     let address = listener.local_addr()?;
     let node = Node::open(&config, system(), Others::GoOn).await?;
     node.start();
-    writeln!(std::io::stdout(), "sortie listening on http://{address}")?;
+    // Nobody may be reading, or the line may go to a disk that is full: that is no reason not to serve.
+    if let Err(error) = writeln!(std::io::stdout(), "sortie listening on http://{address}") {
+        tracing::warn!(%error, %address, "listening; standard output does not take the line that says so");
+    }
     node.serve(listener, async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -117,6 +117,7 @@ impl Node {
             grants: vec![ToolName::new("Read"), ToolName::new("Write")],
             host: Arc::clone(host) as Arc<dyn Host>,
             kill: kill.clone(),
+            memory_bytes_max: None,
         }
     }
 }
