@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use sortie_contract::MissionNo;
 use sortie_contract::digest::Digest;
+use sortie_contract::{MissionNo, limit};
 
-use crate::disk::Disk;
+use crate::shared_room::{NoRoom, SharedRoom};
 
 /// How much room a node has for what missions write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,30 +55,21 @@ pub trait Artifacts: Send + Sync + 'static {
     fn room(&self) -> Room;
 }
 
-/// How much artifacts may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Those of one mission, in bytes.
-    pub mission_bytes_max: u64,
-    /// Those of all missions together, in bytes.
-    pub node_bytes_max: u64,
-}
-
 /// The node's own artifact store: a folder.
 #[derive(Debug, Clone)]
 pub struct FolderArtifacts {
     root: PathBuf,
-    disk: Arc<Disk>,
-    bounds: Bounds,
-    sizes: Arc<Mutex<Sizes>>,
+    room: Arc<SharedRoom>,
+    mission_bytes_max: u64,
+    /// What missions have there that stored something since the start, replaced artifacts included.
+    sizes: Arc<Mutex<FxHashMap<MissionNo, Size>>>,
 }
 
-/// What lies there, in bytes, replaced artifacts included.
-#[derive(Debug, Default)]
-struct Sizes {
-    /// Of missions that stored something since the start.
-    missions: FxHashMap<MissionNo, u64>,
-    all: u64,
+/// Of the files of one mission.
+#[derive(Debug, Default, Clone, Copy)]
+struct Size {
+    bytes: u64,
+    files: usize,
 }
 
 /// Why an artifact was not stored, before any of it was written.
@@ -86,43 +77,37 @@ struct Sizes {
 enum Full {
     #[error("the artifacts of one mission take {0} MiB at most (`limits.mission_artifacts_mib`)")]
     Mission(u64),
-    #[error("the artifacts of this node take {0} MiB at most (`limits.artifacts_mib`)")]
-    Node(u64),
-    #[error("the disk of this node is nearly full")]
-    Disk,
+    #[error("a mission stores at most {FILES_MAX} different contents")]
+    Files,
+    #[error(transparent)]
+    Node(#[from] NoRoom),
 }
 
+/// Most files of one mission, those of replaced artifacts included: each of its artifacts a few times over.
+const FILES_MAX: usize = 4 * limit::ARTIFACTS_MAX;
+
 impl FolderArtifacts {
-    /// Opens the store below `data_dir`.
+    /// Opens the store below `data_dir`; a mission may take so many bytes of the room.
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn open(data_dir: &Path, disk: Arc<Disk>, bounds: Bounds) -> io::Result<Self> {
+    pub fn open(data_dir: &Path, room: Arc<SharedRoom>, mission_bytes_max: u64) -> io::Result<Self> {
         let root = data_dir.join("artifacts");
         std::fs::create_dir_all(&root)?;
         sync_folder(data_dir)?;
-        Ok(Self { root, disk, bounds, sizes: Arc::default() })
+        Ok(Self { root, room, mission_bytes_max, sizes: Arc::default() })
     }
 
-    /// Finds out how much lies there. Blocks; until it is done, what was there before does not count.
-    pub fn weigh(&self) {
-        let missions = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        for mission in missions {
-            let bytes = weight(&mission.path());
-            self.sizes.lock().all += bytes;
-        }
-    }
-
-    /// The disk that it lies on.
+    /// Where the store is.
     #[must_use]
-    pub fn disk(&self) -> &Arc<Disk> {
-        &self.disk
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
-    /// How much artifacts take, in bytes.
+    /// The room that it shares with the workspaces.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.sizes.lock().all
+    pub fn shared_room(&self) -> &Arc<SharedRoom> {
+        &self.room
     }
 
     /// Where the bytes of an artifact are.
@@ -137,31 +122,32 @@ impl FolderArtifacts {
 
     /// Sets room aside for what is about to be written. Side by side, two do not take the same.
     fn take_room(&self, mission: MissionNo, bytes: u64) -> Result<(), Full> {
-        let Bounds { mission_bytes_max, node_bytes_max } = self.bounds;
-        if !self.disk.takes(bytes) {
-            return Err(Full::Disk);
+        let known = self.sizes.lock().contains_key(&mission);
+        let before = if known { Size::default() } else { size(&self.folder(mission)) };
+        {
+            let mut sizes = self.sizes.lock();
+            let its = sizes.entry(mission).or_insert(before);
+            if its.bytes.saturating_add(bytes) > self.mission_bytes_max {
+                return Err(Full::Mission(self.mission_bytes_max >> 20));
+            }
+            if its.files >= FILES_MAX {
+                return Err(Full::Files);
+            }
+            its.bytes += bytes;
+            its.files += 1;
         }
-        let known = self.sizes.lock().missions.contains_key(&mission);
-        let before = if known { 0 } else { weight(&self.folder(mission)) };
-        let mut sizes = self.sizes.lock();
-        let all = sizes.all.saturating_add(bytes);
-        let its = sizes.missions.entry(mission).or_insert(before);
-        if its.saturating_add(bytes) > mission_bytes_max {
-            return Err(Full::Mission(mission_bytes_max >> 20));
-        }
-        if all > node_bytes_max {
-            return Err(Full::Node(node_bytes_max >> 20));
-        }
-        *its += bytes;
-        sizes.all = all;
-        Ok(())
+        self.room.try_take(bytes).inspect_err(|_| self.forget(mission, bytes)).map_err(Full::from)
     }
 
     fn give_room(&self, mission: MissionNo, bytes: u64) {
-        let mut sizes = self.sizes.lock();
-        sizes.all = sizes.all.saturating_sub(bytes);
-        if let Some(its) = sizes.missions.get_mut(&mission) {
-            *its = its.saturating_sub(bytes);
+        self.room.give_back(bytes);
+        self.forget(mission, bytes);
+    }
+
+    fn forget(&self, mission: MissionNo, bytes: u64) {
+        if let Some(its) = self.sizes.lock().get_mut(&mission) {
+            its.bytes = its.bytes.saturating_sub(bytes);
+            its.files = its.files.saturating_sub(1);
         }
     }
 }
@@ -189,20 +175,19 @@ impl Artifacts for FolderArtifacts {
 
     fn remove(&self, mission: MissionNo) -> io::Result<()> {
         let folder = self.folder(mission);
-        let bytes = weight(&folder);
+        let size = size(&folder);
         match std::fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut sizes = self.sizes.lock();
-        sizes.missions.remove(&mission);
-        sizes.all = sizes.all.saturating_sub(bytes);
+        self.sizes.lock().remove(&mission);
+        self.room.give_back(size.bytes);
         Ok(())
     }
 
     // How much it stored is found again where it is asked for.
     fn is_over(&self, mission: MissionNo) {
-        self.sizes.lock().missions.remove(&mission);
+        self.sizes.lock().remove(&mission);
     }
 
     fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
@@ -210,11 +195,12 @@ impl Artifacts for FolderArtifacts {
     }
 
     fn room(&self) -> Room {
-        if self.disk.is_full() {
+        let disk = self.room.disk();
+        if disk.is_full() {
             Room::Full
-        } else if self.disk.is_low() {
+        } else if disk.is_low() {
             Room::Low
-        } else if self.disk.is_tight() {
+        } else if disk.is_tight() {
             Room::Tight
         } else {
             Room::Enough
@@ -229,10 +215,12 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// The bytes of a folder's files.
-fn weight(folder: &Path) -> u64 {
+/// Of a folder's files.
+fn size(folder: &Path) -> Size {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+    files
+        .filter_map(|file| file.metadata().ok())
+        .fold(Size::default(), |size, file| Size { bytes: size.bytes + file.len(), files: size.files + 1 })
 }
 
 /// Makes the names in a folder durable.
@@ -242,19 +230,27 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::Disk;
 
     fn store(dir: &Path, mission_bytes_max: u64, node_bytes_max: u64) -> FolderArtifacts {
-        let bounds = Bounds { mission_bytes_max, node_bytes_max };
-        FolderArtifacts::open(dir, Arc::new(Disk::new(dir, 0)), bounds).expect("a store")
+        let room = SharedRoom::new(Arc::new(Disk::new(dir, 0)), node_bytes_max);
+        FolderArtifacts::open(dir, Arc::new(room), mission_bytes_max).expect("a store")
+    }
+
+    fn weighed(store: FolderArtifacts) -> FolderArtifacts {
+        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(10_000_000_000);
+        store.room.weigh(&store.root, later);
+        store
     }
 
     #[test]
     fn a_mission_and_a_node_store_so_much_and_no_more() {
         let dir = tempfile::tempdir().expect("a folder");
         for restarted in [false, true] {
-            let store = store(dir.path(), 10, 15);
-            store.weigh();
+            let store = weighed(store(dir.path(), 10, 15));
             for (mission, bytes, stored) in [
                 (1, "123456", true),
                 // The same again takes nothing.
@@ -268,24 +264,23 @@ mod tests {
                 let put = store.put(MissionNo(mission), bytes.as_bytes());
                 assert_eq!(put.is_ok(), stored, "{mission} {bytes} {restarted}: {put:?}");
             }
-            assert_eq!(store.bytes(), 15);
+            assert_eq!(store.room.bytes(), 15);
         }
-        let store = store(dir.path(), 10, 15);
-        store.weigh();
+        let store = weighed(store(dir.path(), 10, 15));
         store.remove(MissionNo(1)).expect("removed");
-        assert_eq!(store.bytes(), 5);
+        assert_eq!(store.room.bytes(), 5);
         store.put(MissionNo(3), b"x").expect("there is room again");
     }
 
     #[test]
     fn nothing_is_written_on_a_disk_that_is_nearly_full() {
         let dir = tempfile::tempdir().expect("a folder");
-        let bounds = Bounds { mission_bytes_max: u64::MAX, node_bytes_max: u64::MAX };
         let disk = Arc::new(Disk::new(dir.path(), u64::MAX / 4));
-        let store = FolderArtifacts::open(dir.path(), disk, bounds).expect("a store");
+        let room = Arc::new(SharedRoom::new(disk, u64::MAX));
+        let store = FolderArtifacts::open(dir.path(), room, u64::MAX).expect("a store");
         let refused = store.put(MissionNo(1), b"x").expect_err("refused");
         assert!(refused.to_string().contains("nearly full"), "{refused}");
-        assert_eq!(weight(&store.folder(MissionNo(1))), 0);
+        assert_eq!(size(&store.folder(MissionNo(1))).files, 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{Spend, Timestamp, limit, outcome};
+use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
@@ -25,6 +25,8 @@ use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::CallContext;
 
 use super::live::{CommandError, Live, Released, Taken, Wait};
+use super::on_record::OnRecord;
+use super::results::GUESS;
 use super::start::ROOM;
 use super::{Engine, Room};
 
@@ -54,6 +56,7 @@ pub(super) struct RunHost {
     run: RunNo,
     context: CallContext,
     replay: Mutex<Replay>,
+    on_record: OnRecord,
     /// The record has been gone over: the lock of `replay` need not be asked any more.
     is_live: AtomicBool,
     /// Goes up each time that the guest begins or ends to wait; odd while it waits.
@@ -72,6 +75,7 @@ impl RunHost {
         run: RunNo,
         context: CallContext,
         replay: Replay,
+        on_record: OnRecord,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             is_live: AtomicBool::new(replay.is_over()),
@@ -80,6 +84,7 @@ impl RunHost {
             run,
             context,
             replay: Mutex::new(replay),
+            on_record,
             waits: AtomicU64::new(0),
             watched: AtomicBool::new(false),
             timers: Mutex::default(),
@@ -143,7 +148,7 @@ impl RunHost {
     fn go_on(&self, call: CallNo, outcome: Option<Result<ToolAnswer, CallError>>, order: Option<Order>) -> Call {
         let number = Some(call);
         if let Some(outcome) = outcome {
-            return Call { number, answer: ready(Ok(outcome.map(|answer| answer.result))).boxed() };
+            return Call { number, answer: ready(Ok(self.on_record.recorded(call, outcome))).boxed() };
         }
         match order {
             // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
@@ -152,7 +157,7 @@ impl RunHost {
                 let outcome = || Err(error.clone());
                 let done = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: Spend::NOTHING };
                 match self.command(done) {
-                    Ok(_) => Call { number, answer: ready(Ok(Err(error))).boxed() },
+                    Ok(_) => Call { number, answer: ready(Ok(Err(error).into())).boxed() },
                     Err(error) => over(stop(error)),
                 }
             }
@@ -167,7 +172,7 @@ impl RunHost {
         let this = self.this.upgrade().expect("a host that is called is there");
         async move {
             match (released.await, order) {
-                (Ok(Released::Done(outcome)), _) => Ok(outcome.map(|answer| answer.result)),
+                (Ok(Released::Done(outcome)), _) => Ok(outcome.map(|answer| answer.result).into()),
                 (Ok(Released::Resumed), Some(order)) => this.perform(call, order).await,
                 // The mission is over, or this run is.
                 (Ok(Released::Resumed) | Err(_), _) => Err(Stop::Over),
@@ -178,33 +183,30 @@ impl RunHost {
 
     /// A call that was granted: performed by a task of its own, so that calls run side by side.
     fn perform(&self, call: CallNo, order: Order) -> BoxFuture<'static, Answer> {
-        let engine = Arc::clone(&self.engine);
-        let live = Arc::clone(&self.live);
-        let run = self.run;
+        let this = self.this.upgrade().expect("a host that is called is there");
+        let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
         let mut context = self.context.clone();
         context.idempotency_key = format!("{}/{call}", context.mission_id);
         let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it.
             if order.repeat != Repeat::ReadOnly {
                 engine.durable().await.map_err(|_| Stop::Over)?;
-                // A cancel may have come while it waited.
-                if !live.is_being_made(call) {
-                    return Err(Stop::Over);
-                }
             }
-            let full = engine.artifacts.room() != Room::Enough && writes(engine.tools.info(order.tool.as_str()));
+            let passing = engine.results.pass(GUESS).await;
+            // A cancel may have come while it waited.
+            if !live.is_being_made(call) {
+                return Err(Stop::Over);
+            }
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
             let sleep = |limit| engine.ambient.sleep(limit);
             let calling = engine.tools.call_timed(order.tool.as_str(), &context, &order.arguments, sleep);
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
-            let outcome = if full {
-                Err(CallError::Failed("the disk of this node is nearly full: no files are written".to_owned()))
-            } else {
-                AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken)
-            };
+            let outcome = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken);
+            let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
+            let passing = engine.results.pass_on(passing, bytes).await;
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent: Spend::NOTHING };
             match engine.command_patiently(&live, done, Wait::No).await {
-                Ok(_) => Ok(outcome.map(|answer| answer.result)),
+                Ok(taken) => Ok(this.on_record.arrived(call, place_of(call, &taken), outcome, passing)),
                 // The mission ended meanwhile; nobody gets this result.
                 Err(error) => Err(stop(error)),
             }
@@ -288,6 +290,12 @@ impl RunHost {
     }
 }
 
+/// Where a call's result was recorded.
+fn place_of(call: CallNo, taken: &Taken) -> Option<u32> {
+    let is_it = |stamped: &Stamped| matches!(&stamped.record, Record::CallFinished { call: done, .. } if *done == call);
+    (taken.first..).zip(&taken.records).find_map(|(at, stamped)| is_it(stamped).then_some(at))
+}
+
 /// A command that is not taken ends the run: the mission is over, or the plugin goes beyond a limit.
 fn stop(error: CommandError) -> Stop {
     match error {
@@ -347,11 +355,6 @@ impl Engine {
     }
 }
 
-/// Whether a tool writes files of the workspace.
-fn writes(tool: Option<&ToolInfo>) -> bool {
-    tool.is_some_and(|tool| tool.effects.iter().any(|class| class.0 == "workspace_write"))
-}
-
 impl Host for RunHost {
     fn describe(&self, tool: &ToolName) -> Result<ToolInfo, Stop> {
         let recorded = self.recorded(Asked::Describe { tool })?;
@@ -397,7 +400,7 @@ impl Host for RunHost {
                     Call { number: Some(call), answer: self.held(call, Some(order(arguments))) }
                 }
                 Some(Record::CallRefused { call, error, .. }) => {
-                    Call { number: Some(call), answer: ready(Ok(Err(error))).boxed() }
+                    Call { number: Some(call), answer: ready(Ok(Err(error).into())).boxed() }
                 }
                 // Time ran out with this very call.
                 _ => over(Stop::Over),
@@ -416,11 +419,15 @@ impl Host for RunHost {
             Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
                 Some(Record::Asked { call, .. }) => Call { number: Some(call), answer: self.held(call, None) },
                 Some(Record::CallRefused { call, error, .. }) => {
-                    Call { number: Some(call), answer: ready(Ok(Err(error))).boxed() }
+                    Call { number: Some(call), answer: ready(Ok(Err(error).into())).boxed() }
                 }
                 _ => over(Stop::Over),
             },
         }
+    }
+
+    fn again(&self, call: CallNo) -> BoxFuture<'static, Answer> {
+        self.on_record.again(call).boxed()
     }
 
     fn gave_up(&self, call: CallNo) {

@@ -11,6 +11,8 @@
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
 //! | `start` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
+//! | `on_record` | a run's large results: where each is recorded, and which of them are held |
+//! | `results` | what results of calls hold of the memory |
 //! | `collect` | outputs that were written but not stored |
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
@@ -42,10 +44,13 @@ pub mod intake;
 mod live;
 mod lives;
 pub mod look;
+mod on_record;
 mod open;
 pub mod outbox;
 pub mod recover;
+mod results;
 mod retain;
+mod shared_room;
 pub mod shown;
 mod start;
 mod supervise;
@@ -71,11 +76,13 @@ use sortie_mission::{Mission, NodeRules, Now, Retention};
 use sortie_tools::Registry;
 use tokio::sync::{Notify, broadcast};
 
-pub use artifact_store::{Artifacts, Bounds, FolderArtifacts, Room};
+pub use artifact_store::{Artifacts, FolderArtifacts, Room};
 pub use desk::Turns;
 pub use disk::{Disk, Moment};
 pub use guests::Guests;
 pub use open::{OpenError, OpenLog, Parts, Settings};
+pub use results::RESULTS_BYTES_MIN;
+pub use shared_room::SharedRoom;
 pub use workspaces::{FolderWorkspaces, Workspaces};
 
 use desk::Desk;
@@ -98,6 +105,7 @@ pub struct Engine {
     pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,
     pub(crate) lives: Lives,
+    pub(crate) results: Arc<results::Results>,
     pub(crate) desk: Desk,
     /// Missions of which something is still to be delivered.
     pub(crate) undelivered: Mutex<FxHashSet<MissionNo>>,
@@ -288,6 +296,12 @@ impl Engine {
     #[must_use]
     pub fn suspended(&self) -> usize {
         self.suspended.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What results of calls hold of the memory now, and the most that they ever held, in bytes.
+    #[must_use]
+    pub fn result_bytes(&self) -> (usize, usize) {
+        (self.results.bytes(), self.results.peak_bytes())
     }
 
     /// How many records were taken up for readers.

@@ -53,6 +53,8 @@ pub(crate) enum Released {
 pub(crate) struct Taken {
     /// What was recorded; nothing, where the command changed nothing.
     pub(crate) records: Vec<Stamped>,
+    /// The number of the first of them among the mission's.
+    pub(crate) first: u32,
     /// The status after it.
     pub(crate) status: Status,
     /// Resolves when the records are on disk; there where the command asked for it.
@@ -99,8 +101,9 @@ impl Live {
             .into_iter()
             .map(|record| Stamped { at: now.wall, ran_ms: now.ran_ms, record })
             .collect();
+        let first = inner.mission.records();
         if records.is_empty() {
-            return Ok(Taken { records, status: inner.mission.status(), receipt: None });
+            return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
         let receipt = inner.append(engine, self.no, &records, wait)?;
         inner.release(&records);
@@ -114,7 +117,7 @@ impl Live {
         {
             kill.now();
         }
-        Ok(Taken { records, status, receipt })
+        Ok(Taken { records, first, status, receipt })
     }
 
     /// What is decided about a held call, once it is. Gone, when the run that waits for it is.

@@ -26,6 +26,7 @@ use super::guests::Guests;
 use super::lives::Lives;
 use super::outbox::{EngineOutbox, Followers};
 use super::recover::{Inventory, Others};
+use super::results::Results;
 use super::supervise::Background;
 use super::timer::Timer;
 use super::views::Views;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub request_expiry: SignedDuration,
     /// What is removed, and when.
     pub retention: Retention,
+    /// What results of calls may hold of the memory, in bytes.
+    pub result_bytes_max: usize,
 }
 
 /// What a driver is put together of: everything that it asks and acts upon comes from outside.
@@ -128,6 +131,7 @@ impl Engine {
             pause_mark,
             ambient,
             lives: Lives::new(),
+            results: Arc::new(Results::new(settings.result_bytes_max)),
             desk: Desk::new(inventory.queue),
             undelivered: Mutex::new(undelivered),
             news,

@@ -504,8 +504,8 @@ pub struct DiskView {
     pub reserve_mib: u64,
     /// No missions are taken until there is room.
     pub low: bool,
-    /// What artifacts take.
-    pub artifacts_mib: u64,
+    /// What artifacts and workspaces take.
+    pub files_mib: u64,
 }
 
 /// How connection places are taken.

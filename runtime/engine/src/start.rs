@@ -14,10 +14,14 @@ use sortie_tools::{CallContext, Workspace};
 use super::host::RunHost;
 use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
+use super::on_record::OnRecord;
 use super::{Engine, ReadError, Room};
 
 /// How long to wait for room in the journal's queue: one group commit makes it for thousands.
 pub(super) const ROOM: Duration = Duration::from_millis(1);
+
+/// How much of a record is read at once.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Why a run could not be carried to its end. The mission is not lost: the journal has it.
 #[derive(Debug, thiserror::Error)]
@@ -114,17 +118,28 @@ impl Engine {
         Ok(())
     }
 
-    /// What earlier runs have recorded. Nothing, for a first run.
-    async fn recorded(self: &Arc<Self>, live: &Live) -> Result<Replay, RunError> {
+    /// What earlier runs have recorded, and their large results apart: of those, what there is room for. Nothing, for a first run.
+    async fn recorded(self: &Arc<Self>, live: &Live) -> Result<(Replay, OnRecord), RunError> {
         if live.with(Mission::host_calls) == 0 {
-            return Ok(Replay::default());
+            return Ok((Replay::default(), OnRecord::new(Arc::clone(self), live.no)));
         }
         // All of it is to be there, the start of this run included.
         self.durable().await?;
+        let mut on_record = OnRecord::new(Arc::clone(self), live.no);
         let (engine, no) = (Arc::clone(self), live.no);
-        let read = self.ambient.unblock(move || engine.log.read_all(no, 0)).await;
-        let records = read.map_err(ReadError::Task)?.map_err(ReadError::from)?;
-        Ok(Replay::new(&records))
+        // In pieces: the whole of it may be more than the node holds for all missions.
+        let read = move || {
+            let mut records = Vec::new();
+            let mut first = 0;
+            loop {
+                let piece = engine.log.read(no, first, PIECE_BYTES)?;
+                let Ok(len @ 1..) = u32::try_from(piece.len()) else { break };
+                records.extend((first..).zip(piece).map(|(at, stamped)| on_record.set_apart(at, stamped)));
+                first += len;
+            }
+            Ok::<_, sortie_journal::ReadError>((Replay::new(&records), on_record))
+        };
+        Ok(self.ambient.unblock(read).await.map_err(ReadError::Task)?.map_err(ReadError::from)?)
     }
 
     /// Runs the plugin. `None` if the run was stopped from outside: whoever stopped it has recorded why.
@@ -145,8 +160,8 @@ impl Engine {
         let context = CallContext { workspace, mission_id, idempotency_key: String::new() };
         let kill = Kill::new();
         live.armed(kill.clone());
-        let replay = self.recorded(live).await?;
-        let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay);
+        let (replay, on_record) = self.recorded(live).await?;
+        let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay, on_record);
         let brief = brief(&envelope, &session);
         let memory_bytes_max = live.with(Mission::memory_bytes_max);
         let ending = self.guests.run(Run { plugin, brief, grants, host: host.clone(), kill, memory_bytes_max }).await;

@@ -3,10 +3,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 use sortie_contract::digest::Digest;
 use sortie_contract::{SessionId, VpId};
-use sortie_tools::Workspace;
+use sortie_tools::{WeakWorkspace, Workspace, WorkspaceBounds};
+
+use crate::shared_room::SharedRoom;
+
+/// The folder that holds them, in the data folder.
+const FOLDER: &str = "workspaces";
 
 /// Where sessions work.
 pub trait Workspaces: Send + Sync + 'static {
@@ -20,16 +28,51 @@ pub trait Workspaces: Send + Sync + 'static {
     fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf;
 }
 
-/// Folders below the node's data folder.
-#[derive(Debug, Clone)]
+/// Folders below the node's data folder, each of so much and all of them within the node's room.
+#[derive(Debug)]
 pub struct FolderWorkspaces {
-    /// The data folder.
-    pub data_dir: PathBuf,
+    data_dir: PathBuf,
+    bounds: WorkspaceBounds,
+    room: Arc<SharedRoom>,
+    /// Those that somebody works in: missions of a session share what is counted there.
+    open: Mutex<FxHashMap<PathBuf, WeakWorkspace>>,
+}
+
+/// At so many entries, those that nobody works in any more are dropped.
+const OPEN_MIN: usize = 256;
+
+impl FolderWorkspaces {
+    /// Those below `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, bounds: WorkspaceBounds, room: Arc<SharedRoom>) -> Self {
+        Self { data_dir, bounds, room, open: Mutex::default() }
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.data_dir.join(FOLDER)
+    }
 }
 
 impl Workspaces for FolderWorkspaces {
     fn open(&self, vp: &VpId, session: &SessionId) -> io::Result<Workspace> {
-        Workspace::open(&self.place(vp, session))
+        let place = self.place(vp, session);
+        if let Some(workspace) = self.open.lock().get(&place).and_then(WeakWorkspace::upgrade) {
+            return Ok(workspace);
+        }
+        let workspace = Workspace::bounded(&place, self.bounds, Arc::clone(&self.room) as _)?;
+        let mut open = self.open.lock();
+        // Somebody else may have been quicker.
+        if let Some(workspace) = open.get(&place).and_then(WeakWorkspace::upgrade) {
+            return Ok(workspace);
+        }
+        // Each round of this is paid for by as many openings as there are entries to look at.
+        if open.len() >= OPEN_MIN && open.len() == open.capacity() {
+            open.retain(|_, workspace| workspace.upgrade().is_some());
+        }
+        open.insert(place, workspace.downgrade());
+        Ok(workspace)
     }
 
     fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf {
@@ -48,7 +91,7 @@ fn workspace(data_dir: &Path, vp: &VpId, session: &SessionId) -> PathBuf {
     // The names' lengths keep ("a", "b/c") and ("a/b", "c") apart.
     let names = format!("{}:{vp}{session}", vp.as_str().len());
     let digest = Digest::of(names.as_bytes()).to_string();
-    data_dir.join("workspaces").join(format!("{}-{}", readable.trim_start_matches('.'), &digest[..12]))
+    data_dir.join(FOLDER).join(format!("{}-{}", readable.trim_start_matches('.'), &digest[..12]))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, LaneId, MicroUsd, limit};
+use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
@@ -94,10 +95,16 @@ pub struct LimitsConfig {
     pub max_cost_usd: Option<f64>,
     /// Memory of one plugin, in MiB.
     pub plugin_memory_mib: u64,
+    /// What results of calls may hold of the node's memory, in MiB, for all missions together.
+    pub results_mib: u64,
     /// What the artifacts of one mission may take, replaced ones included, in MiB.
     pub mission_artifacts_mib: u64,
-    /// What the artifacts of all missions may take, in MiB.
-    pub artifacts_mib: u64,
+    /// What a workspace may take, in MiB.
+    pub workspace_mib: u64,
+    /// How many files and folders it may have.
+    pub workspace_files: u64,
+    /// What the artifacts and the workspaces of all missions may take, in MiB.
+    pub files_mib: u64,
     /// What is kept free on the disk for the journal, in MiB.
     pub disk_reserve_mib: u64,
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
@@ -113,9 +120,15 @@ impl Default for LimitsConfig {
             max_llm_calls: None,
             max_cost_usd: None,
             plugin_memory_mib: 256,
+            // Two hundred and fifty-six calls at once, and as much again that waits for plugins.
+            results_mib: 512,
             // Sixteen of the largest artifacts.
             mission_artifacts_mib: 1 << 10,
-            artifacts_mib: 64 << 10,
+            // As much as the artifacts that it may become.
+            workspace_mib: 1 << 10,
+            // A large checkout. Each takes a place of the file system, however small it is.
+            workspace_files: 200_000,
+            files_mib: 64 << 10,
             // What the queue of the journal holds, several times over: enough to end everything that there is.
             disk_reserve_mib: 256,
             request_expiry: Duration::from_secs(24 * 60 * 60),
@@ -258,6 +271,10 @@ impl Config {
         // The plugins that the node carries begin with more than one.
         if !(2..=4096).contains(&self.limits.plugin_memory_mib) {
             return Err(ConfigError::value("limits.plugin_memory_mib", "must be 2 to 4096"));
+        }
+        let results_min = (RESULTS_BYTES_MIN >> 20) as u64;
+        if self.limits.results_mib < results_min {
+            return Err(ConfigError::value("limits.results_mib", format!("must be {results_min} at least")));
         }
         if !is_listenable(&self.node.listen) {
             let why = "must be an address and a port, such as `127.0.0.1:7433` or `[::1]:7433`";
@@ -453,6 +470,7 @@ mod tests {
             ("[node]\nlisten = \"x\"", "node.listen"),
             ("[node]\nlisten = \"::1:80\"", "node.listen"),
             ("[limits]\nplugin_memory_mib = 1", "limits.plugin_memory_mib"),
+            ("[limits]\nresults_mib = 15", "limits.results_mib"),
             ("[limits]\nrequest_expiry = \"0s\"", "limits.request_expiry"),
             ("[tool.Write]\neffects = [\"outbound_emial\"]", "outbound_email"),
         ] {

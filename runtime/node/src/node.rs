@@ -3,21 +3,21 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sortie_ambient::{Surroundings, System};
 use sortie_callback::Courier;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
-use sortie_engine::{Bounds, Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings};
+use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mission::NodeRules;
 use sortie_sandbox::Sandbox;
-use sortie_tools::Registry;
+use sortie_tools::{Registry, WorkspaceBounds};
 
 use crate::builtin;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, LimitsConfig};
 use crate::http::{self, App, answers::Answers, auth::Tokens, places::Places};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
@@ -27,6 +27,9 @@ const DISK_ROUND: Duration = Duration::from_millis(250);
 pub struct Node {
     pub(crate) engine: Arc<Engine>,
     pub(crate) artifacts: FolderArtifacts,
+    workspaces: PathBuf,
+    /// What lay there before is counted in the background.
+    opened_at: SystemTime,
     sandbox: Sandbox,
     carried: Vec<PluginIdentity>,
     tokens: Tokens,
@@ -107,7 +110,7 @@ impl Node {
     /// # Errors
     /// [`OpenError`], with what to do about it.
     pub async fn open(config: &Config, ambient: Surroundings, others: Others) -> Result<Self, OpenError> {
-        let begun = ambient.steady();
+        let (begun, opened_at) = (ambient.steady(), SystemTime::from(ambient.wall()));
         let data_dir = config.data_dir()?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
@@ -124,6 +127,7 @@ impl Node {
             max_running: config.node.max_running,
             request_expiry: config.request_expiry()?,
             retention: config.retention()?,
+            result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         };
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),
@@ -134,14 +138,11 @@ impl Node {
         // The journal is this process's now, and so is everything beside it.
         let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
         let tokens = Tokens::new(&token, config.tokens()?);
-        let bounds = Bounds {
-            mission_bytes_max: config.limits.mission_artifacts_mib.saturating_mul(1 << 20),
-            node_bytes_max: config.limits.artifacts_mib.saturating_mul(1 << 20),
-        };
-        let artifacts = FolderArtifacts::open(&data_dir, disk, bounds).map_err(unusable)?;
+        let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
         let outside = Arc::clone(&ambient);
+        let folder = workspaces.root();
         let journal_bytes = opened.bytes;
         let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?)));
         let parts = Parts {
@@ -151,7 +152,7 @@ impl Node {
             tools,
             artifacts: Arc::new(artifacts.clone()),
             pause_mark: Arc::new(PauseFile::of(&data_dir)),
-            workspaces: Arc::new(FolderWorkspaces { data_dir }),
+            workspaces,
             ambient,
         };
         let courier = |outbox| Courier::new(&config.callback, outbox, transport, outside);
@@ -169,7 +170,17 @@ impl Node {
             took_ms,
             "opened: this is what was found"
         );
-        Ok(Self { engine, artifacts, sandbox, carried, tokens, body_bytes: config.limits.body_bytes, token })
+        Ok(Self {
+            engine,
+            artifacts,
+            workspaces: folder,
+            opened_at,
+            sandbox,
+            carried,
+            tokens,
+            body_bytes: config.limits.body_bytes,
+            token,
+        })
     }
 
     /// Starts running missions and delivering events.
@@ -180,8 +191,11 @@ impl Node {
 
     /// Looks at the disk again and again, and says when it runs out and when there is room again.
     fn watch_disk(&self) {
-        let (artifacts, disk) = (self.artifacts.clone(), Arc::clone(self.artifacts.disk()));
-        tokio::task::spawn_blocking(move || artifacts.weigh());
+        let (room, disk) = (self.artifacts.shared_room(), Arc::clone(self.artifacts.shared_room().disk()));
+        for folder in [self.artifacts.root().to_owned(), self.workspaces.clone()] {
+            let (room, since) = (Arc::clone(room), self.opened_at);
+            tokio::task::spawn_blocking(move || room.weigh(&folder, since));
+        }
         let (engine, ambient) = (Arc::downgrade(&self.engine), Arc::clone(self.engine.ambient()));
         self.engine.supervise("disk", async move {
             let (mut was_low, mut was_full, mut cannot_hold) = (false, false, false);
@@ -252,6 +266,19 @@ impl Node {
     pub async fn stop(self) {
         self.engine.stop().await;
     }
+}
+
+/// Where the files of missions go, and how much room they have.
+fn files(
+    limits: &LimitsConfig,
+    data_dir: &Path,
+    disk: Arc<Disk>,
+) -> std::io::Result<(FolderArtifacts, Arc<FolderWorkspaces>)> {
+    let mib = |mib: u64| mib.saturating_mul(1 << 20);
+    let room = Arc::new(SharedRoom::new(disk, mib(limits.files_mib)));
+    let artifacts = FolderArtifacts::open(data_dir, Arc::clone(&room), mib(limits.mission_artifacts_mib))?;
+    let bounds = WorkspaceBounds { bytes_max: mib(limits.workspace_mib), files_max: limits.workspace_files };
+    Ok((artifacts, Arc::new(FolderWorkspaces::new(data_dir.to_owned(), bounds, room))))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -28,8 +28,31 @@ pub struct Call {
     pub answer: BoxFuture<'static, Answer>,
 }
 
-/// What becomes of a tool call: its result, the error that the guest gets as a value, or the end of the run.
-pub type Answer = Result<Result<String, CallError>, Stop>;
+/// What becomes of a tool call: what it came to, or the end of the run.
+pub type Answer = Result<Reply, Stop>;
+
+/// What a tool call came to.
+pub enum Reply {
+    /// Its result, or the error that the guest gets as a value. The guest's handle keeps it.
+    Only(Result<String, CallError>),
+    /// A result that the node has on record: held for the guest where there is room for that, and brought by [`Host::again`]
+    /// where there is none. The guest's handle does not keep it.
+    Recorded(Option<Held>),
+}
+
+/// A result that waits for its guest, and the room that it takes until it is dropped.
+pub struct Held {
+    /// JSON text.
+    pub result: String,
+    /// What counts it.
+    pub room: Box<dyn Send + Sync>,
+}
+
+impl From<Result<String, CallError>> for Reply {
+    fn from(result: Result<String, CallError>) -> Self {
+        Self::Only(result)
+    }
+}
 
 /// The node, as one run sees it. Methods are called one after another, in the order in which the guest calls.
 ///
@@ -50,6 +73,11 @@ pub trait Host: Send + Sync + 'static {
     /// Asks people something, as a call whose result is the answer. The question is at most
     /// [`sortie_contract::limit::NOTE_BYTES_MAX`] bytes.
     fn ask(&self, question: String) -> Call;
+
+    /// Brings the result of a call that was [`Reply::Recorded`], as often as it is asked for. One that never says so need not.
+    fn again(&self, _call: CallNo) -> BoxFuture<'static, Answer> {
+        Box::pin(std::future::ready(Err(Stop::Over)))
+    }
 
     /// The guest dropped the handle of a call that had no result yet; what it does is cancelled.
     fn gave_up(&self, call: CallNo);

@@ -29,7 +29,7 @@ mod world;
 
 pub use ending::Ending;
 pub use engine::{EngineError, MEMORY_BYTES_CEILING};
-pub use host::{Answer, BoxFuture, Call, Host, Stop};
+pub use host::{Answer, BoxFuture, Call, Held, Host, Reply, Stop};
 pub use kill::Kill;
 pub use plugin::{Freed, InstallError, Installed, PLUGIN_BYTES_MAX, StoreError};
 pub use sandbox::{OpenError, Options, Run, Sandbox};

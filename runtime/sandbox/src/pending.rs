@@ -14,7 +14,7 @@ use sortie_contract::tool;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::{Resource, ResourceTable};
 
-use crate::host::{Answer, Call, Stop};
+use crate::host::{Answer, Call, Reply, Stop};
 use crate::side::Side;
 
 /// Most `pending` handles that a guest may hold, with taken results and without.
@@ -31,9 +31,11 @@ pub enum Pending {
     /// The task is aborted when the handle is dropped. With the number of the call, where it is one.
     Running(AbortOnDropHandle<Answer>, Option<CallNo>),
     /// Arrived; the guest has not taken it yet.
-    Arrived(Answer),
+    Arrived(Answer, Option<CallNo>),
     /// The guest has taken it, and gets the same again.
     Taken(Result<String, tool::CallError>),
+    /// The guest has taken so many bytes, and gets the same again: from the record.
+    OnRecord(CallNo, usize),
 }
 
 /// The handles of one guest, and what they add up to.
@@ -43,19 +45,24 @@ pub struct Pendings {
     handles: usize,
     /// Handles whose result the guest has not taken.
     in_flight: usize,
-    /// Bytes of the results that were taken and are still held.
+    /// Bytes of the results that were taken and whose handles are still there, wherever the bytes are: so it is the same in
+    /// every run.
     held_bytes: usize,
 }
 
 impl Pending {
     pub(crate) fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self::Running(task, _) = self else { return Poll::Ready(()) };
+        let Self::Running(task, number) = self else { return Poll::Ready(()) };
+        let number = *number;
         let Poll::Ready(joined) = task.poll_unpin(context) else { return Poll::Pending };
         // The node's runtime is shutting down, or the tool panicked: neither is the guest's doing.
-        *self = Self::Arrived(joined.unwrap_or_else(|error| {
-            let text = format!("the node could not finish a call: {error}");
-            Err(if error.is_cancelled() { Stop::Over } else { Stop::Crash(Crash::Unrunnable(text)) })
-        }));
+        *self = Self::Arrived(
+            joined.unwrap_or_else(|error| {
+                let text = format!("the node could not finish a call: {error}");
+                Err(if error.is_cancelled() { Stop::Over } else { Stop::Crash(Crash::Unrunnable(text)) })
+            }),
+            number,
+        );
         Poll::Ready(())
     }
 }
@@ -80,14 +87,14 @@ impl Pendings {
         }
         let pending = if self.in_flight >= CALLS_IN_FLIGHT_MAX {
             let text = format!("{CALLS_IN_FLIGHT_MAX} calls are in flight; take the result of one first");
-            Pending::Arrived(Ok(Err(tool::CallError::Failed(text))))
+            Pending::Arrived(Ok(Reply::Only(Err(tool::CallError::Failed(text)))), None)
         } else {
             let _in_node = node.enter();
             let Call { number, mut answer } = begin();
             // Many are ready at once: refusals, recorded results. They need no task.
             match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(Err(stop)) => return Err(side.stop(stop)),
-                Poll::Ready(answer) => Pending::Arrived(answer),
+                Poll::Ready(answer) => Pending::Arrived(answer, number),
                 Poll::Pending => Pending::Running(AbortOnDropHandle::new(node.spawn(answer)), number),
             }
         };
@@ -98,24 +105,34 @@ impl Pendings {
     }
 
     /// The result of a call that has arrived. Every further time it is the same.
-    pub(crate) fn take(
+    pub(crate) async fn take(
         &mut self,
         side: &mut Side,
         handle: &Resource<Pending>,
     ) -> wasmtime::Result<Result<String, tool::CallError>> {
-        let answer = match self.table.get_mut(handle)? {
+        let (answer, number) = match self.table.get_mut(handle)? {
             Pending::Running(..) => unreachable!("whoever takes has waited for it"),
             Pending::Taken(result) => return Ok(result.clone()),
+            Pending::OnRecord(call, _) => {
+                let call = *call;
+                return side.again(call).await.map(bounded);
+            }
             // Taken out, not copied: it may be large.
-            Pending::Arrived(answer) => std::mem::replace(answer, Err(Stop::Over)),
+            Pending::Arrived(answer, number) => (std::mem::replace(answer, Err(Stop::Over)), *number),
         };
-        let result = bounded(side.answered(answer)?);
+        let reply = side.answered(answer)?;
+        let recorded = number.filter(|_| matches!(reply, Reply::Recorded(_)));
+        let result = bounded(side.result(reply, number).await?);
+        let bytes = result.as_ref().map_or(0, String::len);
         self.in_flight -= 1;
-        self.held_bytes += result.as_ref().map_or(0, String::len);
+        self.held_bytes += bytes;
         if self.held_bytes > HELD_BYTES_MAX {
             return Err(side.exceeded(format!("a plugin holds at most {HELD_BYTES_MAX} bytes of results")));
         }
-        *self.table.get_mut(handle)? = Pending::Taken(result.clone());
+        *self.table.get_mut(handle)? = match recorded {
+            Some(call) => Pending::OnRecord(call, bytes),
+            None => Pending::Taken(result.clone()),
+        };
         Ok(result)
     }
 
@@ -124,7 +141,8 @@ impl Pendings {
         let pending = self.table.delete(handle)?;
         self.handles -= 1;
         match &pending {
-            Pending::Running(..) | Pending::Arrived(_) => self.in_flight -= 1,
+            Pending::Running(..) | Pending::Arrived(..) => self.in_flight -= 1,
+            Pending::OnRecord(_, bytes) => self.held_bytes -= bytes,
             Pending::Taken(result) => self.held_bytes -= result.as_ref().map_or(0, String::len),
         }
         Ok(pending)

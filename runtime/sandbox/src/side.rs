@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use sortie_contract::id::CallNo;
 use sortie_contract::plugin::Crash;
+use sortie_contract::tool::CallError;
 use tokio::runtime::Handle;
 
-use crate::host::{BoxFuture, Host, Stop};
+use crate::host::{BoxFuture, Host, Reply, Stop};
 
 /// What every capability of a guest has in common: the [`Host`] that answers, where its futures run, and how the guest was
 /// stopped, if it was.
@@ -78,6 +80,31 @@ impl Side {
         let (_, node) = self.mission("the host")?;
         let answer = OnNode { node, future }.await;
         self.answered(answer)
+    }
+
+    /// The result that a call came to, brought from the record where it is not held. `number` is the call's.
+    pub(crate) async fn result(
+        &mut self,
+        reply: Reply,
+        number: Option<CallNo>,
+    ) -> wasmtime::Result<Result<String, CallError>> {
+        match (reply, number) {
+            (Reply::Only(result), _) => Ok(result),
+            // Its room is given back here: what the guest gets is the guest's.
+            (Reply::Recorded(Some(held)), _) => Ok(Ok(held.result)),
+            (Reply::Recorded(None), Some(call)) => self.again(call).await,
+            (Reply::Recorded(None), None) => Err(self.stop(Stop::Over)),
+        }
+    }
+
+    /// The result of a call that the node has on record.
+    pub(crate) async fn again(&mut self, call: CallNo) -> wasmtime::Result<Result<String, CallError>> {
+        let again = self.host("the host")?.again(call);
+        match self.on_node(again).await? {
+            Reply::Only(result) => Ok(result),
+            Reply::Recorded(Some(held)) => Ok(Ok(held.result)),
+            Reply::Recorded(None) => Err(self.stop(Stop::Over)),
+        }
     }
 
     fn end(&mut self, stopped: Stopped) -> wasmtime::Error {

@@ -329,3 +329,18 @@ async fn a_run_has_the_memory_that_it_says_whatever_the_options_say() {
         assert_eq!(describe(&end(&node, run).await), expected, "{memory_bytes_max:?}");
     }
 }
+
+/// Where the node has no room for results it holds none of them, and the guest sees no difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_not_held_is_brought_from_the_record_each_time_it_is_taken() {
+    let node = Node::new().await;
+    for (crime, expected, brought) in
+        [("stable results", "done: Read and Write", 1..), ("race", "done: 1 was first", 0..)]
+    {
+        let host = Script::new();
+        *host.on_record.lock() = Some(String::new());
+        host.choices.lock().extend((crime == "race").then_some(1));
+        assert_eq!(describe(&end(&node, node.run(crime, &host, &Kill::new())).await), expected, "{crime}");
+        assert!(brought.contains(&*host.brought.lock()), "{crime}: {}", host.brought.lock());
+    }
+}

@@ -17,4 +17,4 @@ mod workspace;
 pub use config::{ConfigError, ToolConfig, ToolsConfig};
 pub use registry::Registry;
 pub use tool::{CallContext, Tool};
-pub use workspace::{Workspace, WorkspaceError};
+pub use workspace::{NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};

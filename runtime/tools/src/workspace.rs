@@ -4,12 +4,12 @@
 //! no symbolic link leads out of it, whoever races with whom. What this file adds are the rules of form (so that a
 //! mistake is told as one), bounded reads, and writes that happen wholly or not at all.
 //!
-//! It does not decide who may read or write, and it does not limit how much a workspace holds in all.
+//! It does not decide who may read or write. How much a workspace holds in all is its quota's business.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _};
@@ -17,9 +17,12 @@ use sortie_contract::limit;
 use sortie_contract::tool::CallError;
 
 mod path;
+mod quota;
 mod walk;
 
 pub(crate) use path::{Place, normal};
+use quota::Quota;
+pub use quota::{NodeRoom, WorkspaceBounds};
 
 /// What the names of half-written files begin with. A crash can leave one behind; `Glob` and `Grep` do not see them.
 const TEMPORARY_PREFIX: &str = ".sortie-write-";
@@ -35,6 +38,20 @@ struct Inner {
     dir: OnceLock<Dir>,
     /// Held while a file is read, changed and written back, so that edits side by side do not lose each other.
     edits: Mutex<()>,
+    /// What it may hold; without one, whatever the disk takes.
+    quota: Option<Quota>,
+}
+
+/// A workspace that is there for as long as somebody works in it.
+#[derive(Debug, Clone)]
+pub struct WeakWorkspace(Weak<Inner>);
+
+impl WeakWorkspace {
+    /// The workspace, if somebody does.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Workspace> {
+        self.0.upgrade().map(Workspace)
+    }
 }
 
 /// Why a file of a workspace cannot be had.
@@ -130,15 +147,31 @@ pub(crate) struct Opened {
 }
 
 impl Workspace {
-    /// The workspace at `root`, which is made when a file is first asked for.
+    /// The workspace at `root`, which is made when a file is first asked for, and holds whatever the disk takes.
     pub fn open(root: &Path) -> io::Result<Self> {
+        Self::with_quota(root, None)
+    }
+
+    /// The workspace at `root`, which holds so much, and no more than the node has room for. Whoever works in it at the same time
+    /// must share it: see [`Workspace::downgrade`].
+    pub fn bounded(root: &Path, bounds: WorkspaceBounds, node: Arc<dyn NodeRoom>) -> io::Result<Self> {
+        Self::with_quota(root, Some(Quota::new(bounds, node)))
+    }
+
+    /// The same workspace, for whoever may come to share it.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakWorkspace {
+        WeakWorkspace(Arc::downgrade(&self.0))
+    }
+
+    fn with_quota(root: &Path, quota: Option<Quota>) -> io::Result<Self> {
         let dir = OnceLock::new();
         match Dir::open_ambient_dir(root, ambient_authority()) {
             Ok(open) => drop(dir.set(open)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        Ok(Self(Arc::new(Inner { root: root.to_owned(), dir, edits: Mutex::new(()) })))
+        Ok(Self(Arc::new(Inner { root: root.to_owned(), dir, edits: Mutex::new(()), quota })))
     }
 
     /// Reads a file of at most `max` bytes. Blocks on the disk.
@@ -183,6 +216,8 @@ impl Workspace {
             let what = "the workspace itself";
             return Err(WorkspaceError::NotAFile { path: place.to_string(), what }.into());
         }
+        // Before anything is made.
+        let taken = self.take_room(root, &target, content.len())?;
         let opened;
         let parent = match parent {
             None => root,
@@ -210,9 +245,23 @@ impl Workspace {
         written.map_err(failed)?;
         last_word()?;
         temporary.rename_to(name).map_err(failed)?;
+        if let Some(taken) = taken {
+            taken.keep();
+        }
         // A directory of cap-std is only a place to start from; to be synced it must be open for reading.
         parent.open(".").and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(())
+    }
+
+    /// Room for a file of `bytes` at `target`.
+    fn take_room(&self, root: &Dir, target: &Place, bytes: usize) -> Result<Option<quota::Taken<'_>>, CallError> {
+        let Some(quota) = &self.0.quota else { return Ok(None) };
+        let before = root.symlink_metadata(target.as_path()).ok().map(|metadata| metadata.len());
+        let above = target.split().0.into_iter().flat_map(Path::ancestors);
+        let missing =
+            above.take_while(|folder| !folder.as_os_str().is_empty() && root.symlink_metadata(folder).is_err());
+        let folders = missing.count() as u64;
+        quota.take(&self.0.root, before, bytes as u64, folders).map(Some)
     }
 
     /// Waits for its turn to read, change and write a file.

@@ -212,3 +212,45 @@ async fn what_watching_costs_grows_with_what_happens_and_not_with_its_square() {
     assert!(records > 600, "{records}");
     assert!(folded <= 20 * records, "{folded} records were taken up for a mission of {records} and six watchers");
 }
+
+/// The most that results held of the node's memory, in bytes.
+async fn results_peak(node: &Node) -> u64 {
+    let metrics = node.get("/metrics").await.expect_status(200).text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("sortie_results_bytes_peak "));
+    line.expect("it is told").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn results_of_all_missions_share_one_bound_and_none_is_lost() {
+    const BOUND: u64 = 16 << 20;
+    let mut node = Options::new().config("[limits]\nresults_mib = 16\n").start().await;
+    let items: Vec<u32> = (0..24).collect();
+    let steps = json!([
+        write("w", "f.txt", &"x".repeat(900_000)),
+        {"id": "r", "needs": ["w"], "tool": "Read", "with": {"path": "f.txt"}, "for_each": items, "concurrency": 24},
+        {"id": "q", "needs": ["r"], "tool": "ask", "with": {"question": "A or B?"}},
+        {"id": "e", "needs": ["q"], "tool": "Write", "with": {"path": "e.txt", "content": "{{ steps.r.results[23].bytes }} bytes"}},
+    ]);
+    let ids: Vec<String> = (0..4).map(|number| format!("reads-{number}")).collect();
+    for id in &ids {
+        node.accept(&automation(id, &steps)).await;
+    }
+    for id in &ids {
+        node.until_status(id, "blocked").await;
+    }
+    let peak = results_peak(&node).await;
+    assert!((BOUND / 4..=BOUND).contains(&peak), "{peak}");
+    // What is gone over again is held to the same.
+    node.kill();
+    node.restart().await;
+    for id in &ids {
+        let answer = json!({"decision": "answer", "text": "A"});
+        node.post(&format!("/v1/missions/{id}/requests/r1"), &answer).await.expect_status(200);
+    }
+    for id in &ids {
+        let last = node.until_final(id).await;
+        assert_eq!(last["status"], "completed", "{last:#}");
+    }
+    let peak = results_peak(&node).await;
+    assert!((BOUND / 4..=BOUND).contains(&peak), "{peak}");
+}

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sortie_tests::envelope::{automation, edit, write, writing};
+use sortie_tests::envelope::{automation, edit, with, write, writing};
 use sortie_tests::{Node, Options, looping};
 
 /// A configuration under which any disk is nearly full.
@@ -64,6 +64,68 @@ async fn the_artifacts_of_a_mission_take_so_much_and_no_more() {
     }
     let bytes = size(&node.data().join("artifacts"));
     assert!(bytes <= 3 << 20, "{bytes}");
+}
+
+/// A mission that doubles a file again and again: a small envelope, and large files.
+fn doubling(id: &str, times: usize) -> Value {
+    let mut steps = vec![write("w0", "f.txt", &"a".repeat(1_000))];
+    for number in 1..=times {
+        let mut step = edit(&format!("w{number}"), "f.txt", "a", "aa");
+        step["with"]["all"] = true.into();
+        step["needs"] = json!([format!("w{}", number - 1)]);
+        steps.push(step);
+    }
+    automation(id, &json!(steps))
+}
+
+#[tokio::test]
+async fn a_workspace_takes_so_much_and_no_more() {
+    let mut node = Options::new().config("[limits]\nworkspace_mib = 1\nworkspace_files = 6\n").start().await;
+    let refused = async |node: &Node, envelope: Value, key: &str| {
+        let last = node.run(&envelope).await;
+        assert_eq!(last["status"], "failed", "{last:#}");
+        assert!(last.to_string().contains(key), "{last:#}");
+        let bytes = size(&node.data().join("workspaces"));
+        assert!(bytes <= 1 << 20, "{bytes}");
+    };
+    refused(&node, doubling("doubles", 12), "limits.workspace_mib").await;
+    // Its successor in the session is bound by what lies there, after a restart as well; a file may be replaced.
+    let next = |id: &str, steps: Value| with(automation(id, &steps), "/vp_id", "vp.doubles".into());
+    let more = || json!([write("w", "g.txt", &"b".repeat(900_000))]);
+    refused(&node, next("more", more()), "limits.workspace_mib").await;
+    node.kill();
+    node.restart().await;
+    refused(&node, next("more-yet", more()), "limits.workspace_mib").await;
+    let replaced = json!([write("w", "f.txt", &"b".repeat(900_000))]);
+    assert_eq!(node.run(&next("replaces", replaced)).await["status"], "completed");
+    // A folder is a place of the file system, too.
+    let many = json!([write("w", "a/b/c/d/e.txt", "x")]);
+    assert_eq!(node.run(&next("fits", many)).await["status"], "completed");
+    refused(&node, next("many", json!([write("w", "one-too-many.txt", "x")])), "limits.workspace_files").await;
+}
+
+#[tokio::test]
+async fn workspaces_and_artifacts_share_the_room_of_the_node() {
+    let mut node = Options::new().config("[limits]\nfiles_mib = 1\n").start().await;
+    assert_eq!(node.run(&hoarding("first", 1, |_| "a.txt".to_owned())).await["status"], "completed");
+    for restarted in [false, true] {
+        if restarted {
+            node.kill();
+            node.restart().await;
+            // What lay there before is counted in the background.
+            sortie_tests::until("it is counted", async || {
+                let disk = node.get("/metrics").await.text;
+                let line = disk.lines().find_map(|line| line.strip_prefix("sortie_files_bytes "))?;
+                (line.parse::<u64>().ok()? >= 600_000).then_some(())
+            })
+            .await;
+        }
+        let last = node
+            .run(&automation(&format!("more-{restarted}"), &json!([write("w", "f.txt", &"y".repeat(600_000))])))
+            .await;
+        assert_eq!(last["status"], "failed", "{last:#}");
+        assert!(last.to_string().contains("limits.files_mib"), "{last:#}");
+    }
 }
 
 fn size(folder: &Path) -> u64 {

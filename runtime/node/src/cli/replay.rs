@@ -252,7 +252,7 @@ impl Player {
 
     fn call(&self, asked: Asked<'_>) -> Call {
         let answer: Answer = match self.answered(asked) {
-            Ok(Recalled::Call { outcome: Some(outcome), .. }) => Ok(outcome.map(|answer| answer.result)),
+            Ok(Recalled::Call { outcome: Some(outcome), .. }) => Ok(outcome.map(|answer| answer.result).into()),
             // Still in flight in the record: it never comes. Whoever waits for it is at the end.
             Ok(_) => Err(Stop::Over),
             Err(stop) => Err(stop),

@@ -52,10 +52,16 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("missions_running", "Missions that run", running),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
-        ("disk_free_bytes", "What is free on the disk of the data folder", bytes(app.artifacts.disk().free_bytes())),
-        ("artifacts_bytes", "What artifacts take on the disk", bytes(app.artifacts.bytes())),
+        (
+            "disk_free_bytes",
+            "What is free on the disk of the data folder",
+            bytes(app.artifacts.shared_room().disk().free_bytes()),
+        ),
+        ("files_bytes", "What artifacts and workspaces take on the disk", bytes(app.artifacts.shared_room().bytes())),
         ("connections_open", "Connections that are open", places.open),
         ("connections_places", "Connections that can be open", app.places.most),
+        ("results_bytes", "What results of calls hold of the memory, in bytes", engine.result_bytes().0),
+        ("results_bytes_peak", "The most that they held", engine.result_bytes().1),
         ("answers_bytes", "What answers hold of the memory, in bytes", app.answers.held()),
     ];
     for (name, help, value) in gauges {

@@ -27,7 +27,7 @@ pub(super) async fn show(State(app): State<App>) -> Json<NodeView> {
 fn view(app: &App) -> NodeView {
     let engine = &app.engine;
     let Turns { queued, running, paused } = engine.turns();
-    let (places, disk, rules) = (app.places.taken(), app.artifacts.disk(), engine.rules());
+    let (places, disk, rules) = (app.places.taken(), app.artifacts.shared_room().disk(), engine.rules());
     let lane = |(id, concurrency): &(LaneId, usize)| LaneView { id: id.to_string(), concurrency: *concurrency };
     NodeView {
         instance_id: rules.instance_id.to_string(),
@@ -45,7 +45,7 @@ fn view(app: &App) -> NodeView {
             free_mib: disk.free_bytes() >> 20,
             reserve_mib: disk.reserve_bytes >> 20,
             low: disk.is_low(),
-            artifacts_mib: app.artifacts.bytes() >> 20,
+            files_mib: app.artifacts.shared_room().bytes() >> 20,
         },
         connections: ConnectionsView {
             places: app.places.most,

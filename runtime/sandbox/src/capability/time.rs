@@ -97,7 +97,7 @@ impl world::Host for Time<'_> {
         let host = self.side.host("time.after")?;
         self.pendings.begin(self.side, "time.after", || {
             let timer = host.after(Duration::from_millis(milliseconds));
-            Call { number: None, answer: timer.map(|fired| fired.map(|()| Ok("null".to_owned()))).boxed() }
+            Call { number: None, answer: timer.map(|fired| fired.map(|()| Ok("null".to_owned()).into())).boxed() }
         })
     }
 }

@@ -131,13 +131,14 @@ impl world::HostTool for Tools<'_> {
         if let Err(error) = fits(&arguments) {
             return Ok(Err(error.into()));
         }
-        let future = {
+        let Call { number, answer: future } = {
             let _in_node = node.enter();
-            host.start(name, arguments).answer
+            host.start(name, arguments)
         };
         let answer = waiting(host.as_ref(), OnNode { node, future }).await;
-        let answer = self.side.answered(answer)?;
-        Ok(bounded(answer).map_err(Into::into))
+        let reply = self.side.answered(answer)?;
+        let result = self.side.result(reply, number).await?;
+        Ok(bounded(result).map_err(Into::into))
     }
 
     fn start(&mut self, tool: Resource<world::Tool>, arguments: String) -> wasmtime::Result<Resource<Pending>> {
@@ -159,7 +160,7 @@ impl world::HostPending for Tools<'_> {
         let host = self.side.host("pending.get")?;
         let pending = self.pendings.table.get_mut(&handle)?;
         waiting(host.as_ref(), poll_fn(|context| pending.poll_arrival(context))).await;
-        Ok(self.pendings.take(self.side, &handle)?.map_err(Into::into))
+        Ok(self.pendings.take(self.side, &handle).await?.map_err(Into::into))
     }
 
     fn drop(&mut self, handle: Resource<Pending>) -> wasmtime::Result<()> {
@@ -207,7 +208,7 @@ impl world::Host for Tools<'_> {
 
 /// A call that has its answer.
 fn answered_already(result: Result<String, tool::CallError>) -> Call {
-    Call { number: None, answer: std::future::ready(Ok(result)).boxed() }
+    Call { number: None, answer: std::future::ready(Ok(result.into())).boxed() }
 }
 
 /// Waits, and tells the host of it, unless it is over at once.

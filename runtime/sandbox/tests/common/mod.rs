@@ -15,7 +15,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Brief, LogLevel};
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
-use sortie_sandbox::{BoxFuture, Call, Host, Installed, Kill, Options, Run, Sandbox, Stop};
+use sortie_sandbox::{Answer, BoxFuture, Call, Host, Installed, Kill, Options, Reply, Run, Sandbox, Stop};
 
 /// The hostile guest: a core module. One test binary builds it, the others find it built.
 pub static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -160,6 +160,10 @@ pub struct Script {
     pub waits: Mutex<u32>,
     /// What `wait-any` is told to choose, last first; beyond that, whatever is ready.
     pub choices: Mutex<Vec<u32>>,
+    /// Whether results are left on record, and the last of them.
+    pub on_record: Mutex<Option<String>>,
+    /// How often a result was brought from there.
+    pub brought: Mutex<u32>,
 }
 
 impl Script {
@@ -208,11 +212,17 @@ impl Host for Script {
             return Call { number, answer: std::future::ready(Err(stop)).boxed() };
         }
         if tool.as_str() == "Write" {
-            let answer = std::future::ready(Ok(Err(CallError::Denied("never".to_owned())))).boxed();
+            let answer = std::future::ready(Ok(Err(CallError::Denied("never".to_owned())).into())).boxed();
             return Call { number, answer };
         }
         let arguments: serde_json::Value = serde_json::from_str(&arguments).unwrap_or_default();
         let mut cancelled = Cancelled(Some(Arc::clone(&self.cancelled)));
+        if let Some(on_record) = &mut *self.on_record.lock() {
+            cancelled.disarm();
+            let bytes = arguments["bytes"].as_u64().map_or(2, |bytes| usize::try_from(bytes).expect("64 bits"));
+            *on_record = format!("\"{}\"", "x".repeat(bytes - 2));
+            return Call { number, answer: std::future::ready(Ok(Reply::Recorded(None))).boxed() };
+        }
         let answer = async move {
             if arguments["wait"] == true {
                 std::future::pending::<()>().await;
@@ -222,7 +232,7 @@ impl Host for Script {
             }
             cancelled.disarm();
             let bytes = arguments["bytes"].as_u64().map_or(2, |bytes| usize::try_from(bytes).expect("64 bits"));
-            Ok(Ok(format!("\"{}\"", "x".repeat(bytes - 2))))
+            Ok(Ok(format!("\"{}\"", "x".repeat(bytes - 2))).into())
         }
         .boxed();
         Call { number, answer }
@@ -230,8 +240,14 @@ impl Host for Script {
 
     fn ask(&self, question: String) -> Call {
         let noted = self.note(format!("ask {} bytes", question.len()));
-        let answer = std::future::ready(noted.map(|()| Ok("\"yes\"".to_owned()))).boxed();
+        let answer = std::future::ready(noted.map(|()| Ok("\"yes\"".to_owned()).into())).boxed();
         Call { number: Some(CallNo(1)), answer }
+    }
+
+    fn again(&self, _call: CallNo) -> BoxFuture<'static, Answer> {
+        *self.brought.lock() += 1;
+        let result = self.on_record.lock().clone().expect("it is on record");
+        std::future::ready(Ok(Ok(result).into())).boxed()
     }
 
     fn gave_up(&self, _call: CallNo) {
