@@ -2,7 +2,7 @@
 //!
 //! Everything is run even where something failed before, so that one run tells all; the last line is the sum.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::setup;
@@ -27,15 +27,32 @@ pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
 }
 
 fn tests(project: &Project, tally: &Tally, node: &Path) {
+    let Some(temporary) = tally.step(temporary_folder(project)) else { return };
+    let cargo = |arguments: &str| {
+        let mut command = project.cargo_with(arguments);
+        command.env("SORTIE_BIN", node).env("TMPDIR", &temporary);
+        command
+    };
     tally.run(&mut in_plugins(project, "test --workspace --no-fail-fast"));
     // The black-box tests start this binary; building them does not build it.
     if shell::works("cargo", &["nextest", "--version"]) {
         // nextest does not run the examples in the documentation.
         tally.run(&mut project.cargo_with("test --workspace --doc --no-fail-fast"));
-        tally.run(project.cargo_with("nextest run --workspace --no-fail-fast").env("SORTIE_BIN", node));
+        tally.run(&mut cargo("nextest run --workspace --no-fail-fast"));
     } else {
-        tally.run(project.cargo_with("test --workspace --no-fail-fast").env("SORTIE_BIN", node));
+        tally.run(&mut cargo("test --workspace --no-fail-fast"));
     }
+}
+
+/// Where tests have their temporary folders. One that was killed leaves them behind: here they go with the next run, and not one
+/// lies in the system's own folder, which nobody would clear of them.
+fn temporary_folder(project: &Project) -> Result<PathBuf, String> {
+    let folder = project.target().join("temporary");
+    let made = match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => std::fs::create_dir_all(&folder),
+    };
+    made.map(|()| folder.clone()).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 fn lints(project: &Project, tally: &Tally) {

@@ -21,6 +21,7 @@
 //! | `herald` | says what is new on disk |
 //! | `outbox` | what is still to be delivered |
 //! | `recover` | where the journal left off |
+//! | `held` | which plugins missions hold |
 //! | `retain` | what is removed when it has outlived its use |
 //!
 //! Locks, in the order in which they may be taken; none is held over a read of the log or a wait:
@@ -38,6 +39,7 @@ mod collect;
 mod desk;
 mod disk;
 mod guests;
+mod held;
 mod herald;
 mod host;
 pub mod intake;

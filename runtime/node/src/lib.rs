@@ -11,5 +11,6 @@ mod builtin;
 mod http;
 mod node;
 mod telemetry;
+mod unheld;
 
 pub use node::{Node, OpenError, ServeError};

@@ -19,6 +19,7 @@ use sortie_tools::{Registry, WorkspaceBounds};
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig};
 use crate::http::{self, App, answers::Answers, auth::Tokens, places::Places};
+use crate::unheld;
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -242,6 +243,7 @@ impl Node {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
+        unheld::start(&self.engine, &self.sandbox);
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),

@@ -344,3 +344,19 @@ async fn a_result_that_is_not_held_is_brought_from_the_record_each_time_it_is_ta
         assert!(brought.contains(&*host.brought.lock()), "{crime}: {}", host.brought.lock());
     }
 }
+
+/// As they were built then: `fixtures/README.md`. A row here is only ever added.
+const WORLDS_THAT_WERE: [(&str, &[u8]); 1] = [("0.1.0", include_bytes!("fixtures/world-0.1.0.wasm"))];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_of_each_world_that_there_ever_was_is_installed_and_runs() {
+    let node = Node::new().await;
+    for (version, wasm) in WORLDS_THAT_WERE {
+        let plugin = node.sandbox.install(wasm.to_vec()).await.expect(version).identity.digest;
+        for (crime, expected) in [("stable results", "done: Read and Write"), ("race", "done: 1 was first")] {
+            let run = Run { plugin, ..node.run(crime, &Script::new(), &Kill::new()) };
+            assert_eq!(describe(&end(&node, run).await), expected, "{version}: {crime}");
+        }
+        assert_eq!(node.sandbox.check(&plugin, brief("nothing")).await, Ok(Vec::new()), "{version}");
+    }
+}

@@ -138,6 +138,32 @@ async fn a_mission_stays_on_the_plugin_that_it_started_with() {
     assert_eq!(node.until_final("stays").await["status"], "completed");
 }
 
+/// Builds that were replaced stay for the missions on them, whether they run or wait, and go with the last of these.
+#[tokio::test]
+async fn a_plugin_that_no_mission_holds_goes_and_one_that_waits_keeps_its_own() {
+    let mut node = Node::start().await;
+    node.run(&writing("carried")).await;
+    let carried = node.request("GET", "/v1/missions/carried/plugin").send().await.expect("an answer");
+    let carried = carried.bytes().await.expect("a component").to_vec();
+    let mut digests = Vec::new();
+    for (mark, hold) in [(b'a', false), (b'b', true), (b'c', false)] {
+        let other = [carried.as_slice(), &[0, 2, 1, mark]].concat();
+        let installed = http::send(node.request("POST", "/v1/plugins").body(other)).await.expect("an answer");
+        digests.push(installed.expect_status(201).json["digest"].as_str().expect("a digest").to_owned());
+        if hold {
+            node.accept(&with(writing("queued"), "/autonomy_window/start_at", in_ms(3_600_000).into())).await;
+        }
+    }
+    let there = |node: &Node, digest: &str| node.data().join(format!("plugins/{digest}.wasm")).exists();
+    assert!(digests.iter().all(|digest| there(&node, digest)), "somebody may have been told of them");
+    node.kill();
+    node.restart().await;
+    until("what nobody holds is gone", async || (!there(&node, &digests[0])).then_some(())).await;
+    assert!(there(&node, &digests[1]), "a mission waits with it");
+    assert_eq!(node.mission("queued").await["plugin"]["digest"], digests[1].as_str());
+    assert_eq!(node.run(&writing("later")).await["status"], "completed");
+}
+
 #[tokio::test]
 async fn a_tool_that_was_taken_away_is_refused_and_the_mission_goes_on_by_its_own_logic() {
     let mut node = Node::start().await;

@@ -64,7 +64,7 @@ async fn a_node_starts_serves_reads_cancels_and_halts_on_a_disk_without_a_free_b
         node.post(&format!("/v1/missions/{one}/cancel"), &cancel).await.expect_status(202);
         assert_eq!(node.until_final(&one).await["status"], "cancelled");
     }
-    node.post("/v1/node/halt", &json!({"reason": "no room"})).await.expect_status(200);
+    node.post("/v1/node/halt", &json!({"reason": "no room"})).await.expect_status(202);
     assert_eq!(node.until_final("running").await["status"], "cancelled");
     for number in 3..ASKING {
         assert_eq!(node.until_final(&format!("asks-{number}")).await["status"], "cancelled");

@@ -184,11 +184,14 @@ impl Store {
         unused
     }
 
-    /// Removes components that nobody holds, unless they have been installed meanwhile, and what broken writes left.
+    /// Removes components that nobody holds, unless they have been installed meanwhile, were it for a moment, and what broken
+    /// writes left.
     pub(crate) fn discard(&self, unheld: &[Digest], freed: &mut Freed) -> io::Result<()> {
         let mut stored = self.stored.lock();
         let installed = self.digests();
-        let unheld: HashSet<&Digest> = unheld.iter().filter(|digest| !installed.contains(digest)).collect();
+        // Installed again since it was looked, and perhaps replaced again: somebody may have been told of it.
+        let is_new = |digest: &Digest| installed.contains(digest) || stored.left_alone.contains_key(digest);
+        let unheld: HashSet<Digest> = unheld.iter().filter(|digest| !is_new(digest)).copied().collect();
         freed.remove_where(&self.folder, |name| match name.strip_suffix(".wasm") {
             Some(digest) => digest.parse().is_ok_and(|digest: Digest| unheld.contains(&digest)),
             None => is_left_over(name),
@@ -398,6 +401,11 @@ mod tests {
         install(&store, "a", "1.0.0", b"2");
         store.discard(&gone, &mut freed).unwrap();
         assert_eq!(freed, Freed { files: 2, bytes: 5 });
+        // The same, and replaced again: a mission may have been told of it in between.
+        install(&store, "a", "1.0.0", b"3");
+        store.discard(&gone, &mut freed).unwrap();
+        assert!(store.has(&Digest::of(b"2")));
+        install(&store, "a", "1.0.0", b"2");
         assert!(!store.has(&Digest::of(b"1")) && store.has(&Digest::of(b"2")) && store.has(&Digest::of(b"3")));
         assert_eq!(open(&folder).all()[0].identity.digest, Digest::of(b"2"));
     }
@@ -417,26 +425,49 @@ mod tests {
         }
     }
 
+    /// Whoever installs while it is collected: what is installed can be run, and what was replaced a moment ago is left alone.
+    #[test]
+    fn installing_and_collecting_do_not_race() {
+        let folder = tempfile::tempdir().unwrap();
+        for bytes in [&b"1"[..], b"2", b"3"] {
+            install(&open(&folder), "a", "1.0.0", bytes);
+        }
+        let store = open(&folder);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for round in 0..200 {
+                    install(&store, "a", "1.0.0", [&b"1"[..], b"2", b"3"][round % 3]);
+                    let plugin = store.resolve(&"a".parse().unwrap()).unwrap();
+                    store.bytes(&plugin.identity.digest).unwrap();
+                }
+            });
+            threads.spawn(|| {
+                for _ in 0..200 {
+                    store.discard(&store.unused(), &mut Freed::default()).unwrap();
+                }
+            });
+        });
+        assert_eq!(store.bytes(&store.all()[0].identity.digest).unwrap().len(), 1);
+    }
+
     /// Of a folder that takes nothing, everything that is there can be used, and so can what the binary carries.
-    #[cfg(unix)]
     #[test]
     fn a_disk_that_takes_nothing_refuses_nothing_that_is_there() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        install(&open(&folder), "a", "1.0.0", b"there");
-        let allow = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-        allow(0o500);
-        let takes_all = std::fs::write(folder.path().join("probe"), b"").is_ok();
-        if !takes_all {
-            let store = open(&folder);
-            install(&store, "a", "1.0.0", b"there");
-            let (version, carried) = plugin("b", "1.0.0", b"carried");
-            assert!(store.install(&component(b"carried"), version.clone(), carried.clone()).is_err());
-            assert_eq!(resolved(&store, "b"), None);
-            store.lend(&component(b"carried"), version, carried);
-            assert_eq!(resolved(&store, "b").as_deref(), Some("1.0.0"));
-            assert_eq!(store.bytes(&Digest::of(b"carried")).unwrap(), b"carried");
-        }
-        allow(0o700);
+        let around = tempfile::tempdir().unwrap();
+        let (folder, elsewhere) = (around.path().join("plugins"), around.path().join("elsewhere"));
+        let open = || Store::open(folder.clone()).unwrap();
+        install(&open(), "a", "1.0.0", b"there");
+        let store = open();
+        // It is somewhere else now, so that nothing can be made where it was: by nobody, root included.
+        std::fs::rename(&folder, &elsewhere).unwrap();
+        let (version, carried) = plugin("b", "1.0.0", b"carried");
+        assert!(store.install(&component(b"carried"), version.clone(), carried.clone()).is_err());
+        assert_eq!(resolved(&store, "b"), None);
+        store.lend(&component(b"carried"), version, carried);
+        assert_eq!(resolved(&store, "b").as_deref(), Some("1.0.0"));
+        assert_eq!(store.bytes(&Digest::of(b"carried")).unwrap(), b"carried");
+        std::fs::rename(&elsewhere, &folder).unwrap();
+        assert_eq!(resolved(&open(), "a").as_deref(), Some("1.0.0"));
+        assert_eq!(resolved(&open(), "b"), None, "it was lent, for as long as this node ran");
     }
 }

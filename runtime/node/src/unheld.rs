@@ -1,0 +1,52 @@
+//! Plugin builds that nobody holds go: no mission, whether it runs, waits or is kept, and not the list of what is installed.
+//!
+//! A mission stays on the bytes that it started with, so that replaced and removed builds stay in the store. This looks at the
+//! start, and from time to time, which of them no mission is on any more. Where missions cannot be read, nothing goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sortie_engine::Engine;
+use sortie_sandbox::Sandbox;
+
+/// How often it is looked. What was uninstalled while the node runs is left alone for many rounds: a mission that was told of it
+/// before may be on its way into the journal.
+const ROUND: Duration = Duration::from_secs(10 * 60);
+
+/// Looks now, and again and again.
+pub(crate) fn start(engine: &Arc<Engine>, sandbox: &Sandbox) {
+    let (ambient, sandbox) = (Arc::clone(engine.ambient()), sandbox.clone());
+    let weak = Arc::downgrade(engine);
+    engine.supervise("plugins", async move {
+        loop {
+            let Some(engine) = weak.upgrade() else { return };
+            let sandbox = sandbox.clone();
+            // A round that panics is told by whoever supervises the others; here it only frees nothing.
+            let _ = ambient.unblock(move || round(&engine, &sandbox)).await;
+            ambient.sleep(ROUND).await;
+        }
+    });
+}
+
+/// Looks once. Blocks.
+fn round(engine: &Engine, sandbox: &Sandbox) {
+    // First: what comes to be unused after this is not in it.
+    let mut unheld = sandbox.unused();
+    if !unheld.is_empty() {
+        match engine.plugins_held() {
+            Ok(held) => unheld.retain(|digest| !held.contains(digest)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "no plugin is removed: it cannot be seen which of them missions hold");
+                return;
+            }
+        }
+    }
+    match sandbox.discard(&unheld) {
+        Ok(freed) if freed.files > 0 => {
+            tracing::info!(files = freed.files, bytes = freed.bytes, "removed plugins that nobody holds");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "plugins that nobody holds cannot be removed"),
+    }
+}
