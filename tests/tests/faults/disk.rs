@@ -18,7 +18,7 @@ async fn gave_up(node: &mut Node, says: &str) {
     let ended = node.ended().await;
     let log = node.read_log();
     let last = &log[log.rfind("sortie: the journal failed").unwrap_or_else(|| panic!("{ended}: {log}"))..];
-    assert_eq!(ended.code(), Some(1), "{last}");
+    assert_eq!(ended.code(), Some(6), "{last}");
     assert!(last.contains(says) && last.contains("restart sortie"), "{last}");
     assert!(!log.contains("panicked"), "{log}");
 }
