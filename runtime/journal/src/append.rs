@@ -15,6 +15,8 @@ pub struct Append {
     pub(crate) frame: Option<Frame>,
     pub(crate) head: Option<Vec<u8>>,
     pub(crate) cursor: Option<CursorChange>,
+    /// Where the cursor must stand for it to be taken; `None` where that is of no concern.
+    pub(crate) cursor_before: Option<Option<Cursor>>,
     /// The token of the lease that it is made under.
     pub(crate) lease: Option<u64>,
 }
@@ -65,7 +67,7 @@ impl Append {
             count: u32::try_from(records.len()).expect("an append has fewer than 2^32 records"),
             bytes: frame::encode((mission.0, first), records),
         });
-        Self { mission: mission.0, frame, head: None, cursor: None, lease: None }
+        Self { mission: mission.0, frame, head: None, cursor: None, cursor_before: None, lease: None }
     }
 
     /// The same, and `head` replaces the mission's head.
@@ -92,6 +94,12 @@ impl Append {
             Some(closed) => self.cursor(&closed),
             None => self.delivered(),
         }
+    }
+
+    /// The same, only while the cursor stands at `before`: else refused as [`crate::WriteError::CursorMoved`].
+    pub fn moved_from(mut self, before: Option<Cursor>) -> Self {
+        self.cursor_before = Some(before);
+        self
     }
 
     /// The same, under a lease of the mission: refused as [`crate::WriteError::Fenced`] where somebody has a newer one.

@@ -130,6 +130,13 @@ pub enum WriteError {
         /// The number that the next record has.
         expected: u32,
     },
+    /// The mission's cursor does not stand any more where whoever moves it saw it: nothing of this append was taken, and nobody else
+    /// is told. Who means to move it looks again.
+    #[error("the delivery of mission {mission} was moved on meanwhile")]
+    CursorMoved {
+        /// Whose.
+        mission: MissionNo,
+    },
     /// Another has a newer lease of the mission: nothing of this append was taken, and nothing will be of any under this lease.
     #[error("the lease {held} of mission {mission} is no longer the newest: another has {newest}")]
     Fenced {

@@ -135,7 +135,8 @@ impl Journal {
         // The newest may have been removed; those of a file of format 1 are all there.
         let last_no = journal.last_no().map_err(damaged)?.max(MissionNo(meta.last_no));
         writer.meta.last_no = last_no.0;
-        let opened = Opened { undelivered, last_no, position: meta.position, bytes, repaired, compacted };
+        let (position, commits) = (meta.position, meta.commits);
+        let opened = Opened { undelivered, last_no, position, commits, bytes, repaired, compacted };
         Ok((journal, opened, writer))
     }
 

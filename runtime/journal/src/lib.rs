@@ -26,6 +26,7 @@ mod read;
 mod seal;
 #[doc(hidden)]
 pub mod sim;
+mod snapshot;
 mod table;
 mod tails;
 mod transaction;
@@ -45,3 +46,4 @@ pub use log::{
 };
 pub use open::{Opened, Options};
 pub use seal::SealError;
+pub use snapshot::SnapshotError;

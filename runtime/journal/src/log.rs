@@ -13,6 +13,7 @@ mod memory;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 
 use sortie_contract::id::IdempotencyKey;
@@ -26,6 +27,7 @@ use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::snapshot::SnapshotError;
 
 pub use embedded::EmbeddedLog;
 pub use memory::MemoryLog;
@@ -135,8 +137,8 @@ pub trait Log: Debug + Send + Sync {
     /// [`WriteError`]; nothing was taken.
     fn append(&self, append: Append) -> Result<(), WriteError>;
 
-    /// Hands `append` over; the receipt resolves when it is durable, or to [`WriteError::Conflict`] or [`WriteError::Fenced`],
-    /// which are this append's alone.
+    /// Hands `append` over; the receipt resolves when it is durable, or to [`WriteError::Conflict`],
+    /// [`WriteError::CursorMoved`] or [`WriteError::Fenced`], which are this append's alone.
     ///
     /// # Errors
     /// [`WriteError`]; nothing was taken.
@@ -258,6 +260,14 @@ pub trait Log: Debug + Send + Sync {
 
     /// Whether it is time to refuse new missions, so that those that are running find room.
     fn crowded(&self) -> bool;
+
+    /// Copies the log, as it is at this moment, to a file at `to` that is not there yet and that opens as a journal: whatever keeps
+    /// the log, its copies have one form. Everything that was acknowledged before is in it. Blocks; what is written meanwhile is not
+    /// held up.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; nothing is left at `to` then.
+    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError>;
 
     /// Why nothing is taken any more, where it has failed.
     fn poisoned(&self) -> Option<WriteError>;

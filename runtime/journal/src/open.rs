@@ -67,6 +67,8 @@ pub struct Opened {
     pub last_no: MissionNo,
     /// The position of the newest frame; 0 where there is none.
     pub position: u64,
+    /// How many commits there had been.
+    pub commits: u64,
     /// How large the file is.
     pub bytes: u64,
     /// It was not closed cleanly: every page was checked, and a commit that was torn was rolled back.
@@ -203,7 +205,7 @@ fn create(path: &Path, options: &Options) -> Result<u64, OpenError> {
 }
 
 /// Nobody else's to read: missions have other people's business in them. One that an older Sortie made is changed, too.
-fn restrict(path: &Path) {
+pub(crate) fn restrict(path: &Path) {
     let restrict = || {
         let permissions = fs::metadata(path)?.permissions();
         if permissions.mode() & 0o077 == 0 {
@@ -231,7 +233,7 @@ fn is_blank(db: &Database) -> bool {
 }
 
 /// All tables are made at once, so that no reader ever meets a missing one.
-fn initialise(db: &Database) -> Result<(), redb::Error> {
+pub(crate) fn initialise(db: &Database) -> Result<(), redb::Error> {
     let transaction = db.begin_write()?;
     transaction.open_table(FRAMES)?;
     transaction.open_table(HEADS)?;

@@ -5,6 +5,7 @@
 
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
 use sortie_contract::{MissionNo, Stamped};
@@ -15,9 +16,20 @@ use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
+use crate::snapshot::{self, Draft, SnapshotError};
 use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, RECORD_LAST};
 
 impl Journal {
+    /// Copies the journal, as it is at this moment, to a file at `to` that is not there yet; what is written meanwhile is not held up
+    /// and not in the copy. Everything that was acknowledged before is. The copy opens as a journal.
+    ///
+    /// # Errors
+    /// [`SnapshotError`]; nothing is left at `to` then.
+    pub fn copy_to(&self, to: &Path) -> Result<(), SnapshotError> {
+        let draft = Draft::create(to)?;
+        self.snapshot(|read| Ok(snapshot::copy(read, draft)))?
+    }
+
     /// All records of `mission`, in order; empty for a mission that is not there, or not any more.
     ///
     /// # Errors

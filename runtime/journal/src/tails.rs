@@ -4,10 +4,11 @@ use redb::{Database, ReadableDatabase};
 use rustc_hash::FxHashMap;
 use sortie_contract::MissionNo;
 
-use crate::append::Change;
+use crate::append::{Append, Change, CursorChange};
+use crate::cursor::Cursor;
 use crate::error::WriteError;
 use crate::frame;
-use crate::table::{FRAMES, RECORD_LAST};
+use crate::table::{CURSORS, FRAMES, RECORD_LAST};
 
 /// Missions that are remembered, so that an append does not cost a look at the disk; then it begins anew. An entry takes 20
 /// bytes.
@@ -30,9 +31,14 @@ impl Tails {
             self.0.clear();
         }
         let mut refused = Vec::new();
+        let mut cursors = Cursors::of(changes);
         for (index, change) in changes.iter().enumerate() {
             match change {
                 Change::Append(append) => {
+                    if !cursors.stands(db, append)? {
+                        refused.push((index, WriteError::CursorMoved { mission: MissionNo(append.mission) }));
+                        continue;
+                    }
                     if let Some(frame) = &append.frame {
                         let expected = match self.0.get(&append.mission) {
                             Some(next) => *next,
@@ -46,16 +52,53 @@ impl Tails {
                         }
                         self.0.insert(append.mission, frame.first.saturating_add(frame.count));
                     }
+                    cursors.moved(append.mission, append.cursor.as_ref());
                     last_no = last_no.max(append.mission);
                 }
                 Change::Remove(mission) => {
                     self.0.insert(*mission, 0);
+                    cursors.moved(*mission, Some(&CursorChange::Remove));
                     last_no = last_no.max(*mission);
                 }
                 Change::PruneFeed(_) => {}
             }
         }
         Ok(refused)
+    }
+}
+
+/// The cursors that a batch has moved so far; nothing, where nobody in it asks where one stands.
+struct Cursors<'a>(Option<FxHashMap<u64, &'a CursorChange>>);
+
+impl<'a> Cursors<'a> {
+    fn of(changes: &[Change]) -> Self {
+        let asks = |change: &Change| matches!(change, Change::Append(append) if append.cursor_before.is_some());
+        Self(changes.iter().any(asks).then(FxHashMap::default))
+    }
+
+    fn moved(&mut self, mission: u64, to: Option<&'a CursorChange>) {
+        if let (Some(moved), Some(to)) = (&mut self.0, to) {
+            moved.insert(mission, to);
+        }
+    }
+
+    /// Whether the cursor is where the append wants it.
+    fn stands(&self, db: &Database, append: &Append) -> Result<bool, redb::Error> {
+        let Some(wanted) = &append.cursor_before else { return Ok(true) };
+        let read = |bytes: &[u8]| {
+            Cursor::decode(append.mission, bytes).map_err(|why| {
+                redb::Error::Corrupted(format!("the cursor of mission {} cannot be read: {why}", append.mission))
+            })
+        };
+        let found = match self.0.as_ref().and_then(|moved| moved.get(&append.mission)) {
+            Some(CursorChange::Set(bytes)) => Some(read(bytes)?),
+            Some(CursorChange::Remove) => None,
+            None => {
+                let cursors = db.begin_read()?.open_table(CURSORS)?;
+                cursors.get(append.mission)?.map(|bytes| read(bytes.value())).transpose()?
+            }
+        };
+        Ok(found == *wanted)
     }
 }
 

@@ -50,6 +50,21 @@ fn a_twin_waits_for_the_disk_and_no_longer() {
 }
 
 #[test]
+fn a_lease_of_an_earlier_opening_is_older_than_each_of_this_one() {
+    let disk = SimDisk::default();
+    let mut last = None;
+    for name in 1..=4 {
+        let (journal, opened) = Journal::open_backend(disk.clone(), &Options::default()).unwrap();
+        let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
+        let leases: Vec<u64> = (0..3).map(|_| log.lease(MissionNo(1)).unwrap().0.token).collect();
+        assert!(leases.is_sorted() && Some(leases[0]) > last, "{leases:?} after {last:?}");
+        last = leases.last().copied();
+        let (_, Admitted::Accepted { receipt, .. }) = log_suite::plain(name).ask(&log, true) else { panic!("taken") };
+        receipt.wait().unwrap();
+    }
+}
+
+#[test]
 fn an_opened_log_knows_what_the_one_before_knew() {
     let disk = SimDisk::default();
     let model = MemoryLog::default();

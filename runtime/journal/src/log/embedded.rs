@@ -1,5 +1,6 @@
 //! The log in a file: a [`Journal`], and in memory what admission must look up by name.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
@@ -16,6 +17,7 @@ use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::{Journal, Receipt};
 use crate::open::Opened;
+use crate::snapshot::SnapshotError;
 
 /// A journal as a [`Log`].
 ///
@@ -27,9 +29,13 @@ pub struct EmbeddedLog {
     index: Mutex<Index>,
     /// The newest token of each mission that is leased.
     leases: Mutex<FxHashMap<u64, u64>>,
-    /// Of the last lease. A lease does not outlive the process: another cannot open the file before this one is gone.
+    /// Of the last lease. Those of one opening begin behind those of each earlier one that wrote anything.
     last_token: AtomicU64,
 }
+
+/// A commit has thousands of changes at most, and whoever leases a mission writes it: no opening gives more leases than its
+/// commits make room for.
+const LEASES_A_COMMIT_LOG2: u32 = 24;
 
 #[derive(Debug)]
 struct Index {
@@ -50,7 +56,12 @@ impl EmbeddedLog {
             visit(no, head);
         })?;
         let index = Mutex::new(Index { catalog, last_no: opened.last_no.0 });
-        Ok(Self { journal, index, leases: Mutex::default(), last_token: AtomicU64::new(0) })
+        Ok(Self {
+            journal,
+            index,
+            leases: Mutex::default(),
+            last_token: AtomicU64::new(opened.commits << LEASES_A_COMMIT_LOG2),
+        })
     }
 
     /// Hands over, unless another has a newer lease. The lock is held until it is in the queue, so that what is handed over under
@@ -228,6 +239,10 @@ impl Log for EmbeddedLog {
 
     fn crowded(&self) -> bool {
         self.journal.crowded()
+    }
+
+    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError> {
+        self.journal.copy_to(to)
     }
 
     fn poisoned(&self) -> Option<WriteError> {

@@ -9,7 +9,8 @@ use sortie_contract::plugin::LogLevel;
 use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, Timestamp, VpId};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    Admitted, Append, Beginning, Cursor, Decision, Head, Keys, Known, Lease, Log, MemoryLog, Twin, WriteError,
+    Admitted, Append, Beginning, Cursor, Decision, EmbeddedLog, Head, Journal, Keys, Known, Lease, Log, MemoryLog,
+    Options, SnapshotError, Twin, WriteError,
 };
 
 /// Makes an empty log.
@@ -26,6 +27,9 @@ pub(crate) fn laws(make: Make<'_>) {
         the_newest_session_is_that_of_the_newest_mission,
         a_duplicate_is_told_so_and_harms_nobody_else,
         an_older_lease_is_fenced_and_a_newer_one_sees_what_it_wrote,
+        a_cursor_is_moved_only_from_where_it_was_seen,
+        a_snapshot_opens_with_all_that_was_acknowledged,
+        a_snapshot_of_a_busy_log_has_no_gaps,
         a_closed_log_takes_nothing,
     ] {
         law(&*make());
@@ -216,6 +220,87 @@ fn an_older_lease_is_fenced_and_a_newer_one_sees_what_it_wrote(log: &dyn Log) {
     assert_eq!(log.poisoned(), None);
 }
 
+fn a_cursor_is_moved_only_from_where_it_was_seen(log: &dyn Log) {
+    plain(2).to(log);
+    let no = MissionNo(1);
+    let at = |acked| Cursor { acked, ..Cursor::default() };
+    let moved = |from: Option<u64>, to: Append| log.append_durable(to.moved_from(from.map(at))).unwrap().wait();
+    let to = |acked| Append::new(no, 0, &[]).cursor(&at(acked));
+    assert!(moved(Some(0), to(1)).is_ok());
+    let overtaken = Err(WriteError::CursorMoved { mission: no });
+    assert_eq!(moved(Some(0), to(2)), overtaken, "another was faster");
+    assert_eq!(moved(None, to(2)), overtaken);
+    assert_eq!(log.cursor(no).unwrap(), Some(at(1)));
+    // Of two that saw the same, one: also where both are on their way at once.
+    let both = [to(2), to(3)].map(|to| log.append_durable(to.moved_from(Some(at(1)))).unwrap());
+    let [first, second] = both.map(|receipt| receipt.wait().is_ok());
+    assert_eq!((first, second, log.cursor(no).unwrap()), (true, false, Some(at(2))));
+    assert!(moved(Some(2), Append::new(no, 0, &[]).delivered()).is_ok());
+    assert_eq!(moved(Some(2), to(3)), overtaken, "there is none any more");
+    assert!(moved(None, to(3)).is_ok());
+    assert_eq!(log.poisoned(), None);
+}
+
+/// The log that a snapshot holds, of one that it is made of now.
+fn copy_of(log: &dyn Log, folder: &std::path::Path, name: &str) -> EmbeddedLog {
+    let path = folder.join(name);
+    log.snapshot(&path).unwrap();
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap()
+}
+
+fn a_snapshot_opens_with_all_that_was_acknowledged(log: &dyn Log) {
+    let folder = tempfile::tempdir().unwrap();
+    agree(&copy_of(log, folder.path(), "empty"), log);
+    history(log, &MemoryLog::default(), 7, 90);
+    let copy = copy_of(log, folder.path(), "full");
+    agree(&copy, log);
+    let given = |log: &dyn Log| plain(999).ask(log, false).0.unwrap().no;
+    assert_eq!(given(&copy), given(log), "a number is given once, though its mission was removed");
+    // It is nobody else's: neither sees what the other writes, and nothing is written over.
+    plain(500).to(log);
+    assert_eq!(copy.find(&plain(500).names().0).unwrap(), None);
+    assert_eq!(plain(501).to(&copy).1, Some(given(&copy)).map(|no| MissionNo(no.0 - 1)));
+    assert!(matches!(log.snapshot(&folder.path().join("full")), Err(SnapshotError::Exists { .. })));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
+}
+
+fn a_snapshot_of_a_busy_log_has_no_gaps(log: &dyn Log) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in 1..=20 {
+        plain(name).to(log);
+    }
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let acknowledged = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for first in 1.. {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                let append = |no| log.append_durable(Append::new(MissionNo(no), first, &[stamped("more")])).unwrap();
+                let receipts: Vec<_> = (1..=20).map(append).collect();
+                for receipt in receipts {
+                    receipt.wait().unwrap();
+                }
+                acknowledged.store(first, std::sync::atomic::Ordering::Release);
+            }
+        });
+        for round in 0..5 {
+            let before = acknowledged.load(std::sync::atomic::Ordering::Acquire);
+            let copy = copy_of(log, folder.path(), &format!("copy-{round}"));
+            for no in (1..=20).map(MissionNo) {
+                assert!(all(&copy, no).len() > before as usize, "{no} in round {round}");
+            }
+            let feed = copy.feed_after(0, usize::MAX).unwrap();
+            let expected: Vec<u64> = (1..=*copy.follow().borrow()).collect();
+            assert_eq!(feed.iter().map(|entry| entry.position).collect::<Vec<_>>(), expected);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
 fn a_closed_log_takes_nothing(log: &dyn Log) {
     plain(1).to(log);
     log.close().unwrap();
@@ -261,6 +346,11 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
                     2 => append.closed(Cursor { skipped: vec![1], ..Cursor::default() }),
                     _ => append,
                 };
+                if dice.below(3) == 0 {
+                    // Where it stands, or where it may have stood.
+                    let stands = model.cursor(no).unwrap();
+                    append = append.moved_from(if dice.below(2) == 0 { stands } else { Some(Cursor::default()) });
+                }
                 let told = |log: &dyn Log| log.append_durable(append.clone()).unwrap().wait();
                 // What was not taken has no position; what was has the same.
                 assert_eq!(told(log), told(model), "step {step}: {append:?}");
