@@ -3,15 +3,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use sortie_contract::MissionNo;
 use sortie_contract::request::{Decision, RequestNo};
-use sortie_journal::{Append, Cursor};
-use sortie_mission::{Command, Refusal};
+use sortie_contract::{MissionNo, Record};
+use sortie_mission::{Command, Refusal, at_a_glance};
 
 use super::live::{CommandError, Live, Wait};
-use super::outbox::mission_over;
 use super::{Engine, ReadError};
 
 /// How many missions a halt holds in memory while their end gets to the disk.
@@ -95,7 +92,24 @@ impl Engine {
     /// Cancels a mission. When this returns, `cancelled` is on disk and its plugin has been told to stop.
     pub async fn cancel(self: &Arc<Self>, no: MissionNo, reason: String, by: String) -> Result<(), ActError> {
         let command = || Command::Cancel { reason: reason.clone(), by: by.clone() };
-        self.end(no, command).await
+        match self.at_a_glance(no, &command()).await? {
+            Some(answer) => answer.map(drop).map_err(|refusal| CommandError::Refused(refusal).into()),
+            None => self.end(no, command).await,
+        }
+    }
+
+    /// What the head of a mission that is not in memory answers to a command: its records may be many. `None`: they are asked.
+    async fn at_a_glance(
+        self: &Arc<Self>,
+        no: MissionNo,
+        command: &Command<'_>,
+    ) -> Result<Option<Result<Vec<Record>, Refusal>>, ReadError> {
+        if self.lives.get(no).is_some() {
+            return Ok(None);
+        }
+        let engine = Arc::clone(self);
+        let head = self.ambient.unblock(move || engine.log.head(no)).await.map_err(ReadError::Task)??;
+        Ok(at_a_glance(head.ok_or(ReadError::Unknown)?.status, command))
     }
 
     /// Cancels everything that has not ended, and says how many missions that were. One that cannot be cancelled keeps no
@@ -154,28 +168,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets a parked delivery be tried again, or gives it up. False where nothing is parked.
-    pub async fn unpark(&self, no: MissionNo, skip: bool) -> Result<bool, ActError> {
-        let cursor = self.log.cursor(no).map_err(ReadError::from)?;
-        let Some(parked) = cursor.filter(|cursor| cursor.parked.is_some()) else { return Ok(false) };
-        let acked = parked.acked + u64::from(skip);
-        let done = skip && mission_over(self, no, acked)?;
-        let mut skipped = parked.skipped;
-        skipped.extend(skip.then_some(acked));
-        let append = Append::new(no, 0, &[]);
-        let since = (!skip).then(|| self.ambient.wall());
-        let again = Cursor { acked, since, skipped, ..Cursor::default() };
-        let append = if done { append.closed(again) } else { append.cursor(&again) };
-        self.log.append_durable(append)?.await?;
-        self.counters.skipped.fetch_add(u64::from(skip), Relaxed);
-        if done {
-            self.undelivered.lock().remove(&no);
-        } else {
-            self.courier.hurry(no);
-        }
-        Ok(true)
-    }
-
     /// Decides about a request. When this returns the decision is on disk.
     pub async fn decide(
         self: &Arc<Self>,
@@ -185,8 +177,11 @@ impl Engine {
         by: String,
         note: String,
     ) -> Result<(), ActError> {
-        let live = self.bring(no).await?;
         let command = || Command::Decide { request, decision: decision.clone(), by: by.clone(), note: note.clone() };
+        if let Some(answer) = self.at_a_glance(no, &command()).await? {
+            return answer.map(drop).map_err(|refusal| CommandError::Refused(refusal).into());
+        }
+        let live = self.bring(no).await?;
         let taken = self.command_patiently(&live, command, Wait::No).await;
         self.durable().await?;
         let taken = taken?;

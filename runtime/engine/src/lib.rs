@@ -19,7 +19,7 @@
 //! | `look`, `shown` | what anybody may see, and in which form |
 //! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
-//! | `outbox` | what is still to be delivered |
+//! | `outbox`, `deliveries` | what is still to be delivered, and how far deliveries are |
 //! | `recover` | where the journal left off |
 //! | `held` | which plugins missions hold |
 //! | `retain` | what is removed when it has outlived its use |
@@ -36,6 +36,7 @@ pub mod act;
 mod artifact_store;
 mod check;
 mod collect;
+mod deliveries;
 mod desk;
 mod disk;
 mod guests;

@@ -156,3 +156,104 @@ impl Drop for Announced<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+
+    use sortie_contract::digest::Digest;
+    use sortie_contract::envelope::{EffectiveBudget, Envelope};
+    use sortie_contract::plugin::PluginIdentity;
+    use sortie_contract::record::Accepted;
+    use sortie_contract::{Record, Stamped, Timestamp};
+    use sortie_journal::Head;
+
+    use super::*;
+
+    fn live(no: MissionNo) -> Live {
+        let text = serde_json::json!({
+            "mission_id": format!("m-{no}"), "vp_id": "vp", "source_instance_id": "s", "target_instance_id": "t",
+            "mission_type": "automation", "objective": "o", "idempotency_key": "k", "trace_id": "t",
+            "created_at": "2026-11-22T00:00:00Z",
+        });
+        let accepted = Accepted {
+            envelope: text.to_string(),
+            session: "vp.session".parse().expect("an id"),
+            lane: "lane".parse().expect("an id"),
+            plugin: PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") },
+            budget: EffectiveBudget { runtime_ms_max: 1_000, llm_calls_max: None, cost_max: None },
+            unknown_approvals: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let envelope = Envelope::parse(&text.to_string()).expect("valid").envelope;
+        let (session, lane, at) = (accepted.session.clone(), accepted.lane.clone(), Timestamp::UNIX_EPOCH);
+        let head = Head::accepted(&envelope, Digest::of(b"e"), session, lane, at);
+        let record = Record::Accepted(Box::new(accepted));
+        let mission = crate::begin(&Stamped { at, ran_ms: 0, record }).expect("a beginning");
+        Live::new(no, mission, head, std::time::Duration::ZERO)
+    }
+
+    #[test]
+    fn a_mission_that_is_being_read_holds_up_nobody_but_those_who_want_it() {
+        let lives = Lives::new();
+        let (slow, neighbour) = (MissionNo(1), MissionNo(1 + SHARDS));
+        let (begun, begins) = mpsc::channel();
+        let (finish, finishes) = mpsc::channel::<()>();
+        let loads = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let (lives, loads) = (&lives, &loads);
+            scope.spawn(move || {
+                let load = || {
+                    begun.send(()).expect("somebody waits");
+                    finishes.recv().expect("told to");
+                    loads.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, ()>(live(slow))
+                };
+                drop(lives.get_or_load(slow, load));
+            });
+            begins.recv().expect("it loads");
+            // In the same shard, all of it while the other is being read.
+            assert!(lives.get(slow).is_none());
+            drop(lives.insert(live(neighbour)));
+            assert!(lives.get_or_load(neighbour, || Err(())).is_ok());
+            assert_eq!(lives.idle(), [neighbour]);
+            let wanting: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let load = || {
+                            loads.fetch_add(1, Ordering::Relaxed);
+                            Ok::<_, ()>(live(slow))
+                        };
+                        lives.get_or_load(slow, load).expect("loaded")
+                    })
+                })
+                .collect();
+            finish.send(()).expect("it waits");
+            let got: Vec<_> = wanting.into_iter().map(|wanting| wanting.join().expect("no panic")).collect();
+            assert!(got.iter().all(|live| Arc::ptr_eq(live, &got[0])), "it is one");
+        });
+        assert_eq!(loads.into_inner(), 1, "nobody loads it twice");
+    }
+
+    #[test]
+    fn what_cannot_be_loaded_is_tried_again_and_what_was_put_in_meanwhile_is_the_one() {
+        let lives = Lives::new();
+        let no = MissionNo(7);
+        assert!(lives.get_or_load(no, || Err("unreadable")).is_err());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            drop(lives.get_or_load::<()>(no, || panic!("on purpose")));
+        }));
+        assert!(panicked.is_err());
+        let mut put = None;
+        let load = || {
+            put = Some(lives.insert(live(no)));
+            Ok::<_, ()>(live(no))
+        };
+        let loaded = lives.get_or_load(no, load).expect("loaded");
+        assert!(Arc::ptr_eq(&loaded, &put.expect("put in")));
+        assert!(Arc::ptr_eq(&loaded, &lives.insert(live(no))));
+        drop(loaded);
+    }
+}

@@ -13,9 +13,10 @@ use rustc_hash::FxHashMap;
 use sortie_callback::{Delivery, Method, Outbox, OutboxError};
 use sortie_contract::envelope::Envelope;
 use sortie_contract::{MissionNo, Timestamp};
-use sortie_journal::{Append, Cursor};
+use sortie_journal::Cursor;
 use sortie_mission::{Mission, Outgoing, upload_url};
 
+use super::deliveries::Step;
 use super::{Engine, ReadError, begin};
 
 /// The folds of missions that are being delivered, so that an event does not cost a read of the whole journal.
@@ -154,6 +155,11 @@ impl EngineOutbox {
         Self(Arc::default())
     }
 
+    /// Moves the cursor of a mission. Where it was moved meanwhile, there is nothing to be done.
+    async fn step(&self, no: MissionNo, step: Step) -> Result<(), OutboxError> {
+        self.engine()?.step(no, step).await.map(drop).map_err(OutboxError::new)
+    }
+
     fn engine(&self) -> Result<Arc<Engine>, OutboxError> {
         self.0.get().and_then(Weak::upgrade).ok_or_else(|| OutboxError::new("the node is stopping"))
     }
@@ -167,33 +173,16 @@ impl Outbox for EngineOutbox {
     }
 
     async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
-        let engine = self.engine()?;
-        let read = reading(&engine, move |engine| Ok((mission_over(engine, no, item)?, engine.log.cursor(no)?)));
-        let (over, before) = read.await?;
-        let skipped = before.unwrap_or_default().skipped;
-        let cursor = Cursor { acked: item, skipped, ..Cursor::default() };
-        let append = Append::new(no, 0, &[]);
-        let moved = if over { append.closed(cursor) } else { append.cursor(&cursor) };
-        engine.move_cursor(moved).await?;
-        if over {
-            engine.undelivered.lock().remove(&no);
-        }
-        Ok(())
+        self.step(no, Step::Delivered { item }).await
     }
 
     async fn attempted(&self, no: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError> {
-        let engine = self.engine()?;
-        let before = engine.cursor_before(no).await?;
-        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: None, ..before };
-        engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
+        self.step(no, Step::Attempted { item, attempts }).await
     }
 
     async fn parked(&self, no: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError> {
-        let engine = self.engine()?;
-        let before = engine.cursor_before(no).await?;
-        let cursor = Cursor { acked: item.saturating_sub(1), attempts, parked: Some(why), ..before };
-        engine.outbox.forget(no);
-        engine.move_cursor(Append::new(no, 0, &[]).cursor(&cursor)).await
+        self.engine()?.outbox.forget(no);
+        self.step(no, Step::Parked { item, attempts, why }).await
     }
 }
 
@@ -223,16 +212,6 @@ impl Engine {
             }
         };
         self.ambient.spawn(look).detach();
-    }
-
-    /// Records how far deliveries are, and waits: the next look at the cursor must see it. A group commit serves many.
-    async fn move_cursor(&self, append: Append) -> Result<(), OutboxError> {
-        self.log.append_durable(append).map_err(OutboxError::new)?.await.map(drop).map_err(OutboxError::new)
-    }
-
-    /// Where the cursor stands; at the beginning, where it is said nowhere.
-    async fn cursor_before(self: &Arc<Self>, no: MissionNo) -> Result<Cursor, OutboxError> {
-        reading(self, move |engine| Ok(engine.log.cursor(no)?.unwrap_or_default())).await
     }
 
     /// Blocks.

@@ -36,6 +36,19 @@ pub const CRASHES_MAX: u32 = 100;
 /// What a plugin's question is called among the calls.
 pub(crate) const ASK: &str = "ask";
 
+/// What a mission's status alone answers to a command; `None` where its records must be asked. A final status never changes, and one
+/// that waits for its first turn has asked nothing. Whoever has only the head need not read the rest for this.
+#[must_use]
+pub fn at_a_glance(status: Status, command: &Command<'_>) -> Option<Result<Vec<Record>, Refusal>> {
+    match (status, command) {
+        // Certain once answered, however often it is asked for.
+        (Status::Cancelled, Command::Cancel { .. }) => Some(Ok(Vec::new())),
+        (status, _) if status.is_final() => Some(Err(Refusal::AlreadyFinal { status })),
+        (Status::Queued, Command::Decide { request, .. }) => Some(Err(Refusal::UnknownRequest { request: *request })),
+        _ => None,
+    }
+}
+
 impl Mission {
     /// What `command` leads to at `now`: records to be journaled and applied in this order. None at all where nothing is to
     /// be done.
@@ -45,9 +58,10 @@ impl Mission {
     /// # Errors
     /// [`Refusal`] where the command does not fit the mission as it stands.
     pub fn decide(&self, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
+        if let Some(answer) = at_a_glance(self.status(), &command) {
+            return answer;
+        }
         match (&self.runs.phase, command) {
-            // Certain once answered, however often it is asked for.
-            (Phase::Ended(end), Command::Cancel { .. }) if end.status == Status::Cancelled => Ok(Vec::new()),
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
             (_, Command::Cancel { reason, by }) => Ok(vec![self.end(Cause::Cancelled { reason: &reason, by: &by })]),
             (_, Command::Halt) => Ok(vec![self.end(Cause::Halted)]),
@@ -57,7 +71,6 @@ impl Mission {
             (Phase::Active(_), Command::Decide { request, decision, by, note }) => {
                 self.decide_request(now, request, decision, by, note)
             }
-            (Phase::Queued, Command::Decide { request, .. }) => Err(Refusal::UnknownRequest { request }),
             (Phase::Queued, _) => Err(Refusal::NotRunning { status: Status::Queued }),
             (Phase::Active(active), command) => self.of_run(active, now, command),
         }

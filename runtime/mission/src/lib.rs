@@ -58,7 +58,7 @@ mod window;
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
 pub use command::{Command, Ending, Handle, Now, Refusal};
-pub use decide::CRASHES_MAX;
+pub use decide::{CRASHES_MAX, at_a_glance};
 pub use overview::changes_overview;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;
