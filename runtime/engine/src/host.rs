@@ -199,7 +199,7 @@ impl RunHost {
             }
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
             let sleep = |limit| engine.ambient.sleep(limit);
-            let calling = engine.tools.call_timed(order.tool.as_str(), &context, &order.arguments, sleep);
+            let calling = engine.tools.call(order.tool.as_str(), &context, &order.arguments, sleep);
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
             let outcome = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken);
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());

@@ -274,6 +274,7 @@ impl Engine {
         };
         let asked = Asked {
             rules: &self.rules,
+            tools: self.tools.infos(),
             plugins_by: &self.plugins_by,
             installed: &installed,
             receiver: envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err()),

@@ -34,6 +34,7 @@ use sortie_contract::mistake::Mistake;
 use sortie_contract::outcome::Status;
 use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
+use sortie_contract::tool::ToolInfo;
 
 pub use rules::{Admission, Ceilings, Denial, NodeRules, admit};
 
@@ -43,6 +44,8 @@ use wrong::Wrong;
 pub struct Asked<'a> {
     /// Its rules.
     pub rules: &'a NodeRules,
+    /// The tools that it has at the moment.
+    pub tools: &'a [ToolInfo],
     /// Which plugin runs missions, by type or VP.
     pub plugins_by: &'a BTreeMap<String, PluginRef>,
     /// The installed plugin that is meant; without a version, the newest.
@@ -69,7 +72,7 @@ impl Examination {
     /// [`Denial::WrongInstance`]: another node's business, whatever is wrong with it.
     pub fn of(envelope: &Envelope, mistakes: Vec<Mistake>, asked: Asked<'_>) -> Result<Self, Denial> {
         let mut wrong = Wrong(mistakes);
-        let admission = match admit(envelope, asked.rules, asked.wall) {
+        let admission = match admit(envelope, asked.rules, asked.tools, asked.wall) {
             Ok(admission) => Some(admission),
             Err(Denial::Mistakes(mistakes)) => {
                 wrong.add(mistakes);

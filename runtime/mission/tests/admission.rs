@@ -17,7 +17,7 @@ use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
 use sortie_mission::Denial;
 use sortie_mission::admission::{Asked, Dispatch, Earlier, Examination, Known, Reply, Verdict, decide};
-use support::{envelope_text, moment, noon, rules};
+use support::{envelope_text, moment, noon, rules, tools};
 
 /// A dispatch, by what can be told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,14 @@ fn plugins_by() -> BTreeMap<String, PluginRef> {
 fn examine(envelope: &Envelope, receiver: Option<Mistake>) -> Result<Examination, Denial> {
     let (rules, plugins_by) = (rules(), plugins_by());
     let installed = |wanted: &PluginRef| (wanted.name == "automation").then(plugin);
-    let asked = Asked { rules: &rules, plugins_by: &plugins_by, installed: &installed, receiver, wall: noon() };
+    let asked = Asked {
+        rules: &rules,
+        tools: &tools(),
+        plugins_by: &plugins_by,
+        installed: &installed,
+        receiver,
+        wall: noon(),
+    };
     Examination::of(envelope, Vec::new(), asked)
 }
 

@@ -88,8 +88,8 @@ pub(crate) fn system() -> Surroundings {
     Arc::new(System::new(tokio::runtime::Handle::current()))
 }
 
-/// The node's rules, from its configuration and its tools.
-pub(crate) fn rules(config: &Config, tools: &Registry) -> Result<NodeRules, ConfigError> {
+/// The node's rules, from its configuration.
+pub(crate) fn rules(config: &Config) -> Result<NodeRules, ConfigError> {
     let lanes = config.lanes()?;
     Ok(NodeRules {
         instance_id: config.instance_id()?,
@@ -97,7 +97,6 @@ pub(crate) fn rules(config: &Config, tools: &Registry) -> Result<NodeRules, Conf
         lanes: lanes.into_iter().map(|(id, _)| id).collect(),
         ceilings: config.ceilings()?,
         shared_storage: false,
-        tools: tools.infos().to_vec(),
         classes: config.effects.classes.clone(),
     })
 }
@@ -122,7 +121,7 @@ impl Node {
         prepare(&data_dir).map_err(unusable)?;
         let tools = Arc::new(Registry::new(config.tool.clone())?);
         let settings = Settings {
-            rules: rules(config, &tools)?,
+            rules: rules(config)?,
             plugins_by: config.plugins()?,
             lanes: config.lanes()?,
             max_running: config.node.max_running,

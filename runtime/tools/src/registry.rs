@@ -90,13 +90,9 @@ impl Registry {
         self.position(name).map(|index| &self.infos[index])
     }
 
-    /// Calls a tool with the text of its arguments. Dropping the future cancels the call.
-    pub async fn call(&self, name: &str, context: &CallContext, arguments: &str) -> Result<ToolAnswer, CallError> {
-        self.call_timed(name, context, arguments, tokio::time::sleep).await
-    }
-
-    /// The same, under a time limit that is measured by `sleep`: for a driver with a clock of its own.
-    pub async fn call_timed<S>(
+    /// Calls a tool with the text of its arguments, under its time limit, which `sleep` measures. Dropping the future cancels
+    /// the call.
+    pub async fn call<S>(
         &self,
         name: &str,
         context: &CallContext,

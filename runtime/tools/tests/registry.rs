@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_tools::{CallContext, Registry, Tool, ToolsConfig, Workspace};
+use tokio::time::sleep;
 
 fn registry(config: Value) -> Result<Registry, String> {
     let config: ToolsConfig = serde_json::from_value(config).map_err(|error| error.to_string())?;
@@ -116,11 +117,11 @@ async fn arguments_are_held_against_the_schema_first() {
         ("Read", "", "not JSON"),
         ("Write", &huge, "are allowed"),
     ] {
-        let error = registry.call(tool, &context(), arguments).await.unwrap_err();
+        let error = registry.call(tool, &context(), arguments, sleep).await.unwrap_err();
         assert!(matches!(&error, CallError::InvalidArguments(text) if text.contains(said)), "{tool}: {error:?}");
         assert!(error.to_string().len() < 2_000);
     }
-    let error = registry.call("Bash", &context(), "{}").await.unwrap_err();
+    let error = registry.call("Bash", &context(), "{}", sleep).await.unwrap_err();
     assert!(matches!(&error, CallError::Denied(text) if text.contains("it has Read, Write")), "{error:?}");
 }
 
@@ -165,8 +166,8 @@ async fn every_tool_is_bounded() {
     let mut registry = Registry::empty();
     registry.add(odd("slow", json!(true), None)).unwrap();
     registry.add(odd("large", json!(true), Some("x".repeat(limit::CALL_BYTES_MAX + 1)))).unwrap();
-    assert!(matches!(registry.call("slow", &context(), "{}").await, Err(CallError::TimedOut(_))));
-    assert!(matches!(registry.call("large", &context(), "{}").await, Err(CallError::Failed(_))));
+    assert!(matches!(registry.call("slow", &context(), "{}", sleep).await, Err(CallError::TimedOut(_))));
+    assert!(matches!(registry.call("large", &context(), "{}", sleep).await, Err(CallError::Failed(_))));
     assert!(registry.add(odd("SLOW", json!(true), None)).is_err());
     assert!(registry.add(odd("bad", json!({ "type": "strnig" }), None)).is_err());
 }

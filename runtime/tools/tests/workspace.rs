@@ -50,7 +50,7 @@ impl Desk {
     }
 
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, CallError> {
-        let answer = self.registry.call(tool, &self.context, &arguments.to_string()).await?;
+        let answer = self.registry.call(tool, &self.context, &arguments.to_string(), tokio::time::sleep).await?;
         Ok(serde_json::from_str(&answer.result).unwrap())
     }
 
@@ -65,7 +65,7 @@ impl Desk {
 async fn what_is_written_can_be_read() {
     let desk = Desk::new();
     let arguments = json!({ "path": "./reports//a/b.md", "content": "täxt\n" });
-    let answer = desk.registry.call("Write", &desk.context, &arguments.to_string()).await.unwrap();
+    let answer = desk.registry.call("Write", &desk.context, &arguments.to_string(), tokio::time::sleep).await.unwrap();
     assert_eq!(answer.wrote, ["reports/a/b.md"]);
     assert_eq!(answer.result, r#"{"path":"reports/a/b.md","bytes":6}"#);
     let read = desk.call("read", json!({ "path": "reports/a/b.md" })).await.unwrap();
@@ -125,7 +125,7 @@ async fn an_edit_says_what_it_needs() {
     let desk = Desk::with(&[("a.txt", "one two two\r\n"), ("b.png", "\u{0}")]);
     fs::write(desk.path("b.png"), b"\x89PNG\xff").unwrap();
     let arguments = json!({ "path": "a.txt", "old": "one", "new": "1" });
-    let answer = desk.registry.call("Edit", &desk.context, &arguments.to_string()).await.unwrap();
+    let answer = desk.registry.call("Edit", &desk.context, &arguments.to_string(), tokio::time::sleep).await.unwrap();
     assert_eq!(answer.wrote, ["a.txt"]);
     assert_eq!(answer.result, r#"{"path":"a.txt","replaced":1}"#);
     desk.fails("Edit", json!({ "path": "a.txt", "old": "two", "new": "2" }), "occurs 2 times").await;

@@ -102,7 +102,6 @@ pub(crate) fn rules() -> NodeRules {
         default_lane: general,
         ceilings: Ceilings { runtime_ms: 24 * 3_600_000, llm_calls: None, cost: None },
         shared_storage: false,
-        tools: tools(),
         classes: Vec::new(),
     }
 }

@@ -22,7 +22,7 @@ use sortie_mission::queue::Queue;
 use sortie_mission::{Admission, Command, Mission, Now, Refusal, admit, changes_standing};
 
 use crate::check;
-use crate::envelope::{lanes, rules};
+use crate::envelope::{lanes, rules, tools};
 use crate::outside::Outside;
 use crate::side::{Outcome, Side};
 use crate::world::{Stray, World};
@@ -211,7 +211,8 @@ impl World {
         }
         let (text, envelope) =
             (self.outside.clients[client].text.clone(), Arc::clone(&self.outside.clients[client].envelope));
-        let Ok(Admission { lane, budget, unknown_approvals, warnings, .. }) = admit(&envelope, &rules(), self.wall)
+        let Ok(Admission { lane, budget, unknown_approvals, warnings, .. }) =
+            admit(&envelope, &rules(), &tools(), self.wall)
         else {
             self.tell(client, "is refused at intake");
             self.history.count("refused at intake");

@@ -19,7 +19,8 @@ use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
 use crate::window::Moment;
 use crate::{budget, gate, window};
 
-/// What a node is and has, as far as intake asks.
+/// What a node is, as far as intake asks. What it can do at the moment, its tools, is an argument of its own: they come and go
+/// while it runs.
 #[derive(Debug, Clone)]
 pub struct NodeRules {
     /// Who the node is.
@@ -32,8 +33,6 @@ pub struct NodeRules {
     pub ceilings: Ceilings,
     /// Whether a shared object store is configured.
     pub shared_storage: bool,
-    /// Its tools.
-    pub tools: Vec<ToolInfo>,
     /// Effect classes that its configuration adds to the known ones.
     pub classes: Vec<EffectClass>,
 }
@@ -85,11 +84,11 @@ pub enum Denial {
     MissionIdConflict,
 }
 
-/// Holds an envelope against the node's rules, at the time `wall`.
+/// Holds an envelope against the node's rules and the tools that it has at the moment, at the time `wall`.
 ///
 /// # Errors
 /// [`Denial`] with every mistake that was found.
-pub fn admit(envelope: &Envelope, rules: &NodeRules, wall: Timestamp) -> Result<Admission, Denial> {
+pub fn admit(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], wall: Timestamp) -> Result<Admission, Denial> {
     let target = &envelope.target_instance_id;
     if *target != rules.instance_id && target.as_str() != "*" {
         return Err(Denial::WrongInstance { target: target.clone(), node: rules.instance_id.clone() });
@@ -101,12 +100,12 @@ pub fn admit(envelope: &Envelope, rules: &NodeRules, wall: Timestamp) -> Result<
     });
     mistakes.extend(closed(envelope, wall));
     mistakes.extend(storage(envelope, rules));
-    mistakes.extend(misspelt(envelope, rules));
+    mistakes.extend(misspelt(envelope, rules, tools));
     if !mistakes.is_empty() {
         return Err(Denial::Mistakes(mistakes));
     }
-    let unknown_approvals = unknown_approvals(envelope, rules);
-    let warnings = warnings(envelope, rules, &unknown_approvals);
+    let unknown_approvals = unknown_approvals(envelope, rules, tools);
+    let warnings = warnings(envelope, rules, tools, &unknown_approvals);
     Ok(Admission { lane, budget: budget::effective(&envelope.budget, &rules.ceilings), unknown_approvals, warnings })
 }
 
@@ -144,9 +143,9 @@ fn storage(envelope: &Envelope, rules: &NodeRules) -> Option<Mistake> {
 
 /// Plain names in the lists of tools that nothing here bears and that are nearly one: a prohibition that is misspelt would forbid
 /// nothing. What is far from all that is known may be meant for another node.
-fn misspelt(envelope: &Envelope, rules: &NodeRules) -> Vec<Mistake> {
-    let names = || rules.tools.iter().map(|tool| tool.name.as_str()).chain(CONTRACT_TOOLS);
-    let own = || rules.classes.iter().chain(rules.tools.iter().flat_map(|tool| &tool.effects));
+fn misspelt(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<Mistake> {
+    let names = || tools.iter().map(|tool| tool.name.as_str()).chain(CONTRACT_TOOLS);
+    let own = || rules.classes.iter().chain(tools.iter().flat_map(|tool| &tool.effects));
     let classes = || KNOWN_CLASSES.into_iter().chain(own().map(|class| class.0.as_str()));
     let constraints = &envelope.constraints;
     let lists = [("forbidden_tools", &constraints.forbidden_tools), ("allowed_tools", &constraints.allowed_tools)];
@@ -193,26 +192,26 @@ fn is_nearly(entry: &str, known: &str) -> bool {
     last[known.len()] <= slips
 }
 
-fn unknown_approvals(envelope: &Envelope, rules: &NodeRules) -> Vec<String> {
-    let known = |entry: &String| gate::is_known_approval(entry, &rules.tools, &rules.classes);
+fn unknown_approvals(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<String> {
+    let known = |entry: &String| gate::is_known_approval(entry, tools, &rules.classes);
     envelope.constraints.approval_required.iter().filter(|entry| !known(entry)).cloned().collect()
 }
 
 /// The built-in tools that the contract's users write of, whether this node has them or not.
 const CONTRACT_TOOLS: [&str; 8] = ["Read", "Write", "Edit", "Glob", "Grep", "Bash", "WebFetch", "WebSearch"];
 
-fn warnings(envelope: &Envelope, rules: &NodeRules, unknown_approvals: &[String]) -> Vec<String> {
+fn warnings(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], unknown_approvals: &[String]) -> Vec<String> {
     let approvals = unknown_approvals.iter().map(|entry| {
         format!(
             "/constraints/approval_required: `{entry}` is neither a known effect class nor a tool of this node; \
              to be safe, every tool without a declared class needs approval in this mission"
         )
     });
-    let named = |entry: &str| rules.tools.iter().any(|tool| gate::matches(entry, tool.name.as_str()));
+    let named = |entry: &str| tools.iter().any(|tool| gate::matches(entry, tool.name.as_str()));
     let allowed = envelope.constraints.allowed_tools.iter().filter(|entry| !named(entry));
     // Forbidding what the contract names and this node lacks is no slip.
     let understood = |entry: &str| {
-        gate::is_known_approval(entry, &rules.tools, &rules.classes)
+        gate::is_known_approval(entry, tools, &rules.classes)
             || CONTRACT_TOOLS.iter().any(|name| gate::matches(entry, name))
     };
     let forbidden = envelope.constraints.forbidden_tools.iter().filter(|entry| !understood(entry));

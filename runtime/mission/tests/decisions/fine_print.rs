@@ -10,7 +10,7 @@ use sortie_contract::{Envelope, Spend, Status};
 use sortie_mission::{Command, Denial, Ending, Outgoing, Refusal, admit};
 
 use crate::failed;
-use crate::support::{Tested, answer, artifact, envelope_text, noon, put, rules, the};
+use crate::support::{Tested, answer, artifact, envelope_text, noon, put, rules, the, tools};
 
 #[test]
 fn a_file_that_this_missions_own_calls_wrote_is_collected() {
@@ -38,7 +38,7 @@ fn pushback_without_a_callback_is_refused() {
     let text = envelope_text(json!({"artifact_policy": {"storage_scope": "pushback"}}));
     let mistakes = match Envelope::parse(&text) {
         Err(rejected) => rejected.mistakes,
-        Ok(parsed) => match admit(&parsed.envelope, &rules(), noon()) {
+        Ok(parsed) => match admit(&parsed.envelope, &rules(), &tools(), noon()) {
             Err(Denial::Mistakes(mistakes)) => mistakes,
             other => panic!("expected mistakes, got {other:?}"),
         },

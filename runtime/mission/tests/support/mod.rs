@@ -98,14 +98,13 @@ pub(crate) fn rules() -> NodeRules {
         default_lane: lane("runtime.general"),
         ceilings: Ceilings { runtime_ms: 60 * 60_000, llm_calls: Some(1_000), cost: Some(MicroUsd(50_000_000)) },
         shared_storage: false,
-        tools: tools(),
         classes: vec![EffectClass("deploys".to_owned())],
     }
 }
 
 /// What intake says to an envelope at noon.
 pub(crate) fn intake(fields: Value) -> Result<Admission, Denial> {
-    admit(&envelope(fields), &rules(), noon())
+    admit(&envelope(fields), &rules(), &tools(), noon())
 }
 
 /// The code and place of each mistake that intake finds.
@@ -175,7 +174,7 @@ impl Tested {
     }
 
     pub(crate) fn admitted(envelope: Arc<Envelope>, rules: &NodeRules) -> Self {
-        let admission = admit(&envelope, rules, noon()).expect("an envelope that the node takes");
+        let admission = admit(&envelope, rules, &tools(), noon()).expect("an envelope that the node takes");
         let accepted = Accepted {
             envelope: String::new(),
             session: envelope.vp_session_id.clone().unwrap_or_else(|| SessionId::of(&envelope.vp_id)),

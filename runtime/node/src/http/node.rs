@@ -91,7 +91,8 @@ pub(super) async fn call_tool(
         idempotency_key: format!("{BY_HAND}/{}", app.engine.ambient().wall()),
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
-    match tools.call(&name, &context, arguments).await {
+    let sleep = |limit| app.engine.ambient().sleep(limit);
+    match tools.call(&name, &context, arguments, sleep).await {
         Ok(answer) => Ok(super::json_text(answer.result)),
         Err(error) => {
             let status = match error {

@@ -80,7 +80,7 @@ async fn fetch(tool: WebFetch, arguments: Value) -> Result<Value, CallError> {
     let context = CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned() };
     let mut registry = Registry::empty();
     registry.add(Box::new(tool)).unwrap();
-    let answer = registry.call("webfetch", &context, &arguments.to_string()).await?;
+    let answer = registry.call("webfetch", &context, &arguments.to_string(), tokio::time::sleep).await?;
     assert!(answer.wrote.is_empty());
     Ok(serde_json::from_str(&answer.result).unwrap())
 }

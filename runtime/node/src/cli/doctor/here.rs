@@ -42,7 +42,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
 /// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
 fn configuration(config: &Config) -> Result<String, String> {
     let tools = Registry::new(config.tool.clone()).map_err(|error| with_causes(&error));
-    let rules = tools.and_then(|tools| crate::node::rules(config, &tools).map_err(|error| with_causes(&error)));
+    let rules = tools.and_then(|_| crate::node::rules(config).map_err(|error| with_causes(&error)));
     let checked = [
         rules.map(drop),
         config.plugins().map(drop).map_err(|error| with_causes(&error)),
