@@ -19,7 +19,7 @@ use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
-use sortie_mission::replay::{Asked, Recorded, Replay};
+use sortie_mission::replay::{Asked, Contents, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::CallContext;
@@ -47,6 +47,29 @@ struct Order {
     /// The node no longer has the tool.
     is_gone: bool,
     arguments: String,
+}
+
+/// Where the bytes of an artifact come from.
+enum Source {
+    Memory { bytes: Vec<u8>, sha256: Digest },
+    File { path: String },
+}
+
+impl Source {
+    /// By what a replay knows it again.
+    fn contents(&self) -> Contents<'_> {
+        match self {
+            Self::Memory { sha256, .. } => Contents::Memory(*sha256),
+            Self::File { path } => Contents::File(path),
+        }
+    }
+
+    fn recorded(&self) -> ArtifactSource {
+        match self {
+            Self::Memory { .. } => ArtifactSource::Memory,
+            Self::File { path } => ArtifactSource::File { path: path.clone() },
+        }
+    }
 }
 
 /// The host of one run of one mission.
@@ -139,8 +162,10 @@ impl RunHost {
         }
     }
 
-    fn answered(&self, question: HostQuestion, answer: &str) -> Result<(), Stop> {
-        let command = || Command::Answer { run: self.run, question, about: String::new(), answer: answer.to_owned() };
+    /// Records the answer to `question`, and what that was about.
+    fn answered(&self, question: HostQuestion, about: &str, answer: &str) -> Result<(), Stop> {
+        let (run, about) = (self.run, about.to_owned());
+        let command = || Command::Answer { run, question, about: about.clone(), answer: answer.to_owned() };
         self.command(command).map(drop).map_err(stop)
     }
 
@@ -219,9 +244,11 @@ impl RunHost {
         &self,
         name: String,
         media_type: String,
-        bytes: impl FnOnce(&CallContext) -> Result<Vec<u8>, String> + Send + 'static,
+        source: Source,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        match self.recorded(Asked::Put { name: &name }) {
+        let asked = Asked::Put { name: &name, media_type: &media_type, contents: source.contents() };
+        let about = asked.about();
+        match self.recorded(asked) {
             Err(stop) => return ready(Err(stop)).boxed(),
             Ok(Some(Recorded::Stored(artifact))) => return ready(Ok(Ok(artifact))).boxed(),
             Ok(Some(Recorded::Answer { answer, .. })) => return ready(Ok(Err(unquoted(&answer)))).boxed(),
@@ -229,19 +256,33 @@ impl RunHost {
         }
         let this = self.this.upgrade().expect("a host that is called is there");
         async move {
-            let (live, run, context) = (&this.live, this.run, this.context.clone());
-            let artifact = match this.engine.keep(live, name, media_type, move || bytes(&context)).await {
+            let (live, run, reader) = (&this.live, this.run, Arc::clone(&this));
+            let recorded = source.recorded();
+            let artifact = match this.engine.keep(live, name, media_type, move || reader.bytes(source)).await {
                 Ok(artifact) => artifact,
                 Err(why) => {
-                    this.answered(HostQuestion::ArtifactPut, &serde_json::Value::from(why.as_str()).to_string())?;
+                    let answer = serde_json::Value::from(why.as_str()).to_string();
+                    this.answered(HostQuestion::ArtifactPut, &about, &answer)?;
                     return Ok(Err(why));
                 }
             };
-            let command = || Command::StoreArtifact { run, artifact: artifact.clone(), source: ArtifactSource::Unsaid };
+            let command = || Command::StoreArtifact { run, artifact: artifact.clone(), source: recorded.clone() };
             this.engine.command_patiently(live, command, Wait::No).await.map_err(stop)?;
             Ok(Ok(artifact))
         }
         .boxed()
+    }
+
+    /// What is to be stored. Blocks.
+    fn bytes(&self, source: Source) -> Result<Vec<u8>, String> {
+        let path = match source {
+            Source::Memory { bytes, .. } => return Ok(bytes),
+            Source::File { path } => path,
+        };
+        let read = self.engine.tools.info("Read");
+        // Reading is a capability, and storing gives the bytes away.
+        self.live.with(|mission| mission.may_store_file(&path, read))?;
+        self.context.workspace.read_file(&path, limit::ARTIFACT_BYTES_MAX).map_err(|error| format!("{path}: {error}"))
     }
 
     /// When the first timer is due that is not due yet, by the steady clock.
@@ -364,7 +405,7 @@ impl Host for RunHost {
         let info = self.engine.tools.info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool));
         if recorded.is_none() {
             let answer = serde_json::to_string(&info).expect("what is known of a tool is JSON");
-            self.answered(HostQuestion::Describe, &answer)?;
+            self.answered(HostQuestion::Describe, "", &answer)?;
         }
         Ok(info)
     }
@@ -457,7 +498,7 @@ impl Host for RunHost {
     }
 
     fn waited(&self, ready: u32) -> Result<(), Stop> {
-        self.answered(HostQuestion::WaitAny, &ready.to_string())
+        self.answered(HostQuestion::WaitAny, "", &ready.to_string())
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
@@ -465,16 +506,17 @@ impl Host for RunHost {
             return Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at));
         }
         let now = self.engine.ambient.wall();
-        self.answered(HostQuestion::Now, &now.as_millisecond().to_string())?;
+        self.answered(HostQuestion::Now, "", &now.as_millisecond().to_string())?;
         Ok(now)
     }
 
     fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
         let now = self.live.now(&self.engine);
-        let (begun, ran_ms) = match self.recorded(Asked::Question(HostQuestion::After)) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let (begun, ran_ms) = match self.recorded(Asked::After { ms }) {
             Err(stop) => return ready(Err(stop)).boxed(),
             Ok(Some(Recorded::Answer { at, ran_ms, .. })) => (at, ran_ms),
-            Ok(_) => match self.answered(HostQuestion::After, &duration.as_millis().to_string()) {
+            Ok(_) => match self.answered(HostQuestion::After, "", &ms.to_string()) {
                 Ok(()) => (now.wall, now.ran_ms),
                 Err(stop) => return ready(Err(stop)).boxed(),
             },
@@ -512,7 +554,8 @@ impl Host for RunHost {
         media_type: String,
         bytes: Vec<u8>,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        self.store(name, media_type, move |_| Ok(bytes))
+        let sha256 = Digest::of(&bytes);
+        self.store(name, media_type, Source::Memory { bytes, sha256 })
     }
 
     fn put_file(
@@ -521,17 +564,12 @@ impl Host for RunHost {
         media_type: String,
         path: String,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        let read = self.engine.tools.info("Read").cloned();
-        let live = Arc::clone(&self.live);
-        self.store(name, media_type, move |context| {
-            // Reading is a capability, and storing gives the bytes away.
-            live.with(|mission| mission.may_store_file(&path, read.as_ref()))?;
-            context.workspace.read_file(&path, limit::ARTIFACT_BYTES_MAX).map_err(|error| format!("{path}: {error}"))
-        })
+        self.store(name, media_type, Source::File { path })
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        let sha256 = match self.recorded(Asked::Question(HostQuestion::ArtifactGet)) {
+        let asked = Asked::Get { name: &name };
+        let sha256 = match self.recorded(asked) {
             Err(stop) => return ready(Err(stop)).boxed(),
             Ok(Some(Recorded::Answer { answer, .. })) => unquoted(&answer).parse().ok(),
             Ok(_) => {
@@ -540,7 +578,7 @@ impl Host for RunHost {
                     artifact.map(|artifact| artifact.sha256)
                 });
                 let answer = sha256.map_or_else(|| "null".to_owned(), |sha256| format!("\"{sha256}\""));
-                if let Err(stop) = self.answered(HostQuestion::ArtifactGet, &answer) {
+                if let Err(stop) = self.answered(HostQuestion::ArtifactGet, &asked.about(), &answer) {
                     return ready(Err(stop)).boxed();
                 }
                 sha256

@@ -19,7 +19,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::limit;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
-use sortie_contract::record::{HostQuestion, Record, Stamped};
+use sortie_contract::record::{ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 
 use crate::apply::host_call;
@@ -68,11 +68,46 @@ pub enum Asked<'a> {
         /// Why.
         evidence: &'a str,
     },
+    /// To be woken after a while.
+    After {
+        /// How long, in milliseconds.
+        ms: u64,
+    },
+    /// To read an artifact back.
+    Get {
+        /// Its name.
+        name: &'a str,
+    },
     /// To store an artifact.
     Put {
         /// Its name.
         name: &'a str,
+        /// Of what kind it is.
+        media_type: &'a str,
+        /// What is in it.
+        contents: Contents<'a>,
     },
+}
+
+/// What is to be stored as an artifact, as far as two askings can differ by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents<'a> {
+    /// These bytes, from the plugin's memory.
+    Memory(Digest),
+    /// What is in a file of the workspace then. The path as the plugin wrote it.
+    File(&'a str),
+}
+
+impl Contents<'_> {
+    /// Whether the artifact is of this asking. Where the record does not say where the bytes came from, it may be.
+    fn made(self, artifact: &Artifact, source: &ArtifactSource) -> bool {
+        match (self, source) {
+            (Self::Memory(digest), ArtifactSource::Memory | ArtifactSource::Unsaid) => artifact.sha256 == digest,
+            (Self::File(path), ArtifactSource::File { path: recorded }) => path == recorded,
+            (Self::File(_), ArtifactSource::Unsaid) => true,
+            (Self::Memory(_), ArtifactSource::File { .. }) | (Self::File(_), ArtifactSource::Memory) => false,
+        }
+    }
 }
 
 /// What the record answers.
@@ -119,7 +154,17 @@ impl Asked<'_> {
     /// What a question is about, as its record keeps it; empty where the question says all.
     #[must_use]
     pub fn about(&self) -> String {
-        String::new()
+        let about = match self {
+            Self::Get { name } => (*name).to_owned(),
+            Self::Put { name, media_type, contents: Contents::Memory(digest) } => {
+                format!("{name} ({media_type}, {digest})")
+            }
+            Self::Put { name, media_type, contents: Contents::File(path) } => {
+                format!("{name} ({media_type}, the file {path})")
+            }
+            _ => String::new(),
+        };
+        limit::clip(&about, limit::NOTE_BYTES_MAX)
     }
 }
 
@@ -236,16 +281,14 @@ impl Replay {
                 let info: ToolInfo = serde_json::from_str(answer).ok()?;
                 when(info.name == *tool, Recorded::Described(info))
             }
-            (Record::Answered { question, answer, .. }, Asked::Question(wanted)) => when(
-                *question == wanted,
+            (Record::Answered { question, about, answer, .. }, asked) => when(
+                answers(*question, about, answer, asked),
                 Recorded::Answer { answer: answer.clone(), at: stamped.at, ran_ms: stamped.ran_ms },
             ),
-            (Record::Answered { question: HostQuestion::ArtifactPut, answer, .. }, Asked::Put { .. }) => {
-                Some(Recorded::Answer { answer: answer.clone(), at: stamped.at, ran_ms: stamped.ran_ms })
-            }
-            (Record::ArtifactStored { artifact, .. }, Asked::Put { name }) => {
-                when(artifact.name.as_str() == name, Recorded::Stored(artifact.clone()))
-            }
+            (Record::ArtifactStored { artifact, source, .. }, Asked::Put { name, media_type, contents }) => when(
+                artifact.name.as_str() == name && artifact.media_type == media_type && contents.made(artifact, source),
+                Recorded::Stored(artifact.clone()),
+            ),
             (Record::Milestone { text, .. }, Asked::Milestone { text: wanted }) => {
                 when(*text == note(wanted.to_owned()), Recorded::Noted)
             }
@@ -268,6 +311,18 @@ impl Replay {
     }
 }
 
+/// Whether the answer to `question` is one to what is `asked`. What was asked about is on record since version 4.
+fn answers(question: HostQuestion, about: &str, answer: &str, asked: Asked<'_>) -> bool {
+    match (question, asked) {
+        (HostQuestion::After, Asked::After { ms }) => answer.parse().map_or(true, |recorded: u64| recorded == ms),
+        (HostQuestion::ArtifactGet, Asked::Get { .. }) | (HostQuestion::ArtifactPut, Asked::Put { .. }) => {
+            about.is_empty() || about == asked.about()
+        }
+        (question, Asked::Question(wanted)) => question == wanted,
+        _ => false,
+    }
+}
+
 fn describes(stamped: &Stamped) -> bool {
     matches!(stamped.record, Record::Answered { question: HostQuestion::Describe, .. })
 }
@@ -280,13 +335,26 @@ fn describe(record: &Record) -> String {
         }
         Record::CallRefused { call, tool, .. } => format!("call {call} of `{tool}`, which was refused"),
         Record::Asked { call, question } => format!("call {call}: the question {}", quote(question)),
+        Record::Answered { call, question: HostQuestion::After, answer, .. } => {
+            format!("call {call}: a timer of {} ms", quote(answer))
+        }
+        Record::Answered { call, question, about, .. } if !about.is_empty() => {
+            format!("call {call}: {} {}", name_of(*question), quote(about))
+        }
         Record::Answered { call, question, .. } => format!("call {call}: {}", name_of(*question)),
         Record::Milestone { call, text } => format!("call {call}: the milestone {}", quote(text)),
         Record::Logged { call, text, .. } => format!("call {call}: the log line {}", quote(text)),
         Record::Judged { call, criterion, verdict, .. } => {
             format!("call {call}: criterion {criterion} judged {verdict:?}")
         }
-        Record::ArtifactStored { artifact, .. } => format!("storing the artifact `{}`", artifact.name),
+        Record::ArtifactStored { artifact, source, .. } => {
+            let Artifact { name, media_type, sha256, .. } = artifact;
+            let contents = match source {
+                ArtifactSource::File { path } => Contents::File(path),
+                ArtifactSource::Memory | ArtifactSource::Unsaid => Contents::Memory(*sha256),
+            };
+            Asked::Put { name: name.as_str(), media_type, contents }.to_string()
+        }
         _ => String::new(),
     }
 }
@@ -301,7 +369,11 @@ impl fmt::Display for Asked<'_> {
             Self::Milestone { text } => write!(f, "the milestone {}", quote(text)),
             Self::Log { text, .. } => write!(f, "the log line {}", quote(text)),
             Self::Judge { criterion, verdict, .. } => write!(f, "criterion {criterion} judged {verdict:?}"),
-            Self::Put { name } => write!(f, "storing the artifact `{}`", limit::clip(name, limit::QUOTE_BYTES_MAX)),
+            Self::After { ms } => write!(f, "a timer of {ms} ms"),
+            Self::Get { .. } => write!(f, "reading an artifact {}", quote(&self.about())),
+            Self::Put { .. } => {
+                write!(f, "storing the artifact {}", limit::clip(&self.about(), limit::QUOTE_BYTES_MAX))
+            }
         }
     }
 }

@@ -5,14 +5,15 @@ mod support;
 use serde_json::json;
 use sortie_contract::Stamped;
 use sortie_contract::artifact::Artifact;
+use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
-use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::request::{Decision, RequestKind};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolName};
-use sortie_mission::replay::{Asked, Recorded, Replay};
+use sortie_mission::replay::{Asked, Contents, Recorded, Replay};
 use sortie_mission::{Command, Now};
 use support::{Called, Tested, artifact, the};
 
@@ -26,6 +27,15 @@ const QUESTIONS: [HostQuestion; 6] = [
     HostQuestion::ArtifactGet,
     HostQuestion::ArtifactPut,
 ];
+
+/// What a plugin says that stores `artifact(name)` of `support`.
+fn put(name: &str) -> Asked<'_> {
+    Asked::Put { name, media_type: "text/markdown", contents: memory(name) }
+}
+
+fn memory(text: &str) -> Contents<'static> {
+    Contents::Memory(Digest::of(text.as_bytes()))
+}
 
 fn running() -> Tested {
     Tested::running(json!({
@@ -100,13 +110,16 @@ fn everything() -> (Tested, Vec<(Asked<'static>, Recorded)>) {
     for (number, question) in QUESTIONS.into_iter().enumerate() {
         mission.pass(1);
         let answer = number.to_string();
-        mission.take(support::answer(RUN, question, &answer)).expect("taken");
-        let Now { wall: at, ran_ms, .. } = mission.now;
         // That an artifact could not be stored is told to who wants to store it.
         let asked = match question {
-            HostQuestion::ArtifactPut => Asked::Put { name: "bad" },
+            HostQuestion::After => Asked::After { ms: 3 },
+            HostQuestion::ArtifactGet => Asked::Get { name: "notes.md" },
+            HostQuestion::ArtifactPut => put("bad"),
             question => Asked::Question(question),
         };
+        let (about, of_run) = (asked.about(), answer.clone());
+        mission.take(Command::Answer { run: RUN, question, about, answer: of_run }).expect("taken");
+        let Now { wall: at, ran_ms, .. } = mission.now;
         told.push((asked, Recorded::Answer { answer, at, ran_ms }));
     }
     mission.take(milestone("Half way.")).expect("taken");
@@ -118,7 +131,7 @@ fn everything() -> (Tested, Vec<(Asked<'static>, Recorded)>) {
     mission.take(judge(7)).expect("logged instead");
     told.push((judged(7), Recorded::Noted));
     mission.store("report.md");
-    told.push((Asked::Put { name: "report.md" }, Recorded::Stored(artifact("report.md"))));
+    told.push((put("report.md"), Recorded::Stored(artifact("report.md"))));
     (mission, told)
 }
 
@@ -155,7 +168,7 @@ fn whoever_asks_for_something_else_has_diverged_and_both_are_named() {
         Asked::Judge { criterion: 0, verdict: Verdict::Unmet, evidence: "seen" },
         Asked::Judge { criterion: 0, verdict: Verdict::Met, evidence: "heard" },
         Asked::Judge { criterion: 1, verdict: Verdict::Met, evidence: "seen" },
-        Asked::Put { name: "other.md" },
+        put("other.md"),
     ];
     // How each record is named, by its kind and its content.
     let names = [
@@ -169,24 +182,20 @@ fn whoever_asks_for_something_else_has_diverged_and_both_are_named() {
         ["call 8", "time", ""],
         ["call 9", "randomness", ""],
         ["call 10", "waiting", ""],
-        ["call 11", "timer", ""],
-        ["call 12", "reading an artifact", ""],
-        ["call 13", "storing an artifact", ""],
+        ["call 11", "timer", "3 ms"],
+        ["call 12", "reading an artifact", "notes.md"],
+        ["call 13", "storing an artifact", "bad"],
         ["call 14", "milestone", "Half way."],
         ["call 15", "log line", "line"],
         ["call 16", "criterion 0", "Met"],
         ["call 17", "log line", "judged criterion 7"],
-        ["artifact", "`report.md`", ""],
+        ["storing the artifact", "report.md", "text/markdown"],
     ];
     assert_eq!(names.len(), told.len());
     let mut replay = Replay::new(&mission.records);
     for ((asked, expected), name) in told.iter().zip(names) {
         let kinds = told.iter().map(|(asked, _)| *asked).chain(others);
-        // A failed store is recorded without its name.
-        let same = |other: &Asked<'_>| match (asked, other) {
-            (Asked::Put { name: "bad" }, Asked::Put { .. }) => true,
-            _ => other.to_string() == asked.to_string(),
-        };
+        let same = |other: &Asked<'_>| other.to_string() == asked.to_string();
         for other in kinds.filter(|other| !same(other)) {
             let Err(Crash::Diverged { recorded, attempted }) = replay.next(other) else {
                 panic!("{other} instead of {asked}")
@@ -220,12 +229,18 @@ fn what_tells_two_askings_apart_is_all_of_them() {
         (2, Asked::Call { tool: &edit, arguments: "" }),
         (3, Asked::Ask { question: "Which one" }),
         (7, Asked::Question(HostQuestion::Random)),
+        (10, Asked::After { ms: 4 }),
+        (11, Asked::Get { name: "note.md" }),
+        (12, put("bade")),
         (13, Asked::Milestone { text: "half way." }),
         (14, Asked::Log { level: LogLevel::Warn, text: "line" }),
         (15, Asked::Judge { criterion: 0, verdict: Verdict::NotJudged, evidence: "seen" }),
         (15, Asked::Judge { criterion: 0, verdict: Verdict::Met, evidence: "" }),
         (16, Asked::Judge { criterion: 8, verdict: Verdict::Met, evidence: "seen" }),
-        (17, Asked::Put { name: "Report.md" }),
+        (17, put("Report.md")),
+        (17, Asked::Put { name: "report.md", media_type: "text/plain", contents: memory("report.md") }),
+        (17, Asked::Put { name: "report.md", media_type: "text/markdown", contents: memory("other") }),
+        (17, Asked::Put { name: "report.md", media_type: "text/markdown", contents: Contents::File("report.md") }),
     ] {
         let diverged = replay_to(number).next(other);
         assert!(matches!(diverged, Err(Crash::Diverged { .. })), "{number}: {other}: {diverged:?}");
@@ -380,7 +395,7 @@ fn a_timer_and_the_time_are_told_with_the_time_at_which_they_were() {
     mission.pass(60);
     mission.crash();
     let mut replay = Replay::new(&mission.records);
-    let told = replay.next(Asked::Question(HostQuestion::After));
+    let told = replay.next(Asked::After { ms: 1 });
     assert_eq!(told, Ok(Some(Recorded::Answer { answer: "1".to_owned(), at, ran_ms })));
 }
 
@@ -395,6 +410,40 @@ fn artifacts_are_told_as_they_were_stored() {
     }
     let mut replay = Replay::new(&mission.records);
     for artifact in [first, second] {
-        assert_eq!(replay.next(Asked::Put { name: "report.md" }), Ok(Some(Recorded::Stored(artifact))));
+        assert_eq!(replay.next(put("report.md")), Ok(Some(Recorded::Stored(artifact))));
+    }
+}
+
+/// Which file an artifact was read from is part of the asking; a record that says neither file nor memory takes any.
+#[test]
+fn a_file_is_known_again_by_its_path() {
+    let of_file = |path| Asked::Put { name: "report.md", media_type: "text/markdown", contents: Contents::File(path) };
+    let file = || ArtifactSource::File { path: "out/report.md".to_owned() };
+    for (source, asked, same) in [
+        (file(), of_file("out/report.md"), true),
+        (file(), of_file("out/./report.md"), false),
+        (file(), put("report.md"), false),
+        (ArtifactSource::Memory, of_file("out/report.md"), false),
+        (ArtifactSource::Unsaid, of_file("out/report.md"), true),
+        (ArtifactSource::Unsaid, put("report.md"), true),
+    ] {
+        let mut mission = running();
+        let artifact = artifact("report.md");
+        let stored = Command::StoreArtifact { run: RUN, artifact: artifact.clone(), source: source.clone() };
+        mission.take(stored).expect("there is room");
+        let told = Replay::new(&mission.records).next(asked);
+        assert_eq!(told.is_ok(), same, "{source:?} {asked}: {told:?}");
+    }
+}
+
+/// Records before version 4 do not say which artifact was read, or could not be stored.
+#[test]
+fn an_old_record_takes_any_name() {
+    for (question, asked) in
+        [(HostQuestion::ArtifactGet, Asked::Get { name: "a" }), (HostQuestion::ArtifactPut, put("b"))]
+    {
+        let mut mission = running();
+        mission.take(support::answer(RUN, question, "null")).expect("taken");
+        assert!(matches!(Replay::new(&mission.records).next(asked), Ok(Some(Recorded::Answer { .. }))), "{asked}");
     }
 }

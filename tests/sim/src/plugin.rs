@@ -9,7 +9,7 @@ use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::tool::CallError;
 use sortie_contract::{Spend, Timestamp};
-use sortie_mission::replay::{Asked, Recorded};
+use sortie_mission::replay::{Asked, Contents, Recorded};
 use sortie_mission::{Command, Ending, Refusal};
 
 use crate::envelope::{PRICE_MAX, tools};
@@ -157,8 +157,9 @@ impl World {
                 }
             }
             Op::Put(name) => {
-                if run.replay.next(Asked::Put { name })?.is_none() {
-                    let artifact = artifact(name, &run.script.clone().next(0));
+                let artifact = artifact(name, &run.script.clone().next(0));
+                let (media_type, contents) = (artifact.media_type.as_str(), Contents::Memory(artifact.sha256));
+                if run.replay.next(Asked::Put { name, media_type, contents })?.is_none() {
                     self.tells(
                         client,
                         run,
@@ -220,7 +221,8 @@ impl World {
 
     fn after(&mut self, client: usize, run: &mut Run, duration: Duration) -> Result<(), Stop> {
         let now = self.now(client);
-        let (begun, ran_ms) = match run.replay.next(Asked::Question(HostQuestion::After))? {
+        let ms = u64::try_from(duration.as_millis()).expect("hours");
+        let (begun, ran_ms) = match run.replay.next(Asked::After { ms })? {
             Some(Recorded::Answer { at, ran_ms, .. }) => (at, ran_ms),
             _ => {
                 self.answered(client, run, HostQuestion::After, duration.as_millis().to_string())?;

@@ -21,7 +21,7 @@ use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
 use sortie_contract::{Timestamp, limit, outcome};
 use sortie_mission::Mission;
-use sortie_mission::replay::{Asked, Recorded as Recalled, Replay};
+use sortie_mission::replay::{Asked, Contents, Recorded as Recalled, Replay};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Kill, Options, Run, Sandbox, Stop};
 
 use super::client::Client;
@@ -264,15 +264,17 @@ impl Player {
     fn put_recorded(
         &self,
         name: &str,
-        media_type: String,
+        media_type: &str,
         bytes: &[u8],
+        contents: Contents<'_>,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        let asked = Asked::Put { name };
+        let asked = Asked::Put { name, media_type, contents };
         let answer = match self.next(asked) {
             Ok(Some(Recalled::Stored(artifact))) => Ok(Ok(artifact)),
             Ok(Some(Recalled::Answer { answer, .. })) => Ok(Err(serde_json::from_str(&answer).unwrap_or(answer))),
             Ok(Some(_)) => Ok(Err("it was not stored".to_owned())),
             Ok(None) => self.noted(asked).map(|()| {
+                let media_type = media_type.to_owned();
                 let name = ArtifactName::new(name).map_err(|error| error.to_string())?;
                 Ok(Artifact { name, media_type, bytes: bytes.len() as u64, sha256: Digest::of(bytes) })
             }),
@@ -323,8 +325,9 @@ impl Host for Player {
         }
     }
 
-    fn after(&self, _duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
-        ready(self.answered(Asked::Question(HostQuestion::After)).map(drop)).boxed()
+    fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        ready(self.answered(Asked::After { ms }).map(drop)).boxed()
     }
 
     fn milestone(&self, text: String) -> Result<(), Stop> {
@@ -345,20 +348,20 @@ impl Host for Player {
         media_type: String,
         bytes: Vec<u8>,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        self.put_recorded(&name, media_type, &bytes)
+        self.put_recorded(&name, &media_type, &bytes, Contents::Memory(Digest::of(&bytes)))
     }
 
     fn put_file(
         &self,
         name: String,
         media_type: String,
-        _path: String,
+        path: String,
     ) -> BoxFuture<'static, Result<Result<Artifact, String>, Stop>> {
-        self.put_recorded(&name, media_type, &[])
+        self.put_recorded(&name, &media_type, &[], Contents::File(&path))
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        match self.answered(Asked::Question(HostQuestion::ArtifactGet)) {
+        match self.answered(Asked::Get { name: &name }) {
             Ok(Recalled::Answer { answer, .. }) if answer != "null" => {}
             Ok(_) => return ready(Ok(Err(format!("this mission has no artifact `{name}`")))).boxed(),
             Err(stop) => return ready(Err(stop)).boxed(),
