@@ -81,6 +81,19 @@ impl Schedule {
         Self::of(definition, calendars)
     }
 
+    /// The schedule of nothing but an expression and a zone, for whoever asks when it would fire. It may fire each second.
+    ///
+    /// # Errors
+    /// What is wrong with them: at `/at`, at `/zone`.
+    pub fn of_expression(expression: &str, zone: &str) -> Result<Self, Vec<Mistake>> {
+        let fields = [("id", "expression"), ("zone", zone), ("at", expression)];
+        let mut definition: Map<String, Value> =
+            fields.into_iter().map(|(key, text)| (key.to_owned(), Value::from(text))).collect();
+        definition.insert("allow_frequent".to_owned(), Value::Bool(true));
+        definition.insert("mission".to_owned(), Value::Object(Map::new()));
+        Self::of(definition, &Calendars::none())
+    }
+
     /// The calendars that a text names, for whoever reads their files before they are handed to [`Schedule::parse`]. Of a text that
     /// is no schedule there are none.
     #[must_use]
@@ -115,11 +128,11 @@ impl Schedule {
             runs: table.count("runs", 1, u32::MAX, &mut found),
             allow_frequent,
             note: note(table, &mut found),
-            vars: table.table(VARS, &mut found).cloned().unwrap_or_default(),
-            mission: mission(table, &mut found),
             recurrence,
             definition: Map::new(),
         };
+        table.table(VARS, &mut found);
+        mission(table, &mut found);
         schedule.hold_against_itself(table, &mut found);
         if found.0.is_empty() { Ok(Self { definition, ..schedule }) } else { Err(found.told()) }
     }
@@ -471,21 +484,16 @@ fn note(table: Table<'_>, found: &mut Found) -> Option<String> {
     Some(note.to_owned())
 }
 
-fn mission(table: Table<'_>, found: &mut Found) -> Map<String, Value> {
+fn mission(table: Table<'_>, found: &mut Found) {
     if table.value("mission").is_none() {
-        found.wrong(
-            table.at("mission"),
-            code::REQUIRED,
-            "`mission` is required: the envelope of the missions that it makes",
-        );
-        return Map::new();
+        let detail = "`mission` is required: the envelope of the missions that it makes";
+        found.wrong(table.at("mission"), code::REQUIRED, detail);
     }
-    let mission = table.table("mission", found).cloned().unwrap_or_default();
+    let Some(mission) = table.table("mission", found) else { return };
     for name in
         ["mission_id", "idempotency_key", "autonomy_window"].into_iter().filter(|name| mission.contains_key(*name))
     {
         let detail = format!("`{name}` is made of the schedule's id and the time of the fire: leave it out");
         found.wrong(table.at("mission").join(name), code::RESERVED, detail);
     }
-    mission
 }

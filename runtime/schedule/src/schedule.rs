@@ -46,8 +46,7 @@ pub struct Schedule {
     pub(crate) runs: Option<u32>,
     pub(crate) allow_frequent: bool,
     pub(crate) note: Option<String>,
-    pub(crate) vars: Map<String, Value>,
-    pub(crate) mission: Map<String, Value>,
+    /// What the fields above were taken from; the mission's template is nowhere else.
     pub(crate) definition: Map<String, Value>,
 }
 
@@ -120,14 +119,14 @@ impl Schedule {
 
     /// What the template may name beside the fire.
     #[must_use]
-    pub fn vars(&self) -> &Map<String, Value> {
-        &self.vars
+    pub fn vars(&self) -> Option<&Map<String, Value>> {
+        self.definition.get("vars").and_then(Value::as_object)
     }
 
     /// The envelope of its missions: a template, not looked into here.
     #[must_use]
     pub fn mission(&self) -> &Map<String, Value> {
-        &self.mission
+        self.definition.get("mission").and_then(Value::as_object).expect("a schedule without a mission is none")
     }
 
     /// The whole of it as JSON, as it was written.

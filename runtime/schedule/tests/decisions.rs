@@ -89,6 +89,9 @@ fn a_pause_by_hand_outlasts_an_automatic_one_and_the_other_way_round() {
         let actions = ended(&driven.schedule, &driven.position, succeeded);
         driven.take(&actions);
     }
+    let pauses = driven.position.pauses().clone();
+    assert_eq!(pauses.by_hand.map(|by_hand| by_hand.until), Some(Some(at("03:30"))), "both stand");
+    assert_eq!(pauses.after_failures, Some(2));
     // A cancelled one says nothing; a success ends the row and lifts nothing. By hand it would be over at 03:30.
     driven.jump("04:00");
     assert_eq!(driven.happened(), ["paused", "paused", "skipped 01:00..04:00 (4): Paused"]);

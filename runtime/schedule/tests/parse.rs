@@ -46,7 +46,7 @@ objective = "Go over {{ vars.wiki }}"
     assert_eq!(schedule.opens_for(), Some(Duration::from_secs(4 * 3_600)));
     assert_eq!(schedule.on_window_end(), OnWindowEnd::Suspend);
     assert_eq!(schedule.note(), Some("the wiki, before anybody is up"));
-    assert_eq!(schedule.vars()["wiki"], "https://wiki.example");
+    assert_eq!(schedule.vars().expect("variables")["wiki"], "https://wiki.example");
     assert_eq!(schedule.mission()["objective"], "Go over {{ vars.wiki }}");
     // 24 December by hand, 25 December by the calendar, a Sunday at midnight, then Monday.
     let local = |at| schedule.zone().local(at).to_string();
@@ -161,6 +161,17 @@ fn every_mistake_has_its_place_and_says_what_to_write() {
         assert_eq!(told, [(pointer, code)], "{lines}: {mistakes:?}");
         assert!(mistakes[0].detail.contains(expected), "{lines}: {}", mistakes[0].detail);
     }
+}
+
+#[test]
+fn an_expression_alone_can_be_asked() {
+    let schedule = Schedule::of_expression("0 2 * * 1-5", "America/Chicago").expect("a schedule");
+    let fire = schedule.next("2026-11-25T00:00:00Z".parse().expect("a time")).expect("a fire");
+    assert_eq!(schedule.zone().shown(fire.at), "2026-11-25T02:00:00-06:00");
+    assert!(Schedule::of_expression("* * * * * *", "UTC").is_ok());
+    let told = Schedule::of_expression("0 2 * *", "Chicago").expect_err("mistakes");
+    let places: Vec<_> = told.iter().map(|mistake| mistake.pointer.as_str()).collect();
+    assert_eq!(places, ["/zone", "/at"]);
 }
 
 #[test]

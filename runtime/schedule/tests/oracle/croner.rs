@@ -3,7 +3,7 @@
 use croner::parser::{CronParser, Seconds};
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Timestamp};
-use sortie_schedule::{Calendars, Expression, Form, NEVER_FIRES, Schedule};
+use sortie_schedule::{Expression, NEVER_FIRES, Schedule};
 
 /// Why an answer differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,8 +33,7 @@ impl Pair {
 
     /// As [`Pair::new`]; nothing for an expression that names no day.
     pub(crate) fn find(zone: &str, expression: &str) -> Option<Self> {
-        let text = format!("id = \"oracle\"\nzone = \"{zone}\"\nat = \"{expression}\"\n[mission]\n");
-        let ours = match Schedule::parse(&text, Form::Toml, &Calendars::none()) {
+        let ours = match Schedule::of_expression(expression, zone) {
             Ok(ours) => ours,
             Err(mistakes) if mistakes[0].code == NEVER_FIRES => return None,
             Err(mistakes) => panic!("{expression}: {mistakes:?}"),
