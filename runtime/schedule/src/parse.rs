@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -451,7 +451,9 @@ fn once(table: Table<'_>, zone: &Zone, on_gap: OnGap, on_fold: OnFold, found: &m
 
 fn bound(table: Table<'_>, name: &str, zone: &Zone, found: &mut Found) -> Option<Timestamp> {
     let text = table.text(name, found)?;
-    match written(text) {
+    // A day begins and ends at midnight.
+    let day = Date::from_str(text).ok().filter(|_| text.len() == "2026-12-01".len());
+    match day.map_or_else(|| written(text), |day| Ok(Written::Local(day.at(0, 0, 0, 0)))) {
         Ok(Written::Instant(instant)) => Some(instant),
         Ok(Written::Local(local)) => {
             let nanoseconds = i64::from(local.subsec_nanosecond());

@@ -164,6 +164,17 @@ fn every_mistake_has_its_place_and_says_what_to_write() {
 }
 
 #[test]
+fn a_start_and_an_end_may_be_days_of_the_zone() {
+    let lines = "zone = \"America/Chicago\"\nat = \"0 * * * *\"\nstart_at = 2026-12-01\nend_at = 2026-12-02";
+    let fires: Vec<_> =
+        with(lines).expect("a schedule").fires(Timestamp::UNIX_EPOCH).map(|fire| fire.at.to_string()).collect();
+    assert_eq!(
+        (fires.len(), fires[0].as_str(), fires[23].as_str()),
+        (24, "2026-12-01T06:00:00Z", "2026-12-02T05:00:00Z")
+    );
+}
+
+#[test]
 fn an_expression_alone_can_be_asked() {
     let schedule = Schedule::of_expression("0 2 * * 1-5", "America/Chicago").expect("a schedule");
     let fire = schedule.next("2026-11-25T00:00:00Z".parse().expect("a time")).expect("a fire");
