@@ -11,8 +11,8 @@ pub(crate) enum Why {
     /// `0 1-3`: croner takes a list or a range of hours or minutes for a wildcard. Crontab's fixed times have none of `*` and `/`, and a
     /// fixed time fires once, also where several share a line.
     ListIsFixed,
-    /// croner looks two hours ahead for the end of a gap, and only on a day that the expression names. A fixed time fires at the end
-    /// of its gap however long that is: of Apia's lost day too, and where the gap ends on another day, month or weekday.
+    /// croner looks two hours ahead for the end of a gap, and only on a day that the expression names; at a longer one it ends with an
+    /// error. A fixed time fires at the end of its gap however long that is, also where that is another day.
     GapIsLong,
 }
 
@@ -60,7 +60,12 @@ impl Pair {
         let mut fires = vec![];
         let mut at = from.to_zoned(self.zone.clone());
         while fires.len() < most {
-            let Ok(next) = self.theirs.find_next_occurrence(&at, false) else { break };
+            let Ok(next) = self.theirs.find_next_occurrence(&at, false) else {
+                // It ends with an error where a gap is too long for it: it is asked again from the end of that.
+                let Some(end) = self.end_of_long_gap(at.timestamp()) else { break };
+                at = end.to_zoned(self.zone.clone());
+                continue;
+            };
             if next.timestamp() > to {
                 break;
             }
@@ -112,7 +117,6 @@ impl Pair {
         match () {
             () if several && fixed && ((folded && !ours) || (gap > 0 && ours)) => Why::ListIsFixed,
             () if !several && ours && gap > 0 => Why::GapIsLong,
-            () if ours && self.is_behind_a_lost_day(at) => Why::GapIsLong,
             () => {
                 let whose = if ours { "only ours" } else { "only croner" };
                 panic!("`{}` in {}: {whose} fires at {local} ({at})", self.expression, self.zone_name)
@@ -120,11 +124,10 @@ impl Pair {
         }
     }
 
-    /// Whether the clock left out more than two hours, less than a day before.
-    fn is_behind_a_lost_day(&self, at: Timestamp) -> bool {
-        let Some(change) = self.zone.preceding(at).next().map(|change| change.timestamp()) else { return false };
+    /// The end of the next gap, where that is longer than croner's two hours.
+    fn end_of_long_gap(&self, after: Timestamp) -> Option<Timestamp> {
+        let change = self.zone.following(after).next()?.timestamp();
         let offset = |at| i64::from(self.zone.to_offset(at).seconds());
-        at.duration_since(change) < SignedDuration::from_hours(24)
-            && offset(change) - offset(change - SignedDuration::from_secs(1)) > 2 * 3_600
+        (offset(change) - offset(change - SignedDuration::from_secs(1)) > 2 * 3_600).then_some(change)
     }
 }
