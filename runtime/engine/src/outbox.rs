@@ -91,7 +91,8 @@ impl Followers {
     /// The first item after `acked`, if there is one.
     fn next(&self, engine: &Engine, no: MissionNo, acked: u64) -> Result<Option<Next>, ReadError> {
         let taken = self.0.lock().remove(&no);
-        let mut follower = match taken {
+        // One that is ahead of the cursor went on for a move of it that the journal did not take.
+        let mut follower = match taken.filter(|follower| follower.first() <= acked + 1) {
             Some(follower) => follower,
             None => Follower::begin(engine, no, acked)?,
         };

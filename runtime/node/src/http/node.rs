@@ -13,11 +13,11 @@ use super::error::Problem;
 use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::config::Scope;
-use sortie_engine::Turns;
 use sortie_engine::shown::{
     ConnectionsView, DiskView, Either, Halted, Health, LaneView, LimitsView, NodeState, NodeView, Page, Paused,
     ToolView, minutes,
 };
+use sortie_engine::{Engine, Turns};
 
 /// `GET /v1/node`
 pub(super) async fn show(State(app): State<App>) -> Json<NodeView> {
@@ -158,13 +158,90 @@ pub(super) async fn healthz() -> Json<Health> {
 
 /// `GET /readyz`: the node takes missions.
 pub(super) async fn readyz(State(app): State<App>) -> Response {
-    if app.engine.is_stopping() || app.engine.log().poisoned().is_some() {
-        let detail = "the node is stopping";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
-    }
-    if let Some(task) = app.engine.dead_task() {
+    ready(&app.engine)
+}
+
+fn ready(engine: &Engine) -> Response {
+    if let Some(task) = engine.dead_task() {
         let detail = format!("the background task `{task}` has died; the node stops, and its next start recovers");
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "task_died", detail).into_response();
     }
+    if engine.is_stopping() || engine.log().poisoned().is_some() {
+        let detail = "the node is stopping";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
+    }
     Json(Health { status: "ready" }).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::time::Duration;
+
+    use sortie_ambient::{Abort, Ambient, BoxFuture, System};
+    use sortie_contract::Timestamp;
+    use sortie_engine::recover::Others;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::node::{Node, ServeError};
+
+    /// The real thing, until it breaks: whoever wants to sleep next panics.
+    struct Mortal {
+        system: System,
+        broken: AtomicBool,
+    }
+
+    impl Ambient for Mortal {
+        fn wall(&self) -> Timestamp {
+            self.system.wall()
+        }
+
+        fn steady(&self) -> Duration {
+            self.system.steady()
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            assert!(!self.broken.swap(false, Relaxed), "on purpose");
+            self.system.sleep(duration)
+        }
+
+        fn spawn_boxed(&self, task: BoxFuture<'static, ()>) -> Abort {
+            self.system.spawn_boxed(task)
+        }
+
+        fn unblock_boxed(&self, work: Box<dyn FnOnce() + Send>) {
+            self.system.unblock_boxed(work);
+        }
+
+        fn pause(&self, duration: Duration) {
+            self.system.pause(duration);
+        }
+
+        fn chance(&self) -> f64 {
+            self.system.chance()
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_of_which_a_background_task_dies_says_so_and_stops() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        config.node.data_dir = Some(dir.path().join("data"));
+        let system = System::new(tokio::runtime::Handle::current());
+        let mortal = Arc::new(Mortal { system, broken: AtomicBool::new(false) });
+        let node = Node::open(&config, Arc::<Mortal>::clone(&mortal), Others::GoOn).await.expect("it opens");
+        node.start();
+        let engine = Arc::clone(&node.engine);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        mortal.broken.store(true, Relaxed);
+        let served = node.serve(listener, std::future::pending()).await;
+        let Err(ServeError::Task(task)) = served else { panic!("it ends as {served:?}") };
+        let ready = ready(&engine);
+        assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = axum::body::to_bytes(ready.into_body(), 4_096).await.expect("a short answer");
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("task_died") && body.contains(task), "{body}");
+    }
 }
