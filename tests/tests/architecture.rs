@@ -47,8 +47,20 @@ const PICTURE: [(&str, &[&str]); 15] = [
     ),
     // Black box: they speak HTTP and the command line, so that they hold the contract and not the code.
     ("sortie-tests", &[]),
-    // The core and the journal without the node, driven by a seed.
-    ("sortie-sim", &["sortie-contract", "sortie-journal", "sortie-mission"]),
+    // Hands the driver its parts as the node does, but none of the real ones.
+    (
+        "sortie-sim",
+        &[
+            "sortie-ambient",
+            "sortie-callback",
+            "sortie-contract",
+            "sortie-engine",
+            "sortie-journal",
+            "sortie-mission",
+            "sortie-sandbox",
+            "sortie-tools",
+        ],
+    ),
     // Stands below the whole process: it must know nothing of it.
     ("sortie-faults", &[]),
     ("xtask", &[]),

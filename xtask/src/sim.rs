@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: the simulated node of `tests/sim`, through as many histories as one likes.
+//! `cargo xtask sim`: the driver in the simulation of `tests/sim`, through as many histories as one likes.
 
 use crate::shell::{self, Project};
 

@@ -40,7 +40,12 @@ struct State {
 
 #[derive(Debug, Clone)]
 enum Op {
-    Write { offset: u64, data: Vec<u8> },
+    Write {
+        offset: u64,
+        data: Vec<u8>,
+        /// It was refused: reads do not see it, though half of it may be there after a loss of power.
+        refused: bool,
+    },
     SetLen(u64),
 }
 
@@ -121,7 +126,8 @@ impl Op {
     fn replay(&self, disk: &mut Vec<u8>) {
         match self {
             Self::SetLen(len) => disk.resize(position(*len), 0),
-            Self::Write { offset, data } => write(disk, position(*offset), data),
+            Self::Write { refused: true, .. } => {}
+            Self::Write { offset, data, refused: false } => write(disk, position(*offset), data),
         }
     }
 
@@ -130,7 +136,7 @@ impl Op {
             // A journaling file system keeps the order of its own data: a length is lost only with all that follows, which
             // the writes behind the end of the file then bring back.
             Self::SetLen(_) => self.replay(disk),
-            Self::Write { offset, data } => {
+            Self::Write { offset, data, .. } => {
                 for (index, sector) in data.chunks(SECTOR_BYTES).enumerate() {
                     if coin.toss() {
                         write(disk, position(*offset) + index * SECTOR_BYTES, sector);
@@ -174,23 +180,19 @@ impl StorageBackend for SimDisk {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.begin()?;
-        state.synced = state.view.clone();
-        state.unsynced.clear();
+        let State { synced, unsynced, .. } = &mut *state;
+        // What this comes to is `view`, without a copy of all of it.
+        unsynced.drain(..).for_each(|op| op.replay(synced));
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.state.lock();
         let outcome = state.begin().and_then(|()| state.room_for(offset + data.len() as u64));
-        let op = Op::Write { offset, data: data.to_vec() };
-        if let Err(error) = outcome {
-            // Half of it may be there all the same.
-            state.unsynced.push(op);
-            return Err(error);
-        }
+        let op = Op::Write { offset, data: data.to_vec(), refused: outcome.is_err() };
         op.replay(&mut state.view);
         state.unsynced.push(op);
-        Ok(())
+        outcome
     }
 }
 

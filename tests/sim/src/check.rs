@@ -1,64 +1,67 @@
-//! The invariants of `docs/ARCHITECTURE.md`, said once more and in another way than the core says them.
+//! The invariants of `docs/ARCHITECTURE.md`, said once more and in another way than the core says them, of what can be seen from
+//! outside: answers, deliveries, calls of tools, and the journal read back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::tool::{Repeat, ToolName};
+use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
 use sortie_contract::{Spend, Timestamp};
 use sortie_mission::Mission;
 
-use crate::envelope::tools;
-use crate::outside::Client;
-use crate::side::{Item, Side};
+use crate::envelope::{RETENTION, tools};
+use crate::ledger::{Item, Side};
+use crate::outside::{Client, Effects};
+use crate::scene::Clock;
 
 /// What the record says of a call that may be made.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub(crate) tool: ToolName,
     pub(crate) repeat: Repeat,
-    /// The most that it may cost.
+    pub(crate) arguments: String,
     pub(crate) reserved: Spend,
-    /// The record that let it go on last.
-    record: usize,
 }
 
 /// The grant of a call; none, where it was never granted.
 pub(crate) fn grant(records: &[Stamped], wanted: CallNo) -> Option<Grant> {
     let (mut held, mut granted) = (None, None);
-    for (index, Stamped { record, .. }) in records.iter().enumerate() {
+    for Stamped { record, .. } in records {
         match record {
-            Record::CallStarted { call, tool, repeat, reserved, .. } if *call == wanted => {
-                held = Some(Grant { tool: tool.clone(), repeat: *repeat, reserved: *reserved, record: index });
+            Record::CallStarted { call, tool, arguments, repeat, reserved, .. } if *call == wanted => {
+                let (tool, arguments) = (tool.clone(), arguments.clone());
+                held = Some(Grant { tool, arguments, repeat: *repeat, reserved: *reserved });
                 granted.clone_from(&held);
             }
-            Record::CallHeld { call, tool, repeat, reserved, .. } if *call == wanted => {
-                held = Some(Grant { tool: tool.clone(), repeat: *repeat, reserved: *reserved, record: index });
+            Record::CallHeld { call, tool, arguments, repeat, reserved, .. } if *call == wanted => {
+                let (tool, arguments) = (tool.clone(), arguments.clone());
+                held = Some(Grant { tool, arguments, repeat: *repeat, reserved: *reserved });
             }
-            Record::CallResumed { call } if *call == wanted => {
-                granted = held.clone().map(|held| Grant { record: index, ..held });
-            }
+            Record::CallResumed { call } if *call == wanted => granted.clone_from(&held),
             _ => {}
         }
     }
     granted
 }
 
-/// 8. State equals the fold of the journal; and what follows from the records alone.
-pub(crate) fn fold(side: &Side) {
+/// What follows from the records of a mission alone.
+pub(crate) fn records(side: &Side) {
     let mission = &side.mission;
-    let folded = Mission::fold(Arc::clone(mission.envelope()), &side.records);
-    assert_eq!(folded.as_ref(), Ok(mission), "state is the fold of the records");
     let blocked = mission.status() == Status::Blocked;
     assert_eq!(blocked, !mission.open_requests().is_empty(), "blocked is: somebody is asked");
     one_end(&side.records, mission.status());
     budget(mission.envelope(), &side.records);
     calls_once(&side.records);
     numbered(&side.items);
+}
+
+/// 8. State equals the fold of the journal, from its beginning.
+pub(crate) fn fold(side: &Side) {
+    let folded = Mission::fold(side.mission.envelope().clone(), &side.records);
+    assert_eq!(folded.as_ref(), Ok(&side.mission), "state is the fold of the records");
 }
 
 /// 1. and 2. One final record at most, the last one.
@@ -71,8 +74,10 @@ fn one_end(records: &[Stamped], status: Status) {
 
 /// 2. Events are numbered 1, 2, 3 ….
 fn numbered(items: &[Item]) {
-    let numbers = items.iter().filter_map(|item| item.key.rsplit_once('/')?.1.parse::<u64>().ok());
-    assert!(numbers.eq(1..=items.iter().filter(|item| item.key.contains('/')).count() as u64), "a gap in the events");
+    let numbers =
+        || items.iter().filter_map(|item| item.key.rsplit_once('/').filter(|(mission, _)| !mission.contains('/')));
+    let events = numbers().map(|(_, number)| number.parse::<u64>().expect("a sequence"));
+    assert!(events.eq(1..=numbers().count() as u64), "a gap in the events");
 }
 
 /// 4. What was spent and is set aside never passes the limit, raised by what was granted.
@@ -138,22 +143,78 @@ fn calls_once(records: &[Stamped]) {
     }
 }
 
-/// 3., 5. and 7. What must be true of a call at the moment in which it leaves the node.
-pub(crate) fn may_be_sent(side: &Side, client: &Client, call: CallNo, wall: Timestamp) {
+/// 3. Behind the end of the window nothing is recorded but the end, and what had come before it.
+pub(crate) fn window(side: &Side) {
+    let Some(end) = side.mission.envelope().window.end_at else { return };
+    for (index, Stamped { at, record, .. }) in side.records.iter().enumerate() {
+        let is_let_in = match record {
+            // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
+            Record::Accepted(_) | Record::Finished { .. } => true,
+            Record::CallFinished { .. } => {
+                matches!(side.records.get(index + 1).map(|next| &next.record), Some(Record::Finished { .. }))
+            }
+            _ => false,
+        };
+        assert!(*at < end || is_let_in, "behind the end of its window: {record:?}");
+    }
+}
+
+/// What a tool has answered is what is on record.
+pub(crate) fn results(side: &Side, client: &Client) {
+    for Stamped { record, .. } in &side.records {
+        let Record::CallFinished { call, outcome: Ok(answer), .. } = record else { continue };
+        let Some(effects) = client.calls.get(call) else { continue };
+        let is_said = side.records.iter().any(|stamped| {
+            matches!(&stamped.record, Record::Decided { request, decision: Decision::Record { result }, .. }
+                if *result == answer.result && call_of(&side.records, *request) == Some(*call))
+        });
+        assert!(is_said || effects.results.contains(&answer.result), "call {call} has a result that nobody gave");
+    }
+}
+
+/// 3., 5., 6. and 7. What must be true of a call at the moment in which it leaves the node.
+pub(crate) fn may_be_sent(
+    side: Option<&Side>,
+    client: &Client,
+    call: CallNo,
+    tool: &ToolInfo,
+    arguments: &str,
+    wall: Timestamp,
+) {
     let envelope = &client.envelope;
     assert!(!client.cancelled, "call {call} after the cancel");
-    assert!(!side.mission.status().is_final(), "call {call} after the end");
+    assert!(client.end.is_none(), "call {call} after the end was told");
+    assert!(side.is_none_or(|side| side.ended().is_none()), "call {call} after the end");
     assert!(envelope.window.end_at.is_none_or(|end| wall < end), "call {call} after the window");
-    let Grant { tool, repeat, record, .. } = grant(&side.records, call).expect("a call that was granted");
-    let names = |patterns: &[String]| patterns.iter().any(|pattern| pattern.eq_ignore_ascii_case(tool.as_str()));
-    assert!(names(&envelope.constraints.allowed_tools), "`{tool}` is not allowed");
-    assert!(!names(&envelope.constraints.forbidden_tools), "`{tool}` is forbidden");
-    if needs_approval(envelope, &tool) {
-        assert!(is_approved(&side.records, call, &tool), "`{tool}` was not approved");
+    let names = |patterns: &[String]| patterns.iter().any(|pattern| pattern.eq_ignore_ascii_case(tool.name.as_str()));
+    assert!(names(&envelope.constraints.allowed_tools), "`{}` is not allowed", tool.name);
+    assert!(!names(&envelope.constraints.forbidden_tools), "`{}` is forbidden", tool.name);
+    let is_done = |stamped: &Stamped| matches!(stamped.record, Record::CallFinished { call: done, .. } if done == call);
+    assert!(!side.is_some_and(|side| side.records.iter().any(is_done)), "call {call} is done again");
+    let granted = side.and_then(|side| Some((side, grant(&side.records, call)?)));
+    let Some((side, grant)) = granted else {
+        // Its record may be on its way to the disk: a crash takes it back, and nothing has happened.
+        assert_eq!(tool.repeat(), Repeat::ReadOnly, "call {call} left before its grant was on disk");
+        return;
+    };
+    assert_eq!((&grant.tool, grant.arguments.as_str()), (&tool.name, arguments), "call {call} is another one");
+    assert_eq!(grant.reserved, Spend::NOTHING, "call {call} costs nothing");
+    if needs_approval(envelope, &tool.name) {
+        assert!(is_approved(&side.records, call, &tool.name), "`{}` was not approved", tool.name);
     }
-    if repeat != Repeat::ReadOnly {
-        assert!(record < side.durable, "call {call} left before its grant was on disk");
-    }
+    let effects = client.calls.get(&call).cloned().unwrap_or_default();
+    may_be_repeated(side, call, grant.repeat, &effects);
+}
+
+/// 6. What may have been done with effect is done again only where somebody said so.
+fn may_be_repeated(side: &Side, call: CallNo, repeat: Repeat, effects: &Effects) {
+    let is_repeat = |stamped: &&Stamped| {
+        matches!(&stamped.record, Record::Decided { request, decision: Decision::Repeat, .. }
+            if call_of(&side.records, *request) == Some(call))
+    };
+    let allowed = 1 + u32::try_from(side.records.iter().filter(is_repeat).count()).expect("a few");
+    let is_allowed = repeat != Repeat::Effectful || effects.sent < allowed;
+    assert!(is_allowed, "call {call} was made {} times, {allowed} allowed", effects.sent + 1);
 }
 
 fn needs_approval(envelope: &Envelope, name: &ToolName) -> bool {
@@ -186,26 +247,6 @@ fn is_approved(records: &[Stamped], wanted: CallNo, wanted_tool: &ToolName) -> b
     })
 }
 
-/// 6. What may have been done with effect is done again only where somebody said so.
-pub(crate) fn effects(side: &Side, client: &Client) {
-    for (call, effects) in &client.calls {
-        let repeats = side.records[..side.durable].iter().filter(|stamped| {
-            matches!(&stamped.record, Record::Decided { request, decision: Decision::Repeat, .. }
-                if call_of(&side.records, *request) == Some(*call))
-        });
-        let allowed = 1 + u32::try_from(repeats.count()).expect("a few");
-        let grant = grant(&side.records[..side.durable], *call);
-        match grant.map(|grant| grant.repeat) {
-            Some(Repeat::Effectful) => {
-                assert!(effects.sent <= allowed, "call {call} was made {} times, {allowed} allowed", effects.sent);
-            }
-            Some(_) => {}
-            None => panic!("call {call} was made, and the journal does not know of it"),
-        }
-        assert!(effects.landed <= effects.sent, "call {call} had an effect out of nothing");
-    }
-}
-
 fn call_of(records: &[Stamped], wanted: RequestNo) -> Option<CallNo> {
     records.iter().find_map(|stamped| match &stamped.record {
         Record::Requested { request, call, .. } if *request == wanted => Some(*call),
@@ -213,41 +254,67 @@ fn call_of(records: &[Stamped], wanted: RequestNo) -> Option<CallNo> {
     })
 }
 
-/// 1. and 7. What a crash has left: a prefix of what there was, with all that was on disk.
+/// What the journal says of a decision.
+pub(crate) fn decided(records: &[Stamped], wanted: RequestNo) -> Option<&Decision> {
+    records.iter().find_map(|stamped| match &stamped.record {
+        Record::Decided { request, decision, .. } if *request == wanted => Some(decision),
+        _ => None,
+    })
+}
+
+/// 2. What the journal says is delivered was taken.
+pub(crate) fn cursor(side: &Side, client: &Client) {
+    let Some(cursor) = &side.cursor else { return };
+    let arrived = |item: u64| client.arrived.iter().any(|(number, _, _)| *number == item);
+    assert!(cursor.acked <= side.items.len() as u64, "more was delivered than there is");
+    let is_there = cursor.acked == 0 || arrived(cursor.acked) || cursor.skipped.contains(&cursor.acked);
+    assert!(is_there, "m{}: item {} is lost", side.client, cursor.acked);
+}
+
+/// 1. and 7. What a crash has left: all that was on disk, as it was.
 pub(crate) fn survived(before: &Side, after: &Side) {
     let (found, there) = (after.records.len(), before.records.len());
-    assert!(found >= before.durable, "{found} records of {} that were on disk", before.durable);
-    assert_eq!(after.records[..], before.records[..found.min(there)], "other records than were written");
-    assert_eq!(before.no, after.no);
+    assert!(found >= there, "{found} records of {there} that were on disk");
+    assert_eq!(after.records[..there], before.records[..], "other records than were written");
 }
 
 /// 1. and 7. Nothing that somebody was told depends on what a crash took away.
 pub(crate) fn promises(client: &Client, side: &Side) {
-    assert!(client.accepted.is_none_or(|no| no == side.no), "accepted as another mission");
+    let is_accepted = |text: usize| client.texts[text] == side.text();
+    assert!(client.accepted.is_none_or(is_accepted), "another envelope was accepted than was said");
     assert!(!client.cancelled || side.mission.status() == Status::Cancelled, "cancelled, and it goes on");
     for (request, decision) in &client.decided {
-        let is_it = |stamped: &Stamped| match &stamped.record {
-            Record::Decided { request: decided, decision: taken, .. } => decided == request && taken == decision,
-            _ => false,
-        };
-        assert!(side.records[..side.durable].iter().any(is_it), "the decision about {request} is lost");
+        assert_eq!(decided(&side.records, *request), Some(decision), "the decision about {request} is lost");
     }
-    for ((key, body), item) in client.arrived.iter().zip(&side.items) {
-        assert!(*key == item.key && *body == item.body, "{key} was delivered, and is now {item:?}");
-        assert!(item.record < side.durable, "{key} was delivered before it was on disk");
+    for (item, key, body) in &client.arrived {
+        let there = side.items.get(usize::try_from(*item - 1).expect("few items"));
+        let there = there.unwrap_or_else(|| panic!("{key} was delivered, and is not there"));
+        assert!(*key == there.key && *body == there.body, "{key} was delivered, and is now {there:?}");
     }
-    assert!(client.arrived.len() <= side.items.len(), "more was delivered than there is");
-    assert!(client.end.is_none_or(|end| end == side.mission.status()), "a final status changed");
+    assert!(client.end.is_none_or(|end| Some(end) == side.ended()), "a final status changed");
+    for (call, effects) in &client.calls {
+        let grant = grant(&side.records, *call);
+        let is_known = grant.as_ref().is_some_and(|grant| grant.repeat != Repeat::ReadOnly);
+        assert!(effects.sent == 0 || is_known, "call {call} was made, and the journal does not know of it");
+        assert!(effects.landed <= effects.sent, "call {call} had an effect out of nothing");
+    }
 }
 
-/// At the end of a history: all that was acknowledged is over, and delivered.
+/// At the end of a history, and of a mission that is not kept any more: all of it is over, and delivered.
 pub(crate) fn over(client: &Client, side: &Side) {
     assert!(side.mission.status().is_final(), "it is {}", side.mission.status());
-    assert!(side.is_durable() && side.cursor.is_none(), "not all of it was delivered");
-    if client.envelope.callback.is_some() {
-        assert_eq!(client.arrived.len(), side.items.len(), "everything arrived");
-        assert_eq!(client.end, Some(side.mission.status()), "the final event arrived");
+    assert!(side.is_delivered(), "not all of it was delivered");
+    if side.mission.envelope().callback.is_some() {
+        let arrived = |item: u64| client.arrived.iter().any(|(number, _, _)| *number == item);
+        let lost = (1..=side.items.len() as u64).find(|item| !arrived(*item) && !side.skipped().contains(item));
+        assert_eq!(lost, None, "an item neither arrived nor was left out");
     }
     let reason = side.mission.reason().expect("it is over").as_str();
     assert!(client.moody || reason != "nondeterminism", "a replay differed from its record");
+}
+
+/// What is not kept any more has outlived its use.
+pub(crate) fn outlived(side: &Side, clock: &Clock) {
+    let age = clock.wall().duration_since(side.mission.ended_at().expect("it is over"));
+    assert!(clock.was_set_back() || age >= RETENTION, "it was kept for {age} only");
 }

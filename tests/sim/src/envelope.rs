@@ -3,23 +3,32 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
+use jiff::SignedDuration;
 use serde_json::json;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
-use sortie_contract::{InstanceId, LaneId, MicroUsd, Timestamp};
+use sortie_contract::{InstanceId, LaneId, Timestamp};
 use sortie_mission::{Ceilings, NodeRules};
-
-/// The most that a call of `Buy` costs.
-pub(crate) const PRICE_MAX: MicroUsd = MicroUsd(400_000);
 
 /// Tools that a mission is granted, unless it is said otherwise.
 const ALLOWED: [&str; 5] = ["Read", "Write", "Edit", "Buy", "Mail"];
 
+/// How long people may take to answer.
+pub(crate) const EXPIRY: SignedDuration = SignedDuration::from_hours(24);
+
+/// Missions that a lane runs at once, and all of them.
+pub(crate) const CONCURRENCY: usize = 2;
+pub(crate) const RUNNING_MAX: usize = 3;
+
 /// Sessions of a history.
 const SESSIONS: u64 = 3;
 
-/// An envelope of this history, as text and parsed.
-pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> (String, Arc<Envelope>) {
+/// How long missions are kept.
+pub(crate) const RETENTION: SignedDuration = SignedDuration::from_hours(2);
+
+/// What a client of this history dispatches, parsed; and what else comes of it: under the same key but of other content, and under the
+/// same name but another key.
+pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> ([String; 3], Arc<Envelope>) {
     let cadence = ["milestone", "interval", "hybrid"][rng.usize(..3)];
     let mut json = json!({
         "mission_id": format!("m{client}"),
@@ -28,7 +37,7 @@ pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> (String
         "source_instance_id": "simone",
         "target_instance_id": "factory-1",
         "mission_type": "automation",
-        "objective": "Do it.",
+        "objective": format!("Do what {client} wants."),
         "idempotency_key": format!("key-{client}"),
         "trace_id": format!("trace-{client}"),
         "created_at": "2026-11-22T11:59:00Z",
@@ -64,7 +73,10 @@ pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> (String
     }
     let text = json.to_string();
     let parsed = Envelope::parse(&text).unwrap_or_else(|rejected| panic!("{:?}", rejected.mistakes));
-    (text, Arc::new(parsed.envelope))
+    let (mut changed, mut renamed) = (json.clone(), json);
+    changed["objective"] = json!(format!("Do something else than {client} wants."));
+    renamed["idempotency_key"] = json!(format!("another-key-{client}"));
+    ([text, changed.to_string(), renamed.to_string()], Arc::new(parsed.envelope))
 }
 
 fn approvals(rng: &mut Rng) -> Vec<&'static str> {

@@ -1,32 +1,41 @@
-//! A simulated node: everything that can go wrong between a dispatch and the last delivery, driven by one seed.
+//! The driver as it is shipped (`sortie-engine`), with everything around it simulated and all of it driven by one seed.
 //!
-//! The core (`sortie-mission`) and the journal (`sortie-journal`, on its simulated disk) are the real ones. Around them
-//! stands what a node is otherwise made of, small enough to be run step by step: control planes that dispatch, plugins that
-//! run a script, tools that fail, people who decide, receivers that are down. One random number generator chooses who acts
-//! next, so a seed gives the same history each time. A crash is possible at any step, and in the middle of a commit.
+//! A node hands its driver clocks, tasks, a log, a sandbox, tools, receivers and folders. Here it is handed others: one thread on which the
+//! seed says which task goes on next, clocks that jump, the journal on a disk that loses power, plugins that run a script, tools
+//! that fail, people who decide, receivers that are down. A crash is possible at any step, and in the middle of a commit. A seed
+//! gives the same history each time. There is no driver in here: what is simulated is what is shipped.
 //!
 //! | file | what it is |
 //! | --- | --- |
 //! | `world` | who acts next |
-//! | `node` | the shell around the core: commands, commits, turns, alarms, recovery |
-//! | `side` | one mission in the node's memory |
-//! | `plugin`, `run`, `script` | a plugin: what it asks, its run, what it does |
-//! | `act` | what tools, people and receivers do |
-//! | `outside` | what a crash does not touch: clients, the effects of tools, receivers |
+//! | `life` | one life of a node, from its start to its end |
+//! | `executor` | what the driver's tasks run on |
+//! | `scene` | what all lives share: dice, clocks, the world outside |
+//! | `guests`, `script` | plugins, and what they do |
+//! | `tools`, `receivers`, `store` | what stands for tools, the network and folders |
+//! | `people` | control planes and people: what they ask, and what must be true when they are answered |
+//! | `outside` | who was told what, the effects of tools |
+//! | `ledger` | the journal, read back |
 //! | `envelope` | what is dispatched |
 //! | `check` | the invariants of `docs/ARCHITECTURE.md` |
+//! | `panics` | what goes wrong in a task |
 //! | `history` | what happened, in words and in numbers |
 
-mod act;
 mod check;
 mod envelope;
+mod executor;
+mod guests;
 mod history;
-mod node;
+mod ledger;
+mod life;
 mod outside;
-mod plugin;
-mod run;
+mod panics;
+mod people;
+mod receivers;
+mod scene;
 mod script;
-mod side;
+mod store;
+mod tools;
 mod world;
 
 use std::any::Any;
@@ -74,13 +83,21 @@ pub struct Outcome {
 /// # Errors
 /// [`Failure`] at the first step after which an invariant does not hold.
 pub fn run(seed: u64) -> Result<Outcome, Failure> {
+    panics::watch();
     let mut world = World::new(seed);
     let ended = catch_unwind(AssertUnwindSafe(|| world.live()));
-    let history = world.into_history();
-    match ended {
+    let history = world.scene().take_history();
+    let outcome = match ended {
         Ok(()) => Ok(Outcome { counts: history.counts, lines: history.lines }),
-        Err(panic) => Err(Failure { seed, what: text_of(panic.as_ref()), lines: history.lines }),
-    }
+        Err(panic) => {
+            let what = panics::first().unwrap_or_else(|| text_of(panic.as_ref()));
+            // Nothing of it is to be touched again: a lock may be held for ever.
+            std::mem::forget(world);
+            Err(Failure { seed, what, lines: history.lines })
+        }
+    };
+    panics::forget();
+    outcome
 }
 
 /// Runs the histories of `count` seeds from `from` on, as many at once as there are processors. What happened in all of them,

@@ -1,43 +1,58 @@
-//! What a crash of the node does not touch: who dispatched what and was told what, the effects of tools, the receivers.
+//! Who dispatched what and was told what, the effects of tools, the receivers: a crash of the node does not touch them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use sortie_contract::Status;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::request::{Decision, RequestNo};
-use sortie_contract::{MissionNo, Status};
-
-use crate::history::History;
-use crate::node::Promise;
+use sortie_contract::tool::Repeat;
 
 /// The world around the node.
 #[derive(Default)]
 pub(crate) struct Outside {
     pub(crate) clients: Vec<Client>,
     pub(crate) receivers: BTreeMap<String, Receiver>,
-    /// The node's mark that it is paused: a file, written before anybody is answered.
+    /// Calls that have left the node and that nobody there waits for any more.
+    pub(crate) strays: Vec<Stray>,
+    /// VPs' sessions whose plugin is in memory, and the lane that each takes.
+    pub(crate) in_memory: BTreeMap<String, String>,
+    /// The node's mark that it is paused.
     pub(crate) paused: bool,
+    /// Whether there is room on its disk for artifacts.
+    pub(crate) disk_is_low: bool,
+    /// Whether there are faults, still.
+    pub(crate) faults: bool,
+    /// People and control planes that wait for an answer of the node.
+    pub(crate) waiting: usize,
 }
 
-/// A control plane with one envelope to dispatch.
+/// A control plane with one mission to dispatch.
 pub(crate) struct Client {
-    pub(crate) text: String,
+    /// What it dispatches; then, what others do by mistake: under the same key but of other content, and under the same name but
+    /// another key.
+    pub(crate) texts: [String; 3],
     pub(crate) envelope: Arc<Envelope>,
     /// Its plugin's script.
     pub(crate) script: u64,
     /// Its plugin does something else in each run, against the rules.
     pub(crate) moody: bool,
+    /// Dispatches that wait for an answer.
+    pub(crate) dispatches: u32,
+    /// How often its plugin was run.
+    pub(crate) runs: u64,
     /// The node has refused it.
     pub(crate) rejected: bool,
     /// Its mission is not kept any more.
     pub(crate) forgotten: bool,
-    /// What it was told; a crash must not take any of it back.
-    pub(crate) accepted: Option<MissionNo>,
+    /// Which of the texts it was told to be accepted; a crash must not take that back, nor any of what follows.
+    pub(crate) accepted: Option<usize>,
     pub(crate) cancelled: bool,
     pub(crate) decided: BTreeMap<RequestNo, Decision>,
-    /// What its receiver took: by item, what it was.
-    pub(crate) arrived: Vec<(String, String)>,
+    /// What its receiver took, in that order: the number of the item, its key and what it was.
+    pub(crate) arrived: Vec<(u64, String, String)>,
     /// How its mission ended, as its receiver was told.
     pub(crate) end: Option<Status>,
     /// Calls of its tools: how often each was sent, and how often it had its effect.
@@ -45,17 +60,26 @@ pub(crate) struct Client {
 }
 
 /// What became of a call outside of the node.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Effects {
     pub(crate) sent: u32,
     pub(crate) landed: u32,
+    /// What was answered.
+    pub(crate) results: BTreeSet<String>,
+}
+
+/// A call that nobody waits for any more.
+pub(crate) struct Stray {
+    pub(crate) client: usize,
+    pub(crate) call: CallNo,
+    pub(crate) repeat: Repeat,
 }
 
 /// A host that takes deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    /// Until then it does not answer.
-    pub(crate) down_until_ms: u64,
+    /// Until then, by the steady clock, it does not answer.
+    pub(crate) down_until: Duration,
 }
 
 /// What a receiver says to a delivery.
@@ -64,19 +88,34 @@ pub(crate) enum Answer {
     Taken,
     /// It took it, and its answer was lost.
     Lost,
+    /// It took it, and does not come to an end with its answer.
+    Hangs,
     /// Nobody is there.
     Silence,
+    /// 503: later.
+    Busy,
     /// 410: it does not want it.
     Refused,
 }
 
+impl Outside {
+    /// The client whose mission has that name.
+    pub(crate) fn client_of(&self, mission_id: &str) -> usize {
+        let mut clients = self.clients.iter();
+        let found = clients.position(|client| client.envelope.mission_id.as_str() == mission_id);
+        found.unwrap_or_else(|| panic!("nobody dispatched `{mission_id}`"))
+    }
+}
+
 impl Client {
-    pub(crate) fn new(text: String, envelope: Arc<Envelope>, script: u64, moody: bool) -> Self {
+    pub(crate) fn new(texts: [String; 3], envelope: Arc<Envelope>, script: u64, moody: bool) -> Self {
         Self {
-            text,
+            texts,
             envelope,
             script,
             moody,
+            dispatches: 0,
+            runs: 0,
             rejected: false,
             forgotten: false,
             accepted: None,
@@ -88,39 +127,27 @@ impl Client {
         }
     }
 
-    /// It is told something that must hold from now on.
-    pub(crate) fn hear(&mut self, promise: Promise) {
-        match promise {
-            Promise::Accepted(no) => {
-                assert!(self.accepted.is_none_or(|before| before == no), "accepted as two missions");
-                self.accepted = Some(no);
-            }
-            Promise::Cancelled => self.cancelled = true,
-            Promise::Decided(request, decision) => drop(self.decided.insert(request, decision)),
-        }
+    /// Its mission is gone, and what was said of it is void.
+    pub(crate) fn forget(&mut self) {
+        let fresh = Self::new(self.texts.clone(), Arc::clone(&self.envelope), self.script, self.moody);
+        *self = Self { forgotten: true, dispatches: self.dispatches, ..fresh };
     }
 
-    /// An item arrives: in order, and the same each time.
-    pub(crate) fn take(&mut self, item: u64, key: &str, body: &str, history: &mut History) {
-        let index = usize::try_from(item - 1).expect("few items");
-        assert!(index <= self.arrived.len(), "item {item} arrived after {} others", self.arrived.len());
-        match self.arrived.get(index) {
-            Some(before) => {
-                assert_eq!((before.0.as_str(), before.1.as_str()), (key, body), "item {item} changed");
-                history.count("delivered again");
-            }
-            None => {
-                assert!(self.arrived.iter().all(|(known, _)| known != key), "the key {key} was used before");
-                assert_eq!(self.end, None, "something arrives after the final event");
-                self.arrived.push((key.to_owned(), body.to_owned()));
-                self.end = status(body).filter(|status| status.is_final());
-                history.count("delivered");
-            }
+    /// An item arrives: in order, and the same each time. Says whether it is new.
+    pub(crate) fn take(&mut self, item: u64, key: &str, body: &str) -> bool {
+        let last = self.arrived.last();
+        if let Some((before, known, same)) = last
+            && *before >= item
+        {
+            assert_eq!(*before, item, "item {item} arrived after item {before}");
+            assert_eq!((known.as_str(), same.as_str()), (key, body), "item {item} changed");
+            return false;
         }
-    }
-
-    pub(crate) fn host(&self) -> Option<String> {
-        self.envelope.callback.as_ref().and_then(|callback| callback.status_url.host_str().map(str::to_owned))
+        assert!(self.arrived.iter().all(|(_, known, _)| known != key), "the key {key} was used before");
+        assert_eq!(self.end, None, "something arrives after the final event");
+        self.arrived.push((item, key.to_owned(), body.to_owned()));
+        self.end = status(body).filter(|status| status.is_final());
+        true
     }
 }
 

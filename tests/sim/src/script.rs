@@ -23,7 +23,10 @@ pub(crate) enum Op {
     Milestone(String),
     Log(String),
     Judge(outcome::Verdict),
-    Put(&'static str),
+    Put(&'static str, Vec<u8>),
+    Get(&'static str),
+    Describe(&'static str),
+    Crash,
     End(Verdict),
 }
 
@@ -53,13 +56,17 @@ impl Script {
         if self.left == 0 {
             // What it does not wait for, it leaves behind.
             let waits = handles > 0 && pick(8, 1) > 0;
-            return if waits { self.wait(handles) } else { Op::End(end(pick(10, 8))) };
+            return match pick(40, 80) {
+                _ if waits => self.wait(handles),
+                0 => Op::Crash,
+                _ => Op::End(end(pick(10, 8))),
+            };
         }
         if handles >= HANDLES_MAX || (handles > 0 && pick(3, 1) == 0) {
             return self.wait(handles);
         }
         self.left -= 1;
-        match pick(24, 3) {
+        match pick(27, 3) {
             0..=2 => self.call("Read"),
             3..=5 => self.call("Write"),
             6..=10 => self.call("Edit"),
@@ -72,7 +79,9 @@ impl Script {
             20 => Op::Milestone(format!("milestone {}", dice % 1_000)),
             21 => Op::Log(format!("line {}", dice % 1_000)),
             22 => Op::Judge(if pick(5, 100) > 0 { outcome::Verdict::Met } else { outcome::Verdict::Unmet }),
-            _ => Op::Put(if pick(2, 100) == 0 { "report.md" } else { "data.csv" }),
+            23 => Op::Get(name(pick(2, 100))),
+            24 => Op::Describe(if pick(2, 100) == 0 { "Read" } else { "Edit" }),
+            _ => Op::Put(name(pick(2, 100)), dice.to_string().into_bytes()),
         }
     }
 
@@ -88,6 +97,10 @@ impl Script {
             _ => Op::WaitAny,
         }
     }
+}
+
+fn name(dice: u64) -> &'static str {
+    if dice == 0 { "report.md" } else { "data.csv" }
 }
 
 fn end(dice: u64) -> Verdict {

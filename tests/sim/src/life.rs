@@ -1,0 +1,188 @@
+//! One life of a node: from what it finds on its disk to a crash, or to its orderly end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use sortie_ambient::{Ambient, Surroundings};
+use sortie_callback::{CallbackConfig, Courier};
+use sortie_engine::recover::Others;
+use sortie_engine::{Engine, Parts, Settings};
+use sortie_journal::sim::{Crash, SimDisk};
+use sortie_journal::{EmbeddedLog, Journal, Options};
+use sortie_mission::Retention;
+
+use crate::check;
+use crate::envelope::{CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, lanes, rules};
+use crate::executor::Executor;
+use crate::guests::Plugins;
+use crate::ledger::Ledger;
+use crate::people::People;
+use crate::receivers::Wire;
+use crate::scene::Scene;
+use crate::store::Folder;
+use crate::tools::registry;
+
+/// Appends that the journal's queue holds: so few that it is full now and then.
+const QUEUE_APPENDS: usize = 12;
+
+/// Attempts before a delivery is parked.
+const ATTEMPTS: u32 = 12;
+
+/// See the module.
+pub(crate) struct Life {
+    scene: Arc<Scene>,
+    pub(crate) disk: SimDisk,
+    pub(crate) journal: Journal,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) people: People,
+    /// It was told to stop, and has.
+    stopped: Arc<AtomicBool>,
+}
+
+impl Life {
+    /// The node starts on what a disk holds. Nothing that was on it before may be missing.
+    pub(crate) fn begin(scene: &Arc<Scene>, folder: &Folder, disk: SimDisk) -> Self {
+        let options = Options { queue_appends_max: QUEUE_APPENDS, ..Options::default() };
+        let opened = Journal::open_backend_stepped(disk.clone(), &options);
+        let (journal, opened, stepper) = opened.expect("a journal opens after any crash");
+        find(scene, folder, &journal);
+        scene.opens(Some(journal.clone()));
+        let executor = Executor::new(Arc::clone(scene), stepper);
+        let ambient: Surroundings = Arc::<Executor>::clone(&executor);
+        let settings = Settings {
+            rules: rules(),
+            plugins_by: BTreeMap::from([("automation".to_owned(), "script".parse().expect("a name"))]),
+            lanes: lanes().map(|lane| (lane, CONCURRENCY)).to_vec(),
+            max_running: RUNNING_MAX,
+            request_expiry: EXPIRY,
+            retention: Retention { age: Some(RETENTION), missions: None },
+            result_bytes_max: 0,
+        };
+        let log = journal.clone();
+        let parts = Parts {
+            settings,
+            log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?))),
+            guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(&executor) }),
+            tools: Arc::new(registry(scene, &executor)),
+            artifacts: Arc::new(folder.clone()),
+            workspaces: Arc::new(folder.clone()),
+            pause_mark: Arc::new(folder.clone()),
+            ambient: Arc::clone(&ambient),
+        };
+        let wire = Arc::new(Wire { scene: Arc::clone(scene), executor: Arc::downgrade(&executor) });
+        let callback = CallbackConfig { attempts: ATTEMPTS, ..CallbackConfig::default() };
+        let courier = |outbox| Courier::new(&callback, outbox, wire, ambient);
+        let engine = Engine::open(parts, Others::GoOn, courier).expect("a node starts on what is there");
+        engine.start();
+        engine.start_retention();
+        let people = People { scene: Arc::clone(scene), executor: Arc::clone(&executor), engine: Arc::clone(&engine) };
+        Self { scene: Arc::clone(scene), disk, journal, executor, engine, people, stopped: Arc::default() }
+    }
+
+    /// Somebody stops the node in order; see [`Life::has_stopped`].
+    pub(crate) fn stop(&self) {
+        self.scene.line("somebody stops the node");
+        let (engine, stopped) = (Arc::clone(&self.engine), Arc::clone(&self.stopped));
+        let ambient: &dyn Ambient = &*self.executor;
+        let stop = async move {
+            engine.stop().await;
+            stopped.store(true, Relaxed);
+        };
+        ambient.spawn(stop).detach();
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// Whether its journal has failed: it is to stop.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.journal.is_poisoned()
+    }
+
+    /// It is over. What is found on the disk afterwards.
+    pub(crate) fn end(self, crash: Crash) -> SimDisk {
+        self.scene.line(&format!("crash: {crash:?}"));
+        // As it is at this moment: nothing that is dropped below may help it.
+        let found = self.disk.after_crash(crash);
+        self.scene.ledger(|_| ());
+        self.scene.opens(None);
+        let Self { executor, engine, people, journal, .. } = self;
+        executor.die();
+        let gone = Arc::downgrade(&engine);
+        drop((people, journal, engine, executor));
+        assert!(gone.upgrade().is_none(), "something keeps a driver that is over");
+        found
+    }
+}
+
+/// What a node finds is what there was.
+fn find(scene: &Scene, folder: &Folder, journal: &Journal) {
+    let before = scene.replace_ledger(Ledger::default());
+    let mut found = Ledger::open(scene, journal, before.removed);
+    for (no, side) in &before.sides {
+        match found.sides.get(no) {
+            Some(after) => check::survived(side, after),
+            None => found.remove(scene, side),
+        }
+    }
+    for side in found.sides.values() {
+        check::fold(side);
+        for artifact in side.mission.artifacts() {
+            // Of a mission that is not to be kept they go first.
+            assert!(side.is_over() || folder.has(side.no, &artifact.sha256), "the bytes of {} are gone", artifact.name);
+        }
+    }
+    for no in &found.removed {
+        assert_eq!(folder.artifacts_of(*no), 0, "artifacts of {no}, which is gone");
+    }
+    let clients = scene.outside(|outside| outside.clients.len());
+    for index in 0..clients {
+        scene.client(index, |client| match found.of(index) {
+            Some(side) => check::promises(client, side),
+            None => {
+                let knows = client.accepted.is_some() || !client.calls.is_empty();
+                assert!(!knows, "client {index}: its mission is lost");
+            }
+        });
+    }
+    scene.replace_ledger(found);
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::executor::Step;
+    use crate::outside::Outside;
+    use crate::panics;
+
+    #[test]
+    fn a_background_task_that_dies_is_noticed() {
+        panics::watch();
+        let outside = Outside { faults: false, ..Outside::default() };
+        let scene =
+            Arc::new(Scene::new(fastrand::Rng::with_seed(0), "2026-11-22T12:00:00Z".parse().expect("a time"), outside));
+        let life = Life::begin(&scene, &Folder::new(&scene), SimDisk::default());
+        let run = |minutes: u64| {
+            for _ in 0..minutes * 60 {
+                while let Some(step) = life.executor.steps().first().copied() {
+                    assert!(!matches!(step, Step::Gate(_)), "nobody is there who waits for the world");
+                    life.executor.take(step);
+                }
+                scene.clock.pass(std::time::Duration::from_secs(1));
+                life.executor.ring();
+            }
+        };
+        run(2);
+        assert_eq!((life.engine.dead_task(), life.engine.death().now_or_never()), (None, None), "all of them live");
+        life.executor.breaks();
+        run(2);
+        let dead = life.engine.dead_task().expect("one has died");
+        assert_eq!(life.engine.death().now_or_never(), Some(dead), "who serves is told, and stops");
+        panics::forget();
+    }
+}

@@ -1,0 +1,173 @@
+//! What a crash of the node does not touch, and all lives of it share: the dice, the clocks, the world outside, and what has been read
+//! back from its journal.
+//!
+//! All of it is asked from within the node's tasks (a tool is called, an event arrives), so each part has a lock. There is one
+//! thread: whoever holds one of them must not ask for it again.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use fastrand::Rng;
+use parking_lot::Mutex;
+use sortie_contract::record::Record;
+use sortie_contract::{MissionNo, Timestamp};
+use sortie_journal::Journal;
+
+use crate::history::History;
+use crate::ledger::{Ledger, Side};
+use crate::outside::{Client, Outside};
+
+/// See the module.
+pub(crate) struct Scene {
+    pub(crate) clock: Clock,
+    dice: Mutex<Rng>,
+    history: Mutex<History>,
+    outside: Mutex<Outside>,
+    ledger: Mutex<Ledger>,
+    /// That of the life that there is.
+    journal: Mutex<Option<Journal>>,
+    /// Something may have been written since the ledger was read.
+    stale: AtomicBool,
+}
+
+impl Scene {
+    pub(crate) fn new(dice: Rng, wall: Timestamp, outside: Outside) -> Self {
+        Self {
+            clock: Clock::new(wall),
+            dice: Mutex::new(dice),
+            history: Mutex::default(),
+            outside: Mutex::new(outside),
+            ledger: Mutex::default(),
+            journal: Mutex::new(None),
+            stale: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn roll<T>(&self, roll: impl FnOnce(&mut Rng) -> T) -> T {
+        roll(&mut self.dice.lock())
+    }
+
+    /// One of so many times.
+    pub(crate) fn one_in(&self, sides: u32) -> bool {
+        self.roll(|rng| rng.u32(..sides) == 0)
+    }
+
+    pub(crate) fn count(&self, what: &'static str) {
+        self.history.lock().count(what);
+    }
+
+    pub(crate) fn line(&self, text: &str) {
+        self.history.lock().line(self.clock.wall(), text);
+    }
+
+    pub(crate) fn tell(&self, client: usize, what: &str) {
+        self.line(&format!("m{client}: {what}"));
+    }
+
+    /// A record, in words and in numbers.
+    pub(crate) fn note(&self, client: usize, record: &Record) {
+        self.tell(client, &format!("{record:?}"));
+        self.count(match record {
+            Record::Requested { kind, .. } => kind.as_str(),
+            Record::Reminded { .. } => "reminded",
+            Record::Heartbeat => "heartbeat",
+            Record::Suspended { .. } => "suspended",
+            Record::Finished { reason, .. } => reason.as_str(),
+            _ => return,
+        });
+    }
+
+    pub(crate) fn take_history(&self) -> History {
+        std::mem::take(&mut self.history.lock())
+    }
+
+    pub(crate) fn outside<T>(&self, look: impl FnOnce(&mut Outside) -> T) -> T {
+        look(&mut self.outside.lock())
+    }
+
+    pub(crate) fn client<T>(&self, client: usize, look: impl FnOnce(&mut Client) -> T) -> T {
+        look(&mut self.outside.lock().clients[client])
+    }
+
+    /// The journal of the life that begins; none, once that is over.
+    pub(crate) fn opens(&self, journal: Option<Journal>) {
+        *self.journal.lock() = journal;
+        self.written();
+    }
+
+    /// Something was written, perhaps.
+    pub(crate) fn written(&self) {
+        self.stale.store(true, Relaxed);
+    }
+
+    /// What is on disk at this moment.
+    pub(crate) fn ledger<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
+        let mut ledger = self.ledger.lock();
+        if let Some(journal) = &*self.journal.lock()
+            && self.stale.swap(false, Relaxed)
+        {
+            ledger.follow(self, journal);
+        }
+        look(&ledger)
+    }
+
+    /// What is on disk of a client's mission; nothing, where it has none there.
+    pub(crate) fn side<T>(&self, client: usize, look: impl FnOnce(&Side) -> T) -> Option<T> {
+        self.ledger(|ledger| ledger.of(client).map(look))
+    }
+
+    /// The number of a client's mission, where it is on disk.
+    pub(crate) fn no_of(&self, client: usize) -> Option<MissionNo> {
+        self.side(client, |side| side.no)
+    }
+
+    /// Replaces what was read back from a life that is over with what the next one finds; and gives it out.
+    pub(crate) fn replace_ledger(&self, next: Ledger) -> Ledger {
+        std::mem::replace(&mut self.ledger.lock(), next)
+    }
+}
+
+/// The clocks: one that jumps, and one that does not.
+pub(crate) struct Clock(Mutex<Times>);
+
+struct Times {
+    wall: Timestamp,
+    steady: Duration,
+    was_set_back: bool,
+}
+
+impl Clock {
+    fn new(wall: Timestamp) -> Self {
+        Self(Mutex::new(Times { wall, steady: Duration::ZERO, was_set_back: false }))
+    }
+
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.0.lock().wall
+    }
+
+    pub(crate) fn steady(&self) -> Duration {
+        self.0.lock().steady
+    }
+
+    /// Whether the wall clock was set back some time: what had begun in its window may now be before it.
+    pub(crate) fn was_set_back(&self) -> bool {
+        self.0.lock().was_set_back
+    }
+
+    pub(crate) fn pass(&self, duration: Duration) {
+        let mut times = self.0.lock();
+        times.steady += duration;
+        times.wall += duration;
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn set(&self, by: Duration, back: bool) {
+        let mut times = self.0.lock();
+        times.was_set_back |= back;
+        if back {
+            times.wall -= by;
+        } else {
+            times.wall += by;
+        }
+    }
+}

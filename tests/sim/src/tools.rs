@@ -1,0 +1,139 @@
+//! Tools: what a call does outside of the node, in steps that the world lets happen, so that a crash finds it at each of them.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sortie_contract::id::CallNo;
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo};
+use sortie_tools::{CallContext, Registry, Tool};
+
+use crate::check;
+use crate::envelope::tools;
+use crate::executor::Executor;
+use crate::outside::Stray;
+use crate::scene::Scene;
+
+/// What a tool that panics says: nobody's mistake.
+pub(crate) const ON_PURPOSE: &str = "on purpose";
+
+/// The tools of one life of a node.
+pub(crate) fn registry(scene: &Arc<Scene>, executor: &Arc<Executor>) -> Registry {
+    let mut registry = Registry::empty();
+    for info in tools() {
+        let tool = Scripted { info, scene: Arc::clone(scene), executor: Arc::downgrade(executor) };
+        registry.add(Box::new(tool)).expect("each has a name of its own");
+    }
+    registry
+}
+
+struct Scripted {
+    info: ToolInfo,
+    scene: Arc<Scene>,
+    executor: Weak<Executor>,
+}
+
+#[async_trait]
+impl Tool for Scripted {
+    fn info(&self) -> &ToolInfo {
+        &self.info
+    }
+
+    async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError> {
+        let executor = self.executor.upgrade().ok_or(CallError::Cancelled)?;
+        let (mission, call) = context.idempotency_key.rsplit_once('/').expect("a mission and a call");
+        let client = self.scene.outside(|outside| outside.client_of(mission));
+        let call = CallNo(call.parse().expect("a number"));
+        self.leave(client, call, &arguments.to_string());
+        let mut flight = Flight { tool: self, client, call, landed: false, is_back: false };
+        executor.pass().await;
+        let answer = flight.land();
+        if self.scene.one_in(2) {
+            // Its answer is on its way.
+            executor.pass().await;
+        }
+        flight.is_back = true;
+        answer
+    }
+}
+
+impl Scripted {
+    /// The call leaves the node: whatever it depends on must be certain.
+    fn leave(&self, client: usize, call: CallNo, arguments: &str) {
+        let wall = self.scene.clock.wall();
+        self.scene.tell(client, &format!("call {call} leaves the node"));
+        self.scene.ledger(|ledger| {
+            let side = ledger.of(client);
+            self.scene.client(client, |client| {
+                check::may_be_sent(side, client, call, &self.info, arguments, wall);
+                if self.info.repeat() != Repeat::ReadOnly {
+                    let effects = client.calls.entry(call).or_default();
+                    effects.sent += 1;
+                }
+            });
+        });
+    }
+}
+
+/// A call that has left the node.
+struct Flight<'a> {
+    tool: &'a Scripted,
+    client: usize,
+    call: CallNo,
+    landed: bool,
+    is_back: bool,
+}
+
+impl Flight<'_> {
+    /// It has its effect, or fails.
+    fn land(&mut self) -> Result<ToolAnswer, CallError> {
+        let scene = &self.tool.scene;
+        let dice = scene.roll(|rng| rng.u8(..30));
+        if dice == 0 {
+            self.landed = true;
+            return Err(CallError::Failed("it is broken".to_owned()));
+        }
+        self.landed = true;
+        land(scene, self.client, self.call, self.tool.info.repeat());
+        if dice == 1 {
+            return Err(CallError::TimedOut("it took too long".to_owned()));
+        }
+        if dice == 2 {
+            self.is_back = true;
+            scene.count("tool that panics");
+            panic!("{ON_PURPOSE}");
+        }
+        let result = format!("\"{} {}\"", self.tool.info.name, scene.roll(|rng| rng.u32(..)));
+        if self.tool.info.repeat() != Repeat::ReadOnly {
+            scene.client(self.client, |client| {
+                client.calls.entry(self.call).or_default().results.insert(result.clone());
+            });
+        }
+        Ok(ToolAnswer { result, wrote: Vec::new() })
+    }
+}
+
+impl Drop for Flight<'_> {
+    /// Nobody waits for it any more; it goes on without them.
+    fn drop(&mut self) {
+        if self.is_back {
+            return;
+        }
+        let scene = &self.tool.scene;
+        scene.count("call that nobody waits for any more");
+        if !self.landed {
+            let stray = Stray { client: self.client, call: self.call, repeat: self.tool.info.repeat() };
+            scene.outside(|outside| outside.strays.push(stray));
+        }
+    }
+}
+
+/// A call has its effect.
+pub(crate) fn land(scene: &Scene, client: usize, call: CallNo, repeat: Repeat) {
+    if repeat == Repeat::ReadOnly {
+        return;
+    }
+    scene.tell(client, &format!("call {call} has its effect"));
+    scene.count("effect");
+    scene.client(client, |client| client.calls.entry(call).or_default().landed += 1);
+}
