@@ -11,19 +11,20 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, ready};
 use parking_lot::Mutex;
-use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::artifact::Artifact;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
-use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
+use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
-use sortie_mission::replay::{Asked, Contents, Recorded, Replay};
+use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::CallContext;
 
+use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::on_record::OnRecord;
 use super::results::GUESS;
@@ -47,29 +48,6 @@ struct Order {
     /// The node no longer has the tool.
     is_gone: bool,
     arguments: String,
-}
-
-/// Where the bytes of an artifact come from.
-enum Source {
-    Memory { bytes: Vec<u8>, sha256: Digest },
-    File { path: String },
-}
-
-impl Source {
-    /// By what a replay knows it again.
-    fn contents(&self) -> Contents<'_> {
-        match self {
-            Self::Memory { sha256, .. } => Contents::Memory(*sha256),
-            Self::File { path } => Contents::File(path),
-        }
-    }
-
-    fn recorded(&self) -> ArtifactSource {
-        match self {
-            Self::Memory { .. } => ArtifactSource::Memory,
-            Self::File { path } => ArtifactSource::File { path: path.clone() },
-        }
-    }
 }
 
 /// The host of one run of one mission.
@@ -363,39 +341,6 @@ fn unquoted(json: &str) -> String {
 
 fn over(stop: Stop) -> Call {
     Call { number: None, answer: ready(Err(stop)).boxed() }
-}
-
-impl Engine {
-    /// Puts bytes into the artifact store, off the async threads.
-    pub(super) async fn keep(
-        &self,
-        live: &Live,
-        name: String,
-        media_type: String,
-        bytes: impl FnOnce() -> Result<Vec<u8>, String> + Send + 'static,
-    ) -> Result<Artifact, String> {
-        let name = ArtifactName::new(name).map_err(|error| error.to_string())?;
-        let plain = media_type.len() <= limit::ID_BYTES_MAX
-            && media_type.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty())
-            && media_type.bytes().all(|b| (0x20..0x7f).contains(&b));
-        if !plain {
-            return Err(format!("`{}` is no media type such as text/markdown", limit::clip(&media_type, 80)));
-        }
-        if !live.with(|mission| mission.has_room_for(&name)) {
-            return Err(format!("a mission has at most {} artifacts", limit::ARTIFACTS_MAX));
-        }
-        let (store, no) = (Arc::clone(&self.artifacts), live.no);
-        let stored = self.ambient.unblock(move || {
-            let bytes = bytes()?;
-            if bytes.len() > limit::ARTIFACT_BYTES_MAX {
-                return Err(format!("an artifact has at most {} bytes", limit::ARTIFACT_BYTES_MAX));
-            }
-            let sha256 = store.put(no, &bytes).map_err(|error| format!("it cannot be stored: {error}"))?;
-            Ok((bytes.len() as u64, sha256))
-        });
-        let (bytes, sha256) = stored.await.map_err(|_| "it cannot be stored".to_owned())??;
-        Ok(Artifact { name, media_type, bytes, sha256 })
-    }
 }
 
 impl Host for RunHost {

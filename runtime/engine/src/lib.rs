@@ -13,6 +13,7 @@
 //! | `host` | what a running plugin asks of the node |
 //! | `on_record` | a run's large results: where each is recorded, and which of them are held |
 //! | `results` | what results of calls hold of the memory |
+//! | `keep` | bytes become artifacts |
 //! | `collect` | outputs that were written but not stored |
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
@@ -44,6 +45,7 @@ mod held;
 mod herald;
 mod host;
 pub mod intake;
+mod keep;
 mod live;
 mod lives;
 pub mod look;
