@@ -18,7 +18,7 @@ use url::Url;
 use crate::backoff::Backoff;
 use crate::board::{Board, Ended, Health, Origin};
 use crate::config::{CallbackConfig, ConfigError};
-use crate::outbox::{Delivery, Outbox, OutboxError};
+use crate::outbox::{Delivery, Outbox, OutboxError, Retry};
 use crate::secret::NotSent;
 use crate::send::{Sender, Transport, Verdict};
 
@@ -322,7 +322,9 @@ impl Shared {
                 self.counters.retried.fetch_add(1, Relaxed);
                 tracing::info!(%mission_id, %trace_id, item, attempts, why, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "a delivery is repeated");
                 let due = self.ambient.steady() + wait;
-                self.insist(|| self.outbox.attempted(mission, item, attempts)).await;
+                let at = self.ambient.wall().checked_add(wait).unwrap_or(Timestamp::MAX);
+                let retry = Retry { why, at };
+                self.insist(|| self.outbox.attempted(mission, item, attempts, &retry)).await;
                 match health {
                     Health::Answered => Ended::Refused(due),
                     Health::Silent => Ended::Unanswered(due),

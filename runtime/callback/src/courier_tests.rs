@@ -111,7 +111,7 @@ impl Outbox for Memory {
         self.change(mission, |found| (found.acked, found.attempts) = (item, 0))
     }
 
-    async fn attempted(&self, mission: MissionNo, _item: u64, attempts: u32) -> Result<(), OutboxError> {
+    async fn attempted(&self, mission: MissionNo, _item: u64, attempts: u32, _: &Retry) -> Result<(), OutboxError> {
         self.change(mission, |found| found.attempts = attempts)
     }
 

@@ -21,11 +21,20 @@ pub trait Outbox: Send + Sync + 'static {
     async fn delivered(&self, mission: MissionNo, item: u64) -> Result<(), OutboxError>;
 
     /// An attempt at `item` failed and will be repeated: `attempts` is how many there have been.
-    async fn attempted(&self, mission: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError>;
+    async fn attempted(&self, mission: MissionNo, item: u64, attempts: u32, retry: &Retry) -> Result<(), OutboxError>;
 
     /// `item` is given up for now, after `attempts` in all. The mission's later items wait until the operator has it redelivered or skips it, and
     /// [`Courier::wake`](crate::Courier::wake) says so.
     async fn parked(&self, mission: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError>;
+}
+
+/// What came of an attempt that will be repeated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Why it failed, for people: short, and nothing of what was sent.
+    pub why: String,
+    /// When it will be repeated.
+    pub at: Timestamp,
 }
 
 /// The outbox could not be read or moved.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sortie_contract::{MissionNo, Timestamp};
-use sortie_journal::{Append, Cursor, WriteError};
+use sortie_journal::{Append, Cursor, Retry, WriteError};
 
 use super::act::ActError;
 use super::outbox::mission_over;
@@ -19,7 +19,7 @@ pub(crate) enum Step {
     /// Its receiver took it.
     Delivered { item: u64 },
     /// So many attempts failed, and there will be another.
-    Attempted { item: u64, attempts: u32 },
+    Attempted { item: u64, attempts: u32, retry: Retry },
     /// So many attempts failed, and there will be no other until an operator says so.
     Parked { item: u64, attempts: u32, why: String },
     /// An operator has it tried again.
@@ -37,12 +37,14 @@ impl Step {
             Self::Delivered { item } => {
                 (!before.closed && before.acked < *item).then_some(Cursor { acked: *item, ..done })
             }
-            Self::Attempted { item, attempts } => {
-                (is_next(*item) && before.parked.is_none()).then(|| Cursor { attempts: *attempts, ..before.clone() })
-            }
+            Self::Attempted { item, attempts, retry } => (is_next(*item) && before.parked.is_none()).then(|| Cursor {
+                attempts: *attempts,
+                retry: Some(retry.clone()),
+                ..before.clone()
+            }),
             Self::Parked { item, attempts, why } => {
                 let parked = Some(why.clone());
-                is_next(*item).then(|| Cursor { attempts: *attempts, parked, ..before.clone() })
+                is_next(*item).then(|| Cursor { attempts: *attempts, parked, retry: None, ..before.clone() })
             }
             Self::Again { at } => {
                 before.parked.as_ref().map(|_| Cursor { acked: before.acked, since: Some(*at), ..done })
@@ -119,7 +121,10 @@ mod tests {
     #[test]
     fn a_cursor_goes_on_and_never_back() {
         let again = Step::Again { at: Timestamp::UNIX_EPOCH };
-        let (delivered, attempted) = (|item| Step::Delivered { item }, |item| Step::Attempted { item, attempts: 2 });
+        let retry = Retry { why: "503".to_owned(), at: Timestamp::UNIX_EPOCH };
+        let delivered = |item| Step::Delivered { item };
+        let attempted = |item| Step::Attempted { item, attempts: 2, retry: retry.clone() };
+        let failed = Cursor { attempts: 2, retry: Some(retry.clone()), ..Cursor::default() };
         let parked = |item| Step::Parked { item, attempts: 3, why: "410".to_owned() };
         let waits = Cursor { attempts: 3, parked: Some("410".to_owned()), ..at(4) };
         let retried = Cursor { since: Some(Timestamp::UNIX_EPOCH), ..at(4) };
@@ -127,12 +132,13 @@ mod tests {
         let closed = Cursor { closed: true, ..skipped.clone() };
         for (before, step, after) in [
             (at(4), delivered(5), Some(at(5))),
-            (at(4), attempted(5), Some(Cursor { attempts: 2, ..at(4) })),
+            (at(4), attempted(5), Some(Cursor { acked: 4, ..failed.clone() })),
             (at(4), parked(5), Some(waits.clone())),
+            (Cursor { acked: 4, ..failed.clone() }, parked(5), Some(waits.clone())),
             (waits.clone(), parked(5), Some(waits.clone())),
             (waits.clone(), again.clone(), Some(retried.clone())),
             (waits.clone(), Step::Skipped, Some(skipped.clone())),
-            (retried, attempted(5), Some(Cursor { attempts: 2, since: Some(Timestamp::UNIX_EPOCH), ..at(4) })),
+            (retried, attempted(5), Some(Cursor { acked: 4, since: Some(Timestamp::UNIX_EPOCH), ..failed })),
             // What comes too late: somebody else was faster.
             (at(5), delivered(5), None),
             (at(6), attempted(5), None),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parking_lot::Mutex;
 use sortie_ambient::Surroundings;
 use sortie_contract::{MissionNo, Timestamp};
-use sortie_mission::queue::{Queue, Waiting};
+use sortie_mission::queue::{Queue, Waiting, WaitsFor};
 
 /// The queue of a node, and what is about to join it.
 pub(crate) struct Desk(Mutex<Inner>);
@@ -110,6 +110,11 @@ impl Desk {
     /// Gives no more turns, or goes on.
     pub(crate) fn pause(&self, paused: bool) {
         self.0.lock().queue.pause(paused);
+    }
+
+    /// Why a mission waits, where it does.
+    pub(crate) fn waits_for(&self, no: MissionNo, wall: Timestamp) -> Option<WaitsFor> {
+        self.0.lock().queue.waits_for(no, wall)
     }
 
     pub(crate) fn turns(&self) -> Turns {

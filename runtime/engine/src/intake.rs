@@ -328,6 +328,8 @@ impl Engine {
         })?;
         match (admitted, begun) {
             (Admitted::Accepted { no, receipt }, Some((mission, head, reply))) => {
+                // Before its turn can come.
+                self.standings.moved(no, None, head.status);
                 let live = self.lives.insert(Live::new(no, mission, head, self.ambient.steady()));
                 arrival.arrive(&live);
                 let (id, trace_id) = (&envelope.mission_id, &envelope.trace_id);

@@ -57,6 +57,7 @@ mod results;
 mod retain;
 mod shared_room;
 pub mod shown;
+mod standings;
 mod start;
 mod supervise;
 mod timer;
@@ -132,6 +133,7 @@ pub struct Engine {
     pub(crate) counters: Counters,
     /// Missions that wait out of memory.
     pub(crate) suspended: AtomicUsize,
+    pub(crate) standings: standings::Standings,
     pub(crate) background: supervise::Background,
     /// Missions that were in the journal when it was opened.
     found: usize,

@@ -4,6 +4,7 @@
 //! gets the records in the order of the decisions, the state takes them up, all under one short lock. Nothing waits
 //! for the disk here: what must not leave the node before it is durable awaits the [`Receipt`].
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use sortie_contract::id::CallNo;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status};
-use sortie_journal::{Append, Head, Receipt, WriteError};
+use sortie_journal::{Append, Head, Log, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
 use sortie_mission::{Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_overview};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
 use super::Engine;
+use super::standings::Standings;
 
 /// A mission that is being worked with.
 pub(crate) struct Live {
@@ -105,7 +107,8 @@ impl Live {
         if records.is_empty() {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
-        let receipt = inner.append(engine, self.no, &records, wait)?;
+        let to = To { log: &*engine.log, suspended: &engine.suspended, standings: &engine.standings };
+        let receipt = inner.append(&to, self.no, &records, wait)?;
         inner.release(&records);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
         let Inner { mission, run, .. } = &mut *inner;
@@ -185,46 +188,45 @@ impl Live {
     }
 }
 
+/// What an append goes to, and what counts it.
+struct To<'a> {
+    log: &'a dyn Log,
+    suspended: &'a AtomicUsize,
+    standings: &'a Standings,
+}
+
 impl Inner {
-    /// Appends to the journal and, if it takes the records, to the state.
+    /// Appends to the log, and to the state. Nothing has changed where the log has no room.
+    ///
+    /// The room is taken first: from then on only a failure of the log, which ends the process, can keep the records from it. So
+    /// the state takes them up before they are handed over, and tells what the head shows of it without a copy to go back to,
+    /// whatever the mission has grown to. Nobody sees it in between: its lock is held.
     fn append(
         &mut self,
-        engine: &Engine,
+        to: &To<'_>,
         no: MissionNo,
         records: &[Stamped],
         wait: Wait,
-    ) -> Result<Option<Receipt>, CommandError> {
-        let log = &engine.log;
+    ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
-        let mut after = None;
+        let room = to.log.reserve(&append)?;
+        apply(&mut self.mission, records);
         if records.iter().any(|stamped| changes_overview(&stamped.record)) {
-            let mut mission = self.mission.clone();
-            apply(&mut mission, records);
-            let Standing { status, suspended, due } = mission.standing();
-            let (ended_at, overview) = (mission.ended_at(), Some(mission.overview()));
-            let head = Head { status, suspended, due, ended_at, overview, ..self.head.clone() };
-            append = append.head(&head);
-            after = Some((mission, head));
-        }
-        let receipt = match wait {
-            Wait::Durable => Some(log.append_durable(append)?),
-            Wait::No => {
-                log.append(append)?;
-                None
+            let before = (self.head.status, self.head.suspended);
+            shown_by(&mut self.head, &self.mission);
+            append = append.head(&self.head);
+            match (before.1, self.head.suspended) {
+                (false, true) => drop(to.suspended.fetch_add(1, Relaxed)),
+                (true, false) => drop(to.suspended.fetch_sub(1, Relaxed)),
+                _ => {}
             }
-        };
-        match after {
-            Some((mission, head)) => {
-                match (self.head.suspended, head.suspended) {
-                    (false, true) => drop(engine.suspended.fetch_add(1, Relaxed)),
-                    (true, false) => drop(engine.suspended.fetch_sub(1, Relaxed)),
-                    _ => {}
-                }
-                (self.mission, self.head) = (mission, head);
-            }
-            None => apply(&mut self.mission, records),
+            to.standings.moved(no, Some(before.0), self.head.status);
         }
-        Ok(receipt)
+        let append = append.within(room);
+        match wait {
+            Wait::Durable => to.log.append_durable(append).map(Some),
+            Wait::No => to.log.append(append).map(|()| None),
+        }
     }
 
     /// Tells whoever waits for a held call what was decided about it.
@@ -255,8 +257,19 @@ fn is_decided(records: &[Stamped]) -> bool {
     matches!(records.first().map(|stamped| &stamped.record), Some(Record::Decided { .. }))
 }
 
+/// Brings a head in line with its mission.
+fn shown_by(head: &mut Head, mission: &Mission) {
+    let Standing { status, suspended, due } = mission.standing();
+    (head.status, head.suspended, head.due) = (status, suspended, due);
+    (head.ended_at, head.overview) = (mission.ended_at(), Some(mission.overview()));
+}
+
 fn apply(mission: &mut Mission, records: &[Stamped]) {
     for record in records {
         mission.apply(record).expect("the core applies what it decided");
     }
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

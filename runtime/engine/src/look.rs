@@ -1,16 +1,20 @@
 //! What anybody may see of missions: state, events, lists. Only what is on disk is shown, and each answer has a most.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sortie_contract::{MissionNo, Stamped, Status, limit};
+use sortie_contract::event::Usage;
+use sortie_contract::{MissionNo, Stamped, Status, Timestamp, limit};
 use sortie_journal::{Cursor, Head};
 use sortie_mission::Mission;
+use sortie_mission::queue::WaitsFor;
 
 use super::outbox::key_of;
 use super::shown::{
-    ArtifactView, BudgetView, CriterionView, DeliveryState, DeliveryView, LISTED_BYTES_MAX, Links, MissionView,
-    OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, RecordView, RequestView, SessionView, UndeliveredView,
-    WindowView,
+    ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, LISTED_BYTES_MAX, Links,
+    MissionLine, MissionView, OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, RecordView, RequestView, SessionView,
+    UndeliveredView, WaitKind, WaitView, WindowView, minutes,
 };
+use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
 use super::{Engine, ReadError};
 
@@ -18,7 +22,7 @@ use super::{Engine, ReadError};
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Any of these statuses.
-    pub statuses: Vec<String>,
+    pub statuses: Vec<Status>,
     /// This type.
     pub mission_type: Option<String>,
     /// This VP.
@@ -28,28 +32,38 @@ pub struct Filter {
     /// This trace.
     pub trace_id: Option<String>,
     /// Accepted after this moment.
-    pub created_after: Option<sortie_contract::Timestamp>,
-    /// A text that the id, the objective or the last summary holds, in any case.
+    pub created_after: Option<Timestamp>,
+    /// This lane.
+    pub vp_runtime_id: Option<String>,
+    /// A text that the id, or what lists show of the objective or the last summary, holds, in any case.
     pub q: Option<String>,
 }
 
 impl Filter {
     fn takes(&self, head: &Head) -> bool {
         let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
-        (self.statuses.is_empty() || self.statuses.iter().any(|status| status == head.status.as_str()))
+        (self.statuses.is_empty() || self.statuses.contains(&head.status))
             && is(&self.mission_type, head.mission_type.as_str())
             && is(&self.vp_id, head.vp.as_str())
             && is(&self.vp_session_id, head.session.as_str())
+            && is(&self.vp_runtime_id, head.lane.as_str())
             && is(&self.trace_id, head.trace_id.as_str())
             && self.created_after.is_none_or(|after| head.accepted_at > after)
     }
 }
 
-/// Heads that are read at once.
-const SCAN_CHUNK: usize = 1_000;
+/// Heads that are read at once, at least.
+const LIST_CHUNK: usize = 200;
 
 /// Missions looked at between two pages; a filter that matches little must not hold a thread for ever.
 const SCAN_MAX: usize = 50_000;
+
+/// Some heads, newest first.
+struct Heads {
+    heads: Vec<(MissionNo, Head)>,
+    /// The last mission that was looked at, whether it is among them or not; none is the end.
+    last: Option<MissionNo>,
+}
 
 impl Engine {
     /// A page of missions, newest first.
@@ -58,20 +72,20 @@ impl Engine {
         filter: &Filter,
         mut before: Option<MissionNo>,
         limit: usize,
-    ) -> Result<Page<MissionView>, ReadError> {
+    ) -> Result<Page<MissionLine>, ReadError> {
         let mut page = Page::new();
         let mut scanned = 0;
         loop {
-            let heads = self.log.heads_newest_first(before, limit.max(200))?;
-            let Some(&(last, _)) = heads.last() else { return Ok(page) };
+            let Heads { heads, last } = self.some_heads(&filter.statuses, before, limit.max(LIST_CHUNK))?;
+            let Some(last) = last else { return Ok(page) };
             scanned += heads.len();
             for (no, head) in heads {
                 if !filter.takes(&head) {
                     continue;
                 }
                 // One may be removed while it is looked for.
-                let Some(view) = self.listed(no, filter.q.as_deref())? else { continue };
-                page.push(&view);
+                let Some(line) = self.listed(no, &head, filter.q.as_deref())? else { continue };
+                page.push(&line);
                 if page.is_full(limit) {
                     return Ok(page.followed_by((no.0 > 1).then_some(no)));
                 }
@@ -83,20 +97,103 @@ impl Engine {
         }
     }
 
-    /// A mission as a list shows it, unless it has been removed or does not mention `q`.
-    fn listed(&self, no: MissionNo, q: Option<&str>) -> Result<Option<MissionView>, ReadError> {
-        let view = self.view(no, |fold| {
-            if !q.is_none_or(|q| mentions(&fold.mission, q)) {
-                return Ok(None);
-            }
-            let mut view = self.mission_view(fold)?;
-            cut(&mut view.objective);
-            cut(&mut view.summary);
-            Ok(Some(view))
-        });
-        match view {
-            Err(ReadError::Unknown) => Ok(None),
-            view => view,
+    /// Some heads before `before`, newest first: all that are in one of these statuses are among them.
+    fn some_heads(&self, statuses: &[Status], before: Option<MissionNo>, limit: usize) -> Result<Heads, ReadError> {
+        if !Standings::cover(statuses) {
+            let heads = self.log.heads_newest_first(before, limit)?;
+            let last = heads.last().map(|(no, _)| *no);
+            return Ok(Heads { heads, last });
+        }
+        let open = self.standings.newest_first(statuses, before, limit);
+        let mut heads = Vec::with_capacity(open.len());
+        for no in &open {
+            // The index is a moment ahead of the disk.
+            heads.extend(self.log.head(*no)?.filter(|head| statuses.contains(&head.status)).map(|head| (*no, head)));
+        }
+        Ok(Heads { heads, last: open.last().copied() })
+    }
+
+    /// A mission as a list shows it, unless it has been removed or does not mention `q`. Reads its head and no more, unless an
+    /// older Sortie wrote that and nothing has changed it since.
+    fn listed(&self, no: MissionNo, head: &Head, q: Option<&str>) -> Result<Option<MissionLine>, ReadError> {
+        let overview = match head.overview.clone() {
+            Some(overview) => overview,
+            None => match self.view(no, |fold| Ok(fold.mission.overview())) {
+                Err(ReadError::Unknown) => return Ok(None),
+                overview => overview?,
+            },
+        };
+        let texts = [head.mission_id.as_str(), &overview.objective, &overview.summary];
+        if !q.is_none_or(|q| mention(&texts, q)) {
+            return Ok(None);
+        }
+        let ran_ms = match self.lives.get(no).filter(|_| head.status == Status::Running) {
+            // One that runs is a little older than its head.
+            Some(live) => overview.ran_ms.max(live.now(self).ran_ms),
+            None => overview.ran_ms,
+        };
+        let delivery = if head.has_callback {
+            Some(self.log.cursor(no)?.map_or(DeliveryState::Delivered, |cursor| state_of(&cursor)))
+        } else {
+            None
+        };
+        let expires = overview.first_requests.iter().map(|request| request.expires_at).min();
+        Ok(Some(MissionLine {
+            mission_id: head.mission_id.to_string(),
+            vp_id: head.vp.to_string(),
+            vp_session_id: head.session.to_string(),
+            vp_runtime_id: head.lane.to_string(),
+            mission_type: head.mission_type,
+            trace_id: head.trace_id.to_string(),
+            source_instance_id: head.source.to_string(),
+            idempotency_key: head.idempotency_key.to_string(),
+            status: head.status,
+            reason: overview.reason,
+            usage: Usage {
+                runtime_minutes: minutes(ran_ms),
+                llm_calls: overview.spent.llm_calls,
+                estimated_cost_usd: overview.spent.cost.as_usd(),
+            },
+            effective_budget: BudgetView::from(&overview.budget),
+            autonomy_window: WindowView { start_at: head.start_at, end_at: head.end_at },
+            open_requests: overview.requests,
+            waits_for: self.waits_for(no, head.status, head.suspended, head.start_at, head.due, expires),
+            delivery,
+            plugin: PluginName::from(&overview.plugin),
+            accepted_at: head.accepted_at,
+            started_at: overview.started_at,
+            ended_at: head.ended_at,
+            links: Links::of(head.mission_id.as_str()),
+            objective: overview.objective,
+            summary: overview.summary,
+        }))
+    }
+
+    /// What a mission waits for that stands so.
+    fn waits_for(
+        &self,
+        no: MissionNo,
+        status: Status,
+        suspended: bool,
+        start_at: Option<Timestamp>,
+        due: Option<Timestamp>,
+        expires: Option<Timestamp>,
+    ) -> Option<WaitView> {
+        let wait = |what, until| Some(WaitView { what, until });
+        match status {
+            Status::Blocked => return wait(WaitKind::People, expires),
+            Status::Running if suspended => return wait(WaitKind::Time, due),
+            Status::Queued | Status::Running => {}
+            _ => return None,
+        }
+        match self.desk.waits_for(no, self.ambient.wall()) {
+            Some(WaitsFor::Window) => wait(WaitKind::Window, start_at),
+            Some(WaitsFor::Node) => wait(WaitKind::NodePaused, None),
+            Some(WaitsFor::Session) => wait(WaitKind::Session, None),
+            Some(WaitsFor::Lane) => wait(WaitKind::Lane, None),
+            Some(WaitsFor::Room) => wait(WaitKind::Node, None),
+            None if status == Status::Queued => wait(WaitKind::Turn, None),
+            None => None,
         }
     }
 
@@ -113,6 +210,7 @@ impl Engine {
             Some(live) => mission.usage(live.now(self)),
             None => mission.usage(self.now(mission.ran_ms())),
         };
+        let standing = mission.standing();
         let criteria = mission.criteria().map(|criterion| CriterionView {
             criterion: criterion.text.to_owned(),
             verdict: criterion.verdict,
@@ -135,6 +233,15 @@ impl Engine {
             usage,
             effective_budget: BudgetView::from(mission.budget()),
             autonomy_window: WindowView::from(&envelope.window),
+            waits_for: self.waits_for(
+                fold.no,
+                standing.status,
+                standing.suspended,
+                envelope.window.start_at,
+                standing.due,
+                mission.open_requests().iter().map(|open| open.expires_at).min(),
+            ),
+            calls_in_flight: calls_in_flight(fold),
             pending_requests: requests(mission),
             criteria: criteria.collect(),
             artifacts: artifacts(mission),
@@ -164,6 +271,7 @@ impl Engine {
                 total,
                 attempts: 0,
                 error: None,
+                next_attempt_at: None,
             },
             Some(cursor) => DeliveryView {
                 state: state_of(&cursor),
@@ -171,7 +279,8 @@ impl Engine {
                 skipped: self.keys_of(fold.no, &cursor.skipped)?,
                 total,
                 attempts: cursor.attempts,
-                error: cursor.parked,
+                error: error_of(&cursor),
+                next_attempt_at: next_attempt(&cursor),
             },
         }))
     }
@@ -236,19 +345,15 @@ impl Engine {
     pub fn requests(&self, mut before: Option<MissionNo>, limit: usize) -> Result<Page<OpenRequestView>, ReadError> {
         let mut page = Page::new();
         loop {
-            let heads = self.log.heads_newest_first(before, SCAN_CHUNK)?;
-            let Some(&(last, _)) = heads.last() else { return Ok(page) };
-            for (no, _) in heads.into_iter().filter(|(_, head)| head.status == Status::Blocked) {
+            let Heads { heads, last } = self.some_heads(&[Status::Blocked], before, LIST_CHUNK)?;
+            let Some(last) = last else { return Ok(page) };
+            for (no, _) in heads {
                 let open = self.view(no, |fold| {
                     let envelope = fold.mission.envelope();
                     let of = |request: RequestView| OpenRequestView {
                         mission_id: envelope.mission_id.to_string(),
                         objective: limit::clip(&envelope.objective, LISTED_BYTES_MAX),
-                        answer_at: format!(
-                            "/v1/missions/{}/requests/{}",
-                            envelope.mission_id,
-                            request.0["request_id"].as_str().unwrap_or_default()
-                        ),
+                        answer_at: format!("/v1/missions/{}/requests/{}", envelope.mission_id, request.request_id),
                         request,
                     };
                     Ok(requests(&fold.mission).into_iter().map(of).collect::<Vec<_>>())
@@ -269,44 +374,48 @@ impl Engine {
     pub fn deliveries(
         &self,
         state: Option<DeliveryState>,
-        after: Option<MissionNo>,
+        mut after: Option<MissionNo>,
         limit: usize,
     ) -> Result<Page<UndeliveredView>, ReadError> {
         let mut page = Page::new();
-        let incomplete = state == Some(DeliveryState::Incomplete);
-        let cursors = if incomplete { self.log.incomplete()? } else { self.log.undelivered()? };
-        for (no, cursor) in cursors.into_iter().filter(|(no, _)| after.is_none_or(|after| *no > after)) {
-            if state.is_some_and(|state| state != state_of(&cursor)) {
-                continue;
-            }
-            let view = self.view(no, |fold| {
-                let total = fold.mission.outgoing();
-                if cursor.acked >= total && !cursor.closed {
-                    return Ok(None);
+        // What has nothing left to deliver is in no list but its own.
+        let wanted = |cursor: &Cursor| state.map_or(!cursor.closed, |state| state == state_of(cursor));
+        loop {
+            let cursors = self.log.cursors_after(after, LIST_CHUNK)?;
+            let Some(&(last, _)) = cursors.last() else { return Ok(page) };
+            for (no, cursor) in cursors.into_iter().filter(|(_, cursor)| wanted(cursor)) {
+                let view = self.view(no, |fold| self.undelivered_view(fold, &cursor));
+                match view {
+                    // It may be removed while it is looked at.
+                    Err(ReadError::Unknown) | Ok(None) => continue,
+                    view => view?.iter().for_each(|view| page.push(view)),
                 }
-                let envelope = fold.mission.envelope();
-                Ok(Some(UndeliveredView {
-                    mission_id: envelope.mission_id.to_string(),
-                    state: state_of(&cursor),
-                    status_url: envelope.callback.as_ref().map(|callback| callback.status_url.to_string()),
-                    delivered: delivered(&cursor),
-                    skipped: self.keys_of(no, &cursor.skipped)?,
-                    waiting: total.saturating_sub(cursor.acked),
-                    attempts: cursor.attempts,
-                    error: cursor.parked.clone(),
-                }))
-            });
-            match view {
-                // It may be removed while it is looked at.
-                Err(ReadError::Unknown) | Ok(None) => continue,
-                Ok(Some(view)) => page.push(&view),
-                Err(error) => return Err(error),
+                if page.is_full(limit) {
+                    return Ok(page.followed_by(Some(no)));
+                }
             }
-            if page.is_full(limit) {
-                return Ok(page.followed_by(Some(no)));
-            }
+            after = Some(last);
         }
-        Ok(page)
+    }
+
+    /// A mission in the list of deliveries; nothing where there is nothing to deliver just now.
+    fn undelivered_view(&self, fold: &Fold, cursor: &Cursor) -> Result<Option<UndeliveredView>, ReadError> {
+        let total = fold.mission.outgoing();
+        if cursor.acked >= total && !cursor.closed {
+            return Ok(None);
+        }
+        let envelope = fold.mission.envelope();
+        Ok(Some(UndeliveredView {
+            mission_id: envelope.mission_id.to_string(),
+            state: state_of(cursor),
+            status_url: envelope.callback.as_ref().map(|callback| callback.status_url.to_string()),
+            delivered: delivered(cursor),
+            skipped: self.keys_of(fold.no, &cursor.skipped)?,
+            waiting: total.saturating_sub(cursor.acked),
+            attempts: cursor.attempts,
+            error: error_of(cursor),
+            next_attempt_at: next_attempt(cursor),
+        }))
     }
 
     /// A page of sessions, the one with the newest mission first: those whose newest mission is before `before`.
@@ -345,29 +454,39 @@ fn delivered(cursor: &Cursor) -> u64 {
     cursor.acked.saturating_sub(cursor.skipped.len() as u64)
 }
 
-/// Cuts what a list shows of a long text.
-fn cut(text: &mut String) {
-    if text.len() > LISTED_BYTES_MAX {
-        *text = limit::clip(text, LISTED_BYTES_MAX);
-    }
+/// What came of the last attempt, or why there will be none.
+fn error_of(cursor: &Cursor) -> Option<String> {
+    cursor.parked.clone().or_else(|| cursor.retry.as_ref().map(|retry| retry.why.clone()))
 }
 
-fn mentions(mission: &Mission, q: &str) -> bool {
+fn next_attempt(cursor: &Cursor) -> Option<Timestamp> {
+    cursor.retry.as_ref().filter(|_| cursor.parked.is_none()).map(|retry| retry.at)
+}
+
+fn mention(texts: &[&str], q: &str) -> bool {
     let q = q.to_lowercase();
-    let envelope = mission.envelope();
-    [envelope.mission_id.as_str(), &envelope.objective, mission.last_summary()]
-        .iter()
-        .any(|text| text.to_lowercase().contains(&q))
+    texts.iter().any(|text| text.to_lowercase().contains(&q))
+}
+
+/// The calls that are being made, in the order in which they began.
+fn calls_in_flight(fold: &Fold) -> Vec<CallView> {
+    let made = fold.begun.iter().filter(|(call, _)| fold.mission.is_being_made(**call));
+    made.map(|(call, (tool, at))| CallView { call: call.0, tool: tool.to_string(), started_at: *at }).collect()
 }
 
 /// The artifacts of a mission, as its index shows them.
 pub fn artifacts(mission: &Mission) -> Vec<ArtifactView> {
-    mission.artifacts().iter().map(|artifact| ArtifactView(mission.artifact_view(artifact))).collect()
+    mission.artifacts().iter().map(|artifact| form(mission.artifact_view(artifact))).collect()
 }
 
 /// What it asks of people.
 fn requests(mission: &Mission) -> Vec<RequestView> {
-    mission.open_requests().iter().filter_map(|request| mission.request_view(request.no)).map(RequestView).collect()
+    mission.open_requests().iter().filter_map(|request| mission.request_view(request.no)).map(form).collect()
+}
+
+/// What the core shows in events, in the form that it has here too.
+fn form<T: DeserializeOwned>(shown: Value) -> T {
+    serde_json::from_value(shown).expect("the core shows what is described here")
 }
 
 /// A record, for people and for replays.

@@ -148,6 +148,7 @@ impl Engine {
             retention: settings.retention,
             counters: Counters::default(),
             suspended: AtomicUsize::new(inventory.suspended),
+            standings: inventory.standings,
             background: Background::default(),
             found: inventory.found,
         });

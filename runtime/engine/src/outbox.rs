@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use sortie_callback::{Delivery, Method, Outbox, OutboxError};
+use sortie_callback::{Delivery, Method, Outbox, OutboxError, Retry};
 use sortie_contract::envelope::Envelope;
-use sortie_contract::{MissionNo, Timestamp};
+use sortie_contract::{MissionNo, Timestamp, limit};
 use sortie_journal::Cursor;
 use sortie_mission::{Mission, Outgoing, upload_url};
 
@@ -25,6 +25,9 @@ pub(crate) struct Followers(Mutex<FxHashMap<MissionNo, Follower>>);
 
 /// Most folds that are kept; further ones are read anew each time.
 const FOLLOWERS_MAX: usize = 4_096;
+
+/// Most bytes of what came of an attempt: it is for people, and kept with each mission that a dead receiver holds up.
+const ERROR_BYTES_MAX: usize = 400;
 
 /// Most items that are made in advance; an event lists all artifacts of its mission.
 const ITEMS_MAX: usize = 32;
@@ -177,12 +180,14 @@ impl Outbox for EngineOutbox {
         self.step(no, Step::Delivered { item }).await
     }
 
-    async fn attempted(&self, no: MissionNo, item: u64, attempts: u32) -> Result<(), OutboxError> {
-        self.step(no, Step::Attempted { item, attempts }).await
+    async fn attempted(&self, no: MissionNo, item: u64, attempts: u32, retry: &Retry) -> Result<(), OutboxError> {
+        let retry = sortie_journal::Retry { why: limit::clip(&retry.why, ERROR_BYTES_MAX), at: retry.at };
+        self.step(no, Step::Attempted { item, attempts, retry }).await
     }
 
     async fn parked(&self, no: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError> {
         self.engine()?.outbox.forget(no);
+        let why = limit::clip(&why, ERROR_BYTES_MAX);
         self.step(no, Step::Parked { item, attempts, why }).await
     }
 }

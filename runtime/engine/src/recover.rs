@@ -11,6 +11,7 @@ use sortie_journal::Head;
 use sortie_mission::queue::{Queue, Waiting};
 
 use super::Engine;
+use super::standings::Standings;
 
 /// What becomes of the missions that are in the journal already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +33,26 @@ pub(crate) struct Inventory {
     pub(crate) sleepers: Vec<MissionNo>,
     /// How many wait out of memory, with the ones that no time wakes.
     pub(crate) suspended: usize,
+    pub(crate) standings: Standings,
 }
 
 impl Inventory {
     /// Of a journal without missions.
     pub(crate) fn new(queue: Queue) -> Self {
-        Self { found: 0, queue, asleep: Vec::new(), sleepers: Vec::new(), suspended: 0 }
+        Self {
+            found: 0,
+            queue,
+            asleep: Vec::new(),
+            sleepers: Vec::new(),
+            suspended: 0,
+            standings: Standings::default(),
+        }
     }
 
     /// Takes a mission in, by its head; to be called in the order of acceptance.
     pub(crate) fn add(&mut self, no: MissionNo, head: &Head, others: Others) {
         self.found += 1;
+        self.standings.moved(no, None, head.status);
         match head.status {
             _ if others == Others::Wait => {}
             Status::Running | Status::Blocked if head.suspended => {

@@ -5,12 +5,14 @@
 //! bounded; whatever is missing is folded again. Nothing here is a second truth: a fold is the core's state after some record
 //! of the journal, and knows after which.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
+use sortie_contract::id::CallNo;
 use sortie_contract::record::Record;
+use sortie_contract::tool::ToolName;
 use sortie_contract::{Event, MissionNo, Stamped, Timestamp};
 use sortie_journal::FeedEntry;
 use sortie_mission::Mission;
@@ -37,12 +39,34 @@ pub struct Fold {
     pub accepted_at: Timestamp,
     /// What was odd about it then.
     pub warnings: Arc<[String]>,
+    /// When each call began that has no result yet; those that are held have a request instead.
+    pub begun: BTreeMap<CallNo, (ToolName, Timestamp)>,
 }
 
 impl Fold {
     fn begin(no: MissionNo, first: &Stamped) -> Result<Self, ReadError> {
         let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope) };
-        Ok(Self { no, mission: begin(first)?, accepted_at: first.at, warnings: accepted.warnings.as_slice().into() })
+        let (mission, warnings) = (begin(first)?, accepted.warnings.as_slice().into());
+        Ok(Self { no, mission, accepted_at: first.at, warnings, begun: BTreeMap::new() })
+    }
+
+    /// Takes the next record up.
+    fn apply(&mut self, stamped: &Stamped) -> Result<(), ReadError> {
+        self.mission.apply(stamped)?;
+        match &stamped.record {
+            Record::CallStarted { call, tool, .. } | Record::CallHeld { call, tool, .. } => {
+                drop(self.begun.insert(*call, (tool.clone(), stamped.at)));
+            }
+            Record::CallResumed { call } => {
+                if let Some((_, at)) = self.begun.get_mut(call) {
+                    *at = stamped.at;
+                }
+            }
+            Record::CallFinished { call, .. } => drop(self.begun.remove(call)),
+            Record::Finished { .. } => self.begun.clear(),
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -198,7 +222,7 @@ impl Engine {
                 self.views.folded.fetch_add(1, Relaxed);
                 let fold = match fold {
                     Some(fold) => {
-                        fold.mission.apply(record)?;
+                        fold.apply(record)?;
                         fold
                     }
                     None => fold.insert(Fold::begin(no, record)?),

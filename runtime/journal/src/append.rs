@@ -6,6 +6,7 @@ use crate::cursor::Cursor;
 use crate::frame;
 use crate::head::Head;
 use crate::log::Lease;
+use crate::room::Room;
 
 /// Changes of one mission that become durable together, or not at all.
 #[derive(Debug, Clone)]
@@ -16,9 +17,11 @@ pub struct Append {
     pub(crate) head: Option<Vec<u8>>,
     pub(crate) cursor: Option<CursorChange>,
     /// Where the cursor must stand for it to be taken; `None` where that is of no concern.
-    pub(crate) cursor_before: Option<Option<Cursor>>,
+    pub(crate) cursor_before: Option<Option<Box<Cursor>>>,
     /// The token of the lease that it is made under.
     pub(crate) lease: Option<u64>,
+    /// The place in the queue that was kept for it.
+    pub(crate) room: Option<Room>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,6 +51,9 @@ pub(crate) enum Change {
 /// that those who wait for it wait for milliseconds. docs/JOURNAL.md has what they cost.
 const REMOVAL_BYTES: usize = 64 << 10;
 
+/// What a head that is still to come weighs in the queue: most are smaller.
+pub(crate) const HEAD_BYTES: usize = 2 << 10;
+
 impl Change {
     /// What it weighs in the queue.
     pub(crate) fn bytes(&self) -> usize {
@@ -67,7 +73,7 @@ impl Append {
             count: u32::try_from(records.len()).expect("an append has fewer than 2^32 records"),
             bytes: frame::encode((mission.0, first), records),
         });
-        Self { mission: mission.0, frame, head: None, cursor: None, cursor_before: None, lease: None }
+        Self { mission: mission.0, frame, head: None, cursor: None, cursor_before: None, lease: None, room: None }
     }
 
     /// The same, and `head` replaces the mission's head.
@@ -98,7 +104,7 @@ impl Append {
 
     /// The same, only while the cursor stands at `before`: else refused as [`crate::WriteError::CursorMoved`].
     pub fn moved_from(mut self, before: Option<Cursor>) -> Self {
-        self.cursor_before = Some(before);
+        self.cursor_before = Some(before.map(Box::new));
         self
     }
 
@@ -112,7 +118,13 @@ impl Append {
         self
     }
 
-    fn bytes(&self) -> usize {
+    /// The same, in the place that was kept for it.
+    pub fn within(mut self, room: Room) -> Self {
+        self.room = Some(room);
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
         size_of::<Self>() + frame + self.head.as_ref().map_or(0, Vec::len)
     }

@@ -4,20 +4,21 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use redb::{Database, StorageBackend};
 use tokio::sync::{oneshot, watch};
 
-use crate::append::{Append, Change};
+use crate::append::{Append, Change, HEAD_BYTES};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::open::{self, Checked, Opened, Options};
+use crate::room::{Load, Room};
 use crate::tails::Tails;
-use crate::writer::{Message, Writer};
+use crate::writer::{Message, Waker, Writer};
 use sortie_contract::MissionNo;
 
 /// The journal of a node. Clones are the same journal; dropping the last one closes it, see [`Journal::close`].
@@ -33,8 +34,7 @@ struct Shared {
     /// The other end, for what comes too late.
     messages: Receiver<Message>,
     ended: Arc<AtomicBool>,
-    queued_bytes: Arc<AtomicUsize>,
-    queue_bytes_max: usize,
+    load: Arc<Load>,
     failed: watch::Receiver<Option<WriteError>>,
     durable: watch::Receiver<u64>,
     /// Taken by whoever closes the journal.
@@ -100,14 +100,15 @@ impl Journal {
     fn assemble(checked: Checked, path: &Path, options: &Options) -> Result<(Self, Opened, Writer), OpenError> {
         let Checked { db, meta, mark, bytes, repaired, compacted } = checked;
         let db = Arc::new(db);
-        let (queue, messages) = crossbeam_channel::bounded(options.queue_appends_max);
-        let (queued_bytes, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        #[expect(clippy::disallowed_methods, reason = "the load bounds it: each message has a place there")]
+        let (queue, messages) = crossbeam_channel::unbounded();
+        let load = Load::new(options.queue_appends_max, options.queue_bytes_max);
+        let ended = Arc::new(AtomicBool::new(false));
         let (failed_sender, failed) = watch::channel(None);
         let (durable_sender, durable) = watch::channel(meta.position);
         let mut writer = Writer {
             db: Arc::clone(&db),
             queue: messages.clone(),
-            queued_bytes: Arc::clone(&queued_bytes),
             meta,
             tails: Tails::default(),
             mark,
@@ -118,17 +119,7 @@ impl Journal {
             quick_repair: options.quick_repair,
             gather: options.gather,
         };
-        let shared = Shared {
-            db,
-            queue,
-            messages,
-            ended,
-            queued_bytes,
-            queue_bytes_max: options.queue_bytes_max,
-            failed,
-            durable,
-            hand: Mutex::new(None),
-        };
+        let shared = Shared { db, queue, messages, ended, load, failed, durable, hand: Mutex::new(None) };
         let journal = Self { shared: Arc::new(shared) };
         let damaged = |error: ReadError| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() };
         let undelivered = journal.undelivered().map_err(damaged)?;
@@ -146,7 +137,7 @@ impl Journal {
     /// # Errors
     /// [`WriteError`]; nothing was taken.
     pub fn append(&self, append: Append) -> Result<(), WriteError> {
-        self.send(Message::Change(Change::Append(append), None))
+        self.change(Change::Append(append), None)
     }
 
     /// Hands `append` over. The receipt resolves once it, and everything that was handed over before it, is durable.
@@ -155,8 +146,23 @@ impl Journal {
     /// [`WriteError`]; nothing was taken.
     pub fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
         let (waker, receipt) = oneshot::channel();
-        self.send(Message::Change(Change::Append(append), Some(waker)))?;
+        self.change(Change::Append(append), Some(waker))?;
         Ok(Receipt { receipt })
+    }
+
+    /// Keeps room in the queue for `append`, which may still get its head: made [`Append::within`] it, it is not refused as
+    /// overload. For whoever has to change something of its own before the append can be complete.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was kept.
+    pub fn reserve(&self, append: &Append) -> Result<Room, WriteError> {
+        if let Some(error) = &*self.shared.failed.borrow() {
+            return Err(error.clone());
+        }
+        if self.shared.ended.load(Ordering::SeqCst) {
+            return Err(WriteError::Closed);
+        }
+        self.shared.load.place(append.bytes() + HEAD_BYTES)
     }
 
     /// Removes `mission`: its records, its head and its cursor become nothing together, in the order of the queue. A
@@ -169,7 +175,7 @@ impl Journal {
     /// # Errors
     /// [`WriteError`]; nothing was taken.
     pub fn remove(&self, mission: MissionNo) -> Result<(), WriteError> {
-        self.send(Message::Change(Change::Remove(mission.0), None))
+        self.change(Change::Remove(mission.0), None)
     }
 
     /// Removes the entries of the feed before `position`, in the order of the queue: it then begins there. Those that
@@ -181,7 +187,7 @@ impl Journal {
     /// # Errors
     /// [`WriteError`]; nothing was taken.
     pub fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
-        self.send(Message::Change(Change::PruneFeed(position), None))
+        self.change(Change::PruneFeed(position), None)
     }
 
     /// The receipt resolves once everything that was handed over before is durable. Costs no commit where nothing is on
@@ -191,7 +197,7 @@ impl Journal {
     /// [`WriteError`] where the queue is full or the journal closed.
     pub fn barrier(&self) -> Result<Receipt, WriteError> {
         let (waker, receipt) = oneshot::channel();
-        self.send(Message::Barrier(waker))?;
+        self.send(|| Ok(Message::Barrier(waker, self.shared.load.place(0)?)))?;
         Ok(Receipt { receipt })
     }
 
@@ -199,9 +205,7 @@ impl Journal {
     /// room.
     #[must_use]
     pub fn crowded(&self) -> bool {
-        let Shared { queue, queued_bytes, queue_bytes_max, .. } = &*self.shared;
-        let appends = queue.capacity().is_some_and(|capacity| queue.len() > capacity / 2);
-        appends || queued_bytes.load(Ordering::Relaxed) > queue_bytes_max / 2
+        self.shared.load.is_crowded()
     }
 
     /// The position up to which the log is durable; changes with each commit that wrote frames. See
@@ -251,25 +255,21 @@ impl Journal {
         &self.shared.db
     }
 
-    fn send(&self, message: Message) -> Result<(), WriteError> {
-        let Shared { queue, messages, ended, queued_bytes, queue_bytes_max, failed, .. } = &*self.shared;
+    fn change(&self, mut change: Change, waker: Option<Waker>) -> Result<(), WriteError> {
+        let kept = if let Change::Append(append) = &mut change { append.room.take() } else { None };
+        self.send(|| {
+            let room = kept.map_or_else(|| self.shared.load.place(change.bytes()), Ok)?;
+            Ok(Message::Change(change, waker, room))
+        })
+    }
+
+    /// Puts a message into the queue, if there is room for it.
+    fn send(&self, message: impl FnOnce() -> Result<Message, WriteError>) -> Result<(), WriteError> {
+        let Shared { queue, messages, ended, failed, .. } = &*self.shared;
         if let Some(error) = &*failed.borrow() {
             return Err(error.clone());
         }
-        let bytes = if let Message::Change(change, _) = &message { change.bytes() } else { 0 };
-        // One that is larger than the whole bound still goes, alone.
-        let before = queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let outcome = if before > 0 && before.saturating_add(bytes) > *queue_bytes_max {
-            Err(WriteError::Overloaded)
-        } else {
-            queue.try_send(message).map_err(|error| match error {
-                TrySendError::Full(_) => WriteError::Overloaded,
-                TrySendError::Disconnected(_) => WriteError::Closed,
-            })
-        };
-        if outcome.is_err() {
-            queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        let outcome = message().and_then(|message| queue.send(message).map_err(|_| WriteError::Closed));
         if ended.load(Ordering::SeqCst) {
             // It came after the writer's last look, so nobody else takes it out: whoever waits for it would wait for ever.
             while messages.try_recv().is_ok() {}

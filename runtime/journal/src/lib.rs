@@ -23,6 +23,7 @@ mod log;
 mod mark;
 mod open;
 mod read;
+mod room;
 mod seal;
 #[doc(hidden)]
 pub mod sim;
@@ -34,7 +35,7 @@ mod writer;
 
 pub use append::Append;
 pub use catalog::{Catalog, Session};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, Retry};
 pub use error::{OpenError, ReadError, WriteError};
 pub use examine::{Examined, examine};
 pub use feed::FeedEntry;
@@ -45,5 +46,6 @@ pub use log::{
     AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin,
 };
 pub use open::{Opened, Options};
+pub use room::Room;
 pub use seal::SealError;
 pub use snapshot::SnapshotError;

@@ -27,6 +27,7 @@ use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::room::Room;
 use crate::snapshot::SnapshotError;
 
 pub use embedded::EmbeddedLog;
@@ -144,6 +145,13 @@ pub trait Log: Debug + Send + Sync {
     /// [`WriteError`]; nothing was taken.
     fn append_durable(&self, append: Append) -> Result<Receipt, WriteError>;
 
+    /// Keeps room for `append`, which may still get its head: made [`Append::within`] it, it is not refused as overload. For
+    /// whoever has to change something of its own before the append can be complete.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was kept.
+    fn reserve(&self, append: &Append) -> Result<Room, WriteError>;
+
     /// Takes the mission: appends under an older lease of it are [`WriteError::Fenced`] from now on. Once the receipt resolves,
     /// everything that was appended under older ones can be read.
     ///
@@ -230,6 +238,12 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError>;
+
+    /// At most `limit` missions after `after` that have something left to deliver or of which something was skipped, oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError>;
 
     /// The missions that have something left to deliver, oldest first.
     ///

@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{AccessGuard, ReadTransaction, ReadableDatabase, ReadableTable};
 use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
@@ -228,6 +228,22 @@ impl Journal {
         self.snapshot(|snapshot| {
             let table = snapshot.open_table(CURSORS).map_err(storage)?;
             table.get(mission.0).map_err(storage)?.map(|value| cursor(mission.0, value.value())).transpose()
+        })
+    }
+
+    /// At most `limit` missions after `after` that have something left to deliver or of which something was skipped, oldest first.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let table = snapshot.open_table(CURSORS).map_err(storage)?;
+            let rows = table.range(after.map_or(0, |no| no.0.saturating_add(1))..).map_err(storage)?;
+            let cursor_of = |row: Result<(AccessGuard<'_, u64>, AccessGuard<'_, &[u8]>), _>| {
+                let (key, value) = row.map_err(storage)?;
+                Ok((MissionNo(key.value()), cursor(key.value(), value.value())?))
+            };
+            rows.take(limit).map(cursor_of).collect()
         })
     }
 

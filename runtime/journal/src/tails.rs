@@ -98,7 +98,7 @@ impl<'a> Cursors<'a> {
                 cursors.get(append.mission)?.map(|bytes| read(bytes.value())).transpose()?
             }
         };
-        Ok(found == *wanted)
+        Ok(found.as_ref() == wanted.as_deref())
     }
 }
 

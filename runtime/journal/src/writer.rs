@@ -10,7 +10,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::append::Change;
 use crate::error::{WriteError, storage_message};
 use crate::mark::Mark;
+use crate::room::Room;
 use crate::table::Meta;
 use crate::tails::Tails;
 use crate::transaction;
@@ -36,10 +37,10 @@ pub(crate) type Waker = oneshot::Sender<Result<u64, WriteError>>;
 /// What is put into the queue.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Do this; wake the waker once it is durable.
-    Change(Change, Option<Waker>),
+    /// Do this; wake the waker once it is durable. The room is free again when the writer has it.
+    Change(Change, Option<Waker>, Room),
     /// Wake the waker once everything before is durable.
-    Barrier(Waker),
+    Barrier(Waker, Room),
     /// Stop once everything before is durable.
     Stop,
 }
@@ -49,8 +50,6 @@ pub(crate) enum Message {
 pub(crate) struct Writer {
     pub(crate) db: Arc<Database>,
     pub(crate) queue: Receiver<Message>,
-    /// Bytes that lie in the queue; the callers add, the writer takes away.
-    pub(crate) queued_bytes: Arc<AtomicUsize>,
     pub(crate) meta: Meta,
     pub(crate) tails: Tails,
     pub(crate) mark: Option<Mark>,
@@ -110,7 +109,6 @@ impl Writer {
 
     /// Writes the batch and tells those who wait.
     fn finish(&mut self, batch: &mut Batch) {
-        self.queued_bytes.fetch_sub(batch.bytes, Ordering::Relaxed);
         if self.error.is_none() {
             self.error = self.commit(batch).err();
         }
@@ -205,12 +203,16 @@ impl Batch {
 
     fn push(&mut self, message: Message) {
         match message {
-            Message::Change(change, waker) => {
+            Message::Change(change, waker, room) => {
+                drop(room);
                 self.bytes += change.bytes();
                 self.wakers.extend(waker.map(|waker| (Some(self.changes.len()), waker)));
                 self.changes.push(change);
             }
-            Message::Barrier(waker) => self.wakers.push((None, waker)),
+            Message::Barrier(waker, room) => {
+                drop(room);
+                self.wakers.push((None, waker));
+            }
             Message::Stop => self.stop = true,
         }
     }

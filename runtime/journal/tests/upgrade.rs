@@ -2,7 +2,7 @@
 //!
 //! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
-//! part out. Missions are named for what became of them.
+//! part out, `v4.redb` the same missions with heads that have an overview. Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use common::Step;
 use redb::ReadableDatabase;
-use sortie_contract::{MissionNo, Record, Status};
-use sortie_journal::{Journal, Options};
+use sortie_contract::{MissionNo, Record, Status, Timestamp};
+use sortie_journal::{Append, Cursor, Journal, Options, Retry};
 
 /// In the order of dispatch: the mission, how it stands, how many records it has at least.
 const MISSIONS: [(&str, Status, usize); 7] = [
@@ -108,7 +108,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 4, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -155,7 +155,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 4, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -182,5 +182,31 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 4, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
+    let (_dir, path) = copy_of("v4.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert!(opened.repaired, "its node was killed");
+    let mut found = Vec::new();
+    journal.scan_oldest_first(|no, head| found.push((no, head))).unwrap();
+    assert_eq!(found.len(), MISSIONS_3.len());
+    for ((_, head), (name, status, suspended)) in found.iter().zip(MISSIONS_3) {
+        assert_eq!((head.mission_id.as_str(), head.status, head.suspended), (name, status, suspended));
+        let overview = head.overview.as_ref().unwrap();
+        assert_eq!((overview.objective.as_str(), overview.requests), ("Do the steps.", u32::from(name == "approving")));
+    }
+    let [(_, parked), (no, skipped)] = opened.undelivered.as_slice() else { panic!("{:?}", opened.undelivered) };
+    for cursor in [parked, skipped] {
+        assert!(cursor.parked.is_some() && cursor.retry.is_none(), "{cursor:?}");
+    }
+    let retry = Some(Retry { why: "the receiver answered 503".to_owned(), at: Timestamp::MAX });
+    let cursor = Cursor { retry, parked: None, ..skipped.clone() };
+    journal.append_durable(Append::new(*no, 0, &[]).cursor(&cursor)).unwrap().wait().unwrap();
+    assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
+    assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
+    drop(journal);
+    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
 }

@@ -34,6 +34,21 @@ pub struct Waiting {
     pub end_at: Option<Timestamp>,
 }
 
+/// What a mission in the queue waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// That its window opens.
+    Window,
+    /// That the node gives turns again: it is paused.
+    Node,
+    /// The missions of its session that come first.
+    Session,
+    /// Room in its lane.
+    Lane,
+    /// Room on the node.
+    Room,
+}
+
 /// The queue of a node.
 ///
 /// A mission is pushed, and popped when it may run; whoever pops it owes a [`Queue::release`] when it runs no longer.
@@ -203,6 +218,27 @@ impl Queue {
         self.lanes[usize::from(slot.lane)].running -= 1;
         self.busy.remove(&slot.session);
         self.refresh(slot.session);
+    }
+
+    /// Why a mission waits at `now`: the first of the reasons, in the order in which they must go. `None` where it does not wait,
+    /// or is about to be given its turn.
+    #[must_use]
+    pub fn waits_for(&self, no: MissionNo, now: Timestamp) -> Option<WaitsFor> {
+        let entry = self.waiting.get(&no)?;
+        if entry.start > floor(now) {
+            return Some(WaitsFor::Window);
+        }
+        if self.paused {
+            return Some(WaitsFor::Node);
+        }
+        if self.busy.contains(&entry.session) || self.first_open(entry.session).is_some_and(|first| first != no) {
+            return Some(WaitsFor::Session);
+        }
+        let lane = &self.lanes[usize::from(entry.lane)];
+        if lane.running >= lane.concurrency {
+            return Some(WaitsFor::Lane);
+        }
+        (self.running.len() >= self.running_max).then_some(WaitsFor::Room)
     }
 
     /// When a window opens or closes next among the waiting.

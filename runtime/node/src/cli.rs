@@ -85,7 +85,9 @@ enum Command {
     /// Run a mission's plugin again on its record, doing nothing, and show each call; says where it goes another way.
     Replay(replay::ReplayArgs),
     /// List what missions ask of people.
-    Requests,
+    Requests(look::PageArgs),
+    /// List deliveries that are on their way or parked: why they are no further, and when the next attempt is due.
+    Deliveries(look::DeliveriesArgs),
     /// Approve a call; grant a budget (--amount); have an uncertain call repeated.
     Approve(decide::ApproveArgs),
     /// Turn a request down: the mission's plugin gets an error.
@@ -237,7 +239,8 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
         Command::Cancel { id, reason } => look::cancel(&id, &reason, &client()?, json).await,
         Command::Replay(args) => replay::replay(args, &client()?, json).await,
-        Command::Requests => decide::requests(&client()?, json).await,
+        Command::Requests(which) => decide::requests(&which, &client()?, json).await,
+        Command::Deliveries(args) => look::deliveries(args, &client()?, json).await,
         Command::Approve(args) => decide::approve(args, &client()?, json).await,
         Command::Deny(which) => decide::deny(which, &client()?, json).await,
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,

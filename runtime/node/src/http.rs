@@ -38,8 +38,8 @@ pub(crate) use body::Body;
 use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
-    Acted, ArtifactView, Either, Halted, Health, MissionView, Moved, NodeView, OpenRequestView, Page, Paused,
-    PluginView, RecordView, SessionView, ToolView, UndeliveredView,
+    Acted, ArtifactView, Either, Halted, Health, MissionLine, MissionView, Moved, NodeView, OpenRequestView, Page,
+    Paused, PluginView, RecordView, SessionView, ToolView, UndeliveredView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_sandbox::Sandbox;
@@ -189,7 +189,7 @@ pub(crate) fn routes() -> Vec<Route> {
             missions::batch,
         )
         .takes(Content::Envelopes),
-        route(GET, "/v1/missions", Read, "Missions, newest first", json::<Page<MissionView>>(), missions::list),
+        route(GET, "/v1/missions", Read, "Missions, newest first", json::<Page<MissionLine>>(), missions::list),
         route(GET, "/v1/missions/{id}", Read, "The state of a mission", json::<MissionView>(), missions::show),
         route(GET, "/v1/missions/{id}/events", Read, "Its events", events, events::of_mission),
         route(

@@ -78,6 +78,50 @@ async fn what_fails_for_now_is_repeated_with_the_same_key_and_order_is_kept() {
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
 }
 
+/// The mission in the list of deliveries that are pending, once an attempt has failed.
+async fn retried(node: &Node, mission: &str) -> Value {
+    until(&format!("an attempt for {mission} has failed"), async || {
+        let listed = node.get("/v1/deliveries?state=pending").await.expect_status(200).json;
+        let item = listed["items"].as_array()?.iter().find(|item| item["mission_id"] == mission).cloned()?;
+        item["error"].is_string().then_some(item)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_repeated_says_why_and_when_here_and_there_and_after_a_restart() {
+    let ailing = Receiver::scripted(|_, _| Reply::Header(503, "x-detail", "hush-hush".to_owned())).await;
+    let closed = Receiver::closed();
+    let config =
+        ailing.config().replacen("[callback]\n", "[callback]\nbackoff_first = \"1h\"\nbackoff_max = \"1h\"\n", 1);
+    let mut node = Options::new().config(&config).env("CALLBACK_TOKEN", "hush-hush").start().await;
+    let nowhere = json!({"status_url": "http://no-such-host.invalid/events"});
+    let plain = json!({"status_url": closed.url()});
+    for (id, callback, why) in [
+        ("ailing", ailing.callback(), "503"),
+        ("closed", plain, "cannot connect"),
+        ("nowhere", nowhere, "cannot connect"),
+    ] {
+        node.accept(&with(writing(id), "/callback", callback)).await;
+        let item = retried(&node, id).await;
+        let error = item["error"].as_str().expect("a text");
+        assert!(error.contains(why) && error.len() <= 400, "{item:#}");
+        assert!(!item.to_string().contains("hush-hush"), "{item:#}");
+        let next: jiff::Timestamp = item["next_attempt_at"].as_str().expect("a time").parse().expect("a time");
+        assert!(next > jiff::Timestamp::now(), "{item:#}");
+        let delivery = node.mission(id).await["delivery"].clone();
+        assert_eq!((&delivery["error"], &delivery["next_attempt_at"]), (&item["error"], &item["next_attempt_at"]));
+        for arguments in [&["deliveries", "--state", "pending"][..], &["show", id]] {
+            let said = String::from_utf8_lossy(&node.cli(arguments).await.stdout).into_owned();
+            assert!(said.contains(error) && said.contains(item["next_attempt_at"].as_str().unwrap_or("?")), "{said}");
+        }
+    }
+    node.kill();
+    node.restart().await;
+    let error = node.mission("ailing").await["delivery"]["error"].clone();
+    assert!(error.to_string().contains("503"), "{error}");
+}
+
 #[tokio::test]
 async fn retry_after_is_honoured() {
     let receiver = Receiver::scripted(|_, before| match before {

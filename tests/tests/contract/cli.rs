@@ -89,6 +89,42 @@ async fn the_commands_show_a_nodes_missions() {
 }
 
 #[tokio::test]
+async fn ls_is_filtered_and_paged_and_says_that_there_is_more() {
+    let node = Node::start().await;
+    for number in 0..5 {
+        let later = with(writing(&format!("m-{number}")), "/autonomy_window/start_at", json!("2999-01-01T00:00:00Z"));
+        node.accept(&later).await;
+    }
+    node.accept(&writing("done")).await;
+    node.until_final("done").await;
+    let (mut seen, mut cursor) = (Vec::new(), Vec::new());
+    loop {
+        let page: Vec<&str> =
+            ["ls", "--status", "queued", "--limit", "2"].into_iter().chain(cursor.iter().map(String::as_str)).collect();
+        let output = node.cli(&page).await;
+        let (said, talk) = (text(&output.stdout), text(&output.stderr));
+        seen.extend(said.lines().skip(1).filter_map(|line| Some(line.split_whitespace().next()?.to_owned())));
+        assert!(said.contains("queued (window)"), "why it waits: {said}");
+        let Some((_, next)) = talk.split_once("--cursor ") else { break };
+        cursor = vec!["--cursor".to_owned(), next.trim().to_owned()];
+    }
+    assert_eq!(seen, ["m-4", "m-3", "m-2", "m-1", "m-0"]);
+    let since = node.mission("m-3").await["accepted_at"].as_str().expect("a time").to_owned();
+    let lane = node.mission("m-0").await["vp_runtime_id"].as_str().expect("a lane").to_owned();
+    for (arguments, expected) in [
+        (vec!["ls", "--since", &since], vec!["done", "m-4"]),
+        (vec!["ls", "--vp", "vp.m-2"], vec!["m-2"]),
+        (vec!["ls", "--lane", &lane, "--limit", "1"], vec!["done"]),
+        (vec!["ls", "--lane", "no.such.lane"], vec![]),
+        (vec!["ls", "--type", "research"], vec![]),
+    ] {
+        let said = text(&node.cli(&arguments).await.stdout);
+        let found: Vec<&str> = said.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(found, expected, "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn submit_takes_a_list_and_lines() {
     let node = Node::start().await;
     let list = json!([writing("l-0"), writing("l-1")]).to_string();

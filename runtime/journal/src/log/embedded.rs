@@ -17,6 +17,7 @@ use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::{Journal, Receipt};
 use crate::open::Opened;
+use crate::room::Room;
 use crate::snapshot::SnapshotError;
 
 /// A journal as a [`Log`].
@@ -143,6 +144,10 @@ impl Log for EmbeddedLog {
         self.fenced(append, |append| self.journal.append_durable(append))
     }
 
+    fn reserve(&self, append: &Append) -> Result<Room, WriteError> {
+        self.journal.reserve(append)
+    }
+
     fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
         let mut leases = self.leases.lock();
         let receipt = self.journal.barrier()?;
@@ -215,6 +220,10 @@ impl Log for EmbeddedLog {
 
     fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
         self.journal.cursor(mission)
+    }
+
+    fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.journal.cursors_after(after, limit)
     }
 
     fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {

@@ -17,6 +17,7 @@ use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::room::Room;
 use crate::snapshot::{Draft, Row, SnapshotError};
 use crate::table::Meta;
 
@@ -90,7 +91,7 @@ impl State {
             return Err(WriteError::Fenced { mission: no, held, newest: *newest });
         }
         let cursor = self.missions.get(&append.mission).and_then(|mission| mission.cursor.as_ref());
-        if append.cursor_before.as_ref().is_some_and(|before| before.as_ref() != cursor) {
+        if append.cursor_before.as_ref().is_some_and(|before| before.as_deref() != cursor) {
             return Err(WriteError::CursorMoved { mission: no });
         }
         let expected = self.missions.get(&append.mission).map_or(0, Mission::next);
@@ -176,6 +177,10 @@ impl Log for MemoryLog {
                 outcome => Ok(Receipt::of(outcome)),
             }
         })
+    }
+
+    fn reserve(&self, _append: &Append) -> Result<Room, WriteError> {
+        self.open(|_| Ok(Room::unbounded()))
     }
 
     fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
@@ -266,6 +271,12 @@ impl Log for MemoryLog {
 
     fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
         Ok(self.state.lock().missions.get(&mission.0).and_then(|mission| mission.cursor.clone()))
+    }
+
+    fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        let state = self.state.lock();
+        let all = state.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
+        Ok(all.filter(|(no, _)| after.is_none_or(|after| *no > after)).take(limit).collect())
     }
 
     fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {

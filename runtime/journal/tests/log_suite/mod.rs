@@ -398,6 +398,7 @@ fn agree(log: &dyn Log, model: &dyn Log) {
         assert_eq!(newest(log, before, limit).unwrap(), newest(model, before, limit).unwrap());
         assert_eq!(oldest(log, before, limit).unwrap(), oldest(model, before, limit).unwrap());
         assert_eq!(sessions(log, before, limit).unwrap(), sessions(model, before, limit).unwrap());
+        assert_eq!(log.cursors_after(before, limit).unwrap(), model.cursors_after(before, limit).unwrap());
     }
     for position in 0..40 {
         for limit in [0, 1, 5, 1_000] {

@@ -116,6 +116,29 @@ fn a_pause_gives_no_turns_and_lets_what_runs_run() {
 }
 
 #[test]
+fn a_mission_that_waits_says_for_what() {
+    let mut queue = queue(&[("a", 1), ("b", 2)], 2);
+    let why = |queue: &Queue, no: u64, now: i64| queue.waits_for(MissionNo(no), at(now));
+    queue.push(&Waiting { start_at: Some(at(10)), ..mission(1, 1) });
+    assert_eq!(why(&queue, 1, 5), Some(WaitsFor::Window));
+    queue.pause(true);
+    queue.push(&mission(2, 2));
+    assert_eq!(why(&queue, 2, 5), Some(WaitsFor::Node));
+    queue.pause(false);
+    assert_eq!(why(&queue, 2, 5), None, "it is next");
+    assert_eq!(popped(&mut queue, 5), [2]);
+    assert_eq!(why(&queue, 2, 5), None, "it runs");
+    queue.push(&mission(3, 2));
+    queue.push(&mission(4, 3));
+    assert_eq!((why(&queue, 3, 5), why(&queue, 4, 5)), (Some(WaitsFor::Session), Some(WaitsFor::Lane)));
+    queue.push(&Waiting { lane: lane("b"), ..mission(5, 5) });
+    queue.push(&Waiting { lane: lane("b"), ..mission(6, 6) });
+    queue.push(&Waiting { lane: lane("b"), ..mission(7, 6) });
+    assert_eq!(popped(&mut queue, 5), [5]);
+    assert_eq!((why(&queue, 6, 5), why(&queue, 7, 5)), (Some(WaitsFor::Room), Some(WaitsFor::Session)));
+}
+
+#[test]
 fn a_removed_mission_lets_the_next_of_its_session_come() {
     let mut queue = queue(&[("a", 1)], 10);
     queue.push(&mission(1, 1));

@@ -9,6 +9,7 @@ use sortie_contract::digest::Digest;
 use tokio::sync::mpsc;
 
 use super::client::Client;
+use super::look::{PageArgs, say_more};
 use super::{Exit, Failure, text};
 
 /// Which request.
@@ -45,8 +46,8 @@ pub(super) struct ApproveArgs {
     amount: Option<f64>,
 }
 
-pub(super) async fn requests(client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let page = client.get(&["v1", "requests"]).await?;
+pub(super) async fn requests(which: &PageArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let page = which.get(client, &["v1", "requests"]).await?;
     if as_json {
         text::json(&page)?;
         return Ok(Exit::Completed);
@@ -58,6 +59,7 @@ pub(super) async fn requests(client: &Client, as_json: bool) -> Result<Exit, Fai
             writeln!(out, "{line}")?;
         }
     }
+    say_more(&page);
     Ok(Exit::Completed)
 }
 

@@ -11,6 +11,37 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::{Exit, Failure, decide, text};
 
+/// Which page of a list.
+#[derive(Debug, Args)]
+pub(super) struct PageArgs {
+    /// How many, at most.
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+    /// Where to go on: what the page before said.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl PageArgs {
+    /// As parameters of a query.
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let cursor = self.cursor.clone().map(|cursor| ("cursor", cursor));
+        [("limit", self.limit.to_string())].into_iter().chain(cursor).collect()
+    }
+
+    /// Asks for the page.
+    pub(super) async fn get(&self, client: &Client, path: &[&str]) -> Result<Value, Failure> {
+        client.json(client.request(Method::GET, path).query(&self.query())).await
+    }
+}
+
+/// Says that there is more of a list, and how to get it. Nothing of it belongs to the list itself.
+pub(super) fn say_more(page: &Value) {
+    if let Some(cursor) = page["next_cursor"].as_str() {
+        eprintln!("There is more: the same again with --cursor {}", text::plain(cursor));
+    }
+}
+
 /// What to list.
 #[derive(Debug, Args)]
 pub(super) struct LsArgs {
@@ -23,38 +54,79 @@ pub(super) struct LsArgs {
     /// Only missions of this session.
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// Only missions whose id, objective or summary holds this text.
+    /// Only missions of this lane.
+    #[arg(long, value_name = "ID")]
+    lane: Option<String>,
+    /// Only missions of this type.
+    #[arg(long = "type", value_name = "TYPE")]
+    mission_type: Option<String>,
+    /// Only missions that were accepted after this time, such as 2026-11-22T20:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only missions whose id, or the beginning of whose objective or summary, holds this text.
     #[arg(short, value_name = "TEXT")]
     q: Option<String>,
-    /// How many.
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    #[command(flatten)]
+    page: PageArgs,
 }
 
 pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let limit = args.limit.to_string();
-    let query: Vec<(&str, &str)> = [
-        ("status", args.status.as_deref()),
-        ("vp_id", args.vp.as_deref()),
-        ("vp_session_id", args.session.as_deref()),
-        ("q", args.q.as_deref()),
-        ("limit", Some(&limit)),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key, value?)))
-    .collect();
+    let filters = [
+        ("status", args.status),
+        ("vp_id", args.vp),
+        ("vp_session_id", args.session),
+        ("vp_runtime_id", args.lane),
+        ("mission_type", args.mission_type),
+        ("created_after", args.since),
+        ("q", args.q),
+    ];
+    let filters = filters.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let query: Vec<(&str, String)> = filters.chain(args.page.query()).collect();
     let page = client.json(client.request(Method::GET, &["v1", "missions"]).query(&query)).await?;
     if as_json {
         text::json(&page)?;
         return Ok(Exit::Completed);
     }
     let row = |mission: &Value| {
-        ["mission_id", "status", "mission_type", "vp_id", "accepted_at", "summary"]
-            .map(|key| text::cell(&mission[key]))
-            .to_vec()
+        let mut row = ["mission_id", "status", "mission_type", "vp_id", "accepted_at", "summary"]
+            .map(|key| text::cell(&mission[key]));
+        if let Some(what) = mission["waits_for"]["what"].as_str() {
+            row[1] = format!("{} ({})", row[1], text::plain(what));
+        }
+        row.to_vec()
     };
     let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
     text::table(&["MISSION", "STATUS", "TYPE", "VP", "ACCEPTED", "SUMMARY"], &rows)?;
+    say_more(&page);
+    Ok(Exit::Completed)
+}
+
+/// Which deliveries.
+#[derive(Debug, Args)]
+pub(super) struct DeliveriesArgs {
+    /// Only those in this state: `pending`, `parked` or `incomplete`. Without it, those that are pending or parked.
+    #[arg(long)]
+    state: Option<String>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+pub(super) async fn deliveries(args: DeliveriesArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let state = args.state.into_iter().map(|state| ("state", state));
+    let query: Vec<(&str, String)> = state.chain(args.page.query()).collect();
+    let page = client.json(client.request(Method::GET, &["v1", "deliveries"]).query(&query)).await?;
+    if as_json {
+        text::json(&page)?;
+        return Ok(Exit::Completed);
+    }
+    let row = |item: &Value| {
+        ["mission_id", "state", "waiting", "attempts", "next_attempt_at", "error"]
+            .map(|key| text::cell(&item[key]))
+            .to_vec()
+    };
+    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
+    text::table(&["MISSION", "STATE", "WAITING", "ATTEMPTS", "NEXT ATTEMPT", "ERROR"], &rows)?;
+    say_more(&page);
     Ok(Exit::Completed)
 }
 
@@ -89,7 +161,14 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
     for key in ["usage", "effective_budget", "autonomy_window", "delivery"] {
         rows.push(vec![key.to_owned(), text::cell(&state[key])]);
     }
+    rows.extend(reasons(&state).into_iter().map(|(name, said)| vec![name.to_owned(), said]));
     text::table(&["FIELD", "VALUE"], &rows)?;
+    let call = |call: &Value| ["call", "tool", "started_at"].map(|key| text::cell(&call[key])).to_vec();
+    let calls: Vec<_> = state["calls_in_flight"].as_array().into_iter().flatten().map(call).collect();
+    if !calls.is_empty() {
+        writeln!(std::io::stdout())?;
+        text::table(&["CALL", "TOOL", "SINCE"], &calls)?;
+    }
     let criterion = |found: &Value| ["criterion", "verdict", "evidence"].map(|key| text::cell(&found[key])).to_vec();
     let criteria: Vec<_> = state["criteria"].as_array().into_iter().flatten().map(criterion).collect();
     if !criteria.is_empty() {
@@ -112,6 +191,21 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
         text::table(&text::ARTIFACT_HEAD, &artifacts)?;
     }
     Ok(Exit::Completed)
+}
+
+/// Why a mission, or its deliveries, are no further, in words.
+fn reasons(state: &Value) -> Vec<(&'static str, String)> {
+    let mut reasons = Vec::new();
+    if let Some(what) = state["waits_for"]["what"].as_str() {
+        let until = text::cell(&state["waits_for"]["until"]);
+        let until = if until.is_empty() { until } else { format!(", until {until}") };
+        reasons.push(("waits_for", format!("{}{until}", text::plain(what))));
+    }
+    let delivery = &state["delivery"];
+    let (error, next) = (text::cell(&delivery["error"]), text::cell(&delivery["next_attempt_at"]));
+    reasons.extend((!error.is_empty()).then_some(("delivery error", error)));
+    reasons.extend((!next.is_empty()).then_some(("next attempt", next)));
+    reasons
 }
 
 pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {

@@ -189,11 +189,11 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
         match key.as_str() {
             "status" => {
                 for name in value.split(',') {
-                    Status::from_name(name).ok_or_else(|| {
+                    let status = Status::from_name(name).ok_or_else(|| {
                         let names = Status::ALL.map(Status::as_str).join(", ");
                         bad_parameter(&key, &format!("one of {names}, or several with commas"))
                     })?;
-                    filter.statuses.push(name.to_owned());
+                    filter.statuses.push(status);
                 }
             }
             "mission_type" => {
@@ -205,6 +205,7 @@ pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
             }
             "vp_id" => filter.vp_id = Some(value),
             "vp_session_id" => filter.vp_session_id = Some(value),
+            "vp_runtime_id" => filter.vp_runtime_id = Some(value),
             "trace_id" => filter.trace_id = Some(value),
             "q" => filter.q = Some(value),
             "created_after" => {

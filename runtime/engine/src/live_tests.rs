@@ -1,0 +1,139 @@
+//! What a mission in memory hands to its log: heads that are what its records add up to, and nothing that the log has no room for.
+
+use std::sync::atomic::AtomicUsize;
+
+use jiff::SignedDuration;
+use sortie_contract::Timestamp;
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::EffectiveBudget;
+use sortie_contract::id::{LaneId, RunNo, SessionId};
+use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::record::Accepted;
+use sortie_contract::request::{Decision, RequestNo};
+use sortie_journal::sim::SimDisk;
+use sortie_journal::{EmbeddedLog, Journal, MemoryLog, Options};
+use sortie_mission::Ending;
+
+use super::*;
+use crate::begin;
+
+const NO: MissionNo = MissionNo(1);
+
+/// A mission that was just accepted, in memory and on the log.
+fn accepted(log: &dyn Log) -> Inner {
+    let text = r#"{
+        "mission_id": "m-1", "vp_id": "vp", "source_instance_id": "hq", "target_instance_id": "factory-1",
+        "mission_type": "automation", "objective": "Mind the gap.", "inputs": {"steps": []},
+        "idempotency_key": "k", "trace_id": "t", "created_at": "2026-11-22T00:00:00Z"
+    }"#;
+    let (session, lane) = (SessionId::new("s").expect("an id"), LaneId::new("lane").expect("an id"));
+    let (name, version) = ("automation".to_owned(), "1.0.0".to_owned());
+    let record = Record::Accepted(Box::new(Accepted {
+        envelope: text.to_owned(),
+        session: session.clone(),
+        lane: lane.clone(),
+        plugin: PluginIdentity { name, version, digest: Digest::of(b"p") },
+        budget: EffectiveBudget { runtime_ms_max: 3_600_000, llm_calls_max: None, cost_max: None },
+        warnings: Vec::new(),
+        unknown_approvals: Vec::new(),
+    }));
+    let first = Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record };
+    let mission = begin(&first).expect("it begins");
+    let head = Head::accepted(mission.envelope(), Digest::of(text.as_bytes()), session, lane, first.at);
+    let head = Head { overview: Some(mission.overview()), ..head };
+    log.append(Append::new(NO, 0, &[first]).head(&head)).expect("room");
+    let run = RunClock::new(&mission, Duration::ZERO);
+    Inner { mission, head, run, kill: None, waiting: FxHashMap::default(), decided: FxHashMap::default() }
+}
+
+/// The records of a command, at some second; none, where the core refuses it.
+fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
+    let wall = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second.into());
+    let now = Now { wall, ran_ms: u64::from(second), expires_at: wall + SignedDuration::from_hours(24) };
+    let records = inner.mission.decide(now, command).unwrap_or_default();
+    records.into_iter().map(|record| Stamped { at: wall, ran_ms: now.ran_ms, record }).collect()
+}
+
+/// A few of everything that changes what a head shows, and of what does not.
+fn command(choice: u32, run: u32, records: u32) -> Command<'static> {
+    let run = RunNo(run);
+    match choice % 9 {
+        0 => Command::Start { tools: &[], memory_bytes_max: 1 << 20, alone: false },
+        1 | 2 => Command::Milestone { run, text: format!("step {choice}") },
+        3 => Command::Ask { run, question: format!("question {choice}?") },
+        4 => Command::Decide {
+            request: RequestNo(1 + choice % 3),
+            decision: Decision::Answer { text: "yes".to_owned() },
+            by: "op".to_owned(),
+            note: String::new(),
+        },
+        5 => Command::Suspend { run, records, until: None },
+        6 => Command::Log { run, level: sortie_contract::plugin::LogLevel::Info, text: "line".to_owned() },
+        7 => Command::Tick,
+        _ if choice > 200 => Command::Cancel { reason: String::new(), by: "op".to_owned() },
+        _ => Command::PluginEnded {
+            run: RunNo(run.0 + 7),
+            ending: Ending::Crashed(sortie_contract::plugin::Crash::Trapped(String::new())),
+        },
+    }
+}
+
+#[test]
+fn the_head_is_what_the_records_add_up_to_after_every_command() {
+    for seed in 0..40_u32 {
+        let log = MemoryLog::default();
+        let mut inner = accepted(&log);
+        let (suspended, standings) = (AtomicUsize::new(0), Standings::default());
+        standings.moved(NO, None, inner.head.status);
+        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+        for second in 0..60 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let run = inner.mission.run().map_or(0, |run| run.0);
+            let records = decided(&inner, second, command(state >> 24, run, inner.mission.records()));
+            if records.is_empty() {
+                continue;
+            }
+            let to = To { log: &log, suspended: &suspended, standings: &standings };
+            inner.append(&to, NO, &records, Wait::No).expect("room");
+
+            let all = log.read_all(NO, 0).expect("it reads");
+            let mut fold = begin(&all[0]).expect("it begins");
+            apply(&mut fold, &all[1..]);
+            assert_eq!(fold, inner.mission, "seed {seed}, second {second}");
+            let shows = records.iter().any(|stamped| changes_overview(&stamped.record));
+            let mut expected = inner.head.clone();
+            if shows {
+                shown_by(&mut expected, &fold);
+            }
+            let head = log.head(NO).expect("it reads").expect("it is there");
+            assert_eq!(head, expected, "seed {seed}, second {second}");
+            assert_eq!((head.status, head.suspended), (fold.status(), fold.standing().suspended));
+            assert_eq!(suspended.load(Relaxed), usize::from(head.suspended));
+            let found = standings.newest_first(&[head.status], None, 9);
+            assert_eq!(found, if head.status.is_final() { vec![] } else { vec![NO] });
+        }
+    }
+}
+
+#[test]
+fn what_the_log_has_no_room_for_has_not_happened() {
+    let options = Options { queue_appends_max: 2, ..Options::default() };
+    let (journal, opened, stepper) = Journal::open_backend_stepped(SimDisk::default(), &options).expect("it opens");
+    let log = EmbeddedLog::new(journal, &opened, |_, _| {}).expect("it reads");
+    let mut inner = accepted(&log);
+    let (suspended, standings) = (AtomicUsize::new(0), Standings::default());
+    let to = To { log: &log, suspended: &suspended, standings: &standings };
+    let start = decided(&inner, 1, command(0, 0, 0));
+    inner.append(&to, NO, &start, Wait::No).expect("the queue takes two");
+    let (mission, head) = (inner.mission.clone(), inner.head.clone());
+    let milestone = decided(&inner, 2, command(1, 1, 0));
+    assert!(!milestone.is_empty());
+    assert_eq!(inner.append(&to, NO, &milestone, Wait::No).map(drop), Err(WriteError::Overloaded));
+    assert_eq!((&inner.mission, &inner.head), (&mission, &head), "neither state nor head has moved");
+    while stepper.commit(usize::MAX).expect("it writes") {}
+    inner.append(&to, NO, &milestone, Wait::No).expect("there is room again");
+    stepper.commit(usize::MAX).expect("it writes");
+    let records = log.read_all(NO, 0).expect("it reads");
+    assert_eq!(records.len(), 1 + start.len() + milestone.len());
+    assert_eq!(log.head(NO).expect("it reads").expect("it is there"), inner.head);
+}

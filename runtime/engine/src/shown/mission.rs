@@ -1,0 +1,408 @@
+//! How missions are shown: in a list, whole, and record by record; and what they ask of people.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sortie_contract::envelope::{EffectiveBudget, MissionType, Window};
+use sortie_contract::event::Usage;
+use sortie_contract::outcome::{Reason, Verdict};
+use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::request::RequestKind;
+use sortie_contract::{MicroUsd, Status, Timestamp};
+
+use super::{DeliveryState, DeliveryView};
+
+/// The state of a mission.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct MissionView {
+    /// Its name.
+    pub mission_id: String,
+    /// Who it is done as.
+    pub vp_id: String,
+    /// The session that it belongs to.
+    pub vp_session_id: String,
+    /// The lane that it belongs to.
+    pub vp_runtime_id: String,
+    /// What kind of work it is.
+    pub mission_type: MissionType,
+    /// What it is to do.
+    pub objective: String,
+    /// Carried everywhere.
+    pub trace_id: String,
+    /// Who dispatched it.
+    pub source_instance_id: String,
+    /// With that: what makes a second dispatch the same one.
+    pub idempotency_key: String,
+    /// How it stands.
+    pub status: Status,
+    /// Why it ended.
+    pub reason: Option<Reason>,
+    /// The last summary that an event told.
+    pub summary: String,
+    /// What people are to do next, once it has ended.
+    pub next_action: Option<String>,
+    /// What it has used.
+    pub usage: Usage,
+    /// What holds of its budget.
+    pub effective_budget: BudgetView,
+    /// When it may run.
+    pub autonomy_window: WindowView,
+    /// What it asks of people, and nobody has decided.
+    pub pending_requests: Vec<RequestView>,
+    /// What it waits for; null where it does not wait.
+    pub waits_for: Option<WaitView>,
+    /// Calls that are being made.
+    pub calls_in_flight: Vec<CallView>,
+    /// Its success criteria, and what became of each.
+    pub criteria: Vec<CriterionView>,
+    /// What it has stored.
+    pub artifacts: Vec<ArtifactView>,
+    /// Which plugin runs it.
+    pub plugin: PluginName,
+    /// How far its deliveries are; null where nothing is delivered.
+    pub delivery: Option<DeliveryView>,
+    /// What was odd about its envelope.
+    pub warnings: Vec<String>,
+    /// That of its latest event.
+    pub sequence: u64,
+    /// When it was accepted.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub accepted_at: Timestamp,
+    /// When its first run began.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started_at: Option<Timestamp>,
+    /// When it became final.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub ended_at: Option<Timestamp>,
+    /// When its envelope was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub created_at: Timestamp,
+    /// Where the rest of it is.
+    pub links: Links,
+}
+
+/// What holds of a budget; null where there is no limit.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct BudgetView {
+    /// Run time, in minutes.
+    pub max_runtime_minutes: f64,
+    /// Calls of models.
+    pub max_llm_calls: Option<u64>,
+    /// Money, in US dollars.
+    pub max_cost_usd: Option<f64>,
+}
+
+impl From<&EffectiveBudget> for BudgetView {
+    fn from(budget: &EffectiveBudget) -> Self {
+        Self {
+            max_runtime_minutes: minutes(budget.runtime_ms_max),
+            max_llm_calls: budget.llm_calls_max,
+            max_cost_usd: budget.cost_max.map(MicroUsd::as_usd),
+        }
+    }
+}
+
+/// Milliseconds as the contract's minutes.
+#[expect(clippy::cast_precision_loss, reason = "run times stay far below 2^53 milliseconds")]
+pub fn minutes(ms: u64) -> f64 {
+    ms as f64 / 60_000.0
+}
+
+/// When a mission may run: from `start_at` on, and no longer at `end_at`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct WindowView {
+    /// Not before this; null: at once.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub start_at: Option<Timestamp>,
+    /// Not at this or later; null: for ever.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub end_at: Option<Timestamp>,
+}
+
+impl From<&Window> for WindowView {
+    fn from(window: &Window) -> Self {
+        Self { start_at: window.start_at, end_at: window.end_at }
+    }
+}
+
+/// What a mission asks of people: what they need to decide.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Request")]
+pub struct RequestView {
+    /// Its name within its mission.
+    pub request_id: String,
+    /// What is asked for.
+    pub kind: RequestKind,
+    /// For people.
+    pub question: String,
+    /// What can be decided.
+    pub decisions: Vec<String>,
+    /// When it was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub asked_at: Timestamp,
+    /// When the mission gives up.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub expires_at: Timestamp,
+    /// Of the call that waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// As JSON; a text, where they are too long to be shown whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
+}
+
+/// An open request in a list, with whose it is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OpenRequestView {
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: RequestView,
+    /// Whose it is.
+    pub mission_id: String,
+    /// Of its mission; cut where it is long.
+    pub objective: String,
+    /// Where a decision is sent.
+    pub answer_at: String,
+}
+
+/// A success criterion, and what the plugin found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CriterionView {
+    /// In the words of the envelope.
+    pub criterion: String,
+    /// What the plugin found.
+    pub verdict: Verdict,
+    /// Why; empty where nobody looked.
+    pub evidence: String,
+}
+
+/// An artifact, with where its bytes are.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Artifact")]
+pub struct ArtifactView {
+    /// Its name within its mission; may have slashes.
+    pub name: String,
+    /// What kind of bytes they are.
+    pub media_type: String,
+    /// How many.
+    pub bytes: u64,
+    /// Their digest, in hexadecimal.
+    pub sha256: String,
+    /// A path of this node, or an address of the control plane.
+    pub r#where: String,
+}
+
+/// What a mission waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitKind {
+    /// That its window opens.
+    Window,
+    /// That the node starts missions again: it is paused.
+    NodePaused,
+    /// The missions of its session that come first.
+    Session,
+    /// Room in its lane.
+    Lane,
+    /// Room on the node.
+    Node,
+    /// Its turn, which comes at once.
+    Turn,
+    /// A decision of people.
+    People,
+    /// A time that its plugin named.
+    Time,
+}
+
+/// What a mission waits for, and for how long at most.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct WaitView {
+    /// What.
+    pub what: WaitKind,
+    /// When that comes, or when the mission gives up waiting for people; null where nobody knows.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub until: Option<Timestamp>,
+}
+
+/// A call that has no result yet.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct CallView {
+    /// Its number among the calls of its mission.
+    pub call: u32,
+    /// The tool.
+    pub tool: String,
+    /// When it was granted.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: Timestamp,
+}
+
+/// A mission in a list: what its head tells. The mission itself shows the rest.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct MissionLine {
+    /// Its name.
+    pub mission_id: String,
+    /// Who it is done as.
+    pub vp_id: String,
+    /// The session that it belongs to.
+    pub vp_session_id: String,
+    /// The lane that it belongs to.
+    pub vp_runtime_id: String,
+    /// What kind of work it is.
+    pub mission_type: MissionType,
+    /// What it is to do; cut where it is long.
+    pub objective: String,
+    /// Carried everywhere.
+    pub trace_id: String,
+    /// Who dispatched it.
+    pub source_instance_id: String,
+    /// With that: what makes a second dispatch the same one.
+    pub idempotency_key: String,
+    /// How it stands.
+    pub status: Status,
+    /// Why it ended.
+    pub reason: Option<Reason>,
+    /// The latest thing that people were told of it; cut where it is long.
+    pub summary: String,
+    /// What it has used, as of its latest change that a list shows.
+    pub usage: Usage,
+    /// What holds of its budget.
+    pub effective_budget: BudgetView,
+    /// When it may run.
+    pub autonomy_window: WindowView,
+    /// So many requests wait for people.
+    pub open_requests: u32,
+    /// What it waits for; null where it does not wait.
+    pub waits_for: Option<WaitView>,
+    /// How its deliveries stand; null where nothing is delivered.
+    pub delivery: Option<DeliveryState>,
+    /// Which plugin it runs on.
+    pub plugin: PluginName,
+    /// When it was accepted.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub accepted_at: Timestamp,
+    /// When its first run began.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started_at: Option<Timestamp>,
+    /// When it became final.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub ended_at: Option<Timestamp>,
+    /// Where the rest of it is.
+    pub links: Links,
+}
+
+/// Which plugin, to the byte.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PluginName {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Of its component, in hexadecimal.
+    pub digest: String,
+}
+
+impl From<&PluginIdentity> for PluginName {
+    fn from(plugin: &PluginIdentity) -> Self {
+        let PluginIdentity { name, version, digest } = plugin;
+        Self { name: name.clone(), version: version.clone(), digest: digest.to_string() }
+    }
+}
+
+/// A session of a VP.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SessionView {
+    /// Whose it is.
+    pub vp_id: String,
+    /// Its name.
+    pub vp_session_id: String,
+    /// Its folder on the node.
+    pub workspace: String,
+    /// So many missions are kept.
+    pub missions: u64,
+    /// Its newest mission.
+    pub last_mission_id: Option<String>,
+    /// When that was accepted.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_mission_at: Option<Timestamp>,
+}
+
+/// A record of a mission's journal.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RecordView {
+    /// From 1.
+    pub record: u64,
+    /// When it was recorded.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// Milliseconds that the mission had been running.
+    pub ran_ms: u64,
+    /// What it tells, such as `call_started`.
+    pub kind: String,
+    /// Depends on the kind.
+    #[schemars(with = "BTreeMap<String, Value>")]
+    pub body: Value,
+}
+
+/// Where the rest of a mission is.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Links {
+    /// Its state.
+    #[serde(rename = "self")]
+    pub own: String,
+    /// Its events.
+    pub events: String,
+    /// Its records.
+    pub journal: String,
+    /// Its artifacts.
+    pub artifacts: String,
+    /// Where a cancel is sent.
+    pub cancel: String,
+}
+
+impl Links {
+    /// Of the mission of that id.
+    pub fn of(id: &str) -> Self {
+        let part = |part: &str| format!("/v1/missions/{id}{part}");
+        Self {
+            own: part(""),
+            events: part("/events"),
+            journal: part("/journal"),
+            artifacts: part("/artifacts"),
+            cancel: part("/cancel"),
+        }
+    }
+}
+
+/// What an act came to, for a token that may not `read`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Acted {
+    /// The mission.
+    pub mission_id: String,
+    /// Where the act decided it.
+    pub status: Option<Status>,
+    /// Where the rest of it is.
+    pub links: Links,
+}
+
+impl Acted {
+    /// On the mission of that id.
+    pub fn on(id: &str, status: Option<Status>) -> Self {
+        Self { mission_id: id.to_owned(), status, links: Links::of(id) }
+    }
+}

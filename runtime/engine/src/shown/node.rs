@@ -1,0 +1,179 @@
+//! How a node is shown: itself, its tools and its plugins.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use sortie_contract::tool::{EffectClass, Repeat, ToolInfo};
+
+/// A tool of this node.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ToolView {
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub input_schema: Value,
+    /// Its effect classes.
+    pub effects: Vec<EffectClass>,
+    /// Whether a call changes nothing.
+    pub read_only: bool,
+    /// What repeating a call would do.
+    pub repeat: Repeat,
+}
+
+impl From<&ToolInfo> for ToolView {
+    fn from(tool: &ToolInfo) -> Self {
+        Self {
+            name: tool.name.to_string(),
+            description: tool.description.clone(),
+            input_schema: tool.input_schema.clone(),
+            effects: tool.effects.clone(),
+            read_only: tool.read_only,
+            repeat: tool.repeat(),
+        }
+    }
+}
+
+/// An installed plugin.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PluginView {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Of its component, in hexadecimal.
+    pub digest: String,
+    /// What it is for.
+    pub description: String,
+    /// JSON Schema of its missions' `inputs`, where it declares one.
+    pub inputs_schema: Option<Value>,
+}
+
+/// What a node does with missions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It takes and starts them.
+    Serving,
+    /// It takes them, and starts none.
+    Paused,
+    /// It is on its way out.
+    Stopping,
+}
+
+/// A node: who it is and what it has room for.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct NodeView {
+    /// Its name among instances.
+    pub instance_id: String,
+    /// Of Sortie.
+    pub version: String,
+    /// What it does with missions.
+    pub state: NodeState,
+    /// Its lanes.
+    pub lanes: Vec<LaneView>,
+    /// Most missions that run at the same time.
+    pub max_running: usize,
+    /// So many wait for their turn.
+    pub queued: usize,
+    /// So many run.
+    pub running: usize,
+    /// The disk of its data folder.
+    pub disk: DiskView,
+    /// Its connections.
+    pub connections: ConnectionsView,
+    /// Its ceilings.
+    pub limits: LimitsView,
+}
+
+/// A lane.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LaneView {
+    /// Its name.
+    pub id: String,
+    /// Most of its missions that run at the same time.
+    pub concurrency: usize,
+}
+
+/// The disk of a node's data folder.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct DiskView {
+    /// What is free.
+    pub free_mib: u64,
+    /// Kept free for the journal.
+    pub reserve_mib: u64,
+    /// No missions are taken until there is room.
+    pub low: bool,
+    /// What artifacts and workspaces take.
+    pub files_mib: u64,
+}
+
+/// How connection places are taken.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ConnectionsView {
+    /// Most that can be open.
+    pub places: usize,
+    /// So many are.
+    pub open: usize,
+    /// Those that have shown no token.
+    pub strangers: usize,
+    /// Since the start, closed because others needed their place.
+    pub displaced: u64,
+    /// Since the start, refused for want of a place.
+    pub refused: u64,
+}
+
+/// Ceilings of a node; null is none.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct LimitsView {
+    /// Most bytes of an envelope.
+    pub body_bytes: usize,
+    /// Run time, in minutes.
+    pub max_runtime_minutes: f64,
+    /// Calls of models.
+    pub max_llm_calls: Option<u64>,
+    /// Money, in US dollars.
+    pub max_cost_usd: Option<f64>,
+}
+
+/// What pausing and resuming come to, for a token that may not `read`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Paused {
+    /// What the node does with missions now.
+    pub state: NodeState,
+}
+
+/// What a halt came to.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Halted {
+    /// So many missions were cancelled.
+    pub halted: usize,
+}
+
+/// Health.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Health {
+    /// In a word.
+    pub status: &'static str,
+}
+
+/// One of two forms of an answer: which one depends on what the token may.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Either<A, B> {
+    /// With `read`.
+    Whole(A),
+    /// Without.
+    Part(B),
+}
