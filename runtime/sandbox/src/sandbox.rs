@@ -41,7 +41,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// Runs that are alive together; one more waits for its turn.
     pub instances_max: u32,
-    /// Memory of a guest that says nothing else ([`Run::memory_bytes_max`]), in bytes; at most [`MEMORY_BYTES_CEILING`]. A guest
+    /// Memory of a guest that says nothing else ([`Run::memory_bytes_max`]), in bytes; at most [`MEMORY_BYTES_CEILING`](crate::MEMORY_BYTES_CEILING). A guest
     /// can see it, so that it is part of what a replay depends on.
     pub memory_bytes_max: usize,
     /// Threads that guests run on.
