@@ -4,8 +4,8 @@
 //! is done again. Behind the end of the record each call is decided, journaled and made.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -29,14 +29,8 @@ use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::on_record::OnRecord;
 use super::results::GUESS;
 use super::start::ROOM;
+use super::suspend::Waits;
 use super::{Engine, Room};
-
-/// How long a plugin that only waits for people, or for a late hour, stays in memory: long enough for an answer that comes at
-/// once, too short to fill the memory with those that wait.
-const GRACE: Duration = Duration::from_millis(500);
-
-/// A plugin that waits for nothing but a timer stays in memory for so long: bringing it back costs a replay.
-const NAP: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether there is room on the disk again.
 const FULL_LOOK: Duration = Duration::from_millis(100);
@@ -60,12 +54,7 @@ pub(super) struct RunHost {
     on_record: OnRecord,
     /// The record has been gone over: the lock of `replay` need not be asked any more.
     is_live: AtomicBool,
-    /// Goes up each time that the guest begins or ends to wait; odd while it waits.
-    waits: AtomicU64,
-    /// Something watches over this wait already.
-    watched: AtomicBool,
-    /// When the timers of this run are due, by the steady clock. Those of dropped handles are among them, and wake in vain.
-    timers: Mutex<Vec<Duration>>,
+    waits: Arc<Waits>,
     this: Weak<Self>,
 }
 
@@ -80,15 +69,13 @@ impl RunHost {
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             is_live: AtomicBool::new(replay.is_over()),
+            waits: Arc::new(Waits::new(Arc::clone(&engine), Arc::clone(&live), run)),
             engine,
             live,
             run,
             context,
             replay: Mutex::new(replay),
             on_record,
-            waits: AtomicU64::new(0),
-            watched: AtomicBool::new(false),
-            timers: Mutex::default(),
             this: Weak::clone(this),
         })
     }
@@ -264,51 +251,6 @@ impl RunHost {
         self.live.with(|mission| mission.may_store_file(&path, read))?;
         self.context.workspace.read_file(&path, limit::ARTIFACT_BYTES_MAX).map_err(|error| format!("{path}: {error}"))
     }
-
-    /// When the first timer is due that is not due yet, by the steady clock.
-    fn next_timer(&self) -> Option<Duration> {
-        let steady = self.engine.ambient.steady();
-        self.timers.lock().iter().copied().filter(|due| *due > steady).min()
-    }
-
-    /// Has the run dropped from memory once it has waited long enough for nothing but people, or a late hour.
-    async fn suspend_when_idle(self: Arc<Self>) {
-        // Which wait is watched, and since when.
-        let mut watch = (0, Duration::ZERO);
-        while self.live.with(Mission::run) == Some(self.run) {
-            let waits = self.waits.load(SeqCst);
-            if waits.is_multiple_of(2) {
-                self.watched.store(false, SeqCst);
-                // A wait that began in this very moment found it watched.
-                if self.waits.load(SeqCst).is_multiple_of(2) || self.watched.swap(true, SeqCst) {
-                    return;
-                }
-                continue;
-            }
-            let records = self.live.with(Mission::records);
-            // Read before: one that is due meanwhile, and has not woken the guest yet, must not be lost.
-            let next_timer = self.next_timer();
-            let asks = self.live.with(|mission| !mission.open_requests().is_empty());
-            if watch.0 != waits {
-                watch = (waits, self.engine.ambient.steady());
-            }
-            self.engine.ambient.sleep(GRACE).await;
-            let is_nap = !asks && self.engine.ambient.steady().saturating_sub(watch.1) < NAP;
-            if is_nap || self.waits.load(SeqCst) != waits {
-                continue;
-            }
-            let left = next_timer.map(|due| due.saturating_sub(self.engine.ambient.steady()));
-            if left.map_or(!asks, |left| left <= GRACE * 2) {
-                continue;
-            }
-            let wall = self.engine.ambient.wall();
-            let until = left.map(|left| wall.checked_add(left).unwrap_or(Timestamp::MAX));
-            match self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No) {
-                Err(CommandError::Refused(Refusal::Busy) | CommandError::Journal(WriteError::Overloaded)) => {}
-                Ok(_) | Err(_) => return,
-            }
-        }
-    }
 }
 
 /// Where a call's result was recorded.
@@ -426,15 +368,7 @@ impl Host for RunHost {
     }
 
     fn waits(&self, waits: bool) {
-        self.waits.fetch_add(1, SeqCst);
-        let may_last = || {
-            let asks = self.live.with(|mission| !mission.open_requests().is_empty());
-            asks || !self.timers.lock().is_empty()
-        };
-        if waits && may_last() && !self.watched.swap(true, SeqCst) {
-            let this = self.this.upgrade().expect("a host that is called is there");
-            self.engine.ambient.spawn(this.suspend_when_idle()).detach();
-        }
+        self.waits.turn(waits);
     }
 
     fn choice(&self) -> Result<Option<u32>, Stop> {
@@ -473,7 +407,7 @@ impl Host for RunHost {
         let ran = Duration::from_millis(now.ran_ms.saturating_sub(ran_ms));
         let left =
             Duration::try_from(due.duration_since(now.wall)).unwrap_or_default().min(duration.saturating_sub(ran));
-        self.timers.lock().push(self.engine.ambient.steady().saturating_add(left));
+        self.waits.set_timer(self.engine.ambient.steady().saturating_add(left));
         if left.is_zero() {
             return ready(Ok(())).boxed();
         }

@@ -60,6 +60,7 @@ pub mod shown;
 mod standings;
 mod start;
 mod supervise;
+mod suspend;
 mod timer;
 pub mod views;
 mod workspaces;
