@@ -1,108 +1,126 @@
-//! Taking a run that only waits out of memory: when its plugin waits, how long it has, and what for.
+//! Taking a run that only waits out of memory: when its plugin waits, since when, and on which timers.
 //!
-//! Owned here: the waits of one run and its timers, as this process sees them. Never here: what is recorded of them, and how
-//! a suspended mission comes back.
+//! Owned here: the waits of one run and its timers, as this process sees them. When a run goes, the core says
+//! ([`Mission::leaves`]); here it is measured and done. Never here: what is recorded of it, and how a mission comes back.
 
+use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use sortie_contract::Timestamp;
 use sortie_contract::id::RunNo;
 use sortie_journal::WriteError;
-use sortie_mission::{Command, Mission, Refusal};
+use sortie_mission::{Command, Idle, Leave, Mission, Refusal};
 
 use super::Engine;
 use super::live::{CommandError, Live, Wait};
-
-/// How long a plugin that only waits for people, or for a late hour, stays in memory: long enough for an answer that comes at
-/// once, too short to fill the memory with those that wait.
-const GRACE: Duration = Duration::from_millis(500);
-
-/// A plugin that waits for nothing but a timer stays in memory for so long: bringing it back costs a replay.
-const NAP: Duration = Duration::from_secs(30);
+use super::start::ROOM;
 
 /// The waits of one run.
 pub(super) struct Waits {
     engine: Arc<Engine>,
     live: Arc<Live>,
     run: RunNo,
-    /// Goes up each time that the guest begins or ends to wait; odd while it waits.
-    turns: AtomicU64,
-    /// Something watches over this wait already.
-    watched: AtomicBool,
-    /// When the timers of this run are due, by the steady clock. Those of dropped handles are among them, and wake in vain.
-    timers: Mutex<Vec<Duration>>,
+    state: Mutex<State>,
+}
+
+/// How the guest stands. All times by the steady clock.
+#[derive(Default)]
+struct State {
+    /// How often it has begun to wait.
+    waits: u64,
+    /// Since when it waits, while it does.
+    since: Option<Duration>,
+    /// Somebody watches: from a wait that may last to the first look that finds it going.
+    watched: bool,
+    /// When its timers are due. Those of dropped handles are among them, and wake in vain.
+    timers: BTreeSet<Duration>,
+}
+
+/// A wait that somebody watches.
+#[derive(Clone, Copy)]
+struct Watched {
+    wait: u64,
+    records: u32,
+    /// When these were first seen.
+    since: Duration,
 }
 
 impl Waits {
     /// Of a run that begins.
     pub(super) fn new(engine: Arc<Engine>, live: Arc<Live>, run: RunNo) -> Self {
-        let (turns, watched, timers) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::default());
-        Self { engine, live, run, turns, watched, timers }
+        Self { engine, live, run, state: Mutex::default() }
     }
 
     /// The guest begins to wait, or goes on.
     pub(super) fn turn(self: &Arc<Self>, waits: bool) {
-        self.turns.fetch_add(1, SeqCst);
-        let may_last = || {
-            let asks = self.live.with(|mission| !mission.open_requests().is_empty());
-            asks || !self.timers.lock().is_empty()
-        };
-        if waits && may_last() && !self.watched.swap(true, SeqCst) {
+        let steady = self.engine.ambient.steady();
+        let asks = waits && self.live.with(|mission| !mission.open_requests().is_empty());
+        let mut state = self.state.lock();
+        state.since = waits.then_some(steady);
+        state.waits += u64::from(waits);
+        if waits && (asks || !state.timers.is_empty()) && !state.watched {
+            state.watched = true;
             self.engine.ambient.spawn(Arc::clone(self).suspend_when_idle()).detach();
         }
     }
 
-    /// The guest has set a timer, which is due then by the steady clock.
+    /// The guest, which does not wait, has set a timer that is due then.
     pub(super) fn set_timer(&self, due: Duration) {
-        self.timers.lock().push(due);
-    }
-
-    /// When the first timer is due that is not due yet, by the steady clock.
-    fn next_timer(&self) -> Option<Duration> {
         let steady = self.engine.ambient.steady();
-        self.timers.lock().iter().copied().filter(|due| *due > steady).min()
+        let mut state = self.state.lock();
+        // Those that are due already concern no later wait.
+        state.timers = state.timers.split_off(&steady);
+        state.timers.insert(due);
     }
 
-    /// Has the run dropped from memory once it has waited long enough for nothing but people, or a late hour.
+    /// The wait that lasts, its beginning, and when the first timer is due that was not due then. `None`, and nobody watches any
+    /// more, if the guest does not wait.
+    fn look(&self) -> Option<(u64, Duration, Option<Duration>)> {
+        let mut state = self.state.lock();
+        state.watched = state.since.is_some();
+        let since = state.since?;
+        Some((state.waits, since, state.timers.range((Excluded(since), Unbounded)).next().copied()))
+    }
+
+    /// Has the run dropped from memory once the core says so.
     async fn suspend_when_idle(self: Arc<Self>) {
-        // Which wait is watched, and since when.
-        let mut watch = (0, Duration::ZERO);
+        let mut watched = Watched { wait: 0, records: 0, since: Duration::ZERO };
         while self.live.with(Mission::run) == Some(self.run) {
-            let turns = self.turns.load(SeqCst);
-            if turns.is_multiple_of(2) {
-                self.watched.store(false, SeqCst);
-                // A wait that began in this very moment found it watched.
-                if self.turns.load(SeqCst).is_multiple_of(2) || self.watched.swap(true, SeqCst) {
-                    return;
+            // Before the records are counted: a wait that ends from here on does so by what is recorded, or by a timer.
+            let Some((wait, waits_since, timer)) = self.look() else { return };
+            let steady = self.engine.ambient.steady();
+            let waited = steady.saturating_sub(waits_since);
+            let left = timer.map(|due| signed(due).saturating_sub(signed(steady)));
+            let (records, leave) = self.live.with(|mission| {
+                let records = mission.records();
+                if (watched.wait, watched.records) != (wait, records) {
+                    watched = Watched { wait, records, since: steady };
                 }
-                continue;
-            }
-            let records = self.live.with(Mission::records);
-            // Read before: one that is due meanwhile, and has not woken the guest yet, must not be lost.
-            let next_timer = self.next_timer();
-            let asks = self.live.with(|mission| !mission.open_requests().is_empty());
-            if watch.0 != turns {
-                watch = (turns, self.engine.ambient.steady());
-            }
-            self.engine.ambient.sleep(GRACE).await;
-            let is_nap = !asks && self.engine.ambient.steady().saturating_sub(watch.1) < NAP;
-            if is_nap || self.turns.load(SeqCst) != turns {
-                continue;
-            }
-            let left = next_timer.map(|due| due.saturating_sub(self.engine.ambient.steady()));
-            if left.map_or(!asks, |left| left <= GRACE * 2) {
-                continue;
-            }
-            let wall = self.engine.ambient.wall();
-            let until = left.map(|left| wall.checked_add(left).unwrap_or(Timestamp::MAX));
-            match self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No) {
-                Err(CommandError::Refused(Refusal::Busy) | CommandError::Journal(WriteError::Overloaded)) => {}
-                Ok(_) | Err(_) => return,
-            }
+                let quiet = steady.saturating_sub(watched.since);
+                (records, mission.leaves(&Idle { waited, quiet, timer: left }))
+            });
+            let nap = match leave {
+                Leave::NotYet { look_again_in } => look_again_in,
+                Leave::Now { back_in } => match self.suspend(records, back_in) {
+                    Err(CommandError::Refused(Refusal::Busy) | CommandError::Journal(WriteError::Overloaded)) => ROOM,
+                    Ok(()) | Err(_) => return,
+                },
+            };
+            self.engine.ambient.sleep(nap).await;
         }
     }
+
+    fn suspend(&self, records: u32, back_in: Option<Duration>) -> Result<(), CommandError> {
+        let wall = self.engine.ambient.wall();
+        let until = back_in.map(|left| wall.checked_add(left).unwrap_or(Timestamp::MAX));
+        self.engine.command(&self.live, Command::Suspend { run: self.run, records, until }, Wait::No).map(drop)
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    duration.try_into().unwrap_or(SignedDuration::MAX)
 }

@@ -24,6 +24,7 @@
 //! | `request` | when it must ask, and what follows from an answer |
 //! | `retention` | how long it is kept once it is over |
 //! | `run_clock` | how long it has been running |
+//! | `suspension` | when a run leaves memory |
 //! | `replay` | what a run is told that goes over recorded ground |
 //! | `outputs`, `finish` | how it ends |
 //! | `view` | what others see of it |
@@ -52,6 +53,7 @@ mod request;
 mod retention;
 mod run_clock;
 mod state;
+mod suspension;
 mod view;
 mod window;
 
@@ -63,4 +65,5 @@ pub use overview::changes_overview;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, changes_standing};
+pub use suspension::{Idle, Leave};
 pub use view::{Outgoing, effective_budget, upload_url};

@@ -4,6 +4,7 @@
 mod after_a_crash;
 mod dispatch;
 mod fine_print;
+mod leaving;
 mod lifecycle;
 mod overview;
 mod requests;

@@ -15,13 +15,13 @@ mod world;
 
 use std::collections::{HashMap, VecDeque};
 
-use sortie_contract::record::Record;
+use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::request::{Decision, RequestKind};
 use sortie_contract::tool::Repeat;
 use sortie_contract::{Reason, Stamped, Status};
 use sortie_mission::Mission;
 
-use crate::side::{MADE, Side};
+use crate::side::{MADE, Side, evening};
 use crate::world::World;
 
 /// Crashes in one history, unless the variable says otherwise. The second may come while the mission recovers from the first.
@@ -29,7 +29,7 @@ const CRASHES: u8 = 2;
 const CRASHES_VAR: &str = "SORTIE_EXPLORE_CRASHES";
 
 /// Fewer states than this would mean that the exploration is not what it was.
-const STATES_MIN: usize = 150_000;
+const STATES_MIN: usize = 500_000;
 
 /// What is true in every state.
 fn check(world: &World) {
@@ -46,6 +46,12 @@ fn check(world: &World) {
         // 3. Nothing runs after the end, or out of memory.
         assert!(side.run.is_none() || mission.run().is_some());
         assert!(side.run.is_some() || side.tasks.is_empty());
+        // Who waits out of memory has its turn coming once something that it waits for is there.
+        let waits = side.run.is_none() && mission.standing().suspended;
+        if waits && side.waits_for_timer() {
+            let is_due = world.hour.now().wall >= evening();
+            assert_eq!(world.queue.waiting().contains(&side.no), is_due, "{} sleeps", side.no);
+        }
         // 5. and 6. What has an effect is done once, and again only if somebody says so; and what allowed it is on disk.
         let durable = &records[..side.durable];
         let decided = |is: fn(&Decision) -> bool| {
@@ -102,6 +108,7 @@ struct Seen {
     lost_before_it_happened: bool,
     overtaken_while_blocked: bool,
     went_on_from_memory: bool,
+    woken_by_its_timer: bool,
     expired: bool,
     both_completed: bool,
 }
@@ -123,6 +130,14 @@ impl Seen {
             side.count(|record| matches!(record, Record::Suspended { .. })) > 0
                 && side.mission.status() == Status::Completed
         });
+        self.woken_by_its_timer |= any(|side| {
+            let left = |stamped: &Stamped| matches!(stamped.record, Record::Suspended { until: Some(_) });
+            let chose = |stamped: &Stamped| match &stamped.record {
+                Record::Answered { question: HostQuestion::WaitAny, answer, .. } => answer == "1",
+                _ => false,
+            };
+            side.records.iter().position(left).is_some_and(|at| side.records[at..].iter().any(chose))
+        });
         self.expired |= any(|side| side.mission.reason() == Some(Reason::RequestExpired));
         self.both_completed |= completed(one) && completed(two);
     }
@@ -134,6 +149,7 @@ impl Seen {
             lost_before_it_happened: true,
             overtaken_while_blocked: true,
             went_on_from_memory: true,
+            woken_by_its_timer: true,
             expired: true,
             both_completed: true,
         }

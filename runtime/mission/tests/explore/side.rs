@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -16,7 +17,7 @@ use sortie_contract::tool::{CallError, Repeat, ToolAnswer};
 use sortie_contract::{Stamped, Status};
 use sortie_mission::queue::Waiting;
 use sortie_mission::replay::{Asked, Recorded, Replay};
-use sortie_mission::{Command, Ending, Mission, Now, Refusal};
+use sortie_mission::{Command, Ending, Idle, Mission, Now, Refusal};
 
 use crate::support::{self, Tested, envelope, noon, rules, the};
 
@@ -42,6 +43,8 @@ pub(crate) struct Run {
     pub(crate) step: u8,
     /// Its calls so far, in the order in which it made them.
     pub(crate) calls: Vec<CallNo>,
+    /// It has set its timer.
+    pub(crate) timer: bool,
     pub(crate) replay: Rc<Replay>,
 }
 
@@ -60,7 +63,23 @@ pub(crate) struct Task {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hour {
     Noon,
+    /// Every timer is due, whenever it was set.
+    Evening,
     Expiry,
+}
+
+/// How long the timer runs.
+const TIMER: SignedDuration = SignedDuration::from_hours(1);
+
+/// Longer than anybody stays in memory who only waits.
+const HOURS: Duration = Duration::from_secs(7_200);
+
+/// Longer than it can take a plugin to notice its timer.
+const GRACE: SignedDuration = SignedDuration::from_secs(10);
+
+/// When every timer is due.
+pub(crate) fn evening() -> Timestamp {
+    noon() + TIMER
 }
 
 /// What a made `Edit` returns; what people record in its place is something else.
@@ -69,20 +88,24 @@ pub(crate) const MADE: &str = "\"made\"";
 /// What a plugin does next.
 pub(crate) enum Next {
     Call(&'static str, String),
-    /// Waits for any of its calls; the choice is journaled.
+    /// Sets its timer.
+    After,
+    /// Waits for any of its calls, or its timer; the choice is journaled.
     WaitAny,
     /// Waits for these of its calls, and goes on.
     Wait(Vec<usize>),
     End,
 }
 
-/// The plugins. One has two calls on their way at once; the other's second call depends on what became of the first.
+/// The plugins. One waits for people or its timer, whichever comes first, and then for two calls at once; the other's second call
+/// depends on what became of the first.
 pub(crate) fn program(no: MissionNo, step: u8, outcome: impl Fn(usize) -> Option<String>) -> Next {
     match (no.0, step) {
-        (1, 0) => Next::Call("Read", "{}".to_owned()),
-        (1, 1) => Next::Call("Edit", "{}".to_owned()),
+        (1, 0) => Next::Call("Edit", "{}".to_owned()),
+        (1, 1) => Next::After,
         (1, 2) => Next::WaitAny,
-        (1, 3) => Next::Wait(vec![0, 1]),
+        (1, 3) => Next::Call("Read", "{}".to_owned()),
+        (1, 4) => Next::Wait(vec![0, 1]),
         (2, 0) => Next::Call("Edit", "{}".to_owned()),
         (2, 1) => match outcome(0) {
             Some(outcome) => Next::Call("Read", json!({ "after": outcome }).to_string()),
@@ -139,8 +162,34 @@ impl Side {
         })
     }
 
+    /// Whether the timer of its run is due.
+    fn rings(&self, now: Now) -> bool {
+        self.run.as_ref().is_some_and(|run| run.timer) && now.wall >= evening()
+    }
+
+    /// How its plugin may have been waiting until `now`, as its shell measures it: for a moment or for hours, and its timer may have
+    /// come due meanwhile.
+    pub(crate) fn idles(&self, now: Now) -> Vec<Idle> {
+        let mut timers = vec![None];
+        if self.run.as_ref().is_some_and(|run| run.timer) {
+            let left = evening().duration_since(now.wall);
+            // One that was due before is none of this wait's.
+            timers = if left.is_positive() { vec![Some(left)] } else { vec![None, Some(left - GRACE)] };
+        }
+        let idle = |waited, timer| Idle { waited, quiet: waited, timer };
+        timers.into_iter().flat_map(|timer| [Duration::ZERO, HOURS].map(|waited| idle(waited, timer))).collect()
+    }
+
+    /// Whether its plugin has set its timer and has not gone on since, as its records tell.
+    pub(crate) fn waits_for_timer(&self) -> bool {
+        let answered = |wanted: HostQuestion| {
+            self.count(|record| matches!(record, Record::Answered { question, .. } if *question == wanted)) > 0
+        };
+        answered(HostQuestion::After) && !answered(HostQuestion::WaitAny)
+    }
+
     /// What its plugin does next; nothing, while it waits.
-    pub(crate) fn next(&self) -> Option<Next> {
+    pub(crate) fn next(&self, now: Now) -> Option<Next> {
         let run = self.run.as_ref()?;
         let outcome = |index: usize| self.outcome(*run.calls.get(index)?);
         let text = |index| {
@@ -152,8 +201,8 @@ impl Side {
         let next = program(self.no, run.step, text);
         let may = match &next {
             Next::Wait(calls) => calls.iter().all(|&index| outcome(index).is_some()),
-            Next::WaitAny => (0..run.calls.len()).any(|index| outcome(index).is_some()),
-            Next::Call(..) | Next::End => true,
+            Next::WaitAny => self.rings(now) || (0..run.calls.len()).any(|index| outcome(index).is_some()),
+            Next::Call(..) | Next::After | Next::End => true,
         };
         may.then_some(next)
     }
@@ -181,15 +230,27 @@ impl Side {
                 };
                 self.run.as_mut().expect("it runs").calls.push(call);
             }
+            Next::After => {
+                let run_ = self.run.as_mut().expect("it runs");
+                run_.timer = true;
+                let replay = Rc::make_mut(&mut run_.replay);
+                let ms = u64::try_from(TIMER.as_millis()).expect("an hour");
+                if replay.next(Asked::After { ms }).expect("the same again").is_none() {
+                    self.take(now, support::answer(run, HostQuestion::After, &ms.to_string())).expect("taken");
+                }
+            }
             Next::WaitAny => {
                 let replay = Rc::make_mut(&mut self.run.as_mut().expect("it runs").replay);
                 let recorded = replay.next(Asked::Question(HostQuestion::WaitAny)).expect("the same again");
                 let calls = self.run.as_ref().expect("it runs").calls.clone();
                 if let Some(Recorded::Answer { answer, .. }) = recorded {
                     let chosen: usize = answer.parse().expect("an index");
-                    assert!(self.outcome(calls[chosen]).is_some(), "what was chosen is recorded before the choice");
+                    let is_there = chosen == calls.len() || self.outcome(calls[chosen]).is_some();
+                    assert!(is_there, "what was chosen is recorded before the choice");
                 } else {
-                    let ready = calls.iter().position(|call| self.outcome(*call).is_some()).expect("one is ready");
+                    let ready = calls.iter().position(|call| self.outcome(*call).is_some());
+                    assert!(ready.is_some() || self.rings(now), "one is ready");
+                    let ready = ready.unwrap_or(calls.len());
                     let question = HostQuestion::WaitAny;
                     self.take(now, support::answer(run, question, &ready.to_string())).expect("taken");
                 }
@@ -242,6 +303,7 @@ impl Hour {
         let hours = |hours| noon() + SignedDuration::from_hours(hours);
         let (wall, expires_at) = match self {
             Self::Noon => (noon(), hours(24)),
+            Self::Evening => (evening(), hours(24)),
             Self::Expiry => (hours(24), hours(48)),
         };
         Now { wall, ran_ms: 0, expires_at }
@@ -249,7 +311,8 @@ impl Hour {
 
     pub(crate) fn later(self) -> Option<Self> {
         match self {
-            Self::Noon => Some(Self::Expiry),
+            Self::Noon => Some(Self::Evening),
+            Self::Evening => Some(Self::Expiry),
             Self::Expiry => None,
         }
     }
@@ -259,12 +322,12 @@ impl Hour {
 /// whether it is out of memory. Numbers of runs and of requests, and the order of what happened at once, do not.
 pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
     let (mut asked, mut calls, mut repeats) = (Vec::new(), BTreeMap::new(), 0);
-    let mut memory = 0;
+    let (mut memory, mut back) = (0, 0);
     for Stamped { at, record, .. } in records {
         match record {
             Record::Finished { status, .. } => return vec![OVER, u8::from(*status == Status::Completed)],
-            Record::Started { .. } => memory = 1,
-            Record::Suspended { .. } => memory = 2,
+            Record::Started { .. } => (memory, back) = (1, 0),
+            Record::Suspended { until } => (memory, back) = (2, u8::from(until.is_some())),
             Record::CallStarted { call, digest, .. } => {
                 asked.push(1);
                 asked.extend(digest.prefix().to_le_bytes());
@@ -296,13 +359,13 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
         }
     }
     let calls = calls.into_values().flat_map(|call| call.into_iter().chain([0xff]));
-    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, memory]).collect()
+    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, memory, back]).collect()
 }
 
 /// How the shape of a mission begins that is over.
 pub(crate) const OVER: u8 = 0xfe;
 
-/// The hour at which a request was made.
+/// The hour at which a request was made. Those of one day expire together.
 pub(crate) fn hour_of(at: Timestamp) -> u8 {
     if at < Hour::Expiry.now().wall { Hour::Noon as u8 } else { Hour::Expiry as u8 }
 }

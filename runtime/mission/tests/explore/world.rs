@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use jiff::Timestamp;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::LaneId;
 use sortie_contract::money::Spend;
@@ -9,7 +10,7 @@ use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::queue::Queue;
 use sortie_mission::replay::Replay;
-use sortie_mission::{Command, Mission};
+use sortie_mission::{Command, Leave, Mission, Now};
 
 use crate::side::{Hour, MADE, OVER, Run, Side, Task, byte};
 use crate::support::{start, tools};
@@ -49,7 +50,8 @@ impl World {
         self.queue = Queue::new([(lane, 2)], 2);
         for side in &self.sides {
             let standing = side.mission.standing();
-            if !standing.status.is_final() && !standing.suspended {
+            let waits = standing.suspended && !side.mission.wants_turn(self.hour.now());
+            if !standing.status.is_final() && !waits {
                 self.queue.push(&side.waiting());
             }
         }
@@ -99,19 +101,18 @@ impl World {
             then(true, &Self::turn);
         }
         if let Some(later) = self.hour.later() {
-            then(false, &|world| world.hour = later);
+            then(false, &|world| world.later(later));
         }
         if self.crashes > 0 {
             then(false, &Self::crash);
         }
         for (index, side) in self.sides.iter().enumerate().filter(|(_, side)| !side.mission.status().is_final()) {
-            match (side.next(), side.mission.run().filter(|_| side.run.is_some())) {
+            match (side.next(now), side.mission.run().filter(|_| side.run.is_some())) {
                 (Some(_), _) => then(true, &|world| world.step(index)),
                 (None, Some(run)) => {
                     let records = side.mission.records();
-                    let suspend = || Command::Suspend { run, records, until: None };
-                    if side.mission.decide(now, suspend()).is_ok() {
-                        then(true, &|world| world.command(index, suspend()));
+                    for until in leaves(side, now) {
+                        then(true, &|world| world.command(index, Command::Suspend { run, records, until }));
                     }
                 }
                 (None, None) => {}
@@ -137,6 +138,16 @@ impl World {
         all
     }
 
+    /// Time passes, and who has slept enough wants its turn.
+    pub(crate) fn later(&mut self, hour: Hour) {
+        self.hour = hour;
+        for side in &self.sides {
+            if side.mission.standing().suspended && side.mission.wants_turn(hour.now()) {
+                self.queue.push(&side.waiting());
+            }
+        }
+    }
+
     /// A group commit.
     pub(crate) fn commit(&mut self) {
         for side in &mut self.sides {
@@ -155,15 +166,17 @@ impl World {
         let side = Rc::make_mut(&mut self.sides[index]);
         side.take(now, start(&tools())).expect("it is its turn");
         if side.mission.run().is_some() {
-            side.run = Some(Run { step: 0, calls: Vec::new(), replay: Rc::new(Replay::new(&side.records)) });
+            side.run =
+                Some(Run { step: 0, calls: Vec::new(), timer: false, replay: Rc::new(Replay::new(&side.records)) });
         }
         self.settle(index);
     }
 
     pub(crate) fn step(&mut self, index: usize) {
         let side = Rc::make_mut(&mut self.sides[index]);
-        let next = side.next().expect("it does not wait");
-        side.step(self.hour.now(), next);
+        let now = self.hour.now();
+        let next = side.next(now).expect("it does not wait");
+        side.step(now, next);
         self.settle(index);
     }
 
@@ -215,6 +228,26 @@ impl World {
         bytes.extend([0xff, byte(self.queue.running())]);
         Digest::of(&bytes)
     }
+}
+
+/// Until when a mission leaves memory whose plugin waits; not at all, while nothing says so.
+fn leaves(side: &Side, now: Now) -> Vec<Option<Timestamp>> {
+    let mission = &side.mission;
+    let mut all = Vec::new();
+    for idle in side.idles(now) {
+        let only_waits =
+            mission.calls_in_flight() == 0 && (idle.timer.is_some() || !mission.open_requests().is_empty());
+        match mission.leaves(&idle) {
+            Leave::NotYet { .. } => {
+                assert!(idle.waited.is_zero() || !only_waits, "{} waits for people or a time, and stays", side.no);
+            }
+            Leave::Now { back_in } => {
+                assert!(only_waits && !idle.waited.is_zero(), "{} leaves, and may have something to do", side.no);
+                all.push(back_in.map(|left| now.wall + left));
+            }
+        }
+    }
+    all
 }
 
 pub(crate) fn decisions(kind: RequestKind) -> Vec<Decision> {
