@@ -284,18 +284,55 @@ fn interval_ms(envelope: &Envelope) -> Option<u64> {
 fn bytes(record: &Record) -> usize {
     match record {
         Record::CallStarted { arguments, .. } | Record::CallHeld { arguments, .. } => arguments.len(),
-        Record::CallFinished { outcome: Ok(answer), .. } => answer.result.len(),
+        Record::CallFinished { outcome, .. } => outcome.as_ref().map_or(0, |answer| answer.result.len()),
         Record::Answered { answer, .. } => answer.len(),
         Record::Asked { question, .. } | Record::Requested { question, .. } => question.len(),
         Record::Judged { evidence, .. } => evidence.len(),
-        _ => 0,
+        // Of these, so many bytes at most, and so many of them.
+        Record::Milestone { .. }
+        | Record::Logged { .. }
+        | Record::ArtifactStored { .. }
+        | Record::CallRefused { .. } => 0,
+        // These are the node's own, or people's.
+        Record::Accepted(_)
+        | Record::Started { .. }
+        | Record::CallResumed { .. }
+        | Record::Reminded { .. }
+        | Record::Decided { .. }
+        | Record::Suspended { .. }
+        | Record::Granted { .. }
+        | Record::Heartbeat
+        | Record::Interrupted
+        | Record::Finished { .. } => 0,
     }
 }
 
 /// Whether the mission has come forward with this record: its plugin, a tool or a person did what no run before had on record.
 fn goes_on(record: &Record) -> bool {
-    host_call(record).is_some()
-        || matches!(record, Record::CallFinished { .. } | Record::Decided { .. } | Record::Suspended { .. })
+    match record {
+        Record::CallStarted { .. }
+        | Record::CallHeld { .. }
+        | Record::CallRefused { .. }
+        | Record::Asked { .. }
+        | Record::Answered { .. }
+        | Record::Milestone { .. }
+        | Record::Logged { .. }
+        | Record::Judged { .. }
+        | Record::CallFinished { .. }
+        | Record::Decided { .. }
+        | Record::Suspended { .. } => true,
+        // What the node collects comes with the end of a run, and that may break off as well.
+        Record::ArtifactStored { call, .. } => call.is_some(),
+        Record::Accepted(_)
+        | Record::Started { .. }
+        | Record::CallResumed { .. }
+        | Record::Requested { .. }
+        | Record::Reminded { .. }
+        | Record::Granted { .. }
+        | Record::Heartbeat
+        | Record::Interrupted
+        | Record::Finished { .. } => false,
+    }
 }
 
 /// The number that a record takes among the host calls, where it takes one.

@@ -14,11 +14,11 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{self, Crash, LogLevel};
-use sortie_contract::record::{HostQuestion, Record};
+use sortie_contract::record::{ArtifactSource, HostQuestion, Record};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName};
 use sortie_contract::{Stamped, Status, Timestamp};
-use sortie_mission::{Command, Ending, Mission, Refusal};
+use sortie_mission::{Command, Ending, Misfit, Mission, Refusal};
 use support::{Tested, artifact, at, tools};
 
 /// Something that happens to a mission. Numbers pick among what there is.
@@ -476,5 +476,72 @@ proptest! {
         let _ = tested.take(Command::Cancel { reason: String::new(), by: "simone".to_owned() });
         prop_assert!(tested.mission.status().is_final());
         check(&tested, &fields);
+    }
+}
+
+/// Records that no mission of these tests comes to, at any moment: numbers that are not due, calls and requests that never were.
+fn strangers() -> Vec<Record> {
+    let (call, request) = (CallNo(900), RequestNo(900));
+    let spent = Spend::NOTHING;
+    vec![
+        Record::Started { run: RunNo(900), alone: false, announced: true },
+        Record::CallFinished { call, outcome: Err(CallError::Cancelled), spent },
+        Record::CallResumed { call },
+        Record::Answered { call, question: HostQuestion::Now, about: String::new(), answer: "0".to_owned() },
+        Record::Milestone { call, text: "far".to_owned() },
+        Record::Logged { call, level: LogLevel::Info, text: "far".to_owned() },
+        Record::Judged { call, criterion: 0, verdict: Verdict::Met, evidence: String::new() },
+        Record::Asked { call, question: "far".to_owned() },
+        Record::ArtifactStored { call: Some(call), artifact: artifact("odd"), source: ArtifactSource::Memory },
+        Record::Requested {
+            request,
+            call,
+            kind: RequestKind::Input,
+            question: "far".to_owned(),
+            expires_at: Timestamp::MAX,
+        },
+        Record::Reminded { request },
+        Record::Decided { request, decision: decision(5), by: "ada".to_owned(), note: String::new() },
+    ]
+}
+
+proptest! {
+    // Each record of a history against each of its prefixes.
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_follows_every_prefix_or_is_refused_and_changes_nothing(
+        fields in fields(),
+        acts in prop::collection::vec(act(), 1..40),
+    ) {
+        let mut tested = Tested::queued(fields);
+        for act in &acts {
+            let _ = perform(&mut tested, act);
+        }
+        let Tested { records, mission: last, now, .. } = &tested;
+        let strange = strangers().into_iter().map(|record| Stamped { at: now.wall, ran_ms: now.ran_ms, record });
+        let strangers: Vec<Stamped> = strange.collect();
+        let mut mission = Mission::begin(last.envelope().clone(), &records[0]).expect("a first record");
+        for at in 1..=records.len() {
+            for (stamped, is_strange) in records.iter().map(|own| (own, false)).chain(strangers.iter().map(|own| (own, true))) {
+                let mut next = mission.clone();
+                match next.apply(stamped) {
+                    Ok(()) => {
+                        prop_assert!(!is_strange, "{stamped:?} follows {at} records");
+                        let all: Vec<Stamped> = records[..at].iter().chain([stamped]).cloned().collect();
+                        prop_assert_eq!(Mission::fold(last.envelope().clone(), &all), Ok(next));
+                    }
+                    Err(illegal) => {
+                        prop_assert_eq!(&next, &mission, "{:?} was refused, and left something", stamped);
+                        prop_assert_eq!(illegal.status, mission.status());
+                        prop_assert!(!matches!(illegal.why, Misfit::NotAccepted), "{}", illegal);
+                    }
+                }
+            }
+            match records.get(at) {
+                Some(next) => prop_assert_eq!(mission.apply(next), Ok(()), "what was decided follows"),
+                None => prop_assert_eq!(&mission, last, "the state is the fold"),
+            }
+        }
     }
 }

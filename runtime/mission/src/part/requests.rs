@@ -125,12 +125,17 @@ impl Requests {
             RequestStep::Decided { no, decision, tool } => {
                 let index = self.open.iter().position(|open| open.no == no).ok_or(RequestMisfit::NotOpen { no })?;
                 self.open.remove(index);
-                match (decision, tool) {
-                    (Decision::Approve { reach: Reach::Mission }, _) => self.approved.everything = true,
-                    (Decision::Approve { reach: Reach::Tool }, Some(tool)) => {
-                        self.approved.tools.insert(tool.clone());
-                    }
-                    _ => {}
+                match decision {
+                    Decision::Approve { reach: Reach::Mission } => self.approved.everything = true,
+                    // A question to people is no tool's.
+                    Decision::Approve { reach: Reach::Tool } => self.approved.tools.extend(tool.cloned()),
+                    // They concern the call that waits, or the budget, and nothing that is asked later.
+                    Decision::Approve { reach: Reach::Call }
+                    | Decision::Deny
+                    | Decision::Answer { .. }
+                    | Decision::Grant { .. }
+                    | Decision::Repeat
+                    | Decision::Record { .. } => {}
                 }
                 self.decided.insert(no, decision.clone());
             }
