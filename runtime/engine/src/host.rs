@@ -22,7 +22,7 @@ use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
-use sortie_tools::CallContext;
+use sortie_tools::{CallContext, Toolbox};
 
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
@@ -38,6 +38,8 @@ const FULL_LOOK: Duration = Duration::from_millis(100);
 /// A call as the plugin wants it made.
 struct Order {
     tool: ToolName,
+    /// The tools that it was decided by.
+    toolbox: Arc<Toolbox>,
     repeat: Repeat,
     /// The node no longer has the tool.
     is_gone: bool,
@@ -191,7 +193,7 @@ impl RunHost {
             }
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
             let sleep = |limit| engine.ambient.sleep(limit);
-            let calling = engine.tools.call(order.tool.as_str(), &context, &order.arguments, sleep);
+            let calling = order.toolbox.call(order.tool.as_str(), &context, &order.arguments, None, sleep);
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
             let outcome = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken);
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
@@ -246,7 +248,8 @@ impl RunHost {
             Source::Memory { bytes, .. } => return Ok(bytes),
             Source::File { path } => path,
         };
-        let read = self.engine.tools.info("Read");
+        let toolbox = self.engine.toolbox();
+        let read = toolbox.info("Read");
         // Reading is a capability, and storing gives the bytes away.
         self.live.with(|mission| mission.may_store_file(&path, read))?;
         self.context.workspace.read_file(&path, limit::ARTIFACT_BYTES_MAX).map_err(|error| format!("{path}: {error}"))
@@ -291,7 +294,7 @@ impl Host for RunHost {
         if let Some(Recorded::Described(info)) = recorded {
             return Ok(info);
         }
-        let info = self.engine.tools.info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool));
+        let info = self.engine.toolbox().info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool));
         if recorded.is_none() {
             let answer = serde_json::to_string(&info).expect("what is known of a tool is JSON");
             self.answered(HostQuestion::Describe, "", &answer)?;
@@ -300,10 +303,17 @@ impl Host for RunHost {
     }
 
     fn start(&self, tool: &ToolName, arguments: String) -> Call {
-        let info = self.engine.tools.info(tool.as_str());
+        let toolbox = self.engine.toolbox();
+        let info = toolbox.info(tool.as_str());
         // Of one that was taken away nothing is known any more; the registry refuses to call it.
         let repeat = info.map_or(Repeat::Effectful, ToolInfo::repeat);
-        let order = |arguments: String| Order { tool: tool.clone(), repeat, is_gone: info.is_none(), arguments };
+        let order = |arguments: String| Order {
+            tool: tool.clone(),
+            toolbox: Arc::clone(&toolbox),
+            repeat,
+            is_gone: info.is_none(),
+            arguments,
+        };
         match self.recorded(Asked::Call { tool, arguments: &arguments }) {
             Err(stop) => return over(stop),
             Ok(Some(Recorded::Call { call, outcome })) => {

@@ -266,6 +266,7 @@ impl Engine {
     /// What the core has against an envelope, and the plugin that it chose.
     fn hold(&self, envelope: &Envelope, mistakes: Vec<Mistake>) -> Result<(Examination, Option<Installed>), Denial> {
         let resolved = RefCell::new(None);
+        let toolbox = self.toolbox();
         let installed = |wanted: &PluginRef| {
             let plugin = self.guests.resolve(wanted);
             let identity = plugin.as_ref().map(|plugin| plugin.identity.clone());
@@ -274,7 +275,7 @@ impl Engine {
         };
         let asked = Asked {
             rules: &self.rules,
-            tools: self.tools.infos(),
+            tools: toolbox.infos(),
             plugins_by: &self.plugins_by,
             installed: &installed,
             receiver: envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err()),

@@ -80,7 +80,7 @@ use sortie_contract::record::Record;
 use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now, Retention};
-use sortie_tools::Registry;
+use sortie_tools::{ProviderHealth, Providers, Toolbox};
 use tokio::sync::{Notify, broadcast};
 
 pub use artifact_store::{Artifacts, FolderArtifacts, Room};
@@ -105,7 +105,7 @@ pub struct Engine {
     pub(crate) plugins_by: BTreeMap<String, PluginRef>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) guests: Arc<dyn Guests>,
-    pub(crate) tools: Arc<Registry>,
+    pub(crate) tools: Providers,
     pub(crate) courier: Courier,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
@@ -252,10 +252,16 @@ impl Engine {
         self.max_running
     }
 
-    /// The tools that missions may be granted.
+    /// The tools that missions may be granted now. Take them once for each thing that is decided.
     #[must_use]
-    pub fn tools(&self) -> &Arc<Registry> {
-        &self.tools
+    pub fn toolbox(&self) -> Arc<Toolbox> {
+        self.tools.toolbox()
+    }
+
+    /// How each provider of tools is.
+    #[must_use]
+    pub fn providers(&self) -> Vec<ProviderHealth> {
+        self.tools.health()
     }
 
     /// The courier, for its counters.

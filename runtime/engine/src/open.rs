@@ -15,7 +15,7 @@ use sortie_contract::{LaneId, MissionNo};
 use sortie_journal::{Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::{NodeRules, Retention};
-use sortie_tools::Registry;
+use sortie_tools::Providers;
 use tokio::sync::{Notify, broadcast};
 
 use super::act::PauseMark;
@@ -65,8 +65,8 @@ pub struct Parts {
     pub log: OpenLog,
     /// What runs plugins.
     pub guests: Arc<dyn Guests>,
-    /// What granted calls do.
-    pub tools: Arc<Registry>,
+    /// Where tools come from: what granted calls do.
+    pub tools: Providers,
     /// Where artifacts' bytes are.
     pub artifacts: Arc<dyn Artifacts>,
     /// Where sessions work.

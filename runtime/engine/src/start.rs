@@ -93,12 +93,15 @@ impl Engine {
 
     async fn run(self: &Arc<Self>, live: &Arc<Live>) -> Result<(), RunError> {
         // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
-        let start = || Command::Start {
-            tools: self.tools.infos(),
-            memory_bytes_max: self.guests.memory_bytes_max(),
-            alone: false,
-        };
-        self.command_patiently(live, start, Wait::No).await?;
+        {
+            let toolbox = self.toolbox();
+            let start = || Command::Start {
+                tools: toolbox.infos(),
+                memory_bytes_max: self.guests.memory_bytes_max(),
+                alone: false,
+            };
+            self.command_patiently(live, start, Wait::No).await?;
+        }
         self.watch(live);
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.

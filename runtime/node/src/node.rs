@@ -14,7 +14,7 @@ use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, Ope
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mission::NodeRules;
 use sortie_sandbox::Sandbox;
-use sortie_tools::{Registry, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Providers, WorkspaceBounds};
 
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig};
@@ -119,7 +119,7 @@ impl Node {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
         }
         prepare(&data_dir).map_err(unusable)?;
-        let tools = Arc::new(Registry::new(config.tool.clone())?);
+        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
         let settings = Settings {
             rules: rules(config)?,
             plugins_by: config.plugins()?,

@@ -68,19 +68,11 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         why: String,
     },
-    /// Two tools have names that differ in case only, so that a pattern could not tell them apart.
-    #[error("there is a tool `{name}` already")]
-    Duplicate {
+    /// Two providers of tools have one name: an error could not say which is meant.
+    #[error("there is a provider of tools called `{name}` already")]
+    Provider {
         /// The name.
         name: String,
-    },
-    /// A tool declares a schema that is none.
-    #[error("the input schema of `{name}` is no JSON Schema: {why}")]
-    Schema {
-        /// The tool.
-        name: String,
-        /// What the compiler of schemas says.
-        why: String,
     },
 }
 

@@ -1,20 +1,29 @@
-//! What a granted call does: the registry, the workspace tools, `WebFetch`.
+//! What a granted call does: where tools come from, the workspace tools, `WebFetch`.
 //!
-//! The node hands the text of a call to [`Registry::call`], which parses it, holds it against the tool's JSON Schema,
-//! runs the tool under its time limit and bounds the result. Who may call a tool is decided elsewhere
+//! Tools come from [`Provider`]s: those that are built in ([`BuiltIn`]), and others that are reached. [`Providers`] holds all of them
+//! and the [`Toolbox`] that they make at a moment. The node hands the text of a call to [`Toolbox::call`], which parses it, holds it
+//! against the tool's JSON Schema, runs the tool under its time limit and bounds the result. Who may call a tool is decided elsewhere
 //! (`sortie-mission`); here everything that arrives is granted, and the tools guard just what no grant may reach:
 //! paths outside of the session's [`Workspace`], and hosts and addresses that the configuration does not list.
 //!
 //! A call is cancelled by dropping its future.
 
+mod builtin;
 mod config;
 mod files;
-mod registry;
+mod link;
+mod provider;
+mod providers;
 mod tool;
+mod toolbox;
 mod web;
 mod workspace;
 
+pub use builtin::BuiltIn;
 pub use config::{ConfigError, ToolConfig, ToolsConfig};
-pub use registry::Registry;
+pub use link::{LinkState, Standing};
+pub use provider::{Changed, Offer, Provider, ProviderError, SCHEMA_BYTES_MAX, TOOL_NAME_BYTES_MAX, TOOLS_MAX};
+pub use providers::{ProviderHealth, Providers};
 pub use tool::{CallContext, Tool};
+pub use toolbox::{Found, Toolbox};
 pub use workspace::{NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};

@@ -1,4 +1,4 @@
-//! What a tool is to the registry, and helpers that all tools share.
+//! What a tool is to the toolbox, and helpers that all tools share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

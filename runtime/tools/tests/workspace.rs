@@ -6,17 +6,18 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sortie_contract::limit;
 use sortie_contract::tool::CallError;
-use sortie_tools::{CallContext, Registry, ToolsConfig, Workspace};
+use sortie_contract::{Timestamp, limit};
+use sortie_tools::{BuiltIn, CallContext, Providers, Toolbox, ToolsConfig, Workspace};
 use tempfile::TempDir;
 
 /// A workspace with a secret beside it.
 struct Desk {
     folder: TempDir,
-    registry: Registry,
+    toolbox: Arc<Toolbox>,
     context: CallContext,
 }
 
@@ -26,7 +27,9 @@ impl Desk {
         fs::write(folder.path().join("secret"), "secret").unwrap();
         let workspace = Workspace::open(&folder.path().join("workspace")).unwrap();
         let context = CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned() };
-        Self { folder, registry: Registry::new(ToolsConfig::default()).unwrap(), context }
+        let built_in = BuiltIn::new(ToolsConfig::default()).unwrap();
+        let toolbox = Providers::new(built_in, Vec::new(), Timestamp::UNIX_EPOCH).unwrap().toolbox();
+        Self { folder, toolbox, context }
     }
 
     /// A desk whose workspace has these files.
@@ -50,7 +53,7 @@ impl Desk {
     }
 
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, CallError> {
-        let answer = self.registry.call(tool, &self.context, &arguments.to_string(), tokio::time::sleep).await?;
+        let answer = self.toolbox.call(tool, &self.context, &arguments.to_string(), None, tokio::time::sleep).await?;
         Ok(serde_json::from_str(&answer.result).unwrap())
     }
 
@@ -65,7 +68,8 @@ impl Desk {
 async fn what_is_written_can_be_read() {
     let desk = Desk::new();
     let arguments = json!({ "path": "./reports//a/b.md", "content": "täxt\n" });
-    let answer = desk.registry.call("Write", &desk.context, &arguments.to_string(), tokio::time::sleep).await.unwrap();
+    let answer =
+        desk.toolbox.call("Write", &desk.context, &arguments.to_string(), None, tokio::time::sleep).await.unwrap();
     assert_eq!(answer.wrote, ["reports/a/b.md"]);
     assert_eq!(answer.result, r#"{"path":"reports/a/b.md","bytes":6}"#);
     let read = desk.call("read", json!({ "path": "reports/a/b.md" })).await.unwrap();
@@ -125,7 +129,8 @@ async fn an_edit_says_what_it_needs() {
     let desk = Desk::with(&[("a.txt", "one two two\r\n"), ("b.png", "\u{0}")]);
     fs::write(desk.path("b.png"), b"\x89PNG\xff").unwrap();
     let arguments = json!({ "path": "a.txt", "old": "one", "new": "1" });
-    let answer = desk.registry.call("Edit", &desk.context, &arguments.to_string(), tokio::time::sleep).await.unwrap();
+    let answer =
+        desk.toolbox.call("Edit", &desk.context, &arguments.to_string(), None, tokio::time::sleep).await.unwrap();
     assert_eq!(answer.wrote, ["a.txt"]);
     assert_eq!(answer.result, r#"{"path":"a.txt","replaced":1}"#);
     desk.fails("Edit", json!({ "path": "a.txt", "old": "two", "new": "2" }), "occurs 2 times").await;
@@ -171,9 +176,9 @@ async fn an_edit_cannot_fill_the_disk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edits_side_by_side_do_not_lose_each_other() {
     let words: String = (0..50).map(|n| format!("<{n}>")).collect();
-    let desk = std::sync::Arc::new(Desk::with(&[("a", &words)]));
+    let desk = Arc::new(Desk::with(&[("a", &words)]));
     let edits = (0..50).map(|n| {
-        let desk = std::sync::Arc::clone(&desk);
+        let desk = Arc::clone(&desk);
         let arguments = json!({ "path": "a", "old": format!("<{n}>"), "new": "x" });
         tokio::spawn(async move { desk.call("Edit", arguments).await })
     });

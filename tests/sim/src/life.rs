@@ -21,7 +21,7 @@ use crate::people::People;
 use crate::receivers::Wire;
 use crate::scene::Scene;
 use crate::store::Folder;
-use crate::tools::registry;
+use crate::tools::providers;
 
 /// Appends that the journal's queue holds: so few that it is full now and then.
 const QUEUE_APPENDS: usize = 12;
@@ -65,7 +65,7 @@ impl Life {
             settings,
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?))),
             guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(&executor) }),
-            tools: Arc::new(registry(scene, &executor)),
+            tools: providers(scene, &executor),
             artifacts: Arc::new(folder.clone()),
             workspaces: Arc::new(folder.clone()),
             pause_mark: Arc::new(folder.clone()),

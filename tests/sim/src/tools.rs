@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use sortie_contract::id::CallNo;
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo};
-use sortie_tools::{CallContext, Registry, Tool};
+use sortie_tools::{BuiltIn, CallContext, Providers, Tool};
 
 use crate::check;
 use crate::envelope::tools;
@@ -18,13 +18,12 @@ use crate::scene::Scene;
 pub(crate) const ON_PURPOSE: &str = "on purpose";
 
 /// The tools of one life of a node.
-pub(crate) fn registry(scene: &Arc<Scene>, executor: &Arc<Executor>) -> Registry {
-    let mut registry = Registry::empty();
-    for info in tools() {
-        let tool = Scripted { info, scene: Arc::clone(scene), executor: Arc::downgrade(executor) };
-        registry.add(Box::new(tool)).expect("each has a name of its own");
-    }
-    registry
+pub(crate) fn providers(scene: &Arc<Scene>, executor: &Arc<Executor>) -> Providers {
+    let scripted = |info| -> Arc<dyn Tool> {
+        Arc::new(Scripted { info, scene: Arc::clone(scene), executor: Arc::downgrade(executor) })
+    };
+    let built_in = BuiltIn::of(tools().into_iter().map(scripted).collect());
+    Providers::new(built_in, Vec::new(), scene.clock.wall()).expect("each has a name of its own")
 }
 
 struct Scripted {

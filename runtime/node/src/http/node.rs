@@ -66,7 +66,7 @@ fn view(app: &App) -> NodeView {
 
 /// `GET /v1/tools`
 pub(super) async fn tools(State(app): State<App>) -> Json<Page<ToolView>> {
-    Json(Page::whole(app.engine.tools().infos().iter().map(ToolView::from)))
+    Json(Page::whole(app.engine.toolbox().infos().iter().map(ToolView::from)))
 }
 
 /// The session whose workspace calls by hand see: an operator's, never a mission's.
@@ -78,7 +78,7 @@ pub(super) async fn call_tool(
     Path(name): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let tools = app.engine.tools();
+    let tools = app.engine.toolbox();
     if tools.info(&name).is_none() {
         return Err(Problem::not_found(&format!("tool `{}`", sortie_contract::limit::clip(&name, 80))));
     }
@@ -92,7 +92,7 @@ pub(super) async fn call_tool(
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let sleep = |limit| app.engine.ambient().sleep(limit);
-    match tools.call(&name, &context, arguments, sleep).await {
+    match tools.call(&name, &context, arguments, None, sleep).await {
         Ok(answer) => Ok(super::json_text(answer.result)),
         Err(error) => {
             let status = match error {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sortie_contract::Timestamp;
 use sortie_contract::tool::CallError;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{Registry, Workspace};
+use crate::{BuiltIn, Providers, Workspace};
 
 /// What the server does with the path that it is asked for.
 enum Reply {
@@ -78,9 +79,9 @@ async fn fetch(tool: WebFetch, arguments: Value) -> Result<Value, CallError> {
     let folder = tempfile::tempdir().unwrap();
     let workspace = Workspace::open(folder.path()).unwrap();
     let context = CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned() };
-    let mut registry = Registry::empty();
-    registry.add(Box::new(tool)).unwrap();
-    let answer = registry.call("webfetch", &context, &arguments.to_string(), tokio::time::sleep).await?;
+    let providers = Providers::new(BuiltIn::of(vec![Arc::new(tool)]), Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
+    let toolbox = providers.toolbox();
+    let answer = toolbox.call("webfetch", &context, &arguments.to_string(), None, tokio::time::sleep).await?;
     assert!(answer.wrote.is_empty());
     Ok(serde_json::from_str(&answer.result).unwrap())
 }

@@ -9,7 +9,7 @@ use sortie_contract::Timestamp;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
-use sortie_tools::Registry;
+use sortie_tools::BuiltIn;
 
 use super::{Finding, with_causes};
 use crate::builtin;
@@ -41,7 +41,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
 
 /// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
 fn configuration(config: &Config) -> Result<String, String> {
-    let tools = Registry::new(config.tool.clone()).map_err(|error| with_causes(&error));
+    let tools = BuiltIn::new(config.tool.clone()).map_err(|error| with_causes(&error));
     let rules = tools.and_then(|_| crate::node::rules(config).map_err(|error| with_causes(&error)));
     let checked = [
         rules.map(drop),

@@ -1,0 +1,92 @@
+//! The provider that is always there: the tools that this version has built in, as the configuration has them.
+//!
+//! It never fails and never changes, so nobody needs to connect it. What a tool does is in `files` and `web`.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::config::{ConfigError, ToolConfig, ToolsConfig};
+use crate::files::{Edit, Glob, Grep, Read, Write};
+use crate::provider::{Changed, Offer, Provider, ProviderError};
+use crate::tool::Tool;
+use crate::web::WebFetch;
+
+type Make = fn(&ToolConfig) -> Result<Arc<dyn Tool>, ConfigError>;
+
+/// What this version has, in the order in which it is listed.
+const BUILT_IN: [(&str, Make); 6] = [
+    ("Read", |config| Ok(Arc::new(Read::new(config)))),
+    ("Write", |config| Ok(Arc::new(Write::new(config)))),
+    ("Edit", |config| Ok(Arc::new(Edit::new(config)))),
+    ("Glob", |config| Ok(Arc::new(Glob::new(config)))),
+    ("Grep", |config| Ok(Arc::new(Grep::new(config)))),
+    ("WebFetch", |config| Ok(Arc::new(WebFetch::new(config)?))),
+];
+
+/// See the module.
+#[derive(Default)]
+pub struct BuiltIn(Vec<Arc<dyn Tool>>);
+
+impl BuiltIn {
+    /// What it is called.
+    pub const NAME: &str = "built-in";
+
+    /// The built-in tools as the configuration has them. One that it disables is not there at all.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub fn new(config: ToolsConfig) -> Result<Self, ConfigError> {
+        config.check(&BUILT_IN.map(|(name, _)| name))?;
+        let ToolsConfig(mut sections) = config;
+        let mut tools = Vec::new();
+        for (name, make) in BUILT_IN {
+            let config = sections.remove(name).unwrap_or_default();
+            if config.enabled != Some(false) {
+                tools.push(make(&config)?);
+            }
+        }
+        Ok(Self(tools))
+    }
+
+    /// These tools and no others, of whoever puts a driver together otherwise than a node does.
+    #[must_use]
+    pub fn of(tools: Vec<Arc<dyn Tool>>) -> Self {
+        Self(tools)
+    }
+
+    /// What it has, at once.
+    pub(crate) fn offer(&self) -> Offer {
+        Offer::of("", self.0.clone())
+    }
+}
+
+#[async_trait]
+impl Provider for BuiltIn {
+    fn name(&self) -> &str {
+        Self::NAME
+    }
+
+    fn prefix(&self) -> &str {
+        ""
+    }
+
+    async fn connect(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn tools(&self) -> Result<Vec<Arc<dyn Tool>>, ProviderError> {
+        Ok(self.0.clone())
+    }
+
+    async fn health(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn changed(&self) -> Changed {
+        pending().await
+    }
+
+    async fn close(&self) {}
+}
