@@ -217,6 +217,16 @@ pub enum Record {
         /// `None` in records before version 4: the node's own limit holds.
         memory_bytes_max: Option<u64>,
     },
+    /// What stands here in the journal cannot be read any more, and is passed over. Never among what a mission records: it is read
+    /// in the place of that, once the mission is in quarantine, and its end follows.
+    Unreadable {
+        /// The number of the record behind it: greater than that of any that was ever recorded.
+        until: u32,
+        /// The sequence of the latest event that may have been told.
+        sequence: u64,
+        /// How many outgoing items may have been made.
+        items: u64,
+    },
 }
 
 /// What intake decided when it accepted an envelope.
@@ -273,6 +283,15 @@ pub enum HostQuestion {
 }
 
 impl Stamped {
+    /// The number of the record behind this one, whose own is `no`.
+    #[must_use]
+    pub fn next_no(&self, no: u32) -> u32 {
+        match self.record {
+            Record::Unreadable { until, .. } => until.max(no + 1),
+            _ => no + 1,
+        }
+    }
+
     /// The record as the journal keeps it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -226,7 +226,8 @@ impl Engine {
         // Its first record, and no more of it: it may be long.
         let engine = Arc::clone(self);
         let read = self.ambient.unblock(move || engine.log.read(no, 0, 0)).await;
-        let records = read.map_err(ReadError::Task)?.map_err(ReadError::from)?;
+        let records = read.map_err(ReadError::Task)?.map_err(ReadError::from);
+        let records = records.inspect_err(|error| self.cannot_read(no, error))?;
         let Some(first) = records.first() else { return Ok(None) };
         let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope.into()) };
         let twin = Earlier {
@@ -326,7 +327,11 @@ impl Engine {
                 Err(denial) => answer = Err(denial),
             }
             Decision::Answer
-        })?;
+        });
+        if let Err(AdmitError::Read(error)) = &admitted {
+            self.cannot_read_row(error);
+        }
+        let admitted = admitted?;
         match (admitted, begun) {
             (Admitted::Accepted { no, receipt }, Some((mission, head, reply))) => {
                 // Before its turn can come.

@@ -21,6 +21,7 @@
 //! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
 //! | `outbox`, `deliveries` | what is still to be delivered, and how far deliveries are |
+//! | `quarantine` | missions that cannot be read |
 //! | `recover` | where the journal left off |
 //! | `held` | which plugins missions hold |
 //! | `retain` | what is removed when it has outlived its use |
@@ -52,6 +53,7 @@ pub mod look;
 mod on_record;
 mod open;
 pub mod outbox;
+mod quarantine;
 pub mod recover;
 mod results;
 mod retain;
@@ -135,6 +137,7 @@ pub struct Engine {
     /// Missions that wait out of memory.
     pub(crate) suspended: AtomicUsize,
     pub(crate) standings: standings::Standings,
+    pub(crate) unread: quarantine::Unread,
     pub(crate) background: supervise::Background,
     /// Missions that were in the journal when it was opened.
     found: usize,
@@ -193,12 +196,7 @@ impl Engine {
     /// [`ReadError`]
     pub fn read(&self, no: MissionNo) -> Result<(Mission, Vec<Stamped>), ReadError> {
         let records = self.log.read_all(no, 0)?;
-        let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
-        let mut mission = begin(first)?;
-        for record in rest {
-            mission.apply(record)?;
-        }
-        Ok((mission, records))
+        Ok((fold(&records)?, records))
     }
 
     /// The mission in memory; from the log, if it was not there. For tasks: the log is read where blocking is allowed.
@@ -212,11 +210,12 @@ impl Engine {
 
     /// The mission in memory; from the log, if it was not there. Blocks.
     pub(crate) fn live(&self, no: MissionNo) -> Result<Arc<Live>, ReadError> {
-        self.lives.get_or_load(no, || {
+        let loaded = self.lives.get_or_load(no, || {
             let (mission, _) = self.read(no)?;
             let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
             Ok(Live::new(no, mission, head, self.ambient.steady()))
-        })
+        });
+        loaded.inspect_err(|error| self.cannot_read(no, error))
     }
 
     /// The number of the mission of that id, once its acceptance is on disk. Blocks.
@@ -347,6 +346,14 @@ impl Engine {
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(std::sync::atomic::Ordering::Acquire)
     }
+}
+
+/// The state of a mission after all its records.
+pub(crate) fn fold(records: &[Stamped]) -> Result<Mission, ReadError> {
+    let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
+    let mut mission = begin(first)?;
+    rest.iter().try_for_each(|record| mission.apply(record))?;
+    Ok(mission)
 }
 
 /// The state of a mission after its first record.

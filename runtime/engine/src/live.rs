@@ -35,6 +35,8 @@ struct Inner {
     head: Head,
     run: RunClock,
     kill: Option<Kill>,
+    /// It goes into quarantine: nothing more is recorded of it.
+    condemned: bool,
     /// Held calls that the current run waits for.
     waiting: FxHashMap<CallNo, oneshot::Sender<Released>>,
     /// What was decided about held calls since the current run began and before it came to wait for them.
@@ -88,12 +90,15 @@ impl Live {
     pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, steady: Duration) -> Self {
         let run = RunClock::new(&mission, steady);
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
-        Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None, waiting, decided }) }
+        Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None, condemned: false, waiting, decided }) }
     }
 
     /// Sends a command: decides, journals, applies.
     pub(crate) fn command(&self, engine: &Engine, command: Command<'_>, wait: Wait) -> Result<Taken, CommandError> {
         let mut inner = self.inner.lock();
+        if inner.condemned {
+            return Err(CommandError::Refused(Refusal::AlreadyFinal { status: Status::Failed }));
+        }
         let steady = engine.ambient.steady();
         let now = engine.now(inner.run.ran_ms(steady));
         let records: Vec<Stamped> = inner
@@ -160,24 +165,41 @@ impl Live {
     /// Whether it has no run, and wants one.
     pub(crate) fn wants_turn(&self, engine: &Engine) -> bool {
         let now = self.now(engine);
-        self.with(|mission| mission.run().is_none() && mission.wants_turn(now))
+        let inner = self.inner.lock();
+        !inner.condemned && inner.mission.run().is_none() && inner.mission.wants_turn(now)
     }
 
     /// When the mission wants a tick, and its run clock now.
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
         let now = engine.now(inner.run.ran_ms(engine.ambient.steady()));
-        (inner.mission.next_due(now), now)
+        (if inner.condemned { Due::default() } else { inner.mission.next_due(now) }, now)
     }
 
     /// Hands over the switch that stops the plugin's run. A mission that has ended meanwhile stops it at once.
     pub(crate) fn armed(&self, kill: Kill) {
         let mut inner = self.inner.lock();
-        if inner.mission.status().is_final() {
+        if inner.condemned || inner.mission.status().is_final() {
             kill.now();
         } else {
             inner.kill = Some(kill);
         }
+    }
+
+    /// It cannot be read, and goes into quarantine: its run stops, and it takes no command any more. How its head stood.
+    pub(crate) fn condemn(&self) -> (Status, bool) {
+        let mut inner = self.inner.lock();
+        inner.condemned = true;
+        if let Some(kill) = inner.kill.take() {
+            kill.now();
+        }
+        (inner.head.status, inner.head.suspended)
+    }
+
+    /// Has its head written again, where the one on disk cannot be read.
+    pub(crate) fn write_head(&self, engine: &Engine) -> Result<Receipt, WriteError> {
+        let inner = self.inner.lock();
+        engine.log.mend(Append::new(self.no, 0, &[]), self.no, &inner.head)
     }
 
     /// Stops the plugin's run without ending the mission: the node is shutting down.
@@ -258,7 +280,7 @@ fn is_decided(records: &[Stamped]) -> bool {
 }
 
 /// Brings a head in line with its mission.
-fn shown_by(head: &mut Head, mission: &Mission) {
+pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     let Standing { status, suspended, due } = mission.standing();
     (head.status, head.suspended, head.due) = (status, suspended, due);
     (head.ended_at, head.overview) = (mission.ended_at(), Some(mission.overview()));

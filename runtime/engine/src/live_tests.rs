@@ -43,7 +43,15 @@ fn accepted(log: &dyn Log) -> Inner {
     let head = Head { overview: Some(mission.overview()), ..head };
     log.append(Append::new(NO, 0, &[first]).head(&head)).expect("room");
     let run = RunClock::new(&mission, Duration::ZERO);
-    Inner { mission, head, run, kill: None, waiting: FxHashMap::default(), decided: FxHashMap::default() }
+    Inner {
+        mission,
+        head,
+        run,
+        kill: None,
+        condemned: false,
+        waiting: FxHashMap::default(),
+        decided: FxHashMap::default(),
+    }
 }
 
 /// The records of a command, at some second; none, where the core refuses it.

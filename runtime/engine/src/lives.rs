@@ -131,6 +131,14 @@ impl Lives {
         }
     }
 
+    /// Takes a mission out, whoever holds it: it takes no commands any more.
+    pub(crate) fn take_out(&self, no: MissionNo) {
+        let mut shard = self.shard(no).lock();
+        if matches!(shard.get(&no), Some(Place::Here(_))) {
+            shard.remove(&no);
+        }
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Arc<Live>> {
         let of = |shard: &Mutex<Shard>| shard.lock().values().filter_map(Place::here).cloned().collect::<Vec<_>>();

@@ -11,8 +11,8 @@ use sortie_mission::queue::WaitsFor;
 use super::outbox::key_of;
 use super::shown::{
     ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, LISTED_BYTES_MAX, Links,
-    MissionLine, MissionView, OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, RecordView, RequestView, SessionView,
-    UndeliveredView, WaitKind, WaitView, WindowView, minutes,
+    MissionLine, MissionView, OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView,
+    RequestView, SessionView, UndeliveredView, WaitKind, WaitView, WindowView, minutes,
 };
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
@@ -108,9 +108,20 @@ impl Engine {
         let mut heads = Vec::with_capacity(open.len());
         for no in &open {
             // The index is a moment ahead of the disk.
-            heads.extend(self.log.head(*no)?.filter(|head| statuses.contains(&head.status)).map(|head| (*no, head)));
+            heads.extend(self.listed_head(*no)?.filter(|head| statuses.contains(&head.status)).map(|head| (*no, head)));
         }
         Ok(Heads { heads, last: open.last().copied() })
+    }
+
+    /// A head for a list: one that cannot be read is seen to, and keeps nobody from the others.
+    fn listed_head(&self, no: MissionNo) -> Result<Option<Head>, ReadError> {
+        match self.log.head(no) {
+            Err(error @ sortie_journal::ReadError::Row { .. }) => {
+                self.cannot_read(no, &error.into());
+                Ok(None)
+            }
+            head => Ok(head?),
+        }
     }
 
     /// A mission as a list shows it, unless it has been removed or does not mention `q`. Reads its head and no more, unless an
@@ -149,6 +160,7 @@ impl Engine {
             idempotency_key: head.idempotency_key.to_string(),
             status: head.status,
             reason: overview.reason,
+            quarantined: self.is_quarantined(no),
             usage: Usage {
                 runtime_minutes: minutes(ran_ms),
                 llm_calls: overview.spent.llm_calls,
@@ -248,6 +260,7 @@ impl Engine {
             plugin: PluginName::from(mission.plugin()),
             delivery: self.delivery(fold)?,
             warnings: fold.warnings.to_vec(),
+            quarantine: self.log.quarantine(fold.no)?.as_ref().map(QuarantineView::from),
             sequence: mission.sequence(),
             accepted_at: fold.accepted_at,
             started_at: mission.started_at(),
@@ -426,7 +439,7 @@ impl Engine {
             if page.is_full(limit) {
                 return Ok(page.followed_by(shown));
             }
-            let latest = self.log.head(session.latest)?;
+            let latest = self.listed_head(session.latest)?;
             page.push(&SessionView {
                 vp_id: vp.to_string(),
                 vp_session_id: session.id.to_string(),

@@ -119,7 +119,11 @@ impl OnRecord {
                     Ok(Reply::Recorded(Some(held((result, room)))))
                 }
                 Ok(None) => Err(unreadable(call, "it is not where it was recorded")),
-                Err(error) => Err(unreadable(call, &error.to_string())),
+                Err(error) => {
+                    let text = error.to_string();
+                    engine.cannot_read(no, &error.into());
+                    Err(unreadable(call, &text))
+                }
             }
         }
     }

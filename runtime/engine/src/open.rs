@@ -1,6 +1,6 @@
 //! Putting a driver together, and taking it apart again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use rustc_hash::FxHashSet;
 use sortie_ambient::Surroundings;
 use sortie_callback::{Courier, Outbox};
 use sortie_contract::plugin::PluginRef;
-use sortie_contract::{LaneId, MissionNo};
-use sortie_journal::{Head, Log};
+use sortie_contract::{LaneId, MissionNo, Timestamp};
+use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::{NodeRules, Retention};
 use sortie_tools::Providers;
@@ -25,6 +25,7 @@ use super::desk::Desk;
 use super::guests::Guests;
 use super::lives::Lives;
 use super::outbox::{EngineOutbox, Followers};
+use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
 use super::results::Results;
 use super::supervise::Background;
@@ -38,6 +39,42 @@ const LAST_CALLS: Duration = Duration::from_secs(6);
 
 /// How often it is looked whether they have.
 const LAST_CALLS_LOOK: Duration = Duration::from_millis(20);
+
+/// Takes in missions whose heads cannot be read: nobody would find them by name, and a second dispatch would be a second mission.
+/// Those that are in quarantine.
+fn admit_unread(
+    log: &dyn Log,
+    inventory: &mut Inventory,
+    others: Others,
+    wall: Timestamp,
+) -> Result<BTreeSet<MissionNo>, ReadError> {
+    let mut known: BTreeSet<MissionNo> = log.quarantined()?.into_iter().collect();
+    for no in log.headless() {
+        let (head, written) = match quarantine::diagnose(log, no, wall)? {
+            Found::Headless(head) => {
+                let written = log.mend(Append::new(no, 0, &[]), no, &head);
+                tracing::warn!(%no, mission_id = %head.mission_id, "a head that could not be read was made anew");
+                (Some(*head), written)
+            }
+            Found::Unreadable(case) => {
+                known.insert(no);
+                (case.head().cloned(), case.hand_over(log, no))
+            }
+            Found::Nameless => {
+                known.insert(no);
+                quarantine::nameless(no);
+                continue;
+            }
+            Found::Well => continue,
+        };
+        if let Err(error) = written {
+            tracing::error!(%no, %error, "a mission without a readable head is left for the next start");
+            continue;
+        }
+        head.iter().for_each(|head| inventory.add(no, head, others));
+    }
+    Ok(known)
+}
 
 /// What the configuration says.
 pub struct Settings {
@@ -112,6 +149,7 @@ impl Engine {
         let mut inventory = Inventory::new(queue);
         let unreadable = |error: sortie_journal::ReadError| OpenError::Unreadable(error.into());
         let log = log(&mut |no, head| inventory.add(no, &head, others)).map_err(unreadable)?;
+        let known = admit_unread(&*log, &mut inventory, others, ambient.wall()).map_err(OpenError::Unreadable)?;
         let undelivered = match others {
             Others::GoOn => log.undelivered().map_err(unreadable)?.into_iter().map(|(no, _)| no).collect(),
             Others::Wait => FxHashSet::default(),
@@ -149,6 +187,7 @@ impl Engine {
             counters: Counters::default(),
             suspended: AtomicUsize::new(inventory.suspended),
             standings: inventory.standings,
+            unread: Unread::new(known),
             background: Background::default(),
             found: inventory.found,
         });
@@ -163,6 +202,7 @@ impl Engine {
         self.start_timer();
         self.start_herald();
         self.start_sweep();
+        self.start_quarantine();
         self.start_courier();
         self.pump();
     }

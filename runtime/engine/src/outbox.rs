@@ -139,7 +139,7 @@ impl Followers {
         }
     }
 
-    fn forget(&self, no: MissionNo) {
+    pub(crate) fn forget(&self, no: MissionNo) {
         self.0.lock().remove(&no);
     }
 }
@@ -224,7 +224,8 @@ impl Engine {
     fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
         let open = |cursor: &Cursor| cursor.parked.is_none() && !cursor.closed;
         let Some(cursor) = self.log.cursor(no)?.filter(open) else { return Ok(None) };
-        let Some(next) = self.outbox.next(self, no, cursor.acked)? else { return Ok(None) };
+        let next = self.outbox.next(self, no, cursor.acked).inspect_err(|error| self.cannot_read(no, error));
+        let Some(next) = next? else { return Ok(None) };
         let Next { envelope, item, since, outgoing } = next;
         let callback = envelope.callback.as_ref().ok_or(ReadError::NoEnvelope)?;
         let key = key_of(&envelope, item, &outgoing);
@@ -270,5 +271,5 @@ pub(super) fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> Str
 
 /// Whether the mission has ended and sends nothing after `item`. Blocks.
 pub(super) fn mission_over(engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
-    engine.outbox.is_last(engine, no, item)
+    engine.outbox.is_last(engine, no, item).inspect_err(|error| engine.cannot_read(no, error))
 }

@@ -69,7 +69,8 @@ impl Engine {
             before = Some(*last);
             for (no, head) in heads.into_iter().filter(|(_, head)| head.status.is_final()) {
                 let ended_at = head.ended_at.unwrap_or(head.accepted_at);
-                let kept = Kept { status: head.status, ended_at, delivered: true, newer };
+                let (status, quarantined) = (head.status, self.is_quarantined(no));
+                let kept = Kept { status, ended_at, delivered: true, quarantined, newer };
                 newer += 1;
                 if !self.retention.is_over(kept, wall) {
                     continue;

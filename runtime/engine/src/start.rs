@@ -60,6 +60,8 @@ impl Engine {
             Err(error) => {
                 tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");
                 self.desk.release(no);
+                // Again: it may have been seen to while it still had its slot.
+                self.cannot_read(no, &error);
             }
         }
         self.pump();
@@ -81,6 +83,9 @@ impl Engine {
             }
             Err(error) => {
                 tracing::error!(%no, error = error as &dyn std::error::Error, "a run broke off");
+                if let RunError::Read(error) = error {
+                    self.cannot_read(no, error);
+                }
                 matches!(error, RunError::BrokeOff)
             }
         };

@@ -109,9 +109,15 @@ impl Engine {
         self.timer.changed.notify_one();
     }
 
+    /// Takes the alarms of a mission away.
+    pub(crate) fn silence(&self, no: MissionNo) {
+        self.timer.alarms.lock().set(no, Alarm::default());
+    }
+
     /// Whether a mission that is not in memory may have something due.
     fn sleeps(&self, no: MissionNo) -> bool {
-        self.log.head(no).is_ok_and(|head| head.is_some_and(|head| !head.status.is_final()))
+        // One whose head cannot be read is looked at.
+        self.log.head(no).map_or(true, |head| head.is_some_and(|head| !head.status.is_final()))
     }
 
     /// Lets the core see what is due for a mission. Blocks.

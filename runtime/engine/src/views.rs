@@ -193,7 +193,8 @@ impl Engine {
     /// A mission as of all that is on disk, shown to `read`. Blocks.
     pub fn view<T>(&self, no: MissionNo, read: impl FnOnce(&Fold) -> Result<T, ReadError>) -> Result<T, ReadError> {
         // One that has been removed is gone for everybody.
-        if self.log.head(no)?.is_none() {
+        let head = self.log.head(no).map_err(ReadError::from).inspect_err(|error| self.cannot_read(no, error));
+        if head?.is_none() {
             self.views.forget(no);
             return Err(ReadError::Unknown);
         }
@@ -207,6 +208,15 @@ impl Engine {
     /// Takes up what is on disk behind `fold`, or from the beginning, record by record, until there is no more or `each` has
     /// enough. Says whether the end was reached. Never holds more of the records than a piece. Blocks.
     pub fn advance(
+        &self,
+        no: MissionNo,
+        fold: &mut Option<Fold>,
+        each: impl FnMut(&Mission, &Stamped) -> Next,
+    ) -> Result<bool, ReadError> {
+        self.take_up(no, fold, each).inspect_err(|error| self.cannot_read(no, error))
+    }
+
+    fn take_up(
         &self,
         no: MissionNo,
         fold: &mut Option<Fold>,

@@ -6,6 +6,7 @@ use crate::cursor::Cursor;
 use crate::frame;
 use crate::head::Head;
 use crate::log::Lease;
+use crate::quarantine::Quarantine;
 use crate::room::Room;
 
 /// Changes of one mission that become durable together, or not at all.
@@ -18,6 +19,7 @@ pub struct Append {
     pub(crate) cursor: Option<CursorChange>,
     /// Where the cursor must stand for it to be taken; `None` where that is of no concern.
     pub(crate) cursor_before: Option<Option<Box<Cursor>>>,
+    pub(crate) quarantine: Option<Quarantined>,
     /// The token of the lease that it is made under.
     pub(crate) lease: Option<u64>,
     /// The place in the queue that was kept for it.
@@ -28,6 +30,13 @@ pub struct Append {
 pub(crate) struct Frame {
     pub(crate) first: u32,
     pub(crate) count: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A row that says what is read of a mission, and the number of its end, which the feed tells of.
+#[derive(Debug, Clone)]
+pub(crate) struct Quarantined {
+    pub(crate) end_no: u32,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -73,7 +82,16 @@ impl Append {
             count: u32::try_from(records.len()).expect("an append has fewer than 2^32 records"),
             bytes: frame::encode((mission.0, first), records),
         });
-        Self { mission: mission.0, frame, head: None, cursor: None, cursor_before: None, lease: None, room: None }
+        Self {
+            mission: mission.0,
+            frame,
+            head: None,
+            cursor: None,
+            cursor_before: None,
+            quarantine: None,
+            lease: None,
+            room: None,
+        }
     }
 
     /// The same, and `head` replaces the mission's head.
@@ -118,6 +136,12 @@ impl Append {
         self
     }
 
+    /// The same, and the mission is in quarantine from now on: its records are read as `quarantine` says. The feed tells of its end.
+    pub fn quarantined(mut self, quarantine: &Quarantine) -> Self {
+        self.quarantine = Some(Quarantined { end_no: quarantine.until(), bytes: quarantine.encode(self.mission) });
+        self
+    }
+
     /// The same, in the place that was kept for it.
     pub fn within(mut self, room: Room) -> Self {
         self.room = Some(room);
@@ -126,6 +150,13 @@ impl Append {
 
     pub(crate) fn bytes(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
-        size_of::<Self>() + frame + self.head.as_ref().map_or(0, Vec::len)
+        let quarantine = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.bytes.len());
+        size_of::<Self>() + frame + quarantine + self.head.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What the feed tells of: the number of the first record, and how many there are.
+    pub(crate) fn told(&self) -> Option<(u32, u32)> {
+        let frame = self.frame.as_ref().map(|frame| (frame.first, frame.count));
+        frame.or(self.quarantine.as_ref().map(|quarantine| (quarantine.end_no, 1)))
     }
 }

@@ -22,6 +22,7 @@ mod journal;
 mod log;
 mod mark;
 mod open;
+mod quarantine;
 mod read;
 mod room;
 mod seal;
@@ -46,6 +47,7 @@ pub use log::{
     AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin,
 };
 pub use open::{Opened, Options};
+pub use quarantine::{Quarantine, Remains};
 pub use room::Room;
 pub use seal::SealError;
 pub use snapshot::SnapshotError;

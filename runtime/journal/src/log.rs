@@ -27,6 +27,7 @@ use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::snapshot::SnapshotError;
 
@@ -191,16 +192,44 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn read_all(&self, mission: MissionNo, first: u32) -> Result<Vec<Stamped>, ReadError> {
-        let mut records = Vec::new();
+        let (mut records, mut next) = (Vec::new(), first);
         loop {
-            let read = u32::try_from(records.len()).expect("a mission has fewer than 2^32 records");
-            let some = self.read(mission, first + read, usize::MAX)?;
+            let some = self.read(mission, next, usize::MAX)?;
             if some.is_empty() {
                 return Ok(records);
             }
+            next = some.iter().fold(next, |no, stamped| stamped.next_no(no));
             records.extend(some);
         }
     }
+
+    /// What can be read of `mission`, as it was written, where not all of it can.
+    ///
+    /// # Errors
+    /// [`ReadError`] of the log as a whole.
+    fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError>;
+
+    /// Why `mission` is in quarantine, where it is: see [`Append::quarantined`].
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError>;
+
+    /// The missions in quarantine, oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError>;
+
+    /// Missions whose heads could not be read when the log was opened, oldest first: nobody finds them by name, and no list has them,
+    /// until each has a head again ([`Log::mend`]).
+    fn headless(&self) -> Vec<MissionNo>;
+
+    /// As [`Log::append_durable`], of a mission whose head could not be read: it gets this one.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn mend(&self, append: Append, no: MissionNo, head: &Head) -> Result<Receipt, WriteError>;
 
     /// The head of `mission`.
     ///
@@ -214,7 +243,7 @@ pub trait Log: Debug + Send + Sync {
     /// As [`Log::read`].
     fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError>;
 
-    /// At most `limit` heads before `before`, newest first.
+    /// At most `limit` heads before `before`, newest first. One that cannot be read is passed over.
     ///
     /// # Errors
     /// As [`Log::read`].
@@ -233,7 +262,7 @@ pub trait Log: Debug + Send + Sync {
     fn sessions_newest_first(&self, before: Option<MissionNo>, limit: usize)
     -> Result<Vec<(VpId, Session)>, ReadError>;
 
-    /// How far the delivery of `mission` is.
+    /// How far the delivery of `mission` is: at the beginning, where that cannot be read.
     ///
     /// # Errors
     /// As [`Log::read`].

@@ -15,7 +15,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableError};
 use crate::cursor::Cursor;
 use crate::error::{OpenError, panic_message};
 use crate::mark::Mark;
-use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta};
+use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE};
 use sortie_contract::MissionNo;
 
 /// What can be chosen about a journal.
@@ -239,6 +239,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(HEADS)?;
     transaction.open_table(FEED)?;
     transaction.open_table(CURSORS)?;
+    transaction.open_table(QUARANTINE)?;
     Meta::NEW.write(&mut transaction.open_table(META)?)?;
     transaction.commit()?;
     Ok(())

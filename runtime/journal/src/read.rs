@@ -3,11 +3,11 @@
 //! All of these read the disk: call them where blocking is allowed. They see what was committed; what is still in the
 //! queue is behind a [`Journal::barrier`].
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use redb::{AccessGuard, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{AccessGuard, ReadTransaction, ReadableDatabase, ReadableTable, TableError};
 use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
@@ -16,8 +16,9 @@ use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
+use crate::quarantine::{Quarantine, Remains};
 use crate::snapshot::{self, Draft, SnapshotError};
-use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, RECORD_LAST};
+use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, QUARANTINE, RECORD_LAST};
 
 impl Journal {
     /// Copies the journal, as it is at this moment, to a file at `to` that is not there yet; what is written meanwhile is not held up
@@ -53,33 +54,70 @@ impl Journal {
     /// As [`Journal::read`].
     pub fn read_some(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
         self.snapshot(|snapshot| {
-            let table = snapshot.open_table(FRAMES).map_err(storage)?;
-            // The frame that holds `first` may begin before it.
-            let begin = table.range((mission.0, 0)..=(mission.0, first)).map_err(storage)?.next_back();
-            let begin = begin.transpose().map_err(storage)?.map_or(first, |(key, _)| key.value().1);
-            let mut records = Vec::new();
-            let (mut expected, mut left) = (begin, bytes);
-            for row in table.range((mission.0, begin)..=(mission.0, RECORD_LAST)).map_err(storage)? {
-                let (key, value) = row.map_err(storage)?;
-                if key.value().1 != expected {
-                    return Err(ReadError::Gap { mission, expected });
-                }
-                if expected > first && value.value().len() > left {
-                    break;
-                }
-                left = left.saturating_sub(value.value().len());
-                let before = records.len();
-                frame::decode(key.value(), value.value(), &mut records).map_err(|source| ReadError::Frame {
-                    mission,
-                    first: expected,
-                    source,
-                })?;
-                expected += u32::try_from(records.len() - before).expect("a frame counts its records with a u32");
-            }
-            if first > begin {
-                records.drain(..records.len().min((first - begin) as usize));
+            let Some(quarantine) = quarantine_of(snapshot, mission)? else {
+                return frames(snapshot, mission, first..RECORD_LAST, bytes);
+            };
+            let mut records = frames(snapshot, mission, first..quarantine.readable, bytes)?;
+            let read = u32::try_from(records.len()).expect("records are counted with a u32");
+            if first.saturating_add(read) >= quarantine.readable {
+                records.extend(quarantine.behind(first));
             }
             Ok(records)
+        })
+    }
+
+    /// What can be read of `mission`, as it was written, whether it is in quarantine or not.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`] where the file cannot be read: that is not this mission's trouble alone.
+    pub fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError> {
+        self.snapshot(|snapshot| {
+            let table = snapshot.open_table(FRAMES).map_err(storage)?;
+            let mut remains = Remains { records: Vec::new(), why: None, until: 0, last: None };
+            for row in table.range((mission.0, 0)..=(mission.0, RECORD_LAST)).map_err(storage)? {
+                let (key, value) = row.map_err(storage)?;
+                let first = key.value().1;
+                if remains.why.is_none() && remains.until != first {
+                    remains.why = Some(ReadError::Gap { mission, expected: remains.until });
+                }
+                let mut records = Vec::new();
+                let decoded = frame::decode(key.value(), value.value(), &mut records);
+                // A frame has fewer records than bytes.
+                let count = if decoded.is_ok() { records.len() } else { value.value().len().max(1) };
+                remains.until = first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+                remains.last = records.last().filter(|_| decoded.is_ok()).cloned();
+                match decoded {
+                    Ok(()) if remains.why.is_none() => remains.records.append(&mut records),
+                    Ok(()) => {}
+                    Err(source) => {
+                        remains.why.get_or_insert(ReadError::Frame { mission, first, source });
+                    }
+                }
+            }
+            Ok(remains)
+        })
+    }
+
+    /// Why `mission` is in quarantine, where it is.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
+        self.snapshot(|snapshot| quarantine_of(snapshot, mission))
+    }
+
+    /// The missions in quarantine, oldest first.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
+        self.snapshot(|snapshot| {
+            let table = match snapshot.open_table(QUARANTINE) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table.map_err(storage)?,
+            };
+            let rows = table.iter().map_err(storage)?;
+            rows.map(|row| row.map(|(key, _)| MissionNo(key.value())).map_err(storage)).collect()
         })
     }
 
@@ -114,7 +152,8 @@ impl Journal {
         Ok(heads)
     }
 
-    /// Shows the heads before `before`, or all, to `visit`, newest first, until it breaks off.
+    /// Shows the heads before `before`, or all, to `visit`, newest first, until it breaks off. One that cannot be read keeps nobody from
+    /// the others: it is passed over, and told in the log.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -127,7 +166,8 @@ impl Journal {
             let table = snapshot.open_table(HEADS).map_err(storage)?;
             for row in table.range(..before.map_or(u64::MAX, |no| no.0)).map_err(storage)?.rev() {
                 let (key, value) = row.map_err(storage)?;
-                if visit(MissionNo(key.value()), head(key.value(), value.value())?).is_break() {
+                let Some(head) = there(head(key.value(), value.value()))? else { continue };
+                if visit(MissionNo(key.value()), head).is_break() {
                     break;
                 }
             }
@@ -135,7 +175,7 @@ impl Journal {
         })
     }
 
-    /// At most `limit` heads, oldest first: those after `after`, or from the oldest on.
+    /// At most `limit` heads, oldest first: those after `after`, or from the oldest on. One that cannot be read is passed over.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -148,9 +188,12 @@ impl Journal {
             let table = snapshot.open_table(HEADS).map_err(storage)?;
             let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.0));
             let mut heads = Vec::new();
-            for row in table.range((begin, Bound::Unbounded)).map_err(storage)?.take(limit) {
+            for row in table.range((begin, Bound::Unbounded)).map_err(storage)? {
+                if heads.len() >= limit {
+                    break;
+                }
                 let (key, value) = row.map_err(storage)?;
-                heads.push((MissionNo(key.value()), head(key.value(), value.value())?));
+                heads.extend(there(head(key.value(), value.value()))?.map(|head| (MissionNo(key.value()), head)));
             }
             Ok(heads)
         })
@@ -165,6 +208,20 @@ impl Journal {
             for row in snapshot.open_table(HEADS).map_err(storage)?.iter().map_err(storage)? {
                 let (key, value) = row.map_err(storage)?;
                 visit(MissionNo(key.value()), head(key.value(), value.value())?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The same, and `None` for each that cannot be read: for whoever must start all the same.
+    ///
+    /// # Errors
+    /// As [`Journal::read`], of the file alone.
+    pub fn scan_all(&self, mut visit: impl FnMut(MissionNo, Option<Head>)) -> Result<(), ReadError> {
+        self.snapshot(|snapshot| {
+            for row in snapshot.open_table(HEADS).map_err(storage)?.iter().map_err(storage)? {
+                let (key, value) = row.map_err(storage)?;
+                visit(MissionNo(key.value()), there(head(key.value(), value.value()))?);
             }
             Ok(())
         })
@@ -241,13 +298,14 @@ impl Journal {
             let rows = table.range(after.map_or(0, |no| no.0.saturating_add(1))..).map_err(storage)?;
             let cursor_of = |row: Result<(AccessGuard<'_, u64>, AccessGuard<'_, &[u8]>), _>| {
                 let (key, value) = row.map_err(storage)?;
-                Ok((MissionNo(key.value()), cursor(key.value(), value.value())?))
+                Ok((MissionNo(key.value()), there(cursor(key.value(), value.value()))?.unwrap_or_default()))
             };
             rows.take(limit).map(cursor_of).collect()
         })
     }
 
-    /// The missions that have something left to deliver, oldest first.
+    /// The missions that have something left to deliver, oldest first. One whose cursor cannot be read is among them, from its first
+    /// item on: what is delivered again is known by its keys.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -268,7 +326,7 @@ impl Journal {
             let mut missions = Vec::new();
             for row in snapshot.open_table(CURSORS).map_err(storage)?.iter().map_err(storage)? {
                 let (key, value) = row.map_err(storage)?;
-                let cursor = cursor(key.value(), value.value())?;
+                let cursor = there(cursor(key.value(), value.value()))?.unwrap_or_default();
                 if wanted(&cursor) {
                     missions.push((MissionNo(key.value()), cursor));
                 }
@@ -301,6 +359,70 @@ fn head(mission: u64, bytes: &[u8]) -> Result<Head, ReadError> {
 
 fn cursor(mission: u64, bytes: &[u8]) -> Result<Cursor, ReadError> {
     Cursor::decode(mission, bytes).map_err(|source| ReadError::Row { table: "cursor", key: mission, source })
+}
+
+/// What is there; nothing, where just this row cannot be read. That is told in the log.
+fn there<T>(row: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match row {
+        Err(error @ ReadError::Row { .. }) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a row of the journal is damaged");
+            Ok(None)
+        }
+        row => row.map(Some),
+    }
+}
+
+/// Records of `mission` with these numbers, in order: those of one frame at least, if there are any, and of as many more as fit into
+/// `bytes`.
+fn frames(
+    snapshot: &ReadTransaction,
+    mission: MissionNo,
+    numbers: Range<u32>,
+    bytes: usize,
+) -> Result<Vec<Stamped>, ReadError> {
+    let Range { start: first, end } = numbers;
+    let mut records = Vec::new();
+    if first >= end {
+        return Ok(records);
+    }
+    let table = snapshot.open_table(FRAMES).map_err(storage)?;
+    // The frame that holds `first` may begin before it.
+    let begin = table.range((mission.0, 0)..=(mission.0, first)).map_err(storage)?.next_back();
+    let begin = begin.transpose().map_err(storage)?.map_or(first, |(key, _)| key.value().1);
+    let (mut expected, mut left) = (begin, bytes);
+    for row in table.range((mission.0, begin)..(mission.0, end)).map_err(storage)? {
+        let (key, value) = row.map_err(storage)?;
+        if key.value().1 != expected {
+            return Err(ReadError::Gap { mission, expected });
+        }
+        if expected > first && value.value().len() > left {
+            break;
+        }
+        left = left.saturating_sub(value.value().len());
+        let before = records.len();
+        frame::decode(key.value(), value.value(), &mut records).map_err(|source| ReadError::Frame {
+            mission,
+            first: expected,
+            source,
+        })?;
+        expected += u32::try_from(records.len() - before).expect("a frame counts its records with a u32");
+    }
+    if first > begin {
+        records.drain(..records.len().min((first - begin) as usize));
+    }
+    records.truncate((end - first) as usize);
+    Ok(records)
+}
+
+fn quarantine_of(snapshot: &ReadTransaction, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
+    let table = match snapshot.open_table(QUARANTINE) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table.map_err(storage)?,
+    };
+    let Some(row) = table.get(mission.0).map_err(storage)? else { return Ok(None) };
+    // Without it the mission cannot be read, and is put there again.
+    let source = |source| ReadError::Row { table: "quarantine", key: mission.0, source };
+    there(Quarantine::decode(mission.0, row.value()).map_err(source))
 }
 
 fn storage(error: impl Into<redb::Error>) -> ReadError {

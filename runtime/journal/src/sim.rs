@@ -7,12 +7,13 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::StorageBackend;
+use redb::{ReadableTable as _, StorageBackend};
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::MissionType;
-use sortie_contract::{Status, Timestamp};
+use sortie_contract::{MissionNo, Status, Timestamp};
 
 use crate::head::Head;
+use crate::table::{CURSORS, FRAMES, HEADS, RECORD_LAST};
 
 /// What a disk writes as one: a loss of power keeps or loses each of these on its own.
 const SECTOR_BYTES: usize = 512;
@@ -72,6 +73,25 @@ impl SimDisk {
     /// Has room for so many bytes.
     pub fn fills_at(&self, bytes: u64) {
         self.state.lock().bytes_max = Some(bytes);
+    }
+
+    /// Has every place that holds these bytes hold others, as many, while a journal may have it open.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn garble(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        let State { view, synced, .. } = &mut *state;
+        let mut garbled = 0;
+        for disk in [view, synced] {
+            for at in 0..disk.len().saturating_sub(bytes.len() - 1) {
+                if disk[at..].starts_with(bytes) {
+                    disk[at..at + bytes.len()].fill(b'?');
+                    garbled += 1;
+                }
+            }
+        }
+        assert!(garbled > 0, "nothing like that is on the disk");
     }
 
     /// How many operations there were.
@@ -194,6 +214,46 @@ impl StorageBackend for SimDisk {
         state.unsynced.push(op);
         outcome
     }
+}
+
+/// A row of a mission, or some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spot {
+    /// Its frame that has this place among them, from 0.
+    Frame(usize),
+    /// Its head.
+    Head,
+    /// Its cursor.
+    Cursor,
+}
+
+/// Has these rows of a mission go bad on a disk that no journal has open, as a disk that keeps something else than was written. Each
+/// must be there.
+///
+/// # Panics
+/// Where one is not.
+pub fn spoil(disk: &SimDisk, mission: MissionNo, spots: &[Spot]) {
+    let spoil = || -> Result<(), redb::Error> {
+        let db = redb::Database::builder().create_with_backend(disk.clone())?;
+        let transaction = db.begin_write()?;
+        for spot in spots {
+            let (garbage, no) = (b"not what was written".as_slice(), mission.0);
+            let was_there = match spot {
+                Spot::Head => transaction.open_table(HEADS)?.insert(no, garbage)?.is_some(),
+                Spot::Cursor => transaction.open_table(CURSORS)?.insert(no, garbage)?.is_some(),
+                Spot::Frame(place) => {
+                    let mut frames = transaction.open_table(FRAMES)?;
+                    let key = frames.range((no, 0)..=(no, RECORD_LAST))?.nth(*place).transpose()?;
+                    let key = key.map(|(key, _)| key.value());
+                    key.map(|key| frames.insert(key, garbage).map(drop)).transpose()?.is_some()
+                }
+            };
+            assert!(was_there, "mission {mission} has no {spot:?}");
+        }
+        transaction.commit()?;
+        Ok(())
+    };
+    spoil().expect("a disk that can be written");
 }
 
 /// A coin that falls the same way for the same seed (splitmix64).

@@ -7,12 +7,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadTransaction, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableTable, TableError};
 
 use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
 use crate::open;
-use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta};
+use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, QUARANTINE};
 
 /// Rows that are written with one commit: they are in memory until then.
 const BYTES_A_COMMIT: usize = 8 << 20;
@@ -60,11 +60,16 @@ pub(crate) enum Row {
     Head(u64, Vec<u8>),
     Feed(u64, Vec<u8>),
     Cursor(u64, Vec<u8>),
+    Quarantine(u64, Vec<u8>),
 }
 
 impl Row {
     fn bytes(&self) -> usize {
-        let (Self::Frame(_, bytes) | Self::Head(_, bytes) | Self::Feed(_, bytes) | Self::Cursor(_, bytes)) = self;
+        let (Self::Frame(_, bytes)
+        | Self::Head(_, bytes)
+        | Self::Feed(_, bytes)
+        | Self::Cursor(_, bytes)
+        | Self::Quarantine(_, bytes)) = self;
         size_of::<Self>() + bytes.len()
     }
 }
@@ -125,12 +130,14 @@ impl Draft {
                 let mut heads = transaction.open_table(HEADS)?;
                 let mut feed = transaction.open_table(FEED)?;
                 let mut cursors = transaction.open_table(CURSORS)?;
+                let mut quarantine = transaction.open_table(QUARANTINE)?;
                 for row in rows {
                     match row {
                         Row::Frame(key, bytes) => drop(frames.insert(*key, bytes.as_slice())?),
                         Row::Head(key, bytes) => drop(heads.insert(*key, bytes.as_slice())?),
                         Row::Feed(key, bytes) => drop(feed.insert(*key, bytes.as_slice())?),
                         Row::Cursor(key, bytes) => drop(cursors.insert(*key, bytes.as_slice())?),
+                        Row::Quarantine(key, bytes) => drop(quarantine.insert(*key, bytes.as_slice())?),
                     }
                 }
                 if let Some(meta) = meta {
@@ -161,8 +168,18 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), Snaps
         let (key, value) = row.map_err(unreadable)?;
         draft.push(Row::Frame(key.value(), value.value().to_vec()))?;
     }
-    for (table, row) in [(HEADS, Row::Head as fn(u64, Vec<u8>) -> Row), (FEED, Row::Feed), (CURSORS, Row::Cursor)] {
-        for found in read.open_table(table).map_err(unreadable)?.iter().map_err(unreadable)? {
+    for (table, row) in [
+        (HEADS, Row::Head as fn(u64, Vec<u8>) -> Row),
+        (FEED, Row::Feed),
+        (CURSORS, Row::Cursor),
+        (QUARANTINE, Row::Quarantine),
+    ] {
+        let table = match read.open_table(table) {
+            // An older Sortie made the file, and no mission is in quarantine.
+            Err(TableError::TableDoesNotExist(_)) => continue,
+            table => table.map_err(unreadable)?,
+        };
+        for found in table.iter().map_err(unreadable)? {
             let (key, value) = found.map_err(unreadable)?;
             draft.push(row(key.value(), value.value().to_vec()))?;
         }

@@ -6,8 +6,9 @@ use crate::frame::FrameKey;
 
 /// The format of the whole journal. It goes up when an older Sortie could not read what a newer one writes.
 /// 1: the first. 2: heads and cursors of version 2, missions that are removed, a feed that does not begin at 1.
-/// 3: records and cursors of version 3. 4: heads of version 3 and records of version 4. 5: cursors of version 4.
-pub(crate) const FORMAT: u64 = 5;
+/// 3: records and cursors of version 3. 4: heads of version 3 and records of version 4. 5: cursors of version 4. 6: records of
+/// version 5, and missions in quarantine.
+pub(crate) const FORMAT: u64 = 6;
 
 /// The greatest number that a record can have: they are `u32`.
 pub(crate) const RECORD_LAST: u32 = u32::MAX;
@@ -20,6 +21,8 @@ pub(crate) const HEADS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("
 pub(crate) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feed");
 /// Mission → its delivery cursor. Missions with nothing left to deliver have none, or a closed one.
 pub(crate) const CURSORS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cursors");
+/// Mission → why it cannot be read, and what is read instead. Made with the first that cannot.
+pub(crate) const QUARANTINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("quarantine");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

@@ -43,7 +43,7 @@ impl Tails {
                         let expected = match self.0.get(&append.mission) {
                             Some(next) => *next,
                             None if append.mission > last_no => 0,
-                            None => next_on_disk(db, append.mission)?,
+                            None => next_on_disk(db, append.mission, frame.first)?,
                         };
                         if frame.first != expected {
                             let (mission, first) = (MissionNo(append.mission), frame.first);
@@ -85,29 +85,27 @@ impl<'a> Cursors<'a> {
     /// Whether the cursor is where the append wants it.
     fn stands(&self, db: &Database, append: &Append) -> Result<bool, redb::Error> {
         let Some(wanted) = &append.cursor_before else { return Ok(true) };
-        let read = |bytes: &[u8]| {
-            Cursor::decode(append.mission, bytes).map_err(|why| {
-                redb::Error::Corrupted(format!("the cursor of mission {} cannot be read: {why}", append.mission))
-            })
-        };
+        // One that cannot be read stands where whoever read it was told that it stands: at the beginning.
+        let read = |bytes: &[u8]| Cursor::decode(append.mission, bytes).unwrap_or_default();
         let found = match self.0.as_ref().and_then(|moved| moved.get(&append.mission)) {
-            Some(CursorChange::Set(bytes)) => Some(read(bytes)?),
+            Some(CursorChange::Set(bytes)) => Some(read(bytes)),
             Some(CursorChange::Remove) => None,
             None => {
                 let cursors = db.begin_read()?.open_table(CURSORS)?;
-                cursors.get(append.mission)?.map(|bytes| read(bytes.value())).transpose()?
+                cursors.get(append.mission)?.map(|bytes| read(bytes.value()))
             }
         };
         Ok(found.as_ref() == wanted.as_deref())
     }
 }
 
-fn next_on_disk(db: &Database, mission: u64) -> Result<u32, redb::Error> {
+/// `brought` is what somebody has for the next one: where the last frame cannot be read it is believed, if it is behind that. What
+/// went bad of one mission is found when that mission is read, and stops no other.
+fn next_on_disk(db: &Database, mission: u64, brought: u32) -> Result<u32, redb::Error> {
     let frames = db.begin_read()?.open_table(FRAMES)?;
     let last = frames.range((mission, 0)..=(mission, RECORD_LAST))?.next_back().transpose()?;
     let Some((key, value)) = last else { return Ok(0) };
     let (_, first) = key.value();
-    let count = frame::count(key.value(), value.value())
-        .map_err(|why| redb::Error::Corrupted(format!("records {first} of mission {mission} cannot be read: {why}")))?;
-    Ok(first.saturating_add(count))
+    let next = frame::count(key.value(), value.value()).map(|count| first.saturating_add(count));
+    Ok(next.unwrap_or(brought.max(first.saturating_add(1))))
 }

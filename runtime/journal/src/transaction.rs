@@ -8,10 +8,10 @@ use std::ops::RangeInclusive;
 use redb::{Database, ReadableTable, WriteTransaction};
 use sortie_contract::MissionNo;
 
-use crate::append::{Append, Change, CursorChange, Frame};
+use crate::append::{Append, Change, CursorChange};
 use crate::feed::{self, FeedEntry};
 use crate::frame::FrameKey;
-use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, RECORD_LAST};
+use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE, RECORD_LAST};
 
 /// Writes `changes` in one transaction and commits it. Returns the journal's numbers afterwards.
 pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair: bool) -> Result<Meta, redb::Error> {
@@ -19,15 +19,16 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     let mut transaction = db.begin_write()?;
     transaction.set_quick_repair(quick_repair);
     let removed_bytes = remove(&transaction, &sum.removed)?;
-    write_feed(&transaction, meta.position, &sum.frames)?;
+    write_feed(&transaction, meta.position, &sum.told)?;
     prune_feed(&transaction, sum.feed_begin)?;
     let written_bytes = write_frames(&transaction, &sum.appends)?;
     write_heads(&transaction, &sum.appends)?;
     write_cursors(&transaction, &sum.appends)?;
+    write_quarantine(&transaction, &sum.appends)?;
     let meta = Meta {
         format: FORMAT,
         commits: meta.commits + 1,
-        position: meta.position + sum.frames.len() as u64,
+        position: meta.position + sum.told.len() as u64,
         last_no: meta.last_no.max(sum.last_no),
         freed: (meta.freed + removed_bytes).saturating_sub(written_bytes),
     };
@@ -39,9 +40,9 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
 /// What changes come to.
 #[derive(Default)]
 struct Sum<'a> {
-    /// All frames, in the order of the queue: each has its position in the feed, though its mission be removed in the same
-    /// commit.
-    frames: Vec<(u64, &'a Frame)>,
+    /// All frames, in the order of the queue, by mission, first record and number of records: each has its position in the feed,
+    /// though its mission be removed in the same commit.
+    told: Vec<(u64, u32, u32)>,
     /// The missions that are removed, in the order of their numbers.
     removed: Vec<u64>,
     /// The appends that come after the removal of their mission, where it is removed: those that leave something.
@@ -69,14 +70,14 @@ impl<'a> Sum<'a> {
             match change {
                 Change::Append(append) => {
                     sum.last_no = sum.last_no.max(append.mission);
-                    sum.frames.extend(append.frame.as_ref().map(|frame| (append.mission, frame)));
+                    sum.told.extend(append.told().map(|(first, count)| (append.mission, first, count)));
                     if !removed_after(append.mission, index) {
                         sum.appends.push(append);
                     }
                 }
                 Change::Remove(mission) => sum.last_no = sum.last_no.max(*mission),
                 Change::PruneFeed(begin) => {
-                    let next = position + sum.frames.len() as u64 + 1;
+                    let next = position + sum.told.len() as u64 + 1;
                     sum.feed_begin = sum.feed_begin.max(Some((*begin).min(next)));
                 }
             }
@@ -93,6 +94,7 @@ fn remove(transaction: &WriteTransaction, missions: &[u64]) -> Result<u64, redb:
     let mut frames = transaction.open_table(FRAMES)?;
     let mut heads = transaction.open_table(HEADS)?;
     let mut cursors = transaction.open_table(CURSORS)?;
+    let mut quarantine = transaction.open_table(QUARANTINE)?;
     let mut bytes = 0;
     for mission in missions {
         frames.retain_in(frames_of(*mission), |_, frame| {
@@ -101,6 +103,7 @@ fn remove(transaction: &WriteTransaction, missions: &[u64]) -> Result<u64, redb:
         })?;
         heads.remove(mission)?;
         cursors.remove(mission)?;
+        quarantine.remove(mission)?;
     }
     Ok(bytes)
 }
@@ -109,19 +112,19 @@ fn frames_of(mission: u64) -> RangeInclusive<FrameKey> {
     (mission, 0)..=(mission, RECORD_LAST)
 }
 
-/// Gives `frames` the positions after `position`.
-fn write_feed(transaction: &WriteTransaction, position: u64, frames: &[(u64, &Frame)]) -> Result<(), redb::Error> {
-    if frames.is_empty() {
+/// Gives what is `told` the positions after `position`.
+fn write_feed(transaction: &WriteTransaction, position: u64, told: &[(u64, u32, u32)]) -> Result<(), redb::Error> {
+    if told.is_empty() {
         return Ok(());
     }
     let mut feed = transaction.open_table(FEED)?;
     let mut next = position + 1;
-    for row in frames.chunks(feed::ENTRIES_A_ROW_MAX) {
-        let entries = row.iter().zip(next..).map(|((mission, frame), position)| FeedEntry {
+    for row in told.chunks(feed::ENTRIES_A_ROW_MAX) {
+        let entries = row.iter().zip(next..).map(|((mission, first, count), position)| FeedEntry {
             position,
             mission: MissionNo(*mission),
-            first: frame.first,
-            count: frame.count,
+            first: *first,
+            count: *count,
         });
         let entries: Vec<_> = entries.collect();
         feed.insert(next, feed::encode(next, &entries).as_slice())?;
@@ -202,6 +205,20 @@ fn write_cursors(transaction: &WriteTransaction, appends: &[&Append]) -> Result<
     Ok(())
 }
 
+/// The last row of each mission counts.
+fn write_quarantine(transaction: &WriteTransaction, appends: &[&Append]) -> Result<(), redb::Error> {
+    let rows = appends.iter().filter_map(|append| Some((append.mission, append.quarantine.as_ref()?.bytes.as_slice())));
+    let rows = last_of_each(rows.collect());
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(QUARANTINE)?;
+    for (mission, row) in rows {
+        table.insert(mission, row)?;
+    }
+    Ok(())
+}
+
 /// In the order of the keys, the last of each.
 fn last_of_each<T: Copy>(mut changes: Vec<(u64, T)>) -> Vec<(u64, T)> {
     changes.reverse();
@@ -233,7 +250,7 @@ mod tests {
     fn a_removal_takes_what_came_before_it_and_leaves_its_positions() {
         let changes = [append(7, 4), append(8, 0), Change::Remove(7), append(9, 0), Change::Remove(9), append(9, 0)];
         let sum = Sum::of(&changes, 100);
-        assert_eq!(sum.frames.iter().map(|(mission, _)| *mission).collect::<Vec<_>>(), [7, 8, 9, 9]);
+        assert_eq!(sum.told.iter().map(|(mission, ..)| *mission).collect::<Vec<_>>(), [7, 8, 9, 9]);
         assert_eq!(sum.appends.iter().map(|append| append.mission).collect::<Vec<_>>(), [8, 9]);
         assert_eq!((sum.removed.as_slice(), sum.last_no), ([7, 9].as_slice(), 9));
     }

@@ -200,9 +200,9 @@ fn an_older_copy_is_refused() {
 #[test]
 fn a_newer_format_is_refused() {
     let kept = Kept::new(true);
-    write_format(&kept.path(), 6);
+    write_format(&kept.path(), 7);
     let error = refusal(&kept.path());
-    assert!(matches!(error, OpenError::NewerFormat { found: 6, known: 5, .. }), "{error}");
+    assert!(matches!(error, OpenError::NewerFormat { found: 7, known: 6, .. }), "{error}");
     assert!(error.to_string().contains("a newer one"), "{error}");
 }
 

@@ -108,7 +108,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -155,7 +155,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -208,5 +208,5 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
     drop(journal);
-    assert_eq!(format_of(&path), 5, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
 }

@@ -116,7 +116,7 @@ impl Mission {
             self.runs.came_forward();
         }
         self.recorded_bytes = self.recorded_bytes.saturating_add(bytes(record));
-        self.records += 1;
+        self.records = stamped.next_no(self.records);
         self.ran_ms = self.ran_ms.max(stamped.ran_ms);
         Ok(())
     }
@@ -157,6 +157,11 @@ impl Mission {
                 self.runs.going()?;
                 self.calls.only_waits()?;
                 Ok(self.runs.apply(RunStep::Suspended { at, ran_ms, until: *until })?)
+            }
+            Record::Unreadable { until: _, sequence, items } => {
+                self.runs.not_over()?;
+                self.outgoing.pass_over(*sequence, *items);
+                Ok(())
             }
             Record::Granted { tools, memory_bytes_max } => {
                 let granted = Granted { tools: tools.clone(), memory_bytes_max: *memory_bytes_max };
@@ -301,6 +306,7 @@ fn bytes(record: &Record) -> usize {
         | Record::Decided { .. }
         | Record::Suspended { .. }
         | Record::Granted { .. }
+        | Record::Unreadable { .. }
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => 0,
@@ -329,6 +335,7 @@ fn goes_on(record: &Record) -> bool {
         | Record::Requested { .. }
         | Record::Reminded { .. }
         | Record::Granted { .. }
+        | Record::Unreadable { .. }
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => false,
@@ -356,6 +363,7 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Decided { .. }
         | Record::Suspended { .. }
         | Record::Granted { .. }
+        | Record::Unreadable { .. }
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => None,
@@ -385,5 +393,6 @@ fn name(record: &Record) -> &'static str {
         Record::CallResumed { .. } => "call_resumed",
         Record::Suspended { .. } => "suspended",
         Record::Granted { .. } => "granted",
+        Record::Unreadable { .. } => "unreadable",
     }
 }

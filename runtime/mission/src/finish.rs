@@ -19,6 +19,7 @@ use sortie_contract::tool::CallError;
 use crate::command::Ending;
 use crate::decide::CRASHES_MAX;
 use crate::outputs;
+use crate::quarantine;
 use crate::state::Mission;
 
 /// Most names that one sentence lists.
@@ -41,6 +42,8 @@ pub(crate) enum Cause<'a> {
     Interrupted,
     /// It reached a limit of the node.
     LimitExceeded(&'a str),
+    /// What it recorded cannot be read, and with that so many of its events.
+    Unreadable { why: &'a str, lost: u64 },
     /// Its plugin's run is over.
     Ended(&'a Ending),
 }
@@ -110,6 +113,19 @@ impl Mission {
                 format!("A limit of the node was reached: {what}."),
                 "Split the mission into smaller ones.",
             ),
+            Cause::Unreadable { why, lost } => {
+                let after = self.sequence();
+                let events = match lost {
+                    0 => String::new(),
+                    1 => format!(" Event {} cannot be told again.", after + 1),
+                    lost => format!(" Events {} to {} cannot be told again.", after + 1, after + lost),
+                };
+                let no = self.records();
+                let summary = format!(
+                    "The node can no longer read what it recorded behind record {no} of this mission: {why}.{events}"
+                );
+                Final::failed(Reason::Unreadable, summary, quarantine::NEXT)
+            }
             Cause::Ended(Ending::Returned(plugin::Verdict::Done { summary, next_action })) => {
                 self.done(summary, next_action.as_deref())
             }

@@ -22,6 +22,7 @@
 //! | `part/`, `state`, `apply` | what is so: its parts, all of them, and the fold that makes them |
 //! | `command`, `decide` | what may happen next |
 //! | `request` | when it must ask, and what follows from an answer |
+//! | `quarantine` | what is told of one whose records cannot be read |
 //! | `retention` | how long it is kept once it is over |
 //! | `run_clock` | how long it has been running |
 //! | `suspension` | when a run leaves memory |
@@ -47,6 +48,7 @@ mod gate;
 mod outputs;
 mod overview;
 mod part;
+mod quarantine;
 pub mod queue;
 pub mod replay;
 mod request;
@@ -62,6 +64,7 @@ pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMis
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::{CRASHES_MAX, at_a_glance};
 pub use overview::changes_overview;
+pub use quarantine::Remains;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, changes_standing};

@@ -24,6 +24,8 @@ pub struct Kept {
     pub ended_at: Timestamp,
     /// Whether everything that it sends has been delivered.
     pub delivered: bool,
+    /// Whether it is in quarantine: what is left of its records is for whoever looks into it, and they are few.
+    pub quarantined: bool,
     /// How many final missions were accepted after it.
     pub newer: usize,
 }
@@ -32,10 +34,10 @@ impl Retention {
     /// Whether a mission has outlived its use.
     #[must_use]
     pub fn is_over(&self, mission: Kept, wall: Timestamp) -> bool {
-        let Kept { status, ended_at, delivered, newer } = mission;
+        let Kept { status, ended_at, delivered, quarantined, newer } = mission;
         let old = self.age.is_some_and(|age| wall.duration_since(ended_at) >= age);
         let many = self.missions.is_some_and(|missions| newer >= missions);
-        status.is_final() && delivered && (old || many)
+        status.is_final() && delivered && !quarantined && (old || many)
     }
 }
 
@@ -59,9 +61,11 @@ mod tests {
             // A clock that was set back makes nothing old.
             (Status::TimedOut, 2_000, true, 0, false),
         ] {
-            let mission = Kept { status, ended_at: at(ended), delivered, newer };
+            let mission = Kept { status, ended_at: at(ended), delivered, quarantined: false, newer };
             assert_eq!(retention.is_over(mission, at(1_000)), expected, "{mission:?}");
             assert!(!Retention::default().is_over(mission, at(1_000)), "without a bound: {mission:?}");
+            let quarantined = Kept { quarantined: true, ..mission };
+            assert!(!retention.is_over(quarantined, at(1_000)), "its bytes are kept: {mission:?}");
         }
     }
 }

@@ -111,6 +111,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Judged { .. }
         | Record::ArtifactStored { .. }
         | Record::Granted { .. }
+        | Record::Unreadable { .. }
         | Record::Heartbeat => false,
     }
 }

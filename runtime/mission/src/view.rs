@@ -145,6 +145,7 @@ impl Mission {
             | Record::CallResumed { .. }
             | Record::Suspended { .. }
             | Record::Granted { .. }
+            | Record::Unreadable { .. }
             | Record::Interrupted => None,
         }
     }

@@ -11,6 +11,7 @@ use sortie_contract::outcome::{Reason, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::request::RequestKind;
 use sortie_contract::{MicroUsd, Status, Timestamp};
+use sortie_journal::Quarantine;
 
 use super::{DeliveryState, DeliveryView};
 
@@ -66,6 +67,8 @@ pub struct MissionView {
     pub delivery: Option<DeliveryView>,
     /// What was odd about its envelope.
     pub warnings: Vec<String>,
+    /// Why not all that was recorded of it can be read; null where all of it can.
+    pub quarantine: Option<QuarantineView>,
     /// That of its latest event.
     pub sequence: u64,
     /// When it was accepted.
@@ -82,6 +85,34 @@ pub struct MissionView {
     pub created_at: Timestamp,
     /// Where the rest of it is.
     pub links: Links,
+}
+
+/// A mission whose records cannot all be read.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct QuarantineView {
+    /// Since when that is known.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: Timestamp,
+    /// What cannot be read.
+    pub why: String,
+    /// So many of its records can.
+    pub records_read: u32,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl From<&Quarantine> for QuarantineView {
+    fn from(quarantine: &Quarantine) -> Self {
+        let remedy =
+            "Its bytes are kept as they are: restore the node's data folder from a backup to have its records back.";
+        Self {
+            since: quarantine.at,
+            why: quarantine.why.clone(),
+            records_read: quarantine.readable,
+            remedy: remedy.to_owned(),
+        }
+    }
 }
 
 /// What holds of a budget; null where there is no limit.
@@ -272,6 +303,8 @@ pub struct MissionLine {
     pub status: Status,
     /// Why it ended.
     pub reason: Option<Reason>,
+    /// Whether not all that was recorded of it can be read.
+    pub quarantined: bool,
     /// The latest thing that people were told of it; cut where it is long.
     pub summary: String,
     /// What it has used, as of its latest change that a list shows.

@@ -82,6 +82,8 @@ pub struct NodeView {
     pub queued: usize,
     /// So many run.
     pub running: usize,
+    /// So many cannot be read, and are in quarantine.
+    pub quarantined: usize,
     /// The disk of its data folder.
     pub disk: DiskView,
     /// Its connections.

@@ -1,5 +1,6 @@
 //! The log in a file: a [`Journal`], and in memory what admission must look up by name.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,12 +18,13 @@ use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::{Journal, Receipt};
 use crate::open::Opened;
+use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::snapshot::SnapshotError;
 
 /// A journal as a [`Log`].
 ///
-/// Two locks, neither held over a read of the disk and never both: `index` while a mission gets its number, `leases` while an
+/// Locks, none held over a read of the disk and never two of them: `index` while a mission gets its number, `leases` while an
 /// append under a lease is handed over.
 #[derive(Debug)]
 pub struct EmbeddedLog {
@@ -30,6 +32,8 @@ pub struct EmbeddedLog {
     index: Mutex<Index>,
     /// The newest token of each mission that is leased.
     leases: Mutex<FxHashMap<u64, u64>>,
+    /// Missions that have no readable head. Locked alone.
+    headless: Mutex<BTreeSet<MissionNo>>,
     /// Of the last lease. Those of one opening begin behind those of each earlier one that wrote anything.
     last_token: AtomicU64,
 }
@@ -49,18 +53,22 @@ impl EmbeddedLog {
     /// from them need not read them again.
     ///
     /// # Errors
-    /// [`ReadError`] where a head cannot be read.
+    /// [`ReadError`] where the file cannot be read. A head that cannot is [`Log::headless`].
     pub fn new(journal: Journal, opened: &Opened, mut visit: impl FnMut(MissionNo, Head)) -> Result<Self, ReadError> {
-        let mut catalog = Catalog::default();
-        journal.scan_oldest_first(|no, head| {
-            catalog.insert(no, &head);
-            visit(no, head);
+        let (mut catalog, mut headless) = (Catalog::default(), BTreeSet::new());
+        journal.scan_all(|no, head| match head {
+            Some(head) => {
+                catalog.insert(no, &head);
+                visit(no, head);
+            }
+            None => headless.extend([no]),
         })?;
         let index = Mutex::new(Index { catalog, last_no: opened.last_no.0 });
         Ok(Self {
             journal,
             index,
             leases: Mutex::default(),
+            headless: Mutex::new(headless),
             last_token: AtomicU64::new(opened.commits << LEASES_A_COMMIT_LOG2),
         })
     }
@@ -188,6 +196,31 @@ impl Log for EmbeddedLog {
         self.journal.read_from(mission, first)
     }
 
+    fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError> {
+        self.journal.remains(mission)
+    }
+
+    fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
+        self.journal.quarantine(mission)
+    }
+
+    fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
+        self.journal.quarantined()
+    }
+
+    fn headless(&self) -> Vec<MissionNo> {
+        self.headless.lock().iter().copied().collect()
+    }
+
+    fn mend(&self, append: Append, no: MissionNo, head: &Head) -> Result<Receipt, WriteError> {
+        let receipt = self.append_durable(append.head(head))?;
+        // One whose head went bad later is in the catalog.
+        if self.headless.lock().remove(&no) {
+            self.index.lock().catalog.insert(no, head);
+        }
+        Ok(receipt)
+    }
+
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
         self.journal.head(mission)
     }
@@ -219,7 +252,10 @@ impl Log for EmbeddedLog {
     }
 
     fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
-        self.journal.cursor(mission)
+        match self.journal.cursor(mission) {
+            Err(ReadError::Row { .. }) => Ok(Some(Cursor::default())),
+            cursor => cursor,
+        }
     }
 
     fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {

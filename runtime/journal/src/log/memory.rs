@@ -17,6 +17,7 @@ use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::snapshot::{Draft, Row, SnapshotError};
 use crate::table::Meta;
@@ -44,6 +45,7 @@ struct Mission {
     records: Vec<Vec<Stamped>>,
     head: Option<Head>,
     cursor: Option<Cursor>,
+    quarantine: Option<Quarantine>,
 }
 
 impl Mission {
@@ -110,12 +112,18 @@ impl State {
             Some(CursorChange::Remove) => mission.cursor = None,
             None => {}
         }
-        let Some(frame) = &append.frame else { return Ok(position) };
-        let mut records = Vec::new();
-        frame::decode((append.mission, frame.first), &frame.bytes, &mut records).expect("what was encoded decodes");
-        mission.records.push(records);
+        if let Some(quarantine) = &append.quarantine {
+            let decoded = Quarantine::decode(append.mission, &quarantine.bytes);
+            mission.quarantine = Some(decoded.expect("what was encoded decodes"));
+        }
+        if let Some(frame) = &append.frame {
+            let mut records = Vec::new();
+            frame::decode((append.mission, frame.first), &frame.bytes, &mut records).expect("what was encoded decodes");
+            mission.records.push(records);
+        }
+        let Some((first, count)) = append.told() else { return Ok(position) };
         let position = position + 1;
-        self.feed.push(FeedEntry { position, mission: no, first: frame.first, count: frame.count });
+        self.feed.push(FeedEntry { position, mission: no, first, count });
         Ok(position)
     }
 }
@@ -221,6 +229,12 @@ impl Log for MemoryLog {
     fn read(&self, mission: MissionNo, first: u32, _bytes: usize) -> Result<Vec<Stamped>, ReadError> {
         // One frame is never too few.
         let state = self.state.lock();
+        let quarantine = state.missions.get(&mission.0).and_then(|mission| mission.quarantine.as_ref());
+        if let Some(quarantine) = quarantine {
+            let records = state.missions[&mission.0].records.iter().flatten();
+            let read = records.take(quarantine.readable as usize).skip(first as usize).cloned();
+            return Ok(read.chain(quarantine.behind(first)).collect());
+        }
         let mut begin = 0;
         for frame in state.missions.get(&mission.0).iter().flat_map(|mission| &mission.records) {
             let end = begin + frame.len();
@@ -230,6 +244,32 @@ impl Log for MemoryLog {
             begin = end;
         }
         Ok(Vec::new())
+    }
+
+    fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError> {
+        let state = self.state.lock();
+        let mission = state.missions.get(&mission.0);
+        let records: Vec<_> = mission.iter().flat_map(|mission| &mission.records).flatten().cloned().collect();
+        let until = mission.map_or(0, Mission::next);
+        Ok(Remains { last: records.last().cloned(), records, why: None, until })
+    }
+
+    fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
+        Ok(self.state.lock().missions.get(&mission.0).and_then(|mission| mission.quarantine.clone()))
+    }
+
+    fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
+        let state = self.state.lock();
+        let quarantined = state.missions.iter().filter(|(_, mission)| mission.quarantine.is_some());
+        Ok(quarantined.map(|(no, _)| MissionNo(*no)).collect())
+    }
+
+    fn headless(&self) -> Vec<MissionNo> {
+        Vec::new()
+    }
+
+    fn mend(&self, append: Append, _no: MissionNo, head: &Head) -> Result<Receipt, WriteError> {
+        self.append_durable(append.head(head))
     }
 
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
@@ -320,6 +360,9 @@ impl Log for MemoryLog {
             }
             if let Some(cursor) = &mission.cursor {
                 draft.push(Row::Cursor(*no, cursor.encode(*no)))?;
+            }
+            if let Some(quarantine) = &mission.quarantine {
+                draft.push(Row::Quarantine(*no, quarantine.encode(*no)))?;
             }
         }
         for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {

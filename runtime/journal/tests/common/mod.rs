@@ -71,6 +71,8 @@ impl Model {
         for (no, head) in journal.heads_newest_first(None, usize::MAX)? {
             model.heads.insert(no.0, head);
         }
+        // Lists pass over what they cannot read.
+        journal.scan_oldest_first(|_, _| ())?;
         model.position = *journal.durable().borrow();
         let feed = journal.feed_after(0, usize::MAX)?;
         for (entry, position) in feed.into_iter().zip(journal.feed_begin()?..) {
@@ -84,7 +86,9 @@ impl Model {
                 model.records.insert(mission, records);
             }
         }
-        model.cursors = journal.undelivered()?.into_iter().map(|(no, cursor)| (no.0, cursor)).collect();
+        for (no, _) in journal.undelivered()? {
+            model.cursors.extend(journal.cursor(no)?.map(|cursor| (no.0, cursor)));
+        }
         Ok(model)
     }
 

@@ -10,7 +10,7 @@ use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, 
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
     Admitted, Append, Beginning, Cursor, Decision, EmbeddedLog, Head, Journal, Keys, Known, Lease, Log, MemoryLog,
-    Options, SnapshotError, Twin, WriteError,
+    Options, Quarantine, SnapshotError, Twin, WriteError,
 };
 
 /// Makes an empty log.
@@ -28,6 +28,7 @@ pub(crate) fn laws(make: Make<'_>) {
         a_duplicate_is_told_so_and_harms_nobody_else,
         an_older_lease_is_fenced_and_a_newer_one_sees_what_it_wrote,
         a_cursor_is_moved_only_from_where_it_was_seen,
+        a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end,
         a_snapshot_opens_with_all_that_was_acknowledged,
         a_snapshot_of_a_busy_log_has_no_gaps,
         a_closed_log_takes_nothing,
@@ -242,6 +243,47 @@ fn a_cursor_is_moved_only_from_where_it_was_seen(log: &dyn Log) {
 }
 
 /// The log that a snapshot holds, of one that it is made of now.
+fn a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end(log: &dyn Log) {
+    let no = plain(1).to(log).1.unwrap();
+    let more: Vec<_> = ["a", "b", "c"].map(stamped).into();
+    log.append(Append::new(no, 1, &more[..2])).unwrap();
+    log.append_durable(Append::new(no, 3, &more[2..])).unwrap().wait().unwrap();
+    let whole = log.read_all(no, 0).unwrap();
+    let (gap, end) = (stamped("gap"), stamped("end"));
+    let gap = Stamped { record: Record::Unreadable { until: 9, sequence: 1, items: 1 }, ..gap };
+    let why = "damaged".to_owned();
+    let kept = Quarantine { at: Timestamp::UNIX_EPOCH, why, readable: 2, beginning: None, gap, end };
+    let head = Head { status: Status::Failed, ..log.head(no).unwrap().unwrap() };
+    let before = *log.follow().borrow();
+    log.mend(Append::new(no, 0, &[]).quarantined(&kept), no, &head).unwrap().wait().unwrap();
+    let expected = [&whole[..2], &[kept.gap.clone(), kept.end.clone()]].concat();
+    assert_eq!(log.read_all(no, 0).unwrap(), expected);
+    for (first, from) in [(0, 0), (1, 1), (2, 2), (5, 2), (8, 2), (9, 3), (10, 4)] {
+        assert_eq!(log.read_all(no, first).unwrap(), expected[from..], "from {first}");
+    }
+    let told = log.feed_after(before, 9).unwrap();
+    let [entry] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(
+        (entry.mission, entry.first, entry.count),
+        (no, 9, 1),
+        "its end is told, and nothing that was told before"
+    );
+    let remains = log.remains(no).unwrap();
+    assert_eq!(
+        (&remains.records, remains.until, remains.last),
+        (&whole, 4, whole.last().cloned()),
+        "its bytes are kept"
+    );
+    assert_eq!((log.quarantine(no).unwrap(), log.quarantined().unwrap()), (Some(kept), vec![no]));
+    assert_eq!((log.headless(), log.head(no).unwrap()), (vec![], Some(head)));
+    let folder = tempfile::tempdir().unwrap();
+    let copy = copy_of(log, folder.path(), "copy");
+    assert_eq!((copy.read_all(no, 0).unwrap(), copy.quarantined().unwrap()), (expected, vec![no]));
+    log.remove(no).unwrap();
+    log.barrier().unwrap().wait().unwrap();
+    assert_eq!((log.read_all(no, 0).unwrap(), log.quarantined().unwrap()), (vec![], vec![]));
+}
+
 fn copy_of(log: &dyn Log, folder: &std::path::Path, name: &str) -> EmbeddedLog {
     let path = folder.join(name);
     log.snapshot(&path).unwrap();

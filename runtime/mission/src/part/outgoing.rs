@@ -21,6 +21,12 @@ impl Outgoing {
         self.items += u64::from(has_event);
     }
 
+    /// Passes over what may have been told and cannot be read.
+    pub(crate) fn pass_over(&mut self, sequence: u64, items: u64) {
+        self.sequence = self.sequence.max(sequence);
+        self.items = self.items.max(items);
+    }
+
     /// Counts a stored artifact: its upload, where there is one, is an item of its own ahead of the event that speaks of it.
     pub(crate) fn stored(&mut self, scope: StorageScope) {
         self.items += u64::from(scope == StorageScope::Pushback);

@@ -216,6 +216,11 @@ impl Runs {
         self.crashes = 0;
     }
 
+    /// That something may happen now that may happen until the end.
+    pub(crate) fn not_over(&self) -> Result<(), RunMisfit> {
+        if self.ended().is_some() { Err(RunMisfit::Over) } else { Ok(()) }
+    }
+
     /// That something may happen now that only happens to a mission that has begun.
     pub(crate) fn going(&self) -> Result<&Active, RunMisfit> {
         match &self.phase {

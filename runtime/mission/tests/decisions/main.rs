@@ -7,6 +7,7 @@ mod fine_print;
 mod leaving;
 mod lifecycle;
 mod overview;
+mod quarantine;
 mod requests;
 #[path = "../support/mod.rs"]
 mod support;

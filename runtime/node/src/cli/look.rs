@@ -93,6 +93,9 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
         if let Some(what) = mission["waits_for"]["what"].as_str() {
             row[1] = format!("{} ({})", row[1], text::plain(what));
         }
+        if mission["quarantined"] == true {
+            row[1].push_str(" (quarantine)");
+        }
         row.to_vec()
     };
     let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
@@ -200,6 +203,11 @@ fn reasons(state: &Value) -> Vec<(&'static str, String)> {
         let until = text::cell(&state["waits_for"]["until"]);
         let until = if until.is_empty() { until } else { format!(", until {until}") };
         reasons.push(("waits_for", format!("{}{until}", text::plain(what))));
+    }
+    let quarantine = &state["quarantine"];
+    if quarantine.is_object() {
+        let [why, remedy] = ["why", "remedy"].map(|key| text::cell(&quarantine[key]));
+        reasons.push(("quarantine", format!("{why}. {remedy}")));
     }
     let delivery = &state["delivery"];
     let (error, next) = (text::cell(&delivery["error"]), text::cell(&delivery["next_attempt_at"]));

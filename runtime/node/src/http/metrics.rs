@@ -51,6 +51,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("missions_queued", "Missions that wait", queued),
         ("missions_running", "Missions that run", running),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
+        ("missions_quarantined", "Missions that cannot be read", engine.quarantined()),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
         (
             "disk_free_bytes",

@@ -282,7 +282,7 @@ pub(super) async fn journal(State(app): State<App>, Path(id): Path<String>) -> R
 struct Pieces {
     app: App,
     no: MissionNo,
-    /// How many records were shown.
+    /// The number of the next record, from 0.
     next: u32,
     state: Piece,
 }
@@ -304,24 +304,26 @@ impl Pieces {
         let room = self.app.answers.room(PIECE_ROOM).await?;
         let read = self.app.reading(move |engine| {
             let records = engine.log().read(no, next, JOURNAL_PIECE)?;
-            let mut json = Vec::with_capacity(JOURNAL_PIECE);
+            let (mut json, mut no) = (Vec::with_capacity(JOURNAL_PIECE), next);
             if is_first {
                 json.extend_from_slice(b"{\"items\":[");
             }
-            for (index, stamped) in (next..).zip(&records) {
-                if index > 0 {
+            for stamped in &records {
+                if no > 0 {
                     json.push(b',');
                 }
-                serde_json::to_writer(&mut json, &look::record(u64::from(index) + 1, stamped)).expect("plain data");
+                serde_json::to_writer(&mut json, &look::record(u64::from(no) + 1, stamped)).expect("plain data");
+                no = stamped.next_no(no);
             }
             if records.is_empty() {
                 json.extend_from_slice(b"],\"next_cursor\":null}");
             }
-            Ok((json, u32::try_from(records.len()).expect("records are counted with a u32")))
+            Ok((json, no))
         });
-        let (json, records) = read.await?;
-        self.next += records;
-        self.state = if records == 0 { Piece::None } else { Piece::Further };
+        let (json, behind) = read.await?;
+        let is_end = behind == self.next;
+        self.next = behind;
+        self.state = if is_end { Piece::None } else { Piece::Further };
         self.app.answers.hold(json, room).await.map(Some)
     }
 }

@@ -41,6 +41,7 @@ fn view(app: &App) -> NodeView {
         max_running: engine.max_running(),
         queued,
         running,
+        quarantined: engine.quarantined(),
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,
             reserve_mib: disk.reserve_bytes >> 20,

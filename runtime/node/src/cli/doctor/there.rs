@@ -13,6 +13,7 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
     vec![
         Finding::new("node", Ok(described(node))),
         Finding::new("state", state(node)),
+        Finding::new("missions", missions(node)),
         Finding::new("ready", ready(client).await),
         Finding::new("room", room(node)),
         Finding::new("plugins", plugins(config, client).await),
@@ -35,6 +36,17 @@ fn state(node: &Value) -> Result<String, String> {
         }
         Some("stopping") => Err("stopping: it takes nothing any more".to_owned()),
         other => Err(format!("it says `{}`, which this version of sortie does not know", other.unwrap_or_default())),
+    }
+}
+
+/// Whether all of them can be read.
+fn missions(node: &Value) -> Result<String, String> {
+    match node["quarantined"].as_u64().unwrap_or_default() {
+        0 => Ok("all of them can be read".to_owned()),
+        quarantined => Err(format!(
+            "{quarantined} in quarantine, because what was recorded of them cannot be read: see the node's log and `sortie ls`, and \
+             check the disk; a backup has their records"
+        )),
     }
 }
 
@@ -108,6 +120,13 @@ mod tests {
             let says = state(&node).expect_err(expected);
             assert!(says.contains(expected), "{says}");
         }
+    }
+
+    #[test]
+    fn missions_that_cannot_be_read_are_told() {
+        assert!(missions(&json!({"quarantined": 0})).is_ok());
+        let says = missions(&json!({"quarantined": 3})).expect_err("some cannot");
+        assert!(says.starts_with("3 in quarantine"), "{says}");
     }
 
     #[test]
