@@ -4,6 +4,7 @@
 //! The types here are what the newest version writes; what older ones wrote is in a module of theirs that never changes.
 
 mod v3;
+mod v4;
 mod wire;
 
 use jiff::Timestamp;

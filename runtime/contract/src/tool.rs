@@ -8,6 +8,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::limit;
 
 /// The name of a tool, such as `Read` or `mcp__github__create_issue`. Compared with patterns without regard to case.
@@ -176,8 +177,19 @@ impl std::error::Error for CallError {}
 pub struct ToolAnswer {
     /// The result: JSON text.
     pub result: String,
-    /// Paths in the workspace that the call wrote: candidates for required outputs.
-    pub wrote: Vec<String>,
+    /// Files of the workspace that the call wrote: candidates for required outputs.
+    pub wrote: Vec<Written>,
+}
+
+/// A file of the workspace that a call wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its path.
+    pub path: String,
+    /// Of the whole file, as the call left it. `None` in records before version 5, which do not say.
+    pub sha256: Option<Digest>,
+    /// Of the whole file, as it was before, where the call changed a part of it and kept the rest.
+    pub changed: Option<Digest>,
 }
 
 #[cfg(test)]

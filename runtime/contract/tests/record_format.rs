@@ -8,7 +8,7 @@ use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{LogLevel, PluginIdentity};
 use sortie_contract::record::{Accepted, ArtifactSource, DecodeError, HostQuestion};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName};
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName, Written};
 use sortie_contract::{LaneId, MicroUsd, Reason, Record, SessionId, Spend, Stamped, Status};
 
 fn stamped(record: Record) -> Stamped {
@@ -81,10 +81,13 @@ fn samples() -> Vec<(Record, &'static str)> {
         (
             Record::CallFinished {
                 call: CallNo(1),
-                outcome: Ok(ToolAnswer { result: "{}".to_owned(), wrote: vec!["a".to_owned()] }),
+                outcome: Ok(ToolAnswer {
+                    result: "{}".to_owned(),
+                    wrote: vec![Written { path: "a".to_owned(), sha256: Some(digest()), changed: None }],
+                }),
                 spent: spend(1, 3),
             },
-            "040100027b7d0101610103",
+            "040100027b7d01016101abababababababababababababababababababababababababababababababab000103",
         ),
         (
             Record::CallFinished { call: CallNo(1), outcome: Err(CallError::Cancelled), spent: Spend::NOTHING },
@@ -172,11 +175,7 @@ fn samples_v3() -> Vec<(Record, &'static str)> {
             "03020442617368abababababababababababababababababababababababababababababababab00026e6f",
         ),
         (
-            Record::CallFinished {
-                call: CallNo(1),
-                outcome: Ok(ToolAnswer { result: "{}".to_owned(), wrote: vec!["a".to_owned()] }),
-                spent: spend(0, 3),
-            },
+            Record::CallFinished { call: CallNo(1), outcome: Ok(wrote_unsaid()), spent: spend(0, 3) },
             "040100027b7d01016103",
         ),
         (
@@ -246,6 +245,12 @@ fn before_v4(mut record: Record) -> Record {
         _ => {}
     }
     record
+}
+
+/// What a call wrote, as records before version 5 have it.
+fn wrote_unsaid() -> ToolAnswer {
+    let written = Written { path: "a".to_owned(), sha256: None, changed: None };
+    ToolAnswer { result: "{}".to_owned(), wrote: vec![written] }
 }
 
 /// How many of the samples a version has.
@@ -326,6 +331,22 @@ fn what_older_versions_wrote_is_read() {
         }
     }
     for (record, pinned) in samples().into_iter().take(IN_VERSION_4) {
+        let bytes = unhex(&format!("04{HEAD}{pinned}"));
+        assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
+    }
+}
+
+/// Version 4 is version 5, but for what a call wrote.
+#[test]
+fn what_version_4_wrote_is_read() {
+    for (record, mut pinned) in samples() {
+        let record = match record {
+            Record::CallFinished { call, outcome: Ok(_), spent } => {
+                pinned = "040100027b7d0101610103";
+                Record::CallFinished { call, outcome: Ok(wrote_unsaid()), spent }
+            }
+            same => same,
+        };
         let bytes = unhex(&format!("04{HEAD}{pinned}"));
         assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
     }

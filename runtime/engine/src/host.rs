@@ -17,7 +17,7 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
+use sortie_contract::{Spend, Stamped, Timestamp, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
@@ -225,9 +225,16 @@ impl RunHost {
         }
         let this = self.this.upgrade().expect("a host that is called is there");
         async move {
-            let (live, run, reader) = (&this.live, this.run, Arc::clone(&this));
+            let (live, run) = (&this.live, this.run);
             let recorded = source.recorded();
-            let artifact = match this.engine.keep(live, name, media_type, move || reader.bytes(source)).await {
+            let kept = match source {
+                Source::Memory { bytes, .. } => this.engine.keep(live, name, media_type, || Ok(bytes)).boxed(),
+                Source::File { path } => {
+                    let bytes = this.engine.file_of(live, &this.context.workspace, &path);
+                    this.engine.keep(live, name, media_type, bytes).boxed()
+                }
+            };
+            let artifact = match kept.await {
                 Ok(artifact) => artifact,
                 Err(why) => {
                     let answer = serde_json::Value::from(why.as_str()).to_string();
@@ -240,19 +247,6 @@ impl RunHost {
             Ok(Ok(artifact))
         }
         .boxed()
-    }
-
-    /// What is to be stored. Blocks.
-    fn bytes(&self, source: Source) -> Result<Vec<u8>, String> {
-        let path = match source {
-            Source::Memory { bytes, .. } => return Ok(bytes),
-            Source::File { path } => path,
-        };
-        let toolbox = self.engine.toolbox();
-        let read = toolbox.info("Read");
-        // Reading is a capability, and storing gives the bytes away.
-        self.live.with(|mission| mission.may_store_file(&path, read))?;
-        self.context.workspace.read_file(&path, limit::ARTIFACT_BYTES_MAX).map_err(|error| format!("{path}: {error}"))
     }
 }
 

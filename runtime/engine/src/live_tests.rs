@@ -82,6 +82,7 @@ fn command(choice: u32, run: u32, records: u32) -> Command<'static> {
         _ => Command::PluginEnded {
             run: RunNo(run.0 + 7),
             ending: Ending::Crashed(sortie_contract::plugin::Crash::Trapped(String::new())),
+            uncollected: Vec::new(),
         },
     }
 }

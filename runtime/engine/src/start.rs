@@ -113,7 +113,7 @@ impl Engine {
             return Ok(self.durable().await?);
         };
         match self.execute(live, run).await? {
-            Some(ending) => self.conclude(live, run, ending).await?,
+            Some((ending, uncollected)) => self.conclude(live, run, ending, uncollected).await?,
             // Its end, or its going out of memory, was recorded by whoever stopped it.
             None => {
                 self.durable().await?;
@@ -150,8 +150,13 @@ impl Engine {
         Ok(self.ambient.unblock(read).await.map_err(ReadError::Task)?.map_err(ReadError::from)?)
     }
 
-    /// Runs the plugin. `None` if the run was stopped from outside: whoever stopped it has recorded why.
-    async fn execute(self: &Arc<Self>, live: &Arc<Live>, run: RunNo) -> Result<Option<Ending>, RunError> {
+    /// Runs the plugin: how it ended, and which outputs could not be collected. `None` if the run was stopped from outside: whoever
+    /// stopped it has recorded why.
+    async fn execute(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        run: RunNo,
+    ) -> Result<Option<(Ending, Vec<String>)>, RunError> {
         let (envelope, session, plugin, grants) = live.with(|mission| {
             let grants = mission.granted().unwrap_or_default().to_vec();
             (Arc::clone(mission.envelope()), mission.session().clone(), mission.plugin().digest, grants)
@@ -161,7 +166,7 @@ impl Engine {
             Err(error) => {
                 let folder = self.workspaces.place(&envelope.vp_id, &session);
                 let text = format!("its workspace {} cannot be opened: {error}", folder.display());
-                return Ok(Some(Ending::Crashed(Crash::Unrunnable(text))));
+                return Ok(Some((Ending::Crashed(Crash::Unrunnable(text)), Vec::new())));
             }
         };
         let mission_id = envelope.mission_id.to_string();
@@ -176,14 +181,15 @@ impl Engine {
         Ok(match ending {
             sortie_sandbox::Ending::Returned(verdict) => match host.ended() {
                 Ok(()) => {
-                    if matches!(verdict, Verdict::Done { .. }) {
-                        self.collect(live, &context.workspace).await;
-                    }
-                    Some(Ending::Returned(verdict))
+                    let uncollected = match verdict {
+                        Verdict::Done { .. } => self.collect(live, &context.workspace).await,
+                        Verdict::Failed { .. } => Vec::new(),
+                    };
+                    Some((Ending::Returned(verdict), uncollected))
                 }
-                Err(diverged) => Some(Ending::Crashed(diverged)),
+                Err(diverged) => Some((Ending::Crashed(diverged), Vec::new())),
             },
-            sortie_sandbox::Ending::Crashed(crash) => Some(Ending::Crashed(crash)),
+            sortie_sandbox::Ending::Crashed(crash) => Some((Ending::Crashed(crash), Vec::new())),
             sortie_sandbox::Ending::Killed => None,
         })
     }
@@ -199,9 +205,15 @@ impl Engine {
     }
 
     /// Records how the run ended and waits until that is on disk.
-    async fn conclude(&self, live: &Arc<Live>, run: RunNo, ending: Ending) -> Result<(), RunError> {
-        match self.command_patiently(live, || Command::PluginEnded { run, ending: ending.clone() }, Wait::Durable).await
-        {
+    async fn conclude(
+        &self,
+        live: &Arc<Live>,
+        run: RunNo,
+        ending: Ending,
+        uncollected: Vec<String>,
+    ) -> Result<(), RunError> {
+        let ended = || Command::PluginEnded { run, ending: ending.clone(), uncollected: uncollected.clone() };
+        match self.command_patiently(live, ended, Wait::Durable).await {
             Ok(taken) => {
                 if let Some(receipt) = taken.receipt {
                     receipt.await?;

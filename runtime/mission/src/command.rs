@@ -1,6 +1,7 @@
 //! What can be asked of a mission: commands, and why one is refused.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, ArtifactName};
@@ -181,6 +182,8 @@ pub enum Command<'a> {
         run: RunNo,
         /// How.
         ending: Ending,
+        /// Required outputs that it wrote and that could not be collected, with why: in words for people.
+        uncollected: Vec<String>,
     },
 }
 

@@ -164,7 +164,7 @@ impl Mission {
             Command::Milestone { text, .. } => self.numbered(|call| Record::Milestone { call, text: note(text) }),
             Command::Log { level, text, .. } => self.numbered(|call| Record::Logged { call, level, text: note(text) }),
             Command::Judge { criterion, verdict, evidence, .. } => return Ok(self.judge(criterion, verdict, evidence)),
-            Command::PluginEnded { ending, .. } => self.end(Cause::Ended(&ending)),
+            Command::PluginEnded { ending, uncollected, .. } => self.end(Cause::Ended(&ending, &uncollected)),
             // `decide` has answered all of these.
             Command::CallDone { .. }
             | Command::Start { .. }

@@ -44,8 +44,8 @@ pub(crate) enum Cause<'a> {
     LimitExceeded(&'a str),
     /// What it recorded cannot be read, and with that so many of its events.
     Unreadable { why: &'a str, lost: u64 },
-    /// Its plugin's run is over.
-    Ended(&'a Ending),
+    /// Its plugin's run is over. With what was not collected, and why.
+    Ended(&'a Ending, &'a [String]),
 }
 
 /// What becomes a `Finished` record.
@@ -126,13 +126,14 @@ impl Mission {
                 );
                 Final::failed(Reason::Unreadable, summary, quarantine::NEXT)
             }
-            Cause::Ended(Ending::Returned(plugin::Verdict::Done { summary, next_action })) => {
-                self.done(summary, next_action.as_deref())
+            Cause::Ended(Ending::Returned(plugin::Verdict::Done { summary, next_action }), uncollected) => {
+                let done = self.done(summary, next_action.as_deref());
+                Final { next_action: warned(&done.next_action, uncollected), ..done }
             }
-            Cause::Ended(Ending::Returned(plugin::Verdict::Failed { summary, tool, next_action })) => {
+            Cause::Ended(Ending::Returned(plugin::Verdict::Failed { summary, tool, next_action }), _) => {
                 self.plugin_failed(summary, tool.as_deref(), next_action.as_deref())
             }
-            Cause::Ended(Ending::Crashed(crash)) => self.crashed(crash),
+            Cause::Ended(Ending::Crashed(crash), _) => self.crashed(crash),
         }
     }
 
@@ -278,6 +279,14 @@ fn cancelled(reason: &str, by: &str) -> Final {
             "Dispatch a new mission if the work is wanted after all; what was stored before the cancel is kept."
                 .to_owned(),
     }
+}
+
+/// What is to be done, behind why outputs were not collected.
+fn warned(next_action: &str, uncollected: &[String]) -> String {
+    if uncollected.is_empty() {
+        return next_action.to_owned();
+    }
+    format!("Not collected: {}. {next_action}", uncollected[..uncollected.len().min(NAMES_MAX)].join("; "))
 }
 
 /// What the plugin recommends, if it says anything.

@@ -67,6 +67,6 @@ pub use overview::changes_overview;
 pub use quarantine::Remains;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;
-pub use state::{Criterion, Due, Mission, OpenRequest, Standing, changes_standing};
+pub use state::{Criterion, Due, Mission, OpenRequest, Standing, Storable, changes_standing};
 pub use suspension::{Idle, Leave};
 pub use view::{Outgoing, effective_budget, upload_url};

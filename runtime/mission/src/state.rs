@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use jiff::Timestamp;
 use sortie_contract::artifact::Artifact;
+use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::event::Usage;
 use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
@@ -21,7 +22,7 @@ use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 use crate::command::Now;
 use crate::gate::{self, Gate};
 use crate::outputs::Output;
-use crate::part::artifacts::Artifacts;
+use crate::part::artifacts::{Artifacts, Bytes};
 use crate::part::calls::Calls;
 use crate::part::outgoing::Outgoing;
 use crate::part::report::Report;
@@ -64,6 +65,32 @@ pub struct Criterion<'a> {
     pub verdict: Verdict,
     /// Why; empty where nobody looked.
     pub evidence: &'a str,
+}
+
+/// Which bytes of a file may become an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storable {
+    /// Whatever is in it.
+    Any,
+    /// These.
+    Only(Digest),
+}
+
+impl Storable {
+    /// Whether these bytes of the file may.
+    ///
+    /// # Errors
+    /// They are others than it may be. In words for the plugin.
+    pub fn takes(self, path: &str, bytes: &[u8]) -> Result<(), String> {
+        match self {
+            Self::Only(own) if own != Digest::of(bytes) => Err(format!(
+                "`{}` was changed since this mission wrote it, by somebody else, and its constraints do not let it `Read` \
+                 without asking: it cannot be stored",
+                limit::clip(path, limit::QUOTE_BYTES_MAX)
+            )),
+            Self::Only(_) | Self::Any => Ok(()),
+        }
+    }
 }
 
 /// When a mission wants [`Command::Tick`](crate::Command::Tick) next: at whichever comes first.
@@ -357,19 +384,26 @@ impl Mission {
         tools.iter().filter(open).map(|tool| tool.name.clone()).collect()
     }
 
-    /// Why a file of the workspace must not become an artifact by its plugin's word: its calls have not written it, and its
-    /// constraints do not let it read it without asking. `read` is what the node's tool `Read` is, where it has one.
+    /// Which bytes of a file of the workspace may become an artifact: any, where its constraints let it read them without asking;
+    /// else those that its own calls left there, and no others, which another mission may have put in their place. `read` is what
+    /// the node's tool `Read` is, where it has one.
     ///
     /// # Errors
-    /// In words for the plugin.
-    pub fn may_store_file(&self, path: &str, read: Option<&ToolInfo>) -> Result<(), String> {
-        if self.artifacts.wrote(path) || read.is_some_and(|read| self.gate(read) == Gate::Granted) {
-            return Ok(());
+    /// None of them. In words for the plugin.
+    pub fn may_store_file(&self, path: &str, read: Option<&ToolInfo>) -> Result<Storable, String> {
+        if read.is_some_and(|read| self.gate(read) == Gate::Granted) {
+            return Ok(Storable::Any);
         }
-        let path = limit::clip(path, limit::QUOTE_BYTES_MAX);
-        Err(format!(
-            "`{path}` was not written by this mission, and its constraints do not let it `Read` without asking: it cannot be stored"
-        ))
+        let quoted = limit::clip(path, limit::QUOTE_BYTES_MAX);
+        let may_not_read = "its constraints do not let it `Read` without asking: it cannot be stored";
+        match self.artifacts.left_at(path) {
+            Some(Bytes::Own(digest)) => Ok(Storable::Only(digest)),
+            Some(Bytes::Unsaid) => Ok(Storable::Any),
+            Some(Bytes::Mixed) => Err(format!(
+                "`{quoted}` holds what this mission did not write and only changed a part of, and {may_not_read}"
+            )),
+            None => Err(format!("`{quoted}` was not written by this mission, and {may_not_read}")),
+        }
     }
 
     pub(crate) fn gate(&self, tool: &ToolInfo) -> Gate<'_> {

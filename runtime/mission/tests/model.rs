@@ -135,7 +135,7 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
         Act::Done { pick, cost, ok, wrote, stale } => {
             let in_flight = in_flight(tested);
             let (call, reserved) = in_flight.get(*pick).copied().unwrap_or((CallNo(999), 8));
-            let wrote = NAMES.get(*wrote).map(|name| (*name).to_owned()).into_iter().collect();
+            let wrote = NAMES.get(*wrote).map(|name| support::written(name, name, None)).into_iter().collect();
             let answer = ToolAnswer { result: "null".to_owned(), wrote };
             let outcome = if *ok { Ok(answer) } else { Err(CallError::Failed("no".to_owned())) };
             Command::CallDone {
@@ -155,7 +155,9 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
         Act::Collect(name) => Command::CollectArtifact { artifact: artifact(NAMES[*name]) },
         Act::Cancel => Command::Cancel { reason: String::new(), by: "simone".to_owned() },
         Act::Halt => Command::Halt,
-        Act::End(how, stale) => Command::PluginEnded { run: run_of(*stale), ending: ending(*how) },
+        Act::End(how, stale) => {
+            Command::PluginEnded { run: run_of(*stale), ending: ending(*how), uncollected: Vec::new() }
+        }
         Act::Ask => Command::Ask { run: current, question: "which?".to_owned() },
         Act::Decide { pick, how, again } => {
             let open = tested.mission.open_requests();

@@ -287,7 +287,7 @@ fn what_the_node_collected_is_no_call_of_the_plugin() {
     mission.take(Command::CollectArtifact { artifact: artifact("report.md") }).expect("collected");
     let mut replay = Replay::new(&mission.records);
     let tool = ToolName::new("Write");
-    let made = ToolAnswer { result: "null".to_owned(), wrote: vec!["report.md".to_owned()] };
+    let made = ToolAnswer { result: "null".to_owned(), wrote: vec![support::written("report.md", "report.md", None)] };
     let told = replay.next(Asked::Call { tool: &tool, arguments: "{}" });
     assert_eq!(told, Ok(Some(call(1, Some(Ok(made))))));
     assert!(replay.is_over());

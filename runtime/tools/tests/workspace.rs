@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sortie_contract::tool::CallError;
+use sortie_contract::digest::Digest;
+use sortie_contract::tool::{CallError, Written};
 use sortie_contract::{Timestamp, limit};
 use sortie_tools::{BuiltIn, CallContext, Providers, Toolbox, ToolsConfig, Workspace};
 use tempfile::TempDir;
@@ -70,7 +71,9 @@ async fn what_is_written_can_be_read() {
     let arguments = json!({ "path": "./reports//a/b.md", "content": "täxt\n" });
     let answer =
         desk.toolbox.call("Write", &desk.context, &arguments.to_string(), None, tokio::time::sleep).await.unwrap();
-    assert_eq!(answer.wrote, ["reports/a/b.md"]);
+    let left = |text: &str| Some(Digest::of(text.as_bytes()));
+    let written = Written { path: "reports/a/b.md".to_owned(), sha256: left("täxt\n"), changed: None };
+    assert_eq!(answer.wrote, [written]);
     assert_eq!(answer.result, r#"{"path":"reports/a/b.md","bytes":6}"#);
     let read = desk.call("read", json!({ "path": "reports/a/b.md" })).await.unwrap();
     assert_eq!(read, json!({ "content": "täxt\n", "bytes": 6, "truncated": false }));
@@ -131,7 +134,9 @@ async fn an_edit_says_what_it_needs() {
     let arguments = json!({ "path": "a.txt", "old": "one", "new": "1" });
     let answer =
         desk.toolbox.call("Edit", &desk.context, &arguments.to_string(), None, tokio::time::sleep).await.unwrap();
-    assert_eq!(answer.wrote, ["a.txt"]);
+    let of = |text: &str| Some(Digest::of(text.as_bytes()));
+    let (sha256, changed) = (of("1 two two\r\n"), of("one two two\r\n"));
+    assert_eq!(answer.wrote, [Written { path: "a.txt".to_owned(), sha256, changed }]);
     assert_eq!(answer.result, r#"{"path":"a.txt","replaced":1}"#);
     desk.fails("Edit", json!({ "path": "a.txt", "old": "two", "new": "2" }), "occurs 2 times").await;
     desk.fails("Edit", json!({ "path": "a.txt", "old": "three", "new": "3" }), "does not occur").await;

@@ -73,3 +73,55 @@ async fn pushback_uploads_before_the_final_event_and_repeats_what_fails() {
     assert_eq!(node.mission("push").await["artifacts"], *told, "one place to say where an artifact is");
     assert_eq!(node.get("/v1/missions/push/artifacts").await.json["items"], *told);
 }
+
+/// Missions of one session work in one folder, and one that waits gives its turn to the next.
+#[tokio::test]
+async fn a_mission_gives_away_no_bytes_that_another_one_put_in_the_place_of_its_own() {
+    let node = Node::start().await;
+    let of_one_session = |id: &str, steps: Value, tools: Value| {
+        let envelope = with(automation(id, &steps), "/vp_id", json!("vp.desk"));
+        with(envelope, "/constraints", json!({"allowed_tools": tools}))
+    };
+    let ask = json!({"id": "q", "tool": "ask", "with": {"question": "Go on?"}, "needs": ["w"]});
+    let putting = |mut step: Value| {
+        step["artifact"] = json!({"name": "kept.md", "path": "report.md"});
+        step
+    };
+    let required = |envelope: Value| with(envelope, "/artifact_policy/required_outputs", json!(["report.md"]));
+    let (w, reads) = (write("w", "report.md", "mine"), json!(["Write", "Read"]));
+    let edits = json!([w, ask, {"id": "e", "tool": "Edit", "needs": ["q"],
+        "with": {"path": "report.md", "old": "e", "new": "e", "all": true}}]);
+    for (id, envelope, reason, said) in [
+        (
+            "put",
+            of_one_session("put", json!([w, putting(ask.clone())]), json!(["Write"])),
+            "plugin_failed",
+            "was changed",
+        ),
+        (
+            "collect",
+            required(of_one_session("collect", json!([w, ask]), json!(["Write"]))),
+            "output_missing",
+            "was changed",
+        ),
+        (
+            "edit",
+            required(of_one_session("edit", edits, json!(["Write", "Edit"]))),
+            "output_missing",
+            "only changed a part",
+        ),
+        ("read", required(of_one_session("read", json!([w, putting(ask.clone())]), reads)), "done", "kept.md"),
+    ] {
+        node.accept(&envelope).await;
+        node.until_status(id, "blocked").await;
+        let theirs =
+            of_one_session(&format!("{id}-next"), json!([write("w", "report.md", "theirs")]), json!(["Write"]));
+        assert_eq!(node.run(&theirs).await["status"], "completed");
+        let answer = json!({"decision": "answer", "text": "yes"});
+        node.post(&format!("/v1/missions/{id}/requests/r1"), &answer).await.expect_status(200);
+        let end = node.until_final(id).await;
+        assert_eq!(end["detail"]["reason"], reason, "{end:#}");
+        assert!(end.to_string().contains(said), "{end:#}");
+        assert_eq!(end["detail"]["artifacts"] == json!([]), reason != "done", "{end:#}");
+    }
+}

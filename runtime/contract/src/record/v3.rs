@@ -14,7 +14,21 @@ use crate::money::{MicroUsd, Spend};
 use crate::outcome::{Reason, Status, Verdict};
 use crate::plugin::LogLevel;
 use crate::request::{Decision, RequestKind, RequestNo};
-use crate::tool::{CallError, Repeat, ToolAnswer, ToolName};
+use crate::tool::{CallError, Repeat, ToolName, Written};
+
+/// What a tool returned, until version 4.
+#[derive(Deserialize)]
+pub(super) struct ToolAnswer {
+    result: String,
+    wrote: Vec<String>,
+}
+
+impl From<ToolAnswer> for crate::tool::ToolAnswer {
+    fn from(ToolAnswer { result, wrote }: ToolAnswer) -> Self {
+        let unsaid = |path| Written { path, sha256: None, changed: None };
+        Self { result, wrote: wrote.into_iter().map(unsaid).collect() }
+    }
+}
 
 #[derive(Deserialize)]
 pub(super) enum Record {
@@ -51,7 +65,7 @@ impl From<Record> for super::Record {
             }
             Record::CallRefused { call, tool, digest, error } => Self::CallRefused { call, tool, digest, error },
             Record::CallFinished { call, outcome, cost } => {
-                Self::CallFinished { call, outcome, spent: Spend::money(cost) }
+                Self::CallFinished { call, outcome: outcome.map(Into::into), spent: Spend::money(cost) }
             }
             Record::Answered { call, question, answer } => {
                 Self::Answered { call, question, about: String::new(), answer }

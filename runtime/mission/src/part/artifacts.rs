@@ -1,11 +1,13 @@
 //! What a mission leaves behind: its artifacts, and the files of the workspace that may become one.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use sortie_contract::artifact::{Artifact, ArtifactName};
+use sortie_contract::digest::Digest;
 use sortie_contract::limit;
+use sortie_contract::tool::Written;
 
 /// Artifacts and the paths that were written. Nothing that they take up can be illegal: what does not fit was refused when it was
 /// decided, and a journal from before a limit is still true.
@@ -13,8 +15,19 @@ use sortie_contract::limit;
 pub(crate) struct Artifacts {
     /// By the order in which their names first came.
     stored: Vec<Artifact>,
-    /// Paths that this mission's own calls wrote in the workspace.
-    wrote: BTreeSet<String>,
+    /// Paths that this mission's own calls wrote in the workspace, and whose the bytes are that the last of them left there.
+    wrote: BTreeMap<String, Bytes>,
+}
+
+/// Whose the bytes of a file are that a mission wrote. Others of its session work in the same folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    /// Its own, all of them: those with this digest.
+    Own(Digest),
+    /// It changed a part of what it had not written, and kept the rest.
+    Mixed,
+    /// Not told: records before version 5.
+    Unsaid,
 }
 
 impl Artifacts {
@@ -27,8 +40,16 @@ impl Artifacts {
     }
 
     /// Takes up what a call wrote.
-    pub(crate) fn write(&mut self, paths: &[String]) {
-        self.wrote.extend(paths.iter().cloned());
+    pub(crate) fn write(&mut self, written: &[Written]) {
+        for Written { path, sha256, changed } in written {
+            let bytes = match (sha256, changed, self.wrote.get(path)) {
+                (None, ..) => Bytes::Unsaid,
+                (Some(left), None, _) | (Some(left), Some(_), Some(Bytes::Unsaid)) => Bytes::Own(*left),
+                (Some(left), Some(before), Some(Bytes::Own(own))) if own == before => Bytes::Own(*left),
+                (Some(_), Some(_), Some(Bytes::Own(_) | Bytes::Mixed) | None) => Bytes::Mixed,
+            };
+            self.wrote.insert(path.clone(), bytes);
+        }
     }
 
     /// The run that wrote is of no account any more.
@@ -53,12 +74,12 @@ impl Artifacts {
 
     /// Paths that the mission's own calls wrote.
     pub(crate) fn written(&self) -> impl Iterator<Item = &str> {
-        self.wrote.iter().map(String::as_str)
+        self.wrote.keys().map(String::as_str)
     }
 
-    /// Whether its own calls wrote that path, which may be put in other ways (`./a//b`).
-    pub(crate) fn wrote(&self, path: &str) -> bool {
+    /// What its own calls left at that path, which may be put in other ways (`./a//b`); nothing, where none wrote there.
+    pub(crate) fn left_at(&self, path: &str) -> Option<Bytes> {
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        !path.starts_with('/') && self.wrote.contains(&parts.join("/"))
+        if path.starts_with('/') { None } else { self.wrote.get(&parts.join("/")).copied() }
     }
 }

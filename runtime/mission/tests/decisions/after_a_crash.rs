@@ -277,7 +277,7 @@ fn what_a_stopped_run_still_returns_is_refused() {
     let (run, read) = (RunNo(1), the("Read"));
     let artifact = artifact("late.md");
     let late = [
-        Command::PluginEnded { run, ending: failed("late", None, None) },
+        Command::PluginEnded { run, ending: failed("late", None, None), uncollected: Vec::new() },
         Command::CallDone { run, call, outcome: answer("1"), spent: Spend::NOTHING },
         Command::Ask { run, question: "late?".into() },
         Command::Suspend { run, records: mission.mission.records(), until: Some(moment(1)) },

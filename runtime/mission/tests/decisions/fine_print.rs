@@ -33,6 +33,30 @@ fn a_file_that_this_missions_own_calls_wrote_is_collected() {
 }
 
 #[test]
+fn what_could_not_be_collected_is_told_with_its_reason() {
+    let ended = |required: &str| {
+        let mut mission = Tested::running(json!({
+            "constraints": {"allowed_tools": ["*"]},
+            "artifact_policy": {"required_outputs": [required]},
+        }));
+        let call = mission.call(&the("Write"), 0).expect("granted");
+        mission.done(call, &["report.md", "other.md"], 0);
+        mission.take(Command::CollectArtifact { artifact: artifact("other.md") }).ok();
+        let said = plugin::Verdict::Done { summary: "Wrote it.".to_owned(), next_action: None };
+        let (run, ending) = (mission.run(), Ending::Returned(said));
+        let uncollected = vec!["`report.md` was changed by somebody else".to_owned()];
+        mission.take(Command::PluginEnded { run, ending, uncollected }).expect("it ran");
+        let event = mission.events.pop().expect("a final event");
+        (event.detail["reason"].clone(), event.detail["next_action"].as_str().expect("a text").to_owned())
+    };
+    for (required, reason) in [("report.md", "output_missing"), ("*.md", "done")] {
+        let (ended, next_action) = ended(required);
+        assert_eq!(ended, reason);
+        assert!(next_action.starts_with("Not collected: `report.md` was changed by somebody else. "), "{next_action}");
+    }
+}
+
+#[test]
 fn pushback_without_a_callback_is_refused() {
     // The parser says so already; whoever gets past it hears it from the core.
     let text = envelope_text(json!({"artifact_policy": {"storage_scope": "pushback"}}));

@@ -30,7 +30,7 @@ fn a_final_status_never_changes_whatever_arrives_later() {
         Command::Milestone { run, text: "late".into() },
         put(run, artifact.clone()),
         Command::CollectArtifact { artifact },
-        Command::PluginEnded { run, ending: failed("late", None, None) },
+        Command::PluginEnded { run, ending: failed("late", None, None), uncollected: Vec::new() },
         Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, quote: Spend::NOTHING },
     ];
     for command in late {

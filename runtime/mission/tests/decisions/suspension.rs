@@ -65,7 +65,7 @@ fn a_suspended_run_is_fenced() {
     assert_eq!(mission.mission.run(), None);
     let digest = sortie_contract::digest::Digest::of(b"{}");
     for command in [
-        Command::PluginEnded { run, ending: failed("late", None, None) },
+        Command::PluginEnded { run, ending: failed("late", None, None), uncollected: Vec::new() },
         Command::CallDone { run, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING },
         Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, quote: Spend::NOTHING },
         Command::Ask { run, question: "?".into() },

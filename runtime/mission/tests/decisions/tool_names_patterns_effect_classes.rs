@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use sortie_contract::record::Record;
 use sortie_contract::request::RequestKind;
-use sortie_contract::tool::{CallError, ToolName};
+use sortie_contract::tool::{CallError, ToolName, Written};
 use sortie_mission::Denial;
 
-use crate::support::{Called, Tested, intake, the};
+use crate::support::{Called, Tested, intake, the, written};
 
 /// What becomes of a call: granted, refused by the rule that the plugin is told, or held by the one that people are told.
 #[derive(Debug, PartialEq)]
@@ -198,6 +198,40 @@ fn a_file_is_stored_only_by_who_wrote_it_or_may_read_it_without_asking() {
         assert_eq!(mission.mission.may_store_file(path, Some(&read)).is_ok(), may, "{constraints} {path}");
         let wrote = mission.mission.may_store_file(path, None).is_ok();
         assert_eq!(wrote, may && path.ends_with("new.md"), "{constraints} {path}");
+    }
+}
+
+/// `put-file` and what is collected at the end: another mission of the session works in the same folder.
+#[test]
+fn of_a_file_that_it_may_not_read_a_mission_stores_the_bytes_that_it_left_there() {
+    let theirs = "what another mission wrote";
+    let calls = |writes: &[(&str, Option<&str>)]| -> Vec<Vec<Written>> {
+        writes.iter().map(|(content, changed)| vec![written("report.md", content, *changed)]).collect()
+    };
+    let unsaid = vec![vec![Written { path: "report.md".to_owned(), sha256: None, changed: None }]];
+    for (what, calls, now, may) in [
+        ("written", calls(&[("mine", None)]), "mine", true),
+        ("overwritten since", calls(&[("mine", None)]), theirs, false),
+        ("written twice", calls(&[("draft", None), ("mine", None)]), "mine", true),
+        ("back at a draft", calls(&[("draft", None), ("mine", None)]), "draft", false),
+        ("its own, edited", calls(&[("draft", None), ("mine", Some("draft"))]), "mine", true),
+        ("theirs, edited", calls(&[("theirs, edited", Some(theirs))]), "theirs, edited", false),
+        ("its own, theirs, edited", calls(&[("mine", None), ("mixed", Some(theirs))]), "mixed", false),
+        ("mixed, edited", calls(&[("mixed", Some(theirs)), ("mixed too", Some("mixed"))]), "mixed too", false),
+        ("mixed, written anew", calls(&[("mixed", Some(theirs)), ("mine", None)]), "mine", true),
+        ("of an older sortie", unsaid, "anything", true),
+    ] {
+        for reads in [false, true] {
+            let tools = if reads { ["Write", "Read"].as_slice() } else { ["Write"].as_slice() };
+            let mut mission = Tested::running(json!({"constraints": {"allowed_tools": tools}}));
+            for wrote in &calls {
+                let call = mission.call(&the("Write"), 0).expect("granted");
+                mission.left(call, wrote.clone(), 0);
+            }
+            let storable = mission.mission.may_store_file("./report.md", Some(&the("Read")));
+            let taken = storable.and_then(|storable| storable.takes("./report.md", now.as_bytes()));
+            assert_eq!(taken.is_ok(), may || reads, "{what}, {reads}: {taken:?}");
+        }
     }
 }
 

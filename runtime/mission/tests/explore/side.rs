@@ -259,7 +259,8 @@ impl Side {
             Next::End => {
                 self.run.as_ref().expect("it runs").replay.end().expect("the record has been gone over");
                 let said = plugin::Verdict::Done { summary: "Done.".to_owned(), next_action: None };
-                self.take(now, Command::PluginEnded { run, ending: Ending::Returned(said) }).expect("it ran");
+                self.take(now, Command::PluginEnded { run, ending: Ending::Returned(said), uncollected: Vec::new() })
+                    .expect("it ran");
             }
         }
         if let Some(run) = &mut self.run {

@@ -14,7 +14,7 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin::{self, PluginIdentity};
 use sortie_contract::record::{Accepted, ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName, Written};
 use sortie_contract::{Event, Status};
 use sortie_mission::{Admission, Ceilings, Command, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, admit};
 
@@ -125,6 +125,12 @@ pub(crate) fn artifact(name: &str) -> Artifact {
         bytes: 3,
         sha256: Digest::of(name.as_bytes()),
     }
+}
+
+/// A file that a call wrote, with this content; `changed` is the content of which it kept a part.
+pub(crate) fn written(path: &str, content: &str, changed: Option<&str>) -> Written {
+    let of = |text: &str| Digest::of(text.as_bytes());
+    Written { path: path.to_owned(), sha256: Some(of(content)), changed: changed.map(of) }
 }
 
 /// It is a mission's turn, on a node with these tools.
@@ -317,7 +323,11 @@ impl Tested {
 
     /// Ends a call that wrote `wrote` and cost so much.
     pub(crate) fn done(&mut self, call: CallNo, wrote: &[&str], cost: u64) {
-        let wrote = wrote.iter().map(|&path| path.to_owned()).collect();
+        self.left(call, wrote.iter().map(|&path| written(path, path, None)).collect(), cost);
+    }
+
+    /// Ends a call that left these files behind.
+    pub(crate) fn left(&mut self, call: CallNo, wrote: Vec<Written>, cost: u64) {
         let outcome = Ok(ToolAnswer { result: "null".to_owned(), wrote });
         self.take(Command::CallDone { run: self.run(), call, outcome, spent: Spend::money(MicroUsd(cost)) })
             .expect("the call was in flight");
@@ -330,7 +340,7 @@ impl Tested {
 
     /// The plugin's run ends.
     pub(crate) fn ended(&mut self, ending: Ending) -> &Event {
-        self.take(Command::PluginEnded { run: self.run(), ending }).expect("it ran");
+        self.take(Command::PluginEnded { run: self.run(), ending, uncollected: Vec::new() }).expect("it ran");
         self.events.last().expect("a final event")
     }
 

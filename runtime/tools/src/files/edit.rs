@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sortie_contract::digest::Digest;
 use sortie_contract::limit;
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, Written};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::EDITS;
@@ -61,15 +62,25 @@ impl Tool for Edit {
         let given: Arguments = arguments(given)?;
         let place = normal(&given.path)?;
         let (workspace, target) = (context.workspace.clone(), place.clone());
-        let replaced = blocking(move |cancelled| edit(&workspace, &target, &given, cancelled)).await?;
+        let edited = blocking(move |cancelled| edit(&workspace, &target, &given, cancelled)).await?;
+        let Edited { replaced, before, after } = edited;
         let path = place.to_string();
-        Ok(ToolAnswer { wrote: vec![path.clone()], ..answer(&Answer { path, replaced })? })
+        let wrote = vec![Written { path: path.clone(), sha256: Some(after), changed: Some(before) }];
+        Ok(ToolAnswer { wrote, ..answer(&Answer { path, replaced })? })
     }
 }
 
-fn edit(workspace: &Workspace, place: &Place, given: &Arguments, cancelled: &Cancelled) -> Result<usize, CallError> {
+/// What an edit did, and the digests of the file on both sides of it.
+struct Edited {
+    replaced: usize,
+    before: Digest,
+    after: Digest,
+}
+
+fn edit(workspace: &Workspace, place: &Place, given: &Arguments, cancelled: &Cancelled) -> Result<Edited, CallError> {
     let _turn = workspace.editing();
     let bytes = workspace.read_file(&given.path, FILE_BYTES_MAX)?;
+    let before = Digest::of(&bytes);
     let content = String::from_utf8(bytes)
         .map_err(|_| CallError::Failed(format!("`{place}` is a binary file (not UTF-8); Edit changes text")))?;
     let count = content.matches(&given.old).count();
@@ -93,7 +104,7 @@ fn edit(workspace: &Workspace, place: &Place, given: &Arguments, cancelled: &Can
     }
     let content = content.replace(&given.old, &given.new);
     workspace.write_file(place, content.as_bytes(), || cancelled.check())?;
-    Ok(count)
+    Ok(Edited { replaced: count, before, after: Digest::of(content.as_bytes()) })
 }
 
 /// How often `old` is in `content`, places that overlap counted too: `aa` is twice in `aaa`. Stops counting where more

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_contract::digest::Digest;
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, Written};
 
 use super::WRITES;
 use crate::config::ToolConfig;
@@ -48,12 +49,14 @@ impl Tool for Write {
         let place = normal(&path)?;
         let (workspace, target) = (context.workspace.clone(), place.clone());
         let bytes = content.len();
-        blocking(move |cancelled| {
+        let sha256 = blocking(move |cancelled| {
             let _turn = workspace.editing();
-            workspace.write_file(&target, content.as_bytes(), || cancelled.check())
+            workspace.write_file(&target, content.as_bytes(), || cancelled.check())?;
+            Ok(Digest::of(content.as_bytes()))
         })
         .await?;
         let path = place.to_string();
-        Ok(ToolAnswer { wrote: vec![path.clone()], ..answer(&Answer { path, bytes })? })
+        let wrote = vec![Written { path: path.clone(), sha256: Some(sha256), changed: None }];
+        Ok(ToolAnswer { wrote, ..answer(&Answer { path, bytes })? })
     }
 }
