@@ -251,24 +251,28 @@ impl Inner {
         }
     }
 
-    /// Tells whoever waits for a held call what was decided about it.
+    /// Tells whoever waits for a held call what was decided about it. Results, which may be large, are copied for nobody else.
     fn release(&mut self, records: &[Stamped]) {
         for Stamped { record, .. } in records {
-            let (call, released) = match record {
+            match record {
                 // What was decided before is in the record that this run goes over.
                 Record::Started { .. } | Record::Finished { .. } | Record::Suspended { .. } => {
                     self.waiting.clear();
                     self.decided.clear();
-                    continue;
                 }
-                Record::CallResumed { call } => (call, Released::Resumed),
-                Record::CallFinished { call, outcome, .. } => (call, Released::Done(outcome.clone())),
-                _ => continue,
-            };
-            match (self.waiting.remove(call), released) {
-                (Some(waiting), released) => drop(waiting.send(released)),
-                (None, Released::Done(outcome)) if is_decided(records) => drop(self.decided.insert(*call, outcome)),
-                (None, _) => {}
+                Record::CallResumed { call } => {
+                    if let Some(waiting) = self.waiting.remove(call) {
+                        let _ = waiting.send(Released::Resumed);
+                    }
+                }
+                Record::CallFinished { call, outcome, .. } => {
+                    if let Some(waiting) = self.waiting.remove(call) {
+                        let _ = waiting.send(Released::Done(outcome.clone()));
+                    } else if is_decided(records) {
+                        self.decided.insert(*call, outcome.clone());
+                    }
+                }
+                _ => {}
             }
         }
     }

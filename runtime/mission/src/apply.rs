@@ -14,6 +14,7 @@ use sortie_contract::record::{Accepted, Record, Stamped};
 use sortie_contract::request::Decision;
 use sortie_contract::tool::{CallError, Repeat};
 
+use crate::outputs::Outputs;
 use crate::part::artifacts::Artifacts;
 use crate::part::calls::{CallStep, Calls, InFlight};
 use crate::part::outgoing::Outgoing;
@@ -86,6 +87,7 @@ impl Mission {
             report: Report::new(envelope.success_criteria.len()),
             artifacts: Artifacts::default(),
             outgoing: Outgoing::ACCEPTED,
+            outputs: Outputs::default(),
             records: 1,
             recorded_bytes: 0,
             ran_ms: first.ran_ms,

@@ -281,7 +281,7 @@ impl Mission {
     }
 
     fn collect(&self, artifact: Artifact) -> Result<Record, Refusal> {
-        if !self.collectable().contains(&artifact.name.as_str()) {
+        if !self.is_collectable(artifact.name.as_str()) {
             return Err(Refusal::NotCollectable { name: artifact.name });
         }
         self.artifact_fits(&artifact)?;

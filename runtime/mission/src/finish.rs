@@ -18,7 +18,6 @@ use sortie_contract::tool::CallError;
 
 use crate::command::Ending;
 use crate::decide::CRASHES_MAX;
-use crate::outputs;
 use crate::quarantine;
 use crate::state::Mission;
 
@@ -156,7 +155,7 @@ impl Mission {
 
     /// The plugin says that it is done; the outputs and the criteria have a say as well.
     fn done(&self, summary: &str, next_action: Option<&str>) -> Final {
-        let missing = outputs::missing(&self.envelope.required_outputs, self.artifacts());
+        let missing = self.outputs.missing(&self.envelope.required_outputs, self.artifacts());
         let unmet = self.criteria_judged(Verdict::Unmet);
         if !missing.is_empty() {
             return Final::failed(

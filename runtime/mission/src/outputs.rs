@@ -3,43 +3,62 @@
 //! An entry is a name or a glob, read as a shell reads it: `*` stays within a folder, `**` does not. The matcher is the one
 //! that the contract crate accepts globs with, so that what was taken at intake means the same at the end.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use globset::{GlobBuilder, GlobMatcher};
+use once_cell::race::OnceBox;
 use sortie_contract::artifact::Artifact;
 
-/// An entry of `required_outputs`, ready to be compared.
-pub(crate) struct Output<'a> {
-    entry: &'a str,
-    /// Only where the entry has a wildcard: building a matcher costs more than most missions' whole decision.
-    glob: Option<GlobMatcher>,
+/// The required outputs of one mission, compiled when they are first asked about, and shared by its copies: most missions never
+/// are, and readers fold many.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outputs(Arc<OnceBox<Vec<Output>>>);
+
+/// What is compiled follows from the envelope, which is compared.
+impl PartialEq for Outputs {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
-impl<'a> Output<'a> {
+impl Outputs {
+    /// Of these entries; the same at each call.
+    fn of(&self, entries: &[String]) -> &[Output] {
+        self.0.get_or_init(|| Box::new(entries.iter().map(|entry| Output::new(entry)).collect()))
+    }
+
+    /// Whether an artifact (or file) of this name is one of them.
+    pub(crate) fn has(&self, entries: &[String], name: &str) -> bool {
+        entries.iter().zip(self.of(entries)).any(|(entry, output)| output.is(entry, name))
+    }
+
+    /// The entries that none of `artifacts` satisfies.
+    pub(crate) fn missing<'a>(&self, entries: &'a [String], artifacts: &[Artifact]) -> Vec<&'a str> {
+        let is_there =
+            |entry: &str, output: &Output| artifacts.iter().any(|artifact| output.is(entry, artifact.name.as_str()));
+        let missing = entries.iter().zip(self.of(entries)).filter(|(entry, output)| !is_there(entry, output));
+        missing.map(|(entry, _)| entry.as_str()).collect()
+    }
+}
+
+/// How an entry of `required_outputs` is compared: by its matcher, where it has a wildcard.
+#[derive(Debug)]
+struct Output(Option<GlobMatcher>);
+
+impl Output {
     /// Prepares an entry. One that is no valid glob (intake refuses it) is a name.
-    pub(crate) fn new(entry: &'a str) -> Self {
-        let glob = entry
-            .contains(['*', '?', '[', '{', '\\'])
-            .then(|| GlobBuilder::new(entry).literal_separator(true).build().ok())
-            .flatten()
-            .map(|glob| glob.compile_matcher());
-        Self { entry, glob }
+    fn new(entry: &str) -> Self {
+        let is_glob = entry.contains(['*', '?', '[', '{', '\\']);
+        let glob = is_glob.then(|| GlobBuilder::new(entry).literal_separator(true).build().ok()).flatten();
+        Self(glob.map(|glob| glob.compile_matcher()))
     }
 
-    /// Whether an artifact (or file) of this name is the output.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        self.entry == name || self.glob.as_ref().is_some_and(|glob| glob.is_match(name))
+    fn is(&self, entry: &str, name: &str) -> bool {
+        entry == name || self.0.as_ref().is_some_and(|glob| glob.is_match(name))
     }
-}
-
-/// The entries that none of `artifacts` satisfies.
-pub(crate) fn missing<'a>(entries: &'a [String], artifacts: &[Artifact]) -> Vec<&'a str> {
-    let is_there = |entry: &str| {
-        let output = Output::new(entry);
-        artifacts.iter().any(|artifact| output.is(artifact.name.as_str()))
-    };
-    entries.iter().map(String::as_str).filter(|entry| !is_there(entry)).collect()
 }
 
 #[cfg(test)]
@@ -61,7 +80,7 @@ mod tests {
             ("[", "[", true),
             ("!report.md", "other.md", false),
         ] {
-            assert_eq!(Output::new(entry).is(name), expected, "{entry:?} against {name:?}");
+            assert_eq!(Outputs::default().has(&[entry.into()], name), expected, "{entry:?} against {name:?}");
         }
     }
 }

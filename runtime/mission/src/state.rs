@@ -21,7 +21,7 @@ use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::command::Now;
 use crate::gate::{self, Gate};
-use crate::outputs::Output;
+use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
 use crate::part::calls::Calls;
 use crate::part::outgoing::Outgoing;
@@ -48,6 +48,7 @@ pub struct Mission {
     pub(crate) report: Report,
     pub(crate) artifacts: Artifacts,
     pub(crate) outgoing: Outgoing,
+    pub(crate) outputs: Outputs,
     /// Records folded so far.
     pub(crate) records: u32,
     /// Bytes of arguments, results and answers so far.
@@ -355,12 +356,13 @@ impl Mission {
     /// the end of the plugin is reported.
     #[must_use]
     pub fn collectable(&self) -> Vec<&str> {
-        if self.artifacts.written().next().is_none() || self.envelope.required_outputs.is_empty() {
-            return Vec::new();
-        }
-        let outputs: Vec<Output<'_>> = self.envelope.required_outputs.iter().map(|entry| Output::new(entry)).collect();
-        let wanted = |path: &&str| !self.artifacts.has(path) && outputs.iter().any(|output| output.is(path));
-        self.artifacts.written().filter(wanted).collect()
+        self.artifacts.written().filter(|path| self.is_collectable(path)).collect()
+    }
+
+    /// Whether a path that its own calls wrote is a required output and no artifact yet.
+    pub(crate) fn is_collectable(&self, path: &str) -> bool {
+        let entries = &self.envelope.required_outputs;
+        self.artifacts.left_at(path).is_some() && !self.artifacts.has(path) && self.outputs.has(entries, path)
     }
 
     /// The tools that its plugin is handed, by every run the same; `None` before its first start.
