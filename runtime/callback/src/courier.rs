@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use sortie_ambient::{Joined, Surroundings};
 use sortie_contract::envelope::{Callback, SecretRef};
+use sortie_contract::limit::{STOP_DELIVERIES, TROUBLE_WAIT, TROUBLE_WAIT_MAX};
 use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
 use sortie_egress::SecretError;
 use tokio::sync::{Notify, watch};
@@ -21,15 +22,6 @@ use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Outbox, OutboxError, Retry};
 use crate::secret::NotSent;
 use crate::send::{Sender, Transport, Verdict};
-
-/// How long attempts in flight may take when the node stops: it is to be gone within ten seconds, and others need some of them.
-const GRACE: Duration = Duration::from_secs(3);
-
-/// The first wait when the outbox failed. It doubles up to [`TROUBLE_WAIT_MAX`].
-const TROUBLE_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait when the outbox failed.
-const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Delivers missions' items, in order per mission. See the crate for how it is used. Clones are the same courier.
 #[derive(Clone)]
@@ -248,7 +240,7 @@ impl Shared {
             }
         }
         let in_flight = async { while turns.next().await.is_some() {} };
-        if self.ambient.timeout(GRACE, in_flight).await.is_none() {
+        if self.ambient.timeout(STOP_DELIVERIES, in_flight).await.is_none() {
             tracing::info!("deliveries in flight are broken off; they are repeated after the next start");
             drop(turns);
             // One that is in the middle of a step stops behind it.
@@ -257,7 +249,7 @@ impl Shared {
                     self.news.notified().await;
                 }
             };
-            if self.ambient.timeout(GRACE, stopped).await.is_none() {
+            if self.ambient.timeout(STOP_DELIVERIES, stopped).await.is_none() {
                 tracing::warn!("a delivery in flight could not be broken off");
             }
         }

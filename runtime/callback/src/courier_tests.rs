@@ -493,7 +493,7 @@ async fn attempts_in_flight_get_a_moment_when_the_courier_stops() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let before = Instant::now();
     bench.shared.stop().await;
-    assert!(before.elapsed() <= GRACE + Duration::from_millis(10), "{:?}", before.elapsed());
+    assert!(before.elapsed() <= STOP_DELIVERIES + Duration::from_millis(10), "{:?}", before.elapsed());
     assert_eq!(
         (bench.outbox.get(1).acked, bench.outbox.get(2).acked),
         (1, 0),

@@ -1,6 +1,10 @@
 //! Every limit of the contract's forms, in one place, each with its reason.
 //!
-//! What an operator may change is in the node's configuration and only has its default or bound here.
+//! What an operator may change is in the node's configuration and only has its default or bound here. A number that nothing
+//! else depends on stands beside what it bounds; one that two places must agree on is here, and what must hold between them is
+//! asserted below.
+
+use std::time::Duration;
 
 /// Longest identifier, in bytes: the contract reading's 200 for mission ids, and no reason for others to be longer.
 pub const ID_BYTES_MAX: usize = 200;
@@ -52,6 +56,15 @@ pub const HEARTBEAT_SECONDS_MAX: u32 = 86_400;
 /// Longest text of one milestone, log line, evidence or summary, in bytes; longer is cut, with an ellipsis.
 pub const NOTE_BYTES_MAX: usize = 4_096;
 
+/// Most text that a built-in tool returns in one answer, in bytes: a result, which is JSON, holds all of it whatever it is.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// What JSON makes of one byte of text at worst, in bytes: `\u001f`.
+const JSON_BYTES_A_BYTE_MAX: usize = 6;
+
+/// Longest path in a workspace, in bytes: what Linux takes. Patterns are compared with paths.
+pub const PATH_BYTES_MAX: usize = LIST_ENTRY_BYTES_MAX;
+
 /// Largest argument or result of a tool call, in bytes: it goes through the guest's memory and into the journal.
 pub const CALL_BYTES_MAX: usize = 8 << 20;
 
@@ -74,11 +87,40 @@ pub const ARTIFACT_BYTES_MAX: usize = 64 << 20;
 /// Most artifacts of one mission.
 pub const ARTIFACTS_MAX: usize = 1_000;
 
+/// How long a node that is told to stop takes at most: what stops services kills them soon after.
+pub const STOP: Duration = Duration::from_secs(10);
+
+/// How long running calls may take of that to reach a point that is on disk.
+pub const STOP_CALLS: Duration = Duration::from_secs(6);
+
+/// How long deliveries in flight may take of it then.
+pub const STOP_DELIVERIES: Duration = Duration::from_secs(3);
+
+/// The first wait of a task of the node that met an error which may pass. It doubles up to [`TROUBLE_WAIT_MAX`].
+pub const TROUBLE_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait of such a task.
+pub const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(10);
+
 const _: () = {
     assert!(HEARTBEAT_SECONDS_MIN <= HEARTBEAT_SECONDS && HEARTBEAT_SECONDS <= HEARTBEAT_SECONDS_MAX);
     assert!(LIST_ENTRY_BYTES_MAX < ENVELOPE_BYTES);
     assert!(CALLS_IN_FLIGHT_MAX < CALLS_MAX as usize);
+    assert!(NOTES_MAX < CALLS_MAX, "who only logs meets the limit of notes first");
     assert!(2 * CALL_BYTES_MAX < RECORDED_BYTES_MAX);
+    assert!(TEXT_BYTES_MAX * JSON_BYTES_A_BYTE_MAX < CALL_BYTES_MAX);
+    assert!(
+        ID_BYTES_MAX + 3 * ARTIFACT_NAME_BYTES_MAX < KEY_BYTES_MAX,
+        "an upload's key holds a mission's id and an artifact's name, each byte of it encoded"
+    );
+    assert!(ARTIFACT_NAME_BYTES_MAX < PATH_BYTES_MAX);
+    assert!(QUOTE_BYTES_MAX < NOTE_BYTES_MAX && POINTER_BYTES_MAX < NOTE_BYTES_MAX);
+    assert!(
+        MISTAKES_MAX * (POINTER_BYTES_MAX + NOTE_BYTES_MAX) < ENVELOPE_BYTES,
+        "an answer is no larger than what it is about"
+    );
+    assert!(STOP_CALLS.as_millis() + STOP_DELIVERIES.as_millis() < STOP.as_millis());
+    assert!(TROUBLE_WAIT.as_millis() < TROUBLE_WAIT_MAX.as_millis());
 };
 
 /// `text`, cut to at most `bytes` bytes at a character's boundary, with an ellipsis where something was cut.

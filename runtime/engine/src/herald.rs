@@ -4,21 +4,15 @@
 //! forgotten.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use sortie_ambient::{Gone, Surroundings};
+use sortie_contract::limit::{TROUBLE_WAIT, TROUBLE_WAIT_MAX};
 use tokio::sync::watch;
 
 use super::Engine;
 
 /// How much of the feed is read at once.
 const CHUNK: usize = 4_096;
-
-/// The first wait when the feed cannot be read. It doubles up to [`TROUBLE_WAIT_MAX`].
-const TROUBLE_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait when the feed cannot be read.
-const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Starts to announce what is recorded from now on.
@@ -125,6 +119,8 @@ fn announce(engine: &Engine, from: u64, to: u64) -> Told {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

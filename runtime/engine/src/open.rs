@@ -1,4 +1,7 @@
 //! Putting a driver together, and taking it apart again.
+//!
+//! Owned here: the parts that a driver is handed, the order in which it starts and stops, and how long it takes to stop. Never here:
+//! what any of the parts does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +14,7 @@ use rustc_hash::FxHashSet;
 use sortie_ambient::Surroundings;
 use sortie_callback::{Courier, Outbox};
 use sortie_contract::plugin::PluginRef;
-use sortie_contract::{LaneId, MissionNo, Timestamp};
+use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::{NodeRules, Retention};
@@ -33,9 +36,6 @@ use super::timer::Timer;
 use super::views::Views;
 use super::workspaces::Workspaces;
 use super::{Counters, Engine, NEWS_CAPACITY, ReadError};
-
-/// How long running calls may take to reach a point that is on disk, when the node stops.
-const LAST_CALLS: Duration = Duration::from_secs(6);
 
 /// How often it is looked whether they have.
 const LAST_CALLS_LOOK: Duration = Duration::from_millis(20);
@@ -229,7 +229,7 @@ impl Engine {
         };
         // Calls that take longer are found without a result after the next start; so are all, where nothing is recorded any more.
         let calls = futures_util::future::select(Box::pin(busy), self.log.failed());
-        let _ = self.ambient.timeout(LAST_CALLS, calls).await;
+        let _ = self.ambient.timeout(limit::STOP_CALLS, calls).await;
         let interrupted = running();
         let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
         interrupted.iter().for_each(|live| live.interrupt());

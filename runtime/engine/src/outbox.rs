@@ -27,7 +27,7 @@ pub(crate) struct Followers(Mutex<FxHashMap<MissionNo, Follower>>);
 const FOLLOWERS_MAX: usize = 4_096;
 
 /// Most bytes of what came of an attempt: it is for people, and kept with each mission that a dead receiver holds up.
-const ERROR_BYTES_MAX: usize = 400;
+const ERROR_BYTES_MAX: usize = super::shown::LISTED_BYTES_MAX;
 
 /// Most items that are made in advance; an event lists all artifacts of its mission.
 const ITEMS_MAX: usize = 32;

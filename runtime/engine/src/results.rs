@@ -23,6 +23,9 @@ pub(crate) const GUESS: usize = 1 << 20;
 /// The least that a node needs: the largest result must fit into either half.
 pub const RESULTS_BYTES_MIN: usize = 2 * CALL_BYTES_MAX;
 
+// What is guessed of a result is no more than the least room that there may be.
+const _: () = assert!(UNIT <= GUESS && GUESS <= CALL_BYTES_MAX);
+
 /// The room for results.
 #[derive(Debug)]
 pub(crate) struct Results {

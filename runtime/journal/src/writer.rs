@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use redb::Database;
+use sortie_contract::limit;
 use tokio::sync::{oneshot, watch};
 
 use crate::append::Change;
@@ -30,6 +31,8 @@ const CHANGES_A_COMMIT_MAX: usize = 4_096;
 
 /// Most bytes of one transaction, after which it is committed with what it has: redb holds it in memory.
 const BYTES_A_COMMIT_MAX: usize = 16 << 20;
+
+const _: () = assert!(limit::CALL_BYTES_MAX < BYTES_A_COMMIT_MAX, "a result fits beside others");
 
 /// How a waiting caller learns what became of its append: the position up to which the log is durable.
 pub(crate) type Waker = oneshot::Sender<Result<u64, WriteError>>;

@@ -16,7 +16,7 @@ use crate::config::ToolConfig;
 
 /// How long a call may take unless its tool says otherwise: far longer than a bounded walk of a workspace on a busy
 /// disk.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// Most of a file or a body that is looked at to tell text from binary, in bytes: what Git looks at.
 const SNIFFED_BYTES: usize = 8_000;

@@ -17,7 +17,7 @@ use sortie_egress::{Answer, Request, SendError, StatusCode};
 use url::Url;
 
 use crate::config::{ConfigError, ToolConfig};
-use crate::tool::{CallContext, Nature, Tool, answer, arguments, info};
+use crate::tool::{CallContext, Nature, TIME_LIMIT, Tool, answer, arguments, info};
 
 mod decode;
 mod way;
@@ -27,14 +27,10 @@ use way::Way;
 /// Most redirects of one call: what leads further is a circle.
 const REDIRECTS_MAX: usize = 5;
 
-/// Most of a body, in bytes. JSON writes a byte as six at worst, and a call's result has at most 8 MiB.
-const BODY_BYTES_MAX: usize = 1 << 20;
-
-/// For all of a call, redirects and body included.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-
 /// For one connection: leaves time to say so, and to read a body after a slow one.
 const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(CONNECT_TIME_LIMIT.as_millis() < TIME_LIMIT.as_millis());
 
 /// The tool.
 pub(crate) struct WebFetch {
@@ -106,8 +102,11 @@ impl Tool for WebFetch {
         }
         let url = Url::parse(&given.url)
             .map_err(|error| CallError::InvalidArguments(format!("/url: this is no absolute address: {error}")))?;
-        let max =
-            given.max_bytes.and_then(|max| usize::try_from(max).ok()).unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX);
+        let max = given
+            .max_bytes
+            .and_then(|max| usize::try_from(max).ok())
+            .unwrap_or(limit::TEXT_BYTES_MAX)
+            .min(limit::TEXT_BYTES_MAX);
         let (url, page) = self.answer(url).await?;
         let status = page.status().as_u16();
         let content_type = page.header(CONTENT_TYPE).to_owned();

@@ -37,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Room is counted in these, so that a semaphore can count it.
 const UNIT: usize = 1 << 10;
 
+const _: () =
+    assert!(READERS * PAGE_ROOM < HELD_BYTES_MAX && PIECE_ROOM < PAGE_ROOM, "who reads a page has room for it");
+
 /// The room for answers, and the turns to read.
 #[derive(Debug, Clone)]
 pub(crate) struct Answers {

@@ -12,10 +12,6 @@ use crate::config::ToolConfig;
 use crate::tool::{CallContext, Cancelled, Nature, Tool, answer, arguments, blocking, info};
 use crate::workspace::{Place, Workspace, normal};
 
-/// Most bytes of paths in one answer: tens of thousands of paths, and within a call's result even where each byte is
-/// escaped.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-
 /// What a pattern is written with, beside plain text.
 const SPECIAL: [char; 6] = ['*', '?', '[', '{', '\\', '!'];
 
@@ -76,7 +72,7 @@ fn glob(workspace: &Workspace, pattern: &str, cancelled: &Cancelled) -> Result<A
     let mut bytes = 0;
     for file in walk.files.into_iter().filter(|file| matcher.is_match(file.as_str())) {
         bytes += file.as_str().len();
-        if bytes > ANSWER_BYTES_MAX {
+        if bytes > limit::TEXT_BYTES_MAX {
             answer.truncated = true;
             break;
         }

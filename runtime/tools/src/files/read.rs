@@ -6,14 +6,12 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sortie_contract::limit::TEXT_BYTES_MAX;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 
 use crate::config::ToolConfig;
 use crate::tool::{CallContext, Nature, Tool, answer, arguments, blocking, info, is_binary};
 use crate::workspace::{Workspace, normal, read_at_most};
-
-/// Most text of one call, in bytes. JSON writes a byte as six at worst, and a call's result has at most 8 MiB.
-const TEXT_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes of one character of UTF-8 beyond its first.
 const CHARACTER_REST_MAX: usize = 3;

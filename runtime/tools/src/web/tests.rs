@@ -164,7 +164,7 @@ async fn a_big_body_is_cut() {
     assert_eq!((&answer["text"], &answer["truncated"]), (&json!("0000000000"), &json!(true)));
     for max_bytes in [Value::Null, json!(1_u64 << 60)] {
         let answer = fetch(tool(server), json!({ "url": url, "max_bytes": max_bytes })).await.unwrap();
-        assert_eq!(answer["text"].as_str().unwrap().len(), BODY_BYTES_MAX);
+        assert_eq!(answer["text"].as_str().unwrap().len(), limit::TEXT_BYTES_MAX);
     }
 }
 
@@ -248,7 +248,7 @@ async fn what_comes_compressed_is_read_within_the_same_bound() {
         let text = "so lang wie breit ".repeat(100);
         // Many times what a call returns, in a few kilobytes.
         let bomb = packed(encoding, &vec![b'0'; 16 << 20]).await;
-        assert!(bomb.len() < BODY_BYTES_MAX / 16, "{encoding}: {}", bomb.len());
+        assert!(bomb.len() < limit::TEXT_BYTES_MAX / 16, "{encoding}: {}", bomb.len());
         let small = packed(encoding, text.as_bytes()).await;
         let server = serve(move |path| {
             let body = if path == "/bomb" { &bomb } else { &small };
@@ -260,7 +260,7 @@ async fn what_comes_compressed_is_read_within_the_same_bound() {
         let answer = fetch(tool(server), json!({ "url": format!("http://{server}/bomb") })).await.unwrap();
         assert_eq!(
             (answer["text"].as_str().unwrap().len(), &answer["truncated"]),
-            (BODY_BYTES_MAX, &json!(true)),
+            (limit::TEXT_BYTES_MAX, &json!(true)),
             "{encoding}"
         );
     }

@@ -7,9 +7,6 @@ use sortie_contract::limit;
 
 use super::WorkspaceError;
 
-/// Longest path, in bytes: what Linux takes.
-const PATH_BYTES_MAX: usize = 4_096;
-
 /// A path below the workspace in its one normal form: `a/b`, or nothing at all for the workspace itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place(String);
@@ -53,7 +50,7 @@ pub(crate) fn normal(path: &str) -> Result<Place, WorkspaceError> {
     if path.is_empty() {
         return refused("it is empty; `.` is the workspace itself");
     }
-    if path.len() > PATH_BYTES_MAX {
+    if path.len() > limit::PATH_BYTES_MAX {
         return refused("it is longer than 4096 bytes");
     }
     if path.contains('\0') {
