@@ -1,4 +1,7 @@
 //! What operators do to missions: decide what they ask, cancel one, halt them all, pause the node, move deliveries along.
+//!
+//! Owned here: that what an operator was told is on disk. Never here: whether a mission takes it, which the core says, and who may ask
+//! for it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
 //! What runs plugins, as the driver sees it: the sandbox, or the simulator's scripts.
+//!
+//! Owned here: the trait between them. Never here: what a plugin may do, and what becomes of its run.
 
 use futures_util::FutureExt as _;
 use sortie_contract::Mistake;

@@ -1,4 +1,6 @@
 //! What anybody may see of missions: state, events, lists. Only what is on disk is shown, and each answer has a most.
+//!
+//! Owned here: how lists are found and paged. Never here: how a thing is shown (`shown/`), folds (`views.rs`), and who may look.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

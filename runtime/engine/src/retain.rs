@@ -1,4 +1,7 @@
 //! Removing missions that are over: their records, their artifacts, and what the feed says of them.
+//!
+//! Owned here: the rounds, and the order in which what belongs to a mission goes. Never here: whether its time has come, which the core
+//! says.
 
 use std::sync::Arc;
 use std::time::Duration;

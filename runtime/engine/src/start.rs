@@ -1,4 +1,7 @@
 //! Giving missions their turn, and running their plugins.
+//!
+//! Owned here: the way of one run from its turn to what becomes of its slot. Never here: whose turn it is (the desk), what a plugin is
+//! told (the host), and how a mission ends (the core).
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,7 @@
 //! When a running mission shows a sign of life: milestones, heartbeats, or both.
+//!
+//! Owned here: what each cadence of the contract reports, and when the next heartbeat is due. Never here: a clock (times of the run
+//! are arguments), and what the event says.
 
 use sortie_contract::envelope::Cadence;
 

@@ -1,4 +1,7 @@
 //! What can be asked of a mission: commands, and why one is refused.
+//!
+//! Owned here: the words of the question and of the refusal. Never here: the answer, which is [`crate::decide`]'s, and the time,
+//! which whoever asks has read.
 
 use alloc::string::String;
 use alloc::vec::Vec;

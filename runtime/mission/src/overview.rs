@@ -1,4 +1,6 @@
 //! A mission at a glance: what its head carries for lists.
+//!
+//! Owned here: which parts of the state lists show, how short, and which records change them. Never here: how a list looks.
 
 use alloc::string::ToString as _;
 

@@ -1,4 +1,7 @@
 //! How long a mission has been running: from a clock that never jumps, through all its runs.
+//!
+//! Owned here: when that clock goes and when it stands. Never here: reading a clock (the time is an argument), and what is due by
+//! it.
 
 use core::time::Duration;
 

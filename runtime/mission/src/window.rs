@@ -1,4 +1,6 @@
 //! The autonomy window: the half-open time `[start_at, end_at)` in which a mission may run.
+//!
+//! Owned here: on which side of it a moment lies. Never here: what follows from that.
 
 use jiff::Timestamp;
 use sortie_contract::envelope::Window;

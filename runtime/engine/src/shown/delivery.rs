@@ -1,4 +1,6 @@
 //! How deliveries are shown: how far they are, and why they are no further.
+//!
+//! Owned here: the form of the answer. Never here: the reading of it.
 
 use schemars::JsonSchema;
 use serde::Serialize;

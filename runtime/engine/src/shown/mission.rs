@@ -1,4 +1,6 @@
 //! How missions are shown: in a list, whole, and record by record; and what they ask of people.
+//!
+//! Owned here: the forms of the answers. Never here: the reading of them, and what is hidden from whom.
 
 use std::collections::BTreeMap;
 

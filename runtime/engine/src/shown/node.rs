@@ -1,4 +1,6 @@
 //! How a node is shown: itself, its tools and its plugins.
+//!
+//! Owned here: the forms of the answers. Never here: the reading of them.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,7 @@
 //! Which plugin a mission runs on.
+//!
+//! Owned here: what an envelope's type and `plugin` mean on a node with these plugins, and what is wrong with them. Never here: the
+//! plugins themselves.
 
 use alloc::collections::BTreeMap;
 use alloc::format;

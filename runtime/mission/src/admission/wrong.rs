@@ -1,4 +1,6 @@
 //! What is wrong with an envelope, found by several who do not know of each other: what of it is told, and what it leaves open.
+//!
+//! Owned here: the list of mistakes while an envelope is looked at, and its bound. Never here: what a mistake is.
 
 use alloc::vec::Vec;
 

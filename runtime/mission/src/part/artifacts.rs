@@ -1,4 +1,7 @@
 //! What a mission leaves behind: its artifacts, and the files of the workspace that may become one.
+//!
+//! Owned here: which artifacts there are, which paths the mission's calls wrote, and whose the bytes are that lie there. Never
+//! here: bytes, and who may read them.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;

@@ -1,4 +1,7 @@
-//! How many events and other outgoing items the records have so far. What they look like is the view's to say.
+//! How many events and other outgoing items the records have so far.
+//!
+//! Owned here: the counts, from which an event has its sequence. Never here: what an item looks like, which is the view's to say, and
+//! how far it was delivered.
 
 use sortie_contract::artifact::StorageScope;
 

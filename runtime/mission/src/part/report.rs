@@ -1,4 +1,6 @@
 //! What a plugin says of its work: milestones, log lines, verdicts on the success criteria.
+//!
+//! Owned here: the last word on each, and how many notes there are. Never here: what follows from a verdict.
 
 use alloc::borrow::ToOwned as _;
 use alloc::string::String;

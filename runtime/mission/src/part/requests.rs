@@ -1,4 +1,7 @@
-//! What people are asked, and what they decided. Who asks when, and what follows from an answer, is [`crate::request`]'s to say.
+//! What people are asked, and what they decided.
+//!
+//! Owned here: which requests are open, which were decided and how, and what was approved for later calls. Never here: who is asked
+//! when, and what follows from an answer, which is [`crate::request`]'s to say.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;

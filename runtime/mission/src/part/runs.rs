@@ -1,4 +1,7 @@
 //! Where a mission stands, the runs of its plugin, and what every one of them is handed.
+//!
+//! Owned here: the phase, the number of the run (its fencing token), the suspension, the crashes in a row. Never here: when a run
+//! begins, leaves memory, or is given up.
 
 use alloc::string::String;
 use alloc::vec::Vec;
