@@ -26,11 +26,38 @@ impl MicroUsd {
         (usd >= 0.0 && micro <= 9.0e15).then_some(Self((micro as u64).max(u64::from(usd > 0.0))))
     }
 
+    /// The amount that an operator writes as a price: exactly this one, or none.
+    ///
+    /// # Errors
+    /// [`NotExact`] for what is no amount of whole micro-dollars.
+    pub fn exactly(usd: f64) -> Result<Self, NotExact> {
+        if usd.is_nan() || usd < 0.0 {
+            return Err(NotExact::NoAmount);
+        }
+        if usd > Self::MAX.as_usd() {
+            return Err(NotExact::TooMuch);
+        }
+        // The shortest text that means this number: what was written, as long as that has not more digits than a double holds.
+        let text = usd.abs().to_string();
+        let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+        let part = if part.len() <= 6 { format!("{part:0<6}").parse::<u64>().ok() } else { None };
+        match (whole.parse::<u64>(), part) {
+            (Ok(whole), Some(part)) => Ok(Self(whole * 1_000_000 + part)),
+            _ => Err(NotExact::TooFine),
+        }
+    }
+
     /// The amount in dollars, for the wire.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "amounts stay far below 2^53")]
     pub fn as_usd(self) -> f64 {
         self.0 as f64 / 1e6
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
     }
 
     /// The sum, stopping at the largest amount.
@@ -44,6 +71,22 @@ impl MicroUsd {
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
+}
+
+/// A number that is no price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotExact {
+    /// Negative, or no number at all.
+    #[error("a price is a number of US dollars, 0 or more, such as 0.0025")]
+    NoAmount,
+    /// Parts of a micro-dollar.
+    #[error(
+        "a price has at most six digits behind the point, such as 0.000125: money is counted in whole millionths of a US dollar"
+    )]
+    TooFine,
+    /// More than can be counted.
+    #[error("a price is at most 9000000000 US dollars")]
+    TooMuch,
 }
 
 /// What a call may spend, or has spent: calls of a model and money, always together.
@@ -121,6 +164,33 @@ mod tests {
         assert!(spend(1, 5).fits(spend(1, 5)) && Spend::NOTHING.fits(Spend::NOTHING));
         assert!(!spend(2, 5).fits(spend(1, 9)) && !spend(1, 5).fits(spend(9, 4)));
         assert!(Spend::NOTHING.is_nothing() && !spend(0, 1).is_nothing() && !spend(1, 0).is_nothing());
+    }
+
+    #[test]
+    fn a_price_is_taken_exactly_or_not_at_all() {
+        for (usd, expected) in [
+            (0.0, Ok(0)),
+            (-0.0, Ok(0)),
+            (0.01, Ok(10_000)),
+            (0.29, Ok(290_000)),
+            (0.000_001, Ok(1)),
+            (1.0, Ok(1_000_000)),
+            (1_234.567_891, Ok(1_234_567_891)),
+            (999_999.999_999, Ok(999_999_999_999)),
+            (9.0e9, Ok(MicroUsd::MAX.0)),
+            (9.1e9, Err(NotExact::TooMuch)),
+            (f64::INFINITY, Err(NotExact::TooMuch)),
+            (f64::MAX, Err(NotExact::TooMuch)),
+            (-0.01, Err(NotExact::NoAmount)),
+            (f64::NEG_INFINITY, Err(NotExact::NoAmount)),
+            (f64::NAN, Err(NotExact::NoAmount)),
+            (0.000_000_1, Err(NotExact::TooFine)),
+            (0.012_345_6, Err(NotExact::TooFine)),
+            (1.0 / 3.0, Err(NotExact::TooFine)),
+            (5e-324, Err(NotExact::TooFine)),
+        ] {
+            assert_eq!(MicroUsd::exactly(usd), expected.map(MicroUsd), "{usd}");
+        }
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct Overview {
     pub ran_ms: u64,
     /// What it has spent.
     pub spent: Spend,
+    /// What is set aside for calls that are being made.
+    pub reserved: Spend,
     /// What it may.
     pub budget: EffectiveBudget,
     /// Which plugin it runs on.

@@ -228,6 +228,23 @@ pub enum Record {
         /// How many outgoing items may have been made.
         items: u64,
     },
+    /// A call that was being made when its run broke off is made again: what was set aside for it counts as spent, and as much is
+    /// set aside once more. Only of a call that may cost something.
+    CallAgain {
+        /// Which.
+        call: CallNo,
+    },
+    /// A call that has just finished did cost more than was set aside for it: the mission makes no further call that costs anything.
+    Overbilled {
+        /// Which.
+        call: CallNo,
+        /// Of this tool.
+        tool: ToolName,
+        /// What it was quoted at.
+        quoted: Spend,
+        /// What it did cost.
+        spent: Spend,
+    },
 }
 
 /// What intake decided when it accepted an envelope.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::limit;
+use crate::money::MicroUsd;
 
 /// The name of a tool, such as `Read` or `mcp__github__create_issue`. Compared with patterns without regard to case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,6 +75,9 @@ pub struct ToolInfo {
     pub read_only: bool,
     /// Declared to do nothing more when done twice with the same arguments.
     pub idempotent: bool,
+    /// The price of a call that the operator gave it, beside what it may cost by itself.
+    #[serde(default, skip_serializing_if = "MicroUsd::is_zero")]
+    pub price: MicroUsd,
 }
 
 /// What repeating a call would do: decides what happens to it after a crash.
@@ -99,6 +103,7 @@ impl ToolInfo {
             effects: Vec::new(),
             read_only: false,
             idempotent: false,
+            price: MicroUsd::ZERO,
         }
     }
 

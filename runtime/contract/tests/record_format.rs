@@ -147,6 +147,11 @@ fn samples() -> Vec<(Record, &'static str)> {
         ),
         // Version 5.
         (Record::Unreadable { until: 300, sequence: 4, items: 5 }, "15ac020405"),
+        (Record::CallAgain { call: CallNo(1) }, "1601"),
+        (
+            Record::Overbilled { call: CallNo(1), tool: ToolName::new("X"), quoted: spend(1, 3), spent: spend(2, 5) },
+            "1701015801030205",
+        ),
     ]
 }
 
@@ -293,6 +298,8 @@ fn number(record: &Record) -> usize {
         Record::Suspended { .. } => 19,
         Record::Granted { .. } => 20,
         Record::Unreadable { .. } => 21,
+        Record::CallAgain { .. } => 22,
+        Record::Overbilled { .. } => 23,
     }
 }
 
@@ -318,7 +325,7 @@ fn every_variant_keeps_its_bytes() {
     }
     let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
     seen.dedup();
-    assert_eq!(seen, (0..22).collect::<Vec<_>>(), "a sample of every variant, in its order");
+    assert_eq!(seen, (0..24).collect::<Vec<_>>(), "a sample of every variant, in its order");
 }
 
 /// Told from the bytes as they were pinned, not from what is written now.

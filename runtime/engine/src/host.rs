@@ -22,7 +22,7 @@ use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
-use sortie_tools::{CallContext, Toolbox};
+use sortie_tools::{Bill, CallContext, Toolbox};
 
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
@@ -147,7 +147,9 @@ impl RunHost {
             Some(order) if self.live.is_being_made(call) && order.is_gone => {
                 let error = self.live.with(|mission| mission.told_of_lost(call, &order.tool));
                 let outcome = || Err(error.clone());
-                let done = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: Spend::NOTHING };
+                // What the last run may have spent on it was booked when this one began; nothing was made since.
+                let spent = Some(Spend::NOTHING);
+                let done = || Command::CallDone { run: self.run, call, outcome: outcome(), spent };
                 match self.command(done) {
                     Ok(_) => Call { number, answer: ready(Ok(Err(error).into())).boxed() },
                     Err(error) => over(stop(error)),
@@ -178,6 +180,7 @@ impl RunHost {
         let this = self.this.upgrade().expect("a host that is called is there");
         let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
         let mut context = self.context.clone();
+        context.bill = Bill::default();
         context.idempotency_key = format!("{}/{call}", context.mission_id);
         let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it.
@@ -198,7 +201,8 @@ impl RunHost {
             let outcome = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken);
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
             let passing = engine.results.pass_on(passing, bytes).await;
-            let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent: Spend::NOTHING };
+            let spent = order.toolbox.settled(order.tool.as_str(), &context.bill);
+            let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(taken) => Ok(this.on_record.arrived(call, place_of(call, &taken), outcome, passing)),
                 // The mission ended meanwhile; nobody gets this result.
@@ -317,12 +321,13 @@ impl Host for RunHost {
         }
         self.engine.counters.calls.fetch_add(1, Relaxed);
         let digest = Digest::of(arguments.as_bytes());
+        let quote = toolbox.quote(tool.as_str(), &arguments);
         let command = || Command::Call {
             run: self.run,
             tool: info.map_or(Handle::Gone(tool), Handle::Tool),
             arguments: arguments.clone(),
             digest,
-            quote: Spend::NOTHING,
+            quote,
         };
         match self.command(command) {
             Err(error) => over(stop(error)),
@@ -366,7 +371,7 @@ impl Host for RunHost {
 
     fn gave_up(&self, call: CallNo) {
         let outcome = || Err(CallError::Cancelled);
-        let command = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: Spend::NOTHING };
+        let command = || Command::CallDone { run: self.run, call, outcome: outcome(), spent: None };
         // A call whose result came in this moment is done, not given up.
         let _ = self.command(command);
     }

@@ -59,6 +59,7 @@ mod results;
 mod retain;
 mod shared_room;
 pub mod shown;
+mod spending;
 mod standings;
 mod start;
 mod supervise;
@@ -92,6 +93,7 @@ pub use guests::Guests;
 pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
+pub use spending::Spending;
 pub use workspaces::{FolderWorkspaces, Workspaces};
 
 use desk::Desk;
@@ -158,6 +160,8 @@ pub struct Counters {
     pub skipped: AtomicU64,
     /// By final status, in the order of [`sortie_contract::Status::ALL`].
     pub ended: [AtomicU64; 7],
+    /// What calls have cost.
+    pub spending: Spending,
 }
 
 /// Why a mission cannot be read.

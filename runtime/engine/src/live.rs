@@ -16,11 +16,12 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Head, Log, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
-use sortie_mission::{Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_overview};
+use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_overview};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
 use super::Engine;
+use super::spending::Spending;
 use super::standings::Standings;
 
 /// A mission that is being worked with.
@@ -112,7 +113,12 @@ impl Live {
         if records.is_empty() {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
-        let to = To { log: &*engine.log, suspended: &engine.suspended, standings: &engine.standings };
+        let to = To {
+            log: &*engine.log,
+            suspended: &engine.suspended,
+            standings: &engine.standings,
+            spending: &engine.counters.spending,
+        };
         let receipt = inner.append(&to, self.no, &records, wait)?;
         inner.release(&records);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
@@ -215,6 +221,7 @@ struct To<'a> {
     log: &'a dyn Log,
     suspended: &'a AtomicUsize,
     standings: &'a Standings,
+    spending: &'a Spending,
 }
 
 impl Inner {
@@ -232,8 +239,10 @@ impl Inner {
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
         let room = to.log.reserve(&append)?;
-        apply(&mut self.mission, records);
-        if records.iter().any(|stamped| changes_overview(&stamped.record)) {
+        let bookings = apply(&mut self.mission, records);
+        to.spending.book(&bookings);
+        if !bookings.is_empty() || records.iter().any(|stamped| changes_overview(&stamped.record)) {
+            to.spending.count(records);
             let before = (self.head.status, self.head.suspended);
             shown_by(&mut self.head, &self.mission);
             append = append.head(&self.head);
@@ -253,7 +262,8 @@ impl Inner {
 
     /// Tells whoever waits for a held call what was decided about it. Results, which may be large, are copied for nobody else.
     fn release(&mut self, records: &[Stamped]) {
-        for Stamped { record, .. } in records {
+        let starts = matches!(records.first().map(|stamped| &stamped.record), Some(Record::Started { .. }));
+        for (index, Stamped { record, .. }) in records.iter().enumerate() {
             match record {
                 // What was decided before is in the record that this run goes over.
                 Record::Started { .. } | Record::Finished { .. } | Record::Suspended { .. } => {
@@ -268,7 +278,9 @@ impl Inner {
                 Record::CallFinished { call, outcome, .. } => {
                     if let Some(waiting) = self.waiting.remove(call) {
                         let _ = waiting.send(Released::Done(outcome.clone()));
-                    } else if is_decided(records) {
+                    // What a call returns stands first; behind it, and behind a decision, is what became of calls that were held.
+                    // What stands behind a start is in the record that the run goes over.
+                    } else if index > 0 && !starts {
                         self.decided.insert(*call, outcome.clone());
                     }
                 }
@@ -278,11 +290,6 @@ impl Inner {
     }
 }
 
-/// Whether the records are what follows from somebody's decision.
-fn is_decided(records: &[Stamped]) -> bool {
-    matches!(records.first().map(|stamped| &stamped.record), Some(Record::Decided { .. }))
-}
-
 /// Brings a head in line with its mission.
 pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     let Standing { status, suspended, due } = mission.standing();
@@ -290,10 +297,14 @@ pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     (head.ended_at, head.overview) = (mission.ended_at(), Some(mission.overview()));
 }
 
-fn apply(mission: &mut Mission, records: &[Stamped]) {
+/// The state takes the records up; and what they move in the books.
+fn apply(mission: &mut Mission, records: &[Stamped]) -> Vec<Booking> {
+    let mut bookings = Vec::new();
     for record in records {
+        bookings.append(&mut mission.bookings(&record.record));
         mission.apply(record).expect("the core applies what it decided");
     }
+    bookings
 }
 
 #[cfg(test)]

@@ -102,7 +102,8 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
             if records.is_empty() {
                 continue;
             }
-            let to = To { log: &log, suspended: &suspended, standings: &standings };
+            let spending = Spending::default();
+            let to = To { log: &log, suspended: &suspended, standings: &standings, spending: &spending };
             inner.append(&to, NO, &records, Wait::No).expect("room");
 
             let all = log.read_all(NO, 0).expect("it reads");
@@ -131,7 +132,8 @@ fn what_the_log_has_no_room_for_has_not_happened() {
     let log = EmbeddedLog::new(journal, &opened, |_, _| {}).expect("it reads");
     let mut inner = accepted(&log);
     let (suspended, standings) = (AtomicUsize::new(0), Standings::default());
-    let to = To { log: &log, suspended: &suspended, standings: &standings };
+    let spending = Spending::default();
+    let to = To { log: &log, suspended: &suspended, standings: &standings, spending: &spending };
     let start = decided(&inner, 1, command(0, 0, 0));
     inner.append(&to, NO, &start, Wait::No).expect("the queue takes two");
     let (mission, head) = (inner.mission.clone(), inner.head.clone());

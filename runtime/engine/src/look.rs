@@ -4,7 +4,6 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sortie_contract::event::Usage;
 use sortie_contract::{MissionNo, Stamped, Status, Timestamp, limit};
 use sortie_journal::{Cursor, Head};
 use sortie_mission::Mission;
@@ -14,7 +13,7 @@ use super::outbox::key_of;
 use super::shown::{
     ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, LISTED_BYTES_MAX, Links,
     MissionLine, MissionView, OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView,
-    RequestView, SessionView, UndeliveredView, WaitKind, WaitView, WindowView, minutes,
+    RequestView, SessionView, UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
 };
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
@@ -163,11 +162,7 @@ impl Engine {
             status: head.status,
             reason: overview.reason,
             quarantined: self.is_quarantined(no),
-            usage: Usage {
-                runtime_minutes: minutes(ran_ms),
-                llm_calls: overview.spent.llm_calls,
-                estimated_cost_usd: overview.spent.cost.as_usd(),
-            },
+            usage: UsageView::new(minutes(ran_ms), overview.spent, overview.reserved),
             effective_budget: BudgetView::from(&overview.budget),
             autonomy_window: WindowView { start_at: head.start_at, end_at: head.end_at },
             open_requests: overview.requests,
@@ -244,7 +239,7 @@ impl Engine {
             reason: mission.reason(),
             summary: mission.last_summary().to_owned(),
             next_action: mission.next_action().map(str::to_owned),
-            usage,
+            usage: UsageView::new(usage.runtime_minutes, mission.spent(), mission.reserved()),
             effective_budget: BudgetView::from(mission.budget()),
             autonomy_window: WindowView::from(&envelope.window),
             waits_for: self.waits_for(

@@ -12,7 +12,7 @@ use sortie_contract::{MissionNo, Record, SessionId, Status, VpId};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
-use sortie_tools::{CallContext, Workspace};
+use sortie_tools::{Bill, CallContext, Workspace};
 
 use super::host::RunHost;
 use super::intake::brief;
@@ -173,7 +173,7 @@ impl Engine {
             }
         };
         let mission_id = envelope.mission_id.to_string();
-        let context = CallContext { workspace, mission_id, idempotency_key: String::new() };
+        let context = CallContext { workspace, mission_id, idempotency_key: String::new(), bill: Bill::default() };
         let kill = Kill::new();
         live.armed(kill.clone());
         let (replay, on_record) = self.recorded(live).await?;

@@ -58,7 +58,7 @@ pub struct Head {
     pub overview: Option<Overview>,
 }
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Version 1 on the disk. Never changed once released: another form is another version.
 #[derive(Serialize, Deserialize)]
@@ -97,7 +97,16 @@ struct V3<'a> {
     overview: Option<OverviewV1<'a>>,
 }
 
-/// An [`Overview`] on the disk.
+/// Version 4: what version 3 has, then what is set aside for calls that are being made.
+#[derive(Serialize, Deserialize)]
+struct V4<'a> {
+    #[serde(borrow)]
+    v3: V3<'a>,
+    reserved_llm_calls: u64,
+    reserved_micro_usd: u64,
+}
+
+/// An [`Overview`] on the disk, but for what version 4 has of it.
 #[derive(Serialize, Deserialize)]
 struct OverviewV1<'a> {
     objective: &'a str,
@@ -133,6 +142,12 @@ impl<'a> From<V2<'a>> for V3<'a> {
     }
 }
 
+impl<'a> From<V3<'a>> for V4<'a> {
+    fn from(v3: V3<'a>) -> Self {
+        Self { v3, reserved_llm_calls: 0, reserved_micro_usd: 0 }
+    }
+}
+
 impl<'a> OverviewV1<'a> {
     fn of(overview: &'a Overview) -> Self {
         let Overview { spent, budget, plugin, .. } = overview;
@@ -154,7 +169,7 @@ impl<'a> OverviewV1<'a> {
         }
     }
 
-    fn read(&self) -> Option<Overview> {
+    fn read(&self, reserved: Spend) -> Option<Overview> {
         let (name, version, digest) = self.plugin;
         Some(Overview {
             objective: self.objective.to_owned(),
@@ -163,6 +178,7 @@ impl<'a> OverviewV1<'a> {
             sequence: self.sequence,
             ran_ms: self.ran_ms,
             spent: Spend { llm_calls: self.llm_calls, cost: MicroUsd(self.cost_micro_usd) },
+            reserved,
             budget: EffectiveBudget {
                 runtime_ms_max: self.runtime_ms_max,
                 llm_calls_max: self.llm_calls_max,
@@ -240,7 +256,9 @@ impl Head {
             due_ns: self.due.map(Timestamp::as_nanosecond),
             ended_at_ns: self.ended_at.map(Timestamp::as_nanosecond),
         };
-        let wire = V3 { v2, overview: self.overview.as_ref().map(OverviewV1::of) };
+        let v3 = V3 { v2, overview: self.overview.as_ref().map(OverviewV1::of) };
+        let reserved = self.overview.as_ref().map_or(Spend::NOTHING, |overview| overview.reserved);
+        let wire = V4 { v3, reserved_llm_calls: reserved.llm_calls, reserved_micro_usd: reserved.cost.0 };
         let bytes = postcard::to_extend(&wire, seal::open(VERSION, 640)).expect("a vector takes every head");
         seal::close(bytes, &mission.to_le_bytes())
     }
@@ -248,13 +266,13 @@ impl Head {
     pub(crate) fn decode(mission: u64, bytes: &[u8]) -> Result<Self, SealError> {
         let (version, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
         let wire = match version {
-            1 => {
-                postcard::from_bytes(body).map(|v1| V2 { v1, suspended: false, due_ns: None, ended_at_ns: None }.into())
-            }
-            2 => postcard::from_bytes::<V2<'_>>(body).map(V3::from),
+            1 => postcard::from_bytes(body)
+                .map(|v1| V3::from(V2 { v1, suspended: false, due_ns: None, ended_at_ns: None }).into()),
+            2 => postcard::from_bytes::<V2<'_>>(body).map(|v2| V3::from(v2).into()),
+            3 => postcard::from_bytes::<V3<'_>>(body).map(V4::from),
             _ => postcard::from_bytes(body),
         };
-        Self::from_v3(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
+        Self::from_v4(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
     }
 
     fn v1(&self) -> V1<'_> {
@@ -276,7 +294,9 @@ impl Head {
         }
     }
 
-    fn from_v3(V3 { v2, overview }: &V3<'_>) -> Option<Self> {
+    fn from_v4(V4 { v3, reserved_llm_calls, reserved_micro_usd }: &V4<'_>) -> Option<Self> {
+        let reserved = Spend { llm_calls: *reserved_llm_calls, cost: MicroUsd(*reserved_micro_usd) };
+        let V3 { v2, overview } = v3;
         let V2 { v1: wire, suspended, due_ns, ended_at_ns } = v2;
         Some(Self {
             mission_id: MissionId::new(Arc::from(wire.mission_id)).ok()?,
@@ -297,7 +317,7 @@ impl Head {
             due: optional(*due_ns)?,
             ended_at: optional(*ended_at_ns)?,
             overview: match overview {
-                Some(overview) => Some(overview.read()?),
+                Some(overview) => Some(overview.read(reserved)?),
                 None => None,
             },
         })
@@ -350,8 +370,7 @@ mod tests {
         assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
     }
 
-    #[test]
-    fn a_head_reads_back_with_what_lists_show() {
+    fn overview() -> Overview {
         let line = RequestLine {
             no: RequestNo(3),
             kind: RequestKind::Approval,
@@ -359,19 +378,34 @@ mod tests {
             question: "May `Write` be called?".to_owned(),
             expires_at: Timestamp::MAX,
         };
-        let overview = Overview {
+        Overview {
             objective: "Mind the gap…".to_owned(),
             summary: "Minded.".to_owned(),
             reason: Some(Reason::Done),
             sequence: 9,
             ran_ms: 61_000,
             spent: Spend { llm_calls: 2, cost: MicroUsd(40_000) },
+            reserved: Spend { llm_calls: 1, cost: MicroUsd(500) },
             budget: EffectiveBudget { runtime_ms_max: 1, llm_calls_max: Some(2), cost_max: Some(MicroUsd(3)) },
             plugin: PluginIdentity { name: "p".to_owned(), version: "1.0.0".to_owned(), digest: Digest::of(b"p") },
             started_at: Some(Timestamp::UNIX_EPOCH),
             requests: 7,
             first_requests: vec![RequestLine { tool: None, kind: RequestKind::Input, ..line.clone() }, line],
-        };
+        }
+    }
+
+    #[test]
+    fn a_head_of_version_3_reads() {
+        let head = Head { overview: Some(Overview { reserved: Spend::NOTHING, ..overview() }), ..sample_head(7) };
+        let v2 = V2 { v1: head.v1(), suspended: false, due_ns: None, ended_at_ns: None };
+        let v3 = V3 { v2, overview: head.overview.as_ref().map(OverviewV1::of) };
+        let bytes = postcard::to_extend(&v3, seal::open(3, 640)).unwrap();
+        assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
+    }
+
+    #[test]
+    fn a_head_reads_back_with_what_lists_show() {
+        let overview = overview();
         let bare = Overview {
             reason: None,
             budget: EffectiveBudget { llm_calls_max: None, cost_max: None, ..overview.budget },

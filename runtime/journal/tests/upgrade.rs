@@ -2,7 +2,8 @@
 //!
 //! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
-//! part out, `v4.redb` the same missions with heads that have an overview. Missions are named for what became of them.
+//! part out, `v4.redb` the same missions with heads that have an overview, `v5.redb` a call under way and a delivery that waits for its
+//! next attempt. Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -49,6 +50,15 @@ const MISSIONS_3: [(&str, Status, bool); 6] = [
     ("failed", Status::Failed, false),
     ("parked", Status::Completed, false),
     ("skipped", Status::Completed, false),
+];
+
+/// The same of the fifth.
+const MISSIONS_5: [(&str, Status, bool); 5] = [
+    ("completed", Status::Completed, false),
+    ("queued", Status::Queued, false),
+    ("approving", Status::Blocked, true),
+    ("fetching", Status::Running, false),
+    ("retrying", Status::Completed, false),
 ];
 
 /// A copy of a fixture that may be written.
@@ -207,6 +217,37 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     journal.append_durable(Append::new(*no, 0, &[]).cursor(&cursor)).unwrap().wait().unwrap();
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
+    drop(journal);
+    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_5_is_read_whole_and_gone_on_with() {
+    let (_dir, path) = copy_of("v5.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert!(opened.repaired, "its node was killed");
+    let mut found = Vec::new();
+    journal.scan_oldest_first(|no, head| found.push((no, head))).unwrap();
+    assert_eq!(found.len(), MISSIONS_5.len());
+    for ((no, head), (name, status, suspended)) in found.iter().zip(MISSIONS_5) {
+        assert_eq!((head.mission_id.as_str(), head.status, head.suspended), (name, status, suspended));
+        let overview = head.overview.as_ref().unwrap();
+        assert!(
+            overview.spent.is_nothing() && overview.reserved.is_nothing(),
+            "{name} is of before calls cost anything"
+        );
+        let under_way = journal.read(*no).unwrap().iter().fold(0, |sum, stamped| match &stamped.record {
+            Record::CallStarted { reserved, .. } if reserved.is_nothing() => sum + 1,
+            Record::CallFinished { .. } => sum - 1,
+            _ => sum,
+        });
+        assert_eq!(under_way, i32::from(name == "fetching"), "{name}");
+    }
+    let [(_, retrying)] = opened.undelivered.as_slice() else { panic!("{:?}", opened.undelivered) };
+    assert!(retrying.retry.is_some() && retrying.parked.is_none(), "{retrying:?}");
+
+    let mut model = common::Model { position: opened.position, ..common::Model::default() };
+    journal.append_durable(model.apply(&Step::dispatch(6))).unwrap().wait().unwrap();
     drop(journal);
     assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
 }

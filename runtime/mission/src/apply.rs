@@ -12,10 +12,11 @@ use sortie_contract::money::Spend;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, Record, Stamped};
 use sortie_contract::request::Decision;
-use sortie_contract::tool::{CallError, Repeat};
+use sortie_contract::tool::Repeat;
 
 use crate::outputs::Outputs;
 use crate::part::artifacts::Artifacts;
+use crate::part::books::{Books, Overbill};
 use crate::part::calls::{CallStep, Calls, InFlight};
 use crate::part::outgoing::Outgoing;
 use crate::part::report::{Report, ReportStep};
@@ -83,6 +84,7 @@ impl Mission {
             unknown_approvals: unknown_approvals.clone(),
             runs: Runs::new(),
             calls: Calls::default(),
+            books: Books::default(),
             requests: Requests::default(),
             report: Report::new(envelope.success_criteria.len()),
             artifacts: Artifacts::default(),
@@ -113,7 +115,14 @@ impl Mission {
     /// [`Illegal`] for a record that cannot follow the ones before it.
     pub fn apply(&mut self, stamped: &Stamped) -> Result<(), Illegal> {
         let (status, record) = (self.status(), &stamped.record);
+        let bookings = self.bookings(record);
         self.take_up(stamped).map_err(|why| Illegal { status, record: name(record), why })?;
+        self.books.book(&bookings);
+        debug_assert_eq!(
+            self.books.ledger().reserved(),
+            self.calls.set_aside(),
+            "the books agree with the calls that are being made"
+        );
         if goes_on(record) {
             self.runs.came_forward();
         }
@@ -169,14 +178,22 @@ impl Mission {
                 let granted = Granted { tools: tools.clone(), memory_bytes_max: *memory_bytes_max };
                 Ok(self.runs.apply(RunStep::Granted(granted))?)
             }
-            Record::CallFinished { call, outcome, spent } => {
+            Record::CallFinished { call, outcome, .. } => {
                 self.runs.going()?;
                 self.calls.flight(*call)?;
-                let given_up = matches!(outcome, Err(CallError::Cancelled));
+                let given_up = self.withdraws(outcome);
                 self.requests.apply(RequestStep::CallOver { call: *call, given_up })?;
-                self.calls.apply(CallStep::Finished { call: *call, spent: *spent })?;
+                self.calls.apply(CallStep::Finished(*call))?;
                 self.runs.wake();
                 outcome.iter().for_each(|answer| self.artifacts.write(&answer.wrote));
+                Ok(())
+            }
+            Record::CallAgain { call } => self.called(CallStep::Again(*call)),
+            Record::Overbilled { call, tool, quoted, spent } => {
+                self.runs.going()?;
+                self.calls.has_ended(*call)?;
+                self.books.overbilled(Overbill { tool: tool.clone(), quoted: *quoted, spent: *spent });
+                self.outgoing.event(true);
                 Ok(())
             }
             Record::CallResumed { call } => {
@@ -223,17 +240,17 @@ impl Mission {
             Record::CallStarted { call, tool, arguments, repeat, reserved, .. } => {
                 let (tool, arguments) = (Some(tool.clone()), arguments.clone());
                 let (call, repeat, reserved) = (*call, *repeat, *reserved);
-                self.called(CallStep::Begun(InFlight { call, tool, arguments, repeat, reserved, held: false }))
+                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: false, doubted: false })
             }
             Record::CallHeld { call, tool, arguments, repeat, reserved, .. } => {
                 let (tool, arguments) = (Some(tool.clone()), arguments.clone());
                 let (call, repeat, reserved) = (*call, *repeat, *reserved);
-                self.called(CallStep::Begun(InFlight { call, tool, arguments, repeat, reserved, held: true }))
+                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: true, doubted: false })
             }
             Record::Asked { call, question } => {
                 let (call, arguments, repeat) = (*call, question.clone(), Repeat::ReadOnly);
                 let reserved = Spend::NOTHING;
-                self.called(CallStep::Begun(InFlight { call, tool: None, arguments, repeat, reserved, held: true }))
+                self.begun(InFlight { call, tool: None, arguments, repeat, reserved, held: true, doubted: false })
             }
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })
@@ -266,6 +283,10 @@ impl Mission {
     fn called(&mut self, step: CallStep<'_>) -> Result<(), Misfit> {
         self.runs.going()?;
         Ok(self.calls.apply(step)?)
+    }
+
+    fn begun(&mut self, flight: InFlight) -> Result<(), Misfit> {
+        self.called(CallStep::Begun(flight))
     }
 
     /// A host call by which the plugin says something.
@@ -304,6 +325,8 @@ fn bytes(record: &Record) -> usize {
         Record::Accepted(_)
         | Record::Started { .. }
         | Record::CallResumed { .. }
+        | Record::CallAgain { .. }
+        | Record::Overbilled { .. }
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
@@ -334,6 +357,8 @@ fn goes_on(record: &Record) -> bool {
         Record::Accepted(_)
         | Record::Started { .. }
         | Record::CallResumed { .. }
+        | Record::CallAgain { .. }
+        | Record::Overbilled { .. }
         | Record::Requested { .. }
         | Record::Reminded { .. }
         | Record::Granted { .. }
@@ -360,6 +385,8 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Started { .. }
         | Record::CallFinished { .. }
         | Record::CallResumed { .. }
+        | Record::CallAgain { .. }
+        | Record::Overbilled { .. }
         | Record::Requested { .. }
         | Record::Reminded { .. }
         | Record::Decided { .. }
@@ -396,5 +423,7 @@ fn name(record: &Record) -> &'static str {
         Record::Suspended { .. } => "suspended",
         Record::Granted { .. } => "granted",
         Record::Unreadable { .. } => "unreadable",
+        Record::CallAgain { .. } => "call_again",
+        Record::Overbilled { .. } => "overbilled",
     }
 }

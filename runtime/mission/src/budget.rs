@@ -2,17 +2,51 @@
 //!
 //! A reservation is the most that its call can cost, so spent plus reserved never passes the limit, not even with calls in
 //! parallel. A call that nevertheless turns out dearer is booked at what it did cost: the books tell the truth, and nothing
-//! that costs is granted after it.
+//! that costs is granted after it (`spend.rs`).
+//!
+//! A ledger knows no mission and no limit: whoever asks brings the limits, and what moves in it are [`Booking`]s, which name the tool.
+//! A budget that is wider than one mission is another ledger that takes up the same ones.
 
 use alloc::format;
 use alloc::string::String;
 
 use sortie_contract::envelope::{Budget, EffectiveBudget};
 use sortie_contract::money::{MicroUsd, Spend};
+use sortie_contract::tool::ToolName;
 
 use crate::admission::Ceilings;
 
-/// The books of one mission.
+/// What a record moves in the books: what is set aside for a call, what of that is let go, and what the call has cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Booking {
+    /// Whose call it is.
+    pub tool: ToolName,
+    /// Set aside, from now on.
+    pub set_aside: Spend,
+    /// No longer set aside.
+    pub let_go: Spend,
+    /// Spent, for good.
+    pub spent: Spend,
+}
+
+impl Booking {
+    /// It is made: what it may cost is set aside.
+    pub(crate) fn reserve(tool: &ToolName, set_aside: Spend) -> Self {
+        Self { tool: tool.clone(), set_aside, let_go: Spend::NOTHING, spent: Spend::NOTHING }
+    }
+
+    /// It is over: what was set aside becomes what it did cost.
+    pub(crate) fn settle(tool: &ToolName, let_go: Spend, spent: Spend) -> Self {
+        Self { tool: tool.clone(), set_aside: Spend::NOTHING, let_go, spent }
+    }
+
+    /// Whether nothing moves.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.set_aside.is_nothing() && self.let_go.is_nothing() && self.spent.is_nothing()
+    }
+}
+
+/// The books of one budget.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     /// What calls that ended have cost.
@@ -58,21 +92,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Sets `wanted` aside. Folding takes what was decided; deciding asks [`Ledger::check`] first.
-    pub(crate) fn reserve(&mut self, wanted: Spend) {
-        self.reserved = self.reserved.saturating_add(wanted);
-    }
-
-    /// Turns a reservation into what the call did cost.
-    pub(crate) fn settle(&mut self, reserved: Spend, cost: Spend) {
-        self.reserved = self.reserved.saturating_sub(reserved);
-        self.spent = self.spent.saturating_add(cost);
-    }
-
-    /// Books what is reserved as spent: the calls are given up, and nobody will learn what they did cost.
-    pub(crate) fn abandon(&mut self) {
-        self.spent = self.spent.saturating_add(self.reserved);
-        self.reserved = Spend::default();
+    /// Takes a booking up. Folding takes what was decided; deciding asks [`Ledger::check`] first.
+    pub(crate) fn book(&mut self, booking: &Booking) {
+        self.reserved = self.reserved.saturating_sub(booking.let_go).saturating_add(booking.set_aside);
+        self.spent = self.spent.saturating_add(booking.spent);
     }
 }
 
@@ -112,16 +135,24 @@ mod tests {
         Spend { llm_calls, cost: MicroUsd(cost) }
     }
 
+    fn reserve(ledger: &mut Ledger, wanted: Spend) {
+        ledger.book(&Booking::reserve(&ToolName::new("X"), wanted));
+    }
+
+    fn settle(ledger: &mut Ledger, reserved: Spend, spent: Spend) {
+        ledger.book(&Booking::settle(&ToolName::new("X"), reserved, spent));
+    }
+
     #[test]
     fn calls_in_parallel_share_what_is_left() {
         let mut ledger = Ledger::default();
         let limits = limits(Some(2), Some(10));
-        ledger.reserve(spend(1, 6));
+        reserve(&mut ledger, spend(1, 6));
         assert!(ledger.check(&limits, spend(1, 5)).is_err(), "6 + 5 passes 10");
         assert_eq!(ledger.check(&limits, spend(1, 4)), Ok(()));
-        ledger.reserve(spend(1, 4));
+        reserve(&mut ledger, spend(1, 4));
         assert!(ledger.check(&limits, spend(1, 0)).is_err(), "both calls are used");
-        ledger.settle(spend(1, 6), spend(1, 2));
+        settle(&mut ledger, spend(1, 6), spend(1, 2));
         assert_eq!(ledger.check(&limits, spend(0, 4)), Ok(()), "what was reserved in vain is free again");
         assert_eq!((ledger.spent(), ledger.reserved()), (spend(1, 2), spend(1, 4)));
     }
@@ -129,18 +160,10 @@ mod tests {
     #[test]
     fn what_costs_nothing_always_fits() {
         let mut ledger = Ledger::default();
-        ledger.reserve(spend(0, 10));
-        ledger.settle(spend(0, 10), spend(0, 12));
+        reserve(&mut ledger, spend(0, 10));
+        settle(&mut ledger, spend(0, 10), spend(0, 12));
         assert_eq!(ledger.check(&limits(None, Some(10)), spend(0, 0)), Ok(()));
         assert!(ledger.check(&limits(None, Some(10)), spend(0, 1)).is_err());
-    }
-
-    #[test]
-    fn an_abandoned_call_counts_as_what_it_may_have_cost() {
-        let mut ledger = Ledger::default();
-        ledger.reserve(spend(1, 7));
-        ledger.abandon();
-        assert_eq!((ledger.spent(), ledger.reserved()), (spend(1, 7), spend(0, 0)));
     }
 
     #[test]

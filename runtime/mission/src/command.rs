@@ -109,8 +109,8 @@ pub enum Command<'a> {
         call: CallNo,
         /// What it returned.
         outcome: Result<ToolAnswer, CallError>,
-        /// What it did take.
-        spent: Spend,
+        /// What it did take, as its tool says; `None`: what was set aside for it, or nothing, where its arguments did not fit.
+        spent: Option<Spend>,
     },
     /// The node answered a host call that is no tool call.
     Answer {
@@ -274,6 +274,12 @@ pub enum Refusal {
     #[error("that is not enough: {why}")]
     NotEnough {
         /// What is missing.
+        why: String,
+    },
+    /// A call was dearer than it was quoted: none is made any more that costs something.
+    #[error("{why}")]
+    Barred {
+        /// Which, and by how much.
         why: String,
     },
     /// The autonomy window is not open yet.

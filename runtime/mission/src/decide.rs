@@ -19,8 +19,8 @@ use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{ArtifactSource, Record};
-use sortie_contract::request::{RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::request::RequestKind;
+use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 
 use crate::command::{Command, Handle, Now, Refusal};
 use crate::finish::Cause;
@@ -76,8 +76,7 @@ impl Mission {
         }
     }
 
-    /// The next run. What the last one was making when it broke off, and what must not be made twice without a word, is asked
-    /// about. Which tools the plugin is handed is decided by the first, for all of them, whatever the node has by then: a
+    /// The next run. What the last one was making when it broke off is made again, or asked about: see [`Mission::broke_off`]. Which tools the plugin is handed is decided by the first, for all of them, whatever the node has by then: a
     /// replay must see what the first run saw.
     fn start(&self, now: Now, tools: &[ToolInfo], memory_bytes_max: u64, alone: bool) -> Result<Vec<Record>, Refusal> {
         if let Some(end) = self.time_over(now) {
@@ -95,10 +94,8 @@ impl Mission {
         let granted = self.runs.granted.is_none().then(handed);
         // While it was out of memory nobody made anything: what was approved meanwhile has not happened.
         let broke_off = self.run().is_some();
-        let uncertain = self.calls.made().filter(|flight| broke_off && flight.repeat == Repeat::Effectful);
-        let requests = (self.requests.next().0..).map(RequestNo).zip(uncertain);
-        let requested = requests.map(|(no, flight)| self.uncertain(now, no, flight));
-        Ok(iter::once(started).chain(granted).chain(requested).collect())
+        let lost = if broke_off { self.broke_off(now, tools) } else { Vec::new() };
+        Ok(iter::once(started).chain(granted).chain(lost).collect())
     }
 
     fn tick(&self, active: &Active, now: Now) -> Vec<Record> {
@@ -126,20 +123,7 @@ impl Mission {
         }
         let over = self.time_over(now);
         if let Command::CallDone { call, outcome, spent, .. } = command {
-            let done = self.call_done(call, outcome, spent);
-            // So many results may be on their way that together they pass the bound: the one that would is not kept.
-            if let Ok(Record::CallFinished { outcome: Ok(answer), spent, .. }) = &done
-                && self.recorded_bytes.saturating_add(answer.result.len()) > limit::RECORDED_BYTES_MAX
-            {
-                let error = CallError::Failed("the mission has recorded as much as it may".to_owned());
-                let unkept = Record::CallFinished { call, outcome: Err(error), spent: *spent };
-                return Ok(vec![unkept, over.unwrap_or_else(|| self.recorded_too_much())]);
-            }
-            // A result that is there is not thrown away, even now: what it cost belongs to the usage.
-            return match over {
-                Some(end) => Ok(done.into_iter().chain([end]).collect()),
-                None => Ok(vec![done?]),
-            };
+            return self.call_done(call, outcome, spent, over);
         }
         if let Some(end) = over {
             return Ok(vec![end]);
@@ -188,7 +172,7 @@ impl Mission {
         record(self.calls.next())
     }
 
-    fn recorded_too_much(&self) -> Record {
+    pub(crate) fn recorded_too_much(&self) -> Record {
         let max = limit::RECORDED_BYTES_MAX;
         self.end(Cause::LimitExceeded(&format!(
             "what a mission's calls carry (arguments, results, questions, evidence) has at most {max} bytes in all"
@@ -206,7 +190,7 @@ impl Mission {
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();
-        if let Some(error) = self.refuse(now, tool, &arguments) {
+        if let Some(error) = self.refuse(now, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
         let Some(ask) = self.must_ask(tool, reserved) else {
@@ -227,14 +211,17 @@ impl Mission {
         iter::once(held).chain(requested).collect()
     }
 
-    /// Why a call is not granted: the window, the gate, the limits of form, in this order.
-    fn refuse(&self, now: Now, tool: &ToolInfo, arguments: &str) -> Option<CallError> {
+    /// Why a call is not granted: the window, the gate, an earlier call that was too dear, the limits of form, in this order.
+    fn refuse(&self, now: Now, tool: &ToolInfo, arguments: &str, quote: Spend) -> Option<CallError> {
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             // Only where the wall clock was set back.
             return Some(CallError::Denied(format!("the autonomy window opens at {start_at}")));
         }
         if let Some(why) = denied(self.gate(tool), tool) {
             return Some(CallError::Denied(why));
+        }
+        if let Some(why) = self.barred(quote) {
+            return Some(CallError::BudgetExhausted(why));
         }
         if arguments.len() > limit::CALL_BYTES_MAX {
             let max = limit::CALL_BYTES_MAX;
@@ -304,13 +291,6 @@ impl Mission {
     #[must_use]
     pub fn has_room_for(&self, name: &ArtifactName) -> bool {
         self.artifacts.has_room_for(name)
-    }
-
-    fn call_done(&self, call: CallNo, outcome: Result<ToolAnswer, CallError>, spent: Spend) -> Result<Record, Refusal> {
-        // One that waits for a decision can only be given up.
-        let given_up = matches!(outcome, Err(CallError::Cancelled));
-        let in_flight = self.calls.flight(call).is_ok_and(|flight| given_up || !flight.held);
-        if in_flight { Ok(Record::CallFinished { call, outcome, spent }) } else { Err(Refusal::UnknownCall { call }) }
     }
 
     fn in_flight_full(&self) -> Option<CallError> {

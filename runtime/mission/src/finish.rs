@@ -220,6 +220,11 @@ impl Mission {
                     "The call was refused: {why}. Change the constraints if the mission may use it, and dispatch it again."
                 )
             }
+            Some(CallError::BudgetExhausted(why)) if self.books.overbill().is_some() => {
+                format!(
+                    "No further call was paid for: {why}. Find out why it was dearer, and dispatch the mission again."
+                )
+            }
             Some(CallError::BudgetExhausted(why)) => {
                 format!("The budget did not allow the call: {why}. Dispatch it again with a larger budget.")
             }

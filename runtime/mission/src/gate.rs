@@ -111,6 +111,7 @@ mod tests {
             effects: effects.iter().map(|&class| EffectClass(class.to_owned())).collect(),
             read_only,
             idempotent: false,
+            price: sortie_contract::MicroUsd::ZERO,
         }
     }
 

@@ -18,6 +18,7 @@
 //! | `admission` | what a node takes, under which session, on which plugin; and what it says to a second dispatch |
 //! | `gate` | which tool a mission may call |
 //! | `budget` | what it may still spend |
+//! | `spend` | what each record moves in the books, and what follows where a call was dearer, or broke off |
 //! | `window`, `cadence` | when it may run, when it reports |
 //! | `part/`, `state`, `apply` | what is so: its parts, all of them, and the fold that makes them |
 //! | `command`, `decide` | what may happen next |
@@ -54,6 +55,7 @@ pub mod replay;
 mod request;
 mod retention;
 mod run_clock;
+mod spend;
 mod state;
 mod suspension;
 mod view;
@@ -61,6 +63,7 @@ mod window;
 
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
+pub use budget::Booking;
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::{CRASHES_MAX, at_a_glance};
 pub use overview::changes_overview;

@@ -4,32 +4,34 @@
 
 use alloc::string::ToString as _;
 
-use sortie_contract::Spend;
 use sortie_contract::limit::clip;
 use sortie_contract::overview::{Overview, REQUESTS_MAX, RequestLine, TEXT_BYTES_MAX};
 use sortie_contract::record::Record;
 
 use crate::state::{Mission, OpenRequest, changes_standing};
 
-/// Whether a record may change what lists show, so that the mission's head is to be written with it. What a call spends and what
-/// an artifact counts in events is shown with the next of these: a head for each would be most of what is written.
+/// Whether a record may change what lists show, so that the mission's head is to be written with it. What an artifact counts in
+/// events is shown with the next of these: a head for each would be most of what is written. Of calls those count that move money:
+/// see [`Mission::moves_money`].
 #[must_use]
 pub fn changes_overview(record: &Record) -> bool {
-    changes_standing(record) || matches!(record, Record::Milestone { .. } | Record::Granted { .. })
+    changes_standing(record)
+        || matches!(record, Record::Milestone { .. } | Record::Granted { .. } | Record::Overbilled { .. })
 }
 
 impl Mission {
     /// What lists show of it.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        let (open, spent) = (self.open_requests(), self.calls.ledger().spent());
+        let open = self.open_requests();
         Overview {
             objective: clip(&self.envelope().objective, TEXT_BYTES_MAX),
             summary: clip(self.last_summary(), TEXT_BYTES_MAX),
             reason: self.reason(),
             sequence: self.sequence(),
             ran_ms: self.ran_ms(),
-            spent: Spend { llm_calls: spent.llm_calls, cost: spent.cost },
+            spent: self.spent(),
+            reserved: self.reserved(),
             budget: *self.budget(),
             plugin: self.plugin().clone(),
             started_at: self.started_at(),

@@ -7,13 +7,15 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `runs` | where the mission stands, its runs, what they are handed |
-//! | `calls` | the numbers of host calls, the calls in flight, the books |
+//! | `calls` | the numbers of host calls, the calls in flight |
+//! | `books` | what calls have cost and may cost, and whether one cost more than it was said to |
 //! | `requests` | what people are asked, and what they decided |
 //! | `report` | milestones, log lines, verdicts |
 //! | `artifacts` | what was stored, and what may be |
 //! | `outgoing` | how many events there are |
 
 pub(crate) mod artifacts;
+pub(crate) mod books;
 pub(crate) mod calls;
 pub(crate) mod outgoing;
 pub(crate) mod report;

@@ -10,20 +10,22 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
+use sortie_contract::envelope::EffectiveBudget;
 use sortie_contract::id::CallNo;
 use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 
-use crate::budget::raised;
+use crate::budget::{Ledger, raised};
 use crate::command::{Now, Refusal};
-use crate::decide::note;
+use crate::decide::{ASK, note};
 use crate::finish::Cause;
 use crate::gate::{Approval, Gate};
 use crate::part::calls::InFlight;
 use crate::part::requests::OpenRequest;
+use crate::spend::unpaid;
 use crate::state::Mission;
 use crate::window::{Moment, moment};
 
@@ -37,30 +39,14 @@ impl Mission {
             Gate::NeedsApproval(approval) if !self.requests.approves(&tool.name) => {
                 Some((RequestKind::Approval, approval_question(tool, approval)))
             }
-            _ => self.short_of(tool.name.as_str(), quote),
+            _ => short_of(self.books.ledger(), &self.budget, &tool.name, quote),
         }
-    }
-
-    /// The request for more budget, where the call needs it.
-    fn short_of(&self, tool: &str, wanted: Spend) -> Option<Ask> {
-        let exhausted = self.calls.ledger().check(&self.budget, wanted).err()?;
-        Some((RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&exhausted.0))))
     }
 
     /// The record of a request that is made now.
     pub(crate) fn request(&self, now: Now, request: RequestNo, call: CallNo, (kind, question): Ask) -> Record {
         let expires_at = self.envelope.window.end_at.map_or(now.expires_at, |end| end.min(now.expires_at));
         Record::Requested { request, call, kind, question: note(question), expires_at }
-    }
-
-    /// The request about a call whose result a crash took away.
-    pub(crate) fn uncertain(&self, now: Now, request: RequestNo, flight: &InFlight) -> Record {
-        let tool = flight.tool.as_ref().map_or("", |tool| tool.as_str());
-        let question = format!(
-            "The node stopped while `{tool}` was being called, and it is not known whether the call happened. Repeat it, \
-             record its result, or deny it?"
-        );
-        self.request(now, request, flight.call, (RequestKind::Uncertain, question))
     }
 
     /// The end, where nobody answered in time.
@@ -107,17 +93,26 @@ impl Mission {
         why: &str,
     ) -> Result<Record, Refusal> {
         let call = open.call;
-        let tool = flight.tool.as_ref().map_or("", |tool| tool.as_str());
+        let tool = flight.tool.as_ref().map_or(ASK, |tool| tool.as_str());
         let finished = |outcome| Ok(Record::CallFinished { call, outcome, spent: Spend::NOTHING });
         let answered = |result: String| finished(Ok(ToolAnswer { result, wrote: Vec::new() }));
-        let refused = |error: fn(String) -> CallError, what: &str| {
+        let because = |what: &str| {
             let because = if why.trim().is_empty() { String::new() } else { format!(": {}", why.trim()) };
-            finished(Err(error(limit::clip(&format!("{what} by {by}{because}"), limit::NOTE_BYTES_MAX))))
+            limit::clip(&format!("{what} by {by}{because}"), limit::NOTE_BYTES_MAX)
         };
+        let refused = |error: fn(String) -> CallError, what: &str| finished(Err(error(because(what))));
+        let is_to_be_made = matches!(decision, Decision::Approve { .. } | Decision::Repeat | Decision::Grant { .. });
+        if let Some(why) = self.barred(flight.reserved).filter(|_| is_to_be_made) {
+            return Err(Refusal::Barred { why });
+        }
         match (open.kind, decision) {
             // Made again, a call costs again: money is asked for in both cases.
             (RequestKind::Approval, Decision::Approve { .. }) | (RequestKind::Uncertain, Decision::Repeat) => {
-                Ok(match self.short_of(tool, flight.reserved) {
+                let ask = flight
+                    .tool
+                    .as_ref()
+                    .and_then(|tool| short_of(self.books.ledger(), &self.budget, tool, flight.reserved));
+                Ok(match ask {
                     None => Record::CallResumed { call },
                     Some(ask) => self.request(now, self.requests.next(), call, ask),
                 })
@@ -131,12 +126,14 @@ impl Mission {
             (RequestKind::Input, Decision::Deny) => refused(CallError::Denied, "the question was turned down"),
             (RequestKind::Budget, Decision::Grant { llm_calls, cost }) => {
                 let budget = raised(&self.budget, *llm_calls, *cost);
-                match self.calls.ledger().check(&budget, flight.reserved) {
+                match self.books.ledger().check(&budget, flight.reserved) {
                     Ok(()) => Ok(Record::CallResumed { call }),
                     Err(exhausted) => Err(Refusal::NotEnough { why: exhausted.0 }),
                 }
             }
-            (RequestKind::Budget, Decision::Deny) => refused(CallError::BudgetExhausted, "more budget was refused"),
+            (RequestKind::Budget, Decision::Deny) => {
+                finished(Err(unpaid(flight.doubted, flight, because("more budget was refused"))))
+            }
             (RequestKind::Uncertain, Decision::Record { result }) => answered(result.clone()),
             (RequestKind::Uncertain, Decision::Deny) => refused(
                 CallError::Uncertain,
@@ -145,6 +142,21 @@ impl Mission {
             (kind, _) => Err(Refusal::WrongDecision { kind }),
         }
     }
+}
+
+/// The request for more budget, where a call needs it.
+pub(crate) fn short_of(ledger: &Ledger, budget: &EffectiveBudget, tool: &ToolName, wanted: Spend) -> Option<Ask> {
+    let exhausted = ledger.check(budget, wanted).err()?;
+    Some((RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&exhausted.0))))
+}
+
+/// The request about a call whose result a crash took away.
+pub(crate) fn doubt(tool: &ToolName) -> Ask {
+    let question = format!(
+        "The node stopped while `{tool}` was being called, and it is not known whether the call happened. Repeat it, \
+         record its result, or deny it?"
+    );
+    (RequestKind::Uncertain, question)
 }
 
 fn approval_question(tool: &ToolInfo, approval: Approval<'_>) -> String {

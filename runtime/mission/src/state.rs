@@ -14,6 +14,7 @@ use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::event::Usage;
 use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
 use sortie_contract::limit;
+use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Reason, Status, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::Record;
@@ -23,6 +24,7 @@ use crate::command::Now;
 use crate::gate::{self, Gate};
 use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
+use crate::part::books::Books;
 use crate::part::calls::Calls;
 use crate::part::outgoing::Outgoing;
 use crate::part::report::Report;
@@ -44,6 +46,7 @@ pub struct Mission {
     pub(crate) unknown_approvals: Vec<String>,
     pub(crate) runs: Runs,
     pub(crate) calls: Calls,
+    pub(crate) books: Books,
     pub(crate) requests: Requests,
     pub(crate) report: Report,
     pub(crate) artifacts: Artifacts,
@@ -126,12 +129,16 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. } => true,
-        // Given up, it takes its request with it.
-        Record::CallFinished { outcome, .. } => matches!(outcome, Err(CallError::Cancelled)),
+        // Given up, or not to be paid for any more, it takes its request with it.
+        Record::CallFinished { outcome, .. } => {
+            matches!(outcome, Err(CallError::Cancelled | CallError::BudgetExhausted(_) | CallError::Uncertain(_)))
+        }
         Record::CallStarted { .. }
         | Record::CallRefused { .. }
         | Record::CallHeld { .. }
         | Record::CallResumed { .. }
+        | Record::CallAgain { .. }
+        | Record::Overbilled { .. }
         | Record::Asked { .. }
         | Record::Answered { .. }
         | Record::Milestone { .. }
@@ -292,8 +299,20 @@ impl Mission {
 
     /// What it has used after so much run time.
     pub(crate) fn usage_at(&self, ran_ms: u64) -> Usage {
-        let spent = self.calls.ledger().spent();
+        let spent = self.spent();
         Usage { runtime_minutes: minutes(ran_ms), llm_calls: spent.llm_calls, estimated_cost_usd: spent.cost.as_usd() }
+    }
+
+    /// What its calls have cost.
+    #[must_use]
+    pub fn spent(&self) -> Spend {
+        self.books.ledger().spent()
+    }
+
+    /// What is set aside for the calls that are being made.
+    #[must_use]
+    pub fn reserved(&self) -> Spend {
+        self.books.ledger().reserved()
     }
 
     /// Its artifacts, in the order in which their names first came.

@@ -14,9 +14,10 @@ use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
 use sortie_contract::envelope::{Callback, EffectiveBudget};
 use sortie_contract::event::{Event, EventType};
 use sortie_contract::limit;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, Record, Stamped};
-use sortie_contract::request::RequestNo;
+use sortie_contract::request::{RequestKind, RequestNo};
 use url::Url;
 
 use crate::cadence;
@@ -117,6 +118,22 @@ impl Mission {
                 });
                 Some((EventType::Progress, summary, detail))
             }
+            Record::Overbilled { call, tool, quoted, spent } => {
+                let excess = spent.saturating_sub(*quoted);
+                let summary = format!(
+                    "A call of `{tool}` did cost {excess} more than it was quoted at. The mission makes no further call that costs \
+                     anything."
+                );
+                let detail = json!({
+                    "kind": "overbilled",
+                    "call": call.0,
+                    "tool": tool.as_str(),
+                    "quoted": spend_view(*quoted),
+                    "spent": spend_view(*spent),
+                    "excess": spend_view(excess),
+                });
+                Some((EventType::Progress, summary, detail))
+            }
             Record::ArtifactStored { artifact, .. } => {
                 let summary = format!("Stored {} ({} bytes).", artifact.name, artifact.bytes);
                 Some((EventType::Artifact, summary, self.artifact_view(artifact)))
@@ -143,6 +160,7 @@ impl Mission {
             | Record::CallHeld { .. }
             | Record::Asked { .. }
             | Record::CallResumed { .. }
+            | Record::CallAgain { .. }
             | Record::Suspended { .. }
             | Record::Granted { .. }
             | Record::Unreadable { .. }
@@ -166,6 +184,17 @@ impl Mission {
         if let Some(tool) = &flight.tool {
             view["tool"] = json!(tool.as_str());
             view["arguments"] = shown(&flight.arguments);
+        }
+        if open.kind == RequestKind::Budget {
+            view["budget"] = json!({
+                "wanted": spend_view(flight.reserved),
+                "spent": spend_view(self.spent()),
+                "reserved": spend_view(self.reserved()),
+                "limit": {
+                    "llm_calls": self.budget.llm_calls_max,
+                    "cost_usd": self.budget.cost_max.map(MicroUsd::as_usd),
+                },
+            });
         }
         Some(view)
     }
@@ -216,13 +245,18 @@ fn accepted_detail(accepted: &Accepted) -> Value {
     detail
 }
 
+/// Calls of models and money, as others see them.
+fn spend_view(spend: Spend) -> Value {
+    json!({ "llm_calls": spend.llm_calls, "cost_usd": spend.cost.as_usd() })
+}
+
 /// What holds of a budget, in the contract's words; `null` where there is no limit.
 #[must_use]
 pub fn effective_budget(budget: &EffectiveBudget) -> Value {
     json!({
         "max_runtime_minutes": minutes(budget.runtime_ms_max),
         "max_llm_calls": budget.llm_calls_max,
-        "max_cost_usd": budget.cost_max.map(sortie_contract::MicroUsd::as_usd),
+        "max_cost_usd": budget.cost_max.map(MicroUsd::as_usd),
     })
 }
 

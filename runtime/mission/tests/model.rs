@@ -29,7 +29,7 @@ enum Act {
     Start,
     Tick,
     Call { tool: usize, cost: u64, stale: bool },
-    Done { pick: usize, cost: u64, ok: bool, wrote: usize, stale: bool },
+    Done { pick: usize, cost: Option<u64>, ok: bool, wrote: usize, stale: bool },
     Answer,
     Milestone,
     Log,
@@ -57,7 +57,7 @@ fn act() -> impl Strategy<Value = Act> {
         5 => Just(Act::Start),
         3 => Just(Act::Tick),
         12 => (0..6_usize, 0..8_u64, stale()).prop_map(|(tool, cost, stale)| Act::Call { tool, cost, stale }),
-        8 => (0..4_usize, 0..8_u64, any::<bool>(), 0..5_usize, stale())
+        8 => (0..4_usize, prop::option::weighted(0.5, 0..6_u64), any::<bool>(), 0..5_usize, stale())
             .prop_map(|(pick, cost, ok, wrote, stale)| Act::Done { pick, cost, ok, wrote, stale }),
         2 => Just(Act::Answer),
         2 => Just(Act::Milestone),
@@ -133,8 +133,7 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
             quote: Spend::money(MicroUsd(*cost)),
         },
         Act::Done { pick, cost, ok, wrote, stale } => {
-            let in_flight = in_flight(tested);
-            let (call, reserved) = in_flight.get(*pick).copied().unwrap_or((CallNo(999), 8));
+            let call = in_flight(tested).get(*pick).map_or(CallNo(999), |(call, _)| *call);
             let wrote = NAMES.get(*wrote).map(|name| support::written(name, name, None)).into_iter().collect();
             let answer = ToolAnswer { result: "null".to_owned(), wrote };
             let outcome = if *ok { Ok(answer) } else { Err(CallError::Failed("no".to_owned())) };
@@ -142,7 +141,7 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
                 run: run_of(*stale),
                 call,
                 outcome,
-                spent: Spend::money(MicroUsd((*cost).min(reserved))),
+                spent: cost.map(|cost| Spend::money(MicroUsd(cost))),
             }
         }
         Act::Answer => support::answer(current, HostQuestion::Now, "0"),
@@ -169,7 +168,7 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
         }
         Act::GiveUp(pick) => {
             let call = flights(&tested.records).get(*pick).map_or(CallNo(999), |flight| flight.call);
-            Command::CallDone { run: current, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING }
+            Command::CallDone { run: current, call, outcome: Err(CallError::Cancelled), spent: Some(Spend::NOTHING) }
         }
         Act::Suspend { stale, until } => Command::Suspend {
             run: run_of(*stale),
@@ -244,7 +243,7 @@ fn in_flight(tested: &Tested) -> Vec<(CallNo, u64)> {
 }
 
 /// What was spent and is set aside together, counted from the records. What is asked about after a crash counts as spent, and
-/// again when it is repeated.
+/// again when it is repeated; so does what is made again without a word.
 fn booked(tested: &Tested) -> u64 {
     let mut sum = 0_u64;
     for (index, stamped) in tested.records.iter().enumerate() {
@@ -254,7 +253,7 @@ fn booked(tested: &Tested) -> u64 {
         };
         match &stamped.record {
             Record::CallStarted { reserved, .. } => sum += reserved.cost.0,
-            Record::CallResumed { call } => sum += reserved_for(call).reserved,
+            Record::CallResumed { call } | Record::CallAgain { call } => sum += reserved_for(call).reserved,
             Record::CallFinished { call, spent, .. } => {
                 let flight = reserved_for(call);
                 if !flight.held {
@@ -265,6 +264,18 @@ fn booked(tested: &Tested) -> u64 {
         }
     }
     sum
+}
+
+/// By how much each call was dearer than it was quoted.
+fn overbilled(records: &[Stamped]) -> impl Iterator<Item = u64> {
+    records.iter().enumerate().filter_map(|(index, stamped)| match &stamped.record {
+        Record::CallFinished { call, spent, .. } => {
+            let flight = flights(&records[..index]).into_iter().find(|flight| flight.call == *call);
+            let excess = spent.cost.0.saturating_sub(flight.filter(|flight| !flight.held)?.reserved);
+            (excess > 0).then_some(excess)
+        }
+        _ => None,
+    })
 }
 
 /// Requests that nobody has decided, counted from the records.
@@ -295,10 +306,15 @@ fn check(tested: &Tested, fields: &Value) {
     assert_eq!(mission.records() as usize, records.len());
     // 8. State equals the fold of the journal.
     assert_eq!(Mission::fold(mission.envelope().clone(), records).as_ref(), Ok(mission));
-    // 4. No budget is passed.
+    // 4. No budget is passed, but by a call that was dearer than it was quoted, and people are told by how much.
+    let excess: u64 = overbilled(records).sum();
+    assert_eq!(booked(tested), mission.spent().cost.0 + mission.reserved().cost.0);
+    assert!(mission.reserved().cost.0 == 0 || !mission.status().is_final());
     if let Some(max) = mission.budget().cost_max {
-        assert!(booked(tested) <= max.0, "{} of {}", booked(tested), max.0);
+        assert!(booked(tested) <= max.0 + excess, "{} of {}", booked(tested), max.0);
     }
+    let told = |event: &&sortie_contract::Event| event.detail["kind"] == "overbilled";
+    assert_eq!(events.iter().filter(told).count(), overbilled(records).count());
     assert_eq!(mission.calls_in_flight(), in_flight(tested).len());
     // Blocked is who waits for somebody's answer, and nobody else.
     let asked: BTreeSet<RequestNo> = mission.open_requests().iter().map(|request| request.no).collect();
@@ -388,6 +404,7 @@ fn check_step(before: &Tested, records: &[Record], fields: &Value) {
         window.start_at.is_some_and(|start| wall < start) || window.end_at.is_some_and(|end| wall >= end)
     };
     let spent = before.now.ran_ms >= before.mission.budget().runtime_ms_max;
+    let is_barred = overbilled(&before.records).next().is_some();
     for record in records {
         match record {
             // 3. and 5. Nothing begins outside the window or without a grant.
@@ -412,17 +429,26 @@ fn check_step(before: &Tested, records: &[Record], fields: &Value) {
                 });
                 assert_eq!(asked.collect::<BTreeSet<_>>(), harmful);
             }
-            Record::CallStarted { tool, .. } => {
+            Record::CallStarted { tool, reserved, .. } => {
                 assert!(!outside(before.now.wall) && !spent);
+                assert!(reserved.is_nothing() || !is_barred, "{tool} costs something");
                 let asked = approved(&before.records, tool);
                 assert!(allows(&fields["constraints"], tool.as_str(), asked), "{tool} was granted");
             }
-            Record::CallHeld { tool, .. } => {
+            Record::CallHeld { tool, reserved, .. } => {
+                assert!(reserved.is_nothing() || !is_barred, "{tool} costs something");
                 assert!(allows(&fields["constraints"], tool.as_str(), true), "{tool} could be granted");
+            }
+            Record::CallAgain { call } => {
+                let flight = flights(&before.records).into_iter().find(|flight| flight.call == *call);
+                assert!(flight.is_some_and(|flight| !flight.held && flight.reserved > 0) && !is_barred);
+                assert!(matches!(records.first(), Some(Record::Started { .. })), "only a run that broke off");
             }
             // 5. A held call is made only by a decision about itself, and inside the window.
             Record::CallResumed { call } => {
                 assert!(!outside(before.now.wall) && !spent);
+                let flight = flights(&before.records).into_iter().find(|flight| flight.call == *call);
+                assert!(flight.is_some_and(|flight| flight.reserved == 0) || !is_barred);
                 let Some(Record::Decided { request, decision, .. }) = records.first() else { panic!("{records:?}") };
                 let asked =
                     before.mission.open_requests().iter().find(|open| open.no == *request).expect("it was open");
@@ -489,6 +515,8 @@ fn strangers() -> Vec<Record> {
         Record::Started { run: RunNo(900), alone: false, announced: true },
         Record::CallFinished { call, outcome: Err(CallError::Cancelled), spent },
         Record::CallResumed { call },
+        Record::CallAgain { call },
+        Record::Overbilled { call, tool: tools()[0].name.clone(), quoted: spent, spent },
         Record::Answered { call, question: HostQuestion::Now, about: String::new(), answer: "0".to_owned() },
         Record::Milestone { call, text: "far".to_owned() },
         Record::Logged { call, level: LogLevel::Info, text: "far".to_owned() },

@@ -473,6 +473,11 @@ mod tests {
             ("[limits]\nresults_mib = 15", "limits.results_mib"),
             ("[limits]\nrequest_expiry = \"0s\"", "limits.request_expiry"),
             ("[tool.Write]\neffects = [\"outbound_emial\"]", "outbound_email"),
+            ("[tool.Write]\n\ncost_usd = nan", "line 3"),
+            ("[tool.Write]\ncost_usd = nan", "such as 0.0025"),
+            ("[tool.Write]\ncost_usd = -1", "cost_usd"),
+            ("[tool.Write]\ncost_usd = 0.00000001", "such as 0.000125"),
+            ("[tool.Write]\ncost_usd = inf", "at most"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(expected), "{text}: {error}");

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use sortie_contract::money::MicroUsd;
 use sortie_contract::tool::EffectClass;
 
 /// Names that envelopes of this contract use, but that this version cannot do.
@@ -25,12 +27,32 @@ pub struct ToolConfig {
     pub read_only: Option<bool>,
     /// Whether doing it twice is the same as doing it once.
     pub idempotent: Option<bool>,
+    /// What a call costs, in US dollars.
+    pub cost_usd: Option<Price>,
     /// `WebFetch` only: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
     /// that one, `*.example.com` for every name below, `*` for every public one. None by default.
     pub hosts: Option<Vec<String>>,
     /// `WebFetch` only: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
     /// not public.
     pub allow_private: Option<Vec<String>>,
+}
+
+/// US dollars, exact to the millionth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "f64")]
+pub struct Price(pub MicroUsd);
+
+impl From<Price> for f64 {
+    fn from(price: Price) -> Self {
+        price.0.as_usd()
+    }
+}
+
+impl<'de> Deserialize<'de> for Price {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let usd = f64::deserialize(deserializer)?;
+        MicroUsd::exactly(usd).map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// Why tools cannot be set up as configured.

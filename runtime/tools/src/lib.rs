@@ -20,10 +20,10 @@ mod web;
 mod workspace;
 
 pub use builtin::BuiltIn;
-pub use config::{ConfigError, ToolConfig, ToolsConfig};
+pub use config::{ConfigError, Price, ToolConfig, ToolsConfig};
 pub use link::{LinkState, Standing};
 pub use provider::{Changed, Offer, Provider, ProviderError, SCHEMA_BYTES_MAX, TOOL_NAME_BYTES_MAX, TOOLS_MAX};
 pub use providers::{ProviderHealth, Providers};
-pub use tool::{CallContext, Tool};
+pub use tool::{Bill, CallContext, Tool};
 pub use toolbox::{Found, Toolbox};
 pub use workspace::{NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};

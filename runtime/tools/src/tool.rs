@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
 
 use crate::Workspace;
@@ -30,6 +32,26 @@ pub struct CallContext {
     pub mission_id: String,
     /// The same for every attempt at this call, and for no other call.
     pub idempotency_key: String,
+    /// Where its tool says what it did cost.
+    pub bill: Bill,
+}
+
+/// What a call did cost, as its tool says. It holds however the call ends: also when it fails, takes too long, or breaks off. A tool
+/// that says nothing is taken to have cost what it was quoted at.
+#[derive(Debug, Clone, Default)]
+pub struct Bill(Arc<Mutex<Option<Spend>>>);
+
+impl Bill {
+    /// It did cost this, so far; the last word counts.
+    pub fn is(&self, spent: Spend) {
+        *self.0.lock() = Some(spent);
+    }
+
+    /// What its tool said.
+    #[must_use]
+    pub fn said(&self) -> Option<Spend> {
+        *self.0.lock()
+    }
 }
 
 /// Something that a plugin can be granted.
@@ -40,6 +62,19 @@ pub trait Tool: Send + Sync + 'static {
 
     /// Does it. `arguments` fit the schema of [`Tool::info`]. Dropping the future cancels the call.
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError>;
+
+    /// Whether calls may cost something by themselves, beside the price that the configuration gives the tool. Only then they are
+    /// quoted: arguments are not read twice for nothing.
+    fn is_priced(&self) -> bool {
+        false
+    }
+
+    /// The most that a call can cost by itself: it is set aside before the call is made. `arguments` fit the schema of [`Tool::info`].
+    /// What it did cost is said on the [`Bill`]; a call that costs more is the last one of its mission that costs anything.
+    fn quote(&self, arguments: &Value) -> Spend {
+        let _ = arguments;
+        Spend::NOTHING
+    }
 
     /// How long a call may take before it is `timed-out`.
     fn time_limit(&self) -> Duration {
@@ -82,6 +117,7 @@ pub(crate) fn info<Arguments: JsonSchema>(
         // Any class cancels it, so that what is told of the tool is what holds.
         read_only: config.read_only.unwrap_or(nature.read_only) && effects.is_empty(),
         idempotent: config.idempotent.unwrap_or(nature.idempotent && !given),
+        price: config.cost_usd.map_or(MicroUsd::ZERO, |price| price.0),
         effects,
     }
 }

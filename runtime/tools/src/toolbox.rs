@@ -11,11 +11,12 @@ use std::time::Duration;
 use jsonschema::Validator;
 use serde_json::Value;
 use sortie_contract::limit;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 
 use crate::link::Link;
 use crate::provider::{Offer, Offered, begins_with, leave_out};
-use crate::tool::CallContext;
+use crate::tool::{Bill, CallContext};
 
 /// Most mistakes that one answer tells: enough to mend a call at once.
 const MISTAKES_TOLD_MAX: usize = 5;
@@ -122,6 +123,27 @@ impl Toolbox {
     pub(crate) fn of_provider(&self, provider: usize) -> (usize, &[String]) {
         let count = self.entries.iter().filter(|entry| entry.provider == provider).count();
         (count, &self.left_out[provider])
+    }
+
+    /// The most that a call can cost, with the price that its tool has by configuration. Nothing where its arguments do not fit: no call
+    /// is made then. Of tools that are free it does not look at the arguments.
+    #[must_use]
+    pub fn quote(&self, name: &str, arguments: &str) -> Spend {
+        let Some(index) = self.position(name) else { return Spend::NOTHING };
+        let Offered { info, tool, schema } = &*self.entries[index].offered;
+        if info.price.is_zero() && !tool.is_priced() {
+            return Spend::NOTHING;
+        }
+        let Ok(arguments) = checked(schema, arguments) else { return Spend::NOTHING };
+        let own = if tool.is_priced() { tool.quote(&arguments) } else { Spend::NOTHING };
+        own.saturating_add(Spend::money(info.price))
+    }
+
+    /// What a call did cost, with the price that its tool has by configuration, if the tool said what it cost by itself.
+    #[must_use]
+    pub fn settled(&self, name: &str, bill: &Bill) -> Option<Spend> {
+        let price = self.info(name).map_or(MicroUsd::ZERO, |info| info.price);
+        bill.said().map(|said| said.saturating_add(Spend::money(price)))
     }
 
     /// Calls a tool with the text of its arguments, under its time limit, which `sleep` measures. Dropping the future cancels

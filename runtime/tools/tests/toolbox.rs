@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Timestamp, limit};
 use sortie_tools::{
-    BuiltIn, CallContext, Changed, Found, LinkState, Offer, Provider, ProviderError, Providers, Tool, Toolbox,
+    Bill, BuiltIn, CallContext, Changed, Found, LinkState, Offer, Provider, ProviderError, Providers, Tool, Toolbox,
     ToolsConfig, Workspace,
 };
 use tokio::time::sleep;
@@ -25,7 +26,7 @@ fn toolbox(config: Value) -> Result<Arc<Toolbox>, String> {
 
 fn context() -> CallContext {
     let workspace = Workspace::open(std::path::Path::new("/nonexistent/workspace")).unwrap();
-    CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned() }
+    CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned(), bill: Bill::default() }
 }
 
 #[test]
@@ -102,6 +103,10 @@ fn a_configuration_that_would_be_ignored_is_refused() {
         (json!({ "Write": { "effects": ["Money Movement"] } }), "no effect class"),
         (json!({ "WebFetch": { "hosts": ["https://example.org/"] } }), "no host such as"),
         (json!({ "WebFetch": { "allow_private": ["localhost"] } }), "neither an IP address"),
+        (json!({ "WebFetch": { "cost_usd": -0.01 } }), "0 or more"),
+        (json!({ "WebFetch": { "cost_usd": 0.000_000_5 } }), "six digits"),
+        (json!({ "WebFetch": { "cost_usd": 1e12 } }), "at most 9000000000"),
+        (json!({ "WebFetch": { "cost_usd": "0.01" } }), "invalid type"),
     ] {
         let error = toolbox(config.clone()).expect_err(&config.to_string());
         assert!(error.contains(said), "{config}: {error}");
@@ -365,4 +370,90 @@ fn two_providers_of_one_name_are_a_mistake() {
     let twice = ["a", "A"].map(|name| Arc::new(Named { name, prefix: "" }) as Arc<dyn Provider>);
     let refused = Providers::new(BuiltIn::default(), twice.into(), BEGUN).map(drop).unwrap_err();
     assert!(refused.to_string().contains("called `A`"), "{refused}");
+}
+
+/// A tool that asks for a cent a word, and says what it did cost if it is told to.
+struct Dear {
+    info: ToolInfo,
+    is_priced: bool,
+}
+
+#[async_trait]
+impl Tool for Dear {
+    fn info(&self) -> &ToolInfo {
+        &self.info
+    }
+
+    async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError> {
+        if let Some(micro_usd) = arguments["says"].as_u64() {
+            context.bill.is(Spend { llm_calls: 1, cost: MicroUsd(micro_usd) });
+        }
+        std::future::pending().await
+    }
+
+    fn is_priced(&self) -> bool {
+        self.is_priced
+    }
+
+    fn quote(&self, arguments: &Value) -> Spend {
+        assert!(self.is_priced, "a tool that is free is not asked");
+        Spend { llm_calls: 1, cost: MicroUsd(10_000 * arguments["words"].as_u64().expect("they fit")) }
+    }
+
+    fn time_limit(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+}
+
+fn dear(name: &str, is_priced: bool, price: u64) -> Arc<dyn Tool> {
+    let schema =
+        json!({"type": "object", "properties": {"words": {"type": "integer", "minimum": 0}}, "required": ["words"]});
+    let info = ToolInfo { input_schema: schema, price: MicroUsd(price), ..ToolInfo::undeclared(ToolName::new(name)) };
+    Arc::new(Dear { info, is_priced })
+}
+
+#[test]
+fn a_call_is_quoted_at_what_its_tool_asks_for_and_at_its_price() {
+    let tools = [("free", false, 0), ("flat", false, 7), ("own", true, 0), ("both", true, 7)];
+    let tools = tools.into_iter().map(|(name, is_priced, price)| dear(name, is_priced, price)).collect();
+    let toolbox = Providers::new(BuiltIn::of(tools), Vec::new(), BEGUN).unwrap().toolbox();
+    let spend = |llm_calls, cost| Spend { llm_calls, cost: MicroUsd(cost) };
+    for (name, arguments, expected) in [
+        ("free", r#"{"words":2}"#, Spend::NOTHING),
+        ("free", "{", Spend::NOTHING),
+        ("flat", r#"{"words":2}"#, spend(0, 7)),
+        ("own", r#"{"words":2}"#, spend(1, 20_000)),
+        ("both", r#"{"words":2}"#, spend(1, 20_007)),
+        ("BOTH", r#"{"words":0}"#, spend(1, 7)),
+        // No call comes of these.
+        ("flat", r#"{"words":-1}"#, Spend::NOTHING),
+        ("both", r#"{"words":"two"}"#, Spend::NOTHING),
+        ("both", "{}", Spend::NOTHING),
+        ("both", "{", Spend::NOTHING),
+        ("none", "{}", Spend::NOTHING),
+    ] {
+        assert_eq!(toolbox.quote(name, arguments), expected, "{name} {arguments}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_tool_said_holds_however_its_call_ended() {
+    let toolbox = Providers::new(BuiltIn::of(vec![dear("both", true, 7)]), Vec::new(), BEGUN).unwrap().toolbox();
+    for (arguments, expected) in [
+        (r#"{"words":2,"says":30000}"#, Some(Spend { llm_calls: 1, cost: MicroUsd(30_007) })),
+        (r#"{"words":2}"#, None),
+    ] {
+        let context = context();
+        let ended = toolbox.call("both", &context, arguments, None, sleep).await;
+        assert!(matches!(ended, Err(CallError::TimedOut(_))), "{ended:?}");
+        assert_eq!(toolbox.settled("both", &context.bill), expected);
+    }
+}
+
+#[test]
+fn a_price_of_the_configuration_is_exact() {
+    let toolbox = toolbox(json!({ "WebFetch": { "cost_usd": 0.29 }, "Write": { "cost_usd": 1 } })).unwrap();
+    let price = |name| toolbox.info(name).unwrap().price;
+    assert_eq!([price("WebFetch"), price("Write"), price("Read")], [290_000, 1_000_000, 0].map(MicroUsd));
+    assert_eq!(toolbox.quote("Write", r#"{"path":"a","content":"x"}"#), Spend::money(MicroUsd(1_000_000)));
 }

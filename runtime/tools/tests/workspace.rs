@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
 use sortie_contract::tool::{CallError, Written};
 use sortie_contract::{Timestamp, limit};
-use sortie_tools::{BuiltIn, CallContext, Providers, Toolbox, ToolsConfig, Workspace};
+use sortie_tools::{Bill, BuiltIn, CallContext, Providers, Toolbox, ToolsConfig, Workspace};
 use tempfile::TempDir;
 
 /// A workspace with a secret beside it.
@@ -27,7 +27,12 @@ impl Desk {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("secret"), "secret").unwrap();
         let workspace = Workspace::open(&folder.path().join("workspace")).unwrap();
-        let context = CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned() };
+        let context = CallContext {
+            workspace,
+            mission_id: "m".to_owned(),
+            idempotency_key: "m/1".to_owned(),
+            bill: Bill::default(),
+        };
         let built_in = BuiltIn::new(ToolsConfig::default()).unwrap();
         let toolbox = Providers::new(built_in, Vec::new(), Timestamp::UNIX_EPOCH).unwrap().toolbox();
         Self { folder, toolbox, context }

@@ -9,13 +9,14 @@ use sortie_contract::outcome::Status;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
-use sortie_contract::{Spend, Timestamp};
+use sortie_contract::{MicroUsd, Spend, Timestamp};
 use sortie_mission::Mission;
 
 use crate::envelope::{RETENTION, tools};
 use crate::ledger::{Item, Side};
 use crate::outside::{Client, Effects};
 use crate::scene::Clock;
+use crate::tools::quote;
 
 /// What the record says of a call that may be made.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ pub(crate) fn records(side: &Side) {
     let blocked = mission.status() == Status::Blocked;
     assert_eq!(blocked, !mission.open_requests().is_empty(), "blocked is: somebody is asked");
     one_end(&side.records, mission.status());
-    budget(mission.envelope(), &side.records);
+    budget(mission, &side.records);
     calls_once(&side.records);
     numbered(&side.items);
 }
@@ -80,35 +81,72 @@ fn numbered(items: &[Item]) {
     assert!(events.eq(1..=numbers().count() as u64), "a gap in the events");
 }
 
-/// 4. What was spent and is set aside never passes the limit, raised by what was granted.
-fn budget(envelope: &Envelope, records: &[Stamped]) {
-    let Some(mut limit) = envelope.budget.cost_max.filter(|max| max.0 > 0).map(|max| max.0) else { return };
-    let (mut booked, mut prices, mut made) = (0, BTreeMap::new(), BTreeMap::new());
-    for Stamped { record, .. } in records {
+/// 4. What was spent and is set aside never passes the limit, raised by what was granted, but by what a call did cost more than it was
+///    quoted at: that is told, and then nothing is paid for any more. The books say what the records add up to.
+fn budget(mission: &Mission, records: &[Stamped]) {
+    let mut limit = mission.envelope().budget.cost_max.filter(|max| max.0 > 0);
+    let (mut spent, mut excess) = (Spend::NOTHING, MicroUsd::ZERO);
+    let (mut prices, mut made) = (BTreeMap::new(), BTreeMap::<CallNo, Spend>::new());
+    let mut is_barred = false;
+    let sum = |made: &BTreeMap<CallNo, Spend>| made.values().fold(Spend::NOTHING, |sum, one| sum.saturating_add(*one));
+    for (index, Stamped { record, .. }) in records.iter().enumerate() {
         match record {
             Record::CallStarted { call, reserved, .. } => {
-                prices.insert(*call, reserved.cost.0);
-                made.insert(*call, reserved.cost.0);
-                booked += reserved.cost.0;
+                prices.insert(*call, *reserved);
+                made.insert(*call, *reserved);
+                assert!(!is_barred || reserved.is_nothing(), "call {call} is paid for");
             }
-            Record::CallHeld { call, reserved, .. } => drop(prices.insert(*call, reserved.cost.0)),
+            Record::CallHeld { call, reserved, .. } => drop(prices.insert(*call, *reserved)),
             Record::CallResumed { call } => {
                 made.insert(*call, prices[call]);
-                booked += prices[call];
+                assert!(!is_barred || prices[call].is_nothing(), "call {call} is paid for");
+            }
+            Record::CallAgain { call } => {
+                spent = spent.saturating_add(made[call]);
+                assert!(!is_barred && !made[call].is_nothing(), "call {call} is paid for again");
             }
             // Nobody knows what became of it: it counts as spent, and what comes of it counts again.
-            Record::Requested { call, kind: RequestKind::Uncertain, .. } => drop(made.remove(call)),
-            Record::CallFinished { call, spent, .. } => {
-                if let Some(reserved) = made.remove(call) {
-                    assert!(spent.cost.0 <= reserved, "call {call} cost more than was set aside");
-                    booked = booked - reserved + spent.cost.0;
-                }
+            Record::Requested { call, .. } => {
+                spent = spent.saturating_add(made.remove(call).unwrap_or_default());
             }
-            Record::Decided { decision: Decision::Grant { cost, .. }, .. } => limit += cost.0,
+            Record::CallFinished { call, spent: cost, .. } => match made.remove(call) {
+                Some(reserved) => {
+                    spent = spent.saturating_add(*cost);
+                    excess = excess.saturating_add(cost.cost.saturating_sub(reserved.cost));
+                    is_barred |= !cost.fits(reserved);
+                    let told = Record::Overbilled {
+                        call: *call,
+                        tool: tool_of(records, *call),
+                        quoted: reserved,
+                        spent: *cost,
+                    };
+                    let next = records.get(index + 1).map(|next| &next.record);
+                    assert_eq!(next == Some(&told), !cost.fits(reserved), "call {call} was too dear, or was not");
+                }
+                None => assert!(cost.is_nothing(), "call {call} was not made, and did cost something"),
+            },
+            Record::Finished { .. } => {
+                spent = spent.saturating_add(sum(&made));
+                made.clear();
+            }
+            Record::Decided { decision: Decision::Grant { cost, .. }, .. } => {
+                limit = limit.map(|limit| limit.saturating_add(*cost));
+            }
             _ => {}
         }
-        assert!(booked <= limit, "{booked} of {limit} micro-dollars are booked");
+        let booked = spent.saturating_add(sum(&made)).cost;
+        assert!(limit.is_none_or(|limit| booked <= limit.saturating_add(excess)), "{booked} of {limit:?} are booked");
     }
+    assert_eq!((mission.spent(), mission.reserved()), (spent, sum(&made)), "the books are what the records add up to");
+}
+
+/// Of what tool a call is.
+fn tool_of(records: &[Stamped], wanted: CallNo) -> ToolName {
+    let found = records.iter().find_map(|stamped| match &stamped.record {
+        Record::CallStarted { call, tool, .. } | Record::CallHeld { call, tool, .. } if *call == wanted => Some(tool),
+        _ => None,
+    });
+    found.cloned().unwrap_or_else(|| ToolName::new(""))
 }
 
 /// 6. No call has two results, and none goes on but by a decision about itself.
@@ -150,8 +188,10 @@ pub(crate) fn window(side: &Side) {
         let is_let_in = match record {
             // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
             Record::Accepted(_) | Record::Finished { .. } => true,
-            Record::CallFinished { .. } => {
-                matches!(side.records.get(index + 1).map(|next| &next.record), Some(Record::Finished { .. }))
+            Record::CallFinished { .. } | Record::Overbilled { .. } => {
+                let mut behind = side.records[index + 1..].iter().map(|next| &next.record);
+                let next = behind.find(|record| !matches!(record, Record::Overbilled { .. }));
+                matches!(next, Some(Record::Finished { .. }))
             }
             _ => false,
         };
@@ -198,7 +238,7 @@ pub(crate) fn may_be_sent(
         return;
     };
     assert_eq!((&grant.tool, grant.arguments.as_str()), (&tool.name, arguments), "call {call} is another one");
-    assert_eq!(grant.reserved, Spend::NOTHING, "call {call} costs nothing");
+    assert_eq!(grant.reserved, quote(tool, arguments), "call {call} was quoted at something else");
     if needs_approval(envelope, &tool.name) {
         assert!(is_approved(&side.records, call, &tool.name), "`{}` was not approved", tool.name);
     }

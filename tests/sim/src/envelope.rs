@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
-use sortie_contract::{InstanceId, LaneId, Timestamp};
+use sortie_contract::{InstanceId, LaneId, MicroUsd, Timestamp};
 use sortie_mission::{Ceilings, NodeRules};
 
 /// Tools that a mission is granted, unless it is said otherwise.
@@ -90,7 +90,7 @@ pub(crate) fn tools() -> Vec<ToolInfo> {
         tool("Read", &[], true, false),
         tool("Write", &["workspace_write"], false, true),
         tool("Edit", &["workspace_write"], false, false),
-        tool("Buy", &["money_movement"], false, false),
+        ToolInfo { price: MicroUsd(50_000), ..tool("Buy", &["money_movement"], false, false) },
         // Of which nothing is declared.
         tool("Mail", &[], false, false),
         tool("Rm", &["destructive_file_actions"], false, false),

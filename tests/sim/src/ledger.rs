@@ -174,9 +174,9 @@ impl Side {
         let shown = head.overview.clone().expect("this Sortie shows an overview");
         let now = self.mission.overview();
         // What it counts is of the last record that changed something else.
-        let Overview { sequence, ran_ms, spent, .. } = shown;
+        let Overview { sequence, ran_ms, .. } = shown;
         assert!(ran_ms <= now.ran_ms && sequence <= now.sequence, "a head that is ahead of its mission");
-        assert_eq!(shown, Overview { sequence, ran_ms, spent, ..now }, "a head that shows something else");
+        assert_eq!(shown, Overview { sequence, ran_ms, ..now }, "a head that shows something else");
     }
 
     /// Which of the client's texts was accepted.

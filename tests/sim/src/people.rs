@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sortie_ambient::{Ambient, Joined};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::{MicroUsd, MissionNo, Status};
+use sortie_contract::{MicroUsd, MissionNo, Record, Stamped, Status};
 use sortie_engine::Engine;
 use sortie_engine::act::ActError;
 use sortie_engine::intake::{DispatchError, Dispatched};
@@ -270,6 +270,11 @@ fn hear_of_decision(scene: &Scene, side: &Side, request: RequestNo, decision: &D
             scene.count("decided otherwise");
         }
         Err(ActError::Refused(Refusal::NotEnough { .. })) => scene.count("grant that is not enough"),
+        Err(ActError::Refused(Refusal::Barred { .. })) => {
+            let is_told = |stamped: &Stamped| matches!(stamped.record, Record::Overbilled { .. });
+            assert!(side.records.iter().any(is_told), "nothing was too dear");
+            scene.count("call that is paid for no more");
+        }
         Err(ActError::Refused(Refusal::UnknownRequest { .. })) => {
             let is_open = side.mission.open_requests().iter().any(|open| open.no == request);
             assert!(!is_open && on_disk.is_none(), "{request} is said not to be there");

@@ -71,6 +71,8 @@ impl Scene {
             Record::Requested { kind, .. } => kind.as_str(),
             Record::Reminded { .. } => "reminded",
             Record::Heartbeat => "heartbeat",
+            Record::CallAgain { .. } => "call that is paid for again",
+            Record::Overbilled { .. } => "overbilled",
             Record::Suspended { .. } => "suspended",
             Record::Finished { reason, .. } => reason.as_str(),
             _ => return,

@@ -4,7 +4,9 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use serde_json::Value;
+use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo};
 use sortie_tools::{BuiltIn, CallContext, Providers, Tool};
 
@@ -26,6 +28,18 @@ pub(crate) fn providers(scene: &Arc<Scene>, executor: &Arc<Executor>) -> Provide
     Providers::new(built_in, Vec::new(), scene.clock.wall()).expect("each has a name of its own")
 }
 
+/// What a call may cost by itself: nothing for one in three.
+fn own_quote(tool: &ToolInfo, arguments: &str) -> Spend {
+    let dice = Digest::of(format!("{} {arguments}", tool.name).as_bytes()).prefix();
+    let spend = Spend { llm_calls: dice >> 8 & 1, cost: MicroUsd((dice >> 16) % 200_000) };
+    if dice.is_multiple_of(3) { Spend::NOTHING } else { spend }
+}
+
+/// What is to be set aside for a call.
+pub(crate) fn quote(tool: &ToolInfo, arguments: &str) -> Spend {
+    own_quote(tool, arguments).saturating_add(Spend::money(tool.price))
+}
+
 struct Scripted {
     info: ToolInfo,
     scene: Arc<Scene>,
@@ -38,12 +52,21 @@ impl Tool for Scripted {
         &self.info
     }
 
+    fn is_priced(&self) -> bool {
+        true
+    }
+
+    fn quote(&self, arguments: &Value) -> Spend {
+        own_quote(&self.info, &arguments.to_string())
+    }
+
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError> {
         let executor = self.executor.upgrade().ok_or(CallError::Cancelled)?;
         let (mission, call) = context.idempotency_key.rsplit_once('/').expect("a mission and a call");
         let client = self.scene.outside(|outside| outside.client_of(mission));
         let call = CallNo(call.parse().expect("a number"));
         self.leave(client, call, &arguments.to_string());
+        self.bill(context, arguments);
         let mut flight = Flight { tool: self, client, call, landed: false, is_back: false };
         executor.pass().await;
         let answer = flight.land();
@@ -57,6 +80,18 @@ impl Tool for Scripted {
 }
 
 impl Scripted {
+    /// What it did cost: often it does not say, mostly it is less than it was quoted at, and now and then more.
+    fn bill(&self, context: &CallContext, arguments: &Value) {
+        let quoted = own_quote(&self.info, &arguments.to_string());
+        let said = match self.scene.roll(|rng| rng.u32(..60)) {
+            0 => quoted.saturating_add(Spend::money(MicroUsd(1 + self.scene.roll(|rng| rng.u64(..300_000))))),
+            1 => quoted.saturating_add(Spend { llm_calls: 1, cost: MicroUsd::ZERO }),
+            2..30 => Spend { cost: MicroUsd(self.scene.roll(|rng| rng.u64(..=quoted.cost.0))), ..quoted },
+            _ => return,
+        };
+        context.bill.is(said);
+    }
+
     /// The call leaves the node: whatever it depends on must be certain.
     fn leave(&self, client: usize, call: CallNo, arguments: &str) {
         let wall = self.scene.clock.wall();

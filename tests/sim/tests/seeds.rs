@@ -9,13 +9,16 @@ const SEEDS: u64 = 3_000;
 const ONCE_RED: [u64; 0] = [];
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 58] = [
+const HAPPENS: [&str; 64] = [
     "accepted",
     "answer",
     "answered with a failure",
     "approval",
     "approve",
+    "budget",
     "call given up",
+    "call that is paid for again",
+    "call that is paid for no more",
     "call that nobody waits for any more",
     "cancelled",
     "cancelled_by_request",
@@ -39,12 +42,15 @@ const HAPPENS: [&str; 58] = [
     "effect after nobody waited for it",
     "folder that fails",
     "full disk",
+    "grant",
+    "grant that is not enough",
     "halted",
     "heartbeat",
     "input",
     "let go on",
     "low disk",
     "nondeterminism",
+    "overbilled",
     "overloaded",
     "paused",
     "plugin_failed",

@@ -8,11 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_contract::envelope::{EffectiveBudget, MissionType, Window};
-use sortie_contract::event::Usage;
 use sortie_contract::outcome::{Reason, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::request::RequestKind;
-use sortie_contract::{MicroUsd, Status, Timestamp};
+use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
 use sortie_journal::Quarantine;
 
 use super::{DeliveryState, DeliveryView};
@@ -48,7 +47,7 @@ pub struct MissionView {
     /// What people are to do next, once it has ended.
     pub next_action: Option<String>,
     /// What it has used.
-    pub usage: Usage,
+    pub usage: UsageView,
     /// What holds of its budget.
     pub effective_budget: BudgetView,
     /// When it may run.
@@ -115,6 +114,69 @@ impl From<&Quarantine> for QuarantineView {
             remedy: remedy.to_owned(),
         }
     }
+}
+
+/// What a mission has used so far, and what is set aside.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct UsageView {
+    /// Minutes in which it was running; not those queued or blocked.
+    pub runtime_minutes: f64,
+    /// Calls of a language model.
+    pub llm_calls: u64,
+    /// What they and its tools cost, in US dollars.
+    pub estimated_cost_usd: f64,
+    /// The most that the calls may cost that are being made now.
+    pub reserved: SpendView,
+}
+
+impl UsageView {
+    /// Of these.
+    pub fn new(runtime_minutes: f64, spent: Spend, reserved: Spend) -> Self {
+        Self {
+            runtime_minutes,
+            llm_calls: spent.llm_calls,
+            estimated_cost_usd: spent.cost.as_usd(),
+            reserved: SpendView { llm_calls: reserved.llm_calls, cost_usd: reserved.cost.as_usd() },
+        }
+    }
+}
+
+/// Calls of a language model, and money.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Spend")]
+pub struct SpendView {
+    /// Calls of a language model.
+    pub llm_calls: u64,
+    /// In US dollars.
+    pub cost_usd: f64,
+}
+
+/// What a call wants of a budget that does not cover it.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BudgetRequest")]
+pub struct ShortageView {
+    /// The most that the call may cost.
+    pub wanted: SpendView,
+    /// What the mission has spent.
+    pub spent: SpendView,
+    /// What is set aside for calls that are being made.
+    pub reserved: SpendView,
+    /// What it may spend, with what was granted so far.
+    pub limit: LimitView,
+}
+
+/// The most that may be spent; null where there is no limit.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "SpendLimit")]
+pub struct LimitView {
+    /// Calls of a language model.
+    pub llm_calls: Option<u64>,
+    /// In US dollars.
+    pub cost_usd: Option<f64>,
 }
 
 /// What holds of a budget; null where there is no limit.
@@ -188,6 +250,9 @@ pub struct RequestView {
     /// As JSON; a text, where they are too long to be shown whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
+    /// Of a request for more budget: how much is wanted, and how much there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<ShortageView>,
 }
 
 /// An open request in a list, with whose it is.
@@ -310,7 +375,7 @@ pub struct MissionLine {
     /// The latest thing that people were told of it; cut where it is long.
     pub summary: String,
     /// What it has used, as of its latest change that a list shows.
-    pub usage: Usage,
+    pub usage: UsageView,
     /// What holds of its budget.
     pub effective_budget: BudgetView,
     /// When it may run.

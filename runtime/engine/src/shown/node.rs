@@ -23,6 +23,8 @@ pub struct ToolView {
     pub read_only: bool,
     /// What repeating a call would do.
     pub repeat: Repeat,
+    /// The price of a call, in US dollars.
+    pub cost_usd: f64,
 }
 
 impl From<&ToolInfo> for ToolView {
@@ -34,6 +36,7 @@ impl From<&ToolInfo> for ToolView {
             effects: tool.effects.clone(),
             read_only: tool.read_only,
             repeat: tool.repeat(),
+            cost_usd: tool.price.as_usd(),
         }
     }
 }

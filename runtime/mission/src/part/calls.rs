@@ -1,6 +1,4 @@
-//! What a plugin asks of its node: the numbers of host calls, the calls that have no result yet, and the books of what they cost.
-//!
-//! Invariant: what the calls that are being made have set aside is, in sum, what the ledger holds as reserved.
+//! What a plugin asks of its node: the numbers of host calls, and the calls that have no result yet.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,8 +7,6 @@ use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::tool::{CallError, Repeat, ToolName};
 
-use crate::budget::Ledger;
-
 /// The host calls of a mission.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Calls {
@@ -18,7 +14,6 @@ pub(crate) struct Calls {
     numbered: u32,
     /// Calls without a result yet, by number. None, while no run of the mission has begun, and once it has ended.
     in_flight: Vec<InFlight>,
-    ledger: Ledger,
     /// The latest call that was refused: what a failed mission's next step often hangs on.
     last_refused: Option<(ToolName, CallError)>,
 }
@@ -36,6 +31,8 @@ pub(crate) struct InFlight {
     pub(crate) reserved: Spend,
     /// It waits for a decision; nothing of it has happened, or nobody knows.
     pub(crate) held: bool,
+    /// It was being made when a run broke off, and nobody knows what came of that.
+    pub(crate) doubted: bool,
 }
 
 /// Something that happens to a call.
@@ -47,13 +44,15 @@ pub(crate) enum CallStep<'a> {
     Refused { call: CallNo, tool: &'a ToolName, error: &'a CallError },
     /// One that is made, or held, from now on.
     Begun(InFlight),
-    /// It waits for a decision. Had it been made, what it had set aside is given up as spent: made again, it costs again.
+    /// It waits for a decision.
     Waits(CallNo),
+    /// It is made again, after its run broke off.
+    Again(CallNo),
     /// It is made, after a decision.
     Resumed(CallNo),
     /// It has its result.
-    Finished { call: CallNo, spent: Spend },
-    /// The calls are given up, and nobody will learn what they did cost: the mission has ended, or begins again.
+    Finished(CallNo),
+    /// The calls are given up: the mission has ended, or begins again.
     BrokenOff,
 }
 
@@ -72,9 +71,21 @@ pub enum CallMisfit {
         /// Which.
         call: CallNo,
     },
+    /// Nobody knows yet what it cost.
+    #[error("call {call} has not ended")]
+    NotEnded {
+        /// Which.
+        call: CallNo,
+    },
     /// It is being made already.
     #[error("call {call} does not wait for a decision")]
     NotHeld {
+        /// Which.
+        call: CallNo,
+    },
+    /// It is not made, as long as nobody has decided.
+    #[error("call {call} waits for a decision")]
+    Held {
         /// Which.
         call: CallNo,
     },
@@ -100,17 +111,19 @@ impl Calls {
             }
             CallStep::Begun(flight) => {
                 self.number(flight.call)?;
-                if !flight.held {
-                    self.ledger.reserve(flight.reserved);
-                }
                 self.in_flight.push(flight);
             }
             CallStep::Waits(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
-                if !flight.held {
-                    self.ledger.settle(flight.reserved, flight.reserved);
-                }
+                flight.doubted |= !flight.held;
                 flight.held = true;
+            }
+            CallStep::Again(call) => {
+                let flight = in_flight(&mut self.in_flight, call)?;
+                if flight.held {
+                    return Err(CallMisfit::Held { call });
+                }
+                flight.doubted = true;
             }
             CallStep::Resumed(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
@@ -118,21 +131,13 @@ impl Calls {
                     return Err(CallMisfit::NotHeld { call });
                 }
                 flight.held = false;
-                self.ledger.reserve(flight.reserved);
             }
-            CallStep::Finished { call, spent } => {
+            CallStep::Finished(call) => {
                 let at = self.in_flight.iter().position(|flight| flight.call == call);
-                let flight = self.in_flight.remove(at.ok_or(CallMisfit::NotInFlight { call })?);
-                if !flight.held {
-                    self.ledger.settle(flight.reserved, spent);
-                }
+                self.in_flight.remove(at.ok_or(CallMisfit::NotInFlight { call })?);
             }
-            CallStep::BrokenOff => {
-                self.ledger.abandon();
-                self.in_flight = Vec::new();
-            }
+            CallStep::BrokenOff => self.in_flight = Vec::new(),
         }
-        debug_assert_eq!(self.ledger.reserved(), self.set_aside(), "the books agree with the calls in flight");
         Ok(())
     }
 
@@ -150,6 +155,12 @@ impl Calls {
     /// The call, while it has no result.
     pub(crate) fn flight(&self, call: CallNo) -> Result<&InFlight, CallMisfit> {
         self.in_flight.iter().find(|flight| flight.call == call).ok_or(CallMisfit::NotInFlight { call })
+    }
+
+    /// That the call was, and is over.
+    pub(crate) fn has_ended(&self, call: CallNo) -> Result<(), CallMisfit> {
+        let is_over = call.0 <= self.numbered && self.flight(call).is_err();
+        if is_over { Ok(()) } else { Err(CallMisfit::NotEnded { call }) }
     }
 
     /// That no call is being made: what is in flight waits for decisions.
@@ -182,18 +193,13 @@ impl Calls {
         CallNo(self.numbered + 1)
     }
 
-    /// The books.
-    pub(crate) fn ledger(&self) -> &Ledger {
-        &self.ledger
-    }
-
     /// The latest call that was refused.
     pub(crate) fn last_refused(&self) -> Option<&(ToolName, CallError)> {
         self.last_refused.as_ref()
     }
 
     /// The sum of what the calls that are being made have set aside.
-    fn set_aside(&self) -> Spend {
+    pub(crate) fn set_aside(&self) -> Spend {
         self.made().fold(Spend::NOTHING, |sum, flight| sum.saturating_add(flight.reserved))
     }
 }

@@ -148,7 +148,7 @@ fn a_call_without_a_result_is_repeated_if_it_is_read_only_or_idempotent() {
         let call = mission.call(&the(name), 3).expect("granted");
         assert_eq!(
             mission.crash(),
-            [Record::Started { run: RunNo(2), alone: false, announced: false }],
+            [Record::Started { run: RunNo(2), alone: false, announced: false }, Record::CallAgain { call }],
             "{name}: nobody is asked"
         );
         assert!(mission.mission.is_being_made(call), "{name}: to be made again under its number");
@@ -278,7 +278,7 @@ fn what_a_stopped_run_still_returns_is_refused() {
     let artifact = artifact("late.md");
     let late = [
         Command::PluginEnded { run, ending: failed("late", None, None), uncollected: Vec::new() },
-        Command::CallDone { run, call, outcome: answer("1"), spent: Spend::NOTHING },
+        Command::CallDone { run, call, outcome: answer("1"), spent: Some(Spend::NOTHING) },
         Command::Ask { run, question: "late?".into() },
         Command::Suspend { run, records: mission.mission.records(), until: Some(moment(1)) },
         Command::Milestone { run, text: "late".into() },

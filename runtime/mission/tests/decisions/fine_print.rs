@@ -167,7 +167,7 @@ fn results_in_flight_do_not_pass_the_bound_on_recorded_bytes() {
     let done = |call| {
         let result = "x".repeat(limit::RECORDED_BYTES_MAX / 5 * 2);
         let outcome = Ok(ToolAnswer { result, wrote: Vec::new() });
-        Command::CallDone { run: RunNo(1), call, outcome, spent: Spend::NOTHING }
+        Command::CallDone { run: RunNo(1), call, outcome, spent: Some(Spend::NOTHING) }
     };
     for (index, call) in calls.into_iter().take(3).enumerate() {
         let records = mission.mission.decide(mission.now, done(call)).expect("a result");

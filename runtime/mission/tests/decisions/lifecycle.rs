@@ -137,7 +137,7 @@ fn cancel_is_certain_once_answered() {
         run: RunNo(1),
         call,
         outcome: Ok(ToolAnswer { result: "null".into(), wrote: vec![] }),
-        spent: Spend::NOTHING,
+        spent: None,
     };
     let dropped = Err(Refusal::AlreadyFinal { status: Status::Cancelled });
     assert_eq!(running.take(late), dropped, "an in-flight result that arrives later is dropped");

@@ -6,6 +6,7 @@ mod dispatch;
 mod fine_print;
 mod leaving;
 mod lifecycle;
+mod money;
 mod overview;
 mod quarantine;
 mod requests;

@@ -255,7 +255,7 @@ fn a_request_holds_its_own_call_and_nothing_else() {
             run: mission.run(),
             call,
             outcome: Err(CallError::TimedOut("t".into())),
-            spent: Spend::NOTHING,
+            spent: Some(Spend::NOTHING),
         };
         assert_eq!(mission.take(late), Err(Refusal::UnknownCall { call }), "{kind}: it is not being made");
         assert_eq!(mission.mission.open_requests().len(), 1, "{kind}");
@@ -391,8 +391,12 @@ fn a_held_call_that_its_plugin_gives_up_takes_its_request_with_it() {
     for kind in KINDS {
         let (mut mission, call, _) = asked(kind);
         let request = mission.mission.open_requests()[0].no;
-        let given_up =
-            Command::CallDone { run: mission.run(), call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING };
+        let given_up = Command::CallDone {
+            run: mission.run(),
+            call,
+            outcome: Err(CallError::Cancelled),
+            spent: Some(Spend::NOTHING),
+        };
         let records = mission.take(given_up).expect("taken");
         assert!(records.iter().any(sortie_mission::changes_standing), "{kind}: it is blocked no longer");
         assert_eq!(mission.mission.status(), Status::Running, "{kind}");

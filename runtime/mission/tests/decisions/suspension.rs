@@ -66,7 +66,7 @@ fn a_suspended_run_is_fenced() {
     let digest = sortie_contract::digest::Digest::of(b"{}");
     for command in [
         Command::PluginEnded { run, ending: failed("late", None, None), uncollected: Vec::new() },
-        Command::CallDone { run, call, outcome: Err(CallError::Cancelled), spent: Spend::NOTHING },
+        Command::CallDone { run, call, outcome: Err(CallError::Cancelled), spent: Some(Spend::NOTHING) },
         Command::Call { run, tool: (&read).into(), arguments: "{}".into(), digest, quote: Spend::NOTHING },
         Command::Ask { run, question: "?".into() },
         Command::Suspend { run, records, until: None },
@@ -90,7 +90,7 @@ fn a_decision_wakes_it() {
     assert_eq!(mission.start(), Ok(vec![Record::Started { run: RunNo(2), alone: false, announced: false }]));
     assert!(mission.mission.is_being_made(call), "nobody has made it: that is the next run's");
     let outcome = Ok(ToolAnswer { result: "null".into(), wrote: vec![] });
-    mission.take(Command::CallDone { run: RunNo(2), call, outcome, spent: Spend::NOTHING }).expect("made");
+    mission.take(Command::CallDone { run: RunNo(2), call, outcome, spent: Some(Spend::NOTHING) }).expect("made");
     assert_eq!(mission.says_done().status, Status::Completed);
 }
 

@@ -94,6 +94,8 @@ fn an_illegal_pair_is_an_error() {
         (&blocked, Record::CallResumed { call: CallNo(1) }),
         (&blocked, call_finished(1, Err(CallError::Failed("no".into())))),
         (&blocked, Record::Suspended { until: None }),
+        (&blocked, Record::CallAgain { call: CallNo(1) }),
+        (&blocked, Record::CallAgain { call: CallNo(3) }),
         (&reminded, Record::Reminded { request: RequestNo(1) }),
         (&decided_about, decided(1)),
         (&decided_about, requested(1, 1)),
@@ -135,7 +137,7 @@ fn a_call_that_turns_out_dearer_is_booked_as_it_was_and_stops_the_spending() {
     }));
     let call = mission.call(&the("WebFetch"), 5).expect("granted");
     mission.done(call, &[], 30);
-    mission.held(&the("WebFetch"), 1, RequestKind::Budget);
+    assert!(matches!(mission.call(&the("WebFetch"), 1), Err(CallError::BudgetExhausted(_))));
     assert_eq!(mission.mission.usage(mission.now).estimated_cost_usd, 0.000_030);
 }
 

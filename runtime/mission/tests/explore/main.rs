@@ -52,6 +52,9 @@ fn check(world: &World) {
             let is_due = world.hour.now().wall >= evening();
             assert_eq!(world.queue.waiting().contains(&side.no), is_due, "{} sleeps", side.no);
         }
+        // 4. No budget is passed: what is spent, and what is set aside for the calls that are being made.
+        let booked = mission.spent().saturating_add(mission.reserved()).cost;
+        assert!(mission.budget().cost_max.is_some_and(|max| booked <= max), "{booked}");
         // 5. and 6. What has an effect is done once, and again only if somebody says so; and what allowed it is on disk.
         let durable = &records[..side.durable];
         let decided = |is: fn(&Decision) -> bool| {
@@ -156,15 +159,12 @@ impl Seen {
     }
 }
 
-#[test]
-fn in_every_state_the_invariants_hold_and_an_end_can_be_reached() {
-    let crashes = std::env::var(CRASHES_VAR).map_or(CRASHES, |text| text.parse().expect("a number"));
-    let first = World::new(crashes);
+/// Looks at every state that can be reached from the first, and says how many there are.
+fn explore(first: World, mut look: impl FnMut(&World)) -> usize {
     let mut ids = HashMap::from([(first.key(), 0_usize)]);
     // By state: those from which ordinary work leads to it, and whether it is an end.
     let mut before: Vec<Vec<usize>> = vec![Vec::new()];
     let mut ends = Vec::new();
-    let mut seen = Seen::default();
     let mut left = VecDeque::from([first]);
     let mut id = 0;
     while let Some(world) = left.pop_front() {
@@ -177,7 +177,7 @@ fn in_every_state_the_invariants_hold_and_an_end_can_be_reached() {
             // All ways to end look the same afterwards: each is looked at as it comes.
             if next_id == known || next.ended() > world.ended() {
                 check(&next);
-                seen.look(&next);
+                look(&next);
             }
             if next_id == known {
                 before.push(Vec::new());
@@ -189,9 +189,6 @@ fn in_every_state_the_invariants_hold_and_an_end_can_be_reached() {
         }
         id += 1;
     }
-    println!("{} states with at most {crashes} crashes; in {} of them both missions are over", ids.len(), ends.len());
-    assert!(ids.len() >= STATES_MIN);
-    assert_eq!(seen, Seen::all());
     let mut reaches = vec![false; before.len()];
     let mut back = ends;
     while let Some(id) = back.pop() {
@@ -200,4 +197,31 @@ fn in_every_state_the_invariants_hold_and_an_end_can_be_reached() {
         }
     }
     assert_eq!(reaches.iter().filter(|reaches| !**reaches).count(), 0, "states without a way out");
+    ids.len()
+}
+
+fn crashes() -> u8 {
+    std::env::var(CRASHES_VAR).map_or(CRASHES, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn in_every_state_the_invariants_hold_and_an_end_can_be_reached() {
+    let mut seen = Seen::default();
+    let states = explore(World::new(crashes()), |world| seen.look(world));
+    println!("{states} states with at most {} crashes", crashes());
+    assert!(states >= STATES_MIN);
+    assert_eq!(seen, Seen::all());
+}
+
+#[test]
+fn in_every_state_of_a_mission_that_pays_no_budget_is_passed() {
+    let (mut paid_for_again, mut granted_more) = (false, false);
+    explore(World::paying(crashes()), |world| {
+        let side = &world.sides[1];
+        let is_completed = side.mission.status() == Status::Completed;
+        let again = side.count(|record| matches!(record, Record::CallAgain { .. })) > 0;
+        paid_for_again |= is_completed && again && side.mission.spent().cost.0 == 2;
+        granted_more |= is_completed && side.mission.spent().cost.0 == 3;
+    });
+    assert!(paid_for_again && granted_more);
 }

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, MissionNo};
-use sortie_contract::money::Spend;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin;
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::request::Decision;
@@ -25,6 +25,8 @@ use crate::support::{self, Tested, envelope, noon, rules, the};
 #[derive(Clone)]
 pub(crate) struct Side {
     pub(crate) no: MissionNo,
+    /// Its calls of `Read` cost something.
+    pays: bool,
     pub(crate) mission: Mission,
     pub(crate) records: Rc<Vec<Stamped>>,
     /// So many of the records are on disk.
@@ -117,18 +119,19 @@ pub(crate) fn program(no: MissionNo, step: u8, outcome: impl Fn(usize) -> Option
 }
 
 impl Side {
-    pub(crate) fn new(no: u64) -> Self {
+    pub(crate) fn new(no: u64, pays: bool) -> Self {
         let fields = json!({
             "mission_id": format!("m-{no}"),
             "constraints": {"allowed_tools": ["Read", "Edit"], "approval_required": if no == 1 { vec!["Edit"] } else { vec![] }},
             "report_cadence": "milestone",
+            "budget": {"max_cost_usd": 0.000_002},
         });
         let Tested { mission, records, .. } = Tested::admitted(Arc::new(envelope(fields)), &rules());
         let (run, tasks) = (None, Vec::new());
         // It is accepted: that is on disk.
         let (durable, shapes) = (records.len(), [shape(&records), shape(&records)]);
         let (no, records) = (MissionNo(no), Rc::new(records));
-        Self { no, mission, records, durable, run, tasks, effects: 0, shapes }
+        Self { no, pays, mission, records, durable, run, tasks, effects: 0, shapes }
     }
 
     /// Decides, journals, applies, as the node does.
@@ -220,8 +223,10 @@ impl Side {
                     Some(other) => panic!("{other:?}"),
                     None => {
                         let digest = Digest::of(arguments.as_bytes());
-                        let command =
-                            Command::Call { run, tool: (&tool).into(), arguments, digest, quote: Spend::NOTHING };
+                        // Who pays for reading has money for two attempts.
+                        let costs = self.pays && tool.repeat() == Repeat::ReadOnly;
+                        let quote = Spend::money(MicroUsd(u64::from(costs)));
+                        let command = Command::Call { run, tool: (&tool).into(), arguments, digest, quote };
                         match self.take(now, command).expect("an answer").first() {
                             Some(Record::CallStarted { call, .. } | Record::CallHeld { call, .. }) => *call,
                             other => panic!("{other:?}"),
@@ -322,7 +327,7 @@ impl Hour {
 /// What of a mission's records can still matter: what its plugin asked and in which order, how each of its calls stands, and
 /// whether it is out of memory. Numbers of runs and of requests, and the order of what happened at once, do not.
 pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
-    let (mut asked, mut calls, mut repeats) = (Vec::new(), BTreeMap::new(), 0);
+    let (mut asked, mut calls, mut repeats, mut paid) = (Vec::new(), BTreeMap::new(), 0, 0);
     let (mut memory, mut back) = (0, 0);
     for Stamped { at, record, .. } in records {
         match record {
@@ -343,6 +348,8 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
             Record::Requested { call, kind, .. } => {
                 calls.insert(*call, vec![3, *kind as u8, hour_of(*at)]);
             }
+            Record::CallAgain { .. } => paid += 1,
+            Record::Decided { decision: Decision::Grant { .. }, .. } => paid += 4,
             Record::Decided { decision, .. } => repeats += u8::from(matches!(decision, Decision::Repeat)),
             Record::CallResumed { call } => {
                 calls.insert(*call, vec![1]);
@@ -360,7 +367,7 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
         }
     }
     let calls = calls.into_values().flat_map(|call| call.into_iter().chain([0xff]));
-    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, memory, back]).collect()
+    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, paid, memory, back]).collect()
 }
 
 /// How the shape of a mission begins that is over.

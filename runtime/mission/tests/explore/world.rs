@@ -5,7 +5,7 @@ use std::rc::Rc;
 use jiff::Timestamp;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::LaneId;
-use sortie_contract::money::Spend;
+use sortie_contract::money::MicroUsd;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::queue::Queue;
@@ -26,7 +26,19 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(crashes: u8) -> Self {
-        let sides = [1, 2].map(|no| Rc::new(Side::new(no)));
+        Self::of([1, 2].map(|no| Side::new(no, false)), crashes)
+    }
+
+    /// The first mission is over; the second pays for what it reads.
+    pub(crate) fn paying(crashes: u8) -> Self {
+        let mut world = Self::of([Side::new(1, false), Side::new(2, true)], crashes);
+        world.command(0, Command::Cancel { reason: String::new(), by: "simone".to_owned() });
+        world.commit();
+        world
+    }
+
+    fn of(sides: [Side; 2], crashes: u8) -> Self {
+        let sides = sides.map(Rc::new);
         let mut world = Self { sides, queue: Queue::new([], 0), hour: Hour::Noon, crashes };
         world.recover();
         world
@@ -194,7 +206,7 @@ impl World {
         let run = side.mission.run().expect("only a run makes calls");
         let result = if effectful { MADE } else { "\"read\"" };
         let outcome = Ok(ToolAnswer { result: result.to_owned(), wrote: Vec::new() });
-        self.command(index, Command::CallDone { run, call, outcome, spent: Spend::NOTHING });
+        self.command(index, Command::CallDone { run, call, outcome, spent: None });
     }
 
     pub(crate) fn decide(&mut self, index: usize, request: RequestNo, decision: Decision) {
@@ -256,6 +268,7 @@ pub(crate) fn decisions(kind: RequestKind) -> Vec<Decision> {
         RequestKind::Uncertain => {
             vec![Decision::Repeat, Decision::Record { result: "\"recorded\"".to_owned() }, Decision::Deny]
         }
-        RequestKind::Input | RequestKind::Budget => panic!("nobody asks for {kind} here"),
+        RequestKind::Budget => vec![Decision::Grant { llm_calls: 0, cost: MicroUsd(1) }, Decision::Deny],
+        RequestKind::Input => panic!("nobody asks for {kind} here"),
     }
 }

@@ -329,8 +329,19 @@ impl Tested {
     /// Ends a call that left these files behind.
     pub(crate) fn left(&mut self, call: CallNo, wrote: Vec<Written>, cost: u64) {
         let outcome = Ok(ToolAnswer { result: "null".to_owned(), wrote });
-        self.take(Command::CallDone { run: self.run(), call, outcome, spent: Spend::money(MicroUsd(cost)) })
-            .expect("the call was in flight");
+        let spent = Some(Spend::money(MicroUsd(cost)));
+        self.take(Command::CallDone { run: self.run(), call, outcome, spent }).expect("the call was in flight");
+    }
+
+    /// Ends a call so; its tool does not say what it did cost.
+    pub(crate) fn ends(&mut self, call: CallNo, outcome: Result<(), CallError>) -> Vec<Record> {
+        let outcome = outcome.map(|()| ToolAnswer { result: "null".to_owned(), wrote: Vec::new() });
+        self.take(Command::CallDone { run: self.run(), call, outcome, spent: None }).expect("the call was in flight")
+    }
+
+    /// What is spent and what is set aside, in micro-dollars.
+    pub(crate) fn money(&self) -> (u64, u64) {
+        (self.mission.spent().cost.0, self.mission.reserved().cost.0)
     }
 
     /// The plugin stores an artifact.

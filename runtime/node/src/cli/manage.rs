@@ -82,8 +82,8 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
             list(
                 &page,
                 as_json,
-                &["NAME", "REPEAT", "EFFECTS", "DESCRIPTION"],
-                &["name", "repeat", "effects", "description"],
+                &["NAME", "REPEAT", "COST_USD", "EFFECTS", "DESCRIPTION"],
+                &["name", "repeat", "cost_usd", "effects", "description"],
             )?;
         }
         ToolCommand::Call { name, arguments } => {

@@ -19,7 +19,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
-use sortie_contract::{Timestamp, limit, outcome};
+use sortie_contract::{MicroUsd, Timestamp, limit, outcome};
 use sortie_mission::Mission;
 use sortie_mission::replay::{Asked, Contents, Recorded as Recalled, Replay};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Kill, Options, Run, Sandbox, Stop};
@@ -130,6 +130,7 @@ fn tool(item: &Value) -> Option<ToolInfo> {
         effects: effects.map(|class| EffectClass(class.to_owned())).collect(),
         read_only: item["read_only"] == true,
         idempotent: item["repeat"] == "idempotent",
+        price: MicroUsd::ZERO,
     })
 }
 

@@ -138,6 +138,12 @@ pub(crate) const CODES: &[Known] = &[
         "Nothing needs to be done: `GET /v1/deliveries` says how it stands.",
     ),
     known(
+        "overbilled",
+        &[409],
+        "An earlier call of the mission cost more than it was quoted at: it makes no further call that costs anything.",
+        "Deny the request, or record what came of the call; `detail` names what was too dear.",
+    ),
+    known(
         "overloaded",
         &[503],
         "The node takes no more at the moment.",

@@ -215,6 +215,9 @@ impl From<ActError> for Problem {
             ActError::Refused(refusal @ Refusal::WrongDecision { .. }) => {
                 Self::of_field("wrong_decision", "/decision", &refusal.to_string())
             }
+            ActError::Refused(refusal @ Refusal::Barred { .. }) => {
+                Self::new(StatusCode::CONFLICT, "overbilled", refusal.to_string())
+            }
             ActError::Refused(refusal @ Refusal::NotEnough { .. }) => {
                 Self::of_field("not_enough", "/amount", &refusal.to_string())
             }

@@ -1,22 +1,44 @@
 //! `GET /metrics`: the Prometheus text format.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use sortie_contract::Status;
+use sortie_contract::tool::ToolName;
+use sortie_contract::{Spend, Status};
 use sortie_engine::Turns;
 
 use super::App;
 use super::error::Problem;
 
+/// Which tool.
+type Labels = [(&'static str, String); 1];
+
 fn bytes(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// What calls have cost, in all and by tool.
+fn money(registry: &mut Registry, by_tool: &[(ToolName, Spend)]) {
+    let (usd, calls) = (Family::<Labels, Counter<f64, AtomicU64>>::default(), Family::<Labels, Counter>::default());
+    let mut sum = Spend::NOTHING;
+    for (tool, spent) in by_tool {
+        let of = [("tool", tool.to_string())];
+        usd.get_or_create(&of).inc_by(spent.cost.as_usd());
+        calls.get_or_create(&of).inc_by(spent.llm_calls);
+        sum = sum.saturating_add(*spent);
+    }
+    registry.register("cost_usd", "What calls have cost, in US dollars", ConstCounter::new(sum.cost.as_usd()));
+    registry.register("llm_calls", "Calls of language models", ConstCounter::new(sum.llm_calls));
+    registry.register("tool_cost_usd", "What calls of each tool have cost, in US dollars", usd);
+    registry.register("tool_llm_calls", "Calls of language models that each tool has made", calls);
 }
 
 /// The numbers of the node, at this moment.
@@ -30,6 +52,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("dispatches_replayed", "Dispatches that had been accepted before", counters.replayed.load(Relaxed)),
         ("dispatches_refused", "Dispatches that were refused", counters.refused.load(Relaxed)),
         ("tool_calls", "Tool calls that plugins asked for", counters.calls.load(Relaxed)),
+        ("calls_overbilled", "Calls that cost more than they were quoted at", counters.spending.overbilled()),
         ("deliveries_delivered", "Deliveries that a receiver took", engine.courier().counters().delivered()),
         ("deliveries_retried", "Attempts that failed and were repeated", engine.courier().counters().retried()),
         ("deliveries_parked", "Deliveries that were given up for now", engine.courier().counters().parked()),
@@ -41,6 +64,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     for (name, help, value) in counts {
         registry.register(name, help, ConstCounter::new(value));
     }
+    money(&mut registry, &counters.spending.by_tool());
     for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));

@@ -90,10 +90,18 @@ pub(super) async fn call_tool(
         workspace,
         mission_id: BY_HAND.to_owned(),
         idempotency_key: format!("{BY_HAND}/{}", app.engine.ambient().wall()),
+        bill: sortie_tools::Bill::default(),
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let sleep = |limit| app.engine.ambient().sleep(limit);
-    match tools.call(&name, &context, arguments, None, sleep).await {
+    let quote = tools.quote(&name, arguments);
+    let answer = tools.call(&name, &context, arguments, None, sleep).await;
+    // No mission pays for it; it is counted all the same.
+    let spent = tools.settled(&name, &context.bill).unwrap_or(quote);
+    if let Some(info) = tools.info(&name) {
+        app.engine.counters().spending.spent(&info.name, spent);
+    }
+    match answer {
         Ok(answer) => Ok(super::json_text(answer.result)),
         Err(error) => {
             let status = match error {

@@ -143,6 +143,7 @@ pub fn tool(name: &str, read_only: bool) -> ToolInfo {
         effects: Vec::new(),
         read_only,
         idempotent: false,
+        price: sortie_contract::MicroUsd::ZERO,
     }
 }
 

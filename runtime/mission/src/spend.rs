@@ -1,0 +1,190 @@
+//! The rules of money: what each record moves in the books, what a call is booked at, and what follows where one was dearer than it
+//! was quoted, or broke off with its run.
+//!
+//! - What a call may cost is set aside while it is made, and becomes what it did cost. A tool that does not say what that was is
+//!   believed to have taken what it was quoted at, however its call ended: nobody can know better.
+//! - A call that broke off with its run and is made again costs again: what the first attempt had set aside counts as spent.
+//! - One that cost more than it was quoted at is booked whole, and told. What it did once it may do again: the mission makes no
+//!   further call that costs anything, and nobody is asked about one.
+//!
+//! How much is left is [`crate::budget`]'s to say.
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use sortie_contract::id::CallNo;
+use sortie_contract::limit;
+use sortie_contract::money::Spend;
+use sortie_contract::record::Record;
+use sortie_contract::request::RequestKind;
+use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
+
+use crate::budget::Booking;
+use crate::command::{Now, Refusal};
+use crate::part::books::Overbill;
+use crate::part::calls::InFlight;
+use crate::request::{doubt, short_of};
+use crate::state::Mission;
+
+impl Mission {
+    /// What a record that is about to be applied moves in the books, call by call: for the mission's own ledger, and for whoever counts
+    /// beside it. Nothing for calls that are free.
+    #[must_use]
+    pub fn bookings(&self, record: &Record) -> Vec<Booking> {
+        let settled =
+            |flight: &InFlight, spent| booking(flight, |tool, reserved| Booking::settle(tool, reserved, spent));
+        let made = |call: CallNo| self.calls.flight(call).ok().filter(|flight| !flight.held);
+        let booking = match record {
+            Record::CallStarted { tool, reserved, .. } if !reserved.is_nothing() => {
+                Some(Booking::reserve(tool, *reserved))
+            }
+            Record::CallResumed { call } => {
+                self.calls.flight(*call).ok().and_then(|flight| booking(flight, Booking::reserve))
+            }
+            Record::CallAgain { call } => made(*call).and_then(|flight| {
+                let again =
+                    |tool: &_, reserved| Booking { set_aside: reserved, ..Booking::settle(tool, reserved, reserved) };
+                booking(flight, again)
+            }),
+            // Whatever was being made, and is now asked about, may have cost all of it.
+            Record::Requested { call, .. } => made(*call).and_then(|flight| settled(flight, flight.reserved)),
+            Record::CallFinished { call, spent, .. } => made(*call).and_then(|flight| settled(flight, *spent)),
+            // Nobody will learn what they did cost.
+            Record::Finished { .. } | Record::Interrupted => {
+                return self.calls.made().filter_map(|flight| settled(flight, flight.reserved)).collect();
+            }
+            _ => None,
+        };
+        booking.into_iter().collect()
+    }
+
+    /// Why the mission makes no call that may cost `wanted`, whatever its budget; nothing, where it may.
+    pub(crate) fn barred(&self, wanted: Spend) -> Option<String> {
+        let Overbill { tool, quoted, spent } = self.books.overbill().filter(|_| !wanted.is_nothing())?;
+        Some(no_more(tool, *quoted, *spent))
+    }
+
+    /// A call has ended: its result with what it cost, and what follows. `over` is the end of the mission, where its time is over too.
+    pub(crate) fn call_done(
+        &self,
+        call: CallNo,
+        outcome: Result<ToolAnswer, CallError>,
+        spent: Option<Spend>,
+        over: Option<Record>,
+    ) -> Result<Vec<Record>, Refusal> {
+        // One that waits for a decision can only be given up.
+        let given_up = matches!(outcome, Err(CallError::Cancelled));
+        let Some(flight) = self.calls.flight(call).ok().filter(|flight| given_up || !flight.held) else {
+            return over.map(|end| vec![end]).ok_or(Refusal::UnknownCall { call });
+        };
+        let spent = booked_at(flight, &outcome, spent);
+        // So many results may be on their way that together they pass the bound: the one that would is not kept.
+        let recorded = |answer: &ToolAnswer| self.recorded_bytes.saturating_add(answer.result.len());
+        let is_too_much = outcome.as_ref().is_ok_and(|answer| recorded(answer) > limit::RECORDED_BYTES_MAX);
+        let unkept = || Err(CallError::Failed("the mission has recorded as much as it may".to_owned()));
+        let outcome = if is_too_much { unkept() } else { outcome };
+        let mut records = vec![Record::CallFinished { call, outcome, spent }];
+        let dearer = flight.tool.as_ref().filter(|_| !flight.held && !spent.fits(flight.reserved));
+        let overbilled =
+            |tool: &ToolName| Record::Overbilled { call, tool: tool.clone(), quoted: flight.reserved, spent };
+        records.extend(dearer.map(overbilled));
+        // A result that is there is not thrown away, even now: what it cost belongs to the usage.
+        match (over.or_else(|| is_too_much.then(|| self.recorded_too_much())), dearer) {
+            (Some(end), _) => records.push(end),
+            (None, Some(tool)) => records.extend(self.turned_down(&no_more(tool, flight.reserved, spent))),
+            (None, None) => {}
+        }
+        Ok(records)
+    }
+
+    /// The calls that cost something and that people are asked about, once one was dearer than it was quoted: nobody is asked for what
+    /// cannot be granted. Where a call may have happened, people can still say what came of it.
+    fn turned_down(&self, why: &str) -> Vec<Record> {
+        let asked = self.requests.open().iter().filter(|open| open.kind != RequestKind::Uncertain);
+        let flights = asked.filter_map(|open| self.calls.flight(open.call).ok());
+        let costly = flights.filter(|flight| flight.held && !flight.reserved.is_nothing());
+        let turned_down = |flight: &InFlight| {
+            let outcome = Err(unpaid(flight.doubted, flight, why.to_owned()));
+            Record::CallFinished { call: flight.call, outcome, spent: Spend::NOTHING }
+        };
+        costly.map(turned_down).collect()
+    }
+
+    /// Whether a call that ends so takes the request about it along: given up, or not to be paid for any more.
+    pub(crate) fn withdraws(&self, outcome: &Result<ToolAnswer, CallError>) -> bool {
+        match outcome {
+            Err(CallError::Cancelled) => true,
+            Err(CallError::BudgetExhausted(_) | CallError::Uncertain(_)) => self.books.overbill().is_some(),
+            _ => false,
+        }
+    }
+
+    /// What becomes of the calls that a run was making when it broke off. What must not be made twice without a word is asked about; the
+    /// others are made again, as far as the budget covers them once more. `tools` are those of the node.
+    pub(crate) fn broke_off(&self, now: Now, tools: &[ToolInfo]) -> Vec<Record> {
+        let (mut ledger, mut request) = (*self.books.ledger(), self.requests.next());
+        let mut records = Vec::new();
+        for flight in self.calls.made() {
+            let (call, reserved) = (flight.call, flight.reserved);
+            let Some(tool) = &flight.tool else { continue };
+            let ended = |error| Record::CallFinished { call, outcome: Err(error), spent: reserved };
+            let ask = match flight.repeat {
+                Repeat::Effectful => doubt(tool),
+                Repeat::ReadOnly | Repeat::Idempotent if reserved.is_nothing() => continue,
+                Repeat::ReadOnly | Repeat::Idempotent => {
+                    if tools.iter().all(|known| known.name != *tool) {
+                        records.push(ended(self.told_of_lost(call, tool)));
+                        continue;
+                    }
+                    if let Some(why) = self.barred(reserved) {
+                        records.push(ended(unpaid(true, flight, why)));
+                        continue;
+                    }
+                    let Some(ask) = short_of(&ledger, &self.budget, tool, reserved) else {
+                        ledger.book(&Booking::reserve(tool, reserved));
+                        records.push(Record::CallAgain { call });
+                        continue;
+                    };
+                    ask
+                }
+            };
+            records.push(self.request(now, request, call, ask));
+            request.0 += 1;
+        }
+        records
+    }
+}
+
+/// What a call is booked at. Where its tool does not say what it did cost: at what was set aside; at nothing, where its arguments made
+/// no call, and where it was given up while it waited.
+fn booked_at(flight: &InFlight, outcome: &Result<ToolAnswer, CallError>, said: Option<Spend>) -> Spend {
+    match outcome {
+        _ if flight.held => Spend::NOTHING,
+        Err(CallError::InvalidArguments(_)) => said.unwrap_or(Spend::NOTHING),
+        _ => said.unwrap_or(flight.reserved),
+    }
+}
+
+/// What a plugin is told of a call that is not paid for. Where it `may_have_happened`, it is not told that it did not.
+pub(crate) fn unpaid(may_have_happened: bool, flight: &InFlight, why: String) -> CallError {
+    match (flight.repeat, &flight.tool) {
+        (Repeat::Idempotent | Repeat::Effectful, Some(tool)) if may_have_happened => CallError::Uncertain(format!(
+            "the node stopped while `{tool}` was being called, so that it is not known whether the call happened; it is not repeated: {why}"
+        )),
+        _ => CallError::BudgetExhausted(why),
+    }
+}
+
+fn no_more(tool: &ToolName, quoted: Spend, spent: Spend) -> String {
+    format!(
+        "a call of `{tool}` did cost {spent} and was quoted at {quoted}: this mission makes no further call that costs anything"
+    )
+}
+
+/// What moves by a call; nothing, where it is free.
+fn booking(flight: &InFlight, booking: impl FnOnce(&ToolName, Spend) -> Booking) -> Option<Booking> {
+    flight.tool.as_ref().map(|tool| booking(tool, flight.reserved)).filter(|booking| !booking.is_nothing())
+}

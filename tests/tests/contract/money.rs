@@ -1,0 +1,147 @@
+//! *Money*: what a call costs is set aside before it and booked after it; a budget is not passed, and asks.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{with, write};
+use sortie_tests::{Node, Options, automation, until, workspace_of};
+
+/// A node on which a call of these tools costs a cent.
+async fn node() -> Node {
+    let tools = "[tool.Write]\ncost_usd = 0.01\n[tool.WebFetch]\ncost_usd = 0.01\nhosts = [\"127.0.0.1\"]\n\
+                 allow_private = [\"127.0.0.1\"]";
+    Options::new().config(tools).start().await
+}
+
+/// A mission that writes three files, one after the other, and has money for two.
+fn three(id: &str) -> Value {
+    let mut steps = ["one", "two", "three"].map(|name| write(name, &format!("{name}.txt"), name));
+    steps[1]["needs"] = json!(["one"]);
+    steps[2]["needs"] = json!(["two"]);
+    with(automation(id, &json!(steps)), "/budget", json!({"max_cost_usd": 0.02}))
+}
+
+fn usd(cost: f64) -> Value {
+    json!({"llm_calls": 0, "cost_usd": cost})
+}
+
+/// What a mission has spent and set aside, as it shows itself and as the list shows it.
+async fn money(node: &Node, id: &str) -> (f64, f64) {
+    let usage = node.mission(id).await["usage"].clone();
+    let listed = node.get("/v1/missions").await.expect_status(200).json;
+    let mut lines = listed["items"].as_array().expect("a list").iter();
+    let line = lines.find(|line| line["mission_id"] == id).expect("it is listed");
+    for figure in ["/estimated_cost_usd", "/reserved/cost_usd"] {
+        assert_eq!(line["usage"].pointer(figure), usage.pointer(figure), "the list shows something else: {listed:#}");
+    }
+    let figure = |pointer: &str| usage.pointer(pointer).and_then(Value::as_f64).expect("a figure");
+    (figure("/estimated_cost_usd"), figure("/reserved/cost_usd"))
+}
+
+/// The request for money of a mission that has spent two cents.
+async fn short_of_money(node: &Node, id: &str) -> Value {
+    let mission = node.until_status(id, "blocked").await;
+    let request = mission["pending_requests"][0].clone();
+    assert_eq!(request["kind"], "budget", "{mission:#}");
+    let limit = json!({"llm_calls": null, "cost_usd": 0.02});
+    assert_eq!(
+        request["budget"],
+        json!({"wanted": usd(0.01), "spent": usd(0.02), "reserved": usd(0.0), "limit": limit}),
+        "{request:#}"
+    );
+    assert_eq!(money(node, id).await, (0.02, 0.0));
+    request
+}
+
+async fn decide(node: &Node, id: &str, request: &Value, body: Value) {
+    let request = request["request_id"].as_str().expect("an id");
+    node.post(&format!("/v1/missions/{id}/requests/{request}"), &body).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn a_budget_of_two_calls_makes_two_and_asks_for_the_third() {
+    let node = node().await;
+    node.accept(&three("granted")).await;
+    let request = short_of_money(&node, "granted").await;
+    let folder = workspace_of(&node, "vp.granted");
+    assert!(folder.join("two.txt").exists() && !folder.join("three.txt").exists());
+    decide(&node, "granted", &request, json!({"decision": "grant", "amount": 0.01})).await;
+    let end = node.until_final("granted").await;
+    assert_eq!((&end["status"], &end["usage"]["estimated_cost_usd"]), (&json!("completed"), &json!(0.03)), "{end:#}");
+    assert_eq!(money(&node, "granted").await, (0.03, 0.0));
+    let metrics = node.get("/metrics").await.text;
+    for line in [
+        "sortie_cost_usd_total 0.03",
+        "sortie_tool_cost_usd_total{tool=\"Write\"} 0.03",
+        "sortie_calls_overbilled_total 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+    let tools = node.get("/v1/tools").await.expect_status(200).json;
+    let price = |name: &str| {
+        tools["items"].as_array().expect("a list").iter().find(|tool| tool["name"] == name).expect("it is there")["cost_usd"].clone()
+    };
+    assert_eq!([price("Write"), price("Read")], [json!(0.01), json!(0.0)]);
+}
+
+#[tokio::test]
+async fn who_is_refused_more_money_goes_on_without() {
+    let node = node().await;
+    node.accept(&three("refused")).await;
+    let request = short_of_money(&node, "refused").await;
+    decide(&node, "refused", &request, json!({"decision": "deny", "note": "enough"})).await;
+    let end = node.until_final("refused").await;
+    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("failed"), &json!("tool_failed")), "{end:#}");
+    assert!(end.to_string().contains("enough"), "{end:#}");
+    assert_eq!(money(&node, "refused").await, (0.02, 0.0));
+}
+
+#[tokio::test]
+async fn a_crash_while_it_asks_for_money_neither_loses_nor_doubles_any() {
+    let mut node = node().await;
+    node.accept(&three("killed")).await;
+    short_of_money(&node, "killed").await;
+    for _ in 0..2 {
+        node.kill();
+        node.restart().await;
+        short_of_money(&node, "killed").await;
+    }
+    let request = short_of_money(&node, "killed").await;
+    decide(&node, "killed", &request, json!({"decision": "grant", "amount": 0.01})).await;
+    assert_eq!(node.until_final("killed").await["status"], "completed");
+    assert_eq!(money(&node, "killed").await, (0.03, 0.0));
+}
+
+#[tokio::test]
+async fn a_call_that_a_crash_broke_off_is_paid_for_each_time_that_it_is_made() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", silent.local_addr().expect("its own"));
+    let mut node = node().await;
+    let fetch = json!([{"id": "fetch", "tool": "WebFetch", "with": {"url": url}}]);
+    let envelope = with(automation("again", &fetch), "/constraints/allowed_tools", json!(["WebFetch"]));
+    node.accept(&with(envelope, "/budget", json!({"max_cost_usd": 0.02}))).await;
+    let set_aside = async || (money(&node, "again").await.1 > 0.0).then_some(());
+    until("it is made", set_aside).await;
+    assert_eq!(money(&node, "again").await, (0.0, 0.01));
+    node.kill();
+    node.restart().await;
+    until("it is made again", async || (money(&node, "again").await.0 > 0.0).then_some(())).await;
+    assert_eq!(money(&node, "again").await, (0.01, 0.01));
+    node.kill();
+    node.restart().await;
+    let request = short_of_money(&node, "again").await;
+    assert_eq!(request["tool"], "WebFetch");
+    decide(&node, "again", &request, json!({"decision": "deny"})).await;
+    assert_eq!(node.until_final("again").await["status"], "failed");
+    assert_eq!(money(&node, "again").await, (0.02, 0.0));
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_fit_cost_nothing() {
+    let node = node().await;
+    let envelope = automation("misfit", &json!([{"id": "w", "tool": "Write", "with": {"path": "a.txt"}}]));
+    node.accept(&with(envelope, "/budget", json!({"max_cost_usd": 0.005}))).await;
+    let end = node.until_final("misfit").await;
+    assert_eq!(end["status"], "failed", "nobody is asked for money: {end:#}");
+    assert_eq!(money(&node, "misfit").await, (0.0, 0.0));
+}
