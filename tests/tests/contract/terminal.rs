@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
-use sortie_tests::{Node, binary, looping};
+use sortie_tests::{Node, Receiver, Reply, binary, looping};
 use tempfile::TempDir;
 
 /// `sortie run` of a mission that asks, with a terminal as its standard input, at its prompt.
@@ -114,6 +115,24 @@ async fn a_mission_that_failed_says_how_to_try_again() {
     for expected in ["fails has ended failed", "another mission_id and another idempotency_key"] {
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_run_waits_until_its_events_have_arrived() {
+    let receiver = Receiver::scripted(|_, _| Reply::After(Duration::from_millis(400))).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n{}", receiver.config());
+    std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+    let mission = with(writing("told"), "/callback", receiver.callback());
+    std::fs::write(folder.path().join("mission.json"), mission.to_string()).expect("writable");
+    let mut command = Command::new(binary());
+    command.args(["run", "mission.json"]).current_dir(folder.path()).env("CALLBACK_TOKEN", "hush").stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let last = receiver.of("told").last().map(|event| event.json["status"].clone());
+    assert_eq!(last, Some(json!("completed")), "it ended before its last event had arrived: {said}");
+    assert!(!said.contains("not all events"), "{said}");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::telemetry;
 use sortie_engine::act::ActError;
 use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
+use sortie_engine::shown::DeliveryState;
 use sortie_engine::views::Events;
 
 /// What to run.
@@ -52,17 +53,12 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
             if let Some(talk) = talk {
                 writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
             }
-            let followed = Followed {
-                node: &node,
-                no: node.engine.find(reply.mission_id.as_str())?.ok_or("the mission is gone")?,
-                news: node.engine.news(),
-                signals,
-                terminal: Terminal::default(),
-                as_json,
-            };
+            let no = node.engine.find(reply.mission_id.as_str())?.ok_or("the mission is gone")?;
+            let followed =
+                Followed { node: &node, no, news: node.engine.news(), signals, terminal: Terminal::default(), as_json };
             let followed = followed.follow().await;
             if followed.is_ok() {
-                deliver(&node).await?;
+                deliver(&node, no).await?;
             }
             followed
         }
@@ -220,20 +216,24 @@ impl Followed<'_> {
 /// How long the mission's events may take to reach their receiver before this process ends without that.
 const LAST_DELIVERIES: Duration = Duration::from_secs(15);
 
-/// Waits until the receiver has the mission's events.
-async fn deliver(node: &Node) -> std::io::Result<()> {
-    let delivered = async {
-        while !node.engine.undelivered() == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+/// Waits until the receiver has what the mission has to send by now: all of it, once it is over.
+async fn deliver(node: &Node, no: MissionNo) -> Result<(), Failure> {
+    let until = tokio::time::Instant::now() + LAST_DELIVERIES;
+    loop {
+        let Some(delivery) = node.engine.show(no)?.delivery else { return Ok(()) };
+        if delivery.delivered + delivery.skipped.len() as u64 >= delivery.total {
+            return Ok(());
         }
-    };
-    if tokio::time::timeout(LAST_DELIVERIES, delivered).await.is_err() {
-        writeln!(
-            std::io::stderr(),
-            "not all events are delivered; `sortie serve` on the same data directory goes on with it"
-        )?;
+        if tokio::time::Instant::now() >= until || delivery.state == DeliveryState::Parked {
+            let why = delivery.error.map(|why| format!(" ({})", text::plain(&why))).unwrap_or_default();
+            writeln!(
+                std::io::stderr(),
+                "not all events are delivered{why}; `sortie serve` on the same data directory goes on with it"
+            )?;
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
 }
 
 fn mission_id(node: &Node, no: MissionNo) -> Result<String, Failure> {
