@@ -226,6 +226,13 @@ impl Reader<'_> {
     /// `amount` is US dollars, or an object with `cost_usd`, `llm_calls` or both.
     fn grant(&mut self) -> Option<Decision> {
         let amount = self.field("amount");
+        let parts = amount.as_ref().and_then(Value::as_object);
+        for key in
+            parts.into_iter().flat_map(Map::keys).filter(|key| !["cost_usd", "llm_calls"].contains(&key.as_str()))
+        {
+            let pointer = Pointer::root().join("amount").join(key);
+            self.mistakes.push(Mistake::new(pointer, "unknown_key", "it is not one of cost_usd, llm_calls"));
+        }
         let (cost, llm_calls) = match &amount {
             Some(Value::Object(parts)) => (parts.get("cost_usd").cloned(), parts.get("llm_calls").cloned()),
             other => (other.clone(), None),
@@ -274,6 +281,7 @@ mod tests {
             (json!({"decision": "grant", "amount": {"llm_calls": 3}}), grant(3, 0)),
             (json!({"decision": "grant", "amount": -1}), wrong("/amount")),
             (json!({"decision": "grant"}), wrong("/amount")),
+            (json!({"decision": "grant", "amount": {"cost_usd": 1, "llm_cals": 5}}), wrong("/amount/llm_cals")),
             (json!({"decision": "repeat"}), Ok(Decision::Repeat)),
             (
                 json!({"decision": "record", "result": {"a": 1}}),
