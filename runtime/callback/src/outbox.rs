@@ -70,7 +70,8 @@ pub struct Delivery {
     pub body: Result<Bytes, String>,
     /// The bearer token to send with it.
     pub secret: Option<SecretRef>,
-    /// Since when it could have been sent. Redelivered by hand: since then.
+    /// Since when it could have been sent: since it was recorded, since the one before it was done with, or since it was redelivered by
+    /// hand, whichever is latest.
     pub since: Timestamp,
     /// Attempts so far.
     pub attempts: u32,

@@ -17,7 +17,7 @@ use super::{Engine, ReadError};
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Its receiver took it.
-    Delivered { item: u64 },
+    Delivered { item: u64, at: Timestamp },
     /// So many attempts failed, and there will be another.
     Attempted { item: u64, attempts: u32, retry: Retry },
     /// So many attempts failed, and there will be no other until an operator says so.
@@ -25,18 +25,22 @@ pub(crate) enum Step {
     /// An operator has it tried again.
     Again { at: Timestamp },
     /// An operator leaves it out.
-    Skipped,
+    Skipped { at: Timestamp },
 }
 
 impl Step {
     /// Where the cursor stands after it; `None` where it is no step from there: the item is done with, or nothing is parked.
     fn from(&self, before: &Cursor) -> Option<Cursor> {
-        let done = Cursor { skipped: before.skipped.clone(), ..Cursor::default() };
+        // The next item can be sent from the moment on in which the one before it is done with.
+        let next = |acked, at: &Timestamp| Cursor {
+            acked,
+            since: Some(*at),
+            skipped: before.skipped.clone(),
+            ..Cursor::default()
+        };
         let is_next = |item: u64| !before.closed && before.acked + 1 == item;
         match self {
-            Self::Delivered { item } => {
-                (!before.closed && before.acked < *item).then_some(Cursor { acked: *item, ..done })
-            }
+            Self::Delivered { item, at } => (!before.closed && before.acked < *item).then(|| next(*item, at)),
             Self::Attempted { item, attempts, retry } => (is_next(*item) && before.parked.is_none()).then(|| Cursor {
                 attempts: *attempts,
                 retry: Some(retry.clone()),
@@ -46,20 +50,18 @@ impl Step {
                 let parked = Some(why.clone());
                 is_next(*item).then(|| Cursor { attempts: *attempts, parked, retry: None, ..before.clone() })
             }
-            Self::Again { at } => {
-                before.parked.as_ref().map(|_| Cursor { acked: before.acked, since: Some(*at), ..done })
-            }
-            Self::Skipped => before.parked.as_ref().map(|_| {
-                let acked = before.acked + 1;
-                let skipped = done.skipped.into_iter().chain([acked]).collect();
-                Cursor { acked, skipped, ..Cursor::default() }
+            Self::Again { at } => before.parked.as_ref().map(|_| next(before.acked, at)),
+            Self::Skipped { at } => before.parked.as_ref().map(|_| {
+                let mut after = next(before.acked + 1, at);
+                after.skipped.push(after.acked);
+                after
             }),
         }
     }
 
     /// Whether the item is done with.
     fn is_done(&self) -> bool {
-        matches!(self, Self::Delivered { .. } | Self::Skipped)
+        matches!(self, Self::Delivered { .. } | Self::Skipped { .. })
     }
 }
 
@@ -98,7 +100,8 @@ impl Engine {
     /// # Errors
     /// [`ActError`]
     pub async fn unpark(self: &Arc<Self>, no: MissionNo, skip: bool) -> Result<bool, ActError> {
-        let step = if skip { Step::Skipped } else { Step::Again { at: self.ambient.wall() } };
+        let at = self.ambient.wall();
+        let step = if skip { Step::Skipped { at } } else { Step::Again { at } };
         if !self.step(no, step).await? {
             return Ok(false);
         }
@@ -114,43 +117,52 @@ impl Engine {
 mod tests {
     use super::*;
 
+    /// The time of each step.
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
     fn at(acked: u64) -> Cursor {
         Cursor { acked, ..Cursor::default() }
     }
 
+    /// Where the one before was done with just now.
+    fn since(acked: u64) -> Cursor {
+        Cursor { acked, since: Some(NOW), ..Cursor::default() }
+    }
+
     #[test]
     fn a_cursor_goes_on_and_never_back() {
-        let again = Step::Again { at: Timestamp::UNIX_EPOCH };
-        let retry = Retry { why: "503".to_owned(), at: Timestamp::UNIX_EPOCH };
-        let delivered = |item| Step::Delivered { item };
+        let again = Step::Again { at: NOW };
+        let skip = Step::Skipped { at: NOW };
+        let retry = Retry { why: "503".to_owned(), at: NOW };
+        let delivered = |item| Step::Delivered { item, at: NOW };
         let attempted = |item| Step::Attempted { item, attempts: 2, retry: retry.clone() };
         let failed = Cursor { attempts: 2, retry: Some(retry.clone()), ..Cursor::default() };
         let parked = |item| Step::Parked { item, attempts: 3, why: "410".to_owned() };
         let waits = Cursor { attempts: 3, parked: Some("410".to_owned()), ..at(4) };
-        let retried = Cursor { since: Some(Timestamp::UNIX_EPOCH), ..at(4) };
-        let skipped = Cursor { skipped: vec![5], ..at(5) };
+        let retried = since(4);
+        let skipped = Cursor { skipped: vec![5], ..since(5) };
         let closed = Cursor { closed: true, ..skipped.clone() };
         for (before, step, after) in [
-            (at(4), delivered(5), Some(at(5))),
+            (at(4), delivered(5), Some(since(5))),
             (at(4), attempted(5), Some(Cursor { acked: 4, ..failed.clone() })),
             (at(4), parked(5), Some(waits.clone())),
             (Cursor { acked: 4, ..failed.clone() }, parked(5), Some(waits.clone())),
             (waits.clone(), parked(5), Some(waits.clone())),
             (waits.clone(), again.clone(), Some(retried.clone())),
-            (waits.clone(), Step::Skipped, Some(skipped.clone())),
-            (retried, attempted(5), Some(Cursor { acked: 4, since: Some(Timestamp::UNIX_EPOCH), ..failed })),
+            (waits.clone(), skip.clone(), Some(skipped.clone())),
+            (retried, attempted(5), Some(Cursor { acked: 4, since: Some(NOW), ..failed })),
             // What comes too late: somebody else was faster.
             (at(5), delivered(5), None),
             (at(6), attempted(5), None),
             (skipped.clone(), parked(5), None),
             (skipped.clone(), delivered(5), None),
-            (skipped.clone(), Step::Skipped, None),
+            (skipped.clone(), skip.clone(), None),
             (skipped.clone(), again.clone(), None),
             (waits, attempted(5), None),
             (closed.clone(), delivered(9), None),
             (closed, parked(6), None),
             // What was skipped stays told.
-            (skipped, delivered(6), Some(Cursor { skipped: vec![5], ..at(6) })),
+            (skipped, delivered(6), Some(Cursor { skipped: vec![5], ..since(6) })),
         ] {
             assert_eq!(step.from(&before), after, "{step:?} from {before:?}");
         }

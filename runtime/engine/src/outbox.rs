@@ -32,6 +32,10 @@ const ERROR_BYTES_MAX: usize = super::shown::LISTED_BYTES_MAX;
 /// Most items that are made in advance; an event lists all artifacts of its mission.
 const ITEMS_MAX: usize = 32;
 
+/// How much of a journal is read at once: what waits behind a receiver that is down may be all of it, and what is read beyond
+/// [`ITEMS_MAX`] is read again.
+const PIECE_BYTES: usize = 64 << 10;
+
 /// A mission as far as deliveries have read it.
 struct Follower {
     mission: Mission,
@@ -41,7 +45,7 @@ struct Follower {
 
 impl Follower {
     fn begin(engine: &Engine, no: MissionNo, acked: u64) -> Result<Self, ReadError> {
-        let records = engine.log.read_all(no, 0)?;
+        let records = engine.log.read(no, 0, PIECE_BYTES)?;
         let first = records.first().ok_or(ReadError::Unknown)?;
         let mission = begin(first)?;
         let items = mission.outgoing_of(first).into_iter().map(|item| (first.at, item)).collect();
@@ -53,14 +57,20 @@ impl Follower {
 
     /// Takes up what was recorded since, until there is enough to deliver after `acked`.
     fn advance(&mut self, engine: &Engine, no: MissionNo, acked: u64) -> Result<(), ReadError> {
-        for record in engine.log.read_all(no, self.mission.records())? {
-            if self.items.len() >= ITEMS_MAX {
+        while self.items.len() < ITEMS_MAX {
+            let records = engine.log.read(no, self.mission.records(), PIECE_BYTES)?;
+            if records.is_empty() {
                 break;
             }
-            self.mission.apply(&record)?;
-            if self.mission.outgoing() > acked {
-                self.items.extend(self.mission.outgoing_of(&record).into_iter().map(|item| (record.at, item)));
-                self.skip_to(acked);
+            for record in records {
+                if self.items.len() >= ITEMS_MAX {
+                    break;
+                }
+                self.mission.apply(&record)?;
+                if self.mission.outgoing() > acked {
+                    self.items.extend(self.mission.outgoing_of(&record).into_iter().map(|item| (record.at, item)));
+                    self.skip_to(acked);
+                }
             }
         }
         Ok(())
@@ -177,7 +187,8 @@ impl Outbox for EngineOutbox {
     }
 
     async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
-        self.step(no, Step::Delivered { item }).await
+        let at = self.engine()?.ambient.wall();
+        self.step(no, Step::Delivered { item, at }).await
     }
 
     async fn attempted(&self, no: MissionNo, item: u64, attempts: u32, retry: &Retry) -> Result<(), OutboxError> {
@@ -254,7 +265,7 @@ impl Engine {
             content_type,
             body: body.map(Bytes::from),
             secret: callback.auth_ref.clone(),
-            since: cursor.since.unwrap_or(since),
+            since: cursor.since.map_or(since, |from| from.max(since)),
             attempts: cursor.attempts,
         }))
     }

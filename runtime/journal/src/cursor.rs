@@ -14,7 +14,8 @@ pub struct Cursor {
     pub attempts: u32,
     /// Why the next item is not tried any more; it and those behind it wait for an operator.
     pub parked: Option<String>,
-    /// When an operator had it tried again: its age counts from then, not from when it was recorded.
+    /// When the item before the next was done with, or an operator had the next one tried again: where that is later than its
+    /// record, its age counts from then.
     pub since: Option<Timestamp>,
     /// Items that an operator left out, ascending. Bounded by the mission's items, and each takes an operator's word.
     pub skipped: Vec<u64>,
