@@ -45,7 +45,7 @@ impl Engine {
     pub fn pump(self: &Arc<Self>) {
         while let Some(no) = self.next_turn() {
             let engine = Arc::clone(self);
-            self.ambient.spawn(async move { engine.turn(no).await }).detach();
+            self.attend("turn", async move { engine.turn(no).await });
         }
     }
 

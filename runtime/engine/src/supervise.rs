@@ -1,10 +1,13 @@
 //! Background tasks: each has a name, and one that dies is told to everybody who must know.
 //!
-//! None of them ends while the node serves. One that does has panicked or returned by mistake: windows would not close, or
-//! events not leave, while all else looks well. The node then says so at `/readyz` and exits; the next start recovers.
+//! Some do not end while the node serves; one that does has panicked or returned by mistake: windows would not close, or
+//! events not leave, while all else looks well. Others are work that ends, a mission's turn say: one that panics would keep its slot
+//! and its session for ever. The node then says so at `/readyz` and exits; the next start recovers.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use sortie_ambient::Joined;
 use tokio::sync::watch;
@@ -23,24 +26,43 @@ impl Default for Background {
     }
 }
 
+impl Background {
+    fn died(&self, name: &'static str) {
+        self.died.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(name);
+            is_first
+        });
+    }
+}
+
 impl Engine {
     /// Starts a task that must not end before the node stops.
     pub fn supervise(self: &Arc<Self>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let died = self.background.died.clone();
         let engine = Arc::downgrade(self);
         let running = self.ambient.spawn(task);
         let watched = self.ambient.spawn(async move {
             let outcome = running.await;
-            if engine.upgrade().is_some_and(|engine| !engine.is_stopping()) {
+            if let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) {
                 tracing::error!(task = name, ?outcome, "a background task has died; the node stops");
-                died.send_if_modified(|first| {
-                    let is_first = first.is_none();
-                    first.get_or_insert(name);
-                    is_first
-                });
+                engine.background.died(name);
             }
         });
         self.background.tasks.lock().push(watched);
+    }
+
+    /// Starts a task that ends by itself, and must not panic.
+    pub(crate) fn attend(self: &Arc<Self>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let engine = Arc::downgrade(self);
+        let attended = async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err()
+                && let Some(engine) = engine.upgrade()
+            {
+                tracing::error!(task = name, "a task has panicked; the node stops");
+                engine.background.died(name);
+            }
+        };
+        self.ambient.spawn(attended).detach();
     }
 
     /// The background task that has died, if one has.

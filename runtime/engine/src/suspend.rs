@@ -64,7 +64,7 @@ impl Waits {
         state.waits += u64::from(waits);
         if waits && (asks || !state.timers.is_empty()) && !state.watched {
             state.watched = true;
-            self.engine.ambient.spawn(Arc::clone(self).suspend_when_idle()).detach();
+            self.engine.attend("suspension", Arc::clone(self).suspend_when_idle());
         }
     }
 

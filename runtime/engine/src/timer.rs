@@ -1,15 +1,17 @@
-//! Windows, heartbeats, run time: the one alarm clock. Its task only waits; what rings is seen to where blocking is allowed.
+//! Windows, heartbeats, run time: the one alarm clock. Its task only waits; what rings is seen to where blocking is allowed, each
+//! mission by itself, so that one whose records take long to read holds up no other's window.
 //!
 //! Wall-clock alarms are compared with the wall clock each time, and never slept through in one piece: after a jump of
 //! the clock or a suspended night, the alarm rings within [`NAP_MAX`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::future::{FutureExt as _, select};
+use futures_util::future::{Either, FutureExt as _, select, select_all};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
+use sortie_ambient::Joined;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_mission::Command;
 use tokio::sync::Notify;
@@ -21,6 +23,9 @@ use super::start::ROOM;
 
 /// Longest sleep while something waits for the wall clock: how late a jump of it can be noticed.
 const NAP_MAX: Duration = Duration::from_millis(250);
+
+/// Missions that are seen to side by side.
+const SEEN_TO_MAX: usize = 8;
 
 /// Alarms of missions. One may ring more often than it must: a tick that finds nothing due changes nothing.
 #[derive(Default)]
@@ -90,7 +95,8 @@ impl Engine {
     /// Starts the alarm clock; it ends with the engine.
     pub(super) fn start_timer(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        self.supervise("timer", async move { while ring(&engine).await {} });
+        let mut round = Round::default();
+        self.supervise("timer", async move { while round.goes_on(&engine).await {} });
     }
 
     /// Sets the alarms of a mission; takes them away, once it has ended.
@@ -164,40 +170,71 @@ impl Engine {
             }
             engine.lives.release(&live);
         };
-        self.ambient.spawn(release).detach();
+        self.attend("release", release);
     }
 }
 
-/// One round: wait until something is due, and see to it. False when the engine is gone.
-async fn ring(engine: &Weak<Engine>) -> bool {
-    let Some(engine) = engine.upgrade() else { return false };
-    if engine.is_stopping() {
-        return false;
-    }
-    let Look { wall, expired, next_due: queue } = engine.desk.look(&engine.ambient);
-    let steady = engine.ambient.steady();
-    engine.pump();
-    let (ringing, nap) = {
-        let mut alarms = engine.timer.alarms.lock();
-        (alarms.ringing(wall, steady), alarms.nap(wall, steady, queue))
-    };
-    if ringing.is_empty() && expired.is_empty() {
-        // A change since the alarms were looked at has left its notice.
-        select(engine.ambient.sleep(nap), engine.timer.changed.notified().boxed()).await;
-        return true;
-    }
-    let seeing = Arc::clone(&engine);
-    let seen_to = engine.ambient.unblock(move || {
-        for no in ringing {
+/// What the clock has rung for and is not done with.
+#[derive(Default)]
+struct Round {
+    /// Nobody sees to them yet; those of the queue have lost their window.
+    due: VecDeque<Due>,
+    /// Seen to just now.
+    seen_to: Vec<Joined<()>>,
+}
+
+enum Due {
+    Alarm(MissionNo),
+    Expired(MissionNo),
+}
+
+impl Due {
+    /// Blocks.
+    fn see_to(self, engine: &Arc<Engine>) {
+        match self {
+            Self::Expired(no) => engine.tick(no),
             // An alarm of a mission that has ended since rings for nobody.
-            if seeing.lives.get(no).is_some() || seeing.sleeps(no) {
-                seeing.tick(no);
-            }
+            Self::Alarm(no) if engine.lives.get(no).is_some() || engine.sleeps(no) => engine.tick(no),
+            Self::Alarm(_) => {}
         }
-        expired.into_iter().for_each(|no| seeing.tick(no));
-    });
-    // What panicked ends this task, and so the node: a window that nobody closes is worse than a restart.
-    seen_to.await.is_ok() || engine.is_stopping()
+    }
+}
+
+impl Round {
+    /// Waits until something is due or done, and has it seen to. False when the engine is gone.
+    async fn goes_on(&mut self, engine: &Weak<Engine>) -> bool {
+        let Some(engine) = engine.upgrade() else { return false };
+        if engine.is_stopping() {
+            return false;
+        }
+        let Look { wall, expired, next_due: queue } = engine.desk.look(&engine.ambient);
+        let steady = engine.ambient.steady();
+        engine.pump();
+        let (ringing, nap) = {
+            let mut alarms = engine.timer.alarms.lock();
+            (alarms.ringing(wall, steady), alarms.nap(wall, steady, queue))
+        };
+        self.due.extend(ringing.into_iter().map(Due::Alarm).chain(expired.into_iter().map(Due::Expired)));
+        while self.seen_to.len() < SEEN_TO_MAX
+            && let Some(due) = self.due.pop_front()
+        {
+            let seeing = Arc::clone(&engine);
+            self.seen_to.push(engine.ambient.unblock(move || due.see_to(&seeing)));
+        }
+        // A change since the alarms were looked at has left its notice.
+        let wait = select(engine.ambient.sleep(nap), engine.timer.changed.notified().boxed());
+        if self.seen_to.is_empty() {
+            wait.await;
+            return true;
+        }
+        let done = match select(wait, select_all(&mut self.seen_to)).await {
+            Either::Left(_) => return true,
+            Either::Right(((outcome, at, _), _)) => (outcome, at),
+        };
+        drop(self.seen_to.swap_remove(done.1));
+        // What panicked ends this task, and so the node: a window that nobody closes is worse than a restart.
+        done.0.is_ok() || engine.is_stopping()
+    }
 }
 
 #[cfg(test)]
