@@ -103,9 +103,12 @@ fn announce(engine: &Engine, from: u64, to: u64) -> Told {
         // The rest was pruned.
         let Some(last) = entries.last() else { break };
         read = last.position;
-        let undelivered = engine.undelivered.lock();
-        for entry in &entries {
-            if undelivered.contains(&entry.mission) {
+        let sent: Vec<bool> = {
+            let undelivered = engine.undelivered.lock();
+            entries.iter().map(|entry| undelivered.contains(&entry.mission)).collect()
+        };
+        for (entry, is_sent) in entries.iter().zip(sent) {
+            if is_sent {
                 engine.courier.wake(entry.mission);
             }
             if watched {

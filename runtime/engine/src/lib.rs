@@ -9,15 +9,17 @@
 //! | `intake`, `check` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
 //! | `desk` | whose turn it is |
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
-//! | `start` | gives missions their turn and runs their plugins |
+//! | `start`, `guests` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
 //! | `on_record` | a run's large results: where each is recorded, and which of them are held |
 //! | `results` | what results of calls hold of the memory |
-//! | `keep` | bytes become artifacts |
+//! | `suspend` | a run that only waits leaves memory |
+//! | `keep`, `artifact_store` | bytes become artifacts, and where they are |
+//! | `workspaces`, `shared_room`, `disk` | where sessions work, and how much room there is for all of them |
 //! | `collect` | outputs that were written but not stored |
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
-//! | `look`, `shown` | what anybody may see, and in which form |
+//! | `look`, `shown`, `standings` | what anybody may see, in which form, and what lists go by |
 //! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
 //! | `outbox`, `deliveries` | what is still to be delivered, and how far deliveries are |
@@ -25,6 +27,7 @@
 //! | `recover` | where the journal left off |
 //! | `held` | which plugins missions hold |
 //! | `retain` | what is removed when it has outlived its use |
+//! | `supervise` | background tasks, and what becomes of the node when one dies |
 //!
 //! Locks, in the order in which they may be taken; none is held over a read of the log or a wait:
 //!
@@ -203,6 +206,13 @@ impl Engine {
         Ok((fold(&records)?, records))
     }
 
+    /// The state of a mission, of which no more than a piece of its records is held at once. Blocks.
+    fn fold(&self, no: MissionNo) -> Result<Mission, ReadError> {
+        let mut fold = None;
+        self.advance(no, &mut fold, |_, _| views::Next::More)?;
+        fold.map(|fold| fold.mission).ok_or(ReadError::Unknown)
+    }
+
     /// The mission in memory; from the log, if it was not there. For tasks: the log is read where blocking is allowed.
     pub(crate) async fn bring(self: &Arc<Self>, no: MissionNo) -> Result<Arc<Live>, ReadError> {
         if let Some(live) = self.lives.get(no) {
@@ -215,7 +225,7 @@ impl Engine {
     /// The mission in memory; from the log, if it was not there. Blocks.
     pub(crate) fn live(&self, no: MissionNo) -> Result<Arc<Live>, ReadError> {
         let loaded = self.lives.get_or_load(no, || {
-            let (mission, _) = self.read(no)?;
+            let mission = self.fold(no)?;
             let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
             Ok(Live::new(no, mission, head, self.ambient.steady()))
         });
