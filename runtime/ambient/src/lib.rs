@@ -40,7 +40,8 @@ pub trait Ambient: Send + Sync + 'static {
     /// Runs work that may block (a file, a read of the journal), where nobody waits for its thread.
     fn unblock_boxed(&self, work: Box<dyn FnOnce() + Send>);
 
-    /// Blocks this thread for `duration`: for a guest's own thread while the disk has no room. Never to be called in a task.
+    /// Blocks this thread for `duration`: for a guest while the disk has no room. Where it is a worker of a runtime, its other tasks
+    /// go on elsewhere meanwhile.
     fn pause(&self, duration: Duration);
 
     /// A number in `0.0..1.0`, for backoff and jitter.

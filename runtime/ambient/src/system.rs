@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use sortie_contract::Timestamp;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::{Abort, Ambient, BoxFuture};
 
@@ -50,7 +50,12 @@ impl Ambient for System {
     }
 
     fn pause(&self, duration: Duration) {
-        std::thread::sleep(duration);
+        let sleep = || std::thread::sleep(duration);
+        // A worker that sleeps would keep others' tasks: the end of a guest that was killed is one.
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(sleep),
+            _ => sleep(),
+        }
     }
 
     fn chance(&self) -> f64 {
@@ -61,6 +66,9 @@ impl Ambient for System {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::{Gone, Surroundings};
@@ -83,16 +91,36 @@ mod tests {
         assert_eq!(system.spawn(async { 7 }).await, Ok(7));
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_worker_that_pauses_keeps_no_other_task_from_going_on() {
+        let system = system();
+        let gone_on = Arc::new(AtomicBool::new(false));
+        let (pausing, seen, (begun, begins)) = (Arc::clone(&system), Arc::clone(&gone_on), oneshot::channel());
+        let paused = system.spawn(async move {
+            begun.send(()).expect("somebody waits");
+            for _ in 0..1_000 {
+                pausing.pause(Duration::from_millis(10));
+                if seen.load(Ordering::Relaxed) {
+                    return true;
+                }
+            }
+            false
+        });
+        begins.await.expect("it pauses");
+        system.spawn(async move { gone_on.store(true, Ordering::Relaxed) }).detach();
+        assert_eq!(paused.await, Ok(true), "ten seconds, and the other task has not had its turn");
+    }
+
     #[tokio::test]
     async fn a_task_that_nobody_waits_for_is_aborted_unless_it_was_let_go() {
         let system = system();
-        let (tell, told) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel::<()>();
         drop(system.spawn(async move {
             std::future::pending::<()>().await;
             drop(tell);
         }));
         assert!(told.await.is_err(), "what the task held is dropped with it");
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         system.spawn(async move { tell.send(7) }).detach();
         assert_eq!(told.await, Ok(7));
     }
