@@ -1,4 +1,5 @@
-//! What anybody may see of missions: state, events, lists. Only what is on disk is shown, and each answer has a most.
+//! What anybody may see of missions: state, events, lists. Only records that are on disk are shown, with the run time and what is
+//! waited for as of now; each answer has a most.
 //!
 //! Owned here: how lists are found and paged. Never here: how a thing is shown (`shown/`), folds (`views.rs`), and who may look.
 
@@ -58,6 +59,9 @@ const LIST_CHUNK: usize = 200;
 
 /// Missions looked at between two pages; a filter that matches little must not hold a thread for ever.
 const SCAN_MAX: usize = 50_000;
+
+/// Cursors looked at between two pages of deliveries: each costs a look at its mission, and most have nothing to deliver just now.
+const CURSORS_MAX: usize = 2_000;
 
 /// Some heads, newest first.
 struct Heads {
@@ -390,9 +394,11 @@ impl Engine {
         let mut page = Page::new();
         // What has nothing left to deliver is in no list but its own.
         let wanted = |cursor: &Cursor| state.map_or(!cursor.closed, |state| state == state_of(cursor));
+        let mut scanned = 0;
         loop {
             let cursors = self.log.cursors_after(after, LIST_CHUNK)?;
             let Some(&(last, _)) = cursors.last() else { return Ok(page) };
+            scanned += cursors.len();
             for (no, cursor) in cursors.into_iter().filter(|(_, cursor)| wanted(cursor)) {
                 let view = self.view(no, |fold| self.undelivered_view(fold, &cursor));
                 match view {
@@ -405,6 +411,9 @@ impl Engine {
                 }
             }
             after = Some(last);
+            if scanned >= CURSORS_MAX {
+                return Ok(page.followed_by(after));
+            }
         }
     }
 
