@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
+use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Callback, EffectiveBudget};
 use sortie_contract::event::{Event, EventType};
 use sortie_contract::limit;
@@ -184,6 +185,11 @@ impl Mission {
         if let Some(tool) = &flight.tool {
             view["tool"] = json!(tool.as_str());
             view["arguments"] = shown(&flight.arguments);
+            // Whoever decides about what is cut can at least tell whether the whole is what he takes it for.
+            if flight.arguments.len() > SHOWN_BYTES_MAX {
+                view["arguments_bytes"] = json!(flight.arguments.len());
+                view["arguments_sha256"] = json!(Digest::of(flight.arguments.as_bytes()).to_string());
+            }
         }
         if open.kind == RequestKind::Budget {
             view["budget"] = json!({

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use sortie_contract::Status;
+use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
 use sortie_contract::money::{MicroUsd, Spend};
@@ -46,6 +47,24 @@ fn asked(kind: RequestKind) -> (Tested, CallNo, RequestNo) {
 
 const KINDS: [RequestKind; 4] =
     [RequestKind::Approval, RequestKind::Input, RequestKind::Budget, RequestKind::Uncertain];
+
+#[test]
+fn whoever_decides_about_what_is_too_long_to_be_shown_has_its_length_and_digest() {
+    for (bytes, whole) in [(1_000, true), (70_000, false)] {
+        let mut mission = guarded();
+        let arguments = json!({"content": "x".repeat(bytes)}).to_string();
+        let (run, digest) = (mission.run(), Digest::of(arguments.as_bytes()));
+        let (edit, quote) = (the("Edit"), Spend::NOTHING);
+        let call = Command::Call { run, tool: (&edit).into(), arguments: arguments.clone(), digest, quote };
+        mission.take(call).expect("somebody is asked");
+        let request = mission.mission.open_requests()[0].no;
+        let view = mission.mission.request_view(request).expect("it is open");
+        assert_eq!(view["arguments"].is_object(), whole);
+        let (length, sha256) = (json!(arguments.len()), json!(Digest::of(arguments.as_bytes()).to_string()));
+        let told = if whole { (&json!(null), &json!(null)) } else { (&length, &sha256) };
+        assert_eq!((&view["arguments_bytes"], &view["arguments_sha256"]), told);
+    }
+}
 
 fn outcome(record: Record) -> Result<String, CallError> {
     match record {

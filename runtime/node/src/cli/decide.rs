@@ -86,8 +86,8 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String
     let classes = if classes.is_empty() { String::new() } else { format!("  ({})", classes.join(", ")) };
     lines.push(format!("  tool {}{classes}", text::plain(tool)));
     let whole = request["arguments"].to_string();
-    lines.push(if is_cut(request) {
-        format!("  arguments too long to be shown; whole: sortie journal {mission} --json")
+    lines.push(if let Some(cut) = cut(request) {
+        format!("  arguments {cut}; whole: sortie journal {mission} --json")
     } else if whole.len() > ARGUMENTS_BYTES_MAX {
         let sha256 = Digest::of(whole.as_bytes());
         format!("  arguments {} bytes, sha256 {sha256}; whole: sortie show {mission} --json", whole.len())
@@ -97,9 +97,10 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String
     lines
 }
 
-/// Whether the node shows the beginning of the arguments only: as a text, where whole ones are an object.
-fn is_cut(request: &Value) -> bool {
-    request["arguments"].is_string()
+/// What is known of arguments of which the node shows the beginning only.
+fn cut(request: &Value) -> Option<String> {
+    let bytes = request["arguments_bytes"].as_u64()?;
+    Some(format!("{bytes} bytes, sha256 {}", text::cell(&request["arguments_sha256"])))
 }
 
 /// Approves a call, lets an uncertain one be repeated, or grants budget.
@@ -216,8 +217,8 @@ fn present(request: &Value) -> io::Result<()> {
     writeln!(talk, "{}", text::cell(&request["question"]))?;
     if !request["tool"].is_null() {
         writeln!(talk, "  {} {}", text::cell(&request["tool"]), text::cell(&request["arguments"]))?;
-        if is_cut(request) {
-            writeln!(talk, "  These arguments are cut: this is their beginning only.")?;
+        if let Some(cut) = cut(request) {
+            writeln!(talk, "  These arguments are cut: this is their beginning only, of {cut}.")?;
         }
     }
     writeln!(talk, "  expires {}", text::cell(&request["expires_at"]))
@@ -308,10 +309,17 @@ mod tests {
         for (arguments, says) in [
             (json!({"path": "a\u{202e}b"}), vec![r#"arguments {"path":"a\u{202e}b"}"#]),
             (long, vec!["2014 bytes", &sha256, "sortie show m --json"]),
-            (json!("{\"content\": \"cut"), vec!["sortie journal m --json"]),
+            // What is no object is no less what is decided about.
+            (json!("rm -rf x"), vec![r#"arguments "rm -rf x""#]),
+            (json!("{\"content\": \"cut"), vec!["arguments 70000 bytes, sha256 abc", "sortie journal m --json"]),
         ] {
-            let request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
+            let is_cut = arguments.as_str().is_some_and(|text| text.ends_with("cut"));
+            let mut request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
                 "arguments": arguments, "expires_at": "2026-01-02T03:04:05Z"});
+            if is_cut {
+                request["arguments_bytes"] = json!(70_000);
+                request["arguments_sha256"] = json!("abc");
+            }
             let lines = shown(&request, "m", &tools);
             assert_eq!(lines[0], "m  r1  approval  expires 2026-01-02T03:04:05Z");
             assert_eq!(lines[2], "  tool Write  (workspace_write)");
