@@ -12,7 +12,7 @@ use crate::state::{Mission, OpenRequest, changes_standing};
 
 /// Whether a record may change what lists show, so that the mission's head is to be written with it. What an artifact counts in
 /// events is shown with the next of these: a head for each would be most of what is written. Of calls those count that move money:
-/// see [`Mission::moves_money`].
+/// see [`Mission::bookings`].
 #[must_use]
 pub fn changes_overview(record: &Record) -> bool {
     changes_standing(record)
