@@ -22,8 +22,9 @@ use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
-use sortie_tools::{Bill, CallContext, Toolbox};
+use sortie_tools::{Bill, CallContext, Found, Toolbox};
 
+use super::handed::Handed;
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::on_record::OnRecord;
@@ -41,8 +42,11 @@ struct Order {
     /// The tools that it was decided by.
     toolbox: Arc<Toolbox>,
     repeat: Repeat,
-    /// The node no longer has the tool.
+    /// The node no longer has the tool; or it cannot say whether it has, and why.
     is_gone: bool,
+    away: Option<String>,
+    /// What the mission was told of it, where it was told something.
+    handed: Option<Arc<ToolInfo>>,
     arguments: String,
 }
 
@@ -54,6 +58,7 @@ pub(super) struct RunHost {
     context: CallContext,
     replay: Mutex<Replay>,
     on_record: OnRecord,
+    handed: Handed,
     /// The record has been gone over: the lock of `replay` need not be asked any more.
     is_live: AtomicBool,
     waits: Arc<Waits>,
@@ -78,6 +83,7 @@ impl RunHost {
             context,
             replay: Mutex::new(replay),
             on_record,
+            handed: Handed::default(),
             this: Weak::clone(this),
         })
     }
@@ -145,7 +151,10 @@ impl RunHost {
         match order {
             // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
             Some(order) if self.live.is_being_made(call) && order.is_gone => {
-                let error = self.live.with(|mission| mission.told_of_lost(call, &order.tool));
+                let error = match (self.live.with(|mission| mission.told_of_lost(call, &order.tool)), order.away) {
+                    (CallError::Denied(_), Some(why)) => CallError::Failed(why),
+                    (error, _) => error,
+                };
                 let outcome = || Err(error.clone());
                 // What the last run may have spent on it was booked when this one began; nothing was made since.
                 let spent = Some(Spend::NOTHING);
@@ -196,7 +205,8 @@ impl RunHost {
             }
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
             let sleep = |limit| engine.ambient.sleep(limit);
-            let calling = order.toolbox.call(order.tool.as_str(), &context, &order.arguments, None, sleep);
+            let handed = order.handed.as_ref().map(|info| &info.input_schema);
+            let calling = order.toolbox.call(order.tool.as_str(), &context, &order.arguments, handed, sleep);
             let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
             let outcome = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken);
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
@@ -290,9 +300,14 @@ impl Host for RunHost {
     fn describe(&self, tool: &ToolName) -> Result<ToolInfo, Stop> {
         let recorded = self.recorded(Asked::Describe { tool })?;
         if let Some(Recorded::Described(info)) = recorded {
+            self.handed.tell(&info);
             return Ok(info);
         }
-        let info = self.engine.toolbox().info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool));
+        let info = match self.handed.of(tool) {
+            Some(handed) => (*handed).clone(),
+            None => self.engine.toolbox().info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool)),
+        };
+        self.handed.tell(&info);
         if recorded.is_none() {
             let answer = serde_json::to_string(&info).expect("what is known of a tool is JSON");
             self.answered(HostQuestion::Describe, "", &answer)?;
@@ -302,14 +317,21 @@ impl Host for RunHost {
 
     fn start(&self, tool: &ToolName, arguments: String) -> Call {
         let toolbox = self.engine.toolbox();
-        let info = toolbox.info(tool.as_str());
-        // Of one that was taken away nothing is known any more; the registry refuses to call it.
+        let (info, away) = match toolbox.find(tool.as_str()) {
+            Found::Here(info) => (Some(info), None),
+            Found::Away(why) => (None, Some(why)),
+            Found::Nowhere => (None, None),
+        };
+        let gone = away.as_deref().map_or(Handle::Gone(tool), |why| Handle::Away { tool, why });
+        // Of one that is not there nothing is known; the toolbox refuses to call it.
         let repeat = info.map_or(Repeat::Effectful, ToolInfo::repeat);
         let order = |arguments: String| Order {
             tool: tool.clone(),
             toolbox: Arc::clone(&toolbox),
             repeat,
             is_gone: info.is_none(),
+            away: away.clone(),
+            handed: self.handed.of(tool),
             arguments,
         };
         match self.recorded(Asked::Call { tool, arguments: &arguments }) {
@@ -324,7 +346,7 @@ impl Host for RunHost {
         let quote = toolbox.quote(tool.as_str(), &arguments);
         let command = || Command::Call {
             run: self.run,
-            tool: info.map_or(Handle::Gone(tool), Handle::Tool),
+            tool: info.map_or(gone, Handle::Tool),
             arguments: arguments.clone(),
             digest,
             quote,

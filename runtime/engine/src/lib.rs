@@ -16,6 +16,7 @@
 //! | `suspend` | a run that only waits leaves memory |
 //! | `keep`, `artifact_store` | bytes become artifacts, and where they are |
 //! | `workspaces`, `shared_room`, `disk` | where sessions work, and how much room there is for all of them |
+//! | `handed` | what a mission was told of its tools |
 //! | `collect` | outputs that were written but not stored |
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
@@ -26,6 +27,7 @@
 //! | `quarantine` | missions that cannot be read |
 //! | `recover` | where the journal left off |
 //! | `held` | which plugins missions hold |
+//! | `providers` | where tools come from: reached, watched, tried again |
 //! | `retain` | what is removed when it has outlived its use |
 //! | `supervise` | background tasks, and what becomes of the node when one dies |
 //!
@@ -45,6 +47,7 @@ mod deliveries;
 mod desk;
 mod disk;
 mod guests;
+mod handed;
 mod held;
 mod herald;
 mod host;
@@ -56,6 +59,7 @@ pub mod look;
 mod on_record;
 mod open;
 pub mod outbox;
+mod providers;
 mod quarantine;
 pub mod recover;
 mod results;
@@ -113,6 +117,7 @@ pub struct Engine {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) tools: Providers,
+    pub(crate) first_look: providers::FirstLook,
     pub(crate) courier: Courier,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) workspaces: Arc<dyn Workspaces>,

@@ -28,6 +28,7 @@ use super::desk::Desk;
 use super::guests::Guests;
 use super::lives::Lives;
 use super::outbox::{EngineOutbox, Followers};
+use super::providers::FirstLook;
 use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
 use super::results::Results;
@@ -162,6 +163,7 @@ impl Engine {
             plugins_by: settings.plugins_by,
             log,
             guests,
+            first_look: FirstLook::new(tools.others().count()),
             tools,
             courier,
             artifacts,
@@ -204,6 +206,7 @@ impl Engine {
         self.start_sweep();
         self.start_quarantine();
         self.start_courier();
+        self.start_providers();
         self.pump();
     }
 
@@ -212,6 +215,7 @@ impl Engine {
         self.stopping.store(true, Ordering::Release);
         // Their streams would never end by themselves.
         self.goodbye.notify_waiters();
+        self.first_look.give_up();
     }
 
     /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
@@ -233,7 +237,7 @@ impl Engine {
         let interrupted = running();
         let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
         interrupted.iter().for_each(|live| live.interrupt());
-        self.courier.stop().await;
+        futures_util::future::join(self.courier.stop(), self.close_providers()).await;
         let log = Arc::clone(&self.log);
         if let Ok(Err(error)) = self.ambient.unblock(move || log.close()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");

@@ -50,7 +50,7 @@ impl Engine {
     }
 
     fn next_turn(&self) -> Option<MissionNo> {
-        if self.is_stopping() || self.artifacts.room() == Room::Full {
+        if self.is_stopping() || self.artifacts.room() == Room::Full || !self.first_look.is_over() {
             return None;
         }
         self.desk.pop(&self.ambient)

@@ -35,6 +35,13 @@ pub enum Handle<'a> {
     Tool(&'a ToolInfo),
     /// It was taken away since.
     Gone(&'a ToolName),
+    /// Whoever has it is out, and has not said since the node started whether it still does.
+    Away {
+        /// The tool.
+        tool: &'a ToolName,
+        /// Who is out, and since when.
+        why: &'a str,
+    },
 }
 
 impl<'a> From<&'a ToolInfo> for Handle<'a> {

@@ -187,6 +187,10 @@ impl Mission {
                     (name.clone(), CallError::Denied(format!("this node no longer has the tool `{name}`")));
                 return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
             }
+            Handle::Away { tool, why } => {
+                let (tool, error) = (tool.clone(), CallError::Failed(format!("`{tool}` cannot be called: {why}")));
+                return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
+            }
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();

@@ -39,7 +39,7 @@ use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
     Acted, ArtifactView, Either, Halted, Health, MissionLine, MissionView, Moved, NodeView, OpenRequestView, Page,
-    Paused, PluginView, RecordView, SessionView, ToolView, UndeliveredView,
+    Paused, PluginView, RecordView, SessionView, ToolsView, UndeliveredView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_sandbox::Sandbox;
@@ -249,7 +249,14 @@ pub(crate) fn routes() -> Vec<Route> {
         .takes(Content::Bytes("application/wasm")),
         route(GET, "/v1/plugins/{name}", Read, "A plugin's versions", json::<Page<PluginView>>(), plugins::show),
         route(DELETE, "/v1/plugins/{name}", Admin, "Remove a plugin", Content::Nothing, plugins::remove),
-        route(GET, "/v1/tools", Read, "Tools, with schema and effect classes", json::<Page<ToolView>>(), node::tools),
+        route(
+            GET,
+            "/v1/tools",
+            Read,
+            "Tools, with schema and effect classes, and where they come from",
+            json::<ToolsView>(),
+            node::tools,
+        ),
         route(
             POST,
             "/v1/tools/{name}/call",

@@ -12,7 +12,7 @@ use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, Spend, Timestamp};
 use sortie_mission::Mission;
 
-use crate::envelope::{RETENTION, tools};
+use crate::envelope::{RETENTION, shop_tools, tools};
 use crate::ledger::{Item, Side};
 use crate::outside::{Client, Effects};
 use crate::scene::Clock;
@@ -237,6 +237,9 @@ pub(crate) fn may_be_sent(
         assert_eq!(tool.repeat(), Repeat::ReadOnly, "call {call} left before its grant was on disk");
         return;
     };
+    let is_handed =
+        |stamped: &Stamped| matches!(&stamped.record, Record::Granted { tools, .. } if tools.contains(&tool.name));
+    assert!(side.records.iter().any(is_handed), "`{}` was never handed out", tool.name);
     assert_eq!((&grant.tool, grant.arguments.as_str()), (&tool.name, arguments), "call {call} is another one");
     assert_eq!(grant.reserved, quote(tool, arguments), "call {call} was quoted at something else");
     if needs_approval(envelope, &tool.name) {
@@ -258,8 +261,7 @@ fn may_be_repeated(side: &Side, call: CallNo, repeat: Repeat, effects: &Effects)
 }
 
 fn needs_approval(envelope: &Envelope, name: &ToolName) -> bool {
-    let known = tools();
-    let tool = known.iter().find(|tool| tool.name == *name).expect("a tool of the node");
+    let tool = tools().into_iter().chain(shop_tools()).find(|tool| tool.name == *name).expect("a tool of the node");
     let bare = tool.effects.is_empty() && !tool.read_only;
     envelope.constraints.approval_required.iter().any(|entry| {
         let of_class = tool.effects.iter().any(|class| class.0 == *entry);

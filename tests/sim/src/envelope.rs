@@ -11,7 +11,7 @@ use sortie_contract::{InstanceId, LaneId, MicroUsd, Timestamp};
 use sortie_mission::{Ceilings, NodeRules};
 
 /// Tools that a mission is granted, unless it is said otherwise.
-const ALLOWED: [&str; 5] = ["Read", "Write", "Edit", "Buy", "Mail"];
+const ALLOWED: [&str; 8] = ["Read", "Write", "Edit", "Buy", "Mail", "shop__Look", "shop__Note", "shop__Order"];
 
 /// How long people may take to answer.
 pub(crate) const EXPIRY: SignedDuration = SignedDuration::from_hours(24);
@@ -80,7 +80,7 @@ pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> ([Strin
 }
 
 fn approvals(rng: &mut Rng) -> Vec<&'static str> {
-    let rules = ["Edit", "money_movement", "outbound_email", "Mail", "no_such_class"];
+    let rules = ["Edit", "shop__Note", "money_movement", "outbound_email", "Mail", "no_such_class"];
     rules.into_iter().filter(|_| rng.u8(..5) == 0).collect()
 }
 
@@ -94,6 +94,15 @@ pub(crate) fn tools() -> Vec<ToolInfo> {
         // Of which nothing is declared.
         tool("Mail", &[], false, false),
         tool("Rm", &["destructive_file_actions"], false, false),
+    ]
+}
+
+/// The tools that the shop can have.
+pub(crate) fn shop_tools() -> Vec<ToolInfo> {
+    vec![
+        tool("shop__Look", &[], true, false),
+        tool("shop__Note", &[], false, true),
+        tool("shop__Order", &["money_movement"], false, false),
     ]
 }
 

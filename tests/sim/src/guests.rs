@@ -14,7 +14,7 @@ use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::plugin::{Brief, Crash, LogLevel, Manifest, PluginIdentity, PluginRef};
-use sortie_contract::tool::{CallError, ToolName};
+use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 use sortie_engine::Guests;
 use sortie_sandbox::{Answer, Call, Ending, Host, Installed, Reply, Run, Stop};
 
@@ -87,6 +87,8 @@ struct Guest {
     grants: Vec<ToolName>,
     script: Script,
     handles: Vec<Handle>,
+    /// What it was told of tools, this run.
+    told: BTreeMap<ToolName, ToolInfo>,
     _place: Place,
 }
 
@@ -166,7 +168,7 @@ impl Guest {
         }
         let place = Place::take(&scene, format!("{} {}", brief.vp_id, brief.vp_session_id), &lane);
         let (script, handles) = (Script::new(seed), Vec::new());
-        Self { scene, executor, client, host, grants, script, handles, _place: place }
+        Self { scene, executor, client, host, grants, script, handles, told: BTreeMap::new(), _place: place }
     }
 
     async fn live(mut self) -> Ending {
@@ -231,6 +233,11 @@ impl Guest {
             Op::Describe(tool) => match self.grant(tool) {
                 Some(tool) => {
                     let info = self.host.describe(&tool)?;
+                    // Of one that is not there nothing is said.
+                    if !info.input_schema.is_boolean() {
+                        let first = self.told.entry(tool).or_insert_with(|| info.clone());
+                        assert_eq!(*first, info, "a tool is not what the mission was handed");
+                    }
                     self.script.told(&serde_json::to_string(&info).expect("plain data"));
                 }
                 None => self.script.told("it has no such tool"),
@@ -317,6 +324,14 @@ impl Guest {
                 }
             }
         };
+        if let Err(error) = &told {
+            let text = error.to_string();
+            if text.contains("no longer has") {
+                self.scene.count("call of a tool that is gone");
+            } else if text.contains("out since") {
+                self.scene.count("call of a provider that is out");
+            }
+        }
         self.script.told(&told.unwrap_or_else(|error: CallError| error.to_string()));
         Ok(())
     }

@@ -12,7 +12,8 @@
 //! | `executor` | what the driver's tasks run on |
 //! | `scene` | what all lives share: dice, clocks, the world outside |
 //! | `guests`, `script` | plugins, and what they do |
-//! | `tools`, `receivers`, `store` | what stands for tools, the network and folders |
+//! | `tools`, `shop` | what stands for tools: those that are always there, and those that come and go |
+//! | `receivers`, `store` | what stands for the network and folders |
 //! | `people` | control planes and people: what they ask, and what must be true when they are answered |
 //! | `outside` | who was told what, the effects of tools |
 //! | `ledger` | the journal, read back |
@@ -34,6 +35,7 @@ mod people;
 mod receivers;
 mod scene;
 mod script;
+mod shop;
 mod store;
 mod tools;
 mod world;

@@ -10,6 +10,8 @@ use sortie_contract::id::CallNo;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::Repeat;
 
+use crate::shop;
+
 /// The world around the node.
 #[derive(Default)]
 pub(crate) struct Outside {
@@ -23,6 +25,8 @@ pub(crate) struct Outside {
     pub(crate) paused: bool,
     /// Whether there is room on its disk for artifacts.
     pub(crate) disk_is_low: bool,
+    /// The second provider of tools.
+    pub(crate) shop: shop::State,
     /// Whether there are faults, still.
     pub(crate) faults: bool,
     /// People and control planes that wait for an answer of the node.

@@ -12,10 +12,12 @@ use parking_lot::Mutex;
 use sortie_contract::record::Record;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_journal::Journal;
+use tokio::sync::Notify;
 
 use crate::history::History;
 use crate::ledger::{Ledger, Side};
 use crate::outside::{Client, Outside};
+use crate::shop;
 
 /// See the module.
 pub(crate) struct Scene {
@@ -28,6 +30,8 @@ pub(crate) struct Scene {
     journal: Mutex<Option<Journal>>,
     /// Something may have been written since the ledger was read.
     stale: AtomicBool,
+    /// Something is new in the shop.
+    pub(crate) shop_news: Notify,
 }
 
 impl Scene {
@@ -40,6 +44,7 @@ impl Scene {
             ledger: Mutex::default(),
             journal: Mutex::new(None),
             stale: AtomicBool::new(true),
+            shop_news: Notify::new(),
         }
     }
 
@@ -62,6 +67,13 @@ impl Scene {
 
     pub(crate) fn tell(&self, client: usize, what: &str) {
         self.line(&format!("m{client}: {what}"));
+    }
+
+    /// Something becomes new in the shop.
+    pub(crate) fn in_shop(&self, what: &str, change: impl FnOnce(&mut shop::State)) {
+        self.line(what);
+        self.outside(|outside| change(&mut outside.shop));
+        self.shop_news.notify_one();
     }
 
     /// A record, in words and in numbers.

@@ -66,7 +66,7 @@ impl Script {
             return self.wait(handles);
         }
         self.left -= 1;
-        match pick(27, 3) {
+        match pick(33, 3) {
             0..=2 => self.call("Read"),
             3..=5 => self.call("Write"),
             6..=10 => self.call("Edit"),
@@ -81,6 +81,10 @@ impl Script {
             22 => Op::Judge(if pick(5, 100) > 0 { outcome::Verdict::Met } else { outcome::Verdict::Unmet }),
             23 => Op::Get(name(pick(2, 100))),
             24 => Op::Describe(if pick(2, 100) == 0 { "Read" } else { "Edit" }),
+            25 | 26 => self.call("shop__Order"),
+            27 => self.call("shop__Note"),
+            28 | 29 => self.call("shop__Look"),
+            30 => Op::Describe("shop__Look"),
             _ => Op::Put(name(pick(2, 100)), dice.to_string().into_bytes()),
         }
     }

@@ -8,13 +8,14 @@ use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo};
-use sortie_tools::{BuiltIn, CallContext, Providers, Tool};
+use sortie_tools::{BuiltIn, CallContext, Provider, Providers, Tool};
 
 use crate::check;
 use crate::envelope::tools;
 use crate::executor::Executor;
 use crate::outside::Stray;
 use crate::scene::Scene;
+use crate::shop::{Shop, is_of_shop};
 
 /// What a tool that panics says: nobody's mistake.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
@@ -25,7 +26,8 @@ pub(crate) fn providers(scene: &Arc<Scene>, executor: &Arc<Executor>) -> Provide
         Arc::new(Scripted { info, scene: Arc::clone(scene), executor: Arc::downgrade(executor) })
     };
     let built_in = BuiltIn::of(tools().into_iter().map(scripted).collect());
-    Providers::new(built_in, Vec::new(), scene.clock.wall()).expect("each has a name of its own")
+    let shop: Arc<dyn Provider> = Arc::new(Shop { scene: Arc::clone(scene), executor: Arc::downgrade(executor) });
+    Providers::new(built_in, vec![shop], scene.clock.wall()).expect("each has a name of its own")
 }
 
 /// What a call may cost by itself: nothing for one in three.
@@ -40,10 +42,11 @@ pub(crate) fn quote(tool: &ToolInfo, arguments: &str) -> Spend {
     own_quote(tool, arguments).saturating_add(Spend::money(tool.price))
 }
 
-struct Scripted {
-    info: ToolInfo,
-    scene: Arc<Scene>,
-    executor: Weak<Executor>,
+/// A tool, as it was when whoever calls it was told of it.
+pub(crate) struct Scripted {
+    pub(crate) info: ToolInfo,
+    pub(crate) scene: Arc<Scene>,
+    pub(crate) executor: Weak<Executor>,
 }
 
 #[async_trait]
@@ -62,6 +65,10 @@ impl Tool for Scripted {
 
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError> {
         let executor = self.executor.upgrade().ok_or(CallError::Cancelled)?;
+        if is_of_shop(self.info.name.as_str()) && !self.scene.outside(|outside| outside.shop.is_open) {
+            self.scene.count("call that meets a closed door");
+            return Err(CallError::Failed("the shop is closed".to_owned()));
+        }
         let (mission, call) = context.idempotency_key.rsplit_once('/').expect("a mission and a call");
         let client = self.scene.outside(|outside| outside.client_of(mission));
         let call = CallNo(call.parse().expect("a number"));

@@ -16,6 +16,7 @@ use crate::life::Life;
 use crate::outside::{Client, Outside};
 use crate::panics;
 use crate::scene::Scene;
+use crate::shop;
 use crate::store::Folder;
 use crate::tools::land;
 
@@ -52,7 +53,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let wall: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
-        let mut outside = Outside { faults: true, ..Outside::default() };
+        let mut outside = Outside { faults: true, shop: shop::State::open(), ..Outside::default() };
         for client in 0..rng.usize(2..=6) {
             let (texts, parsed) = envelope(&mut rng, client, wall);
             let (script, moody) = (rng.u64(..), rng.u8(..40) == 0);
@@ -80,6 +81,7 @@ impl World {
         }
         self.scene.line("no more faults");
         self.scene.outside(|outside| (outside.faults, outside.disk_is_low) = (false, false));
+        self.scene.in_shop("the shop opens", |shop| shop.is_open = true);
         let life = self.life();
         // A disk that has failed already stays so, and its node is on its way out.
         life.disk.fail_at(u64::MAX);
@@ -262,7 +264,7 @@ impl World {
     fn fault(&mut self) {
         let clients = self.clients();
         let client = clients[self.scene.roll(|rng| rng.usize(..clients.len()))];
-        match self.scene.roll(|rng| rng.u8(..24)) {
+        match self.scene.roll(|rng| rng.u8(..28)) {
             0..=3 => {
                 self.scene.count("crash between two commits");
                 let crash = self.kind_of_crash();
@@ -296,6 +298,12 @@ impl World {
                 self.life().people.unpark(client, self.scene.one_in(2));
             }
             22 | 23 => self.stalled = self.scene.roll(|rng| rng.u32(..200)),
+            24 | 25 => {
+                let has = self.scene.roll(|rng| rng.u8(..));
+                self.scene.in_shop("the shop has other tools", |shop| shop.turns_over(has));
+            }
+            26 => self.scene.in_shop("the shop closes", |shop| shop.is_open = false),
+            27 => self.scene.in_shop("the shop opens", |shop| shop.is_open = true),
             _ => {}
         }
     }

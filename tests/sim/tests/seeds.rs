@@ -9,7 +9,7 @@ const SEEDS: u64 = 3_000;
 const ONCE_RED: [u64; 0] = [];
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 64] = [
+const HAPPENS: [&str; 73] = [
     "accepted",
     "answer",
     "answered with a failure",
@@ -17,8 +17,11 @@ const HAPPENS: [&str; 64] = [
     "approve",
     "budget",
     "call given up",
+    "call of a provider that is out",
+    "call of a tool that is gone",
     "call that is paid for again",
     "call that is paid for no more",
+    "call that meets a closed door",
     "call that nobody waits for any more",
     "cancelled",
     "cancelled_by_request",
@@ -55,6 +58,12 @@ const HAPPENS: [&str; 64] = [
     "paused",
     "plugin_failed",
     "plugin_trapped",
+    "provider that does not answer",
+    "provider that has changed",
+    "provider that is let go of",
+    "provider that is lost",
+    "provider that is not reached",
+    "provider that is reached",
     "record",
     "redelivered",
     "refused at intake",

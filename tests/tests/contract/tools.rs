@@ -175,4 +175,17 @@ async fn tools_are_listed_with_schema_and_classes() {
         assert_eq!(tool["effects"].to_string().contains("workspace_write"), !read_only, "{tool:#}");
     }
     assert!(!tools.iter().any(|tool| tool["name"] == "Bash"), "what is not built is absent");
+    assert!(tools.iter().all(|tool| tool["provider"] == "built-in"), "{listed:#}");
+    let shown = node.get("/v1/node").await.expect_status(200).json;
+    assert_eq!(listed["providers"], shown["providers"]);
+    let [provider] = &listed["providers"].as_array().expect("a list")[..] else { panic!("{listed:#}") };
+    assert_eq!((&provider["name"], &provider["state"]), (&json!("built-in"), &json!("connected")));
+    assert_eq!((&provider["tools"], &provider["left_out"]), (&json!(tools.len()), &json!([])));
+    let metrics = node.get("/metrics").await.expect_status(200).text;
+    for row in [
+        format!("sortie_provider_tools{{provider=\"built-in\"}} {}", tools.len()),
+        "sortie_provider_up{provider=\"built-in\"} 1".to_owned(),
+    ] {
+        assert!(metrics.contains(&row), "{row}: {metrics}");
+    }
 }

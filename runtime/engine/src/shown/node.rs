@@ -5,7 +5,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use sortie_contract::Timestamp;
 use sortie_contract::tool::{EffectClass, Repeat, ToolInfo};
+use sortie_tools::{LinkState, ProviderHealth, Toolbox};
 
 /// A tool of this node.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -13,6 +15,8 @@ use sortie_contract::tool::{EffectClass, Repeat, ToolInfo};
 pub struct ToolView {
     /// Its name.
     pub name: String,
+    /// The provider that it comes from.
+    pub provider: String,
     /// What it is for.
     pub description: String,
     /// JSON Schema of its arguments.
@@ -27,10 +31,13 @@ pub struct ToolView {
     pub cost_usd: f64,
 }
 
-impl From<&ToolInfo> for ToolView {
-    fn from(tool: &ToolInfo) -> Self {
+impl ToolView {
+    /// A tool of that provider.
+    #[must_use]
+    pub fn of(tool: &ToolInfo, provider: &str) -> Self {
         Self {
             name: tool.name.to_string(),
+            provider: provider.to_owned(),
             description: tool.description.clone(),
             input_schema: tool.input_schema.clone(),
             effects: tool.effects.clone(),
@@ -38,6 +45,71 @@ impl From<&ToolInfo> for ToolView {
             repeat: tool.repeat(),
             cost_usd: tool.price.as_usd(),
         }
+    }
+}
+
+/// The tools of a node, and where they come from.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ToolsView {
+    /// The tools that missions can be granted.
+    pub items: Vec<ToolView>,
+    /// Always null: all of them are on this page.
+    pub next_cursor: Option<String>,
+    /// The providers that they come from; the tools of one that is not connected are listed as it had them last.
+    pub providers: Vec<ProviderView>,
+}
+
+impl ToolsView {
+    /// Of what there is at a moment.
+    #[must_use]
+    pub fn of(toolbox: &Toolbox, providers: Vec<ProviderHealth>) -> Self {
+        let view = |tool: &ToolInfo| ToolView::of(tool, toolbox.provider_of(tool.name.as_str()).unwrap_or_default());
+        let items = toolbox.infos().iter().map(view).collect();
+        Self { items, next_cursor: None, providers: providers.into_iter().map(ProviderView::from).collect() }
+    }
+}
+
+/// Whether the tools of a provider can be called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderState {
+    /// They can.
+    Connected,
+    /// It is being reached.
+    Connecting,
+    /// It could not be reached, or was lost; it is tried again after a while.
+    Failed,
+}
+
+/// A provider of tools.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ProviderView {
+    /// Its name.
+    pub name: String,
+    /// Whether its tools can be called.
+    pub state: ProviderState,
+    /// Since when they can, or cannot.
+    #[schemars(with = "String")]
+    pub since: Timestamp,
+    /// What went wrong last, however long ago.
+    pub last_error: Option<String>,
+    /// How many tools it has.
+    pub tools: usize,
+    /// What it offers beside them and could not be taken, with the reason.
+    pub left_out: Vec<String>,
+}
+
+impl From<ProviderHealth> for ProviderView {
+    fn from(health: ProviderHealth) -> Self {
+        let ProviderHealth { name, standing, tools, left_out } = health;
+        let state = match standing.state {
+            LinkState::Connected => ProviderState::Connected,
+            LinkState::Connecting => ProviderState::Connecting,
+            LinkState::Failed => ProviderState::Failed,
+        };
+        Self { name, state, since: standing.since, last_error: standing.last_error, tools, left_out }
     }
 }
 
@@ -89,6 +161,8 @@ pub struct NodeView {
     pub running: usize,
     /// So many cannot be read, and are in quarantine.
     pub quarantined: usize,
+    /// Where its tools come from.
+    pub providers: Vec<ProviderView>,
     /// The disk of its data folder.
     pub disk: DiskView,
     /// Its connections.

@@ -115,6 +115,12 @@ fn every_run_is_handed_what_the_first_was_and_calls_are_held_against_what_the_no
     let gone = mission.take(Command::Call { run, tool, arguments, digest, quote: Spend::NOTHING });
     let Ok([Record::CallRefused { error: CallError::Denied(why), .. }]) = gone.as_deref() else { panic!("{gone:?}") };
     assert!(why.contains("no longer has the tool `Write`"), "{why}");
+    // Of one whose server is out nobody knows whether it is gone.
+    let away = Handle::Away { tool: &name, why: "the tool provider `x` is failed" };
+    let away =
+        mission.take(Command::Call { run, tool: away, arguments: "{}".to_owned(), digest, quote: Spend::NOTHING });
+    let Ok([Record::CallRefused { error: CallError::Failed(why), .. }]) = away.as_deref() else { panic!("{away:?}") };
+    assert!(why.contains("`Write` cannot be called: the tool provider `x`"), "{why}");
 }
 
 /// What the record of a mission answers when the plugin asks what `Read` is.

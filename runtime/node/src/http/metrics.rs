@@ -9,17 +9,18 @@ use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use sortie_contract::tool::ToolName;
 use sortie_contract::{Spend, Status};
 use sortie_engine::Turns;
+use sortie_tools::{LinkState, ProviderHealth};
 
 use super::App;
 use super::error::Problem;
 
-/// Which tool.
-type Labels = [(&'static str, String); 1];
+/// What tells rows of one figure apart.
+type Labels = Vec<(&'static str, String)>;
 
 fn bytes(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
@@ -30,7 +31,7 @@ fn money(registry: &mut Registry, by_tool: &[(ToolName, Spend)]) {
     let (usd, calls) = (Family::<Labels, Counter<f64, AtomicU64>>::default(), Family::<Labels, Counter>::default());
     let mut sum = Spend::NOTHING;
     for (tool, spent) in by_tool {
-        let of = [("tool", tool.to_string())];
+        let of = vec![("tool", tool.to_string())];
         usd.get_or_create(&of).inc_by(spent.cost.as_usd());
         calls.get_or_create(&of).inc_by(spent.llm_calls);
         sum = sum.saturating_add(*spent);
@@ -39,6 +40,18 @@ fn money(registry: &mut Registry, by_tool: &[(ToolName, Spend)]) {
     registry.register("llm_calls", "Calls of language models", ConstCounter::new(sum.llm_calls));
     registry.register("tool_cost_usd", "What calls of each tool have cost, in US dollars", usd);
     registry.register("tool_llm_calls", "Calls of language models that each tool has made", calls);
+}
+
+/// Where tools come from: a row for each provider, of which an operator has a few.
+fn providers(registry: &mut Registry, providers: &[ProviderHealth]) {
+    let (tools, up) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    for ProviderHealth { name, standing, tools: count, .. } in providers {
+        let labels = || vec![("provider", name.clone())];
+        tools.get_or_create(&labels()).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        up.get_or_create(&labels()).set(i64::from(standing.state == LinkState::Connected));
+    }
+    registry.register("provider_tools", "Tools that missions can be granted of a provider", tools);
+    registry.register("provider_up", "Whether the tools of a provider can be called", up);
 }
 
 /// The numbers of the node, at this moment.
@@ -92,6 +105,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     }
+    providers(&mut registry, &engine.providers());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -14,8 +14,8 @@ use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::config::Scope;
 use sortie_engine::shown::{
-    ConnectionsView, DiskView, Either, Halted, Health, LaneView, LimitsView, NodeState, NodeView, Page, Paused,
-    ToolView, minutes,
+    ConnectionsView, DiskView, Either, Halted, Health, LaneView, LimitsView, NodeState, NodeView, Paused, ProviderView,
+    ToolsView, minutes,
 };
 use sortie_engine::{Engine, Turns};
 
@@ -42,6 +42,7 @@ fn view(app: &App) -> NodeView {
         queued,
         running,
         quarantined: engine.quarantined(),
+        providers: engine.providers().into_iter().map(ProviderView::from).collect(),
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,
             reserve_mib: disk.reserve_bytes >> 20,
@@ -66,8 +67,8 @@ fn view(app: &App) -> NodeView {
 }
 
 /// `GET /v1/tools`
-pub(super) async fn tools(State(app): State<App>) -> Json<Page<ToolView>> {
-    Json(Page::whole(app.engine.toolbox().infos().iter().map(ToolView::from)))
+pub(super) async fn tools(State(app): State<App>) -> Json<ToolsView> {
+    Json(ToolsView::of(&app.engine.toolbox(), app.engine.providers()))
 }
 
 /// The session whose workspace calls by hand see: an operator's, never a mission's.

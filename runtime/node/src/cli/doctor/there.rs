@@ -10,7 +10,7 @@ use crate::config::Config;
 
 /// Looks. `config` is the node's own configuration, where it is known.
 pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>) -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         Finding::new("node", Ok(described(node))),
         Finding::new("state", state(node)),
         Finding::new("missions", missions(node)),
@@ -18,7 +18,9 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
         Finding::new("room", room(node)),
         Finding::new("plugins", plugins(config, client).await),
         Finding::new("callbacks", callbacks(client).await),
-    ]
+    ];
+    findings.extend(node["providers"].as_array().into_iter().flatten().map(|one| Finding::new("tools", provider(one))));
+    findings
 }
 
 fn described(node: &Value) -> String {
@@ -84,6 +86,23 @@ fn room(node: &Value) -> Result<String, String> {
     if wrong.is_empty() { Ok(says) } else { Err(format!("{says}; {}", wrong.join("; "))) }
 }
 
+/// Whether the tools of a provider can be called.
+fn provider(provider: &Value) -> Result<String, String> {
+    let [name, state, since, error] = ["name", "state", "since", "last_error"].map(|key| text::cell(&provider[key]));
+    let tools = provider["tools"].as_u64().unwrap_or_default();
+    if state != "connected" {
+        let why = if provider["last_error"].is_null() { String::new() } else { format!(": {error}") };
+        return Err(format!(
+            "{name} is {state}, and out since {since}{why}; calls of its {tools} tools fail until it is back, and it is tried again"
+        ));
+    }
+    let left_out: Vec<String> = provider["left_out"].as_array().into_iter().flatten().map(text::cell).collect();
+    if left_out.is_empty() {
+        return Ok(format!("{name}: {tools} tools"));
+    }
+    Err(format!("{name}: {tools} tools; left out: {}", left_out.join("; ")))
+}
+
 /// Whether it has the plugins that its configuration names, where that is known.
 async fn plugins(config: Option<&Config>, client: &Client) -> Result<String, String> {
     let page = client.get(&["v1", "plugins"]).await.map_err(|failure| failure.error.to_string())?;
@@ -127,6 +146,31 @@ mod tests {
         assert!(missions(&json!({"quarantined": 0})).is_ok());
         let says = missions(&json!({"quarantined": 3})).expect_err("some cannot");
         assert!(says.starts_with("3 in quarantine"), "{says}");
+    }
+
+    #[test]
+    fn a_provider_that_is_out_or_whose_tools_cannot_be_taken_is_told() {
+        let one = |state: &str, error: Value, left_out: Value| {
+            let since = "2026-11-25T02:00:00Z";
+            json!({
+                "name": "github", "state": state, "since": since, "last_error": error, "tools": 3, "left_out": left_out
+            })
+        };
+        assert_eq!(provider(&one("connected", json!("long ago"), json!([]))), Ok("github: 3 tools".to_owned()));
+        for (provided, expected) in [
+            (
+                one("failed", json!("exit code 1"), json!([])),
+                "github is failed, and out since 2026-11-25T02:00:00Z: exit code 1",
+            ),
+            (
+                one("connecting", Value::Null, json!([])),
+                "github is connecting, and out since 2026-11-25T02:00:00Z; calls",
+            ),
+            (one("connected", Value::Null, json!(["`a`: taken"])), "left out: `a`: taken"),
+        ] {
+            let says = provider(&provided).expect_err(expected);
+            assert!(says.contains(expected), "{says}");
+        }
     }
 
     #[test]
