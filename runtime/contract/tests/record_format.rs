@@ -337,16 +337,12 @@ fn what_older_versions_wrote_is_read() {
             assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
         }
     }
-    for (record, pinned) in samples().into_iter().take(IN_VERSION_4) {
-        let bytes = unhex(&format!("04{HEAD}{pinned}"));
-        assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
-    }
 }
 
-/// Version 4 is version 5, but for what a call wrote.
+/// Version 4 is version 5, but for what a call wrote, and the variants that came later.
 #[test]
 fn what_version_4_wrote_is_read() {
-    for (record, mut pinned) in samples() {
+    for (record, mut pinned) in samples().into_iter().take(IN_VERSION_4) {
         let record = match record {
             Record::CallFinished { call, outcome: Ok(_), spent } => {
                 pinned = "040100027b7d0101610103";
