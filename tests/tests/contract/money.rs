@@ -25,7 +25,7 @@ fn usd(cost: f64) -> Value {
     json!({"llm_calls": 0, "cost_usd": cost})
 }
 
-/// What a mission has spent and set aside, as it shows itself and as the list shows it.
+/// What a mission that stands still has spent and set aside, as it shows itself and as the list shows it.
 async fn money(node: &Node, id: &str) -> (f64, f64) {
     let usage = node.mission(id).await["usage"].clone();
     let listed = node.get("/v1/missions").await.expect_status(200).json;
@@ -36,6 +36,15 @@ async fn money(node: &Node, id: &str) -> (f64, f64) {
     }
     let figure = |pointer: &str| usage.pointer(pointer).and_then(Value::as_f64).expect("a figure");
     (figure("/estimated_cost_usd"), figure("/reserved/cost_usd"))
+}
+
+/// Waits until a mission that goes on shows something of its own under a place of its usage.
+async fn until_some(node: &Node, id: &str, pointer: &str) {
+    let is_some = async || {
+        let usage = node.mission(id).await["usage"].clone();
+        usage.pointer(pointer).and_then(Value::as_f64).is_some_and(|figure| figure > 0.0).then_some(())
+    };
+    until(pointer, is_some).await;
 }
 
 /// The request for money of a mission that has spent two cents.
@@ -120,12 +129,11 @@ async fn a_call_that_a_crash_broke_off_is_paid_for_each_time_that_it_is_made() {
     let fetch = json!([{"id": "fetch", "tool": "WebFetch", "with": {"url": url}}]);
     let envelope = with(automation("again", &fetch), "/constraints/allowed_tools", json!(["WebFetch"]));
     node.accept(&with(envelope, "/budget", json!({"max_cost_usd": 0.02}))).await;
-    let set_aside = async || (money(&node, "again").await.1 > 0.0).then_some(());
-    until("it is made", set_aside).await;
+    until_some(&node, "again", "/reserved/cost_usd").await;
     assert_eq!(money(&node, "again").await, (0.0, 0.01));
     node.kill();
     node.restart().await;
-    until("it is made again", async || (money(&node, "again").await.0 > 0.0).then_some(())).await;
+    until_some(&node, "again", "/estimated_cost_usd").await;
     assert_eq!(money(&node, "again").await, (0.01, 0.01));
     node.kill();
     node.restart().await;
