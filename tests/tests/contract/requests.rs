@@ -23,6 +23,28 @@ async fn blocked(node: &Node, id: &str) -> Value {
 }
 
 #[tokio::test]
+async fn a_decision_that_says_two_things_decides_nothing() {
+    let node = Node::start().await;
+    node.accept(&asking("ask")).await;
+    blocked(&node, "ask").await;
+    for (path, body, pointer) in [
+        ("/v1/missions/ask/requests/r1", r#"{"decision":"deny","decision":"approve"}"#, "/decision"),
+        (
+            "/v1/missions/ask/requests/r1",
+            r#"{"decision":"grant","amount":{"cost_usd":1,"cost_usd":9}}"#,
+            "/amount/cost_usd",
+        ),
+        ("/v1/missions/ask/cancel", r#"{"reason":"a","reason":"b"}"#, "/reason"),
+    ] {
+        let sent = node.request("POST", path).header("content-type", "application/json").body(body);
+        let refused = sortie_tests::http::send(sent).await.expect("an answer").expect_status(422);
+        let error = &refused.json["errors"][0];
+        assert_eq!((&error["code"], &error["pointer"]), (&json!("duplicate_key"), &json!(pointer)), "{}", refused.text);
+    }
+    assert_eq!(blocked(&node, "ask").await["request_id"], "r1", "it still waits");
+}
+
+#[tokio::test]
 async fn a_call_that_needs_approval_waits_for_it() {
     let node = Node::start().await;
     node.accept(&asking("ask")).await;

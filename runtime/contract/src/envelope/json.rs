@@ -15,6 +15,17 @@ use serde_json::Number;
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 
+/// Reads a body that is no envelope as strictly as one: the value, and what is wrong with it though it can be read (a key that is
+/// there twice, an integer that is not what was sent any more), each with its place.
+///
+/// # Errors
+/// The one mistake for which it cannot be read at all.
+pub fn read_strictly(text: &str) -> Result<(serde_json::Value, Vec<Mistake>), Mistake> {
+    let Read { json, duplicates, inexact } = Json::read(text)?;
+    let value = serde_json::to_value(&json).expect("what was read is JSON");
+    Ok((value, duplicates.into_iter().chain(inexact).take(limit::MISTAKES_MAX).collect()))
+}
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json<'a> {

@@ -6,6 +6,9 @@ use axum::body::{BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use futures_util::StreamExt as _;
+use serde_json::Value;
+use sortie_contract::Mistake;
+use sortie_contract::envelope::read_strictly;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::App;
@@ -30,6 +33,14 @@ impl FromRequest<App> for Body {
             error => error.into(),
         })
     }
+}
+
+/// The JSON of a body, and what is wrong with it though it can be read: as strict as an envelope, because of two equal keys in a
+/// decision one says the contrary of the other. `form` says what it must look like.
+pub(super) fn json(body: &[u8], form: &str) -> Result<(Value, Vec<Mistake>), Problem> {
+    let unread = |why: &str| Problem::bad_request(format!("the body must be {form}: {why}"));
+    let text = std::str::from_utf8(body).map_err(|error| unread(&error.to_string()))?;
+    read_strictly(text).map_err(|mistake| unread(&mistake.detail))
 }
 
 /// The answer to a body over the limit of the configuration.

@@ -363,9 +363,7 @@ fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(String::new());
     }
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body must be empty or {{\"reason\": \"…\"}}: {error}")))?;
-    let mut mistakes = Vec::new();
+    let (body, mut mistakes) = super::body::json(body, "empty or {\"reason\": \"…\"}")?;
     let mut complain = |pointer, code, detail: String| mistakes.push(Mistake::new(pointer, code, detail));
     let mut reason = String::new();
     if !body.is_object() {

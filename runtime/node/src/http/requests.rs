@@ -48,9 +48,9 @@ pub(super) async fn decide(
     let named = id.clone();
     let no = app.mission(id).await?;
     let request: RequestNo = request.parse().map_err(|_| Problem::not_found("such request"))?;
-    let body: Value = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body must be {{\"decision\": \"…\"}}: {error}")))?;
-    let answer = Answer::parse(&body).map_err(|mistakes| {
+    let (body, mistakes) = super::body::json(&body, "{\"decision\": \"…\"}")?;
+    let answer = if mistakes.is_empty() { Answer::parse(&body) } else { Err(mistakes) };
+    let answer = answer.map_err(|mistakes| {
         let detail = "the decision cannot be taken; see `errors`";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_decision", detail).with("errors", json!(mistakes))
     })?;
