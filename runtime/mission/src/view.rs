@@ -186,10 +186,8 @@ impl Mission {
             view["tool"] = json!(tool.as_str());
             view["arguments"] = shown(&flight.arguments);
             // Whoever decides about what is cut can at least tell whether the whole is what he takes it for.
-            if flight.arguments.len() > SHOWN_BYTES_MAX {
-                view["arguments_bytes"] = json!(flight.arguments.len());
-                view["arguments_sha256"] = json!(Digest::of(flight.arguments.as_bytes()).to_string());
-            }
+            view["arguments_bytes"] = json!(flight.arguments.len());
+            view["arguments_sha256"] = json!(Digest::of(flight.arguments.as_bytes()).to_string());
         }
         if open.kind == RequestKind::Budget {
             view["budget"] = json!({
@@ -230,10 +228,11 @@ impl Mission {
     }
 }
 
-/// Arguments as JSON; cut to a text where a person would not read them to the end anyway.
+/// Arguments as JSON; as the text that they are, where they are none, and cut where a person would not read them to the end anyway:
+/// a text that is shorter than they are is cut.
 fn shown(arguments: &str) -> Value {
     let whole = (arguments.len() <= SHOWN_BYTES_MAX).then(|| serde_json::from_str(arguments).ok()).flatten();
-    whole.unwrap_or_else(|| limit::clip(arguments, SHOWN_BYTES_MAX).into())
+    whole.filter(|whole: &Value| !whole.is_string()).unwrap_or_else(|| limit::clip(arguments, SHOWN_BYTES_MAX).into())
 }
 
 /// Most bytes of a call's arguments in an event.

@@ -247,13 +247,14 @@ pub struct RequestView {
     /// Of the call that waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
-    /// As JSON. Where they are too long to be shown whole: their beginning, as a text; the whole of them is in the journal of the mission.
+    /// As JSON; as a text, where they are none. Where they are too long to be shown whole: their beginning, as a text that is shorter than
+    /// `arguments_bytes`; the whole of them is in the journal of the mission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
-    /// How long they are; only where they are not shown whole.
+    /// How long they are, as the plugin sent them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_bytes: Option<u64>,
-    /// The digest of the whole of them, in hex; only where they are not shown whole.
+    /// Their digest, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_sha256: Option<String>,
     /// Of a request for more budget: how much is wanted, and how much there is.

@@ -5,7 +5,6 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sortie_contract::digest::Digest;
 use tokio::sync::mpsc;
 
 use super::client::Client;
@@ -86,21 +85,25 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String
     let classes = if classes.is_empty() { String::new() } else { format!("  ({})", classes.join(", ")) };
     lines.push(format!("  tool {}{classes}", text::plain(tool)));
     let whole = request["arguments"].to_string();
-    lines.push(if let Some(cut) = cut(request) {
-        format!("  arguments {cut}; whole: sortie journal {mission} --json")
+    lines.push(if is_cut(request) {
+        format!("  arguments {}; whole: sortie journal {mission} --json", size(request))
     } else if whole.len() > ARGUMENTS_BYTES_MAX {
-        let sha256 = Digest::of(whole.as_bytes());
-        format!("  arguments {} bytes, sha256 {sha256}; whole: sortie show {mission} --json", whole.len())
+        format!("  arguments {}; whole: sortie show {mission} --json", size(request))
     } else {
         format!("  arguments {}", text::plain(&whole))
     });
     lines
 }
 
-/// What is known of arguments of which the node shows the beginning only.
-fn cut(request: &Value) -> Option<String> {
-    let bytes = request["arguments_bytes"].as_u64()?;
-    Some(format!("{bytes} bytes, sha256 {}", text::cell(&request["arguments_sha256"])))
+/// How large arguments are, and by what they are known again.
+fn size(request: &Value) -> String {
+    format!("{} bytes, sha256 {}", request["arguments_bytes"], text::cell(&request["arguments_sha256"]))
+}
+
+/// Whether the node shows the beginning of arguments only.
+fn is_cut(request: &Value) -> bool {
+    let shown = request["arguments"].as_str().map(|text| text.len() as u64);
+    shown.zip(request["arguments_bytes"].as_u64()).is_some_and(|(shown, bytes)| shown < bytes)
 }
 
 /// Approves a call, lets an uncertain one be repeated, or grants budget.
@@ -217,8 +220,8 @@ fn present(request: &Value) -> io::Result<()> {
     writeln!(talk, "{}", text::cell(&request["question"]))?;
     if !request["tool"].is_null() {
         writeln!(talk, "  {} {}", text::cell(&request["tool"]), text::cell(&request["arguments"]))?;
-        if let Some(cut) = cut(request) {
-            writeln!(talk, "  These arguments are cut: this is their beginning only, of {cut}.")?;
+        if is_cut(request) {
+            writeln!(talk, "  These arguments are cut: this is their beginning only, of {}.", size(request))?;
         }
     }
     writeln!(talk, "  expires {}", text::cell(&request["expires_at"]))
@@ -305,21 +308,20 @@ mod tests {
     fn a_request_shows_what_is_decided_about() {
         let tools = json!({"items": [{"name": "Write", "effects": ["workspace_write"]}]});
         let long = json!({"content": "x".repeat(ARGUMENTS_BYTES_MAX)});
-        let sha256 = Digest::of(long.to_string().as_bytes()).to_string();
-        for (arguments, says) in [
-            (json!({"path": "a\u{202e}b"}), vec![r#"arguments {"path":"a\u{202e}b"}"#]),
-            (long, vec!["2014 bytes", &sha256, "sortie show m --json"]),
+        for (arguments, bytes, says) in [
+            (json!({"path": "a\u{202e}b"}), 18, vec![r#"arguments {"path":"a\u{202e}b"}"#]),
+            (long, 2_014, vec!["2014 bytes, sha256 abc", "sortie show m --json"]),
             // What is no object is no less what is decided about.
-            (json!("rm -rf x"), vec![r#"arguments "rm -rf x""#]),
-            (json!("{\"content\": \"cut"), vec!["arguments 70000 bytes, sha256 abc", "sortie journal m --json"]),
+            (json!("rm -rf x"), 8, vec![r#"arguments "rm -rf x""#]),
+            (
+                json!("{\"content\": \"cut"),
+                70_000,
+                vec!["arguments 70000 bytes, sha256 abc", "sortie journal m --json"],
+            ),
         ] {
-            let is_cut = arguments.as_str().is_some_and(|text| text.ends_with("cut"));
-            let mut request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
-                "arguments": arguments, "expires_at": "2026-01-02T03:04:05Z"});
-            if is_cut {
-                request["arguments_bytes"] = json!(70_000);
-                request["arguments_sha256"] = json!("abc");
-            }
+            let request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
+                "arguments": arguments, "arguments_bytes": bytes, "arguments_sha256": "abc",
+                "expires_at": "2026-01-02T03:04:05Z"});
             let lines = shown(&request, "m", &tools);
             assert_eq!(lines[0], "m  r1  approval  expires 2026-01-02T03:04:05Z");
             assert_eq!(lines[2], "  tool Write  (workspace_write)");
