@@ -80,8 +80,8 @@ pub struct ToolInfo {
     pub price: MicroUsd,
 }
 
-/// What repeating a call would do: decides what happens to it after a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What repeating a call would do: decides what happens to it after a crash. The more harm, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Repeat {
     /// Changes nothing: may be repeated, and need not wait for the disk.

@@ -151,10 +151,7 @@ impl RunHost {
         match order {
             // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
             Some(order) if self.live.is_being_made(call) && order.is_gone => {
-                let error = match (self.live.with(|mission| mission.told_of_lost(call, &order.tool)), order.away) {
-                    (CallError::Denied(_), Some(why)) => CallError::Failed(why),
-                    (error, _) => error,
-                };
+                let error = self.live.with(|mission| mission.told_of_lost(call, &order.tool, order.away.as_deref()));
                 let outcome = || Err(error.clone());
                 // What the last run may have spent on it was booked when this one began; nothing was made since.
                 let spent = Some(Spend::NOTHING);

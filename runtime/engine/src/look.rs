@@ -254,7 +254,7 @@ impl Engine {
                 standing.due,
                 mission.open_requests().iter().map(|open| open.expires_at).min(),
             ),
-            calls_in_flight: calls_in_flight(fold),
+            calls_in_flight: calls_in_flight(mission),
             pending_requests: requests(mission),
             criteria: criteria.collect(),
             artifacts: artifacts(mission),
@@ -487,10 +487,10 @@ fn mention(texts: &[&str], q: &str) -> bool {
     texts.iter().any(|text| text.to_lowercase().contains(&q))
 }
 
-/// The calls that are being made, in the order in which they began.
-fn calls_in_flight(fold: &Fold) -> Vec<CallView> {
-    let made = fold.begun.iter().filter(|(call, _)| fold.mission.is_being_made(**call));
-    made.map(|(call, (tool, at))| CallView { call: call.0, tool: tool.to_string(), started_at: *at }).collect()
+/// The calls that are being made.
+fn calls_in_flight(mission: &Mission) -> Vec<CallView> {
+    let made = mission.calls_being_made();
+    made.map(|(call, tool, at)| CallView { call: call.0, tool: tool.to_string(), started_at: at }).collect()
 }
 
 /// The artifacts of a mission, as its index shows them.

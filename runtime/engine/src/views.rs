@@ -5,14 +5,12 @@
 //! bounded; whatever is missing is folded again. Nothing here is a second truth: a fold is the core's state after some record
 //! of the journal, and knows after which.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
-use sortie_contract::id::CallNo;
 use sortie_contract::record::Record;
-use sortie_contract::tool::ToolName;
 use sortie_contract::{Event, MissionNo, Stamped, Timestamp};
 use sortie_journal::FeedEntry;
 use sortie_mission::Mission;
@@ -20,7 +18,7 @@ use sortie_mission::Mission;
 use super::{Engine, ReadError, begin};
 
 /// How much of a journal is read at a time, in bytes: many small records, or one of the largest.
-const PIECE_BYTES: usize = 256 << 10;
+pub(super) const PIECE_BYTES: usize = 256 << 10;
 
 /// Most folds that are kept. A large mission takes a few MiB, most take a few KiB.
 const FOLDS_MAX: usize = 64;
@@ -39,34 +37,12 @@ pub struct Fold {
     pub accepted_at: Timestamp,
     /// What was odd about it then.
     pub warnings: Arc<[String]>,
-    /// When each call began that has no result yet; those that are held have a request instead.
-    pub begun: BTreeMap<CallNo, (ToolName, Timestamp)>,
 }
 
 impl Fold {
     fn begin(no: MissionNo, first: &Stamped) -> Result<Self, ReadError> {
         let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope) };
-        let (mission, warnings) = (begin(first)?, accepted.warnings.as_slice().into());
-        Ok(Self { no, mission, accepted_at: first.at, warnings, begun: BTreeMap::new() })
-    }
-
-    /// Takes the next record up.
-    fn apply(&mut self, stamped: &Stamped) -> Result<(), ReadError> {
-        self.mission.apply(stamped)?;
-        match &stamped.record {
-            Record::CallStarted { call, tool, .. } | Record::CallHeld { call, tool, .. } => {
-                drop(self.begun.insert(*call, (tool.clone(), stamped.at)));
-            }
-            Record::CallResumed { call } => {
-                if let Some((_, at)) = self.begun.get_mut(call) {
-                    *at = stamped.at;
-                }
-            }
-            Record::CallFinished { call, .. } => drop(self.begun.remove(call)),
-            Record::Finished { .. } => self.begun.clear(),
-            _ => {}
-        }
-        Ok(())
+        Ok(Self { no, mission: begin(first)?, accepted_at: first.at, warnings: accepted.warnings.as_slice().into() })
     }
 }
 
@@ -232,7 +208,7 @@ impl Engine {
                 self.views.folded.fetch_add(1, Relaxed);
                 let fold = match fold {
                     Some(fold) => {
-                        fold.apply(record)?;
+                        fold.mission.apply(record)?;
                         fold
                     }
                     None => fold.insert(Fold::begin(no, record)?),

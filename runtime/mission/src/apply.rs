@@ -199,7 +199,7 @@ impl Mission {
             Record::CallResumed { call } => {
                 self.runs.going()?;
                 self.requests.none_about(*call)?;
-                self.calls.apply(CallStep::Resumed(*call))?;
+                self.calls.apply(CallStep::Resumed { call: *call, at })?;
                 self.runs.wake();
                 Ok(())
             }
@@ -240,17 +240,26 @@ impl Mission {
             Record::CallStarted { call, tool, arguments, repeat, reserved, .. } => {
                 let (tool, arguments) = (Some(tool.clone()), arguments.clone());
                 let (call, repeat, reserved) = (*call, *repeat, *reserved);
-                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: false, doubted: false })
+                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: false, since: at, doubted: false })
             }
             Record::CallHeld { call, tool, arguments, repeat, reserved, .. } => {
                 let (tool, arguments) = (Some(tool.clone()), arguments.clone());
                 let (call, repeat, reserved) = (*call, *repeat, *reserved);
-                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: true, doubted: false })
+                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: true, since: at, doubted: false })
             }
             Record::Asked { call, question } => {
                 let (call, arguments, repeat) = (*call, question.clone(), Repeat::ReadOnly);
                 let reserved = Spend::NOTHING;
-                self.begun(InFlight { call, tool: None, arguments, repeat, reserved, held: true, doubted: false })
+                self.begun(InFlight {
+                    call,
+                    tool: None,
+                    arguments,
+                    repeat,
+                    reserved,
+                    held: true,
+                    since: at,
+                    doubted: false,
+                })
             }
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })

@@ -131,12 +131,14 @@ impl Mission {
             let (call, reserved) = (flight.call, flight.reserved);
             let Some(tool) = &flight.tool else { continue };
             let ended = |error| Record::CallFinished { call, outcome: Err(error), spent: reserved };
-            let ask = match flight.repeat {
+            // A class that its tool got since is believed: so was what it stands for when the call was made.
+            let known = tools.iter().find(|known| known.name == *tool);
+            let ask = match known.map_or(flight.repeat, |known| flight.repeat.max(known.repeat())) {
                 Repeat::Effectful => doubt(tool),
                 Repeat::ReadOnly | Repeat::Idempotent if reserved.is_nothing() => continue,
                 Repeat::ReadOnly | Repeat::Idempotent => {
-                    if tools.iter().all(|known| known.name != *tool) {
-                        records.push(ended(self.told_of_lost(call, tool)));
+                    if known.is_none() {
+                        records.push(ended(self.told_of_lost(call, tool, None)));
                         continue;
                     }
                     if let Some(why) = self.barred(reserved) {

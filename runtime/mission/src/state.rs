@@ -263,13 +263,22 @@ impl Mission {
         self.calls.flight(call).is_ok_and(|flight| !flight.held)
     }
 
-    /// What a plugin is told of a call that was being made when its run broke off, and whose tool this node no longer has.
+    /// The calls of tools that are being made, in the order in which they were asked for, each since when.
+    pub fn calls_being_made(&self) -> impl Iterator<Item = (CallNo, &ToolName, Timestamp)> {
+        self.calls.made().filter_map(|flight| Some((flight.call, flight.tool.as_ref()?, flight.since)))
+    }
+
+    /// What a plugin is told of a call that was being made when its run broke off, and whose tool this node no longer has; `away` says
+    /// why, where only whoever has it is out.
     #[must_use]
-    pub fn told_of_lost(&self, call: CallNo, tool: &ToolName) -> CallError {
-        match self.calls.flight(call).map(|flight| flight.repeat) {
+    pub fn told_of_lost(&self, call: CallNo, tool: &ToolName, away: Option<&str>) -> CallError {
+        match (self.calls.flight(call).map(|flight| flight.repeat), away) {
             // Nothing can have come of it.
-            Ok(Repeat::ReadOnly) | Err(_) => CallError::Denied(format!("this node no longer has the tool `{tool}`")),
-            Ok(Repeat::Idempotent | Repeat::Effectful) => CallError::Uncertain(format!(
+            (Ok(Repeat::ReadOnly) | Err(_), Some(why)) => CallError::Failed(why.into()),
+            (Ok(Repeat::ReadOnly) | Err(_), None) => {
+                CallError::Denied(format!("this node no longer has the tool `{tool}`"))
+            }
+            (Ok(Repeat::Idempotent | Repeat::Effectful), _) => CallError::Uncertain(format!(
                 "the node stopped while `{tool}` was being called, and no longer has it: it is not known whether the call happened"
             )),
         }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use jiff::Timestamp;
 use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::tool::{CallError, Repeat, ToolName};
@@ -31,6 +32,8 @@ pub(crate) struct InFlight {
     pub(crate) reserved: Spend,
     /// It waits for a decision; nothing of it has happened, or nobody knows.
     pub(crate) held: bool,
+    /// When it began, or went on after a decision.
+    pub(crate) since: Timestamp,
     /// It was being made when a run broke off, and nobody knows what came of that.
     pub(crate) doubted: bool,
 }
@@ -49,7 +52,7 @@ pub(crate) enum CallStep<'a> {
     /// It is made again, after its run broke off.
     Again(CallNo),
     /// It is made, after a decision.
-    Resumed(CallNo),
+    Resumed { call: CallNo, at: Timestamp },
     /// It has its result.
     Finished(CallNo),
     /// The calls are given up: the mission has ended, or begins again.
@@ -125,12 +128,13 @@ impl Calls {
                 }
                 flight.doubted = true;
             }
-            CallStep::Resumed(call) => {
+            CallStep::Resumed { call, at } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 if !flight.held {
                     return Err(CallMisfit::NotHeld { call });
                 }
                 flight.held = false;
+                flight.since = at;
             }
             CallStep::Finished(call) => {
                 let at = self.in_flight.iter().position(|flight| flight.call == call);

@@ -9,7 +9,7 @@ use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::Crash;
 use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, ToolAnswer};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{CRASHES_MAX, Command, Handle, Mission, Refusal};
 
@@ -85,8 +85,27 @@ fn a_call_whose_tool_was_taken_away_is_uncertain_where_it_may_have_had_an_effect
     let reads = mission.call(&read, 0).expect("granted");
     let writes = mission.call(&write, 0).expect("granted");
     mission.crash();
-    assert!(matches!(mission.mission.told_of_lost(reads, &read.name), CallError::Denied(_)));
-    assert!(matches!(mission.mission.told_of_lost(writes, &write.name), CallError::Uncertain(_)));
+    let told = |call, tool: &ToolInfo, away| mission.mission.told_of_lost(call, &tool.name, away);
+    assert!(matches!(told(reads, &read, None), CallError::Denied(_)));
+    assert!(matches!(told(writes, &write, None), CallError::Uncertain(_)));
+    // Of one whose server is out nobody knows whether it is gone.
+    assert_eq!(told(reads, &read, Some("it is out")), CallError::Failed("it is out".to_owned()));
+    assert!(matches!(told(writes, &write, Some("it is out")), CallError::Uncertain(_)));
+}
+
+/// *After a crash*: an effect class that the operator gives a tool cancels its being repeated, also for a call that was made before.
+#[test]
+fn a_call_whose_tool_got_a_class_since_is_asked_about() {
+    for (now, asked) in
+        [(tool("Read", &[], true, false), false), (tool("Read", &["outbound_email"], false, false), true)]
+    {
+        let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}));
+        mission.call(&the("Read"), 0).expect("granted");
+        mission.mission = Mission::fold(mission.mission.envelope().clone(), &mission.records).expect("its own records");
+        mission.take(start(&[now])).expect("it goes on");
+        let kinds: Vec<_> = mission.mission.open_requests().iter().map(|open| open.kind).collect();
+        assert_eq!(kinds, if asked { vec![RequestKind::Uncertain] } else { vec![] });
+    }
 }
 
 #[test]
