@@ -33,8 +33,8 @@ impl Engine {
             after = Some(last);
         }
         for no in silent {
-            match self.read(no) {
-                Ok((mission, _)) => drop(held.insert(mission.plugin().digest)),
+            match self.mission(no) {
+                Ok(mission) => drop(held.insert(mission.plugin().digest)),
                 // Removed meanwhile.
                 Err(ReadError::Unknown) => {}
                 Err(error) => return Err(error),

@@ -202,20 +202,12 @@ pub enum ReadError {
 }
 
 impl Engine {
-    /// Reads a mission: its records and the state that they fold to. Only what is on disk. Blocks.
+    /// The state of a mission. Only what is on disk, of which no more than a piece is held at once. Blocks.
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn read(&self, no: MissionNo) -> Result<(Mission, Vec<Stamped>), ReadError> {
-        let records = self.log.read_all(no, 0)?;
-        Ok((fold(&records)?, records))
-    }
-
-    /// The state of a mission, of which no more than a piece of its records is held at once. Blocks.
-    fn fold(&self, no: MissionNo) -> Result<Mission, ReadError> {
-        let mut fold = None;
-        self.advance(no, &mut fold, |_, _| views::Next::More)?;
-        fold.map(|fold| fold.mission).ok_or(ReadError::Unknown)
+    pub fn mission(&self, no: MissionNo) -> Result<Mission, ReadError> {
+        fold(&*self.log, no)
     }
 
     /// The mission in memory; from the log, if it was not there. For tasks: the log is read where blocking is allowed.
@@ -230,7 +222,7 @@ impl Engine {
     /// The mission in memory; from the log, if it was not there. Blocks.
     pub(crate) fn live(&self, no: MissionNo) -> Result<Arc<Live>, ReadError> {
         let loaded = self.lives.get_or_load(no, || {
-            let mission = self.fold(no)?;
+            let mission = self.mission(no)?;
             let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
             Ok(Live::new(no, mission, head, self.ambient.steady()))
         });
@@ -367,12 +359,21 @@ impl Engine {
     }
 }
 
-/// The state of a mission after all its records.
-pub(crate) fn fold(records: &[Stamped]) -> Result<Mission, ReadError> {
-    let (first, rest) = records.split_first().ok_or(ReadError::Unknown)?;
-    let mut mission = begin(first)?;
-    rest.iter().try_for_each(|record| mission.apply(record))?;
-    Ok(mission)
+/// The state of a mission after all its records, read in pieces.
+pub(crate) fn fold(log: &dyn Log, no: MissionNo) -> Result<Mission, ReadError> {
+    let mut mission: Option<Mission> = None;
+    loop {
+        let records = log.read(no, mission.as_ref().map_or(0, Mission::records), views::PIECE_BYTES)?;
+        if records.is_empty() {
+            return mission.ok_or(ReadError::Unknown);
+        }
+        for record in &records {
+            match &mut mission {
+                Some(mission) => mission.apply(record)?,
+                None => drop(mission.insert(begin(record)?)),
+            }
+        }
+    }
 }
 
 /// The state of a mission after its first record.

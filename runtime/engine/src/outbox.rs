@@ -228,7 +228,7 @@ impl Engine {
                 tracing::warn!(%reference, error, "a secret of [callback] cannot be used now");
             }
         };
-        self.ambient.spawn(look).detach();
+        self.attend("look at secrets", look);
     }
 
     /// Blocks.

@@ -83,7 +83,7 @@ impl Engine {
                 engine.looked(|awaited| *awaited = 0);
             }
         };
-        self.ambient.spawn(too_long).detach();
+        self.attend("first look", too_long);
     }
 
     /// The first look is nearer to its end, and over with the last of them.

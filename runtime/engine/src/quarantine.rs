@@ -83,9 +83,12 @@ pub(crate) fn diagnose(log: &dyn Log, no: MissionNo, wall: Timestamp) -> Result<
         Ok(None) => return Ok(Found::Well),
         head => head?,
     };
-    match (log.read_all(no, 0).map_err(ReadError::from).and_then(|records| Ok((fold(&records)?, records))), head) {
+    match (fold(log, no), head) {
         (Ok(_), Some(_)) => Ok(Found::Well),
-        (Ok((mission, records)), None) => Ok(Found::Headless(Box::new(head_of(&mission, &records[0])?))),
+        (Ok(mission), None) => {
+            let first = log.read(no, 0, 0)?;
+            Ok(Found::Headless(Box::new(head_of(&mission, first.first().ok_or(ReadError::Unknown)?)?)))
+        }
         (Err(ReadError::Unknown), None) => Ok(Found::Nameless),
         (Err(error), head) if is_its_own(&error) => unreadable(log, no, head, &error, wall),
         (Err(error), _) => Err(error),

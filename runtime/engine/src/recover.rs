@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sortie_ambient::Gone;
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::Head;
 use sortie_mission::queue::{Queue, Waiting};
@@ -99,7 +100,12 @@ impl Engine {
                 }
             }
         };
-        self.ambient.unblock(look).detach();
+        let looked = self.ambient.unblock(look);
+        self.attend("run clocks of sleepers", async move {
+            if let Err(gone @ Gone::Panicked) = looked.await {
+                std::panic::resume_unwind(Box::new(gone));
+            }
+        });
     }
 
     /// Starts to let go of missions that somebody brought into memory and did not let go of: an error on the way, a call that

@@ -56,7 +56,7 @@ impl Engine {
         let engine = Arc::downgrade(self);
         let attended = async move {
             if AssertUnwindSafe(task).catch_unwind().await.is_err()
-                && let Some(engine) = engine.upgrade()
+                && let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping())
             {
                 tracing::error!(task = name, "a task has panicked; the node stops");
                 engine.background.died(name);

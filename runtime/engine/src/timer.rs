@@ -227,13 +227,13 @@ impl Round {
             wait.await;
             return true;
         }
-        let done = match select(wait, select_all(&mut self.seen_to)).await {
+        let (outcome, done) = match select(wait, select_all(&mut self.seen_to)).await {
             Either::Left(_) => return true,
-            Either::Right(((outcome, at, _), _)) => (outcome, at),
+            Either::Right(((outcome, done, _), _)) => (outcome, done),
         };
-        drop(self.seen_to.swap_remove(done.1));
+        drop(self.seen_to.swap_remove(done));
         // What panicked ends this task, and so the node: a window that nobody closes is worse than a restart.
-        done.0.is_ok() || engine.is_stopping()
+        outcome.is_ok() || engine.is_stopping()
     }
 }
 

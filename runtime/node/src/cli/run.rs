@@ -202,7 +202,7 @@ impl Followed<'_> {
     }
 
     fn is_open(&self, id: &str) -> Result<bool, Failure> {
-        let (mission, _) = self.node.engine.read(self.no)?;
+        let mission = self.node.engine.mission(self.no)?;
         Ok(mission.open_requests().iter().any(|open| open.no.to_string() == id))
     }
 
@@ -237,11 +237,11 @@ async fn deliver(node: &Node, no: MissionNo) -> Result<(), Failure> {
 }
 
 fn mission_id(node: &Node, no: MissionNo) -> Result<String, Failure> {
-    Ok(node.engine.read(no)?.0.envelope().mission_id.to_string())
+    Ok(node.engine.mission(no)?.envelope().mission_id.to_string())
 }
 
 fn artifacts(node: &Node, no: MissionNo, last: &Value) -> Result<(), Failure> {
-    let (mission, _) = node.engine.read(no)?;
+    let mission = node.engine.mission(no)?;
     let mut out = std::io::stdout().lock();
     for artifact in mission.artifacts() {
         let path = node.artifacts.path(no, &artifact.sha256);
