@@ -67,6 +67,18 @@ fn whoever_decides_about_what_is_too_long_to_be_shown_has_its_length_and_digest(
     }
 }
 
+#[test]
+fn a_call_is_being_made_since_it_was_granted_or_approved() {
+    let mut mission = guarded();
+    let (held, request) = mission.held(&the("Edit"), 1, RequestKind::Approval);
+    let granted = mission.call(&the("Read"), 0).expect("granted");
+    let began = mission.now.wall;
+    mission.pass(60);
+    mission.decided(request, APPROVE);
+    let made: Vec<_> = mission.mission.calls_being_made().map(|(call, _, since)| (call, since)).collect();
+    assert_eq!(made, [(held, mission.now.wall), (granted, began)]);
+}
+
 fn outcome(record: Record) -> Result<String, CallError> {
     match record {
         Record::CallFinished { outcome, spent: Spend::NOTHING, .. } => outcome.map(|answer| answer.result),
