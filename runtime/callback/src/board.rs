@@ -7,6 +7,7 @@
 //! - At most `per_receiver` attempts to one of them are in flight, and [`AILING_IN_FLIGHT_MAX`] once an attempt was not
 //!   answered, until one is. What the answer was does not matter: who answers is alive, and a refusal of one mission's
 //!   items says nothing of another's.
+//! - An ailing receiver rests between attempts, longer after each, whoever of its missions is due: that it is down is known.
 //! - All ailing receivers together get at most half of the places, so that there is room for the well ones however many are dead.
 //! - Places go round: missions whose receiver is not known yet, well receivers, ailing receivers; and among receivers, each in turn.
 
@@ -21,6 +22,12 @@ use sortie_contract::MissionNo;
 
 /// Attempts in flight to a receiver that did not answer the last: enough to notice that it is back.
 const AILING_IN_FLIGHT_MAX: usize = 2;
+
+/// How long an ailing receiver rests after the first attempt that it did not answer; twice as long after each.
+const REST: Duration = Duration::from_millis(50);
+
+/// The longest of these rests: when it is back, its missions have waited so long at most.
+const REST_MAX: Duration = Duration::from_secs(5);
 
 /// A receiver: `host:port`.
 pub(crate) type Origin = Arc<str>;
@@ -67,6 +74,8 @@ impl Ended {
 /// Where a mission stands.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
+    /// It will be woken, and it is known where its first item goes.
+    Announced,
     /// In a queue: the fresh ones', or its receiver's.
     Waiting,
     /// Somebody has taken it.
@@ -93,6 +102,12 @@ struct Receiver {
     members: usize,
     in_flight: usize,
     ailing: bool,
+    /// Attempts that were made since it is ailing.
+    probes: u32,
+    /// No attempt is made before, while it is ailing.
+    rests_until: Duration,
+    /// Whether it is in `recovering` of the board.
+    recovering: bool,
     /// Whether it is in `well` or `ailing` of the board.
     listed: bool,
     waiting: VecDeque<MissionNo>,
@@ -111,6 +126,10 @@ pub(crate) struct Board {
     well: VecDeque<Origin>,
     ailing: VecDeque<Origin>,
     resting: BinaryHeap<Reverse<(Duration, MissionNo)>>,
+    /// Ailing receivers that somebody waits for, and when the rest of each is over.
+    recovering: BinaryHeap<Reverse<(Duration, Origin)>>,
+    /// The time of the latest [`Board::rise`].
+    now: Duration,
     in_flight: usize,
     ailing_in_flight: usize,
     /// Which of the three queues is looked at first.
@@ -128,9 +147,26 @@ impl Board {
             well: VecDeque::new(),
             ailing: VecDeque::new(),
             resting: BinaryHeap::new(),
+            recovering: BinaryHeap::new(),
+            now: Duration::ZERO,
             in_flight: 0,
             ailing_in_flight: 0,
             turn: 0,
+        }
+    }
+
+    /// A mission comes whose items go to `origin`. Once it is woken it waits for its turn there, and nothing of it is read before.
+    pub(crate) fn announce(&mut self, mission: MissionNo, origin: &Origin) {
+        if let Entry::Vacant(vacant) = self.missions.entry(mission) {
+            vacant.insert(Seat { phase: Phase::Announced, origin: None });
+            self.move_to(mission, origin);
+        }
+    }
+
+    /// A mission that was announced comes to nothing.
+    pub(crate) fn withdraw(&mut self, mission: MissionNo) {
+        if self.missions.get(&mission).is_some_and(|seat| seat.phase == Phase::Announced) {
+            self.forget(mission);
         }
     }
 
@@ -142,19 +178,27 @@ impl Board {
                 self.fresh.push_back(mission);
                 true
             }
-            Entry::Occupied(mut seat) => {
-                if let Phase::Busy { again, .. } = &mut seat.get_mut().phase {
-                    *again = true;
+            Entry::Occupied(mut seat) => match &mut seat.get_mut().phase {
+                Phase::Announced => {
+                    self.queue(mission);
+                    true
                 }
-                false
-            }
+                Phase::Busy { again, .. } => {
+                    *again = true;
+                    false
+                }
+                Phase::Waiting | Phase::Resting(_) => false,
+            },
         }
     }
 
     /// As [`Board::wake`], and does not let it wait for its next attempt.
     pub(crate) fn hurry(&mut self, mission: MissionNo) -> bool {
         match self.missions.get(&mission) {
-            Some(Seat { phase: Phase::Resting(_), .. }) => {
+            Some(Seat { phase: Phase::Resting(_), origin }) => {
+                if let Some(receiver) = origin.as_ref().and_then(|origin| self.receivers.get_mut(origin)) {
+                    receiver.rests_until = self.now;
+                }
                 self.queue(mission);
                 true
             }
@@ -204,10 +248,11 @@ impl Board {
         let receiver = self.receivers.get_mut(origin).expect("it has a member: this mission");
         // Who waits already goes first.
         let free = receiver.waiting.is_empty()
-            && receiver.in_flight < allowance(receiver.ailing, self.per_receiver)
+            && receiver.has_place(self.per_receiver)
+            && !receiver.rests(self.now)
             && !(receiver.ailing && self.ailing_in_flight >= self.in_flight_max / 2);
         if free {
-            receiver.in_flight += 1;
+            receiver.attempt(self.now);
             self.ailing_in_flight += usize::from(receiver.ailing);
             if let Phase::Busy { placed, .. } = &mut self.seat(mission).phase {
                 *placed = true;
@@ -229,7 +274,7 @@ impl Board {
             match ended.health() {
                 Health::Answered => self.judge(mission, false),
                 Health::Silent => self.judge(mission, true),
-                Health::Unknown => {}
+                Health::Unknown => self.spare(mission),
             }
             self.leave(mission);
         }
@@ -244,8 +289,16 @@ impl Board {
         }
     }
 
-    /// Ends the rest of those whose next attempt is due.
+    /// Ends the rest of those whose next attempt is due, and of receivers.
     pub(crate) fn rise(&mut self, now: Duration) {
+        self.now = now;
+        while self.recovering.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            let Some(Reverse((_, origin))) = self.recovering.pop() else { break };
+            if let Some(receiver) = self.receivers.get_mut(&origin) {
+                receiver.recovering = false;
+            }
+            self.list(&origin);
+        }
         while let Some(&Reverse((due, mission))) = self.resting.peek() {
             if due > now {
                 return;
@@ -260,7 +313,9 @@ impl Board {
 
     /// When [`Board::rise`] has something to do next.
     pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.resting.peek().map(|Reverse((due, _))| *due)
+        let mission = self.resting.peek().map(|Reverse((due, _))| *due);
+        let receiver = self.recovering.peek().map(|Reverse((due, _))| *due);
+        mission.into_iter().chain(receiver).min()
     }
 
     /// Whether a mission that was taken is still to be given back.
@@ -289,11 +344,18 @@ impl Board {
         self.list(&origin);
     }
 
-    /// Lists the receiver where somebody waits for it and it has a place.
+    /// Lists the receiver where somebody waits for it and it has a place; once it has rested, if it is ailing.
     fn list(&mut self, origin: &Origin) {
         let Some(receiver) = self.receivers.get_mut(origin) else { return };
-        let ready = !receiver.waiting.is_empty() && receiver.in_flight < allowance(receiver.ailing, self.per_receiver);
-        if ready && !receiver.listed {
+        if receiver.waiting.is_empty() || !receiver.has_place(self.per_receiver) || receiver.listed {
+            return;
+        }
+        if receiver.rests(self.now) {
+            if !receiver.recovering {
+                receiver.recovering = true;
+                self.recovering.push(Reverse((receiver.rests_until, Arc::clone(origin))));
+            }
+        } else {
             receiver.listed = true;
             let list = if receiver.ailing { &mut self.ailing } else { &mut self.well };
             list.push_back(Arc::clone(origin));
@@ -310,10 +372,10 @@ impl Board {
             let origin = list.pop_front()?;
             let Some(receiver) = self.receivers.get_mut(&origin) else { continue };
             receiver.listed = false;
-            let fits = receiver.ailing == ailing && receiver.in_flight < allowance(ailing, self.per_receiver);
+            let fits = receiver.ailing == ailing && receiver.has_place(self.per_receiver) && !receiver.rests(self.now);
             let mission = if fits { receiver.waiting.pop_front() } else { None };
             if mission.is_some() {
-                receiver.in_flight += 1;
+                receiver.attempt(self.now);
                 self.ailing_in_flight += usize::from(ailing);
             }
             self.list(&origin);
@@ -336,6 +398,14 @@ impl Board {
         self.list(&origin);
     }
 
+    /// The receiver at which the mission has a place was not asked after all: another may ask it at once.
+    fn spare(&mut self, mission: MissionNo) {
+        let Some(origin) = self.seat(mission).origin.clone() else { return };
+        let receiver = self.receivers.get_mut(&origin).expect("it has a member: this mission");
+        receiver.probes = receiver.probes.saturating_sub(1);
+        receiver.rests_until = self.now;
+    }
+
     /// Notes the health of the receiver at which the mission has a place.
     fn judge(&mut self, mission: MissionNo, ailing: bool) {
         let Some(origin) = self.seat(mission).origin.clone() else { return };
@@ -344,6 +414,7 @@ impl Board {
             return;
         }
         receiver.ailing = ailing;
+        (receiver.probes, receiver.rests_until) = (0, self.now + REST);
         // An entry in the list of its former health is found out of date there, and listed anew.
         if ailing {
             self.ailing_in_flight += receiver.in_flight;
@@ -389,9 +460,25 @@ impl Board {
     }
 }
 
-/// How many attempts to one receiver may be in flight.
-fn allowance(ailing: bool, per_receiver: usize) -> usize {
-    if ailing { per_receiver.min(AILING_IN_FLIGHT_MAX) } else { per_receiver }
+impl Receiver {
+    /// Whether one more attempt may be in flight, of so many to one that is well.
+    fn has_place(&self, per_receiver: usize) -> bool {
+        self.in_flight < if self.ailing { per_receiver.min(AILING_IN_FLIGHT_MAX) } else { per_receiver }
+    }
+
+    /// Whether it is ailing, and not to be asked again yet.
+    fn rests(&self, now: Duration) -> bool {
+        self.ailing && self.rests_until > now
+    }
+
+    /// Begins an attempt.
+    fn attempt(&mut self, now: Duration) {
+        self.in_flight += 1;
+        if self.ailing {
+            self.probes += 1;
+            self.rests_until = now + REST.saturating_mul(1 << self.probes.min(16)).min(REST_MAX);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -90,7 +90,11 @@ async fn one_receiver_has_its_places_and_the_others_theirs() {
 async fn an_ailing_receiver_has_few_places_until_it_is_well() {
     let due = NOW;
     let mut board = all_places_used(due, Ended::Unanswered(due));
-    let (first, second) = (board.take().unwrap(), board.take().unwrap());
+    let first = board.take().unwrap();
+    assert_eq!(board.take(), None, "it rests after each attempt");
+    board.rise(due + REST_MAX);
+    let second = board.take().unwrap();
+    board.rise(due + 2 * REST_MAX);
     assert_eq!(board.take(), None, "two are enough to notice that it is back");
     assert!(board.claim(first, &origin("a")) && board.claim(second, &origin("a")));
     board.finish(first, Ended::Delivered);
@@ -110,6 +114,46 @@ async fn a_receiver_that_answers_is_well_whatever_it_answers() {
     }
     board.finish(MissionNo(3), Ended::Parked(Health::Answered));
     assert_eq!(board.ailing_in_flight, 0);
+}
+
+#[test]
+fn a_dead_receiver_is_asked_ever_more_seldom_however_many_wait_for_it() {
+    let mut board = Board::new(64, 8);
+    (1..=1_000).for_each(|mission| board.announce(MissionNo(mission), &origin("dead")));
+    assert_eq!(board.take(), None, "nothing of it is on disk yet");
+    (1..=1_000).for_each(|mission| assert!(board.wake(MissionNo(mission))));
+    let (mut now, mut attempts) = (NOW, Vec::new());
+    while now < NOW + Duration::from_secs(60) {
+        board.rise(now);
+        for mission in std::iter::from_fn(|| board.take()).collect::<Vec<_>>() {
+            assert!(board.claim(mission, &origin("dead")), "it is known where it goes");
+            attempts.push(now - NOW);
+            board.finish(mission, Ended::Unanswered(NOW + Duration::from_secs(3_600)));
+        }
+        now = board.next_due().expect("somebody waits").max(now + Duration::from_millis(1));
+    }
+    // All places are taken before the first answer is missing.
+    let later = &attempts[8..];
+    assert!(later.windows(2).all(|two| two[1] - two[0] >= 2 * REST && two[1] - two[0] <= REST_MAX), "{later:?}");
+    assert!((15..=25).contains(&later.len()), "{later:?}");
+    // It is back: nobody waits any longer.
+    board.rise(now + REST_MAX);
+    let first = board.take().expect("its turn");
+    board.finish(first, Ended::Delivered);
+    assert_eq!(std::iter::from_fn(|| board.take()).count(), 8);
+}
+
+#[test]
+fn one_that_was_announced_and_comes_to_nothing_leaves_nothing() {
+    let mut board = Board::new(8, 4);
+    board.announce(MissionNo(1), &origin("a"));
+    board.announce(MissionNo(2), &origin("a"));
+    board.withdraw(MissionNo(1));
+    assert!(board.wake(MissionNo(2)));
+    board.withdraw(MissionNo(2));
+    assert!(begin(&mut board, 2, "a"), "woken, it has come");
+    board.finish(MissionNo(2), Ended::Quiet);
+    assert!(board.missions.is_empty() && board.receivers.is_empty());
 }
 
 #[tokio::test]
@@ -192,11 +236,14 @@ fn run_dry(board: &mut Board, model: &mut Model, now: Duration) {
     for (mission, _) in std::mem::take(&mut model.busy) {
         board.finish(mission, Ended::Quiet);
     }
-    board.rise(now + Duration::from_secs(1_000));
+    let mut later = now + Duration::from_secs(1_000);
+    board.rise(later);
     while let Some(mission) = board.take() {
         model.news.remove(&mission);
         model.resting.remove(&mission);
         board.finish(mission, Ended::Quiet);
+        later += REST_MAX;
+        board.rise(later);
     }
     assert!(model.news.is_empty(), "news that nobody looked at: {:?}", model.news);
     assert!(model.resting.is_empty(), "rests without an end: {:?}", model.resting);

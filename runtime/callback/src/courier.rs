@@ -138,6 +138,17 @@ impl Courier {
         self.shared.sender.secrets().unavailable().await
     }
 
+    /// A mission comes whose items go to this URL. Not needed, but it saves a look at what is recorded of each mission whose receiver
+    /// is slow or dead. To be followed by [`Courier::wake`], or by [`Courier::withdraw`].
+    pub fn announce(&self, mission: MissionNo, url: &Url) {
+        self.shared.board.lock().announce(mission, &origin_of(url));
+    }
+
+    /// A mission that was announced comes to nothing.
+    pub fn withdraw(&self, mission: MissionNo) {
+        self.shared.board.lock().withdraw(mission);
+    }
+
     /// The mission may have something to send. Cheap, never blocks; calling it too often is harmless. An item that waits for its next
     /// attempt goes on waiting.
     pub fn wake(&self, mission: MissionNo) {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use sortie_contract::envelope::{Envelope, Parsed, Rejected};
+use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected};
 use sortie_contract::plugin::{Brief, PluginRef};
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
@@ -117,7 +117,7 @@ enum Asking {
 struct Arrival<'a> {
     engine: &'a Engine,
     no: Option<MissionNo>,
-    has_callback: bool,
+    receiver: Option<&'a Callback>,
 }
 
 impl Arrival<'_> {
@@ -126,16 +126,18 @@ impl Arrival<'_> {
         self.withdraw();
         self.no = Some(no);
         self.engine.desk.announce(no);
-        if self.has_callback {
+        if let Some(callback) = self.receiver {
             // Before it can be on disk: whoever hears of it there looks here.
             self.engine.undelivered.lock().insert(no);
+            self.engine.courier.announce(no, &callback.status_url);
         }
     }
 
     fn withdraw(&mut self) {
         let Some(no) = self.no.take() else { return };
-        if self.has_callback {
+        if self.receiver.is_some() {
             self.engine.undelivered.lock().remove(&no);
+            self.engine.courier.withdraw(no);
         }
         if self.engine.desk.withdraw(no) {
             self.engine.timer.nudge();
@@ -301,7 +303,8 @@ impl Engine {
             idempotency_key: &envelope.idempotency_key,
             vp: &envelope.vp_id,
         };
-        let mut arrival = Arrival { engine: self, no: None, has_callback: envelope.callback.is_some() };
+        let receiver = envelope.callback.as_ref();
+        let mut arrival = Arrival { engine: self, no: None, receiver };
         let mut answer = Ok(Asking::New);
         let mut begun = None;
         let admitted = self.log.admit(keys, &mut |known: &Known| {
