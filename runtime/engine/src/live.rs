@@ -38,6 +38,8 @@ struct Inner {
     kill: Option<Kill>,
     /// It goes into quarantine: nothing more is recorded of it.
     condemned: bool,
+    /// How many records it had when one was last recorded that others are told of, as far as this is known.
+    told: u32,
     /// Held calls that the current run waits for.
     waiting: FxHashMap<CallNo, oneshot::Sender<Released>>,
     /// What was decided about held calls since the current run began and before it came to wait for them.
@@ -90,8 +92,10 @@ impl Live {
     /// Takes a mission into memory.
     pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, steady: Duration) -> Self {
         let run = RunClock::new(&mission, steady);
+        let told = mission.records();
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
-        Self { no, inner: Mutex::new(Inner { mission, head, run, kill: None, condemned: false, waiting, decided }) }
+        let (kill, condemned) = (None, false);
+        Self { no, inner: Mutex::new(Inner { mission, head, run, kill, condemned, told, waiting, decided }) }
     }
 
     /// Sends a command: decides, journals, applies.
@@ -175,6 +179,11 @@ impl Live {
         !inner.condemned && inner.mission.run().is_none() && inner.mission.wants_turn(now)
     }
 
+    /// Whether others may have to be told of its record number `first`, or of one behind it.
+    pub(crate) fn may_tell(&self, first: u32) -> bool {
+        first < self.inner.lock().told
+    }
+
     /// When the mission wants a tick, and its run clock now.
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
@@ -239,7 +248,11 @@ impl Inner {
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
         let room = to.log.reserve(&append)?;
+        let outgoing = self.mission.outgoing();
         let bookings = apply(&mut self.mission, records);
+        if self.mission.outgoing() > outgoing {
+            self.told = self.mission.records();
+        }
         to.spending.book(&bookings);
         if !bookings.is_empty() || records.iter().any(|stamped| changes_overview(&stamped.record)) {
             to.spending.count(records);

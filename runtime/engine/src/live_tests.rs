@@ -49,6 +49,7 @@ fn accepted(log: &dyn Log) -> Inner {
         run,
         kill: None,
         condemned: false,
+        told: 1,
         waiting: FxHashMap::default(),
         decided: FxHashMap::default(),
     }
@@ -104,7 +105,10 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
             }
             let spending = Spending::default();
             let to = To { log: &log, suspended: &suspended, standings: &standings, spending: &spending };
+            let (first, outgoing) = (inner.mission.records(), inner.mission.outgoing());
             inner.append(&to, NO, &records, Wait::No).expect("room");
+            let tells = inner.mission.outgoing() > outgoing;
+            assert_eq!(inner.told > first, tells, "whoever is to be told of something is woken, and nobody else");
 
             let all = log.read_all(NO, 0).expect("it reads");
             let mut fold = begin(&all[0]).expect("it begins");

@@ -53,6 +53,12 @@ impl Lives {
         self.shard(no).lock().get(&no).and_then(Place::here).cloned()
     }
 
+    /// Whether others may have to be told of record `first` of a mission, or of one behind it: not, where it is in memory and knows
+    /// better.
+    pub(crate) fn may_tell(&self, no: MissionNo, first: u32) -> bool {
+        self.shard(no).lock().get(&no).and_then(Place::here).is_none_or(|live| live.may_tell(first))
+    }
+
     /// The mission; `load` brings it from the log if it is not in memory. Nobody can load it twice. Blocks.
     pub(crate) fn get_or_load<E>(&self, no: MissionNo, load: impl FnOnce() -> Result<Live, E>) -> Result<Arc<Live>, E> {
         let mine = Arc::new(Mutex::new(()));

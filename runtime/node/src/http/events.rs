@@ -3,19 +3,22 @@
 //! A stream reads what the journal holds, then waits for news; what it shows is on disk, and nothing is missed. Who breaks off
 //! and comes back with the id of the last event that it saw is shown the whole frame of that event again.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, header};
-use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream::{self, Stream};
+use bytes::Bytes;
+use futures_util::stream;
 use sortie_contract::{Event, MissionNo};
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::App;
 use super::error::Problem;
@@ -27,6 +30,8 @@ use sortie_engine::views::{Events, Fold, Shown};
 const PAGE: usize = 100;
 /// How often a silent stream says that it is alive; proxies cut after half a minute or more.
 const ALIVE: Duration = Duration::from_secs(15);
+/// What becomes known within this time of a stream's last look is seen by one look.
+const GATHER: Duration = Duration::from_millis(10);
 /// How many events, or entries of the node's log, a stream reads at once.
 const CHUNK: usize = 256;
 /// And of about how many bytes: each event lists all artifacts of its mission.
@@ -119,79 +124,113 @@ struct Watch {
     app: App,
     source: Source,
     after: u64,
-    ready: VecDeque<Shown>,
+    ready: Vec<Shown>,
     news: broadcast::Receiver<MissionNo>,
     /// Nothing new since the last look: wait before the next one.
     idle: bool,
+    looked_at: Instant,
     /// It said why it ends.
     broken: bool,
+}
+
+/// Why a stream waits no longer.
+enum Heard {
+    /// There may be something new.
+    News,
+    /// There was nothing for a while.
+    Silence,
+    /// The node stops.
+    Goodbye,
 }
 
 /// The stream, once it is known that it can begin where it is to.
 async fn streamed(app: App, source: Source, after: u64) -> Result<Response, Problem> {
     let news = app.engine.news();
-    let mut watch = Watch { app, source, after, ready: VecDeque::new(), news, idle: false, broken: false };
+    let looked_at = Instant::now();
+    let mut watch = Watch { app, source, after, ready: Vec::new(), news, idle: false, looked_at, broken: false };
     watch.look().await?;
-    Ok(Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
+    let frames = stream::unfold(watch, |mut watch| async move {
+        let frames = watch.next().await?;
+        Some((Ok::<_, Infallible>(frames), watch))
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    Ok((headers, Body::from_stream(frames)).into_response())
 }
 
-fn events(watch: Watch) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-    stream::unfold(watch, |mut watch| async move {
-        let event = match watch.next().await? {
-            Ok(Shown { id, kind, json }) => sse::Event::default().id(id.to_string()).event(kind).data(json),
-            // Who comes back asks anew, and is told the same as an answer.
-            Err(problem) => sse::Event::default().event("error").data(problem.body().to_string()),
-        };
-        Some((Ok(event), watch))
-    })
+/// A frame of server-sent events (WHATWG HTML, 9.2.5). `json` has no line breaks.
+fn write_frame(frames: &mut String, id: Option<u64>, kind: &str, json: &str) {
+    if let Some(id) = id {
+        let _ = writeln!(frames, "id: {id}");
+    }
+    let _ = write!(frames, "event: {kind}\ndata: {json}\n\n");
 }
 
 impl Watch {
-    async fn next(&mut self) -> Option<Result<Shown, Problem>> {
+    /// All that there is to be sent, frame by frame.
+    async fn next(&mut self) -> Option<Bytes> {
+        let mut frames = String::new();
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                self.after = event.id;
-                return Some(Ok(event));
+            for Shown { id, kind, json } in self.ready.drain(..) {
+                write_frame(&mut frames, Some(id), kind, &json);
+                self.after = id;
+            }
+            if !frames.is_empty() {
+                return Some(frames.into());
             }
             if self.broken || matches!(self.source, Source::Mission { ended: true, .. }) {
                 return None;
             }
-            if self.idle && !self.wait().await {
-                return None;
+            if self.idle {
+                match self.wait().await {
+                    Heard::News => {}
+                    Heard::Silence => return Some(Bytes::from_static(b":\n\n")),
+                    Heard::Goodbye => return None,
+                }
             }
             if let Err(problem) = self.look().await {
                 self.broken = true;
-                return Some(Err(problem));
+                // Who comes back asks anew, and is told the same as an answer.
+                write_frame(&mut frames, None, "error", &problem.body().to_string());
             }
         }
     }
 
-    /// Waits for news of what it shows. False when the node stops.
-    async fn wait(&mut self) -> bool {
+    /// Waits for news of what it shows; a moment longer where it has just looked, so that many changes cost one look.
+    async fn wait(&mut self) -> Heard {
         let engine = Arc::clone(&self.app.engine);
         // Listens before it asks: a goodbye between the two must not be missed.
         let mut goodbye = pin!(engine.goodbye().notified());
         goodbye.as_mut().enable();
         if engine.is_stopping() {
-            return false;
+            return Heard::Goodbye;
         }
+        let mut silence = pin!(sleep(ALIVE));
         loop {
             let heard = tokio::select! {
                 heard = self.news.recv() => heard,
-                () = goodbye.as_mut() => return false,
+                () = silence.as_mut() => return Heard::Silence,
+                () = goodbye.as_mut() => return Heard::Goodbye,
             };
             match (heard, &self.source) {
                 (Ok(no), Source::Mission { no: mine, .. }) if no != *mine => {}
-                (Err(broadcast::error::RecvError::Closed), _) => return false,
+                (Err(RecvError::Closed), _) => return Heard::Goodbye,
                 // Its own mission, any mission, or so much that some of it was missed: look.
-                _ => return true,
+                _ => break,
             }
         }
+        tokio::select! {
+            () = sleep_until(self.looked_at + GATHER) => {}
+            () = goodbye => return Heard::Goodbye,
+        }
+        // What is known by now, the look sees.
+        while !matches!(self.news.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        Heard::News
     }
 
     /// Takes up what is new.
     async fn look(&mut self) -> Result<(), Problem> {
         let after = self.after;
+        self.looked_at = Instant::now();
         match &mut self.source {
             Source::Mission { no, fold, ended } => {
                 let (no, kept) = (*no, fold.take());
@@ -203,14 +242,14 @@ impl Watch {
                 let (read, Events { events, over, .. }) = read.await?;
                 (*fold, *ended) = (read, over);
                 self.idle = events.is_empty();
-                self.ready = events.into();
+                self.ready = events;
             }
             Source::Node => {
                 let read = self.app.reading(move |engine| engine.events_after(after, CHUNK, CHUNK_BYTES));
                 let (events, read) = read.await?;
                 self.idle = events.is_empty() && read == after;
                 self.after = read;
-                self.ready = events.into();
+                self.ready = events;
             }
         }
         Ok(())
