@@ -16,7 +16,7 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Head, Log, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
-use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing, changes_overview};
+use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
@@ -249,12 +249,12 @@ impl Inner {
         let mut append = Append::new(no, self.mission.records(), records);
         let room = to.log.reserve(&append)?;
         let outgoing = self.mission.outgoing();
-        let bookings = apply(&mut self.mission, records);
+        let (bookings, changes_head) = apply(&mut self.mission, records);
         if self.mission.outgoing() > outgoing {
             self.told = self.mission.records();
         }
         to.spending.book(&bookings);
-        if !bookings.is_empty() || records.iter().any(|stamped| changes_overview(&stamped.record)) {
+        if changes_head {
             to.spending.count(records);
             let before = (self.head.status, self.head.suspended);
             shown_by(&mut self.head, &self.mission);
@@ -307,17 +307,19 @@ impl Inner {
 pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     let Standing { status, suspended, due } = mission.standing();
     (head.status, head.suspended, head.due) = (status, suspended, due);
-    (head.ended_at, head.overview) = (mission.ended_at(), Some(mission.overview()));
+    (head.ended_at, head.crashes) = (mission.ended_at(), mission.crashes());
+    head.overview = Some(mission.overview());
 }
 
-/// The state takes the records up; and what they move in the books.
-fn apply(mission: &mut Mission, records: &[Stamped]) -> Vec<Booking> {
-    let mut bookings = Vec::new();
+/// The state takes the records up. What they move in the books, and whether the head is to be written with them.
+fn apply(mission: &mut Mission, records: &[Stamped]) -> (Vec<Booking>, bool) {
+    let (mut bookings, mut changes_head) = (Vec::new(), false);
     for record in records {
+        changes_head |= mission.changes_head(&record.record);
         bookings.append(&mut mission.bookings(&record.record));
         mission.apply(record).expect("the core applies what it decided");
     }
-    bookings
+    (bookings, changes_head)
 }
 
 #[cfg(test)]

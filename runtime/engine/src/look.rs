@@ -153,7 +153,6 @@ impl Engine {
         } else {
             None
         };
-        let expires = overview.first_requests.iter().map(|request| request.expires_at).min();
         Ok(Some(MissionLine {
             mission_id: head.mission_id.to_string(),
             vp_id: head.vp.to_string(),
@@ -170,7 +169,7 @@ impl Engine {
             effective_budget: BudgetView::from(&overview.budget),
             autonomy_window: WindowView { start_at: head.start_at, end_at: head.end_at },
             open_requests: overview.requests,
-            waits_for: self.waits_for(no, head.status, head.suspended, head.start_at, head.due, expires),
+            waits_for: self.waits_for(no, head.status, head.suspended, head.start_at, head.due, overview.expires_at),
             delivery,
             plugin: PluginName::from(&overview.plugin),
             accepted_at: head.accepted_at,

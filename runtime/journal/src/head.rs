@@ -10,7 +10,7 @@ use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType};
 use sortie_contract::id::{IdempotencyKey, TraceId};
 use sortie_contract::outcome::Reason;
-use sortie_contract::overview::{Overview, RequestLine};
+use sortie_contract::overview::{CallLine, Overview, Pending, RequestLine};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::request::{RequestKind, RequestNo};
 use sortie_contract::{InstanceId, LaneId, MicroUsd, MissionId, SessionId, Spend, Status, Timestamp, VpId};
@@ -54,11 +54,13 @@ pub struct Head {
     pub due: Option<Timestamp>,
     /// When it became final.
     pub ended_at: Option<Timestamp>,
+    /// How many of its runs in a row ended with their node and recorded nothing new; 0 where an older Sortie wrote the head.
+    pub crashes: u32,
     /// What lists show of it; `None` where an older Sortie wrote the head, until something changes it.
     pub overview: Option<Overview>,
 }
 
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Version 1 on the disk. Never changed once released: another form is another version.
 #[derive(Serialize, Deserialize)]
@@ -106,7 +108,17 @@ struct V4<'a> {
     reserved_micro_usd: u64,
 }
 
-/// An [`Overview`] on the disk, but for what version 4 has of it.
+/// Version 5: what version 4 has, but for open requests, which stand in `pending`; then its crashes, and what it waits for.
+#[derive(Serialize, Deserialize)]
+struct V5<'a> {
+    #[serde(borrow)]
+    v4: V4<'a>,
+    crashes: u32,
+    expires_at_ns: Option<i128>,
+    pending: Option<PendingV1<'a>>,
+}
+
+/// An [`Overview`] on the disk, but for what versions 4 and 5 have of it.
 #[derive(Serialize, Deserialize)]
 struct OverviewV1<'a> {
     objective: &'a str,
@@ -126,7 +138,7 @@ struct OverviewV1<'a> {
     first_requests: Vec<RequestV1<'a>>,
 }
 
-/// A [`RequestLine`] on the disk.
+/// An open request in versions 3 and 4.
 #[derive(Serialize, Deserialize)]
 struct RequestV1<'a> {
     no: u32,
@@ -134,6 +146,38 @@ struct RequestV1<'a> {
     tool: Option<&'a str>,
     question: &'a str,
     expires_at_ns: i128,
+}
+
+/// A [`Pending`] on the disk.
+#[derive(Serialize, Deserialize)]
+struct PendingV1<'a> {
+    items: u64,
+    status_url: Option<&'a str>,
+    #[serde(borrow)]
+    requests: Vec<RequestV2<'a>>,
+}
+
+/// A [`RequestLine`] on the disk.
+#[derive(Serialize, Deserialize)]
+struct RequestV2<'a> {
+    no: u32,
+    kind: RequestKind,
+    question: &'a str,
+    asked_at_ns: i128,
+    expires_at_ns: i128,
+    #[serde(borrow)]
+    call: Option<CallV1<'a>>,
+    wanted_llm_calls: u64,
+    wanted_micro_usd: u64,
+}
+
+/// A [`CallLine`] on the disk.
+#[derive(Serialize, Deserialize)]
+struct CallV1<'a> {
+    tool: &'a str,
+    arguments: &'a str,
+    bytes: u64,
+    sha256: [u8; 32],
 }
 
 impl<'a> From<V2<'a>> for V3<'a> {
@@ -145,6 +189,14 @@ impl<'a> From<V2<'a>> for V3<'a> {
 impl<'a> From<V3<'a>> for V4<'a> {
     fn from(v3: V3<'a>) -> Self {
         Self { v3, reserved_llm_calls: 0, reserved_micro_usd: 0 }
+    }
+}
+
+impl<'a> From<V4<'a>> for V5<'a> {
+    fn from(v4: V4<'a>) -> Self {
+        let lines = v4.v3.overview.iter().flat_map(|overview| &overview.first_requests);
+        let expires_at_ns = lines.map(|line| line.expires_at_ns).min();
+        Self { v4, crashes: 0, expires_at_ns, pending: None }
     }
 }
 
@@ -165,11 +217,11 @@ impl<'a> OverviewV1<'a> {
             plugin: (&plugin.name, &plugin.version, *plugin.digest.as_bytes()),
             started_at_ns: overview.started_at.map(Timestamp::as_nanosecond),
             requests: overview.requests,
-            first_requests: overview.first_requests.iter().map(RequestV1::of).collect(),
+            first_requests: Vec::new(),
         }
     }
 
-    fn read(&self, reserved: Spend) -> Option<Overview> {
+    fn read(&self, reserved: Spend, expires_at: Option<Timestamp>, pending: Option<Pending>) -> Option<Overview> {
         let (name, version, digest) = self.plugin;
         Some(Overview {
             objective: self.objective.to_owned(),
@@ -187,19 +239,38 @@ impl<'a> OverviewV1<'a> {
             plugin: PluginIdentity { name: name.to_owned(), version: version.to_owned(), digest: digest.into() },
             started_at: optional(self.started_at_ns)?,
             requests: self.requests,
-            first_requests: self.first_requests.iter().map(RequestV1::read).collect::<Option<_>>()?,
+            expires_at,
+            pending,
         })
     }
 }
 
-impl<'a> RequestV1<'a> {
+impl<'a> PendingV1<'a> {
+    fn of(Pending { items, status_url, requests }: &'a Pending) -> Self {
+        let requests = requests.iter().map(RequestV2::of).collect();
+        Self { items: *items, status_url: status_url.as_deref(), requests }
+    }
+
+    fn read(&self) -> Option<Pending> {
+        Some(Pending {
+            items: self.items,
+            status_url: self.status_url.map(str::to_owned),
+            requests: self.requests.iter().map(RequestV2::read).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl<'a> RequestV2<'a> {
     fn of(line: &'a RequestLine) -> Self {
         Self {
             no: line.no.0,
             kind: line.kind,
-            tool: line.tool.as_deref(),
             question: &line.question,
+            asked_at_ns: line.asked_at.as_nanosecond(),
             expires_at_ns: line.expires_at.as_nanosecond(),
+            call: line.call.as_ref().map(CallV1::of),
+            wanted_llm_calls: line.wanted.llm_calls,
+            wanted_micro_usd: line.wanted.cost.0,
         }
     }
 
@@ -207,10 +278,23 @@ impl<'a> RequestV1<'a> {
         Some(RequestLine {
             no: RequestNo(self.no),
             kind: self.kind,
-            tool: self.tool.map(str::to_owned),
             question: self.question.to_owned(),
+            asked_at: time(self.asked_at_ns)?,
             expires_at: time(self.expires_at_ns)?,
+            call: self.call.as_ref().map(CallV1::read),
+            wanted: Spend { llm_calls: self.wanted_llm_calls, cost: MicroUsd(self.wanted_micro_usd) },
         })
+    }
+}
+
+impl<'a> CallV1<'a> {
+    fn of(CallLine { tool, arguments, bytes, sha256 }: &'a CallLine) -> Self {
+        Self { tool, arguments, bytes: *bytes, sha256: *sha256.as_bytes() }
+    }
+
+    fn read(&self) -> CallLine {
+        let (tool, arguments) = (self.tool.to_owned(), self.arguments.to_owned());
+        CallLine { tool, arguments, bytes: self.bytes, sha256: self.sha256.into() }
     }
 }
 
@@ -245,20 +329,19 @@ impl Head {
             suspended: false,
             due: None,
             ended_at: None,
+            crashes: 0,
             overview: None,
         }
     }
 
     pub(crate) fn encode(&self, mission: u64) -> Vec<u8> {
-        let v2 = V2 {
-            v1: self.v1(),
-            suspended: self.suspended,
-            due_ns: self.due.map(Timestamp::as_nanosecond),
-            ended_at_ns: self.ended_at.map(Timestamp::as_nanosecond),
+        let overview = self.overview.as_ref();
+        let wire = V5 {
+            v4: self.v4(),
+            crashes: self.crashes,
+            expires_at_ns: overview.and_then(|overview| overview.expires_at).map(Timestamp::as_nanosecond),
+            pending: overview.and_then(|overview| overview.pending.as_ref()).map(PendingV1::of),
         };
-        let v3 = V3 { v2, overview: self.overview.as_ref().map(OverviewV1::of) };
-        let reserved = self.overview.as_ref().map_or(Spend::NOTHING, |overview| overview.reserved);
-        let wire = V4 { v3, reserved_llm_calls: reserved.llm_calls, reserved_micro_usd: reserved.cost.0 };
         let bytes = postcard::to_extend(&wire, seal::open(VERSION, 640)).expect("a vector takes every head");
         seal::close(bytes, &mission.to_le_bytes())
     }
@@ -267,12 +350,25 @@ impl Head {
         let (version, body) = seal::unseal(VERSION, &mission.to_le_bytes(), bytes)?;
         let wire = match version {
             1 => postcard::from_bytes(body)
-                .map(|v1| V3::from(V2 { v1, suspended: false, due_ns: None, ended_at_ns: None }).into()),
-            2 => postcard::from_bytes::<V2<'_>>(body).map(|v2| V3::from(v2).into()),
-            3 => postcard::from_bytes::<V3<'_>>(body).map(V4::from),
+                .map(|v1| V4::from(V3::from(V2 { v1, suspended: false, due_ns: None, ended_at_ns: None })).into()),
+            2 => postcard::from_bytes::<V2<'_>>(body).map(|v2| V4::from(V3::from(v2)).into()),
+            3 => postcard::from_bytes::<V3<'_>>(body).map(|v3| V4::from(v3).into()),
+            4 => postcard::from_bytes::<V4<'_>>(body).map(V5::from),
             _ => postcard::from_bytes(body),
         };
-        Self::from_v4(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
+        Self::from_v5(&wire.map_err(|_| SealError::Form)?).ok_or(SealError::Form)
+    }
+
+    fn v4(&self) -> V4<'_> {
+        let v2 = V2 {
+            v1: self.v1(),
+            suspended: self.suspended,
+            due_ns: self.due.map(Timestamp::as_nanosecond),
+            ended_at_ns: self.ended_at.map(Timestamp::as_nanosecond),
+        };
+        let v3 = V3 { v2, overview: self.overview.as_ref().map(OverviewV1::of) };
+        let reserved = self.overview.as_ref().map_or(Spend::NOTHING, |overview| overview.reserved);
+        V4 { v3, reserved_llm_calls: reserved.llm_calls, reserved_micro_usd: reserved.cost.0 }
     }
 
     fn v1(&self) -> V1<'_> {
@@ -294,7 +390,8 @@ impl Head {
         }
     }
 
-    fn from_v4(V4 { v3, reserved_llm_calls, reserved_micro_usd }: &V4<'_>) -> Option<Self> {
+    fn from_v5(V5 { v4, crashes, expires_at_ns, pending }: &V5<'_>) -> Option<Self> {
+        let V4 { v3, reserved_llm_calls, reserved_micro_usd } = v4;
         let reserved = Spend { llm_calls: *reserved_llm_calls, cost: MicroUsd(*reserved_micro_usd) };
         let V3 { v2, overview } = v3;
         let V2 { v1: wire, suspended, due_ns, ended_at_ns } = v2;
@@ -316,8 +413,15 @@ impl Head {
             suspended: *suspended,
             due: optional(*due_ns)?,
             ended_at: optional(*ended_at_ns)?,
+            crashes: *crashes,
             overview: match overview {
-                Some(overview) => Some(overview.read(reserved)?),
+                Some(overview) => {
+                    let pending = match pending {
+                        Some(pending) => Some(pending.read()?),
+                        None => None,
+                    };
+                    Some(overview.read(reserved, optional(*expires_at_ns)?, pending)?)
+                }
                 None => None,
             },
         })
@@ -371,13 +475,22 @@ mod tests {
     }
 
     fn overview() -> Overview {
+        let call = CallLine {
+            tool: "Write".to_owned(),
+            arguments: r#"{"path": "a…"#.to_owned(),
+            bytes: 70_000,
+            sha256: Digest::of(b"arguments"),
+        };
         let line = RequestLine {
             no: RequestNo(3),
             kind: RequestKind::Approval,
-            tool: Some("Write".to_owned()),
             question: "May `Write` be called?".to_owned(),
+            asked_at: Timestamp::UNIX_EPOCH,
             expires_at: Timestamp::MAX,
+            call: Some(call),
+            wanted: Spend { llm_calls: 1, cost: MicroUsd(700) },
         };
+        let input = RequestLine { call: None, kind: RequestKind::Input, wanted: Spend::NOTHING, ..line.clone() };
         Overview {
             objective: "Mind the gap…".to_owned(),
             summary: "Minded.".to_owned(),
@@ -390,16 +503,45 @@ mod tests {
             plugin: PluginIdentity { name: "p".to_owned(), version: "1.0.0".to_owned(), digest: Digest::of(b"p") },
             started_at: Some(Timestamp::UNIX_EPOCH),
             requests: 7,
-            first_requests: vec![RequestLine { tool: None, kind: RequestKind::Input, ..line.clone() }, line],
+            expires_at: Some(Timestamp::MAX),
+            pending: Some(Pending {
+                items: 11,
+                status_url: Some("https://hq.example/status".to_owned()),
+                requests: vec![input, line],
+            }),
         }
+    }
+
+    /// What versions 3 and 4 have of it: the first open requests in the overview, and nothing of what it waits for.
+    fn older(head: &Head) -> V3<'_> {
+        let line = |expires_at: Timestamp| RequestV1 {
+            no: 3,
+            kind: RequestKind::Approval,
+            tool: Some("Write"),
+            question: "May `Write` be called?",
+            expires_at_ns: expires_at.as_nanosecond(),
+        };
+        let V4 { mut v3, .. } = head.v4();
+        let lines = vec![line(Timestamp::MAX), line(Timestamp::UNIX_EPOCH)];
+        v3.overview.as_mut().expect("it has one").first_requests = lines;
+        v3
     }
 
     #[test]
     fn a_head_of_version_3_reads() {
-        let head = Head { overview: Some(Overview { reserved: Spend::NOTHING, ..overview() }), ..sample_head(7) };
-        let v2 = V2 { v1: head.v1(), suspended: false, due_ns: None, ended_at_ns: None };
-        let v3 = V3 { v2, overview: head.overview.as_ref().map(OverviewV1::of) };
-        let bytes = postcard::to_extend(&v3, seal::open(3, 640)).unwrap();
+        let expires_at = Some(Timestamp::UNIX_EPOCH);
+        let overview = Overview { reserved: Spend::NOTHING, expires_at, pending: None, ..overview() };
+        let head = Head { overview: Some(overview), ..sample_head(7) };
+        let bytes = postcard::to_extend(&older(&head), seal::open(3, 640)).unwrap();
+        assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
+    }
+
+    #[test]
+    fn a_head_of_version_4_reads() {
+        let overview = Overview { expires_at: Some(Timestamp::UNIX_EPOCH), pending: None, ..overview() };
+        let head = Head { overview: Some(overview), ..sample_head(7) };
+        let v4 = V4 { v3: older(&head), reserved_llm_calls: 1, reserved_micro_usd: 500 };
+        let bytes = postcard::to_extend(&v4, seal::open(4, 640)).unwrap();
         assert_eq!(Head::decode(7, &seal::close(bytes, &7_u64.to_le_bytes())), Ok(head));
     }
 
@@ -410,13 +552,25 @@ mod tests {
             reason: None,
             budget: EffectiveBudget { llm_calls_max: None, cost_max: None, ..overview.budget },
             started_at: None,
-            first_requests: Vec::new(),
+            expires_at: None,
+            pending: Some(Pending { items: 1, status_url: None, requests: Vec::new() }),
             ..overview.clone()
         };
-        for overview in [overview, bare] {
-            let head = Head { overview: Some(overview), ..sample_head(7) };
+        let unsaid = Overview { pending: None, ..overview.clone() };
+        for overview in [overview, bare, unsaid] {
+            let head = Head { overview: Some(overview), crashes: 2, ..sample_head(7) };
             assert_eq!(Head::decode(7, &head.encode(7)), Ok(head));
         }
+    }
+
+    /// A million heads of missions that are over are kept: what only open ones need takes six bytes of each.
+    #[test]
+    fn the_head_of_a_mission_that_is_over_has_nothing_of_what_it_waited_for() {
+        let pending = Some(Pending { items: 9, status_url: None, requests: Vec::new() });
+        let overview = Overview { expires_at: None, pending, ..overview() };
+        let head = Head { status: Status::Completed, overview: Some(overview), ..sample_head(7) };
+        let v4 = postcard::to_stdvec(&head.v4()).unwrap();
+        assert_eq!(head.encode(7).len(), seal::open(VERSION, 0).len() + v4.len() + 6);
     }
 
     #[test]

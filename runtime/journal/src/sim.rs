@@ -292,6 +292,7 @@ pub fn sample_head(mission: u64) -> Head {
         suspended: false,
         due: None,
         ended_at: None,
+        crashes: 0,
         overview: None,
     }
 }

@@ -3,7 +3,7 @@
 //! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
 //! part out, `v4.redb` the same missions with heads that have an overview, `v5.redb` a call under way and a delivery that waits for its
-//! next attempt. Missions are named for what became of them.
+//! next attempt, `v6.redb` the same with prices. Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -59,6 +59,17 @@ const MISSIONS_5: [(&str, Status, bool); 5] = [
     ("approving", Status::Blocked, true),
     ("fetching", Status::Running, false),
     ("retrying", Status::Completed, false),
+];
+
+/// The same of the sixth.
+const MISSIONS_6: [(&str, Status, bool); 7] = [
+    ("completed", Status::Completed, false),
+    ("queued", Status::Queued, false),
+    ("approving", Status::Blocked, true),
+    ("paying", Status::Blocked, true),
+    ("fetching", Status::Running, false),
+    ("retrying", Status::Completed, false),
+    ("skipped", Status::Completed, false),
 ];
 
 /// A copy of a fixture that may be written.
@@ -118,7 +129,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -165,7 +176,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -192,7 +203,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -218,7 +229,7 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
     drop(journal);
-    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -249,5 +260,31 @@ fn a_journal_of_format_5_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(6))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 6, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_6_is_read_whole_and_gone_on_with() {
+    let (_dir, path) = copy_of("v6.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert!(opened.repaired, "its node was killed");
+    let mut found = Vec::new();
+    journal.scan_oldest_first(|no, head| found.push((no, head))).unwrap();
+    assert_eq!(found.len(), MISSIONS_6.len());
+    for ((_, head), (name, status, suspended)) in found.iter().zip(MISSIONS_6) {
+        assert_eq!((head.mission_id.as_str(), head.status, head.suspended), (name, status, suspended));
+        assert_eq!(head.crashes, 0, "{name}");
+        let overview = head.overview.as_ref().unwrap();
+        assert_eq!(overview.pending, None, "{name} is of before heads had that");
+        assert_eq!((overview.requests, overview.expires_at.is_some()), (u32::from(suspended), suspended), "{name}");
+        assert_eq!(overview.reserved.is_nothing(), name != "fetching", "{name}");
+    }
+    let [(_, retrying), (_, skipped)] = opened.undelivered.as_slice() else { panic!("{:?}", opened.undelivered) };
+    assert!(retrying.retry.is_some() && retrying.parked.is_none(), "{retrying:?}");
+    assert_eq!((skipped.skipped.as_slice(), skipped.parked.is_some()), ([1].as_slice(), true));
+
+    let mut model = common::Model { position: opened.position, ..common::Model::default() };
+    journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
+    drop(journal);
+    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
 }

@@ -6,6 +6,7 @@
 
 use alloc::sync::Arc;
 
+use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
@@ -205,10 +206,11 @@ impl Mission {
             }
             Record::Requested { request, call, kind, question, expires_at } => {
                 self.runs.going()?;
-                self.calls.flight(*call)?;
+                let arguments = Digest::of(self.calls.flight(*call)?.arguments.as_bytes());
                 self.requests.apply(RequestStep::Asked(OpenRequest {
                     no: *request,
                     call: *call,
+                    arguments,
                     kind: *kind,
                     question: question.clone(),
                     asked_at: at,
@@ -348,7 +350,7 @@ fn bytes(record: &Record) -> usize {
 }
 
 /// Whether the mission has come forward with this record: its plugin, a tool or a person did what no run before had on record.
-fn goes_on(record: &Record) -> bool {
+pub(crate) fn goes_on(record: &Record) -> bool {
     match record {
         Record::CallStarted { .. }
         | Record::CallHeld { .. }

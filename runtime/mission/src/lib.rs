@@ -66,10 +66,9 @@ pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMis
 pub use budget::Booking;
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::{CRASHES_MAX, at_a_glance};
-pub use overview::changes_overview;
 pub use quarantine::Remains;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, Storable, changes_standing};
 pub use suspension::{Idle, Leave};
-pub use view::{Outgoing, effective_budget, upload_url};
+pub use view::{Outgoing, effective_budget, request_view, upload_url};

@@ -3,23 +3,42 @@
 //! Owned here: which parts of the state lists show, how short, and which records change them. Never here: how a list looks.
 
 use alloc::string::ToString as _;
+use alloc::vec::Vec;
 
 use sortie_contract::limit::clip;
-use sortie_contract::overview::{Overview, REQUESTS_MAX, RequestLine, TEXT_BYTES_MAX};
+use sortie_contract::money::Spend;
+use sortie_contract::overview::{
+    ADDRESS_BYTES_MAX, CallLine, Overview, Pending, REQUEST_TEXT_BYTES_MAX, REQUEST_TEXTS_BYTES_MAX, REQUESTS_MAX,
+    RequestLine, TEXT_BYTES_MAX,
+};
 use sortie_contract::record::Record;
 
+use crate::apply::goes_on;
 use crate::state::{Mission, OpenRequest, changes_standing};
 
-/// Whether a record may change what lists show, so that the mission's head is to be written with it. What an artifact counts in
-/// events is shown with the next of these: a head for each would be most of what is written. Of calls those count that move money:
-/// see [`Mission::bookings`].
-#[must_use]
-pub fn changes_overview(record: &Record) -> bool {
+/// Whether a record may change what lists show, whatever the state.
+fn changes_lists(record: &Record) -> bool {
     changes_standing(record)
-        || matches!(record, Record::Milestone { .. } | Record::Granted { .. } | Record::Overbilled { .. })
+        || matches!(
+            record,
+            Record::Milestone { .. }
+                | Record::Granted { .. }
+                | Record::Overbilled { .. }
+                | Record::ArtifactStored { .. }
+                | Record::Heartbeat
+                | Record::Unreadable { .. }
+        )
 }
 
 impl Mission {
+    /// Whether a record that is about to be applied may change what the mission's head says, so that the head is to be written with
+    /// it. Of calls those do that move money (see [`Mission::bookings`]), and the first that shows that a run came further than those
+    /// that ended with their node. The run time alone writes no head.
+    #[must_use]
+    pub fn changes_head(&self, record: &Record) -> bool {
+        changes_lists(record) || (self.crashes() > 0 && goes_on(record)) || !self.bookings(record).is_empty()
+    }
+
     /// What lists show of it.
     #[must_use]
     pub fn overview(&self) -> Overview {
@@ -36,18 +55,42 @@ impl Mission {
             plugin: self.plugin().clone(),
             started_at: self.started_at(),
             requests: u32::try_from(open.len()).unwrap_or(u32::MAX),
-            first_requests: open.iter().take(REQUESTS_MAX).map(|open| self.request_line(open)).collect(),
+            expires_at: open.iter().map(|open| open.expires_at).min(),
+            pending: Some(self.pending(open)),
         }
     }
 
-    fn request_line(&self, open: &OpenRequest) -> RequestLine {
-        let tool = self.calls.flight(open.call).ok().and_then(|flight| flight.tool.as_ref());
+    fn pending(&self, open: &[OpenRequest]) -> Pending {
+        // A question and arguments each.
+        let share = REQUEST_TEXTS_BYTES_MAX / (2 * open.len().clamp(1, REQUESTS_MAX));
+        let bytes_max = share.min(REQUEST_TEXT_BYTES_MAX);
+        let lines = open.iter().take(REQUESTS_MAX).map(|open| self.request_line(open, bytes_max, bytes_max));
+        Pending {
+            items: self.outgoing(),
+            status_url: self.envelope().callback.as_ref().map(|to| clip(to.status_url.as_str(), ADDRESS_BYTES_MAX)),
+            requests: lines.collect::<Vec<_>>(),
+        }
+    }
+
+    /// An open request, with so much of its question and of the arguments of its call.
+    pub(crate) fn request_line(&self, open: &OpenRequest, question_max: usize, arguments_max: usize) -> RequestLine {
+        let flight = self.calls.flight(open.call).ok();
+        let call = flight.and_then(|flight| {
+            Some(CallLine {
+                tool: flight.tool.as_ref()?.as_str().to_string(),
+                arguments: clip(&flight.arguments, arguments_max),
+                bytes: flight.arguments.len() as u64,
+                sha256: open.arguments,
+            })
+        });
         RequestLine {
             no: open.no,
             kind: open.kind,
-            tool: tool.map(|tool| tool.as_str().to_string()),
-            question: clip(&open.question, TEXT_BYTES_MAX),
+            question: clip(&open.question, question_max),
+            asked_at: open.asked_at,
             expires_at: open.expires_at,
+            call,
+            wanted: flight.map_or(Spend::NOTHING, |flight| flight.reserved),
         }
     }
 }

@@ -245,6 +245,12 @@ impl Mission {
         self.active().filter(|active| active.suspended.is_none()).map(|active| active.run)
     }
 
+    /// How many of its runs in a row ended with their node and recorded nothing new; none, once it has come further.
+    #[must_use]
+    pub fn crashes(&self) -> u32 {
+        self.runs.crashes
+    }
+
     /// How many calls are being made.
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {

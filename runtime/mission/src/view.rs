@@ -11,12 +11,11 @@ use alloc::vec::Vec;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
-use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Callback, EffectiveBudget};
 use sortie_contract::event::{Event, EventType};
-use sortie_contract::limit;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Status;
+use sortie_contract::overview::{CallLine, RequestLine};
 use sortie_contract::record::{Accepted, Record, Stamped};
 use sortie_contract::request::{RequestKind, RequestNo};
 use url::Url;
@@ -173,34 +172,8 @@ impl Mission {
     #[must_use]
     pub fn request_view(&self, no: RequestNo) -> Option<Value> {
         let open = self.requests.get(no)?;
-        let mut view = json!({
-            "request_id": no.to_string(),
-            "kind": open.kind,
-            "question": open.question,
-            "decisions": open.kind.decisions(),
-            "asked_at": open.asked_at,
-            "expires_at": open.expires_at,
-        });
-        let flight = self.calls.flight(open.call).ok()?;
-        if let Some(tool) = &flight.tool {
-            view["tool"] = json!(tool.as_str());
-            view["arguments"] = shown(&flight.arguments);
-            // Whoever decides about what is cut can at least tell whether the whole is what he takes it for.
-            view["arguments_bytes"] = json!(flight.arguments.len());
-            view["arguments_sha256"] = json!(Digest::of(flight.arguments.as_bytes()).to_string());
-        }
-        if open.kind == RequestKind::Budget {
-            view["budget"] = json!({
-                "wanted": spend_view(flight.reserved),
-                "spent": spend_view(self.spent()),
-                "reserved": spend_view(self.reserved()),
-                "limit": {
-                    "llm_calls": self.budget.llm_calls_max,
-                    "cost_usd": self.budget.cost_max.map(MicroUsd::as_usd),
-                },
-            });
-        }
-        Some(view)
+        let line = self.request_line(open, open.question.len(), SHOWN_BYTES_MAX);
+        Some(request_view(&line, self.spent(), self.reserved(), self.budget()))
     }
 
     /// An artifact as others see it, with where its bytes are to be found.
@@ -228,11 +201,43 @@ impl Mission {
     }
 }
 
-/// Arguments as JSON; as the text that they are, where they are none, and cut where a person would not read them to the end anyway:
-/// a text that is shorter than they are is cut.
-fn shown(arguments: &str) -> Value {
-    let whole = (arguments.len() <= SHOWN_BYTES_MAX).then(|| serde_json::from_str(arguments).ok()).flatten();
-    whole.filter(|whole: &Value| !whole.is_string()).unwrap_or_else(|| limit::clip(arguments, SHOWN_BYTES_MAX).into())
+/// An open request as others see it, of a mission that has spent, set aside, and may spend so much.
+#[must_use]
+pub fn request_view(line: &RequestLine, spent: Spend, reserved: Spend, budget: &EffectiveBudget) -> Value {
+    let mut view = json!({
+        "request_id": line.no.to_string(),
+        "kind": line.kind,
+        "question": line.question,
+        "decisions": line.kind.decisions(),
+        "asked_at": line.asked_at,
+        "expires_at": line.expires_at,
+    });
+    if let Some(call) = &line.call {
+        view["tool"] = json!(call.tool);
+        view["arguments"] = shown(call);
+        // Whoever decides about what is cut can at least tell whether the whole is what he takes it for.
+        view["arguments_bytes"] = json!(call.bytes);
+        view["arguments_sha256"] = json!(call.sha256.to_string());
+    }
+    if line.kind == RequestKind::Budget {
+        view["budget"] = json!({
+            "wanted": spend_view(line.wanted),
+            "spent": spend_view(spent),
+            "reserved": spend_view(reserved),
+            "limit": {
+                "llm_calls": budget.llm_calls_max,
+                "cost_usd": budget.cost_max.map(MicroUsd::as_usd),
+            },
+        });
+    }
+    view
+}
+
+/// Arguments as JSON; as the text that they are, where they are none, and where only their beginning is here: a text that is shorter
+/// than they are is cut.
+fn shown(call: &CallLine) -> Value {
+    let whole = (!call.is_cut()).then(|| serde_json::from_str(&call.arguments).ok()).flatten();
+    whole.filter(|whole: &Value| !whole.is_string()).unwrap_or_else(|| call.arguments.as_str().into())
 }
 
 /// Most bytes of a call's arguments in an event.

@@ -11,12 +11,15 @@ use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::{CallNo, InstanceId, LaneId, RunNo, SessionId};
 use sortie_contract::money::{MicroUsd, Spend};
+use sortie_contract::overview::Overview;
 use sortie_contract::plugin::{self, PluginIdentity};
 use sortie_contract::record::{Accepted, ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName, Written};
 use sortie_contract::{Event, Status};
-use sortie_mission::{Admission, Ceilings, Command, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, admit};
+use sortie_mission::{
+    Admission, Ceilings, Command, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, Standing, admit,
+};
 
 /// The time at which every test begins.
 pub(crate) fn noon() -> Timestamp {
@@ -133,6 +136,11 @@ pub(crate) fn written(path: &str, content: &str, changed: Option<&str>) -> Writt
     Written { path: path.to_owned(), sha256: Some(of(content)), changed: changed.map(of) }
 }
 
+/// What a mission's head says of it, but for its run time, which goes on in between.
+pub(crate) fn head_of(mission: &Mission) -> (Standing, u32, Overview) {
+    (mission.standing(), mission.crashes(), Overview { ran_ms: 0, ..mission.overview() })
+}
+
 /// It is a mission's turn, on a node with these tools.
 pub(crate) fn start(tools: &[ToolInfo]) -> Command<'_> {
     Command::Start { tools, memory_bytes_max: MEMORY_BYTES_MAX, alone: false }
@@ -231,13 +239,17 @@ impl Tested {
     /// Does what the shell does with a command: decides, keeps, applies, looks at the events.
     pub(crate) fn take(&mut self, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
         let records = self.mission.decide(self.now, command)?;
+        let (head, mut changes_head) = (head_of(&self.mission), false);
         for record in &records {
             let stamped = Stamped { at: self.now.wall, ran_ms: self.now.ran_ms, record: record.clone() };
+            changes_head |= self.mission.changes_head(record);
             self.mission.apply(&stamped).unwrap_or_else(|illegal| panic!("decided, but {illegal}"));
             self.events.extend(self.mission.event_of(&stamped));
             self.outgoing.extend(self.mission.outgoing_of(&stamped));
             self.records.push(stamped);
         }
+        // So a head that was written with those records only is true after each command.
+        assert!(changes_head || head == head_of(&self.mission), "{records:?} change what the head says");
         Ok(records)
     }
 
