@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use sortie_ambient::{Joined, Surroundings};
+use sortie_contract::cursor::Retry;
 use sortie_contract::envelope::{Callback, SecretRef};
 use sortie_contract::limit::{STOP_DELIVERIES, TROUBLE_WAIT, TROUBLE_WAIT_MAX};
 use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
@@ -19,7 +20,7 @@ use url::Url;
 use crate::backoff::Backoff;
 use crate::board::{Board, Ended, Health, Origin};
 use crate::config::{CallbackConfig, ConfigError};
-use crate::outbox::{Delivery, Outbox, OutboxError, Retry};
+use crate::outbox::{Delivery, Outbox, OutboxError};
 use crate::secret::NotSent;
 use crate::send::{Sender, Transport, Verdict};
 

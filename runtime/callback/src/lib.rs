@@ -25,6 +25,6 @@ mod sign;
 
 pub use config::{CallbackConfig, ConfigError, SecretConfig};
 pub use courier::{Counters, Courier};
-pub use outbox::{Delivery, Method, Outbox, OutboxError, Retry};
+pub use outbox::{Delivery, Method, Outbox, OutboxError};
 pub use send::{Http, Reply, Transport};
 pub use sortie_egress::{Request, SecretError, SendError, StatusCode};

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sortie_contract::cursor::Retry;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::id::TraceId;
 use sortie_contract::{MissionId, MissionNo, Timestamp};
@@ -26,15 +27,6 @@ pub trait Outbox: Send + Sync + 'static {
     /// `item` is given up for now, after `attempts` in all. The mission's later items wait until the operator has it redelivered or skips it, and
     /// [`Courier::wake`](crate::Courier::wake) says so.
     async fn parked(&self, mission: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError>;
-}
-
-/// What came of an attempt that will be repeated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// Why it failed, for people: short, and nothing of what was sent.
-    pub why: String,
-    /// When it will be repeated.
-    pub at: Timestamp,
 }
 
 /// The outbox could not be read or moved.

@@ -8,6 +8,7 @@
 //! need not check it again.
 
 pub mod artifact;
+pub mod cursor;
 pub mod digest;
 pub mod duration;
 pub mod envelope;

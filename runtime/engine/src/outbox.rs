@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use sortie_callback::{Delivery, Method, Outbox, OutboxError, Retry};
+use sortie_callback::{Delivery, Method, Outbox, OutboxError};
+use sortie_contract::cursor::Retry;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::{MissionNo, Timestamp, limit};
 use sortie_journal::Cursor;
+use sortie_mission::delivery::Step;
 use sortie_mission::{Mission, Outgoing, upload_url};
 
-use super::deliveries::Step;
 use super::{Engine, ReadError, begin};
 
 /// The folds of missions that are being delivered, so that an event does not cost a read of the whole journal.
@@ -192,7 +193,7 @@ impl Outbox for EngineOutbox {
     }
 
     async fn attempted(&self, no: MissionNo, item: u64, attempts: u32, retry: &Retry) -> Result<(), OutboxError> {
-        let retry = sortie_journal::Retry { why: limit::clip(&retry.why, ERROR_BYTES_MAX), at: retry.at };
+        let retry = Retry { why: limit::clip(&retry.why, ERROR_BYTES_MAX), at: retry.at };
         self.step(no, Step::Attempted { item, attempts, retry }).await
     }
 

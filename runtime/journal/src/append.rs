@@ -1,8 +1,9 @@
 //! What the writer is given to do. An append is encoded by whoever makes it, so that the writer's thread only copies bytes.
 
+use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
-use crate::cursor::Cursor;
+use crate::cursor;
 use crate::frame;
 use crate::head::Head;
 use crate::log::Lease;
@@ -102,7 +103,7 @@ impl Append {
 
     /// The same, and `cursor` replaces the mission's cursor.
     pub fn cursor(mut self, cursor: &Cursor) -> Self {
-        self.cursor = Some(CursorChange::Set(cursor.encode(self.mission)));
+        self.cursor = Some(CursorChange::Set(cursor::encode(cursor, self.mission)));
         self
     }
 

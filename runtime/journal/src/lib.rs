@@ -36,7 +36,6 @@ mod writer;
 
 pub use append::Append;
 pub use catalog::{Catalog, Session};
-pub use cursor::{Cursor, Retry};
 pub use error::{OpenError, ReadError, WriteError};
 pub use examine::{Examined, examine};
 pub use feed::FeedEntry;
@@ -51,3 +50,4 @@ pub use quarantine::{Quarantine, Remains};
 pub use room::Room;
 pub use seal::SealError;
 pub use snapshot::SnapshotError;
+pub use sortie_contract::cursor::Cursor;

@@ -16,13 +16,13 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 
+use sortie_contract::cursor::Cursor;
 use sortie_contract::id::IdempotencyKey;
 use sortie_contract::{InstanceId, MissionId, MissionNo, SessionId, Stamped, VpId};
 use tokio::sync::watch;
 
 use crate::append::Append;
 use crate::catalog::Session;
-use crate::cursor::Cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;

@@ -11,12 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableError};
+use sortie_contract::MissionNo;
+use sortie_contract::cursor::Cursor;
 
-use crate::cursor::Cursor;
 use crate::error::{OpenError, panic_message};
 use crate::mark::Mark;
 use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE};
-use sortie_contract::MissionNo;
 
 /// What can be chosen about a journal.
 #[derive(Debug, Clone)]

@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use redb::{AccessGuard, ReadTransaction, ReadableDatabase, ReadableTable, TableError};
+use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
-use crate::cursor::Cursor;
+use crate::cursor;
 use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
@@ -358,7 +359,7 @@ fn head(mission: u64, bytes: &[u8]) -> Result<Head, ReadError> {
 }
 
 fn cursor(mission: u64, bytes: &[u8]) -> Result<Cursor, ReadError> {
-    Cursor::decode(mission, bytes).map_err(|source| ReadError::Row { table: "cursor", key: mission, source })
+    cursor::decode(mission, bytes).map_err(|source| ReadError::Row { table: "cursor", key: mission, source })
 }
 
 /// What is there; nothing, where just this row cannot be read. That is told in the log.

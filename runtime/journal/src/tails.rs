@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use sortie_contract::MissionNo;
 
 use crate::append::{Append, Change, CursorChange};
-use crate::cursor::Cursor;
+use crate::cursor;
 use crate::error::WriteError;
 use crate::frame;
 use crate::table::{CURSORS, FRAMES, RECORD_LAST};
@@ -86,7 +86,7 @@ impl<'a> Cursors<'a> {
     fn stands(&self, db: &Database, append: &Append) -> Result<bool, redb::Error> {
         let Some(wanted) = &append.cursor_before else { return Ok(true) };
         // One that cannot be read stands where whoever read it was told that it stands: at the beginning.
-        let read = |bytes: &[u8]| Cursor::decode(append.mission, bytes).unwrap_or_default();
+        let read = |bytes: &[u8]| cursor::decode(append.mission, bytes).unwrap_or_default();
         let found = match self.0.as_ref().and_then(|moved| moved.get(&append.mission)) {
             Some(CursorChange::Set(bytes)) => Some(read(bytes)),
             Some(CursorChange::Remove) => None,

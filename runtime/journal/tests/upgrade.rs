@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 
 use common::Step;
 use redb::ReadableDatabase;
+use sortie_contract::cursor::Retry;
 use sortie_contract::{MissionNo, Record, Status, Timestamp};
-use sortie_journal::{Append, Cursor, Journal, Options, Retry};
+use sortie_journal::{Append, Cursor, Journal, Options};
 
 /// In the order of dispatch: the mission, how it stands, how many records it has at least.
 const MISSIONS: [(&str, Status, usize); 7] = [

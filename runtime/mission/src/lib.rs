@@ -30,6 +30,7 @@
 //! | `replay` | what a run is told that goes over recorded ground |
 //! | `outputs`, `finish` | how it ends |
 //! | `view` | what others see of it |
+//! | `delivery` | where what it sends stands, after each attempt and each act of an operator |
 //! | `queue` | whose turn it is |
 
 #![no_std]
@@ -44,6 +45,7 @@ mod budget;
 mod cadence;
 mod command;
 mod decide;
+pub mod delivery;
 mod finish;
 mod gate;
 mod outputs;

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
+use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, Stamped, VpId};
 use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::Append;
 use crate::catalog::{Catalog, Session};
-use crate::cursor::Cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use parking_lot::Mutex;
+use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
 use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::{Append, CursorChange};
 use crate::catalog::Session;
-use crate::cursor::Cursor;
+use crate::cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
@@ -107,7 +108,7 @@ impl State {
         }
         match &append.cursor {
             Some(CursorChange::Set(cursor)) => {
-                mission.cursor = Some(Cursor::decode(append.mission, cursor).expect("what was encoded decodes"));
+                mission.cursor = Some(cursor::decode(append.mission, cursor).expect("what was encoded decodes"));
             }
             Some(CursorChange::Remove) => mission.cursor = None,
             None => {}
@@ -359,7 +360,7 @@ impl Log for MemoryLog {
                 draft.push(Row::Head(*no, head.encode(*no)))?;
             }
             if let Some(cursor) = &mission.cursor {
-                draft.push(Row::Cursor(*no, cursor.encode(*no)))?;
+                draft.push(Row::Cursor(*no, cursor::encode(cursor, *no)))?;
             }
             if let Some(quarantine) = &mission.quarantine {
                 draft.push(Row::Quarantine(*no, quarantine.encode(*no)))?;
