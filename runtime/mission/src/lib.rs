@@ -22,6 +22,7 @@
 //! | `window`, `cadence` | when it may run, when it reports |
 //! | `part/`, `state`, `apply` | what is so: its parts, all of them, and the fold that makes them |
 //! | `command`, `decide` | what may happen next |
+//! | `decision` | what a decision comes to that somebody sends |
 //! | `request` | when it must ask, and what follows from an answer |
 //! | `quarantine` | what is told of one whose records cannot be read |
 //! | `retention` | how long it is kept once it is over |
@@ -45,6 +46,7 @@ mod budget;
 mod cadence;
 mod command;
 mod decide;
+mod decision;
 pub mod delivery;
 mod finish;
 mod gate;
@@ -68,6 +70,7 @@ pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMis
 pub use budget::Booking;
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::{CRASHES_MAX, at_a_glance};
+pub use decision::SentDecision;
 pub use quarantine::Remains;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;

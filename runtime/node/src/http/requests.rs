@@ -9,7 +9,7 @@ use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 use sortie_contract::request::{Decision, Reach, RequestNo};
-use sortie_contract::{MicroUsd, MissionNo, Mistake, Pointer, limit};
+use sortie_contract::{MissionNo, Mistake, Pointer, limit};
 
 use super::auth::Holder;
 use super::error::Problem;
@@ -18,6 +18,7 @@ use super::{App, Body};
 use sortie_engine::Engine;
 use sortie_engine::act::ActError;
 use sortie_engine::shown::Acted;
+use sortie_mission::SentDecision;
 
 /// Requests of a page, unless the client asks for another number.
 const PAGE: usize = 100;
@@ -104,7 +105,7 @@ pub(crate) async fn decide_here(
     engine.decide(no, request, answer.decision, "terminal".to_owned(), answer.note).await
 }
 
-/// A decision as it is sent: `{decision, note?, by?, for?, amount?, text?, result?}`.
+/// A decision as it is sent, `{decision, note?, by?, for?, amount?, text?, result?}`, and what the core says that it is.
 #[derive(Debug, PartialEq)]
 struct Answer {
     decision: Decision,
@@ -112,193 +113,86 @@ struct Answer {
     note: String,
 }
 
+/// What a decision may hold.
+const FIELDS: [&str; 7] = ["decision", "note", "by", "for", "amount", "text", "result"];
+
 impl Answer {
     fn parse(body: &Value) -> Result<Self, Vec<Mistake>> {
-        let mut reader = Reader { mistakes: Vec::new(), fields: body.as_object() };
-        if reader.fields.is_none() {
-            reader.complain("", "wrong_type", "it must be a JSON object");
-        }
-        let known = ["decision", "note", "by", "for", "amount", "text", "result"];
-        let unknown: Vec<&String> =
-            reader.fields.into_iter().flat_map(Map::keys).filter(|key| !known.contains(&key.as_str())).collect();
-        for key in unknown {
-            reader.complain(key, "unknown_key", &format!("it is not one of {}", known.join(", ")));
-        }
-        reader.without_effect();
-        let decision = reader.decision();
-        let by = reader.text("by").filter(|by| !by.trim().is_empty()).map(|by| limit::clip(&by, limit::ID_BYTES_MAX));
-        let note = reader.text("note").unwrap_or_default();
-        match decision {
-            Some(decision) if reader.mistakes.is_empty() => Ok(Self { decision, by, note }),
-            _ => Err(reader.mistakes),
-        }
+        let Some(fields) = body.as_object() else {
+            return Err(vec![Mistake::new(Pointer::root(), "wrong_type", "it must be a JSON object")]);
+        };
+        let unknown = fields.keys().filter(|key| !FIELDS.contains(&key.as_str()));
+        let detail = format!("it is not one of {}", FIELDS.join(", "));
+        let mut mistakes: Vec<Mistake> =
+            unknown.map(|key| Mistake::new(Pointer::root().join(key), "unknown_key", detail.as_str())).collect();
+        let field = |key| fields.get(key).cloned();
+        let sent = SentDecision {
+            decision: text(fields, "decision", &mut mistakes),
+            reach: field("for"),
+            text: field("text"),
+            amount: field("amount"),
+            result: field("result"),
+        };
+        let (decision, mut mistakes) = match sent.read(mistakes) {
+            Ok(decision) => (Some(decision), Vec::new()),
+            Err(mistakes) => (None, mistakes),
+        };
+        let by = text(fields, "by", &mut mistakes).filter(|by| !by.trim().is_empty());
+        let by = by.map(|by| limit::clip(&by, limit::ID_BYTES_MAX));
+        let note = text(fields, "note", &mut mistakes).unwrap_or_default();
+        decision.filter(|_| mistakes.is_empty()).map(|decision| Self { decision, by, note }).ok_or(mistakes)
     }
 }
 
-struct Reader<'a> {
-    mistakes: Vec<Mistake>,
-    fields: Option<&'a Map<String, Value>>,
-}
-
-impl Reader<'_> {
-    fn complain(&mut self, key: &str, code: &'static str, detail: &str) {
-        let pointer = if key.is_empty() { Pointer::root() } else { Pointer::root().join(key) };
-        self.mistakes.push(Mistake::new(pointer, code, detail));
-    }
-
-    fn field(&self, key: &str) -> Option<Value> {
-        self.fields?.get(key).filter(|value| !value.is_null()).cloned()
-    }
-
-    fn text(&mut self, key: &str) -> Option<String> {
-        match self.field(key)? {
-            Value::String(text) => Some(text),
-            _ => {
-                self.complain(key, "wrong_type", "it must be a text");
-                None
-            }
-        }
-    }
-
-    /// Whoever sends an amount with an approval believes that it matters.
-    fn without_effect(&mut self) {
-        let Some(Value::String(decision)) = self.field("decision") else { return };
-        let used = match decision.as_str() {
-            "approve" => "for",
-            "answer" => "text",
-            "grant" => "amount",
-            "record" => "result",
-            "deny" | "repeat" => "",
-            _ => return,
-        };
-        for key in ["for", "text", "amount", "result"].into_iter().filter(|&key| key != used) {
-            if self.field(key).is_some() {
-                self.complain(key, "no_effect", &format!("it means nothing beside the decision `{decision}`"));
-            }
-        }
-    }
-
-    fn decision(&mut self) -> Option<Decision> {
-        let name = self.text("decision");
-        match name.as_deref() {
-            Some("approve") => Some(Decision::Approve { reach: self.reach() }),
-            Some("deny") => Some(Decision::Deny),
-            Some("answer") => {
-                let text = self.text("text");
-                if text.is_none() {
-                    self.complain("text", "required", "say what the answer is");
-                }
-                text.map(|text| Decision::Answer { text })
-            }
-            Some("grant") => self.grant(),
-            Some("repeat") => Some(Decision::Repeat),
-            Some("record") => {
-                let result = self.fields.and_then(|fields| fields.get("result")).cloned();
-                if result.is_none() {
-                    self.complain("result", "required", "say what the call returned, as JSON");
-                }
-                result.map(|result| Decision::Record { result: result.to_string() })
-            }
-            Some(_) => {
-                self.complain("decision", "invalid", "it must be approve, deny, answer, grant, repeat or record");
-                None
-            }
-            None if self.mistakes.is_empty() => {
-                self.complain("decision", "required", "approve, deny, answer, grant, repeat or record");
-                None
-            }
-            None => None,
-        }
-    }
-
-    fn reach(&mut self) -> Reach {
-        match self.text("for").as_deref() {
-            None | Some("call") => Reach::Call,
-            Some("tool") => Reach::Tool,
-            Some("mission") => Reach::Mission,
-            Some(_) => {
-                self.complain("for", "invalid", "it must be call, tool or mission");
-                Reach::Call
-            }
-        }
-    }
-
-    /// `amount` is US dollars, or an object with `cost_usd`, `llm_calls` or both.
-    fn grant(&mut self) -> Option<Decision> {
-        let amount = self.field("amount");
-        let parts = amount.as_ref().and_then(Value::as_object);
-        for key in
-            parts.into_iter().flat_map(Map::keys).filter(|key| !["cost_usd", "llm_calls"].contains(&key.as_str()))
-        {
-            let pointer = Pointer::root().join("amount").join(key);
-            self.mistakes.push(Mistake::new(pointer, "unknown_key", "it is not one of cost_usd, llm_calls"));
-        }
-        let (cost, llm_calls) = match &amount {
-            Some(Value::Object(parts)) => (parts.get("cost_usd").cloned(), parts.get("llm_calls").cloned()),
-            other => (other.clone(), None),
-        };
-        let cost = match cost {
-            None => Some(MicroUsd::ZERO),
-            Some(usd) => usd.as_f64().and_then(MicroUsd::from_usd),
-        };
-        let llm_calls = llm_calls.map_or(Some(0), |calls| calls.as_u64());
-        match (cost, llm_calls) {
-            (Some(cost), Some(llm_calls)) if cost > MicroUsd::ZERO || llm_calls > 0 => {
-                Some(Decision::Grant { llm_calls, cost })
-            }
-            _ => {
-                let detail = "say how much more: US dollars above 0, or {\"cost_usd\": …, \"llm_calls\": …}";
-                self.complain("amount", if amount.is_none() { "required" } else { "invalid" }, detail);
-                None
-            }
+/// A field that is a text, if it is there.
+fn text(fields: &Map<String, Value>, key: &str, mistakes: &mut Vec<Mistake>) -> Option<String> {
+    match fields.get(key)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        _ => {
+            mistakes.push(Mistake::new(Pointer::root().join(key), "wrong_type", "it must be a text"));
+            None
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sortie_contract::MicroUsd;
+
     use super::*;
 
-    fn decision(body: &Value) -> Result<Decision, Vec<String>> {
-        Answer::parse(body)
-            .map(|answer| answer.decision)
-            .map_err(|mistakes| mistakes.iter().map(|mistake| mistake.pointer.to_string()).collect())
-    }
-
     #[test]
-    fn decisions_are_read_or_named_with_their_place() {
-        let approve = |reach| Ok(Decision::Approve { reach });
-        let grant = |llm_calls, cost| Ok(Decision::Grant { llm_calls, cost: MicroUsd(cost) });
-        let wrong = |pointer: &str| Err(vec![pointer.to_owned()]);
+    fn an_answer_is_read_or_its_mistakes_are_named_with_their_place() {
+        let read = |body: &Value| {
+            let told = |mistake: &Mistake| format!("{} {}", mistake.pointer, mistake.code);
+            Answer::parse(body).map_err(|mistakes| mistakes.iter().map(told).collect::<Vec<_>>())
+        };
+        let answer = |decision, by: Option<&str>, note: &str| {
+            Ok(Answer { decision, by: by.map(str::to_owned), note: note.to_owned() })
+        };
+        let approve = |reach| Decision::Approve { reach };
+        let record = |result: &str| Decision::Record { result: result.to_owned() };
+        let wrong = |told: &[&str]| Err(told.iter().map(ToString::to_string).collect());
         for (body, expected) in [
-            (json!({"decision": "approve"}), approve(Reach::Call)),
-            (json!({"decision": "approve", "for": "tool", "note": "fine"}), approve(Reach::Tool)),
-            (json!({"decision": "approve", "for": "ever"}), wrong("/for")),
-            (json!({"decision": "deny"}), Ok(Decision::Deny)),
-            (json!({"decision": "answer", "text": "B"}), Ok(Decision::Answer { text: "B".to_owned() })),
-            (json!({"decision": "answer"}), wrong("/text")),
-            (json!({"decision": "grant", "amount": 1.5}), grant(0, 1_500_000)),
-            (json!({"decision": "grant", "amount": {"llm_calls": 3}}), grant(3, 0)),
-            (json!({"decision": "grant", "amount": -1}), wrong("/amount")),
-            (json!({"decision": "grant"}), wrong("/amount")),
-            (json!({"decision": "grant", "amount": {"cost_usd": 1, "llm_cals": 5}}), wrong("/amount/llm_cals")),
-            (json!({"decision": "repeat"}), Ok(Decision::Repeat)),
+            (json!({"decision": "approve", "for": "tool", "note": "fine"}), answer(approve(Reach::Tool), None, "fine")),
+            (json!({"decision": "deny", "by": "sam", "note": null}), answer(Decision::Deny, Some("sam"), "")),
+            (json!({"decision": "deny", "by": " "}), answer(Decision::Deny, None, "")),
+            (json!({"decision": "answer", "text": "B"}), answer(Decision::Answer { text: "B".to_owned() }, None, "")),
             (
-                json!({"decision": "record", "result": {"a": 1}}),
-                Ok(Decision::Record { result: "{\"a\":1}".to_owned() }),
+                json!({"decision": "grant", "amount": {"llm_calls": 3}}),
+                answer(Decision::Grant { llm_calls: 3, cost: MicroUsd::ZERO }, None, ""),
             ),
-            (json!({"decision": "record"}), wrong("/result")),
-            (json!({"decision": "approve", "amount": 5}), wrong("/amount")),
-            (json!({"decision": "approve", "text": "yes"}), wrong("/text")),
-            (json!({"decision": "deny", "for": "tool"}), wrong("/for")),
-            (json!({"decision": "repeat", "result": 1}), wrong("/result")),
-            (json!({"decision": "grant", "amount": 1, "text": null}), grant(0, 1_000_000)),
-            (json!({"decision": "maybe"}), wrong("/decision")),
-            (json!({}), wrong("/decision")),
-            (json!({"decision": "deny", "reson": "x"}), wrong("/reson")),
-            (json!([]), wrong("")),
+            (json!({"decision": "record", "result": null}), answer(record("null"), None, "")),
+            (json!({"decision": "deny", "reson": "x"}), wrong(&["/reson unknown_key"])),
+            (json!({"reson": "x"}), wrong(&["/reson unknown_key"])),
+            (json!({"decision": 1}), wrong(&["/decision wrong_type"])),
+            (json!({"decision": "deny", "note": 1, "by": 2}), wrong(&["/by wrong_type", "/note wrong_type"])),
+            (json!({"note": 1}), wrong(&["/decision required", "/note wrong_type"])),
+            (json!({}), wrong(&["/decision required"])),
+            (json!([]), wrong(&[" wrong_type"])),
         ] {
-            assert_eq!(decision(&body), expected, "{body}");
+            assert_eq!(read(&body), expected, "{body}");
         }
     }
 }
