@@ -5,13 +5,13 @@
 use futures_util::FutureExt as _;
 use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash, PluginRef};
+use sortie_contract::plugin::{Brief, Crash};
 use sortie_sandbox::{BoxFuture, Ending, Installed, Run, Sandbox};
 
 /// Runs plugins, and knows which there are.
 pub trait Guests: Send + Sync + 'static {
-    /// The installed plugin that is meant: without a version, the newest.
-    fn resolve(&self, plugin: &PluginRef) -> Option<Installed>;
+    /// What is installed under a name: each of its versions.
+    fn installed(&self, name: &str) -> Vec<Installed>;
 
     /// What the plugin finds wrong with a brief, without any grant and under tight limits; a crash where it did not get to an
     /// answer.
@@ -25,8 +25,8 @@ pub trait Guests: Send + Sync + 'static {
 }
 
 impl Guests for Sandbox {
-    fn resolve(&self, plugin: &PluginRef) -> Option<Installed> {
-        Self::resolve(self, plugin)
+    fn installed(&self, name: &str) -> Vec<Installed> {
+        self.plugins_named(name)
     }
 
     fn check(&self, plugin: Digest, brief: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {

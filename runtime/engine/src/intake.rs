@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected};
-use sortie_contract::plugin::{Brief, PluginRef};
+use sortie_contract::plugin::Brief;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
 use sortie_journal::{AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, Twin, WriteError};
@@ -262,21 +262,21 @@ impl Engine {
         // What it says of tools is to hold: a server that is still on its way has some.
         self.first_look.over().await;
         let (mut examination, plugin) = self.hold(envelope, mistakes)?;
-        if let (Some(plugin), Some(_)) = (plugin, examination.to_be_asked()) {
+        if let Some(plugin) = plugin {
             self.check(envelope, &plugin, &mut examination).await?;
         }
         Ok(examination)
     }
 
-    /// What the core has against an envelope, and the plugin that it chose.
+    /// What the core has against an envelope, and the plugin that is to be asked.
     fn hold(&self, envelope: &Envelope, mistakes: Vec<Mistake>) -> Result<(Examination, Option<Installed>), Denial> {
-        let resolved = RefCell::new(None);
+        let of_its_name = RefCell::new(Vec::new());
         let toolbox = self.toolbox();
-        let installed = |wanted: &PluginRef| {
-            let plugin = self.guests.resolve(wanted);
-            let identity = plugin.as_ref().map(|plugin| plugin.identity.clone());
-            *resolved.borrow_mut() = plugin;
-            identity
+        let installed = |name: &str| {
+            let versions = self.guests.installed(name);
+            let identities = versions.iter().map(|plugin| plugin.identity.clone()).collect();
+            *of_its_name.borrow_mut() = versions;
+            identities
         };
         let asked = Asked {
             rules: &self.rules,
@@ -287,7 +287,9 @@ impl Engine {
             wall: self.ambient.wall(),
         };
         let examination = Examination::of(envelope, mistakes, asked)?;
-        Ok((examination, resolved.into_inner()))
+        let is_chosen = |plugin: &Installed| examination.to_be_asked() == Some(&plugin.identity);
+        let plugin = of_its_name.into_inner().into_iter().find(is_chosen);
+        Ok((examination, plugin))
     }
 
     /// Has the log decide about a dispatch, in the core's words. Nobody waits here, but for the log's own lock.

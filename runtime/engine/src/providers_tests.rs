@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sortie_ambient::{Abort, Ambient, BoxFuture};
 use sortie_callback::{CallbackConfig, Courier, Reply, Request, SendError, Transport};
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity, PluginRef, Verdict};
+use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity, Verdict};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{InstanceId, LaneId, MissionNo, Mistake, SessionId, Timestamp, VpId};
 use sortie_journal::sim::SimDisk;
@@ -223,11 +223,11 @@ impl Plugin {
 struct Hands(mpsc::Sender<Plugin>);
 
 impl Guests for Hands {
-    fn resolve(&self, _: &PluginRef) -> Option<Installed> {
+    fn installed(&self, _: &str) -> Vec<Installed> {
         let identity = PluginIdentity { name: "hand".into(), version: "1.0.0".into(), digest: Digest::of(b"hand") };
         let (name, version) = (identity.name.clone(), identity.version.clone());
         let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
-        Some(Installed { identity, manifest: Arc::new(manifest) })
+        vec![Installed { identity, manifest: Arc::new(manifest) }]
     }
 
     fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {

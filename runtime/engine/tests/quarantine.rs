@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sortie_ambient::{Surroundings, System};
 use sortie_callback::{CallbackConfig, Courier, Reply, Request, SendError, StatusCode, Transport};
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash as PluginCrash, Manifest, PluginIdentity, PluginRef, Verdict};
+use sortie_contract::plugin::{Brief, Crash as PluginCrash, Manifest, PluginIdentity, Verdict};
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::{InstanceId, LaneId, MissionNo, Mistake, Reason, Status};
 use sortie_engine::act::PauseFile;
@@ -38,11 +38,11 @@ struct Obedient {
 }
 
 impl Guests for Obedient {
-    fn resolve(&self, _: &PluginRef) -> Option<Installed> {
+    fn installed(&self, _: &str) -> Vec<Installed> {
         let identity = PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") };
         let (name, version) = (identity.name.clone(), identity.version.clone());
         let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
-        Some(Installed { identity, manifest: Arc::new(manifest) })
+        vec![Installed { identity, manifest: Arc::new(manifest) }]
     }
 
     fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {

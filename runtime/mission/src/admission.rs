@@ -11,7 +11,7 @@
 //! | file | the rule that it owns |
 //! | --- | --- |
 //! | `rules` | what a node takes |
-//! | `plugin` | which plugin runs it |
+//! | `plugin` | which plugin runs it, in which version |
 //! | `wrong` | which mistakes are told |
 //!
 //! Never here: the log that gives numbers and knows the names, and the plugin that is asked.
@@ -48,8 +48,8 @@ pub struct Asked<'a> {
     pub tools: &'a [ToolInfo],
     /// Which plugin runs missions, by type or VP.
     pub plugins_by: &'a BTreeMap<String, PluginRef>,
-    /// The installed plugin that is meant; without a version, the newest.
-    pub installed: &'a dyn Fn(&PluginRef) -> Option<PluginIdentity>,
+    /// What is installed under a name: each of its versions.
+    pub installed: &'a dyn Fn(&str) -> Vec<PluginIdentity>,
     /// What the guard of the way out has against its receiver.
     pub receiver: Option<Mistake>,
     /// The time of day.

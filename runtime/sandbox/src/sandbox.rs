@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use semver::Version;
 use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity, PluginRef};
+use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity};
 use sortie_contract::tool::ToolName;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OnceCell, Semaphore};
@@ -231,10 +231,10 @@ impl Sandbox {
         self.0.store.all()
     }
 
-    /// The installed plugin that is meant: without a version, the newest.
+    /// What is installed under a name, by version.
     #[must_use]
-    pub fn resolve(&self, plugin: &PluginRef) -> Option<Installed> {
-        self.0.store.resolve(plugin)
+    pub fn plugins_named(&self, name: &str) -> Vec<Installed> {
+        self.0.store.named(name)
     }
 
     /// The bytes of a component that is or was installed.

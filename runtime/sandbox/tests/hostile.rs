@@ -291,10 +291,10 @@ async fn installed_plugins_survive_a_restart() {
     let sandbox = sortie_sandbox::Sandbox::new(options).expect("a sandbox");
     let node = Node { sandbox, hostile: hostile.clone(), folder };
     assert_eq!(node.sandbox.plugins(), std::slice::from_ref(&hostile));
-    assert_eq!(node.sandbox.resolve(&"hostile".parse().unwrap()), Some(hostile));
+    assert_eq!(node.sandbox.plugins_named("hostile"), [hostile]);
     assert_eq!(describe(&end(&node, node.run("nothing", &Script::new(), &Kill::new())).await), "done: done");
     assert!(node.sandbox.remove("hostile", "0.1.0").expect("removed"));
-    assert_eq!(node.sandbox.resolve(&"hostile".parse().unwrap()), None);
+    assert_eq!(node.sandbox.plugins_named("hostile"), []);
     let still = end(&node, node.run("nothing", &Script::new(), &Kill::new())).await;
     assert_eq!(describe(&still), "done: done", "a mission stays on the bytes that it started with");
     let gone = Run { plugin: sortie_contract::digest::Digest::of(b""), ..node.run("", &Script::new(), &Kill::new()) };

@@ -13,7 +13,7 @@ use sortie_ambient::{Ambient, BoxFuture, Joined};
 use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
-use sortie_contract::plugin::{Brief, Crash, LogLevel, Manifest, PluginIdentity, PluginRef};
+use sortie_contract::plugin::{Brief, Crash, LogLevel, Manifest, PluginIdentity};
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 use sortie_engine::Guests;
 use sortie_sandbox::{Answer, Call, Ending, Host, Installed, Reply, Run, Stop};
@@ -34,11 +34,11 @@ pub(crate) struct Plugins {
 }
 
 impl Guests for Plugins {
-    fn resolve(&self, _: &PluginRef) -> Option<Installed> {
+    fn installed(&self, _: &str) -> Vec<Installed> {
         let identity = PluginIdentity { name: "script".into(), version: "1.0.0".into(), digest: Digest::of(b"script") };
         let (name, version) = (identity.name.clone(), identity.version.clone());
         let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
-        Some(Installed { identity, manifest: Arc::new(manifest) })
+        vec![Installed { identity, manifest: Arc::new(manifest) }]
     }
 
     fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {

@@ -16,7 +16,6 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, RwLock};
 use semver::Version;
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::PluginRef;
 
 use super::file::{Freed, is_left_over, remove, write};
 use super::{Component, Installed};
@@ -38,7 +37,7 @@ pub struct StoreError {
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
-    /// By name, then by version: the last of a name is the newest. Changed by whoever holds `stored` alone.
+    /// By name, then by version. Changed by whoever holds `stored` alone.
     installed: RwLock<BTreeMap<(String, Version), Entry>>,
     /// Which components are there. Held while files change, so that disk and memory agree whoever races.
     stored: Mutex<Stored>,
@@ -155,18 +154,12 @@ impl Store {
         self.installed.read().values().map(|entry| entry.plugin.clone()).collect()
     }
 
-    /// The plugin of that name and version; without a version, the newest that is no pre-release, else the newest.
-    pub(crate) fn resolve(&self, plugin: &PluginRef) -> Option<Installed> {
+    /// What is installed under a name, by version.
+    pub(crate) fn named(&self, name: &str) -> Vec<Installed> {
         let installed = self.installed.read();
-        if let Some(version) = &plugin.version {
-            let version = Version::parse(version).ok()?;
-            return installed.get(&(plugin.name.clone(), version)).map(|entry| entry.plugin.clone());
-        }
-        let first = (plugin.name.clone(), Version::parse("0.0.0-0").expect("the lowest version"));
-        let mut of_name =
-            installed.range(first..).take_while(|((name, _), _)| *name == plugin.name).collect::<Vec<_>>();
-        of_name.sort_by_key(|((_, version), _)| (version.pre.is_empty(), version));
-        of_name.last().map(|(_, entry)| entry.plugin.clone())
+        let first = (name.to_owned(), Version::parse("0.0.0-0").expect("the lowest version"));
+        let of_name = installed.range(first..).take_while(|((of, _), _)| of == name);
+        of_name.map(|(_, entry)| entry.plugin.clone()).collect()
     }
 
     /// Components that are there and not installed. Missions may still hold them.
@@ -282,8 +275,8 @@ mod tests {
         store.install(&component(bytes), version, plugin).unwrap();
     }
 
-    fn resolved(store: &Store, reference: &str) -> Option<String> {
-        store.resolve(&reference.parse().unwrap()).map(|plugin| plugin.identity.version)
+    fn versions(store: &Store, name: &str) -> Vec<String> {
+        store.named(name).into_iter().map(|plugin| plugin.identity.version).collect()
     }
 
     fn open(folder: &tempfile::TempDir) -> Store {
@@ -298,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_version_the_newest_release_is_meant() {
+    fn a_plugin_is_found_by_its_name_in_each_of_its_versions() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder);
         for (name, version) in
@@ -307,16 +300,15 @@ mod tests {
             install(&store, name, version, format!("{name}{version}").as_bytes());
         }
         for store in [&store, &open(&folder)] {
-            assert_eq!(resolved(store, "a").as_deref(), Some("1.10.0"));
-            assert_eq!(resolved(store, "a@1.9.0").as_deref(), Some("1.9.0"));
-            assert_eq!(resolved(store, "b").as_deref(), Some("0.1.0-alpha"));
-            assert_eq!(resolved(store, "c"), None);
+            assert_eq!(versions(store, "a"), ["1.9.0", "1.10.0", "2.0.0-rc.1"]);
+            assert_eq!(versions(store, "b"), ["0.1.0-alpha"]);
+            assert!(versions(store, "c").is_empty());
             assert_eq!(store.all().len(), 5);
         }
         assert!(store.remove("a", &Version::new(1, 10, 0)).unwrap());
         assert!(!store.remove("a", &Version::new(1, 10, 0)).unwrap());
-        assert_eq!(resolved(&store, "a").as_deref(), Some("1.9.0"));
-        assert_eq!(resolved(&open(&folder), "a").as_deref(), Some("1.9.0"), "after a restart, too");
+        assert_eq!(versions(&store, "a"), ["1.9.0", "2.0.0-rc.1"]);
+        assert_eq!(versions(&open(&folder), "a"), ["1.9.0", "2.0.0-rc.1"], "after a restart, too");
     }
 
     #[test]
@@ -437,8 +429,7 @@ mod tests {
             threads.spawn(|| {
                 for round in 0..200 {
                     install(&store, "a", "1.0.0", [&b"1"[..], b"2", b"3"][round % 3]);
-                    let plugin = store.resolve(&"a".parse().unwrap()).unwrap();
-                    store.bytes(&plugin.identity.digest).unwrap();
+                    store.bytes(&store.named("a")[0].identity.digest).unwrap();
                 }
             });
             threads.spawn(|| {
@@ -462,12 +453,12 @@ mod tests {
         std::fs::rename(&folder, &elsewhere).unwrap();
         let (version, carried) = plugin("b", "1.0.0", b"carried");
         assert!(store.install(&component(b"carried"), version.clone(), carried.clone()).is_err());
-        assert_eq!(resolved(&store, "b"), None);
+        assert!(versions(&store, "b").is_empty());
         store.lend(&component(b"carried"), version, carried);
-        assert_eq!(resolved(&store, "b").as_deref(), Some("1.0.0"));
+        assert_eq!(versions(&store, "b"), ["1.0.0"]);
         assert_eq!(store.bytes(&Digest::of(b"carried")).unwrap(), b"carried");
         std::fs::rename(&elsewhere, &folder).unwrap();
-        assert_eq!(resolved(&open(), "a").as_deref(), Some("1.0.0"));
-        assert_eq!(resolved(&open(), "b"), None, "it was lent, for as long as this node ran");
+        assert_eq!(versions(&open(), "a"), ["1.0.0"]);
+        assert!(versions(&open(), "b").is_empty(), "it was lent, for as long as this node ran");
     }
 }
