@@ -20,7 +20,7 @@ use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Spend, Stamped, Timestamp, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
-use sortie_mission::{Command, Handle, Mission, Refusal};
+use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::{Bill, CallContext, Found, Toolbox};
 
@@ -422,7 +422,7 @@ impl Host for RunHost {
     fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {
         let now = self.live.now(&self.engine);
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let (begun, ran_ms) = match self.recorded(Asked::After { ms }) {
+        let (set_at, ran_ms) = match self.recorded(Asked::After { ms }) {
             Err(stop) => return ready(Err(stop)).boxed(),
             Ok(Some(Recorded::Answer { at, ran_ms, .. })) => (at, ran_ms),
             Ok(_) => match self.answered(HostQuestion::After, "", &ms.to_string()) {
@@ -430,11 +430,7 @@ impl Host for RunHost {
                 Err(stop) => return ready(Err(stop)).boxed(),
             },
         };
-        let due = begun.checked_add(duration).unwrap_or(Timestamp::MAX);
-        // A clock that was set back must not make it longer than it was to be.
-        let ran = Duration::from_millis(now.ran_ms.saturating_sub(ran_ms));
-        let left =
-            Duration::try_from(due.duration_since(now.wall)).unwrap_or_default().min(duration.saturating_sub(ran));
+        let left = Timer { set_at, ran_ms, lasts: duration }.left(now);
         self.waits.set_timer(self.engine.ambient.steady().saturating_add(left));
         if left.is_zero() {
             return ready(Ok(())).boxed();

@@ -28,6 +28,7 @@
 //! | `retention` | how long it is kept once it is over |
 //! | `run_clock` | how long it has been running |
 //! | `suspension` | when a run leaves memory |
+//! | `timer` | when a timer is due that a plugin has set |
 //! | `replay` | what a run is told that goes over recorded ground |
 //! | `outputs`, `finish` | how it ends |
 //! | `view` | what others see of it |
@@ -62,6 +63,7 @@ mod run_clock;
 mod spend;
 mod state;
 mod suspension;
+mod timer;
 mod view;
 mod window;
 
@@ -76,4 +78,5 @@ pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, Storable, changes_standing};
 pub use suspension::{Idle, Leave};
+pub use timer::Timer;
 pub use view::{Outgoing, effective_budget, request_view, upload_url};
