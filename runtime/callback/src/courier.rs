@@ -10,10 +10,10 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use sortie_ambient::{Joined, Surroundings};
 use sortie_contract::cursor::Retry;
-use sortie_contract::envelope::{Callback, SecretRef};
+use sortie_contract::envelope::{NotSent, SecretRef};
 use sortie_contract::limit::{STOP_DELIVERIES, TROUBLE_WAIT, TROUBLE_WAIT_MAX};
-use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
-use sortie_egress::SecretError;
+use sortie_contract::{MissionNo, Timestamp};
+use sortie_egress::{Refused, SecretError};
 use tokio::sync::{Notify, watch};
 use url::Url;
 
@@ -21,7 +21,6 @@ use crate::backoff::Backoff;
 use crate::board::{Board, Ended, Health, Origin};
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Outbox, OutboxError};
-use crate::secret::NotSent;
 use crate::send::{Sender, Transport, Verdict};
 
 /// Delivers missions' items, in order per mission. See the crate for how it is used. Clones are the same courier.
@@ -94,44 +93,20 @@ impl Courier {
         Ok(Self { shared: Arc::new(Shared::new(config, outbox, sender, ambient)) })
     }
 
-    /// What intake has to know of a callback: whether it could be delivered at all, as far as that can be known without asking anybody.
+    /// Whether the guard lets anything through to the address that a URL names, as far as that can be known without a resolver.
     ///
     /// # Errors
-    /// The mistake, at `/callback/status_url` or `/callback/auth_ref`.
-    pub fn admit(&self, callback: &Callback) -> Result<(), Mistake> {
-        let mistake = |key: &str, code: &str, detail: String| {
-            Err(Mistake::new(Pointer::root().join("callback").join(key), code, detail))
-        };
-        let url = &callback.status_url;
-        if !matches!(url.scheme(), "http" | "https") {
-            return mistake("status_url", "invalid_url", "events are sent over http or https".to_owned());
-        }
-        if let Err(refused) = self.shared.sender.guard().literal(url) {
-            return mistake("status_url", "private_address", refused.to_string());
-        }
-        let Some(reference) = &callback.auth_ref else { return Ok(()) };
-        match self.shared.sender.secrets().may_send(reference, url) {
-            Ok(()) => Ok(()),
-            Err(NotSent::Unlisted) => {
-                let detail = "this node's configuration (callback.secret) does not list this secret";
-                mistake("auth_ref", "secret_not_listed", detail.to_owned())
-            }
-            Err(NotSent::OtherHost) => {
-                let detail = format!(
-                    "this node's configuration does not list {} among the hosts of this secret",
-                    origin_of(url)
-                );
-                mistake("auth_ref", "secret_not_for_host", detail)
-            }
-            Err(NotSent::Plain) => {
-                let detail = format!(
-                    "this node's configuration lists {0} for this secret, but not for sending it over plain http: use \
-                     https, or have http://{0} listed",
-                    origin_of(url)
-                );
-                mistake("auth_ref", "secret_not_for_host", detail)
-            }
-        }
+    /// [`Refused`]
+    pub fn reaches(&self, url: &Url) -> Result<(), Refused> {
+        self.shared.sender.guard().literal(url)
+    }
+
+    /// Whether the configuration lets a secret be sent to the host of a URL.
+    ///
+    /// # Errors
+    /// [`NotSent`]
+    pub fn may_send(&self, secret: &SecretRef, url: &Url) -> Result<(), NotSent> {
+        self.shared.sender.secrets().may_send(secret, url)
     }
 
     /// The secrets of the configuration that have no usable value right now, for whoever examines a node.

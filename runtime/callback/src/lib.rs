@@ -4,7 +4,7 @@
 //! are used, in order:
 //!
 //! 1. [`Courier::new`] from the configuration, an outbox and a clock.
-//! 2. [`Courier::admit`] for each envelope at intake: what cannot be delivered should not be accepted.
+//! 2. [`Courier::reaches`] and [`Courier::may_send`] for each envelope at intake: what cannot be delivered should not be accepted.
 //! 3. [`Courier::run`] in a task of its own; [`Courier::wake`] whenever a mission has something new to send.
 //! 4. [`Courier::stop`]: attempts in flight get a moment, and the rest goes on after the next start.
 //!
@@ -27,4 +27,4 @@ pub use config::{CallbackConfig, ConfigError, SecretConfig};
 pub use courier::{Counters, Courier};
 pub use outbox::{Delivery, Method, Outbox, OutboxError};
 pub use send::{Http, Reply, Transport};
-pub use sortie_egress::{Request, SecretError, SendError, StatusCode};
+pub use sortie_egress::{Refused, Request, SecretError, SendError, StatusCode};

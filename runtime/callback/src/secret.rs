@@ -4,7 +4,7 @@
 //! each with the hosts that it is meant for; anything else would let an envelope have a secret sent to a host of its choosing.
 //! Values are read for each attempt (`sortie-egress`) and dropped after it.
 
-use sortie_contract::envelope::SecretRef;
+use sortie_contract::envelope::{NotSent, SecretRef};
 use sortie_egress::{HostPattern, SecretError, resolve};
 use url::Url;
 
@@ -16,17 +16,6 @@ use crate::sign::signature;
 pub(crate) struct Secrets {
     listed: Vec<(SecretRef, Vec<HostPattern>)>,
     signing: Option<SecretRef>,
-}
-
-/// Why a secret is not sent somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum NotSent {
-    /// The configuration does not list the reference.
-    Unlisted,
-    /// It lists it, but not for this host.
-    OtherHost,
-    /// It lists it for this host, but not in the clear.
-    Plain,
 }
 
 impl Secrets {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use sortie_ambient::Surroundings;
-use sortie_contract::envelope::SecretRef;
+use sortie_contract::envelope::{NotSent, SecretRef};
 use sortie_contract::trace::traceparent;
 use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use sortie_egress::{Answer, Client, Guard, Limits, Request, SecretError, SendError, StatusCode, resolve};
@@ -18,7 +18,7 @@ use crate::backoff::retry_after;
 use crate::board::Health;
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Method};
-use crate::secret::{NotSent, Secrets};
+use crate::secret::Secrets;
 use crate::sign::signature;
 
 /// How much of an answer's body is read before its connection is given up, in bytes. Nothing in it is looked at; a short one is read

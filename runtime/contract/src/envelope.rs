@@ -188,6 +188,17 @@ impl std::fmt::Display for SecretRef {
     }
 }
 
+/// Why a secret is not sent somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotSent {
+    /// The configuration does not list the reference.
+    Unlisted,
+    /// It lists it, but not for this host.
+    OtherHost,
+    /// It lists it for this host, but not in the clear.
+    Plain,
+}
+
 /// A text that is no secret reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a secret is referred to as env://NAME or file:///absolute/path")]

@@ -14,7 +14,7 @@ use sortie_contract::plugin::Brief;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
 use sortie_journal::{AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, Twin, WriteError};
-use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict};
+use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict, WayOut};
 use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 
@@ -283,10 +283,13 @@ impl Engine {
             tools: toolbox.infos(),
             plugins_by: &self.plugins_by,
             installed: &installed,
-            receiver: envelope.callback.as_ref().and_then(|callback| self.courier.admit(callback).err()),
+            way_out: WayOut {
+                guard: &|url| self.courier.reaches(url).map_err(|refused| refused.to_string()),
+                may_send: &|secret, url| self.courier.may_send(secret, url),
+            },
             wall: self.ambient.wall(),
         };
-        let examination = Examination::of(envelope, mistakes, asked)?;
+        let examination = Examination::of(envelope, mistakes, &asked)?;
         let is_chosen = |plugin: &Installed| examination.to_be_asked() == Some(&plugin.identity);
         let plugin = of_its_name.into_inner().into_iter().find(is_chosen);
         Ok((examination, plugin))

@@ -12,11 +12,13 @@
 //! | --- | --- |
 //! | `rules` | what a node takes |
 //! | `plugin` | which plugin runs it, in which version |
+//! | `receiver` | which callbacks nothing could be sent to |
 //! | `wrong` | which mistakes are told |
 //!
 //! Never here: the log that gives numbers and knows the names, and the plugin that is asked.
 
 mod plugin;
+mod receiver;
 mod rules;
 mod wrong;
 
@@ -36,6 +38,7 @@ use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
 use sortie_contract::tool::ToolInfo;
 
+pub use receiver::WayOut;
 pub use rules::{Admission, Ceilings, Denial, NodeRules, admit};
 
 use wrong::Wrong;
@@ -50,8 +53,8 @@ pub struct Asked<'a> {
     pub plugins_by: &'a BTreeMap<String, PluginRef>,
     /// What is installed under a name: each of its versions.
     pub installed: &'a dyn Fn(&str) -> Vec<PluginIdentity>,
-    /// What the guard of the way out has against its receiver.
-    pub receiver: Option<Mistake>,
+    /// What it lets out to whom.
+    pub way_out: WayOut<'a>,
     /// The time of day.
     pub wall: Timestamp,
 }
@@ -70,7 +73,7 @@ impl Examination {
     ///
     /// # Errors
     /// [`Denial::WrongInstance`]: another node's business, whatever is wrong with it.
-    pub fn of(envelope: &Envelope, mistakes: Vec<Mistake>, asked: Asked<'_>) -> Result<Self, Denial> {
+    pub fn of(envelope: &Envelope, mistakes: Vec<Mistake>, asked: &Asked<'_>) -> Result<Self, Denial> {
         let mut wrong = Wrong(mistakes);
         let admission = match admit(envelope, asked.rules, asked.tools, asked.wall) {
             Ok(admission) => Some(admission),
@@ -80,7 +83,7 @@ impl Examination {
             }
             Err(denial) => return Err(denial),
         };
-        wrong.add(asked.receiver);
+        wrong.add(envelope.callback.as_ref().and_then(|callback| receiver::unreachable(callback, asked.way_out)));
         let plugin = if wrong.leaves_plugin_open() {
             None
         } else {

@@ -16,7 +16,7 @@ use sortie_contract::mistake::Mistake;
 use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
 use sortie_mission::Denial;
-use sortie_mission::admission::{Asked, Dispatch, Earlier, Examination, Known, Reply, Verdict, decide};
+use sortie_mission::admission::{Asked, Dispatch, Earlier, Examination, Known, Reply, Verdict, WayOut, decide};
 use support::{envelope_text, moment, noon, rules, tools};
 
 /// A dispatch, by what can be told apart.
@@ -91,7 +91,7 @@ fn plugins_by() -> BTreeMap<String, PluginRef> {
 }
 
 /// What the node has against it.
-fn examine(envelope: &Envelope, receiver: Option<Mistake>) -> Result<Examination, Denial> {
+fn examine(envelope: &Envelope) -> Result<Examination, Denial> {
     let (rules, plugins_by) = (rules(), plugins_by());
     let installed = |name: &str| if name == "automation" { vec![plugin()] } else { Vec::new() };
     let asked = Asked {
@@ -99,10 +99,13 @@ fn examine(envelope: &Envelope, receiver: Option<Mistake>) -> Result<Examination
         tools: &tools(),
         plugins_by: &plugins_by,
         installed: &installed,
-        receiver,
+        way_out: WayOut {
+            guard: &|url| if url.host_str() == Some("10.0.0.1") { Err("a private address".to_owned()) } else { Ok(()) },
+            may_send: &|_, _| Ok(()),
+        },
         wall: noon(),
     };
-    Examination::of(envelope, Vec::new(), asked)
+    Examination::of(envelope, Vec::new(), &asked)
 }
 
 impl Shell {
@@ -132,7 +135,7 @@ impl Shell {
             // What is known speaks first; only who is new is examined.
             match decide(dispatch, &known, None) {
                 Ok(None) => {
-                    let examination = examine(&envelope, None).expect("this node's");
+                    let examination = examine(&envelope).expect("this node's");
                     decide(dispatch, &known, Some(&examination))
                 }
                 decided => decided,
@@ -300,9 +303,9 @@ proptest! {
 }
 
 /// The codes and places of what is wrong with an envelope.
-fn told(fields: Value, receiver: Option<Mistake>, further: &[&str]) -> Vec<String> {
+fn told(fields: Value, further: &[&str]) -> Vec<String> {
     let envelope = support::envelope(fields);
-    let mut examination = match examine(&envelope, receiver) {
+    let mut examination = match examine(&envelope) {
         Ok(examination) => examination,
         Err(denial) => return vec![denial.to_string()],
     };
@@ -324,32 +327,28 @@ fn told(fields: Value, receiver: Option<Mistake>, further: &[&str]) -> Vec<Strin
 
 #[test]
 fn all_that_is_wrong_is_told_at_once_and_what_follows_from_it_is_not() {
-    let receiver =
-        || Mistake::new(sortie_contract::Pointer::raw("/callback/status_url"), "private_address", "a private address");
     let closed = json!({"end_at": moment(-1).to_string()});
-    for (fields, receiver, further, expected) in [
-        (json!({}), None, &[][..], &[][..]),
+    for (fields, further, expected) in [
+        (json!({}), &[][..], &[][..]),
+        (json!({"callback": {"status_url": "https://10.0.0.2/"}}), &[], &[]),
         (
-            json!({}),
-            Some(receiver()),
+            json!({"callback": {"status_url": "https://10.0.0.1/"}}),
             &["/inputs/steps"][..],
             &["private_address /callback/status_url", "plugin_says_no /inputs/steps"][..],
         ),
         (
             json!({"vp_runtime_id": "nowhere", "autonomy_window": closed, "plugin": "other"}),
-            None,
             &["/inputs"],
             &["unknown_lane /vp_runtime_id", "window_closed /autonomy_window/end_at", "plugin_not_installed /plugin"],
         ),
-        (json!({"mission_type": "research"}), None, &["/inputs"], &["plugin_not_installed /plugin"]),
+        (json!({"mission_type": "research"}), &["/inputs"], &["plugin_not_installed /plugin"]),
         (
             json!({"target_instance_id": "factory-2", "plugin": "other"}),
-            None,
             &[],
             &["the mission is for `factory-2`; this node is `factory-1`"],
         ),
     ] {
-        assert_eq!(told(fields.clone(), receiver, further), expected, "{fields}");
+        assert_eq!(told(fields.clone(), further), expected, "{fields}");
     }
 }
 
@@ -361,7 +360,7 @@ fn who_was_accepted_before_is_answered_as_before_whatever_the_node_has_against_i
     let text = sent.text();
     let Parsed { envelope, warnings, digest } = Envelope::parse(&text).expect("valid");
     let kept = &shell.kept[0];
-    let mut examination = examine(&envelope, None).expect("this node's");
+    let mut examination = examine(&envelope).expect("this node's");
     examination.add([Mistake::new(sortie_contract::Pointer::raw("/plugin"), "gone", "the plugin is gone")]);
     let dispatch = Dispatch { envelope: &envelope, text: &text, digest, warnings: &warnings };
     let twin = Earlier {
