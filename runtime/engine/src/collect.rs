@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sortie_contract::limit;
-use sortie_mission::Command;
+use sortie_mission::{Command, media_type};
 use sortie_tools::Workspace;
 
 use super::Engine;
@@ -50,23 +50,5 @@ impl Engine {
             storable()?.takes(&path, &bytes)?;
             Ok(bytes)
         }
-    }
-}
-
-/// The media type that a file's name suggests.
-fn media_type(path: &str) -> &'static str {
-    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    match extension.as_deref() {
-        Some("md") => "text/markdown",
-        Some("txt" | "log") => "text/plain",
-        Some("json") => "application/json",
-        Some("csv") => "text/csv",
-        Some("html" | "htm") => "text/html",
-        Some("patch" | "diff") => "text/x-diff",
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("svg") => "image/svg+xml",
-        Some("pdf") => "application/pdf",
-        _ => "application/octet-stream",
     }
 }

@@ -30,7 +30,7 @@
 //! | `suspension` | when a run leaves memory |
 //! | `timer` | when a timer is due that a plugin has set |
 //! | `replay` | what a run is told that goes over recorded ground |
-//! | `outputs`, `finish` | how it ends |
+//! | `outputs`, `finish` | how it ends, and as what a file is kept |
 //! | `view` | what others see of it |
 //! | `delivery` | where what it sends stands, after each attempt and each act of an operator |
 //! | `queue` | whose turn it is |
@@ -73,6 +73,7 @@ pub use budget::Booking;
 pub use command::{Command, Ending, Handle, Now, Refusal};
 pub use decide::{CRASHES_MAX, at_a_glance};
 pub use decision::SentDecision;
+pub use outputs::media_type;
 pub use quarantine::Remains;
 pub use retention::{Kept, Retention};
 pub use run_clock::RunClock;

@@ -1,4 +1,4 @@
-//! Required outputs: which of them are there, and which files of the workspace would be one.
+//! Required outputs: which of them are there, which files of the workspace would be one, and as what those are kept.
 //!
 //! An entry is a name or a glob, read as a shell reads it: `*` stays within a folder, `**` does not. The matcher is the one
 //! that the contract crate accepts globs with, so that what was taken at intake means the same at the end.
@@ -61,6 +61,25 @@ impl Output {
     }
 }
 
+/// The media type of a file that is collected: what its name suggests.
+#[must_use]
+pub fn media_type(path: &str) -> &'static str {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("md") => "text/markdown",
+        Some("txt" | "log") => "text/plain",
+        Some("json") => "application/json",
+        Some("csv") => "text/csv",
+        Some("html" | "htm") => "text/html",
+        Some("patch" | "diff") => "text/x-diff",
+        Some("png") => "image/png",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("svg") => "image/svg+xml",
+        Some("pdf") => "application/pdf",
+        _ => "application/octet-stream",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +100,23 @@ mod tests {
             ("!report.md", "other.md", false),
         ] {
             assert_eq!(Outputs::default().has(&[entry.into()], name), expected, "{entry:?} against {name:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_kept_as_what_its_name_suggests() {
+        for (path, expected) in [
+            ("report.md", "text/markdown"),
+            ("reports/Weekly.MD", "text/markdown"),
+            ("run.log", "text/plain"),
+            ("a.tar.json", "application/json"),
+            ("page.htm", "text/html"),
+            ("photo.jpeg", "image/jpeg"),
+            ("report", "application/octet-stream"),
+            ("report.", "application/octet-stream"),
+            ("report.exe", "application/octet-stream"),
+        ] {
+            assert_eq!(media_type(path), expected, "{path}");
         }
     }
 }
