@@ -42,8 +42,8 @@ pub enum Record {
     Started {
         /// 1, 2 …: the fencing token of everything that this run returns.
         run: RunNo,
-        /// Whether no other plugin is in memory with it: the run before broke off with its node, and if this one does the same,
-        /// nothing else can have been the cause.
+        /// Whether no other plugin is in memory with it: runs before broke off with their nodes, and if this one does the same, nothing
+        /// else can have been the cause. It holds until the mission has come forward, or [`Record::Accompanied`].
         alone: bool,
         /// Whether it has an event of its own: the first start of a mission. Before version 4 each start behind a crash had one, and
         /// what was told keeps its sequence.
@@ -245,6 +245,10 @@ pub enum Record {
         /// What it did cost.
         spent: Spend,
     },
+    /// Others run beside a run that was alone so far: if it breaks off from here on, they may be the cause.
+    Accompanied,
+    /// The node stops in good order: that the run breaks off is not the mission's doing.
+    NodeStopped,
 }
 
 /// What intake decided when it accepted an envelope.

@@ -152,6 +152,8 @@ fn samples() -> Vec<(Record, &'static str)> {
             Record::Overbilled { call: CallNo(1), tool: ToolName::new("X"), quoted: spend(1, 3), spent: spend(2, 5) },
             "1701015801030205",
         ),
+        (Record::Accompanied, "18"),
+        (Record::NodeStopped, "19"),
     ]
 }
 
@@ -300,6 +302,8 @@ fn number(record: &Record) -> usize {
         Record::Unreadable { .. } => 21,
         Record::CallAgain { .. } => 22,
         Record::Overbilled { .. } => 23,
+        Record::Accompanied => 24,
+        Record::NodeStopped => 25,
     }
 }
 

@@ -87,6 +87,16 @@ impl Desk {
         inner.queue.pop(wall)
     }
 
+    /// Whether a mission has the node for itself.
+    pub(crate) fn is_alone(&self, no: MissionNo) -> bool {
+        self.0.lock().queue.alone() == Some(no)
+    }
+
+    /// Others may run beside a mission that had the node for itself.
+    pub(crate) fn accompany(&self, no: MissionNo) {
+        self.0.lock().queue.accompany(no);
+    }
+
     /// A mission gives its slot back.
     pub(crate) fn release(&self, no: MissionNo) {
         self.0.lock().queue.release(no);
@@ -143,7 +153,8 @@ mod tests {
 
     fn waiting(no: u64) -> Waiting {
         let session = ("vp".parse().expect("an id"), "session".parse().expect("an id"));
-        Waiting { no: MissionNo(no), session, lane: "lane".parse().expect("an id"), start_at: None, end_at: None }
+        let lane = "lane".parse().expect("an id");
+        Waiting { no: MissionNo(no), session, lane, start_at: None, end_at: None, suspect: false }
     }
 
     fn next(desk: &Desk) -> Option<u64> {

@@ -26,6 +26,7 @@
 //! | `outbox`, `deliveries` | what is still to be delivered, and how far deliveries are |
 //! | `quarantine` | missions that cannot be read |
 //! | `recover` | where the journal left off |
+//! | `probation` | missions that may be what stops the node run alone for a while |
 //! | `held` | which plugins missions hold |
 //! | `providers` | where tools come from: reached, watched, tried again |
 //! | `retain` | what is removed when it has outlived its use |
@@ -59,6 +60,7 @@ pub mod look;
 mod on_record;
 mod open;
 pub mod outbox;
+mod probation;
 mod providers;
 mod quarantine;
 pub mod recover;
@@ -148,6 +150,8 @@ pub struct Engine {
     pub(crate) suspended: AtomicUsize,
     pub(crate) standings: standings::Standings,
     pub(crate) unread: quarantine::Unread,
+    /// So many crashes in a row of a mission that ran alone are the last.
+    pub(crate) crashes_alone_max: u32,
     pub(crate) background: supervise::Background,
     /// Missions that were in the journal when it was opened.
     found: usize,

@@ -159,7 +159,8 @@ impl Live {
 
     /// Its place in the queue.
     pub(crate) fn waiting(&self) -> Waiting {
-        super::recover::waiting(self.no, &self.inner.lock().head)
+        let inner = self.inner.lock();
+        Waiting { suspect: inner.mission.is_suspect(), ..super::recover::waiting(self.no, &inner.head) }
     }
 
     /// Reads the state.

@@ -12,7 +12,7 @@ use sortie_contract::record::Accepted;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, MemoryLog, Options};
-use sortie_mission::Ending;
+use sortie_mission::{Conditions, Ending};
 
 use super::*;
 use crate::begin;
@@ -67,7 +67,7 @@ fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
 fn command(choice: u32, run: u32, records: u32) -> Command<'static> {
     let run = RunNo(run);
     match choice % 9 {
-        0 => Command::Start { tools: &[], memory_bytes_max: 1 << 20, alone: false },
+        0 => Command::Start(Conditions { tools: &[], memory_bytes_max: 1 << 20, alone: false, crashes_alone_max: 3 }),
         1 | 2 => Command::Milestone { run, text: format!("step {choice}") },
         3 => Command::Ask { run, question: format!("question {choice}?") },
         4 => Command::Decide {

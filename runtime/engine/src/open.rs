@@ -17,7 +17,7 @@ use sortie_contract::plugin::PluginRef;
 use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
-use sortie_mission::{NodeRules, Retention};
+use sortie_mission::{Command, NodeRules, Retention};
 use sortie_tools::Providers;
 use tokio::sync::{Notify, broadcast};
 
@@ -26,6 +26,7 @@ use super::artifact_store::Artifacts;
 use super::check::{Checked, InputSchemas};
 use super::desk::Desk;
 use super::guests::Guests;
+use super::live::Wait;
 use super::lives::Lives;
 use super::outbox::{EngineOutbox, Followers};
 use super::providers::FirstLook;
@@ -91,6 +92,8 @@ pub struct Settings {
     pub request_expiry: SignedDuration,
     /// What is removed, and when.
     pub retention: Retention,
+    /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.
+    pub crashes_alone_max: u32,
     /// What results of calls may hold of the memory, in bytes.
     pub result_bytes_max: usize,
 }
@@ -190,6 +193,7 @@ impl Engine {
             suspended: AtomicUsize::new(inventory.suspended),
             standings: inventory.standings,
             unread: Unread::new(known),
+            crashes_alone_max: settings.crashes_alone_max,
             background: Background::default(),
             found: inventory.found,
         });
@@ -236,7 +240,12 @@ impl Engine {
         let _ = self.ambient.timeout(limit::STOP_CALLS, calls).await;
         let interrupted = running();
         let calls: usize = interrupted.iter().map(|live| live.with(sortie_mission::Mission::calls_in_flight)).sum();
-        interrupted.iter().for_each(|live| live.interrupt());
+        for live in &interrupted {
+            if let Err(error) = self.command(live, Command::StopNode, Wait::No) {
+                tracing::debug!(no = %live.no, error = &error as &dyn std::error::Error, "its run will look like one that crashed");
+            }
+            live.interrupt();
+        }
         futures_util::future::join(self.courier.stop(), self.close_providers()).await;
         let log = Arc::clone(&self.log);
         if let Ok(Err(error)) = self.ambient.unblock(move || log.close()).await {

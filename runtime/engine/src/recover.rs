@@ -9,6 +9,7 @@ use std::time::Duration;
 use sortie_ambient::Gone;
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::Head;
+use sortie_mission::is_suspect;
 use sortie_mission::queue::{Queue, Waiting};
 
 use super::Engine;
@@ -61,7 +62,12 @@ impl Inventory {
                 self.asleep.extend(head.due.map(|due| (no, due)));
                 self.sleepers.extend((head.status == Status::Running).then_some(no));
             }
-            Status::Queued | Status::Running | Status::Blocked => self.queue.push(&waiting(no, head)),
+            Status::Running | Status::Blocked => {
+                // Its run may have ended with the node.
+                let suspect = is_suspect(head.crashes.saturating_add(1));
+                self.queue.push(&Waiting { suspect, ..waiting(no, head) });
+            }
+            Status::Queued => self.queue.push(&waiting(no, head)),
             Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}
         }
     }
@@ -75,6 +81,7 @@ pub(super) fn waiting(no: MissionNo, head: &Head) -> Waiting {
         lane: head.lane.clone(),
         start_at: head.start_at,
         end_at: head.end_at,
+        suspect: false,
     }
 }
 

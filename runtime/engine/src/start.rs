@@ -10,7 +10,7 @@ use sortie_contract::id::RunNo;
 use sortie_contract::plugin::{Crash, Verdict};
 use sortie_contract::{MissionNo, Record, SessionId, Status, VpId};
 use sortie_mission::replay::Replay;
-use sortie_mission::{Command, Ending, Mission, Refusal};
+use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
 use sortie_tools::{Bill, CallContext, Workspace};
 
@@ -103,13 +103,15 @@ impl Engine {
         // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
         {
             let toolbox = self.toolbox();
-            let start = || Command::Start {
+            let conditions = Conditions {
                 tools: toolbox.infos(),
                 memory_bytes_max: self.guests.memory_bytes_max(),
-                alone: false,
+                alone: self.desk.is_alone(live.no),
+                crashes_alone_max: self.crashes_alone_max,
             };
-            self.command_patiently(live, start, Wait::No).await?;
+            self.command_patiently(live, || Command::Start(conditions), Wait::No).await?;
         }
+        self.watch_suspect(live);
         self.watch(live);
         let Some(run) = live.with(Mission::run) else {
             // It ended before it began: its window closed while it waited for its turn.

@@ -144,6 +144,7 @@ fn settings() -> Settings {
         max_running: 4,
         request_expiry: jiff::SignedDuration::from_hours(24),
         retention: Retention::default(),
+        crashes_alone_max: 3,
         result_bytes_max: 0,
     }
 }

@@ -139,9 +139,9 @@ impl Mission {
         let (at, ran_ms) = (*at, *ran_ms);
         match record {
             Record::Accepted(_) => Err(Misfit::AcceptedTwice),
-            Record::Started { run, alone: _, announced } => {
-                let interval_ms = interval_ms(&self.envelope);
-                self.runs.apply(RunStep::Started { run: *run, at, ran_ms, interval_ms })?;
+            Record::Started { run, alone, announced } => {
+                let (run, alone, interval_ms) = (*run, *alone, interval_ms(&self.envelope));
+                self.runs.apply(RunStep::Started { run, alone, at, ran_ms, interval_ms })?;
                 // One that only waited has been spoken of when it was decided about.
                 self.outgoing.event(*announced && !self.went_on());
                 Ok(())
@@ -160,6 +160,8 @@ impl Mission {
                 self.artifacts.forget_written();
                 self.break_off()
             }
+            Record::Accompanied => Ok(self.runs.apply(RunStep::Accompanied)?),
+            Record::NodeStopped => Ok(self.runs.apply(RunStep::NodeStopped)?),
             Record::Heartbeat => {
                 self.runs.apply(RunStep::Heartbeat { ran_ms, interval_ms: interval_ms(&self.envelope) })?;
                 self.outgoing.event(true);
@@ -343,6 +345,8 @@ fn bytes(record: &Record) -> usize {
         | Record::Suspended { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
+        | Record::Accompanied
+        | Record::NodeStopped
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => 0,
@@ -374,6 +378,8 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::Reminded { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
+        | Record::Accompanied
+        | Record::NodeStopped
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => false,
@@ -404,6 +410,8 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Suspended { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
+        | Record::Accompanied
+        | Record::NodeStopped
         | Record::Heartbeat
         | Record::Interrupted
         | Record::Finished { .. } => None,
@@ -436,5 +444,7 @@ fn name(record: &Record) -> &'static str {
         Record::Unreadable { .. } => "unreadable",
         Record::CallAgain { .. } => "call_again",
         Record::Overbilled { .. } => "overbilled",
+        Record::Accompanied => "accompanied",
+        Record::NodeStopped => "node_stopped",
     }
 }

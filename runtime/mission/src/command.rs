@@ -50,20 +50,30 @@ impl<'a> From<&'a ToolInfo> for Handle<'a> {
     }
 }
 
+/// Under which conditions a run begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions<'a> {
+    /// The node's tools. Which of them its plugin is handed is decided at the first start, for good.
+    pub tools: &'a [ToolInfo],
+    /// The most memory that the node gives a plugin, in bytes. The first start decides, for all of them.
+    pub memory_bytes_max: u64,
+    /// Whether no other plugin is in memory, and none will be until this run has come forward, or [`Command::Accompany`] was taken.
+    pub alone: bool,
+    /// So many runs in a row that ended with their node while nothing else ran are the last.
+    pub crashes_alone_max: u32,
+}
+
 /// Something that somebody wants of a mission.
 ///
 /// Those with a `run` come from a run of its plugin and are taken only while that very run is the current one.
 #[derive(Debug)]
 pub enum Command<'a> {
     /// It is the mission's turn: begin a run, or the next one. Whatever run there was before is over.
-    Start {
-        /// The node's tools. Which of them its plugin is handed is decided at the first start, for good.
-        tools: &'a [ToolInfo],
-        /// The most memory that the node gives a plugin, in bytes. The first start decides, for all of them.
-        memory_bytes_max: u64,
-        /// Whether no other plugin is in memory, and none will be until this run has put something on record.
-        alone: bool,
-    },
+    Start(Conditions<'a>),
+    /// Others are about to run beside it.
+    Accompany,
+    /// The node stops in good order, and its run with it.
+    StopNode,
     /// The plugin wants to call a tool: answered with [`CallStarted`], [`CallRefused`], or [`CallHeld`] and a request.
     ///
     /// [`CallStarted`]: sortie_contract::Record::CallStarted
@@ -226,7 +236,9 @@ impl Command<'_> {
             | Self::Tick
             | Self::Cancel { .. }
             | Self::Decide { .. }
-            | Self::Halt => None,
+            | Self::Halt
+            | Self::Accompany
+            | Self::StopNode => None,
         }
     }
 }

@@ -22,16 +22,12 @@ use sortie_contract::record::{ArtifactSource, Record};
 use sortie_contract::request::RequestKind;
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 
-use crate::command::{Command, Handle, Now, Refusal};
+use crate::command::{Command, Conditions, Handle, Now, Refusal};
 use crate::finish::Cause;
 use crate::gate::Gate;
 use crate::part::runs::{Active, Phase};
 use crate::state::Mission;
 use crate::window::{Moment, moment};
-
-/// Most runs of one mission in a row that may end with their node and record nothing new. A node that stops this often at one
-/// place of a mission is being stopped by that mission.
-pub const CRASHES_MAX: u32 = 100;
 
 /// What a plugin's question is called among the calls.
 pub(crate) const ASK: &str = "ask";
@@ -65,9 +61,15 @@ impl Mission {
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
             (_, Command::Cancel { reason, by }) => Ok(vec![self.end(Cause::Cancelled { reason: &reason, by: &by })]),
             (_, Command::Halt) => Ok(vec![self.end(Cause::Halted)]),
-            (_, Command::Start { tools, memory_bytes_max, alone }) => self.start(now, tools, memory_bytes_max, alone),
+            (_, Command::Start(conditions)) => self.start(now, conditions),
             (Phase::Queued, Command::Tick) => Ok(self.time_over(now).into_iter().collect()),
             (Phase::Active(active), Command::Tick) => Ok(self.tick(active, now)),
+            (Phase::Active(active), Command::Accompany) => {
+                Ok(active.alone.then_some(Record::Accompanied).into_iter().collect())
+            }
+            (Phase::Active(active), Command::StopNode) => {
+                Ok(active.is_in_memory().then_some(Record::NodeStopped).into_iter().collect())
+            }
             (Phase::Active(_), Command::Decide { request, decision, by, note }) => {
                 self.decide_request(now, request, decision, by, note)
             }
@@ -78,15 +80,16 @@ impl Mission {
 
     /// The next run. What the last one was making when it broke off is made again, or asked about: see [`Mission::broke_off`]. Which tools the plugin is handed is decided by the first, for all of them, whatever the node has by then: a
     /// replay must see what the first run saw.
-    fn start(&self, now: Now, tools: &[ToolInfo], memory_bytes_max: u64, alone: bool) -> Result<Vec<Record>, Refusal> {
+    fn start(&self, now: Now, conditions: Conditions<'_>) -> Result<Vec<Record>, Refusal> {
+        let Conditions { tools, memory_bytes_max, alone, crashes_alone_max } = conditions;
         if let Some(end) = self.time_over(now) {
             return Ok(vec![end]);
         }
         if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
             return Err(Refusal::NotYet { start_at });
         }
-        if self.suspension().is_none() && self.runs.crashes >= CRASHES_MAX {
-            return Ok(vec![self.end(Cause::Interrupted)]);
+        if let Some(why) = self.runs.crashes().too_many(crashes_alone_max) {
+            return Ok(vec![self.end(Cause::Interrupted(&why))]);
         }
         let started =
             Record::Started { run: RunNo(self.runs.begun + 1), alone, announced: self.runs.started_at.is_none() };
@@ -155,7 +158,9 @@ impl Mission {
             | Command::Tick
             | Command::Cancel { .. }
             | Command::Decide { .. }
-            | Command::Halt => return Err(Refusal::Busy),
+            | Command::Halt
+            | Command::Accompany
+            | Command::StopNode => return Err(Refusal::Busy),
         };
         Ok(vec![record])
     }

@@ -17,7 +17,6 @@ use sortie_contract::record::Record;
 use sortie_contract::tool::CallError;
 
 use crate::command::Ending;
-use crate::decide::CRASHES_MAX;
 use crate::quarantine;
 use crate::state::Mission;
 
@@ -38,7 +37,7 @@ pub(crate) enum Cause<'a> {
     /// Nobody answered.
     RequestExpired { question: &'a str, expired_at: Timestamp },
     /// The node stopped again and again while it ran.
-    Interrupted,
+    Interrupted(&'a str),
     /// It reached a limit of the node.
     LimitExceeded(&'a str),
     /// What it recorded cannot be read, and with that so many of its events.
@@ -100,11 +99,9 @@ impl Mission {
                     "Dispatch it again when somebody is there to answer, or with constraints that leave nothing to ask."
                         .to_owned(),
             },
-            Cause::Interrupted => Final::failed(
+            Cause::Interrupted(why) => Final::failed(
                 Reason::Interrupted,
-                format!(
-                    "The node stopped more than {CRASHES_MAX} times at the same place of this mission; it is not tried again."
-                ),
+                why,
                 "Find out in the node's log why it stopped; the mission's journal tells what was done already.",
             ),
             Cause::LimitExceeded(what) => Final::failed(

@@ -25,6 +25,7 @@
 //! | `decision` | what a decision comes to that somebody sends |
 //! | `request` | when it must ask, and what follows from an answer |
 //! | `quarantine` | what is told of one whose records cannot be read |
+//! | `crashes` | when one is suspected to stop its node, and given up |
 //! | `retention` | how long it is kept once it is over |
 //! | `run_clock` | how long it has been running |
 //! | `suspension` | when a run leaves memory |
@@ -46,6 +47,7 @@ mod apply;
 mod budget;
 mod cadence;
 mod command;
+mod crashes;
 mod decide;
 mod decision;
 pub mod delivery;
@@ -70,8 +72,9 @@ mod window;
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
 pub use budget::Booking;
-pub use command::{Command, Ending, Handle, Now, Refusal};
-pub use decide::{CRASHES_MAX, at_a_glance};
+pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};
+pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};
+pub use decide::at_a_glance;
 pub use decision::SentDecision;
 pub use outputs::media_type;
 pub use quarantine::Remains;

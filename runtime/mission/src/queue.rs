@@ -5,7 +5,8 @@
 //! - a mission waits until its window is open, and no longer than its window lasts;
 //! - missions of one session run one at a time, in the order of acceptance among those whose window is open;
 //! - sessions take turns: one that was served goes to the back, so that a long backlog of one never holds up another;
-//! - a lane runs as many missions as its concurrency says, the node as many as its own limit says.
+//! - a lane runs as many missions as its concurrency says, the node as many as its own limit says;
+//! - where nothing runs, suspects come first, and each has the node for itself until it ends, leaves memory, or is accompanied.
 //!
 //! Every operation takes a time that is logarithmic in what waits. A waiting mission is a few entries of ordered maps, 110
 //! to 210 bytes, whatever its envelope holds. The order does not depend on hashes or clocks: the same calls give
@@ -32,6 +33,8 @@ pub struct Waiting {
     pub start_at: Option<Timestamp>,
     /// When its window closes.
     pub end_at: Option<Timestamp>,
+    /// Whether it may be what stops the node.
+    pub suspect: bool,
 }
 
 /// What a mission in the queue waits for.
@@ -45,7 +48,7 @@ pub enum WaitsFor {
     Session,
     /// Room in its lane.
     Lane,
-    /// Room on the node.
+    /// Room on the node: as many run as may, or one that may be what stops it has it for itself.
     Room,
 }
 
@@ -65,7 +68,11 @@ pub struct Queue {
     open: BTreeSet<(SessionKey, MissionNo)>,
     /// Sessions whose first open mission may run as soon as its lane has room.
     ready: BTreeMap<SessionKey, Place>,
+    /// Those of the waiting that are suspects.
+    suspects: BTreeSet<MissionNo>,
     running: BTreeMap<MissionNo, Slot>,
+    /// The suspect that has the node for itself.
+    alone: Option<MissionNo>,
     /// Sessions with a running mission.
     busy: BTreeSet<SessionKey>,
     /// Missions whose window closed while they waited and of which nobody has been told yet.
@@ -149,7 +156,9 @@ impl Queue {
             alarms: BTreeSet::new(),
             open: BTreeSet::new(),
             ready: BTreeMap::new(),
+            suspects: BTreeSet::new(),
             running: BTreeMap::new(),
+            alone: None,
             busy: BTreeSet::new(),
             overdue: Vec::new(),
             last_turn: 0,
@@ -159,7 +168,7 @@ impl Queue {
 
     /// Lets a mission wait. One that waits or runs already is left as it is.
     pub fn push(&mut self, mission: &Waiting) {
-        let &Waiting { no, ref session, ref lane, start_at, end_at } = mission;
+        let &Waiting { no, ref session, ref lane, start_at, end_at, suspect } = mission;
         if self.waiting.contains_key(&no) || self.running.contains_key(&no) {
             return;
         }
@@ -171,6 +180,9 @@ impl Queue {
             is_open: false,
         };
         self.waiting.insert(no, entry);
+        if suspect {
+            self.suspects.insert(no);
+        }
         if entry.start == Micros::MIN {
             self.open(no);
         } else {
@@ -182,19 +194,30 @@ impl Queue {
     pub fn pop(&mut self, now: Timestamp) -> Option<MissionNo> {
         let now = floor(now);
         self.advance(now);
-        if self.paused || self.running.len() >= self.running_max {
+        if self.paused || self.alone.is_some() || self.running.len() >= self.running_max {
             return None;
         }
-        let free = self.lanes.iter().filter(|lane| lane.running < lane.concurrency);
-        let &(_, session) = free.filter_map(|lane| lane.ready.first()).min()?;
-        let no = self.first_open(session)?;
-        let lane = self.withdraw(no)?.lane;
+        let suspect = if self.running.is_empty() { self.first_suspect() } else { None };
+        self.alone = suspect;
+        let no = suspect.or_else(|| self.first_in_turn())?;
+        let Entry { session, lane, .. } = self.withdraw(no)?;
         self.running.insert(no, Slot { session, lane });
         self.lanes[usize::from(lane)].running += 1;
         let was_free = self.busy.insert(session);
         debug_assert!(was_free, "missions of one session run one at a time");
         self.refresh(session);
         Some(no)
+    }
+
+    /// The suspect that has the node for itself.
+    #[must_use]
+    pub fn alone(&self) -> Option<MissionNo> {
+        self.alone
+    }
+
+    /// Others may run beside a suspect.
+    pub fn accompany(&mut self, no: MissionNo) {
+        self.alone.take_if(|alone| *alone == no);
     }
 
     /// Missions that waited until their window closed. They wait no longer.
@@ -215,6 +238,7 @@ impl Queue {
     /// Gives the slot of a mission back: it ended, or gave its turn up.
     pub fn release(&mut self, no: MissionNo) {
         let Some(slot) = self.running.remove(&no) else { return };
+        self.accompany(no);
         self.lanes[usize::from(slot.lane)].running -= 1;
         self.busy.remove(&slot.session);
         self.refresh(slot.session);
@@ -238,7 +262,7 @@ impl Queue {
         if lane.running >= lane.concurrency {
             return Some(WaitsFor::Lane);
         }
-        (self.running.len() >= self.running_max).then_some(WaitsFor::Room)
+        (self.running.len() >= self.running_max || self.alone.is_some()).then_some(WaitsFor::Room)
     }
 
     /// When a window opens or closes next among the waiting.
@@ -338,6 +362,7 @@ impl Queue {
     /// Takes a mission out of everything that speaks of waiting.
     fn withdraw(&mut self, no: MissionNo) -> Option<Entry> {
         let entry = self.waiting.remove(&no)?;
+        self.suspects.remove(&no);
         if entry.is_open {
             self.open.remove(&(entry.session, no));
             self.alarms.remove(&(entry.end, no));
@@ -346,6 +371,25 @@ impl Queue {
             self.alarms.remove(&(entry.start, no));
         }
         Some(entry)
+    }
+
+    /// The mission whose turn it is, as sessions and lanes have it.
+    fn first_in_turn(&self) -> Option<MissionNo> {
+        let free = self.lanes.iter().filter(|lane| lane.running < lane.concurrency);
+        let &(_, session) = free.filter_map(|lane| lane.ready.first()).min()?;
+        self.first_open(session)
+    }
+
+    /// The first suspect that may run.
+    fn first_suspect(&self) -> Option<MissionNo> {
+        let may_run = |no: &MissionNo| {
+            self.waiting.get(no).is_some_and(|entry| {
+                self.lanes[usize::from(entry.lane)].concurrency > 0
+                    && self.ready.contains_key(&entry.session)
+                    && self.first_open(entry.session) == Some(*no)
+            })
+        };
+        self.suspects.iter().copied().find(may_run)
     }
 
     fn first_open(&self, session: SessionKey) -> Option<MissionNo> {

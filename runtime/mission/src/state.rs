@@ -21,6 +21,7 @@ use sortie_contract::record::Record;
 use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::command::Now;
+use crate::crashes::is_suspect;
 use crate::gate::{self, Gate};
 use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
@@ -147,6 +148,8 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::ArtifactStored { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
+        | Record::Accompanied
+        | Record::NodeStopped
         | Record::Heartbeat => false,
     }
 }
@@ -183,6 +186,18 @@ impl Mission {
             },
             Phase::Ended(_) => false,
         }
+    }
+
+    /// Whether it may be what stops its node: its next run is better made alone.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        is_suspect(self.runs.crashes().in_a_row)
+    }
+
+    /// Whether its run is one that has been alone so far, and has not come forward.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.active().is_some_and(|active| active.alone && active.is_in_memory())
     }
 
     /// What was dispatched.
@@ -245,10 +260,10 @@ impl Mission {
         self.active().filter(|active| active.suspended.is_none()).map(|active| active.run)
     }
 
-    /// How many of its runs in a row ended with their node and recorded nothing new; none, once it has come further.
+    /// How many runs in a row before its latest ended with their node and recorded nothing new; none, once it has come further.
     #[must_use]
     pub fn crashes(&self) -> u32 {
-        self.runs.crashes
+        self.runs.crashed.in_a_row
     }
 
     /// How many calls are being made.

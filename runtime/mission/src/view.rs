@@ -162,6 +162,8 @@ impl Mission {
             | Record::CallResumed { .. }
             | Record::CallAgain { .. }
             | Record::Suspended { .. }
+            | Record::Accompanied
+            | Record::NodeStopped
             | Record::Granted { .. }
             | Record::Unreadable { .. }
             | Record::Interrupted => None,

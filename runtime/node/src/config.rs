@@ -107,6 +107,8 @@ pub struct LimitsConfig {
     pub files_mib: u64,
     /// What is kept free on the disk for the journal, in MiB.
     pub disk_reserve_mib: u64,
+    /// So many crashes of the node in a row, with one mission running alone and nothing new of it on record, and it is given up.
+    pub crashes_alone: u32,
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
     #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub request_expiry: Duration,
@@ -131,6 +133,7 @@ impl Default for LimitsConfig {
             files_mib: 64 << 10,
             // What the queue of the journal holds, several times over: enough to end everything that there is.
             disk_reserve_mib: 256,
+            crashes_alone: 3,
             request_expiry: Duration::from_secs(24 * 60 * 60),
         }
     }
@@ -271,6 +274,9 @@ impl Config {
         // The plugins that the node carries begin with more than one.
         if !(2..=4096).contains(&self.limits.plugin_memory_mib) {
             return Err(ConfigError::value("limits.plugin_memory_mib", "must be 2 to 4096"));
+        }
+        if self.limits.crashes_alone == 0 {
+            return Err(ConfigError::value("limits.crashes_alone", "must be at least 1"));
         }
         let results_min = (RESULTS_BYTES_MIN >> 20) as u64;
         if self.limits.results_mib < results_min {
@@ -471,6 +477,7 @@ mod tests {
             ("[node]\nlisten = \"::1:80\"", "node.listen"),
             ("[limits]\nplugin_memory_mib = 1", "limits.plugin_memory_mib"),
             ("[limits]\nresults_mib = 15", "limits.results_mib"),
+            ("[limits]\ncrashes_alone = 0", "limits.crashes_alone"),
             ("[limits]\nrequest_expiry = \"0s\"", "limits.request_expiry"),
             ("[tool.Write]\neffects = [\"outbound_emial\"]", "outbound_email"),
             ("[tool.Write]\n\ncost_usd = nan", "line 3"),

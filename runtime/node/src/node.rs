@@ -127,6 +127,7 @@ impl Node {
             max_running: config.node.max_running,
             request_expiry: config.request_expiry()?,
             retention: config.retention()?,
+            crashes_alone_max: config.limits.crashes_alone,
             result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         };
         let sandbox = Sandbox::new(sortie_sandbox::Options {

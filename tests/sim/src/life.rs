@@ -26,6 +26,9 @@ use crate::tools::providers;
 /// Appends that the journal's queue holds: so few that it is full now and then.
 const QUEUE_APPENDS: usize = 12;
 
+/// Crashes in a row that a mission survives which runs alone: more than there are in a history.
+const CRASHES_ALONE_MAX: u32 = 100;
+
 /// Attempts before a delivery is parked.
 const ATTEMPTS: u32 = 12;
 
@@ -58,6 +61,7 @@ impl Life {
             max_running: RUNNING_MAX,
             request_expiry: EXPIRY,
             retention: Retention { age: Some(RETENTION), missions: None },
+            crashes_alone_max: CRASHES_ALONE_MAX,
             result_bytes_max: 0,
         };
         let log = journal.clone();

@@ -13,6 +13,7 @@ use sortie_contract::tool::ToolName;
 
 use crate::cadence;
 use crate::command::Now;
+use crate::crashes::Crashes;
 
 /// The runs of a mission.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,8 @@ pub(crate) struct Runs {
     pub(crate) phase: Phase,
     /// Runs begun so far.
     pub(crate) begun: u32,
-    /// Runs in a row that ended with their node, and that recorded nothing new.
-    pub(crate) crashes: u32,
+    /// Those that came before the latest.
+    pub(crate) crashed: Crashes,
     /// When the first began.
     pub(crate) started_at: Option<Timestamp>,
     /// What its plugin is handed. `None` before its first start, and in journals of records before version 3.
@@ -46,10 +47,21 @@ pub(crate) struct Active {
     pub(crate) run: RunNo,
     /// Whether that run went on where the one before had been suspended.
     pub(crate) went_on: bool,
+    /// Whether no other plugin has been in memory with it, and nothing new is on record since.
+    pub(crate) alone: bool,
+    /// Whether its node stopped in good order: that it broke off is no crash.
+    stopped: bool,
     /// While the plugin is out of memory.
     pub(crate) suspended: Option<Suspension>,
     /// The run time at which the next heartbeat is due; `None` where the cadence has none.
     pub(crate) heartbeat_due_ms: Option<u64>,
+}
+
+impl Active {
+    /// Whether its run goes on with its node, and breaks off with it.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.suspended.is_none() && !self.stopped
+    }
 }
 
 /// A plugin that is out of memory.
@@ -95,7 +107,11 @@ pub(crate) struct End {
 #[derive(Debug, Clone)]
 pub(crate) enum RunStep {
     /// One begins; whatever run there was before is over. With the heartbeats' interval, where the cadence has them.
-    Started { run: RunNo, at: Timestamp, ran_ms: u64, interval_ms: Option<u64> },
+    Started { run: RunNo, alone: bool, at: Timestamp, ran_ms: u64, interval_ms: Option<u64> },
+    /// Others run beside it.
+    Accompanied,
+    /// Its node stops in good order.
+    NodeStopped,
     /// What it is handed is decided.
     Granted(Granted),
     /// A sign of life is due.
@@ -143,7 +159,7 @@ pub enum RunMisfit {
 impl Runs {
     /// A mission that waits for its first turn.
     pub(crate) fn new() -> Self {
-        Self { phase: Phase::Queued, begun: 0, crashes: 0, started_at: None, granted: None }
+        Self { phase: Phase::Queued, begun: 0, crashed: Crashes::default(), started_at: None, granted: None }
     }
 
     /// Takes up what happens to the runs.
@@ -153,11 +169,11 @@ impl Runs {
     pub(crate) fn apply(&mut self, step: RunStep) -> Result<(), RunMisfit> {
         match (&mut self.phase, step) {
             (Phase::Ended(_), _) => return Err(RunMisfit::Over),
-            (_, RunStep::Started { run, at, ran_ms, interval_ms }) => {
+            (_, RunStep::Started { run, alone, at, ran_ms, interval_ms }) => {
                 if run.0 != self.begun + 1 {
                     return Err(RunMisfit::Numbering { run });
                 }
-                self.start(run, at, interval_ms.map(|interval| ran_ms.saturating_add(interval)));
+                self.start(run, alone, at, interval_ms.map(|interval| ran_ms.saturating_add(interval)));
             }
             (_, RunStep::Finished(end)) => {
                 if !end.status.is_final() {
@@ -166,6 +182,8 @@ impl Runs {
                 self.phase = Phase::Ended(end);
             }
             (Phase::Queued, _) => return Err(RunMisfit::NotBegun),
+            (Phase::Active(active), RunStep::Accompanied) => active.alone = false,
+            (Phase::Active(active), RunStep::NodeStopped) => active.stopped = true,
             (Phase::Active(_), RunStep::Granted(granted)) => {
                 if self.granted.is_some() {
                     return Err(RunMisfit::GrantedTwice);
@@ -189,18 +207,20 @@ impl Runs {
         Ok(())
     }
 
-    fn start(&mut self, run: RunNo, at: Timestamp, first_heartbeat_ms: Option<u64>) {
+    fn start(&mut self, run: RunNo, alone: bool, at: Timestamp, first_heartbeat_ms: Option<u64>) {
+        self.crashed = self.crashes();
         match &mut self.phase {
             Phase::Active(active) => {
                 active.went_on = active.suspended.is_some();
-                self.crashes += u32::from(!active.went_on);
                 active.run = run;
+                (active.alone, active.stopped) = (alone, false);
                 active.suspended = None;
                 active.heartbeat_due_ms = active.heartbeat_due_ms.or(first_heartbeat_ms);
             }
             Phase::Queued | Phase::Ended(_) => {
                 let heartbeat_due_ms = first_heartbeat_ms;
-                self.phase = Phase::Active(Active { run, went_on: false, suspended: None, heartbeat_due_ms });
+                let (went_on, stopped) = (false, false);
+                self.phase = Phase::Active(Active { run, went_on, alone, stopped, suspended: None, heartbeat_due_ms });
             }
         }
         self.begun = run.0;
@@ -216,7 +236,18 @@ impl Runs {
 
     /// The mission has come forward: whatever stopped its runs before, this one got further.
     pub(crate) fn came_forward(&mut self) {
-        self.crashes = 0;
+        self.crashed = Crashes::default();
+        if let Phase::Active(active) = &mut self.phase {
+            active.alone = false;
+        }
+    }
+
+    /// What there is to say of crashes, were the next run to begin now: a run that is in memory has broken off then.
+    pub(crate) fn crashes(&self) -> Crashes {
+        match &self.phase {
+            Phase::Active(active) if active.is_in_memory() => self.crashed.and_one(active.alone),
+            _ => self.crashed,
+        }
     }
 
     /// That something may happen now that may happen until the end.

@@ -19,7 +19,7 @@ fn lane(name: &str) -> LaneId {
 fn mission(no: u64, session: u64) -> Waiting {
     let vp = VpId::new("vp").expect("a vp");
     let session = SessionId::new(format!("s{session}")).expect("a session");
-    Waiting { no: MissionNo(no), session: (vp, session), lane: lane("a"), start_at: None, end_at: None }
+    Waiting { no: MissionNo(no), session: (vp, session), lane: lane("a"), start_at: None, end_at: None, suspect: false }
 }
 
 fn queue(lanes: &[(&str, usize)], running_max: usize) -> Queue {
@@ -84,6 +84,52 @@ fn a_window_that_closes_ends_the_wait() {
     assert_eq!(queue.next_due(), Some(Timestamp::MIN), "somebody has to be told");
     assert_eq!(queue.expired(at(20)), [MissionNo(1)]);
     assert_eq!(queue.expired(at(40)), [], "told once; what runs does not wait");
+}
+
+#[test]
+fn a_suspect_has_the_node_for_itself_until_it_is_accompanied_or_over() {
+    let mut queue = queue(&[("a", 2)], 10);
+    let suspect = |no, session| Waiting { suspect: true, ..mission(no, session) };
+    queue.push(&mission(1, 1));
+    queue.push(&suspect(2, 2));
+    queue.push(&suspect(3, 3));
+    queue.push(&mission(4, 4));
+    assert_eq!(popped(&mut queue, 0), [2], "it comes first, and nothing beside it");
+    assert_eq!(queue.alone(), Some(MissionNo(2)));
+    assert_eq!(queue.waits_for(MissionNo(1), at(0)), Some(WaitsFor::Room));
+    queue.release(MissionNo(2));
+    assert_eq!(popped(&mut queue, 0), [3]);
+    queue.accompany(MissionNo(4));
+    assert_eq!(popped(&mut queue, 0), [0; 0], "4 is not the one that is alone");
+    queue.accompany(MissionNo(3));
+    assert_eq!(popped(&mut queue, 0), [1], "beside 3 there is room for one in the lane");
+    assert_eq!(queue.alone(), None);
+}
+
+#[test]
+fn a_suspect_that_comes_while_others_run_takes_its_turn_like_any() {
+    let mut queue = queue(&[("a", 2)], 10);
+    queue.push(&mission(1, 1));
+    assert_eq!(popped(&mut queue, 0), [1]);
+    queue.push(&mission(2, 2));
+    queue.push(&Waiting { suspect: true, ..mission(3, 3) });
+    assert_eq!(popped(&mut queue, 0), [2], "whoever came first");
+    queue.release(MissionNo(1));
+    assert_eq!(popped(&mut queue, 0), [3], "it need not wait until the node is empty");
+    assert_eq!(queue.alone(), None);
+}
+
+#[test]
+fn a_suspect_that_may_not_run_holds_nobody_up() {
+    let mut queue = queue(&[("a", 2)], 10);
+    queue.push(&Waiting { suspect: true, start_at: Some(at(10)), ..mission(1, 1) });
+    queue.push(&mission(2, 2));
+    queue.push(&Waiting { suspect: true, ..mission(3, 2) });
+    assert_eq!(popped(&mut queue, 0), [2], "1 waits for its window, 3 for its session");
+    queue.remove(MissionNo(3));
+    queue.release(MissionNo(2));
+    assert_eq!(popped(&mut queue, 10), [1]);
+    assert_eq!(queue.alone(), Some(MissionNo(1)));
 }
 
 #[test]

@@ -11,10 +11,12 @@ use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_mission::replay::{Asked, Recorded, Replay};
-use sortie_mission::{CRASHES_MAX, Command, Handle, Mission, Refusal};
+use sortie_mission::{CRASHES_MAX, Command, Conditions, Handle, Mission, Refusal, SUSPECTED_AFTER};
 
 use crate::failed;
-use crate::support::{self, Tested, artifact, granted, moment, put, start, the, tool};
+use crate::support::{
+    self, CRASHES_ALONE_MAX, Tested, artifact, conditions, granted, moment, put, start, the, tool, tools,
+};
 
 /// What a call returned that is none of the mission's own.
 fn answer(result: &str) -> Result<ToolAnswer, CallError> {
@@ -344,6 +346,73 @@ fn a_mission_that_goes_on_between_crashes_is_not_given_up() {
         mission.done(call, &[], 0);
     }
     assert_eq!(mission.mission.status(), Status::Running);
+}
+
+/// The start of a run with no other plugin in memory.
+fn start_alone(mission: &mut Tested) -> Vec<Record> {
+    mission.take(Command::Start(Conditions { alone: true, ..conditions(&tools()) })).expect("its turn")
+}
+
+#[test]
+fn one_that_stops_its_node_while_nothing_else_runs_is_given_up_soon() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
+    assert!(!mission.mission.is_suspect(), "anybody may have stopped the node once");
+    for _ in 1..SUSPECTED_AFTER {
+        mission.crash();
+    }
+    assert!(mission.mission.is_suspect());
+    for _ in 0..CRASHES_ALONE_MAX {
+        assert!(matches!(start_alone(&mut mission).as_slice(), [Record::Started { alone: true, .. }]));
+        assert!(mission.mission.is_alone());
+    }
+    let end = start_alone(&mut mission);
+    let [Record::Finished { summary, .. }] = end.as_slice() else { panic!("{end:?}") };
+    assert!(
+        summary.starts_with("The node stopped 5 times in a row at the same place of this mission, 3 of them"),
+        "{summary}"
+    );
+    assert_eq!(mission.end(), ("mission.failed", Status::Failed, "interrupted"));
+}
+
+#[test]
+fn what_shows_that_it_may_not_have_been_the_mission_is_believed() {
+    type Deed = fn(&mut Tested);
+    let coming_forward: Deed = |mission| {
+        mission.call(&the("Read"), 0).expect("granted");
+    };
+    let company: Deed = |mission| assert_eq!(mission.take(Command::Accompany), Ok(vec![Record::Accompanied]));
+    let a_stop: Deed = |mission| assert_eq!(mission.take(Command::StopNode), Ok(vec![Record::NodeStopped]));
+    for (deed, leaves_a_suspect) in [(coming_forward, false), (company, true), (a_stop, true)] {
+        let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
+        mission.crash();
+        for _ in 0..CRASHES_ALONE_MAX + 2 {
+            start_alone(&mut mission);
+            deed(&mut mission);
+            assert!(!mission.mission.is_alone());
+            assert_eq!(mission.mission.is_suspect(), leaves_a_suspect);
+        }
+        assert_eq!(mission.mission.status(), Status::Running);
+    }
+}
+
+#[test]
+fn one_that_runs_beside_others_is_not_told_so_twice() {
+    let mut mission = Tested::running(json!({}));
+    assert_eq!(mission.take(Command::Accompany), Ok(Vec::new()), "it was never alone");
+    start_alone(&mut mission);
+    assert_eq!(mission.take(Command::Accompany), Ok(vec![Record::Accompanied]));
+    assert_eq!(mission.take(Command::Accompany), Ok(Vec::new()));
+}
+
+#[test]
+fn a_node_that_stops_in_good_order_is_no_crash() {
+    let mut mission = Tested::running(json!({}));
+    for run in 1..=CRASHES_MAX + 10 {
+        assert_eq!(mission.take(Command::StopNode), Ok(vec![Record::NodeStopped]));
+        assert_eq!(mission.take(Command::StopNode), Ok(Vec::new()));
+        assert_eq!(mission.crash(), [Record::Started { run: RunNo(run + 1), alone: false, announced: false }]);
+    }
+    assert!(!mission.mission.is_suspect());
 }
 
 #[test]

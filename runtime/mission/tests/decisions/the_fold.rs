@@ -73,6 +73,8 @@ fn an_illegal_pair_is_an_error() {
         (&queued, started(2)),
         (&queued, Record::Heartbeat),
         (&queued, Record::Interrupted),
+        (&queued, Record::Accompanied),
+        (&queued, Record::NodeStopped),
         (&queued, answered(1)),
         (&queued, finished(Status::Running)),
         (&running, accepted.clone()),
@@ -110,6 +112,8 @@ fn an_illegal_pair_is_an_error() {
         (&ended, accepted),
         (&ended, started(2)),
         (&ended, Record::Heartbeat),
+        (&ended, Record::Accompanied),
+        (&ended, Record::NodeStopped),
         (&ended, finished(Status::Failed)),
     ] {
         let mut state = mission.mission.clone();

@@ -18,7 +18,8 @@ use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName, Written};
 use sortie_contract::{Event, Status};
 use sortie_mission::{
-    Admission, Ceilings, Command, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, Standing, admit,
+    Admission, Ceilings, Command, Conditions, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, Standing,
+    admit,
 };
 
 /// The time at which every test begins.
@@ -143,8 +144,16 @@ pub(crate) fn head_of(mission: &Mission) -> (Standing, u32, Overview) {
 
 /// It is a mission's turn, on a node with these tools.
 pub(crate) fn start(tools: &[ToolInfo]) -> Command<'_> {
-    Command::Start { tools, memory_bytes_max: MEMORY_BYTES_MAX, alone: false }
+    Command::Start(conditions(tools))
 }
+
+/// The conditions of a run beside others, on a node with these tools.
+pub(crate) fn conditions(tools: &[ToolInfo]) -> Conditions<'_> {
+    Conditions { tools, memory_bytes_max: MEMORY_BYTES_MAX, alone: false, crashes_alone_max: CRASHES_ALONE_MAX }
+}
+
+/// The crashes of one that runs alone which the node under test takes.
+pub(crate) const CRASHES_ALONE_MAX: u32 = 3;
 
 /// The memory that the node under test gives a plugin.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 64 << 20;
