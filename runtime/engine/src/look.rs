@@ -5,16 +5,17 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sortie_contract::{MissionNo, Stamped, Status, Timestamp, limit};
+use sortie_contract::overview::{Overview, Pending, RequestLine};
+use sortie_contract::{MissionNo, Stamped, Status, Timestamp};
 use sortie_journal::{Cursor, Head};
-use sortie_mission::Mission;
 use sortie_mission::queue::WaitsFor;
+use sortie_mission::{Mission, event_key, request_view};
 
 use super::outbox::key_of;
 use super::shown::{
-    ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, LISTED_BYTES_MAX, Links,
-    MissionLine, MissionView, OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView,
-    RequestView, SessionView, UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
+    ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, Links, MissionLine, MissionView,
+    OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView,
+    UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
 };
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
@@ -60,7 +61,7 @@ const LIST_CHUNK: usize = 200;
 /// Missions looked at between two pages; a filter that matches little must not hold a thread for ever.
 const SCAN_MAX: usize = 50_000;
 
-/// Cursors looked at between two pages of deliveries: each costs a look at its mission, and most have nothing to deliver just now.
+/// Cursors looked at between two pages of deliveries: each costs a look at a head, and most have nothing to deliver just now.
 const CURSORS_MAX: usize = 2_000;
 
 /// Some heads, newest first.
@@ -129,15 +130,30 @@ impl Engine {
         }
     }
 
+    /// What the records of a mission come to, for a list: only where an older Sortie wrote the head, which then has less, and nothing
+    /// has changed it since. Nothing where the mission has been removed.
+    fn folded(&self, no: MissionNo) -> Result<Option<Overview>, ReadError> {
+        match self.view(no, |fold| Ok(fold.mission.overview())) {
+            Err(ReadError::Unknown) => Ok(None),
+            overview => overview.map(Some),
+        }
+    }
+
+    /// What a mission waits for others to do, with the rest that its head shows; nothing where it has been removed.
+    fn pending(&self, no: MissionNo, head: &Head) -> Result<Option<(Overview, Pending)>, ReadError> {
+        let shown = head.overview.clone().filter(|overview| overview.pending.is_some());
+        let Some(mut overview) = shown.map_or_else(|| self.folded(no), |shown| Ok(Some(shown)))? else {
+            return Ok(None);
+        };
+        let pending = overview.pending.take();
+        Ok(pending.map(|pending| (overview, pending)))
+    }
+
     /// A mission as a list shows it, unless it has been removed or does not mention `q`. Reads its head and no more, unless an
     /// older Sortie wrote that and nothing has changed it since.
     fn listed(&self, no: MissionNo, head: &Head, q: Option<&str>) -> Result<Option<MissionLine>, ReadError> {
-        let overview = match head.overview.clone() {
-            Some(overview) => overview,
-            None => match self.view(no, |fold| Ok(fold.mission.overview())) {
-                Err(ReadError::Unknown) => return Ok(None),
-                overview => overview?,
-            },
+        let Some(overview) = head.overview.clone().map_or_else(|| self.folded(no), |shown| Ok(Some(shown)))? else {
+            return Ok(None);
         };
         let texts = [head.mission_id.as_str(), &overview.objective, &overview.summary];
         if !q.is_none_or(|q| mention(&texts, q)) {
@@ -360,20 +376,11 @@ impl Engine {
         loop {
             let Heads { heads, last } = self.some_heads(&[Status::Blocked], before, LIST_CHUNK)?;
             let Some(last) = last else { return Ok(page) };
-            for (no, _) in heads {
-                let open = self.view(no, |fold| {
-                    let envelope = fold.mission.envelope();
-                    let of = |request: RequestView| OpenRequestView {
-                        mission_id: envelope.mission_id.to_string(),
-                        objective: limit::clip(&envelope.objective, LISTED_BYTES_MAX),
-                        answer_at: format!("/v1/missions/{}/requests/{}", envelope.mission_id, request.request_id),
-                        request,
-                    };
-                    Ok(requests(&fold.mission).into_iter().map(of).collect::<Vec<_>>())
-                });
-                match open {
-                    Err(ReadError::Unknown) => {}
-                    open => open?.iter().for_each(|request| page.push(request)),
+            for (no, head) in heads {
+                // One may be removed while it is looked for.
+                let Some((overview, pending)) = self.pending(no, &head)? else { continue };
+                for line in &pending.requests {
+                    page.push(&open_request(&head, &overview, line));
                 }
                 if page.is_full(limit) {
                     return Ok(page.followed_by((no.0 > 1).then_some(no)));
@@ -399,12 +406,10 @@ impl Engine {
             let Some(&(last, _)) = cursors.last() else { return Ok(page) };
             scanned += cursors.len();
             for (no, cursor) in cursors.into_iter().filter(|(_, cursor)| wanted(cursor)) {
-                let view = self.view(no, |fold| self.undelivered_view(fold, &cursor));
-                match view {
-                    // It may be removed while it is looked at.
-                    Err(ReadError::Unknown) | Ok(None) => continue,
-                    view => view?.iter().for_each(|view| page.push(view)),
-                }
+                // It may be removed while it is looked at.
+                let Some(head) = self.listed_head(no)? else { continue };
+                let Some(view) = self.undelivered_view(no, &head, &cursor)? else { continue };
+                page.push(&view);
                 if page.is_full(limit) {
                     return Ok(page.followed_by(Some(no)));
                 }
@@ -417,19 +422,29 @@ impl Engine {
     }
 
     /// A mission in the list of deliveries; nothing where there is nothing to deliver just now.
-    fn undelivered_view(&self, fold: &Fold, cursor: &Cursor) -> Result<Option<UndeliveredView>, ReadError> {
-        let total = fold.mission.outgoing();
-        if cursor.acked >= total && !cursor.closed {
+    fn undelivered_view(
+        &self,
+        no: MissionNo,
+        head: &Head,
+        cursor: &Cursor,
+    ) -> Result<Option<UndeliveredView>, ReadError> {
+        let Some((overview, Pending { items, status_url, .. })) = self.pending(no, head)? else { return Ok(None) };
+        if cursor.acked >= items && !cursor.closed {
             return Ok(None);
         }
-        let envelope = fold.mission.envelope();
+        // Each item is an event, whose number is its sequence. Between uploads, and behind what cannot be read, the records tell.
+        let skipped = if overview.sequence == items && !self.is_quarantined(no) {
+            cursor.skipped.iter().map(|item| event_key(&head.mission_id, *item)).collect()
+        } else {
+            self.keys_of(no, &cursor.skipped)?
+        };
         Ok(Some(UndeliveredView {
-            mission_id: envelope.mission_id.to_string(),
+            mission_id: head.mission_id.to_string(),
             state: state_of(cursor),
-            status_url: envelope.callback.as_ref().map(|callback| callback.status_url.to_string()),
+            status_url,
             delivered: delivered(cursor),
-            skipped: self.keys_of(fold.no, &cursor.skipped)?,
-            waiting: total.saturating_sub(cursor.acked),
+            skipped,
+            waiting: items.saturating_sub(cursor.acked),
             attempts: cursor.attempts,
             error: error_of(cursor),
             next_attempt_at: next_attempt(cursor),
@@ -495,6 +510,16 @@ fn calls_in_flight(mission: &Mission) -> Vec<CallView> {
 /// The artifacts of a mission, as its index shows them.
 pub fn artifacts(mission: &Mission) -> Vec<ArtifactView> {
     mission.artifacts().iter().map(|artifact| form(mission.artifact_view(artifact))).collect()
+}
+
+/// An open request in a list: as its mission shows it, but for texts that are long.
+fn open_request(head: &Head, overview: &Overview, line: &RequestLine) -> OpenRequestView {
+    OpenRequestView {
+        request: form(request_view(line, overview.spent, overview.reserved, &overview.budget)),
+        mission_id: head.mission_id.to_string(),
+        objective: overview.objective.clone(),
+        answer_at: format!("/v1/missions/{}/requests/{}", head.mission_id, line.no),
+    }
 }
 
 /// What it asks of people.

@@ -153,7 +153,11 @@ fn unreadable(
     mission.apply(&gap)?;
     mission.apply(&end)?;
     let head = match head {
-        Some(head) if head.status.is_final() => None,
+        // What it shows stays, but for how much is to be sent.
+        Some(mut head) if head.status.is_final() => {
+            let pending = head.overview.as_mut().and_then(|overview| overview.pending.as_mut());
+            pending.map(|pending| pending.items = mission.outgoing()).map(|()| head)
+        }
         Some(mut head) => {
             shown_by(&mut head, &mission);
             Some(head)

@@ -83,4 +83,4 @@ pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, Storable, changes_standing};
 pub use suspension::{Idle, Leave};
 pub use timer::Timer;
-pub use view::{Outgoing, effective_budget, request_view, upload_url};
+pub use view::{Outgoing, effective_budget, event_key, request_view, upload_url};

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
 use sortie_contract::envelope::{Callback, EffectiveBudget};
 use sortie_contract::event::{Event, EventType};
+use sortie_contract::id::MissionId;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Status;
 use sortie_contract::overview::{CallLine, RequestLine};
@@ -58,7 +59,7 @@ impl Mission {
                 .collect(),
             usage: self.usage_at(self.ran_ms),
             trace_id: envelope.trace_id.to_string(),
-            idempotency_key: format!("{}/{}", envelope.mission_id, self.outgoing.sequence),
+            idempotency_key: event_key(&envelope.mission_id, self.outgoing.sequence),
             emitted_at: stamped.at,
             sequence: self.outgoing.sequence,
             detail,
@@ -201,6 +202,12 @@ impl Mission {
             }
         }
     }
+}
+
+/// What the event of that sequence is known by, on every attempt to deliver it.
+#[must_use]
+pub fn event_key(mission: &MissionId, sequence: u64) -> String {
+    format!("{mission}/{sequence}")
 }
 
 /// An open request as others see it, of a mission that has spent, set aside, and may spend so much.

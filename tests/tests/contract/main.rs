@@ -13,6 +13,7 @@ mod disk;
 mod dispatch;
 mod keeping;
 mod lifecycle;
+mod listed;
 mod money;
 mod openapi;
 mod replay;

@@ -55,7 +55,7 @@ pub struct UndeliveredView {
     pub mission_id: String,
     /// How they stand.
     pub state: DeliveryState,
-    /// Where they go.
+    /// Where they go; cut where it is long.
     pub status_url: Option<String>,
     /// So many were made.
     pub delivered: u64,

@@ -262,7 +262,7 @@ pub struct RequestView {
     pub budget: Option<ShortageView>,
 }
 
-/// An open request in a list, with whose it is.
+/// An open request in a list, with whose it is. Its question and arguments are cut where they are long: the mission shows more of them.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OpenRequestView {
     /// What is asked.
