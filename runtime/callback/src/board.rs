@@ -60,6 +60,20 @@ pub(crate) enum Health {
     Unknown,
 }
 
+impl Health {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Answered, Self::Silent, Self::Unknown];
+
+    /// What an attempt that failed so is counted as.
+    pub(crate) fn failure(self) -> &'static str {
+        match self {
+            Self::Answered => "refused",
+            Self::Silent => "unanswered",
+            Self::Unknown => "unsent",
+        }
+    }
+}
+
 impl Ended {
     fn health(self) -> Health {
         match self {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -57,6 +57,26 @@ pub struct Counters {
     delivered: AtomicU64,
     retried: AtomicU64,
     parked: AtomicU64,
+    /// In the order of [`Health::ALL`].
+    failures: [Failures; Health::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    count: AtomicU64,
+    /// In seconds since 1970; 0 before the first.
+    last: AtomicI64,
+}
+
+/// Attempts that failed in one way, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// In a word: `refused` by the receiver, `unanswered`, or `unsent`.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// When the last of them was, in seconds since 1970; 0 before the first.
+    pub last: i64,
 }
 
 impl Counters {
@@ -73,6 +93,22 @@ impl Counters {
     /// Items that were given up for now.
     pub fn parked(&self) -> u64 {
         self.parked.load(Relaxed)
+    }
+
+    /// Attempts that failed, by kind.
+    pub fn failures(&self) -> impl Iterator<Item = Failed> {
+        Health::ALL.into_iter().zip(&self.failures).map(|(health, Failures { count, last })| Failed {
+            kind: health.failure(),
+            count: count.load(Relaxed),
+            last: last.load(Relaxed),
+        })
+    }
+
+    fn failed(&self, health: Health, at: Timestamp) {
+        for (_, failures) in Health::ALL.into_iter().zip(&self.failures).filter(|(kind, _)| *kind == health) {
+            failures.count.fetch_add(1, Relaxed);
+            failures.last.store(at.as_second(), Relaxed);
+        }
     }
 }
 
@@ -320,6 +356,9 @@ impl Shared {
     }
 
     fn consequence(&self, since: Timestamp, attempts: u32, verdict: Verdict) -> Consequence {
+        if let Verdict::Failed { health, .. } | Verdict::Hopeless { health, .. } = &verdict {
+            self.counters.failed(*health, self.ambient.wall());
+        }
         let (why, retry_after, health) = match verdict {
             Verdict::Delivered => return Consequence::Delivered,
             Verdict::Hopeless { why, health } => return Consequence::Parked { why, health },

@@ -346,6 +346,9 @@ async fn an_item_is_parked_after_its_attempts_and_holds_the_later_ones() {
     assert_eq!(bench.outbox.get(1).parked.unwrap(), "the receiver answered 503; given up after 4 attempts");
     assert_eq!(bench.outbox.get(1).attempts, 4);
     assert_eq!((bench.shared.counters.parked(), bench.shared.board.lock().len()), (1, 0));
+    let failures: Vec<_> = bench.shared.counters.failures().map(|failed| (failed.kind, failed.count)).collect();
+    assert_eq!(failures, [("refused", 4), ("unanswered", 0), ("unsent", 0)]);
+    assert!(bench.shared.counters.failures().all(|failed| (failed.last > 0) == (failed.count > 0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ mod send;
 mod sign;
 
 pub use config::{CallbackConfig, ConfigError, SecretConfig};
-pub use courier::{Counters, Courier};
+pub use courier::{Counters, Courier, Failed};
 pub use outbox::{Delivery, Method, Outbox, OutboxError};
 pub use send::{Http, Reply, Transport};
 pub use sortie_egress::{Refused, Request, SecretError, SendError, StatusCode};

@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
+use sortie_callback::Counters;
 use sortie_contract::tool::ToolName;
 use sortie_contract::{Spend, Status};
 use sortie_engine::Turns;
@@ -52,6 +53,22 @@ fn providers(registry: &mut Registry, providers: &[ProviderHealth]) {
     }
     registry.register("provider_tools", "Tools that missions can be granted of a provider", tools);
     registry.register("provider_up", "Whether the tools of a provider can be called", up);
+}
+
+/// Attempts to deliver that failed: how many, and when the last was.
+fn failures(registry: &mut Registry, counters: &Counters) {
+    let (count, last) = (Family::<Labels, Counter>::default(), Family::<Labels, Gauge>::default());
+    for failed in counters.failures() {
+        let labels = vec![("kind", failed.kind.to_owned())];
+        count.get_or_create(&labels).inc_by(failed.count);
+        last.get_or_create(&labels).set(failed.last);
+    }
+    registry.register("delivery_failures", "Attempts to deliver that failed, by what went wrong", count);
+    registry.register(
+        "delivery_failure_last_seconds",
+        "When the last of them was, in seconds since 1970; 0: none",
+        last,
+    );
 }
 
 /// The numbers of the node, at this moment.
@@ -106,6 +123,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     }
     providers(&mut registry, &engine.providers());
+    failures(&mut registry, engine.courier().counters());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
