@@ -36,6 +36,36 @@ async fn nothing_but_health_is_open() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_has_no_effect_is_refused_wherever_something_is_read() {
+    let node = Node::start().await;
+    node.run(&writing("m")).await;
+    let paths = [
+        "/v1/missions",
+        "/v1/missions/m",
+        "/v1/missions/m/events",
+        "/v1/missions/m/journal",
+        "/v1/missions/m/plugin",
+        "/v1/missions/m/artifacts",
+        "/v1/missions/m/artifacts/note.txt",
+        "/v1/requests",
+        "/v1/deliveries",
+        "/v1/events",
+        "/v1/sessions",
+        "/v1/tools",
+        "/v1/plugins",
+        "/v1/plugins/automation",
+        "/v1/node",
+    ];
+    for path in paths {
+        let refused = node.get(&format!("{path}?vp=all")).await;
+        refused.expect_problem(400, "bad_request");
+        assert!(refused.text.contains("there is no parameter `vp` here"), "{path}: {}", refused.text);
+        let asked = node.get(&format!("{path}?")).await.status;
+        assert_eq!(asked, node.get(path).await.status, "{path}: an empty query asks for nothing");
+    }
+}
+
+#[tokio::test]
 async fn a_token_does_what_its_scopes_say() {
     let names = ["dispatch", "read", "operate", "admin"];
     let mut options = Options::new();

@@ -9,12 +9,17 @@ use tokio_util::io::ReaderStream;
 
 use super::App;
 use super::error::Problem;
+use super::missions::NoParameters;
 use sortie_engine::look;
 use sortie_engine::shown::Page;
 use sortie_engine::views::Fold;
 
 /// `GET /v1/missions/{id}/artifacts`
-pub(super) async fn index(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn index(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: NoParameters,
+) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
     app.shown(move |engine| engine.view(no, |fold| Ok(Page::whole(look::artifacts(&fold.mission))))).await
 }
@@ -23,6 +28,7 @@ pub(super) async fn index(State(app): State<App>, Path(id): Path<String>) -> Res
 pub(super) async fn bytes(
     State(app): State<App>,
     Path((id, name)): Path<(String, String)>,
+    _: NoParameters,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let no = app.mission(id).await?;

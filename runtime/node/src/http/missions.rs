@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, Path, RawQuery, State};
+use axum::extract::{Extension, FromRequestParts, Path, RawQuery, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -251,14 +252,32 @@ pub(super) fn unknown_parameter(key: &str) -> Problem {
     Problem::bad_request(format!("there is no parameter `{key}` here"))
 }
 
+/// That a query has no parameters, where there are none: one that has no effect was meant to have one.
+pub(super) struct NoParameters;
+
+impl<S: Sync> FromRequestParts<S> for NoParameters {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parameters(parts.uri.query()).first() {
+            Some((key, _)) => Err(unknown_parameter(key)),
+            None => Ok(Self),
+        }
+    }
+}
+
 /// `GET /v1/missions/{id}`
-pub(super) async fn show(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn show(State(app): State<App>, Path(id): Path<String>, _: NoParameters) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
     app.shown(move |engine| engine.show(no)).await
 }
 
 /// `GET /v1/missions/{id}/journal`: written out as it is read, so that nobody ever holds all of it.
-pub(super) async fn journal(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn journal(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: NoParameters,
+) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
     let mut pieces = Pieces { app, no, next: 0, state: Piece::First };
     // What is wrong at once is still an answer of its own.

@@ -10,7 +10,7 @@ use sortie_contract::{LaneId, MicroUsd, MissionNo, SessionId, VpId};
 
 use super::auth::Holder;
 use super::error::Problem;
-use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
+use super::missions::{NoParameters, bad_parameter, page_size, parameters, unknown_parameter};
 use super::{App, Body};
 use crate::config::Scope;
 use sortie_engine::shown::{
@@ -20,7 +20,7 @@ use sortie_engine::shown::{
 use sortie_engine::{Engine, Turns};
 
 /// `GET /v1/node`
-pub(super) async fn show(State(app): State<App>) -> Json<NodeView> {
+pub(super) async fn show(State(app): State<App>, _: NoParameters) -> Json<NodeView> {
     Json(view(&app))
 }
 
@@ -67,7 +67,7 @@ fn view(app: &App) -> NodeView {
 }
 
 /// `GET /v1/tools`
-pub(super) async fn tools(State(app): State<App>) -> Json<ToolsView> {
+pub(super) async fn tools(State(app): State<App>, _: NoParameters) -> Json<ToolsView> {
     Json(ToolsView::of(&app.engine.toolbox(), app.engine.providers()))
 }
 

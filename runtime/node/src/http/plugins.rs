@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::App;
 use super::body::{Chunks, Unread};
 use super::error::Problem;
-use super::missions::{parameters, unknown_parameter};
+use super::missions::{NoParameters, parameters, unknown_parameter};
 use sortie_engine::shown::{Page, PluginView};
 
 /// Most plugins that are on their way at once: each takes room on the disk before it is looked at.
@@ -37,12 +37,16 @@ fn view(plugin: &Installed) -> PluginView {
 }
 
 /// `GET /v1/plugins`
-pub(super) async fn list(State(app): State<App>) -> Json<Page<PluginView>> {
+pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Page<PluginView>> {
     Json(Page::whole(app.sandbox.plugins().iter().map(view)))
 }
 
 /// `GET /v1/plugins/{name}`
-pub(super) async fn show(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Page<PluginView>>, Problem> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    _: NoParameters,
+) -> Result<Json<Page<PluginView>>, Problem> {
     let plugins = app.sandbox.plugins();
     let mut versions = plugins.iter().filter(|plugin| plugin.identity.name == name).map(view).peekable();
     if versions.peek().is_none() {

@@ -6,10 +6,15 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::error::Problem;
+use super::missions::NoParameters;
 use sortie_sandbox::PLUGIN_BYTES_MAX;
 
 /// `GET /v1/missions/{id}/plugin`: the component, byte for byte, even when a newer one is installed.
-pub(super) async fn component(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn component(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: NoParameters,
+) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
     let digest = app.reading(move |engine| engine.view(no, |fold| Ok(fold.mission.plugin().digest))).await?;
     let sandbox = app.sandbox.clone();
