@@ -228,7 +228,8 @@ impl Engine {
         let loaded = self.lives.get_or_load(no, || {
             let mission = self.mission(no)?;
             let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
-            Ok(Live::new(no, mission, head, self.ambient.steady()))
+            let out_since = self.timer.out_since(no);
+            Ok(Live::new(no, mission, head, self.ambient.steady()).out_of_memory(out_since))
         });
         loaded.inspect_err(|error| self.cannot_read(no, error))
     }
@@ -245,7 +246,7 @@ impl Engine {
     /// The times of a mission that has been running for so long.
     pub(crate) fn now(&self, ran_ms: u64) -> Now {
         let wall = self.ambient.wall();
-        Now { wall, ran_ms, expires_at: wall.checked_add(self.request_expiry).unwrap_or(Timestamp::MAX) }
+        Now { wall, ran_ms, out_ms: None, expires_at: wall.checked_add(self.request_expiry).unwrap_or(Timestamp::MAX) }
     }
 
     /// What the node is made of, for those who show it.

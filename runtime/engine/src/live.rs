@@ -40,6 +40,8 @@ struct Inner {
     condemned: bool,
     /// How many records it had when one was last recorded that others are told of, as far as this is known.
     told: u32,
+    /// By the steady clock, since when its plugin is out of memory, where that is known.
+    out_since: Option<Duration>,
     /// Held calls that the current run waits for.
     waiting: FxHashMap<CallNo, oneshot::Sender<Released>>,
     /// What was decided about held calls since the current run began and before it came to wait for them.
@@ -95,7 +97,22 @@ impl Live {
         let told = mission.records();
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
         let (kill, condemned) = (None, false);
-        Self { no, inner: Mutex::new(Inner { mission, head, run, kill, condemned, told, waiting, decided }) }
+        Self {
+            no,
+            inner: Mutex::new(Inner { mission, head, run, kill, condemned, told, out_since: None, waiting, decided }),
+        }
+    }
+
+    /// Its plugin has been out of memory since then.
+    pub(crate) fn out_of_memory(self, since: Option<Duration>) -> Self {
+        self.inner.lock().out_since = since;
+        self
+    }
+
+    /// By the steady clock, since when its plugin is out of memory, where its run clock does not tell.
+    pub(crate) fn sleeps_since(&self) -> Option<Duration> {
+        let inner = self.inner.lock();
+        inner.out_since.filter(|_| inner.mission.sleeps_off_its_run_clock())
     }
 
     /// Sends a command: decides, journals, applies.
@@ -105,7 +122,7 @@ impl Live {
             return Err(CommandError::Refused(Refusal::AlreadyFinal { status: Status::Failed }));
         }
         let steady = engine.ambient.steady();
-        let now = engine.now(inner.run.ran_ms(steady));
+        let now = inner.now(engine, steady);
         let records: Vec<Stamped> = inner
             .mission
             .decide(now, command)
@@ -130,6 +147,11 @@ impl Live {
         run.turn(mission, begins, steady);
         let status = inner.mission.status();
         let suspended = records.iter().any(|stamped| matches!(stamped.record, Record::Suspended { .. }));
+        if suspended {
+            inner.out_since = Some(steady);
+        } else if begins {
+            inner.out_since = None;
+        }
         if (status.is_final() || suspended)
             && let Some(kill) = inner.kill.take()
         {
@@ -170,7 +192,7 @@ impl Live {
 
     /// The mission's times now.
     pub(crate) fn now(&self, engine: &Engine) -> Now {
-        engine.now(self.inner.lock().run.ran_ms(engine.ambient.steady()))
+        self.inner.lock().now(engine, engine.ambient.steady())
     }
 
     /// Whether it has no run, and wants one.
@@ -188,7 +210,7 @@ impl Live {
     /// When the mission wants a tick, and its run clock now.
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
-        let now = engine.now(inner.run.ran_ms(engine.ambient.steady()));
+        let now = inner.now(engine, engine.ambient.steady());
         (if inner.condemned { Due::default() } else { inner.mission.next_due(now) }, now)
     }
 
@@ -235,6 +257,13 @@ struct To<'a> {
 }
 
 impl Inner {
+    /// The mission's times.
+    fn now(&self, engine: &Engine, steady: Duration) -> Now {
+        let out = self.out_since.map(|since| steady.saturating_sub(since));
+        let out_ms = out.map(|out| u64::try_from(out.as_millis()).unwrap_or(u64::MAX));
+        Now { out_ms, ..engine.now(self.run.ran_ms(steady)) }
+    }
+
     /// Appends to the log, and to the state. Nothing has changed where the log has no room.
     ///
     /// The room is taken first: from then on only a failure of the log, which ends the process, can keep the records from it. So

@@ -50,6 +50,7 @@ fn accepted(log: &dyn Log) -> Inner {
         kill: None,
         condemned: false,
         told: 1,
+        out_since: None,
         waiting: FxHashMap::default(),
         decided: FxHashMap::default(),
     }
@@ -58,7 +59,7 @@ fn accepted(log: &dyn Log) -> Inner {
 /// The records of a command, at some second; none, where the core refuses it.
 fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
     let wall = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second.into());
-    let now = Now { wall, ran_ms: u64::from(second), expires_at: wall + SignedDuration::from_hours(24) };
+    let now = Now { wall, ran_ms: u64::from(second), out_ms: None, expires_at: wall + SignedDuration::from_hours(24) };
     let records = inner.mission.decide(now, command).unwrap_or_default();
     records.into_iter().map(|record| Stamped { at: wall, ran_ms: now.ran_ms, record }).collect()
 }

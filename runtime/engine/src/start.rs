@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sortie_contract::id::RunNo;
 use sortie_contract::plugin::{Crash, Verdict};
-use sortie_contract::{MissionNo, Record, SessionId, Status, VpId};
+use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, VpId};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
@@ -239,6 +239,12 @@ impl Engine {
         wait: Wait,
     ) -> Result<super::live::Taken, CommandError> {
         let taken = live.command(self, command, wait)?;
+        let turns = |stamped: &Stamped| {
+            matches!(stamped.record, Record::Started { .. } | Record::Suspended { .. } | Record::Finished { .. })
+        };
+        if taken.records.iter().any(turns) {
+            self.timer.keep_out_since(live.no, live.sleeps_since());
+        }
         if taken.status.is_final() && !taken.records.is_empty() {
             self.ended(live, taken.status);
         } else if taken.records.iter().any(|stamped| matches!(stamped.record, Record::Requested { .. })) {

@@ -31,6 +31,9 @@ const SEEN_TO_MAX: usize = 8;
 #[derive(Default)]
 pub(crate) struct Timer {
     alarms: Mutex<Alarms>,
+    /// By the steady clock, since when missions are out of memory that sleep and wait for people at once. Their run clocks stand
+    /// still, and nothing else would know while they are not here.
+    out_since: Mutex<FxHashMap<MissionNo, Duration>>,
     /// An alarm was set, or something was queued: what is next may be another thing.
     changed: Notify,
 }
@@ -85,6 +88,20 @@ fn until(now: Timestamp, at: Timestamp) -> Duration {
 }
 
 impl Timer {
+    /// By the steady clock, since when a mission is out of memory, where this has to be known.
+    pub(crate) fn out_since(&self, no: MissionNo) -> Option<Duration> {
+        self.out_since.lock().get(&no).copied()
+    }
+
+    /// Keeps in mind since when a mission is out of memory, or forgets it.
+    pub(crate) fn keep_out_since(&self, no: MissionNo, since: Option<Duration>) {
+        let mut all = self.out_since.lock();
+        match since {
+            Some(since) => drop(all.insert(no, since)),
+            None => drop(all.remove(&no)),
+        }
+    }
+
     /// Says that the queue has changed.
     pub(crate) fn nudge(&self) {
         self.changed.notify_one();
@@ -104,7 +121,10 @@ impl Engine {
         // Looked at under the lock: what another thread saw before must not replace what this one sets.
         let mut alarms = self.timer.alarms.lock();
         let (due, now) = live.next_due(self);
-        let steady = due.ran_ms.map(|at| self.ambient.steady() + Duration::from_millis(at.saturating_sub(now.ran_ms)));
+        let by_run_time = due.ran_ms.map(|at| at.saturating_sub(now.ran_ms));
+        let by_time_out = due.out_ms.zip(now.out_ms).map(|(at, out)| at.saturating_sub(out));
+        let left = by_run_time.into_iter().chain(by_time_out).min();
+        let steady = left.map(|ms| self.ambient.steady() + Duration::from_millis(ms));
         alarms.set(live.no, Alarm { wall: due.wall, steady });
         self.timer.changed.notify_one();
     }
@@ -118,6 +138,7 @@ impl Engine {
     /// Takes the alarms of a mission away.
     pub(crate) fn silence(&self, no: MissionNo) {
         self.timer.alarms.lock().set(no, Alarm::default());
+        self.timer.keep_out_since(no, None);
     }
 
     /// Whether a mission that is not in memory may have something due.

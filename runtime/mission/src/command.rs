@@ -24,6 +24,9 @@ pub struct Now {
     pub wall: Timestamp,
     /// How long the mission has been running, in milliseconds, through all its runs; from a clock that never jumps.
     pub ran_ms: u64,
+    /// How long its plugin has been out of memory, in milliseconds, by a clock that never jumps; `None` where it is in memory, and
+    /// where the node has started since.
+    pub out_ms: Option<u64>,
     /// When a request that is made now expires, unless the window closes before.
     pub expires_at: Timestamp,
 }

@@ -105,6 +105,8 @@ pub struct Due {
     pub wall: Option<Timestamp>,
     /// By its own run time.
     pub ran_ms: Option<u64>,
+    /// By the time that its plugin is out of memory.
+    pub out_ms: Option<u64>,
 }
 
 /// How a mission stands, as far as others wait for it.
@@ -198,6 +200,12 @@ impl Mission {
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.active().is_some_and(|active| active.alone && active.is_in_memory())
+    }
+
+    /// Whether its plugin is out of memory and is to go on at some time, and its run clock stands still: it waits for people, too.
+    #[must_use]
+    pub fn sleeps_off_its_run_clock(&self) -> bool {
+        self.suspension().is_some_and(|suspension| suspension.until.is_some()) && !self.takes_run_time()
     }
 
     /// What was dispatched.
@@ -470,7 +478,7 @@ impl Mission {
     /// The same, with this sleep.
     fn due(&self, sleep: Option<Suspension>) -> Due {
         match &self.runs.phase {
-            Phase::Queued => Due { wall: self.envelope.window.end_at, ran_ms: None },
+            Phase::Queued => Due { wall: self.envelope.window.end_at, ..Due::default() },
             Phase::Active(active) => {
                 let requests =
                     self.requests.open().iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
@@ -479,7 +487,8 @@ impl Mission {
                 let slept = sleep.and_then(|sleep| sleep.until_ran_ms);
                 let by_run_time = [active.heartbeat_due_ms, slept, Some(self.budget.runtime_ms_max)];
                 let ran_ms = by_run_time.into_iter().flatten().min().filter(|_| self.takes_run_time());
-                Due { wall, ran_ms }
+                let out_ms = sleep.and_then(|sleep| sleep.until_out_ms).filter(|_| !self.takes_run_time());
+                Due { wall, ran_ms, out_ms }
             }
             Phase::Ended(_) => Due::default(),
         }

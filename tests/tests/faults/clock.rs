@@ -218,6 +218,23 @@ async fn set_back_a_mission_that_sleeps_out_of_memory_wakes_on_time() {
 }
 
 #[tokio::test]
+async fn set_back_a_mission_that_sleeps_and_asks_wakes_on_time() {
+    let node = faulty().await;
+    node.accept(&automation("both", &json!([asking(), with(waiting(), "/retry/backoff", json!("5m"))]))).await;
+    node.until_status("both", "blocked").await;
+    hand_over(&node, "vp.both", "go.txt").await;
+    let started = async || records(&node, "both").await.iter().filter(|record| record["kind"] == "started").count();
+    let ahead = left_memory(&node, "both").await;
+    node.faults().set_clock(-DAY);
+    // Not before its time by the other clock: whoever had a turn meanwhile had it.
+    ends(&node, &node.accept(&writing("sentry")).await, "completed", "done").await;
+    assert_eq!(started().await, 1);
+    node.faults().set_steady(ahead + SLEEP);
+    until("it goes on", async || (started().await == 2).then_some(())).await;
+    assert_eq!(node.mission("both").await["status"], "blocked", "nobody has answered");
+}
+
+#[tokio::test]
 async fn what_waits_out_of_memory_is_remembered_through_a_restart() {
     let mut node = faulty().await;
     node.accept(&automation("sleeps", &json!([with(waiting(), "/retry/backoff", json!("5m"))]))).await;

@@ -71,6 +71,8 @@ pub(crate) struct Suspension {
     pub(crate) until: Option<Timestamp>,
     /// The same by its run time, which goes on while it sleeps: a wall clock that is set back makes no sleep longer.
     pub(crate) until_ran_ms: Option<u64>,
+    /// The same by the time that it is out of memory: run time stands still while people are waited for.
+    pub(crate) until_out_ms: Option<u64>,
     /// Whether something that it waited for has been decided since.
     pub(crate) woken: bool,
 }
@@ -81,6 +83,7 @@ impl Suspension {
         self.woken
             || self.until.is_some_and(|until| until <= now.wall)
             || self.until_ran_ms.is_some_and(|until| until <= now.ran_ms)
+            || self.until_out_ms.zip(now.out_ms).is_some_and(|(until, out)| until <= out)
     }
 }
 
@@ -199,8 +202,9 @@ impl Runs {
                 if active.suspended.is_some() {
                     return Err(RunMisfit::SuspendedTwice);
                 }
-                let until_ran_ms = until.map(|until| ran_ms.saturating_add(ms_until(at, until)));
-                active.suspended = Some(Suspension { until, until_ran_ms, woken: false });
+                let until_out_ms = until.map(|until| ms_until(at, until));
+                let until_ran_ms = until_out_ms.map(|ms| ran_ms.saturating_add(ms));
+                active.suspended = Some(Suspension { until, until_ran_ms, until_out_ms, woken: false });
             }
             (Phase::Active(_), RunStep::Interrupted) => self.phase = Phase::Queued,
         }

@@ -87,7 +87,7 @@ fn autonomy_window_before_it_opens_the_mission_is_queued() {
 fn autonomy_window_when_it_closes_the_mission_is_timed_out() {
     let fields = || json!({"autonomy_window": {"end_at": at(10)}});
     let mut queued = Tested::queued(fields());
-    assert_eq!(queued.mission.next_due(queued.now), Due { wall: Some(moment(10)), ran_ms: None });
+    assert_eq!(queued.mission.next_due(queued.now), Due { wall: Some(moment(10)), ..Due::default() });
     assert_eq!(queued.pass(9).take(Command::Tick), Ok(vec![]));
     queued.pass(1).take(Command::Tick).expect("its end");
     assert_eq!(queued.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));

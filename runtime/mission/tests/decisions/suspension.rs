@@ -159,6 +159,19 @@ fn a_clock_that_is_set_back_makes_no_sleep_longer() {
 }
 
 #[test]
+fn who_sleeps_and_asks_wakes_by_the_time_that_it_is_out_of_memory() {
+    let mut mission = guarded();
+    mission.held(&the("Edit"), 0, RequestKind::Approval);
+    mission.suspend(Some(moment(60))).expect("it only waits");
+    let due = mission.mission.next_due(mission.now);
+    assert_eq!((due.ran_ms, due.out_ms), (None, Some(60_001)), "its run time stands still");
+    let day_before = moment(-24 * 60 * 60);
+    for (out_ms, wants) in [(None, false), (Some(60_000), false), (Some(60_001), true)] {
+        assert_eq!(mission.mission.wants_turn(Now { wall: day_before, out_ms, ..mission.now }), wants, "{out_ms:?}");
+    }
+}
+
+#[test]
 fn who_has_slept_enough_wants_its_turn_and_rings_no_more() {
     let mut mission = guarded();
     mission.suspend(Some(moment(60))).expect("it only sleeps");
