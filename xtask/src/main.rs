@@ -38,23 +38,106 @@ fn main() -> ExitCode {
         Some((command, rest)) => (command.as_str(), rest),
         None => ("", [].as_slice()),
     };
-    let done = Project::find().and_then(|project| match command {
-        "demo" => demo::run(&project),
-        "test" => test::run(&project, rest.iter().any(|flag| flag == "--quick")),
-        "sim" => sim::run(&project, rest),
-        "plugins" if rest.iter().any(|flag| flag == "--setup") => setup::toolchain(&project).map(|_| ()),
-        "plugins" => setup::plugins(&project),
-        "bench" => bench::run(&project, rest),
-        _ => {
+    let done = match Options::of(command, rest) {
+        Ok(options) => Project::find().and_then(|project| perform(&project, command, &options, rest)),
+        Err(why) => {
             eprint!("{USAGE}");
-            Err("there is no such command".to_owned())
+            Err(why)
         }
-    });
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(project: &Project, command: &str, options: &Options, rest: &[String]) -> Result<(), String> {
+    match command {
+        "demo" => demo::run(project),
+        "test" => test::run(project, options.has("--quick")),
+        "sim" => sim::run(project, rest),
+        "plugins" if options.has("--setup") => setup::toolchain(project).map(|_| ()),
+        "plugins" => setup::plugins(project),
+        "bench" => bench::run(project, rest),
+        _ => unreachable!("its options are not known"),
+    }
+}
+
+/// The options that a command was given, all of which it knows.
+#[derive(Debug, PartialEq)]
+struct Options(Vec<String>);
+
+impl Options {
+    /// The options of each command, and which of them have a value behind them.
+    const KNOWN: [(&str, &[(&str, bool)]); 5] = [
+        ("demo", &[]),
+        ("test", &[("--quick", false)]),
+        ("sim", &[("--seeds", true), ("--seed", true)]),
+        ("plugins", &[("--setup", false)]),
+        ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
+    ];
+
+    /// Reads the options of `command`, or says what is wrong with them.
+    fn of(command: &str, rest: &[String]) -> Result<Self, String> {
+        let known = Self::KNOWN.iter().find(|(name, _)| *name == command);
+        let (_, known) = known.ok_or_else(|| format!("there is no command `{command}`"))?;
+        let mut given = Vec::new();
+        let mut rest = rest.iter();
+        while let Some(argument) = rest.next() {
+            // A shape, of which the bench itself knows whether there is such a one.
+            if command == "bench" && !argument.starts_with('-') {
+                continue;
+            }
+            let found = known.iter().find(|(name, _)| name == argument);
+            let (name, has_value) = found.ok_or_else(|| format!("`{command}` does not take `{argument}`"))?;
+            if *has_value && rest.next().is_none_or(|value| value.starts_with("--")) {
+                return Err(format!("{name} takes a value"));
+            }
+            given.push((*name).to_owned());
+        }
+        Ok(Self(given))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|given| given == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_command_does_not_know_is_refused() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            Options::of(&words[0], &words[1..])
+        };
+        for line in [
+            "demo",
+            "test --quick",
+            "sim --seeds 5 --seed 1",
+            "plugins --setup",
+            "bench --json --only a --only b",
+            "bench a b",
+        ] {
+            assert!(of(line).is_ok(), "{line}");
+        }
+        for (line, expected) in [
+            ("bench --help", "`bench` does not take `--help`"),
+            ("demo intake", "does not take `intake`"),
+            ("bench --only", "--only takes a value"),
+            ("bench --only --json", "--only takes a value"),
+            ("test --quik", "`--quik`"),
+            ("demo --help", "`--help`"),
+            ("benhc", "there is no command `benhc`"),
+            ("--help", "there is no command"),
+        ] {
+            let said = of(line).expect_err(line);
+            assert!(said.contains(expected), "{line}: {said}");
         }
     }
 }
