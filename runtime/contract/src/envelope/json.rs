@@ -93,6 +93,15 @@ fn unreadable(text: &str, error: &serde_json::Error, failed: Option<Pointer>) ->
         let detail = format!("must be a finite number (line {line}, column {column})");
         return Mistake::new(failed.unwrap_or_default(), code::NOT_A_NUMBER, detail);
     }
+    // As serde_json calls the halves of a pair that stand alone: text of JavaScript may hold them, UTF-8 cannot.
+    if ["lone leading surrogate", "unexpected end of hex escape"].iter().any(|half| error.to_string().starts_with(half))
+    {
+        let detail = format!(
+            "the text at line {line} column {column} holds half of a character: a `\\u` escape of D800 to DFFF stands for nothing \
+             without its other half; send both, or the character itself"
+        );
+        return Mistake::new(Pointer::root(), code::NOT_JSON, detail);
+    }
     Mistake::new(Pointer::root(), code::NOT_JSON, format!("the body is not JSON: {error}"))
 }
 
