@@ -26,6 +26,10 @@ const RUN_FUEL: u64 = 1_000_000;
 /// The same at intake, where somebody waits for the answer: about a millisecond.
 const CHECK_FUEL: u64 = 20_000;
 
+/// What is said of a template that is too much work.
+const TOO_MUCH: &str = "it is out of fuel: it is more work than one template may do, which is about a million instructions or 64 MB \
+                        of text; loop over less, or split it over several steps (`for_each` takes one item at a time)";
+
 /// The names that every template sees.
 const NAMES: [&str; 4] = ["inputs", "objective", "mission", "steps"];
 
@@ -299,8 +303,10 @@ pub(crate) fn value(json: &Json) -> Value {
 }
 
 fn error_at(place: &str, error: &minijinja::Error) -> TemplateError {
-    let why = if error.kind() == ErrorKind::OutOfFuel { Why::OutOfFuel } else { Why::Wrong };
-    TemplateError { why, ..TemplateError::new(place, describe(error)) }
+    if error.kind() == ErrorKind::OutOfFuel {
+        return TemplateError { why: Why::OutOfFuel, ..TemplateError::new(place, TOO_MUCH) };
+    }
+    TemplateError::new(place, describe(error))
 }
 
 /// The error without the engine's own idea of a file name, which says nothing here.
