@@ -99,6 +99,8 @@ pub enum Reason {
     LimitExceeded,
     /// The node can no longer read what it recorded of the mission. The bytes are kept.
     Unreadable,
+    /// The node lacks what it needs to run any plugin: a folder, say. The plugin is not to blame.
+    NodeFailed,
 }
 
 impl Reason {
@@ -122,6 +124,7 @@ impl Reason {
             Self::Nondeterminism => "nondeterminism",
             Self::LimitExceeded => "limit_exceeded",
             Self::Unreadable => "unreadable",
+            Self::NodeFailed => "node_failed",
         }
     }
 }

@@ -412,6 +412,7 @@ fn every_name_within_a_record_keeps_its_number() {
         Reason::Nondeterminism,
         Reason::LimitExceeded,
         Reason::Unreadable,
+        Reason::NodeFailed,
     ];
     differ(reasons.map(|reason| finished(Status::Failed, reason)).map(one).into(), 5);
     let text = || "x".to_owned();

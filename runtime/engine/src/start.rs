@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_contract::id::RunNo;
-use sortie_contract::plugin::{Crash, Verdict};
+use sortie_contract::plugin::Verdict;
 use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, VpId};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
@@ -170,8 +170,9 @@ impl Engine {
             Ok(workspace) => workspace,
             Err(error) => {
                 let folder = self.workspaces.place(&envelope.vp_id, &session);
-                let text = format!("its workspace {} cannot be opened: {error}", folder.display());
-                return Ok(Some((Ending::Crashed(Crash::Unrunnable(text)), Vec::new())));
+                tracing::error!(folder = %folder.display(), %error, "a workspace cannot be opened");
+                let ending = Ending::NoWorkspace { place: folder.display().to_string(), why: error.to_string() };
+                return Ok(Some((ending, Vec::new())));
             }
         };
         let mission_id = envelope.mission_id.to_string();

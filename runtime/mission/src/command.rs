@@ -217,6 +217,13 @@ pub enum Ending {
     Returned(plugin::Verdict),
     /// The sandbox ended it.
     Crashed(Crash),
+    /// It could not begin, through no fault of its own: the node has no workspace to give it.
+    NoWorkspace {
+        /// Where its workspace would be.
+        place: String,
+        /// What keeps the node from opening it.
+        why: String,
+    },
 }
 
 impl Command<'_> {

@@ -130,6 +130,14 @@ impl Mission {
                 self.plugin_failed(summary, tool.as_deref(), next_action.as_deref())
             }
             Cause::Ended(Ending::Crashed(crash), _) => self.crashed(crash),
+            Cause::Ended(Ending::NoWorkspace { place, why }, _) => Final::failed(
+                Reason::NodeFailed,
+                format!("The node cannot open the mission's workspace {place}: {why}."),
+                format!(
+                    "Ask the node's operator to see to {place} (it and what it lies in must be folders of the node's own user, who may \
+                     write there, on a disk with room); then dispatch the mission again. Its plugin is not to blame."
+                ),
+            ),
         }
     }
 

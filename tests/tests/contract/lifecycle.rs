@@ -38,6 +38,25 @@ fn time(value: &Value) -> Timestamp {
 }
 
 #[tokio::test]
+async fn a_folder_that_the_node_lacks_is_no_fault_of_the_plugin() {
+    let node = Node::start().await;
+    let workspaces = node.data().join("workspaces");
+    let _ = std::fs::remove_dir_all(&workspaces);
+    std::fs::write(&workspaces, "in its place").expect("writable");
+    let end = node.run(&writing("homeless")).await;
+    let told = |field: &str| end["detail"][field].as_str().unwrap_or_default().to_owned();
+    assert_eq!((&end["status"], told("reason").as_str()), (&json!("failed"), "node_failed"), "{end:#}");
+    let summary = end["summary"].as_str().expect("a text");
+    assert!(
+        summary.contains("The node cannot open") && summary.contains(workspaces.to_str().expect("UTF-8")),
+        "{end:#}"
+    );
+    assert!(told("next_action").contains("Its plugin is not to blame"), "{end:#}");
+    std::fs::remove_file(&workspaces).expect("it is there");
+    assert_eq!(node.run(&writing("housed")).await["status"], "completed");
+}
+
+#[tokio::test]
 async fn a_mission_goes_from_accepted_to_one_final_event() {
     let node = Node::start().await;
     let mut step = write("w", "report.md", "# Report");

@@ -107,6 +107,12 @@ fn reason_codes_and_a_next_action_for_every_end() {
         (crash(Crash::LimitExceeded("fuel".into())), Status::Failed, "limit_exceeded", "smaller"),
         (crash(Crash::Unrunnable("gone".into())), Status::Failed, "plugin_trapped", "Install"),
         (
+            Ending::NoWorkspace { place: "/data/workspaces/a".into(), why: "Not a directory".into() },
+            Status::Failed,
+            "node_failed",
+            "operator",
+        ),
+        (
             crash(Crash::Diverged { recorded: "Read a".into(), attempted: "Read b".into() }),
             Status::Failed,
             "nondeterminism",

@@ -37,7 +37,8 @@ impl Recorded {
                 | Reason::RunTimeSpent
                 | Reason::RequestExpired
                 | Reason::Interrupted
-                | Reason::Unreadable,
+                | Reason::Unreadable
+                | Reason::NodeFailed,
             ) => Self::Stopped,
             Some(Reason::PluginTrapped | Reason::OutOfMemory | Reason::Nondeterminism | Reason::LimitExceeded) => {
                 Self::Crashed
