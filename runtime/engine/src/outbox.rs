@@ -14,7 +14,7 @@ use sortie_callback::{Delivery, Method, Outbox, OutboxError};
 use sortie_contract::cursor::Retry;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::{MissionNo, Timestamp, limit};
-use sortie_journal::Cursor;
+use sortie_journal::{Cursor, Log};
 use sortie_mission::delivery::Step;
 use sortie_mission::{Mission, Outgoing, upload_url};
 
@@ -45,21 +45,21 @@ struct Follower {
 }
 
 impl Follower {
-    fn begin(engine: &Engine, no: MissionNo, acked: u64) -> Result<Self, ReadError> {
-        let records = engine.log.read(no, 0, PIECE_BYTES)?;
+    fn begin(log: &dyn Log, no: MissionNo, acked: u64) -> Result<Self, ReadError> {
+        let records = log.read(no, 0, PIECE_BYTES)?;
         let first = records.first().ok_or(ReadError::Unknown)?;
         let mission = begin(first)?;
         let items = mission.outgoing_of(first).into_iter().map(|item| (first.at, item)).collect();
         let mut follower = Self { mission, items };
         follower.skip_to(acked);
-        follower.advance(engine, no, acked)?;
+        follower.advance(log, no, acked)?;
         Ok(follower)
     }
 
     /// Takes up what was recorded since, until there is enough to deliver after `acked`.
-    fn advance(&mut self, engine: &Engine, no: MissionNo, acked: u64) -> Result<(), ReadError> {
+    fn advance(&mut self, log: &dyn Log, no: MissionNo, acked: u64) -> Result<(), ReadError> {
         while self.items.len() < ITEMS_MAX {
-            let records = engine.log.read(no, self.mission.records(), PIECE_BYTES)?;
+            let records = log.read(no, self.mission.records(), PIECE_BYTES)?;
             if records.is_empty() {
                 break;
             }
@@ -108,11 +108,11 @@ impl Followers {
         // One that is ahead of the cursor went on for a move of it that the journal did not take.
         let mut follower = match taken.filter(|follower| follower.first() <= acked + 1) {
             Some(follower) => follower,
-            None => Follower::begin(engine, no, acked)?,
+            None => Follower::begin(&*engine.log, no, acked)?,
         };
         follower.skip_to(acked);
         if follower.items.is_empty() {
-            follower.advance(engine, no, acked)?;
+            follower.advance(&*engine.log, no, acked)?;
         }
         let next = follower.items.front().map(|(since, outgoing)| Next {
             envelope: Arc::clone(follower.mission.envelope()),
@@ -130,11 +130,11 @@ impl Followers {
         let taken = self.0.lock().remove(&no);
         let mut follower = match taken {
             Some(follower) => follower,
-            None => Follower::begin(engine, no, item)?,
+            None => Follower::begin(&*engine.log, no, item)?,
         };
         if follower.mission.outgoing() <= item && !follower.mission.status().is_final() {
             follower.skip_to(item);
-            follower.advance(engine, no, item)?;
+            follower.advance(&*engine.log, no, item)?;
         }
         let over = !follower.is_to_go_on(item);
         if !over {
@@ -285,3 +285,7 @@ pub(super) fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> Str
 pub(super) fn mission_over(engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
     engine.outbox.is_last(engine, no, item).inspect_err(|error| engine.cannot_read(no, error))
 }
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

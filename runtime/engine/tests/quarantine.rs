@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,21 +17,18 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use sortie_ambient::{Surroundings, System};
-use sortie_callback::{CallbackConfig, Courier, Reply, Request, SendError, StatusCode, Transport};
+use sortie_ambient::System;
+use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash as PluginCrash, Manifest, PluginIdentity, Verdict};
+use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
 use sortie_contract::request::{Decision, RequestNo};
-use sortie_contract::{InstanceId, LaneId, MissionNo, Mistake, Reason, Status};
-use sortie_engine::act::PauseFile;
+use sortie_contract::{MissionNo, Mistake, Reason, Status};
 use sortie_engine::look::Filter;
-use sortie_engine::recover::Others;
-use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Parts, Settings, SharedRoom};
+use sortie_engine::{Engine, Guests};
 use sortie_journal::sim::{Crash, SimDisk, Spot, spoil};
-use sortie_journal::{EmbeddedLog, Journal, Options};
-use sortie_mission::{Ceilings, NodeRules, Retention};
 use sortie_sandbox::{BoxFuture, Ending, Installed, Run};
-use sortie_tools::{BuiltIn, Providers, ToolsConfig, WorkspaceBounds};
+
+use common::{envelope, installed, open, until};
 
 /// Plugins that do what the objective says.
 #[derive(Default)]
@@ -39,10 +38,7 @@ struct Obedient {
 
 impl Guests for Obedient {
     fn installed(&self, _: &str) -> Vec<Installed> {
-        let identity = PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") };
-        let (name, version) = (identity.name.clone(), identity.version.clone());
-        let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
-        vec![Installed { identity, manifest: Arc::new(manifest) }]
+        vec![installed()]
     }
 
     fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {
@@ -128,69 +124,11 @@ struct Life {
     guests: Arc<Obedient>,
 }
 
-fn settings() -> Settings {
-    let lane = LaneId::new("lane").unwrap();
-    Settings {
-        rules: NodeRules {
-            instance_id: InstanceId::new("factory-1").unwrap(),
-            lanes: vec![lane.clone()],
-            default_lane: lane.clone(),
-            ceilings: Ceilings { runtime_ms: 3_600_000_000, llm_calls: None, cost: None },
-            shared_storage: false,
-            classes: Vec::new(),
-        },
-        plugins_by: BTreeMap::from([("automation".to_owned(), "p".parse().unwrap())]),
-        lanes: vec![(lane, 4)],
-        max_running: 4,
-        request_expiry: jiff::SignedDuration::from_hours(24),
-        retention: Retention::default(),
-        crashes_alone_max: 3,
-        result_bytes_max: 0,
-    }
-}
-
 fn live(disk: &SimDisk, folder: &Path, headquarters: &Arc<Headquarters>) -> Life {
-    let ambient: Surroundings = Arc::new(System::new(tokio::runtime::Handle::current()));
-    let options = Options { cache_bytes: 0, ..Options::default() };
-    let (journal, opened) = Journal::open_backend(disk.clone(), &options).unwrap();
     let guests = Arc::new(Obedient::default());
-    let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
-    let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
-    let parts = Parts {
-        settings: settings(),
-        log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
-        guests: guests.clone(),
-        tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), Vec::new(), ambient.wall()).unwrap(),
-        artifacts: Arc::new(FolderArtifacts::open(folder, Arc::clone(&room), u64::MAX).unwrap()),
-        workspaces: Arc::new(FolderWorkspaces::new(folder.to_owned(), bounds, room)),
-        pause_mark: Arc::new(PauseFile::of(folder)),
-        ambient: Arc::clone(&ambient),
-    };
-    let (config, wire) = (CallbackConfig::default(), Arc::new(Wire(Arc::clone(headquarters))));
-    let courier = |outbox| Courier::new(&config, outbox, wire, ambient);
-    let engine = Engine::open(parts, Others::GoOn, courier).expect("a node starts, whatever one mission is like");
+    let ambient = Arc::new(System::new(tokio::runtime::Handle::current()));
+    let engine = open(disk, folder, guests.clone(), Arc::new(Wire(Arc::clone(headquarters))), ambient);
     Life { engine, guests }
-}
-
-fn envelope(id: &str, objective: &str) -> String {
-    json!({
-        "mission_id": id, "vp_id": "vp", "vp_session_id": "s", "source_instance_id": "hq", "target_instance_id": "factory-1",
-        "mission_type": "automation", "objective": objective, "inputs": {"steps": []}, "report_cadence": "milestone",
-        "idempotency_key": id, "trace_id": "t", "created_at": "2026-11-22T00:00:00Z",
-        "callback": {"status_url": "https://hq.example/status", "auth_mode": "bearer"},
-    })
-    .to_string()
-}
-
-/// Until it is so.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    for _ in 0..12_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it is never so: {what}");
 }
 
 /// How a mission stands when its node dies.

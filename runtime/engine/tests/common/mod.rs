@@ -1,0 +1,99 @@
+//! What the tests of a driver have in common: how one is put together, and what it is given to do.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use sortie_ambient::Surroundings;
+use sortie_callback::{CallbackConfig, Courier, Transport};
+use sortie_contract::digest::Digest;
+use sortie_contract::plugin::{Manifest, PluginIdentity};
+use sortie_contract::{InstanceId, LaneId};
+use sortie_engine::act::PauseFile;
+use sortie_engine::recover::Others;
+use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Parts, Settings, SharedRoom};
+use sortie_journal::sim::SimDisk;
+use sortie_journal::{EmbeddedLog, Journal, Options};
+use sortie_mission::{Ceilings, NodeRules, Retention};
+use sortie_sandbox::Installed;
+use sortie_tools::{BuiltIn, Providers, ToolsConfig, WorkspaceBounds};
+
+/// The one plugin that there is.
+pub(crate) fn installed() -> Installed {
+    let identity = PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") };
+    let (name, version) = (identity.name.clone(), identity.version.clone());
+    let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
+    Installed { identity, manifest: Arc::new(manifest) }
+}
+
+fn settings() -> Settings {
+    let lane = LaneId::new("lane").unwrap();
+    Settings {
+        rules: NodeRules {
+            instance_id: InstanceId::new("factory-1").unwrap(),
+            lanes: vec![lane.clone()],
+            default_lane: lane.clone(),
+            ceilings: Ceilings { runtime_ms: 3_600_000_000, llm_calls: None, cost: None },
+            shared_storage: false,
+            classes: Vec::new(),
+        },
+        plugins_by: BTreeMap::from([("automation".to_owned(), "p".parse().unwrap())]),
+        lanes: vec![(lane, 4)],
+        max_running: 4,
+        request_expiry: jiff::SignedDuration::from_hours(24),
+        retention: Retention::default(),
+        crashes_alone_max: 3,
+        result_bytes_max: 0,
+    }
+}
+
+/// A driver as it is shipped, on what an earlier one left on the disk, with guests, a way out and surroundings of the test's own.
+pub(crate) fn open(
+    disk: &SimDisk,
+    folder: &Path,
+    guests: Arc<dyn Guests>,
+    wire: Arc<dyn Transport>,
+    ambient: Surroundings,
+) -> Arc<Engine> {
+    let options = Options { cache_bytes: 0, ..Options::default() };
+    let (journal, opened) = Journal::open_backend(disk.clone(), &options).unwrap();
+    let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
+    let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
+    let parts = Parts {
+        settings: settings(),
+        log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
+        guests,
+        tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), Vec::new(), ambient.wall()).unwrap(),
+        artifacts: Arc::new(FolderArtifacts::open(folder, Arc::clone(&room), u64::MAX).unwrap()),
+        workspaces: Arc::new(FolderWorkspaces::new(folder.to_owned(), bounds, room)),
+        pause_mark: Arc::new(PauseFile::of(folder)),
+        ambient: Arc::clone(&ambient),
+    };
+    let config = CallbackConfig::default();
+    let courier = |outbox| Courier::new(&config, outbox, wire, ambient);
+    Engine::open(parts, Others::GoOn, courier).expect("a node starts, whatever one mission is like")
+}
+
+/// A mission that tells its control plane of each step.
+pub(crate) fn envelope(id: &str, objective: &str) -> String {
+    json!({
+        "mission_id": id, "vp_id": "vp", "vp_session_id": "s", "source_instance_id": "hq", "target_instance_id": "factory-1",
+        "mission_type": "automation", "objective": objective, "inputs": {"steps": []}, "report_cadence": "milestone",
+        "idempotency_key": id, "trace_id": "t", "created_at": "2026-11-22T00:00:00Z",
+        "callback": {"status_url": "https://hq.example/status", "auth_mode": "bearer"},
+    })
+    .to_string()
+}
+
+/// Until it is so.
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..12_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it is never so: {what}");
+}

@@ -1,0 +1,234 @@
+//! What a driver promises beyond each mission: that one thing that is slow, breaks or cannot be read is that thing's matter alone,
+//! unless the node has to stop for it.
+//!
+//! The driver as it is shipped, over a simulated disk; the time of day and the threads that may block are the test's.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use jiff::SignedDuration;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use sortie_ambient::{Abort, Ambient, BoxFuture, System};
+use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
+use sortie_contract::digest::Digest;
+use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
+use sortie_contract::request::{Decision, RequestNo};
+use sortie_contract::{MissionNo, Mistake, Status, Timestamp};
+use sortie_engine::{Engine, Guests};
+use sortie_journal::sim::SimDisk;
+use sortie_sandbox::{Ending, Installed, Run};
+
+use common::{envelope, installed, open, until};
+
+/// Plugins that do what the objective says.
+struct Obedient;
+
+impl Guests for Obedient {
+    fn installed(&self, _: &str) -> Vec<Installed> {
+        vec![installed()]
+    }
+
+    fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn memory_bytes_max(&self) -> u64 {
+        1 << 20
+    }
+
+    fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
+        async move {
+            let Run { brief, host, kill, .. } = run;
+            assert_ne!(brief.objective, "panic", "as the objective says");
+            let work = async {
+                if brief.objective == "ask" {
+                    if host.milestone("Nobody knows yet.".to_owned()).is_err() {
+                        return Ending::Killed;
+                    }
+                    let call = host.ask("Which one?".to_owned());
+                    host.waits(true);
+                    drop(call.answer.await);
+                }
+                Ending::Returned(Verdict::Done { summary: "Done.".to_owned(), next_action: None })
+            };
+            let killed = std::pin::pin!(kill.thrown());
+            match futures_util::future::select(killed, std::pin::pin!(work)).await {
+                futures_util::future::Either::Left(_) => Ending::Killed,
+                futures_util::future::Either::Right((ending, _)) => ending,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Who takes events as the test wants: what was taken, and the sequence that is refused so many times.
+#[derive(Default)]
+struct Receiver {
+    is_down: AtomicBool,
+    refused: Mutex<Option<(u64, usize)>>,
+    taken: Mutex<Vec<u64>>,
+    tries: AtomicUsize,
+}
+
+#[async_trait]
+impl Transport for Receiver {
+    async fn exchange(&self, request: Request) -> Result<Reply, SendError> {
+        let event: Value = serde_json::from_slice(&request.body).unwrap();
+        let sequence = event["sequence"].as_u64().unwrap();
+        self.tries.fetch_add(1, Relaxed);
+        let mut refused = self.refused.lock();
+        let is_refused = refused.as_mut().is_some_and(|(which, times)| {
+            let refuses = *which == sequence && *times > 0;
+            *times -= usize::from(refuses);
+            refuses
+        });
+        if is_refused || self.is_down.load(Relaxed) {
+            return Err(SendError::Connect(String::new()));
+        }
+        self.taken.lock().push(sequence);
+        Ok(Reply { status: StatusCode::OK, retry_after: None })
+    }
+}
+
+/// The operating system's, but for the time of day, which the test puts forward, and for work that may block, of which the test can
+/// hold up the next piece.
+struct Outside {
+    system: System,
+    ahead_s: AtomicI64,
+    holds: AtomicBool,
+    held: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Outside {
+    fn new() -> Arc<Self> {
+        let system = System::new(tokio::runtime::Handle::current());
+        Arc::new(Self { system, ahead_s: AtomicI64::new(0), holds: AtomicBool::new(false), held: Mutex::default() })
+    }
+}
+
+impl Ambient for Outside {
+    fn wall(&self) -> Timestamp {
+        self.system.wall() + SignedDuration::from_secs(self.ahead_s.load(Relaxed))
+    }
+
+    fn steady(&self) -> Duration {
+        self.system.steady()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.system.sleep(duration)
+    }
+
+    fn spawn_boxed(&self, task: BoxFuture<'static, ()>) -> Abort {
+        self.system.spawn_boxed(task)
+    }
+
+    fn unblock_boxed(&self, work: Box<dyn FnOnce() + Send>) {
+        if self.holds.swap(false, Relaxed) {
+            *self.held.lock() = Some(work);
+        } else {
+            self.system.unblock_boxed(work);
+        }
+    }
+
+    fn pause(&self, duration: Duration) {
+        self.system.pause(duration);
+    }
+
+    fn chance(&self) -> f64 {
+        self.system.chance()
+    }
+}
+
+fn status(engine: &Engine, no: u64) -> Status {
+    engine.log().head(MissionNo(no)).unwrap().unwrap().status
+}
+
+/// A mission of a session of its own, in a window that closes in an hour.
+fn for_an_hour(id: &str, now: Timestamp) -> String {
+    let mut envelope: Value = serde_json::from_str(&envelope(id, "work")).unwrap();
+    let end = now + SignedDuration::from_hours(1);
+    envelope["autonomy_window"] = json!({"end_at": end.to_string()});
+    envelope["vp_session_id"] = json!(id);
+    envelope.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_takes_long_holds_up_no_other() {
+    let (folder, outside, receiver) = (tempfile::tempdir().unwrap(), Outside::new(), Arc::<Receiver>::default());
+    let engine = open(&SimDisk::default(), folder.path(), Arc::new(Obedient), receiver.clone(), outside.clone());
+    engine.start();
+    engine.pause(true).await.unwrap();
+    for id in ["a", "b"] {
+        engine.dispatch(for_an_hour(id, outside.wall())).await.unwrap();
+    }
+    until("both are told of, and nothing else is under way", || receiver.taken.lock().len() == 2).await;
+    outside.holds.store(true, Relaxed);
+    outside.ahead_s.store(2 * 60 * 60, Relaxed);
+    let ended = || [1, 2].into_iter().filter(|no| status(&engine, *no) == Status::TimedOut).count();
+    until("one is held up, and the window of the other closes", || outside.held.lock().is_some() && ended() == 1).await;
+    let held = outside.held.lock().take().unwrap();
+    held();
+    until("the other ends as well", || ended() == 2).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_panics_stops_the_node() {
+    let (folder, receiver) = (tempfile::tempdir().unwrap(), Arc::<Receiver>::default());
+    let engine = open(&SimDisk::default(), folder.path(), Arc::new(Obedient), receiver, Outside::new());
+    engine.start();
+    engine.dispatch(envelope("well", "work")).await.unwrap();
+    until("a turn that ends is no death", || status(&engine, 1) == Status::Completed).await;
+    assert_eq!(engine.dead_task(), None);
+    engine.dispatch(envelope("ill", "panic")).await.unwrap();
+    let died = engine.ambient().timeout(Duration::from_secs(60), engine.death()).await;
+    assert_eq!((died, engine.dead_task()), (Some("turn"), Some("turn")));
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mission_that_cannot_be_read_in_the_middle_of_its_turn_has_an_end() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), SimDisk::default());
+    let engine = open(&disk, folder.path(), Arc::new(Obedient), Arc::<Receiver>::default(), Outside::new());
+    engine.start();
+    engine.dispatch(envelope("m", "ask")).await.unwrap();
+    let head = || engine.log().head(MissionNo(1)).unwrap().unwrap();
+    until("it waits out of memory", || head().suspended && head().status == Status::Blocked).await;
+    // It is in memory from its decision to its turn; what its run reads is what was recorded.
+    engine.pause(true).await.unwrap();
+    let answer = Decision::Answer { text: "this".to_owned() };
+    engine.decide(MissionNo(1), RequestNo(1), answer, "op".to_owned(), String::new()).await.unwrap();
+    until("the decision is on disk", || head().status != Status::Blocked).await;
+    disk.garble(b"Nobody knows yet.");
+    engine.pause(false).await.unwrap();
+    until("it is in quarantine", || engine.quarantined() == 1).await;
+    until("and has its end", || head().status == Status::Failed).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_an_event_counts_from_its_turn() {
+    let (folder, outside, receiver) = (tempfile::tempdir().unwrap(), Outside::new(), Arc::<Receiver>::default());
+    receiver.is_down.store(true, Relaxed);
+    let engine = open(&SimDisk::default(), folder.path(), Arc::new(Obedient), receiver.clone(), outside.clone());
+    engine.start();
+    engine.dispatch(envelope("m", "work")).await.unwrap();
+    until("it has ended", || status(&engine, 1) == Status::Completed).await;
+    until("its first event does not get through", || receiver.tries.load(Relaxed) > 0).await;
+    // Its events are older than any may become. The first gets through all the same, and then the second has its turn.
+    outside.ahead_s.store(3 * 24 * 60 * 60, Relaxed);
+    *receiver.refused.lock() = Some((2, 1));
+    receiver.is_down.store(false, Relaxed);
+    until("the second is tried again, and gets through", || receiver.taken.lock().contains(&2)).await;
+    until("so does the last", || engine.undelivered() == 0).await;
+    engine.stop().await;
+}
