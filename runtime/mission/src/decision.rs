@@ -69,8 +69,8 @@ impl SentDecision {
             Some("deny") => Some(Decision::Deny),
             Some("answer") => {
                 let text = text("text", &self.text, wrong);
-                if text.is_none() {
-                    wrong.add("text", "required", "say what the answer is");
+                if text.is_none_or(|text| text.trim().is_empty()) {
+                    wrong.add("text", "required", "say what the answer is; `deny` turns the question down");
                 }
                 text.map(|text| Decision::Answer { text: text.to_owned() })
             }
@@ -190,6 +190,7 @@ mod tests {
             (json!({"decision": "deny"}), Ok(Decision::Deny)),
             (json!({"decision": "answer", "text": "B"}), Ok(Decision::Answer { text: "B".to_owned() })),
             (json!({"decision": "answer"}), wrong("/text required")),
+            (json!({"decision": "answer", "text": " \n"}), wrong("/text required")),
             (json!({"decision": "grant", "amount": 1.5}), grant(0, 1_500_000)),
             (json!({"decision": "grant", "amount": {"llm_calls": 3}}), grant(3, 0)),
             (json!({"decision": "grant", "amount": {"llm_calls": 3, "cost_usd": 2}}), grant(3, 2_000_000)),

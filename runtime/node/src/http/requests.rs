@@ -138,6 +138,10 @@ impl Answer {
             Err(mistakes) => (None, mistakes),
         };
         let by = text(fields, "by", &mut mistakes).filter(|by| !by.trim().is_empty());
+        // What stands in events and in lines of logs is one line, as ids are.
+        if by.as_ref().is_some_and(|by| by.chars().any(char::is_control)) {
+            mistakes.push(Mistake::new(Pointer::root().join("by"), "invalid", "it must not hold control characters"));
+        }
         let by = by.map(|by| limit::clip(&by, limit::ID_BYTES_MAX));
         let note = text(fields, "note", &mut mistakes).unwrap_or_default();
         decision.filter(|_| mistakes.is_empty()).map(|decision| Self { decision, by, note }).ok_or(mistakes)
@@ -178,6 +182,8 @@ mod tests {
             (json!({"decision": "approve", "for": "tool", "note": "fine"}), answer(approve(Reach::Tool), None, "fine")),
             (json!({"decision": "deny", "by": "sam", "note": null}), answer(Decision::Deny, Some("sam"), "")),
             (json!({"decision": "deny", "by": " "}), answer(Decision::Deny, None, "")),
+            (json!({"decision": "deny", "by": "Ada Lovelace, Zürich"}), answer(Decision::Deny, Some("Ada Lovelace, Zürich"), "")),
+            (json!({"decision": "deny", "by": "ada\u{1b}[2K"}), wrong(&["/by invalid"])),
             (json!({"decision": "answer", "text": "B"}), answer(Decision::Answer { text: "B".to_owned() }, None, "")),
             (
                 json!({"decision": "grant", "amount": {"llm_calls": 3}}),
