@@ -16,6 +16,7 @@ mod openapi;
 mod patient;
 pub(crate) mod places;
 mod plugins;
+mod query;
 mod replay;
 pub(crate) mod requests;
 
@@ -101,6 +102,8 @@ pub(crate) struct Route {
     /// `None` is open to everybody.
     pub(crate) scope: Option<Scope>,
     pub(crate) summary: &'static str,
+    /// The parameters of its query.
+    pub(crate) query: Option<Form>,
     pub(crate) takes: Option<Content>,
     pub(crate) gives: Content,
     handler: MethodRouter<App>,
@@ -137,6 +140,11 @@ fn json<T: JsonSchema>() -> Content {
 }
 
 impl Route {
+    fn asks<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(|generator| T::json_schema(generator));
+        self
+    }
+
     fn takes(mut self, content: Content) -> Self {
         self.takes = Some(content);
         self
@@ -156,7 +164,7 @@ where
     T: 'static,
 {
     let filter = MethodFilter::try_from(method.clone()).expect("an ordinary method");
-    Route { method, path, scope: Some(scope), summary, takes: None, gives, handler: on(filter, handler) }
+    Route { method, path, scope: Some(scope), summary, query: None, takes: None, gives, handler: on(filter, handler) }
 }
 
 /// The whole interface.
@@ -170,6 +178,7 @@ pub(crate) fn routes() -> Vec<Route> {
         path,
         scope: None,
         summary,
+        query: None,
         takes: None,
         gives: json::<Health>(),
         handler,
@@ -189,9 +198,11 @@ pub(crate) fn routes() -> Vec<Route> {
             missions::batch,
         )
         .takes(Content::Envelopes),
-        route(GET, "/v1/missions", Read, "Missions, newest first", json::<Page<MissionLine>>(), missions::list),
+        route(GET, "/v1/missions", Read, "Missions, newest first", json::<Page<MissionLine>>(), missions::list)
+            .asks::<missions::MissionsQuery>(),
         route(GET, "/v1/missions/{id}", Read, "The state of a mission", json::<MissionView>(), missions::show),
-        route(GET, "/v1/missions/{id}/events", Read, "Its events", events, events::of_mission),
+        route(GET, "/v1/missions/{id}/events", Read, "Its events", events, events::of_mission)
+            .asks::<events::EventsQuery>(),
         route(
             GET,
             "/v1/missions/{id}/journal",
@@ -233,10 +244,12 @@ pub(crate) fn routes() -> Vec<Route> {
             "What missions ask of people",
             json::<Page<OpenRequestView>>(),
             requests::list,
-        ),
+        )
+        .asks::<query::PageQuery>(),
         route(POST, "/v1/missions/{id}/requests/{request}", Operate, "Decide about a request", acted, requests::decide)
             .takes(json::<requests::Form>()),
-        route(GET, "/v1/events", Read, "Events of the whole node", events, events::of_node),
+        route(GET, "/v1/events", Read, "Events of the whole node", events, events::of_node)
+            .asks::<events::EventsQuery>(),
         route(GET, "/v1/plugins", Read, "Installed plugins", json::<Page<PluginView>>(), plugins::list),
         route(
             POST,
@@ -248,7 +261,8 @@ pub(crate) fn routes() -> Vec<Route> {
         )
         .takes(Content::Bytes("application/wasm")),
         route(GET, "/v1/plugins/{name}", Read, "A plugin's versions", json::<Page<PluginView>>(), plugins::show),
-        route(DELETE, "/v1/plugins/{name}", Admin, "Remove a plugin", Content::Nothing, plugins::remove),
+        route(DELETE, "/v1/plugins/{name}", Admin, "Remove a plugin", Content::Nothing, plugins::remove)
+            .asks::<plugins::RemoveQuery>(),
         route(
             GET,
             "/v1/tools",
@@ -266,7 +280,8 @@ pub(crate) fn routes() -> Vec<Route> {
             node::call_tool,
         )
         .takes(json::<Value>()),
-        route(GET, "/v1/sessions", Read, "VP sessions", json::<Page<SessionView>>(), node::sessions),
+        route(GET, "/v1/sessions", Read, "VP sessions", json::<Page<SessionView>>(), node::sessions)
+            .asks::<query::PageQuery>(),
         route(GET, "/v1/node", Read, "Identity, capacity, limits", json::<NodeView>(), node::show),
         route(
             POST,
@@ -292,7 +307,8 @@ pub(crate) fn routes() -> Vec<Route> {
             "Callbacks that are on their way or parked",
             json::<Page<UndeliveredView>>(),
             deliveries::list,
-        ),
+        )
+        .asks::<deliveries::DeliveriesQuery>(),
         route(
             POST,
             "/v1/deliveries/{id}/redeliver",

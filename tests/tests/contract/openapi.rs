@@ -64,6 +64,35 @@ async fn busy() -> (Node, Receiver) {
 }
 
 #[tokio::test]
+async fn every_parameter_that_is_accepted_is_named() {
+    let node = Node::start().await;
+    let document = node.get("/openapi.json").await.expect_status(200).json;
+    let mut named = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let parameters = operation["parameters"].as_array().expect("a list").iter();
+            let of_query: Vec<&Value> = parameters.filter(|parameter| parameter["in"] == "query").collect();
+            let place = path.replace("{name}", "automation");
+            let answer =
+                http::send(node.request(&method.to_uppercase(), &format!("{place}?no_such_parameter=1"))).await;
+            let answer = answer.expect("an answer");
+            let detail = answer.json["detail"].as_str().unwrap_or_default();
+            let accepted = detail.strip_prefix("there is no parameter `no_such_parameter` here; there are ");
+            let accepted: Vec<&str> =
+                accepted.into_iter().flat_map(|names| names.split(", ")).map(|name| name.trim_matches('`')).collect();
+            let mut names: Vec<&str> = of_query.iter().filter_map(|parameter| parameter["name"].as_str()).collect();
+            names.sort_by_key(|name| accepted.iter().position(|known| known == name));
+            assert_eq!(names, accepted, "{method} {path}: {answer:#?}");
+            for parameter in of_query {
+                assert!(parameter["description"].is_string() && parameter["schema"].is_object(), "{parameter:#}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
+}
+
+#[tokio::test]
 async fn every_answer_has_the_form_that_is_described() {
     let (node, _receiver) = busy().await;
     let document = node.get("/openapi.json").await.expect_status(200).json;

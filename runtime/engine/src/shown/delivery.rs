@@ -20,12 +20,6 @@ pub enum DeliveryState {
     Incomplete,
 }
 
-impl DeliveryState {
-    /// Those that a list can be narrowed to.
-    pub const LISTED: [(&'static str, Self); 3] =
-        [("parked", Self::Parked), ("pending", Self::Pending), ("incomplete", Self::Incomplete)];
-}
-
 /// How far a mission's deliveries are.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]

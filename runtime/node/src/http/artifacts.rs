@@ -9,7 +9,7 @@ use tokio_util::io::ReaderStream;
 
 use super::App;
 use super::error::Problem;
-use super::missions::NoParameters;
+use super::query::NoParameters;
 use sortie_engine::look;
 use sortie_engine::shown::Page;
 use sortie_engine::views::Fold;

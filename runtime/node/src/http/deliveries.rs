@@ -1,37 +1,57 @@
 //! Deliveries over HTTP: what did not get through, and moving it along.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::App;
 use super::auth::Holder;
 use super::error::Problem;
-use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
+use super::query::{Cursor, PageSize, Query};
 use sortie_engine::shown::{DeliveryState, Moved};
 
 /// Deliveries of a page, unless the client asks for another number.
 const PAGE: usize = 50;
 
-/// `GET /v1/deliveries`
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let (mut state, mut after, mut limit) = (None, None, PAGE);
-    for (key, value) in parameters(query.as_deref()) {
-        match (key.as_str(), value.as_str()) {
-            ("state", value) => {
-                let known = DeliveryState::LISTED.into_iter().find(|(name, _)| *name == value);
-                let known = known.ok_or_else(|| bad_parameter(&key, "`parked`, `pending` or `incomplete`"))?;
-                state = Some(known.1);
-            }
-            ("cursor", no) => {
-                let no = no.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
-                after = Some(sortie_contract::MissionNo(no));
-            }
-            ("limit", value) => limit = page_size(value)?,
-            _ => return Err(unknown_parameter(&key)),
+/// Which deliveries are listed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DeliveriesQuery {
+    /// Only those in this state; without it, those that are pending or parked.
+    state: Option<Listed>,
+    /// Where to go on: the `next_cursor` of the page before.
+    cursor: Option<Cursor>,
+    /// Most items of the page. More than 500 are never on one.
+    limit: Option<PageSize>,
+}
+
+/// The states that a list of deliveries can be narrowed to.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Listed {
+    Parked,
+    Pending,
+    Incomplete,
+}
+
+impl Listed {
+    fn state(self) -> DeliveryState {
+        match self {
+            Self::Parked => DeliveryState::Parked,
+            Self::Pending => DeliveryState::Pending,
+            Self::Incomplete => DeliveryState::Incomplete,
         }
     }
+}
+
+/// `GET /v1/deliveries`
+pub(super) async fn list(State(app): State<App>, Query(query): Query<DeliveriesQuery>) -> Result<Response, Problem> {
+    let DeliveriesQuery { state, cursor, limit } = query;
+    let (state, after) = (state.map(Listed::state), cursor.map(|Cursor(no)| no));
+    let limit = limit.map_or(PAGE, |PageSize(size)| size);
     app.shown(move |engine| engine.deliveries(state, after, limit)).await
 }
 

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use sortie_contract::{Event, MissionNo};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -22,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::App;
 use super::error::Problem;
-use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
+use super::query::{PageSize, Query};
 use sortie_engine::shown::{PAGE_BYTES_MAX, Page};
 use sortie_engine::views::{Events, Fold, Shown};
 
@@ -41,10 +43,10 @@ const CHUNK_BYTES: usize = 128 << 10;
 pub(super) async fn of_mission(
     State(app): State<App>,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
+    Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Ask { after, limit } = Ask::parse(query.as_deref(), &headers)?;
+    let Ask { after, limit } = Ask::of(&query, &headers)?;
     let no = app.mission(id).await?;
     if wants_stream(&headers) {
         return streamed(app, Source::Mission { no, fold: None, ended: false }, after).await;
@@ -60,10 +62,10 @@ pub(super) async fn of_mission(
 /// `GET /v1/events`
 pub(super) async fn of_node(
     State(app): State<App>,
-    RawQuery(query): RawQuery,
+    Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Ask { after, limit } = Ask::parse(query.as_deref(), &headers)?;
+    let Ask { after, limit } = Ask::of(&query, &headers)?;
     if wants_stream(&headers) {
         return streamed(app, Source::Node, after).await;
     }
@@ -80,6 +82,18 @@ fn page(events: &[Shown]) -> Page<Event> {
     page
 }
 
+/// Which events are shown, as the query says.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    /// Only events behind this one, by its id. The header `Last-Event-ID` says the same, and counts where both are there.
+    after: Option<u64>,
+    /// The same: the `next_cursor` of the page before.
+    cursor: Option<u64>,
+    /// Most events of the page. More than 500 are never on one.
+    limit: Option<PageSize>,
+}
+
 /// Where to begin and how much to show.
 struct Ask {
     after: u64,
@@ -87,17 +101,9 @@ struct Ask {
 }
 
 impl Ask {
-    fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut ask = Self { after: 0, limit: PAGE };
-        for (key, value) in parameters(query) {
-            match key.as_str() {
-                "after" | "cursor" => {
-                    ask.after = value.parse().map_err(|_| bad_parameter(&key, "a number"))?;
-                }
-                "limit" => ask.limit = page_size(&value)?,
-                _ => return Err(unknown_parameter(&key)),
-            }
-        }
+    fn of(query: &EventsQuery, headers: &HeaderMap) -> Result<Self, Problem> {
+        let after = query.cursor.or(query.after).unwrap_or_default();
+        let mut ask = Self { after, limit: query.limit.map_or(PAGE, |PageSize(size)| size) };
         if let Some(last) = headers.get("last-event-id") {
             let last = last.to_str().ok().and_then(|text| text.trim().parse().ok());
             ask.after = last.ok_or_else(|| Problem::bad_request("`Last-Event-ID` must be the id of an event"))?;
@@ -264,8 +270,8 @@ mod tests {
     fn the_last_event_id_wins_over_the_query() {
         let mut headers = HeaderMap::new();
         headers.insert("last-event-id", "7".parse().expect("a header"));
-        assert_eq!(Ask::parse(Some("after=3"), &headers).expect("valid").after, 7);
-        assert_eq!(Ask::parse(Some("after=3"), &HeaderMap::new()).expect("valid").after, 3);
-        assert!(Ask::parse(Some("afte=3"), &HeaderMap::new()).is_err());
+        let query: EventsQuery = super::super::query::read("after=3").expect("a query");
+        assert_eq!(Ask::of(&query, &headers).expect("valid").after, 7);
+        assert_eq!(Ask::of(&query, &HeaderMap::new()).expect("valid").after, 3);
     }
 }

@@ -4,30 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, FromRequestParts, Path, RawQuery, State};
-use axum::http::request::Parts;
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sortie_contract::envelope::MissionType;
-use sortie_contract::time::rfc3339;
 use sortie_contract::{MissionNo, Mistake, Pointer, Status, limit};
 
 use super::answers::PIECE_ROOM;
 use super::auth::Holder;
 use super::body::{Unread, too_large};
 use super::error::Problem;
+use super::query::{NoParameters, Cursor, Moment, PageSize, Query};
 use super::{App, Body};
 use sortie_engine::intake::{DispatchError, Dispatched};
 use sortie_engine::look::{self, Filter};
 use sortie_engine::shown::{Acted, BudgetView, Links};
 
-/// Most items of a page.
-const PAGE_MAX: usize = 500;
 /// Items of a page, unless the client asks for another number.
 const PAGE: usize = 50;
 /// Lines of a batch that are on their way to the disk together: enough to fill a group commit.
@@ -182,88 +179,47 @@ impl<'a> Answer<'a> {
     }
 }
 
+/// Which missions are listed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct MissionsQuery {
+    /// Only missions in one of these statuses; several with commas.
+    status: Vec<Status>,
+    /// Only missions of this type.
+    mission_type: Option<MissionType>,
+    /// Only missions of this VP.
+    vp_id: Option<String>,
+    /// Only missions of this session.
+    vp_session_id: Option<String>,
+    /// Only missions of this lane.
+    vp_runtime_id: Option<String>,
+    /// Only missions of this trace.
+    trace_id: Option<String>,
+    /// Only missions whose id, or the beginning of whose objective or summary, holds this text.
+    q: Option<String>,
+    /// Only missions that were accepted after this time.
+    created_after: Option<Moment>,
+    /// Where to go on: the `next_cursor` of the page before.
+    cursor: Option<Cursor>,
+    /// Most items of the page. More than 500 are never on one.
+    limit: Option<PageSize>,
+}
+
 /// `GET /v1/missions`
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let mut filter = Filter::default();
-    let (mut before, mut size) = (None, PAGE);
-    for (key, value) in parameters(query.as_deref()) {
-        match key.as_str() {
-            "status" => {
-                for name in value.split(',') {
-                    let status = Status::from_name(name).ok_or_else(|| {
-                        let names = Status::ALL.map(Status::as_str).join(", ");
-                        bad_parameter(&key, &format!("one of {names}, or several with commas"))
-                    })?;
-                    filter.statuses.push(status);
-                }
-            }
-            "mission_type" => {
-                let names = MissionType::ALL.map(MissionType::as_str);
-                if !names.contains(&value.as_str()) {
-                    return Err(bad_parameter(&key, &format!("one of {}", names.join(", "))));
-                }
-                filter.mission_type = Some(value);
-            }
-            "vp_id" => filter.vp_id = Some(value),
-            "vp_session_id" => filter.vp_session_id = Some(value),
-            "vp_runtime_id" => filter.vp_runtime_id = Some(value),
-            "trace_id" => filter.trace_id = Some(value),
-            "q" => filter.q = Some(value),
-            "created_after" => {
-                let after = rfc3339(&value);
-                let after = after.map_err(|_| bad_parameter(&key, "an RFC 3339 time such as 2026-11-22T20:00:00Z"))?;
-                filter.created_after = Some(after);
-            }
-            "cursor" => {
-                let no = value.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
-                before = Some(MissionNo(no));
-            }
-            "limit" => size = page_size(&value)?,
-            _ => return Err(unknown_parameter(&key)),
-        }
-    }
+pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQuery>) -> Result<Response, Problem> {
+    let MissionsQuery { cursor, limit, .. } = query;
+    let filter = Filter {
+        statuses: query.status,
+        mission_type: query.mission_type.map(|kind| kind.as_str().to_owned()),
+        vp_id: query.vp_id,
+        vp_session_id: query.vp_session_id,
+        vp_runtime_id: query.vp_runtime_id,
+        trace_id: query.trace_id,
+        q: query.q,
+        created_after: query.created_after.map(|Moment(after)| after),
+    };
+    let (before, size) = (cursor.map(|Cursor(no)| no), limit.map_or(PAGE, |PageSize(size)| size));
     app.shown(move |engine| engine.list(&filter, before, size)).await
-}
-
-/// A page's size from a query. More than a page ever holds is no mistake: `next_cursor` tells that there is more.
-pub(super) fn page_size(value: &str) -> Result<usize, Problem> {
-    value
-        .parse()
-        .ok()
-        .filter(|limit| *limit > 0)
-        .map(|limit: usize| limit.min(PAGE_MAX))
-        .ok_or_else(|| bad_parameter("limit", "a number above 0"))
-}
-
-/// The parameters of a query.
-pub(super) fn parameters(query: Option<&str>) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
-        .map(|(key, value)| (key.into_owned(), value.into_owned()))
-        .collect()
-}
-
-/// A parameter whose value cannot be used.
-pub(super) fn bad_parameter(key: &str, wanted: &str) -> Problem {
-    Problem::bad_request(format!("the parameter `{key}` must be {wanted}"))
-}
-
-/// A parameter that does not exist: a misspelt filter must not list everything.
-pub(super) fn unknown_parameter(key: &str) -> Problem {
-    Problem::bad_request(format!("there is no parameter `{key}` here"))
-}
-
-/// That a query has no parameters, where there are none: one that has no effect was meant to have one.
-pub(super) struct NoParameters;
-
-impl<S: Sync> FromRequestParts<S> for NoParameters {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        match parameters(parts.uri.query()).first() {
-            Some((key, _)) => Err(unknown_parameter(key)),
-            None => Ok(Self),
-        }
-    }
 }
 
 /// `GET /v1/missions/{id}`

@@ -1,16 +1,16 @@
 //! The node itself over HTTP: identity and capacity, tools, sessions, pause and halt, health.
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde_json::json;
 use sortie_contract::tool::CallError;
-use sortie_contract::{LaneId, MicroUsd, MissionNo, SessionId, VpId};
+use sortie_contract::{LaneId, MicroUsd, SessionId, VpId};
 
 use super::auth::Holder;
 use super::error::Problem;
-use super::missions::{NoParameters, bad_parameter, page_size, parameters, unknown_parameter};
+use super::query::{Cursor, NoParameters, PageQuery, PageSize, Query};
 use super::{App, Body};
 use crate::config::Scope;
 use sortie_engine::shown::{
@@ -118,18 +118,8 @@ pub(super) async fn call_tool(
 const PAGE: usize = 100;
 
 /// `GET /v1/sessions`
-pub(super) async fn sessions(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let (mut before, mut size) = (None, PAGE);
-    for (key, value) in parameters(query.as_deref()) {
-        match key.as_str() {
-            "cursor" => {
-                let no = value.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
-                before = Some(MissionNo(no));
-            }
-            "limit" => size = page_size(&value)?,
-            _ => return Err(unknown_parameter(&key)),
-        }
-    }
+pub(super) async fn sessions(State(app): State<App>, Query(query): Query<PageQuery>) -> Result<Response, Problem> {
+    let (before, size) = (query.cursor.map(|Cursor(no)| no), query.limit.map_or(PAGE, |PageSize(size)| size));
     app.shown(move |engine| engine.sessions(before, size)).await
 }
 

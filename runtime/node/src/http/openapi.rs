@@ -1,8 +1,8 @@
 //! The interface's own description: OpenAPI, and the JSON Schemas of envelope and event.
 
 use axum::Json;
-use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::{envelope_schema, event_schema};
 
@@ -54,11 +54,12 @@ fn describe(routes: &[Route]) -> Value {
 }
 
 fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator) -> Value {
-    let parameters: Vec<Value> = path
+    let of_path = path
         .split('/')
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
-        .collect();
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+    let of_query = route.query.map(|form| query(&form(generator))).unwrap_or_default();
+    let parameters: Vec<Value> = of_path.chain(of_query).collect();
     let failure = json!({
         "description": "A problem (RFC 9457)",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -80,6 +81,26 @@ fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator) -> Valu
         operation["requestBody"] = json!({"required": true, "content": content});
     }
     operation
+}
+
+/// The parameters of a query, from the schema of what it is read as.
+fn query(schema: &Schema) -> Vec<Value> {
+    let properties = schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    let described = |(name, mut schema): (String, Value)| {
+        let fields = schema.as_object_mut().expect("a schema of one field");
+        let description = fields.remove("description");
+        // What is left out is left out: there is no null in a query.
+        fields.remove("default");
+        if let Some(Value::Array(kinds)) = fields.get_mut("type") {
+            kinds.retain(|kind| kind != "null");
+        }
+        if let Some(Value::Array(forms)) = fields.get_mut("anyOf") {
+            forms.retain(|form| form["type"] != "null");
+        }
+        // Lists may be one parameter with commas.
+        json!({"name": name, "in": "query", "description": description, "schema": schema, "explode": false})
+    };
+    properties.into_iter().map(described).collect()
 }
 
 /// The media types of a body, and what each holds.

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sortie_contract::limit;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_sandbox::{Installed, PLUGIN_BYTES_MAX};
 use tokio::io::AsyncWriteExt as _;
@@ -14,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::App;
 use super::body::{Chunks, Unread};
 use super::error::Problem;
-use super::missions::{NoParameters, parameters, unknown_parameter};
+use super::query::{NoParameters, Query};
 use sortie_engine::shown::{Page, PluginView};
 
 /// Most plugins that are on their way at once: each takes room on the disk before it is looked at.
@@ -41,6 +44,11 @@ pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Page<P
     Json(Page::whole(app.sandbox.plugins().iter().map(view)))
 }
 
+/// A plugin that was asked for, as a problem names it.
+fn named(name: &str) -> String {
+    format!("plugin `{}`", limit::clip(name, limit::QUOTE_BYTES_MAX))
+}
+
 /// `GET /v1/plugins/{name}`
 pub(super) async fn show(
     State(app): State<App>,
@@ -50,7 +58,7 @@ pub(super) async fn show(
     let plugins = app.sandbox.plugins();
     let mut versions = plugins.iter().filter(|plugin| plugin.identity.name == name).map(view).peekable();
     if versions.peek().is_none() {
-        return Err(Problem::not_found("such plugin"));
+        return Err(Problem::not_found(&named(&name)));
     }
     Ok(Json(Page::whole(versions)))
 }
@@ -99,19 +107,20 @@ pub(super) async fn install(State(app): State<App>, request: Request) -> Result<
     Ok((StatusCode::CREATED, Json(view(&installed))).into_response())
 }
 
+/// What of a plugin is removed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    /// Only this version.
+    version: Option<String>,
+}
+
 /// `DELETE /v1/plugins/{name}?version=`
 pub(super) async fn remove(
     State(app): State<App>,
     Path(name): Path<String>,
-    RawQuery(query): RawQuery,
+    Query(RemoveQuery { version }): Query<RemoveQuery>,
 ) -> Result<StatusCode, Problem> {
-    let mut version = None;
-    for (key, value) in parameters(query.as_deref()) {
-        match key.as_str() {
-            "version" => version = Some(value),
-            _ => return Err(unknown_parameter(&key)),
-        }
-    }
     let plugins = app.sandbox.plugins();
     let meant = plugins.iter().map(|plugin| &plugin.identity).filter(|identity| {
         identity.name == name && version.as_ref().is_none_or(|version| *version == identity.version)
@@ -133,5 +142,9 @@ pub(super) async fn remove(
         let gone = app.sandbox.remove(&identity.name, &identity.version);
         removed += usize::from(gone.map_err(|error| Problem::internal(&error))?);
     }
-    if removed == 0 { Err(Problem::not_found("such plugin")) } else { Ok(StatusCode::NO_CONTENT) }
+    if removed > 0 {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let of = version.map(|version| format!(" of version `{}`", limit::clip(&version, limit::QUOTE_BYTES_MAX)));
+    Err(Problem::not_found(&format!("{}{}", named(&name), of.unwrap_or_default())))
 }

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::error::Problem;
-use super::missions::NoParameters;
+use super::query::NoParameters;
 use sortie_sandbox::PLUGIN_BYTES_MAX;
 
 /// `GET /v1/missions/{id}/plugin`: the component, byte for byte, even when a newer one is installed.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -13,7 +13,7 @@ use sortie_contract::{MissionNo, Mistake, Pointer, limit};
 
 use super::auth::Holder;
 use super::error::Problem;
-use super::missions::{bad_parameter, page_size, parameters, unknown_parameter};
+use super::query::{Cursor, PageQuery, PageSize, Query};
 use super::{App, Body};
 use sortie_engine::Engine;
 use sortie_engine::act::ActError;
@@ -24,18 +24,8 @@ use sortie_mission::SentDecision;
 const PAGE: usize = 100;
 
 /// `GET /v1/requests`: those that are open.
-pub(super) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let (mut before, mut size) = (None, PAGE);
-    for (key, value) in parameters(query.as_deref()) {
-        match key.as_str() {
-            "cursor" => {
-                let no = value.parse().map_err(|_| bad_parameter(&key, "the `next_cursor` of a page"))?;
-                before = Some(MissionNo(no));
-            }
-            "limit" => size = page_size(&value)?,
-            _ => return Err(unknown_parameter(&key)),
-        }
-    }
+pub(super) async fn list(State(app): State<App>, Query(query): Query<PageQuery>) -> Result<Response, Problem> {
+    let (before, size) = (query.cursor.map(|Cursor(no)| no), query.limit.map_or(PAGE, |PageSize(size)| size));
     app.shown(move |engine| engine.requests(before, size)).await
 }
 
