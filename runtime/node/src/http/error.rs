@@ -237,6 +237,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_stands_against_an_act_is_told_by_its_code() {
+        let refused = |refusal| Problem::from(ActError::Refused(refusal));
+        let why = "an earlier call of `Search` cost 0.05 US dollars, and was quoted at 0.01".to_owned();
+        for (problem, status, code) in [
+            (refused(Refusal::Barred { why: why.clone() }), StatusCode::CONFLICT, "overbilled"),
+            (refused(Refusal::NotEnough { why: why.clone() }), StatusCode::UNPROCESSABLE_ENTITY, "not_enough"),
+            (
+                refused(Refusal::UnknownRequest { request: sortie_contract::request::RequestNo(1) }),
+                StatusCode::NOT_FOUND,
+                "not_found",
+            ),
+            (Problem::from(ActError::AlreadyFinal), StatusCode::CONFLICT, "already_final"),
+        ] {
+            assert!(
+                ["not_found", "already_final"].contains(&code) || problem.body().to_string().contains(&why),
+                "{code}"
+            );
+            assert_eq!((problem.code, problem.into_response().status()), (code, status));
+        }
+    }
+
+    #[test]
     fn a_full_journal_is_no_failed_one() {
         let failed = || WriteError::Poisoned { why: "the disk is gone".into() };
         for (problem, code) in [
