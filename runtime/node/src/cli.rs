@@ -19,7 +19,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::node::OpenError;
 
 /// The mission runtime of a factory node.
 #[derive(Debug, Parser)]
@@ -54,29 +55,34 @@ enum Command {
     /// Show a mission's state.
     Show {
         /// The mission's id.
+        #[arg(value_parser = named)]
         id: String,
     },
     /// Show a mission's events as they happen, until its final one.
     Watch {
         /// The mission's id.
+        #[arg(value_parser = named)]
         id: String,
     },
     /// Show every record of a mission.
     Journal {
         /// The mission's id.
+        #[arg(value_parser = named)]
         id: String,
     },
     /// List a mission's artifacts, or get one.
     Artifacts {
         /// The mission's id.
+        #[arg(value_parser = named)]
         id: String,
         /// Write this artifact's bytes to standard output.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", value_parser = named)]
         get: Option<String>,
     },
     /// Cancel a mission.
     Cancel {
         /// The mission's id.
+        #[arg(value_parser = named)]
         id: String,
         /// Why: part of its final event.
         #[arg(long, default_value = "")]
@@ -115,6 +121,15 @@ enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+}
+
+/// The name of something that has a path of its own on a node. Without one the path would be another thing's.
+fn named(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("it is empty: say which one is meant (`sortie ls` lists missions)"),
+        "." | ".." => Err("it is a step of a path, and no name (`sortie ls` lists missions)"),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// How a command ends: what its exit code says. Each code means one thing, so that scripts can tell a mission that failed from a
@@ -163,8 +178,15 @@ struct Failure {
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { exit: Exit::Undone, error: error.into() }
+        let error = error.into();
+        let exit = if is_of_the_configuration(error.as_ref()) { Exit::Unusable } else { Exit::Undone };
+        Self { exit, error }
     }
+}
+
+/// Whether that says that the configuration cannot be used, whichever part of the node found it out.
+fn is_of_the_configuration(error: &(dyn Error + 'static)) -> bool {
+    error.is::<ConfigError>() || error.downcast_ref().is_some_and(OpenError::is_of_the_configuration)
 }
 
 impl Failure {
@@ -215,7 +237,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         }
         _ => {}
     }
-    let config = Config::load(cli.config.as_deref()).map_err(Failure::unusable)?;
+    let config = Config::load(cli.config.as_deref())?;
     // Without a provider of its own rustls would look for one at run time and panic.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("sortie").build()?;

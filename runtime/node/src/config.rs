@@ -21,7 +21,7 @@ mod misplaced;
 mod token;
 
 pub use misplaced::Misplaced;
-pub use token::{Scope, TokenConfig};
+pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -563,6 +563,8 @@ mod tests {
         assert!(config.tokens().expect_err("not there").to_string().contains("token `hq`"));
         std::fs::write(&path, " \n").expect("written");
         assert!(config.tokens().expect_err("empty").to_string().contains("empty"));
+        std::fs::write(&path, "hush\nhush\n").expect("written");
+        assert!(config.tokens().expect_err("two lines").to_string().contains("one line"));
         std::fs::write(&path, "hush\n").expect("written");
         assert_eq!(config.tokens().expect("read"), [("hq".to_owned(), "hush".to_owned(), vec![Scope::Read])]);
     }

@@ -17,8 +17,9 @@ use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Providers, WorkspaceBounds};
 
 use crate::builtin;
-use crate::config::{Config, ConfigError, LimitsConfig};
-use crate::http::{self, App, answers::Answers, auth::Tokens, places::Places};
+use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::http::auth::{self, Tokens};
+use crate::http::{self, App, answers::Answers, places::Places};
 use crate::unheld;
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
@@ -83,6 +84,24 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the configuration has to be corrected, and nothing else will do.
+    pub(crate) fn is_of_the_configuration(&self) -> bool {
+        use sortie_callback::ConfigError as Callback;
+        match self {
+            Self::Config(_) | Self::Tools(_) => true,
+            Self::Callback(error) | Self::Engine(sortie_engine::OpenError::Callback(error)) => {
+                !matches!(error, Callback::Client(_))
+            }
+            Self::Engine(sortie_engine::OpenError::Unreadable(_))
+            | Self::DataDir { .. }
+            | Self::Journal(_)
+            | Self::Sandbox(_)
+            | Self::BuiltIn { .. } => false,
+        }
+    }
+}
+
 /// The operating system's clocks and this runtime's tasks.
 pub(crate) fn system() -> Surroundings {
     Arc::new(System::new(tokio::runtime::Handle::current()))
@@ -112,6 +131,11 @@ impl Node {
     pub async fn open(config: &Config, ambient: Surroundings, others: Others) -> Result<Self, OpenError> {
         let (begun, opened_at) = (ambient.steady(), SystemTime::from(ambient.wall()));
         let data_dir = config.data_dir()?;
+        // What is wrong with the configuration is told before anything is written.
+        config.callback.examine()?;
+        let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
+        given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
+        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         // Before anything is written: on a full disk there is nothing else to write it to.
@@ -119,7 +143,6 @@ impl Node {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
         }
         prepare(&data_dir).map_err(unusable)?;
-        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
         let settings = Settings {
             rules: rules(config)?,
             plugins_by: config.plugins()?,
@@ -137,8 +160,10 @@ impl Node {
         })?;
         let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
         // The journal is this process's now, and so is everything beside it.
-        let token = http::auth::own_token(&data_dir, std::env::var("SORTIE_TOKEN").ok()).map_err(unusable)?;
-        let tokens = Tokens::new(&token, config.tokens()?);
+        let token = auth::own_token(&data_dir, given).map_err(unusable)?;
+        sendable(&data_dir.join("token").display().to_string(), &token)?;
+        warn_of_weak_tokens(&token, &further);
+        let tokens = Tokens::new(&token, further);
         let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
@@ -267,6 +292,26 @@ impl Node {
     /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
     pub async fn stop(self) {
         self.engine.stop().await;
+    }
+}
+
+/// Refuses a token that could not come with any request; `place` is where it stands.
+fn sendable(place: &str, token: &str) -> Result<(), ConfigError> {
+    if may_be_sent(token.trim()) {
+        return Ok(());
+    }
+    Err(ConfigError::Value { key: place.to_owned(), why: format!("it holds more than a token: {ONE_LINE}") })
+}
+
+/// Says which tokens could be guessed: `own` is the node's, `further` are those of the configuration with their names.
+fn warn_of_weak_tokens(own: &str, further: &[(String, String, Vec<Scope>)]) {
+    let named = further.iter().map(|(name, token, _)| (name.as_str(), token.as_str()));
+    for (name, _) in std::iter::once((auth::ADMIN, own)).chain(named).filter(|(_, token)| is_weak(token)) {
+        tracing::warn!(
+            token = name,
+            chars_min = TOKEN_CHARS_MIN,
+            "a token is so short that it can be guessed: take a longer one, such as of `openssl rand -hex 32`"
+        );
     }
 }
 

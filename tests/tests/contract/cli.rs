@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, without, write, writing};
-use sortie_tests::{Node, Options, automation, binary, looping};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping};
 use tempfile::TempDir;
 
 /// `sortie run` on an envelope, with a data folder of its own.
@@ -49,6 +49,30 @@ async fn run_fills_in_what_a_file_may_leave_out() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let lines: Vec<Value> = text(&output.stdout).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(lines.iter().any(|line| line["event_type"] == "mission.completed"), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
+async fn run_waits_until_its_events_have_arrived() {
+    // Whoever has the last one gets it a second after the mission has ended: what is refused is sent again.
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let receiver = Receiver::scripted(move |received, _| {
+        let is_last = received.json["event_type"] == "mission.completed";
+        let refuses = is_last && !refused.swap(true, std::sync::atomic::Ordering::Relaxed);
+        Reply::Status(if refuses { 503 } else { 200 })
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n{}", receiver.config());
+    std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+    let envelope = with(writing("told"), "/callback", receiver.callback());
+    std::fs::write(folder.path().join("mission.json"), envelope.to_string()).expect("writable");
+    let mut command = std::process::Command::new(binary());
+    command.args(["run", "mission.json"]).current_dir(folder.path()).env("CALLBACK_TOKEN", "hush");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let lasts: Vec<_> =
+        receiver.received().into_iter().filter(|one| one.json["event_type"] == "mission.completed").collect();
+    assert_eq!(lasts.len(), 2, "refused once, and taken before the process ends: {}", text(&output.stderr));
 }
 
 #[tokio::test]
@@ -150,11 +174,14 @@ async fn what_cannot_be_used_is_said_in_words_for_people() {
     };
     let wrong = write("wrong.json", "{}");
     let mark = write("mark.json", &format!("\u{feff}{}", writing("mark")));
+    let (list, half) = (write("list.json", "[{}]"), write("half.json", "{\"objective\": "));
+    let toml = write("node.toml", "[node]\nmax_running = 4\n");
+    let surrogate = write("surrogate.json", "{\"objective\": \"\\ud83d\"}");
     let sixteen = node.folder().join("sixteen.json");
     std::fs::write(&sixteen, b"\xff\xfe{\0}\0").expect("writable");
     let sixteen = sixteen.to_string_lossy();
     // Both commands read a file in one way.
-    let rows: [(&[&str], &str); 9] = [
+    let rows: [(&[&str], &str); 22] = [
         (&["submit", "-"], "standard input: it is empty: there is no envelope in it"),
         (&["run", "-"], "standard input: it is empty: there is no envelope in it"),
         (&["submit", &mark], "it begins with a byte order mark"),
@@ -162,6 +189,19 @@ async fn what_cannot_be_used_is_said_in_words_for_people() {
         (&["submit", &sixteen], "it is not UTF-8"),
         (&["run", &sixteen], "it is not UTF-8"),
         (&["submit", &wrong], "it has 9 mistakes"),
+        (&["run", &toml], "node.toml: it is a configuration, as its name says: `--config` names one"),
+        (&["submit", &toml], "node.toml: it is a configuration"),
+        (&["run", &list], "it is JSON, and no envelope: that is one object"),
+        (&["run", &half], "it is not JSON"),
+        (&["submit", &surrogate], "holds half of a character: a `\\u` escape of D800 to DFFF stands for nothing"),
+        (&["show", ""], "it is empty: say which one is meant"),
+        (&["show", ".."], "it is a step of a path"),
+        (&["approve", "", "r1"], "it is empty"),
+        (&["ls", "--since", "yesterday"], "'--since <TIME>': it must be an RFC 3339 time"),
+        (&["ls", "--type", "codnig"], "'--type <TYPE>'"),
+        (&["plugin", "rm", "hello?version=1.0.0"], "a version is named with --version"),
+        (&["plugin", "rm", "hello@1.0.0"], "sortie plugin rm hello --version 1.0.0"),
+        (&["ls", "--node", node.url(), "--token", "two\nlines"], "is no token: a token is one line"),
         (&["ls", "--node", "127.0.0.1:7433"], "write http://127.0.0.1:7433"),
         (&["ls", "--node", "localhost:7433"], "write http://localhost:7433"),
     ];
@@ -173,10 +213,56 @@ async fn what_cannot_be_used_is_said_in_words_for_people() {
     }
 }
 
+#[test]
+fn a_configuration_that_cannot_be_used_is_exit_code_2_whoever_finds_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("mission.json"), writing("m").to_string()).expect("writable");
+    let said = |text: &str, arguments: &[&str]| {
+        let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n{text}");
+        std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+        let mut command = std::process::Command::new(binary());
+        let output = command.args(arguments).current_dir(folder.path()).env_remove("SORTIE_TOKEN").output();
+        let output = output.expect("the binary starts");
+        (output.status.code(), crate::cli::text(&output.stderr))
+    };
+    for (config, expected) in [
+        ("listen = \"x\"", "node.listen"),
+        ("[callback]\nattempts = 0", "callback.attempts must be more than zero"),
+        ("[callback]\nconcurrency = 1", "callback.concurrency must be at least 2"),
+        ("[callback]\nallow_private = [\"10.0.0.0/99\"]", "`10.0.0.0/99` is neither an IP address"),
+        ("[callback]\nsigning_secret = \"whsec_abc\"", "callback.signing_secret"),
+        ("[[callback.secret]]\nref = \"env://A\"\nhosts = []", "lists no hosts"),
+        ("[tool.Wirte]", "[tool.Wirte]: there is no such tool; known are"),
+        ("[tool.WebFetch]\nhosts = [\"http://example.org/x\"]", "[tool.WebFetch]: hosts"),
+        ("[tool.WebFetch]\nallow_private = [\"10.0.0.0/99\"]", "[tool.WebFetch]: allow_private"),
+        ("[[token]]\nname = \"hq\"\nref = \"secret\"\nscopes = []", "token.ref"),
+        ("[[token]]\nname = \"hq\"\nref = \"env://SORTIE_NOT_SET\"\nscopes = []", "`SORTIE_NOT_SET` is not set"),
+        ("[[token]]\nname = \"hq\"\nref = \"file:///not/there\"\nscopes = []", "/not/there"),
+    ] {
+        for arguments in [&["serve", "--listen", "127.0.0.1:0"][..], &["run", "mission.json"]] {
+            let (code, said) = said(config, arguments);
+            assert_eq!(code, Some(2), "{config}, {arguments:?}: {said}");
+            assert!(said.contains(expected), "{config}, {arguments:?}: {said}");
+            assert!(!folder.path().join("data").exists(), "{config}: something was written before it was refused");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_can_be_guessed_is_told_at_the_start() {
+    let token = |name: &str| format!("[[token]]\nname = \"{name}\"\nref = \"env://{name}\"\nscopes = [\"read\"]");
+    let options = Options::new().config(&token("SHORT")).config(&token("LONG"));
+    let node = options.env("SHORT", "hush").env("LONG", "0123456789abcdef").start().await;
+    let log = node.read_log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("can be guessed")).collect();
+    assert!(matches!(told[..], [line] if line.contains("SHORT") && !line.contains("hush")), "{log}");
+}
+
 /// The command line, without what [`Node::cli`] adds to it.
 fn only(node: &Node, arguments: &[&str]) -> Output {
     let mut command = std::process::Command::new(binary());
-    command.args(arguments).args(["--token", "x"]).current_dir(node.folder());
+    let token: &[&str] = if arguments.contains(&"--token") { &[] } else { &["--token", "x"] };
+    command.args(arguments).args(token).current_dir(node.folder());
     command.output().expect("the binary starts")
 }
 

@@ -19,5 +19,6 @@ mod openapi;
 mod replay;
 mod requests;
 mod restart;
+mod strangers;
 mod terminal;
 mod tools;

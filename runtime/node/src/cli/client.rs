@@ -1,12 +1,24 @@
 //! The command line's side of the HTTP interface.
 
-use std::fs;
+use std::error::Error;
+use std::time::Duration;
+use std::{fs, io};
 
+use reqwest::header::{self, HeaderName};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::{Failure, text};
-use crate::config::Config;
+use crate::config::{Config, ONE_LINE, may_be_sent};
+
+/// How long connecting to a node may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long a node may think before it answers, and how long an answer may stay away in the middle. A dispatch waits for a plugin's check
+/// and the disk, on a machine that may have better things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for what takes its time: a tool that is tried by hand, a plugin that is compiled.
+pub(super) const LONG: Duration = Duration::from_secs(15 * 60);
 
 /// A node, and the right to talk to it.
 #[derive(Clone)]
@@ -14,6 +26,7 @@ pub(super) struct Client {
     base: Url,
     token: String,
     http: reqwest::Client,
+    patience: Duration,
 }
 
 impl Client {
@@ -21,18 +34,28 @@ impl Client {
     pub(super) fn new(node: Option<&str>, token: Option<&str>, config: &Config) -> Result<Self, Failure> {
         let named = node.map_or_else(|| format!("http://{}", config.node.listen), str::to_owned);
         let base = base(&named).map_err(Failure::unusable)?;
-        let token = match token {
-            Some(token) => token.to_owned(),
+        let (token, place) = match token {
+            Some(token) => (token.to_owned(), "--token or SORTIE_TOKEN".to_owned()),
             None => {
-                let path = config.data_dir().map_err(Failure::unusable)?.join("token");
-                fs::read_to_string(&path).map_err(|error| {
+                let path = config.data_dir()?.join("token");
+                let token = fs::read_to_string(&path).map_err(|error| {
                     let help = "name one with --token or SORTIE_TOKEN, or the node's folder in the configuration";
                     Failure::unusable(format!("there is no token in {}: {error}; {help}", path.display()))
-                })?
+                })?;
+                (token, path.display().to_string())
             }
         };
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { base, token: token.trim().to_owned(), http })
+        let token = token.trim().to_owned();
+        if token.is_empty() || !may_be_sent(&token) {
+            return Err(Failure::unusable(format!("what {place} holds is no token: {ONE_LINE}")));
+        }
+        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build()?;
+        Ok(Self { base, token, http, patience: PATIENCE })
+    }
+
+    /// The same node, given more time for each answer.
+    pub(super) fn patient(&self) -> Self {
+        Self { patience: LONG, ..self.clone() }
     }
 
     /// The same node, asked with another token.
@@ -54,30 +77,111 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 
-    /// Gets a JSON document.
-    pub(super) async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
-        self.json(self.request(Method::GET, path)).await
+    /// Gets an object that has the field `known`, as each of its kind has.
+    pub(super) async fn get(&self, path: &[&str], known: &str) -> Result<Value, Failure> {
+        self.json(self.request(Method::GET, path), known).await
     }
 
-    /// Sends a request whose answer is JSON, or nothing.
-    pub(super) async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {
-        let text = self.send(request).await?.text().await?;
-        if text.is_empty() { Ok(Value::Null) } else { Ok(serde_json::from_str(&text)?) }
+    /// Gets a page of a list.
+    pub(super) async fn page(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
+        let page = self.json(self.request(Method::GET, path).query(query), "items").await?;
+        if page["items"].is_array() { Ok(page) } else { Err(self.stranger("a list without `items`")) }
+    }
+
+    /// Sends a request whose answer is an object that has the field `known`, as each of its kind has.
+    pub(super) async fn json(&self, request: RequestBuilder, known: &str) -> Result<Value, Failure> {
+        let answer = self.any_json(request).await?;
+        // An empty page, and a mission without anything, are what anything looks like that is no node.
+        if answer.get(known).is_some() { Ok(answer) } else { Err(self.stranger(&format!("JSON without `{known}`"))) }
+    }
+
+    /// Sends a request whose answer is whatever JSON.
+    pub(super) async fn any_json(&self, request: RequestBuilder) -> Result<Value, Failure> {
+        let response = self.send(request).await?;
+        let kind = kind(&response);
+        let text = self.text(response).await?;
+        serde_json::from_str(&text).map_err(|_| self.stranger(&kind))
     }
 
     /// Sends a request; a problem becomes an error that reads well.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.unreached(error))?;
+        let response = self.first(request).await?;
         self.good(response).await
     }
 
-    /// Why no answer came, in words.
-    pub(super) fn unreached(&self, error: reqwest::Error) -> Failure {
-        if error.is_connect() {
-            Failure::from(format!("no node answers at {}; is `sortie serve` running? ({error})", self.base))
-        } else {
-            error.into()
+    /// Sends a request and waits for the head of the answer, whatever it says.
+    pub(super) async fn first(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        match timeout(self.patience, request.send()).await {
+            Ok(answered) => answered.map_err(|error| self.unreached(&error)),
+            Err(_) => Err(self.silent()),
         }
+    }
+
+    /// The whole of an answer. It may take its time, but not stay away.
+    pub(super) async fn text(&self, mut response: Response) -> Result<String, Failure> {
+        let mut bytes = Vec::new();
+        loop {
+            let chunk = timeout(self.patience, response.chunk()).await.map_err(|_| self.silent())?;
+            match chunk.map_err(|error| format!("the answer of {} broke off: {}", self.base, with_causes(&error)))? {
+                Some(chunk) => bytes.extend_from_slice(&chunk),
+                None => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            }
+        }
+    }
+
+    /// Nothing was heard for too long.
+    fn silent(&self) -> Failure {
+        let seconds = self.patience.as_secs_f32();
+        Failure::from(format!(
+            "no answer from {} for {seconds} s; is it a node, and is it well? Its log says what it does",
+            self.base
+        ))
+    }
+
+    /// Something answers, but no node.
+    pub(super) fn stranger(&self, what: &str) -> Failure {
+        let help = "see --node, SORTIE_NODE, or `[node] listen` of the configuration";
+        Failure::from(format!("what answers at {} is no Sortie node (it sent {what}); {help}", self.base))
+    }
+
+    /// Sends a request whose answer has a header that each such answer of a node has. What follows may be long, or have no end.
+    pub(super) async fn stream(&self, request: RequestBuilder, mark: (HeaderName, &str)) -> Result<Response, Failure> {
+        let response = self.send(request).await?;
+        self.marked(response, mark)
+    }
+
+    /// The same of an answer that is there.
+    pub(super) fn marked(&self, response: Response, (name, begins): (HeaderName, &str)) -> Result<Response, Failure> {
+        let value = response.headers().get(&name).and_then(|value| value.to_str().ok());
+        let is_of_a_node = value.is_some_and(|value| value.starts_with(begins));
+        if is_of_a_node { Ok(response) } else { Err(self.stranger(&kind(&response))) }
+    }
+
+    /// Whether nothing listens at the address of the node.
+    pub(super) async fn is_silent(&self) -> bool {
+        let asked = timeout(self.patience, self.request(Method::GET, &["healthz"]).send()).await;
+        matches!(asked, Ok(Err(error)) if is_refused(&error))
+    }
+
+    /// Why no answer came, in words.
+    fn unreached(&self, error: &reqwest::Error) -> Failure {
+        let (base, causes) = (&self.base, with_causes(error));
+        Failure::from(if is_refused(error) {
+            format!("no node answers at {base}; is `sortie serve` running? ({causes})")
+        } else if error.is_timeout() {
+            format!("{base} cannot be reached: connecting takes longer than {} s; see the address", CONNECT.as_secs())
+        } else if error.is_connect() && base.scheme() == "https" {
+            format!(
+                "no https at {base} ({causes}); a node itself speaks plain http: write http://{}, or name what stands before it",
+                base.authority()
+            )
+        } else if error.is_connect() {
+            format!("{base} cannot be reached ({causes}); see the address")
+        } else {
+            format!(
+                "what answers at {base} does not speak as a node does ({causes}); is the address right, and is it http?"
+            )
+        })
     }
 
     /// An answer that is no problem; a problem becomes an error that reads well.
@@ -86,7 +190,11 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let text = response.text().await?;
+        let kind = kind(&response);
+        let text = self.text(response).await?;
+        if !is_problem(&text) {
+            return Err(self.stranger(&format!("{status}, {kind}")));
+        }
         let exit = if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
             super::Exit::Unusable
         } else {
@@ -94,6 +202,40 @@ impl Client {
         };
         Err(Failure { exit, error: problem(status, &text).into() })
     }
+}
+
+/// What an answer holds, as it says itself.
+fn kind(response: &Response) -> String {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.map_or_else(|| "nothing that says what it is".to_owned(), text::plain)
+}
+
+/// Whether that is a problem, as a node sends it with everything that goes wrong.
+pub(super) fn is_problem(said: &str) -> bool {
+    serde_json::from_str(said).is_ok_and(|body: Value| body["code"].is_string() && body["detail"].is_string())
+}
+
+/// Whether nobody listens there.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// An error with its causes, on one line.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut says = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        says.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    says
 }
 
 /// The URL of a node.
@@ -142,6 +284,35 @@ mod tests {
                 (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
                 (said, _) => panic!("{named}: {said:?}"),
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_without_end() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let answers = [
+            "",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"items\":",
+            "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100\r\n\r\n{",
+        ];
+        for answer in answers {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let url = format!("http://{}", listener.local_addr().expect("its own"));
+            let silent = tokio::spawn(async move {
+                let (mut connection, _) = listener.accept().await.expect("a connection");
+                let _ = connection.read(&mut [0; 4096]).await;
+                connection.write_all(answer.as_bytes()).await.expect("written");
+                std::future::pending::<()>().await;
+            });
+            let client =
+                Client::new(Some(&url), Some("x"), &Config::default()).map_err(|failure| failure.error.to_string());
+            let client = Client { patience: Duration::from_millis(50), ..client.expect("a client") };
+            let failure = client.page(&["v1", "missions"], &[]).await.expect_err("it says nothing");
+            let said = failure.error.to_string();
+            assert!(said.contains(&format!("no answer from {url}/ for 0.05 s")), "{said}");
+            assert_eq!(failure.exit, super::super::Exit::Undone);
+            silent.abort();
         }
     }
 

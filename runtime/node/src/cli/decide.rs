@@ -15,8 +15,10 @@ use super::{Exit, Failure, text};
 #[derive(Debug, Args)]
 pub(super) struct RequestArgs {
     /// The mission's id.
+    #[arg(value_parser = super::named)]
     id: String,
     /// The request's id, such as `r1`.
+    #[arg(value_parser = super::named)]
     request: String,
     /// Why: part of the record.
     #[arg(long, default_value = "")]
@@ -64,7 +66,7 @@ pub(super) async fn requests(which: &PageArgs, client: &Client, as_json: bool) -
 
 /// The node's tools, which say what their calls do; nothing, where they cannot be seen.
 pub(super) async fn tools(client: &Client) -> Value {
-    client.get(&["v1", "tools"]).await.unwrap_or_default()
+    client.page(&["v1", "tools"], &[]).await.unwrap_or_default()
 }
 
 /// Most bytes of a call's arguments in a list; of longer ones it says where they are whole.
@@ -155,7 +157,7 @@ pub(super) async fn answer(
 
 /// What an open request asks for; nothing, where it is not open: the node then says why.
 async fn kind(which: &RequestArgs, client: &Client) -> Result<String, Failure> {
-    let mission = client.get(&["v1", "missions", &which.id]).await?;
+    let mission = client.get(&["v1", "missions", &which.id], "mission_id").await?;
     let mut open = mission["pending_requests"].as_array().into_iter().flatten();
     let request = open.find(|request| request["request_id"] == which.request.as_str());
     Ok(request.map(|request| text::cell(&request["kind"])).unwrap_or_default())
@@ -164,7 +166,8 @@ async fn kind(which: &RequestArgs, client: &Client) -> Result<String, Failure> {
 async fn decide(which: &RequestArgs, mut decision: Value, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     decision["note"] = json!(which.note);
     let request = client.request(Method::POST, &["v1", "missions", &which.id, "requests", &which.request]);
-    let mission = client.json(request.header("content-type", "application/json").body(decision.to_string())).await?;
+    let request = request.header("content-type", "application/json").body(decision.to_string());
+    let mission = client.json(request, "mission_id").await?;
     if as_json {
         text::json(&mission)?;
     } else {

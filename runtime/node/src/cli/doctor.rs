@@ -6,13 +6,12 @@
 mod here;
 mod there;
 
-use std::error::Error;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, with_causes};
 use super::{Exit, Failure, text};
 use crate::config::Config;
 
@@ -76,7 +75,7 @@ pub(super) async fn doctor(
     named: bool,
     as_json: bool,
 ) -> Result<Exit, Failure> {
-    let data_dir = config.data_dir().map_err(Failure::unusable)?;
+    let data_dir = config.data_dir()?;
     let asked = ask(client.as_ref(), &data_dir).await;
     let client = client.ok();
     let its_own = match (&asked, &client) {
@@ -182,33 +181,19 @@ async fn ask(client: Result<&Client, &Failure>, data_dir: &Path) -> Asked {
         }
         Err(failure) => return Asked::Odd(format!("not asked: {}", failure.error)),
     };
-    match client.request(reqwest::Method::GET, &["v1", "node"]).send().await {
-        Err(error) if error.is_connect() => {
+    match client.get(&["v1", "node"], "instance_id").await {
+        Ok(node) => Asked::There(node),
+        Err(_) if client.is_silent().await => {
             Asked::Silent(format!("nothing answers at {}; `sortie serve` starts a node", client.url()))
         }
-        Err(error) => Asked::Odd(with_causes(&error)),
-        Ok(_) => match client.get(&["v1", "node"]).await {
-            Ok(node) => Asked::There(node),
-            Err(failure) => Asked::Odd(failure.error.to_string()),
-        },
+        Err(failure) => Asked::Odd(failure.error.to_string()),
     }
 }
 
 /// Whether the node works on this data directory: it takes the token that it keeps there.
 async fn is_of(client: &Client, data_dir: &Path) -> bool {
     let Ok(token) = std::fs::read_to_string(data_dir.join("token")) else { return false };
-    !token.trim().is_empty() && client.with_token(&token).get(&["v1", "node"]).await.is_ok()
-}
-
-/// An error with its causes, on one line.
-fn with_causes(error: &dyn Error) -> String {
-    let mut says = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        says.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    says
+    !token.trim().is_empty() && client.with_token(&token).get(&["v1", "node"], "instance_id").await.is_ok()
 }
 
 #[cfg(test)]

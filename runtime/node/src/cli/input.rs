@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::error::Category;
+
 use super::Failure;
 
 /// A file that a command was given; `-` is standard input.
@@ -44,6 +46,21 @@ impl Input {
     /// What is wrong with it, as the failure of the command.
     pub(super) fn unusable(&self, why: impl fmt::Display) -> Failure {
         Failure::unusable(format!("{self}: {why}"))
+    }
+
+    /// That it holds no envelope, or not one.
+    pub(super) fn no_envelope(&self, error: &serde_json::Error) -> Failure {
+        if self.0.extension().is_some_and(|end| end == "toml") {
+            return self.unusable(
+                "it is a configuration, as its name says: `--config` names one. An envelope is a JSON object",
+            );
+        }
+        self.unusable(match error.classify() {
+            Category::Data => format!("it is JSON, and no envelope: that is one object ({error})"),
+            Category::Syntax | Category::Eof | Category::Io => {
+                format!("it is not JSON ({error}); an envelope is a JSON object")
+            }
+        })
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {

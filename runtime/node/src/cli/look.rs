@@ -4,9 +4,13 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use futures_util::StreamExt as _;
 use reqwest::Method;
+use reqwest::header::{self, HeaderName};
 use serde_json::{Value, json};
+use sortie_contract::envelope::MissionType;
+use sortie_contract::time::rfc3339;
 
 use super::client::Client;
 use super::{Exit, Failure, decide, text};
@@ -31,7 +35,7 @@ impl PageArgs {
 
     /// Asks for the page.
     pub(super) async fn get(&self, client: &Client, path: &[&str]) -> Result<Value, Failure> {
-        client.json(client.request(Method::GET, path).query(&self.query())).await
+        client.page(path, &self.query()).await
     }
 }
 
@@ -58,16 +62,21 @@ pub(super) struct LsArgs {
     #[arg(long, value_name = "ID")]
     lane: Option<String>,
     /// Only missions of this type.
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = PossibleValuesParser::new(MissionType::ALL.map(MissionType::as_str)))]
     mission_type: Option<String>,
     /// Only missions that were accepted after this time, such as 2026-11-22T20:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
     /// Only missions whose id, or the beginning of whose objective or summary, holds this text.
     #[arg(short, value_name = "TEXT")]
     q: Option<String>,
     #[command(flatten)]
     page: PageArgs,
+}
+
+/// A time, as it was written: who mistakes it is told of the option, not of what the node calls it.
+fn time(text: &str) -> Result<String, &'static str> {
+    rfc3339(text).map(|_| text.to_owned()).map_err(|_| "it must be an RFC 3339 time such as 2026-11-22T20:00:00Z")
 }
 
 pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
@@ -82,7 +91,7 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
     ];
     let filters = filters.into_iter().filter_map(|(key, value)| Some((key, value?)));
     let query: Vec<(&str, String)> = filters.chain(args.page.query()).collect();
-    let page = client.json(client.request(Method::GET, &["v1", "missions"]).query(&query)).await?;
+    let page = client.page(&["v1", "missions"], &query).await?;
     if as_json {
         text::json(&page)?;
         return Ok(Exit::Completed);
@@ -117,7 +126,7 @@ pub(super) struct DeliveriesArgs {
 pub(super) async fn deliveries(args: DeliveriesArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let state = args.state.into_iter().map(|state| ("state", state));
     let query: Vec<(&str, String)> = state.chain(args.page.query()).collect();
-    let page = client.json(client.request(Method::GET, &["v1", "deliveries"]).query(&query)).await?;
+    let page = client.page(&["v1", "deliveries"], &query).await?;
     if as_json {
         text::json(&page)?;
         return Ok(Exit::Completed);
@@ -134,7 +143,7 @@ pub(super) async fn deliveries(args: DeliveriesArgs, client: &Client, as_json: b
 }
 
 pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let state = client.get(&["v1", "missions", id]).await?;
+    let state = client.get(&["v1", "missions", id], "mission_id").await?;
     if as_json {
         text::json(&state)?;
         return Ok(Exit::Completed);
@@ -226,11 +235,11 @@ pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Ex
             .header("accept", "text/event-stream")
             .header("last-event-id", last.to_string());
         let patient = tries.is_some_and(|tries| tries < TRIES_MAX);
-        let mut chunks = match request.send().await {
+        let mut chunks = match client.first(request).await {
             Ok(response) if patient && response.status().is_server_error() => None,
             Err(_) if patient => None,
-            Ok(response) => Some(client.good(response).await?.bytes_stream()),
-            Err(error) => return Err(client.unreached(error)),
+            Ok(response) => Some(client.marked(client.good(response).await?, EVENTS)?.bytes_stream()),
+            Err(failure) => return Err(failure),
         };
         let mut buffer = Vec::new();
         while let Some(chunks) = &mut chunks {
@@ -259,6 +268,12 @@ pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Ex
     }
 }
 
+/// What says that an answer is a stream of events.
+const EVENTS: (HeaderName, &str) = (header::CONTENT_TYPE, "text/event-stream");
+
+/// What says that an answer is the bytes of an artifact: its tag.
+const BYTES: (HeaderName, &str) = (header::ETAG, "\"");
+
 /// How often a node that went away is asked for in vain before `watch` gives up: for about a minute.
 const TRIES_MAX: u32 = 16;
 
@@ -279,7 +294,7 @@ pub(super) fn exit_of(status: &str) -> Option<Exit> {
 }
 
 pub(super) async fn journal(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let journal = client.get(&["v1", "missions", id, "journal"]).await?;
+    let journal = client.page(&["v1", "missions", id, "journal"], &[]).await?;
     if as_json {
         text::json(&journal)?;
         return Ok(Exit::Completed);
@@ -293,7 +308,7 @@ pub(super) async fn journal(id: &str, client: &Client, as_json: bool) -> Result<
 pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     if let Some(name) = get {
         let path: Vec<&str> = ["v1", "missions", id, "artifacts"].into_iter().chain(name.split('/')).collect();
-        let mut chunks = client.send(client.request(Method::GET, &path)).await?.bytes_stream();
+        let mut chunks = client.stream(client.request(Method::GET, &path), BYTES).await?.bytes_stream();
         let mut out = std::io::stdout();
         while let Some(chunk) = chunks.next().await {
             out.write_all(&chunk?)?;
@@ -301,7 +316,7 @@ pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_j
         out.flush()?;
         return Ok(Exit::Completed);
     }
-    let index = client.get(&["v1", "missions", id, "artifacts"]).await?;
+    let index = client.page(&["v1", "missions", id, "artifacts"], &[]).await?;
     if as_json {
         text::json(&index)?;
     } else {
@@ -313,7 +328,7 @@ pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_j
 pub(super) async fn cancel(id: &str, reason: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let request = client.request(Method::POST, &["v1", "missions", id, "cancel"]);
     let body = json!({"reason": reason}).to_string();
-    let state = client.json(request.header("content-type", "application/json").body(body)).await?;
+    let state = client.json(request.header("content-type", "application/json").body(body), "mission_id").await?;
     if as_json {
         text::json(&state)?;
     } else {

@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
+use sortie_contract::plugin::PluginRef;
 
 use super::client::Client;
 use super::{Exit, Failure, text};
@@ -23,6 +24,7 @@ pub(super) enum PluginCommand {
     /// Remove a plugin; missions that started with it keep it.
     Rm {
         /// Its name.
+        #[arg(value_parser = plugin_name)]
         name: String,
         /// Only this version.
         #[arg(long)]
@@ -38,16 +40,28 @@ pub(super) enum ToolCommand {
     /// Call a tool by hand, in a workspace for that.
     Call {
         /// Its name.
+        #[arg(value_parser = super::named)]
         name: String,
         /// The arguments, a JSON object.
         arguments: String,
     },
 }
 
+/// The name of a plugin, without a version.
+fn plugin_name(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(PluginRef { name, version: None }) => Ok(name),
+        Ok(PluginRef { name, version: Some(version) }) => {
+            Err(format!("a version is named apart: `sortie plugin rm {name} --version {version}`"))
+        }
+        Err(_) => Err("a plugin's name is made of a-z, 0-9 and `-`; a version is named with --version".to_owned()),
+    }
+}
+
 pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     match command {
         PluginCommand::Ls => {
-            let page = client.get(&["v1", "plugins"]).await?;
+            let page = client.page(&["v1", "plugins"], &[]).await?;
             list(
                 &page,
                 as_json,
@@ -59,7 +73,7 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
             let bytes =
                 std::fs::read(&file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
             let request = client.request(Method::POST, &["v1", "plugins"]).header("content-type", "application/wasm");
-            let installed = client.json(request.body(bytes)).await?;
+            let installed = client.patient().json(request.body(bytes), "digest").await?;
             if as_json {
                 text::json(&installed)?;
             } else {
@@ -69,7 +83,10 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
         }
         PluginCommand::Rm { name, version } => {
             let request = client.request(Method::DELETE, &["v1", "plugins", &name]);
-            client.json(request.query(&version.map(|version| [("version", version)]))).await?;
+            let answer = client.send(request.query(&version.map(|version| [("version", version)]))).await?;
+            if answer.status() != StatusCode::NO_CONTENT {
+                return Err(client.stranger(&answer.status().to_string()));
+            }
         }
     }
     Ok(Exit::Completed)
@@ -78,7 +95,7 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
 pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     match command {
         ToolCommand::Ls => {
-            let page = client.get(&["v1", "tools"]).await?;
+            let page = client.page(&["v1", "tools"], &[]).await?;
             list(
                 &page,
                 as_json,
@@ -88,7 +105,8 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
         }
         ToolCommand::Call { name, arguments } => {
             let request = client.request(Method::POST, &["v1", "tools", &name, "call"]);
-            let result = client.json(request.header("content-type", "application/json").body(arguments)).await?;
+            let result =
+                client.patient().any_json(request.header("content-type", "application/json").body(arguments)).await?;
             text::json(&result)?;
         }
     }

@@ -36,6 +36,7 @@ use sortie_engine::look::parse_record;
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
     /// The mission's id.
+    #[arg(value_parser = super::named)]
     id: String,
     /// Run this build of the plugin instead of the one that the mission ran on.
     #[arg(long, value_name = "FILE.wasm")]
@@ -43,7 +44,7 @@ pub(super) struct ReplayArgs {
 }
 
 pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let shown = client.get(&["v1", "missions", &args.id, "journal"]).await?;
+    let shown = client.page(&["v1", "missions", &args.id, "journal"], &[]).await?;
     let shown = shown["items"].as_array().cloned().unwrap_or_default();
     let records: Vec<Stamped> = shown.iter().filter_map(parse_record).collect();
     if records.len() != shown.len() || records.is_empty() {
@@ -63,7 +64,7 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::new(Options { instances_max: 1, ..Options::new(folder.path().to_owned()) })?;
     let installed = sandbox.install(component).await.map_err(Failure::unusable)?;
-    let tools = client.get(&["v1", "tools"]).await?;
+    let tools = client.page(&["v1", "tools"], &[]).await?;
     let tools: Vec<ToolInfo> = tools["items"].as_array().into_iter().flatten().filter_map(tool).collect();
 
     let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[ToolName]>::to_vec);

@@ -39,7 +39,7 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     let signals = Signals::listen()?;
     let ambient = system();
     let input = args.envelope.read()?;
-    let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.unusable(error))?;
+    let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.no_envelope(&error))?;
     let node = Node::open(&config, ambient, Others::Wait).await?;
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
     let exit = match dispatched {

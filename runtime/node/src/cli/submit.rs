@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sortie_contract::Status;
 
-use super::client::{Client, problem};
+use super::client::{Client, is_problem, problem};
 use super::input::Input;
 use super::{Exit, Failure, text};
 
@@ -22,7 +22,7 @@ pub(super) struct SubmitArgs {
 pub(super) async fn submit(args: SubmitArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let mut refused = false;
     for file in &args.files {
-        let envelopes = split(&file.read()?).map_err(|error| file.unusable(format!("it is not JSON: {error}")))?;
+        let envelopes = split(&file.read()?).map_err(|error| file.no_envelope(&error))?;
         for (number, envelope) in (1..).zip(envelopes) {
             refused |= !dispatch(&envelope, client, as_json, &format!("{file}:{number}")).await?;
         }
@@ -33,16 +33,19 @@ pub(super) async fn submit(args: SubmitArgs, client: &Client, as_json: bool) -> 
 /// Dispatches one; false where the node refuses it. The others still go.
 async fn dispatch(envelope: &str, client: &Client, as_json: bool, place: &str) -> Result<bool, Failure> {
     let request = client.request(Method::POST, &["v1", "missions"]).header("content-type", "application/json");
-    let response = request.body(envelope.to_owned()).send().await?;
+    let response = client.first(request.body(envelope.to_owned())).await?;
     let status = response.status();
-    let body = response.text().await?;
+    let body = client.text(response).await?;
+    let answer = serde_json::from_str::<Value>(&body).unwrap_or_default();
+    if !(is_problem(&body) || status.is_success() && answer["mission_id"].is_string()) {
+        return Err(client.stranger(&format!("{status} and no mission")));
+    }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE) {
         return Err(problem(status, &body).into());
     }
     if as_json {
-        text::json(&serde_json::from_str(&body)?)?;
+        text::json(&answer)?;
     } else if status.is_success() {
-        let answer: Value = serde_json::from_str(&body)?;
         let replayed = if status == StatusCode::OK { "  (accepted before)" } else { "" };
         let line = format!("{}  {}{replayed}", text::cell(&answer["mission_id"]), text::cell(&answer["status"]));
         writeln!(std::io::stdout(), "{line}")?;

@@ -17,6 +17,15 @@ pub struct TokenConfig {
     pub scopes: Vec<Scope>,
 }
 
+/// Fewest characters of a token that nobody guesses: of random hexadecimal digits, these are 64 bits.
+pub const TOKEN_CHARS_MIN: usize = 16;
+
+/// Whether a token is so short that it can be guessed. It is taken all the same, and told.
+#[must_use]
+pub fn is_weak(token: &str) -> bool {
+    token.trim().chars().count() < TOKEN_CHARS_MIN
+}
+
 impl TokenConfig {
     /// The token, from where the configuration says that it is.
     ///
@@ -32,10 +41,22 @@ impl TokenConfig {
         };
         match text.trim() {
             "" => Err(wrong("it is empty".to_owned())),
+            token if !may_be_sent(token) => {
+                Err(wrong(format!("what `{}` names holds more than a token: {ONE_LINE}", self.r#ref)))
+            }
             token => Ok(token.to_owned()),
         }
     }
 }
+
+/// Whether a token can come with a request, in a header: one that cannot would open nothing.
+#[must_use]
+pub fn may_be_sent(token: &str) -> bool {
+    token.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+}
+
+/// What a token is, for those who wrote something else.
+pub const ONE_LINE: &str = "a token is one line of ASCII letters, digits and signs";
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -20,7 +20,7 @@ use super::places::Place;
 use crate::config::Scope;
 
 /// The name that decisions made with the node's own token are recorded under.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 /// Length of a token that the node makes up, in random bytes.
 const TOKEN_BYTES: usize = 32;

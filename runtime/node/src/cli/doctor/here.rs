@@ -14,7 +14,8 @@ use sortie_tools::BuiltIn;
 use super::{Finding, with_causes};
 use crate::builtin;
 use crate::cli::text;
-use crate::config::Config;
+use crate::config::{Config, TOKEN_CHARS_MIN, is_weak};
+use crate::http::auth::ADMIN;
 use crate::node::{PRIVATE, system};
 
 /// Free space below which the journal is in danger, in bytes.
@@ -24,7 +25,7 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Finding> {
     let mut findings = vec![
         Finding::new("configuration", configuration(config)),
-        tokens(config, runs),
+        tokens(config, data_dir, runs),
         secrets(config, runs).await,
         Finding::new("data directory", writable(data_dir)),
         Finding::new("modes", modes(data_dir)),
@@ -88,8 +89,19 @@ fn told(what: &'static str, well: &str, missing: Vec<Missing>, runs: bool, conse
     }
 }
 
-/// The tokens of `[[token]]`, without which a node does not start.
-fn tokens(config: &Config, runs: bool) -> Finding {
+/// The node's own token and those of `[[token]]`, without which it does not start.
+fn tokens(config: &Config, data_dir: &Path, runs: bool) -> Finding {
+    let own = std::fs::read_to_string(data_dir.join("token")).ok().filter(|token| !token.trim().is_empty());
+    let further = config.token.iter().filter_map(|token| Some((token.name.clone(), token.read().ok()?)));
+    let all = own.map(|token| (ADMIN.to_owned(), token)).into_iter().chain(further);
+    let weak: Vec<String> = all.filter(|(_, token)| is_weak(token)).map(|(name, _)| format!("`{name}`")).collect();
+    if !weak.is_empty() {
+        let says = format!(
+            "{} can be guessed: fewer than {TOKEN_CHARS_MIN} characters; take a longer one, such as of `openssl rand -hex 32`",
+            weak.join(", ")
+        );
+        return Finding::new("tokens", Err(says));
+    }
     let missing = config.token.iter().filter_map(|token| {
         let error = token.read().err()?;
         Some(match token.r#ref.parse() {
@@ -260,7 +272,7 @@ mod tests {
         let secret = "[[callback.secret]]\nref = \"env://SORTIE_NOT_SET\"\nhosts = [\"a.example\"]";
         for runs in [false, true] {
             let found = [
-                tokens(&config(token), runs),
+                tokens(&config(token), Path::new("/not/there"), runs),
                 secrets(&config(signing), runs).await,
                 secrets(&config(secret), runs).await,
             ];
@@ -274,7 +286,26 @@ mod tests {
         assert_eq!(secrets(&config(file), true).await.level, Level::Look, "a file is the same for both");
         for runs in [false, true] {
             assert_eq!(secrets(&Config::default(), runs).await.level, Level::Well);
-            assert_eq!(tokens(&Config::default(), runs).level, Level::Well);
+            assert_eq!(tokens(&Config::default(), Path::new("/not/there"), runs).level, Level::Well);
+        }
+    }
+
+    #[test]
+    fn a_token_that_can_be_guessed_is_found() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let further = dir.path().join("further");
+        let text = format!("[[token]]\nname = \"hq\"\nref = \"file://{}\"\nscopes = []", further.display());
+        for (own, hq, expected) in [
+            ("0123456789abcdef", "0123456789abcdef", None),
+            ("0123456789abcde\n", "0123456789abcdef", Some("`admin` can be guessed")),
+            ("0123456789abcdef", "hush", Some("`hq` can be guessed")),
+            ("a", "b", Some("`admin`, `hq` can be guessed")),
+        ] {
+            std::fs::write(dir.path().join("token"), own).expect("written");
+            std::fs::write(&further, hq).expect("written");
+            let Finding { level, says, .. } = tokens(&config(&text), dir.path(), true);
+            assert_eq!(level == Level::Look, expected.is_some(), "{says}");
+            assert!(says.starts_with(expected.unwrap_or("all of")), "{says}");
         }
     }
 

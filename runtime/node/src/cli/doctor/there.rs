@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::Finding;
 use super::here::named;
-use super::{Finding, with_causes};
 use crate::cli::client::Client;
-use crate::cli::text;
+use crate::cli::{Failure, text};
 use crate::config::Config;
 
 /// Looks. `config` is the node's own configuration, where it is known.
@@ -54,13 +54,13 @@ fn missions(node: &Value) -> Result<String, String> {
 
 /// Whether it takes work, by its own word.
 async fn ready(client: &Client) -> Result<String, String> {
-    let answer = client.request(reqwest::Method::GET, &["readyz"]).send().await;
-    let answer = answer.map_err(|error| with_causes(&error))?;
+    let says = |failure: Failure| failure.error.to_string();
+    let answer = client.first(client.request(reqwest::Method::GET, &["readyz"])).await.map_err(says)?;
     if answer.status().is_success() {
         return Ok("it takes missions".to_owned());
     }
     let status = answer.status();
-    let said = answer.text().await.map_err(|error| with_causes(&error))?;
+    let said = client.text(answer).await.map_err(says)?;
     Err(crate::cli::client::problem(status, &said))
 }
 
@@ -105,15 +105,15 @@ fn provider(provider: &Value) -> Result<String, String> {
 
 /// Whether it has the plugins that its configuration names, where that is known.
 async fn plugins(config: Option<&Config>, client: &Client) -> Result<String, String> {
-    let page = client.get(&["v1", "plugins"]).await.map_err(|failure| failure.error.to_string())?;
+    let page = client.page(&["v1", "plugins"], &[]).await.map_err(|failure| failure.error.to_string())?;
     let installed = page["items"].as_array().into_iter().flatten();
     let installed = installed.map(|item| (text::cell(&item["name"]), Some(text::cell(&item["version"]))));
     named(config.unwrap_or(&Config::default()), &installed.collect())
 }
 
 async fn callbacks(client: &Client) -> Result<String, String> {
-    let request = client.request(reqwest::Method::GET, &["v1", "deliveries"]).query(&[("state", "parked")]);
-    let page = client.json(request).await.map_err(|failure| failure.error.to_string())?;
+    let parked = [("state", "parked".to_owned())];
+    let page = client.page(&["v1", "deliveries"], &parked).await.map_err(|failure| failure.error.to_string())?;
     let parked: Vec<String> =
         page["items"].as_array().into_iter().flatten().map(|item| text::cell(&item["mission_id"])).collect();
     if parked.is_empty() {
