@@ -298,6 +298,8 @@ async fn quarantined(state: State, life: &Life, headquarters: &Headquarters, has
     assert_eq!((head.status, head.suspended), (status, false), "{context}");
     let shown = engine.show(NO).unwrap();
     assert_eq!((shown.status, shown.reason), (status, Some(reason)), "{context}");
+    let items = head.overview.unwrap().pending.unwrap().items;
+    assert!(shown.delivery.is_none_or(|delivery| delivery.total == items), "{context}: the head says {items}");
     let quarantine = shown.quarantine.expect("it says so");
     assert!(quarantine.why.contains("checksum") && quarantine.remedy.contains("backup"), "{context}: {quarantine:?}");
     let list = serde_json::to_value(engine.list(&Filter::default(), None, 9).unwrap()).unwrap();
@@ -311,6 +313,8 @@ async fn quarantined(state: State, life: &Life, headquarters: &Headquarters, has
     if !has_address {
         let cursor = engine.log().cursor(NO).unwrap().unwrap();
         assert!(cursor.parked.is_some(), "{context}: an operator sees what is not told");
+        let list = serde_json::to_value(engine.deliveries(None, None, 9).unwrap()).unwrap();
+        assert_eq!(list["items"][0]["waiting"], json!(items - cursor.acked), "{context}");
         return;
     }
     let told = || headquarters.events_of("m").last().is_some_and(|(sequence, _)| *sequence == last.id);

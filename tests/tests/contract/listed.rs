@@ -1,8 +1,10 @@
 //! What lists of requests and deliveries show is in heads and cursors: no journal is read for them.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, write, writing};
-use sortie_tests::{Node, Options, Receiver, Reply, automation, until};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, project, until};
 
 /// How many records were taken up for readers.
 async fn folded(node: &Node) -> u64 {
@@ -110,4 +112,54 @@ async fn what_is_to_be_delivered_is_listed_without_a_look_at_a_journal() {
             node.restart().await;
         }
     }
+}
+
+/// Where an upload is an item beside its event, the number of an item is no sequence.
+#[tokio::test]
+async fn what_was_left_out_is_listed_by_its_key_also_between_uploads() {
+    let receiver = Receiver::scripted(|_, _| Reply::Status(410)).await;
+    let node = Options::new().config(&receiver.config()).env("CALLBACK_TOKEN", "hush-hush").start().await;
+    let mut step = write("w", "r.md", "x");
+    step["artifact"] = json!({"name": "r.md", "path": "r.md"});
+    let mission = with(automation("pushed", &json!([step])), "/callback", receiver.callback());
+    node.accept(&with(mission, "/artifact_policy/storage_scope", json!("pushback"))).await;
+    node.until_final("pushed").await;
+    let mut skipped = Vec::new();
+    for key in ["pushed/1", "pushed/2", "pushed/artifacts/r.md/3", "pushed/3", "pushed/4"] {
+        let listed = until("it is parked", async || {
+            let line = node.get("/v1/deliveries?state=parked").await.json["items"][0].clone();
+            (line["skipped"].as_array()?.len() == skipped.len()).then_some(line)
+        })
+        .await;
+        assert_eq!(listed["skipped"], json!(skipped));
+        node.post("/v1/deliveries/pushed/skip", &Value::Null).await.expect_status(202);
+        skipped.push(key);
+    }
+    let listed = node.get("/v1/deliveries?state=incomplete").await.expect_status(200).json["items"].clone();
+    assert_eq!((&listed[0]["skipped"], &listed[0]["waiting"]), (&json!(skipped), &json!(0)), "{listed:#}");
+}
+
+/// One that an older Sortie left has heads that do not say so.
+#[tokio::test]
+async fn where_a_head_is_older_the_records_are_read() {
+    let mut node = Node::start().await;
+    node.kill();
+    let fixtures = project().join("runtime/journal/tests/fixtures");
+    for (fixture, file) in [("v6.redb", "journal.redb"), ("v6.redb.mark", "journal.redb.mark")] {
+        fs::copy(fixtures.join(fixture), node.data().join(file)).expect("a writable folder");
+    }
+    node.restart().await;
+    let listed = node.get("/v1/requests").await.expect_status(200).json["items"].clone();
+    for (line, id, kind) in [(&listed[0], "paying", "budget"), (&listed[1], "approving", "approval")] {
+        assert_eq!((&line["mission_id"], &line["kind"]), (&json!(id), &json!(kind)), "{listed:#}");
+        let shown = node.mission(id).await["pending_requests"][0].clone();
+        for (field, value) in shown.as_object().expect("a request") {
+            assert_eq!(&line[field], value, "{id}: {field}");
+        }
+    }
+    let listed = node.get("/v1/deliveries?state=parked").await.expect_status(200).json["items"].clone();
+    let skipped = listed.as_array().expect("a page").iter().find(|line| line["mission_id"] == "skipped");
+    let skipped = skipped.expect("it is listed");
+    assert_eq!((&skipped["skipped"], &skipped["waiting"]), (&json!(["skipped/1"]), &json!(2)), "{listed:#}");
+    assert!(folded(&node).await > 0, "only there they are");
 }
