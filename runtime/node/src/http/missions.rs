@@ -19,7 +19,7 @@ use super::answers::PIECE_ROOM;
 use super::auth::Holder;
 use super::body::{Unread, too_large};
 use super::error::Problem;
-use super::query::{NoParameters, Cursor, Moment, PageSize, Query};
+use super::query::{Cursor, Moment, NoParameters, PageSize, Query};
 use super::{App, Body};
 use sortie_engine::intake::{DispatchError, Dispatched};
 use sortie_engine::look::{self, Filter};

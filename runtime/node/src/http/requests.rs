@@ -172,7 +172,10 @@ mod tests {
             (json!({"decision": "approve", "for": "tool", "note": "fine"}), answer(approve(Reach::Tool), None, "fine")),
             (json!({"decision": "deny", "by": "sam", "note": null}), answer(Decision::Deny, Some("sam"), "")),
             (json!({"decision": "deny", "by": " "}), answer(Decision::Deny, None, "")),
-            (json!({"decision": "deny", "by": "Ada Lovelace, Zürich"}), answer(Decision::Deny, Some("Ada Lovelace, Zürich"), "")),
+            (
+                json!({"decision": "deny", "by": "Ada Lovelace, Zürich"}),
+                answer(Decision::Deny, Some("Ada Lovelace, Zürich"), ""),
+            ),
             (json!({"decision": "deny", "by": "ada\u{1b}[2K"}), wrong(&["/by invalid"])),
             (json!({"decision": "answer", "text": "B"}), answer(Decision::Answer { text: "B".to_owned() }, None, "")),
             (
