@@ -57,6 +57,43 @@ async fn a_running_mission_goes_on_after_a_kill() {
 }
 
 #[tokio::test]
+async fn a_mission_that_may_be_what_kills_its_node_runs_alone_and_is_given_up() {
+    let mut node = Options::new().config("[limits]\ncrashes_alone = 2").start().await;
+    node.accept(&looping("poison")).await;
+    node.until_status("poison", "running").await;
+    let began = async |node: &Node, run: u64| {
+        until_run(node, "poison", run).await;
+        let records = node.get("/v1/missions/poison/journal").await.expect_status(200).json["items"].clone();
+        let records = records.as_array().expect("a list").clone();
+        let start = records.iter().find(|record| record["kind"] == "started" && record["body"]["run"] == run);
+        (
+            start.expect("it began")["body"]["alone"].clone(),
+            records.iter().any(|record| record["kind"] == "accompanied"),
+        )
+    };
+    for run in 2..4 {
+        node.kill();
+        node.restart().await;
+        assert_eq!(began(&node, run).await, (json!(run == 3), false), "run {run}");
+    }
+    // Others wait, and not for long.
+    node.accept(&writing("neighbour")).await;
+    assert_eq!(node.mission("neighbour").await["waits_for"], "room");
+    assert_eq!(node.until_final("neighbour").await["status"], "completed");
+    assert_eq!(began(&node, 3).await, (json!(true), true), "it is on record that it is alone no more");
+    for run in 4..6 {
+        node.kill();
+        node.restart().await;
+        assert_eq!(began(&node, run).await.0, json!(true), "run {run}");
+    }
+    node.kill();
+    node.restart().await;
+    let end = node.until_final("poison").await;
+    assert_eq!((&end["status"], &end["reason"]), (&json!("failed"), &json!("interrupted")));
+    assert!(end["summary"].to_string().contains("2 of them while nothing else ran"), "{end}");
+}
+
+#[tokio::test]
 async fn a_running_mission_goes_on_and_does_nothing_twice() {
     let mut node = Node::start().await;
     let mut edit = edit("e", "log.txt", "END", "once END");

@@ -37,7 +37,8 @@ async fn kill_after_kill_nothing_is_lost_and_nothing_is_done_twice() {
     eprintln!("SEED={seed} KILLS={kills}");
     let mut random = Random(seed);
     let mut load = Load::new().await;
-    let mut node = load.node(Options::new()).await;
+    // It is not the missions that kill it here.
+    let mut node = load.node(Options::new().config("[limits]\ncrashes_alone = 1000")).await;
     for kill in 0..kills {
         // A machine may be too slow to come forward in so short a life, and a mission that never does is given up.
         if kill % LONG_LIFE_EVERY == 0 {

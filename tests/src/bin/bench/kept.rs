@@ -1,10 +1,12 @@
-//! A node that keeps a million missions: what it costs to dispatch to it, to list and to start it, beside a new one.
+//! A node that keeps a million missions: what it costs to dispatch to it, to list and to start it, beside one that keeps a hundred.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use sortie_tests::project;
+use serde_json::json;
+use sortie_tests::envelope::with;
+use sortie_tests::{Node, project};
 
 use crate::client::{mib, ms_since, quiet_node, trivial, waiting};
 use crate::crowd::in_turns;
@@ -26,22 +28,28 @@ fn multiplier() -> PathBuf {
     folders.into_iter().find(|file| file.is_file()).expect("it was just built in the target folder of this program")
 }
 
-pub(crate) async fn kept(sizes: &Sizes, report: &Report) {
-    let (small, mut large) = (quiet_node().await, quiet_node().await);
-    // The pattern: one mission that is over.
-    large.run(&sortie_tests::envelope::with(trivial(), "/mission_id", serde_json::json!("kept"))).await;
-    large.stop().await;
-    let begun = Instant::now();
-    let filled = Command::new(multiplier())
-        .arg(large.data().join("journal.redb"))
-        .arg(sizes.kept.to_string())
-        .stdout(std::process::Stdio::null())
-        .status();
+/// A node that was stopped after one mission, and whose journal was filled with so many copies of it.
+async fn filled(missions: u64) -> Node {
+    let mut node = quiet_node().await;
+    node.run(&with(trivial(), "/mission_id", json!("kept"))).await;
+    node.stop().await;
+    let journal = node.data().join("journal.redb");
+    let filled = Command::new(multiplier()).arg(journal).arg(missions.to_string()).stdout(Stdio::null()).status();
     assert!(filled.expect("it starts").success(), "the journal was not filled");
+    node
+}
+
+pub(crate) async fn kept(sizes: &Sizes, report: &Report) {
+    let mut small = filled(sizes.kept_small).await;
+    let begun = Instant::now();
+    let mut large = filled(sizes.kept).await;
     report.figure(&format!("filling a journal with {} missions", sizes.kept), ms_since(begun), Unit::Ms);
     let begun = Instant::now();
+    small.restart().await;
+    let few = ms_since(begun);
+    let begun = Instant::now();
     large.restart().await;
-    report.figure(&format!("start to ready with {} kept", sizes.kept), ms_since(begun), Unit::Ms);
+    report.beside(&format!("start to ready with {} kept", sizes.kept), ms_since(begun), Unit::Ms, few);
     let (before, after) = (mib(small.resident_bytes()), mib(large.resident_bytes()));
     report.beside(&format!("resident memory with {} kept", sizes.kept), after, Unit::MiB, before);
     let (fresh, rate) = in_turns(sizes, (&small, &waiting()), (&large, &waiting())).await;

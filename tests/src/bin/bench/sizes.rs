@@ -36,6 +36,8 @@ pub(crate) struct Sizes {
     pub(crate) listed_small: u64,
     /// Missions that a node keeps.
     pub(crate) kept: u64,
+    /// And the one beside it: more than a page of them.
+    pub(crate) kept_small: u64,
     /// Missions that wait for their window.
     pub(crate) queued: u64,
     /// Missions that wait for people.
@@ -63,6 +65,7 @@ impl Sizes {
         listed: 100_000,
         listed_small: 100,
         kept: 1_000_000,
+        kept_small: 100,
         queued: 100_000,
         blocked: 100_000,
         going: 10_000,
@@ -86,6 +89,7 @@ impl Sizes {
         listed: 60,
         listed_small: 5,
         kept: 200,
+        kept_small: 10,
         queued: 50,
         blocked: 20,
         going: 5,
