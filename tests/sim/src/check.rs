@@ -188,6 +188,8 @@ pub(crate) fn window(side: &Side) {
         let is_let_in = match record {
             // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
             Record::Accepted(_) | Record::Finished { .. } => true,
+            // What the node says of itself.
+            Record::Accompanied | Record::NodeStopped => true,
             Record::CallFinished { .. } | Record::Overbilled { .. } => {
                 let mut behind = side.records[index + 1..].iter().map(|next| &next.record);
                 let next = behind.find(|record| !matches!(record, Record::Overbilled { .. }));

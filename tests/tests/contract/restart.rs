@@ -58,9 +58,12 @@ async fn a_running_mission_goes_on_after_a_kill() {
 
 #[tokio::test]
 async fn a_mission_that_may_be_what_kills_its_node_runs_alone_and_is_given_up() {
-    let mut node = Options::new().config("[limits]\ncrashes_alone = 2").start().await;
-    node.accept(&looping("poison")).await;
-    node.until_status("poison", "running").await;
+    let server = Receiver::scripted(|_, _| Reply::Hang).await;
+    let config = "[limits]\ncrashes_alone = 2\n[tool.WebFetch]\nallow_private = [\"127.0.0.1\"]";
+    let mut node = Options::new().config(&format!("{config}\nhosts = [{:?}]", server.host())).start().await;
+    let fetch = json!([{"id": "f", "tool": "WebFetch", "with": {"url": format!("http://{}/", server.host())}}]);
+    node.accept(&with(automation("poison", &fetch), "/constraints/allowed_tools", json!(["WebFetch"]))).await;
+    until("the call is on its way", async || (!server.received().is_empty()).then_some(())).await;
     let began = async |node: &Node, run: u64| {
         until_run(node, "poison", run).await;
         let records = node.get("/v1/missions/poison/journal").await.expect_status(200).json["items"].clone();
