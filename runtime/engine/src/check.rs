@@ -20,7 +20,7 @@ use super::intake::{DispatchError, brief};
 
 /// Compiled JSON Schemas of plugins' inputs, by the plugin's digest.
 #[derive(Default)]
-pub(crate) struct InputSchemas(Mutex<FxHashMap<Digest, Compiled>>);
+struct InputSchemas(Mutex<FxHashMap<Digest, Compiled>>);
 
 /// `None` where the plugin declares no schema; why it is none, where it declares something else.
 type Compiled = Result<Option<Arc<jsonschema::Validator>>, String>;
@@ -38,7 +38,7 @@ impl InputSchemas {
 /// What plugins have found nothing wrong with: digests of plugin and brief. A night's missions differ in little more than
 /// their ids, and a plugin's answer depends on nothing but the brief.
 #[derive(Default)]
-pub(crate) struct Checked(Mutex<FxHashSet<Digest>>);
+struct Checked(Mutex<FxHashSet<Digest>>);
 
 /// Most briefs that are remembered; then it begins anew. A digest takes 33 bytes.
 const CHECKED_MAX: usize = 16_384;
@@ -83,10 +83,17 @@ impl Checked {
     }
 }
 
+/// What is kept of checks.
+#[derive(Default)]
+pub(crate) struct Checks {
+    schemas: InputSchemas,
+    known: Checked,
+}
+
 impl Engine {
     /// Holds `inputs` against the plugin's JSON Schema.
     fn check_inputs(&self, inputs: &str, plugin: &Installed) -> Vec<Mistake> {
-        let schema = match self.inputs.of(plugin) {
+        let schema = match self.checks.schemas.of(plugin) {
             Ok(Some(schema)) => schema,
             Ok(None) => return Vec::new(),
             Err(why) => {
@@ -126,14 +133,14 @@ impl Engine {
             ..brief(envelope, &SessionId::of(&envelope.vp_id))
         };
         let key = Checked::key(&plugin.identity.digest, &brief);
-        if self.checked.knows(&key) {
+        if self.checks.known.knows(&key) {
             return Ok(());
         }
         let against_schema = self.check_inputs(&brief.inputs, plugin);
         let fits = against_schema.is_empty();
         examination.add(against_schema);
         match self.guests.check(plugin.identity.digest, brief).await {
-            Ok(mistakes) if mistakes.is_empty() && fits => self.checked.remember(key),
+            Ok(mistakes) if mistakes.is_empty() && fits => self.checks.known.remember(key),
             Ok(mistakes) => examination.add(mistakes),
             // Nothing is known of the envelope, and somebody else may take it.
             Err(_) if self.is_stopping() => return Err(DispatchError::Stopping),

@@ -1,18 +1,78 @@
 //! How far deliveries are: the one place where a mission's cursor is moved, by the courier and by operators.
 //!
 //! Where it stands after a step the core says ([`Step::taken_from`]). Owned here: that the step is appended only if the cursor still
-//! stands where it was asked about: of two that move it at once one looks again. What an item is, `outbox` knows.
+//! stands where it was asked about: of two that move it at once one looks again; and which missions have something to deliver. What an
+//! item is, `outbox` knows.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use parking_lot::Mutex;
+use rustc_hash::FxHashSet;
+use sortie_callback::Courier;
 use sortie_contract::MissionNo;
-use sortie_journal::{Append, Cursor, WriteError};
+use sortie_contract::envelope::Callback;
+use sortie_journal::{Append, Cursor, FeedEntry, WriteError};
 use sortie_mission::delivery::Step;
 
 use super::act::ActError;
-use super::outbox::mission_over;
+use super::outbox::{Followers, mission_over};
 use super::{Engine, ReadError};
+
+/// What a node has to deliver.
+pub(crate) struct Deliveries {
+    /// Missions of which something is still to be delivered.
+    undelivered: Mutex<FxHashSet<MissionNo>>,
+    pub(crate) followers: Followers,
+    pub(crate) courier: Courier,
+}
+
+impl Deliveries {
+    /// Of these missions something is left over.
+    pub(crate) fn new(undelivered: FxHashSet<MissionNo>, courier: Courier) -> Self {
+        Self { undelivered: Mutex::new(undelivered), followers: Followers::default(), courier }
+    }
+
+    /// A mission comes that has a receiver.
+    pub(crate) fn announce(&self, no: MissionNo, callback: &Callback) {
+        self.undelivered.lock().insert(no);
+        self.courier.announce(no, &callback.status_url);
+    }
+
+    /// One that was announced comes to nothing.
+    pub(crate) fn withdraw(&self, no: MissionNo) {
+        self.are_over(no);
+        self.courier.withdraw(no);
+    }
+
+    /// Nothing is left to deliver of it.
+    pub(crate) fn are_over(&self, no: MissionNo) {
+        self.undelivered.lock().remove(&no);
+    }
+
+    /// What waits for its next attempt is tried now.
+    pub(crate) fn hurry(&self, no: MissionNo) {
+        if self.undelivered.lock().contains(&no) {
+            self.courier.hurry(no);
+        }
+    }
+
+    /// Missions that have something to deliver.
+    pub(crate) fn all(&self) -> Vec<MissionNo> {
+        self.undelivered.lock().iter().copied().collect()
+    }
+
+    /// How many they are.
+    pub(crate) fn waiting(&self) -> usize {
+        self.undelivered.lock().len()
+    }
+
+    /// Which of these entries are of missions that have.
+    pub(crate) fn among(&self, entries: &[FeedEntry]) -> Vec<bool> {
+        let undelivered = self.undelivered.lock();
+        entries.iter().map(|entry| undelivered.contains(&entry.mission)).collect()
+    }
+}
 
 impl Engine {
     /// Moves the cursor of a mission and waits until that is on disk: the next look at it must see it. A group commit serves many.
@@ -28,7 +88,7 @@ impl Engine {
                 Err(WriteError::CursorMoved { .. }) => {}
                 Err(error) => return Err(error.into()),
                 Ok(_) if over => {
-                    self.undelivered.lock().remove(&no);
+                    self.deliveries.are_over(no);
                     return Ok(true);
                 }
                 Ok(_) => return Ok(true),
@@ -55,9 +115,7 @@ impl Engine {
             return Ok(false);
         }
         self.counters.skipped.fetch_add(u64::from(skip), Relaxed);
-        if self.undelivered.lock().contains(&no) {
-            self.courier.hurry(no);
-        }
+        self.deliveries.hurry(no);
         Ok(true)
     }
 }

@@ -87,7 +87,7 @@ async fn tell(engine: Weak<Engine>, from: u64, to: u64) -> Option<Told> {
 
 impl Engine {
     fn is_listened_to(&self) -> bool {
-        self.news.receiver_count() > 0 || !self.undelivered.lock().is_empty()
+        self.news.receiver_count() > 0 || self.deliveries.waiting() > 0
     }
 }
 
@@ -103,17 +103,14 @@ fn announce(engine: &Engine, from: u64, to: u64) -> Told {
         // The rest was pruned.
         let Some(last) = entries.last() else { break };
         read = last.position;
-        let sent: Vec<bool> = {
-            let undelivered = engine.undelivered.lock();
-            entries.iter().map(|entry| undelivered.contains(&entry.mission)).collect()
-        };
+        let sent = engine.deliveries.among(&entries);
         for (entry, is_sent) in entries.iter().zip(sent) {
             // Most records are nobody's business: a mission of a thousand calls has a handful of events.
             if !engine.lives.may_tell(entry.mission, entry.first) {
                 continue;
             }
             if is_sent {
-                engine.courier.wake(entry.mission);
+                engine.courier().wake(entry.mission);
             }
             if watched {
                 // No receiver is no error: nobody watches any more.

@@ -128,16 +128,14 @@ impl Arrival<'_> {
         self.engine.desk.announce(no);
         if let Some(callback) = self.receiver {
             // Before it can be on disk: whoever hears of it there looks here.
-            self.engine.undelivered.lock().insert(no);
-            self.engine.courier.announce(no, &callback.status_url);
+            self.engine.deliveries.announce(no, callback);
         }
     }
 
     fn withdraw(&mut self) {
         let Some(no) = self.no.take() else { return };
         if self.receiver.is_some() {
-            self.engine.undelivered.lock().remove(&no);
-            self.engine.courier.withdraw(no);
+            self.engine.deliveries.withdraw(no);
         }
         if self.engine.desk.withdraw(no) {
             self.engine.timer.nudge();
@@ -279,13 +277,13 @@ impl Engine {
             identities
         };
         let asked = Asked {
-            rules: &self.rules,
+            rules: &self.settings.rules,
             tools: toolbox.infos(),
-            plugins_by: &self.plugins_by,
+            plugins_by: &self.settings.plugins_by,
             installed: &installed,
             way_out: WayOut {
-                guard: &|url| self.courier.reaches(url).map_err(|refused| refused.to_string()),
-                may_send: &|secret, url| self.courier.may_send(secret, url),
+                guard: &|url| self.courier().reaches(url).map_err(|refused| refused.to_string()),
+                may_send: &|secret, url| self.courier().may_send(secret, url),
             },
             wall: self.ambient.wall(),
         };
@@ -345,7 +343,7 @@ impl Engine {
         match (admitted, begun) {
             (Admitted::Accepted { no, receipt }, Some((mission, head, reply))) => {
                 // Before its turn can come.
-                self.standings.moved(no, None, head.status);
+                self.commit.moved(no, None, (head.status, head.suspended));
                 let live = self.lives.insert(Live::new(no, mission, head, self.ambient.steady()));
                 arrival.arrive(&live);
                 let (id, trace_id) = (&envelope.mission_id, &envelope.trace_id);

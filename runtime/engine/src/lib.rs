@@ -8,6 +8,7 @@
 //! | `open` | what it is put together of, and how it starts and stops |
 //! | `intake`, `check` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
 //! | `desk` | whose turn it is |
+//! | `commit` | the way of records to the log, and what goes by them |
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
 //! | `start`, `guests` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
@@ -44,6 +45,7 @@ pub mod act;
 mod artifact_store;
 mod check;
 mod collect;
+mod commit;
 mod deliveries;
 mod desk;
 mod disk;
@@ -77,23 +79,18 @@ mod timer;
 pub mod views;
 mod workspaces;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicU64;
 
-use jiff::SignedDuration;
-use parking_lot::Mutex;
-use rustc_hash::FxHashSet;
 use sortie_ambient::Surroundings;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
-use sortie_contract::plugin::PluginRef;
 use sortie_contract::record::Record;
 use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::Log;
-use sortie_mission::{Mission, NodeRules, Now, Retention};
+use sortie_mission::{Mission, NodeRules, Now};
 use sortie_tools::{ProviderHealth, Providers, Toolbox};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 pub use artifact_store::{Artifacts, FolderArtifacts, Room};
 pub use desk::Turns;
@@ -114,45 +111,28 @@ const NEWS_CAPACITY: usize = 4_096;
 
 /// The driver of a node: missions from their dispatch to their last delivered event.
 pub struct Engine {
-    pub(crate) rules: NodeRules,
-    pub(crate) plugins_by: BTreeMap<String, PluginRef>,
+    pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn Log>,
+    pub(crate) commit: commit::Commit,
+    pub(crate) desk: Desk,
+    pub(crate) lives: Lives,
     pub(crate) guests: Arc<dyn Guests>,
+    pub(crate) results: Arc<results::Results>,
+    pub(crate) timer: timer::Timer,
+    pub(crate) deliveries: deliveries::Deliveries,
+    pub(crate) views: views::Views,
+    /// Says which mission has something new on disk.
+    pub(crate) news: broadcast::Sender<MissionNo>,
+    pub(crate) checks: check::Checks,
     pub(crate) tools: Providers,
     pub(crate) first_look: providers::FirstLook,
-    pub(crate) courier: Courier,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
     pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,
-    pub(crate) lives: Lives,
-    pub(crate) results: Arc<results::Results>,
-    pub(crate) desk: Desk,
-    /// Missions of which something is still to be delivered.
-    pub(crate) undelivered: Mutex<FxHashSet<MissionNo>>,
-    /// Says which mission has something new on disk.
-    pub(crate) news: broadcast::Sender<MissionNo>,
-    pub(crate) timer: timer::Timer,
-    pub(crate) outbox: outbox::Followers,
-    pub(crate) views: views::Views,
-    pub(crate) inputs: check::InputSchemas,
-    pub(crate) checked: check::Checked,
-    pub(crate) stopping: AtomicBool,
-    /// Tells watchers that the node stops.
-    pub(crate) goodbye: Notify,
-    pub(crate) lanes: Vec<(LaneId, usize)>,
-    pub(crate) max_running: usize,
-    /// How long a request waits for its answer.
-    pub(crate) request_expiry: SignedDuration,
-    pub(crate) retention: Retention,
     pub(crate) counters: Counters,
-    /// Missions that wait out of memory.
-    pub(crate) suspended: AtomicUsize,
-    pub(crate) standings: standings::Standings,
     pub(crate) unread: quarantine::Unread,
-    /// So many crashes in a row of a mission that ran alone are the last.
-    pub(crate) crashes_alone_max: u32,
-    pub(crate) background: supervise::Background,
+    pub(crate) life: supervise::Life,
     /// Missions that were in the journal when it was opened.
     found: usize,
 }
@@ -172,8 +152,6 @@ pub struct Counters {
     pub skipped: AtomicU64,
     /// By final status, in the order of [`sortie_contract::Status::ALL`].
     pub ended: [AtomicU64; 7],
-    /// What calls have cost.
-    pub spending: Spending,
 }
 
 /// Why a mission cannot be read.
@@ -246,25 +224,30 @@ impl Engine {
     /// The times of a mission that has been running for so long.
     pub(crate) fn now(&self, ran_ms: u64) -> Now {
         let wall = self.ambient.wall();
-        Now { wall, ran_ms, out_ms: None, expires_at: wall.checked_add(self.request_expiry).unwrap_or(Timestamp::MAX) }
+        Now {
+            wall,
+            ran_ms,
+            out_ms: None,
+            expires_at: wall.checked_add(self.settings.request_expiry).unwrap_or(Timestamp::MAX),
+        }
     }
 
     /// What the node is made of, for those who show it.
     #[must_use]
     pub fn rules(&self) -> &NodeRules {
-        &self.rules
+        &self.settings.rules
     }
 
     /// Its lanes and how many missions each runs side by side.
     #[must_use]
     pub fn lanes(&self) -> &[(LaneId, usize)] {
-        &self.lanes
+        &self.settings.lanes
     }
 
     /// How many missions run side by side, in all lanes.
     #[must_use]
     pub fn max_running(&self) -> usize {
-        self.max_running
+        self.settings.max_running
     }
 
     /// The tools that missions may be granted now. Take them once for each thing that is decided.
@@ -282,7 +265,7 @@ impl Engine {
     /// The courier, for its counters.
     #[must_use]
     pub fn courier(&self) -> &Courier {
-        &self.courier
+        &self.deliveries.courier
     }
 
     /// The log.
@@ -301,6 +284,12 @@ impl Engine {
     #[must_use]
     pub fn workspaces(&self) -> &dyn Workspaces {
         &*self.workspaces
+    }
+
+    /// What calls did cost since the node started.
+    #[must_use]
+    pub fn spending(&self) -> &Spending {
+        self.commit.spending()
     }
 
     /// What was counted since the node started.
@@ -324,7 +313,7 @@ impl Engine {
     /// How many missions wait out of memory.
     #[must_use]
     pub fn suspended(&self) -> usize {
-        self.suspended.load(std::sync::atomic::Ordering::Relaxed)
+        self.commit.suspended()
     }
 
     /// What results of calls hold of the memory now, and the most that they ever held, in bytes.
@@ -342,25 +331,13 @@ impl Engine {
     /// How many missions have something to deliver.
     #[must_use]
     pub fn undelivered(&self) -> usize {
-        self.undelivered.lock().len()
+        self.deliveries.waiting()
     }
 
     /// Numbers of missions that have something new on disk.
     #[must_use]
     pub fn news(&self) -> broadcast::Receiver<MissionNo> {
         self.news.subscribe()
-    }
-
-    /// Resolves for those who wait for it when the node stops.
-    #[must_use]
-    pub fn goodbye(&self) -> &Notify {
-        &self.goodbye
-    }
-
-    /// Whether the node is on its way out.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(std::sync::atomic::Ordering::Acquire)
     }
 }
 

@@ -4,8 +4,6 @@
 //! gets the records in the order of the decisions, the state takes them up, all under one short lock. Nothing waits
 //! for the disk here: what must not leave the node before it is durable awaits the [`Receipt`].
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -14,15 +12,14 @@ use sortie_contract::id::CallNo;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status};
-use sortie_journal::{Append, Head, Log, Receipt, WriteError};
+use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
 use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing};
 use sortie_sandbox::Kill;
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::spending::Spending;
-use super::standings::Standings;
+use super::commit::Commit;
 
 /// A mission that is being worked with.
 pub(crate) struct Live {
@@ -134,13 +131,7 @@ impl Live {
         if records.is_empty() {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
-        let to = To {
-            log: &*engine.log,
-            suspended: &engine.suspended,
-            standings: &engine.standings,
-            spending: &engine.counters.spending,
-        };
-        let receipt = inner.append(&to, self.no, &records, wait)?;
+        let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
         inner.release(&records);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
         let Inner { mission, run, .. } = &mut *inner;
@@ -248,14 +239,6 @@ impl Live {
     }
 }
 
-/// What an append goes to, and what counts it.
-struct To<'a> {
-    log: &'a dyn Log,
-    suspended: &'a AtomicUsize,
-    standings: &'a Standings,
-    spending: &'a Spending,
-}
-
 impl Inner {
     /// The mission's times.
     fn now(&self, engine: &Engine, steady: Duration) -> Now {
@@ -271,36 +254,27 @@ impl Inner {
     /// whatever the mission has grown to. Nobody sees it in between: its lock is held.
     fn append(
         &mut self,
-        to: &To<'_>,
+        to: &Commit,
         no: MissionNo,
         records: &[Stamped],
         wait: Wait,
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
-        let room = to.log.reserve(&append)?;
+        let room = to.log().reserve(&append)?;
         let outgoing = self.mission.outgoing();
         let (bookings, changes_head) = apply(&mut self.mission, records);
         if self.mission.outgoing() > outgoing {
             self.told = self.mission.records();
         }
-        to.spending.book(&bookings);
+        to.spending().book(&bookings);
         if changes_head {
-            to.spending.count(records);
+            to.spending().count(records);
             let before = (self.head.status, self.head.suspended);
             shown_by(&mut self.head, &self.mission);
             append = append.head(&self.head);
-            match (before.1, self.head.suspended) {
-                (false, true) => drop(to.suspended.fetch_add(1, Relaxed)),
-                (true, false) => drop(to.suspended.fetch_sub(1, Relaxed)),
-                _ => {}
-            }
-            to.standings.moved(no, Some(before.0), self.head.status);
+            to.moved(no, Some(before), (self.head.status, self.head.suspended));
         }
-        let append = append.within(room);
-        match wait {
-            Wait::Durable => to.log.append_durable(append).map(Some),
-            Wait::No => to.log.append(append).map(|()| None),
-        }
+        to.append(append.within(room), wait)
     }
 
     /// Tells whoever waits for a held call what was decided about it. Results, which may be large, are copied for nobody else.

@@ -1,6 +1,6 @@
 //! What a mission in memory hands to its log: heads that are what its records add up to, and nothing that the log has no room for.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use sortie_contract::Timestamp;
@@ -11,11 +11,12 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::record::Accepted;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_journal::sim::SimDisk;
-use sortie_journal::{EmbeddedLog, Journal, MemoryLog, Options};
+use sortie_journal::{EmbeddedLog, Journal, Log, MemoryLog, Options};
 use sortie_mission::{Conditions, Ending};
 
 use super::*;
 use crate::begin;
+use crate::standings::Standings;
 
 const NO: MissionNo = MissionNo(1);
 
@@ -92,10 +93,10 @@ fn command(choice: u32, run: u32, records: u32) -> Command<'static> {
 #[test]
 fn the_head_is_what_the_records_add_up_to_after_every_command() {
     for seed in 0..40_u32 {
-        let log = MemoryLog::default();
-        let mut inner = accepted(&log);
-        let (suspended, standings) = (AtomicUsize::new(0), Standings::default());
-        standings.moved(NO, None, inner.head.status);
+        let log = Arc::new(MemoryLog::default());
+        let mut inner = accepted(&*log);
+        let commit = Commit::new(log.clone(), 0, Standings::default());
+        commit.moved(NO, None, (inner.head.status, false));
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         for second in 0..60 {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -104,10 +105,8 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
             if records.is_empty() {
                 continue;
             }
-            let spending = Spending::default();
-            let to = To { log: &log, suspended: &suspended, standings: &standings, spending: &spending };
             let (first, outgoing) = (inner.mission.records(), inner.mission.outgoing());
-            inner.append(&to, NO, &records, Wait::No).expect("room");
+            inner.append(&commit, NO, &records, Wait::No).expect("room");
             let tells = inner.mission.outgoing() > outgoing;
             assert_eq!(inner.told > first, tells, "whoever is to be told of something is woken, and nobody else");
 
@@ -124,8 +123,8 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
             shown.ran_ms = fold.ran_ms();
             assert_eq!(head, expected, "seed {seed}, second {second}");
             assert_eq!((head.status, head.suspended), (fold.status(), fold.standing().suspended));
-            assert_eq!(suspended.load(Relaxed), usize::from(head.suspended));
-            let found = standings.newest_first(&[head.status], None, 9);
+            assert_eq!(commit.suspended(), usize::from(head.suspended));
+            let found = commit.standings().newest_first(&[head.status], None, 9);
             assert_eq!(found, if head.status.is_final() { vec![] } else { vec![NO] });
         }
     }
@@ -135,20 +134,18 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
 fn what_the_log_has_no_room_for_has_not_happened() {
     let options = Options { queue_appends_max: 2, ..Options::default() };
     let (journal, opened, stepper) = Journal::open_backend_stepped(SimDisk::default(), &options).expect("it opens");
-    let log = EmbeddedLog::new(journal, &opened, |_, _| {}).expect("it reads");
-    let mut inner = accepted(&log);
-    let (suspended, standings) = (AtomicUsize::new(0), Standings::default());
-    let spending = Spending::default();
-    let to = To { log: &log, suspended: &suspended, standings: &standings, spending: &spending };
+    let log = Arc::new(EmbeddedLog::new(journal, &opened, |_, _| {}).expect("it reads"));
+    let mut inner = accepted(&*log);
+    let commit = Commit::new(log.clone(), 0, Standings::default());
     let start = decided(&inner, 1, command(0, 0, 0));
-    inner.append(&to, NO, &start, Wait::No).expect("the queue takes two");
+    inner.append(&commit, NO, &start, Wait::No).expect("the queue takes two");
     let (mission, head) = (inner.mission.clone(), inner.head.clone());
     let milestone = decided(&inner, 2, command(1, 1, 0));
     assert!(!milestone.is_empty());
-    assert_eq!(inner.append(&to, NO, &milestone, Wait::No).map(drop), Err(WriteError::Overloaded));
+    assert_eq!(inner.append(&commit, NO, &milestone, Wait::No).map(drop), Err(WriteError::Overloaded));
     assert_eq!((&inner.mission, &inner.head), (&mission, &head), "neither state nor head has moved");
     while stepper.commit(usize::MAX).expect("it writes") {}
-    inner.append(&to, NO, &milestone, Wait::No).expect("there is room again");
+    inner.append(&commit, NO, &milestone, Wait::No).expect("there is room again");
     stepper.commit(usize::MAX).expect("it writes");
     let records = log.read_all(NO, 0).expect("it reads");
     assert_eq!(records.len(), 1 + start.len() + milestone.len());

@@ -110,7 +110,7 @@ impl Engine {
             let last = heads.last().map(|(no, _)| *no);
             return Ok(Heads { heads, last });
         }
-        let open = self.standings.newest_first(statuses, before, limit);
+        let open = self.commit.standings().newest_first(statuses, before, limit);
         let mut heads = Vec::with_capacity(open.len());
         for no in &open {
             // The index is a moment ahead of the disk.

@@ -4,12 +4,10 @@
 //! what any of the parts does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 use sortie_ambient::Surroundings;
 use sortie_callback::{Courier, Outbox};
@@ -19,21 +17,23 @@ use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::{Command, NodeRules, Retention};
 use sortie_tools::Providers;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 use super::act::PauseMark;
 use super::artifact_store::Artifacts;
-use super::check::{Checked, InputSchemas};
+use super::check::Checks;
+use super::commit::Commit;
+use super::deliveries::Deliveries;
 use super::desk::Desk;
 use super::guests::Guests;
 use super::live::Wait;
 use super::lives::Lives;
-use super::outbox::{EngineOutbox, Followers};
+use super::outbox::EngineOutbox;
 use super::providers::FirstLook;
 use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
 use super::results::Results;
-use super::supervise::Background;
+use super::supervise::Life;
 use super::timer::Timer;
 use super::views::Views;
 use super::workspaces::Workspaces;
@@ -162,40 +162,28 @@ impl Engine {
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
         let engine = Arc::new(Self {
-            rules: settings.rules,
-            plugins_by: settings.plugins_by,
+            commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings),
             log,
+            desk: Desk::new(inventory.queue),
+            lives: Lives::new(),
             guests,
+            results: Arc::new(Results::new(settings.result_bytes_max)),
+            timer: Timer::default(),
+            deliveries: Deliveries::new(undelivered, courier),
+            views: Views::default(),
+            news,
+            checks: Checks::default(),
             first_look: FirstLook::new(tools.others().count()),
             tools,
-            courier,
             artifacts,
             workspaces,
             pause_mark,
             ambient,
-            lives: Lives::new(),
-            results: Arc::new(Results::new(settings.result_bytes_max)),
-            desk: Desk::new(inventory.queue),
-            undelivered: Mutex::new(undelivered),
-            news,
-            timer: Timer::default(),
-            outbox: Followers::default(),
-            views: Views::default(),
-            inputs: InputSchemas::default(),
-            checked: Checked::default(),
-            stopping: AtomicBool::new(false),
-            goodbye: Notify::new(),
-            lanes: settings.lanes,
-            max_running: settings.max_running,
-            request_expiry: settings.request_expiry,
-            retention: settings.retention,
             counters: Counters::default(),
-            suspended: AtomicUsize::new(inventory.suspended),
-            standings: inventory.standings,
             unread: Unread::new(known),
-            crashes_alone_max: settings.crashes_alone_max,
-            background: Background::default(),
+            life: Life::default(),
             found: inventory.found,
+            settings,
         });
         this.set(Arc::downgrade(&engine)).expect("set once");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
@@ -216,9 +204,7 @@ impl Engine {
 
     /// From now on nothing is taken and no turn is given; watchers are told.
     pub fn say_goodbye(&self) {
-        self.stopping.store(true, Ordering::Release);
-        // Their streams would never end by themselves.
-        self.goodbye.notify_waiters();
+        self.life.stops();
         self.first_look.give_up();
     }
 
@@ -246,7 +232,7 @@ impl Engine {
             }
             live.interrupt();
         }
-        futures_util::future::join(self.courier.stop(), self.close_providers()).await;
+        futures_util::future::join(self.courier().stop(), self.close_providers()).await;
         let log = Arc::clone(&self.log);
         if let Ok(Err(error)) = self.ambient.unblock(move || log.close()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the journal was not closed cleanly");

@@ -198,7 +198,7 @@ impl Outbox for EngineOutbox {
     }
 
     async fn parked(&self, no: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError> {
-        self.engine()?.outbox.forget(no);
+        self.engine()?.deliveries.followers.forget(no);
         let why = limit::clip(&why, ERROR_BYTES_MAX);
         self.step(no, Step::Parked { item, attempts, why }).await
     }
@@ -217,11 +217,10 @@ async fn reading<T: Send + 'static>(
 impl Engine {
     /// Starts to deliver: first what was left over, then whatever is new.
     pub(crate) fn start_courier(self: &Arc<Self>) {
-        let left: Vec<MissionNo> = self.undelivered.lock().iter().copied().collect();
-        left.into_iter().for_each(|no| self.courier.wake(no));
+        self.deliveries.all().into_iter().for_each(|no| self.courier().wake(no));
         let engine = Arc::clone(self);
-        self.supervise("courier", async move { engine.courier.run(std::future::pending()).await });
-        let courier = self.courier.clone();
+        self.supervise("courier", async move { engine.courier().run(std::future::pending()).await });
+        let courier = self.courier().clone();
         let look = async move {
             // They may still come; meanwhile what needs them waits.
             for (reference, error) in courier.unavailable_secrets().await {
@@ -236,7 +235,8 @@ impl Engine {
     fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
         let open = |cursor: &Cursor| cursor.parked.is_none() && !cursor.closed;
         let Some(cursor) = self.log.cursor(no)?.filter(open) else { return Ok(None) };
-        let next = self.outbox.next(self, no, cursor.acked).inspect_err(|error| self.cannot_read(no, error));
+        let next =
+            self.deliveries.followers.next(self, no, cursor.acked).inspect_err(|error| self.cannot_read(no, error));
         let Some(next) = next? else { return Ok(None) };
         let Next { envelope, item, since, outgoing } = next;
         let callback = envelope.callback.as_ref().ok_or(ReadError::NoEnvelope)?;
@@ -283,7 +283,7 @@ pub(super) fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> Str
 
 /// Whether the mission has ended and sends nothing after `item`. Blocks.
 pub(super) fn mission_over(engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
-    engine.outbox.is_last(engine, no, item).inspect_err(|error| engine.cannot_read(no, error))
+    engine.deliveries.followers.is_last(engine, no, item).inspect_err(|error| engine.cannot_read(no, error))
 }
 
 #[cfg(test)]

@@ -354,25 +354,19 @@ impl Engine {
         self.desk.remove(no);
         self.silence(no);
         self.views.forget(no);
-        self.outbox.forget(no);
+        self.deliveries.followers.forget(no);
         self.artifacts.is_over(no);
-        let (status, suspended) = before.map_or((None, false), |(status, suspended)| (Some(status), suspended));
-        self.standings.moved(no, status, case.status);
-        if suspended {
-            self.suspended.fetch_sub(1, Relaxed);
-        }
-        if status.is_none_or(|status| !status.is_final()) {
+        self.commit.moved(no, before, (case.status, false));
+        if before.is_none_or(|(status, _)| !status.is_final()) {
             let index = Status::ALL.iter().position(|&other| other == case.status).expect("all are listed");
             self.counters.ended[index].fetch_add(1, Relaxed);
         }
-        if self.undelivered.lock().contains(&no) {
-            self.courier.hurry(no);
-        }
+        self.deliveries.hurry(no);
         tracing::error!(%no, status = %case.status, why = case.quarantine.why, "a mission cannot be read: it is in quarantine");
     }
 
     fn nameless(&self, no: MissionNo) {
-        self.undelivered.lock().remove(&no);
+        self.deliveries.are_over(no);
         if self.unread.known.lock().insert(no) {
             nameless(no);
         }

@@ -27,7 +27,7 @@ const CHUNK: usize = 4_096;
 impl Engine {
     /// Starts to remove missions as the configuration says.
     pub fn start_retention(self: &Arc<Self>) {
-        let age = self.retention.age.and_then(|age| Duration::try_from(age).ok());
+        let age = self.settings.retention.age.and_then(|age| Duration::try_from(age).ok());
         let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
         let engine = Arc::downgrade(self);
         let ambient = Arc::clone(&self.ambient);
@@ -75,11 +75,11 @@ impl Engine {
                 let (status, quarantined) = (head.status, self.is_quarantined(no));
                 let kept = Kept { status, ended_at, delivered: true, quarantined, newer };
                 newer += 1;
-                if !self.retention.is_over(kept, wall) {
+                if !self.settings.retention.is_over(kept, wall) {
                     continue;
                 }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
-                if self.retention.is_over(Kept { delivered, ..kept }, wall) {
+                if self.settings.retention.is_over(Kept { delivered, ..kept }, wall) {
                     self.remove(no)?;
                     removed += 1;
                 }

@@ -107,7 +107,7 @@ impl Engine {
                 tools: toolbox.infos(),
                 memory_bytes_max: self.guests.memory_bytes_max(),
                 alone: self.desk.is_alone(live.no),
-                crashes_alone_max: self.crashes_alone_max,
+                crashes_alone_max: self.settings.crashes_alone_max,
             };
             self.command_patiently(live, || Command::Start(conditions), Wait::No).await?;
         }

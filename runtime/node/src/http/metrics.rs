@@ -82,7 +82,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         ("dispatches_replayed", "Dispatches that had been accepted before", counters.replayed.load(Relaxed)),
         ("dispatches_refused", "Dispatches that were refused", counters.refused.load(Relaxed)),
         ("tool_calls", "Tool calls that plugins asked for", counters.calls.load(Relaxed)),
-        ("calls_overbilled", "Calls that cost more than they were quoted at", counters.spending.overbilled()),
+        ("calls_overbilled", "Calls that cost more than they were quoted at", engine.spending().overbilled()),
         ("deliveries_delivered", "Deliveries that a receiver took", engine.courier().counters().delivered()),
         ("deliveries_retried", "Attempts that failed and were repeated", engine.courier().counters().retried()),
         ("deliveries_parked", "Deliveries that were given up for now", engine.courier().counters().parked()),
@@ -94,7 +94,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     for (name, help, value) in counts {
         registry.register(name, help, ConstCounter::new(value));
     }
-    money(&mut registry, &counters.spending.by_tool());
+    money(&mut registry, &engine.spending().by_tool());
     for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));

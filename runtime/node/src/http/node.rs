@@ -100,7 +100,7 @@ pub(super) async fn call_tool(
     // No mission pays for it; it is counted all the same.
     let spent = tools.settled(&name, &context.bill).unwrap_or(quote);
     if let Some(info) = tools.info(&name) {
-        app.engine.counters().spending.spent(&info.name, spent);
+        app.engine.spending().spent(&info.name, spent);
     }
     match answer {
         Ok(answer) => Ok(super::json_text(answer.result)),

@@ -1,0 +1,71 @@
+//! The way of a mission's records to the log, and what goes by them: whoever appends counts here what has changed with it.
+//!
+//! Owned here: how many missions wait out of memory, which stand how, and what calls did cost. Never here: what is recorded
+//! (the core), and in which order (the lock of each mission in memory).
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use sortie_contract::{MissionNo, Status};
+use sortie_journal::{Append, Log, Receipt, WriteError};
+
+use super::live::Wait;
+use super::spending::Spending;
+use super::standings::Standings;
+
+/// See the module.
+pub(crate) struct Commit {
+    log: Arc<dyn Log>,
+    suspended: AtomicUsize,
+    standings: Standings,
+    spending: Spending,
+}
+
+/// How a mission stands for those who count: its status, and whether it waits out of memory.
+pub(crate) type Stand = (Status, bool);
+
+impl Commit {
+    /// To a log in which so many missions wait out of memory, and the missions stand so.
+    pub(crate) fn new(log: Arc<dyn Log>, suspended: usize, standings: Standings) -> Self {
+        Self { log, suspended: AtomicUsize::new(suspended), standings, spending: Spending::default() }
+    }
+
+    /// The log's hand.
+    pub(crate) fn log(&self) -> &dyn Log {
+        &*self.log
+    }
+
+    /// Hands an append over.
+    pub(crate) fn append(&self, append: Append, wait: Wait) -> Result<Option<Receipt>, WriteError> {
+        match wait {
+            Wait::Durable => self.log.append_durable(append).map(Some),
+            Wait::No => self.log.append(append).map(|()| None),
+        }
+    }
+
+    /// A mission stands otherwise than before; a new one stood nowhere.
+    pub(crate) fn moved(&self, no: MissionNo, before: Option<Stand>, after: Stand) {
+        match (before.is_some_and(|(_, suspended)| suspended), after.1) {
+            (false, true) => drop(self.suspended.fetch_add(1, Relaxed)),
+            (true, false) => drop(self.suspended.fetch_sub(1, Relaxed)),
+            _ => {}
+        }
+        self.standings.moved(no, before.map(|(status, _)| status), after.0);
+    }
+
+    /// How many missions wait out of memory.
+    pub(crate) fn suspended(&self) -> usize {
+        self.suspended.load(Relaxed)
+    }
+
+    /// Which missions stand how.
+    pub(crate) fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
+    /// What calls did cost.
+    pub(crate) fn spending(&self) -> &Spending {
+        &self.spending
+    }
+}
