@@ -81,7 +81,7 @@ async fn a_mission_that_may_be_what_kills_its_node_runs_alone_and_is_given_up() 
     }
     // Others wait, and not for long.
     node.accept(&writing("neighbour")).await;
-    assert_eq!(node.mission("neighbour").await["waits_for"], "room");
+    assert_eq!(node.mission("neighbour").await["waits_for"]["what"], "node");
     assert_eq!(node.until_final("neighbour").await["status"], "completed");
     assert_eq!(began(&node, 3).await, (json!(true), true), "it is on record that it is alone no more");
     for run in 4..6 {
