@@ -169,7 +169,8 @@ impl Courier {
         }
     }
 
-    /// As [`Courier::wake`], and an item that waits for its next attempt is tried now: the operator knows more than the backoff.
+    /// As [`Courier::wake`], and an item that waits for its next attempt is tried now: the operator knows more than the backoff. One
+    /// that was parked waits, like any, until its receiver may be asked again, where nothing came from that: a few seconds.
     pub fn hurry(&self, mission: MissionNo) {
         if self.shared.board.lock().hurry(mission) {
             self.shared.news.notify_one();

@@ -154,7 +154,7 @@ mod tests {
     fn waiting(no: u64) -> Waiting {
         let session = ("vp".parse().expect("an id"), "session".parse().expect("an id"));
         let lane = "lane".parse().expect("an id");
-        Waiting { no: MissionNo(no), session, lane, start_at: None, end_at: None, suspect: false }
+        Waiting { no: MissionNo(no), session, lane, start_at: None, end_at: None, suspicion: None }
     }
 
     fn next(desk: &Desk) -> Option<u64> {

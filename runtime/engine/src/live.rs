@@ -173,7 +173,7 @@ impl Live {
     /// Its place in the queue.
     pub(crate) fn waiting(&self) -> Waiting {
         let inner = self.inner.lock();
-        Waiting { suspect: inner.mission.is_suspect(), ..super::recover::waiting(self.no, &inner.head) }
+        Waiting { suspicion: inner.mission.suspicion(), ..super::recover::waiting(self.no, &inner.head) }
     }
 
     /// Reads the state.
@@ -219,6 +219,8 @@ impl Live {
     pub(crate) fn condemn(&self) -> (Status, bool) {
         let mut inner = self.inner.lock();
         inner.condemned = true;
+        // Its end is told, whatever it had on record.
+        inner.told = u32::MAX;
         if let Some(kill) = inner.kill.take() {
             kill.now();
         }
@@ -261,9 +263,11 @@ impl Inner {
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
         let room = to.log().reserve(&append)?;
-        let outgoing = self.mission.outgoing();
+        // Whoever prompts people wants to know as well that there is nothing to decide about any more.
+        let tells = |mission: &Mission| (mission.outgoing(), mission.open_requests().len());
+        let before = tells(&self.mission);
         let (bookings, changes_head) = apply(&mut self.mission, records);
-        if self.mission.outgoing() > outgoing {
+        if tells(&self.mission) != before {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
@@ -311,7 +315,7 @@ impl Inner {
 pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     let Standing { status, suspended, due } = mission.standing();
     (head.status, head.suspended, head.due) = (status, suspended, due);
-    (head.ended_at, head.crashes) = (mission.ended_at(), mission.crashes());
+    (head.ended_at, head.crashes, head.outlived) = (mission.ended_at(), mission.crashes(), mission.outlived());
     head.overview = Some(mission.overview());
 }
 

@@ -64,8 +64,8 @@ impl Inventory {
             }
             Status::Running | Status::Blocked => {
                 // Its run may have ended with the node.
-                let suspect = is_suspect(head.crashes.saturating_add(1));
-                self.queue.push(&Waiting { suspect, ..waiting(no, head) });
+                let suspicion = is_suspect(head.crashes.saturating_add(1)).then_some(head.outlived);
+                self.queue.push(&Waiting { suspicion, ..waiting(no, head) });
             }
             Status::Queued => self.queue.push(&waiting(no, head)),
             Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}
@@ -81,7 +81,7 @@ pub(super) fn waiting(no: MissionNo, head: &Head) -> Waiting {
         lane: head.lane.clone(),
         start_at: head.start_at,
         end_at: head.end_at,
-        suspect: false,
+        suspicion: None,
     }
 }
 

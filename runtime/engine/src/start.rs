@@ -101,6 +101,10 @@ impl Engine {
 
     async fn run(self: &Arc<Self>, live: &Arc<Live>) -> Result<(), RunError> {
         // What a plugin computes may be lost with its start; what it does waits for the disk by itself.
+        if self.desk.is_alone(live.no) && live.with(Mission::suspicion).is_none() {
+            // Its node stopped in good order: what the head alone shows looked worse.
+            self.let_others_in(live.no);
+        }
         {
             let toolbox = self.toolbox();
             let conditions = Conditions {

@@ -17,7 +17,7 @@ use sortie_contract::{InstanceId, LaneId, MicroUsd, MissionId, SessionId, Spend,
 
 use crate::seal::{self, SealError};
 
-/// What is known of a mission at a glance. Written when it changes, which is when the status does.
+/// What is known of a mission at a glance. Written when it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its public name.
@@ -56,6 +56,8 @@ pub struct Head {
     pub ended_at: Option<Timestamp>,
     /// How many of its runs in a row ended with their node and recorded nothing new; 0 where an older Sortie wrote the head.
     pub crashes: u32,
+    /// How many probations it has outlived since it last came forward.
+    pub outlived: u32,
     /// What lists show of it; `None` where an older Sortie wrote the head, until something changes it.
     pub overview: Option<Overview>,
 }
@@ -108,12 +110,13 @@ struct V4<'a> {
     reserved_micro_usd: u64,
 }
 
-/// Version 5: what version 4 has, but for open requests, which stand in `pending`; then its crashes, and what it waits for.
+/// Version 5: what version 4 has, but for open requests, which stand in `pending`; then its crashes and probations, and what it waits for.
 #[derive(Serialize, Deserialize)]
 struct V5<'a> {
     #[serde(borrow)]
     v4: V4<'a>,
     crashes: u32,
+    outlived: u32,
     expires_at_ns: Option<i128>,
     pending: Option<PendingV1<'a>>,
 }
@@ -196,7 +199,7 @@ impl<'a> From<V4<'a>> for V5<'a> {
     fn from(v4: V4<'a>) -> Self {
         let lines = v4.v3.overview.iter().flat_map(|overview| &overview.first_requests);
         let expires_at_ns = lines.map(|line| line.expires_at_ns).min();
-        Self { v4, crashes: 0, expires_at_ns, pending: None }
+        Self { v4, crashes: 0, outlived: 0, expires_at_ns, pending: None }
     }
 }
 
@@ -330,6 +333,7 @@ impl Head {
             due: None,
             ended_at: None,
             crashes: 0,
+            outlived: 0,
             overview: None,
         }
     }
@@ -339,6 +343,7 @@ impl Head {
         let wire = V5 {
             v4: self.v4(),
             crashes: self.crashes,
+            outlived: self.outlived,
             expires_at_ns: overview.and_then(|overview| overview.expires_at).map(Timestamp::as_nanosecond),
             pending: overview.and_then(|overview| overview.pending.as_ref()).map(PendingV1::of),
         };
@@ -390,7 +395,7 @@ impl Head {
         }
     }
 
-    fn from_v5(V5 { v4, crashes, expires_at_ns, pending }: &V5<'_>) -> Option<Self> {
+    fn from_v5(V5 { v4, crashes, outlived, expires_at_ns, pending }: &V5<'_>) -> Option<Self> {
         let V4 { v3, reserved_llm_calls, reserved_micro_usd } = v4;
         let reserved = Spend { llm_calls: *reserved_llm_calls, cost: MicroUsd(*reserved_micro_usd) };
         let V3 { v2, overview } = v3;
@@ -414,6 +419,7 @@ impl Head {
             due: optional(*due_ns)?,
             ended_at: optional(*ended_at_ns)?,
             crashes: *crashes,
+            outlived: *outlived,
             overview: match overview {
                 Some(overview) => {
                     let pending = match pending {
@@ -558,19 +564,19 @@ mod tests {
         };
         let unsaid = Overview { pending: None, ..overview.clone() };
         for overview in [overview, bare, unsaid] {
-            let head = Head { overview: Some(overview), crashes: 2, ..sample_head(7) };
+            let head = Head { overview: Some(overview), crashes: 2, outlived: 1, ..sample_head(7) };
             assert_eq!(Head::decode(7, &head.encode(7)), Ok(head));
         }
     }
 
-    /// A million heads of missions that are over are kept: what only open ones need takes six bytes of each.
+    /// A million heads of missions that are over are kept: what only open ones need takes seven bytes of each.
     #[test]
     fn the_head_of_a_mission_that_is_over_has_nothing_of_what_it_waited_for() {
         let pending = Some(Pending { items: 9, status_url: None, requests: Vec::new() });
         let overview = Overview { expires_at: None, pending, ..overview() };
         let head = Head { status: Status::Completed, overview: Some(overview), ..sample_head(7) };
         let v4 = postcard::to_stdvec(&head.v4()).unwrap();
-        assert_eq!(head.encode(7).len(), seal::open(VERSION, 0).len() + v4.len() + 6);
+        assert_eq!(head.encode(7).len(), seal::open(VERSION, 0).len() + v4.len() + 7);
     }
 
     #[test]

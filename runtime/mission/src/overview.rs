@@ -26,6 +26,7 @@ fn changes_lists(record: &Record) -> bool {
                 | Record::Overbilled { .. }
                 | Record::ArtifactStored { .. }
                 | Record::Heartbeat
+                | Record::Accompanied
                 | Record::Unreadable { .. }
         )
 }

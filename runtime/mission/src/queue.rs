@@ -6,7 +6,8 @@
 //! - missions of one session run one at a time, in the order of acceptance among those whose window is open;
 //! - sessions take turns: one that was served goes to the back, so that a long backlog of one never holds up another;
 //! - a lane runs as many missions as its concurrency says, the node as many as its own limit says;
-//! - where nothing runs, suspects come first, and each has the node for itself until it ends, leaves memory, or is accompanied.
+//! - where nothing runs, suspects come first, those before that have outlived fewer probations; each has the node for itself until it ends,
+//!   leaves memory, or is accompanied.
 //!
 //! Every operation takes a time that is logarithmic in what waits. A waiting mission is a few entries of ordered maps, 110
 //! to 210 bytes, whatever its envelope holds. The order does not depend on hashes or clocks: the same calls give
@@ -33,8 +34,8 @@ pub struct Waiting {
     pub start_at: Option<Timestamp>,
     /// When its window closes.
     pub end_at: Option<Timestamp>,
-    /// Whether it may be what stops the node.
-    pub suspect: bool,
+    /// How many probations in a row it has outlived, where it may be what stops the node.
+    pub suspicion: Option<u32>,
 }
 
 /// What a mission in the queue waits for.
@@ -68,8 +69,8 @@ pub struct Queue {
     open: BTreeSet<(SessionKey, MissionNo)>,
     /// Sessions whose first open mission may run as soon as its lane has room.
     ready: BTreeMap<SessionKey, Place>,
-    /// Those of the waiting that are suspects.
-    suspects: BTreeSet<MissionNo>,
+    /// Those of the waiting that are suspects, by the probations that they have outlived.
+    suspects: BTreeSet<(u32, MissionNo)>,
     running: BTreeMap<MissionNo, Slot>,
     /// The suspect that has the node for itself.
     alone: Option<MissionNo>,
@@ -99,6 +100,8 @@ struct Entry {
     /// [`Micros::MAX`] where the window has no end.
     end: Micros,
     lane: LaneIx,
+    /// Where it is in `suspects`.
+    suspicion: Option<u32>,
     /// Whether it is in `open`. Its alarm is then its end, else its start.
     is_open: bool,
 }
@@ -168,7 +171,7 @@ impl Queue {
 
     /// Lets a mission wait. One that waits or runs already is left as it is.
     pub fn push(&mut self, mission: &Waiting) {
-        let &Waiting { no, ref session, ref lane, start_at, end_at, suspect } = mission;
+        let &Waiting { no, ref session, ref lane, start_at, end_at, suspicion } = mission;
         if self.waiting.contains_key(&no) || self.running.contains_key(&no) {
             return;
         }
@@ -177,12 +180,11 @@ impl Queue {
             start: start_at.map_or(Micros::MIN, ceil),
             end: end_at.map_or(Micros::MAX, ceil),
             lane: self.lane(lane),
+            suspicion,
             is_open: false,
         };
         self.waiting.insert(no, entry);
-        if suspect {
-            self.suspects.insert(no);
-        }
+        self.suspects.extend(suspicion.map(|outlived| (outlived, no)));
         if entry.start == Micros::MIN {
             self.open(no);
         } else {
@@ -362,7 +364,9 @@ impl Queue {
     /// Takes a mission out of everything that speaks of waiting.
     fn withdraw(&mut self, no: MissionNo) -> Option<Entry> {
         let entry = self.waiting.remove(&no)?;
-        self.suspects.remove(&no);
+        if let Some(outlived) = entry.suspicion {
+            self.suspects.remove(&(outlived, no));
+        }
         if entry.is_open {
             self.open.remove(&(entry.session, no));
             self.alarms.remove(&(entry.end, no));
@@ -389,7 +393,7 @@ impl Queue {
                     && self.first_open(entry.session) == Some(*no)
             })
         };
-        self.suspects.iter().copied().find(may_run)
+        self.suspects.iter().map(|&(_, no)| no).find(may_run)
     }
 
     fn first_open(&self, session: SessionKey) -> Option<MissionNo> {

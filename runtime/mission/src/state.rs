@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use jiff::Timestamp;
 use sortie_contract::artifact::Artifact;
@@ -21,7 +22,7 @@ use sortie_contract::record::Record;
 use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::command::Now;
-use crate::crashes::is_suspect;
+use crate::crashes::{is_suspect, probation};
 use crate::gate::{self, Gate};
 use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
@@ -190,10 +191,22 @@ impl Mission {
         }
     }
 
-    /// Whether it may be what stops its node: its next run is better made alone.
+    /// How many probations in a row it has outlived, where it may be what stops its node: its next run is better made alone.
     #[must_use]
-    pub fn is_suspect(&self) -> bool {
-        is_suspect(self.runs.crashes().in_a_row)
+    pub fn suspicion(&self) -> Option<u32> {
+        is_suspect(self.runs.crashes().in_a_row).then_some(self.outlived())
+    }
+
+    /// How many probations it has outlived since it last came forward.
+    #[must_use]
+    pub fn outlived(&self) -> u32 {
+        self.runs.crashed.outlived
+    }
+
+    /// How long it has the node for itself, should it run alone and neither come forward nor stop it.
+    #[must_use]
+    pub fn probation(&self) -> Duration {
+        probation(self.outlived())
     }
 
     /// Whether its run is one that has been alone so far, and has not come forward.

@@ -171,7 +171,8 @@ impl Side {
             "a head that says something else"
         );
         assert_eq!(head.ended_at, self.mission.ended_at(), "a head that ended at another time");
-        assert_eq!(head.crashes, self.mission.crashes(), "a head of other crashes");
+        let crashes = (self.mission.crashes(), self.mission.outlived());
+        assert_eq!((head.crashes, head.outlived), crashes, "a head of other crashes");
         let shown = head.overview.clone().expect("this Sortie shows an overview");
         let now = self.mission.overview();
         // Its run time is of the last record that changed something else.

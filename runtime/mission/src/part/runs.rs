@@ -185,7 +185,10 @@ impl Runs {
                 self.phase = Phase::Ended(end);
             }
             (Phase::Queued, _) => return Err(RunMisfit::NotBegun),
-            (Phase::Active(active), RunStep::Accompanied) => active.alone = false,
+            (Phase::Active(active), RunStep::Accompanied) => {
+                active.alone = false;
+                self.crashed.outlived = self.crashed.outlived.saturating_add(1);
+            }
             (Phase::Active(active), RunStep::NodeStopped) => active.stopped = true,
             (Phase::Active(_), RunStep::Granted(granted)) => {
                 if self.granted.is_some() {

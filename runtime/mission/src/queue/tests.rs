@@ -19,7 +19,14 @@ fn lane(name: &str) -> LaneId {
 fn mission(no: u64, session: u64) -> Waiting {
     let vp = VpId::new("vp").expect("a vp");
     let session = SessionId::new(format!("s{session}")).expect("a session");
-    Waiting { no: MissionNo(no), session: (vp, session), lane: lane("a"), start_at: None, end_at: None, suspect: false }
+    Waiting {
+        no: MissionNo(no),
+        session: (vp, session),
+        lane: lane("a"),
+        start_at: None,
+        end_at: None,
+        suspicion: None,
+    }
 }
 
 fn queue(lanes: &[(&str, usize)], running_max: usize) -> Queue {
@@ -89,7 +96,7 @@ fn a_window_that_closes_ends_the_wait() {
 #[test]
 fn a_suspect_has_the_node_for_itself_until_it_is_accompanied_or_over() {
     let mut queue = queue(&[("a", 2)], 10);
-    let suspect = |no, session| Waiting { suspect: true, ..mission(no, session) };
+    let suspect = |no, session| Waiting { suspicion: Some(0), ..mission(no, session) };
     queue.push(&mission(1, 1));
     queue.push(&suspect(2, 2));
     queue.push(&suspect(3, 3));
@@ -107,12 +114,22 @@ fn a_suspect_has_the_node_for_itself_until_it_is_accompanied_or_over() {
 }
 
 #[test]
+fn who_has_outlived_more_probations_comes_behind_the_others() {
+    let mut queue = queue(&[("a", 2)], 10);
+    queue.push(&Waiting { suspicion: Some(1), ..mission(1, 1) });
+    queue.push(&Waiting { suspicion: Some(0), ..mission(2, 2) });
+    assert_eq!(popped(&mut queue, 0), [2]);
+    queue.release(MissionNo(2));
+    assert_eq!(popped(&mut queue, 0), [1]);
+}
+
+#[test]
 fn a_suspect_that_comes_while_others_run_takes_its_turn_like_any() {
     let mut queue = queue(&[("a", 2)], 10);
     queue.push(&mission(1, 1));
     assert_eq!(popped(&mut queue, 0), [1]);
     queue.push(&mission(2, 2));
-    queue.push(&Waiting { suspect: true, ..mission(3, 3) });
+    queue.push(&Waiting { suspicion: Some(0), ..mission(3, 3) });
     assert_eq!(popped(&mut queue, 0), [2], "whoever came first");
     queue.release(MissionNo(1));
     assert_eq!(popped(&mut queue, 0), [3], "it need not wait until the node is empty");
@@ -122,9 +139,9 @@ fn a_suspect_that_comes_while_others_run_takes_its_turn_like_any() {
 #[test]
 fn a_suspect_that_may_not_run_holds_nobody_up() {
     let mut queue = queue(&[("a", 2)], 10);
-    queue.push(&Waiting { suspect: true, start_at: Some(at(10)), ..mission(1, 1) });
+    queue.push(&Waiting { suspicion: Some(0), start_at: Some(at(10)), ..mission(1, 1) });
     queue.push(&mission(2, 2));
-    queue.push(&Waiting { suspect: true, ..mission(3, 2) });
+    queue.push(&Waiting { suspicion: Some(0), ..mission(3, 2) });
     assert_eq!(popped(&mut queue, 0), [2], "1 waits for its window, 3 for its session");
     queue.remove(MissionNo(3));
     queue.release(MissionNo(2));

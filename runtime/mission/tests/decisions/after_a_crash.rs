@@ -356,11 +356,11 @@ fn start_alone(mission: &mut Tested) -> Vec<Record> {
 #[test]
 fn one_that_stops_its_node_while_nothing_else_runs_is_given_up_soon() {
     let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
-    assert!(!mission.mission.is_suspect(), "anybody may have stopped the node once");
+    assert!(!mission.mission.suspicion().is_some(), "anybody may have stopped the node once");
     for _ in 1..SUSPECTED_AFTER {
         mission.crash();
     }
-    assert!(mission.mission.is_suspect());
+    assert!(mission.mission.suspicion().is_some());
     for _ in 0..CRASHES_ALONE_MAX {
         assert!(matches!(start_alone(&mut mission).as_slice(), [Record::Started { alone: true, .. }]));
         assert!(mission.mission.is_alone());
@@ -389,10 +389,26 @@ fn what_shows_that_it_may_not_have_been_the_mission_is_believed() {
             start_alone(&mut mission);
             deed(&mut mission);
             assert!(!mission.mission.is_alone());
-            assert_eq!(mission.mission.is_suspect(), leaves_a_suspect);
+            assert_eq!(mission.mission.suspicion().is_some(), leaves_a_suspect);
         }
         assert_eq!(mission.mission.status(), Status::Running);
     }
+}
+
+#[test]
+fn who_comes_through_and_breaks_off_again_is_tried_longer() {
+    let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
+    mission.crash();
+    let mut tried = Vec::new();
+    for _ in 0..8 {
+        start_alone(&mut mission);
+        tried.push(mission.mission.probation().as_secs());
+        mission.take(Command::Accompany).expect("it is alone");
+    }
+    assert_eq!(tried, [5, 10, 20, 40, 80, 160, 160, 160]);
+    assert_eq!(mission.mission.suspicion(), Some(8));
+    mission.call(&the("Read"), 0).expect("granted");
+    assert_eq!((mission.mission.suspicion(), mission.mission.outlived()), (None, 0));
 }
 
 #[test]
@@ -412,7 +428,7 @@ fn a_node_that_stops_in_good_order_is_no_crash() {
         assert_eq!(mission.take(Command::StopNode), Ok(Vec::new()));
         assert_eq!(mission.crash(), [Record::Started { run: RunNo(run + 1), alone: false, announced: false }]);
     }
-    assert!(!mission.mission.is_suspect());
+    assert!(!mission.mission.suspicion().is_some());
 }
 
 #[test]

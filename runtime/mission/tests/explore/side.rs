@@ -296,7 +296,7 @@ impl Side {
             lane: self.mission.lane().clone(),
             start_at: None,
             end_at: None,
-            suspect: self.mission.is_suspect(),
+            suspicion: self.mission.suspicion(),
         }
     }
 

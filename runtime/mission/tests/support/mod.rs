@@ -138,8 +138,8 @@ pub(crate) fn written(path: &str, content: &str, changed: Option<&str>) -> Writt
 }
 
 /// What a mission's head says of it, but for its run time, which goes on in between.
-pub(crate) fn head_of(mission: &Mission) -> (Standing, u32, Overview) {
-    (mission.standing(), mission.crashes(), Overview { ran_ms: 0, ..mission.overview() })
+pub(crate) fn head_of(mission: &Mission) -> (Standing, (u32, u32), Overview) {
+    (mission.standing(), (mission.crashes(), mission.outlived()), Overview { ran_ms: 0, ..mission.overview() })
 }
 
 /// It is a mission's turn, on a node with these tools.

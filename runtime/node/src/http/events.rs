@@ -1,7 +1,8 @@
 //! Events over HTTP: as a list, or streamed (server-sent events) and resumed after `Last-Event-ID`.
 //!
 //! A stream reads what the journal holds, then waits for news; what it shows is on disk, and nothing is missed. Who breaks off
-//! and comes back with the id of the last event that it saw is shown the whole frame of that event again.
+//! and comes back with the id of the last event that it saw goes on behind it; on the node's stream, where one entry may have several
+//! events, behind the last entry of which it saw all.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -178,7 +179,6 @@ impl Watch {
         loop {
             for Shown { id, kind, json } in self.ready.drain(..) {
                 write_frame(&mut frames, Some(id), kind, &json);
-                self.after = id;
             }
             if !frames.is_empty() {
                 return Some(frames.into());
@@ -189,7 +189,11 @@ impl Watch {
             if self.idle {
                 match self.wait().await {
                     Heard::News => {}
-                    Heard::Silence => return Some(Bytes::from_static(b":\n\n")),
+                    Heard::Silence => {
+                        // And a look, in case that some news was not heard.
+                        self.idle = false;
+                        return Some(Bytes::from_static(b":\n\n"));
+                    }
                     Heard::Goodbye => return None,
                 }
             }
@@ -248,6 +252,7 @@ impl Watch {
                 let (read, Events { events, over, .. }) = read.await?;
                 (*fold, *ended) = (read, over);
                 self.idle = events.is_empty();
+                self.after = events.last().map_or(after, |last| last.id);
                 self.ready = events;
             }
             Source::Node => {

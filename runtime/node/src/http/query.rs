@@ -11,7 +11,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sortie_contract::time::rfc3339;
-use sortie_contract::{MissionNo, Timestamp};
+use sortie_contract::{MissionNo, Timestamp, limit};
 
 use super::error::Problem;
 
@@ -37,7 +37,10 @@ impl<S: Sync> FromRequestParts<S> for NoParameters {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).next() {
-            Some((key, _)) => Err(Problem::bad_request(format!("there is no parameter `{key}` here"))),
+            Some((key, _)) => {
+                let key = limit::clip(&key, limit::QUOTE_BYTES_MAX);
+                Err(Problem::bad_request(format!("there is no parameter `{key}` here")))
+            }
             None => Ok(Self),
         }
     }
@@ -55,6 +58,7 @@ pub(super) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let mut at = "";
     let reader = Pairs { pairs: pairs.iter(), values: &[], at: &mut at };
     T::deserialize(reader).map_err(|wrong| {
+        let at = limit::clip(at, limit::QUOTE_BYTES_MAX);
         Problem::bad_request(match wrong {
             Wrong::Unknown(known) => format!("there is no parameter `{at}` here; there are {}", listed(known)),
             Wrong::Value(wanted) => format!("the parameter `{at}` must be {wanted}"),

@@ -25,7 +25,7 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Finding> {
     let mut findings = vec![
         Finding::new("configuration", configuration(config)),
-        tokens(config, data_dir, runs),
+        tokens(config, runs),
         secrets(config, runs).await,
         Finding::new("data directory", writable(data_dir)),
         Finding::new("modes", modes(data_dir)),
@@ -33,6 +33,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         Finding::new("disk", space(data_dir)),
         Finding::new("clock", clock(system().wall())),
     ];
+    findings.extend(weak_tokens(config, data_dir));
     if !runs {
         findings.push(Finding::new("address", listenable(&config.node.listen).await));
         findings.push(Finding::new("plugins", plugins_to_be(config, data_dir)));
@@ -89,19 +90,8 @@ fn told(what: &'static str, well: &str, missing: Vec<Missing>, runs: bool, conse
     }
 }
 
-/// The node's own token and those of `[[token]]`, without which it does not start.
-fn tokens(config: &Config, data_dir: &Path, runs: bool) -> Finding {
-    let own = std::fs::read_to_string(data_dir.join("token")).ok().filter(|token| !token.trim().is_empty());
-    let further = config.token.iter().filter_map(|token| Some((token.name.clone(), token.read().ok()?)));
-    let all = own.map(|token| (ADMIN.to_owned(), token)).into_iter().chain(further);
-    let weak: Vec<String> = all.filter(|(_, token)| is_weak(token)).map(|(name, _)| format!("`{name}`")).collect();
-    if !weak.is_empty() {
-        let says = format!(
-            "{} can be guessed: fewer than {TOKEN_CHARS_MIN} characters; take a longer one, such as of `openssl rand -hex 32`",
-            weak.join(", ")
-        );
-        return Finding::new("tokens", Err(says));
-    }
+/// The tokens of `[[token]]`, without which a node does not start.
+fn tokens(config: &Config, runs: bool) -> Finding {
     let missing = config.token.iter().filter_map(|token| {
         let error = token.read().err()?;
         Some(match token.r#ref.parse() {
@@ -110,6 +100,21 @@ fn tokens(config: &Config, data_dir: &Path, runs: bool) -> Finding {
         })
     });
     told("tokens", "all of [[token]] can be read", missing.collect(), runs, "a node does not start without them")
+}
+
+/// Those of them that can be guessed, where there are any.
+fn weak_tokens(config: &Config, data_dir: &Path) -> Option<Finding> {
+    let own = std::fs::read_to_string(data_dir.join("token")).ok().filter(|token| !token.trim().is_empty());
+    let further = config.token.iter().filter_map(|token| Some((token.name.clone(), token.read().ok()?)));
+    let all = own.map(|token| (ADMIN.to_owned(), token)).into_iter().chain(further);
+    let weak: Vec<String> = all.filter(|(_, token)| is_weak(token)).map(|(name, _)| format!("`{name}`")).collect();
+    let says = || {
+        format!(
+            "{} can be guessed: fewer than {TOKEN_CHARS_MIN} characters; take a longer one, such as of `openssl rand -hex 32`",
+            weak.join(", ")
+        )
+    };
+    (!weak.is_empty()).then(|| Finding::new("tokens", Err(says())))
 }
 
 async fn secrets(config: &Config, runs: bool) -> Finding {
@@ -272,7 +277,7 @@ mod tests {
         let secret = "[[callback.secret]]\nref = \"env://SORTIE_NOT_SET\"\nhosts = [\"a.example\"]";
         for runs in [false, true] {
             let found = [
-                tokens(&config(token), Path::new("/not/there"), runs),
+                tokens(&config(token), runs),
                 secrets(&config(signing), runs).await,
                 secrets(&config(secret), runs).await,
             ];
@@ -286,7 +291,7 @@ mod tests {
         assert_eq!(secrets(&config(file), true).await.level, Level::Look, "a file is the same for both");
         for runs in [false, true] {
             assert_eq!(secrets(&Config::default(), runs).await.level, Level::Well);
-            assert_eq!(tokens(&Config::default(), Path::new("/not/there"), runs).level, Level::Well);
+            assert_eq!(tokens(&Config::default(), runs).level, Level::Well);
         }
     }
 
@@ -303,9 +308,11 @@ mod tests {
         ] {
             std::fs::write(dir.path().join("token"), own).expect("written");
             std::fs::write(&further, hq).expect("written");
-            let Finding { level, says, .. } = tokens(&config(&text), dir.path(), true);
-            assert_eq!(level == Level::Look, expected.is_some(), "{says}");
-            assert!(says.starts_with(expected.unwrap_or("all of")), "{says}");
+            let found = weak_tokens(&config(&text), dir.path());
+            assert_eq!(found.is_some(), expected.is_some(), "{own} {hq}");
+            if let (Some(Finding { level, says, .. }), Some(expected)) = (found, expected) {
+                assert!(level == Level::Look && says.starts_with(expected), "{says}");
+            }
         }
     }
 
