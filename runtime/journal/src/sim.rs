@@ -293,6 +293,7 @@ pub fn sample_head(mission: u64) -> Head {
         due: None,
         ended_at: None,
         crashes: 0,
+        outlived: 0,
         overview: None,
     }
 }

@@ -356,7 +356,7 @@ fn start_alone(mission: &mut Tested) -> Vec<Record> {
 #[test]
 fn one_that_stops_its_node_while_nothing_else_runs_is_given_up_soon() {
     let mut mission = Tested::running(json!({"constraints": {"allowed_tools": ["Read"]}}));
-    assert!(!mission.mission.suspicion().is_some(), "anybody may have stopped the node once");
+    assert!(mission.mission.suspicion().is_none(), "anybody may have stopped the node once");
     for _ in 1..SUSPECTED_AFTER {
         mission.crash();
     }
@@ -428,7 +428,7 @@ fn a_node_that_stops_in_good_order_is_no_crash() {
         assert_eq!(mission.take(Command::StopNode), Ok(Vec::new()));
         assert_eq!(mission.crash(), [Record::Started { run: RunNo(run + 1), alone: false, announced: false }]);
     }
-    assert!(!mission.mission.suspicion().is_some());
+    assert!(mission.mission.suspicion().is_none());
 }
 
 #[test]
