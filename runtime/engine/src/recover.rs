@@ -9,11 +9,11 @@ use std::time::Duration;
 use sortie_ambient::Gone;
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::Head;
-use sortie_mission::is_suspect;
 use sortie_mission::queue::{Queue, Waiting};
+use sortie_mission::{Mission, is_suspect};
 
-use super::Engine;
 use super::standings::Standings;
+use super::{Engine, ReadError};
 
 /// What becomes of the missions that are in the journal already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,23 @@ pub(super) fn waiting(no: MissionNo, head: &Head) -> Waiting {
 const SWEEP: Duration = Duration::from_secs(10);
 
 impl Engine {
+    /// A mission that was left for the next node is this one's after all: it goes on where its record ends. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn drive(self: &Arc<Self>, no: MissionNo) -> Result<(), ReadError> {
+        let live = self.live(no)?;
+        let standing = live.with(Mission::standing);
+        self.watch(&live);
+        if standing.suspended {
+            self.go_on(&live);
+        } else if !standing.status.is_final() {
+            self.desk.push(&live.waiting());
+            self.pump();
+        }
+        Ok(())
+    }
+
     /// Takes missions that sleep into memory (not their plugins), so that their run clocks go on. There may be many: nothing
     /// waits for it.
     pub(crate) fn watch_sleepers(self: &Arc<Self>, sleepers: Vec<MissionNo>) {

@@ -133,7 +133,8 @@ impl Default for LimitsConfig {
             files_mib: 64 << 10,
             // What the queue of the journal holds, several times over: enough to end everything that there is.
             disk_reserve_mib: 256,
-            crashes_alone: 3,
+            // A few: in a loop of kills from outside it is nobody's fault.
+            crashes_alone: 5,
             request_expiry: Duration::from_secs(24 * 60 * 60),
         }
     }

@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, without, write, writing};
-use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping, until, workspace_of};
 use tempfile::TempDir;
 
 /// `sortie run` on an envelope, with a data folder of its own.
@@ -49,6 +49,26 @@ async fn run_fills_in_what_a_file_may_leave_out() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let lines: Vec<Value> = text(&output.stdout).lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(lines.iter().any(|line| line["event_type"] == "mission.completed"), "{}", text(&output.stdout));
+}
+
+#[tokio::test]
+async fn run_takes_up_a_mission_that_was_left_behind() {
+    let mut node = Node::start().await;
+    let envelope = looping("left");
+    node.accept(&envelope).await;
+    node.until_status("left", "running").await;
+    let workspace = workspace_of(&node, "vp.left");
+    until("its workspace is there", async || workspace.is_dir().then_some(())).await;
+    node.kill();
+    std::fs::write(workspace.join("never.txt"), "after all").expect("a workspace");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = {:?}\n", node.data());
+    std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+    std::fs::write(folder.path().join("left.json"), envelope.to_string()).expect("writable");
+    let mut command = std::process::Command::new(binary());
+    command.args(["run", "left.json"]).current_dir(folder.path());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
 #[tokio::test]

@@ -92,7 +92,7 @@ async fn a_mission_that_may_be_what_kills_its_node_runs_alone_and_is_given_up() 
     node.kill();
     node.restart().await;
     let end = node.until_final("poison").await;
-    assert_eq!((&end["status"], &end["reason"]), (&json!("failed"), &json!("interrupted")));
+    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("failed"), &json!("interrupted")));
     assert!(end["summary"].to_string().contains("2 of them while no other mission ran"), "{end}");
 }
 

@@ -54,6 +54,10 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
                 writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
             }
             let no = node.engine.find(reply.mission_id.as_str())?.ok_or("the mission is gone")?;
+            if dispatched.replayed {
+                // An earlier process has left it behind, perhaps: nobody else drives it.
+                node.engine.drive(no)?;
+            }
             let followed =
                 Followed { node: &node, no, news: node.engine.news(), signals, terminal: Terminal::default(), as_json };
             let followed = followed.follow().await;
