@@ -315,9 +315,19 @@ impl Config {
     /// The further tokens with their names and scopes, read from where the configuration says.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] for one that is not there.
+    /// [`ConfigError::Value`] for one that is not there, and for two that are the same: which scopes it has nobody could say.
     pub fn tokens(&self) -> Result<Vec<(String, String, Vec<Scope>)>, ConfigError> {
-        self.token.iter().map(|token| Ok((token.name.clone(), token.read()?, token.scopes.clone()))).collect()
+        let mut all: Vec<(String, String, Vec<Scope>)> = Vec::new();
+        for token in &self.token {
+            let secret = token.read()?;
+            if let Some((twin, ..)) = all.iter().find(|(_, other, _)| *other == secret) {
+                let why =
+                    format!("the tokens `{twin}` and `{}` are the same: give each a secret of its own", token.name);
+                return Err(ConfigError::value("token.ref", why));
+            }
+            all.push((token.name.clone(), secret, token.scopes.clone()));
+        }
+        Ok(all)
     }
 
     /// `node.instance_id`, checked.
@@ -568,6 +578,12 @@ mod tests {
         assert!(config.tokens().expect_err("two lines").to_string().contains("one line"));
         std::fs::write(&path, "hush\n").expect("written");
         assert_eq!(config.tokens().expect("read"), [("hq".to_owned(), "hush".to_owned(), vec![Scope::Read])]);
+        let twin = |name: &str, scope: &str| {
+            format!("[[token]]\nname = {name:?}\nref = \"file://{}\"\nscopes = [{scope:?}]\n", path.display())
+        };
+        let twins = parse(&(twin("viewer", "read") + &twin("operator", "admin"))).expect("valid");
+        let told = twins.tokens().expect_err("one secret, two scopes").to_string();
+        assert!(told.contains("`viewer` and `operator` are the same"), "{told}");
     }
 
     #[test]

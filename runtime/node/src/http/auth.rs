@@ -100,7 +100,7 @@ pub(crate) fn own_token(data_dir: &Path, from_environment: Option<String>) -> io
         Ok(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
         Ok(_) => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
+        Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
     };
     let token = from_environment.filter(|token| !token.trim().is_empty()).or_else(|| written.clone());
     let token = token.map_or_else(fresh_token, |token| token.trim().to_owned());
