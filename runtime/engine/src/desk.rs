@@ -4,6 +4,8 @@
 //! lock. Who may run when is the core's business ([`Queue`]); what is done with a turn is `start`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use parking_lot::Mutex;
 use sortie_ambient::Surroundings;
@@ -11,7 +13,11 @@ use sortie_contract::{MissionNo, Timestamp};
 use sortie_mission::queue::{Queue, Waiting, WaitsFor};
 
 /// The queue of a node, and what is about to join it.
-pub(crate) struct Desk(Mutex<Inner>);
+pub(crate) struct Desk {
+    inner: Mutex<Inner>,
+    /// Whether some mission may have the node for itself: told without the lock, because each turn asks.
+    may_be_alone: AtomicBool,
+}
 
 struct Inner {
     queue: Queue,
@@ -51,17 +57,17 @@ pub(crate) struct Look {
 
 impl Desk {
     pub(crate) fn new(queue: Queue) -> Self {
-        Self(Mutex::new(Inner { queue, arrivals: Arrivals::default() }))
+        Self { inner: Mutex::new(Inner { queue, arrivals: Arrivals::default() }), may_be_alone: AtomicBool::new(false) }
     }
 
     /// A mission has got its number, and will arrive or be withdrawn. To be called in the order of numbers.
     pub(crate) fn announce(&self, no: MissionNo) {
-        self.0.lock().arrivals.announced.insert(no);
+        self.inner.lock().arrivals.announced.insert(no);
     }
 
     /// It is in the log's hand: it waits for its turn. Says whether the queue's next alarm is another one now.
     pub(crate) fn arrive(&self, waiting: Waiting) -> bool {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         inner.arrivals.announced.remove(&waiting.no);
         inner.arrivals.here.insert(waiting.no, waiting);
         inner.settle()
@@ -69,49 +75,55 @@ impl Desk {
 
     /// It comes to nothing. Says whether the queue's next alarm is another one now.
     pub(crate) fn withdraw(&self, no: MissionNo) -> bool {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         inner.arrivals.announced.remove(&no);
         inner.settle()
     }
 
     /// Lets a mission wait for its turn.
     pub(crate) fn push(&self, waiting: &Waiting) {
-        self.0.lock().queue.push(waiting);
+        self.inner.lock().queue.push(waiting);
     }
 
     /// The next mission whose turn it is. It takes its slot.
     pub(crate) fn pop(&self, ambient: &Surroundings) -> Option<MissionNo> {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         // Read under the lock: threads that overtake each other must not look like a clock that was set back.
         let wall = ambient.wall();
-        inner.queue.pop(wall)
+        let no = inner.queue.pop(wall);
+        if inner.queue.alone().is_some() {
+            self.may_be_alone.store(true, Release);
+        }
+        no
     }
 
     /// Whether a mission has the node for itself.
     pub(crate) fn is_alone(&self, no: MissionNo) -> bool {
-        self.0.lock().queue.alone() == Some(no)
+        self.may_be_alone.load(Acquire) && self.inner.lock().queue.alone() == Some(no)
     }
 
     /// Others may run beside a mission that had the node for itself.
     pub(crate) fn accompany(&self, no: MissionNo) {
-        self.0.lock().queue.accompany(no);
+        let mut inner = self.inner.lock();
+        inner.queue.accompany(no);
+        self.may_be_alone.store(inner.queue.alone().is_some(), Release);
     }
 
     /// A mission gives its slot back.
     pub(crate) fn release(&self, no: MissionNo) {
-        self.0.lock().queue.release(no);
+        self.inner.lock().queue.release(no);
     }
 
     /// A mission waits no longer.
     pub(crate) fn remove(&self, no: MissionNo) {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         inner.arrivals.here.remove(&no);
         inner.queue.remove(no);
     }
 
     /// What time has done.
     pub(crate) fn look(&self, ambient: &Surroundings) -> Look {
-        let mut inner = self.0.lock();
+        let mut inner = self.inner.lock();
         // As in `pop`.
         let wall = ambient.wall();
         Look { wall, expired: inner.queue.expired(wall), next_due: inner.queue.next_due() }
@@ -119,16 +131,16 @@ impl Desk {
 
     /// Gives no more turns, or goes on.
     pub(crate) fn pause(&self, paused: bool) {
-        self.0.lock().queue.pause(paused);
+        self.inner.lock().queue.pause(paused);
     }
 
     /// Why a mission waits, where it does.
     pub(crate) fn waits_for(&self, no: MissionNo, wall: Timestamp) -> Option<WaitsFor> {
-        self.0.lock().queue.waits_for(no, wall)
+        self.inner.lock().queue.waits_for(no, wall)
     }
 
     pub(crate) fn turns(&self) -> Turns {
-        let Inner { queue, arrivals } = &*self.0.lock();
+        let Inner { queue, arrivals } = &*self.inner.lock();
         Turns { queued: queue.len() + arrivals.here.len(), running: queue.running(), paused: queue.is_paused() }
     }
 }
@@ -158,7 +170,7 @@ mod tests {
     }
 
     fn next(desk: &Desk) -> Option<u64> {
-        let mut inner = desk.0.lock();
+        let mut inner = desk.inner.lock();
         let no = inner.queue.pop(Timestamp::UNIX_EPOCH)?;
         inner.queue.release(no);
         Some(no.0)
