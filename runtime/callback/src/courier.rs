@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use sortie_ambient::{Joined, Surroundings};
 use sortie_contract::cursor::Retry;
-use sortie_contract::envelope::{NotSent, SecretRef};
+use sortie_contract::envelope::{NotSent, SecretRef, host_of};
 use sortie_contract::limit::{STOP_DELIVERIES, TROUBLE_WAIT, TROUBLE_WAIT_MAX};
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_egress::{Refused, SecretError};
@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use url::Url;
 
 use crate::backoff::Backoff;
-use crate::board::{Board, Ended, Health, Origin};
+use crate::board::{Board, Ended, Health};
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Outbox, OutboxError};
 use crate::send::{Sender, Transport, Verdict};
@@ -153,7 +153,7 @@ impl Courier {
     /// A mission comes whose items go to this URL. Not needed, but it saves a look at what is recorded of each mission whose receiver
     /// is slow or dead. To be followed by [`Courier::wake`], or by [`Courier::withdraw`].
     pub fn announce(&self, mission: MissionNo, url: &Url) {
-        self.shared.board.lock().announce(mission, &origin_of(url));
+        self.shared.board.lock().announce(mission, &host_of(url).into());
     }
 
     /// A mission that was announced comes to nothing.
@@ -314,7 +314,7 @@ impl Shared {
                 return turn.end(Ended::Troubled(this.ambient.steady() + TROUBLE_WAIT_MAX));
             }
         };
-        if !this.board.lock().claim(mission, &origin_of(&delivery.url)) {
+        if !this.board.lock().claim(mission, &host_of(&delivery.url).into()) {
             return turn.disclaim();
         }
         let verdict = this.sender.attempt(&delivery, this.ambient.wall()).await;
@@ -450,15 +450,6 @@ struct Over<'a>(&'a watch::Sender<Life>);
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.send_replace(Life::Over);
-    }
-}
-
-/// The receiver that a URL names.
-fn origin_of(url: &Url) -> Origin {
-    let host = url.host_str().unwrap_or_default();
-    match url.port_or_known_default() {
-        Some(port) => format!("{host}:{port}").into(),
-        None => host.into(),
     }
 }
 

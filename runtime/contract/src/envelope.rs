@@ -188,6 +188,13 @@ impl std::fmt::Display for SecretRef {
     }
 }
 
+/// The host that a URL names, with its port: by what receivers are told apart.
+#[must_use]
+pub fn host_of(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 /// Why a secret is not sent somewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotSent {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use sortie_ambient::Gone;
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::Head;
+use sortie_mission::is_suspect;
 use sortie_mission::queue::{Queue, Waiting};
-use sortie_mission::{Mission, is_suspect};
 
 use super::standings::Standings;
 use super::{Engine, ReadError};
@@ -89,13 +89,20 @@ pub(super) fn waiting(no: MissionNo, head: &Head) -> Waiting {
 const SWEEP: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// A mission that was left for the next node is this one's after all: it goes on where its record ends. Blocks.
+    /// A mission that was left for the next node is this one's after all: it goes on where its record ends, and so do its deliveries.
+    /// Blocks.
     ///
     /// # Errors
     /// [`ReadError`]
     pub fn drive(self: &Arc<Self>, no: MissionNo) -> Result<(), ReadError> {
         let live = self.live(no)?;
-        let standing = live.with(Mission::standing);
+        let (standing, envelope) = live.with(|mission| (mission.standing(), Arc::clone(mission.envelope())));
+        if let Some(callback) = &envelope.callback
+            && self.log.cursor(no)?.is_some_and(|cursor| !cursor.closed)
+        {
+            self.deliveries.announce(no, callback);
+            self.courier().wake(no);
+        }
         self.watch(&live);
         if standing.suspended {
             self.go_on(&live);

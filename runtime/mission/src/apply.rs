@@ -208,11 +208,10 @@ impl Mission {
             }
             Record::Requested { request, call, kind, question, expires_at } => {
                 self.runs.going()?;
-                let arguments = Digest::of(self.calls.flight(*call)?.arguments.as_bytes());
+                self.calls.flight(*call)?;
                 self.requests.apply(RequestStep::Asked(OpenRequest {
                     no: *request,
                     call: *call,
-                    arguments,
                     kind: *kind,
                     question: question.clone(),
                     asked_at: at,
@@ -241,30 +240,29 @@ impl Mission {
                 self.outgoing.event(true);
                 Ok(())
             }
-            Record::CallStarted { call, tool, arguments, repeat, reserved, .. } => {
-                let (tool, arguments) = (Some(tool.clone()), arguments.clone());
-                let (call, repeat, reserved) = (*call, *repeat, *reserved);
-                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: false, since: at, doubted: false })
-            }
-            Record::CallHeld { call, tool, arguments, repeat, reserved, .. } => {
-                let (tool, arguments) = (Some(tool.clone()), arguments.clone());
-                let (call, repeat, reserved) = (*call, *repeat, *reserved);
-                self.begun(InFlight { call, tool, arguments, repeat, reserved, held: true, since: at, doubted: false })
-            }
-            Record::Asked { call, question } => {
-                let (call, arguments, repeat) = (*call, question.clone(), Repeat::ReadOnly);
-                let reserved = Spend::NOTHING;
-                self.begun(InFlight {
-                    call,
-                    tool: None,
-                    arguments,
-                    repeat,
-                    reserved,
-                    held: true,
-                    since: at,
-                    doubted: false,
-                })
-            }
+            Record::CallStarted { call, tool, arguments, digest, repeat, reserved }
+            | Record::CallHeld { call, tool, arguments, digest, repeat, reserved } => self.begun(InFlight {
+                call: *call,
+                tool: Some(tool.clone()),
+                arguments: arguments.clone(),
+                digest: *digest,
+                repeat: *repeat,
+                reserved: *reserved,
+                held: matches!(record, Record::CallHeld { .. }),
+                since: at,
+                doubted: false,
+            }),
+            Record::Asked { call, question } => self.begun(InFlight {
+                call: *call,
+                tool: None,
+                arguments: question.clone(),
+                digest: Digest::of(question.as_bytes()),
+                repeat: Repeat::ReadOnly,
+                reserved: Spend::NOTHING,
+                held: true,
+                since: at,
+                doubted: false,
+            }),
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })
             }

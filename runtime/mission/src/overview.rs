@@ -81,7 +81,7 @@ impl Mission {
                 tool: flight.tool.as_ref()?.as_str().to_string(),
                 arguments: clip(&flight.arguments, arguments_max),
                 bytes: flight.arguments.len() as u64,
-                sha256: open.arguments,
+                sha256: flight.digest,
             })
         });
         RequestLine {

@@ -53,8 +53,9 @@ async fn run_fills_in_what_a_file_may_leave_out() {
 
 #[tokio::test]
 async fn run_takes_up_a_mission_that_was_left_behind() {
-    let mut node = Node::start().await;
-    let envelope = looping("left");
+    let receiver = Receiver::start().await;
+    let mut node = Options::new().config(&receiver.config()).env("CALLBACK_TOKEN", "hush").start().await;
+    let envelope = with(looping("left"), "/callback", receiver.callback());
     node.accept(&envelope).await;
     node.until_status("left", "running").await;
     let workspace = workspace_of(&node, "vp.left");
@@ -62,13 +63,15 @@ async fn run_takes_up_a_mission_that_was_left_behind() {
     node.kill();
     std::fs::write(workspace.join("never.txt"), "after all").expect("a workspace");
     let folder = tempfile::tempdir().expect("a folder");
-    let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = {:?}\n", node.data());
+    let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = {:?}\n{}", node.data(), receiver.config());
     std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
     std::fs::write(folder.path().join("left.json"), envelope.to_string()).expect("writable");
     let mut command = std::process::Command::new(binary());
-    command.args(["run", "left.json"]).current_dir(folder.path());
+    command.args(["run", "left.json"]).current_dir(folder.path()).env("CALLBACK_TOKEN", "hush");
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it starts");
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let told = receiver.received().iter().filter(|one| one.json["event_type"] == "mission.completed").count();
+    assert_eq!(told, 1, "its events go on as well: {}", text(&output.stderr));
 }
 
 #[tokio::test]

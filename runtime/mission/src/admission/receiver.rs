@@ -7,7 +7,7 @@ use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
 
-use sortie_contract::envelope::{Callback, NotSent, SecretRef};
+use sortie_contract::envelope::{Callback, NotSent, SecretRef, host_of};
 use sortie_contract::mistake::{Mistake, Pointer};
 use url::Url;
 
@@ -52,12 +52,6 @@ pub(super) fn unreachable(callback: &Callback, way_out: WayOut<'_>) -> Option<Mi
             mistake("auth_ref", "secret_not_for_host", detail)
         }
     }
-}
-
-/// The host that a URL names, with its port.
-fn host_of(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

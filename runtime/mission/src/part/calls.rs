@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
+use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::tool::{CallError, Repeat, ToolName};
@@ -27,6 +28,8 @@ pub(crate) struct InFlight {
     pub(crate) tool: Option<ToolName>,
     /// JSON text; the question, where it is one.
     pub(crate) arguments: String,
+    /// Of these.
+    pub(crate) digest: Digest,
     pub(crate) repeat: Repeat,
     /// Set aside while it is made.
     pub(crate) reserved: Spend,

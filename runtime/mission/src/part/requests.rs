@@ -8,7 +8,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
-use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::ToolName;
@@ -32,8 +31,6 @@ pub struct OpenRequest {
     pub no: RequestNo,
     /// The call that waits for it.
     pub call: CallNo,
-    /// The digest of what the call is made with, taken once: it may be megabytes.
-    pub arguments: Digest,
     /// What is asked for.
     pub kind: RequestKind,
     /// For people.
