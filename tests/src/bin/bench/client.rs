@@ -122,8 +122,8 @@ impl Connection {
     }
 }
 
-/// Whether an answer with a `content-length` is all there.
-fn is_whole(answer: &[u8]) -> bool {
+/// Whether a message with a `content-length` is all there.
+pub(crate) fn is_whole(answer: &[u8]) -> bool {
     let Some(head) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { return false };
     let lines = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
     let length =

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::with;
-use sortie_tests::{Node, Options, Receiver, Reply};
+use sortie_tests::{Node, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::client::{Load, completed, many_calls, metric, quiet_node, trivial, waiting};
+use crate::client::{Load, completed, is_whole, many_calls, metric, quiet_node, trivial, waiting};
 use crate::report::{Report, Unit, middle};
 use crate::sizes::Sizes;
 
@@ -49,32 +49,73 @@ pub(crate) async fn sessions(sizes: &Sizes, report: &Report) {
     report.beside(&format!("dispatches of a VP with {} sessions", sizes.sessions), rate, Unit::PerSecond, small);
 }
 
-/// A node whose missions have a receiver, and how they are called.
-struct CalledBack {
-    case: &'static str,
-    node: Node,
-    body: Value,
-    /// Kept, because it answers.
-    _receiver: Option<Receiver>,
-    rates: Vec<f64>,
+/// How the receiver of a mission's events is.
+#[derive(Debug, Clone, Copy)]
+enum Receiving {
+    /// There is none.
+    None,
+    /// It takes each event after this long.
+    After(Duration),
+    /// It refuses connections.
+    Dead,
 }
 
-impl CalledBack {
-    async fn new(case: &'static str, receiver: Option<Receiver>) -> Self {
-        let config = receiver.as_ref().map(Receiver::config).unwrap_or_default();
-        let config = format!("[node]\nmax_running = 64\n{config}");
-        let node = Options::new().config(&config).env("RUST_LOG", "error").env("CALLBACK_TOKEN", "hush").start().await;
-        let callback = receiver.as_ref().map(Receiver::callback);
-        let body = callback.map_or_else(trivial, |callback| with(trivial(), "/callback", callback));
-        Self { case, node, body, _receiver: receiver, rates: Vec::new() }
+/// Trivial missions a second, from dispatch to completion, on a node of its own: what an earlier round left to be delivered must
+/// not be paid by a later one. The second figure is how long the receiver waited for the rest, where it is one that is quick.
+async fn called_back(receiving: Receiving, missions: u64) -> (f64, Option<Duration>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let receiver = match receiving {
+        Receiving::After(delay) => Some(tokio::spawn(receive(listener, delay))),
+        // The port is free again, and refuses.
+        Receiving::None | Receiving::Dead => None,
+    };
+    let config = format!(
+        "[node]\nmax_running = 64\n[callback]\nallow_private = [\"127.0.0.1\"]\n\
+         [[callback.secret]]\nref = \"env://CALLBACK_TOKEN\"\nhosts = [\"{address}\"]\n"
+    );
+    let node = Options::new().config(&config).env("RUST_LOG", "error").env("CALLBACK_TOKEN", "hush").start().await;
+    let url = format!("http://{address}/events");
+    let callback = json!({"status_url": url, "auth_mode": "bearer", "auth_ref": "env://CALLBACK_TOKEN"});
+    let body = match receiving {
+        Receiving::None => trivial(),
+        Receiving::After(_) | Receiving::Dead => with(trivial(), "/callback", callback),
+    };
+    let begun = Instant::now();
+    Load::count(body.to_string(), missions).run(&node, CONNECTIONS).await;
+    completed(&node, missions).await;
+    let rate = missions as f64 / begun.elapsed().as_secs_f64();
+    let ended = Instant::now();
+    let is_quick = matches!(receiving, Receiving::After(Duration::ZERO));
+    while is_quick && metric(&node, "sortie_missions_undelivered").await > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    if let Some(receiver) = receiver {
+        receiver.abort();
+    }
+    (rate, is_quick.then(|| ended.elapsed()))
+}
 
-    async fn round(&mut self, missions: u64) {
-        let before = metric(&self.node, "sortie_missions_completed_total").await;
-        let begun = Instant::now();
-        Load::count(self.body.to_string(), missions).run(&self.node, CONNECTIONS).await;
-        completed(&self.node, before + missions).await;
-        self.rates.push(missions as f64 / begun.elapsed().as_secs_f64());
+/// A receiver that costs as little as one can: it looks for the end of each request, and answers.
+async fn receive(listener: TcpListener, delay: Duration) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((mut stream, _)) = listener.accept().await {
+        connections.spawn(async move {
+            let (mut request, mut filled) = (vec![0; 64 << 10], 0);
+            while let Ok(read @ 1..) = stream.read(&mut request[filled..]).await {
+                filled += read;
+                if !is_whole(&request[..filled]) {
+                    continue;
+                }
+                filled = 0;
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+                if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
 
@@ -83,26 +124,22 @@ const SLOW: Duration = Duration::from_millis(500);
 
 /// Missions with a receiver, however it is: what it costs to have one, and that a dead one holds nobody up.
 pub(crate) async fn callbacks(sizes: &Sizes, report: &Report) {
-    let mut cases = [
-        CalledBack::new("without a receiver", None).await,
-        CalledBack::new("to a fast receiver", Some(Receiver::start().await)).await,
-        CalledBack::new("to a slow receiver", Some(Receiver::scripted(|_, _| Reply::After(SLOW)).await)).await,
-        CalledBack::new("to a dead receiver", Some(Receiver::closed())).await,
-    ];
-    for _ in 0..sizes.rounds {
-        for case in &mut cases {
-            case.round(sizes.called_back).await;
+    let cases =
+        [("fast", Receiving::After(Duration::ZERO)), ("slow", Receiving::After(SLOW)), ("dead", Receiving::Dead)];
+    for (case, receiving) in cases {
+        let (mut small, mut rates, mut rests) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..sizes.rounds {
+            small.push(called_back(Receiving::None, sizes.called_back).await.0);
+            let (rate, rest) = called_back(receiving, sizes.called_back).await;
+            rates.push(rate);
+            rests.extend(rest.map(|rest| rest.as_secs_f64() * 1_000.0));
+        }
+        let what = format!("missions to a {case} receiver");
+        report.beside(&what, middle(rates), Unit::PerSecond, middle(small));
+        if !rests.is_empty() {
+            report.figure("until the fast receiver has the rest", middle(rests), Unit::Ms);
         }
     }
-    let small = middle(cases[0].rates.clone());
-    for case in &cases[1..] {
-        report.beside(&format!("missions {}", case.case), middle(case.rates.clone()), Unit::PerSecond, small);
-    }
-    let left = Instant::now();
-    while metric(&cases[1].node, "sortie_missions_undelivered").await > 0 && left.elapsed() < Duration::from_secs(60) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    report.figure("until the fast receiver has the rest", left.elapsed().as_secs_f64() * 1_000.0, Unit::Ms);
 }
 
 /// Streams of events of a path, taken and thrown away.

@@ -59,7 +59,7 @@ impl Sizes {
         replayed: 20_000,
         input_bytes: 64 << 10,
         sessions: 100_000,
-        called_back: 3_000,
+        called_back: 10_000,
         watchers: 16,
         watched: 3_000,
         listed: 100_000,
