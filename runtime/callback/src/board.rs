@@ -9,7 +9,8 @@
 //!   items says nothing of another's.
 //! - An ailing receiver rests between attempts, longer after each, whoever of its missions is due: that it is down is known.
 //! - All ailing receivers together get at most half of the places, so that there is room for the well ones however many are dead.
-//! - Places go round: missions whose receiver is not known yet, well receivers, ailing receivers; and among receivers, each in turn.
+//! - Places go round: missions whose receiver is not known yet, well receivers, ailing receivers; among receivers, each in turn; and
+//!   among the missions of one, each with [`STREAK`] items that it takes.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
@@ -28,6 +29,10 @@ const REST: Duration = Duration::from_millis(50);
 
 /// The longest of these rests: when it is back, its missions have waited so long at most.
 const REST_MAX: Duration = Duration::from_secs(5);
+
+/// Items of a mission that are delivered one after the other before others of its receiver have their turn: what was read of it to
+/// make the first of them is good for the next ones too.
+const STREAK: u8 = 8;
 
 /// A receiver: `host:port`.
 pub(crate) type Origin = Arc<str>;
@@ -108,6 +113,8 @@ struct Seat {
     phase: Phase,
     /// Where its last item went, and so most likely its next.
     origin: Option<Origin>,
+    /// Items that were delivered since others had their turn.
+    streak: u8,
 }
 
 #[derive(Debug, Default)]
@@ -172,7 +179,7 @@ impl Board {
     /// A mission comes whose items go to `origin`. Once it is woken it waits for its turn there, and nothing of it is read before.
     pub(crate) fn announce(&mut self, mission: MissionNo, origin: &Origin) {
         if let Entry::Vacant(vacant) = self.missions.entry(mission) {
-            vacant.insert(Seat { phase: Phase::Announced, origin: None });
+            vacant.insert(Seat { phase: Phase::Announced, origin: None, streak: 0 });
             self.move_to(mission, origin);
         }
     }
@@ -188,7 +195,7 @@ impl Board {
     pub(crate) fn wake(&mut self, mission: MissionNo) -> bool {
         match self.missions.entry(mission) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Seat { phase: Phase::Waiting, origin: None });
+                vacant.insert(Seat { phase: Phase::Waiting, origin: None, streak: 0 });
                 self.fresh.push_back(mission);
                 true
             }
@@ -209,7 +216,7 @@ impl Board {
     /// As [`Board::wake`], and does not let it wait for its next attempt.
     pub(crate) fn hurry(&mut self, mission: MissionNo) -> bool {
         match self.missions.get(&mission) {
-            Some(Seat { phase: Phase::Resting(_), origin }) => {
+            Some(Seat { phase: Phase::Resting(_), origin, .. }) => {
                 if let Some(receiver) = origin.as_ref().and_then(|origin| self.receivers.get_mut(origin)) {
                     receiver.rests_until = self.now;
                 }
@@ -293,7 +300,7 @@ impl Board {
             self.leave(mission);
         }
         match ended {
-            Ended::Delivered => self.queue(mission),
+            Ended::Delivered => self.go_on(mission),
             Ended::Quiet | Ended::Parked(_) if again => self.queue(mission),
             Ended::Quiet | Ended::Parked(_) => self.forget(mission),
             Ended::Refused(due) | Ended::Unanswered(due) | Ended::Troubled(due) => {
@@ -349,12 +356,21 @@ impl Board {
     /// Puts it at the end of its queue.
     fn queue(&mut self, mission: MissionNo) {
         let seat = self.seat(mission);
-        seat.phase = Phase::Waiting;
+        (seat.phase, seat.streak) = (Phase::Waiting, 0);
         let Some(origin) = seat.origin.clone() else {
             self.fresh.push_back(mission);
             return;
         };
         self.receivers.get_mut(&origin).expect("it has a member: this mission").waiting.push_back(mission);
+        self.list(&origin);
+    }
+
+    /// Puts one of which an item was delivered before the others of its receiver, while it has not had more than they.
+    fn go_on(&mut self, mission: MissionNo) {
+        let seat = self.seat(mission);
+        let (Some(origin), true) = (seat.origin.clone(), seat.streak + 1 < STREAK) else { return self.queue(mission) };
+        (seat.phase, seat.streak) = (Phase::Waiting, seat.streak + 1);
+        self.receivers.get_mut(&origin).expect("it has a member: this mission").waiting.push_front(mission);
         self.list(&origin);
     }
 

@@ -12,11 +12,11 @@ use rustc_hash::FxHashSet;
 use sortie_callback::Courier;
 use sortie_contract::MissionNo;
 use sortie_contract::envelope::Callback;
-use sortie_journal::{Append, Cursor, FeedEntry, WriteError};
+use sortie_journal::{Append, FeedEntry, WriteError};
 use sortie_mission::delivery::Step;
 
 use super::act::ActError;
-use super::outbox::{Followers, mission_over};
+use super::outbox::{Followers, Stride};
 use super::{Engine, ReadError};
 
 /// What a node has to deliver.
@@ -78,30 +78,38 @@ impl Engine {
     /// Moves the cursor of a mission and waits until that is on disk: the next look at it must see it. A group commit serves many.
     /// False where there was nothing to move.
     pub(crate) async fn step(self: &Arc<Self>, no: MissionNo, step: Step) -> Result<bool, ActError> {
+        let followers = &self.deliveries.followers;
+        let mut at_hand = followers.stride_at_hand(no, &step);
         loop {
-            let (engine, asked) = (Arc::clone(self), step.clone());
-            let look = self.ambient.unblock(move || engine.after(no, &asked)).await;
-            let Some((before, after, over)) = look.map_err(ReadError::Task)?? else { return Ok(false) };
-            let append = Append::new(no, 0, &[]).moved_from(Some(before));
-            let append = if over { append.closed(after) } else { append.cursor(&after) };
+            let look = match at_hand.take() {
+                Some(stride) => Some(stride),
+                None => self.stride(no, &step).await?,
+            };
+            let Some(stride) = look else { return Ok(false) };
+            let append = Append::new(no, 0, &[]).moved_from(Some(stride.before.clone()));
+            let append = if stride.over { append.closed(stride.after.clone()) } else { append.cursor(&stride.after) };
             match self.log.append_durable(append)?.await {
                 Err(WriteError::CursorMoved { .. }) => {}
                 Err(error) => return Err(error.into()),
-                Ok(_) if over => {
-                    self.deliveries.are_over(no);
+                Ok(_) => {
+                    if stride.over {
+                        self.deliveries.are_over(no);
+                    }
+                    followers.stepped(no, stride);
                     return Ok(true);
                 }
-                Ok(_) => return Ok(true),
             }
         }
     }
 
-    /// Where a mission's cursor stands, where it stands after the step, and whether nothing is left to deliver then. Blocks.
-    fn after(&self, no: MissionNo, step: &Step) -> Result<Option<(Cursor, Cursor, bool)>, ReadError> {
-        let Some(before) = self.log.cursor(no)? else { return Ok(None) };
-        let Some(after) = step.taken_from(&before) else { return Ok(None) };
-        let over = step.is_done() && mission_over(self, no, after.acked)?;
-        Ok(Some((before, after, over)))
+    /// What the step would do from where the mission's cursor stands on disk.
+    async fn stride(self: &Arc<Self>, no: MissionNo, step: &Step) -> Result<Option<Stride>, ReadError> {
+        let (engine, asked) = (Arc::clone(self), step.clone());
+        let look = move || {
+            let stride = engine.deliveries.followers.stride(&*engine.log, no, &asked);
+            stride.inspect_err(|error| engine.cannot_read(no, error))
+        };
+        self.ambient.unblock(look).await.map_err(ReadError::Task)?
     }
 
     /// Lets a parked delivery be tried again, or gives it up. False where nothing is parked.

@@ -4,6 +4,7 @@
 //! is sent once more, under the same idempotency key.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
@@ -20,7 +21,8 @@ use sortie_mission::{Mission, Outgoing, upload_url};
 
 use super::{Engine, ReadError, begin};
 
-/// The folds of missions that are being delivered, so that an event does not cost a read of the whole journal.
+/// The folds of missions that are being delivered, so that an event costs neither a read of the whole journal nor, while there is
+/// more to deliver, a change of threads.
 #[derive(Default)]
 pub(crate) struct Followers(Mutex<FxHashMap<MissionNo, Follower>>);
 
@@ -39,25 +41,27 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// A mission as far as deliveries have read it.
 struct Follower {
+    /// Where the cursor stood when it was last moved or read. A step that starts from an older one is refused by the log.
+    cursor: Cursor,
     mission: Mission,
     /// Items that are not delivered yet; the last has the number [`Mission::outgoing`].
     items: VecDeque<(Timestamp, Outgoing)>,
 }
 
 impl Follower {
-    fn begin(log: &dyn Log, no: MissionNo, acked: u64) -> Result<Self, ReadError> {
+    fn begin(log: &dyn Log, no: MissionNo, cursor: Cursor) -> Result<Self, ReadError> {
         let records = log.read(no, 0, PIECE_BYTES)?;
         let first = records.first().ok_or(ReadError::Unknown)?;
         let mission = begin(first)?;
         let items = mission.outgoing_of(first).into_iter().map(|item| (first.at, item)).collect();
-        let mut follower = Self { mission, items };
-        follower.skip_to(acked);
-        follower.advance(log, no, acked)?;
+        let mut follower = Self { cursor, mission, items };
+        follower.skip();
+        follower.advance(log, no)?;
         Ok(follower)
     }
 
-    /// Takes up what was recorded since, until there is enough to deliver after `acked`.
-    fn advance(&mut self, log: &dyn Log, no: MissionNo, acked: u64) -> Result<(), ReadError> {
+    /// Takes up what was recorded since, until there is enough to deliver.
+    fn advance(&mut self, log: &dyn Log, no: MissionNo) -> Result<(), ReadError> {
         while self.items.len() < ITEMS_MAX {
             let records = log.read(no, self.mission.records(), PIECE_BYTES)?;
             if records.is_empty() {
@@ -68,9 +72,9 @@ impl Follower {
                     break;
                 }
                 self.mission.apply(&record)?;
-                if self.mission.outgoing() > acked {
+                if self.mission.outgoing() > self.cursor.acked {
                     self.items.extend(self.mission.outgoing_of(&record).into_iter().map(|item| (record.at, item)));
-                    self.skip_to(acked);
+                    self.skip();
                 }
             }
         }
@@ -82,14 +86,38 @@ impl Follower {
         self.mission.outgoing() + 1 - self.items.len() as u64
     }
 
-    /// Whether there may be an item after `item`, as far as was read.
-    fn is_to_go_on(&self, item: u64) -> bool {
-        !self.mission.status().is_final() || self.mission.outgoing() > item
+    /// Whether there is no item after `item`: the last of a mission is made by the record that ends it.
+    fn is_last(&self, item: u64) -> bool {
+        self.mission.status().is_final() && self.mission.outgoing() <= item
+    }
+
+    /// Whether an attempt may be made.
+    fn is_open(&self) -> bool {
+        self.cursor.parked.is_none() && !self.cursor.closed
     }
 
     /// Drops what has been delivered.
-    fn skip_to(&mut self, acked: u64) {
-        while self.first() <= acked && self.items.pop_front().is_some() {}
+    fn skip(&mut self) {
+        while self.first() <= self.cursor.acked && self.items.pop_front().is_some() {}
+    }
+
+    /// What a step would do from here; `None` where it is none.
+    fn stride(&self, step: &Step) -> Option<Stride> {
+        let after = step.taken_from(&self.cursor)?;
+        let over = step.is_done() && self.is_last(after.acked);
+        Some(Stride { before: self.cursor.clone(), after, over })
+    }
+
+    /// The first item that is not delivered.
+    fn next(&self) -> Option<Next> {
+        let (at, outgoing) = self.items.front().filter(|_| self.is_open())?;
+        Some(Next {
+            envelope: Arc::clone(self.mission.envelope()),
+            item: self.first(),
+            since: self.cursor.since.map_or(*at, |from| from.max(*at)),
+            attempts: self.cursor.attempts,
+            outgoing: outgoing.clone(),
+        })
     }
 }
 
@@ -97,50 +125,77 @@ impl Follower {
 struct Next {
     envelope: Arc<Envelope>,
     item: u64,
+    /// From when its age counts.
     since: Timestamp,
+    attempts: u32,
     outgoing: Outgoing,
 }
 
+/// What a step of a delivery would do, from where its cursor stands.
+pub(super) struct Stride {
+    pub(super) before: Cursor,
+    pub(super) after: Cursor,
+    /// Nothing is left to deliver then.
+    pub(super) over: bool,
+}
+
 impl Followers {
-    /// The first item after `acked`, if there is one.
-    fn next(&self, engine: &Engine, no: MissionNo, acked: u64) -> Result<Option<Next>, ReadError> {
-        let taken = self.0.lock().remove(&no);
-        // One that is ahead of the cursor went on for a move of it that the journal did not take.
-        let mut follower = match taken.filter(|follower| follower.first() <= acked + 1) {
-            Some(follower) => follower,
-            None => Follower::begin(&*engine.log, no, acked)?,
-        };
-        follower.skip_to(acked);
-        if follower.items.is_empty() {
-            follower.advance(&*engine.log, no, acked)?;
+    /// The first item that is not delivered, where it is at hand; `None` where the journal has to be asked.
+    fn at_hand(&self, no: MissionNo) -> Option<Next> {
+        self.0.lock().get(&no)?.next()
+    }
+
+    /// The first item that is not delivered, if there is one. Blocks.
+    fn next(&self, log: &dyn Log, no: MissionNo) -> Result<Option<Next>, ReadError> {
+        let Some(follower) = self.follow(log, no)? else { return Ok(None) };
+        let next = follower.next();
+        if follower.is_open() {
+            self.keep(no, follower);
         }
-        let next = follower.items.front().map(|(since, outgoing)| Next {
-            envelope: Arc::clone(follower.mission.envelope()),
-            item: follower.first(),
-            since: *since,
-            outgoing: outgoing.clone(),
-        });
-        self.keep(no, follower);
         Ok(next)
     }
 
-    /// Whether the mission has ended and sends nothing after `item`. Reads only what was recorded since it was last looked
-    /// at. One that is over is not followed any more.
-    fn is_last(&self, engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
+    /// A mission's fold, with where its cursor stands now and what was recorded meanwhile; `None` where nothing is left to deliver.
+    /// Blocks.
+    fn follow(&self, log: &dyn Log, no: MissionNo) -> Result<Option<Follower>, ReadError> {
         let taken = self.0.lock().remove(&no);
-        let mut follower = match taken {
-            Some(follower) => follower,
-            None => Follower::begin(&*engine.log, no, item)?,
+        let Some(cursor) = log.cursor(no)? else { return Ok(None) };
+        let Some(mut follower) = taken.filter(|follower| follower.first() <= cursor.acked + 1) else {
+            return Follower::begin(log, no, cursor).map(Some);
         };
-        if follower.mission.outgoing() <= item && !follower.mission.status().is_final() {
-            follower.skip_to(item);
-            follower.advance(&*engine.log, no, item)?;
+        follower.cursor = cursor;
+        follower.skip();
+        if follower.items.is_empty() {
+            follower.advance(log, no)?;
         }
-        let over = !follower.is_to_go_on(item);
-        if !over {
-            self.keep(no, follower);
+        Ok(Some(follower))
+    }
+
+    /// What a step would do, where that is at hand: not once a mission is parked or closed, of which an operator decides.
+    pub(super) fn stride_at_hand(&self, no: MissionNo, step: &Step) -> Option<Stride> {
+        let followers = self.0.lock();
+        followers.get(&no).filter(|follower| follower.is_open())?.stride(step)
+    }
+
+    /// What a step would do; `None` where there is nothing to move. Blocks.
+    pub(super) fn stride(&self, log: &dyn Log, no: MissionNo, step: &Step) -> Result<Option<Stride>, ReadError> {
+        let Some(follower) = self.follow(log, no)? else { return Ok(None) };
+        let stride = follower.stride(step);
+        self.keep(no, follower);
+        Ok(stride)
+    }
+
+    /// The step was made. Who stands elsewhere meanwhile has to look anew.
+    pub(super) fn stepped(&self, no: MissionNo, Stride { before, after, over }: Stride) {
+        if let Entry::Occupied(mut follower) = self.0.lock().entry(no) {
+            // One that is parked may wait for long.
+            if over || after.parked.is_some() || follower.get().cursor != before {
+                follower.remove();
+            } else {
+                follower.get_mut().cursor = after;
+                follower.get_mut().skip();
+            }
         }
-        Ok(over)
     }
 
     fn keep(&self, no: MissionNo, follower: Follower) {
@@ -184,7 +239,13 @@ impl EngineOutbox {
 impl Outbox for EngineOutbox {
     async fn next(&self, no: MissionNo) -> Result<Option<Delivery>, OutboxError> {
         let engine = self.engine()?;
-        reading(&engine, move |engine| engine.next_delivery(no)).await
+        // The bytes of an artifact are in a file.
+        match engine.deliveries.followers.at_hand(no) {
+            Some(next) if matches!(next.outgoing, Outgoing::Event(_)) => {
+                engine.delivery_of(no, next).map(Some).map_err(OutboxError::new)
+            }
+            _ => reading(&engine, move |engine| engine.next_delivery(no)).await,
+        }
     }
 
     async fn delivered(&self, no: MissionNo, item: u64) -> Result<(), OutboxError> {
@@ -198,7 +259,6 @@ impl Outbox for EngineOutbox {
     }
 
     async fn parked(&self, no: MissionNo, item: u64, attempts: u32, why: String) -> Result<(), OutboxError> {
-        self.engine()?.deliveries.followers.forget(no);
         let why = limit::clip(&why, ERROR_BYTES_MAX);
         self.step(no, Step::Parked { item, attempts, why }).await
     }
@@ -233,12 +293,13 @@ impl Engine {
 
     /// Blocks.
     fn next_delivery(&self, no: MissionNo) -> Result<Option<Delivery>, ReadError> {
-        let open = |cursor: &Cursor| cursor.parked.is_none() && !cursor.closed;
-        let Some(cursor) = self.log.cursor(no)?.filter(open) else { return Ok(None) };
-        let next =
-            self.deliveries.followers.next(self, no, cursor.acked).inspect_err(|error| self.cannot_read(no, error));
-        let Some(next) = next? else { return Ok(None) };
-        let Next { envelope, item, since, outgoing } = next;
+        let next = self.deliveries.followers.next(&*self.log, no).inspect_err(|error| self.cannot_read(no, error));
+        next?.map(|next| self.delivery_of(no, next)).transpose()
+    }
+
+    /// An item as it is sent. Blocks where it is an artifact.
+    fn delivery_of(&self, no: MissionNo, next: Next) -> Result<Delivery, ReadError> {
+        let Next { envelope, item, since, attempts, outgoing } = next;
         let callback = envelope.callback.as_ref().ok_or(ReadError::NoEnvelope)?;
         let key = key_of(&envelope, item, &outgoing);
         let (method, url, content_type, body) = match outgoing {
@@ -256,7 +317,7 @@ impl Engine {
                     .map_err(|error| format!("the artifact {} cannot be read: {error}", artifact.name)),
             ),
         };
-        Ok(Some(Delivery {
+        Ok(Delivery {
             item,
             key,
             method,
@@ -266,9 +327,9 @@ impl Engine {
             content_type,
             body: body.map(Bytes::from),
             secret: callback.auth_ref.clone(),
-            since: cursor.since.map_or(since, |from| from.max(since)),
-            attempts: cursor.attempts,
-        }))
+            since,
+            attempts,
+        })
     }
 }
 
@@ -279,11 +340,6 @@ pub(super) fn key_of(envelope: &Envelope, item: u64, outgoing: &Outgoing) -> Str
         // A name may be stored again, with other bytes or with those of long ago: each is an upload of its own.
         Outgoing::Upload(artifact) => format!("{}/artifacts/{}/{item}", envelope.mission_id, artifact.name),
     }
-}
-
-/// Whether the mission has ended and sends nothing after `item`. Blocks.
-pub(super) fn mission_over(engine: &Engine, no: MissionNo, item: u64) -> Result<bool, ReadError> {
-    engine.deliveries.followers.is_last(engine, no, item).inspect_err(|error| engine.cannot_read(no, error))
 }
 
 #[cfg(test)]
