@@ -55,7 +55,7 @@ impl Filter {
     }
 }
 
-/// Heads that are read at once, at least.
+/// Heads that are read at once, at least, once as many as a page has were not enough: of those few fit.
 const LIST_CHUNK: usize = 200;
 
 /// Missions looked at between two pages; a filter that matches little must not hold a thread for ever.
@@ -80,10 +80,11 @@ impl Engine {
         limit: usize,
     ) -> Result<Page<MissionLine>, ReadError> {
         let mut page = Page::new();
-        let mut scanned = 0;
+        let (mut scanned, mut chunk) = (0, limit);
         loop {
-            let Heads { heads, last } = self.some_heads(&filter.statuses, before, limit.max(LIST_CHUNK))?;
+            let Heads { heads, last } = self.some_heads(&filter.statuses, before, chunk)?;
             let Some(last) = last else { return Ok(page) };
+            chunk = limit.max(LIST_CHUNK);
             scanned += heads.len();
             for (no, head) in heads {
                 if !filter.takes(&head) {
@@ -373,9 +374,11 @@ impl Engine {
     /// A page of open requests, newest mission first. Those of one mission are on one page.
     pub fn requests(&self, mut before: Option<MissionNo>, limit: usize) -> Result<Page<OpenRequestView>, ReadError> {
         let mut page = Page::new();
+        let mut chunk = limit;
         loop {
-            let Heads { heads, last } = self.some_heads(&[Status::Blocked], before, LIST_CHUNK)?;
+            let Heads { heads, last } = self.some_heads(&[Status::Blocked], before, chunk)?;
             let Some(last) = last else { return Ok(page) };
+            chunk = LIST_CHUNK;
             for (no, head) in heads {
                 // One may be removed while it is looked for.
                 let Some((overview, pending)) = self.pending(no, &head)? else { continue };
@@ -400,10 +403,11 @@ impl Engine {
         let mut page = Page::new();
         // What has nothing left to deliver is in no list but its own.
         let wanted = |cursor: &Cursor| state.map_or(!cursor.closed, |state| state == state_of(cursor));
-        let mut scanned = 0;
+        let (mut scanned, mut chunk) = (0, limit);
         loop {
-            let cursors = self.log.cursors_after(after, LIST_CHUNK)?;
+            let cursors = self.log.cursors_after(after, chunk)?;
             let Some(&(last, _)) = cursors.last() else { return Ok(page) };
+            chunk = LIST_CHUNK;
             scanned += cursors.len();
             for (no, cursor) in cursors.into_iter().filter(|(_, cursor)| wanted(cursor)) {
                 // It may be removed while it is looked at.
