@@ -56,12 +56,21 @@ impl Mark {
     }
 
     /// The commits that it remembers; `None` where there was no journal yet. A mark that cannot be understood still says
-    /// that there was one.
+    /// that there was one, and is told of: until the next commit nothing protects the newest one.
     pub(crate) fn remembered(&self) -> io::Result<Option<u64>> {
         let mut text = vec![0; usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX).min(BYTES_MAX)];
         self.file.read_exact_at(&mut text, 0)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
         let number = || str::from_utf8(&text).ok()?.strip_prefix(TEXT)?.trim().parse().ok();
-        Ok((!text.is_empty()).then(|| number().unwrap_or(0)))
+        Ok(Some(number().unwrap_or_else(|| {
+            tracing::warn!(
+                "the journal's mark is damaged: whether the journal lost its newest commits cannot be told; compare it with a \
+                 backup (docs/OPERATIONS.md)"
+            );
+            0
+        })))
     }
 
     /// Remembers `commits`, and that there is a journal, through a loss of power.

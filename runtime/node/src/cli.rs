@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use serde_json::json;
 
 use crate::config::{Config, ConfigError};
 use crate::node::OpenError;
@@ -35,7 +36,7 @@ pub struct Cli {
     /// The bearer token; without it the one in the data directory of the node.
     #[arg(long, global = true, value_name = "TOKEN", env = "SORTIE_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Print JSON instead of text for people.
+    /// Print JSON instead of text for people; what went wrong too, on standard error.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -112,7 +113,7 @@ enum Command {
     #[command(subcommand)]
     Tool(manage::ToolCommand),
     /// Check a configuration with its data directory and its node, or the node that --node names, and say what to do.
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -200,19 +201,25 @@ impl Failure {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let as_json = cli.json;
     match dispatch(cli) {
         Ok(exit) => exit.into(),
         // Whoever reads our output has had enough, as `head` does.
         Err(failure) if is_broken_pipe(failure.error.as_ref()) => Exit::Completed.into(),
         Err(failure) => {
-            let mut message = format!("sortie: {}", failure.error);
-            let mut cause = failure.error.source();
-            while let Some(error) = cause {
-                message.push_str(&format!("\n  because {error}"));
-                cause = error.source();
-            }
+            let causes =
+                std::iter::successors(failure.error.source(), |&error| error.source()).map(ToString::to_string);
+            let message = if as_json {
+                let causes: Vec<String> = causes.collect();
+                json!({"error": failure.error.to_string(), "because": causes, "exit_code": failure.exit as u8})
+                    .to_string()
+            } else {
+                let told = std::iter::once(format!("sortie: {}", failure.error));
+                let told: Vec<String> = told.chain(causes.map(|error| format!("  because {error}"))).collect();
+                text::plain_lines(&told.join("\n"))
+            };
             // With standard error closed there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "{}", text::plain_lines(&message));
+            let _ = writeln!(std::io::stderr(), "{message}");
             failure.exit.into()
         }
     }
@@ -268,9 +275,10 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
-        Command::Doctor => {
-            let named = cli.node.is_some();
-            doctor::doctor(&config, Config::place(cli.config.as_deref()), client(), named, json).await
+        Command::Doctor(args) => {
+            let config = args.over(config);
+            let client = client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
+            doctor::doctor(&config, Config::place(cli.config.as_deref()), client, cli.node.is_some(), json).await
         }
         Command::Completions { .. } | Command::Man => Ok(Exit::Completed),
     }

@@ -4,7 +4,6 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
-use alloc::vec;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
@@ -170,26 +169,12 @@ fn misspelt(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<M
 
 /// Whether two names differ by one slip of the hand, or by two where they are long: a letter more, less or another, or two
 /// neighbours that changed places. Without regard to case.
-fn is_nearly(entry: &str, known: &str) -> bool {
+#[must_use]
+pub fn is_nearly(entry: &str, known: &str) -> bool {
     let slips = if known.len() >= 8 { 2 } else { 1 };
-    if known.len() < 4 || entry.len().abs_diff(known.len()) > slips {
-        return false;
-    }
-    let (entry, known) = (entry.to_ascii_lowercase().into_bytes(), known.to_ascii_lowercase().into_bytes());
-    // Distances of what was read of `entry` to each beginning of `known`: two lines back, one line back, and now.
-    let (mut older, mut last): (Vec<usize>, Vec<usize>) = (Vec::new(), (0..=known.len()).collect());
-    for (row, &a) in entry.iter().enumerate() {
-        let mut now = vec![row + 1];
-        for (column, &b) in known.iter().enumerate() {
-            let mut least = (last[column] + usize::from(a != b)).min(last[column + 1] + 1).min(now[column] + 1);
-            if row > 0 && column > 0 && a == known[column - 1] && entry[row - 1] == b {
-                least = least.min(older[column - 1] + 1);
-            }
-            now.push(least);
-        }
-        (older, last) = (last, now);
-    }
-    last[known.len()] <= slips
+    known.len() >= 4
+        && entry.len().abs_diff(known.len()) <= slips
+        && strsim::osa_distance(&entry.to_ascii_lowercase(), &known.to_ascii_lowercase()) <= slips
 }
 
 fn unknown_approvals(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<String> {

@@ -9,11 +9,28 @@ mod there;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Client, with_causes};
 use super::{Exit, Failure, text};
 use crate::config::Config;
+
+/// Whose data directory is looked at.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// The data directory that `sortie serve --data-dir` is given; without it the configuration's.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DoctorArgs {
+    /// The configuration with what was given here in place of its own.
+    pub(super) fn over(self, mut config: Config) -> Config {
+        config.node.data_dir = self.data_dir.or(config.node.data_dir);
+        config
+    }
+}
 
 /// What a line speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,9 @@ pub(super) async fn submit(args: SubmitArgs, client: &Client, as_json: bool) -> 
     let mut refused = false;
     for file in &args.files {
         let envelopes = split(&file.read()?).map_err(|error| file.no_envelope(&error))?;
+        if envelopes.is_empty() {
+            writeln!(std::io::stderr(), "{file}: an empty list: nothing is dispatched")?;
+        }
         for (number, envelope) in (1..).zip(envelopes) {
             refused |= !dispatch(&envelope, client, as_json, &format!("{file}:{number}")).await?;
         }

@@ -212,8 +212,8 @@ pub(crate) const CODES: &[Known] = &[
     ),
     known(
         "tool_failed",
-        &[422, 502],
-        "A tool that was called by hand failed, or does not take its arguments (422).",
+        &[422, 502, 504],
+        "A tool that was called by hand refused, failed or does not take its arguments (422), or took too long (504).",
         "`detail` has the tool's words, `error` its code.",
     ),
     known(

@@ -106,8 +106,14 @@ pub(super) async fn call_tool(
         Ok(answer) => Ok(super::json_text(answer.result)),
         Err(error) => {
             let status = match error {
-                CallError::InvalidArguments(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                _ => StatusCode::BAD_GATEWAY,
+                // What was asked for is not to be had: another question may get an answer.
+                CallError::InvalidArguments(_) | CallError::Denied(_) | CallError::Failed(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                CallError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
+                CallError::BudgetExhausted(_) | CallError::Cancelled | CallError::Uncertain(_) => {
+                    StatusCode::BAD_GATEWAY
+                }
             };
             Err(Problem::new(status, "tool_failed", error.to_string()).with("error", json!(error.code())))
         }

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 use sortie_contract::Timestamp;
-use sortie_contract::envelope::SecretRef;
+use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
+use sortie_mission::is_nearly;
 use sortie_tools::BuiltIn;
 
 use super::{Finding, with_causes};
@@ -34,6 +35,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         Finding::new("clock", clock(system().wall())),
     ];
     findings.extend(weak_tokens(config, data_dir));
+    findings.extend(nearly_types(config));
     if !runs {
         findings.push(Finding::new("address", listenable(&config.node.listen).await));
         findings.push(Finding::new("plugins", plugins_to_be(config, data_dir)));
@@ -115,6 +117,17 @@ fn weak_tokens(config: &Config, data_dir: &Path) -> Option<Finding> {
         )
     };
     (!weak.is_empty()).then(|| Finding::new("tokens", Err(says())))
+}
+
+/// Keys of `[plugin]` that are nearly a mission type: each is taken for the name of a VP, and may be a slip.
+fn nearly_types(config: &Config) -> Option<Finding> {
+    let types = MissionType::ALL.map(MissionType::as_str);
+    let nearly = config.plugin.keys().filter(|key| !types.contains(&key.as_str())).filter_map(|key| {
+        let meant = types.into_iter().find(|known| is_nearly(key, known))?;
+        Some(format!("`{key}` is taken for the name of a VP; if the mission type is meant, it is `{meant}`"))
+    });
+    let nearly: Vec<String> = nearly.collect();
+    (!nearly.is_empty()).then(|| Finding::note("[plugin]", nearly.join("; ")))
 }
 
 async fn secrets(config: &Config, runs: bool) -> Finding {
@@ -251,6 +264,13 @@ mod tests {
 
     fn config(text: &str) -> Config {
         toml::from_str(text).expect("TOML of this form")
+    }
+
+    #[test]
+    fn a_key_that_is_nearly_a_mission_type_is_told() {
+        let says = |text: &str| nearly_types(&config(text)).map(|finding| finding.says);
+        assert_eq!(says("[plugin]\nautomation = \"a\"\nvp-night = \"b\""), None);
+        assert!(says("[plugin]\nautmation = \"a\"").is_some_and(|says| says.contains("it is `automation`")));
     }
 
     #[test]
