@@ -1,7 +1,7 @@
 //! What is still to be delivered: a view of the journal, with a cursor that moves along it.
 //!
-//! Only what is on disk is sent. Moving the cursor waits for nobody: a crash that takes the move back means that an event
-//! is sent once more, under the same idempotency key.
+//! Only what is on disk is sent, and where a cursor stands is believed once it is there: a crash before that means that an event is
+//! sent once more, under the same idempotency key.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -177,11 +177,18 @@ impl Followers {
         followers.get(&no).filter(|follower| follower.is_open())?.stride(step)
     }
 
-    /// What a step would do; `None` where there is nothing to move. Blocks.
+    /// What a step would do; `None` where it is none from where the cursor stands: then nothing is touched. Blocks.
     pub(super) fn stride(&self, log: &dyn Log, no: MissionNo, step: &Step) -> Result<Option<Stride>, ReadError> {
+        let Some(before) = log.cursor(no)? else { return Ok(None) };
+        let Some(after) = step.taken_from(&before) else { return Ok(None) };
+        if !step.is_done() {
+            return Ok(Some(Stride { before, after, over: false }));
+        }
         let Some(follower) = self.follow(log, no)? else { return Ok(None) };
         let stride = follower.stride(step);
-        self.keep(no, follower);
+        if stride.as_ref().is_some_and(|stride| !stride.over) {
+            self.keep(no, follower);
+        }
         Ok(stride)
     }
 

@@ -69,3 +69,60 @@ fn what_waits_for_a_receiver_is_read_in_pieces() {
     }
     assert!(seen >= steps as u64, "{seen}");
 }
+
+/// Where a mission stands after an item was delivered, as the log and the followers have it.
+fn delivered(log: &MemoryLog, followers: &Followers, stride: Stride) {
+    let append = Append::new(NO, 0, &[]).moved_from(Some(stride.before.clone())).cursor(&stride.after);
+    log.append_durable(append).expect("room").wait().expect("it stands there");
+    followers.stepped(NO, stride);
+}
+
+#[test]
+fn what_was_read_for_one_item_is_good_for_the_next() {
+    let (log, followers) = (of_steps(3), Followers::default());
+    log.append(Append::new(NO, 0, &[]).cursor(&Cursor::default())).expect("room");
+    assert!(followers.at_hand(NO).is_none(), "nothing was read");
+    assert_eq!(followers.next(&log, NO).expect("it reads").map(|next| next.item), Some(1));
+    for item in 1..=5 {
+        assert_eq!(followers.at_hand(NO).map(|next| next.item), Some(item));
+        let step = Step::Delivered { item, at: Timestamp::UNIX_EPOCH };
+        let stride = followers.stride_at_hand(NO, &step).expect("it is at hand");
+        assert!(!stride.over, "the mission goes on");
+        delivered(&log, &followers, stride);
+    }
+    assert!(followers.at_hand(NO).is_none(), "there is no more, as far as was read");
+    assert!(followers.next(&log, NO).expect("it reads").is_none());
+}
+
+#[test]
+fn who_was_overtaken_looks_anew() {
+    let (log, followers) = (of_steps(3), Followers::default());
+    log.append(Append::new(NO, 0, &[]).cursor(&Cursor::default())).expect("room");
+    followers.next(&log, NO).expect("it reads");
+    let step = |item| Step::Delivered { item, at: Timestamp::UNIX_EPOCH };
+    let stride = || followers.stride_at_hand(NO, &step(1)).expect("it is at hand");
+    let (late, first) = (stride(), stride());
+    delivered(&log, &followers, first);
+    // Whose step was not made says nothing; one that says it was, of a cursor that has moved since, is not believed.
+    assert!(followers.stride(&log, NO, &step(1)).expect("it reads").is_none(), "it is delivered already");
+    assert_eq!(followers.at_hand(NO).map(|next| next.item), Some(2), "no step touches nothing");
+    followers.stepped(NO, late);
+    assert!(followers.at_hand(NO).is_none());
+    assert_eq!(followers.next(&log, NO).expect("it reads").map(|next| next.item), Some(2));
+}
+
+#[test]
+fn one_that_is_parked_or_done_with_is_not_kept_in_mind() {
+    let (log, followers) = (of_steps(3), Followers::default());
+    log.append(Append::new(NO, 0, &[]).cursor(&Cursor::default())).expect("room");
+    followers.next(&log, NO).expect("it reads");
+    let step = Step::Parked { item: 1, attempts: 3, why: "410".to_owned() };
+    let stride = followers.stride_at_hand(NO, &step).expect("it is at hand");
+    delivered(&log, &followers, stride);
+    assert!(followers.at_hand(NO).is_none());
+    assert!(followers.next(&log, NO).expect("it reads").is_none(), "an operator has to say so");
+    assert!(followers.0.lock().is_empty());
+    let again = followers.stride(&log, NO, &Step::Again { at: Timestamp::UNIX_EPOCH }).expect("it reads");
+    delivered(&log, &followers, again.expect("it is parked"));
+    assert_eq!(followers.next(&log, NO).expect("it reads").map(|next| next.item), Some(1));
+}

@@ -276,7 +276,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {
-            let config = args.over(config);
+            let config = config.in_data_dir(args.data_dir);
             let client = client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
             doctor::doctor(&config, Config::place(cli.config.as_deref()), client, cli.node.is_some(), json).await
         }

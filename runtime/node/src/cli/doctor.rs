@@ -21,15 +21,7 @@ use crate::config::Config;
 pub(super) struct DoctorArgs {
     /// The data directory that `sortie serve --data-dir` is given; without it the configuration's.
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
-impl DoctorArgs {
-    /// The configuration with what was given here in place of its own.
-    pub(super) fn over(self, mut config: Config) -> Config {
-        config.node.data_dir = self.data_dir.or(config.node.data_dir);
-        config
-    }
+    pub(super) data_dir: Option<PathBuf>,
 }
 
 /// What a line speaks of.

@@ -26,8 +26,8 @@ pub(super) struct ServeArgs {
     instance_id: Option<String>,
 }
 
-pub(super) async fn serve(args: ServeArgs, mut config: Config) -> Result<Exit, Failure> {
-    config.node.data_dir = args.data_dir.or(config.node.data_dir);
+pub(super) async fn serve(args: ServeArgs, config: Config) -> Result<Exit, Failure> {
+    let mut config = config.in_data_dir(args.data_dir);
     config.node.listen = args.listen.unwrap_or(config.node.listen);
     config.node.instance_id = args.instance_id.unwrap_or(config.node.instance_id);
     telemetry::start(config.telemetry.format);

@@ -23,8 +23,8 @@ pub(super) async fn submit(args: SubmitArgs, client: &Client, as_json: bool) -> 
     let mut refused = false;
     for file in &args.files {
         let envelopes = split(&file.read()?).map_err(|error| file.no_envelope(&error))?;
-        if envelopes.is_empty() {
-            writeln!(std::io::stderr(), "{file}: an empty list: nothing is dispatched")?;
+        if envelopes.is_empty() && !as_json {
+            writeln!(std::io::stderr(), "{}: an empty list: nothing is dispatched", text::plain(&file.to_string()))?;
         }
         for (number, envelope) in (1..).zip(envelopes) {
             refused |= !dispatch(&envelope, client, as_json, &format!("{file}:{number}")).await?;

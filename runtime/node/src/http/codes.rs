@@ -213,7 +213,7 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "tool_failed",
         &[422, 502, 504],
-        "A tool that was called by hand refused, failed or does not take its arguments (422), or took too long (504).",
+        "A tool that was called by hand refused, failed or does not take its arguments (422), took too long (504), or was not called to its end (502).",
         "`detail` has the tool's words, `error` its code.",
     ),
     known(

@@ -30,6 +30,8 @@ pub(crate) struct Sizes {
     pub(crate) watchers: usize,
     /// Calls of a mission that is watched.
     pub(crate) watched: u64,
+    /// Short missions that are watched, in each round.
+    pub(crate) watched_short: u64,
     /// Entries of a long list.
     pub(crate) listed: u64,
     /// Entries of a short list.
@@ -62,6 +64,7 @@ impl Sizes {
         called_back: 10_000,
         watchers: 16,
         watched: 3_000,
+        watched_short: 3_000,
         listed: 100_000,
         listed_small: 100,
         kept: 1_000_000,
@@ -86,6 +89,7 @@ impl Sizes {
         called_back: 20,
         watchers: 2,
         watched: 20,
+        watched_short: 20,
         listed: 60,
         listed_small: 5,
         kept: 200,
