@@ -4,7 +4,7 @@
 //! that takes what redb would write, in memory. What is found holds for the moment.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use redb::StorageBackend;
 
 use crate::error::OpenError;
-use crate::mark::Mark;
+use crate::mark::{Mark, Memory};
 use crate::open::{Options, builder, guard, read_meta};
 
 /// A journal that could be opened.
@@ -26,6 +26,8 @@ pub enum Examined {
     Whole {
         /// How large it is.
         bytes: u64,
+        /// Whether its mark says that nothing is lost. Without one, or with one that is damaged, nobody can tell.
+        marked: bool,
     },
 }
 
@@ -37,7 +39,7 @@ pub fn examine(path: &Path, options: &Options) -> Result<Examined, OpenError> {
     let mark_path = Mark::path_of(path);
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let in_use = || OpenError::InUse { path: path.to_owned() };
-    if is_held(&mark_path).map_err(io)? {
+    if Mark::is_held(&mark_path).map_err(io)? {
         return Err(in_use());
     }
     let remembered = Mark::look(&mark_path).map_err(io)?;
@@ -45,8 +47,10 @@ pub fn examine(path: &Path, options: &Options) -> Result<Examined, OpenError> {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return match remembered {
-                Some(_) => Err(OpenError::Missing { path: path.to_owned(), mark: mark_path }),
-                None => Ok(Examined::Absent),
+                Memory::Commits(_) | Memory::Damaged => {
+                    Err(OpenError::Missing { path: path.to_owned(), mark: mark_path })
+                }
+                Memory::Nothing => Ok(Examined::Absent),
             };
         }
         Err(error) => return Err(io(error)),
@@ -56,13 +60,15 @@ pub fn examine(path: &Path, options: &Options) -> Result<Examined, OpenError> {
     }
     let looked = look(path, bytes, options);
     // A node that began meanwhile changes what is read here.
-    if is_held(&mark_path).map_err(io)? {
+    if Mark::is_held(&mark_path).map_err(io)? {
         return Err(in_use());
     }
     let commits = looked?;
-    match remembered.filter(|expected| commits < *expected) {
-        Some(expected) => Err(OpenError::Behind { path: path.to_owned(), mark: mark_path, found: commits, expected }),
-        None => Ok(Examined::Whole { bytes }),
+    match remembered.commits() {
+        Some(expected) if commits < expected => {
+            Err(OpenError::Behind { path: path.to_owned(), mark: mark_path, found: commits, expected })
+        }
+        commits => Ok(Examined::Whole { bytes, marked: commits.is_some() }),
     }
 }
 
@@ -74,22 +80,6 @@ fn look(path: &Path, bytes: u64, options: &Options) -> Result<u64, OpenError> {
     builder.set_check_integrity_on_open(bytes <= options.check_bytes_max);
     let db = guard(path, || Ok(builder.create_with_backend(backend)?))?;
     Ok(read_meta(path, &db)?.commits)
-}
-
-/// Whether another process holds the mark, as a node does for as long as it runs. Nothing is made where there is none.
-fn is_held(mark: &Path) -> io::Result<bool> {
-    let file = match File::open(mark) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    match file.try_lock_shared() {
-        // Given back at once: a node that starts now must not be refused.
-        Ok(()) => file.unlock().map(|()| false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
 }
 
 /// How much of the overlay is kept together.
@@ -223,7 +213,7 @@ mod tests {
         assert_eq!(files(dir.path()), whole);
         let before = files(torn.path());
         let examined = examine(&torn.path().join("journal.redb"), &options).unwrap();
-        assert!(matches!(examined, Examined::Whole { .. }), "{examined:?}");
+        assert!(matches!(examined, Examined::Whole { marked: true, .. }), "{examined:?}");
         assert_eq!(files(torn.path()), before, "it was not made whole by being looked at");
 
         let mark = Mark::path_of(&path);

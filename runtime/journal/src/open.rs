@@ -15,7 +15,7 @@ use sortie_contract::MissionNo;
 use sortie_contract::cursor::Cursor;
 
 use crate::error::{OpenError, panic_message};
-use crate::mark::Mark;
+use crate::mark::{Mark, Memory};
 use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE};
 
 /// What can be chosen about a journal.
@@ -93,11 +93,17 @@ pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenE
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let mark = Mark::claim(&mark_path).map_err(io)?.ok_or_else(|| OpenError::InUse { path: path.to_owned() })?;
     let remembered = mark.remembered().map_err(io)?;
+    let mut is_new = false;
     let len = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match remembered {
-            Some(_) => return Err(OpenError::Missing { path: path.to_owned(), mark: mark_path }),
-            None => create(path, options)?,
+            Memory::Commits(_) | Memory::Damaged => {
+                return Err(OpenError::Missing { path: path.to_owned(), mark: mark_path });
+            }
+            Memory::Nothing => {
+                is_new = true;
+                create(path, options)?
+            }
         },
         Err(error) => return Err(io(error)),
     };
@@ -115,7 +121,13 @@ pub(crate) fn open_file(path: &Path, options: &Options) -> Result<Checked, OpenE
         }
     })?;
     let mut meta = read_meta(path, &db)?;
-    if let Some(expected) = remembered.filter(|expected| meta.commits < *expected) {
+    if remembered.commits().is_none() && !is_new {
+        tracing::warn!(
+            mark = %mark_path.display(),
+            "the journal's mark is gone or damaged: whether the newest commits are lost cannot be told. It is made anew"
+        );
+    }
+    if let Some(expected) = remembered.commits().filter(|expected| meta.commits < *expected) {
         return Err(OpenError::Behind { path: path.to_owned(), mark: mark_path, found: meta.commits, expected });
     }
     mark.establish(meta.commits).map_err(io)?;

@@ -200,7 +200,16 @@ impl Failure {
 /// Runs the program on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            let (told, exit) = (error.to_string(), Exit::Unusable);
+            let told = told.trim_start_matches("error: ").trim_end();
+            let _ = writeln!(std::io::stderr(), "{}", json!({"error": told, "because": [], "exit_code": exit as u8}));
+            return exit.into();
+        }
+        Err(error) => error.exit(),
+    };
     let as_json = cli.json;
     match dispatch(cli) {
         Ok(exit) => exit.into(),

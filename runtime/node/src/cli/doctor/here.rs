@@ -195,7 +195,12 @@ async fn journal(data_dir: &Path, runs: bool) -> Result<String, String> {
         Err(sortie_journal::OpenError::InUse { .. }) if runs => Ok("it is in use by the node".to_owned()),
         Err(error) => Err(with_causes(&error)),
         Ok(Examined::Absent) => Ok("there is none yet; the first start makes it".to_owned()),
-        Ok(Examined::Whole { bytes }) => Ok(format!("it can be opened; it has {} MiB", bytes >> 20)),
+        Ok(Examined::Whole { bytes, marked: true }) => Ok(format!("it can be opened; it has {} MiB", bytes >> 20)),
+        Ok(Examined::Whole { marked: false, .. }) => {
+            Err("it can be opened, but `journal.redb.mark` is gone or damaged: whether \
+            its newest commits are lost cannot be told; compare it with a backup. The next start makes the mark anew"
+                .to_owned())
+        }
     }
 }
 
