@@ -124,6 +124,12 @@ enum Command {
     Man,
 }
 
+/// The configuration with another data directory, where one is named.
+fn in_data_dir(mut config: Config, named: Option<PathBuf>) -> Config {
+    config.node.data_dir = named.or(config.node.data_dir);
+    config
+}
+
 /// The name of something that has a path of its own on a node. Without one the path would be another thing's.
 fn named(text: &str) -> Result<String, &'static str> {
     match text {
@@ -285,7 +291,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {
-            let config = config.in_data_dir(args.data_dir);
+            let config = in_data_dir(config, args.data_dir);
             let client = client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
             doctor::doctor(&config, Config::place(cli.config.as_deref()), client, cli.node.is_some(), json).await
         }

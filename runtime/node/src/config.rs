@@ -429,13 +429,6 @@ impl Config {
             .ok_or_else(|| ConfigError::value("limits.request_expiry", "must be 1s to a year"))
     }
 
-    /// The same with another data directory, where one is named on the command line.
-    #[must_use]
-    pub fn in_data_dir(mut self, named: Option<PathBuf>) -> Self {
-        self.node.data_dir = named.or(self.node.data_dir);
-        self
-    }
-
     /// `node.data_dir`, else the user's data folder.
     ///
     /// # Errors

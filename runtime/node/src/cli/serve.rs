@@ -27,7 +27,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn serve(args: ServeArgs, config: Config) -> Result<Exit, Failure> {
-    let mut config = config.in_data_dir(args.data_dir);
+    let mut config = super::in_data_dir(config, args.data_dir);
     config.node.listen = args.listen.unwrap_or(config.node.listen);
     config.node.instance_id = args.instance_id.unwrap_or(config.node.instance_id);
     telemetry::start(config.telemetry.format);
