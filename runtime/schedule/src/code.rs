@@ -23,5 +23,7 @@ pub const INVALID_EXCLUSION: &str = "invalid_exclusion";
 pub const UNKNOWN_CALENDAR: &str = "unknown_calendar";
 /// Text that is no iCalendar, or says more than can be kept.
 pub const INVALID_CALENDAR: &str = "invalid_calendar";
+/// A text that is no template, or names what is not there.
+pub const INVALID_TEMPLATE: &str = "invalid_template";
 /// Not opening hours.
 pub const INVALID_HOURS: &str = "invalid_hours";

@@ -25,10 +25,12 @@
 //! | `position`, `decide` | how far it has come; what happens to what is due |
 //! | `manual` | what people do to it: trigger, backfill, pause, change |
 //! | `hours`, `window` | when a lane or a node is open; what is left of a fire's window |
+//! | `envelope` | what its missions are: the template, filled in |
 //! | `preview` | the times to come, for people |
 
 mod code;
 mod decide;
+mod envelope;
 mod exclusion;
 mod expression;
 mod field;
@@ -47,6 +49,7 @@ mod zone;
 
 pub use code::*;
 pub use decide::{CONSIDERED_MAX, LATE, decide, wakes_at};
+pub use envelope::{NAMES, Previous};
 pub use exclusion::Calendars;
 pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
