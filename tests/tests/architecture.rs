@@ -12,7 +12,6 @@ const PICTURE: [(&str, &[&str]); 15] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
-    // Stands beside the driver until that fires schedules.
     ("sortie-schedule", &["sortie-contract"]),
     ("sortie-journal", &["sortie-contract"]),
     ("sortie-sandbox", &["sortie-contract"]),
@@ -28,6 +27,7 @@ const PICTURE: [(&str, &[&str]); 15] = [
             "sortie-journal",
             "sortie-mission",
             "sortie-sandbox",
+            "sortie-schedule",
             "sortie-tools",
         ],
     ),
@@ -42,6 +42,7 @@ const PICTURE: [(&str, &[&str]); 15] = [
             "sortie-journal",
             "sortie-mission",
             "sortie-sandbox",
+            "sortie-schedule",
             "sortie-tools",
         ],
     ),

@@ -11,6 +11,7 @@ use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Log, Receipt, WriteError};
 
 use super::live::Wait;
+use super::schedules::Runs;
 use super::spending::Spending;
 use super::standings::Standings;
 
@@ -20,6 +21,8 @@ pub(crate) struct Commit {
     suspended: AtomicUsize,
     standings: Standings,
     spending: Spending,
+    /// The missions of schedules, whose ends are waited for.
+    runs: Arc<Runs>,
 }
 
 /// How a mission stands for those who count: its status, and whether it waits out of memory.
@@ -27,8 +30,8 @@ pub(crate) type Stand = (Status, bool);
 
 impl Commit {
     /// To a log in which so many missions wait out of memory, and the missions stand so.
-    pub(crate) fn new(log: Arc<dyn Log>, suspended: usize, standings: Standings) -> Self {
-        Self { log, suspended: AtomicUsize::new(suspended), standings, spending: Spending::default() }
+    pub(crate) fn new(log: Arc<dyn Log>, suspended: usize, standings: Standings, runs: Arc<Runs>) -> Self {
+        Self { log, suspended: AtomicUsize::new(suspended), standings, spending: Spending::default(), runs }
     }
 
     /// The log's hand.
@@ -52,6 +55,9 @@ impl Commit {
             _ => {}
         }
         self.standings.moved(no, before.map(|(status, _)| status), after.0);
+        if after.0.is_final() {
+            self.runs.end(no, after.0);
+        }
     }
 
     /// How many missions wait out of memory.

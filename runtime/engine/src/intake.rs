@@ -13,7 +13,9 @@ use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected};
 use sortie_contract::plugin::Brief;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
-use sortie_journal::{AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, Twin, WriteError};
+use sortie_journal::{
+    AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, ScheduleChange, Twin, WriteError,
+};
 use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict, WayOut};
 use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
@@ -24,6 +26,8 @@ use super::{Engine, ReadError, Room};
 /// The answer to a dispatch that was taken.
 #[derive(Debug, Clone)]
 pub struct Dispatched {
+    /// The number of the mission.
+    pub no: MissionNo,
     /// It had been accepted before.
     pub replayed: bool,
     /// What is told.
@@ -100,6 +104,9 @@ impl From<AdmitError> for DispatchError {
     }
 }
 
+/// What becomes of the schedule that a mission is a fire of, once it has this number.
+pub(crate) type Bears<'a> = &'a (dyn Fn(MissionNo) -> ScheduleChange + Send + Sync);
+
 /// What the log made of a question about a dispatch.
 enum Asking {
     /// Nothing like it is known.
@@ -160,7 +167,24 @@ impl Drop for Arrival<'_> {
 impl Engine {
     /// Takes a dispatched envelope. When this returns, what it says is on disk.
     pub async fn dispatch(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
-        let dispatched = self.take(text).await;
+        self.dispatch_bearing(text, None).await
+    }
+
+    /// The same, of the fire of a schedule: how far that has come is one with its mission.
+    pub(crate) async fn dispatch_of_schedule(
+        self: &Arc<Self>,
+        text: String,
+        bears: Bears<'_>,
+    ) -> Result<Dispatched, DispatchError> {
+        self.dispatch_bearing(text, Some(bears)).await
+    }
+
+    async fn dispatch_bearing(
+        self: &Arc<Self>,
+        text: String,
+        bears: Option<Bears<'_>>,
+    ) -> Result<Dispatched, DispatchError> {
+        let dispatched = self.take(text, bears).await;
         let counter = match &dispatched {
             Ok(Dispatched { replayed: false, .. }) => &self.counters.accepted,
             Ok(_) => &self.counters.replayed,
@@ -170,7 +194,18 @@ impl Engine {
         dispatched
     }
 
-    async fn take(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
+    /// Whether an envelope would be taken now, but for one like it that is there.
+    pub(crate) async fn would_take(&self, text: &str) -> Result<(), DispatchError> {
+        match Envelope::parse(text) {
+            Ok(parsed) => {
+                let examination = self.examine(&parsed.envelope, Vec::new()).await?;
+                examination.passed().map(drop).map_err(DispatchError::from)
+            }
+            Err(rejected) => Err(self.refusal(rejected).await),
+        }
+    }
+
+    async fn take(self: &Arc<Self>, text: String, bears: Option<Bears<'_>>) -> Result<Dispatched, DispatchError> {
         if self.is_stopping() {
             return Err(DispatchError::Stopping);
         }
@@ -182,7 +217,7 @@ impl Engine {
         let dispatch = Dispatch { envelope: &envelope, text: &text, digest, warnings: &warnings };
         let mut examination = None;
         loop {
-            match self.ask(&envelope, dispatch, examination.as_ref())? {
+            match self.ask(&envelope, dispatch, examination.as_ref(), bears)? {
                 Asking::New => {
                     self.has_room()?;
                     examination = Some(self.examine(&envelope, Vec::new()).await?);
@@ -191,11 +226,11 @@ impl Engine {
                     self.pump();
                     receipt.await?;
                     self.lives.release(&live);
-                    return Ok(Dispatched { replayed: false, reply });
+                    return Ok(Dispatched { no: live.no, replayed: false, reply });
                 }
                 Asking::Met { twin, same_id } => {
-                    if let Some(reply) = self.before(dispatch, twin, same_id).await? {
-                        return Ok(Dispatched { replayed: true, reply });
+                    if let Some((no, reply)) = self.before(dispatch, twin, same_id).await? {
+                        return Ok(Dispatched { no, replayed: true, reply });
                     }
                 }
                 Asking::OnItsWay(receipt) => drop(receipt.await?),
@@ -217,7 +252,7 @@ impl Engine {
         dispatch: Dispatch<'_>,
         twin: Option<Box<Twin>>,
         same_id: bool,
-    ) -> Result<Option<Reply>, DispatchError> {
+    ) -> Result<Option<(MissionNo, Reply)>, DispatchError> {
         let known = admission::Known { same_id, ..admission::Known::default() };
         let Some(Twin { no, head }) = twin.map(|twin| *twin) else {
             admission::decide(dispatch, &known, None)?;
@@ -239,7 +274,7 @@ impl Engine {
             accepted,
         };
         match admission::decide(dispatch, &admission::Known { twin: Some(twin), ..known }, None)? {
-            Some(Verdict::Before(reply)) => Ok(Some(reply)),
+            Some(Verdict::Before(reply)) => Ok(Some((no, reply))),
             Some(Verdict::Taken(_)) | None => Ok(None),
         }
     }
@@ -299,6 +334,7 @@ impl Engine {
         envelope: &Arc<Envelope>,
         dispatch: Dispatch<'_>,
         examination: Option<&Examination>,
+        bears: Option<Bears<'_>>,
     ) -> Result<Asking, DispatchError> {
         let keys = Keys {
             mission_id: &envelope.mission_id,
@@ -326,6 +362,7 @@ impl Engine {
                 Ok(Some(Verdict::Taken(accepted))) => match self.beginning(envelope, dispatch, *accepted) {
                     Ok((mission, beginning, reply)) => {
                         arrival.announce(known.no);
+                        let beginning = Beginning { schedule: bears.map(|bears| bears(known.no)), ..beginning };
                         begun = Some((mission, beginning.head.clone(), reply));
                         return Decision::Accept(Box::new(beginning));
                     }
@@ -370,7 +407,7 @@ impl Engine {
         let head = Head::accepted(envelope, dispatch.digest, session, lane, at);
         let head = Head { overview: Some(mission.overview()), ..head };
         let cursor = envelope.callback.is_some().then(Cursor::default);
-        Ok((mission, Beginning { records: vec![stamped], head, cursor }, reply))
+        Ok((mission, Beginning { records: vec![stamped], head, cursor, schedule: None }, reply))
     }
 }
 

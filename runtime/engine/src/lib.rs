@@ -31,6 +31,7 @@
 //! | `held` | which plugins missions hold |
 //! | `providers` | where tools come from: reached, watched, tried again |
 //! | `retain` | what is removed when it has outlived its use |
+//! | `schedules` | what is due of schedules fires, and what became of each fire is on record |
 //! | `supervise` | background tasks, and what becomes of the node when one dies |
 //!
 //! Locks, in the order in which they may be taken; none is held over a read of the log or a wait:
@@ -39,7 +40,10 @@
 //! 2. the log's own, under which [`Log::admit`] asks what becomes of a dispatch;
 //! 3. a shard of the missions in memory (`lives`), or the alarms (`timer`);
 //! 4. a mission in memory (`live`);
-//! 5. the desk, the missions with something to deliver, followers and views: the last, with nothing under them.
+//! 5. the desk, the missions with something to deliver, followers, views, and what is due of schedules before each of them: the
+//!    last, with nothing under them.
+//!
+//! A schedule's turn is no lock: whoever has it may wait for the log.
 
 pub mod act;
 mod artifact_store;
@@ -68,6 +72,7 @@ mod quarantine;
 pub mod recover;
 mod results;
 mod retain;
+pub mod schedules;
 mod shared_room;
 pub mod shown;
 mod spending;
@@ -133,6 +138,7 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) unread: quarantine::Unread,
     pub(crate) life: supervise::Life,
+    pub(crate) schedules: schedules::Schedules,
     /// Missions that were in the journal when it was opened.
     found: usize,
 }
@@ -150,6 +156,12 @@ pub struct Counters {
     pub calls: AtomicU64,
     /// Deliveries that an operator left out.
     pub skipped: AtomicU64,
+    /// Fires of schedules whose missions were made.
+    pub fired: AtomicU64,
+    /// Those of them that were late by more than a minute.
+    pub late: AtomicU64,
+    /// Fires of schedules that nobody saw to in time.
+    pub missed: AtomicU64,
     /// By final status, in the order of [`sortie_contract::Status::ALL`].
     pub ended: [AtomicU64; 7],
 }

@@ -95,7 +95,7 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
     for seed in 0..40_u32 {
         let log = Arc::new(MemoryLog::default());
         let mut inner = accepted(&*log);
-        let commit = Commit::new(log.clone(), 0, Standings::default());
+        let commit = Commit::new(log.clone(), 0, Standings::default(), Arc::default());
         commit.moved(NO, None, (inner.head.status, false));
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         for second in 0..60 {
@@ -140,7 +140,7 @@ fn what_the_log_has_no_room_for_has_not_happened() {
     let (journal, opened, stepper) = Journal::open_backend_stepped(SimDisk::default(), &options).expect("it opens");
     let log = Arc::new(EmbeddedLog::new(journal, &opened, |_, _| {}).expect("it reads"));
     let mut inner = accepted(&*log);
-    let commit = Commit::new(log.clone(), 0, Standings::default());
+    let commit = Commit::new(log.clone(), 0, Standings::default(), Arc::default());
     let start = decided(&inner, 1, command(0, 0, 0));
     inner.append(&commit, NO, &start, Wait::No).expect("the queue takes two");
     let (mission, head) = (inner.mission.clone(), inner.head.clone());

@@ -33,6 +33,7 @@ use super::providers::FirstLook;
 use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
 use super::results::Results;
+use super::schedules::{Runs, Schedules};
 use super::supervise::Life;
 use super::timer::Timer;
 use super::views::Views;
@@ -158,11 +159,13 @@ impl Engine {
             Others::GoOn => log.undelivered().map_err(unreadable)?.into_iter().map(|(no, _)| no).collect(),
             Others::Wait => FxHashSet::default(),
         };
+        let runs = Arc::new(Runs::default());
+        let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
         let this = Arc::new(OnceLock::new());
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
         let engine = Arc::new(Self {
-            commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings),
+            commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs),
             log,
             desk: Desk::new(inventory.queue),
             lives: Lives::new(),
@@ -182,6 +185,7 @@ impl Engine {
             counters: Counters::default(),
             unread: Unread::new(known),
             life: Life::default(),
+            schedules,
             found: inventory.found,
             settings,
         });
@@ -199,6 +203,7 @@ impl Engine {
         self.start_quarantine();
         self.start_courier();
         self.start_providers();
+        self.start_schedules();
         self.pump();
     }
 

@@ -1,7 +1,7 @@
 //! The forms of what is shown, each once: the HTTP interface answers with them, `/openapi.json` describes them, and the
 //! command line reads them.
 //!
-//! Here is what all lists have in common. The rest is by what is shown: missions, deliveries, and the node itself. What a form
+//! Here is what all lists have in common. The rest is by what is shown: missions, deliveries, schedules, and the node itself. What a form
 //! is made from is none of its business: `look` fills it.
 
 use std::borrow::Cow;
@@ -14,10 +14,12 @@ use serde_json::value::RawValue;
 mod delivery;
 mod mission;
 mod node;
+mod schedule;
 
 pub use delivery::*;
 pub use mission::*;
 pub use node::*;
+pub use schedule::*;
 
 /// Most bytes of a page. At least one item is on it, however large.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;

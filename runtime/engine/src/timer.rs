@@ -230,10 +230,18 @@ impl Round {
         }
         let Look { wall, expired, next_due: queue } = engine.desk.look(&engine.ambient);
         let steady = engine.ambient.steady();
+        // What is due already is seen to; it says when it is due again.
+        let schedules = match engine.schedules.next_due() {
+            Some(due) if due <= wall => {
+                engine.schedules.nudge();
+                None
+            }
+            due => due,
+        };
         engine.pump();
         let (ringing, nap) = {
             let mut alarms = engine.timer.alarms.lock();
-            (alarms.ringing(wall, steady), alarms.nap(wall, steady, queue))
+            (alarms.ringing(wall, steady), alarms.nap(wall, steady, queue.into_iter().chain(schedules).min()))
         };
         self.due.extend(ringing.into_iter().map(Due::Alarm).chain(expired.into_iter().map(Due::Expired)));
         while self.seen_to.len() < SEEN_TO_MAX

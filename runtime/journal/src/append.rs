@@ -9,6 +9,7 @@ use crate::head::Head;
 use crate::log::Lease;
 use crate::quarantine::Quarantine;
 use crate::room::Room;
+use crate::schedule;
 
 /// Changes of one mission that become durable together, or not at all.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Append {
     /// Where the cursor must stand for it to be taken; `None` where that is of no concern.
     pub(crate) cursor_before: Option<Option<Box<Cursor>>>,
     pub(crate) quarantine: Option<Quarantined>,
+    /// How far the schedule has come that the mission is a fire of.
+    pub(crate) schedule: Option<Box<schedule::Written>>,
     /// The token of the lease that it is made under.
     pub(crate) lease: Option<u64>,
     /// The place in the queue that was kept for it.
@@ -55,6 +58,7 @@ pub(crate) enum Change {
     Remove(u64),
     /// Removes the entries of the feed before the position.
     PruneFeed(u64),
+    Schedule(schedule::Written),
 }
 
 /// What a removal weighs in the queue and in a commit, whatever the mission holds: a commit has 256 removals at most, so
@@ -70,6 +74,7 @@ impl Change {
         match self {
             Self::Append(append) => append.bytes(),
             Self::Remove(_) | Self::PruneFeed(_) => REMOVAL_BYTES,
+            Self::Schedule(change) => change.bytes(),
         }
     }
 }
@@ -90,6 +95,7 @@ impl Append {
             cursor: None,
             cursor_before: None,
             quarantine: None,
+            schedule: None,
             lease: None,
             room: None,
         }
@@ -143,6 +149,12 @@ impl Append {
         self
     }
 
+    /// The same, and a schedule has come so far with it.
+    pub(crate) fn with(mut self, schedule: schedule::Written) -> Self {
+        self.schedule = Some(Box::new(schedule));
+        self
+    }
+
     /// The same, in the place that was kept for it.
     pub fn within(mut self, room: Room) -> Self {
         self.room = Some(room);
@@ -152,7 +164,8 @@ impl Append {
     pub(crate) fn bytes(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
         let quarantine = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.bytes.len());
-        size_of::<Self>() + frame + quarantine + self.head.as_ref().map_or(0, Vec::len)
+        let schedule = self.schedule.as_ref().map_or(0, |schedule| schedule.bytes());
+        size_of::<Self>() + frame + quarantine + schedule + self.head.as_ref().map_or(0, Vec::len)
     }
 
     /// What the feed tells of: the number of the first record, and how many there are.

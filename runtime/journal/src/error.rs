@@ -137,6 +137,13 @@ pub enum WriteError {
         /// Whose.
         mission: MissionNo,
     },
+    /// The schedule is not any more as whoever changes it saw it: nothing of this change, and nothing of the append that bears it, was
+    /// taken, and nobody else is told. Who means to change it looks again.
+    #[error("the schedule {id} was changed meanwhile")]
+    ScheduleMoved {
+        /// Which.
+        id: String,
+    },
     /// Another has a newer lease of the mission: nothing of this append was taken, and nothing will be of any under this lease.
     #[error("the lease {held} of mission {mission} is no longer the newest: another has {newest}")]
     Fenced {
@@ -185,6 +192,17 @@ pub enum ReadError {
         table: &'static str,
         /// Its key.
         key: u64,
+        /// Why.
+        #[source]
+        source: SealError,
+    },
+    /// What is kept of a schedule is not what was written.
+    #[error("{what} of the schedule {id} cannot be read")]
+    Schedule {
+        /// Which.
+        id: String,
+        /// What of it.
+        what: &'static str,
         /// Why.
         #[source]
         source: SealError,

@@ -17,6 +17,7 @@ use crate::append::{Append, Change, HEAD_BYTES};
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::open::{self, Checked, Opened, Options};
 use crate::room::{Load, Room};
+use crate::schedule::Written;
 use crate::tails::Tails;
 use crate::writer::{Message, Waker, Writer};
 use sortie_contract::MissionNo;
@@ -188,6 +189,16 @@ impl Journal {
     /// [`WriteError`]; nothing was taken.
     pub fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
         self.change(Change::PruneFeed(position), None)
+    }
+
+    /// Hands a change of a schedule over, as [`Journal::append_durable`].
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub(crate) fn change_schedule(&self, change: Written) -> Result<Receipt, WriteError> {
+        let (waker, receipt) = oneshot::channel();
+        self.change(Change::Schedule(change), Some(waker))?;
+        Ok(Receipt { receipt })
     }
 
     /// The receipt resolves once everything that was handed over before is durable. Costs no commit where nothing is on

@@ -25,6 +25,7 @@ mod open;
 mod quarantine;
 mod read;
 mod room;
+mod schedule;
 mod seal;
 #[doc(hidden)]
 pub mod sim;
@@ -48,6 +49,7 @@ pub use log::{
 pub use open::{Opened, Options};
 pub use quarantine::{Quarantine, Remains};
 pub use room::Room;
+pub use schedule::{FIRES_MAX, Kept, ScheduleChange};
 pub use seal::SealError;
 pub use snapshot::SnapshotError;
 pub use sortie_contract::cursor::Cursor;

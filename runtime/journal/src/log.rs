@@ -29,6 +29,7 @@ use crate::head::Head;
 use crate::journal::Receipt;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
+use crate::schedule::{Kept, ScheduleChange};
 use crate::snapshot::SnapshotError;
 
 pub use embedded::EmbeddedLog;
@@ -88,6 +89,8 @@ pub struct Beginning {
     pub head: Head,
     /// How far its delivery is; `None` where nothing is to be delivered.
     pub cursor: Option<Cursor>,
+    /// How far the schedule has come that it is a fire of: with the mission, or not at all.
+    pub schedule: Option<ScheduleChange>,
 }
 
 /// What came of [`Log::admit`].
@@ -130,7 +133,8 @@ pub trait Log: Debug + Send + Sync {
     /// is to be quick and to wait for nothing.
     ///
     /// # Errors
-    /// [`WriteError`]; nothing was taken. [`ReadError`] where one that may be its twin cannot be read.
+    /// [`WriteError`]; nothing was taken: [`WriteError::ScheduleMoved`] where the schedule that it is a fire of was changed meanwhile.
+    /// [`ReadError`] where one that may be its twin cannot be read.
     fn admit(&self, keys: Keys<'_>, decide: &mut dyn FnMut(&Known) -> Decision) -> Result<Admitted, AdmitError>;
 
     /// Hands `append` over; nobody is told what becomes of it, but of the log's failure.
@@ -168,6 +172,31 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// [`WriteError`]; nothing was taken. [`ReadError`] where its head cannot be read.
     fn remove(&self, mission: MissionNo) -> Result<(), AdmitError>;
+
+    /// Changes a schedule, in the order of what is handed over.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken: [`WriteError::ScheduleMoved`] where the change was not made from the last one.
+    fn change_schedule(&self, change: ScheduleChange) -> Result<Receipt, WriteError>;
+
+    /// At most `limit` schedules after `after`, by name. One that cannot be read is passed over.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn schedules_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Kept)>, ReadError>;
+
+    /// The schedule of that name.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError>;
+
+    /// At most `limit` fires of a schedule before number `before`, the newest first, with their numbers. The newest
+    /// [`FIRES_MAX`](crate::FIRES_MAX) are remembered.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError>;
 
     /// Lets the feed begin at `position`.
     ///

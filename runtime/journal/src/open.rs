@@ -16,7 +16,7 @@ use sortie_contract::cursor::Cursor;
 
 use crate::error::{OpenError, panic_message};
 use crate::mark::{Mark, Memory};
-use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE};
+use crate::table::{CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES};
 
 /// What can be chosen about a journal.
 #[derive(Debug, Clone)]
@@ -252,6 +252,9 @@ pub(crate) fn initialise(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(FEED)?;
     transaction.open_table(CURSORS)?;
     transaction.open_table(QUARANTINE)?;
+    transaction.open_table(SCHEDULES)?;
+    transaction.open_table(POSITIONS)?;
+    transaction.open_table(FIRES)?;
     Meta::NEW.write(&mut transaction.open_table(META)?)?;
     transaction.commit()?;
     Ok(())

@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use redb::{AccessGuard, ReadTransaction, ReadableDatabase, ReadableTable, TableError};
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
@@ -18,8 +18,10 @@ use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
 use crate::quarantine::{Quarantine, Remains};
+use crate::schedule::{self, Kept, Mark};
+use crate::seal::SealError;
 use crate::snapshot::{self, Draft, SnapshotError};
-use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, QUARANTINE, RECORD_LAST};
+use crate::table::{CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES};
 
 impl Journal {
     /// Copies the journal, as it is at this moment, to a file at `to` that is not there yet; what is written meanwhile is not held up
@@ -113,12 +115,77 @@ impl Journal {
     /// As [`Journal::read`].
     pub fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
         self.snapshot(|snapshot| {
-            let table = match snapshot.open_table(QUARANTINE) {
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table.map_err(storage)?,
-            };
+            let Some(table) = open(snapshot, QUARANTINE)? else { return Ok(Vec::new()) };
             let rows = table.iter().map_err(storage)?;
             rows.map(|row| row.map(|(key, _)| MissionNo(key.value())).map_err(storage)).collect()
+        })
+    }
+
+    /// At most `limit` schedules after `after`, by name. One that cannot be read is passed over, and told in the log.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn schedules_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Kept)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let (Some(schedules), Some(positions)) = (open(snapshot, SCHEDULES)?, open(snapshot, POSITIONS)?) else {
+                return Ok(Vec::new());
+            };
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut found = Vec::new();
+            for row in schedules.range::<&str>((from, Bound::Unbounded)).map_err(storage)? {
+                if found.len() >= limit {
+                    break;
+                }
+                let (id, definition) = row.map_err(storage)?;
+                let id = id.value();
+                let position = positions.get(id).map_err(storage)?;
+                found.extend(
+                    there(kept(id, definition.value(), position.as_ref().map(AccessGuard::value)))?
+                        .map(|kept| (id.to_owned(), kept)),
+                );
+            }
+            Ok(found)
+        })
+    }
+
+    /// The schedule of that name.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError> {
+        self.snapshot(|snapshot| {
+            let (Some(schedules), Some(positions)) = (open(snapshot, SCHEDULES)?, open(snapshot, POSITIONS)?) else {
+                return Ok(None);
+            };
+            let Some(definition) = schedules.get(id).map_err(storage)? else { return Ok(None) };
+            let position = positions.get(id).map_err(storage)?;
+            kept(id, definition.value(), position.as_ref().map(AccessGuard::value)).map(Some)
+        })
+    }
+
+    /// At most `limit` fires of a schedule before number `before`, the newest first, with their numbers.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let Some(fires) = open(snapshot, FIRES)? else { return Ok(Vec::new()) };
+            let end = before.map_or(Bound::Included((id, u64::MAX)), |before| Bound::Excluded((id, before)));
+            let mut found = Vec::new();
+            for row in fires.range::<(&str, u64)>((Bound::Included((id, 0)), end)).map_err(storage)?.rev() {
+                if found.len() >= limit {
+                    break;
+                }
+                let (key, value) = row.map_err(storage)?;
+                let no = key.value().1;
+                let what = "a fire";
+                let fire = schedule::unsealed(id, Some(no), value.value());
+                found.extend(
+                    there(fire.map_err(|source| ReadError::Schedule { id: id.to_owned(), what, source }))?
+                        .map(|fire| (no, fire)),
+                );
+            }
+            Ok(found)
         })
     }
 
@@ -362,10 +429,31 @@ fn cursor(mission: u64, bytes: &[u8]) -> Result<Cursor, ReadError> {
     cursor::decode(mission, bytes).map_err(|source| ReadError::Row { table: "cursor", key: mission, source })
 }
 
+/// A schedule, of its two rows.
+fn kept(id: &str, definition: &[u8], position: Option<&[u8]>) -> Result<Kept, ReadError> {
+    let unread = |what| move |source| ReadError::Schedule { id: id.to_owned(), what, source };
+    let definition = schedule::unsealed(id, None, definition).map_err(unread("the definition"))?;
+    // Both are written with the first change.
+    let position = position.ok_or(SealError::Short).and_then(|position| schedule::decode_position(id, position));
+    let (Mark { version, last_fire }, position) = position.map_err(unread("the position"))?;
+    Ok(Kept { version, definition, position, last_fire })
+}
+
+/// A table, where there is one: an older Sortie made the file without it.
+fn open<K: redb::Key + 'static, V: redb::Value + 'static>(
+    snapshot: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<Option<ReadOnlyTable<K, V>>, ReadError> {
+    match snapshot.open_table(table) {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => table.map(Some).map_err(storage),
+    }
+}
+
 /// What is there; nothing, where just this row cannot be read. That is told in the log.
 fn there<T>(row: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
     match row {
-        Err(error @ ReadError::Row { .. }) => {
+        Err(error @ (ReadError::Row { .. } | ReadError::Schedule { .. })) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a row of the journal is damaged");
             Ok(None)
         }
@@ -416,10 +504,7 @@ fn frames(
 }
 
 fn quarantine_of(snapshot: &ReadTransaction, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
-    let table = match snapshot.open_table(QUARANTINE) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-        table => table.map_err(storage)?,
-    };
+    let Some(table) = open(snapshot, QUARANTINE)? else { return Ok(None) };
     let Some(row) = table.get(mission.0).map_err(storage)? else { return Ok(None) };
     // Without it the mission cannot be read, and is put there again.
     let source = |source| ReadError::Row { table: "quarantine", key: mission.0, source };

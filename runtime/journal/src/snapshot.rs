@@ -12,7 +12,7 @@ use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
 use crate::open;
-use crate::table::{CURSORS, FEED, FRAMES, HEADS, META, Meta, QUARANTINE};
+use crate::table::{CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES};
 
 /// Rows that are written with one commit: they are in memory until then.
 const BYTES_A_COMMIT: usize = 8 << 20;
@@ -61,6 +61,9 @@ pub(crate) enum Row {
     Feed(u64, Vec<u8>),
     Cursor(u64, Vec<u8>),
     Quarantine(u64, Vec<u8>),
+    Schedule(String, Vec<u8>),
+    Position(String, Vec<u8>),
+    Fire(String, u64, Vec<u8>),
 }
 
 impl Row {
@@ -69,7 +72,10 @@ impl Row {
         | Self::Head(_, bytes)
         | Self::Feed(_, bytes)
         | Self::Cursor(_, bytes)
-        | Self::Quarantine(_, bytes)) = self;
+        | Self::Quarantine(_, bytes)
+        | Self::Schedule(_, bytes)
+        | Self::Position(_, bytes)
+        | Self::Fire(_, _, bytes)) = self;
         size_of::<Self>() + bytes.len()
     }
 }
@@ -131,6 +137,9 @@ impl Draft {
                 let mut feed = transaction.open_table(FEED)?;
                 let mut cursors = transaction.open_table(CURSORS)?;
                 let mut quarantine = transaction.open_table(QUARANTINE)?;
+                let mut schedules = transaction.open_table(SCHEDULES)?;
+                let mut positions = transaction.open_table(POSITIONS)?;
+                let mut fires = transaction.open_table(FIRES)?;
                 for row in rows {
                     match row {
                         Row::Frame(key, bytes) => drop(frames.insert(*key, bytes.as_slice())?),
@@ -138,6 +147,9 @@ impl Draft {
                         Row::Feed(key, bytes) => drop(feed.insert(*key, bytes.as_slice())?),
                         Row::Cursor(key, bytes) => drop(cursors.insert(*key, bytes.as_slice())?),
                         Row::Quarantine(key, bytes) => drop(quarantine.insert(*key, bytes.as_slice())?),
+                        Row::Schedule(id, bytes) => drop(schedules.insert(id.as_str(), bytes.as_slice())?),
+                        Row::Position(id, bytes) => drop(positions.insert(id.as_str(), bytes.as_slice())?),
+                        Row::Fire(id, no, bytes) => drop(fires.insert((id.as_str(), *no), bytes.as_slice())?),
                     }
                 }
                 if let Some(meta) = meta {
@@ -174,18 +186,36 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), Snaps
         (CURSORS, Row::Cursor),
         (QUARANTINE, Row::Quarantine),
     ] {
-        let table = match read.open_table(table) {
-            // An older Sortie made the file, and no mission is in quarantine.
-            Err(TableError::TableDoesNotExist(_)) => continue,
-            table => table.map_err(unreadable)?,
-        };
+        let Some(table) = there(read.open_table(table))? else { continue };
         for found in table.iter().map_err(unreadable)? {
             let (key, value) = found.map_err(unreadable)?;
             draft.push(row(key.value(), value.value().to_vec()))?;
         }
     }
+    for (table, row) in [(SCHEDULES, Row::Schedule as fn(String, Vec<u8>) -> Row), (POSITIONS, Row::Position)] {
+        let Some(table) = there(read.open_table(table))? else { continue };
+        for found in table.iter().map_err(unreadable)? {
+            let (id, value) = found.map_err(unreadable)?;
+            draft.push(row(id.value().to_owned(), value.value().to_vec()))?;
+        }
+    }
+    if let Some(fires) = there(read.open_table(FIRES))? {
+        for found in fires.iter().map_err(unreadable)? {
+            let (key, value) = found.map_err(unreadable)?;
+            let (id, no) = key.value();
+            draft.push(Row::Fire(id.to_owned(), no, value.value().to_vec()))?;
+        }
+    }
     let meta = Meta::read(&read.open_table(META).map_err(unreadable)?).map_err(unreadable)?;
     draft.finish(meta.expect("a journal was opened because it has them"))
+}
+
+/// A table, where there is one: an older Sortie made the file without it.
+fn there<T>(table: Result<T, TableError>) -> Result<Option<T>, ReadError> {
+    match table {
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        table => table.map(Some).map_err(unreadable),
+    }
 }
 
 fn unreadable(error: impl Into<redb::Error>) -> ReadError {

@@ -8,8 +8,8 @@ use crate::frame::FrameKey;
 /// 1: the first. 2: heads and cursors of version 2, missions that are removed, a feed that does not begin at 1.
 /// 3: records and cursors of version 3. 4: heads of version 3 and records of version 4. 5: cursors of version 4. 6: heads of
 /// version 4, records of version 5, and missions in quarantine. 7: heads of version 5, and what is recorded of a run that
-/// was alone, or whose node stopped in good order.
-pub(crate) const FORMAT: u64 = 7;
+/// was alone, or whose node stopped in good order. 8: schedules.
+pub(crate) const FORMAT: u64 = 8;
 
 /// The greatest number that a record can have: they are `u32`.
 pub(crate) const RECORD_LAST: u32 = u32::MAX;
@@ -24,6 +24,12 @@ pub(crate) const FEED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("f
 pub(crate) const CURSORS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("cursors");
 /// Mission → why it cannot be read, and what is read instead. Made with the first that cannot.
 pub(crate) const QUARANTINE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("quarantine");
+/// Schedule → what it is. An older Sortie made none of this and the next two.
+pub(crate) const SCHEDULES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("schedules");
+/// Schedule → how far it has come.
+pub(crate) const POSITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("positions");
+/// (schedule, number) → what became of a fire.
+pub(crate) const FIRES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("fires");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

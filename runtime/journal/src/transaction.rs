@@ -11,6 +11,7 @@ use sortie_contract::MissionNo;
 use crate::append::{Append, Change, CursorChange};
 use crate::feed::{self, FeedEntry};
 use crate::frame::FrameKey;
+use crate::schedule;
 use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE, RECORD_LAST};
 
 /// Writes `changes` in one transaction and commits it. Returns the journal's numbers afterwards.
@@ -25,6 +26,7 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     write_heads(&transaction, &sum.appends)?;
     write_cursors(&transaction, &sum.appends)?;
     write_quarantine(&transaction, &sum.appends)?;
+    schedule::write(&transaction, sum.schedules)?;
     let meta = Meta {
         format: FORMAT,
         commits: meta.commits + 1,
@@ -49,6 +51,8 @@ struct Sum<'a> {
     appends: Vec<&'a Append>,
     /// Where the feed is to begin, if it is pruned: among the positions that were given out when the pruning was asked for.
     feed_begin: Option<u64>,
+    /// What becomes of schedules, in the order of the queue: a fire stays one, though its mission be removed in the same commit.
+    schedules: Vec<&'a schedule::Written>,
     /// The greatest mission number among them.
     last_no: u64,
 }
@@ -58,7 +62,7 @@ impl<'a> Sum<'a> {
     fn of(changes: &'a [Change], position: u64) -> Self {
         let removals = changes.iter().enumerate().filter_map(|(index, change)| match change {
             Change::Remove(mission) => Some((*mission, index)),
-            Change::Append(_) | Change::PruneFeed(_) => None,
+            Change::Append(_) | Change::PruneFeed(_) | Change::Schedule(_) => None,
         });
         let removals = last_of_each(removals.collect());
         let removed_after = |mission: u64, index: usize| {
@@ -70,12 +74,14 @@ impl<'a> Sum<'a> {
             match change {
                 Change::Append(append) => {
                     sum.last_no = sum.last_no.max(append.mission);
+                    sum.schedules.extend(append.schedule.as_deref());
                     sum.told.extend(append.told().map(|(first, count)| (append.mission, first, count)));
                     if !removed_after(append.mission, index) {
                         sum.appends.push(append);
                     }
                 }
                 Change::Remove(mission) => sum.last_no = sum.last_no.max(*mission),
+                Change::Schedule(change) => sum.schedules.push(change),
                 Change::PruneFeed(begin) => {
                     let next = position + sum.told.len() as u64 + 1;
                     sum.feed_begin = sum.feed_begin.max(Some((*begin).min(next)));

@@ -130,7 +130,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -177,7 +177,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
     drop(journal);
-    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_journal_of_format_5_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(6))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -287,5 +287,5 @@ fn a_journal_of_format_6_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 7, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
 }

@@ -20,6 +20,7 @@ use crate::journal::{Journal, Receipt};
 use crate::open::Opened;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
+use crate::schedule::{Kept, Mark, ScheduleChange, Written};
 use crate::snapshot::SnapshotError;
 
 /// A journal as a [`Log`].
@@ -46,7 +47,12 @@ const LEASES_A_COMMIT_LOG2: u32 = 24;
 struct Index {
     catalog: Catalog,
     last_no: u64,
+    /// Where the last change left each schedule.
+    schedules: FxHashMap<String, Mark>,
 }
+
+/// How many schedules are read at once.
+const SCHEDULES: usize = 1_024;
 
 impl EmbeddedLog {
     /// The log that `journal` holds. Every head is read, and shown to `visit`, oldest first: whoever builds something of its own
@@ -63,7 +69,8 @@ impl EmbeddedLog {
             }
             None => headless.extend([no]),
         })?;
-        let index = Mutex::new(Index { catalog, last_no: opened.last_no.0 });
+        let schedules = marks(&journal)?;
+        let index = Mutex::new(Index { catalog, last_no: opened.last_no.0, schedules });
         Ok(Self {
             journal,
             index,
@@ -87,7 +94,35 @@ impl EmbeddedLog {
     }
 }
 
+/// Where the last change left each schedule.
+fn marks(journal: &Journal) -> Result<FxHashMap<String, Mark>, ReadError> {
+    let (mut marks, mut after) = (FxHashMap::default(), None);
+    loop {
+        let some = journal.schedules_after(after.as_deref(), SCHEDULES)?;
+        let Some((last, _)) = some.last() else { return Ok(marks) };
+        after = Some(last.clone());
+        marks.extend(some.into_iter().map(|(id, kept)| {
+            let mark = Mark { version: kept.version, last_fire: kept.last_fire };
+            (id, mark)
+        }));
+    }
+}
+
 impl Index {
+    /// A change of a schedule as it is written, and where it leaves it.
+    fn place(&self, change: &ScheduleChange) -> Result<(Written, Option<Mark>), WriteError> {
+        let last = self.schedules.get(&change.id).copied();
+        Written::after(last, change).ok_or_else(|| WriteError::ScheduleMoved { id: change.id.clone() })
+    }
+
+    /// It was handed over.
+    fn placed(&mut self, change: ScheduleChange, mark: Option<Mark>) {
+        match mark {
+            Some(mark) => drop(self.schedules.insert(change.id, mark)),
+            None => drop(self.schedules.remove(&change.id)),
+        }
+    }
+
     /// Those that may be the mission's twins, and are not among `others`.
     fn twins(&self, keys: Keys<'_>, others: &FxHashSet<MissionNo>) -> Vec<MissionNo> {
         let same_key = self.catalog.by_key(keys.source, keys.idempotency_key);
@@ -111,12 +146,21 @@ impl Log for EmbeddedLog {
                 let known = index.known(keys);
                 if candidates.is_empty() {
                     let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };
-                    let Beginning { records, head, cursor } = *beginning;
+                    let Beginning { records, head, cursor, schedule } = *beginning;
                     let mut append = Append::new(known.no, 0, &records).head(&head);
                     if let Some(cursor) = &cursor {
                         append = append.cursor(cursor);
                     }
+                    let mut placed = None;
+                    if let Some(change) = schedule {
+                        let (written, mark) = index.place(&change)?;
+                        append = append.with(written);
+                        placed = Some((change, mark));
+                    }
                     let receipt = self.journal.append_durable(append)?;
+                    if let Some((change, mark)) = placed {
+                        index.placed(change, mark);
+                    }
                     index.catalog.insert(known.no, &head);
                     index.last_no = known.no.0;
                     return Ok(Admitted::Accepted { no: known.no, receipt });
@@ -178,6 +222,26 @@ impl Log for EmbeddedLog {
             self.index.lock().catalog.remove(mission, &head);
         }
         Ok(())
+    }
+
+    fn change_schedule(&self, change: ScheduleChange) -> Result<Receipt, WriteError> {
+        let mut index = self.index.lock();
+        let (written, mark) = index.place(&change)?;
+        let receipt = self.journal.change_schedule(written)?;
+        index.placed(change, mark);
+        Ok(receipt)
+    }
+
+    fn schedules_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Kept)>, ReadError> {
+        self.journal.schedules_after(after, limit)
+    }
+
+    fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError> {
+        self.journal.schedule(id)
+    }
+
+    fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        self.journal.fires(id, before, limit)
     }
 
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {

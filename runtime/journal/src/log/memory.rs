@@ -20,6 +20,7 @@ use crate::head::Head;
 use crate::journal::Receipt;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
+use crate::schedule::{self, FIRES_MAX, Kept, Mark, ScheduleChange, To};
 use crate::snapshot::{Draft, Row, SnapshotError};
 use crate::table::Meta;
 
@@ -37,6 +38,7 @@ struct State {
     last_no: u64,
     last_token: u64,
     leases: BTreeMap<u64, u64>,
+    schedules: BTreeMap<String, Plan>,
     closed: bool,
 }
 
@@ -47,6 +49,13 @@ struct Mission {
     head: Option<Head>,
     cursor: Option<Cursor>,
     quarantine: Option<Quarantine>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    kept: Kept,
+    /// By number.
+    fires: BTreeMap<u64, String>,
 }
 
 impl Mission {
@@ -84,6 +93,32 @@ impl State {
     fn cursors(&self, closed: bool) -> Vec<(MissionNo, Cursor)> {
         let all = self.missions.iter().filter_map(|(no, mission)| Some((MissionNo(*no), mission.cursor.clone()?)));
         all.filter(|(_, cursor)| cursor.closed == closed).collect()
+    }
+
+    /// Whether a change of a schedule is made from the last one.
+    fn fits(&self, change: &ScheduleChange) -> Result<(), WriteError> {
+        let version = self.schedules.get(&change.id).map_or(0, |plan| plan.kept.version);
+        if version == change.from { Ok(()) } else { Err(WriteError::ScheduleMoved { id: change.id.clone() }) }
+    }
+
+    fn change(&mut self, change: ScheduleChange) {
+        let To::Kept { definition, position, fires } = change.to else {
+            self.schedules.remove(&change.id);
+            return;
+        };
+        let empty = || Kept { version: 0, definition: String::new(), position: String::new(), last_fire: 0 };
+        let plan = self.schedules.entry(change.id).or_insert_with(|| Plan { kept: empty(), fires: BTreeMap::new() });
+        plan.kept.version += 1;
+        plan.kept.position = position;
+        if let Some(definition) = definition {
+            plan.kept.definition = definition;
+        }
+        for fire in fires {
+            plan.kept.last_fire += 1;
+            plan.fires.insert(plan.kept.last_fire, fire);
+        }
+        let oldest = (plan.kept.last_fire + 1).saturating_sub(FIRES_MAX);
+        plan.fires = plan.fires.split_off(&oldest);
     }
 
     fn append(&mut self, append: &Append, position: u64) -> Result<u64, WriteError> {
@@ -155,12 +190,16 @@ impl Log for MemoryLog {
             if known.twin.is_some() || known.same_id.is_some() {
                 return Ok(Admitted::Answered);
             }
-            let Beginning { records, head, cursor } = *beginning;
+            let Beginning { records, head, cursor, schedule } = *beginning;
+            schedule.as_ref().map_or(Ok(()), |change| state.fits(change))?;
             let mut append = Append::new(known.no, 0, &records).head(&head);
             if let Some(cursor) = &cursor {
                 append = append.cursor(cursor);
             }
             let position = state.append(&append, *self.position.borrow())?;
+            if let Some(change) = schedule {
+                state.change(change);
+            }
             self.position.send_replace(position);
             Ok(Admitted::Accepted { no: known.no, receipt: Receipt::of(Ok(position)) })
         })?;
@@ -214,6 +253,31 @@ impl Log for MemoryLog {
             Ok(())
         })?;
         Ok(())
+    }
+
+    fn change_schedule(&self, change: ScheduleChange) -> Result<Receipt, WriteError> {
+        self.open(|state| {
+            state.fits(&change)?;
+            state.change(change);
+            Ok(self.receipt())
+        })
+    }
+
+    fn schedules_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Kept)>, ReadError> {
+        let state = self.state.lock();
+        let plans = state.schedules.iter().filter(|(id, _)| after.is_none_or(|after| id.as_str() > after));
+        Ok(plans.take(limit).map(|(id, plan)| (id.clone(), plan.kept.clone())).collect())
+    }
+
+    fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError> {
+        Ok(self.state.lock().schedules.get(id).map(|plan| plan.kept.clone()))
+    }
+
+    fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        let state = self.state.lock();
+        let fires = state.schedules.get(id).into_iter().flat_map(|plan| plan.fires.iter().rev());
+        let fires = fires.filter(|(no, _)| before.is_none_or(|before| **no < before));
+        Ok(fires.take(limit).map(|(no, fire)| (*no, fire.clone())).collect())
     }
 
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
@@ -364,6 +428,14 @@ impl Log for MemoryLog {
             }
             if let Some(quarantine) = &mission.quarantine {
                 draft.push(Row::Quarantine(*no, quarantine.encode(*no)))?;
+            }
+        }
+        for (id, Plan { kept, fires }) in &state.schedules {
+            let mark = Mark { version: kept.version, last_fire: kept.last_fire };
+            draft.push(Row::Schedule(id.clone(), schedule::sealed(id, None, &kept.definition)))?;
+            draft.push(Row::Position(id.clone(), schedule::encode_position(id, mark, &kept.position)))?;
+            for (no, fire) in fires {
+                draft.push(Row::Fire(id.clone(), *no, schedule::sealed(id, Some(*no), fire)))?;
             }
         }
         for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {

@@ -9,8 +9,8 @@ use sortie_contract::plugin::LogLevel;
 use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, Timestamp, VpId};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    Admitted, Append, Beginning, Cursor, Decision, EmbeddedLog, Head, Journal, Keys, Known, Lease, Log, MemoryLog,
-    Options, Quarantine, SnapshotError, Twin, WriteError,
+    AdmitError, Admitted, Append, Beginning, Cursor, Decision, EmbeddedLog, FIRES_MAX, Head, Journal, Kept, Keys,
+    Known, Lease, Log, MemoryLog, Options, Quarantine, Receipt, ScheduleChange, SnapshotError, Twin, WriteError,
 };
 
 /// Makes an empty log.
@@ -29,6 +29,9 @@ pub(crate) fn laws(make: Make<'_>) {
         an_older_lease_is_fenced_and_a_newer_one_sees_what_it_wrote,
         a_cursor_is_moved_only_from_where_it_was_seen,
         a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end,
+        a_schedule_is_changed_only_from_where_it_stands,
+        a_fire_and_how_far_its_schedule_has_come_are_one,
+        a_history_of_fires_keeps_the_newest,
         a_snapshot_opens_with_all_that_was_acknowledged,
         a_snapshot_of_a_busy_log_has_no_gaps,
         a_closed_log_takes_nothing,
@@ -90,6 +93,17 @@ impl Dispatch {
 
     /// Asks once.
     pub(crate) fn ask(self, log: &dyn Log, take: bool) -> (Option<Known>, Admitted) {
+        let (told, admitted) = self.fires(log, take, None);
+        (told, admitted.unwrap())
+    }
+
+    /// The same, as a fire of a schedule.
+    fn fires(
+        self,
+        log: &dyn Log,
+        take: bool,
+        schedule: Option<&ScheduleChange>,
+    ) -> (Option<Known>, Result<Admitted, AdmitError>) {
         let (mission_id, idempotency_key, vp) = self.names();
         let source = sample_head(0).source;
         let keys = Keys { mission_id: &mission_id, source: &source, idempotency_key: &idempotency_key, vp: &vp };
@@ -102,9 +116,10 @@ impl Dispatch {
             }
             let head = self.head(known.newest_session.as_ref());
             let cursor = self.id.is_multiple_of(2).then(Cursor::default);
-            Decision::Accept(Box::new(Beginning { records: vec![stamped("accepted")], head, cursor }))
+            let records = vec![stamped("accepted")];
+            Decision::Accept(Box::new(Beginning { records, head, cursor, schedule: schedule.cloned() }))
         });
-        (told, admitted.unwrap())
+        (told, admitted)
     }
 }
 
@@ -242,6 +257,78 @@ fn a_cursor_is_moved_only_from_where_it_was_seen(log: &dyn Log) {
     assert_eq!(log.poisoned(), None);
 }
 
+fn made(name: u64) -> ScheduleChange {
+    ScheduleChange::made(&id_of(name), format!("definition {name}"), "0".to_owned())
+}
+
+fn moved(name: u64, from: u64, fires: u64) -> ScheduleChange {
+    let fires = (0..fires).map(|fire| format!("fire {fire} from {from}")).collect();
+    ScheduleChange::moved(&id_of(name), from, format!("after {from}"), fires)
+}
+
+fn id_of(name: u64) -> String {
+    format!("schedule-{name}")
+}
+
+fn a_schedule_is_changed_only_from_where_it_stands(log: &dyn Log) {
+    let told = |change: ScheduleChange| log.change_schedule(change).map(|receipt| assert!(receipt.wait().is_ok()));
+    let refused = Err(WriteError::ScheduleMoved { id: id_of(1) });
+    assert_eq!(told(moved(1, 1, 0)), refused, "there is none");
+    assert_eq!(log.schedule(&id_of(1)).unwrap(), None);
+    assert_eq!(told(made(1)), Ok(()));
+    assert_eq!(told(made(1)), refused, "it is there");
+    assert_eq!(told(moved(1, 1, 2)), Ok(()));
+    assert_eq!(told(moved(1, 1, 1)), refused, "somebody was faster");
+    assert_eq!(told(moved(1, 2, 0).revised("another".to_owned())), Ok(()));
+    let (definition, position) = ("another".to_owned(), "after 2".to_owned());
+    let kept = Kept { version: 3, definition, position, last_fire: 2 };
+    assert_eq!(log.schedule(&id_of(1)).unwrap(), Some(kept.clone()));
+    assert_eq!(told(made(2)), Ok(()));
+    let all = log.schedules_after(None, 9).unwrap();
+    assert_eq!(
+        all.iter().map(|(id, kept)| (id.as_str(), kept.version)).collect::<Vec<_>>(),
+        [("schedule-1", 3), ("schedule-2", 1)]
+    );
+    assert_eq!(log.schedules_after(Some("schedule-1"), 9).unwrap(), all[1..]);
+    assert_eq!(log.schedules_after(None, 1).unwrap(), all[..1]);
+    assert_eq!(told(ScheduleChange::removed(&id_of(1), 2)), refused);
+    assert_eq!(told(ScheduleChange::removed(&id_of(1), 3)), Ok(()));
+    assert_eq!((log.schedule(&id_of(1)).unwrap(), log.fires(&id_of(1), None, 9).unwrap()), (None, vec![]));
+    assert_eq!(told(made(1)), Ok(()), "its name is free again");
+    assert_eq!(log.schedule(&id_of(1)).unwrap().unwrap().last_fire, 0);
+    assert_eq!(log.poisoned(), None);
+}
+
+fn a_fire_and_how_far_its_schedule_has_come_are_one(log: &dyn Log) {
+    log.change_schedule(made(1)).unwrap().wait().unwrap();
+    let fire = |mission, from| plain(mission).fires(log, true, Some(&moved(1, from, 1))).1;
+    let Ok(Admitted::Accepted { no, receipt }) = fire(1, 1) else { panic!("not taken") };
+    receipt.wait().unwrap();
+    assert!(log.head(no).unwrap().is_some());
+    assert_eq!(log.schedule(&id_of(1)).unwrap().unwrap().version, 2);
+    assert_eq!(log.fires(&id_of(1), None, 9).unwrap(), [(1, "fire 0 from 1".to_owned())]);
+    // From where it does not stand any more, neither.
+    let Err(AdmitError::Write(WriteError::ScheduleMoved { .. })) = fire(2, 1) else { panic!("taken") };
+    assert_eq!(log.find(&plain(2).names().0).unwrap(), None);
+    assert_eq!(plain(3).to(log).1, Some(MissionNo(no.0 + 1)), "no number was given for it");
+    // Whose twin is known, neither: the answer is not about the schedule.
+    assert!(matches!(fire(1, 2), Ok(Admitted::Answered)));
+    assert_eq!(log.schedule(&id_of(1)).unwrap().unwrap().version, 2);
+}
+
+fn a_history_of_fires_keeps_the_newest(log: &dyn Log) {
+    log.change_schedule(made(1)).unwrap().wait().unwrap();
+    log.change_schedule(moved(1, 1, FIRES_MAX - 1)).unwrap().wait().unwrap();
+    log.change_schedule(moved(1, 2, 3)).unwrap().wait().unwrap();
+    let numbers = |before, limit| {
+        let fires = log.fires(&id_of(1), before, limit).unwrap();
+        fires.into_iter().map(|(no, _)| no).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(None, 2), [FIRES_MAX + 2, FIRES_MAX + 1]);
+    assert_eq!(numbers(Some(5), 9), [4, 3], "the first two are forgotten");
+    assert_eq!(numbers(None, usize::MAX).len() as u64, FIRES_MAX);
+}
+
 /// The log that a snapshot holds, of one that it is made of now.
 fn a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end(log: &dyn Log) {
     let no = plain(1).to(log).1.unwrap();
@@ -366,7 +453,20 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
         let given = plain(99).ask(model, false).0.unwrap().no.0 - 1;
         let no = MissionNo(dice.below(given.max(1)) + 1);
         let there = model.head(no).unwrap().is_some();
-        match dice.below(20) {
+        match dice.below(24) {
+            20.. => {
+                let name = dice.below(3);
+                let stands = model.schedule(&id_of(name)).unwrap().map_or(0, |kept| kept.version);
+                let from = [stands, stands, stands, stands + 1][dice.at(4)];
+                let change = match dice.below(5) {
+                    _ if from == 0 => made(name),
+                    0 => ScheduleChange::removed(&id_of(name), from),
+                    1 => moved(name, from, 1).revised(format!("definition of {step}")),
+                    _ => moved(name, from, dice.below(4)),
+                };
+                let told = |log: &dyn Log| log.change_schedule(change.clone()).map(Receipt::wait);
+                assert_eq!(told(log), told(model), "step {step}: {change:?}");
+            }
             0..6 => {
                 let session = Some(dice.below(4)).filter(|session| *session > 0);
                 let dispatch = Dispatch { id: dice.below(14), key: dice.below(14), vp: dice.below(3), session };
@@ -450,6 +550,16 @@ fn agree(log: &dyn Log, model: &dyn Log) {
     for name in 0..14 {
         let id = plain(name).names().0;
         assert_eq!(log.find(&id).unwrap(), model.find(&id).unwrap());
+    }
+    for (after, limit) in [(None, 9), (None, 1), (Some("schedule-0"), 9)] {
+        assert_eq!(log.schedules_after(after, limit).unwrap(), model.schedules_after(after, limit).unwrap());
+    }
+    for name in 0..3 {
+        assert_eq!(log.schedule(&id_of(name)).unwrap(), model.schedule(&id_of(name)).unwrap());
+        for (before, limit) in [(None, 99), (None, 2), (Some(3), 9)] {
+            let fires = |log: &dyn Log| log.fires(&id_of(name), before, limit).unwrap();
+            assert_eq!(fires(log), fires(model));
+        }
     }
     assert_eq!(log.feed_begin().unwrap(), model.feed_begin().unwrap());
     assert_eq!(log.undelivered().unwrap(), model.undelivered().unwrap());

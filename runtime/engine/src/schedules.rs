@@ -1,0 +1,317 @@
+//! Schedules at work: what is due fires, and what became of each fire is on record.
+//!
+//! What is to happen the pure core of schedules says ([`sortie_schedule::decide`]); an envelope is taken or not by the same intake as
+//! any. Owned here: that a fire's mission and how far its schedule has come are one append, that nothing else happens to a schedule
+//! in between (its turn), and what each mission's end means for it. Never here: times, policies, and what a template comes to.
+
+mod act;
+mod fire;
+mod kept;
+mod plan;
+mod runs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sortie_contract::{MissionNo, Mistake, Status, Timestamp};
+use sortie_journal::{Log, WriteError};
+use sortie_schedule::{Action, BackfillError, TriggerError, decide, wakes_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::intake::DispatchError;
+use super::recover::Others;
+use super::{Engine, ReadError};
+
+pub use act::By;
+pub use kept::{Change, Entry, Made};
+pub use plan::State;
+pub(crate) use runs::Runs;
+
+use plan::{Plan, Step};
+
+/// Schedules that are seen to side by side.
+const SIDE_BY_SIDE: usize = 64;
+
+/// How many schedules are read at once.
+const READ: usize = 1_024;
+
+/// How long a schedule rests that could not be seen to: the node was full, or its disk.
+const REST: Duration = Duration::from_secs(1);
+
+/// All schedules of a node.
+pub(crate) struct Schedules {
+    all: Mutex<BTreeMap<Arc<str>, Arc<Plan>>>,
+    due: Mutex<BTreeSet<(Timestamp, Arc<str>)>>,
+    runs: Arc<Runs>,
+    places: Arc<Semaphore>,
+}
+
+/// Why something was not done to a schedule.
+#[derive(Debug, thiserror::Error)]
+pub enum ScheduleError {
+    /// There is no such schedule.
+    #[error("there is no such schedule")]
+    Unknown,
+    /// There is one of that name.
+    #[error("there is a schedule `{0}`; change it with its revision, or name this one otherwise")]
+    Exists(String),
+    /// Somebody changed it.
+    #[error("the schedule is at revision {0}: look at it again, and change that")]
+    Revised(u64),
+    /// It is none, or its missions would not be taken.
+    #[error("the schedule cannot be accepted")]
+    Invalid(Vec<Mistake>),
+    /// It cannot be triggered.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
+    /// It cannot be filled in.
+    #[error(transparent)]
+    Backfill(#[from] BackfillError),
+    /// The journal does not take it.
+    #[error("the journal does not take it")]
+    Journal(#[from] WriteError),
+    /// The journal cannot be read.
+    #[error("the journal cannot be read")]
+    Read(#[from] ReadError),
+    /// The node cannot make missions at the moment.
+    #[error("the node takes no missions at the moment")]
+    Later(#[source] DispatchError),
+}
+
+impl From<sortie_journal::ReadError> for ScheduleError {
+    fn from(error: sortie_journal::ReadError) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+impl Schedules {
+    /// Those of a log. What cannot be read is told, and fires nothing.
+    pub(crate) fn of(
+        log: &dyn Log,
+        others: Others,
+        runs: Arc<Runs>,
+        now: Timestamp,
+    ) -> Result<Self, sortie_journal::ReadError> {
+        let schedules =
+            Self { all: Mutex::default(), due: Mutex::default(), runs, places: Arc::new(Semaphore::new(SIDE_BY_SIDE)) };
+        if others == Others::Wait {
+            return Ok(schedules);
+        }
+        let mut after: Option<String> = None;
+        loop {
+            let some = log.schedules_after(after.as_deref(), READ)?;
+            let Some((last, _)) = some.last() else { return Ok(schedules) };
+            after = Some(last.clone());
+            for (id, kept) in some {
+                match State::read(&kept) {
+                    Ok(state) => schedules.take_in(log, id.into(), state, now)?,
+                    Err(why) => {
+                        tracing::error!(schedule = %id, why, "a schedule cannot be read, and fires nothing; change it or make it anew");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in one that was found: it is looked at at once, for times may be over.
+    fn take_in(
+        &self,
+        log: &dyn Log,
+        id: Arc<str>,
+        state: State,
+        now: Timestamp,
+    ) -> Result<(), sortie_journal::ReadError> {
+        for no in state.progress.running.keys().copied().map(MissionNo) {
+            self.runs.begin(no, &id);
+            // One that has been removed has ended.
+            let status = log.head(no)?.map_or(Status::Cancelled, |head| head.status);
+            if status.is_final() {
+                self.runs.end(no, status);
+            }
+        }
+        let plan = Arc::new(Plan::new(Arc::clone(&id), state));
+        self.all.lock().insert(id, Arc::clone(&plan));
+        self.wake_at(&plan, Some(now));
+        Ok(())
+    }
+
+    /// The schedule of that name.
+    fn get(&self, id: &str) -> Result<Arc<Plan>, ScheduleError> {
+        self.all.lock().get(id).cloned().ok_or(ScheduleError::Unknown)
+    }
+
+    /// When it is to be seen to.
+    fn wake_at(&self, plan: &Plan, at: Option<Timestamp>) {
+        let mut due = self.due.lock();
+        let mut state = plan.state.lock();
+        if let Some(before) = state.due {
+            due.remove(&(before, Arc::clone(&plan.id)));
+        }
+        due.extend(at.map(|at| (at, Arc::clone(&plan.id))));
+        Arc::make_mut(&mut state).due = at;
+    }
+
+    /// When the first of them is due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.due.lock().first().map(|(at, _)| *at)
+    }
+
+    /// There may be something to see to.
+    pub(crate) fn nudge(&self) {
+        self.runs.news.notify_one();
+    }
+
+    /// Those that are due, or of which a mission has ended. They say when they are due again.
+    fn take_due(&self, now: Timestamp) -> Vec<Arc<Plan>> {
+        let mut ids: BTreeSet<Arc<str>> = self.runs.with_ended().into_iter().collect();
+        let mut due = self.due.lock();
+        while let Some((at, id)) = due.pop_first() {
+            if at > now {
+                due.insert((at, id));
+                break;
+            }
+            ids.insert(id);
+        }
+        drop(due);
+        let all = self.all.lock();
+        ids.iter().filter_map(|id| all.get(id).cloned()).collect()
+    }
+}
+
+impl Engine {
+    /// Starts to see to schedules.
+    pub(crate) fn start_schedules(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        let runs = Arc::clone(&self.schedules.runs);
+        self.supervise("schedules", async move {
+            loop {
+                {
+                    let Some(engine) = engine.upgrade() else { return };
+                    for plan in engine.schedules.take_due(engine.ambient.wall()) {
+                        let place = Arc::clone(&engine.schedules.places).acquire_owned().await;
+                        let Ok(place) = place else { return };
+                        engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan, place));
+                    }
+                }
+                runs.news.notified().await;
+            }
+        });
+        self.schedules.nudge();
+    }
+
+    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>, place: OwnedSemaphorePermit) {
+        let _turn = plan.turn.lock().await;
+        self.see_to_schedule(&plan).await;
+        drop(place);
+    }
+
+    /// Sees to what is due of a schedule. Whoever calls it has the turn.
+    async fn see_to_schedule(self: &Arc<Self>, plan: &Arc<Plan>) {
+        if let Err(error) = self.catch_up(plan).await {
+            if !self.is_stopping() {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(schedule = %plan.id, error, "a schedule cannot be seen to now; it is tried again in a second");
+            }
+            let again = self.ambient.wall().checked_add(REST).unwrap_or(Timestamp::MAX);
+            self.schedules.wake_at(plan, Some(again));
+        }
+        self.timer.nudge();
+    }
+
+    async fn catch_up(self: &Arc<Self>, plan: &Arc<Plan>) -> Result<(), ScheduleError> {
+        loop {
+            if self.is_stopping() || plan.state().gone {
+                return Ok(());
+            }
+            self.note_ended(plan).await?;
+            let (state, now) = (plan.state(), self.ambient.wall());
+            let actions = decide(&state.schedule, &state.progress.position, state.progress.running.len(), now);
+            if actions.is_empty() {
+                let due = wakes_at(&state.schedule, &state.progress.position, now);
+                self.schedules.wake_at(plan, due);
+                return Ok(());
+            }
+            self.carry_out(plan, &actions).await?;
+        }
+    }
+
+    /// Takes up which missions of a schedule have ended.
+    async fn note_ended(self: &Arc<Self>, plan: &Arc<Plan>) -> Result<(), ScheduleError> {
+        let ended = self.schedules.runs.ended(&plan.id);
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let state = plan.state();
+        let (mut step, at) = (Step::from(&state), self.ambient.wall());
+        for (no, status) in &ended {
+            if step.state.progress.running.remove(&no.0).is_none() {
+                continue;
+            }
+            step.state.progress.previous = Some(no.0);
+            let succeeded = match status {
+                Status::Completed => Some(true),
+                Status::Cancelled => None,
+                _ => Some(false),
+            };
+            for action in sortie_schedule::ended(&state.schedule, &step.state.progress.position, succeeded) {
+                step.take(&action, at);
+            }
+        }
+        self.record(plan, step).await?;
+        self.schedules.runs.seen_to(&plan.id, ended.len());
+        Ok(())
+    }
+
+    /// Does what was decided, each after it is on record.
+    async fn carry_out(self: &Arc<Self>, plan: &Arc<Plan>, actions: &[Action]) -> Result<(), ScheduleError> {
+        let mut step = Step::from(&plan.state());
+        for action in actions {
+            let at = self.ambient.wall();
+            step.take(action, at);
+            match action {
+                Action::Fired { .. } => {
+                    step = self.fire(plan, step, action).await?;
+                }
+                Action::CancelledOthers => {
+                    let others: Vec<u64> = step.state.progress.running.keys().copied().collect();
+                    step = self.record(plan, step).await?;
+                    for no in others.into_iter().map(MissionNo) {
+                        let reason = format!("the next fire of the schedule {} takes its place", plan.id);
+                        // One that has ended meanwhile need not be.
+                        if let Err(error) = self.cancel(no, reason, "schedule".to_owned()).await {
+                            tracing::debug!(%no, error = &error as &dyn std::error::Error, "not cancelled");
+                        }
+                    }
+                }
+                Action::Missed { fires, reason } => {
+                    self.counters.missed.fetch_add(fires.count, Relaxed);
+                    tracing::warn!(schedule = %plan.id, first = %fires.first, last = %fires.last, count = fires.count, ?reason, "fires of a schedule were missed");
+                }
+                _ => {}
+            }
+        }
+        if !step.entries.is_empty() {
+            self.record(plan, step).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings a step to the disk; what follows begins there.
+    async fn record(self: &Arc<Self>, plan: &Arc<Plan>, step: Step) -> Result<Step, ScheduleError> {
+        let change = step.change(&plan.id, &step.state.progress);
+        self.log.change_schedule(change)?.await?;
+        Ok(self.stand(plan, step.state))
+    }
+
+    /// So it stands on the disk now.
+    fn stand(&self, plan: &Plan, state: State) -> Step {
+        let mut now = plan.state.lock();
+        // Who waits for what is known here alone.
+        let state = State { version: state.version + 1, due: now.due, ..state };
+        *now = Arc::new(state);
+        Step::from(&now)
+    }
+}

@@ -1,0 +1,276 @@
+//! What people do to schedules, and what they see of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sortie_contract::{Mistake, Pointer, Timestamp};
+use sortie_journal::{ScheduleChange, WriteError};
+use sortie_schedule::{Action, FireWindow, OnWindowEnd, Order, Origin, Overlap, Position, Previous, Schedule};
+
+use super::ScheduleError;
+use super::kept::{Change, Definition, Entry, Progress, read, write};
+use super::plan::{Plan, State, Step};
+use crate::Engine;
+use crate::intake::DispatchError;
+
+/// Fires of a new schedule whose envelopes are made and held against the node.
+const CHECKED: usize = 3;
+
+/// Who does something to a schedule, and why.
+#[derive(Debug, Clone)]
+pub struct By {
+    /// The name of the token.
+    pub who: String,
+    /// In their words.
+    pub note: String,
+}
+
+impl Engine {
+    /// Whether this is a schedule whose missions the node would take: its next fires are made and held against it.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Invalid`] with everything that is wrong, each with its place in the schedule.
+    pub async fn check_schedule(&self, schedule: &Schedule) -> Result<(), ScheduleError> {
+        let now = self.ambient.wall();
+        let mut mistakes = schedule.check(now);
+        if schedule.on_window_end() == OnWindowEnd::Suspend {
+            let detail = "missions are not carried over into the next window by this version of sortie: write `end`";
+            mistakes.push(Mistake::new(Pointer::root().join("on_window_end"), "not_available", detail));
+        }
+        let node = self.settings.rules.instance_id.as_str();
+        for fire in schedule.fires(now).take(CHECKED) {
+            if !mistakes.is_empty() {
+                break;
+            }
+            let closes = schedule.window(fire, Origin::Scheduled, fire.due).closes;
+            let window = FireWindow { opens: fire.due, closes };
+            match schedule.envelope(fire, window, &Previous::default(), node) {
+                Err(wrong) => mistakes.extend(wrong),
+                Ok(envelope) => {
+                    let text = serde_json::Value::Object(envelope).to_string();
+                    match self.would_take(&text).await {
+                        Ok(()) => {}
+                        Err(DispatchError::Invalid(wrong)) => mistakes.extend(wrong.iter().map(in_the_mission)),
+                        Err(error @ DispatchError::WrongInstance { .. }) => {
+                            let at = Pointer::root().join("mission").join("target_instance_id");
+                            mistakes.push(Mistake::new(at, "wrong_instance", error.to_string()));
+                        }
+                        Err(error) => return Err(ScheduleError::Later(error)),
+                    }
+                }
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(ScheduleError::Invalid(mistakes)) }
+    }
+
+    /// A schedule as it stands.
+    ///
+    /// # Errors
+    /// [`ScheduleError::Unknown`]
+    pub fn schedule(&self, id: &str) -> Result<Arc<State>, ScheduleError> {
+        Ok(self.schedules.get(id)?.state())
+    }
+
+    /// At most `limit` schedules after `after`, by name.
+    #[must_use]
+    pub fn schedules(&self, after: Option<&str>, limit: usize) -> Vec<Arc<State>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let all = self.schedules.all.lock();
+        let from = after.map_or(Unbounded, Excluded);
+        let plans: Vec<Arc<Plan>> =
+            all.range::<str, _>((from, Unbounded)).map(|(_, plan)| plan).take(limit).cloned().collect();
+        drop(all);
+        plans.iter().map(|plan| plan.state()).collect()
+    }
+
+    /// At most `limit` fires of a schedule before number `before`, the newest first. Blocks.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Entry)>, ScheduleError> {
+        self.schedules.get(id)?;
+        let fires = self.log.fires(id, before, limit)?;
+        // What a newer Sortie wrote is not for this one.
+        Ok(fires.into_iter().filter_map(|(no, text)| Some((no, read(&text).ok()?))).collect())
+    }
+
+    /// Makes a schedule. When this returns it is on disk.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn make_schedule(
+        self: &Arc<Self>,
+        schedule: Schedule,
+        calendars: BTreeMap<String, String>,
+        by: By,
+    ) -> Result<Arc<State>, ScheduleError> {
+        self.check_schedule(&schedule).await?;
+        let (id, now): (Arc<str>, _) = (schedule.id().into(), self.ambient.wall());
+        let mut definition =
+            Definition { schedule: schedule.definition().clone(), calendars, revision: 1, changes: Vec::new() };
+        definition.note(by.did("made", now, 1));
+        let progress = Progress { position: Position::new(now), running: BTreeMap::new(), previous: None };
+        let change = ScheduleChange::made(&id, write(&definition), write(&progress));
+        match self.log.change_schedule(change) {
+            Err(WriteError::ScheduleMoved { id }) => return Err(ScheduleError::Exists(id)),
+            receipt => receipt?.await?,
+        };
+        let state = State { schedule: Arc::new(schedule), definition, progress, version: 1, due: None, gone: false };
+        let plan = Arc::new(Plan::new(Arc::clone(&id), state));
+        self.schedules.all.lock().insert(id, Arc::clone(&plan));
+        self.after(&plan).await;
+        Ok(plan.state())
+    }
+
+    /// Puts another schedule in the place of one, which is at this revision.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn revise_schedule(
+        self: &Arc<Self>,
+        schedule: Schedule,
+        calendars: BTreeMap<String, String>,
+        revision: u64,
+        by: By,
+    ) -> Result<Arc<State>, ScheduleError> {
+        self.check_schedule(&schedule).await?;
+        let plan = self.schedules.get(schedule.id())?;
+        let turn = plan.turn.lock().await;
+        self.note_ended(&plan).await?;
+        let state = plan.present()?;
+        if state.revision() != revision {
+            return Err(ScheduleError::Revised(state.revision()));
+        }
+        let now = self.ambient.wall();
+        let running = state.progress.running.len();
+        let actions = sortie_schedule::revise(&state.schedule, &schedule, &state.progress.position, running, now);
+        // What was due of the old one is made of the old one's template.
+        let (last, before) = actions.split_last().expect("the change itself is the last action");
+        self.carry_out(&plan, before).await?;
+        let mut step = Step::from(&plan.state());
+        step.take(last, now);
+        step.entries.clear();
+        step.revised = true;
+        step.state.definition.schedule = schedule.definition().clone();
+        step.state.definition.calendars = calendars;
+        step.state.definition.revision += 1;
+        step.state.definition.note(by.did("revised", now, revision + 1));
+        step.state.schedule = Arc::new(schedule);
+        self.record(&plan, step).await?;
+        self.see_to_schedule(&plan).await;
+        drop(turn);
+        Ok(plan.state())
+    }
+
+    /// Removes a schedule and its history. Its missions go on, like any.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn remove_schedule(self: &Arc<Self>, id: &str) -> Result<(), ScheduleError> {
+        let plan = self.schedules.get(id)?;
+        let _turn = plan.turn.lock().await;
+        let state = plan.present()?;
+        self.log.change_schedule(ScheduleChange::removed(id, state.version))?.await?;
+        self.schedules.wake_at(&plan, None);
+        Arc::make_mut(&mut plan.state.lock()).gone = true;
+        self.schedules.all.lock().remove(id);
+        self.schedules.runs.forget(id);
+        Ok(())
+    }
+
+    /// Pauses a schedule by hand.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn pause_schedule(
+        self: &Arc<Self>,
+        id: &str,
+        until: Option<Timestamp>,
+        by: By,
+    ) -> Result<Arc<State>, ScheduleError> {
+        let note = Some(by.note.clone()).filter(|note| !note.is_empty());
+        self.act_on(id, "paused", by, |state, _| Ok(sortie_schedule::pause(state.position(), until, note))).await
+    }
+
+    /// Lifts every pause of a schedule.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn resume_schedule(self: &Arc<Self>, id: &str, by: By) -> Result<Arc<State>, ScheduleError> {
+        self.act_on(id, "resumed", by, |state, _| Ok(sortie_schedule::resume(state.position()))).await
+    }
+
+    /// Fires now.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn trigger_schedule(
+        self: &Arc<Self>,
+        id: &str,
+        overlap: Option<Overlap>,
+        by: By,
+    ) -> Result<Arc<State>, ScheduleError> {
+        let act = |state: &State, now| {
+            let running = state.progress.running.len();
+            Ok(sortie_schedule::trigger(&state.schedule, state.position(), running, now, overlap)?)
+        };
+        self.act_on(id, "triggered", by, act).await
+    }
+
+    /// Makes the missions of times that are over.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn backfill_schedule(
+        self: &Arc<Self>,
+        id: &str,
+        from: Timestamp,
+        to: Timestamp,
+        order: Order,
+        by: By,
+    ) -> Result<Arc<State>, ScheduleError> {
+        let act = |state: &State, _| Ok(sortie_schedule::backfill(state.position(), from, to, order)?);
+        self.act_on(id, "backfilled", by, act).await
+    }
+
+    /// Does something to a schedule, and then what follows of it.
+    async fn act_on(
+        self: &Arc<Self>,
+        id: &str,
+        what: &str,
+        by: By,
+        act: impl FnOnce(&State, Timestamp) -> Result<Vec<Action>, ScheduleError> + Send,
+    ) -> Result<Arc<State>, ScheduleError> {
+        let plan = self.schedules.get(id)?;
+        let turn = plan.turn.lock().await;
+        self.note_ended(&plan).await?;
+        let (state, now) = (plan.present()?, self.ambient.wall());
+        let actions = act(&state, now)?;
+        let mut step = Step::from(&state);
+        step.revised = true;
+        step.state.definition.note(by.did(what, now, state.revision()));
+        self.record(&plan, step).await?;
+        self.carry_out(&plan, &actions).await?;
+        self.see_to_schedule(&plan).await;
+        drop(turn);
+        Ok(plan.state())
+    }
+
+    /// A schedule that is new says when it is due.
+    async fn after(self: &Arc<Self>, plan: &Arc<Plan>) {
+        let _turn = plan.turn.lock().await;
+        self.see_to_schedule(plan).await;
+    }
+}
+
+impl By {
+    fn did(self, what: &str, at: Timestamp, revision: u64) -> Change {
+        Change { at, by: self.who, what: what.to_owned(), revision, note: self.note }
+    }
+}
+
+/// A mistake of an envelope, at its place in the schedule.
+pub(super) fn in_the_mission(mistake: &Mistake) -> Mistake {
+    let pointer = Pointer::raw(format!("/mission{}", mistake.pointer.as_str()));
+    Mistake { pointer, ..mistake.clone() }
+}

@@ -1,0 +1,116 @@
+//! A schedule in memory, as it stands on the disk, and a step from there to where it will stand.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use sortie_contract::Timestamp;
+use sortie_journal::{Kept, ScheduleChange};
+use sortie_schedule::{Action, Position, Schedule};
+use tokio::sync::Mutex as Turn;
+
+use super::ScheduleError;
+use super::kept::{Change, Definition, Entry, Progress, read, write};
+
+/// A schedule in memory.
+pub(crate) struct Plan {
+    pub(super) id: Arc<str>,
+    pub(super) state: Mutex<Arc<State>>,
+    /// Whoever changes it has the turn, and waits for the disk meanwhile.
+    pub(super) turn: Turn<()>,
+}
+
+/// A schedule as it stands on the disk.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(super) schedule: Arc<Schedule>,
+    pub(super) definition: Definition,
+    pub(super) progress: Progress,
+    pub(super) version: u64,
+    /// When it wants attention.
+    pub(super) due: Option<Timestamp>,
+    /// It is removed.
+    pub(super) gone: bool,
+}
+
+impl Plan {
+    /// Of a schedule that stands so.
+    pub(super) fn new(id: Arc<str>, state: State) -> Self {
+        Self { id, state: Mutex::new(Arc::new(state)), turn: Turn::new(()) }
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.state.lock())
+    }
+
+    /// The schedule, unless it was removed while whoever asks waited for the turn.
+    pub(super) fn present(&self) -> Result<Arc<State>, ScheduleError> {
+        Some(self.state()).filter(|state| !state.gone).ok_or(ScheduleError::Unknown)
+    }
+}
+
+impl State {
+    /// A schedule of the log, or why it is none.
+    pub(super) fn read(kept: &Kept) -> Result<Self, String> {
+        let definition: Definition = read(&kept.definition).map_err(|error| error.to_string())?;
+        let progress: Progress = read(&kept.position).map_err(|error| error.to_string())?;
+        let schedule =
+            definition.read().map_err(|mistakes| mistakes.first().map(ToString::to_string).unwrap_or_default())?;
+        let (schedule, version) = (Arc::new(schedule), kept.version);
+        Ok(Self { schedule, definition, progress, version, due: None, gone: false })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.progress.position
+    }
+
+    /// Counts the changes of what it is.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.definition.revision
+    }
+
+    /// Who changed what, the oldest first.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.definition.changes
+    }
+
+    /// The names of its missions that have not ended.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        self.progress.running.values().map(String::as_str)
+    }
+}
+
+/// How a change goes on after what was recorded.
+pub(super) struct Step {
+    /// As it will stand.
+    pub(super) state: State,
+    pub(super) entries: Vec<Entry>,
+    pub(super) revised: bool,
+}
+
+impl Step {
+    pub(super) fn from(state: &State) -> Self {
+        Self { state: state.clone(), entries: Vec::new(), revised: false }
+    }
+
+    pub(super) fn take(&mut self, action: &Action, at: Timestamp) {
+        self.state.progress.position.apply(action);
+        self.entries.push(Entry { at, action: action.clone(), mission_id: None, made: None, errors: Vec::new() });
+    }
+
+    /// The change that brings the log there, with this progress.
+    pub(super) fn change(&self, id: &str, progress: &Progress) -> ScheduleChange {
+        let fires = self.entries.iter().map(write).collect();
+        let change = ScheduleChange::moved(id, self.state.version, write(progress), fires);
+        if self.revised { change.revised(write(&self.state.definition)) } else { change }
+    }
+}
