@@ -8,6 +8,7 @@ mod look;
 mod manage;
 mod replay;
 mod run;
+mod schedule;
 mod serve;
 mod submit;
 mod text;
@@ -106,6 +107,9 @@ enum Command {
         /// The answer.
         text: String,
     },
+    /// Manage schedules: recurring missions.
+    #[command(subcommand)]
+    Schedule(schedule::ScheduleCommand),
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -288,6 +292,9 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Approve(args) => decide::approve(args, &client()?, json).await,
         Command::Deny(which) => decide::deny(which, &client()?, json).await,
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
+        // Nobody has to be asked.
+        Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),
+        Command::Schedule(command) => schedule::schedule(command, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {

@@ -19,6 +19,7 @@ mod plugins;
 mod query;
 mod replay;
 pub(crate) mod requests;
+mod schedules;
 
 use std::sync::Arc;
 
@@ -39,8 +40,9 @@ pub(crate) use body::Body;
 use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
-    Acted, ArtifactView, Either, Halted, Health, MissionLine, MissionView, Moved, NodeView, OpenRequestView, Page,
-    Paused, PluginView, RecordView, SessionView, ToolsView, UndeliveredView,
+    Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NodeView, OpenRequestView,
+    Page, Paused, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView,
+    UpcomingView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_sandbox::Sandbox;
@@ -172,6 +174,7 @@ pub(crate) fn routes() -> Vec<Route> {
     use Scope::{Admin, Dispatch, Operate, Read};
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
+    const PUT: Method = Method::PUT;
     const DELETE: Method = Method::DELETE;
     let health = |path, summary, handler| Route {
         method: GET,
@@ -185,6 +188,7 @@ pub(crate) fn routes() -> Vec<Route> {
     };
     let acted = json::<Either<MissionView, Acted>>();
     let answer = form::<missions::Answer<'_>>();
+    let schedule = json::<ScheduleView>();
     let (schema, events) = (json::<Map<String, Value>>(), Content::Stream(form::<Page<Event>>()));
     vec![
         route(POST, "/v1/missions", Dispatch, "Dispatch a mission", Content::Json(answer), missions::dispatch)
@@ -325,6 +329,54 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Moved>(),
             deliveries::skip,
         ),
+        route(GET, "/v1/schedules", Read, "Schedules", json::<Page<ScheduleLine>>(), schedules::list)
+            .asks::<schedules::SchedulesQuery>(),
+        route(POST, "/v1/schedules", Operate, "Make a schedule", schedule, schedules::make)
+            .takes(json::<Map<String, Value>>()),
+        route(
+            POST,
+            "/v1/schedules/preview",
+            Read,
+            "The times to come of a schedule that need not be there",
+            json::<Vec<UpcomingView>>(),
+            schedules::preview,
+        )
+        .takes(json::<schedules::Preview>()),
+        route(GET, "/v1/schedules/{id}", Read, "A schedule", schedule, schedules::show),
+        route(
+            PUT,
+            "/v1/schedules/{id}",
+            Operate,
+            "Change it: `If-Match` names the revision",
+            schedule,
+            schedules::revise,
+        )
+        .takes(json::<Map<String, Value>>()),
+        route(DELETE, "/v1/schedules/{id}", Operate, "Remove it", Content::Nothing, schedules::remove),
+        route(
+            GET,
+            "/v1/schedules/{id}/fires",
+            Read,
+            "Its fires, newest first",
+            json::<Page<FireView>>(),
+            schedules::fires,
+        )
+        .asks::<schedules::FiresQuery>(),
+        route(POST, "/v1/schedules/{id}/pause", Operate, "Pause it", schedule, schedules::pause)
+            .takes(json::<schedules::Pause>()),
+        route(POST, "/v1/schedules/{id}/resume", Operate, "Lift every pause", schedule, schedules::resume)
+            .takes(json::<schedules::Resume>()),
+        route(POST, "/v1/schedules/{id}/trigger", Operate, "Fire now", schedule, schedules::trigger)
+            .takes(json::<schedules::Trigger>()),
+        route(
+            POST,
+            "/v1/schedules/{id}/backfill",
+            Operate,
+            "Make the missions of times that are over",
+            schedule,
+            schedules::backfill,
+        )
+        .takes(json::<schedules::Backfill>()),
         route(
             GET,
             "/metrics",
@@ -356,8 +408,6 @@ fn router(app: App, tokens: &Tokens) -> Router {
     }
     let later = |what: &'static str| axum::routing::any(move || async move { Problem::not_available(what) });
     router
-        .route("/v1/schedules", later("Scheduling missions"))
-        .route("/v1/schedules/{*rest}", later("Scheduling missions"))
         .route("/", later("The dashboard"))
         .fallback(async || Problem::not_found("such path; /openapi.json lists those that there are"))
         .method_not_allowed_fallback(async || {

@@ -19,6 +19,7 @@ mod openapi;
 mod replay;
 mod requests;
 mod restart;
+mod schedules;
 mod strangers;
 mod terminal;
 mod tools;

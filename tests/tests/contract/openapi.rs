@@ -55,6 +55,16 @@ async fn busy() -> (Node, Receiver) {
     node.until_status("held", "blocked").await;
     node.accept(&looping("running")).await;
     node.until_status("running", "running").await;
+    // Schedules of the same names, of which one has fired and one is paused.
+    for id in ["whole", "asks", "held", "running"] {
+        let mission =
+            json!({"vp_id": "vp.planned", "mission_type": "custom", "plugin": "hello", "objective": "Hello."});
+        let schedule =
+            json!({"id": id, "zone": "Europe/London", "at": "30 1 * * *", "opens_for": "2h", "mission": mission});
+        node.post("/v1/schedules", &schedule).await.expect_status(201);
+    }
+    node.post("/v1/schedules/whole/trigger", &json!({"note": "Now."})).await.expect_status(200);
+    node.post("/v1/schedules/held/pause", &json!({"until": "2090-01-01T00:00:00Z"})).await.expect_status(200);
     sortie_tests::until("it is parked", async || {
         let parked = node.get("/v1/deliveries?state=parked").await.json;
         parked["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())

@@ -94,6 +94,12 @@ pub(crate) const CODES: &[Known] = &[
         "Correct all of them, and dispatch it again, under the same key if it was never accepted.",
     ),
     known(
+        "invalid_schedule",
+        &[422],
+        "The schedule has mistakes, or the node would not take its missions; `errors` has each with its place.",
+        "Correct all of them, and send it again.",
+    ),
+    known(
         "journal_failed",
         &[503],
         "The node cannot write its journal, and is stopping.",
@@ -182,8 +188,26 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "refused",
         &[409],
-        "The mission's state does not allow this.",
-        "Look at the mission; `detail` says what stands against it.",
+        "The state of the mission, or of the schedule, does not allow this.",
+        "Look at it; `detail` says what stands against it.",
+    ),
+    known(
+        "revised",
+        &[412],
+        "Somebody changed the schedule meanwhile; `revision` is the one that it has.",
+        "Look at it again, and send the change with that revision.",
+    ),
+    known(
+        "revision_required",
+        &[428],
+        "A schedule is changed only by whoever says which revision is meant.",
+        "Send `If-Match` with the `ETag` of the schedule.",
+    ),
+    known(
+        "schedule_exists",
+        &[409],
+        "There is a schedule of that name.",
+        "Name this one otherwise, or change that one (`PUT`).",
     ),
     known("stopping", &[503], "The node is on its way out.", "Try again when it is back: what was accepted goes on."),
     known(

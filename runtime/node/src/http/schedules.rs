@@ -1,0 +1,416 @@
+//! Schedules over HTTP: making, changing and removing them, what people do to them, and what became of their fires.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use sortie_contract::time::rfc3339;
+use sortie_contract::{Mistake, Pointer, limit};
+use sortie_engine::schedules::{By, ScheduleError, State as Standing};
+use sortie_engine::shown::{FireView, Page, ScheduleLine, ScheduleView, UpcomingView};
+use sortie_engine::{Engine, ReadError};
+use sortie_schedule::{Calendars, Form, Order, Overlap, Schedule, upcoming};
+
+use super::auth::Holder;
+use super::error::Problem;
+use super::query::{NoParameters, PageSize, Query};
+use super::{App, Body};
+
+/// Schedules or fires of a page, unless the client asks for another number.
+const PAGE: usize = 50;
+
+/// Times of a preview, unless the client asks for another number, and at most.
+const PREVIEW: usize = 10;
+const PREVIEW_MAX: usize = 5_000;
+
+/// Which page of schedules.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SchedulesQuery {
+    /// Where to go on: the `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Most items of the page. More than 500 are never on one.
+    limit: Option<PageSize>,
+}
+
+/// Which page of fires.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FiresQuery {
+    /// Where to go on: the `next_cursor` of the page before.
+    cursor: Option<u64>,
+    /// Most items of the page. More than 500 are never on one.
+    limit: Option<PageSize>,
+}
+
+/// Texts of calendars, by the names that `except` has.
+type Texts = BTreeMap<String, String>;
+
+/// A schedule that is sent, and the calendars that it names.
+struct Sent {
+    schedule: Schedule,
+    calendars: Texts,
+}
+
+/// A body that is a JSON object, less its field `calendars`.
+fn object(body: &[u8]) -> Result<(Map<String, Value>, Texts), Problem> {
+    let (value, mistakes) = super::body::json(body, "a schedule, as a JSON object")?;
+    if !mistakes.is_empty() {
+        return Err(invalid(&mistakes));
+    }
+    let wrong = |at: Pointer, detail: &str| invalid(&[Mistake::new(at, "wrong_type", detail)]);
+    let Value::Object(mut fields) = value else {
+        return Err(wrong(Pointer::root(), "a schedule is a JSON object"));
+    };
+    let calendars = match fields.remove("calendars") {
+        None | Some(Value::Null) => Texts::new(),
+        Some(calendars) => serde_json::from_value(calendars).map_err(|_| {
+            wrong(
+                Pointer::root().join("calendars"),
+                "an object of texts: iCalendar files by the names that `except` has",
+            )
+        })?,
+    };
+    Ok((fields, calendars))
+}
+
+fn sent(body: &[u8]) -> Result<Sent, Problem> {
+    let (fields, calendars) = object(body)?;
+    read(fields, calendars)
+}
+
+fn read(fields: Map<String, Value>, calendars: Texts) -> Result<Sent, Problem> {
+    let known = calendars.iter().fold(Calendars::none(), |all, (name, text)| all.with(name, text));
+    let schedule = Schedule::parse(&Value::Object(fields).to_string(), Form::Json, &known)
+        .map_err(|mistakes| invalid(&mistakes))?;
+    Ok(Sent { schedule, calendars })
+}
+
+fn invalid(mistakes: &[Mistake]) -> Problem {
+    let detail = match mistakes {
+        [only] => format!("the schedule cannot be accepted: {only}"),
+        all => format!("the schedule cannot be accepted: it has {} mistakes", all.len()),
+    };
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_schedule", detail).with("errors", json!(mistakes))
+}
+
+impl From<ScheduleError> for Problem {
+    fn from(error: ScheduleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ScheduleError::Unknown => Self::not_found("such schedule"),
+            ScheduleError::Exists(_) => Self::new(StatusCode::CONFLICT, "schedule_exists", detail),
+            ScheduleError::Revised(revision) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "revised", detail).with("revision", json!(revision))
+            }
+            ScheduleError::Invalid(mistakes) => invalid(&mistakes),
+            ScheduleError::Trigger(_) | ScheduleError::Backfill(_) => {
+                Self::new(StatusCode::CONFLICT, "refused", detail)
+            }
+            ScheduleError::Journal(sortie_journal::WriteError::ScheduleMoved { .. }) => {
+                Self::unavailable("overloaded", "somebody else changed the schedule at this moment; try again")
+            }
+            ScheduleError::Journal(error) => sortie_engine::act::ActError::Journal(error).into(),
+            ScheduleError::Read(error) => error.into(),
+            ScheduleError::Later(error) => error.into(),
+        }
+    }
+}
+
+/// A schedule, with its revision as its tag.
+fn shown(status: StatusCode, state: &Standing, engine: &Engine) -> Response {
+    let view = ScheduleView::of(state, engine.ambient().wall());
+    (status, [(header::ETAG, format!("\"{}\"", view.revision))], Json(view)).into_response()
+}
+
+/// Who asks, and why.
+fn by(holder: &Holder, note: Option<String>) -> By {
+    By {
+        who: holder.name.to_string(),
+        note: note.map(|note| limit::clip(&note, limit::NOTE_BYTES_MAX)).unwrap_or_default(),
+    }
+}
+
+/// `GET /v1/schedules`
+pub(super) async fn list(State(app): State<App>, Query(query): Query<SchedulesQuery>) -> Result<Response, Problem> {
+    let size = query.limit.map_or(PAGE, |PageSize(size)| size);
+    app.shown(move |engine| {
+        let mut page = Page::<ScheduleLine>::new();
+        let now = engine.ambient().wall();
+        let mut last: Option<String> = None;
+        for state in engine.schedules(query.cursor.as_deref(), size + 1) {
+            if page.is_full(size) {
+                return Ok(page.followed_by(last));
+            }
+            page.push(&ScheduleLine::of(&state, now));
+            last = Some(state.schedule().id().to_owned());
+        }
+        Ok(page)
+    })
+    .await
+}
+
+/// `POST /v1/schedules`
+pub(super) async fn make(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let Sent { schedule, calendars } = sent(&body)?;
+    let by = by(&holder, schedule.note().map(str::to_owned));
+    let made = app.to_the_end(move |engine| async move { engine.make_schedule(schedule, calendars, by).await });
+    Ok(shown(StatusCode::CREATED, &*made.await??, &app.engine))
+}
+
+/// `GET /v1/schedules/{id}`
+pub(super) async fn show(State(app): State<App>, Path(id): Path<String>, _: NoParameters) -> Result<Response, Problem> {
+    Ok(shown(StatusCode::OK, &*app.engine.schedule(&id)?, &app.engine))
+}
+
+/// `PUT /v1/schedules/{id}`, with `If-Match` of the revision.
+pub(super) async fn revise(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let revision = revision(&headers)?;
+    let (mut fields, calendars) = object(&body)?;
+    match fields.get("id") {
+        None => drop(fields.insert("id".to_owned(), Value::from(id.as_str()))),
+        Some(named) if *named == id.as_str() => {}
+        Some(_) => {
+            let detail = "it is the schedule of the path that is changed: write the same name, or none";
+            return Err(invalid(&[Mistake::new(Pointer::root().join("id"), "unknown_value", detail)]));
+        }
+    }
+    app.engine.schedule(&id)?;
+    let Sent { schedule, calendars } = read(fields, calendars)?;
+    let by = by(&holder, schedule.note().map(str::to_owned));
+    let revise =
+        app.to_the_end(move |engine| async move { engine.revise_schedule(schedule, calendars, revision, by).await });
+    Ok(shown(StatusCode::OK, &*revise.await??, &app.engine))
+}
+
+/// The revision that `If-Match` names.
+fn revision(headers: &HeaderMap) -> Result<u64, Problem> {
+    let tag = headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok()).map(str::trim);
+    let number = tag.and_then(|tag| tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"').parse().ok());
+    number.ok_or_else(|| {
+        let detail =
+            "`If-Match` must name the revision that is changed, such as \"3\": it is the `ETag` of the schedule";
+        Problem::new(StatusCode::PRECONDITION_REQUIRED, "revision_required", detail)
+    })
+}
+
+/// `DELETE /v1/schedules/{id}`
+pub(super) async fn remove(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    _: NoParameters,
+) -> Result<StatusCode, Problem> {
+    app.to_the_end(move |engine| async move { engine.remove_schedule(&id).await }).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a pause may hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Pause {
+    /// Until then (RFC 3339); without it, until it is resumed.
+    until: Option<String>,
+    /// Why.
+    note: Option<String>,
+}
+
+/// What a resumption may hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Resume {
+    /// Why.
+    note: Option<String>,
+}
+
+/// What a trigger may hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Trigger {
+    /// Another policy than the schedule's: `skip`, `buffer_one`, `buffer_all`, `cancel_other` or `allow_all`.
+    overlap: Option<String>,
+    /// Why.
+    note: Option<String>,
+}
+
+/// What a backfill must hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backfill {
+    /// The first time (RFC 3339), included.
+    from: String,
+    /// The last time, included.
+    to: String,
+    /// `in_turn` (one after the other, which is the default) or `together`.
+    #[serde(default)]
+    order: Option<String>,
+    /// Why.
+    #[serde(default)]
+    note: Option<String>,
+}
+
+/// A small body of this form; an empty one is an empty object.
+fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    let (value, mistakes) = super::body::json(body, "a JSON object")?;
+    match mistakes.into_iter().next() {
+        Some(mistake) => Err(Problem::bad_request(mistake.to_string())),
+        None => serde_json::from_value(value).map_err(|error| Problem::bad_request(format!("the body: {error}"))),
+    }
+}
+
+fn moment(field: &str, text: &str) -> Result<sortie_contract::Timestamp, Problem> {
+    rfc3339(text)
+        .map_err(|_| Problem::bad_request(format!("`{field}` must be an RFC 3339 time such as 2026-11-22T20:00:00Z")))
+}
+
+/// One of the names of something.
+fn choice<T: Copy>(field: &str, text: Option<&str>, names: &[(&str, T)]) -> Result<Option<T>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| Some(*value));
+    found.ok_or_else(|| {
+        let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+        Problem::bad_request(format!("`{field}` must be one of {}", names.join(", ")))
+    })
+}
+
+/// Has somebody do something to a schedule to its end.
+async fn act<F>(app: App, act: impl FnOnce(Arc<Engine>) -> F) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Arc<Standing>, ScheduleError>> + Send + 'static,
+{
+    let state = app.to_the_end(act).await??;
+    Ok(shown(StatusCode::OK, &state, &app.engine))
+}
+
+/// `POST /v1/schedules/{id}/pause`
+pub(super) async fn pause(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let Pause { until, note } = form(&body)?;
+    let until = until.map(|until| moment("until", &until)).transpose()?;
+    let by = by(&holder, note);
+    act(app, move |engine| async move { engine.pause_schedule(&id, until, by).await }).await
+}
+
+/// `POST /v1/schedules/{id}/resume`
+pub(super) async fn resume(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let by = by(&holder, form::<Resume>(&body)?.note);
+    act(app, move |engine| async move { engine.resume_schedule(&id, by).await }).await
+}
+
+/// `POST /v1/schedules/{id}/trigger`
+pub(super) async fn trigger(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let Trigger { overlap, note } = form(&body)?;
+    let overlap = choice("overlap", overlap.as_deref(), &Overlap::ALL.map(|overlap| (overlap.as_str(), overlap)))?;
+    let by = by(&holder, note);
+    act(app, move |engine| async move { engine.trigger_schedule(&id, overlap, by).await }).await
+}
+
+/// `POST /v1/schedules/{id}/backfill`
+pub(super) async fn backfill(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let Backfill { from, to, order, note } = form(&body)?;
+    let (from, to) = (moment("from", &from)?, moment("to", &to)?);
+    let orders = [("in_turn", Order::InTurn), ("together", Order::Together)];
+    let order = choice("order", order.as_deref(), &orders)?.unwrap_or_default();
+    let by = by(&holder, note);
+    act(app, move |engine| async move { engine.backfill_schedule(&id, from, to, order, by).await }).await
+}
+
+/// `GET /v1/schedules/{id}/fires`
+pub(super) async fn fires(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<FiresQuery>,
+) -> Result<Response, Problem> {
+    app.engine.schedule(&id)?;
+    let size = query.limit.map_or(PAGE, |PageSize(size)| size);
+    app.shown(move |engine| {
+        let mut page = Page::<FireView>::new();
+        let mut last: Option<u64> = None;
+        let fires = match engine.fires(&id, query.cursor, size + 1) {
+            Ok(fires) => fires,
+            // It was removed meanwhile.
+            Err(ScheduleError::Read(error)) => return Err(error),
+            Err(_) => return Err(ReadError::Unknown),
+        };
+        for (no, entry) in fires {
+            if page.is_full(size) {
+                return Ok(page.followed_by(last));
+            }
+            page.push(&FireView::of(no, entry));
+            last = Some(no);
+        }
+        Ok(page)
+    })
+    .await
+}
+
+/// What a preview takes: a schedule, how many of its times, and from when on.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Preview {
+    /// The schedule; its `id` and its `mission` may be left out.
+    schedule: Map<String, Value>,
+    /// The calendars that it names, by name.
+    #[serde(default)]
+    calendars: Texts,
+    /// So many times; at most 5,000.
+    #[serde(default)]
+    count: Option<usize>,
+    /// Those after this moment (RFC 3339); without it, after now.
+    #[serde(default)]
+    from: Option<String>,
+}
+
+/// `POST /v1/schedules/preview`
+pub(super) async fn preview(State(app): State<App>, Body(body): Body) -> Result<Json<Vec<UpcomingView>>, Problem> {
+    let Preview { mut schedule, calendars, count, from } = form(&body)?;
+    schedule.entry("id").or_insert_with(|| Value::from("shown"));
+    schedule.entry("mission").or_insert_with(|| json!({}));
+    let count = count.unwrap_or(PREVIEW);
+    if count > PREVIEW_MAX {
+        return Err(Problem::bad_request(format!("`count` must be at most {PREVIEW_MAX}")));
+    }
+    let from = match from {
+        Some(from) => moment("from", &from)?,
+        None => app.engine.ambient().wall(),
+    };
+    let Sent { schedule, .. } = read(schedule, calendars)?;
+    let shown = move || upcoming(&schedule, from, count).iter().map(UpcomingView::of).collect();
+    tokio::task::spawn_blocking(shown).await.map(Json).map_err(|error| Problem::task_failed(&error))
+}
