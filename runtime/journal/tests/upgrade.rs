@@ -3,7 +3,8 @@
 //! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
 //! part out, `v4.redb` the same missions with heads that have an overview, `v5.redb` a call under way and a delivery that waits for its
-//! next attempt, `v6.redb` the same with prices. Missions are named for what became of them.
+//! next attempt, `v6.redb` the same with prices, `v7.redb` a mission each that is over, waits for people and waits for its window.
+//! Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -16,7 +17,7 @@ use common::Step;
 use redb::ReadableDatabase;
 use sortie_contract::cursor::Retry;
 use sortie_contract::{MissionNo, Record, Status, Timestamp};
-use sortie_journal::{Append, Cursor, Journal, Options};
+use sortie_journal::{Append, Cursor, EmbeddedLog, Journal, Log, Options, ScheduleChange};
 
 /// In the order of dispatch: the mission, how it stands, how many records it has at least.
 const MISSIONS: [(&str, Status, usize); 7] = [
@@ -288,4 +289,32 @@ fn a_journal_of_format_6_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     drop(journal);
     assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_7_is_read_whole_and_takes_schedules() {
+    let (_dir, path) = copy_of("v7.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    assert!(opened.repaired, "its node was killed");
+    let mut found = Vec::new();
+    let log = EmbeddedLog::new(journal, &opened, |_, head| {
+        found.push((head.mission_id.to_string(), head.status, head.suspended));
+    })
+    .unwrap();
+    let expected =
+        [("completed", Status::Completed, false), ("asks", Status::Blocked, true), ("queued", Status::Queued, false)];
+    assert_eq!(found, expected.map(|(name, status, suspended)| (name.to_owned(), status, suspended)));
+    assert_eq!(log.schedules_after(None, 9).unwrap(), [], "it is of before there were any");
+    assert_eq!((log.schedule("nightly").unwrap(), log.fires("nightly", None, 9).unwrap()), (None, vec![]));
+    let copy = path.with_file_name("copy.redb");
+    log.snapshot(&copy).unwrap();
+    let made = ScheduleChange::made("nightly", "{}".to_owned(), "{}".to_owned());
+    log.change_schedule(made).unwrap().wait().unwrap();
+    assert_eq!(log.schedule("nightly").unwrap().map(|kept| kept.version), Some(1));
+    drop(log);
+    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    // And after the next opening.
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
+    assert!(log.change_schedule(ScheduleChange::moved("nightly", 1, "{}".to_owned(), vec![])).is_ok());
 }
