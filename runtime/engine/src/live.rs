@@ -271,14 +271,20 @@ impl Inner {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
+        let mut moved = None;
         if changes_head {
             to.spending().count(records);
             let before = (self.head.status, self.head.suspended);
             shown_by(&mut self.head, &self.mission);
             append = append.head(&self.head);
-            to.moved(no, Some(before), (self.head.status, self.head.suspended));
+            moved = Some((before, (self.head.status, self.head.suspended)));
         }
-        to.append(append.within(room), wait)
+        let receipt = to.append(append.within(room), wait)?;
+        // Behind it: what follows of an end is recorded after the end.
+        if let Some((before, after)) = moved {
+            to.moved(no, Some(before), after);
+        }
+        Ok(receipt)
     }
 
     /// Tells whoever waits for a held call what was decided about it. Results, which may be large, are copied for nobody else.

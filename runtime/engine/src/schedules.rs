@@ -12,14 +12,14 @@ mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use sortie_contract::{MissionNo, Mistake, Status, Timestamp};
 use sortie_journal::{Log, WriteError};
 use sortie_schedule::{Action, BackfillError, TriggerError, decide, wakes_at};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::intake::DispatchError;
 use super::recover::Others;
@@ -46,7 +46,9 @@ pub(crate) struct Schedules {
     all: Mutex<BTreeMap<Arc<str>, Arc<Plan>>>,
     due: Mutex<BTreeSet<(Timestamp, Arc<str>)>>,
     runs: Arc<Runs>,
-    places: Arc<Semaphore>,
+    places: Semaphore,
+    /// The versions of those that cannot be read: they can be removed.
+    broken: Mutex<BTreeMap<String, u64>>,
 }
 
 /// Why something was not done to a schedule.
@@ -67,6 +69,12 @@ pub enum ScheduleError {
     /// It cannot be triggered.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// Its overlap policy left the fire out.
+    #[error(
+        "a mission of this schedule runs, or as many wait as can, and its overlap policy skips what comes then; name another with \
+         `overlap`"
+    )]
+    Skipped,
     /// It cannot be filled in.
     #[error(transparent)]
     Backfill(#[from] BackfillError),
@@ -95,8 +103,13 @@ impl Schedules {
         runs: Arc<Runs>,
         now: Timestamp,
     ) -> Result<Self, sortie_journal::ReadError> {
-        let schedules =
-            Self { all: Mutex::default(), due: Mutex::default(), runs, places: Arc::new(Semaphore::new(SIDE_BY_SIDE)) };
+        let schedules = Self {
+            all: Mutex::default(),
+            due: Mutex::default(),
+            runs,
+            places: Semaphore::new(SIDE_BY_SIDE),
+            broken: Mutex::default(),
+        };
         if others == Others::Wait {
             return Ok(schedules);
         }
@@ -109,7 +122,8 @@ impl Schedules {
                 match State::read(&kept) {
                     Ok(state) => schedules.take_in(log, id.into(), state, now)?,
                     Err(why) => {
-                        tracing::error!(schedule = %id, why, "a schedule cannot be read, and fires nothing; change it or make it anew");
+                        tracing::error!(schedule = %id, why, "a schedule cannot be read, and fires nothing; remove it and make it anew");
+                        schedules.broken.lock().insert(id, kept.version);
                     }
                 }
             }
@@ -126,8 +140,14 @@ impl Schedules {
     ) -> Result<(), sortie_journal::ReadError> {
         for no in state.progress.running.keys().copied().map(MissionNo) {
             self.runs.begin(no, &id);
-            // One that has been removed has ended.
-            let status = log.head(no)?.map_or(Status::Cancelled, |head| head.status);
+            let status = match log.head(no) {
+                Ok(Some(head)) => head.status,
+                // One that has been removed has ended.
+                Ok(None) => Status::Cancelled,
+                // Whoever sees to it tells of its end.
+                Err(sortie_journal::ReadError::Row { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             if status.is_final() {
                 self.runs.end(no, status);
             }
@@ -141,6 +161,33 @@ impl Schedules {
     /// The schedule of that name.
     fn get(&self, id: &str) -> Result<Arc<Plan>, ScheduleError> {
         self.all.lock().get(id).cloned().ok_or(ScheduleError::Unknown)
+    }
+
+    /// The version of one that cannot be read.
+    fn broken(&self, id: &str) -> Option<u64> {
+        self.broken.lock().get(id).copied()
+    }
+
+    /// It is gone.
+    fn mended(&self, id: &str) {
+        self.broken.lock().remove(id);
+    }
+
+    /// One is removed: nobody finds it any more, and its missions are like any.
+    fn leave_out(&self, plan: &Plan) {
+        self.wake_at(plan, None);
+        Arc::make_mut(&mut plan.state.lock()).gone = true;
+        self.all.lock().remove(&plan.id);
+        self.runs.forget(&plan.id);
+    }
+
+    /// It was not removed after all.
+    fn take_back(&self, plan: &Arc<Plan>, now: Timestamp) {
+        let state = plan.state();
+        state.progress.running.keys().for_each(|no| self.runs.begin(MissionNo(*no), &plan.id));
+        Arc::make_mut(&mut plan.state.lock()).gone = false;
+        self.all.lock().insert(Arc::clone(&plan.id), Arc::clone(plan));
+        self.wake_at(plan, Some(now));
     }
 
     /// When it is to be seen to.
@@ -191,9 +238,9 @@ impl Engine {
                 {
                     let Some(engine) = engine.upgrade() else { return };
                     for plan in engine.schedules.take_due(engine.ambient.wall()) {
-                        let place = Arc::clone(&engine.schedules.places).acquire_owned().await;
-                        let Ok(place) = place else { return };
-                        engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan, place));
+                        if !plan.asked.swap(true, AcqRel) {
+                            engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan));
+                        }
                     }
                 }
                 runs.news.notified().await;
@@ -202,10 +249,12 @@ impl Engine {
         self.schedules.nudge();
     }
 
-    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>, place: OwnedSemaphorePermit) {
+    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>) {
         let _turn = plan.turn.lock().await;
+        // What comes from here on is asked for again.
+        plan.asked.store(false, Release);
+        let Ok(_place) = self.schedules.places.acquire().await else { return };
         self.see_to_schedule(&plan).await;
-        drop(place);
     }
 
     /// Sees to what is due of a schedule. Whoever calls it has the turn.
@@ -221,21 +270,22 @@ impl Engine {
         self.timer.nudge();
     }
 
+    /// One decision: where there may be more, others have their turn first.
     async fn catch_up(self: &Arc<Self>, plan: &Arc<Plan>) -> Result<(), ScheduleError> {
-        loop {
-            if self.is_stopping() || plan.state().gone {
-                return Ok(());
-            }
-            self.note_ended(plan).await?;
-            let (state, now) = (plan.state(), self.ambient.wall());
-            let actions = decide(&state.schedule, &state.progress.position, state.progress.running.len(), now);
-            if actions.is_empty() {
-                let due = wakes_at(&state.schedule, &state.progress.position, now);
-                self.schedules.wake_at(plan, due);
-                return Ok(());
-            }
-            self.carry_out(plan, &actions).await?;
+        if self.is_stopping() || plan.state().gone {
+            return Ok(());
         }
+        self.note_ended(plan).await?;
+        let (state, now) = (plan.state(), self.ambient.wall());
+        let actions = decide(&state.schedule, &state.progress.position, state.progress.running.len(), now);
+        if actions.is_empty() {
+            let due = wakes_at(&state.schedule, &state.progress.position, now);
+            self.schedules.wake_at(plan, due);
+            return Ok(());
+        }
+        self.carry_out(plan, Step::from(&state), &actions).await?;
+        self.schedules.wake_at(plan, Some(now));
+        Ok(())
     }
 
     /// Takes up which missions of a schedule have ended.
@@ -265,16 +315,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Does what was decided, each after it is on record.
-    async fn carry_out(self: &Arc<Self>, plan: &Arc<Plan>, actions: &[Action]) -> Result<(), ScheduleError> {
-        let mut step = Step::from(&plan.state());
+    /// Does what was decided, each after it is on record, from a step on that may have begun already.
+    async fn carry_out(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        mut step: Step,
+        actions: &[Action],
+    ) -> Result<(), ScheduleError> {
         for action in actions {
-            let at = self.ambient.wall();
-            step.take(action, at);
+            step.take(action, self.ambient.wall());
             match action {
-                Action::Fired { .. } => {
-                    step = self.fire(plan, step, action).await?;
-                }
+                Action::Fired { .. } => step = self.fire(plan, step, action).await?,
                 Action::CancelledOthers => {
                     let others: Vec<u64> = step.state.progress.running.keys().copied().collect();
                     step = self.record(plan, step).await?;
@@ -286,14 +337,10 @@ impl Engine {
                         }
                     }
                 }
-                Action::Missed { fires, reason } => {
-                    self.counters.missed.fetch_add(fires.count, Relaxed);
-                    tracing::warn!(schedule = %plan.id, first = %fires.first, last = %fires.last, count = fires.count, ?reason, "fires of a schedule were missed");
-                }
                 _ => {}
             }
         }
-        if !step.entries.is_empty() {
+        if step.says_something() {
             self.record(plan, step).await?;
         }
         Ok(())
@@ -303,14 +350,21 @@ impl Engine {
     async fn record(self: &Arc<Self>, plan: &Arc<Plan>, step: Step) -> Result<Step, ScheduleError> {
         let change = step.change(&plan.id, &step.state.progress);
         self.log.change_schedule(change)?.await?;
-        Ok(self.stand(plan, step.state))
+        Ok(self.stand(plan, step))
     }
 
-    /// So it stands on the disk now.
-    fn stand(&self, plan: &Plan, state: State) -> Step {
+    /// So it stands on the disk now: what was missed is counted and told.
+    fn stand(&self, plan: &Plan, step: Step) -> Step {
+        for action in step.entries.iter().map(|entry| &entry.action) {
+            if let Action::Missed { fires, reason } = action {
+                self.counters.missed.fetch_add(fires.count, Relaxed);
+                let (schedule, first, last) = (&plan.id, fires.first, fires.last);
+                tracing::warn!(%schedule, %first, %last, count = fires.count, ?reason, "fires of a schedule were missed");
+            }
+        }
         let mut now = plan.state.lock();
         // Who waits for what is known here alone.
-        let state = State { version: state.version + 1, due: now.due, ..state };
+        let state = State { version: step.state.version + 1, due: now.due, ..step.state };
         *now = Arc::new(state);
         Step::from(&now)
     }

@@ -90,6 +90,8 @@ pub(crate) struct Written {
 
 #[derive(Debug, Clone)]
 struct Rows {
+    /// Nothing is to stay of one of its name that could not be read.
+    anew: bool,
     definition: Option<Vec<u8>>,
     position: Vec<u8>,
     fires: Vec<(u64, Vec<u8>)>,
@@ -109,6 +111,7 @@ impl Written {
         let first = last.map_or(0, |last| last.last_fire) + 1;
         let mark = Mark { version: change.from + 1, last_fire: first + fires.len() as u64 - 1 };
         let rows = Rows {
+            anew: last.is_none(),
             definition: definition.as_ref().map(|definition| sealed(&id, None, definition)),
             position: encode_position(&id, mark, position),
             fires: (first..).zip(fires).map(|(no, fire)| (no, sealed(&id, Some(no), fire))).collect(),
@@ -137,12 +140,15 @@ pub(crate) fn write(transaction: &WriteTransaction, mut changes: Vec<&Written>) 
     let mut history = transaction.open_table(FIRES)?;
     for Written { id, rows } in changes {
         let id = id.as_str();
-        let Some(Rows { definition, position, fires }) = rows else {
+        let Some(Rows { anew, definition, position, fires }) = rows else {
             schedules.remove(id)?;
             positions.remove(id)?;
             history.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
             continue;
         };
+        if *anew {
+            history.retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
+        }
         if let Some(definition) = definition {
             schedules.insert(id, definition.as_slice())?;
         }

@@ -27,6 +27,12 @@ const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 /// Work that one text may do: it is looked at whenever the schedule is made, and at each fire.
 const FUEL: u64 = 20_000;
 
+/// Most bytes of a text with templates in it.
+const BYTES_MAX: usize = 64 << 10;
+
+/// Most marks of an end that are looked at for that of one expression.
+const ENDS_MAX: usize = 16;
+
 /// What became of the mission before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Previous {
@@ -85,6 +91,12 @@ impl Schedule {
         }
         envelope.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Ok(envelope)
+    }
+
+    /// Whether what became of the mission before may have a part in it.
+    #[must_use]
+    pub fn names_previous(&self) -> bool {
+        Value::Object(self.mission().clone()).to_string().contains("previous")
     }
 
     fn scope(&self, at: Timestamp, previous: &Previous) -> Value {
@@ -169,6 +181,9 @@ impl Text<'_> {
 
     /// One text. One that is a single `{{ … }}` keeps the type of its value.
     fn string(&self, source: &str) -> Result<Value, String> {
+        if source.len() > BYTES_MAX {
+            return Err(format!("a text with templates has at most {BYTES_MAX} bytes: split it"));
+        }
         if source.contains("{%") {
             return match self.whose(&self.template(source)?.undeclared_variables(false))? {
                 Whose::Ours => {
@@ -212,7 +227,7 @@ impl Text<'_> {
     /// The expression that a text begins with, and what is behind it. A text within it may hold the mark of its end.
     fn expression<'t>(&self, text: &'t str) -> Result<(&'t str, &'t str), String> {
         let mut first = None;
-        for (end, _) in text.match_indices("}}") {
+        for (end, _) in text.match_indices("}}").take(ENDS_MAX) {
             let inner = &text[..end];
             match self.language.0.compile_expression(inner) {
                 Ok(_) => return Ok((inner, &text[end + 2..])),

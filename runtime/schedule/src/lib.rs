@@ -53,7 +53,7 @@ pub use envelope::{NAMES, Previous};
 pub use exclusion::Calendars;
 pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
-pub use manual::{BackfillError, TriggerError, backfill, ended, pause, resume, revise, trigger};
+pub use manual::{BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, resume, revise, trigger};
 pub use parse::Form;
 pub use policy::{CatchUpPolicy, OnFold, OnGap, OnWindowEnd, Overlap, Place};
 pub use position::{

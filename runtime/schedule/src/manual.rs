@@ -15,6 +15,9 @@ use crate::schedule::{Fire, Schedule};
 /// How far from now a trigger looks for a second that no fire is named after.
 const TRIGGER_SECONDS: i64 = 60;
 
+/// Most times of one backfill: each is a mission.
+pub const BACKFILL_MAX: usize = 10_000;
+
 /// Why a schedule cannot be triggered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TriggerError {
@@ -32,6 +35,9 @@ pub enum BackfillError {
     /// Nothing of the range is over.
     #[error("nothing of this range is over yet: the schedule itself will fire then; change `from`")]
     NotOver,
+    /// The range has too many times.
+    #[error("the range has more than {BACKFILL_MAX} times: fill it in by parts")]
+    TooLong,
     /// Too many are under way.
     #[error("{BACKFILLS_MAX} backfills are under way: wait until one has ended")]
     TooMany,
@@ -70,6 +76,7 @@ fn later(at: Timestamp, seconds: i64) -> Timestamp {
 /// # Errors
 /// [`BackfillError`] where there is nothing to fill in, or no room for it.
 pub fn backfill(
+    schedule: &Schedule,
     position: &Position,
     from: Timestamp,
     to: Timestamp,
@@ -85,6 +92,10 @@ pub fn backfill(
     // The walk goes on after a whole second: a time of `from` itself is included, one before it is not.
     let whole = floor(from);
     let after = if whole == from { just_before(from) } else { whole };
+    let times = std::iter::successors(schedule.next_hit(after), |hit| schedule.next_hit(hit.at));
+    if times.take_while(|hit| hit.at <= to).nth(BACKFILL_MAX).is_some() {
+        return Err(BackfillError::TooLong);
+    }
     Ok(vec![Action::BackfillBegan { backfill: Backfill { after, to, order } }])
 }
 

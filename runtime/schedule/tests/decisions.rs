@@ -171,7 +171,7 @@ fn two_triggers_and_a_fire_have_three_names() {
 #[test]
 fn a_backfill_is_of_times_that_are_over() {
     let driven = Driven::new(schedule("every = \"1h\""), "00:30");
-    let ask = |from, to| backfill(&driven.position, at(from), at(to), Order::InTurn);
+    let ask = |from, to| backfill(&driven.schedule, &driven.position, at(from), at(to), Order::InTurn);
     assert_eq!(ask("01:00", "02:00"), Err(BackfillError::NotOver));
     assert_eq!(ask("00:20", "00:10"), Err(BackfillError::Range));
     let began = ask("00:00", "09:00").expect("a range");
@@ -181,13 +181,20 @@ fn a_backfill_is_of_times_that_are_over() {
     for _ in 0..BACKFILLS_MAX {
         position.apply(&Action::BackfillBegan { backfill: *asked });
     }
-    assert_eq!(backfill(&position, at("00:00"), at("00:10"), Order::InTurn), Err(BackfillError::TooMany));
+    assert_eq!(
+        backfill(&driven.schedule, &position, at("00:00"), at("00:10"), Order::InTurn),
+        Err(BackfillError::TooMany)
+    );
+    let often = Driven::new(schedule("every = \"1s\"\nallow_frequent = true"), "10:30");
+    let ask = |from, to| backfill(&often.schedule, &often.position, at(from), at(to), Order::Together);
+    assert_eq!(ask("01:00", "09:00"), Err(BackfillError::TooLong), "each is a mission");
+    assert!(ask("01:00", "03:46:39").is_ok(), "as many as may be");
 }
 
 #[test]
 fn a_backfill_in_turn_pushes_no_night_out() {
     let mut driven = Driven::new(schedule("every = \"1h\"\noverlap = \"buffer_all\""), "10:30");
-    let asked = backfill(&driven.position, at("00:30"), at("03:30"), Order::InTurn).expect("a range");
+    let asked = backfill(&driven.schedule, &driven.position, at("00:30"), at("03:30"), Order::InTurn).expect("a range");
     driven.take(&asked);
     driven.settle();
     driven.jump("11:00").end().end().end();

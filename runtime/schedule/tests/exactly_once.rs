@@ -143,7 +143,9 @@ impl Model {
             }
             Act::Backfill { back, length, order } => {
                 let from = self.now - SignedDuration::from_secs(*back);
-                if let Ok(actions) = backfill(&self.position, from, from + SignedDuration::from_secs(*length), *order) {
+                if let Ok(actions) =
+                    backfill(&self.schedule, &self.position, from, from + SignedDuration::from_secs(*length), *order)
+                {
                     self.take(&actions);
                 }
             }

@@ -310,8 +310,14 @@ fn backfill_in_turn_and_the_schedule_goes_on() {
     let schedule = schedule("at = \"*/17 19 31 * *\"");
     let mut driven = Driven::new(schedule, "2022-06-01T00:00:00Z");
     driven.now = at("00:05");
-    let asked = backfill(&driven.position, at("2022-05-31T00:00:00Z"), at("2022-06-01T00:00:00Z"), Order::InTurn)
-        .expect("a range");
+    let asked = backfill(
+        &driven.schedule,
+        &driven.position,
+        at("2022-05-31T00:00:00Z"),
+        at("2022-06-01T00:00:00Z"),
+        Order::InTurn,
+    )
+    .expect("a range");
     driven.take(&asked);
     driven.settle();
     for _ in 0..3 {
@@ -332,7 +338,7 @@ fn backfill_both_ends_are_included() {
     let time = at("2022-05-31T19:17:00Z");
     for (from, expected) in [(time, 1), (at("2022-05-31T19:17:00.5Z"), 0)] {
         let mut position = position.clone();
-        for action in backfill(&position, from, from, Order::InTurn).expect("a range") {
+        for action in backfill(&schedule, &position, from, from, Order::InTurn).expect("a range") {
             position.apply(&action);
         }
         let fired = decide(&schedule, &position, 0, at("00:05"));
@@ -347,7 +353,8 @@ fn backfill_of_any_length_comes_whole_and_takes_no_room() {
     for order in [Order::Together, Order::InTurn] {
         let mut driven = Driven::new(schedule("every = \"1h\"\noverlap = \"allow_all\""), "00:30");
         let asked =
-            backfill(&driven.position, at("2001-08-06T00:00:00Z"), at("2001-12-31T00:00:00Z"), order).expect("a range");
+            backfill(&driven.schedule, &driven.position, at("2001-08-06T00:00:00Z"), at("2001-12-31T00:00:00Z"), order)
+                .expect("a range");
         driven.take(&asked);
         driven.settle();
         let mut fired = driven.running.clone();

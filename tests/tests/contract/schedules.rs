@@ -310,3 +310,30 @@ async fn the_examples_are_taken() {
     }
     assert_eq!(taken, 5);
 }
+
+#[tokio::test]
+async fn a_folder_says_what_a_node_plans() {
+    let node = Node::start().await;
+    let folder = sortie_tests::project().join("examples/schedules");
+    make(&node, &next_century("other")).await.expect_status(201);
+    let apply = async |more: &[&str]| {
+        let arguments = [&["--json", "schedule", "apply", folder.to_str().expect("a path")], more].concat();
+        let output = node.cli(&arguments).await;
+        assert!(output.status.success(), "{output:?}");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let steps = told["steps"].as_array().expect("a list").clone();
+        steps.iter().map(|step| step["step"].as_str().expect("a word").to_owned()).collect::<Vec<_>>()
+    };
+    let listed = async || node.get("/v1/schedules").await.json["items"].as_array().expect("a list").len();
+    assert_eq!((apply(&["--dry-run"]).await, listed().await), (vec!["add".to_owned(); 5], 1), "nothing is done");
+    assert_eq!((apply(&[]).await, listed().await), (vec!["add".to_owned(); 5], 6));
+    assert_eq!(apply(&[]).await, ["keep"; 5], "it is as the folder says");
+    let revised = with(next_century("migration"), "/note", json!("By hand."));
+    let put = node.request("PUT", "/v1/schedules/migration").header("if-match", "\"1\"");
+    let put = put.header("content-type", "application/json").body(revised.to_string());
+    http::send(put).await.expect("an answer").expect_status(200);
+    let mut steps = apply(&["--prune"]).await;
+    steps.sort();
+    assert_eq!(steps, ["keep", "keep", "keep", "keep", "remove", "set"]);
+    assert_eq!((listed().await, apply(&[]).await), (5, vec!["keep".to_owned(); 5]));
+}

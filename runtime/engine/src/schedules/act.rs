@@ -135,8 +135,21 @@ impl Engine {
     ) -> Result<Arc<State>, ScheduleError> {
         self.check_schedule(&schedule).await?;
         let plan = self.schedules.get(schedule.id())?;
-        let turn = plan.turn.lock().await;
-        self.note_ended(&plan).await?;
+        let _turn = plan.turn.lock().await;
+        let revised = self.revise_in_turn(&plan, schedule, calendars, revision, by).await;
+        self.see_to_schedule(&plan).await;
+        revised.map(|()| plan.state())
+    }
+
+    async fn revise_in_turn(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        schedule: Schedule,
+        calendars: BTreeMap<String, String>,
+        revision: u64,
+        by: By,
+    ) -> Result<(), ScheduleError> {
+        self.note_ended(plan).await?;
         let state = plan.present()?;
         if state.revision() != revision {
             return Err(ScheduleError::Revised(state.revision()));
@@ -146,20 +159,16 @@ impl Engine {
         let actions = sortie_schedule::revise(&state.schedule, &schedule, &state.progress.position, running, now);
         // What was due of the old one is made of the old one's template.
         let (last, before) = actions.split_last().expect("the change itself is the last action");
-        self.carry_out(&plan, before).await?;
+        self.carry_out(plan, Step::from(&state), before).await?;
         let mut step = Step::from(&plan.state());
-        step.take(last, now);
-        step.entries.clear();
+        step.state.progress.position.apply(last);
         step.revised = true;
         step.state.definition.schedule = schedule.definition().clone();
         step.state.definition.calendars = calendars;
         step.state.definition.revision += 1;
         step.state.definition.note(by.did("revised", now, revision + 1));
         step.state.schedule = Arc::new(schedule);
-        self.record(&plan, step).await?;
-        self.see_to_schedule(&plan).await;
-        drop(turn);
-        Ok(plan.state())
+        self.record(plan, step).await.map(drop)
     }
 
     /// Removes a schedule and its history. Its missions go on, like any.
@@ -167,15 +176,23 @@ impl Engine {
     /// # Errors
     /// [`ScheduleError`]
     pub async fn remove_schedule(self: &Arc<Self>, id: &str) -> Result<(), ScheduleError> {
+        if let Some(version) = self.schedules.broken(id) {
+            self.log.change_schedule(ScheduleChange::removed(id, version))?.await?;
+            self.schedules.mended(id);
+            return Ok(());
+        }
         let plan = self.schedules.get(id)?;
         let _turn = plan.turn.lock().await;
         let state = plan.present()?;
-        self.log.change_schedule(ScheduleChange::removed(id, state.version))?.await?;
-        self.schedules.wake_at(&plan, None);
-        Arc::make_mut(&mut plan.state.lock()).gone = true;
-        self.schedules.all.lock().remove(id);
-        self.schedules.runs.forget(id);
-        Ok(())
+        // Before another of its name can be made.
+        self.schedules.leave_out(&plan);
+        match self.log.change_schedule(ScheduleChange::removed(id, state.version)) {
+            Ok(receipt) => receipt.await.map(drop).map_err(ScheduleError::from),
+            Err(error) => {
+                self.schedules.take_back(&plan, self.ambient.wall());
+                Err(error.into())
+            }
+        }
     }
 
     /// Pauses a schedule by hand.
@@ -210,11 +227,15 @@ impl Engine {
         overlap: Option<Overlap>,
         by: By,
     ) -> Result<Arc<State>, ScheduleError> {
+        let mut skipped = false;
         let act = |state: &State, now| {
             let running = state.progress.running.len();
-            Ok(sortie_schedule::trigger(&state.schedule, state.position(), running, now, overlap)?)
+            let actions = sortie_schedule::trigger(&state.schedule, state.position(), running, now, overlap)?;
+            skipped = matches!(actions.last(), Some(Action::Skipped { .. }));
+            Ok(actions)
         };
-        self.act_on(id, "triggered", by, act).await
+        let state = self.act_on(id, "triggered", by, act).await?;
+        if skipped { Err(ScheduleError::Skipped) } else { Ok(state) }
     }
 
     /// Makes the missions of times that are over.
@@ -229,7 +250,7 @@ impl Engine {
         order: Order,
         by: By,
     ) -> Result<Arc<State>, ScheduleError> {
-        let act = |state: &State, _| Ok(sortie_schedule::backfill(state.position(), from, to, order)?);
+        let act = |state: &State, _| Ok(sortie_schedule::backfill(&state.schedule, state.position(), from, to, order)?);
         self.act_on(id, "backfilled", by, act).await
     }
 
@@ -242,18 +263,27 @@ impl Engine {
         act: impl FnOnce(&State, Timestamp) -> Result<Vec<Action>, ScheduleError> + Send,
     ) -> Result<Arc<State>, ScheduleError> {
         let plan = self.schedules.get(id)?;
-        let turn = plan.turn.lock().await;
-        self.note_ended(&plan).await?;
+        let _turn = plan.turn.lock().await;
+        let acted = self.act_in_turn(&plan, what, by, act).await;
+        self.see_to_schedule(&plan).await;
+        acted.map(|()| plan.state())
+    }
+
+    async fn act_in_turn(
+        self: &Arc<Self>,
+        plan: &Arc<Plan>,
+        what: &str,
+        by: By,
+        act: impl FnOnce(&State, Timestamp) -> Result<Vec<Action>, ScheduleError> + Send,
+    ) -> Result<(), ScheduleError> {
+        self.note_ended(plan).await?;
         let (state, now) = (plan.present()?, self.ambient.wall());
         let actions = act(&state, now)?;
         let mut step = Step::from(&state);
+        // Who did it stands with what was done, or nowhere.
         step.revised = true;
         step.state.definition.note(by.did(what, now, state.revision()));
-        self.record(&plan, step).await?;
-        self.carry_out(&plan, &actions).await?;
-        self.see_to_schedule(&plan).await;
-        drop(turn);
-        Ok(plan.state())
+        self.carry_out(plan, step, &actions).await
     }
 
     /// A schedule that is new says when it is due.

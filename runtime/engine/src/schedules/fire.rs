@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use sortie_contract::{MissionId, MissionNo, Mistake, Pointer};
-use sortie_schedule::{Action, Previous};
+use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, Status};
+use sortie_schedule::{Action, LATE, Previous};
 
 use super::ScheduleError;
 use super::act::in_the_mission;
@@ -14,6 +15,9 @@ use super::plan::{Plan, State, Step};
 use crate::intake::DispatchError;
 use crate::look::artifacts;
 use crate::{Engine, ReadError};
+
+/// Missions of one schedule that have not ended, at most: each fire writes which they are. Further fires are held up.
+const RUNNING_MAX: usize = 1_000;
 
 impl Engine {
     /// Makes the mission of a fire, which `step` ends with; in one append with it.
@@ -25,6 +29,9 @@ impl Engine {
     ) -> Result<Step, ScheduleError> {
         let Action::Fired { fire, origin, late_ms, .. } = action else { return Ok(step) };
         let state = plan.state();
+        if state.progress.running.len() >= RUNNING_MAX {
+            return Err(ScheduleError::Later(DispatchError::Overloaded));
+        }
         let made_at = self.ambient.wall();
         let window = state.schedule.window(*fire, *origin, made_at);
         let mission_id = state.schedule.mission_id(fire.at);
@@ -36,15 +43,11 @@ impl Engine {
             Ok(envelope) => serde_json::Value::Object(envelope).to_string(),
             Err(mistakes) => return self.refused(plan, step, mistakes).await,
         };
-        if *late_ms > u64::try_from(sortie_schedule::LATE.as_millis()).unwrap_or(u64::MAX) {
-            self.counters.late.fetch_add(1, Relaxed);
-            tracing::warn!(schedule = %plan.id, %mission_id, late_ms, "a fire of a schedule is late");
-        }
         let begun = Mutex::new(None);
         let bears = |no: MissionNo| {
             // The log may think of another number.
             if let Some(before) = begun.lock().replace(no) {
-                self.schedules.runs.withdraw(before);
+                self.schedules.runs.withdraw(before, &plan.id);
             }
             self.schedules.runs.begin(no, &plan.id);
             let mut progress = step.state.progress.clone();
@@ -57,24 +60,25 @@ impl Engine {
             Ok(dispatched) if !dispatched.replayed => {
                 step.state.progress.running.insert(dispatched.no.0, mission_id.to_string());
                 self.counters.fired.fetch_add(1, Relaxed);
-                Ok(self.stand(plan, step.state))
+                if Duration::from_millis(*late_ms) > LATE {
+                    self.counters.late.fetch_add(1, Relaxed);
+                    tracing::warn!(schedule = %plan.id, %mission_id, late_ms, "a fire of a schedule is late");
+                }
+                Ok(self.stand(plan, step))
             }
             other => {
-                begun.into_iter().for_each(|no| self.schedules.runs.withdraw(no));
+                begun.into_iter().for_each(|no| self.schedules.runs.withdraw(no, &plan.id));
                 match other {
                     Ok(_) => self.found(plan, step, &mission_id).await,
                     Err(DispatchError::IdempotencyConflict { mission_id: twin, .. }) if twin == mission_id => {
                         self.found(plan, step, &mission_id).await
                     }
+                    Err(DispatchError::MissionIdConflict) => self.found(plan, step, &mission_id).await,
                     Err(DispatchError::Invalid(mistakes)) => {
                         let mistakes = mistakes.into_iter().map(|mistake| in_the_mission(&mistake));
                         self.refused(plan, step, mistakes.collect()).await
                     }
-                    Err(
-                        error @ (DispatchError::WrongInstance { .. }
-                        | DispatchError::IdempotencyConflict { .. }
-                        | DispatchError::MissionIdConflict),
-                    ) => {
+                    Err(error @ (DispatchError::WrongInstance { .. } | DispatchError::IdempotencyConflict { .. })) => {
                         let mistake = Mistake::new(Pointer::root().join("mission"), "refused", error.to_string());
                         self.refused(plan, step, vec![mistake]).await
                     }
@@ -94,11 +98,20 @@ impl Engine {
         if let Some(entry) = step.entries.last_mut() {
             entry.made = Some(Made::Found);
         }
-        let (engine, id) = (Arc::clone(self), mission_id.clone());
-        let twin = self.ambient.unblock(move || engine.log.find(&id)).await.map_err(ReadError::Task)??;
-        if let Some(twin) = twin.filter(|twin| !twin.head.status.is_final()) {
+        let find = || {
+            let (engine, id) = (Arc::clone(self), mission_id.clone());
+            self.ambient.unblock(move || engine.log.find(&id))
+        };
+        if let Some(twin) = find().await.map_err(ReadError::Task)?? {
             step.state.progress.running.insert(twin.no.0, mission_id.to_string());
             self.schedules.runs.begin(twin.no, &plan.id);
+            // Its end may have been told before anybody waited for it.
+            self.log.barrier()?.await?;
+            let status = find().await.map_err(ReadError::Task)??.map(|twin| twin.head.status);
+            if status.is_none_or(Status::is_final) {
+                self.schedules.runs.withdraw(twin.no, &plan.id);
+                step.state.progress.running.remove(&twin.no.0);
+            }
         }
         self.record(plan, step).await
     }
@@ -124,7 +137,8 @@ impl Engine {
 
     /// What became of the mission before.
     async fn previous(self: &Arc<Self>, state: &State) -> Result<Previous, ScheduleError> {
-        let Some(no) = state.progress.previous.map(MissionNo) else { return Ok(Previous::default()) };
+        let named = state.progress.previous.map(MissionNo).filter(|_| state.schedule.names_previous());
+        let Some(no) = named else { return Ok(Previous::default()) };
         let engine = Arc::clone(self);
         let look = move || {
             engine.view(no, |fold| {
@@ -141,7 +155,12 @@ impl Engine {
         match self.ambient.unblock(look).await.map_err(ReadError::Task)? {
             // It has been removed.
             Err(ReadError::Unknown) => Ok(Previous::default()),
-            previous => Ok(previous?),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(%no, error, "the mission before cannot be read: its schedule goes on as if there were none");
+                Ok(Previous::default())
+            }
+            Ok(previous) => Ok(previous),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! A schedule in memory, as it stands on the disk, and a step from there to where it will stand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use sortie_contract::Timestamp;
@@ -17,6 +19,8 @@ pub(crate) struct Plan {
     pub(super) state: Mutex<Arc<State>>,
     /// Whoever changes it has the turn, and waits for the disk meanwhile.
     pub(super) turn: Turn<()>,
+    /// Somebody waits for the turn to see to what is due: nobody else has to.
+    pub(super) asked: AtomicBool,
 }
 
 /// A schedule as it stands on the disk.
@@ -35,7 +39,7 @@ pub struct State {
 impl Plan {
     /// Of a schedule that stands so.
     pub(super) fn new(id: Arc<str>, state: State) -> Self {
-        Self { id, state: Mutex::new(Arc::new(state)), turn: Turn::new(()) }
+        Self { id, state: Mutex::new(Arc::new(state)), turn: Turn::new(()), asked: AtomicBool::new(false) }
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -77,6 +81,12 @@ impl State {
         self.definition.revision
     }
 
+    /// The calendars that it names, with their texts.
+    #[must_use]
+    pub fn calendars(&self) -> &BTreeMap<String, String> {
+        &self.definition.calendars
+    }
+
     /// Who changed what, the oldest first.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
@@ -105,6 +115,11 @@ impl Step {
     pub(super) fn take(&mut self, action: &Action, at: Timestamp) {
         self.state.progress.position.apply(action);
         self.entries.push(Entry { at, action: action.clone(), mission_id: None, made: None, errors: Vec::new() });
+    }
+
+    /// Whether there is something to record.
+    pub(super) fn says_something(&self) -> bool {
+        self.revised || !self.entries.is_empty()
     }
 
     /// The change that brings the log there, with this progress.

@@ -28,9 +28,12 @@ impl Runs {
         self.state.lock().going.insert(no, Arc::clone(schedule));
     }
 
-    /// It was not, after all.
-    pub(super) fn withdraw(&self, no: MissionNo) {
-        self.state.lock().going.remove(&no);
+    /// It was not, after all. Its number may be another's by now.
+    pub(super) fn withdraw(&self, no: MissionNo, schedule: &str) {
+        let mut state = self.state.lock();
+        if state.going.get(&no).is_some_and(|of| **of == *schedule) {
+            state.going.remove(&no);
+        }
     }
 
     /// A mission has ended, of whatever it was.
@@ -67,5 +70,30 @@ impl Runs {
         let mut state = self.state.lock();
         state.going.retain(|_, of| &**of != schedule);
         state.ended.remove(schedule);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_to_the_schedule_whose_mission_it_was() {
+        let runs = Runs::default();
+        let (nightly, weekly): (Arc<str>, Arc<str>) = ("nightly".into(), "weekly".into());
+        runs.begin(MissionNo(1), &nightly);
+        // The log gave the number to another one.
+        runs.begin(MissionNo(1), &weekly);
+        runs.withdraw(MissionNo(1), &nightly);
+        runs.end(MissionNo(1), Status::Completed);
+        runs.end(MissionNo(2), Status::Failed);
+        assert_eq!(runs.with_ended(), [Arc::clone(&weekly)], "one that is of no schedule is nobody's");
+        assert_eq!(runs.ended("weekly"), [(MissionNo(1), Status::Completed)]);
+        runs.begin(MissionNo(3), &weekly);
+        runs.end(MissionNo(3), Status::Failed);
+        runs.seen_to("weekly", 1);
+        assert_eq!(runs.ended("weekly"), [(MissionNo(3), Status::Failed)], "what came meanwhile is not lost");
+        runs.forget("weekly");
+        assert!(runs.with_ended().is_empty());
     }
 }

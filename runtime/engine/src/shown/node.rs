@@ -149,6 +149,8 @@ pub struct NodeView {
     pub instance_id: String,
     /// Of Sortie.
     pub version: String,
+    /// The release of the zone data that schedules are reckoned with.
+    pub zone_data: String,
     /// What it does with missions.
     pub state: NodeState,
     /// Its lanes.

@@ -2,6 +2,8 @@
 //!
 //! Owned here: the form of the answer, and how a state comes to it.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -50,6 +52,8 @@ pub struct ScheduleView {
     pub revision: u64,
     /// As it was written.
     pub schedule: Map<String, Value>,
+    /// The calendars that it names, with their texts.
+    pub calendars: BTreeMap<String, String>,
     /// What keeps it from firing; null where nothing does.
     pub paused: Option<PauseView>,
     /// Its missions that have not ended.
@@ -180,6 +184,7 @@ impl ScheduleView {
             id: schedule.id().to_owned(),
             revision: state.revision(),
             schedule: schedule.definition().clone(),
+            calendars: state.calendars().clone(),
             paused: pauses.hold(now).then(|| PauseView {
                 by_hand: by_hand.is_some(),
                 until: by_hand.and_then(|pause| pause.until),

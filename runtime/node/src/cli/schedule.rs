@@ -1,5 +1,7 @@
 //! `sortie schedule …`: recurring missions.
 
+mod apply;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -95,6 +97,8 @@ pub(super) enum ScheduleCommand {
         #[command(flatten)]
         why: Why,
     },
+    /// Bring a node to what a folder of files says; shows the difference first.
+    Apply(apply::ApplyArgs),
     /// Remove it, with its history. Its missions go on.
     Rm {
         /// Its name.
@@ -179,6 +183,7 @@ pub(super) async fn schedule(command: ScheduleCommand, client: &Client, as_json:
                 return Err(client.stranger(&answer.status().to_string()));
             }
         }
+        ScheduleCommand::Apply(args) => return apply::apply(args, client, as_json).await,
         ScheduleCommand::Next(args) => return next(args, as_json),
     }
     Ok(Exit::Completed)

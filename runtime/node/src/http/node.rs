@@ -32,6 +32,7 @@ fn view(app: &App) -> NodeView {
     NodeView {
         instance_id: rules.instance_id.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        zone_data: sortie_schedule::zone_data().to_owned(),
         state: match paused {
             _ if engine.is_stopping() => NodeState::Stopping,
             true => NodeState::Paused,

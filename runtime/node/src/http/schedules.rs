@@ -111,7 +111,7 @@ impl From<ScheduleError> for Problem {
                 Self::new(StatusCode::PRECONDITION_FAILED, "revised", detail).with("revision", json!(revision))
             }
             ScheduleError::Invalid(mistakes) => invalid(&mistakes),
-            ScheduleError::Trigger(_) | ScheduleError::Backfill(_) => {
+            ScheduleError::Trigger(_) | ScheduleError::Backfill(_) | ScheduleError::Skipped => {
                 Self::new(StatusCode::CONFLICT, "refused", detail)
             }
             ScheduleError::Journal(sortie_journal::WriteError::ScheduleMoved { .. }) => {

@@ -220,7 +220,7 @@ fn space(data_dir: &Path) -> Result<String, String> {
 fn clock(now: Timestamp) -> Result<String, String> {
     let earliest: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     if now > earliest {
-        Ok(format!("it is {now}"))
+        Ok(format!("it is {now}; zones as of {}", sortie_schedule::zone_data()))
     } else {
         Err(format!("it says {now}: set it, or windows mean nothing"))
     }

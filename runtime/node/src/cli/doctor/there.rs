@@ -24,9 +24,9 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
 }
 
 fn described(node: &Value) -> String {
-    let [id, version, queued, running] =
-        ["instance_id", "version", "queued", "running"].map(|key| text::cell(&node[key]));
-    format!("{id}, version {version}; {running} missions running, {queued} waiting")
+    let [id, version, zones, queued, running] =
+        ["instance_id", "version", "zone_data", "queued", "running"].map(|key| text::cell(&node[key]));
+    format!("{id}, version {version}, zones as of {zones}; {running} missions running, {queued} waiting")
 }
 
 /// Whether it starts missions.
