@@ -193,12 +193,10 @@ impl Schedules {
     /// When it is to be seen to.
     fn wake_at(&self, plan: &Plan, at: Option<Timestamp>) {
         let mut due = self.due.lock();
-        let mut state = plan.state.lock();
-        if let Some(before) = state.due {
+        if let Some(before) = std::mem::replace(&mut *plan.due.lock(), at) {
             due.remove(&(before, Arc::clone(&plan.id)));
         }
         due.extend(at.map(|at| (at, Arc::clone(&plan.id))));
-        Arc::make_mut(&mut state).due = at;
     }
 
     /// When the first of them is due.
@@ -362,10 +360,8 @@ impl Engine {
                 tracing::warn!(%schedule, %first, %last, count = fires.count, ?reason, "fires of a schedule were missed");
             }
         }
-        let mut now = plan.state.lock();
-        // Who waits for what is known here alone.
-        let state = State { version: step.state.version + 1, due: now.due, ..step.state };
-        *now = Arc::new(state);
-        Step::from(&now)
+        let state = Arc::new(State { version: step.state.version + 1, ..step.state });
+        *plan.state.lock() = Arc::clone(&state);
+        Step::from(&state)
     }
 }

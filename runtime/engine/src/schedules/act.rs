@@ -8,7 +8,7 @@ use sortie_journal::{ScheduleChange, WriteError};
 use sortie_schedule::{Action, FireWindow, OnWindowEnd, Order, Origin, Overlap, Position, Previous, Schedule};
 
 use super::ScheduleError;
-use super::kept::{Change, Definition, Entry, Progress, read, write};
+use super::kept::{About, Change, Entry, Progress, read, write};
 use super::plan::{Plan, State, Step};
 use crate::Engine;
 use crate::intake::DispatchError;
@@ -106,16 +106,15 @@ impl Engine {
     ) -> Result<Arc<State>, ScheduleError> {
         self.check_schedule(&schedule).await?;
         let (id, now): (Arc<str>, _) = (schedule.id().into(), self.ambient.wall());
-        let mut definition =
-            Definition { schedule: schedule.definition().clone(), calendars, revision: 1, changes: Vec::new() };
-        definition.note(by.did("made", now, 1));
+        let about = Arc::new(About { calendars, revision: 1, changes: Vec::new() });
         let progress = Progress { position: Position::new(now), running: BTreeMap::new(), previous: None };
-        let change = ScheduleChange::made(&id, write(&definition), write(&progress));
+        let mut state = State { schedule: Arc::new(schedule), about, progress, version: 1, gone: false };
+        state.note(by.did("made", now, 1));
+        let change = ScheduleChange::made(&id, state.defined(), write(&state.progress));
         match self.log.change_schedule(change) {
             Err(WriteError::ScheduleMoved { id }) => return Err(ScheduleError::Exists(id)),
             receipt => receipt?.await?,
         };
-        let state = State { schedule: Arc::new(schedule), definition, progress, version: 1, due: None, gone: false };
         let plan = Arc::new(Plan::new(Arc::clone(&id), state));
         self.schedules.all.lock().insert(id, Arc::clone(&plan));
         self.after(&plan).await;
@@ -163,10 +162,10 @@ impl Engine {
         let mut step = Step::from(&plan.state());
         step.state.progress.position.apply(last);
         step.revised = true;
-        step.state.definition.schedule = schedule.definition().clone();
-        step.state.definition.calendars = calendars;
-        step.state.definition.revision += 1;
-        step.state.definition.note(by.did("revised", now, revision + 1));
+        let about = Arc::make_mut(&mut step.state.about);
+        about.calendars = calendars;
+        about.revision += 1;
+        about.note(by.did("revised", now, revision + 1));
         step.state.schedule = Arc::new(schedule);
         self.record(plan, step).await.map(drop)
     }
@@ -282,7 +281,7 @@ impl Engine {
         let mut step = Step::from(&state);
         // Who did it stands with what was done, or nowhere.
         step.revised = true;
-        step.state.definition.note(by.did(what, now, state.revision()));
+        step.state.note(by.did(what, now, state.revision()));
         self.carry_out(plan, step, &actions).await
     }
 

@@ -15,10 +15,25 @@ use sortie_schedule::{Action, Calendars, Form, Position, Schedule};
 const CHANGES_MAX: usize = 100;
 
 /// What a schedule is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Definition {
     /// As it was written.
     pub(crate) schedule: Map<String, Value>,
+    #[serde(flatten)]
+    pub(crate) about: About,
+}
+
+/// The same, to be written.
+#[derive(Debug, Serialize)]
+pub(crate) struct Defined<'a> {
+    pub(crate) schedule: &'a Map<String, Value>,
+    #[serde(flatten)]
+    pub(crate) about: &'a About,
+}
+
+/// What belongs to a schedule beside its own text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct About {
     /// The calendars that it names, with their texts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) calendars: BTreeMap<String, String>,
@@ -47,16 +62,19 @@ pub struct Change {
 }
 
 impl Definition {
-    /// The schedule.
+    /// The schedule, and what belongs to it.
     ///
     /// # Errors
     /// What is wrong with it, with its place.
-    pub(crate) fn read(&self) -> Result<Schedule, Vec<Mistake>> {
-        let calendars = self.calendars.iter();
+    pub(crate) fn read(self) -> Result<(Schedule, About), Vec<Mistake>> {
+        let calendars = self.about.calendars.iter();
         let calendars = calendars.fold(Calendars::none(), |all, (name, text)| all.with(name, text));
-        Schedule::parse(&Value::Object(self.schedule.clone()).to_string(), Form::Json, &calendars)
+        let schedule = Schedule::parse(&Value::Object(self.schedule).to_string(), Form::Json, &calendars)?;
+        Ok((schedule, self.about))
     }
+}
 
+impl About {
     /// Somebody did something.
     pub(crate) fn note(&mut self, change: Change) {
         self.changes.push(change);

@@ -11,12 +11,14 @@ use sortie_schedule::{Action, Position, Schedule};
 use tokio::sync::Mutex as Turn;
 
 use super::ScheduleError;
-use super::kept::{Change, Definition, Entry, Progress, read, write};
+use super::kept::{About, Change, Defined, Definition, Entry, Progress, read, write};
 
 /// A schedule in memory.
 pub(crate) struct Plan {
     pub(super) id: Arc<str>,
     pub(super) state: Mutex<Arc<State>>,
+    /// When it wants attention.
+    pub(super) due: Mutex<Option<Timestamp>>,
     /// Whoever changes it has the turn, and waits for the disk meanwhile.
     pub(super) turn: Turn<()>,
     /// Somebody waits for the turn to see to what is due: nobody else has to.
@@ -27,11 +29,9 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub struct State {
     pub(super) schedule: Arc<Schedule>,
-    pub(super) definition: Definition,
+    pub(super) about: Arc<About>,
     pub(super) progress: Progress,
     pub(super) version: u64,
-    /// When it wants attention.
-    pub(super) due: Option<Timestamp>,
     /// It is removed.
     pub(super) gone: bool,
 }
@@ -39,7 +39,8 @@ pub struct State {
 impl Plan {
     /// Of a schedule that stands so.
     pub(super) fn new(id: Arc<str>, state: State) -> Self {
-        Self { id, state: Mutex::new(Arc::new(state)), turn: Turn::new(()), asked: AtomicBool::new(false) }
+        let (state, due) = (Mutex::new(Arc::new(state)), Mutex::default());
+        Self { id, state, due, turn: Turn::new(()), asked: AtomicBool::new(false) }
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -57,10 +58,10 @@ impl State {
     pub(super) fn read(kept: &Kept) -> Result<Self, String> {
         let definition: Definition = read(&kept.definition).map_err(|error| error.to_string())?;
         let progress: Progress = read(&kept.position).map_err(|error| error.to_string())?;
-        let schedule =
+        let (schedule, about) =
             definition.read().map_err(|mistakes| mistakes.first().map(ToString::to_string).unwrap_or_default())?;
-        let (schedule, version) = (Arc::new(schedule), kept.version);
-        Ok(Self { schedule, definition, progress, version, due: None, gone: false })
+        let (schedule, about, version) = (Arc::new(schedule), Arc::new(about), kept.version);
+        Ok(Self { schedule, about, progress, version, gone: false })
     }
 
     /// What it is.
@@ -78,19 +79,29 @@ impl State {
     /// Counts the changes of what it is.
     #[must_use]
     pub fn revision(&self) -> u64 {
-        self.definition.revision
+        self.about.revision
     }
 
     /// The calendars that it names, with their texts.
     #[must_use]
     pub fn calendars(&self) -> &BTreeMap<String, String> {
-        &self.definition.calendars
+        &self.about.calendars
     }
 
     /// Who changed what, the oldest first.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
-        &self.definition.changes
+        &self.about.changes
+    }
+
+    /// What it is, as it is kept.
+    pub(super) fn defined(&self) -> String {
+        write(&Defined { schedule: self.schedule.definition(), about: &self.about })
+    }
+
+    /// Somebody did something to it.
+    pub(super) fn note(&mut self, change: Change) {
+        Arc::make_mut(&mut self.about).note(change);
     }
 
     /// The names of its missions that have not ended.
@@ -126,6 +137,6 @@ impl Step {
     pub(super) fn change(&self, id: &str, progress: &Progress) -> ScheduleChange {
         let fires = self.entries.iter().map(write).collect();
         let change = ScheduleChange::moved(id, self.state.version, write(progress), fires);
-        if self.revised { change.revised(write(&self.state.definition)) } else { change }
+        if self.revised { change.revised(self.state.defined()) } else { change }
     }
 }
