@@ -69,6 +69,9 @@ pub enum ScheduleError {
     /// It cannot be triggered.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// A pause until then is none.
+    #[error("`until` is over: name a time to come, or none; `resume` lifts a pause")]
+    Over,
     /// Its overlap policy left the fire out.
     #[error(
         "a mission of this schedule runs, or as many wait as can, and its overlap policy skips what comes then; name another with \

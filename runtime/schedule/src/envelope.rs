@@ -3,6 +3,8 @@
 //! Owns what templates see, which of them are the plugin's own, and what is filled in where nothing is written. Never knows what an
 //! envelope must be: who takes it says that.
 
+use std::cell::Cell;
+
 use jiff::Timestamp;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
@@ -29,6 +31,12 @@ const FUEL: u64 = 20_000;
 
 /// Most bytes of a text with templates in it.
 const BYTES_MAX: usize = 64 << 10;
+
+/// Most bytes of one expression, and of a text with statements: what is written flat is read deep, and the stack is not endless.
+const EXPRESSION_BYTES_MAX: usize = 2 << 10;
+
+/// Most bytes of what all templates of an envelope come to.
+const MADE_BYTES_MAX: usize = 1 << 20;
 
 /// Most marks of an end that are looked at for that of one expression.
 const ENDS_MAX: usize = 16;
@@ -62,12 +70,13 @@ impl Schedule {
         let scope = self.scope(fire.at, previous);
         let mut found = Vec::new();
         let mut envelope = Map::new();
+        let room = Cell::new(MADE_BYTES_MAX);
         let is_automation = self.mission().get("mission_type").and_then(Value::as_str) == Some("automation");
         for (name, value) in self.mission() {
             let at = Pointer::root().join("mission").join(name);
             // What runs later takes what is put in here for a template where it looks like one.
             let into_templates = is_automation && name == "inputs";
-            let text = Text { language: &language, scope: &scope, into_templates };
+            let text = Text { language: &language, scope: &scope, into_templates, room: &room };
             envelope.insert(name.clone(), text.render(value, &at, &mut found));
         }
         if !found.is_empty() {
@@ -155,6 +164,8 @@ struct Text<'a> {
     scope: &'a Value,
     /// Whether what comes out is a template to somebody else.
     into_templates: bool,
+    /// So many bytes may still come out of templates.
+    room: &'a Cell<usize>,
 }
 
 impl Text<'_> {
@@ -185,9 +196,15 @@ impl Text<'_> {
             return Err(format!("a text with templates has at most {BYTES_MAX} bytes: split it"));
         }
         if source.contains("{%") {
-            return match self.whose(&self.template(source)?.undeclared_variables(false))? {
+            if source.len() > EXPRESSION_BYTES_MAX {
+                return Err(format!("a text with statements has at most {EXPRESSION_BYTES_MAX} bytes: split it"));
+            }
+            let template = self.template(source)?;
+            return match self.whose(&template.undeclared_variables(false))? {
                 Whose::Ours => {
-                    self.template(source)?.render(Serde(self.scope)).map(Value::from).map_err(|error| told(&error))
+                    let text = template.render(Serde(self.scope)).map_err(|error| told(&error))?;
+                    self.makes(text.len())?;
+                    Ok(self.inert(Value::from(text)))
                 }
                 Whose::Plugins => Ok(Value::from(source)),
             };
@@ -204,7 +221,9 @@ impl Text<'_> {
                     if value.is_undefined() {
                         return Err(format!("`{}` names what is not there", inner.trim()));
                     }
-                    let value = serde_json::to_value(&value).map_err(|error| error.to_string())?;
+                    let json = serde_json::to_string(&value).map_err(|error| error.to_string())?;
+                    self.makes(json.len())?;
+                    let value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
                     if before.is_empty() && text.is_empty() && after.is_empty() {
                         return Ok(self.inert(value));
                     }
@@ -228,6 +247,11 @@ impl Text<'_> {
     fn expression<'t>(&self, text: &'t str) -> Result<(&'t str, &'t str), String> {
         let mut first = None;
         for (end, _) in text.match_indices("}}").take(ENDS_MAX) {
+            if end > EXPRESSION_BYTES_MAX {
+                let most =
+                    format!("an expression has at most {EXPRESSION_BYTES_MAX} bytes: put a part of it into `vars`");
+                return Err(first.unwrap_or(most));
+            }
             let inner = &text[..end];
             match self.language.0.compile_expression(inner) {
                 Ok(_) => return Ok((inner, &text[end + 2..])),
@@ -235,6 +259,13 @@ impl Text<'_> {
             }
         }
         Err(first.unwrap_or_else(|| "`{{` is not closed by `}}`".to_owned()))
+    }
+
+    /// So many bytes come out of a template.
+    fn makes(&self, bytes: usize) -> Result<(), String> {
+        let left = self.room.get().checked_sub(bytes);
+        self.room.set(left.unwrap_or(0));
+        left.map(drop).ok_or_else(|| format!("the templates of an envelope come to {MADE_BYTES_MAX} bytes at most"))
     }
 
     fn whose(&self, names: &std::collections::HashSet<String>) -> Result<Whose, String> {
@@ -366,6 +397,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_long_and_flat_overflows_nothing() {
+        for part in [".a", "[0]", "|upper", "+1", " and 1", "~1", "**1", " if 1", "()"] {
+            let most = "{{ date}}".len();
+            let long = format!("{{{{ date{}}}}}", part.repeat((EXPRESSION_BYTES_MAX - most) / part.len()));
+            // Whatever it comes to.
+            let _ = envelope(&json!({"objective": long}), &Previous::default());
+        }
+    }
+
+    #[test]
+    fn an_envelope_does_not_grow_without_end() {
+        let long = Previous { summary: "x".repeat(1 << 10), ..Previous::default() };
+        let texts: Vec<&str> = vec!["{{ previous.summary }}"; 2_000];
+        let found = envelope(&json!({"inputs": {"a": texts}}), &long).expect_err("too much");
+        assert!(found[0].detail.contains("1048576"), "{:?}", found[0]);
+    }
+
+    #[test]
     fn what_is_wrong_with_a_template_is_said_with_its_place() {
         for (mission, at, says) in [
             (json!({"objective": "{{ dat }}"}), "/mission/objective", "`dat` is not known here"),
@@ -374,6 +423,12 @@ mod tests {
             (json!({"objective": "{{ date "}), "/mission/objective", "not closed"),
             (json!({"objective": "{{ date | nope }}"}), "/mission/objective", "nope"),
             (json!({"objective": "{% for n in range(99999) %}{{ n }}{% endfor %}"}), "/mission/objective", "work"),
+            (json!({"objective": format!("{{{{ date{} }}}}", "|upper".repeat(10_000))}), "/mission/objective", "2048"),
+            (
+                json!({"objective": format!("{{% if date{} %}}{{% endif %}}", ".a".repeat(9_000))}),
+                "/mission/objective",
+                "2048",
+            ),
             (
                 json!({"mission_type": "automation", "inputs": {"a": "{{ steps.a.result ~ date }}"}}),
                 "/mission/inputs/a",

@@ -169,6 +169,8 @@ async fn what_people_do_to_a_schedule_is_done_and_told() {
     let refused = act(&node, "backfill", json!({"from": in_ms(60_000), "to": in_ms(90_000)})).await.expect_status(409);
     assert_eq!(refused.json["code"], "refused");
     act(&node, "pause", json!({"until": "tomorrow"})).await.expect_status(400);
+    act(&node, "pause", json!({"until": "2020-01-01T00:00:00Z"})).await.expect_status(409);
+    act(&node, "trigger", json!(["allow_all"])).await.expect_status(400);
     act(&node, "trigger", json!({"overlap": "both"})).await.expect_status(400);
 }
 
@@ -336,4 +338,24 @@ async fn a_folder_says_what_a_node_plans() {
     steps.sort();
     assert_eq!(steps, ["keep", "keep", "keep", "keep", "remove", "set"]);
     assert_eq!((listed().await, apply(&[]).await), (5, vec!["keep".to_owned(); 5]));
+}
+
+#[tokio::test]
+async fn nobody_takes_the_place_of_a_fire() {
+    let node = Node::start().await;
+    let mut soon = next_century("soon");
+    soon["once"] = json!([(Timestamp::now() + Duration::from_secs(3)).strftime("%Y-%m-%dT%H:%M:%S").to_string()]);
+    soon["zone"] = json!("UTC");
+    let made = make(&node, &soon).await.expect_status(201);
+    let at = made.json["next"][0]["at"].as_str().expect("a time").replace(['-', ':'], "");
+    let id = format!("soon:{at}");
+    let theirs = with(sortie_tests::envelope::writing("y"), "/mission_id", json!(id));
+    let theirs = with(theirs, "/idempotency_key", json!(id));
+    node.accept(&with(theirs, "/source_instance_id", json!("factory-1"))).await;
+    until("the fire is refused", async || {
+        let fires = fires(&node, "soon").await;
+        let fire = fires.iter().find(|fire| fire["what"] == "fired")?.clone();
+        (fire["made"] == "refused" && fire["errors"][0]["code"] == "mission_id_conflict").then_some(())
+    })
+    .await;
 }

@@ -205,7 +205,11 @@ impl Engine {
         by: By,
     ) -> Result<Arc<State>, ScheduleError> {
         let note = Some(by.note.clone()).filter(|note| !note.is_empty());
-        self.act_on(id, "paused", by, |state, _| Ok(sortie_schedule::pause(state.position(), until, note))).await
+        let act = |state: &State, now| match until {
+            Some(until) if until <= now => Err(ScheduleError::Over),
+            until => Ok(sortie_schedule::pause(state.position(), until, note)),
+        };
+        self.act_on(id, "paused", by, act).await
     }
 
     /// Lifts every pause of a schedule.

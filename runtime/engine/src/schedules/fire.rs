@@ -10,7 +10,7 @@ use sortie_schedule::{Action, LATE, Previous};
 
 use super::ScheduleError;
 use super::act::in_the_mission;
-use super::kept::Made;
+use super::kept::{Entry, Made, read};
 use super::plan::{Plan, State, Step};
 use crate::intake::DispatchError;
 use crate::look::artifacts;
@@ -95,6 +95,13 @@ impl Engine {
         mut step: Step,
         mission_id: &MissionId,
     ) -> Result<Step, ScheduleError> {
+        // A name can be guessed: only one that this schedule made is its fire's.
+        if !self.has_made(plan, mission_id).await? {
+            let detail =
+                format!("a mission `{mission_id}` is there that this schedule did not make: the fire has none");
+            let at = Pointer::root().join("mission");
+            return self.refused(plan, step, vec![Mistake::new(at, "mission_id_conflict", detail)]).await;
+        }
         if let Some(entry) = step.entries.last_mut() {
             entry.made = Some(Made::Found);
         }
@@ -114,6 +121,20 @@ impl Engine {
             }
         }
         self.record(plan, step).await
+    }
+
+    /// Whether the history of a schedule says that it made this mission.
+    async fn has_made(self: &Arc<Self>, plan: &Arc<Plan>, mission_id: &MissionId) -> Result<bool, ScheduleError> {
+        let (engine, id, named) = (Arc::clone(self), Arc::clone(&plan.id), mission_id.to_string());
+        let look = move || {
+            let fires = engine.log.fires(&id, None, usize::MAX)?;
+            let made = |text: &String| {
+                let entry = read::<Entry>(text).ok();
+                entry.is_some_and(|entry| entry.made == Some(Made::Made) && entry.mission_id.as_ref() == Some(&named))
+            };
+            Ok::<_, ReadError>(fires.iter().any(|(_, text)| made(text)))
+        };
+        Ok(self.ambient.unblock(look).await.map_err(ReadError::Task)??)
     }
 
     /// A fire whose mission the node does not take: it counts as one that failed.

@@ -111,7 +111,7 @@ impl From<ScheduleError> for Problem {
                 Self::new(StatusCode::PRECONDITION_FAILED, "revised", detail).with("revision", json!(revision))
             }
             ScheduleError::Invalid(mistakes) => invalid(&mistakes),
-            ScheduleError::Trigger(_) | ScheduleError::Backfill(_) | ScheduleError::Skipped => {
+            ScheduleError::Trigger(_) | ScheduleError::Backfill(_) | ScheduleError::Skipped | ScheduleError::Over => {
                 Self::new(StatusCode::CONFLICT, "refused", detail)
             }
             ScheduleError::Journal(sortie_journal::WriteError::ScheduleMoved { .. }) => {
@@ -271,6 +271,8 @@ fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let (value, mistakes) = super::body::json(body, "a JSON object")?;
     match mistakes.into_iter().next() {
         Some(mistake) => Err(Problem::bad_request(mistake.to_string())),
+        // A list would be read by the order of its items.
+        None if !value.is_object() => Err(Problem::bad_request("the body must be a JSON object")),
         None => serde_json::from_value(value).map_err(|error| Problem::bad_request(format!("the body: {error}"))),
     }
 }

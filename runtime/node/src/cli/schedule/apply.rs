@@ -70,7 +70,8 @@ pub(super) async fn apply(args: ApplyArgs, client: &Client, as_json: bool) -> Re
         steps.push((id, step));
     }
     steps.extend(wanted.into_iter().map(|(id, body)| (id, Step::Add(body))));
-    steps.sort_by(|a, b| a.0.cmp(&b.0));
+    // What is removed is gone with its history: last, once all else is done.
+    steps.sort_by(|a, b| (matches!(a.1, Step::Remove), &a.0).cmp(&(matches!(b.1, Step::Remove), &b.0)));
     if as_json {
         let shown = steps.iter().map(|(id, step)| json!({"id": id, "step": step.says()}));
         text::json(&json!({"dry_run": args.dry_run, "steps": shown.collect::<Vec<_>>()}))?;
