@@ -41,7 +41,7 @@ use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
     Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NodeView, OpenRequestView,
-    Page, Paused, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView,
+    Page, Paused, Planned, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView,
     UpcomingView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
@@ -188,7 +188,7 @@ pub(crate) fn routes() -> Vec<Route> {
     };
     let acted = json::<Either<MissionView, Acted>>();
     let answer = form::<missions::Answer<'_>>();
-    let schedule = json::<ScheduleView>();
+    let schedule = json::<Either<ScheduleView, Planned>>();
     let (schema, events) = (json::<Map<String, Value>>(), Content::Stream(form::<Page<Event>>()));
     vec![
         route(POST, "/v1/missions", Dispatch, "Dispatch a mission", Content::Json(answer), missions::dispatch)
@@ -342,7 +342,7 @@ pub(crate) fn routes() -> Vec<Route> {
             schedules::preview,
         )
         .takes(json::<schedules::Preview>()),
-        route(GET, "/v1/schedules/{id}", Read, "A schedule", schedule, schedules::show),
+        route(GET, "/v1/schedules/{id}", Read, "A schedule", json::<ScheduleView>(), schedules::show),
         route(
             PUT,
             "/v1/schedules/{id}",

@@ -75,7 +75,7 @@ async fn a_token_does_what_its_scopes_say() {
     }
     let node = options.start().await;
     node.accept(&looping("m")).await;
-    let rows: [(&str, &str, &[&str]); 8] = [
+    let rows: [(&str, &str, &[&str]); 10] = [
         ("GET", "/v1/missions", &["read", "admin"]),
         ("GET", "/metrics", &["read", "admin"]),
         ("GET", "/openapi.json", &["read", "admin"]),
@@ -84,6 +84,9 @@ async fn a_token_does_what_its_scopes_say() {
         ("POST", "/v1/node/resume", &["operate", "admin"]),
         ("POST", "/v1/missions/m/cancel", &["operate", "admin"]),
         ("DELETE", "/v1/plugins/nobody", &["admin"]),
+        // What it says would be missions: `operate` alone is not enough.
+        ("POST", "/v1/schedules", &["admin"]),
+        ("POST", "/v1/schedules/nobody/pause", &["operate", "admin"]),
     ];
     for (method, path, allowed) in rows {
         for name in names {

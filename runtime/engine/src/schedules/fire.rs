@@ -129,7 +129,8 @@ impl Engine {
         let look = move || {
             let fires = engine.log.fires(&id, None, usize::MAX)?;
             let made = |text: &String| {
-                let entry = read::<Entry>(text).ok();
+                // Most are of others: they are not taken apart.
+                let entry = text.contains(&named).then(|| read::<Entry>(text).ok()).flatten();
                 entry.is_some_and(|entry| entry.made == Some(Made::Made) && entry.mission_id.as_ref() == Some(&named))
             };
             Ok::<_, ReadError>(fires.iter().any(|(_, text)| made(text)))

@@ -72,6 +72,16 @@ pub struct ScheduleView {
     pub changes: Vec<Change>,
 }
 
+/// A schedule to which something was done, for a token that may not `read`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Planned {
+    /// Its name.
+    pub id: String,
+    /// Counts the changes of what it is.
+    pub revision: u64,
+}
+
 /// What keeps a schedule from firing.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]

@@ -38,6 +38,12 @@ pub(crate) struct Holder {
 
 impl Holder {
     /// Whether that is within what it may do.
+    /// That its scopes do not let it do this.
+    pub(crate) fn lacks(&self, scope: Scope) -> Problem {
+        let detail = format!("the token `{}` has not the scope `{}`", self.name, scope.as_str());
+        Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
     pub(crate) fn may(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|&held| held == scope || held == Scope::Admin)
     }
@@ -76,10 +82,7 @@ pub(crate) async fn guard(
             "a valid token is needed: `Authorization: Bearer TOKEN`; the node's own is in DATA_DIR/token",
         )
         .into_response(),
-        Some(holder) if !holder.may(scope) => {
-            let detail = format!("the token `{}` has not the scope `{}`", holder.name, scope.as_str());
-            Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).into_response()
-        }
+        Some(holder) if !holder.may(scope) => holder.lacks(scope).into_response(),
         Some(_) if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.is_known()) => {
             Problem::busy("connections_full", "all connections that the node can hold are taken").into_response()
         }

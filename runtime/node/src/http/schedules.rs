@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use sortie_contract::time::rfc3339;
 use sortie_contract::{Mistake, Pointer, limit};
 use sortie_engine::schedules::{By, ScheduleError, State as Standing};
-use sortie_engine::shown::{FireView, Page, ScheduleLine, ScheduleView, UpcomingView};
+use sortie_engine::shown::{Either, FireView, Page, Planned, ScheduleLine, ScheduleView, UpcomingView};
 use sortie_engine::{Engine, ReadError};
 use sortie_schedule::{Calendars, Form, Order, Overlap, Schedule, upcoming};
 
@@ -22,6 +22,7 @@ use super::auth::Holder;
 use super::error::Problem;
 use super::query::{NoParameters, PageSize, Query};
 use super::{App, Body};
+use crate::config::Scope;
 
 /// Schedules or fires of a page, unless the client asks for another number.
 const PAGE: usize = 50;
@@ -124,10 +125,19 @@ impl From<ScheduleError> for Problem {
     }
 }
 
-/// A schedule, with its revision as its tag.
-fn shown(status: StatusCode, state: &Standing, engine: &Engine) -> Response {
-    let view = ScheduleView::of(state, engine.ambient().wall());
-    (status, [(header::ETAG, format!("\"{}\"", view.revision))], Json(view)).into_response()
+/// A schedule, with its revision as its tag: for who may see it, else what says that something was done.
+fn shown(status: StatusCode, holder: &Holder, state: &Standing, engine: &Engine) -> Response {
+    let shown = if holder.may(Scope::Read) {
+        Either::Whole(ScheduleView::of(state, engine.ambient().wall()))
+    } else {
+        Either::Part(Planned { id: state.schedule().id().to_owned(), revision: state.revision() })
+    };
+    (status, [(header::ETAG, format!("\"{}\"", state.revision()))], Json(shown)).into_response()
+}
+
+/// That somebody who says what missions are made may dispatch some.
+fn may_dispatch(holder: &Holder) -> Result<(), Problem> {
+    if holder.may(Scope::Dispatch) { Ok(()) } else { Err(holder.lacks(Scope::Dispatch)) }
 }
 
 /// Who asks, and why.
@@ -163,15 +173,21 @@ pub(super) async fn make(
     Extension(holder): Extension<Holder>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
+    may_dispatch(&holder)?;
     let Sent { schedule, calendars } = sent(&body)?;
     let by = by(&holder, schedule.note().map(str::to_owned));
     let made = app.to_the_end(move |engine| async move { engine.make_schedule(schedule, calendars, by).await });
-    Ok(shown(StatusCode::CREATED, &*made.await??, &app.engine))
+    Ok(shown(StatusCode::CREATED, &holder, &*made.await??, &app.engine))
 }
 
 /// `GET /v1/schedules/{id}`
-pub(super) async fn show(State(app): State<App>, Path(id): Path<String>, _: NoParameters) -> Result<Response, Problem> {
-    Ok(shown(StatusCode::OK, &*app.engine.schedule(&id)?, &app.engine))
+pub(super) async fn show(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    _: NoParameters,
+) -> Result<Response, Problem> {
+    Ok(shown(StatusCode::OK, &holder, &*app.engine.schedule(&id)?, &app.engine))
 }
 
 /// `PUT /v1/schedules/{id}`, with `If-Match` of the revision.
@@ -182,6 +198,7 @@ pub(super) async fn revise(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
+    may_dispatch(&holder)?;
     let revision = revision(&headers)?;
     let (mut fields, calendars) = object(&body)?;
     match fields.get("id") {
@@ -197,7 +214,7 @@ pub(super) async fn revise(
     let by = by(&holder, schedule.note().map(str::to_owned));
     let revise =
         app.to_the_end(move |engine| async move { engine.revise_schedule(schedule, calendars, revision, by).await });
-    Ok(shown(StatusCode::OK, &*revise.await??, &app.engine))
+    Ok(shown(StatusCode::OK, &holder, &*revise.await??, &app.engine))
 }
 
 /// The revision that `If-Match` names.
@@ -293,12 +310,12 @@ fn choice<T: Copy>(field: &str, text: Option<&str>, names: &[(&str, T)]) -> Resu
 }
 
 /// Has somebody do something to a schedule to its end.
-async fn act<F>(app: App, act: impl FnOnce(Arc<Engine>) -> F) -> Result<Response, Problem>
+async fn act<F>(app: App, holder: &Holder, act: impl FnOnce(Arc<Engine>) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Arc<Standing>, ScheduleError>> + Send + 'static,
 {
     let state = app.to_the_end(act).await??;
-    Ok(shown(StatusCode::OK, &state, &app.engine))
+    Ok(shown(StatusCode::OK, holder, &state, &app.engine))
 }
 
 /// `POST /v1/schedules/{id}/pause`
@@ -311,7 +328,7 @@ pub(super) async fn pause(
     let Pause { until, note } = form(&body)?;
     let until = until.map(|until| moment("until", &until)).transpose()?;
     let by = by(&holder, note);
-    act(app, move |engine| async move { engine.pause_schedule(&id, until, by).await }).await
+    act(app, &holder, move |engine| async move { engine.pause_schedule(&id, until, by).await }).await
 }
 
 /// `POST /v1/schedules/{id}/resume`
@@ -322,7 +339,7 @@ pub(super) async fn resume(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let by = by(&holder, form::<Resume>(&body)?.note);
-    act(app, move |engine| async move { engine.resume_schedule(&id, by).await }).await
+    act(app, &holder, move |engine| async move { engine.resume_schedule(&id, by).await }).await
 }
 
 /// `POST /v1/schedules/{id}/trigger`
@@ -335,7 +352,7 @@ pub(super) async fn trigger(
     let Trigger { overlap, note } = form(&body)?;
     let overlap = choice("overlap", overlap.as_deref(), &Overlap::ALL.map(|overlap| (overlap.as_str(), overlap)))?;
     let by = by(&holder, note);
-    act(app, move |engine| async move { engine.trigger_schedule(&id, overlap, by).await }).await
+    act(app, &holder, move |engine| async move { engine.trigger_schedule(&id, overlap, by).await }).await
 }
 
 /// `POST /v1/schedules/{id}/backfill`
@@ -350,7 +367,7 @@ pub(super) async fn backfill(
     let orders = [("in_turn", Order::InTurn), ("together", Order::Together)];
     let order = choice("order", order.as_deref(), &orders)?.unwrap_or_default();
     let by = by(&holder, note);
-    act(app, move |engine| async move { engine.backfill_schedule(&id, from, to, order, by).await }).await
+    act(app, &holder, move |engine| async move { engine.backfill_schedule(&id, from, to, order, by).await }).await
 }
 
 /// `GET /v1/schedules/{id}/fires`
