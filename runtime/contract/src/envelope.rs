@@ -74,6 +74,35 @@ pub struct Envelope {
     pub inputs: Option<Arc<str>>,
     /// Extension: which plugin runs it.
     pub plugin: Option<PluginRef>,
+    /// Extension: what becomes of it where it is not done at the end of its window.
+    pub on_window_end: OnWindowEnd,
+    /// Extension: how often it is carried over at most, before it is `timed_out` after all.
+    pub carry_over_max: u32,
+}
+
+/// What becomes of a mission that is not done when its window ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnWindowEnd {
+    /// It ends, `timed_out`.
+    #[default]
+    End,
+    /// It is carried over: it goes on in the next window of its schedule or of its lane, with what it has left of its budget.
+    Suspend,
+}
+
+impl OnWindowEnd {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::End, Self::Suspend];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Suspend => "suspend",
+        }
+    }
 }
 
 /// The contract's four mission types.

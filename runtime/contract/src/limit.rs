@@ -53,6 +53,11 @@ pub const HEARTBEAT_SECONDS_MIN: u32 = 5;
 /// The longest heartbeat, in seconds: a day.
 pub const HEARTBEAT_SECONDS_MAX: u32 = 86_400;
 
+/// How often a mission is carried over into a further window, where its envelope does not say.
+pub const CARRY_OVER: u32 = 5;
+/// The most that it may say.
+pub const CARRY_OVER_MAX: u32 = 1_000;
+
 /// Longest text of one milestone, log line, evidence or summary, in bytes; longer is cut, with an ellipsis.
 pub const NOTE_BYTES_MAX: usize = 4_096;
 

@@ -249,6 +249,18 @@ pub enum Record {
     Accompanied,
     /// The node stops in good order: that the run breaks off is not the mission's doing.
     NodeStopped,
+    /// Behind the start of a run: its lane or its node closes then, and the run meets that like the end of its window.
+    OpenUntil {
+        /// When.
+        at: Timestamp,
+    },
+    /// A window is over and the mission is not done: it goes on in this one. A run that there is breaks off with its calls.
+    CarriedOver {
+        /// Not before this.
+        start_at: Option<Timestamp>,
+        /// Not at or after this.
+        end_at: Option<Timestamp>,
+    },
 }
 
 /// What intake decided when it accepted an envelope.

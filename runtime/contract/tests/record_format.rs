@@ -154,6 +154,15 @@ fn samples() -> Vec<(Record, &'static str)> {
         ),
         (Record::Accompanied, "18"),
         (Record::NodeStopped, "19"),
+        // Version 6.
+        (
+            Record::OpenUntil { at: "2026-11-23T22:00:00Z".parse().expect("a time") },
+            "1a14323032362d31312d32335432323a30303a30305a",
+        ),
+        (
+            Record::CarriedOver { start_at: Some("2026-11-23T22:00:00Z".parse().expect("a time")), end_at: None },
+            "1b0114323032362d31312d32335432323a30303a30305a00",
+        ),
     ]
 }
 
@@ -304,6 +313,8 @@ fn number(record: &Record) -> usize {
         Record::Overbilled { .. } => 23,
         Record::Accompanied => 24,
         Record::NodeStopped => 25,
+        Record::OpenUntil { .. } => 26,
+        Record::CarriedOver { .. } => 27,
     }
 }
 
@@ -324,12 +335,12 @@ fn every_variant_keeps_its_bytes() {
     for (record, expected) in samples() {
         let sample = stamped(record);
         let bytes = sample.encode();
-        assert_eq!(hex(&bytes), format!("05{HEAD}{expected}"), "{sample:?}");
+        assert_eq!(hex(&bytes), format!("06{HEAD}{expected}"), "{sample:?}");
         assert_eq!(Stamped::decode(&bytes).expect("a record"), sample);
     }
     let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
     seen.dedup();
-    assert_eq!(seen, (0..26).collect::<Vec<_>>(), "a sample of every variant, in its order");
+    assert_eq!(seen, (0..28).collect::<Vec<_>>(), "a sample of every variant, in its order");
 }
 
 /// Told from the bytes as they were pinned, not from what is written now.
@@ -340,6 +351,16 @@ fn what_older_versions_wrote_is_read() {
             let bytes = unhex(&format!("0{version}{HEAD}{pinned}"));
             assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
         }
+    }
+}
+
+/// Version 5 is version 6, but for the variants that came later.
+#[test]
+fn what_version_5_wrote_is_read() {
+    let all = samples().into_iter().filter(|(record, _)| number(record) <= number(&Record::NodeStopped));
+    for (record, pinned) in all {
+        let bytes = unhex(&format!("05{HEAD}{pinned}"));
+        assert_eq!(Stamped::decode(&bytes).expect("a record"), stamped(record));
     }
 }
 
@@ -434,7 +455,7 @@ fn every_name_within_a_record_keeps_its_number() {
 fn damaged_bytes_are_errors() {
     let bytes = stamped(finished(Status::Completed, Reason::Done)).encode();
     assert!(matches!(Stamped::decode(&[]), Err(DecodeError::Empty)));
-    assert!(matches!(Stamped::decode(&[6, 0, 0]), Err(DecodeError::UnknownVersion(6))));
+    assert!(matches!(Stamped::decode(&[7, 0, 0]), Err(DecodeError::UnknownVersion(7))));
     for end in 1..bytes.len() {
         assert!(Stamped::decode(&bytes[..end]).is_err(), "cut at {end}");
     }

@@ -4,19 +4,23 @@
 //! lock. Who may run when is the core's business ([`Queue`]); what is done with a turn is `start`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use parking_lot::Mutex;
 use sortie_ambient::Surroundings;
-use sortie_contract::{MissionNo, Timestamp};
-use sortie_mission::queue::{Queue, Waiting, WaitsFor};
+use sortie_contract::{LaneId, MissionNo, Timestamp};
+use sortie_mission::queue::{Doors, Queue, Waiting, WaitsFor};
+
+use super::hours::NodeHours;
 
 /// The queue of a node, and what is about to join it.
 pub(crate) struct Desk {
     inner: Mutex<Inner>,
     /// Whether some mission may have the node for itself: told without the lock, because each turn asks.
     may_be_alone: AtomicBool,
+    hours: Arc<NodeHours>,
 }
 
 struct Inner {
@@ -56,8 +60,9 @@ pub(crate) struct Look {
 }
 
 impl Desk {
-    pub(crate) fn new(queue: Queue) -> Self {
-        Self { inner: Mutex::new(Inner { queue, arrivals: Arrivals::default() }), may_be_alone: AtomicBool::new(false) }
+    pub(crate) fn new(queue: Queue, hours: Arc<NodeHours>) -> Self {
+        let inner = Mutex::new(Inner { queue, arrivals: Arrivals::default() });
+        Self { inner, may_be_alone: AtomicBool::new(false), hours }
     }
 
     /// A mission has got its number, and will arrive or be withdrawn. To be called in the order of numbers.
@@ -90,6 +95,7 @@ impl Desk {
         let mut inner = self.inner.lock();
         // Read under the lock: threads that overtake each other must not look like a clock that was set back.
         let wall = ambient.wall();
+        self.hours.let_in(&mut inner.queue, wall);
         let no = inner.queue.pop(wall);
         if inner.queue.alone().is_some() {
             self.may_be_alone.store(true, Release);
@@ -126,7 +132,18 @@ impl Desk {
         let mut inner = self.inner.lock();
         // As in `pop`.
         let wall = ambient.wall();
+        self.hours.let_in(&mut inner.queue, wall);
         Look { wall, expired: inner.queue.expired(wall), next_due: inner.queue.next_due() }
+    }
+
+    /// Whether a lane is open now, and until when.
+    pub(crate) fn doors(&self, lane: &LaneId, wall: Timestamp) -> Doors {
+        if self.hours.is_always_open() {
+            return Doors::OPEN;
+        }
+        let mut inner = self.inner.lock();
+        self.hours.let_in(&mut inner.queue, wall);
+        inner.queue.doors(lane)
     }
 
     /// Gives no more turns, or goes on.
@@ -178,7 +195,7 @@ mod tests {
 
     #[test]
     fn missions_wait_in_the_order_of_their_numbers_whoever_is_handed_over_first() {
-        let desk = Desk::new(Queue::new([("lane".parse().expect("an id"), 8)], 8));
+        let desk = Desk::new(Queue::new([("lane".parse().expect("an id"), 8)], 8), Arc::default());
         (1..=4).for_each(|no| desk.announce(MissionNo(no)));
         desk.arrive(waiting(2));
         assert_eq!(next(&desk), None, "the first may still come");
@@ -192,7 +209,7 @@ mod tests {
 
     #[test]
     fn one_that_ends_on_its_way_does_not_arrive() {
-        let desk = Desk::new(Queue::new([("lane".parse().expect("an id"), 8)], 8));
+        let desk = Desk::new(Queue::new([("lane".parse().expect("an id"), 8)], 8), Arc::default());
         (1..=2).for_each(|no| desk.announce(MissionNo(no)));
         desk.arrive(waiting(2));
         desk.remove(MissionNo(2));

@@ -197,7 +197,7 @@ impl RunHost {
             // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
-            if in_time.is_err() || !live.is_being_made(call) {
+            if in_time.is_err() || this.is_over() || !live.is_being_made(call) {
                 return Err(Stop::Over);
             }
             // A tool that panics has failed; what it did until then is done, and its call is on record like any other.

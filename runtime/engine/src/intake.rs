@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected};
+use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected, Window};
 use sortie_contract::plugin::Brief;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
@@ -270,6 +270,7 @@ impl Engine {
             vp: &head.vp,
             digest: head.envelope,
             status: head.status,
+            window: Window { start_at: head.start_at, end_at: head.end_at },
             budget: head.overview.as_ref().map_or(accepted.budget, |overview| overview.budget),
             accepted,
         };
@@ -311,6 +312,7 @@ impl Engine {
             *of_its_name.borrow_mut() = versions;
             identities
         };
+        let wall = self.ambient.wall();
         let asked = Asked {
             rules: &self.settings.rules,
             tools: toolbox.infos(),
@@ -320,7 +322,8 @@ impl Engine {
                 guard: &|url| self.courier().reaches(url).map_err(|refused| refused.to_string()),
                 may_send: &|secret, url| self.courier().may_send(secret, url),
             },
-            wall: self.ambient.wall(),
+            opens: &|lane, window| self.settings.hours.leave(lane, window, wall),
+            wall,
         };
         let examination = Examination::of(envelope, mistakes, &asked)?;
         let is_chosen = |plugin: &Installed| examination.to_be_asked() == Some(&plugin.identity);
@@ -400,7 +403,7 @@ impl Engine {
         accepted: Accepted,
     ) -> Result<(Mission, Beginning, Reply), ReadError> {
         let at = self.ambient.wall();
-        let reply = Reply::of(&envelope.mission_id, &envelope.vp_id, &accepted);
+        let reply = Reply::of(&envelope.mission_id, &envelope.vp_id, envelope.window, &accepted);
         let (session, lane) = (accepted.session.clone(), accepted.lane.clone());
         let stamped = Stamped { at, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
         let mission = Mission::begin(Arc::clone(envelope), &stamped)?;

@@ -58,6 +58,7 @@ mod handed;
 mod held;
 mod herald;
 mod host;
+mod hours;
 pub mod intake;
 mod keep;
 mod live;
@@ -101,6 +102,7 @@ pub use artifact_store::{Artifacts, FolderArtifacts, Room};
 pub use desk::Turns;
 pub use disk::{Disk, Moment};
 pub use guests::Guests;
+pub use hours::NodeHours;
 pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
@@ -240,6 +242,7 @@ impl Engine {
             wall,
             ran_ms,
             out_ms: None,
+            next_window: None,
             expires_at: wall.checked_add(self.settings.request_expiry).unwrap_or(Timestamp::MAX),
         }
     }

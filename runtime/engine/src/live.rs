@@ -119,7 +119,10 @@ impl Live {
             return Err(CommandError::Refused(Refusal::AlreadyFinal { status: Status::Failed }));
         }
         let steady = engine.ambient.steady();
-        let now = inner.now(engine, steady);
+        let mut now = inner.now(engine, steady);
+        if inner.mission.wants_window(now.wall) {
+            now.next_window = engine.next_window(self.no, &inner.mission, now.wall);
+        }
         let records: Vec<Stamped> = inner
             .mission
             .decide(now, command)
@@ -137,7 +140,9 @@ impl Live {
         let Inner { mission, run, .. } = &mut *inner;
         run.turn(mission, begins, steady);
         let status = inner.mission.status();
-        let suspended = records.iter().any(|stamped| matches!(stamped.record, Record::Suspended { .. }));
+        let suspended = records
+            .iter()
+            .any(|stamped| matches!(stamped.record, Record::Suspended { .. } | Record::CarriedOver { .. }));
         if suspended {
             inner.out_since = Some(steady);
         } else if begins {
@@ -293,7 +298,10 @@ impl Inner {
         for (index, Stamped { record, .. }) in records.iter().enumerate() {
             match record {
                 // What was decided before is in the record that this run goes over.
-                Record::Started { .. } | Record::Finished { .. } | Record::Suspended { .. } => {
+                Record::Started { .. }
+                | Record::Finished { .. }
+                | Record::Suspended { .. }
+                | Record::CarriedOver { .. } => {
                     self.waiting.clear();
                     self.decided.clear();
                 }
@@ -322,6 +330,7 @@ pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     let Standing { status, suspended, due } = mission.standing();
     (head.status, head.suspended, head.due) = (status, suspended, due);
     (head.ended_at, head.crashes, head.outlived) = (mission.ended_at(), mission.crashes(), mission.outlived());
+    (head.start_at, head.end_at) = (mission.window().start_at, mission.window().end_at);
     head.overview = Some(mission.overview());
 }
 

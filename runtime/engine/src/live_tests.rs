@@ -60,7 +60,13 @@ fn accepted(log: &dyn Log) -> Inner {
 /// The records of a command, at some second; none, where the core refuses it.
 fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
     let wall = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second.into());
-    let now = Now { wall, ran_ms: u64::from(second), out_ms: None, expires_at: wall + SignedDuration::from_hours(24) };
+    let now = Now {
+        wall,
+        ran_ms: u64::from(second),
+        out_ms: None,
+        next_window: None,
+        expires_at: wall + SignedDuration::from_hours(24),
+    };
     let records = inner.mission.decide(now, command).unwrap_or_default();
     records.into_iter().map(|record| Stamped { at: wall, ran_ms: now.ran_ms, record }).collect()
 }
@@ -69,7 +75,13 @@ fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
 fn command(choice: u32, run: u32, records: u32) -> Command<'static> {
     let run = RunNo(run);
     match choice % 9 {
-        0 => Command::Start(Conditions { tools: &[], memory_bytes_max: 1 << 20, alone: false, crashes_alone_max: 3 }),
+        0 => Command::Start(Conditions {
+            tools: &[],
+            memory_bytes_max: 1 << 20,
+            alone: false,
+            crashes_alone_max: 3,
+            open_until: None,
+        }),
         1 | 2 => Command::Milestone { run, text: format!("step {choice}") },
         3 => Command::Ask { run, question: format!("question {choice}?") },
         4 => Command::Decide {

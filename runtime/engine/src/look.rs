@@ -208,17 +208,26 @@ impl Engine {
         due: Option<Timestamp>,
         expires: Option<Timestamp>,
     ) -> Option<WaitView> {
-        let wait = |what, until| Some(WaitView { what, until });
+        let wait = |what, until| Some(WaitView { what, until, mission_id: None });
         match status {
             Status::Blocked => return wait(WaitKind::People, expires),
             Status::Running if suspended => return wait(WaitKind::Time, due),
             Status::Queued | Status::Running => {}
             _ => return None,
         }
-        match self.desk.waits_for(no, self.ambient.wall()) {
+        let wall = self.ambient.wall();
+        match self.desk.waits_for(no, wall) {
+            // Its own window is open: what it waits for is that its schedule is not paused any more.
+            Some(WaitsFor::Window) if start_at.is_none_or(|at| at <= wall) => {
+                wait(WaitKind::SchedulePaused, self.paused_until(no))
+            }
             Some(WaitsFor::Window) => wait(WaitKind::Window, start_at),
+            Some(WaitsFor::Hours { until }) => wait(WaitKind::Hours, until),
             Some(WaitsFor::Node) => wait(WaitKind::NodePaused, None),
-            Some(WaitsFor::Session) => wait(WaitKind::Session, None),
+            Some(WaitsFor::Session { first }) => {
+                let mission_id = self.log.head(first).ok().flatten().map(|head| head.mission_id.to_string());
+                Some(WaitView { what: WaitKind::Session, until: None, mission_id })
+            }
             Some(WaitsFor::Lane) => wait(WaitKind::Lane, None),
             Some(WaitsFor::Room) => wait(WaitKind::Node, None),
             None if status == Status::Queued => wait(WaitKind::Turn, None),
@@ -262,11 +271,13 @@ impl Engine {
             usage: UsageView::new(usage.runtime_minutes, mission.spent(), mission.reserved()),
             effective_budget: BudgetView::from(mission.budget()),
             autonomy_window: WindowView::from(&envelope.window),
+            effective_window: self.effective_window(fold.no, mission),
+            carried_over: mission.carried_over(),
             waits_for: self.waits_for(
                 fold.no,
                 standing.status,
                 standing.suspended,
-                envelope.window.start_at,
+                mission.window().start_at,
                 standing.due,
                 mission.open_requests().iter().map(|open| open.expires_at).min(),
             ),

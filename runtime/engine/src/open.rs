@@ -26,6 +26,7 @@ use super::commit::Commit;
 use super::deliveries::Deliveries;
 use super::desk::Desk;
 use super::guests::Guests;
+use super::hours::NodeHours;
 use super::live::Wait;
 use super::lives::Lives;
 use super::outbox::EngineOutbox;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub plugins_by: BTreeMap<String, PluginRef>,
     /// The lanes, and how many missions each runs side by side.
     pub lanes: Vec<(LaneId, usize)>,
+    /// When the node and its lanes are open.
+    pub hours: Arc<NodeHours>,
     /// How many missions run side by side, in all lanes.
     pub max_running: usize,
     /// How long a request waits for its answer.
@@ -167,7 +170,7 @@ impl Engine {
         let engine = Arc::new(Self {
             commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs),
             log,
-            desk: Desk::new(inventory.queue),
+            desk: Desk::new(inventory.queue, Arc::clone(&settings.hours)),
             lives: Lives::new(),
             guests,
             results: Arc::new(Results::new(settings.result_bytes_max)),

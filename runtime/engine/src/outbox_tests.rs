@@ -35,11 +35,17 @@ fn of_steps(steps: usize) -> MemoryLog {
     let mut records = vec![Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record: accepted }];
     let mut mission = begin(&records[0]).expect("it begins");
     let head = Head::accepted(mission.envelope(), Digest::of(text.as_bytes()), session, lane, Timestamp::UNIX_EPOCH);
-    let start =
-        Command::Start(Conditions { tools: &[], memory_bytes_max: 1 << 20, alone: false, crashes_alone_max: 3 });
+    let start = Command::Start(Conditions {
+        tools: &[],
+        memory_bytes_max: 1 << 20,
+        alone: false,
+        crashes_alone_max: 3,
+        open_until: None,
+    });
     let milestone = |_| Command::Milestone { run: RunNo(1), text: "x".repeat(1 << 10) };
     for command in std::iter::once(start).chain((0..steps).map(milestone)) {
-        let now = Now { wall: Timestamp::UNIX_EPOCH, ran_ms: 0, out_ms: None, expires_at: Timestamp::MAX };
+        let now =
+            Now { wall: Timestamp::UNIX_EPOCH, ran_ms: 0, out_ms: None, next_window: None, expires_at: Timestamp::MAX };
         for record in mission.decide(now, command).expect("it may") {
             let stamped = Stamped { at: now.wall, ran_ms: 0, record };
             mission.apply(&stamped).expect("it follows");

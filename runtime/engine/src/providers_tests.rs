@@ -331,6 +331,7 @@ impl Bench {
             request_expiry: SignedDuration::from_hours(24),
             retention: Retention { age: None, missions: None },
             crashes_alone_max: 3,
+            hours: Arc::default(),
             result_bytes_max: 1 << 20,
         };
         let built_in = BuiltIn::of(vec![Arc::new(Takes::new("Read", "path"))]);

@@ -166,6 +166,12 @@ impl Schedules {
         self.all.lock().get(id).cloned().ok_or(ScheduleError::Unknown)
     }
 
+    /// The schedule that a mission is of which has not ended, as it stands.
+    pub(crate) fn of_mission(&self, no: MissionNo) -> Option<Arc<State>> {
+        let id = self.runs.schedule_of(no)?;
+        self.all.lock().get(&id).map(|plan| plan.state())
+    }
+
     /// The version of one that cannot be read.
     fn broken(&self, id: &str) -> Option<u64> {
         self.broken.lock().get(id).copied()

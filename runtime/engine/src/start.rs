@@ -35,6 +35,9 @@ enum RunError {
     Command(#[from] CommandError),
     #[error("the journal failed")]
     Journal(#[from] sortie_journal::WriteError),
+    /// Its lane or its node has closed in this moment.
+    #[error("its lane or its node is closed")]
+    Shut,
     /// As by a crash of the node, and mended like one: it goes on where its record ends, and is given up when it never does.
     #[error("its plugin was stopped, and nothing on record says why")]
     BrokeOff,
@@ -59,7 +62,14 @@ impl Engine {
     /// A mission's turn, from its start to the end of its run.
     async fn turn(self: Arc<Self>, no: MissionNo) {
         match self.bring(no).await {
-            Ok(live) => self.turn_of(live).await,
+            Ok(live) => match self.held_up(&live) {
+                Some(until) => {
+                    self.desk.release(no);
+                    self.desk.push(&sortie_mission::queue::Waiting { start_at: Some(until), ..live.waiting() });
+                    self.timer.nudge();
+                }
+                None => self.turn_of(live).await,
+            },
             Err(error) => {
                 tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");
                 self.desk.release(no);
@@ -76,8 +86,8 @@ impl Engine {
         // Held until here: what was decided while it was on its way out of memory is seen below.
         self.desk.release(no);
         let again = match &ran {
-            // The clock was set back in this moment: it waits again.
-            Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. }))) => true,
+            // The clock was set back in this moment, or it was closed: it waits again.
+            Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. })) | RunError::Shut) => true,
             // Cancelled or timed out between its turn and its start.
             Ok(()) | Err(RunError::Command(CommandError::Refused(_))) => false,
             Err(error) if self.is_stopping() => {
@@ -92,6 +102,12 @@ impl Engine {
                 matches!(error, RunError::BrokeOff)
             }
         };
+        if live.with(Mission::has_broken_off) {
+            let toolbox = self.toolbox();
+            let asked = self.command_patiently(&live, || Command::Doubt(toolbox.infos()), Wait::Durable).await;
+            // Its next run asks.
+            drop(asked);
+        }
         if again || live.wants_turn(self) {
             self.desk.push(&live.waiting());
         } else if ran.is_ok() {
@@ -105,6 +121,10 @@ impl Engine {
             // Its node stopped in good order: what the head alone shows looked worse.
             self.let_others_in(live.no);
         }
+        let doors = self.desk.doors(&live.with(|mission| mission.lane().clone()), self.ambient.wall());
+        if !doors.open {
+            return Err(RunError::Shut);
+        }
         {
             let toolbox = self.toolbox();
             let conditions = Conditions {
@@ -112,6 +132,7 @@ impl Engine {
                 memory_bytes_max: self.guests.memory_bytes_max(),
                 alone: self.desk.is_alone(live.no),
                 crashes_alone_max: self.settings.crashes_alone_max,
+                open_until: doors.until,
             };
             self.command_patiently(live, || Command::Start(conditions), Wait::No).await?;
         }
@@ -245,7 +266,13 @@ impl Engine {
     ) -> Result<super::live::Taken, CommandError> {
         let taken = live.command(self, command, wait)?;
         let turns = |stamped: &Stamped| {
-            matches!(stamped.record, Record::Started { .. } | Record::Suspended { .. } | Record::Finished { .. })
+            matches!(
+                stamped.record,
+                Record::Started { .. }
+                    | Record::Suspended { .. }
+                    | Record::CarriedOver { .. }
+                    | Record::Finished { .. }
+            )
         };
         if taken.records.iter().any(turns) {
             self.timer.keep_out_since(live.no, live.sleeps_since());

@@ -3,7 +3,8 @@
 //! Each fixture was written by a node of that format that was killed: `v1.redb` has heads and records of version 1, `v2.redb` also
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
 //! part out, `v4.redb` the same missions with heads that have an overview, `v5.redb` a call under way and a delivery that waits for its
-//! next attempt, `v6.redb` the same with prices, `v7.redb` a mission each that is over, waits for people and waits for its window.
+//! next attempt, `v6.redb` the same with prices, `v7.redb` a mission each that is over, waits for people and waits for its window,
+//! `v8.redb` the same with a schedule that was triggered.
 //! Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use common::Step;
 use redb::ReadableDatabase;
 use sortie_contract::cursor::Retry;
-use sortie_contract::{MissionNo, Record, Status, Timestamp};
+use sortie_contract::{MissionNo, Record, Stamped, Status, Timestamp};
 use sortie_journal::{Append, Cursor, EmbeddedLog, Journal, Log, Options, ScheduleChange};
 
 /// In the order of dispatch: the mission, how it stands, how many records it has at least.
@@ -131,7 +132,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -178,7 +179,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -205,7 +206,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
     drop(journal);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -262,7 +263,7 @@ fn a_journal_of_format_5_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(6))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -288,7 +289,7 @@ fn a_journal_of_format_6_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -312,9 +313,38 @@ fn a_journal_of_format_7_is_read_whole_and_takes_schedules() {
     log.change_schedule(made).unwrap().wait().unwrap();
     assert_eq!(log.schedule("nightly").unwrap().map(|kept| kept.version), Some(1));
     drop(log);
-    assert_eq!(format_of(&path), 8, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
     // And after the next opening.
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
     assert!(log.change_schedule(ScheduleChange::moved("nightly", 1, "{}".to_owned(), vec![])).is_ok());
+}
+
+#[test]
+fn a_journal_of_format_8_is_read_whole_and_takes_what_is_carried_over() {
+    let (_dir, path) = copy_of("v8.redb");
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    let mut found = Vec::new();
+    let log = EmbeddedLog::new(journal, &opened, |_, head| {
+        found.push((head.mission_id.to_string(), head.status, head.suspended));
+    })
+    .unwrap();
+    let expected = [
+        ("completed", Status::Completed, false),
+        ("asks", Status::Blocked, true),
+        ("queued", Status::Queued, false),
+        ("nightly:20261126T090336Z", Status::Completed, false),
+    ];
+    assert_eq!(found, expected.map(|(name, status, suspended)| (name.to_owned(), status, suspended)));
+    assert_eq!(log.schedule("nightly").unwrap().map(|kept| kept.version), Some(3), "made, triggered, and its mission ended");
+    assert_eq!(log.fires("nightly", None, 9).unwrap().len(), 1);
+    let queued = MissionNo(3);
+    let first = log.read(queued, 0, usize::MAX).unwrap();
+    assert_eq!(first.len(), 1);
+    let over = Record::CarriedOver { start_at: Some("2091-01-01T00:00:00Z".parse().unwrap()), end_at: None };
+    let carried = Stamped { at: "2090-01-02T00:00:00Z".parse().unwrap(), ran_ms: 0, record: over };
+    log.append_durable(Append::new(queued, 1, std::slice::from_ref(&carried))).unwrap().wait().unwrap();
+    assert_eq!(log.read(queued, 1, usize::MAX).unwrap(), [carried]);
+    drop(log);
+    assert_eq!(format_of(&path), 9, "an older sortie refuses what it could not read whole");
 }

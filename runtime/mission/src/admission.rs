@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 
 use jiff::Timestamp;
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{EffectiveBudget, Envelope, differing_fields};
+use sortie_contract::envelope::{EffectiveBudget, Envelope, OnWindowEnd, Window, differing_fields};
 use sortie_contract::id::{LaneId, MissionId, SessionId, VpId};
 use sortie_contract::mistake::Mistake;
 use sortie_contract::outcome::Status;
@@ -55,6 +55,8 @@ pub struct Asked<'a> {
     pub installed: &'a dyn Fn(&str) -> Vec<PluginIdentity>,
     /// What it lets out to whom.
     pub way_out: WayOut<'a>,
+    /// Whether the hours of a lane and of the node leave something of a window.
+    pub opens: &'a dyn Fn(&LaneId, Window) -> bool,
     /// The time of day.
     pub wall: Timestamp,
 }
@@ -83,6 +85,8 @@ impl Examination {
             }
             Err(denial) => return Err(denial),
         };
+        let lane = admission.as_ref().map(|admission| &admission.lane);
+        wrong.add(lane.filter(|lane| !may_open(envelope, lane, asked)).map(rules::outside_hours));
         wrong.add(envelope.callback.as_ref().and_then(|callback| receiver::unreachable(callback, asked.way_out)));
         let plugin = if wrong.leaves_plugin_open() {
             None
@@ -153,6 +157,8 @@ pub struct Earlier<'a> {
     pub status: Status,
     /// What holds of its budget by now.
     pub budget: EffectiveBudget,
+    /// The window that it is in by now.
+    pub window: Window,
     /// Its first record.
     pub accepted: &'a Accepted,
 }
@@ -172,6 +178,8 @@ pub struct Reply {
     pub status: Status,
     /// What holds of its budget here.
     pub budget: EffectiveBudget,
+    /// When it may run, before the hours of its lane and node.
+    pub window: Window,
     /// What is odd about it, for people.
     pub warnings: Vec<String>,
 }
@@ -219,8 +227,13 @@ fn again(dispatch: Dispatch<'_>, twin: &Earlier<'_>) -> Result<Reply, Denial> {
         let fields = differing_fields(&twin.accepted.envelope, dispatch.text);
         return Err(Denial::IdempotencyConflict { mission_id: twin.mission_id.clone(), fields });
     }
-    let reply = Reply::of(twin.mission_id, twin.vp, twin.accepted);
+    let reply = Reply::of(twin.mission_id, twin.vp, twin.window, twin.accepted);
     Ok(Reply { status: twin.status, budget: twin.budget, ..reply })
+}
+
+/// Whether there is a time in which it runs: in its own window, or in a further one.
+fn may_open(envelope: &Envelope, lane: &LaneId, asked: &Asked<'_>) -> bool {
+    envelope.on_window_end == OnWindowEnd::Suspend || (asked.opens)(lane, envelope.window)
 }
 
 /// The session that it names; else its VP's newest, else a fixed first one.
@@ -232,7 +245,7 @@ fn session(envelope: &Envelope, newest: Option<&SessionId>) -> SessionId {
 impl Reply {
     /// Of a mission that has just been taken.
     #[must_use]
-    pub fn of(mission_id: &MissionId, vp: &VpId, accepted: &Accepted) -> Self {
+    pub fn of(mission_id: &MissionId, vp: &VpId, window: Window, accepted: &Accepted) -> Self {
         Self {
             mission_id: mission_id.clone(),
             vp_id: vp.clone(),
@@ -240,6 +253,7 @@ impl Reply {
             lane: accepted.lane.clone(),
             status: Status::Queued,
             budget: accepted.budget,
+            window,
             warnings: accepted.warnings.clone(),
         }
     }

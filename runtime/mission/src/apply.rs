@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::Envelope;
+use sortie_contract::envelope::{Envelope, Window};
 use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::outcome::Status;
@@ -23,6 +23,7 @@ use crate::part::outgoing::Outgoing;
 use crate::part::report::{Report, ReportStep};
 use crate::part::requests::{OpenRequest, RequestStep, Requests};
 use crate::part::runs::{End, Granted, RunStep, Runs};
+use crate::part::windows::Windows;
 use crate::state::Mission;
 use crate::{budget, cadence};
 
@@ -84,6 +85,7 @@ impl Mission {
             budget: *budget,
             unknown_approvals: unknown_approvals.clone(),
             runs: Runs::new(),
+            windows: Windows::new(envelope.window, envelope.on_window_end, envelope.carry_over_max),
             calls: Calls::default(),
             books: Books::default(),
             requests: Requests::default(),
@@ -142,6 +144,7 @@ impl Mission {
             Record::Started { run, alone, announced } => {
                 let (run, alone, interval_ms) = (*run, *alone, interval_ms(&self.envelope));
                 self.runs.apply(RunStep::Started { run, alone, at, ran_ms, interval_ms })?;
+                self.windows.begins();
                 // One that only waited has been spoken of when it was decided about.
                 self.outgoing.event(*announced && !self.went_on());
                 Ok(())
@@ -171,6 +174,18 @@ impl Mission {
                 self.runs.going()?;
                 self.calls.only_waits()?;
                 Ok(self.runs.apply(RunStep::Suspended { at, ran_ms, until: *until })?)
+            }
+            Record::OpenUntil { at: until } => {
+                self.runs.going()?;
+                self.windows.open_until(*until);
+                Ok(())
+            }
+            Record::CarriedOver { start_at, end_at } => {
+                self.runs.apply(RunStep::CarriedOver { asks: !self.requests.open().is_empty() })?;
+                self.calls.apply(CallStep::CarriedOver)?;
+                self.windows.carry_over(Window { start_at: *start_at, end_at: *end_at });
+                self.outgoing.event(self.tells_of_carry_over());
+                Ok(())
             }
             Record::Unreadable { until: _, sequence, items } => {
                 self.runs.not_over()?;
@@ -251,6 +266,7 @@ impl Mission {
                 held: matches!(record, Record::CallHeld { .. }),
                 since: at,
                 doubted: false,
+                broke_off: false,
             }),
             Record::Asked { call, question } => self.begun(InFlight {
                 call: *call,
@@ -262,6 +278,7 @@ impl Mission {
                 held: true,
                 since: at,
                 doubted: false,
+                broke_off: false,
             }),
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })
@@ -341,6 +358,8 @@ fn bytes(record: &Record) -> usize {
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
+        | Record::CarriedOver { .. }
+        | Record::OpenUntil { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -364,7 +383,8 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::Judged { .. }
         | Record::CallFinished { .. }
         | Record::Decided { .. }
-        | Record::Suspended { .. } => true,
+        | Record::Suspended { .. }
+        | Record::CarriedOver { .. } => true,
         // What the node collects comes with the end of a run, and that may break off as well.
         Record::ArtifactStored { call, .. } => call.is_some(),
         Record::Accepted(_)
@@ -374,6 +394,7 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::Overbilled { .. }
         | Record::Requested { .. }
         | Record::Reminded { .. }
+        | Record::OpenUntil { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -406,6 +427,8 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
+        | Record::CarriedOver { .. }
+        | Record::OpenUntil { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -444,5 +467,7 @@ fn name(record: &Record) -> &'static str {
         Record::Overbilled { .. } => "overbilled",
         Record::Accompanied => "accompanied",
         Record::NodeStopped => "node_stopped",
+        Record::OpenUntil { .. } => "open_until",
+        Record::CarriedOver { .. } => "carried_over",
     }
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
+use sortie_contract::envelope::Window;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
@@ -29,6 +30,9 @@ pub struct Now {
     pub out_ms: Option<u64>,
     /// When a request that is made now expires, unless the window closes before.
     pub expires_at: Timestamp,
+    /// The window that follows, where the mission asks for one ([`Mission::wants_window`](crate::Mission::wants_window)) and there
+    /// is one.
+    pub next_window: Option<Window>,
 }
 
 /// A tool that a plugin was handed, as its node knows it at the moment.
@@ -64,6 +68,8 @@ pub struct Conditions<'a> {
     pub alone: bool,
     /// So many runs in a row that ended with their node while nothing else ran are the last.
     pub crashes_alone_max: u32,
+    /// When the mission's lane or the node closes, which are open now; `None` where they do not.
+    pub open_until: Option<Timestamp>,
 }
 
 /// Something that somebody wants of a mission.
@@ -73,6 +79,9 @@ pub struct Conditions<'a> {
 pub enum Command<'a> {
     /// It is the mission's turn: begin a run, or the next one. Whatever run there was before is over.
     Start(Conditions<'a>),
+    /// A run broke off because the mission was carried over: people are asked about those of its calls that may have happened. The
+    /// node has these tools.
+    Doubt(&'a [ToolInfo]),
     /// Others are about to run beside it.
     Accompany,
     /// The node stops in good order, and its run with it.
@@ -247,6 +256,7 @@ impl Command<'_> {
             | Self::Cancel { .. }
             | Self::Decide { .. }
             | Self::Halt
+            | Self::Doubt(_)
             | Self::Accompany
             | Self::StopNode => None,
         }

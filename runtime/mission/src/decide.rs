@@ -13,6 +13,7 @@ use core::iter;
 use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
+use sortie_contract::envelope::Window;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::limit;
 use sortie_contract::money::Spend;
@@ -64,6 +65,9 @@ impl Mission {
             (_, Command::Start(conditions)) => self.start(now, conditions),
             (Phase::Queued, Command::Tick) => Ok(self.time_over(now).into_iter().collect()),
             (Phase::Active(active), Command::Tick) => Ok(self.tick(active, now)),
+            (Phase::Active(active), Command::Doubt(tools)) => {
+                Ok(if active.suspended.is_some() { self.broke_off(now, tools) } else { Vec::new() })
+            }
             (Phase::Active(active), Command::Accompany) => {
                 Ok(active.alone.then_some(Record::Accompanied).into_iter().collect())
             }
@@ -81,11 +85,11 @@ impl Mission {
     /// The next run. What the last one was making when it broke off is made again, or asked about: see [`Mission::broke_off`]. Which tools the plugin is handed is decided by the first, for all of them, whatever the node has by then: a
     /// replay must see what the first run saw.
     fn start(&self, now: Now, conditions: Conditions<'_>) -> Result<Vec<Record>, Refusal> {
-        let Conditions { tools, memory_bytes_max, alone, crashes_alone_max } = conditions;
+        let Conditions { tools, memory_bytes_max, alone, crashes_alone_max, open_until } = conditions;
         if let Some(end) = self.time_over(now) {
             return Ok(vec![end]);
         }
-        if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
+        if let Moment::Before(start_at) = moment(self.windows.window, now.wall) {
             return Err(Refusal::NotYet { start_at });
         }
         if let Some(why) = self.runs.crashes().too_many(crashes_alone_max) {
@@ -95,10 +99,9 @@ impl Mission {
             Record::Started { run: RunNo(self.runs.begun + 1), alone, announced: self.runs.started_at.is_none() };
         let handed = || Record::Granted { tools: self.grantable(tools), memory_bytes_max: Some(memory_bytes_max) };
         let granted = self.runs.granted.is_none().then(handed);
-        // While it was out of memory nobody made anything: what was approved meanwhile has not happened.
-        let broke_off = self.run().is_some();
-        let lost = if broke_off { self.broke_off(now, tools) } else { Vec::new() };
-        Ok(iter::once(started).chain(granted).chain(lost).collect())
+        let until = open_until.map(|at| Record::OpenUntil { at });
+        let lost = self.broke_off(now, tools);
+        Ok(iter::once(started).chain(granted).chain(until).chain(lost).collect())
     }
 
     fn tick(&self, active: &Active, now: Now) -> Vec<Record> {
@@ -110,12 +113,16 @@ impl Mission {
         unanswered.map(|open| Record::Reminded { request: open.no }).chain(heartbeat(active, now)).collect()
     }
 
-    /// The end, where the window has closed or the run time is spent.
+    /// What follows where the window has closed or the run time is spent: the end, or that the mission is carried over.
     pub(crate) fn time_over(&self, now: Now) -> Option<Record> {
-        if let Moment::After(closed_at) = moment(self.envelope.window, now.wall) {
-            return Some(self.end(Cause::WindowClosed { closed_at }));
+        let is_spent = now.ran_ms >= self.budget.runtime_ms_max;
+        let next = now.next_window.filter(|_| self.windows.may_go_on());
+        match (self.closed(now.wall), next) {
+            (Some(_), Some(Window { start_at, end_at })) if !is_spent => Some(Record::CarriedOver { start_at, end_at }),
+            (Some(_), Some(_)) => Some(self.end(Cause::RunTimeSpent)),
+            (Some(closed), None) => Some(self.end(Cause::Closed(closed))),
+            (None, _) => is_spent.then(|| self.end(Cause::RunTimeSpent)),
         }
-        (now.ran_ms >= self.budget.runtime_ms_max).then(|| self.end(Cause::RunTimeSpent))
     }
 
     fn of_run(&self, active: &Active, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
@@ -159,6 +166,7 @@ impl Mission {
             | Command::Cancel { .. }
             | Command::Decide { .. }
             | Command::Halt
+            | Command::Doubt(_)
             | Command::Accompany
             | Command::StopNode => return Err(Refusal::Busy),
         };
@@ -222,7 +230,7 @@ impl Mission {
 
     /// Why a call is not granted: the window, the gate, an earlier call that was too dear, the limits of form, in this order.
     fn refuse(&self, now: Now, tool: &ToolInfo, arguments: &str, quote: Spend) -> Option<CallError> {
-        if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
+        if let Moment::Before(start_at) = moment(self.windows.window, now.wall) {
             // Only where the wall clock was set back.
             return Some(CallError::Denied(format!("the autonomy window opens at {start_at}")));
         }

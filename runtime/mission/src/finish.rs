@@ -17,6 +17,7 @@ use sortie_contract::record::Record;
 use sortie_contract::tool::CallError;
 
 use crate::command::Ending;
+use crate::part::windows::Closed;
 use crate::quarantine;
 use crate::state::Mission;
 
@@ -26,8 +27,8 @@ const NAMES_MAX: usize = 10;
 /// Why a mission ends now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cause<'a> {
-    /// Its window closed.
-    WindowClosed { closed_at: Timestamp },
+    /// Its window closed, or its lane or node.
+    Closed(Closed),
     /// Its run time is spent.
     RunTimeSpent,
     /// Somebody cancelled it.
@@ -71,7 +72,7 @@ impl Mission {
 
     fn final_of(&self, cause: Cause<'_>) -> Final {
         match cause {
-            Cause::WindowClosed { closed_at } => self.window_closed(closed_at),
+            Cause::Closed(closed) => self.window_closed(closed),
             Cause::RunTimeSpent => Final {
                 status: Status::TimedOut,
                 reason: Reason::RunTimeSpent,
@@ -141,7 +142,7 @@ impl Mission {
         }
     }
 
-    fn window_closed(&self, closed_at: Timestamp) -> Final {
+    fn window_closed(&self, closed: Closed) -> Final {
         let (summary, next_action) = if self.runs.started_at.is_some() {
             ("before the work was done", "Dispatch it again with a later autonomy_window.end_at, or with less to do.")
         } else {
@@ -150,10 +151,18 @@ impl Mission {
                 "Dispatch it again with a longer autonomy window; see whether its session or lane is held up by other missions.",
             )
         };
+        let carried = match self.carried_over() {
+            0 => String::new(),
+            1 => " after it had been carried over once".to_owned(),
+            times => format!(" after it had been carried over {times} times"),
+        };
         Final {
             status: Status::TimedOut,
             reason: Reason::WindowClosed,
-            summary: format!("The autonomy window closed at {closed_at}, {summary}."),
+            summary: match closed {
+                Closed::Window(at) => format!("The autonomy window closed at {at}{carried}, {summary}."),
+                Closed::Hours(at) => format!("The hours of its lane or its node ended at {at}{carried}, {summary}."),
+            },
             next_action: next_action.to_owned(),
         }
     }

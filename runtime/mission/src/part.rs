@@ -7,6 +7,7 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `runs` | where the mission stands, its runs, what they are handed |
+//! | `windows` | the window that it is in, how often it was carried over, the hours of where it runs |
 //! | `calls` | the numbers of host calls, the calls in flight |
 //! | `books` | what calls have cost and may cost, and whether one cost more than it was said to |
 //! | `requests` | what people are asked, and what they decided |
@@ -21,3 +22,4 @@ pub(crate) mod outgoing;
 pub(crate) mod report;
 pub(crate) mod requests;
 pub(crate) mod runs;
+pub(crate) mod windows;

@@ -6,6 +6,7 @@
 //! - missions of one session run one at a time, in the order of acceptance among those whose window is open;
 //! - sessions take turns: one that was served goes to the back, so that a long backlog of one never holds up another;
 //! - a lane runs as many missions as its concurrency says, the node as many as its own limit says;
+//! - a lane that is shut ([`Doors`]) gives no turns;
 //! - where nothing runs, suspects come first, those before that have outlived fewer probations; each has the node for itself until it ends,
 //!   leaves memory, or is accompanied.
 //!
@@ -46,11 +47,33 @@ pub enum WaitsFor {
     /// That the node gives turns again: it is paused.
     Node,
     /// The missions of its session that come first.
-    Session,
+    Session {
+        /// The one that has its turn, or the first of those that wait.
+        first: MissionNo,
+    },
+    /// That its lane and its node open: they have hours.
+    Hours {
+        /// When that is; `None` where no end is in sight.
+        until: Option<Timestamp>,
+    },
     /// Room in its lane.
     Lane,
     /// Room on the node: as many run as may, or one that may be what stops it has it for itself.
     Room,
+}
+
+/// Whether a lane is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doors {
+    /// Whether it gives turns.
+    pub open: bool,
+    /// Until when that holds; `None` where no end is in sight.
+    pub until: Option<Timestamp>,
+}
+
+impl Doors {
+    /// Those of a lane without hours.
+    pub const OPEN: Self = Self { open: true, until: None };
 }
 
 /// The queue of a node.
@@ -90,6 +113,9 @@ struct Lane {
     running: usize,
     /// Its ready sessions; the one with the lowest turn is next.
     ready: BTreeSet<(u64, SessionKey)>,
+    doors: Doors,
+    /// When it was last looked at them; `None` before that.
+    looked_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +158,7 @@ struct SessionKey(u64);
 
 impl Lane {
     fn new(id: LaneId, concurrency: usize) -> Self {
-        Self { id, concurrency, running: 0, ready: BTreeSet::new() }
+        Self { id, concurrency, running: 0, ready: BTreeSet::new(), doors: Doors::OPEN, looked_at: None }
     }
 }
 
@@ -211,6 +237,23 @@ impl Queue {
         Some(no)
     }
 
+    /// Opens and shuts lanes, as `doors` says of each that has to be looked at again.
+    pub fn open_lanes(&mut self, now: Timestamp, doors: impl Fn(&LaneId) -> Doors) {
+        for lane in &mut self.lanes {
+            // A clock that is set back is one more reason.
+            let holds = lane.looked_at.is_some_and(|at| at <= now && lane.doors.until.is_none_or(|until| now < until));
+            if !holds {
+                (lane.doors, lane.looked_at) = (doors(&lane.id), Some(now));
+            }
+        }
+    }
+
+    /// Whether a lane was open when it was last looked at.
+    #[must_use]
+    pub fn doors(&self, id: &LaneId) -> Doors {
+        self.lanes.iter().find(|lane| lane.id == *id).map_or(Doors::OPEN, |lane| lane.doors)
+    }
+
     /// The suspect that has the node for itself.
     #[must_use]
     pub fn alone(&self) -> Option<MissionNo> {
@@ -257,25 +300,29 @@ impl Queue {
         if self.paused {
             return Some(WaitsFor::Node);
         }
-        if self.busy.contains(&entry.session) || self.first_open(entry.session).is_some_and(|first| first != no) {
-            return Some(WaitsFor::Session);
-        }
         let lane = &self.lanes[usize::from(entry.lane)];
+        if !lane.doors.open {
+            return Some(WaitsFor::Hours { until: lane.doors.until });
+        }
+        if let Some(first) = self.before(no, entry.session) {
+            return Some(WaitsFor::Session { first });
+        }
         if lane.running >= lane.concurrency {
             return Some(WaitsFor::Lane);
         }
         (self.running.len() >= self.running_max || self.alone.is_some()).then_some(WaitsFor::Room)
     }
 
-    /// When a window opens or closes next among the waiting.
+    /// When a window opens or closes next among the waiting, or a lane that they wait for.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         if !self.overdue.is_empty() {
             return Some(Timestamp::MIN);
         }
-        let &(at, _) = self.alarms.first()?;
         // Rounding up may lead past the last moment that can be named; nobody waits for that one.
-        Some(Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX))
+        let alarm = self.alarms.first().map(|&(at, _)| Timestamp::from_microsecond(at).unwrap_or(Timestamp::MAX));
+        let shut = self.lanes.iter().filter(|lane| !lane.doors.open && !lane.ready.is_empty());
+        alarm.into_iter().chain(shut.filter_map(|lane| lane.doors.until)).min()
     }
 
     /// Stops giving turns, or goes on. What runs, runs on.
@@ -379,7 +426,7 @@ impl Queue {
 
     /// The mission whose turn it is, as sessions and lanes have it.
     fn first_in_turn(&self) -> Option<MissionNo> {
-        let free = self.lanes.iter().filter(|lane| lane.running < lane.concurrency);
+        let free = self.lanes.iter().filter(|lane| lane.doors.open && lane.running < lane.concurrency);
         let &(_, session) = free.filter_map(|lane| lane.ready.first()).min()?;
         self.first_open(session)
     }
@@ -388,12 +435,22 @@ impl Queue {
     fn first_suspect(&self) -> Option<MissionNo> {
         let may_run = |no: &MissionNo| {
             self.waiting.get(no).is_some_and(|entry| {
-                self.lanes[usize::from(entry.lane)].concurrency > 0
+                let lane = &self.lanes[usize::from(entry.lane)];
+                lane.doors.open
+                    && lane.concurrency > 0
                     && self.ready.contains_key(&entry.session)
                     && self.first_open(entry.session) == Some(*no)
             })
         };
         self.suspects.iter().map(|&(_, no)| no).find(may_run)
+    }
+
+    /// The mission of a session that another one waits for.
+    fn before(&self, no: MissionNo, session: SessionKey) -> Option<MissionNo> {
+        let runs = self.busy.contains(&session);
+        let running = || self.running.iter().find(|(_, slot)| slot.session == session).map(|(&no, _)| no);
+        let first = if runs { running() } else { self.first_open(session) };
+        first.filter(|first| *first != no)
     }
 
     fn first_open(&self, session: SessionKey) -> Option<MissionNo> {

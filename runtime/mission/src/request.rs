@@ -45,7 +45,9 @@ impl Mission {
 
     /// The record of a request that is made now.
     pub(crate) fn request(&self, now: Now, request: RequestNo, call: CallNo, (kind, question): Ask) -> Record {
-        let expires_at = self.envelope.window.end_at.map_or(now.expires_at, |end| end.min(now.expires_at));
+        // One that goes on in a further window keeps its question.
+        let closes_at = self.windows.window.end_at.filter(|_| !self.windows.may_go_on());
+        let expires_at = closes_at.map_or(now.expires_at, |end| end.min(now.expires_at));
         Record::Requested { request, call, kind, question: note(question), expires_at }
     }
 
@@ -70,16 +72,19 @@ impl Mission {
             None => {}
         }
         let open = self.requests.get(request).ok_or(Refusal::UnknownRequest { request })?;
-        if let Some(end) = self.time_over(now).or_else(|| self.expired(now)) {
+        let over = self.time_over(now);
+        let carried = over.as_ref().is_some_and(|over| matches!(over, Record::CarriedOver { .. }));
+        if let Some(end) = over.clone().filter(|_| !carried).or_else(|| self.expired(now)) {
             return Ok(vec![end]);
         }
-        if let Moment::Before(start_at) = moment(self.envelope.window, now.wall) {
+        if let (Moment::Before(start_at), true) = (moment(self.windows.window, now.wall), self.run().is_some()) {
             // Only where the wall clock was set back.
             return Err(Refusal::NotYet { start_at });
         }
         let flight = self.calls.flight(open.call).expect("a request belongs to a call in flight");
         let follows = self.follows(now, open, flight, &decision, &by, &why)?;
-        Ok(vec![Record::Decided { request, decision, by: note(by), note: note(why) }, follows])
+        let decided = [Record::Decided { request, decision, by: note(by), note: note(why) }, follows];
+        Ok(over.into_iter().chain(decided).collect())
     }
 
     /// What becomes of the call.

@@ -127,7 +127,9 @@ impl Mission {
     pub(crate) fn broke_off(&self, now: Now, tools: &[ToolInfo]) -> Vec<Record> {
         let (mut ledger, mut request) = (*self.books.ledger(), self.requests.next());
         let mut records = Vec::new();
-        for flight in self.calls.made() {
+        // What was approved while it was out of memory nobody has made.
+        let is_in_memory = self.run().is_some();
+        for flight in self.calls.made().filter(|flight| is_in_memory || flight.broke_off) {
             let (call, reserved) = (flight.call, flight.reserved);
             let Some(tool) = &flight.tool else { continue };
             let ended = |error| Record::CallFinished { call, outcome: Err(error), spent: reserved };

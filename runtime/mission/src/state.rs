@@ -11,7 +11,7 @@ use core::time::Duration;
 use jiff::Timestamp;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::{EffectiveBudget, Envelope};
+use sortie_contract::envelope::{EffectiveBudget, Envelope, Window};
 use sortie_contract::event::Usage;
 use sortie_contract::id::{CallNo, LaneId, RunNo, SessionId};
 use sortie_contract::limit;
@@ -32,6 +32,7 @@ use crate::part::outgoing::Outgoing;
 use crate::part::report::Report;
 use crate::part::requests::Requests;
 use crate::part::runs::{Active, End, Phase, Runs, Suspension};
+use crate::part::windows::{Closed, Windows};
 
 pub use crate::part::requests::OpenRequest;
 
@@ -47,6 +48,7 @@ pub struct Mission {
     /// Approval entries that intake could not make sense of; not empty: tools without a declared class need approval.
     pub(crate) unknown_approvals: Vec<String>,
     pub(crate) runs: Runs,
+    pub(crate) windows: Windows,
     pub(crate) calls: Calls,
     pub(crate) books: Books,
     pub(crate) requests: Requests,
@@ -132,7 +134,8 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Requested { .. }
         | Record::Reminded { .. }
         | Record::Decided { .. }
-        | Record::Suspended { .. } => true,
+        | Record::Suspended { .. }
+        | Record::CarriedOver { .. } => true,
         // Given up, or not to be paid for any more, it takes its request with it.
         Record::CallFinished { outcome, .. } => {
             matches!(outcome, Err(CallError::Cancelled | CallError::BudgetExhausted(_) | CallError::Uncertain(_)))
@@ -153,6 +156,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Unreadable { .. }
         | Record::Accompanied
         | Record::NodeStopped
+        | Record::OpenUntil { .. }
         | Record::Heartbeat => false,
     }
 }
@@ -275,6 +279,24 @@ impl Mission {
         self.outgoing.items
     }
 
+    /// When it may run: as its envelope says, until it is carried over into a further window.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        self.windows.window
+    }
+
+    /// How often it was carried over.
+    #[must_use]
+    pub fn carried_over(&self) -> u32 {
+        self.windows.carried
+    }
+
+    /// Whether an end has come that it is carried over, if there is a further window: whoever asks it anything says which.
+    #[must_use]
+    pub fn wants_window(&self, wall: Timestamp) -> bool {
+        self.windows.may_go_on() && self.runs.not_over().is_ok() && self.closed(wall).is_some()
+    }
+
     /// The current run, while its plugin is in memory.
     #[must_use]
     pub fn run(&self) -> Option<RunNo> {
@@ -291,6 +313,12 @@ impl Mission {
     #[must_use]
     pub fn calls_in_flight(&self) -> usize {
         self.calls.made().count()
+    }
+
+    /// Whether calls broke off when it was carried over, and nobody has seen to them since ([`Command::Doubt`](crate::Command::Doubt)).
+    #[must_use]
+    pub fn has_broken_off(&self) -> bool {
+        self.suspension().is_some() && self.calls.made().any(|flight| flight.broke_off)
     }
 
     /// Whether a call waits for a decision.
@@ -491,12 +519,12 @@ impl Mission {
     /// The same, with this sleep.
     fn due(&self, sleep: Option<Suspension>) -> Due {
         match &self.runs.phase {
-            Phase::Queued => Due { wall: self.envelope.window.end_at, ..Due::default() },
+            Phase::Queued => Due { wall: self.windows.closes_at(false), ..Due::default() },
             Phase::Active(active) => {
                 let requests =
                     self.requests.open().iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
                 let until = sleep.and_then(|sleep| sleep.until);
-                let wall = requests.chain(until).chain(self.envelope.window.end_at).min();
+                let wall = requests.chain(until).chain(self.windows.closes_at(self.run().is_some())).min();
                 let slept = sleep.and_then(|sleep| sleep.until_ran_ms);
                 let by_run_time = [active.heartbeat_due_ms, slept, Some(self.budget.runtime_ms_max)];
                 let ran_ms = by_run_time.into_iter().flatten().min().filter(|_| self.takes_run_time());
@@ -510,6 +538,11 @@ impl Mission {
     /// What is known of it while it has begun and is not over.
     pub(crate) fn active(&self) -> Option<&Active> {
         self.runs.going().ok()
+    }
+
+    /// Which end has come: of its window, or of the hours of where it runs.
+    pub(crate) fn closed(&self, wall: Timestamp) -> Option<Closed> {
+        self.windows.closed(wall, self.run().is_some())
     }
 
     pub(crate) fn suspension(&self) -> Option<Suspension> {

@@ -91,6 +91,16 @@ impl Mission {
                 let summary = if run.0 == 1 { "Started." } else { "Goes on, after the node was restarted." };
                 Some((EventType::Progress, summary.to_string(), json!({ "kind": "started", "run": run.0 })))
             }
+            Record::CarriedOver { start_at, end_at } if self.tells_of_carry_over() => {
+                let opens = start_at.map(|at| format!(", which opens at {at}")).unwrap_or_default();
+                let summary = format!("Its window is over and it is not done: it goes on in the next one{opens}.");
+                let detail = json!({
+                    "kind": "carried_over",
+                    "window": { "start_at": start_at, "end_at": end_at },
+                    "times": self.carried_over(),
+                });
+                Some((EventType::Progress, summary, detail))
+            }
             Record::Milestone { text, .. } if cadence::reports_milestones(self.envelope.report_cadence) => {
                 let summary = if text.trim().is_empty() { "A milestone was reached." } else { text };
                 Some((EventType::Progress, summary.to_string(), json!({ "kind": "milestone" })))
@@ -163,12 +173,19 @@ impl Mission {
             | Record::CallResumed { .. }
             | Record::CallAgain { .. }
             | Record::Suspended { .. }
+            | Record::CarriedOver { .. }
+            | Record::OpenUntil { .. }
             | Record::Accompanied
             | Record::NodeStopped
             | Record::Granted { .. }
             | Record::Unreadable { .. }
             | Record::Interrupted => None,
         }
+    }
+
+    /// Whether that it was just carried over has an event: not where it waits for its first turn, or for people, as before.
+    pub(crate) fn tells_of_carry_over(&self) -> bool {
+        self.status() == Status::Running
     }
 
     /// An open request as the control plane sees it: what a person needs to decide.

@@ -17,7 +17,7 @@ use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
 use sortie_mission::Denial;
 use sortie_mission::admission::{Asked, Dispatch, Earlier, Examination, Known, Reply, Verdict, WayOut, decide};
-use support::{envelope_text, moment, noon, rules, tools};
+use support::{at, envelope, envelope_text, moment, noon, rules, tools};
 
 /// A dispatch, by what can be told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,7 @@ fn examine(envelope: &Envelope) -> Result<Examination, Denial> {
             guard: &|url| if url.host_str() == Some("10.0.0.1") { Err("a private address".to_owned()) } else { Ok(()) },
             may_send: &|_, _| Ok(()),
         },
+        opens: &|_, window| window.end_at != Some(moment(1)),
         wall: noon(),
     };
     Examination::of(envelope, Vec::new(), &asked)
@@ -126,6 +127,7 @@ impl Shell {
                     digest: kept.digest,
                     status: kept.status,
                     budget: kept.accepted.budget,
+                    window: kept.envelope.window,
                     accepted: &kept.accepted,
                 }),
                 same_id,
@@ -304,7 +306,7 @@ proptest! {
 
 /// The codes and places of what is wrong with an envelope.
 fn told(fields: Value, further: &[&str]) -> Vec<String> {
-    let envelope = support::envelope(fields);
+    let envelope = envelope(fields);
     let mut examination = match examine(&envelope) {
         Ok(examination) => examination,
         Err(denial) => return vec![denial.to_string()],
@@ -369,6 +371,7 @@ fn who_was_accepted_before_is_answered_as_before_whatever_the_node_has_against_i
         digest,
         status: Status::Failed,
         budget: kept.accepted.budget,
+        window: envelope.window,
         accepted: &kept.accepted,
     };
     // The same id under another key is no reason either.
@@ -377,4 +380,24 @@ fn who_was_accepted_before_is_answered_as_before_whatever_the_node_has_against_i
     let Some(Verdict::Before(reply)) = decided else { panic!("{decided:?}") };
     assert_eq!((reply.status, reply.session), (Status::Failed, kept.accepted.session.clone()));
     assert!(matches!(decide(dispatch, &Known::default(), Some(&examination)), Err(Denial::Mistakes(_))));
+}
+
+#[test]
+fn a_window_of_which_the_hours_leave_nothing_is_refused_but_where_it_goes_on_in_the_next() {
+    let told = |more: Value| {
+        let mut fields = json!({"autonomy_window": {"end_at": at(1)}});
+        fields.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        match examine(&envelope(fields)).expect("this node's").passed() {
+            Ok(_) => None,
+            Err(Denial::Mistakes(mistakes)) => {
+                Some((mistakes[0].code.clone(), mistakes[0].pointer.as_str().to_owned()))
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let refused = Some(("outside_hours".to_owned(), "/autonomy_window".to_owned()));
+    assert_eq!(told(json!({})), refused);
+    assert_eq!(told(json!({"on_window_end": "end"})), refused);
+    assert_eq!(told(json!({"on_window_end": "suspend"})), None);
+    assert_eq!(told(json!({"autonomy_window": {"end_at": at(2)}})), None);
 }

@@ -17,6 +17,7 @@ use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
+mod hours;
 mod misplaced;
 mod token;
 
@@ -53,6 +54,9 @@ pub struct Config {
     model: Option<toml::Value>,
     /// `[artifact]`: not available in this version; kept to say so.
     artifact: Option<toml::Value>,
+    /// Where the file lies.
+    #[serde(skip)]
+    folder: Option<PathBuf>,
 }
 
 /// `[node]`: who and where it is, how much it does at once.
@@ -67,6 +71,12 @@ pub struct NodeConfig {
     pub listen: String,
     /// Most missions running at the same time.
     pub max_running: usize,
+    /// The zone of hours that name none, of closed days, and of nights, by its name in the IANA list.
+    pub time_zone: String,
+    /// When it is open; without any, always.
+    pub hours: Vec<String>,
+    /// Days on which it is closed: dates, ranges of dates, calendars.
+    pub closed: Vec<String>,
 }
 
 impl Default for NodeConfig {
@@ -77,6 +87,9 @@ impl Default for NodeConfig {
             listen: "127.0.0.1:7433".to_owned(),
             // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
             max_running: 256,
+            time_zone: "UTC".to_owned(),
+            hours: Vec::new(),
+            closed: Vec::new(),
         }
     }
 }
@@ -168,6 +181,12 @@ pub struct LaneConfig {
     /// Whether envelopes that name no lane go here; else the first of the list takes them.
     #[serde(default)]
     pub default: bool,
+    /// When it is open; without any, always. The node's hold beside them.
+    #[serde(default)]
+    pub hours: Vec<String>,
+    /// Days on which it is closed: dates, ranges of dates, calendars.
+    #[serde(default)]
+    pub closed: Vec<String>,
 }
 
 /// `[telemetry]`
@@ -245,8 +264,9 @@ impl Config {
         let Some(path) = Self::place(path) else { return Ok(Self::default()) };
         let text =
             std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Malformed { path, source: Misplaced::new(&text, &error) })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path: path.clone(), source: Misplaced::new(&text, &error) })?;
+        config.folder = path.parent().map(Path::to_owned);
         config.validate()?;
         Ok(config)
     }
@@ -265,6 +285,7 @@ impl Config {
         }
         self.instance_id()?;
         self.lanes()?;
+        self.hours()?;
         self.plugins()?;
         self.ceilings()?;
         self.retention()?;

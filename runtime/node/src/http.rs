@@ -40,9 +40,9 @@ pub(crate) use body::Body;
 use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
-    Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NodeView, OpenRequestView,
-    Page, Paused, Planned, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView,
-    UpcomingView,
+    Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NodeView,
+    OpenRequestView, Page, Paused, Planned, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView,
+    UndeliveredView, UpcomingView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_sandbox::Sandbox;

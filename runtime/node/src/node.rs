@@ -147,6 +147,7 @@ impl Node {
             rules: rules(config)?,
             plugins_by: config.plugins()?,
             lanes: config.lanes()?,
+            hours: Arc::new(config.hours()?),
             max_running: config.node.max_running,
             request_expiry: config.request_expiry()?,
             retention: config.retention()?,

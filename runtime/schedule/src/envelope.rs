@@ -11,6 +11,7 @@ use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sortie_contract::envelope::OnWindowEnd;
 use sortie_contract::{Mistake, Pointer, limit};
 
 use crate::code::INVALID_TEMPLATE;
@@ -97,6 +98,10 @@ impl Schedule {
         ];
         for (name, value) in absent {
             envelope.entry(name).or_insert(value);
+        }
+        if self.on_window_end() == OnWindowEnd::Suspend {
+            envelope.entry("on_window_end").or_insert_with(|| OnWindowEnd::Suspend.as_str().into());
+            envelope.entry("carry_over_max").or_insert_with(|| self.carry_over_max().into());
         }
         envelope.extend(own.map(|(name, value)| (name.to_owned(), value)));
         Ok(envelope)

@@ -31,6 +31,12 @@ impl Calendars {
         self
     }
 
+    /// Whether an entry of excluded or closed days names one.
+    #[must_use]
+    pub fn is_named_by(entry: &str) -> bool {
+        is_calendar(entry)
+    }
+
     /// The text of one.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {

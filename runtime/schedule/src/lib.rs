@@ -25,9 +25,11 @@
 //! | `position`, `decide` | how far it has come; what happens to what is due |
 //! | `manual` | what people do to it: trigger, backfill, pause, change |
 //! | `hours`, `window` | when a lane or a node is open; what is left of a fire's window |
+//! | `carry` | in which window work goes on that is carried over |
 //! | `envelope` | what its missions are: the template, filled in |
 //! | `preview` | the times to come, for people |
 
+mod carry;
 mod code;
 mod decide;
 mod envelope;
@@ -47,6 +49,7 @@ mod schedule;
 mod window;
 mod zone;
 
+pub use carry::next_window;
 pub use code::*;
 pub use decide::{CONSIDERED_MAX, LATE, decide, wakes_at};
 pub use envelope::{NAMES, Previous};
@@ -55,7 +58,7 @@ pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
 pub use manual::{BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, resume, revise, trigger};
 pub use parse::Form;
-pub use policy::{CatchUpPolicy, OnFold, OnGap, OnWindowEnd, Overlap, Place};
+pub use policy::{CatchUpPolicy, OnFold, OnGap, Overlap, Place};
 pub use position::{
     Action, BACKFILLS_MAX, BUFFER_MAX, Backfill, ByHand, MissReason, Order, Origin, Pauses, Position, SkipReason, Span,
     Waiting,
@@ -63,5 +66,5 @@ pub use position::{
 pub use preview::{Note, Upcoming, upcoming};
 pub use recurrence::{HORIZON, Hit};
 pub use schedule::{Fire, Schedule};
-pub use window::{FireWindow, Limiter, Met, meet};
+pub use window::{FireWindow, Limiter, Met, Opening, meet, opening};
 pub use zone::{Zone, ZoneError, zone_data};

@@ -11,6 +11,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use sortie_contract::envelope::OnWindowEnd;
 use sortie_contract::mistake::code;
 use sortie_contract::{MissionId, Mistake, Pointer, id, limit, time};
 
@@ -18,7 +19,7 @@ use crate::code::{INVALID_EXPRESSION, NEVER_FIRES, NOT_TOML, TOO_FREQUENT, UNKNO
 use crate::exclusion::{Calendars, Exclusions, is_calendar};
 use crate::expression::{Expression, ExpressionError};
 use crate::fields::{Found, Table};
-use crate::policy::{CatchUpPolicy, OnFold, OnGap, OnWindowEnd, Overlap};
+use crate::policy::{CatchUpPolicy, OnFold, OnGap, Overlap};
 use crate::recurrence::{Interval, Moment, Recurrence};
 use crate::schedule::Schedule;
 use crate::zone::{self, Zone};
@@ -66,8 +67,6 @@ const EXPRESSIONS_MAX: usize = 100;
 const TIME_BYTES: usize = 17;
 /// What is made up for where nothing else is said: a day, so that a night is not lost to a restart.
 const CATCH_UP: Duration = Duration::from_secs(86_400);
-/// How often a suspended mission goes on where nothing else is said.
-const CARRY_OVER_MAX: u32 = 5;
 /// How many fires are looked at for the shortest time between two.
 const PERIODS: usize = 1_000;
 
@@ -111,13 +110,15 @@ impl Schedule {
         let id = schedule_id(table, &mut found);
         let allow_frequent = table.flag("allow_frequent", &mut found).unwrap_or(false);
         let recurrence = recurrence(table, calendars, allow_frequent, &mut found);
-        let window_ends = [("end", OnWindowEnd::End), ("suspend", OnWindowEnd::Suspend)];
+        let window_ends = OnWindowEnd::ALL.map(|what| (what.as_str(), what));
         let catch_ups = [("all", CatchUpPolicy::All), ("last", CatchUpPolicy::Last), ("none", CatchUpPolicy::None)];
         let schedule = Self {
             id: id.unwrap_or_default(),
             opens_for: opens_for(table, &mut found),
             on_window_end: table.choice("on_window_end", &window_ends, &mut found).unwrap_or_default(),
-            carry_over_max: table.count("carry_over_max", 0, 1_000, &mut found).unwrap_or(CARRY_OVER_MAX),
+            carry_over_max: table
+                .count("carry_over_max", 0, limit::CARRY_OVER_MAX, &mut found)
+                .unwrap_or(limit::CARRY_OVER),
             overlap: table
                 .choice("overlap", &Overlap::ALL.map(|overlap| (overlap.as_str(), overlap)), &mut found)
                 .unwrap_or_default(),

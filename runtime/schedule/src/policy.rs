@@ -27,17 +27,6 @@ pub enum OnFold {
     Both,
 }
 
-/// What becomes of a mission that still runs when its window ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnWindowEnd {
-    /// It ends.
-    #[default]
-    End,
-    /// It is suspended, and goes on in the next window.
-    Suspend,
-}
-
 /// Which of the fires that were missed are made up for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

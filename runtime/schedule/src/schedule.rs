@@ -9,10 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use sortie_contract::envelope::OnWindowEnd;
 use sortie_contract::{MissionId, Mistake, Pointer};
 
 use crate::code::{NEVER_FIRES, TOO_FREQUENT};
-use crate::policy::{CatchUpPolicy, OnWindowEnd, Overlap};
+use crate::policy::{CatchUpPolicy, Overlap};
 use crate::position::Origin;
 use crate::recurrence::{Hit, Recurrence};
 use crate::window::FireWindow;

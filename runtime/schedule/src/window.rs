@@ -56,6 +56,31 @@ pub enum Met {
     },
 }
 
+/// Whether a lane and its node are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Both are.
+    Open {
+        /// Until then; `None` where they do not close.
+        until: Option<Timestamp>,
+    },
+    /// One of them is not.
+    Shut {
+        /// Until then; `None` where no end is in sight.
+        until: Option<Timestamp>,
+    },
+}
+
+/// Whether a lane and a node with these hours are open at an instant, and until when that holds.
+#[must_use]
+pub fn opening(lane: Option<&Hours>, node: Option<&Hours>, at: Timestamp) -> Opening {
+    match meet(FireWindow { opens: at, closes: None }, lane, node) {
+        Met::Open { window, .. } if window.opens <= at => Opening::Open { until: window.closes },
+        Met::Open { window, .. } => Opening::Shut { until: Some(window.opens) },
+        Met::Shut { .. } => Opening::Shut { until: None },
+    }
+}
+
 /// How far ahead a window without an end is looked for: hours that are closed for a year are closed.
 const AHEAD: SignedDuration = SignedDuration::from_hours(400 * 24);
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use sortie_contract::envelope::OnWindowEnd;
 use sortie_contract::{Mistake, Timestamp};
-use sortie_schedule::{Calendars, CatchUpPolicy, Form, OnWindowEnd, Overlap, Schedule};
+use sortie_schedule::{Calendars, CatchUpPolicy, Form, Overlap, Schedule};
 
 const HOLIDAYS: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//\r\nBEGIN:VEVENT\r\nUID:1\r\n\
     DTSTART;VALUE=DATE:20201225\r\nRRULE:FREQ=YEARLY\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";

@@ -62,6 +62,7 @@ impl Life {
             request_expiry: EXPIRY,
             retention: Retention { age: Some(RETENTION), missions: None },
             crashes_alone_max: CRASHES_ALONE_MAX,
+            hours: Arc::default(),
             result_bytes_max: 0,
         };
         let log = journal.clone();

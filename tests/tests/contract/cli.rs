@@ -151,7 +151,7 @@ async fn ls_is_filtered_and_paged_and_says_that_there_is_more() {
         let output = node.cli(&page).await;
         let (said, talk) = (text(&output.stdout), text(&output.stderr));
         seen.extend(said.lines().skip(1).filter_map(|line| Some(line.split_whitespace().next()?.to_owned())));
-        assert!(said.contains("queued (window)"), "why it waits: {said}");
+        assert!(said.contains("queued (window, until 2"), "why it waits: {said}");
         let Some((_, next)) = talk.split_once("--cursor ") else { break };
         cursor = vec!["--cursor".to_owned(), next.trim().to_owned()];
     }

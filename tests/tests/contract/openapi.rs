@@ -107,7 +107,12 @@ async fn every_answer_has_the_form_that_is_described() {
     let (node, _receiver) = busy().await;
     let document = node.get("/openapi.json").await.expect_status(200).json;
     let place = |path: &str| {
-        let of = |id: &str| path.replace("{id}", id).replace("{name}", "automation").replace("{request}", "r1");
+        let of = |id: &str| {
+            path.replace("{id}", id)
+                .replace("{name}", "automation")
+                .replace("{request}", "r1")
+                
+        };
         ["whole", "asks", "held", "running"].map(of)
     };
     let mut held = 0;

@@ -21,7 +21,7 @@ use url::Url;
 
 use super::fields::{Findings, Object, wrong_type};
 use super::json::{Json, Members, Read};
-use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, Window, canonical};
+use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, OnWindowEnd, Window, canonical};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
 use crate::id::{IdError, MissionId, is_blank, is_reserved, is_white};
@@ -30,7 +30,7 @@ use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
 
 /// The fields of an envelope: the contract's, then the extensions.
-pub(super) const FIELDS: [&str; 21] = [
+pub(super) const FIELDS: [&str; 23] = [
     "mission_id",
     "vp_id",
     "vp_session_id",
@@ -52,6 +52,8 @@ pub(super) const FIELDS: [&str; 21] = [
     "created_at",
     "inputs",
     "plugin",
+    "on_window_end",
+    "carry_over_max",
 ];
 /// Those without which there is no mission.
 pub(super) const REQUIRED: [&str; 9] = [
@@ -181,6 +183,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let created_at = top.time("created_at", found);
     let inputs = inputs(&top, found);
     let plugin = top.parsed("plugin", code::INVALID_PLUGIN, found);
+    let (on_window_end, carry_over_max) = carry_over(&top, found);
     if mission_type == Some(MissionType::Custom) && top.value("plugin").is_none() {
         found.wrong(top.at("plugin"), code::REQUIRED, "a `custom` mission names its plugin: `name` or `name@version`");
     }
@@ -209,6 +212,8 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
         created_at: created_at.unwrap_or_default(),
         inputs,
         plugin,
+        on_window_end,
+        carry_over_max,
     }
 }
 
@@ -295,6 +300,22 @@ fn heartbeat(top: &Object<'_, '_>, found: &mut Findings) -> u32 {
         found.wrong(top.at(NAME), code::OUT_OF_RANGE, detail);
         limit::HEARTBEAT_SECONDS
     })
+}
+
+/// What becomes of it at the end of its window, and how often.
+fn carry_over(top: &Object<'_, '_>, found: &mut Findings) -> (OnWindowEnd, u32) {
+    const TIMES: &str = "carry_over_max";
+    // What was accepted before these were fields is what it was then.
+    let mut old = Findings::default();
+    let found = if found.accepted { &mut old } else { found };
+    let what = top.choice("on_window_end", &OnWindowEnd::ALL.map(|what| (what.as_str(), what)), found);
+    let times = top.count(TIMES, found).unwrap_or(u64::from(limit::CARRY_OVER));
+    let times = u32::try_from(times).ok().filter(|times| *times <= limit::CARRY_OVER_MAX).unwrap_or_else(|| {
+        let detail = format!("`{TIMES}` must be from 0 to {}", limit::CARRY_OVER_MAX);
+        found.wrong(top.at(TIMES), code::OUT_OF_RANGE, detail);
+        limit::CARRY_OVER
+    });
+    (what.unwrap_or_default(), times)
 }
 
 fn artifact_policy(top: &Object<'_, '_>, found: &mut Findings) -> (Vec<String>, StorageScope) {

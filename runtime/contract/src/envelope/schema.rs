@@ -94,6 +94,16 @@ fn properties() -> Map<String, Value> {
             "Extension: `name` or `name@version` of the plugin that runs it.",
             json!({ "type": ["string", "null"], "pattern": plugin }),
         ),
+        (
+            "on_window_end",
+            "Extension: whether it ends with its window, or goes on in the next one of its schedule or lane.",
+            names(&["end", "suspend"]),
+        ),
+        (
+            "carry_over_max",
+            "Extension: how often it is carried over into a further window at most.",
+            json!({ "type": ["integer", "null"], "minimum": 0, "maximum": limit::CARRY_OVER_MAX, "default": limit::CARRY_OVER }),
+        ),
     ];
     fields.into_iter().map(|(name, description, schema)| (name.to_owned(), described(description, schema))).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sortie_contract::{Mistake, Pointer, Timestamp};
 use sortie_journal::{ScheduleChange, WriteError};
-use sortie_schedule::{Action, FireWindow, OnWindowEnd, Order, Origin, Overlap, Position, Previous, Schedule};
+use sortie_schedule::{Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule};
 
 use super::ScheduleError;
 use super::kept::{About, Change, Entry, Progress, read, write};
@@ -33,10 +33,6 @@ impl Engine {
     pub async fn check_schedule(&self, schedule: &Schedule) -> Result<(), ScheduleError> {
         let now = self.ambient.wall();
         let mut mistakes = schedule.check(now);
-        if schedule.on_window_end() == OnWindowEnd::Suspend {
-            let detail = "missions are not carried over into the next window by this version of sortie: write `end`";
-            mistakes.push(Mistake::new(Pointer::root().join("on_window_end"), "not_available", detail));
-        }
         let node = self.settings.rules.instance_id.as_str();
         for fire in schedule.fires(now).take(CHECKED) {
             if !mistakes.is_empty() {

@@ -44,6 +44,11 @@ impl Runs {
         self.news.notify_one();
     }
 
+    /// The schedule of a mission that has not ended.
+    pub(super) fn schedule_of(&self, no: MissionNo) -> Option<Arc<str>> {
+        self.state.lock().going.get(&no).cloned()
+    }
+
     /// Schedules of which missions have ended.
     pub(super) fn with_ended(&self) -> Vec<Arc<str>> {
         self.state.lock().ended.keys().cloned().collect()

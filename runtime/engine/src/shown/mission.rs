@@ -50,8 +50,12 @@ pub struct MissionView {
     pub usage: UsageView,
     /// What holds of its budget.
     pub effective_budget: BudgetView,
-    /// When it may run.
+    /// When it may run, as its envelope says.
     pub autonomy_window: WindowView,
+    /// When it may run: its own window, or that which it was carried over into, and what the hours of its lane and node leave of it.
+    pub effective_window: EffectiveWindowView,
+    /// How often it was carried over into a further window.
+    pub carried_over: u32,
     /// What it asks of people, and nobody has decided.
     pub pending_requests: Vec<RequestView>,
     /// What it waits for; null where it does not wait.
@@ -225,6 +229,36 @@ impl From<&Window> for WindowView {
     }
 }
 
+/// What the hours of lane and node leave of a mission's window, from now on: its next open stretch.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "EffectiveWindow")]
+pub struct EffectiveWindowView {
+    /// Not before this; null: at once.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub start_at: Option<Timestamp>,
+    /// Not at this or later; null: for ever.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub end_at: Option<Timestamp>,
+    /// Who says that it does not open earlier.
+    pub opens_by: LimitedBy,
+    /// Who says that it closes then.
+    pub closes_by: LimitedBy,
+}
+
+/// Who limits a mission's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitedBy {
+    /// Its envelope.
+    Mission,
+    /// The schedule that made it.
+    Schedule,
+    /// The hours of its lane; where there are none in sight in which lane and node both are open, these too.
+    Lane,
+    /// The hours of the node.
+    Node,
+}
+
 /// What a mission asks of people: what they need to decide.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -313,6 +347,10 @@ pub enum WaitKind {
     Window,
     /// That the node starts missions again: it is paused.
     NodePaused,
+    /// That the pause of the schedule that made it is over: it was carried over, and its window is open.
+    SchedulePaused,
+    /// That its lane and the node open: they have hours.
+    Hours,
     /// The missions of its session that come first.
     Session,
     /// Room in its lane.
@@ -336,6 +374,9 @@ pub struct WaitView {
     /// When that comes, or when the mission gives up waiting for people; null where nobody knows.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub until: Option<Timestamp>,
+    /// Of a session: the mission that comes first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mission_id: Option<String>,
 }
 
 /// A call that has no result yet.

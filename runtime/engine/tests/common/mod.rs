@@ -45,6 +45,7 @@ fn settings() -> Settings {
         request_expiry: jiff::SignedDuration::from_hours(24),
         retention: Retention::default(),
         crashes_alone_max: 3,
+        hours: Arc::default(),
         result_bytes_max: 0,
     }
 }

@@ -124,6 +124,15 @@ fn closed(envelope: &Envelope, wall: Timestamp) -> Option<Mistake> {
     Some(Mistake::new(pointer, "window_closed", format!("the autonomy window closed at {end}; it is {wall}")))
 }
 
+/// Nothing of its window lies in the hours of its lane and of the node.
+pub(super) fn outside_hours(lane: &LaneId) -> Mistake {
+    let detail = format!(
+        "the lane `{lane}` or this node is closed throughout the autonomy window: choose another window or lane, or write \
+         `on_window_end: \"suspend\"` to go on in its next hours"
+    );
+    Mistake::new(Pointer::root().join("autonomy_window"), "outside_hours", detail)
+}
+
 fn storage(envelope: &Envelope, rules: &NodeRules) -> Option<Mistake> {
     match envelope.storage_scope {
         StorageScope::Shared if !rules.shared_storage => Some(Mistake::new(

@@ -39,6 +39,8 @@ pub(crate) struct InFlight {
     pub(crate) since: Timestamp,
     /// It was being made when a run broke off, and nobody knows what came of that.
     pub(crate) doubted: bool,
+    /// It was being made when its mission was carried over, and nobody has seen to it since.
+    pub(crate) broke_off: bool,
 }
 
 /// Something that happens to a call.
@@ -58,6 +60,8 @@ pub(crate) enum CallStep<'a> {
     Resumed { call: CallNo, at: Timestamp },
     /// It has its result.
     Finished(CallNo),
+    /// The mission is carried over: what is being made breaks off.
+    CarriedOver,
     /// The calls are given up: the mission has ended, or begins again.
     BrokenOff,
 }
@@ -122,14 +126,14 @@ impl Calls {
             CallStep::Waits(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 flight.doubted |= !flight.held;
-                flight.held = true;
+                (flight.held, flight.broke_off) = (true, false);
             }
             CallStep::Again(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 if flight.held {
                     return Err(CallMisfit::Held { call });
                 }
-                flight.doubted = true;
+                (flight.doubted, flight.broke_off) = (true, false);
             }
             CallStep::Resumed { call, at } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
@@ -142,6 +146,9 @@ impl Calls {
             CallStep::Finished(call) => {
                 let at = self.in_flight.iter().position(|flight| flight.call == call);
                 self.in_flight.remove(at.ok_or(CallMisfit::NotInFlight { call })?);
+            }
+            CallStep::CarriedOver => {
+                self.in_flight.iter_mut().filter(|flight| !flight.held).for_each(|flight| flight.broke_off = true);
             }
             CallStep::BrokenOff => self.in_flight = Vec::new(),
         }

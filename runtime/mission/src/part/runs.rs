@@ -121,6 +121,8 @@ pub(crate) enum RunStep {
     Heartbeat { ran_ms: u64, interval_ms: Option<u64> },
     /// It goes out of memory.
     Suspended { at: Timestamp, ran_ms: u64, until: Option<Timestamp> },
+    /// It is carried over into a further window; people are asked something, or not.
+    CarriedOver { asks: bool },
     /// It is to begin again, from the beginning (records of version 1).
     Interrupted,
     /// It is over.
@@ -184,7 +186,15 @@ impl Runs {
                 }
                 self.phase = Phase::Ended(end);
             }
+            // One that has not begun waits on.
+            (Phase::Queued, RunStep::CarriedOver { .. }) => {}
             (Phase::Queued, _) => return Err(RunMisfit::NotBegun),
+            (Phase::Active(active), RunStep::CarriedOver { asks }) => match &mut active.suspended {
+                // It wants nothing but its next turn, which comes with the window: a run that there was breaks off, and one that
+                // slept would take run time while it is closed.
+                Some(suspension) => suspension.woken |= !asks,
+                none => *none = Some(Suspension { until: None, until_ran_ms: None, until_out_ms: None, woken: true }),
+            },
             (Phase::Active(active), RunStep::Accompanied) => {
                 active.alone = false;
                 self.crashed.outlived = self.crashed.outlived.saturating_add(1);

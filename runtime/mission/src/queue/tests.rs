@@ -182,6 +182,7 @@ fn a_pause_gives_no_turns_and_lets_what_runs_run() {
 fn a_mission_that_waits_says_for_what() {
     let mut queue = queue(&[("a", 1), ("b", 2)], 2);
     let why = |queue: &Queue, no: u64, now: i64| queue.waits_for(MissionNo(no), at(now));
+    let after = |first: u64| Some(WaitsFor::Session { first: MissionNo(first) });
     queue.push(&Waiting { start_at: Some(at(10)), ..mission(1, 1) });
     assert_eq!(why(&queue, 1, 5), Some(WaitsFor::Window));
     queue.pause(true);
@@ -193,12 +194,12 @@ fn a_mission_that_waits_says_for_what() {
     assert_eq!(why(&queue, 2, 5), None, "it runs");
     queue.push(&mission(3, 2));
     queue.push(&mission(4, 3));
-    assert_eq!((why(&queue, 3, 5), why(&queue, 4, 5)), (Some(WaitsFor::Session), Some(WaitsFor::Lane)));
+    assert_eq!((why(&queue, 3, 5), why(&queue, 4, 5)), (after(2), Some(WaitsFor::Lane)));
     queue.push(&Waiting { lane: lane("b"), ..mission(5, 5) });
     queue.push(&Waiting { lane: lane("b"), ..mission(6, 6) });
     queue.push(&Waiting { lane: lane("b"), ..mission(7, 6) });
     assert_eq!(popped(&mut queue, 5), [5]);
-    assert_eq!((why(&queue, 6, 5), why(&queue, 7, 5)), (Some(WaitsFor::Room), Some(WaitsFor::Session)));
+    assert_eq!((why(&queue, 6, 5), why(&queue, 7, 5)), (Some(WaitsFor::Room), after(6)));
 }
 
 #[test]
@@ -431,4 +432,34 @@ fn check_indexes(queue: &Queue) {
         }
     }
     assert_eq!(queue.ready.len(), queue.lanes.iter().map(|lane| lane.ready.len()).sum::<usize>());
+}
+
+#[test]
+fn a_lane_that_is_shut_gives_no_turns_until_it_opens_again() {
+    let mut queue = queue(&[("a", 2), ("b", 2)], 10);
+    queue.push(&mission(1, 1));
+    queue.push(&Waiting { suspicion: Some(0), ..mission(2, 2) });
+    queue.push(&Waiting { lane: lane("b"), ..mission(3, 3) });
+    // Lane `a` is shut until 10, and from 20 on.
+    let doors = |id: &LaneId, now: i64| match (id.as_str(), now) {
+        ("a", now) if now < 10 => Doors { open: false, until: Some(at(10)) },
+        ("a", now) if now < 20 => Doors { open: true, until: Some(at(20)) },
+        ("a", _) => Doors { open: false, until: None },
+        _ => Doors::OPEN,
+    };
+    let look = |queue: &mut Queue, now: i64| queue.open_lanes(at(now), |id| doors(id, now));
+    look(&mut queue, 5);
+    assert_eq!(popped(&mut queue, 5), [3], "not even a suspect");
+    assert_eq!(queue.waits_for(MissionNo(1), at(5)), Some(WaitsFor::Hours { until: Some(at(10)) }));
+    assert_eq!(queue.next_due(), Some(at(10)), "somebody looks then");
+    look(&mut queue, 10);
+    queue.release(MissionNo(3));
+    assert_eq!(queue.pop(at(10)), Some(MissionNo(2)));
+    queue.accompany(MissionNo(2));
+    look(&mut queue, 20);
+    assert_eq!((popped(&mut queue, 20), queue.running()), (vec![], 1), "what runs is not the queue's to stop");
+    assert_eq!((queue.next_due(), queue.doors(&lane("a")).open), (None, false));
+    // The clock is set back.
+    look(&mut queue, 15);
+    assert_eq!(popped(&mut queue, 15), [1]);
 }

@@ -68,6 +68,7 @@ fn an_illegal_pair_is_an_error() {
         about: String::new(),
         answer: "0".into(),
     };
+    let mission_at = queued.now.wall;
     for (mission, record) in [
         (&queued, accepted.clone()),
         (&queued, started(2)),
@@ -75,6 +76,7 @@ fn an_illegal_pair_is_an_error() {
         (&queued, Record::Interrupted),
         (&queued, Record::Accompanied),
         (&queued, Record::NodeStopped),
+        (&queued, Record::OpenUntil { at: mission_at }),
         (&queued, answered(1)),
         (&queued, finished(Status::Running)),
         (&running, accepted.clone()),
@@ -114,6 +116,8 @@ fn an_illegal_pair_is_an_error() {
         (&ended, Record::Heartbeat),
         (&ended, Record::Accompanied),
         (&ended, Record::NodeStopped),
+        (&ended, Record::OpenUntil { at: mission_at }),
+        (&ended, Record::CarriedOver { start_at: None, end_at: None }),
         (&ended, finished(Status::Failed)),
     ] {
         let mut state = mission.mission.clone();

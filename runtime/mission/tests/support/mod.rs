@@ -149,7 +149,13 @@ pub(crate) fn start(tools: &[ToolInfo]) -> Command<'_> {
 
 /// The conditions of a run beside others, on a node with these tools.
 pub(crate) fn conditions(tools: &[ToolInfo]) -> Conditions<'_> {
-    Conditions { tools, memory_bytes_max: MEMORY_BYTES_MAX, alone: false, crashes_alone_max: CRASHES_ALONE_MAX }
+    Conditions {
+        tools,
+        memory_bytes_max: MEMORY_BYTES_MAX,
+        alone: false,
+        crashes_alone_max: CRASHES_ALONE_MAX,
+        open_until: None,
+    }
 }
 
 /// The crashes of one that runs alone which the node under test takes.
@@ -211,7 +217,7 @@ impl Tested {
             unknown_approvals: admission.unknown_approvals,
             warnings: admission.warnings,
         };
-        let now = Now { wall: noon(), ran_ms: 0, out_ms: None, expires_at: moment(ANSWER_SECONDS) };
+        let now = Now { wall: noon(), ran_ms: 0, out_ms: None, next_window: None, expires_at: moment(ANSWER_SECONDS) };
         let first = Stamped { at: now.wall, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
         let mission = Mission::begin(envelope, &first).expect("a first record");
         let (events, outgoing) = (mission.event_of(&first).into_iter().collect(), mission.outgoing_of(&first));

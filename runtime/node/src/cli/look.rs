@@ -99,8 +99,8 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
     let row = |mission: &Value| {
         let mut row = ["mission_id", "status", "mission_type", "vp_id", "accepted_at", "summary"]
             .map(|key| text::cell(&mission[key]));
-        if let Some(what) = mission["waits_for"]["what"].as_str() {
-            row[1] = format!("{} ({})", row[1], text::plain(what));
+        if let Some(wait) = wait(&mission["waits_for"]) {
+            row[1] = format!("{} ({wait})", row[1]);
         }
         if mission["quarantined"] == true {
             row[1].push_str(" (quarantine)");
@@ -205,13 +205,28 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
     Ok(Exit::Completed)
 }
 
+/// What a mission waits for, in words; nothing where it does not wait.
+fn wait(wait: &Value) -> Option<String> {
+    let what = text::plain(wait["what"].as_str()?);
+    let (until, first) = (text::cell(&wait["until"]), text::cell(&wait["mission_id"]));
+    let until = if until.is_empty() { until } else { format!(", until {until}") };
+    let first = if first.is_empty() { first } else { format!(", busy with {first}") };
+    Some(format!("{what}{until}{first}"))
+}
+
 /// Why a mission, or its deliveries, are no further, in words.
 fn reasons(state: &Value) -> Vec<(&'static str, String)> {
     let mut reasons = Vec::new();
-    if let Some(what) = state["waits_for"]["what"].as_str() {
-        let until = text::cell(&state["waits_for"]["until"]);
-        let until = if until.is_empty() { until } else { format!(", until {until}") };
-        reasons.push(("waits_for", format!("{}{until}", text::plain(what))));
+    reasons.extend(wait(&state["waits_for"]).map(|wait| ("waits_for", wait)));
+    let window = &state["effective_window"];
+    for (end, by, key) in [("start_at", "opens_by", "opens"), ("end_at", "closes_by", "closes")] {
+        let at = text::cell(&window[end]);
+        if !at.is_empty() && state["ended_at"].is_null() {
+            reasons.push((key, format!("{at}, by its {}", text::cell(&window[by]))));
+        }
+    }
+    if state["carried_over"].as_u64().is_some_and(|times| times > 0) {
+        reasons.push(("carried over", text::cell(&state["carried_over"])));
     }
     let quarantine = &state["quarantine"];
     if quarantine.is_object() {

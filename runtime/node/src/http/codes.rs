@@ -144,6 +144,12 @@ pub(crate) const CODES: &[Known] = &[
         "Nothing needs to be done: `GET /v1/deliveries` says how it stands.",
     ),
     known(
+        "outside_hours",
+        &[422],
+        "The lane of the mission, or the node, is closed throughout its autonomy window.",
+        "Choose another window or lane; or write `on_window_end: \"suspend\"`, and it goes on in the next hours.",
+    ),
+    known(
         "overbilled",
         &[409],
         "An earlier call of the mission cost more than it was quoted at: it makes no further call that costs anything.",

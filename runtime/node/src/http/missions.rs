@@ -21,9 +21,10 @@ use super::body::{Unread, too_large};
 use super::error::Problem;
 use super::query::{Cursor, Moment, NoParameters, PageSize, Query};
 use super::{App, Body};
+use sortie_engine::Engine;
 use sortie_engine::intake::{DispatchError, Dispatched};
 use sortie_engine::look::{self, Filter};
-use sortie_engine::shown::{Acted, BudgetView, Links};
+use sortie_engine::shown::{Acted, BudgetView, EffectiveWindowView, Links};
 
 /// Items of a page, unless the client asks for another number.
 const PAGE: usize = 50;
@@ -38,7 +39,7 @@ const BATCH_SILENCE: Duration = Duration::from_secs(300);
 pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
     let dispatched = app.engine.dispatch(text(&body)?).await?;
     let status = if dispatched.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let mut response = (status, Json(Answer::of(&dispatched))).into_response();
+    let mut response = (status, Json(Answer::of(&dispatched, &app.engine))).into_response();
     if dispatched.replayed {
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
@@ -58,9 +59,10 @@ pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Res
                         Ok(line) => engine.dispatch(line).await.map_err(Problem::from),
                         Err(problem) => Err(problem),
                     };
-                    let answer = dispatched
-                        .as_ref()
-                        .map(|dispatched| Answer { replayed: Some(dispatched.replayed), ..Answer::of(dispatched) });
+                    let answer = dispatched.as_ref().map(|dispatched| Answer {
+                        replayed: Some(dispatched.replayed),
+                        ..Answer::of(dispatched, &engine)
+                    });
                     let mut line = match answer {
                         Ok(answer) => serde_json::to_string(&answer).expect("texts and numbers"),
                         Err(problem) => problem.body().to_string(),
@@ -155,6 +157,8 @@ pub(super) struct Answer<'a> {
     vp_runtime_id: &'a str,
     status: Status,
     effective_budget: BudgetView,
+    /// What the hours of its lane and of the node leave of its window.
+    effective_window: EffectiveWindowView,
     warnings: &'a [String],
     links: Links,
     /// Whether it had been accepted before: in a batch, where no header can say it.
@@ -163,7 +167,7 @@ pub(super) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn of(dispatched: &'a Dispatched) -> Self {
+    fn of(dispatched: &'a Dispatched, engine: &Engine) -> Self {
         let reply = &dispatched.reply;
         Self {
             mission_id: reply.mission_id.as_str(),
@@ -172,6 +176,7 @@ impl<'a> Answer<'a> {
             vp_runtime_id: reply.lane.as_str(),
             status: reply.status,
             effective_budget: BudgetView::from(&reply.budget),
+            effective_window: engine.window_of_dispatched(reply),
             warnings: &reply.warnings,
             links: Links::of(reply.mission_id.as_str()),
             replayed: None,

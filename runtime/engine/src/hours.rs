@@ -1,0 +1,151 @@
+//! When a node and its lanes are open, and in which window a mission goes on that met their end, or that of its own.
+//!
+//! What hours mean, and in which order the next window is looked for, `sortie_schedule` says. Owned here: whose hours count for which
+//! lane, and which schedule a mission is of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sortie_contract::envelope::Window;
+use sortie_contract::{LaneId, MissionNo, Status, Timestamp};
+use sortie_mission::Mission;
+use sortie_mission::admission::Reply;
+use sortie_mission::queue::{Doors, Queue};
+use sortie_schedule::{FireWindow, Hours, Limiter, Met, Opening, Zone, meet, next_window, opening};
+
+use super::Engine;
+use super::live::Live;
+use super::shown::{EffectiveWindowView, LimitedBy};
+
+/// How long a lane without an end of its hours in sight is believed to stay so: they are looked for a year ahead.
+const BELIEVED: Duration = Duration::from_secs(86_400);
+
+/// How long a mission rests whose schedule is paused, before it is looked whether it still is.
+const REST: Duration = Duration::from_secs(60);
+
+/// The hours of a node and of its lanes.
+#[derive(Debug)]
+pub struct NodeHours {
+    /// The node's zone: that of its nights.
+    pub zone: Zone,
+    /// The node's; it has none where it is always open.
+    pub node: Option<Hours>,
+    /// Those of the lanes that have some.
+    pub lanes: BTreeMap<LaneId, Hours>,
+}
+
+impl Default for NodeHours {
+    fn default() -> Self {
+        Self { zone: Zone::utc(), node: None, lanes: BTreeMap::new() }
+    }
+}
+
+impl NodeHours {
+    /// Whether nothing ever closes.
+    pub(crate) fn is_always_open(&self) -> bool {
+        self.node.is_none() && self.lanes.is_empty()
+    }
+
+    /// What is left of a window from now on.
+    fn meet(&self, lane: &LaneId, window: Window, wall: Timestamp) -> Met {
+        let rest = FireWindow { opens: window.start_at.map_or(wall, |at| at.max(wall)), closes: window.end_at };
+        meet(rest, self.lanes.get(lane), self.node.as_ref())
+    }
+
+    /// Whether something of a window is left from now on.
+    pub(crate) fn leave(&self, lane: &LaneId, window: Window, wall: Timestamp) -> bool {
+        self.is_always_open() || matches!(self.meet(lane, window, wall), Met::Open { .. })
+    }
+
+    /// Opens and shuts the lanes of a queue.
+    pub(crate) fn let_in(&self, queue: &mut Queue, wall: Timestamp) {
+        if self.is_always_open() {
+            return;
+        }
+        queue.open_lanes(wall, |lane| {
+            let (open, until) = match opening(self.lanes.get(lane), self.node.as_ref(), wall) {
+                Opening::Open { until } => (true, until),
+                Opening::Shut { until } => (false, until.or_else(|| wall.checked_add(BELIEVED).ok())),
+            };
+            Doors { open, until }
+        });
+    }
+}
+
+impl Engine {
+    /// The window in which a mission goes on whose own is over, or whose lane or node has closed.
+    pub(crate) fn next_window(&self, no: MissionNo, mission: &Mission, wall: Timestamp) -> Option<Window> {
+        let hours = &self.settings.hours;
+        let state = self.schedules.of_mission(no);
+        let schedule = state.as_ref().map(|state| (state.schedule(), state.position()));
+        let next = next_window(
+            fire_window(mission.window()),
+            schedule,
+            hours.lanes.get(mission.lane()),
+            hours.node.as_ref(),
+            wall,
+        )?;
+        Some(Window { start_at: Some(next.opens), end_at: next.closes })
+    }
+
+    /// Until when a mission that was carried over is held up at least because its schedule is paused; `None` where it is not.
+    pub(crate) fn held_up(&self, live: &Live) -> Option<Timestamp> {
+        if live.with(Mission::carried_over) == 0 {
+            return None;
+        }
+        let wall = self.ambient.wall();
+        let state = self.schedules.of_mission(live.no).filter(|state| state.position().pauses().hold(wall))?;
+        let until = state.position().pauses().by_hand.as_ref().and_then(|pause| pause.until);
+        let rest = wall.checked_add(REST).unwrap_or(Timestamp::MAX);
+        Some(until.map_or(rest, |until| until.min(rest)))
+    }
+
+    /// Until when the schedule of a mission is paused, where that is known.
+    pub(crate) fn paused_until(&self, no: MissionNo) -> Option<Timestamp> {
+        self.schedules.of_mission(no)?.position().pauses().by_hand.as_ref()?.until
+    }
+
+    /// What the hours of lane and node leave of a mission's window.
+    pub(crate) fn effective_window(&self, no: MissionNo, mission: &Mission) -> EffectiveWindowView {
+        let own = if self.schedules.of_mission(no).is_some() { LimitedBy::Schedule } else { LimitedBy::Mission };
+        self.what_hours_leave(mission.lane(), mission.window(), mission.status(), own)
+    }
+
+    /// The same of one that was just dispatched, or before.
+    #[must_use]
+    pub fn window_of_dispatched(&self, reply: &Reply) -> EffectiveWindowView {
+        self.what_hours_leave(&reply.lane, reply.window, reply.status, LimitedBy::Mission)
+    }
+
+    fn what_hours_leave(&self, lane: &LaneId, window: Window, status: Status, own: LimitedBy) -> EffectiveWindowView {
+        let hours = &self.settings.hours;
+        let plain = |start_at, end_at| EffectiveWindowView { start_at, end_at, opens_by: own, closes_by: own };
+        if hours.is_always_open() || status.is_final() {
+            return plain(window.start_at, window.end_at);
+        }
+        let wall = self.ambient.wall();
+        let by = |limiter| match limiter {
+            Limiter::Schedule => own,
+            Limiter::Lane => LimitedBy::Lane,
+            Limiter::Node => LimitedBy::Node,
+        };
+        match hours.meet(lane, window, wall) {
+            // What has opened already has not to be waited for.
+            Met::Open { window: met, opens_by, closes_by } => EffectiveWindowView {
+                start_at: if met.opens <= wall { window.start_at } else { Some(met.opens) },
+                end_at: met.closes,
+                opens_by: by(opens_by),
+                closes_by: by(closes_by),
+            },
+            Met::Shut { by: limiter } => EffectiveWindowView {
+                opens_by: by(limiter),
+                closes_by: by(limiter),
+                ..plain(window.end_at.or(window.start_at), window.end_at)
+            },
+        }
+    }
+}
+
+fn fire_window(window: Window) -> FireWindow {
+    FireWindow { opens: window.start_at.unwrap_or(Timestamp::MIN), closes: window.end_at }
+}
