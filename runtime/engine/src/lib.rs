@@ -64,6 +64,7 @@ mod keep;
 mod live;
 mod lives;
 pub mod look;
+mod night;
 mod on_record;
 mod open;
 pub mod outbox;

@@ -13,11 +13,13 @@ use serde_json::value::RawValue;
 
 mod delivery;
 mod mission;
+mod night;
 mod node;
 mod schedule;
 
 pub use delivery::*;
 pub use mission::*;
+pub use night::*;
 pub use node::*;
 pub use schedule::*;
 

@@ -26,6 +26,7 @@
 //! | `request` | when it must ask, and what follows from an answer |
 //! | `quarantine` | what is told of one whose records cannot be read |
 //! | `crashes` | when one is suspected to stop its node, and given up |
+//! | `night` | what became of it in a night |
 //! | `retention` | how long it is kept once it is over |
 //! | `run_clock` | how long it has been running |
 //! | `suspension` | when a run leaves memory |
@@ -53,6 +54,7 @@ mod decision;
 pub mod delivery;
 mod finish;
 mod gate;
+mod night;
 mod outputs;
 mod overview;
 mod part;
@@ -76,6 +78,7 @@ pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};
 pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};
 pub use decide::at_a_glance;
 pub use decision::SentDecision;
+pub use night::{Left, Night, Part};
 pub use outputs::media_type;
 pub use quarantine::Remains;
 pub use retention::{Kept, Retention};

@@ -6,6 +6,7 @@ mod doctor;
 mod input;
 mod look;
 mod manage;
+mod night;
 mod replay;
 mod run;
 mod schedule;
@@ -107,6 +108,9 @@ enum Command {
         /// The answer.
         text: String,
     },
+    /// Show a night at a glance: done, failed, carried over, waiting for people, spent, what comes next. Exit code 1 if something failed,
+    /// was missed or waits for people.
+    Night(night::NightArgs),
     /// Manage schedules: recurring missions.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
@@ -150,7 +154,7 @@ fn named(text: &str) -> Result<String, &'static str> {
 enum Exit {
     /// Done; the mission is completed; the replay ends as its record does.
     Completed = 0,
-    /// The mission failed; `doctor` found something.
+    /// The mission failed; `doctor` found something; a night needs people.
     Failed = 1,
     /// What was given cannot be used: arguments, the configuration, an envelope.
     Unusable = 2,
@@ -170,7 +174,7 @@ enum Exit {
 
 /// The same, for `--help`.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, or the mission is completed; 1 the mission failed, or `doctor` found something; 2 unusable input; 3 the \
+Exit codes: 0 done, or the mission is completed; 1 the mission failed, `doctor` found something, or a night needs people; 2 unusable input; 3 the \
 mission timed out; 4 it was cancelled; 5 it is blocked and nobody is there to ask; 6 the command was not carried out (no node \
 answers, it refuses, the journal is in use); `replay`: 0 same, 7 mended, 8 different.";
 
@@ -292,6 +296,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Approve(args) => decide::approve(args, &client()?, json).await,
         Command::Deny(which) => decide::deny(which, &client()?, json).await,
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
+        Command::Night(args) => night::night(args, &client()?, json).await,
         // Nobody has to be asked.
         Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),
         Command::Schedule(command) => schedule::schedule(command, &client()?, json).await,

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod metrics;
 mod missions;
+mod nights;
 mod node;
 mod openapi;
 mod patient;
@@ -40,7 +41,7 @@ pub(crate) use body::Body;
 use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
-    Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NodeView,
+    Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NightView, NodeView,
     OpenRequestView, Page, Paused, Planned, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView,
     UndeliveredView, UpcomingView,
 };
@@ -329,6 +330,7 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Moved>(),
             deliveries::skip,
         ),
+        route(GET, "/v1/nights/{date}", Read, "A night at a glance", json::<NightView>(), nights::show),
         route(GET, "/v1/schedules", Read, "Schedules", json::<Page<ScheduleLine>>(), schedules::list)
             .asks::<schedules::SchedulesQuery>(),
         route(POST, "/v1/schedules", Operate, "Make a schedule", schedule, schedules::make)

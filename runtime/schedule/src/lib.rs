@@ -27,6 +27,7 @@
 //! | `hours`, `window` | when a lane or a node is open; what is left of a fire's window |
 //! | `carry` | in which window work goes on that is carried over |
 //! | `envelope` | what its missions are: the template, filled in |
+//! | `night` | which time is the night of a date |
 //! | `preview` | the times to come, for people |
 
 mod carry;
@@ -40,6 +41,7 @@ mod fields;
 mod hours;
 mod ical;
 mod manual;
+mod night;
 mod parse;
 mod policy;
 mod position;
@@ -57,6 +59,7 @@ pub use exclusion::Calendars;
 pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
 pub use manual::{BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, resume, revise, trigger};
+pub use night::{night, night_of};
 pub use parse::Form;
 pub use policy::{CatchUpPolicy, OnFold, OnGap, Overlap, Place};
 pub use position::{

@@ -166,3 +166,60 @@ async fn a_lane_runs_missions_in_its_hours_and_they_meet_their_end_as_that_of_a_
     set(&node, next(&node, 22));
     assert_eq!(node.until_final("carried").await["status"], "completed");
 }
+
+#[tokio::test]
+async fn a_night_is_told_at_a_glance_and_stays_what_it_was() {
+    let node = Options::new().faulty().config("[tool.Write]\ncost_usd = 0.25\n").start().await;
+    node.post("/v1/schedules", &nightly()).await.expect_status(201);
+    let two = next(&node, 2);
+    let date = two.to_zoned(TimeZone::UTC).date();
+    set(&node, two);
+    let carried = fired(&node).await;
+    node.until_status(&carried, "running").await;
+    node.run(&writing("done")).await;
+    let failing = json!([{"id": "read", "tool": "Read", "with": {"path": "nothing.txt"}}]);
+    node.run(&automation("fails", &failing)).await;
+    node.accept(&automation("asks", &json!([{"id": "q", "tool": "ask", "with": {"question": "A or B?"}}]))).await;
+    node.until_status("asks", "blocked").await;
+    set(&node, next(&node, 6));
+    until_carried(&node, &carried, 1).await;
+    let told = node.get("/v1/nights/last").await.expect_status(200).json;
+    let counts = |night: &Value| {
+        ["done", "failed", "carried_over", "waiting", "running", "queued", "fired", "missed"]
+            .map(|key| night[key].clone())
+    };
+    assert_eq!(counts(&told), [1, 1, 1, 1, 0, 0, 1, 0].map(|count| json!(count)), "{told:#}");
+    assert_eq!((&told["date"], &told["over"], &told["needs_people"]), (&json!(date), &json!(false), &json!(true)));
+    assert_eq!((&told["spent"]["cost_usd"], &told["next_window"]["at"]), (&json!(0.25), &json!(next(&node, 2))));
+    let order: Vec<&str> =
+        told["missions"].as_array().expect("a list").iter().filter_map(|line| line["left"].as_str()).collect();
+    assert_eq!(order, ["waiting", "failed", "carried_over", "done"], "who needs people comes first");
+    let shown = node.cli(&["night"]).await;
+    let said = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert_eq!(shown.status.code(), Some(1), "{said}");
+    let line = format!(
+        "Night of {date} so far: 1 done, 1 failed, 1 carried over, 1 waiting for people; $0.25 spent; next window "
+    );
+    assert!(said.starts_with(&line), "{said}");
+    // The next evening, and what is done then is of another night.
+    set(&node, next(&node, 19));
+    hand_over(&node, "vp.night", "go.txt").await;
+    node.run(&writing("later")).await;
+    let tonight = node.get("/v1/nights/last").await.expect_status(200).json;
+    assert_eq!(
+        (&tonight["done"], &tonight["failed"], &tonight["spent"]["cost_usd"]),
+        (&json!(1), &json!(0), &json!(0.25))
+    );
+    set(&node, next(&node, 2));
+    assert_eq!(node.until_final(&carried).await["status"], "completed");
+    node.post("/v1/missions/asks/requests/r1", &json!({"decision": "answer", "text": "B"})).await.expect_status(200);
+    node.until_final("asks").await;
+    let before = node.get(&format!("/v1/nights/{date}")).await.expect_status(200).json;
+    assert_eq!((counts(&before), &before["over"]), (counts(&told), &json!(true)), "{before:#}");
+    assert_eq!(before["spent"], told["spent"]);
+    let empty = node.get("/v1/nights/2020-02-02").await.expect_status(200).json;
+    assert_eq!((&empty["missions"], &empty["needs_people"]), (&json!([]), &json!(false)));
+    for wrong in ["yesterday", "2026-13-01", "20261126"] {
+        node.get(&format!("/v1/nights/{wrong}")).await.expect_status(400);
+    }
+}

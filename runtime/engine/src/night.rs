@@ -1,0 +1,226 @@
+//! A night at a glance: what was done in it, what failed, what goes on, what waits for people, what it cost.
+//!
+//! What a night is `sortie_schedule` says, what became of a mission in it the core. Owned here: which missions are looked at, and how
+//! much of each: most by their heads alone.
+
+use jiff::civil::Date;
+use sortie_contract::{MissionNo, Spend, Timestamp};
+use sortie_journal::Head;
+use sortie_mission::{Left, Night, Part};
+use sortie_schedule::{Action, LATE, night, night_of};
+
+use super::schedules::ScheduleError;
+use super::shown::{GapView, NextWindow, NightLine, NightView, SpendView};
+use super::views::Next;
+use super::{Engine, ReadError};
+
+/// Heads that are looked at at once.
+const HEADS: usize = 1_000;
+
+/// Missions of a night that are listed.
+const LINES_MAX: usize = 500;
+
+/// Entries of a schedule's history that are looked at at once.
+const FIRES: usize = 256;
+
+/// What the schedules of a node did in a night.
+#[derive(Default)]
+struct Fires {
+    fired: u64,
+    late: u64,
+    skipped: u64,
+    missed: u64,
+    gaps: Vec<GapView>,
+}
+
+impl Engine {
+    /// The night of a date; without one, the night in which it is now. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn night(&self, date: Option<Date>) -> Result<NightView, ReadError> {
+        let (zone, now) = (&self.settings.hours.zone, self.ambient.wall());
+        let date = date.unwrap_or_else(|| night_of(now, zone));
+        let (from, until) = night(date, zone);
+        let mut lines: Vec<(Left, MissionNo, NightLine)> = Vec::new();
+        let mut spent = Spend::NOTHING;
+        let mut before = None;
+        loop {
+            let heads = self.log.heads_newest_first(before, HEADS)?;
+            let Some((last, _)) = heads.last() else { break };
+            before = Some(*last);
+            for (no, head) in heads {
+                let Some(part) = self.part_of(no, &head, from, until, now)? else { continue };
+                spent = spent.saturating_add(part.spent);
+                lines.push((part.left, no, line(&head, part)));
+            }
+        }
+        lines.sort_by_key(|(left, no, _)| (*left, *no));
+        let count = |wanted| lines.iter().filter(|(left, ..)| *left == wanted).count();
+        let Fires { fired, late, skipped, missed, gaps } = self.fires_between(from, until)?;
+        Ok(NightView {
+            date: date.to_string(),
+            from,
+            until,
+            time_zone: zone.name().to_owned(),
+            over: until <= now,
+            done: count(Left::Done),
+            failed: count(Left::Failed),
+            cancelled: count(Left::Cancelled),
+            carried_over: count(Left::CarriedOver),
+            waiting: count(Left::Waiting),
+            running: count(Left::Running),
+            queued: count(Left::Queued),
+            spent: SpendView::from(spent),
+            fired,
+            late,
+            skipped,
+            missed,
+            gaps,
+            needs_people: missed > 0 || lines.iter().any(|(left, ..)| left.needs_people()),
+            next_window: self.next_of_all(now)?,
+            more: lines.len() > LINES_MAX,
+            missions: lines.into_iter().map(|(.., line)| line).take(LINES_MAX).collect(),
+        })
+    }
+
+    /// A mission's part in a night. Its head says it, where all of its life lies in the night, or the night is not over and it has
+    /// spent nothing; else its records are gone through.
+    fn part_of(
+        &self,
+        no: MissionNo,
+        head: &Head,
+        from: Timestamp,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<Part>, ReadError> {
+        if head.accepted_at >= until || head.ended_at.is_some_and(|ended| ended < from) {
+            return Ok(None);
+        }
+        let stands = match head.ended_at {
+            Some(ended) => ended < until,
+            None => until > now,
+        };
+        let spent = head.overview.as_ref().map(|overview| overview.spent);
+        let whole = head.accepted_at >= from || spent.is_some_and(Spend::is_nothing);
+        let waits_for_window = !head.status.is_final() && head.start_at.is_some_and(|at| at > now);
+        let has_begun = head.overview.as_ref().is_some_and(|overview| overview.started_at.is_some());
+        match spent {
+            // One that has not begun and waits for its window is of a later night.
+            _ if stands && waits_for_window && !has_begun && head.start_at.is_some_and(|at| at >= until) => Ok(None),
+            Some(spent) if stands && whole => {
+                Ok(Some(Part { left: Left::of(head.status, waits_for_window && has_begun), spent }))
+            }
+            _ => self.gone_through(no, Night::new(from, until)),
+        }
+    }
+
+    fn gone_through(&self, no: MissionNo, mut night: Night) -> Result<Option<Part>, ReadError> {
+        let mut fold = None;
+        let each = |mission: &_, record: &_| if night.take(mission, record) { Next::More } else { Next::Enough };
+        match self.advance(no, &mut fold, each) {
+            Ok(_) => Ok(night.part()),
+            // It has been removed meanwhile, or is seen to by now: the others are there.
+            Err(ReadError::Unknown) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the histories of all schedules say of a time.
+    fn fires_between(&self, from: Timestamp, until: Timestamp) -> Result<Fires, ReadError> {
+        let mut all = Fires::default();
+        let mut after: Option<String> = None;
+        loop {
+            let some = self.schedules(after.as_deref(), HEADS);
+            let Some(last) = some.last() else { return Ok(all) };
+            after = Some(last.schedule().id().to_owned());
+            for state in some {
+                self.fires_of(state.schedule().id(), from, until, &mut all)?;
+            }
+        }
+    }
+
+    fn fires_of(&self, id: &str, from: Timestamp, until: Timestamp, all: &mut Fires) -> Result<(), ReadError> {
+        let mut before = None;
+        loop {
+            let fires = match self.fires(id, before, FIRES) {
+                Ok(fires) => fires,
+                // It has been removed meanwhile.
+                Err(ScheduleError::Unknown) => return Ok(()),
+                Err(ScheduleError::Read(error)) => return Err(error),
+                Err(_) => return Ok(()),
+            };
+            let Some((oldest, _)) = fires.last() else { return Ok(()) };
+            before = Some(*oldest);
+            for (_, entry) in fires {
+                if entry.at < from {
+                    return Ok(());
+                }
+                if entry.at >= until {
+                    continue;
+                }
+                match &entry.action {
+                    Action::Fired { late_ms, .. } => {
+                        all.fired += 1;
+                        all.late += u64::from(u128::from(*late_ms) > LATE.as_millis());
+                    }
+                    Action::Skipped { fires, .. } => all.skipped += fires.count,
+                    Action::Missed { fires, reason } => {
+                        all.missed += fires.count;
+                        if all.gaps.len() < LINES_MAX {
+                            all.gaps.push(GapView::new(id, fires, reason));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The next thing that begins by itself: a fire of a schedule, or the window of a mission.
+    fn next_of_all(&self, now: Timestamp) -> Result<Option<NextWindow>, ReadError> {
+        let mut next: Option<NextWindow> = None;
+        let mut offer = |at: Timestamp, schedule: Option<&str>, mission: Option<&str>| {
+            if next.as_ref().is_none_or(|next| at < next.at) {
+                let [schedule, mission_id] = [schedule, mission].map(|id| id.map(str::to_owned));
+                next = Some(NextWindow { at, schedule, mission_id });
+            }
+        };
+        let mut after: Option<String> = None;
+        loop {
+            let some = self.schedules(after.as_deref(), HEADS);
+            let Some(last) = some.last() else { break };
+            after = Some(last.schedule().id().to_owned());
+            for state in &some {
+                let (schedule, position) = (state.schedule(), state.position());
+                let fire = schedule.next(now).filter(|fire| !position.pauses().hold(fire.due));
+                if let Some(fire) = fire.filter(|_| position.runs_left(schedule) != Some(0)) {
+                    offer(fire.due, Some(schedule.id()), None);
+                }
+            }
+        }
+        use sortie_contract::Status::{Queued, Running};
+        for no in self.commit.standings().newest_first(&[Queued, Running], None, usize::MAX) {
+            let Some(head) = self.log.head(no).ok().flatten() else { continue };
+            if let Some(at) = head.start_at.filter(|at| *at > now) {
+                offer(at, None, Some(head.mission_id.as_str()));
+            }
+        }
+        Ok(next)
+    }
+}
+
+fn line(head: &Head, part: Part) -> NightLine {
+    let overview = head.overview.as_ref();
+    NightLine {
+        mission_id: head.mission_id.to_string(),
+        vp_id: head.vp.to_string(),
+        left: part.left.as_str(),
+        status: head.status,
+        reason: overview.and_then(|overview| overview.reason),
+        summary: overview.map(|overview| overview.summary.clone()).unwrap_or_default(),
+        spent: SpendView::from(part.spent),
+        accepted_at: head.accepted_at,
+        ended_at: head.ended_at,
+    }
+}
