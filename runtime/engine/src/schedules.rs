@@ -302,12 +302,7 @@ impl Engine {
                 continue;
             }
             step.state.progress.previous = Some(no.0);
-            let succeeded = match status {
-                Status::Completed => Some(true),
-                Status::Cancelled => None,
-                _ => Some(false),
-            };
-            for action in sortie_schedule::ended(&state.schedule, &step.state.progress.position, succeeded) {
+            for action in sortie_schedule::ended(&state.schedule, &step.state.progress.position, *status) {
                 step.take(&action, at);
             }
         }

@@ -27,6 +27,7 @@
 //! | `hours`, `window` | when a lane or a node is open; what is left of a fire's window |
 //! | `envelope` | what its missions are: the template, filled in |
 //! | `preview` | the times to come, for people |
+//! | `outlook` | what the next fire would meet, for people |
 
 mod code;
 mod decide;
@@ -38,6 +39,7 @@ mod fields;
 mod hours;
 mod ical;
 mod manual;
+mod outlook;
 mod parse;
 mod policy;
 mod position;
@@ -53,9 +55,12 @@ pub use envelope::{NAMES, Previous};
 pub use exclusion::Calendars;
 pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
-pub use manual::{BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, resume, revise, trigger};
+pub use manual::{
+    BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, refused, resume, revise, settle, trigger,
+};
+pub use outlook::{Outlook, outlook};
 pub use parse::Form;
-pub use policy::{CatchUpPolicy, OnFold, OnGap, OnWindowEnd, Overlap, Place};
+pub use policy::{CatchUpPolicy, OnFold, OnGap, OnWindowEnd, Overlap, Place, RUNNING_MAX};
 pub use position::{
     Action, BACKFILLS_MAX, BUFFER_MAX, Backfill, ByHand, MissReason, Order, Origin, Pauses, Position, SkipReason, Span,
     Waiting,

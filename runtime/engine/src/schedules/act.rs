@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use sortie_contract::{Mistake, Pointer, Timestamp};
 use sortie_journal::{ScheduleChange, WriteError};
-use sortie_schedule::{Action, FireWindow, OnWindowEnd, Order, Origin, Overlap, Position, Previous, Schedule};
+use sortie_schedule::{
+    Action, FireWindow, OnWindowEnd, Order, Origin, Overlap, Position, Previous, Schedule, revise, settle,
+};
 
 use super::ScheduleError;
 use super::kept::{About, Change, Entry, Progress, read, write};
@@ -154,13 +156,24 @@ impl Engine {
             return Err(ScheduleError::Revised(state.revision()));
         }
         let now = self.ambient.wall();
-        let running = state.progress.running.len();
-        let actions = sortie_schedule::revise(&state.schedule, &schedule, &state.progress.position, running, now);
-        // What was due of the old one is made of the old one's template.
-        let (last, before) = actions.split_last().expect("the change itself is the last action");
-        self.carry_out(plan, Step::from(&state), before).await?;
-        let mut step = Step::from(&plan.state());
-        step.state.progress.position.apply(last);
+        // What was due of the old one is made of the old one's template, unless the node cannot make it now.
+        let settled = settle(&state.schedule, state.position(), state.progress.running.len(), now);
+        match self.carry_out(plan, Step::from(&state), &settled).await {
+            Err(ScheduleError::Later(why)) => {
+                let why: &dyn std::error::Error = &why;
+                tracing::warn!(schedule = %plan.id, why, "what was due when a schedule was changed is left to the new one");
+            }
+            done => done?,
+        }
+        let state = plan.state();
+        let mut step = Step::from(&state);
+        for action in revise(&state.schedule, &schedule, state.position(), now) {
+            match action {
+                // The changes tell of it.
+                Action::Revised { .. } => step.state.progress.position.apply(&action),
+                _ => step.take(&action, now),
+            }
+        }
         step.revised = true;
         let about = Arc::make_mut(&mut step.state.about);
         about.calendars = calendars;
