@@ -133,16 +133,25 @@ impl<'s> Turn<'s> {
             self.looked_at += 1;
             next = self.schedule.next(fire.at);
             let newer = next.is_some_and(|newer| newer.due <= self.now);
-            if self.position.pauses.hold(fire.due) || self.position.pauses.hold(self.now) {
-                self.skip(fire, Origin::Scheduled, false, SkipReason::Paused);
-            } else if let Some(reason) = self.missed(fire, newer) {
-                self.take(Action::Missed { fires: Span::one(fire.at), reason });
-            } else if newer && self.schedule.overlap == Overlap::CancelOther {
-                self.skip(fire, Origin::Scheduled, false, SkipReason::Superseded);
-            } else if !self.overlap(fire, Origin::Scheduled, self.schedule.overlap) {
+            if !self.leave_out(fire, newer) && !self.overlap(fire, Origin::Scheduled, self.schedule.overlap) {
                 return;
             }
         }
+    }
+
+    /// Leaves out a fire that does not come to the overlap policy: one of a pause, one that is too late, one that a newer one would cancel
+    /// at once. `false` where it is none of these.
+    fn leave_out(&mut self, fire: Fire, newer: bool) -> bool {
+        if self.position.pauses.hold(fire.due) || self.position.pauses.hold(self.now) {
+            self.skip(fire, Origin::Scheduled, false, SkipReason::Paused);
+        } else if let Some(reason) = self.missed(fire, newer) {
+            self.take(Action::Missed { fires: Span::one(fire.at), reason });
+        } else if newer && self.schedule.overlap == Overlap::CancelOther {
+            self.skip(fire, Origin::Scheduled, false, SkipReason::Superseded);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Whether it is too late for a fire.
@@ -181,9 +190,12 @@ impl<'s> Turn<'s> {
     /// What is due of a schedule that gives its place to `new` and could not be made: it waits for its turn where the new one has the
     /// same time, else it is left out.
     pub(crate) fn hand_over(&mut self, new: &Schedule) {
-        while let Some(fire) = self.schedule.next(self.position.considered) {
-            if fire.due > self.now || self.is_out_of_runs() {
-                return;
+        let mut next = self.schedule.next(self.position.considered);
+        while let Some(fire) = next.filter(|fire| fire.due <= self.now && !self.is_out_of_runs()) {
+            next = self.schedule.next(fire.at);
+            let newer = next.is_some_and(|newer| newer.due <= self.now);
+            if self.leave_out(fire, newer) {
+                continue;
             }
             if !new.fires_at(fire.at) {
                 self.skip(fire, Origin::Scheduled, false, SkipReason::Revised);

@@ -317,6 +317,13 @@ fn what_was_due_and_could_not_be_made_is_the_new_ones_where_it_has_the_time() {
         driven.settle();
         assert_eq!(driven.happened(), expected);
     }
+    // What is too late is missed, as ever.
+    let late = schedule("every = \"1h\"\ncatch_up = \"30m\"");
+    let mut driven = Driven::new(late.clone(), "00:30");
+    driven.now = at("03:10");
+    let actions = revise(&driven.schedule, &late, &driven.position, driven.now);
+    driven.take(&actions);
+    assert_eq!(driven.happened(), ["missed 01:00..02:00 (2): TooLate", "waits 03:00"]);
     let each_second = schedule("every = \"1s\"\nallow_frequent = true");
     let actions = revise(&each_second, &each_second, &Position::new(at("00:00")), at("00:00:10"));
     assert_eq!(actions.len(), 11, "each second, and the change");
