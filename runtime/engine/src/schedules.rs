@@ -12,6 +12,7 @@ mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::intake::DispatchError;
 use super::recover::Others;
 use super::{Engine, ReadError};
 
-pub use act::By;
+pub use act::{By, History};
 pub use kept::{Change, Entry, Made};
 pub use plan::State;
 pub(crate) use runs::Runs;
@@ -49,6 +50,17 @@ pub(crate) struct Schedules {
     places: Semaphore,
     /// The versions of those that cannot be read: they can be removed.
     broken: Mutex<BTreeMap<String, u64>>,
+    /// How many are being made.
+    making: AtomicUsize,
+}
+
+/// The room of a schedule that is being made.
+struct Room<'a>(&'a AtomicUsize);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
+    }
 }
 
 /// Why something was not done to a schedule.
@@ -60,6 +72,9 @@ pub enum ScheduleError {
     /// There is one of that name.
     #[error("there is a schedule `{0}`; change it with its revision, or name this one otherwise")]
     Exists(String),
+    /// The node has as many as it may.
+    #[error("the node has {0} schedules, which is as many as it may (`limits.schedules`): remove one, or raise that")]
+    TooMany(usize),
     /// Somebody changed it.
     #[error("the schedule is at revision {0}: look at it again, and change that")]
     Revised(u64),
@@ -112,6 +127,7 @@ impl Schedules {
             runs,
             places: Semaphore::new(SIDE_BY_SIDE),
             broken: Mutex::default(),
+            making: AtomicUsize::new(0),
         };
         if others == Others::Wait {
             return Ok(schedules);
@@ -164,6 +180,19 @@ impl Schedules {
     /// The schedule of that name.
     fn get(&self, id: &str) -> Result<Arc<Plan>, ScheduleError> {
         self.all.lock().get(id).cloned().ok_or(ScheduleError::Unknown)
+    }
+
+    /// Whether there is one of that name.
+    fn has(&self, id: &str) -> bool {
+        self.all.lock().contains_key(id) || self.broken.lock().contains_key(id)
+    }
+
+    /// Room for one more, of so many at most: it is held for as long as that is being made.
+    fn room(&self, most: usize) -> Result<Room<'_>, ScheduleError> {
+        let room = Room(&self.making);
+        let making = self.making.fetch_add(1, AcqRel);
+        let there = self.all.lock().len() + self.broken.lock().len();
+        if there + making < most { Ok(room) } else { Err(ScheduleError::TooMany(most)) }
     }
 
     /// The version of one that cannot be read.

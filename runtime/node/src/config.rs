@@ -112,6 +112,8 @@ pub struct LimitsConfig {
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
     #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub request_expiry: Duration,
+    /// How many schedules there may be.
+    pub schedules: usize,
 }
 
 impl Default for LimitsConfig {
@@ -136,6 +138,7 @@ impl Default for LimitsConfig {
             // A few: in a loop of kills from outside it is nobody's fault.
             crashes_alone: 5,
             request_expiry: Duration::from_secs(24 * 60 * 60),
+            schedules: 100_000,
         }
     }
 }

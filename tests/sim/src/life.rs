@@ -63,6 +63,7 @@ impl Life {
             retention: Retention { age: Some(RETENTION), missions: None },
             crashes_alone_max: CRASHES_ALONE_MAX,
             result_bytes_max: 0,
+            schedules_max: 1_000,
         };
         let log = journal.clone();
         let parts = Parts {

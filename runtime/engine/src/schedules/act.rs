@@ -18,6 +18,9 @@ use crate::intake::DispatchError;
 /// Fires of a new schedule whose envelopes are made and held against the node.
 const CHECKED: usize = 3;
 
+/// An entry of a history, or why it cannot be read: a newer Sortie wrote it, say.
+pub type History = Result<Entry, serde_json::Error>;
+
 /// Who does something to a schedule, and why.
 #[derive(Debug, Clone)]
 pub struct By {
@@ -89,11 +92,34 @@ impl Engine {
     ///
     /// # Errors
     /// [`ScheduleError`]
-    pub fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Entry)>, ScheduleError> {
+    pub fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, History)>, ScheduleError> {
         self.schedules.get(id)?;
         let fires = self.log.fires(id, before, limit)?;
-        // What a newer Sortie wrote is not for this one.
-        Ok(fires.into_iter().filter_map(|(no, text)| Some((no, read(&text).ok()?))).collect())
+        Ok(fires.into_iter().map(|(no, text)| (no, read(&text))).collect())
+    }
+
+    /// Whether a schedule could be made now: all that [`Engine::make_schedule`] asks, and nothing is done.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn could_make_schedule(&self, schedule: &Schedule) -> Result<(), ScheduleError> {
+        self.check_schedule(schedule).await?;
+        if self.schedules.has(schedule.id()) {
+            return Err(ScheduleError::Exists(schedule.id().to_owned()));
+        }
+        self.schedules.room(self.settings.schedules_max).map(drop)
+    }
+
+    /// Whether a schedule could be changed now, at this revision: all that [`Engine::revise_schedule`] asks, and nothing is done.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn could_revise_schedule(&self, schedule: &Schedule, revision: u64) -> Result<(), ScheduleError> {
+        self.check_schedule(schedule).await?;
+        match self.schedules.get(schedule.id())?.state().revision() {
+            there if there == revision => Ok(()),
+            there => Err(ScheduleError::Revised(there)),
+        }
     }
 
     /// Makes a schedule. When this returns it is on disk.
@@ -107,6 +133,7 @@ impl Engine {
         by: By,
     ) -> Result<Arc<State>, ScheduleError> {
         self.check_schedule(&schedule).await?;
+        let _room = self.schedules.room(self.settings.schedules_max)?;
         let (id, now): (Arc<str>, _) = (schedule.id().into(), self.ambient.wall());
         let about = Arc::new(About { calendars, revision: 1, changes: Vec::new() });
         let progress = Progress { position: Position::new(now), running: BTreeMap::new(), previous: None };

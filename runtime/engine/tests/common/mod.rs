@@ -46,6 +46,7 @@ fn settings() -> Settings {
         retention: Retention::default(),
         crashes_alone_max: 3,
         result_bytes_max: 0,
+        schedules_max: 1_000,
     }
 }
 
