@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use sortie_contract::{MissionNo, Mistake, Status, Timestamp};
 use sortie_journal::{Log, WriteError};
 use sortie_schedule::{Action, BackfillError, TriggerError, decide, wakes_at};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::intake::DispatchError;
 use super::recover::Others;
@@ -47,7 +47,7 @@ pub(crate) struct Schedules {
     all: Mutex<BTreeMap<Arc<str>, Arc<Plan>>>,
     due: Mutex<BTreeSet<(Timestamp, Arc<str>)>>,
     runs: Arc<Runs>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// The versions of those that cannot be read: they can be removed.
     broken: Mutex<BTreeMap<String, u64>>,
     /// How many are being made.
@@ -125,7 +125,7 @@ impl Schedules {
             all: Mutex::default(),
             due: Mutex::default(),
             runs,
-            places: Semaphore::new(SIDE_BY_SIDE),
+            places: Arc::new(Semaphore::new(SIDE_BY_SIDE)),
             broken: Mutex::default(),
             making: AtomicUsize::new(0),
         };
@@ -262,16 +262,21 @@ impl Engine {
     /// Starts to see to schedules.
     pub(crate) fn start_schedules(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        let runs = Arc::clone(&self.schedules.runs);
+        let (runs, places) = (Arc::clone(&self.schedules.runs), Arc::clone(&self.schedules.places));
         self.supervise("schedules", async move {
             loop {
-                {
-                    let Some(engine) = engine.upgrade() else { return };
-                    for plan in engine.schedules.take_due(engine.ambient.wall()) {
-                        if !plan.asked.swap(true, AcqRel) {
-                            engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan));
-                        }
+                let due = match engine.upgrade() {
+                    Some(engine) => engine.schedules.take_due(engine.ambient.wall()),
+                    None => return,
+                };
+                for plan in due {
+                    if plan.asked.swap(true, AcqRel) {
+                        continue;
                     }
+                    // It has its place before it is a task: a hundred thousand that are due at once take no memory for that.
+                    let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan, place));
                 }
                 runs.news.notified().await;
             }
@@ -279,11 +284,10 @@ impl Engine {
         self.schedules.nudge();
     }
 
-    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>) {
+    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>, _place: OwnedSemaphorePermit) {
         let _turn = plan.turn.lock().await;
         // What comes from here on is asked for again.
         plan.asked.store(false, Release);
-        let Ok(_place) = self.schedules.places.acquire().await else { return };
         self.see_to_schedule(&plan).await;
     }
 

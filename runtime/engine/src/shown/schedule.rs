@@ -221,7 +221,7 @@ impl ScheduleView {
         Self {
             id: schedule.id().to_owned(),
             revision: state.revision(),
-            schedule: schedule.definition().clone(),
+            schedule: schedule.definition(),
             calendars: state.calendars().clone(),
             paused: pauses.hold(now).then(|| PauseView {
                 by_hand: by_hand.is_some(),

@@ -232,7 +232,7 @@ fn read(file: &Path) -> Result<(Schedule, Value), Failure> {
     let calendars = texts.iter().fold(Calendars::none(), |all, (name, text)| all.with(name, text));
     let schedule = Schedule::parse(&text, form, &calendars)
         .map_err(|mistakes| unusable(&format!("{}: ", file.display()), &mistakes))?;
-    let mut body: Map<String, Value> = schedule.definition().clone();
+    let mut body: Map<String, Value> = schedule.definition();
     if !texts.is_empty() {
         body.insert("calendars".to_owned(), json!(texts));
     }
