@@ -142,6 +142,21 @@ async fn a_schedule_is_changed_by_who_knows_its_revision() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_changed_also_where_what_was_due_of_it_cannot_be_made() {
+    let node = Options::new().config("[limits]\ndisk_reserve_mib = 1000000000").start().await;
+    make(&node, &each_second("often")).await.expect_status(201);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let put = node.request("PUT", "/v1/schedules/often").header("if-match", "\"1\"");
+    let changed = with(each_second("often"), "/note", json!("Another."));
+    let put = put.header("content-type", "application/json").body(changed.to_string());
+    let done = http::send(put).await.expect("an answer").expect_status(200);
+    assert_eq!(done.json["revision"], 2);
+    let fires = fires(&node, "often").await;
+    assert!(fires.iter().any(|fire| fire["what"] == "waits"), "{fires:#?}");
+    assert!(!fires.iter().any(|fire| fire["made"] == "made"), "there is no room for it: {fires:#?}");
+}
+
+#[tokio::test]
 async fn what_people_do_to_a_schedule_is_done_and_told() {
     let mut node = Node::start().await;
     make(&node, &next_century("plan")).await.expect_status(201);
