@@ -129,7 +129,11 @@ async fn every_answer_has_the_form_that_is_described() {
     // What may be left out is not called required.
     let mission = json!({"vp_id": "vp.planned", "mission_type": "custom", "plugin": "hello", "objective": "Hello."});
     for (template, path, body) in [
-        ("/v1/schedules", "/v1/schedules", json!({"id": "new", "every": "1h", "mission": mission})),
+        (
+            "/v1/schedules",
+            "/v1/schedules",
+            json!({"id": "new", "every": "1h", "overlap": "allow_all", "mission": mission}),
+        ),
         ("/v1/schedules/{id}/pause", "/v1/schedules/new/pause", json!({})),
         ("/v1/schedules/{id}/resume", "/v1/schedules/new/resume", json!({})),
         ("/v1/schedules/{id}/trigger", "/v1/schedules/new/trigger", json!({})),
@@ -143,6 +147,10 @@ async fn every_answer_has_the_form_that_is_described() {
         let schema = schema(&document, "post", template, "requestBody", "application/json");
         assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&body), "{template}: {schema:#}");
         hold(&document, "post", template, &node.post(path, &body).await);
+        let is_required = document["paths"][template]["post"]["requestBody"]["required"] == true;
+        let bare = http::client().post(format!("{}{path}", node.url())).bearer_auth(node.token());
+        let bare = http::send(bare).await.expect("an answer");
+        assert_eq!(is_required, bare.status >= 400, "{template} without a body: {bare:#?}");
     }
     // With all that may be shown, and with as little as possible.
     for (template, path, body) in [

@@ -83,7 +83,10 @@ fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator, taken: 
         operation["x-scope"] = json!(scope.as_str());
     }
     if let Some(content) = route.takes.and_then(|takes| content(takes, taken)) {
-        operation["requestBody"] = json!({"required": true, "content": content});
+        // An object of which every field may be left out may be, too.
+        let schema = &content["application/json"]["schema"];
+        let is_required = schema["properties"].is_null() || schema["required"].is_array();
+        operation["requestBody"] = json!({"required": is_required, "content": content});
     }
     operation
 }
