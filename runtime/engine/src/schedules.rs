@@ -265,10 +265,21 @@ impl Engine {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(schedule = %plan.id, error, "a schedule cannot be seen to now; it is tried again in a second");
             }
-            let again = self.ambient.wall().checked_add(REST).unwrap_or(Timestamp::MAX);
-            self.schedules.wake_at(plan, Some(again));
+            self.try_again(plan);
         }
         self.timer.nudge();
+    }
+
+    /// Sees to a schedule once more after a rest, by the steady clock: one that is set back meanwhile makes it no longer.
+    fn try_again(self: &Arc<Self>, plan: &Arc<Plan>) {
+        self.schedules.wake_at(plan, None);
+        let (engine, plan, rest) = (Arc::downgrade(self), Arc::clone(plan), self.ambient.sleep(REST));
+        self.attend("rest of a schedule", async move {
+            rest.await;
+            let Some(engine) = engine.upgrade() else { return };
+            engine.schedules.wake_at(&plan, Some(Timestamp::MIN));
+            engine.schedules.nudge();
+        });
     }
 
     /// One decision: where there may be more, others have their turn first.
@@ -285,7 +296,8 @@ impl Engine {
             return Ok(());
         }
         self.carry_out(plan, Step::from(&state), &actions).await?;
-        self.schedules.wake_at(plan, Some(now));
+        // At once, also by a clock that is set back before anybody looks.
+        self.schedules.wake_at(plan, Some(Timestamp::MIN));
         Ok(())
     }
 
