@@ -9,4 +9,5 @@
 mod clock;
 mod disk;
 mod full;
+mod nights;
 mod receiver;
