@@ -328,17 +328,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Does what was decided, each after it is on record, from a step on that may have begun already.
+    /// Does what was decided, each after it is on record, from a step on that may have begun already. It goes no further than a fire
+    /// whose mission does not run after all: what was decided behind that counted on it. Says whether all was done.
     async fn carry_out(
         self: &Arc<Self>,
         plan: &Arc<Plan>,
         mut step: Step,
         actions: &[Action],
-    ) -> Result<(), ScheduleError> {
-        for action in actions {
+    ) -> Result<bool, ScheduleError> {
+        for (place, action) in actions.iter().enumerate() {
             step.take(action, self.ambient.wall());
             match action {
-                Action::Fired { .. } => step = self.fire(plan, step, action).await?,
+                Action::Fired { .. } => {
+                    let before = step.state.progress.running.len();
+                    step = self.fire(plan, step, action).await?;
+                    if step.state.progress.running.len() == before {
+                        return Ok(place + 1 == actions.len());
+                    }
+                }
                 Action::CancelledOthers => {
                     let others: Vec<u64> = step.state.progress.running.keys().copied().collect();
                     step = self.record(plan, step).await?;
@@ -356,7 +363,7 @@ impl Engine {
         if step.says_something() {
             self.record(plan, step).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Brings a step to the disk; what follows begins there.

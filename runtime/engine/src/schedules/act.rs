@@ -154,13 +154,19 @@ impl Engine {
             return Err(ScheduleError::Revised(state.revision()));
         }
         let now = self.ambient.wall();
-        let running = state.progress.running.len();
-        let actions = sortie_schedule::revise(&state.schedule, &schedule, &state.progress.position, running, now);
-        // What was due of the old one is made of the old one's template.
-        let (last, before) = actions.split_last().expect("the change itself is the last action");
-        self.carry_out(plan, Step::from(&state), before).await?;
+        let last = loop {
+            let state = plan.state();
+            let running = state.progress.running.len();
+            let mut actions =
+                sortie_schedule::revise(&state.schedule, &schedule, &state.progress.position, running, now);
+            // What was due of the old one is made of the old one's template.
+            let last = actions.pop().expect("the change itself is the last action");
+            if self.carry_out(plan, Step::from(&state), &actions).await? {
+                break last;
+            }
+        };
         let mut step = Step::from(&plan.state());
-        step.state.progress.position.apply(last);
+        step.state.progress.position.apply(&last);
         step.revised = true;
         let about = Arc::make_mut(&mut step.state.about);
         about.calendars = calendars;
@@ -286,7 +292,7 @@ impl Engine {
         // Who did it stands with what was done, or nowhere.
         step.revised = true;
         step.state.note(by.did(what, now, state.revision()));
-        self.carry_out(plan, step, &actions).await
+        self.carry_out(plan, step, &actions).await.map(drop)
     }
 
     /// A schedule that is new says when it is due.
