@@ -10,8 +10,8 @@ use sortie_schedule::{Action, FireWindow, OnWindowEnd, Order, Origin, Overlap, P
 use super::ScheduleError;
 use super::kept::{About, Change, Entry, Progress, read, write};
 use super::plan::{Plan, State, Step};
-use crate::Engine;
 use crate::intake::DispatchError;
+use crate::{Engine, ReadError};
 
 /// Fires of a new schedule whose envelopes are made and held against the node.
 const CHECKED: usize = 3;
@@ -186,7 +186,7 @@ impl Engine {
             self.schedules.mended(id);
             return Ok(());
         }
-        let plan = self.schedules.get(id)?;
+        let Ok(plan) = self.schedules.get(id) else { return self.remove_damaged(id).await };
         let _turn = plan.turn.lock().await;
         let state = plan.present()?;
         // Before another of its name can be made.
@@ -197,6 +197,19 @@ impl Engine {
                 self.schedules.take_back(&plan, self.ambient.wall());
                 Err(error.into())
             }
+        }
+    }
+
+    /// Removes one of which the log has a row that it cannot read itself, and so knows nothing.
+    async fn remove_damaged(self: &Arc<Self>, id: &str) -> Result<(), ScheduleError> {
+        let (engine, name) = (Arc::clone(self), id.to_owned());
+        let looked = self.ambient.unblock(move || engine.log.schedule(&name)).await.map_err(ReadError::Task)?;
+        match looked {
+            Err(sortie_journal::ReadError::Schedule { .. }) => {
+                self.log.change_schedule(ScheduleChange::removed(id, 0))?.await?;
+                Ok(())
+            }
+            looked => looked.map_err(ScheduleError::from).and(Err(ScheduleError::Unknown)),
         }
     }
 
