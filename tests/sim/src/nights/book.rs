@@ -21,8 +21,8 @@ pub(crate) struct Book {
     made: BTreeSet<String>,
     /// Schedules of which somebody was told that they are there.
     promised: BTreeSet<&'static str>,
-    /// The last question of each kind about each schedule, and those that are not answered.
-    asked: BTreeMap<(&'static str, Kind), (u64, BTreeSet<u64>)>,
+    /// Questions of each kind about each schedule that are not answered, and whether each is the only one.
+    asked: BTreeMap<(&'static str, Kind), BTreeMap<u64, bool>>,
 }
 
 /// What a question may change.
@@ -109,21 +109,23 @@ impl Book {
     }
 
     fn is_asked(&mut self, id: &'static str, kind: Kind, no: u64) {
-        let (last, open) = self.asked.entry((id, kind)).or_default();
-        *last = no;
-        open.insert(no);
+        let open = self.asked.entry((id, kind)).or_default();
+        let is_alone = open.is_empty();
+        if !is_alone {
+            // Which of them is done first is not said.
+            open.values_mut().for_each(|is_alone| *is_alone = false);
+        }
+        open.insert(no, is_alone);
     }
 
-    /// Whether an answer has the last word: nobody has asked since, and nobody waits who asked before.
+    /// Whether an answer has the last word: nobody else asked while it was on its way, or has asked since.
     fn is_last(&mut self, id: &'static str, kind: Kind, no: u64) -> bool {
-        let Some((last, open)) = self.asked.get_mut(&(id, kind)) else { return true };
-        open.remove(&no);
-        *last <= no && open.is_empty()
+        self.asked.get_mut(&(id, kind)).is_none_or(|open| open.remove(&no).unwrap_or(open.is_empty()))
     }
 
     /// The node is gone, and nobody is answered any more.
     pub(crate) fn hang_up(&mut self) {
-        self.asked.values_mut().for_each(|(_, open)| open.clear());
+        self.asked.clear();
     }
 
     /// Somebody is answered: what is said is on disk, and stays.
