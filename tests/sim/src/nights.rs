@@ -303,3 +303,38 @@ impl Nights {
         self.planners.ask(&life.engine, &life.executor, id, wish);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sortie_schedule::{Calendars, Form, Schedule};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_while_a_schedule_rests_makes_it_rest_no_longer() {
+        panics::watch();
+        let mut nights = Nights::new(0);
+        let disk_is_low = |nights: &Nights, is_low| {
+            nights.scene.outside(|outside| (outside.faults, outside.disk_is_low) = (false, is_low));
+        };
+        disk_is_low(&nights, false);
+        let mission = json!({"vp_id": "vp", "mission_type": "automation", "objective": "Do.", "inputs": {"steps": []}});
+        let text = json!({"id": "often", "every": "3h", "mission": mission}).to_string();
+        let schedule = Schedule::parse(&text, Form::Json, &Calendars::none()).expect("a schedule");
+        nights.ask("often", Wish::Make(Box::new(schedule)));
+        nights.settle();
+        // It is due, there is no room for its mission, and it rests.
+        disk_is_low(&nights, true);
+        nights.pass(Duration::from_secs(4 * 3_600), true);
+        nights.settle();
+        let before = nights.book.page("often").expect("it was made").considered;
+        nights.scene.clock.set(Duration::from_secs(1_800), true);
+        disk_is_low(&nights, false);
+        nights.settle();
+        let now = nights.scene.clock.wall();
+        nights.book.is_up_to(&nights.life.as_ref().expect("there is one").journal, now);
+        assert!(nights.book.page("often").expect("it was made").considered > before, "nothing was due");
+        panics::forget();
+    }
+}
