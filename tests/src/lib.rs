@@ -10,6 +10,7 @@ pub mod faults;
 pub mod guest;
 pub mod http;
 pub mod load;
+pub mod nights;
 pub mod node;
 pub mod receiver;
 mod warm;

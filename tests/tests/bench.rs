@@ -29,6 +29,7 @@ fn each_shape_can_be_measured_and_its_figures_read() {
         "idle",
         "queued",
         "blocked",
+        "schedules",
     ] {
         assert!(shapes.contains(shape), "{shape}: {said}");
     }
@@ -36,9 +37,16 @@ fn each_shape_can_be_measured_and_its_figures_read() {
         assert!(line["value"].as_f64().is_some_and(|value| value > 0.0) && line["unit"].is_string(), "{line}");
     }
     // What users have is told beside its small case.
-    for (shape, cases) in
-        [("inputs", 1), ("sessions", 1), ("callbacks", 3), ("watchers", 2), ("lists", 7), ("kept", 6), ("blocked", 3)]
-    {
+    for (shape, cases) in [
+        ("inputs", 1),
+        ("sessions", 1),
+        ("callbacks", 3),
+        ("watchers", 2),
+        ("lists", 7),
+        ("kept", 6),
+        ("blocked", 3),
+        ("schedules", 3),
+    ] {
         let ratios =
             lines.iter().filter(|line| line["shape"] == shape && line["ratio"].as_f64().is_some_and(|r| r > 0.0));
         assert_eq!(ratios.count(), cases, "{shape}: {said}");

@@ -23,9 +23,10 @@ cargo xtask COMMAND
                        examples/demo/, shows their events live, and ends with a table of what became of them
   test [--quick]       what CI runs: formatting, lints, documentation, every test; the last line is `N passed, N failed`;
                        --quick leaves out the lints and the documentation
-  sim [--seeds N] [--seed FIRST]
+  sim [--schedules] [--seeds N] [--seed FIRST]
                        simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
-                       of its own; of one in which something is wrong, prints everything that happened
+                       of its own; of one in which something is wrong, prints everything that happened; with --schedules,
+                       through months in which schedules make the missions
   plugins [--setup]    builds the first-party plugins; with --setup, gets the wasm target where it is missing, and ends
   bench [--json] [--only SHAPE]…
                        measures a release build on this machine, each shape beside its small case; the figures go to
@@ -75,7 +76,7 @@ impl Options {
     const KNOWN: [(&str, &[(&str, bool)]); 5] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
-        ("sim", &[("--seeds", true), ("--seed", true)]),
+        ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
     ];
@@ -120,6 +121,7 @@ mod tests {
             "demo",
             "test --quick",
             "sim --seeds 5 --seed 1",
+            "sim --schedules --seed 1",
             "plugins --setup",
             "bench --json --only a --only b",
             "bench a b",

@@ -7,18 +7,22 @@ const SEEDS: u64 = 10_000;
 
 /// Simulates; one seed alone, where only that is named.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
-    let (mut seeds, mut first) = (None, None);
+    let (mut seeds, mut first, mut about) = (None, None, "missions");
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
         let value = match flag.as_str() {
+            "--schedules" => {
+                about = "schedules";
+                continue;
+            }
             "--seeds" => &mut seeds,
             "--seed" => &mut first,
-            _ => return Err(format!("`{flag}` is neither --seeds nor --seed")),
+            _ => return Err(format!("`{flag}` is none of --seeds, --seed and --schedules")),
         };
         let number = rest.next().and_then(|text| text.parse::<u64>().ok());
         *value = Some(number.ok_or_else(|| format!("{flag} takes a number"))?);
     }
     let count = seeds.unwrap_or(if first.is_some() { 1 } else { SEEDS });
     let mut sim = project.cargo_with("run --release --quiet --package sortie-sim --");
-    shell::run(sim.args([first.unwrap_or(0), count].map(|number| number.to_string())))
+    shell::run(sim.arg(about).args([first.unwrap_or(0), count].map(|number| number.to_string())))
 }

@@ -152,7 +152,8 @@ impl Engine {
             };
             let Some((oldest, _)) = fires.last() else { return Ok(()) };
             before = Some(*oldest);
-            for (_, entry) in fires {
+            // What cannot be read stands in the history as such.
+            for entry in fires.into_iter().filter_map(|(_, entry)| entry.ok()) {
                 if entry.at < from {
                     return Ok(());
                 }

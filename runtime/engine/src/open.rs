@@ -100,6 +100,8 @@ pub struct Settings {
     pub crashes_alone_max: u32,
     /// What results of calls may hold of the memory, in bytes.
     pub result_bytes_max: usize,
+    /// How many schedules there may be.
+    pub schedules_max: usize,
 }
 
 /// What a driver is put together of: everything that it asks and acts upon comes from outside.

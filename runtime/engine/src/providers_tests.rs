@@ -333,6 +333,7 @@ impl Bench {
             crashes_alone_max: 3,
             hours: Arc::default(),
             result_bytes_max: 1 << 20,
+            schedules_max: 1_000,
         };
         let built_in = BuiltIn::of(vec![Arc::new(Takes::new("Read", "path"))]);
         let others: Vec<Arc<dyn Provider>> = vec![Arc::<Shop>::clone(shop)];

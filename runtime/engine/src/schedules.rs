@@ -12,6 +12,7 @@ mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use std::time::Duration;
 
@@ -19,13 +20,13 @@ use parking_lot::Mutex;
 use sortie_contract::{MissionNo, Mistake, Status, Timestamp};
 use sortie_journal::{Log, WriteError};
 use sortie_schedule::{Action, BackfillError, TriggerError, decide, wakes_at};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::intake::DispatchError;
 use super::recover::Others;
 use super::{Engine, ReadError};
 
-pub use act::By;
+pub use act::{By, History};
 pub use kept::{Change, Entry, Made};
 pub use plan::State;
 pub(crate) use runs::Runs;
@@ -46,9 +47,20 @@ pub(crate) struct Schedules {
     all: Mutex<BTreeMap<Arc<str>, Arc<Plan>>>,
     due: Mutex<BTreeSet<(Timestamp, Arc<str>)>>,
     runs: Arc<Runs>,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// The versions of those that cannot be read: they can be removed.
     broken: Mutex<BTreeMap<String, u64>>,
+    /// How many are being made.
+    making: AtomicUsize,
+}
+
+/// The room of a schedule that is being made.
+struct Room<'a>(&'a AtomicUsize);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, AcqRel);
+    }
 }
 
 /// Why something was not done to a schedule.
@@ -60,6 +72,9 @@ pub enum ScheduleError {
     /// There is one of that name.
     #[error("there is a schedule `{0}`; change it with its revision, or name this one otherwise")]
     Exists(String),
+    /// The node has as many as it may.
+    #[error("the node has {0} schedules, which is as many as it may (`limits.schedules`): remove one, or raise that")]
+    TooMany(usize),
     /// Somebody changed it.
     #[error("the schedule is at revision {0}: look at it again, and change that")]
     Revised(u64),
@@ -110,8 +125,9 @@ impl Schedules {
             all: Mutex::default(),
             due: Mutex::default(),
             runs,
-            places: Semaphore::new(SIDE_BY_SIDE),
+            places: Arc::new(Semaphore::new(SIDE_BY_SIDE)),
             broken: Mutex::default(),
+            making: AtomicUsize::new(0),
         };
         if others == Others::Wait {
             return Ok(schedules);
@@ -170,6 +186,19 @@ impl Schedules {
     pub(crate) fn of_mission(&self, no: MissionNo) -> Option<Arc<State>> {
         let id = self.runs.schedule_of(no)?;
         self.all.lock().get(&id).map(|plan| plan.state())
+    }
+
+    /// Whether there is one of that name.
+    fn has(&self, id: &str) -> bool {
+        self.all.lock().contains_key(id) || self.broken.lock().contains_key(id)
+    }
+
+    /// Room for one more, of so many at most: it is held for as long as that is being made.
+    fn room(&self, most: usize) -> Result<Room<'_>, ScheduleError> {
+        let room = Room(&self.making);
+        let making = self.making.fetch_add(1, AcqRel);
+        let there = self.all.lock().len() + self.broken.lock().len();
+        if there + making < most { Ok(room) } else { Err(ScheduleError::TooMany(most)) }
     }
 
     /// The version of one that cannot be read.
@@ -239,16 +268,21 @@ impl Engine {
     /// Starts to see to schedules.
     pub(crate) fn start_schedules(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
-        let runs = Arc::clone(&self.schedules.runs);
+        let (runs, places) = (Arc::clone(&self.schedules.runs), Arc::clone(&self.schedules.places));
         self.supervise("schedules", async move {
             loop {
-                {
-                    let Some(engine) = engine.upgrade() else { return };
-                    for plan in engine.schedules.take_due(engine.ambient.wall()) {
-                        if !plan.asked.swap(true, AcqRel) {
-                            engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan));
-                        }
+                let due = match engine.upgrade() {
+                    Some(engine) => engine.schedules.take_due(engine.ambient.wall()),
+                    None => return,
+                };
+                for plan in due {
+                    if plan.asked.swap(true, AcqRel) {
+                        continue;
                     }
+                    // It has its place before it is a task: a hundred thousand that are due at once take no memory for that.
+                    let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.attend("schedule", Arc::clone(&engine).see_to_soon(plan, place));
                 }
                 runs.news.notified().await;
             }
@@ -256,11 +290,10 @@ impl Engine {
         self.schedules.nudge();
     }
 
-    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>) {
+    async fn see_to_soon(self: Arc<Self>, plan: Arc<Plan>, _place: OwnedSemaphorePermit) {
         let _turn = plan.turn.lock().await;
         // What comes from here on is asked for again.
         plan.asked.store(false, Release);
-        let Ok(_place) = self.schedules.places.acquire().await else { return };
         self.see_to_schedule(&plan).await;
     }
 
@@ -271,10 +304,21 @@ impl Engine {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(schedule = %plan.id, error, "a schedule cannot be seen to now; it is tried again in a second");
             }
-            let again = self.ambient.wall().checked_add(REST).unwrap_or(Timestamp::MAX);
-            self.schedules.wake_at(plan, Some(again));
+            self.try_again(plan);
         }
         self.timer.nudge();
+    }
+
+    /// Sees to a schedule once more after a rest, by the steady clock: one that is set back meanwhile makes it no longer.
+    fn try_again(self: &Arc<Self>, plan: &Arc<Plan>) {
+        self.schedules.wake_at(plan, None);
+        let (engine, plan, rest) = (Arc::downgrade(self), Arc::clone(plan), self.ambient.sleep(REST));
+        self.attend("rest of a schedule", async move {
+            rest.await;
+            let Some(engine) = engine.upgrade() else { return };
+            engine.schedules.wake_at(&plan, Some(Timestamp::MIN));
+            engine.schedules.nudge();
+        });
     }
 
     /// One decision: where there may be more, others have their turn first.
@@ -291,7 +335,8 @@ impl Engine {
             return Ok(());
         }
         self.carry_out(plan, Step::from(&state), &actions).await?;
-        self.schedules.wake_at(plan, Some(now));
+        // At once, also by a clock that is set back before anybody looks.
+        self.schedules.wake_at(plan, Some(Timestamp::MIN));
         Ok(())
     }
 
@@ -308,12 +353,7 @@ impl Engine {
                 continue;
             }
             step.state.progress.previous = Some(no.0);
-            let succeeded = match status {
-                Status::Completed => Some(true),
-                Status::Cancelled => None,
-                _ => Some(false),
-            };
-            for action in sortie_schedule::ended(&state.schedule, &step.state.progress.position, succeeded) {
+            for action in sortie_schedule::ended(&state.schedule, &step.state.progress.position, *status) {
                 step.take(&action, at);
             }
         }
@@ -322,17 +362,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Does what was decided, each after it is on record, from a step on that may have begun already.
+    /// Does what was decided, each after it is on record, from a step on that may have begun already. It goes no further than a fire
+    /// whose mission does not run after all: what was decided behind that counted on it. Says whether all was done.
     async fn carry_out(
         self: &Arc<Self>,
         plan: &Arc<Plan>,
         mut step: Step,
         actions: &[Action],
-    ) -> Result<(), ScheduleError> {
-        for action in actions {
+    ) -> Result<bool, ScheduleError> {
+        for (place, action) in actions.iter().enumerate() {
             step.take(action, self.ambient.wall());
             match action {
-                Action::Fired { .. } => step = self.fire(plan, step, action).await?,
+                Action::Fired { .. } => {
+                    let before = step.state.progress.running.len();
+                    step = self.fire(plan, step, action).await?;
+                    if step.state.progress.running.len() == before {
+                        return Ok(place + 1 == actions.len());
+                    }
+                }
                 Action::CancelledOthers => {
                     let others: Vec<u64> = step.state.progress.running.keys().copied().collect();
                     step = self.record(plan, step).await?;
@@ -350,7 +397,7 @@ impl Engine {
         if step.says_something() {
             self.record(plan, step).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Brings a step to the disk; what follows begins there.

@@ -13,7 +13,7 @@ use sortie_contract::envelope::MissionType;
 use sortie_contract::{MissionNo, Status, Timestamp};
 
 use crate::head::Head;
-use crate::table::{CURSORS, FRAMES, HEADS, RECORD_LAST};
+use crate::table::{CURSORS, FRAMES, HEADS, POSITIONS, RECORD_LAST, SCHEDULES};
 
 /// What a disk writes as one: a loss of power keeps or loses each of these on its own.
 const SECTOR_BYTES: usize = 512;
@@ -250,6 +250,35 @@ pub fn spoil(disk: &SimDisk, mission: MissionNo, spots: &[Spot]) {
             };
             assert!(was_there, "mission {mission} has no {spot:?}");
         }
+        transaction.commit()?;
+        Ok(())
+    };
+    spoil().expect("a disk that can be written");
+}
+
+/// A row of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// What it is.
+    Definition,
+    /// How far it has come.
+    Position,
+}
+
+/// The same of a row of a schedule.
+///
+/// # Panics
+/// Where it is not there.
+pub fn spoil_schedule(disk: &SimDisk, id: &str, row: Row) {
+    let spoil = || -> Result<(), redb::Error> {
+        let db = redb::Database::builder().create_with_backend(disk.clone())?;
+        let transaction = db.begin_write()?;
+        let table = match row {
+            Row::Definition => SCHEDULES,
+            Row::Position => POSITIONS,
+        };
+        let was_there = transaction.open_table(table)?.insert(id, b"not what was written".as_slice())?.is_some();
+        assert!(was_there, "schedule {id} has no {row:?}");
         transaction.commit()?;
         Ok(())
     };

@@ -336,7 +336,11 @@ fn a_journal_of_format_8_is_read_whole_and_takes_what_is_carried_over() {
         ("nightly:20261126T090336Z", Status::Completed, false),
     ];
     assert_eq!(found, expected.map(|(name, status, suspended)| (name.to_owned(), status, suspended)));
-    assert_eq!(log.schedule("nightly").unwrap().map(|kept| kept.version), Some(3), "made, triggered, and its mission ended");
+    assert_eq!(
+        log.schedule("nightly").unwrap().map(|kept| kept.version),
+        Some(3),
+        "made, triggered, and its mission ended"
+    );
     assert_eq!(log.fires("nightly", None, 9).unwrap().len(), 1);
     let queued = MissionNo(3);
     let first = log.read(queued, 0, usize::MAX).unwrap();

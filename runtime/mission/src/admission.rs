@@ -39,7 +39,7 @@ use sortie_contract::record::Accepted;
 use sortie_contract::tool::ToolInfo;
 
 pub use receiver::WayOut;
-pub use rules::{Admission, Ceilings, Denial, NodeRules, admit, is_nearly};
+pub use rules::{Admission, Ceilings, Denial, NodeRules, admit};
 
 use wrong::Wrong;
 

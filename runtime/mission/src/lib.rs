@@ -71,7 +71,7 @@ mod timer;
 mod view;
 mod window;
 
-pub use admission::{Admission, Ceilings, Denial, NodeRules, admit, is_nearly};
+pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
 pub use budget::Booking;
 pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};

@@ -12,15 +12,16 @@ use sortie_callback::CallbackConfig;
 use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
-use sortie_contract::{InstanceId, LaneId, MicroUsd, limit};
+use sortie_contract::{InstanceId, MicroUsd, limit};
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
-mod hours;
+mod lane;
 mod misplaced;
 mod token;
 
+pub use lane::LaneConfig;
 pub use misplaced::Misplaced;
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 
@@ -125,6 +126,8 @@ pub struct LimitsConfig {
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
     #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub request_expiry: Duration,
+    /// How many schedules there may be.
+    pub schedules: usize,
 }
 
 impl Default for LimitsConfig {
@@ -149,6 +152,7 @@ impl Default for LimitsConfig {
             // A few: in a loop of kills from outside it is nobody's fault.
             crashes_alone: 5,
             request_expiry: Duration::from_secs(24 * 60 * 60),
+            schedules: 100_000,
         }
     }
 }
@@ -168,25 +172,6 @@ impl Default for RetentionConfig {
     fn default() -> Self {
         Self { age: Some(Duration::from_secs(90 * 24 * 60 * 60)), missions: None }
     }
-}
-
-/// `[[lane]]`: missions of a `vp_runtime_id`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LaneConfig {
-    /// The `vp_runtime_id`.
-    pub id: String,
-    /// Most of its missions running at the same time.
-    pub concurrency: usize,
-    /// Whether envelopes that name no lane go here; else the first of the list takes them.
-    #[serde(default)]
-    pub default: bool,
-    /// When it is open; without any, always. The node's hold beside them.
-    #[serde(default)]
-    pub hours: Vec<String>,
-    /// Days on which it is closed: dates, ranges of dates, calendars.
-    #[serde(default)]
-    pub closed: Vec<String>,
 }
 
 /// `[telemetry]`
@@ -361,32 +346,6 @@ impl Config {
             Ok(id) => Ok(id),
             Err(why) => Err(ConfigError::value("node.instance_id", why.to_string())),
         }
-    }
-
-    /// The lanes with their concurrency, the default one first.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`].
-    pub fn lanes(&self) -> Result<Vec<(LaneId, usize)>, ConfigError> {
-        if self.lane.is_empty() {
-            let id = LaneId::new("default").expect("a valid id");
-            return Ok(vec![(id, self.node.max_running)]);
-        }
-        if self.lane.iter().filter(|lane| lane.default).count() > 1 {
-            return Err(ConfigError::value("lane.default", "only one lane can be the default"));
-        }
-        let mut lanes = Vec::with_capacity(self.lane.len());
-        for lane in &self.lane {
-            let id = LaneId::new(lane.id.as_str()).map_err(|why| ConfigError::value("lane.id", why.to_string()))?;
-            if lane.concurrency == 0 {
-                return Err(ConfigError::value("lane.concurrency", "must be at least 1"));
-            }
-            if lanes.iter().any(|(other, _)| *other == id) {
-                return Err(ConfigError::value("lane.id", format!("`{id}` is there twice")));
-            }
-            if lane.default { lanes.insert(0, (id, lane.concurrency)) } else { lanes.push((id, lane.concurrency)) }
-        }
-        Ok(lanes)
     }
 
     /// Which plugin runs what: by mission type or by VP.

@@ -334,6 +334,7 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/v1/schedules", Read, "Schedules", json::<Page<ScheduleLine>>(), schedules::list)
             .asks::<schedules::SchedulesQuery>(),
         route(POST, "/v1/schedules", Operate, "Make a schedule", schedule, schedules::make)
+            .asks::<schedules::ChangeQuery>()
             .takes(json::<Map<String, Value>>()),
         route(
             POST,
@@ -353,6 +354,7 @@ pub(crate) fn routes() -> Vec<Route> {
             schedule,
             schedules::revise,
         )
+        .asks::<schedules::ChangeQuery>()
         .takes(json::<Map<String, Value>>()),
         route(DELETE, "/v1/schedules/{id}", Operate, "Remove it", Content::Nothing, schedules::remove),
         route(

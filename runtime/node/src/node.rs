@@ -153,6 +153,7 @@ impl Node {
             retention: config.retention()?,
             crashes_alone_max: config.limits.crashes_alone,
             result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+            schedules_max: config.limits.schedules,
         };
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),

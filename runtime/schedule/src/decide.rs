@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::policy::{CatchUpPolicy, Overlap, Place};
-use crate::position::{Action, Backfill, MissReason, Order, Origin, Position, SkipReason, Span, Waiting};
+use crate::policy::{CatchUpPolicy, Overlap, Place, RUNNING_MAX};
+use crate::position::{Action, BUFFER_MAX, Backfill, MissReason, Order, Origin, Position, SkipReason, Span, Waiting};
 use crate::schedule::{Fire, Schedule};
 
 /// From this on a fire is late, and a matter of `catch_up`: until then nobody notices.
@@ -30,22 +30,20 @@ pub fn decide(schedule: &Schedule, position: &Position, running: usize, now: Tim
     turn.actions
 }
 
-/// When to ask again, if nothing else happens and there is nothing to do now: a fire is due, a pause or the window of one that waits is
-/// over.
+/// When to ask again, if no mission ends, nothing else happens and there is nothing to do now: a fire is due, or the window of one that
+/// waits or is held up is over.
 #[must_use]
 pub fn wakes_at(schedule: &Schedule, position: &Position, now: Timestamp) -> Option<Timestamp> {
     let runs_out = position.runs_left(schedule) == Some(0);
-    let due = if runs_out { None } else { schedule.next(position.considered).map(|fire| fire.due) };
-    let closes = |waiting: &Waiting| match waiting.origin {
-        Origin::Scheduled => schedule.window(waiting.fire, waiting.origin, waiting.fire.due).closes,
-        Origin::Triggered | Origin::Backfilled => None,
-    };
-    let over = position.waiting.iter().filter_map(closes).min();
+    let next = if runs_out { None } else { schedule.next(position.considered) };
+    let closes = |fire| schedule.window(fire, Origin::Scheduled, fire.due).closes;
+    // What is due and still there is held up until a mission ends.
+    let due = next.and_then(|fire| if fire.due > now { Some(fire.due) } else { closes(fire) });
+    let own = position.waiting.iter().filter(|waiting| waiting.origin == Origin::Scheduled);
+    let over = own.filter_map(|waiting| closes(waiting.fire)).min();
     // A clock that was set back comes to their times again.
     let again = position.waiting.iter().map(|waiting| waiting.fire.due).filter(|due| *due > now).min();
-    let until = position.pauses.by_hand.as_ref().and_then(|pause| pause.until);
-    let until = until.filter(|until| *until > now && !position.waiting.is_empty());
-    [due, over, again, until].into_iter().flatten().min()
+    [due, over, again].into_iter().flatten().min()
 }
 
 /// One decision on its way: the position as it will be.
@@ -97,11 +95,14 @@ impl<'s> Turn<'s> {
         self.position.runs_left(self.schedule) == Some(0)
     }
 
-    /// What waits and cannot come any more.
+    /// What waits and cannot come any more. After a pause nothing of before it runs, but for what a person asked for.
     fn clear_waiting(&mut self) {
         let all: Vec<Waiting> = self.position.waiting.iter().copied().collect();
+        let paused = self.position.pauses.hold(self.now);
         for Waiting { fire, origin } in all {
-            if self.is_window_over(fire, origin) {
+            if paused && origin == Origin::Scheduled {
+                self.skip(fire, origin, true, SkipReason::Paused);
+            } else if self.is_window_over(fire, origin) {
                 self.skip(fire, origin, true, SkipReason::WindowOver);
             } else if origin == Origin::Scheduled && self.is_out_of_runs() {
                 self.skip(fire, origin, true, SkipReason::RunsOut);
@@ -109,14 +110,12 @@ impl<'s> Turn<'s> {
         }
     }
 
-    /// What waits and has its turn. A pause holds up what the schedule itself made, and so does a clock that was set back to before its
-    /// time; nothing holds up what a person asked for.
+    /// What waits and has its turn. A clock that was set back to before its time holds up what the schedule itself made; nothing holds
+    /// up what a person asked for.
     fn release(&mut self) {
-        let paused = self.position.pauses.hold(self.now);
         let together = self.schedule.overlap == Overlap::AllowAll;
-        while self.running == 0 || together {
-            let free =
-                |waiting: &&Waiting| waiting.origin != Origin::Scheduled || (!paused && waiting.fire.due <= self.now);
+        while self.running == 0 || together && self.running < RUNNING_MAX {
+            let free = |waiting: &&Waiting| waiting.origin != Origin::Scheduled || waiting.fire.due <= self.now;
             let Some(Waiting { fire, origin }) = self.position.waiting.iter().find(free).copied() else { break };
             self.fired(fire, origin, true);
             // What it fired may have been the last.
@@ -134,16 +133,25 @@ impl<'s> Turn<'s> {
             self.looked_at += 1;
             next = self.schedule.next(fire.at);
             let newer = next.is_some_and(|newer| newer.due <= self.now);
-            if self.position.pauses.hold(fire.due) || self.position.pauses.hold(self.now) {
-                self.skip(fire, Origin::Scheduled, false, SkipReason::Paused);
-            } else if let Some(reason) = self.missed(fire, newer) {
-                self.take(Action::Missed { fires: Span::one(fire.at), reason });
-            } else if newer && self.schedule.overlap == Overlap::CancelOther {
-                self.skip(fire, Origin::Scheduled, false, SkipReason::Superseded);
-            } else {
-                self.overlap(fire, Origin::Scheduled, self.schedule.overlap);
+            if !self.leave_out(fire, newer) && !self.overlap(fire, Origin::Scheduled, self.schedule.overlap) {
+                return;
             }
         }
+    }
+
+    /// Leaves out a fire that does not come to the overlap policy: one of a pause, one that is too late, one that a newer one would cancel
+    /// at once. `false` where it is none of these.
+    fn leave_out(&mut self, fire: Fire, newer: bool) -> bool {
+        if self.position.pauses.hold(fire.due) || self.position.pauses.hold(self.now) {
+            self.skip(fire, Origin::Scheduled, false, SkipReason::Paused);
+        } else if let Some(reason) = self.missed(fire, newer) {
+            self.take(Action::Missed { fires: Span::one(fire.at), reason });
+        } else if newer && self.schedule.overlap == Overlap::CancelOther {
+            self.skip(fire, Origin::Scheduled, false, SkipReason::Superseded);
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Whether it is too late for a fire.
@@ -163,8 +171,8 @@ impl<'s> Turn<'s> {
         }
     }
 
-    /// What the overlap policy makes of a fire.
-    pub(crate) fn overlap(&mut self, fire: Fire, origin: Origin, overlap: Overlap) {
+    /// What the overlap policy makes of a fire; `false` where that is held up.
+    pub(crate) fn overlap(&mut self, fire: Fire, origin: Origin, overlap: Overlap) -> bool {
         match overlap.place(self.running, self.position.waiting.len()) {
             Place::Fire => self.fired(fire, origin, false),
             Place::CancelAndFire => {
@@ -174,6 +182,28 @@ impl<'s> Turn<'s> {
             Place::Wait => self.take(Action::Buffered { waiting: Waiting { fire, origin } }),
             Place::Skip => self.skip(fire, origin, false, SkipReason::Overlap),
             Place::Full => self.skip(fire, origin, false, SkipReason::BufferFull),
+            Place::HoldUp => return false,
+        }
+        true
+    }
+
+    /// What is due of a schedule that gives its place to `new` and could not be made: it waits for its turn where the new one has the
+    /// same time, else it is left out.
+    pub(crate) fn hand_over(&mut self, new: &Schedule) {
+        let mut next = self.schedule.next(self.position.considered);
+        while let Some(fire) = next.filter(|fire| fire.due <= self.now && !self.is_out_of_runs()) {
+            next = self.schedule.next(fire.at);
+            let newer = next.is_some_and(|newer| newer.due <= self.now);
+            if self.leave_out(fire, newer) {
+                continue;
+            }
+            if !new.fires_at(fire.at) {
+                self.skip(fire, Origin::Scheduled, false, SkipReason::Revised);
+            } else if self.position.waiting.len() < BUFFER_MAX {
+                self.take(Action::Buffered { waiting: Waiting { fire, origin: Origin::Scheduled } });
+            } else {
+                self.skip(fire, Origin::Scheduled, false, SkipReason::BufferFull);
+            }
         }
     }
 
@@ -184,7 +214,8 @@ impl<'s> Turn<'s> {
             let busy = self.running > 0 || !self.position.waiting.is_empty();
             match self.schedule.next_hit(after).filter(|hit| hit.at <= to) {
                 None => self.take(Action::BackfillEnded),
-                Some(_) if order == Order::InTurn && busy || self.looked_at == CONSIDERED_MAX => return,
+                Some(_) if order == Order::InTurn && busy || self.running >= RUNNING_MAX => return,
+                Some(_) if self.looked_at == CONSIDERED_MAX => return,
                 Some(hit) => {
                     self.looked_at += 1;
                     // Nobody waits for a second of jitter in the past.

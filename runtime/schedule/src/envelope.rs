@@ -72,8 +72,9 @@ impl Schedule {
         let mut found = Vec::new();
         let mut envelope = Map::new();
         let room = Cell::new(MADE_BYTES_MAX);
-        let is_automation = self.mission().get("mission_type").and_then(Value::as_str) == Some("automation");
-        for (name, value) in self.mission() {
+        let mission = self.mission();
+        let is_automation = mission.get("mission_type").and_then(Value::as_str) == Some("automation");
+        for (name, value) in &mission {
             let at = Pointer::root().join("mission").join(name);
             // What runs later takes what is put in here for a template where it looks like one.
             let into_templates = is_automation && name == "inputs";
@@ -110,7 +111,7 @@ impl Schedule {
     /// Whether what became of the mission before may have a part in it.
     #[must_use]
     pub fn names_previous(&self) -> bool {
-        Value::Object(self.mission().clone()).to_string().contains("previous")
+        Value::Object(self.mission()).to_string().contains("previous")
     }
 
     fn scope(&self, at: Timestamp, previous: &Previous) -> Value {
@@ -119,7 +120,7 @@ impl Schedule {
             "date": self.zone().local(at).date().to_string(),
             "previous": previous,
             "schedule": {"id": self.id(), "zone": self.zone().name(), "note": self.note()},
-            "vars": self.vars().cloned().unwrap_or_default(),
+            "vars": self.vars().unwrap_or_default(),
         })
     }
 }

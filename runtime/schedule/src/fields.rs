@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sortie_contract::mistake::code;
-use sortie_contract::{Mistake, Pointer, duration, limit};
+use sortie_contract::{Mistake, Pointer, duration, is_nearly, limit};
 
 use crate::code::{INVALID_DURATION, UNKNOWN_KEY};
 
-/// The longest duration that a schedule may name: ten years. A longer one is a slip of the pen.
-const DURATION_MAX: Duration = Duration::from_secs(3_653 * 86_400);
+/// The longest duration that a schedule or a calendar may name: ten years. A longer one is a slip of the pen.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(3_653 * 86_400);
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl<'a> Table<'a> {
             let quoted: String = key.chars().take(limit::QUOTE_BYTES_MAX / 4).collect();
             let near = known
                 .iter()
-                .find(|name| is_near(name, key))
+                .find(|name| is_nearly(key, name))
                 .map_or_else(|| format!("write one of {}", known.join(", ")), |name| format!("write `{name}`"));
             found.wrong(self.at(&quoted), UNKNOWN_KEY, format!("a schedule has no key `{quoted}`: {near}"));
         }
@@ -161,11 +161,4 @@ fn wrong_type<T>(at: Pointer, name: &str, wanted: &str, value: &Value, found: &m
     };
     found.wrong(at, code::WRONG_TYPE, format!("`{name}` must be {wanted}, not {is}"));
     None
-}
-
-/// Whether a key is a known one but for case, dashes and one letter more.
-fn is_near(known: &str, key: &str) -> bool {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', ' '], "");
-    let (known, key) = (plain(known), plain(key));
-    known == key || key.strip_suffix('s') == Some(known.as_str()) || known.strip_suffix('s') == Some(key.as_str())
 }

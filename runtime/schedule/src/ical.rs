@@ -14,7 +14,10 @@ use calcard::icalendar::{
 use calcard::{Entry, Parser};
 use chrono::{DateTime, TimeDelta};
 
+use sortie_contract::limit;
+
 use crate::expression::Wall;
+use crate::fields::DURATION_MAX;
 use crate::zone::Zone;
 
 /// Most occurrences of one calendar: a daily rule fills two and a half centuries.
@@ -35,6 +38,10 @@ pub(crate) enum IcalError {
     Frequent,
     #[error("has an event that cannot be reckoned with: {0}")]
     Event(String),
+    #[error(
+        "has an event whose {property} is of the zone `{zone}`, which is not known: give it a name of the IANA list such as Europe/London"
+    )]
+    Zone { property: String, zone: String },
     #[error("has more than {OCCURRENCES_MAX} occurrences until the year 2100: give its rules an UNTIL")]
     Many,
 }
@@ -48,6 +55,7 @@ pub(crate) fn busy(text: &str) -> Result<Busy, IcalError> {
     let mut events = 0;
     for mut calendar in calendars(text)? {
         prepare(&mut calendar)?;
+        believe(&calendar)?;
         let expanded = calendar.expand_dates(Tz::Floating, OCCURRENCES_MAX);
         if let Some(error) = expanded.errors.first() {
             return Err(IcalError::Event(format!("{:?}", error.error)));
@@ -58,7 +66,7 @@ pub(crate) fn busy(text: &str) -> Result<Busy, IcalError> {
         }
         for event in &expanded.events {
             let component = calendar.components.get(event.comp_id as usize);
-            mark(event, component.is_some_and(is_all_day), &mut busy);
+            mark(event, component.is_some_and(is_all_day), &mut busy)?;
         }
     }
     if events == 0 { Err(IcalError::Empty) } else { Ok(busy) }
@@ -125,6 +133,33 @@ fn bound(entry: &mut calcard::icalendar::ICalendarEntry) -> Result<(), IcalError
     Ok(())
 }
 
+/// Refuses what the reader underneath lets fall, so that an event would mark another time or none: zones that it does not know, and
+/// values that are none or absurd.
+fn believe(calendar: &ICalendar) -> Result<(), IcalError> {
+    let zones = calendar.build_tz_resolver();
+    let events = calendar.components.iter().filter(|part| part.component_type == ICalendarComponentType::VEvent);
+    for entry in events.flat_map(|event| &event.entries) {
+        let property = entry.name.as_str().to_owned();
+        if let Some(zone) = entry.tz_id().filter(|zone| zones.resolve(zone).is_none()) {
+            return Err(IcalError::Zone { property, zone: limit::clip(zone, limit::QUOTE_BYTES_MAX) });
+        }
+        let wrong = match (&entry.name, entry.values.first()) {
+            (ICalendarProperty::Duration, Some(ICalendarValue::Duration(length))) => {
+                let most = i64::try_from(DURATION_MAX.as_secs()).unwrap_or(i64::MAX);
+                (!(0..=most).contains(&length.as_seconds())).then_some("is not from nothing to ten years")
+            }
+            (ICalendarProperty::Duration, _) => Some("is no duration such as PT6H"),
+            (ICalendarProperty::Dtend, Some(ICalendarValue::PartialDateTime(_))) => None,
+            (ICalendarProperty::Dtend, _) => Some("is no time such as 20261224T180000"),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(IcalError::Event(format!("its {property} {wrong}")));
+        }
+    }
+    Ok(())
+}
+
 /// Whether an event is of days: its beginning is a date without a time.
 fn is_all_day(component: &ICalendarComponent) -> bool {
     let start = component.property(&ICalendarProperty::Dtstart).and_then(|entry| entry.values.first());
@@ -132,16 +167,23 @@ fn is_all_day(component: &ICalendarComponent) -> bool {
 }
 
 /// The range of one occurrence.
-fn mark(event: &CalendarEvent<DateTime<Tz>, TimeOrDelta<DateTime<Tz>, TimeDelta>>, all_day: bool, busy: &mut Busy) {
+fn mark(
+    event: &CalendarEvent<DateTime<Tz>, TimeOrDelta<DateTime<Tz>, TimeDelta>>,
+    all_day: bool,
+    busy: &mut Busy,
+) -> Result<(), IcalError> {
     let start = event.start.naive_local().and_utc().timestamp();
     let end = match &event.end {
         TimeOrDelta::Time(end) => end.naive_local().and_utc().timestamp(),
         TimeOrDelta::Delta(length) => start + length.num_seconds(),
     };
+    if end < start {
+        return Err(IcalError::Event("it ends before it begins".to_owned()));
+    }
     if all_day {
         // Some write the same date for both ends and mean that day.
         busy.0.push((start, end.max(start + 86_400)));
-        return;
+        return Ok(());
     }
     match event.start.timezone() {
         Tz::Floating => busy.0.push((start, end)),
@@ -151,6 +193,7 @@ fn mark(event: &CalendarEvent<DateTime<Tz>, TimeOrDelta<DateTime<Tz>, TimeDelta>
         },
         Tz::Fixed(_) => busy.1.push(event.timestamps()),
     }
+    Ok(())
 }
 
 /// For tests of other modules: a calendar of whole days.
@@ -241,6 +284,19 @@ mod tests {
             (event("SUMMARY:when?\r\n"), "cannot be reckoned with"),
             (event("DTSTART;VALUE=DATE:20261399\r\n"), "cannot be reckoned with"),
             (event("DTSTART:20261224T120000\r\nRRULE:FREQ=MINUTELY\r\n"), "by the hour, minute or second"),
+            (
+                event("DTSTART;TZID=Mars/Olympus:20261224T120000\r\nDURATION:PT6H\r\n"),
+                "DTSTART is of the zone `Mars/Olympus`",
+            ),
+            (
+                event("DTSTART:20261224T120000\r\nDTEND;TZID=Nowhere:20261224T180000\r\n"),
+                "DTEND is of the zone `Nowhere`, which is not known",
+            ),
+            (event("DTSTART:20261224T120000\r\nDURATION:P99999W\r\n"), "its DURATION is not from nothing to ten years"),
+            (event("DTSTART:20261224T120000\r\nDURATION:-PT6H\r\n"), "its DURATION is not from nothing to ten years"),
+            (event("DTSTART:20261224T120000\r\nDURATION:long\r\n"), "its DURATION is"),
+            (event("DTSTART:20261224T120000\r\nDTEND:tonight\r\n"), "its DTEND is no time"),
+            (event("DTSTART:20261224T120000\r\nDTEND:20261224T110000\r\n"), "it ends before it begins"),
             (event("DTSTART;VALUE=DATE:00010101\r\nRRULE:FREQ=DAILY\r\n"), "more than 100000 occurrences"),
         ] {
             let told = busy(&text).expect_err(&text).to_string();

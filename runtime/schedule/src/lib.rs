@@ -29,6 +29,7 @@
 //! | `envelope` | what its missions are: the template, filled in |
 //! | `night` | which time is the night of a date |
 //! | `preview` | the times to come, for people |
+//! | `outlook` | what the next fire would meet, for people |
 
 mod carry;
 mod code;
@@ -42,6 +43,7 @@ mod hours;
 mod ical;
 mod manual;
 mod night;
+mod outlook;
 mod parse;
 mod policy;
 mod position;
@@ -58,10 +60,13 @@ pub use envelope::{NAMES, Previous};
 pub use exclusion::Calendars;
 pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
-pub use manual::{BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, resume, revise, trigger};
+pub use manual::{
+    BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, refused, resume, revise, settle, trigger,
+};
 pub use night::{night, night_of};
+pub use outlook::{Outlook, outlook};
 pub use parse::Form;
-pub use policy::{CatchUpPolicy, OnFold, OnGap, Overlap, Place};
+pub use policy::{CatchUpPolicy, OnFold, OnGap, Overlap, Place, RUNNING_MAX};
 pub use position::{
     Action, BACKFILLS_MAX, BUFFER_MAX, Backfill, ByHand, MissReason, Order, Origin, Pauses, Position, SkipReason, Span,
     Waiting,

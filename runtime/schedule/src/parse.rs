@@ -130,12 +130,15 @@ impl Schedule {
             allow_frequent,
             note: note(table, &mut found),
             recurrence,
-            definition: Map::new(),
+            definition: Box::default(),
         };
         table.table(VARS, &mut found);
         mission(table, &mut found);
         schedule.hold_against_itself(table, &mut found);
-        if found.0.is_empty() { Ok(Self { definition, ..schedule }) } else { Err(found.told()) }
+        if !found.0.is_empty() {
+            return Err(found.told());
+        }
+        Ok(Self { definition: Value::Object(definition).to_string().into(), ..schedule })
     }
 
     /// The rules that are about several fields.

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Most missions of one schedule that have not ended: each fire records which they are.
+pub const RUNNING_MAX: usize = 1_000;
+
 /// What a fixed time does that the zone's clock leaves out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +74,8 @@ pub enum Place {
     Skip,
     /// Leave it out: as many wait as can.
     Full,
+    /// Ask again when one has ended: as many run as may ([`RUNNING_MAX`]).
+    HoldUp,
 }
 
 impl Overlap {
@@ -94,6 +99,7 @@ impl Overlap {
     pub fn place(self, running: usize, waiting: usize) -> Place {
         let free = running == 0 && waiting == 0;
         match self {
+            Self::AllowAll if running >= RUNNING_MAX => Place::HoldUp,
             Self::AllowAll => Place::Fire,
             Self::CancelOther if running > 0 => Place::CancelAndFire,
             Self::CancelOther => Place::Fire,
@@ -113,19 +119,20 @@ mod tests {
 
     #[test]
     fn each_policy_answers_a_fire() {
-        use Place::{CancelAndFire, Fire, Full, Skip, Wait};
+        use Place::{CancelAndFire, Fire, Full, HoldUp, Skip, Wait};
         let most = crate::BUFFER_MAX;
-        for (overlap, [idle, busy, queued, full]) in [
-            (Overlap::Skip, [Fire, Skip, Skip, Skip]),
-            (Overlap::BufferOne, [Fire, Wait, Skip, Skip]),
-            (Overlap::BufferAll, [Fire, Wait, Wait, Full]),
-            (Overlap::CancelOther, [Fire, CancelAndFire, CancelAndFire, CancelAndFire]),
-            (Overlap::AllowAll, [Fire, Fire, Fire, Fire]),
+        for (overlap, [idle, busy, queued, full, crowded]) in [
+            (Overlap::Skip, [Fire, Skip, Skip, Skip, Skip]),
+            (Overlap::BufferOne, [Fire, Wait, Skip, Skip, Wait]),
+            (Overlap::BufferAll, [Fire, Wait, Wait, Full, Wait]),
+            (Overlap::CancelOther, [Fire, CancelAndFire, CancelAndFire, CancelAndFire, CancelAndFire]),
+            (Overlap::AllowAll, [Fire, Fire, Fire, Fire, HoldUp]),
         ] {
             assert_eq!(overlap.place(0, 0), idle, "{overlap:?}, idle");
             assert_eq!(overlap.place(1, 0), busy, "{overlap:?}, one runs");
             assert_eq!(overlap.place(1, 1), queued, "{overlap:?}, one runs and one waits");
             assert_eq!(overlap.place(1, most), full, "{overlap:?}, one runs and as many wait as can");
+            assert_eq!(overlap.place(RUNNING_MAX, 0), crowded, "{overlap:?}, as many run as may");
         }
     }
 }

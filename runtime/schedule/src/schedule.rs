@@ -47,8 +47,9 @@ pub struct Schedule {
     pub(crate) runs: Option<u32>,
     pub(crate) allow_frequent: bool,
     pub(crate) note: Option<String>,
-    /// What the fields above were taken from; the mission's template is nowhere else.
-    pub(crate) definition: Map<String, Value>,
+    /// What the fields above were taken from, as the text of a JSON object: a node has many schedules, and few fire at once. The
+    /// mission's template is nowhere else.
+    pub(crate) definition: Box<str>,
 }
 
 impl Schedule {
@@ -120,20 +121,27 @@ impl Schedule {
 
     /// What the template may name beside the fire.
     #[must_use]
-    pub fn vars(&self) -> Option<&Map<String, Value>> {
-        self.definition.get("vars").and_then(Value::as_object)
+    pub fn vars(&self) -> Option<Map<String, Value>> {
+        self.table("vars")
     }
 
     /// The envelope of its missions: a template, not looked into here.
     #[must_use]
-    pub fn mission(&self) -> &Map<String, Value> {
-        self.definition.get("mission").and_then(Value::as_object).expect("a schedule without a mission is none")
+    pub fn mission(&self) -> Map<String, Value> {
+        self.table("mission").expect("a schedule without a mission is none")
+    }
+
+    fn table(&self, name: &str) -> Option<Map<String, Value>> {
+        match self.definition().remove(name) {
+            Some(Value::Object(table)) => Some(table),
+            _ => None,
+        }
     }
 
     /// The whole of it as JSON, as it was written.
     #[must_use]
-    pub fn definition(&self) -> &Map<String, Value> {
-        &self.definition
+    pub fn definition(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.definition).expect("the text was written of an object")
     }
 
     /// The first fire whose time is after `after`. Those of excluded days are not among them.

@@ -3,10 +3,11 @@
 mod support;
 
 use jiff::SignedDuration;
-use sortie_contract::Timestamp;
+use sortie_contract::{Status, Timestamp};
 use sortie_schedule::{
-    Action, BACKFILLS_MAX, BackfillError, FireWindow, Note, Order, Origin, Overlap, TriggerError, backfill, ended,
-    pause, resume, revise, trigger, upcoming, wakes_at,
+    Action, BACKFILLS_MAX, BUFFER_MAX, BackfillError, FireWindow, Note, Order, Origin, Overlap, Place, Position,
+    RUNNING_MAX, TriggerError, backfill, ended, outlook, pause, refused, resume, revise, settle, trigger, upcoming,
+    wakes_at,
 };
 use support::{Driven, at, schedule};
 
@@ -85,8 +86,8 @@ fn a_pause_by_hand_outlasts_an_automatic_one_and_the_other_way_round() {
     let mut driven = Driven::new(schedule(lines), "00:30");
     let paused = pause(&driven.position, Some(at("03:30")), None);
     driven.take(&paused);
-    for succeeded in [Some(false), None, Some(false), Some(true)] {
-        let actions = ended(&driven.schedule, &driven.position, succeeded);
+    for status in [Status::Failed, Status::Cancelled, Status::TimedOut, Status::Completed] {
+        let actions = ended(&driven.schedule, &driven.position, status);
         driven.take(&actions);
     }
     let pauses = driven.position.pauses().clone();
@@ -108,23 +109,93 @@ fn a_pause_by_hand_outlasts_an_automatic_one_and_the_other_way_round() {
 }
 
 #[test]
-fn what_waits_keeps_waiting_through_a_pause_and_what_a_person_asks_for_does_not() {
-    let mut driven = Driven::new(schedule("every = \"1h\"\noverlap = \"buffer_all\""), "00:30");
-    driven.jump("01:00").jump("02:00");
-    let paused = pause(&driven.position, Some(at("02:50")), None);
-    driven.take(&paused);
+fn each_end_of_a_mission_says_something_or_nothing_about_the_next() {
+    let mut driven = Driven::new(schedule("every = \"1h\""), "00:30");
+    driven.position.apply(&Action::Failures { count: 3 });
+    for (status, expected) in [
+        (Status::Completed, Some(0)),
+        (Status::Failed, Some(4)),
+        (Status::TimedOut, Some(4)),
+        (Status::Cancelled, None),
+        (Status::Queued, None),
+        (Status::Running, None),
+        (Status::Blocked, None),
+    ] {
+        let expected: Vec<Action> = expected.into_iter().map(|count| Action::Failures { count }).collect();
+        assert_eq!(ended(&driven.schedule, &driven.position, status), expected, "{status}");
+    }
+    assert_eq!(refused(&driven.schedule, &driven.position), [Action::Failures { count: 4 }], "as one that failed");
+}
+
+#[test]
+fn what_waits_when_a_pause_begins_is_skipped_but_for_what_a_person_asked_for() {
+    let expected =
+        ["paused", "skipped 02:00: Paused", "fired 02:20 from the queue", "skipped 03:00: Paused", "resumed"];
+    // A person pauses it, or a mission that failed.
+    for by_hand in [true, false] {
+        let lines = "every = \"1h\"\noverlap = \"buffer_all\"\npause_after_failures = 1";
+        let mut driven = Driven::new(schedule(lines), "00:30");
+        driven.jump("01:00").jump("02:00");
+        driven.now = at("02:20");
+        let asked = trigger(&driven.schedule, &driven.position, 1, driven.now, None).expect("a time");
+        driven.take(&asked);
+        assert_eq!(driven.happened(), ["fired 01:00", "waits 02:00", "waits 02:20"]);
+        let paused = if by_hand {
+            pause(&driven.position, Some(at("03:30")), None)
+        } else {
+            ended(&driven.schedule, &driven.position, Status::Failed)
+        };
+        driven.take(&paused);
+        assert_eq!(driven.position.waiting().count(), 1, "in one with the pause");
+        driven.end().jump("03:00").end();
+        let resumed = resume(&driven.position);
+        driven.take(&resumed);
+        assert_eq!(driven.happened(), expected, "by hand: {by_hand}");
+        driven.jump("04:00");
+        assert_eq!(driven.happened(), ["fired 04:00"], "nothing of before the pause runs after it");
+    }
+}
+
+#[test]
+fn of_one_schedule_a_thousand_missions_run_and_what_comes_then_is_held_up() {
+    let mut driven = Driven::new(schedule("every = \"1h\"\noverlap = \"allow_all\"\nopens_for = \"4h\""), "00:30");
+    driven.running = vec![at("00:00"); RUNNING_MAX];
+    driven.jump("02:00");
+    assert_eq!(driven.happened(), [""; 0], "neither fired nor left out");
+    assert_eq!(wakes_at(&driven.schedule, &driven.position, driven.now), Some(at("05:00")), "its window closes");
+    let beside = trigger(&driven.schedule, &driven.position, RUNNING_MAX, driven.now, None);
+    assert_eq!(beside, Err(TriggerError::HeldUp));
     driven.end();
-    assert_eq!(wakes_at(&driven.schedule, &driven.position, driven.now), Some(at("02:50")));
-    driven.now = at("02:10");
-    let asked = trigger(&driven.schedule, &driven.position, 0, driven.now, None).expect("a time");
+    assert_eq!(driven.happened(), ["fired 01:00"]);
+    driven.end().jump("06:00");
+    assert_eq!(driven.happened(), ["fired 02:00"]);
+    driven.end();
+    assert_eq!(driven.happened(), ["fired 03:00"]);
+    // Its backfills are, too.
+    let asked = backfill(&driven.schedule, &driven.position, at("00:00"), at("01:00"), Order::Together).expect("times");
     driven.take(&asked);
     driven.settle();
-    assert_eq!(
-        driven.happened(),
-        ["fired 01:00", "waits 02:00", "paused", "waits 02:10", "fired 02:10 from the queue"]
-    );
-    driven.end().jump("02:50");
-    assert_eq!(driven.happened(), ["fired 02:00 from the queue"]);
+    assert_eq!(driven.happened(), [""; 0]);
+}
+
+#[test]
+fn an_outlook_says_what_each_policy_would_do_with_the_next_fire() {
+    use Place::{CancelAndFire, Fire, Skip, Wait};
+    let mut driven = Driven::new(schedule("every = \"1h\"\noverlap = \"buffer_one\"\nruns = 3"), "00:30");
+    let of = |driven: &Driven| outlook(&driven.schedule, &driven.position, driven.running.len(), driven.now);
+    assert_eq!(of(&driven), None, "nothing runs");
+    for (now, next, expected) in [
+        ("01:00", "02:00", [Skip, Wait, Wait, CancelAndFire, Fire]),
+        ("02:00", "03:00", [Skip, Skip, Wait, CancelAndFire, Fire]),
+    ] {
+        driven.jump(now);
+        let outlook = of(&driven).expect("one runs");
+        assert_eq!((outlook.fire.at, outlook.places.map(|(_, place)| place)), (at(next), expected));
+        assert_eq!(outlook.places.map(|(overlap, _)| overlap), Overlap::ALL);
+    }
+    let paused = pause(&driven.position, Some(at("03:30")), None);
+    driven.take(&paused);
+    assert_eq!(of(&driven), None, "the next one falls into a pause");
 }
 
 #[test]
@@ -173,6 +244,7 @@ fn a_backfill_is_of_times_that_are_over() {
     let driven = Driven::new(schedule("every = \"1h\""), "00:30");
     let ask = |from, to| backfill(&driven.schedule, &driven.position, at(from), at(to), Order::InTurn);
     assert_eq!(ask("01:00", "02:00"), Err(BackfillError::NotOver));
+    assert_eq!(ask("00:01", "00:59"), Err(BackfillError::NoTimes));
     assert_eq!(ask("00:20", "00:10"), Err(BackfillError::Range));
     let began = ask("00:00", "09:00").expect("a range");
     let [Action::BackfillBegan { backfill: asked }] = &began[..] else { panic!("{began:?}") };
@@ -216,11 +288,47 @@ fn a_change_is_not_retroactive_and_loses_nothing_that_was_due() {
     let new = schedule("every = \"10m\"\noverlap = \"allow_all\"");
     let mut driven = Driven::new(old, "00:30");
     driven.now = at("01:35");
-    let actions = revise(&driven.schedule, &new, &driven.position, 0, driven.now);
+    let settled = settle(&driven.schedule, &driven.position, 0, driven.now);
+    driven.take(&settled);
+    let actions = revise(&driven.schedule, &new, &driven.position, driven.now);
     driven.take(&actions);
     driven.schedule = new;
     driven.jump("01:50");
     assert_eq!(driven.happened(), ["fired 01:00", "fired 01:40", "fired 01:50"]);
+}
+
+#[test]
+fn what_was_due_and_could_not_be_made_is_the_new_ones_where_it_has_the_time() {
+    // Nobody settles: the node was full.
+    for (new, expected) in [
+        (
+            "every = \"1h\"\noverlap = \"allow_all\"",
+            vec!["waits 01:00", "waits 02:00", "fired 01:00 from the queue", "fired 02:00 from the queue"],
+        ),
+        ("every = \"2h\"", vec!["skipped 01:00: Revised", "waits 02:00", "fired 02:00 from the queue"]),
+        ("every = \"7h\"", vec!["skipped 01:00..02:00 (2): Revised"]),
+    ] {
+        let mut driven = Driven::new(schedule("every = \"1h\""), "00:30");
+        driven.now = at("02:10");
+        let new = schedule(new);
+        let actions = revise(&driven.schedule, &new, &driven.position, driven.now);
+        driven.take(&actions);
+        driven.schedule = new;
+        driven.settle();
+        assert_eq!(driven.happened(), expected);
+    }
+    // What is too late is missed, as ever.
+    let late = schedule("every = \"1h\"\ncatch_up = \"30m\"");
+    let mut driven = Driven::new(late.clone(), "00:30");
+    driven.now = at("03:10");
+    let actions = revise(&driven.schedule, &late, &driven.position, driven.now);
+    driven.take(&actions);
+    assert_eq!(driven.happened(), ["missed 01:00..02:00 (2): TooLate", "waits 03:00"]);
+    let each_second = schedule("every = \"1s\"\nallow_frequent = true");
+    let actions = revise(&each_second, &each_second, &Position::new(at("00:00")), at("00:00:10"));
+    assert_eq!(actions.len(), 11, "each second, and the change");
+    let actions = revise(&each_second, &each_second, &Position::new(at("00:00")), at("01:00"));
+    assert_eq!(actions.len(), BUFFER_MAX + 2, "of those beyond what may wait it is said once that they are left out");
 }
 
 #[test]
@@ -234,7 +342,7 @@ fn a_change_between_a_time_and_its_jitter_keeps_or_skips_it() {
     ] {
         let mut driven = Driven::new(old.clone(), "00:30");
         driven.now = between;
-        let actions = revise(&driven.schedule, &new, &driven.position, 0, driven.now);
+        let actions = revise(&driven.schedule, &new, &driven.position, driven.now);
         driven.take(&actions);
         driven.schedule = new;
         driven.settle();

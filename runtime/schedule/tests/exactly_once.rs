@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sortie_contract::Timestamp;
+use sortie_contract::{Status, Timestamp};
 use sortie_schedule::{
     Action, BUFFER_MAX, CatchUpPolicy, LATE, Order, Origin, Overlap, Position, Schedule, Span, backfill, decide, ended,
-    pause, resume, revise, trigger, wakes_at,
+    pause, resume, revise, settle, trigger, wakes_at,
 };
 use support::{at, schedule};
 
@@ -27,7 +27,7 @@ enum Act {
     Restart,
     End {
         which: usize,
-        succeeded: Option<bool>,
+        status: Status,
     },
     Pause(Option<i64>),
     Resume,
@@ -37,7 +37,8 @@ enum Act {
         length: i64,
         order: Order,
     },
-    Revise(usize),
+    /// To that one; and how much of what is due the node still makes of the old one.
+    Revise(usize, Option<usize>),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -49,13 +50,13 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..20_000_i64).prop_map(Act::SetBack),
         2 => Just(Act::Crash),
         2 => Just(Act::Restart),
-        8 => (0..4_usize, prop::option::weighted(0.9, any::<bool>()))
-            .prop_map(|(which, succeeded)| Act::End { which, succeeded }),
+        8 => (0..4_usize, select(vec![Status::Completed, Status::Failed, Status::TimedOut, Status::Cancelled]))
+            .prop_map(|(which, status)| Act::End { which, status }),
         1 => prop::option::of(-4_000..20_000_i64).prop_map(Act::Pause),
         3 => Just(Act::Resume),
         1 => overlap().prop_map(Act::Trigger),
         1 => (0..200_000_i64, -100..60_000_i64, order).prop_map(|(back, length, order)| Act::Backfill { back, length, order }),
-        1 => (0..4_usize).prop_map(Act::Revise),
+        1 => (0..4_usize, prop::option::of(0..3_usize)).prop_map(|(which, made)| Act::Revise(which, made)),
     ]
 }
 
@@ -125,9 +126,9 @@ impl Model {
                 let kept = postcard::to_stdvec(&self.position).expect("a position is kept");
                 self.position = postcard::from_bytes(&kept).expect("and read");
             }
-            Act::End { which, succeeded } if !self.running.is_empty() => {
+            Act::End { which, status } if !self.running.is_empty() => {
                 self.running.remove(which % self.running.len());
-                let actions = ended(&self.schedule, &self.position, *succeeded);
+                let actions = ended(&self.schedule, &self.position, *status);
                 self.take(&actions);
             }
             Act::End { .. } => {}
@@ -149,9 +150,12 @@ impl Model {
                     self.take(&actions);
                 }
             }
-            Act::Revise(which) => {
+            Act::Revise(which, made) => {
                 let new = self.schedules[which % self.schedules.len()].clone();
-                let actions = revise(&self.schedule, &new, &self.position, self.running.len(), self.now);
+                let mut settled = settle(&self.schedule, &self.position, self.running.len(), self.now);
+                settled.truncate(made.unwrap_or(usize::MAX));
+                self.take(&settled);
+                let actions = revise(&self.schedule, &new, &self.position, self.now);
                 let (last, before) = actions.split_last().expect("it is revised");
                 self.take(before);
                 self.hold_against_the_schedule();

@@ -58,7 +58,7 @@ objective = "Go over {{ vars.wiki }}"
     assert_eq!(schedule.mission_id(fire).as_str(), "nightly-wiki:20261125T080000Z");
 
     // What is kept is read again as the same.
-    let kept = serde_json::to_string(schedule.definition()).expect("JSON");
+    let kept = serde_json::to_string(&schedule.definition()).expect("JSON");
     assert_eq!(Schedule::parse(&kept, Form::Json, &calendars()), Ok(schedule));
 }
 

@@ -25,7 +25,15 @@ use crate::scene::Scene;
 use crate::script::{Op, Script};
 
 /// The memory that a plugin is told to have.
-const MEMORY_BYTES: u64 = 64 << 20;
+pub(crate) const MEMORY_BYTES: u64 = 64 << 20;
+
+/// The one plugin that is installed.
+pub(crate) fn installed() -> Installed {
+    let identity = PluginIdentity { name: "script".into(), version: "1.0.0".into(), digest: Digest::of(b"script") };
+    let (name, version) = (identity.name.clone(), identity.version.clone());
+    let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
+    Installed { identity, manifest: Arc::new(manifest) }
+}
 
 /// The plugins of one life of a node.
 pub(crate) struct Plugins {
@@ -35,10 +43,7 @@ pub(crate) struct Plugins {
 
 impl Guests for Plugins {
     fn installed(&self, _: &str) -> Vec<Installed> {
-        let identity = PluginIdentity { name: "script".into(), version: "1.0.0".into(), digest: Digest::of(b"script") };
-        let (name, version) = (identity.name.clone(), identity.version.clone());
-        let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
-        vec![Installed { identity, manifest: Arc::new(manifest) }]
+        vec![installed()]
     }
 
     fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {

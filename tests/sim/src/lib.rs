@@ -19,6 +19,11 @@
 //! | `ledger` | the journal, read back |
 //! | `envelope` | what is dispatched |
 //! | `check` | the invariants of `docs/ARCHITECTURE.md` |
+//! | `nights` | another world, in which schedules make the missions: who acts next |
+//! | `nights/plan` | the schedules there |
+//! | `nights/planners` | people who do something to schedules |
+//! | `nights/sleepers` | plugins that take their time |
+//! | `nights/book`, `nights/page` | what became of each time, read back from the journal and held against the recurrence |
 //! | `panics` | what goes wrong in a task |
 //! | `history` | what happened, in words and in numbers |
 
@@ -29,6 +34,7 @@ mod guests;
 mod history;
 mod ledger;
 mod life;
+mod nights;
 mod outside;
 mod panics;
 mod people;
@@ -48,7 +54,18 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::nights::Nights;
+use crate::scene::Scene;
 use crate::world::World;
+
+/// What a history is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// Missions that control planes dispatch, and all that happens within them: hours.
+    Missions,
+    /// Missions that schedules make, and what becomes of each of their times: months and years.
+    Schedules,
+}
 
 /// How often each kind of thing happened: a simulation in which nothing happens proves nothing.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -84,11 +101,23 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`Failure`] at the first step after which an invariant does not hold.
-pub fn run(seed: u64) -> Result<Outcome, Failure> {
+pub fn run(about: About, seed: u64) -> Result<Outcome, Failure> {
+    match about {
+        About::Missions => lived(seed, World::new, World::scene, World::live),
+        About::Schedules => lived(seed, Nights::new, Nights::scene, Nights::live),
+    }
+}
+
+fn lived<W>(
+    seed: u64,
+    new: impl FnOnce(u64) -> W,
+    scene: impl FnOnce(&W) -> &Scene,
+    live: impl FnOnce(&mut W),
+) -> Result<Outcome, Failure> {
+    let mut world = new(seed);
     panics::watch();
-    let mut world = World::new(seed);
-    let ended = catch_unwind(AssertUnwindSafe(|| world.live()));
-    let history = world.scene().take_history();
+    let ended = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
+    let history = scene(&world).take_history();
     let outcome = match ended {
         Ok(()) => Ok(Outcome { counts: history.counts, lines: history.lines }),
         Err(panic) => {
@@ -107,14 +136,14 @@ pub fn run(seed: u64) -> Result<Outcome, Failure> {
 ///
 /// # Errors
 /// [`Failure`] of one seed in which something was wrong; the others are not gone on with.
-pub fn run_all(from: u64, count: u64) -> Result<Counts, Failure> {
+pub fn run_all(about: About, from: u64, count: u64) -> Result<Counts, Failure> {
     let (next, sum) = (AtomicU64::new(from), Mutex::new(Ok(Counts::new())));
     let one = || loop {
         let seed = next.fetch_add(1, Relaxed);
         if seed >= from.saturating_add(count) {
             return;
         }
-        let outcome = run(seed);
+        let outcome = run(about, seed);
         let mut sum = sum.lock().expect("a history that fails is caught");
         match (outcome, sum.as_mut()) {
             (Ok(outcome), Ok(counts)) => {

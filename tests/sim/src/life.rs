@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use sortie_ambient::{Ambient, Surroundings};
 use sortie_callback::{CallbackConfig, Courier};
 use sortie_engine::recover::Others;
-use sortie_engine::{Engine, Parts, Settings};
+use sortie_engine::{Engine, Guests, Parts, Settings};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::Retention;
+use sortie_tools::Providers;
 
 use crate::check;
 use crate::envelope::{CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, lanes, rules};
@@ -32,6 +33,13 @@ const CRASHES_ALONE_MAX: u32 = 100;
 /// Attempts before a delivery is parked.
 const ATTEMPTS: u32 = 12;
 
+/// What a life is given that is not the same in every history.
+pub(crate) struct Outfit {
+    pub(crate) guests: Arc<dyn Guests>,
+    pub(crate) tools: Providers,
+    pub(crate) retention: Retention,
+}
+
 /// See the module.
 pub(crate) struct Life {
     scene: Arc<Scene>,
@@ -47,12 +55,32 @@ pub(crate) struct Life {
 impl Life {
     /// The node starts on what a disk holds. Nothing that was on it before may be missing.
     pub(crate) fn begin(scene: &Arc<Scene>, folder: &Folder, disk: SimDisk) -> Self {
+        let outfit = |executor: &Arc<Executor>| Outfit {
+            guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
+            tools: providers(scene, executor),
+            retention: Retention { age: Some(RETENTION), missions: None },
+        };
+        let look = |journal: &Journal| {
+            find(scene, folder, journal);
+            scene.opens(Some(journal.clone()));
+        };
+        Self::on(scene, folder, disk, look, outfit)
+    }
+
+    /// The node starts on what a disk holds, which is looked at first, with this outfit.
+    pub(crate) fn on(
+        scene: &Arc<Scene>,
+        folder: &Folder,
+        disk: SimDisk,
+        look: impl FnOnce(&Journal),
+        outfit: impl FnOnce(&Arc<Executor>) -> Outfit,
+    ) -> Self {
         let options = Options { queue_appends_max: QUEUE_APPENDS, ..Options::default() };
         let opened = Journal::open_backend_stepped(disk.clone(), &options);
         let (journal, opened, stepper) = opened.expect("a journal opens after any crash");
-        find(scene, folder, &journal);
-        scene.opens(Some(journal.clone()));
+        look(&journal);
         let executor = Executor::new(Arc::clone(scene), stepper);
+        let Outfit { guests, tools, retention } = outfit(&executor);
         let ambient: Surroundings = Arc::<Executor>::clone(&executor);
         let settings = Settings {
             rules: rules(),
@@ -60,17 +88,18 @@ impl Life {
             lanes: lanes().map(|lane| (lane, CONCURRENCY)).to_vec(),
             max_running: RUNNING_MAX,
             request_expiry: EXPIRY,
-            retention: Retention { age: Some(RETENTION), missions: None },
+            retention,
             crashes_alone_max: CRASHES_ALONE_MAX,
             hours: Arc::default(),
+            schedules_max: 1_000,
             result_bytes_max: 0,
         };
         let log = journal.clone();
         let parts = Parts {
             settings,
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?))),
-            guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(&executor) }),
-            tools: providers(scene, &executor),
+            guests,
+            tools,
             artifacts: Arc::new(folder.clone()),
             workspaces: Arc::new(folder.clone()),
             pause_mark: Arc::new(folder.clone()),

@@ -3,14 +3,20 @@
 
 use std::process::ExitCode;
 
+use sortie_sim::{About, run_all};
+
 #[expect(clippy::print_stdout, reason = "it is this program's data")]
 fn main() -> ExitCode {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
-    let (Some(Ok(from)), Some(Ok(count))) = (numbers.next(), numbers.next()) else {
-        eprintln!("sortie-sim FIRST_SEED COUNT");
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next();
+    let mut numbers = arguments.map(|text| text.parse::<u64>());
+    let (Some(about), Some(Ok(from)), Some(Ok(count))) =
+        (what.as_deref().and_then(about), numbers.next(), numbers.next())
+    else {
+        eprintln!("sortie-sim missions|schedules FIRST_SEED COUNT");
         return ExitCode::FAILURE;
     };
-    match sortie_sim::run_all(from, count) {
+    match run_all(about, from, count) {
         Ok(counts) => {
             counts.iter().for_each(|(what, n)| println!("{n:>9} {what}"));
             println!("{count} seeds from {from} on: all histories ended well");
@@ -20,5 +26,13 @@ fn main() -> ExitCode {
             println!("{failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn about(what: &str) -> Option<About> {
+    match what {
+        "missions" => Some(About::Missions),
+        "schedules" => Some(About::Schedules),
+        _ => None,
     }
 }

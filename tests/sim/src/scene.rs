@@ -148,11 +148,13 @@ struct Times {
     wall: Timestamp,
     steady: Duration,
     was_set_back: bool,
+    /// The latest that the wall clock has shown.
+    latest: Timestamp,
 }
 
 impl Clock {
     fn new(wall: Timestamp) -> Self {
-        Self(Mutex::new(Times { wall, steady: Duration::ZERO, was_set_back: false }))
+        Self(Mutex::new(Times { wall, steady: Duration::ZERO, was_set_back: false, latest: wall }))
     }
 
     pub(crate) fn wall(&self) -> Timestamp {
@@ -168,10 +170,16 @@ impl Clock {
         self.0.lock().was_set_back
     }
 
+    /// The latest that the wall clock has shown.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.0.lock().latest
+    }
+
     pub(crate) fn pass(&self, duration: Duration) {
         let mut times = self.0.lock();
         times.steady += duration;
         times.wall += duration;
+        times.latest = times.latest.max(times.wall);
     }
 
     /// Somebody sets the wall clock.
@@ -182,6 +190,7 @@ impl Clock {
             times.wall -= by;
         } else {
             times.wall += by;
+            times.latest = times.latest.max(times.wall);
         }
     }
 }

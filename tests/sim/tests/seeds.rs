@@ -1,6 +1,6 @@
 //! Thousands of histories: in each the invariants hold at every step, and at its end all is over and delivered.
 
-use sortie_sim::{Counts, run, run_all};
+use sortie_sim::{About, Counts, run, run_all};
 
 /// Seeds that CI runs; `cargo xtask sim` runs others.
 const SEEDS: u64 = 3_000;
@@ -97,8 +97,8 @@ fn ended_well(outcome: Result<Counts, sortie_sim::Failure>) -> Counts {
 
 #[test]
 fn in_every_history_the_invariants_hold_and_all_comes_to_its_end() {
-    let mut counts = ended_well(run_all(0, SEEDS));
-    for (what, n) in RARE.into_iter().flat_map(|seed| ended_well(run_all(seed, 1))) {
+    let mut counts = ended_well(run_all(About::Missions, 0, SEEDS));
+    for (what, n) in RARE.into_iter().flat_map(|seed| ended_well(run_all(About::Missions, seed, 1))) {
         *counts.entry(what).or_default() += n;
     }
     let never: Vec<&str> = HAPPENS.into_iter().filter(|what| !counts.contains_key(what)).collect();
@@ -107,13 +107,14 @@ fn in_every_history_the_invariants_hold_and_all_comes_to_its_end() {
 
 #[test]
 fn seeds_that_once_found_something() {
-    ONCE_RED.into_iter().for_each(|seed| drop(ended_well(run_all(seed, 1))));
+    ONCE_RED.into_iter().for_each(|seed| drop(ended_well(run_all(About::Missions, seed, 1))));
 }
 
 #[test]
 fn a_seed_gives_the_same_history_each_time() {
     for seed in 0..20 {
-        let [one, two] = [run(seed), run(seed)].map(|outcome| outcome.expect("it ends well").lines);
+        let [one, two] = [run(About::Missions, seed), run(About::Missions, seed)]
+            .map(|outcome| outcome.expect("it ends well").lines);
         assert_eq!(one, two, "seed {seed}");
     }
 }

@@ -131,6 +131,32 @@ async fn every_answer_has_the_form_that_is_described() {
         let request = http::client().post(format!("{}{path}", node.url())).bearer_auth("op-token");
         request.header("content-type", "application/json").body(body.to_string())
     };
+    // What may be left out is not called required.
+    let mission = json!({"vp_id": "vp.planned", "mission_type": "custom", "plugin": "hello", "objective": "Hello."});
+    for (template, path, body) in [
+        (
+            "/v1/schedules",
+            "/v1/schedules",
+            json!({"id": "new", "every": "1h", "overlap": "allow_all", "mission": mission}),
+        ),
+        ("/v1/schedules/{id}/pause", "/v1/schedules/new/pause", json!({})),
+        ("/v1/schedules/{id}/resume", "/v1/schedules/new/resume", json!({})),
+        ("/v1/schedules/{id}/trigger", "/v1/schedules/new/trigger", json!({})),
+        (
+            "/v1/schedules/{id}/backfill",
+            "/v1/schedules/new/backfill",
+            json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"}),
+        ),
+        ("/v1/schedules/preview", "/v1/schedules/preview", json!({"schedule": {"every": "1h"}})),
+    ] {
+        let schema = schema(&document, "post", template, "requestBody", "application/json");
+        assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&body), "{template}: {schema:#}");
+        hold(&document, "post", template, &node.post(path, &body).await);
+        let is_required = document["paths"][template]["post"]["requestBody"]["required"] == true;
+        let bare = http::client().post(format!("{}{path}", node.url())).bearer_auth(node.token());
+        let bare = http::send(bare).await.expect("an answer");
+        assert_eq!(is_required, bare.status >= 400, "{template} without a body: {bare:#?}");
+    }
     // With all that may be shown, and with as little as possible.
     for (template, path, body) in [
         ("/v1/missions", "/v1/missions", writing("new")),

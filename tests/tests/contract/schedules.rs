@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sortie_tests::envelope::{in_ms, with};
 use sortie_tests::http::{self, Answer};
-use sortie_tests::{Node, until};
+use sortie_tests::{Node, Options, until};
 
 /// A schedule that fires each second the mission that does the least.
 fn each_second(id: &str) -> Value {
@@ -142,6 +142,21 @@ async fn a_schedule_is_changed_by_who_knows_its_revision() {
 }
 
 #[tokio::test]
+async fn a_schedule_is_changed_also_where_what_was_due_of_it_cannot_be_made() {
+    let node = Options::new().config("[limits]\ndisk_reserve_mib = 1000000000").start().await;
+    make(&node, &each_second("often")).await.expect_status(201);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let put = node.request("PUT", "/v1/schedules/often").header("if-match", "\"1\"");
+    let changed = with(each_second("often"), "/note", json!("Another."));
+    let put = put.header("content-type", "application/json").body(changed.to_string());
+    let done = http::send(put).await.expect("an answer").expect_status(200);
+    assert_eq!(done.json["revision"], 2);
+    let fires = fires(&node, "often").await;
+    assert!(fires.iter().any(|fire| fire["what"] == "waits"), "{fires:#?}");
+    assert!(!fires.iter().any(|fire| fire["made"] == "made"), "there is no room for it: {fires:#?}");
+}
+
+#[tokio::test]
 async fn what_people_do_to_a_schedule_is_done_and_told() {
     let mut node = Node::start().await;
     make(&node, &next_century("plan")).await.expect_status(201);
@@ -166,8 +181,26 @@ async fn what_people_do_to_a_schedule_is_done_and_told() {
         .filter_map(|change| change["what"].as_str())
         .collect();
     assert_eq!(whats, ["made", "paused", "triggered", "resumed"]);
-    let refused = act(&node, "backfill", json!({"from": in_ms(60_000), "to": in_ms(90_000)})).await.expect_status(409);
-    assert_eq!(refused.json["code"], "refused");
+    for (from, to, expected) in [
+        (in_ms(60_000), in_ms(90_000), "none of its times in this range"),
+        ("2020-01-01T00:00:00Z".to_owned(), "2020-01-02T00:00:00Z".to_owned(), "none of its times in this range"),
+        ("2089-01-01T00:00:00Z".to_owned(), "2091-01-01T00:00:00Z".to_owned(), "no time of this range is over"),
+        ("2020-01-02T00:00:00Z".to_owned(), "2020-01-01T00:00:00Z".to_owned(), "ends before it begins"),
+    ] {
+        let refused = act(&node, "backfill", json!({"from": from, "to": to})).await.expect_status(422);
+        assert_eq!(
+            (&refused.json["code"], &refused.json["errors"][0]["pointer"]),
+            (&json!("invalid_action"), &json!("/from"))
+        );
+        assert!(refused.text.contains(expected), "{}", refused.text);
+    }
+    for what in ["pause", "resume", "trigger"] {
+        let refused = act(&node, what, json!({"note": "x".repeat(4_097)})).await.expect_status(422);
+        assert_eq!(
+            (&refused.json["errors"][0]["pointer"], &refused.json["errors"][0]["code"]),
+            (&json!("/note"), &json!("too_long"))
+        );
+    }
     act(&node, "pause", json!({"until": "tomorrow"})).await.expect_status(400);
     act(&node, "pause", json!({"until": "2020-01-01T00:00:00Z"})).await.expect_status(409);
     act(&node, "trigger", json!(["allow_all"])).await.expect_status(400);
@@ -201,7 +234,7 @@ async fn what_is_wrong_with_a_schedule_is_said_when_it_is_made() {
         ("/mission/mission_type", json!("nothing"), "/mission/mission_type"),
         ("/mission/plugin", json!("nowhere"), "/mission/plugin"),
         ("/mission/mission_id", json!("mine"), "/mission/mission_id"),
-        ("/on_window_end", json!("suspend"), "/on_window_end"),
+        ("/on_window_end", json!("later"), "/on_window_end"),
         ("/wrong", json!(1), "/wrong"),
     ] {
         let answer = make(&node, &with(each_second("bad"), change, value)).await.expect_status(422);
@@ -235,6 +268,8 @@ async fn the_command_line_plans_nights() {
         .await;
     let times: Value = serde_json::from_slice(&next.stdout).expect("JSON");
     assert_eq!(times[0], json!({"at": "2026-03-09T07:00:00Z", "local": "2026-03-09T02:00:00-05:00", "note": null}));
+    let named = node.cli(&["schedule", "next", "0 2 * * *", "--zone", "america/chicago"]).await;
+    assert!(String::from_utf8_lossy(&named.stdout).starts_with("America/Chicago"), "{named:?}");
     let file = node.folder().join("nightly.toml");
     let toml = "id = \"nightly\"\nzone = \"America/Chicago\"\nat = \"0 2 * * *\"\nopens_for = \"4h\"\nexcept = [\"days.ics\"]\n\
                 [mission]\nvp_id = \"vp\"\nmission_type = \"custom\"\nplugin = \"hello\"\nobjective = \"Hello.\"\n";
@@ -285,6 +320,119 @@ async fn a_preview_needs_no_schedule() {
         })
     );
     assert_eq!(times.as_array().map(Vec::len), Some(2));
+    // What making it would refuse of its times is refused.
+    for (schedule, count, code) in [
+        (json!({"every": "1h"}), 0, "invalid_action"),
+        (json!({"every": "1h"}), 5_001, "invalid_action"),
+        (json!({"zone": "UTC", "once": "2020-01-01T00:00:00"}), 1, "invalid_schedule"),
+        (json!({"zone": "UTC", "at": ["0 2 * * *"], "once": "2090-06-01T02:00:30"}), 1, "invalid_schedule"),
+        (json!({"every": "1s"}), 1, "invalid_schedule"),
+    ] {
+        let from = if schedule["at"].is_null() { json!(null) } else { json!("2090-05-31T00:00:00Z") };
+        let body = json!({"schedule": schedule, "count": count, "from": from});
+        let refused = node.post("/v1/schedules/preview", &body).await.expect_status(422);
+        assert_eq!(refused.json["code"], code, "{schedule}: {:#}", refused.json);
+    }
+}
+
+#[tokio::test]
+async fn a_page_begins_where_another_ended_or_is_refused() {
+    let node = Node::start().await;
+    make(&node, &next_century("plan")).await.expect_status(201);
+    for path in [
+        "/v1/schedules?cursor=",
+        "/v1/schedules?cursor=no%20name",
+        "/v1/schedules/plan/fires?cursor=",
+        "/v1/schedules/plan/fires?cursor=x",
+        "/v1/schedules/plan/fires?cursor=0",
+        "/v1/schedules/plan/fires?cursor=-1",
+        "/v1/schedules/plan/fires?cursor=%2B1",
+    ] {
+        let refused = node.get(path).await.expect_status(400);
+        assert!(refused.text.contains("the `next_cursor` of a page"), "{path}: {}", refused.text);
+    }
+    assert_eq!(node.get("/v1/schedules?cursor=a").await.expect_status(200).json["items"][0]["id"], "plan");
+}
+
+#[tokio::test]
+async fn a_node_has_as_many_schedules_as_it_may() {
+    let node = Options::new().config("[limits]\nschedules = 2").start().await;
+    for id in ["a", "b"] {
+        make(&node, &next_century(id)).await.expect_status(201);
+    }
+    let refused = make(&node, &next_century("c")).await.expect_status(422);
+    assert_eq!(refused.json["code"], "too_many_schedules");
+    http::send(node.request("DELETE", "/v1/schedules/a")).await.expect("an answer").expect_status(204);
+    make(&node, &next_century("c")).await.expect_status(201);
+}
+
+#[tokio::test]
+async fn a_schedule_says_what_each_policy_would_do_with_what_runs() {
+    let node = Node::start().await;
+    let mut plan = next_century("plan");
+    plan["mission"] = json!({
+        "vp_id": "vp.night", "mission_type": "automation", "objective": "Ask.",
+        "inputs": {"steps": [{"id": "q", "tool": "ask", "with": {"question": "And now?"}}]},
+    });
+    let made = make(&node, &plan).await.expect_status(201);
+    assert_eq!(made.json["outlook"], Value::Null, "nothing runs");
+    node.post("/v1/schedules/plan/trigger", &json!({})).await.expect_status(200);
+    let shown = node.get("/v1/schedules/plan").await.expect_status(200).json;
+    let outlook = &shown["outlook"];
+    assert_eq!(outlook["at"], shown["next"][0]["at"], "{shown:#}");
+    let would = |policy: &Value| (policy["overlap"].clone(), policy["would"].clone(), policy["own"].clone());
+    assert_eq!(
+        outlook["policies"].as_array().expect("a list").iter().map(would).collect::<Vec<_>>(),
+        [
+            (json!("skip"), json!("skip"), json!(false)),
+            (json!("buffer_one"), json!("wait"), json!(false)),
+            (json!("buffer_all"), json!("wait"), json!(false)),
+            (json!("cancel_other"), json!("cancel_and_fire"), json!(false)),
+            (json!("allow_all"), json!("fire"), json!(true)),
+        ]
+    );
+    let told = node.cli(&["schedule", "show", "plan"]).await;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("allow_all     it runs beside the others  (its own)"), "{told}");
+}
+
+#[tokio::test]
+async fn whether_a_schedule_would_be_taken_is_said_and_nothing_done() {
+    let node = Node::start().await;
+    let dry = "/v1/schedules?dry_run=true";
+    assert_eq!(
+        node.post(dry, &next_century("plan")).await.expect_status(200).json,
+        json!({"id": "plan", "revision": 1})
+    );
+    node.get("/v1/schedules/plan").await.expect_status(404);
+    node.post(dry, &with(next_century("plan"), "/mission/plugin", json!("nowhere"))).await.expect_status(422);
+    make(&node, &next_century("plan")).await.expect_status(201);
+    node.post(dry, &next_century("plan")).await.expect_status(409);
+    node.post("/v1/schedules?dry_run=1", &next_century("other")).await.expect_status(400);
+    let put = async |revision: &str, schedule: Value| {
+        let request = node.request("PUT", "/v1/schedules/plan?dry_run=true").header("if-match", revision);
+        http::send(request.header("content-type", "application/json").body(schedule.to_string()))
+            .await
+            .expect("an answer")
+    };
+    put("\"7\"", next_century("plan")).await.expect_status(412);
+    let done = put("\"1\"", with(next_century("plan"), "/note", json!("Another."))).await.expect_status(200);
+    assert_eq!(done.json, json!({"id": "plan", "revision": 2}));
+    assert_eq!(node.get("/v1/schedules/plan").await.expect_status(200).json["revision"], 1);
+    // A folder of one that it would take and one that it would not.
+    let folder = node.folder().join("plans");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("good.json"), next_century("good").to_string()).expect("written");
+    let bad = with(next_century("bad"), "/mission/plugin", json!("nowhere"));
+    std::fs::write(folder.join("bad.json"), bad.to_string()).expect("written");
+    let folder = folder.to_str().expect("a path");
+    let told = node.cli(&["--json", "schedule", "apply", folder, "--dry-run"]).await;
+    assert_eq!(told.status.code(), Some(2), "{told:?}");
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!((&told["steps"][1]["id"], &told["steps"][1]["refused"]), (&json!("good"), &Value::Null));
+    assert!(told["steps"][0]["refused"].as_str().is_some_and(|why| why.contains("nowhere")), "{told:#}");
+    let told = node.cli(&["schedule", "apply", folder, "--dry-run"]).await;
+    assert!(String::from_utf8_lossy(&told.stdout).contains("add     bad  refused: "), "{told:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,12 @@
 //! The real binary, killed at random moments under load, again and again: nothing acknowledged is lost, nothing ends twice,
 //! nothing with an effect is done twice without a word.
 //!
-//! `KILLS` in the environment says how often; `SEED` repeats a run's moments as far as an operating system lets one.
+//! `KILLS` in the environment says how often, `FIRE_KILLS` how often around the fires of schedules; `SEED` repeats a run's moments as
+//! far as an operating system lets one.
+
+#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
+
+mod fires;
 
 use std::time::Duration;
 
@@ -29,9 +34,12 @@ impl Random {
     }
 }
 
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_after_kill_nothing_is_lost_and_nothing_is_done_twice() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = number("KILLS").unwrap_or(KILLS.into());
     let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("SEED={seed} KILLS={kills}");

@@ -10,4 +10,5 @@ mod clock;
 mod disk;
 mod full;
 mod night;
+mod nights;
 mod receiver;

@@ -5,16 +5,19 @@ use std::sync::Arc;
 
 use sortie_contract::{Mistake, Pointer, Timestamp};
 use sortie_journal::{ScheduleChange, WriteError};
-use sortie_schedule::{Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule};
+use sortie_schedule::{Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule, revise, settle};
 
 use super::ScheduleError;
 use super::kept::{About, Change, Entry, Progress, read, write};
 use super::plan::{Plan, State, Step};
-use crate::Engine;
 use crate::intake::DispatchError;
+use crate::{Engine, ReadError};
 
 /// Fires of a new schedule whose envelopes are made and held against the node.
 const CHECKED: usize = 3;
+
+/// An entry of a history, or why it cannot be read: a newer Sortie wrote it, say.
+pub type History = Result<Entry, serde_json::Error>;
 
 /// Who does something to a schedule, and why.
 #[derive(Debug, Clone)]
@@ -83,11 +86,34 @@ impl Engine {
     ///
     /// # Errors
     /// [`ScheduleError`]
-    pub fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, Entry)>, ScheduleError> {
+    pub fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, History)>, ScheduleError> {
         self.schedules.get(id)?;
         let fires = self.log.fires(id, before, limit)?;
-        // What a newer Sortie wrote is not for this one.
-        Ok(fires.into_iter().filter_map(|(no, text)| Some((no, read(&text).ok()?))).collect())
+        Ok(fires.into_iter().map(|(no, text)| (no, read(&text))).collect())
+    }
+
+    /// Whether a schedule could be made now: all that [`Engine::make_schedule`] asks, and nothing is done.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn could_make_schedule(&self, schedule: &Schedule) -> Result<(), ScheduleError> {
+        self.check_schedule(schedule).await?;
+        if self.schedules.has(schedule.id()) {
+            return Err(ScheduleError::Exists(schedule.id().to_owned()));
+        }
+        self.schedules.room(self.settings.schedules_max).map(drop)
+    }
+
+    /// Whether a schedule could be changed now, at this revision: all that [`Engine::revise_schedule`] asks, and nothing is done.
+    ///
+    /// # Errors
+    /// [`ScheduleError`]
+    pub async fn could_revise_schedule(&self, schedule: &Schedule, revision: u64) -> Result<(), ScheduleError> {
+        self.check_schedule(schedule).await?;
+        match self.schedules.get(schedule.id())?.state().revision() {
+            there if there == revision => Ok(()),
+            there => Err(ScheduleError::Revised(there)),
+        }
     }
 
     /// Makes a schedule. When this returns it is on disk.
@@ -101,6 +127,7 @@ impl Engine {
         by: By,
     ) -> Result<Arc<State>, ScheduleError> {
         self.check_schedule(&schedule).await?;
+        let _room = self.schedules.room(self.settings.schedules_max)?;
         let (id, now): (Arc<str>, _) = (schedule.id().into(), self.ambient.wall());
         let about = Arc::new(About { calendars, revision: 1, changes: Vec::new() });
         let progress = Progress { position: Position::new(now), running: BTreeMap::new(), previous: None };
@@ -150,13 +177,32 @@ impl Engine {
             return Err(ScheduleError::Revised(state.revision()));
         }
         let now = self.ambient.wall();
-        let running = state.progress.running.len();
-        let actions = sortie_schedule::revise(&state.schedule, &schedule, &state.progress.position, running, now);
-        // What was due of the old one is made of the old one's template.
-        let (last, before) = actions.split_last().expect("the change itself is the last action");
-        self.carry_out(plan, Step::from(&state), before).await?;
-        let mut step = Step::from(&plan.state());
-        step.state.progress.position.apply(last);
+        // What was due of the old one is made of the old one's template, unless the node cannot make it now.
+        loop {
+            let state = plan.state();
+            let settled = settle(&state.schedule, state.position(), state.progress.running.len(), now);
+            match self.carry_out(plan, Step::from(&state), &settled).await {
+                Err(ScheduleError::Later(why)) => {
+                    let why: &dyn std::error::Error = &why;
+                    tracing::warn!(schedule = %plan.id, why, "what was due when a schedule was changed is left to the new one");
+                    break;
+                }
+                done => {
+                    if done? {
+                        break;
+                    }
+                }
+            }
+        }
+        let state = plan.state();
+        let mut step = Step::from(&state);
+        for action in revise(&state.schedule, &schedule, state.position(), now) {
+            match action {
+                // The changes tell of it.
+                Action::Revised { .. } => step.state.progress.position.apply(&action),
+                _ => step.take(&action, now),
+            }
+        }
         step.revised = true;
         let about = Arc::make_mut(&mut step.state.about);
         about.calendars = calendars;
@@ -176,7 +222,7 @@ impl Engine {
             self.schedules.mended(id);
             return Ok(());
         }
-        let plan = self.schedules.get(id)?;
+        let Ok(plan) = self.schedules.get(id) else { return self.remove_damaged(id).await };
         let _turn = plan.turn.lock().await;
         let state = plan.present()?;
         // Before another of its name can be made.
@@ -187,6 +233,19 @@ impl Engine {
                 self.schedules.take_back(&plan, self.ambient.wall());
                 Err(error.into())
             }
+        }
+    }
+
+    /// Removes one of which the log has a row that it cannot read itself, and so knows nothing.
+    async fn remove_damaged(self: &Arc<Self>, id: &str) -> Result<(), ScheduleError> {
+        let (engine, name) = (Arc::clone(self), id.to_owned());
+        let looked = self.ambient.unblock(move || engine.log.schedule(&name)).await.map_err(ReadError::Task)?;
+        match looked {
+            Err(sortie_journal::ReadError::Schedule { .. }) => {
+                self.log.change_schedule(ScheduleChange::removed(id, 0))?.await?;
+                Ok(())
+            }
+            looked => looked.map_err(ScheduleError::from).and(Err(ScheduleError::Unknown)),
         }
     }
 
@@ -282,7 +341,7 @@ impl Engine {
         // Who did it stands with what was done, or nowhere.
         step.revised = true;
         step.state.note(by.did(what, now, state.revision()));
-        self.carry_out(plan, step, &actions).await
+        self.carry_out(plan, step, &actions).await.map(drop)
     }
 
     /// A schedule that is new says when it is due.

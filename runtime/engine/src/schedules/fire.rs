@@ -16,9 +16,6 @@ use crate::intake::DispatchError;
 use crate::look::artifacts;
 use crate::{Engine, ReadError};
 
-/// Missions of one schedule that have not ended, at most: each fire writes which they are. Further fires are held up.
-const RUNNING_MAX: usize = 1_000;
-
 impl Engine {
     /// Makes the mission of a fire, which `step` ends with; in one append with it.
     pub(super) async fn fire(
@@ -29,9 +26,6 @@ impl Engine {
     ) -> Result<Step, ScheduleError> {
         let Action::Fired { fire, origin, late_ms, .. } = action else { return Ok(step) };
         let state = plan.state();
-        if state.progress.running.len() >= RUNNING_MAX {
-            return Err(ScheduleError::Later(DispatchError::Overloaded));
-        }
         let made_at = self.ambient.wall();
         let window = state.schedule.window(*fire, *origin, made_at);
         let mission_id = state.schedule.mission_id(fire.at);
@@ -138,7 +132,7 @@ impl Engine {
         Ok(self.ambient.unblock(look).await.map_err(ReadError::Task)??)
     }
 
-    /// A fire whose mission the node does not take: it counts as one that failed.
+    /// A fire whose mission the node does not take.
     async fn refused(
         self: &Arc<Self>,
         plan: &Arc<Plan>,
@@ -151,7 +145,7 @@ impl Engine {
             (entry.made, entry.errors) = (Some(Made::Refused), mistakes);
         }
         let at = self.ambient.wall();
-        for action in sortie_schedule::ended(&step.state.schedule.clone(), &step.state.progress.position, Some(false)) {
+        for action in sortie_schedule::refused(&step.state.schedule.clone(), &step.state.progress.position) {
             step.take(&action, at);
         }
         self.record(plan, step).await

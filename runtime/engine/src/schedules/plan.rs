@@ -96,7 +96,7 @@ impl State {
 
     /// What it is, as it is kept.
     pub(super) fn defined(&self) -> String {
-        write(&Defined { schedule: self.schedule.definition(), about: &self.about })
+        write(&Defined { schedule: &self.schedule.definition(), about: &self.about })
     }
 
     /// Somebody did something to it.

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sortie_contract::{Mistake, Timestamp};
-use sortie_schedule::{Action, Note, Origin, Span, Upcoming, upcoming};
+use sortie_schedule::{Action, Note, Origin, Outlook, Span, Upcoming, outlook, upcoming};
 
-use crate::schedules::{Change, Entry, Made, State};
+use crate::schedules::{Change, Entry, History, Made, State};
 
 /// Times to come that a schedule shows.
 const NEXT: usize = 5;
@@ -68,6 +68,8 @@ pub struct ScheduleView {
     pub runs_left: Option<u64>,
     /// Its next times.
     pub next: Vec<UpcomingView>,
+    /// What the next fire would meet if what runs now still did then; null where nothing runs, and where it would be skipped by a pause.
+    pub outlook: Option<OutlookView>,
     /// Who changed what, the oldest first: the newest hundred.
     pub changes: Vec<Change>,
 }
@@ -112,6 +114,32 @@ pub struct UpcomingView {
     pub window: SpanView,
 }
 
+/// What the next fire of a schedule would meet if what runs and waits now still did then.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct OutlookView {
+    /// The time of that fire, in UTC.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// The same by the clock of the zone.
+    pub local: String,
+    /// What each overlap policy would do with it.
+    pub policies: Vec<PolicyView>,
+}
+
+/// What an overlap policy would do with a fire.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PolicyView {
+    /// The policy.
+    pub overlap: &'static str,
+    /// `fire` (it runs beside the others), `cancel_and_fire` (it takes their place), `wait`, `skip`, `full` (it is skipped, because as many wait
+    /// as can) or `hold_up` (as many run as may).
+    pub would: String,
+    /// Whether it is the schedule's own.
+    pub own: bool,
+}
+
 /// A time from one moment to another.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -130,11 +158,11 @@ pub struct SpanView {
 pub struct FireView {
     /// Its number in the history.
     pub no: u64,
-    /// When it was recorded.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub recorded_at: Timestamp,
+    /// When it was recorded; null where that cannot be read.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub recorded_at: Option<Timestamp>,
     /// `fired`, `skipped`, `missed`, `waits`, `cancelled_others`, `backfill_began`, `backfill_ended`, `failures`, `paused`,
-    /// `resumed` or `revised`.
+    /// `resumed`, `revised`, or `unreadable`: an entry of which this version of sortie knows nothing but its number.
     pub what: &'static str,
     /// The time of the fire, or of the first of them.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
@@ -144,7 +172,7 @@ pub struct FireView {
     pub last: Option<Timestamp>,
     /// How many fires; for `failures` how many missions.
     pub count: Option<u64>,
-    /// Why they were left out.
+    /// Why they were left out; why it cannot be read.
     pub reason: Option<String>,
     /// `scheduled`, `triggered` or `backfilled`.
     pub origin: Option<String>,
@@ -193,7 +221,7 @@ impl ScheduleView {
         Self {
             id: schedule.id().to_owned(),
             revision: state.revision(),
-            schedule: schedule.definition().clone(),
+            schedule: schedule.definition(),
             calendars: state.calendars().clone(),
             paused: pauses.hold(now).then(|| PauseView {
                 by_hand: by_hand.is_some(),
@@ -207,6 +235,8 @@ impl ScheduleView {
             failures: position.failures(),
             runs_left: left,
             next: upcoming(schedule, position.considered().max(now), next).iter().map(UpcomingView::of).collect(),
+            outlook: outlook(schedule, position, state.running().count(), now)
+                .map(|outlook| OutlookView::of(&outlook, state)),
             changes: state.changes().to_vec(),
         }
     }
@@ -228,45 +258,66 @@ impl UpcomingView {
     }
 }
 
+impl OutlookView {
+    fn of(outlook: &Outlook, state: &State) -> Self {
+        let schedule = state.schedule();
+        let policies = outlook.places.iter().map(|(overlap, place)| PolicyView {
+            overlap: overlap.as_str(),
+            would: name(place),
+            own: *overlap == schedule.overlap(),
+        });
+        Self { at: outlook.fire.at, local: schedule.zone().shown(outlook.fire.at), policies: policies.collect() }
+    }
+}
+
 impl FireView {
     /// Of an entry of the history.
     #[must_use]
-    pub fn of(no: u64, entry: Entry) -> Self {
-        let Entry { at: recorded_at, action, mission_id, made, errors } = entry;
+    pub fn of(no: u64, entry: History) -> Self {
         let mut view = Self {
             no,
-            recorded_at,
-            what: "",
+            recorded_at: None,
+            what: "unreadable",
             first: None,
             last: None,
             count: None,
             reason: None,
             origin: None,
             late_ms: None,
-            mission_id,
-            made,
-            errors,
+            mission_id: None,
+            made: None,
+            errors: Vec::new(),
         };
-        view.what = match action {
+        match entry {
+            Ok(entry) => view.tell_entry(entry),
+            Err(why) => view.reason = Some(why.to_string()),
+        }
+        view
+    }
+
+    fn tell_entry(&mut self, entry: Entry) {
+        let Entry { at, action, mission_id, made, errors } = entry;
+        (self.recorded_at, self.mission_id, self.made, self.errors) = (Some(at), mission_id, made, errors);
+        self.what = match action {
             Action::Fired { fire, origin, late_ms, .. } => {
-                view.late_ms = Some(late_ms);
-                view.tell(Span::one(fire.at), Some(origin), None::<()>);
+                self.late_ms = Some(late_ms);
+                self.tell(Span::one(fire.at), Some(origin), None::<()>);
                 "fired"
             }
             Action::Buffered { waiting } => {
-                view.tell(Span::one(waiting.fire.at), Some(waiting.origin), None::<()>);
+                self.tell(Span::one(waiting.fire.at), Some(waiting.origin), None::<()>);
                 "waits"
             }
             Action::Skipped { fires, origin, reason, .. } => {
-                view.tell(fires, Some(origin), Some(reason));
+                self.tell(fires, Some(origin), Some(reason));
                 "skipped"
             }
             Action::Missed { fires, reason } => {
-                view.tell(fires, Some(Origin::Scheduled), Some(reason));
+                self.tell(fires, Some(Origin::Scheduled), Some(reason));
                 "missed"
             }
             Action::Failures { count } => {
-                view.count = Some(u64::from(count));
+                self.count = Some(u64::from(count));
                 "failures"
             }
             Action::CancelledOthers => "cancelled_others",
@@ -276,7 +327,6 @@ impl FireView {
             Action::Resumed => "resumed",
             Action::Revised { .. } => "revised",
         };
-        view
     }
 
     fn tell(&mut self, fires: Span, origin: Option<Origin>, reason: Option<impl Serialize>) {
@@ -288,4 +338,17 @@ impl FireView {
 /// The name of a case, as it is kept.
 fn name(case: impl Serialize) -> String {
     serde_json::to_value(case).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_cannot_be_read_keeps_its_place_and_says_why() {
+        let newer = serde_json::from_str(r#"{"at": "2026-11-25T02:00:00Z", "action": "Dreamt"}"#);
+        let view = FireView::of(7, newer);
+        assert_eq!((view.no, view.what, view.recorded_at), (7, "unreadable", None));
+        assert!(view.reason.is_some_and(|why| why.contains("Dreamt")));
+    }
 }

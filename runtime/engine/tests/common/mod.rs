@@ -47,6 +47,7 @@ fn settings() -> Settings {
         crashes_alone_max: 3,
         hours: Arc::default(),
         result_bytes_max: 0,
+        schedules_max: 1_000,
     }
 }
 

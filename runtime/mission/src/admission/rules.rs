@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use sortie_contract::artifact::StorageScope;
 use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::id::{InstanceId, LaneId, MissionId};
-use sortie_contract::limit;
 use sortie_contract::mistake::{Mistake, Pointer};
 use sortie_contract::money::MicroUsd;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
+use sortie_contract::{is_nearly, limit};
 
 use crate::window::Moment;
 use crate::{budget, gate, window};
@@ -174,16 +174,6 @@ fn misspelt(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<M
     })
     .take(limit::MISTAKES_MAX)
     .collect()
-}
-
-/// Whether two names differ by one slip of the hand, or by two where they are long: a letter more, less or another, or two
-/// neighbours that changed places. Without regard to case.
-#[must_use]
-pub fn is_nearly(entry: &str, known: &str) -> bool {
-    let slips = if known.len() >= 8 { 2 } else { 1 };
-    known.len() >= 4
-        && entry.len().abs_diff(known.len()) <= slips
-        && strsim::osa_distance(&entry.to_ascii_lowercase(), &known.to_ascii_lowercase()) <= slips
 }
 
 fn unknown_approvals(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<String> {

@@ -194,11 +194,12 @@ pub(super) fn next(args: NextArgs, as_json: bool) -> Result<Exit, Failure> {
     let NextArgs { expression, zone, count, from } = args;
     let schedule = Schedule::of_expression(&expression, &zone).map_err(|mistakes| unusable("", &mistakes))?;
     let from = from.unwrap_or_else(|| crate::node::system().wall());
+    let mistakes = schedule.check(from);
+    if !mistakes.is_empty() {
+        return Err(unusable("", &mistakes));
+    }
     let times = upcoming(&schedule, from, count as usize);
     let times: Vec<UpcomingView> = times.iter().map(UpcomingView::of).collect();
-    if times.is_empty() {
-        return Err(Failure::unusable(format!("`{expression}` never fires after {from}")));
-    }
     if as_json {
         let times = times.iter().map(|time| json!({"at": time.at, "local": time.local, "note": time.note}));
         text::json(&Value::Array(times.collect()))?;
@@ -212,7 +213,7 @@ pub(super) fn next(args: NextArgs, as_json: bool) -> Result<Exit, Failure> {
         };
         vec![time.local.clone(), time.at.to_string(), note.to_owned()]
     });
-    text::table(&[&zone.to_uppercase(), "UTC", ""], &rows.collect::<Vec<_>>())?;
+    text::table(&[schedule.zone().name(), "UTC", ""], &rows.collect::<Vec<_>>())?;
     Ok(Exit::Completed)
 }
 
@@ -231,7 +232,7 @@ fn read(file: &Path) -> Result<(Schedule, Value), Failure> {
     let calendars = texts.iter().fold(Calendars::none(), |all, (name, text)| all.with(name, text));
     let schedule = Schedule::parse(&text, form, &calendars)
         .map_err(|mistakes| unusable(&format!("{}: ", file.display()), &mistakes))?;
-    let mut body: Map<String, Value> = schedule.definition().clone();
+    let mut body: Map<String, Value> = schedule.definition();
     if !texts.is_empty() {
         body.insert("calendars".to_owned(), json!(texts));
     }
@@ -317,12 +318,33 @@ fn show(schedule: &Value, as_json: bool) -> std::io::Result<()> {
         let note = next["note"].as_str().map_or(String::new(), |note| format!("  ({note})"));
         writeln!(out, "next  {}  {}{note}", text::cell(&next["local"]), text::cell(&next["at"]))?;
     }
+    if let Some(outlook) = schedule["outlook"].as_object() {
+        writeln!(out, "outlook  if what runs now still runs at {}:", text::cell(&outlook["local"]))?;
+        for policy in outlook["policies"].as_array().into_iter().flatten() {
+            let own = if policy["own"] == true { "  (its own)" } else { "" };
+            writeln!(out, "  {:<12}  {}{own}", text::cell(&policy["overlap"]), would(&policy["would"]))?;
+        }
+    }
     for change in schedule["changes"].as_array().into_iter().flatten() {
         let [at, what, by, note] = ["at", "what", "by", "note"].map(|key| text::cell(&change[key]));
         writeln!(out, "{at}  {what} by {by}, revision {}  {note}", change["revision"])?;
     }
     drop(out);
     text::json(&schedule["schedule"])
+}
+
+/// What a policy would do with a fire, in words.
+fn would(place: &Value) -> String {
+    match place.as_str() {
+        Some("fire") => "it runs beside the others",
+        Some("cancel_and_fire") => "what runs is cancelled, and it takes its place",
+        Some("wait") => "it waits for its turn",
+        Some("skip") => "it is skipped",
+        Some("full") => "it is skipped: as many wait as can",
+        Some("hold_up") => "it is held up: as many run as may",
+        _ => return text::cell(place),
+    }
+    .to_owned()
 }
 
 fn fires(page: &Value, as_json: bool) -> std::io::Result<()> {

@@ -76,6 +76,12 @@ pub(crate) const CODES: &[Known] = &[
         "The node's log says what, under the same code. Trying again is safe: dispatches are idempotent.",
     ),
     known(
+        "invalid_action",
+        &[422],
+        "The body of a pause, resumption, trigger, backfill or preview of a schedule asks for what there is not; `errors` has each place.",
+        "Correct what is named.",
+    ),
+    known(
         "invalid_cancel",
         &[422],
         "A cancel's body is not as it must be; `errors` has each place.",
@@ -233,6 +239,12 @@ pub(crate) const CODES: &[Known] = &[
         &[413],
         "The body is larger than the node takes.",
         "Make it smaller, or raise `limits.body_bytes`; send large inputs as artifacts of a URL.",
+    ),
+    known(
+        "too_many_schedules",
+        &[422],
+        "The node has as many schedules as it may.",
+        "Remove one, or raise `limits.schedules`.",
     ),
     known(
         "too_slow",

@@ -28,12 +28,17 @@ fn describe(routes: &[Route]) -> Value {
     let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
+    // What is sent may leave out what has a default; of what is answered nothing is left out.
+    let mut taken = SchemaSettings::draft2020_12()
+        .for_deserialize()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator();
     let mut paths = Map::new();
     for route in routes {
         // axum's catch-all is an ordinary parameter to clients.
         let path = route.path.replace("{*", "{");
         let methods = paths.entry(path.clone()).or_insert_with(|| json!({}));
-        methods[route.method.as_str().to_ascii_lowercase()] = operation(route, &path, &mut generator);
+        methods[route.method.as_str().to_ascii_lowercase()] = operation(route, &path, &mut generator, &mut taken);
     }
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Envelope".to_owned(), envelope_schema());
@@ -53,7 +58,7 @@ fn describe(routes: &[Route]) -> Value {
     })
 }
 
-fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator) -> Value {
+fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator, taken: &mut SchemaGenerator) -> Value {
     let of_path = path
         .split('/')
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
@@ -77,8 +82,11 @@ fn operation(route: &Route, path: &str, generator: &mut SchemaGenerator) -> Valu
     if let Some(scope) = route.scope {
         operation["x-scope"] = json!(scope.as_str());
     }
-    if let Some(content) = route.takes.and_then(|takes| content(takes, generator)) {
-        operation["requestBody"] = json!({"required": true, "content": content});
+    if let Some(content) = route.takes.and_then(|takes| content(takes, taken)) {
+        // An object of which every field may be left out may be, too.
+        let schema = &content["application/json"]["schema"];
+        let is_required = schema["properties"].is_null() || schema["required"].is_array();
+        operation["requestBody"] = json!({"required": is_required, "content": content});
     }
     operation
 }

@@ -244,6 +244,21 @@ impl<'de> Deserialize<'de> for PageSize {
     }
 }
 
+/// A choice: `true` or `false`.
+#[derive(Debug, Clone, Copy, Default, JsonSchema)]
+#[schemars(transparent)]
+pub(super) struct Flag(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        match String::deserialize(source)?.as_str() {
+            "true" => Ok(Self(true)),
+            "false" => Ok(Self(false)),
+            _ => Err(de::Error::custom("`true` or `false`")),
+        }
+    }
+}
+
 /// A moment.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(transparent)]
@@ -271,12 +286,13 @@ mod tests {
         limit: Option<PageSize>,
         after: Option<u64>,
         since: Option<Moment>,
+        dry_run: Option<Flag>,
     }
 
     #[test]
     fn a_query_is_read_or_says_what_is_wrong_with_it() {
         type Is = fn(&All) -> bool;
-        let right: [(&str, Is); 10] = [
+        let right: [(&str, Is); 11] = [
             ("", |all| all.status.is_empty() && all.q.is_none()),
             ("status=queued", |all| all.status == [Status::Queued]),
             ("status=queued,running", |all| all.status == [Status::Queued, Status::Running]),
@@ -286,6 +302,7 @@ mod tests {
             ("limit=3", |all| all.limit == Some(PageSize(3))),
             ("limit=501", |all| all.limit == Some(PageSize(500))),
             ("limit=99999999999999999999999", |all| all.limit == Some(PageSize(500))),
+            ("dry_run=true", |all| all.dry_run.is_some_and(|Flag(flag)| flag)),
             ("after=4&since=2026-11-22T20:00:00Z", |all| all.after == Some(4) && all.since.is_some()),
         ];
         for (query, is) in right {
@@ -305,6 +322,8 @@ mod tests {
             ("limit=-1", "a number above 0"),
             ("limit=", "a number above 0"),
             ("after=x", "the parameter `after` must be a number"),
+            ("dry_run=yes", "the parameter `dry_run` must be `true` or `false`"),
+            ("dry_run", "the parameter `dry_run` must be `true` or `false`"),
             ("since=today", "the parameter `since` must be an RFC 3339 time"),
         ] {
             let problem = read::<All>(query).expect_err(query).body();

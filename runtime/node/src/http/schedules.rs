@@ -8,19 +8,20 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
+use sortie_contract::mistake::code;
 use sortie_contract::time::rfc3339;
-use sortie_contract::{Mistake, Pointer, limit};
+use sortie_contract::{MissionId, Mistake, Pointer, limit};
 use sortie_engine::schedules::{By, ScheduleError, State as Standing};
 use sortie_engine::shown::{Either, FireView, Page, Planned, ScheduleLine, ScheduleView, UpcomingView};
 use sortie_engine::{Engine, ReadError};
-use sortie_schedule::{Calendars, Form, Order, Overlap, Schedule, upcoming};
+use sortie_schedule::{BackfillError, Calendars, Form, Order, Overlap, Schedule, upcoming};
 
 use super::auth::Holder;
 use super::error::Problem;
-use super::query::{NoParameters, PageSize, Query};
+use super::query::{Flag, NoParameters, PageSize, Query};
 use super::{App, Body};
 use crate::config::Scope;
 
@@ -31,12 +32,38 @@ const PAGE: usize = 50;
 const PREVIEW: usize = 10;
 const PREVIEW_MAX: usize = 5_000;
 
+/// Where a page of schedules begins: behind the one of this name.
+#[derive(Debug, JsonSchema)]
+#[schemars(transparent)]
+pub(super) struct AfterId(String);
+
+impl<'de> Deserialize<'de> for AfterId {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        // The name of a schedule is the beginning of its missions'.
+        let id = MissionId::new(String::deserialize(source)?);
+        id.map(|id| Self(id.to_string())).map_err(|_| de::Error::custom("the `next_cursor` of a page"))
+    }
+}
+
+/// Where a page of fires begins: before the one of this number.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(transparent)]
+pub(super) struct BeforeNo(#[schemars(with = "String")] u64);
+
+impl<'de> Deserialize<'de> for BeforeNo {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(source)?;
+        let no = text.parse().ok().filter(|no: &u64| *no > 0 && no.to_string() == text);
+        no.map(Self).ok_or_else(|| de::Error::custom("the `next_cursor` of a page"))
+    }
+}
+
 /// Which page of schedules.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct SchedulesQuery {
     /// Where to go on: the `next_cursor` of the page before.
-    cursor: Option<String>,
+    cursor: Option<AfterId>,
     /// Most items of the page. More than 500 are never on one.
     limit: Option<PageSize>,
 }
@@ -46,9 +73,17 @@ pub(super) struct SchedulesQuery {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct FiresQuery {
     /// Where to go on: the `next_cursor` of the page before.
-    cursor: Option<u64>,
+    cursor: Option<BeforeNo>,
     /// Most items of the page. More than 500 are never on one.
     limit: Option<PageSize>,
+}
+
+/// How a schedule is made or changed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ChangeQuery {
+    /// `true`: only say whether the node would take it; nothing is done.
+    dry_run: Option<Flag>,
 }
 
 /// Texts of calendars, by the names that `except` has.
@@ -112,9 +147,14 @@ impl From<ScheduleError> for Problem {
                 Self::new(StatusCode::PRECONDITION_FAILED, "revised", detail).with("revision", json!(revision))
             }
             ScheduleError::Invalid(mistakes) => invalid(&mistakes),
-            ScheduleError::Trigger(_) | ScheduleError::Backfill(_) | ScheduleError::Skipped | ScheduleError::Over => {
-                Self::new(StatusCode::CONFLICT, "refused", detail)
-            }
+            ScheduleError::TooMany(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "too_many_schedules", detail),
+            ScheduleError::Backfill(
+                BackfillError::Range | BackfillError::NoTimes | BackfillError::NotOver | BackfillError::TooLong,
+            ) => unusable("from", code::OUT_OF_RANGE, &detail),
+            ScheduleError::Trigger(_)
+            | ScheduleError::Backfill(BackfillError::TooMany)
+            | ScheduleError::Skipped
+            | ScheduleError::Over => Self::new(StatusCode::CONFLICT, "refused", detail),
             ScheduleError::Journal(sortie_journal::WriteError::ScheduleMoved { .. }) => {
                 Self::unavailable("overloaded", "somebody else changed the schedule at this moment; try again")
             }
@@ -140,12 +180,20 @@ fn may_dispatch(holder: &Holder) -> Result<(), Problem> {
     if holder.may(Scope::Dispatch) { Ok(()) } else { Err(holder.lacks(Scope::Dispatch)) }
 }
 
-/// Who asks, and why.
-fn by(holder: &Holder, note: Option<String>) -> By {
-    By {
-        who: holder.name.to_string(),
-        note: note.map(|note| limit::clip(&note, limit::NOTE_BYTES_MAX)).unwrap_or_default(),
+/// Who asks, and why: in as many words as are kept.
+fn by(holder: &Holder, note: Option<String>) -> Result<By, Problem> {
+    let note = note.unwrap_or_default();
+    if note.len() > limit::NOTE_BYTES_MAX {
+        let detail = format!("`note` must not be longer than {} bytes", limit::NOTE_BYTES_MAX);
+        return Err(unusable("note", code::TOO_LONG, &detail));
     }
+    Ok(By { who: holder.name.to_string(), note })
+}
+
+/// That a field of a body asks for what there is not.
+fn unusable(field: &str, code: &str, detail: &str) -> Problem {
+    let mistake = Mistake::new(Pointer::root().join(field), code, detail);
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_action", detail).with("errors", json!([mistake]))
 }
 
 /// `GET /v1/schedules`
@@ -155,7 +203,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<SchedulesQu
         let mut page = Page::<ScheduleLine>::new();
         let now = engine.ambient().wall();
         let mut last: Option<String> = None;
-        for state in engine.schedules(query.cursor.as_deref(), size + 1) {
+        for state in engine.schedules(query.cursor.as_ref().map(|AfterId(id)| id.as_str()), size + 1) {
             if page.is_full(size) {
                 return Ok(page.followed_by(last));
             }
@@ -171,11 +219,16 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<SchedulesQu
 pub(super) async fn make(
     State(app): State<App>,
     Extension(holder): Extension<Holder>,
+    Query(query): Query<ChangeQuery>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
     may_dispatch(&holder)?;
     let Sent { schedule, calendars } = sent(&body)?;
-    let by = by(&holder, schedule.note().map(str::to_owned));
+    let by = by(&holder, schedule.note().map(str::to_owned))?;
+    if query.dry_run.is_some_and(|Flag(dry)| dry) {
+        app.engine.could_make_schedule(&schedule).await?;
+        return Ok(Json(Planned { id: schedule.id().to_owned(), revision: 1 }).into_response());
+    }
     let made = app.to_the_end(move |engine| async move { engine.make_schedule(schedule, calendars, by).await });
     Ok(shown(StatusCode::CREATED, &holder, &*made.await??, &app.engine))
 }
@@ -195,6 +248,7 @@ pub(super) async fn revise(
     State(app): State<App>,
     Extension(holder): Extension<Holder>,
     Path(id): Path<String>,
+    Query(query): Query<ChangeQuery>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Problem> {
@@ -211,7 +265,11 @@ pub(super) async fn revise(
     }
     app.engine.schedule(&id)?;
     let Sent { schedule, calendars } = read(fields, calendars)?;
-    let by = by(&holder, schedule.note().map(str::to_owned));
+    let by = by(&holder, schedule.note().map(str::to_owned))?;
+    if query.dry_run.is_some_and(|Flag(dry)| dry) {
+        app.engine.could_revise_schedule(&schedule, revision).await?;
+        return Ok(Json(Planned { id, revision: revision + 1 }).into_response());
+    }
     let revise =
         app.to_the_end(move |engine| async move { engine.revise_schedule(schedule, calendars, revision, by).await });
     Ok(shown(StatusCode::OK, &holder, &*revise.await??, &app.engine))
@@ -327,7 +385,7 @@ pub(super) async fn pause(
 ) -> Result<Response, Problem> {
     let Pause { until, note } = form(&body)?;
     let until = until.map(|until| moment("until", &until)).transpose()?;
-    let by = by(&holder, note);
+    let by = by(&holder, note)?;
     act(app, &holder, move |engine| async move { engine.pause_schedule(&id, until, by).await }).await
 }
 
@@ -338,7 +396,7 @@ pub(super) async fn resume(
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let by = by(&holder, form::<Resume>(&body)?.note);
+    let by = by(&holder, form::<Resume>(&body)?.note)?;
     act(app, &holder, move |engine| async move { engine.resume_schedule(&id, by).await }).await
 }
 
@@ -351,7 +409,7 @@ pub(super) async fn trigger(
 ) -> Result<Response, Problem> {
     let Trigger { overlap, note } = form(&body)?;
     let overlap = choice("overlap", overlap.as_deref(), &Overlap::ALL.map(|overlap| (overlap.as_str(), overlap)))?;
-    let by = by(&holder, note);
+    let by = by(&holder, note)?;
     act(app, &holder, move |engine| async move { engine.trigger_schedule(&id, overlap, by).await }).await
 }
 
@@ -366,7 +424,7 @@ pub(super) async fn backfill(
     let (from, to) = (moment("from", &from)?, moment("to", &to)?);
     let orders = [("in_turn", Order::InTurn), ("together", Order::Together)];
     let order = choice("order", order.as_deref(), &orders)?.unwrap_or_default();
-    let by = by(&holder, note);
+    let by = by(&holder, note)?;
     act(app, &holder, move |engine| async move { engine.backfill_schedule(&id, from, to, order, by).await }).await
 }
 
@@ -381,7 +439,7 @@ pub(super) async fn fires(
     app.shown(move |engine| {
         let mut page = Page::<FireView>::new();
         let mut last: Option<u64> = None;
-        let fires = match engine.fires(&id, query.cursor, size + 1) {
+        let fires = match engine.fires(&id, query.cursor.map(|BeforeNo(no)| no), size + 1) {
             Ok(fires) => fires,
             // It was removed meanwhile.
             Err(ScheduleError::Read(error)) => return Err(error),
@@ -403,12 +461,13 @@ pub(super) async fn fires(
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Preview {
-    /// The schedule; its `id` and its `mission` may be left out.
+    /// The schedule. Its `id` and its `mission` may be left out: only its times are looked at, and what making it would refuse of them is
+    /// refused.
     schedule: Map<String, Value>,
     /// The calendars that it names, by name.
     #[serde(default)]
     calendars: Texts,
-    /// So many times; at most 5,000.
+    /// So many times, from 1 to 5,000; without it, 10.
     #[serde(default)]
     count: Option<usize>,
     /// Those after this moment (RFC 3339); without it, after now.
@@ -422,14 +481,17 @@ pub(super) async fn preview(State(app): State<App>, Body(body): Body) -> Result<
     schedule.entry("id").or_insert_with(|| Value::from("shown"));
     schedule.entry("mission").or_insert_with(|| json!({}));
     let count = count.unwrap_or(PREVIEW);
-    if count > PREVIEW_MAX {
-        return Err(Problem::bad_request(format!("`count` must be at most {PREVIEW_MAX}")));
+    if !(1..=PREVIEW_MAX).contains(&count) {
+        return Err(unusable("count", code::OUT_OF_RANGE, &format!("`count` must be from 1 to {PREVIEW_MAX}")));
     }
     let from = match from {
         Some(from) => moment("from", &from)?,
         None => app.engine.ambient().wall(),
     };
     let Sent { schedule, .. } = read(schedule, calendars)?;
-    let shown = move || upcoming(&schedule, from, count).iter().map(UpcomingView::of).collect();
-    tokio::task::spawn_blocking(shown).await.map(Json).map_err(|error| Problem::task_failed(&error))
+    let shown = move || match &schedule.check(from)[..] {
+        [] => Ok(Json(upcoming(&schedule, from, count).iter().map(UpcomingView::of).collect())),
+        mistakes => Err(invalid(mistakes)),
+    };
+    tokio::task::spawn_blocking(shown).await.map_err(|error| Problem::task_failed(&error))?
 }

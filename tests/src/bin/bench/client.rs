@@ -13,10 +13,14 @@ use tokio::net::TcpStream;
 
 /// Dispatches in a closed loop; `{n}` in the body is replaced by a name that no other dispatch of this process has.
 pub(crate) struct Load {
+    path: &'static str,
     pub(crate) body: String,
     pub(crate) until: Instant,
     pub(crate) count: u64,
 }
+
+/// Where missions are dispatched.
+const DISPATCHES: &str = "/v1/missions";
 
 /// What a load saw.
 pub(crate) struct Outcome {
@@ -43,12 +47,17 @@ static NAMES: AtomicU64 = AtomicU64::new(0);
 impl Load {
     /// So many of a body.
     pub(crate) fn count(body: String, count: u64) -> Self {
-        Self { body, until: far(), count }
+        Self { path: DISPATCHES, body, until: far(), count }
     }
 
     /// As many of a body as there is time for.
     pub(crate) fn lasting(body: String, time: Duration) -> Self {
-        Self { body, until: Instant::now() + time, count: u64::MAX }
+        Self { path: DISPATCHES, body, until: Instant::now() + time, count: u64::MAX }
+    }
+
+    /// The same, to another path.
+    pub(crate) fn at(self, path: &'static str) -> Self {
+        Self { path, ..self }
     }
 
     pub(crate) async fn run(self, node: &Node, connections: usize) -> Outcome {
@@ -61,9 +70,9 @@ impl Load {
         let loops: Vec<_> = (0..connections)
             .map(|_| {
                 let (numbers, address, token) = (numbers.clone(), address.to_owned(), token.to_owned());
-                let (body, until, count) = (self.body.clone(), self.until, self.count);
+                let (path, body, until, count) = (self.path, self.body.clone(), self.until, self.count);
                 tokio::spawn(async move {
-                    let mut connection = Connection::open(&address, &token).await;
+                    let mut connection = Connection::open(&address, &token, path).await;
                     let mut latencies = Vec::new();
                     loop {
                         let number = numbers.fetch_add(1, Ordering::Relaxed);
@@ -94,17 +103,17 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(address: &str, token: &str) -> Self {
+    async fn open(address: &str, token: &str, path: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the node listens");
         stream.set_nodelay(true).expect("a TCP stream");
         let head = format!(
-            "POST /v1/missions HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: "
         );
         Self { stream, head, answer: vec![0; 256 << 10] }
     }
 
-    /// Sends a body and reads the answer, which must be a `202`.
+    /// Sends a body and reads the answer, which must say that something was made: `201`, or `202` of a mission.
     async fn post(&mut self, body: &str) {
         let request = format!("{}{}\r\n\r\n{body}", self.head, body.len());
         self.stream.write_all(request.as_bytes()).await.expect("the node takes requests");
@@ -118,7 +127,8 @@ impl Connection {
             }
         }
         let answer = &self.answer[..filled];
-        assert!(answer.starts_with(b"HTTP/1.1 202"), "{}", String::from_utf8_lossy(answer));
+        let is_made = answer.starts_with(b"HTTP/1.1 202") || answer.starts_with(b"HTTP/1.1 201");
+        assert!(is_made, "{}", String::from_utf8_lossy(answer));
     }
 }
 

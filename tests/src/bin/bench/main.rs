@@ -17,6 +17,7 @@ mod lists;
 mod memory;
 mod plain;
 mod report;
+mod schedules;
 mod sizes;
 
 use std::panic::AssertUnwindSafe;
@@ -28,7 +29,7 @@ use report::Report;
 use sizes::Sizes;
 
 /// Every shape, in the order in which they are measured, and what it is.
-const SHAPES: [(&str, &str); 15] = [
+const SHAPES: [(&str, &str); 16] = [
     ("floor", "what the machine gives to a bare echo"),
     ("dispatch", "durable dispatches a second"),
     ("missions", "trivial missions a second"),
@@ -44,6 +45,7 @@ const SHAPES: [(&str, &str); 15] = [
     ("idle", "memory of a node with nothing to do"),
     ("queued", "memory and restart with many queued missions"),
     ("blocked", "memory, restart and requests with many blocked missions"),
+    ("schedules", "memory and start with many schedules, the lateness of many fires at once, a long preview"),
 ];
 
 #[tokio::main]
@@ -101,6 +103,7 @@ async fn measure(shape: &str, sizes: &Sizes, report: &Report) {
         "idle" => memory::idle(report).await,
         "queued" => memory::queued(sizes, report).await,
         "blocked" => memory::blocked(sizes, report).await,
+        "schedules" => schedules::schedules(sizes, report).await,
         other => unreachable!("{other} is in the table"),
     }
 }

@@ -46,6 +46,14 @@ pub(crate) struct Sizes {
     pub(crate) blocked: u64,
     /// Missions on their way when the node is killed.
     pub(crate) going: u64,
+    /// Schedules of one node.
+    pub(crate) schedules: u64,
+    /// Schedules that are due in one second.
+    pub(crate) due: u64,
+    /// How long before that they are begun to be made.
+    pub(crate) until_due: Duration,
+    /// Times of a preview.
+    pub(crate) previewed: usize,
 }
 
 impl Sizes {
@@ -72,6 +80,11 @@ impl Sizes {
         queued: 100_000,
         blocked: 100_000,
         going: 10_000,
+        schedules: 100_000,
+        due: 10_000,
+        until_due: Duration::from_secs(60),
+        // Ten years of quarters of an hour.
+        previewed: 350_640,
     };
 
     /// Nothing that it says counts; that it says something does.
@@ -97,5 +110,9 @@ impl Sizes {
         queued: 50,
         blocked: 20,
         going: 5,
+        schedules: 20,
+        due: 10,
+        until_due: Duration::from_secs(5),
+        previewed: 6_000,
     };
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use serde_json::Value;
 use sortie_contract::Timestamp;
 use sortie_contract::envelope::{MissionType, SecretRef};
+use sortie_contract::is_nearly;
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
-use sortie_mission::is_nearly;
 use sortie_tools::BuiltIn;
 
 use super::{Finding, with_causes};

@@ -8,10 +8,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use reqwest::{Method, header};
+use reqwest::{Method, RequestBuilder, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::super::client::Client;
+use super::super::client::{Client, is_problem, problem};
 use super::super::{Exit, Failure, text};
 use super::{read, sends};
 
@@ -23,7 +23,7 @@ const PAGE: usize = 500;
 pub(crate) struct ApplyArgs {
     /// The folder: each of its .toml and .json files is a schedule.
     folder: PathBuf,
-    /// Say what would be done, and do nothing.
+    /// Say what would be done and what of it the node would refuse, and do nothing.
     #[arg(long)]
     dry_run: bool,
     /// Remove the schedules that no file names.
@@ -72,22 +72,43 @@ pub(super) async fn apply(args: ApplyArgs, client: &Client, as_json: bool) -> Re
     steps.extend(wanted.into_iter().map(|(id, body)| (id, Step::Add(body))));
     // What is removed is gone with its history: last, once all else is done.
     steps.sort_by(|a, b| (matches!(a.1, Step::Remove), &a.0).cmp(&(matches!(b.1, Step::Remove), &b.0)));
-    if as_json {
-        let shown = steps.iter().map(|(id, step)| json!({"id": id, "step": step.says()}));
-        text::json(&json!({"dry_run": args.dry_run, "steps": shown.collect::<Vec<_>>()}))?;
-    } else {
-        let mut out = std::io::stdout().lock();
-        for (id, step) in &steps {
-            writeln!(out, "{:<6}  {}", step.says(), text::plain(id))?;
+    let mut refusals = BTreeMap::new();
+    for (id, step) in steps.iter().filter(|_| args.dry_run) {
+        refusals.extend(refusal(id, step, client).await?.map(|why| (id.as_str(), why)));
+    }
+    show(&steps, &refusals, args.dry_run, as_json)?;
+    if args.dry_run {
+        return Ok(if refusals.is_empty() { Exit::Completed } else { Exit::Unusable });
+    }
+    for (id, step) in &steps {
+        match (step, change(id, step, client)) {
+            (_, Some(request)) => drop(client.json(request, "revision").await?),
+            (Step::Remove, None) => {
+                drop(client.send(client.request(Method::DELETE, &["v1", "schedules", id])).await?);
+            }
+            _ => {}
         }
     }
-    if args.dry_run {
-        return Ok(Exit::Completed);
-    }
-    for (id, step) in steps {
-        carry_out(&id, step, client).await?;
-    }
     Ok(Exit::Completed)
+}
+
+fn show(
+    steps: &[(String, Step)],
+    refusals: &BTreeMap<&str, String>,
+    dry_run: bool,
+    as_json: bool,
+) -> std::io::Result<()> {
+    let refused = |id: &str| refusals.get(id);
+    if as_json {
+        let shown = steps.iter().map(|(id, step)| json!({"id": id, "step": step.says(), "refused": refused(id)}));
+        return text::json(&json!({"dry_run": dry_run, "steps": shown.collect::<Vec<_>>()}));
+    }
+    let mut out = std::io::stdout().lock();
+    for (id, step) in steps {
+        let why = refused(id).map_or(String::new(), |why| format!("  refused: {why}"));
+        writeln!(out, "{:<6}  {}{why}", step.says(), text::plain(id))?;
+    }
+    Ok(())
 }
 
 /// The schedules of a folder, by name, as bodies that say them to a node. All of them can be read, or nothing is done.
@@ -138,18 +159,34 @@ fn is_same(found: &Value, body: &Value) -> bool {
     there == *body
 }
 
-async fn carry_out(id: &str, step: Step, client: &Client) -> Result<(), Failure> {
+/// The request that makes or changes a schedule; `None` where neither is to be done.
+fn change(id: &str, step: &Step, client: &Client) -> Option<RequestBuilder> {
     let path = ["v1", "schedules", id];
     match step {
-        Step::Keep => {}
-        Step::Add(body) => {
-            client.json(sends(client.request(Method::POST, &path[..2]), &body), "revision").await?;
-        }
+        Step::Keep | Step::Remove => None,
+        Step::Add(body) => Some(sends(client.request(Method::POST, &path[..2]), body)),
         Step::Set(body, revision) => {
             let request = client.request(Method::PUT, &path).header(header::IF_MATCH, format!("\"{revision}\""));
-            client.json(sends(request, &body), "revision").await?;
+            Some(sends(request, body))
         }
-        Step::Remove => drop(client.send(client.request(Method::DELETE, &path)).await?),
     }
-    Ok(())
+}
+
+/// Why the node would refuse a step, as it says itself; it does nothing.
+async fn refusal(id: &str, step: &Step, client: &Client) -> Result<Option<String>, Failure> {
+    let Some(request) = change(id, step, client) else { return Ok(None) };
+    let answer = client.first(request.query(&[("dry_run", "true")])).await?;
+    let status = answer.status();
+    if !matches!(
+        status,
+        StatusCode::CONFLICT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    ) {
+        client.good(answer).await?;
+        return Ok(None);
+    }
+    let said = client.text(answer).await?;
+    if is_problem(&said) { Ok(Some(problem(status, &said))) } else { Err(client.stranger(&status.to_string())) }
 }

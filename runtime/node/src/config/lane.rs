@@ -1,15 +1,61 @@
-//! `hours` and `closed` of the node and of its lanes: what they say, with the calendars that they name.
+//! `[[lane]]`, and when lanes and the node are open: what is said of both, with the calendars that it names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sortie_contract::{Mistake, Pointer};
+use serde::Deserialize;
+use sortie_contract::{LaneId, Mistake, Pointer};
 use sortie_engine::NodeHours;
 use sortie_schedule::{Calendars, Hours, Zone};
 
 use super::{Config, ConfigError};
 
+/// `[[lane]]`: missions of a `vp_runtime_id`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LaneConfig {
+    /// The `vp_runtime_id`.
+    pub id: String,
+    /// Most of its missions running at the same time.
+    pub concurrency: usize,
+    /// Whether envelopes that name no lane go here; else the first of the list takes them.
+    #[serde(default)]
+    pub default: bool,
+    /// When it is open; without any, always. The node's hold beside them.
+    #[serde(default)]
+    pub hours: Vec<String>,
+    /// Days on which it is closed: dates, ranges of dates, calendars.
+    #[serde(default)]
+    pub closed: Vec<String>,
+}
+
 impl Config {
+    /// The lanes with their concurrency, the default one first.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn lanes(&self) -> Result<Vec<(LaneId, usize)>, ConfigError> {
+        if self.lane.is_empty() {
+            let id = LaneId::new("default").expect("a valid id");
+            return Ok(vec![(id, self.node.max_running)]);
+        }
+        if self.lane.iter().filter(|lane| lane.default).count() > 1 {
+            return Err(ConfigError::value("lane.default", "only one lane can be the default"));
+        }
+        let mut lanes = Vec::with_capacity(self.lane.len());
+        for lane in &self.lane {
+            let id = LaneId::new(lane.id.as_str()).map_err(|why| ConfigError::value("lane.id", why.to_string()))?;
+            if lane.concurrency == 0 {
+                return Err(ConfigError::value("lane.concurrency", "must be at least 1"));
+            }
+            if lanes.iter().any(|(other, _)| *other == id) {
+                return Err(ConfigError::value("lane.id", format!("`{id}` is there twice")));
+            }
+            if lane.default { lanes.insert(0, (id, lane.concurrency)) } else { lanes.push((id, lane.concurrency)) }
+        }
+        Ok(lanes)
+    }
+
     /// The zone of the node: of hours that name none, of closed days, and of nights.
     ///
     /// # Errors
