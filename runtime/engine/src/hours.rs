@@ -95,7 +95,9 @@ impl Engine {
         }
         let wall = self.ambient.wall();
         let state = self.schedules.of_mission(live.no).filter(|state| state.position().pauses().hold(wall))?;
-        let until = state.position().pauses().by_hand.as_ref().and_then(|pause| pause.until);
+        // A pause by hand may be over that another one outlasts.
+        let until =
+            state.position().pauses().by_hand.as_ref().and_then(|pause| pause.until).filter(|until| *until > wall);
         let rest = wall.checked_add(REST).unwrap_or(Timestamp::MAX);
         Some(until.map_or(rest, |until| until.min(rest)))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sortie_contract::envelope::Envelope;
+use sortie_contract::envelope::{Envelope, OnWindowEnd, Window};
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Record, Stamped};
@@ -12,7 +12,7 @@ use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, Spend, Timestamp};
 use sortie_mission::Mission;
 
-use crate::envelope::{RETENTION, shop_tools, tools};
+use crate::envelope::{RETENTION, is_closed, shop_tools, tools};
 use crate::ledger::{Item, Side};
 use crate::outside::{Client, Effects};
 use crate::scene::Clock;
@@ -152,17 +152,20 @@ fn tool_of(records: &[Stamped], wanted: CallNo) -> ToolName {
 /// 6. No call has two results, and none goes on but by a decision about itself.
 fn calls_once(records: &[Stamped]) {
     let (mut asked, mut finished) = (BTreeMap::new(), Vec::new());
-    let (mut in_memory, mut broke_off) = (false, false);
+    let (mut in_memory, mut broke_off, mut cut_off) = (false, false, false);
     let mut expires = BTreeMap::new();
     for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
         match record {
-            Record::Started { .. } => broke_off = std::mem::replace(&mut in_memory, true),
+            Record::Started { .. } => {
+                broke_off = std::mem::replace(&mut in_memory, true) || std::mem::take(&mut cut_off);
+            }
             Record::Suspended { .. } => in_memory = false,
+            Record::CarriedOver { .. } => cut_off |= std::mem::take(&mut in_memory),
             Record::Decided { request, .. } => assert!(*at < expires[request], "{request} was decided after its time"),
             Record::Requested { request, call, kind, expires_at, .. } => {
                 expires.insert(*request, *expires_at);
                 let is_doubted = *kind == RequestKind::Uncertain;
-                assert!(!is_doubted || broke_off, "call {call} is doubted, and nobody was there to make it");
+                assert!(!is_doubted || broke_off || cut_off, "call {call} is doubted, and nobody was there to make it");
                 assert_eq!(asked.insert(*request, *call), None, "{request} is asked twice");
             }
             Record::CallResumed { call } => {
@@ -181,23 +184,46 @@ fn calls_once(records: &[Stamped]) {
     }
 }
 
-/// 3. Behind the end of the window nothing is recorded but the end, and what had come before it.
-pub(crate) fn window(side: &Side) {
-    let Some(end) = side.mission.envelope().window.end_at else { return };
-    for (index, Stamped { at, record, .. }) in side.records.iter().enumerate() {
+/// 3. Behind the end of the window that it is in, and behind that of its lane's hours while it runs, nothing is recorded but the end, that it
+/// is carried over, and what had come before it. No run begins outside.
+pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
+    let envelope = mission.envelope();
+    let carried_max = if envelope.on_window_end == OnWindowEnd::Suspend { envelope.carry_over_max } else { 0 };
+    let (mut window, mut carried) = (envelope.window, 0);
+    let (mut runs, mut open_until) = (false, None);
+    for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
         let is_let_in = match record {
             // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
-            Record::Accepted(_) | Record::Finished { .. } => true,
+            Record::Accepted(_) | Record::Finished { .. } | Record::CarriedOver { .. } => true,
             // What the node says of itself.
             Record::Accompanied | Record::NodeStopped => true,
             Record::CallFinished { .. } | Record::Overbilled { .. } => {
-                let mut behind = side.records[index + 1..].iter().map(|next| &next.record);
+                let mut behind = records[index + 1..].iter().map(|next| &next.record);
                 let next = behind.find(|record| !matches!(record, Record::Overbilled { .. }));
-                matches!(next, Some(Record::Finished { .. }))
+                matches!(next, Some(Record::Finished { .. } | Record::CarriedOver { .. }))
             }
             _ => false,
         };
-        assert!(*at < end || is_let_in, "behind the end of its window: {record:?}");
+        let is_before = |end: Option<Timestamp>| end.is_none_or(|end| *at < end);
+        assert!(is_before(window.end_at) || is_let_in, "behind the end of its window: {record:?}");
+        assert!(!runs || is_before(open_until) || is_let_in, "behind the hours of its lane: {record:?}");
+        match record {
+            Record::Started { .. } => {
+                assert!(window.start_at.is_none_or(|start| *at >= start), "a run before its window");
+                assert!(!is_closed(mission.lane(), *at), "a run while its lane is closed");
+                (runs, open_until) = (true, None);
+            }
+            Record::OpenUntil { at } => open_until = Some(*at),
+            Record::Suspended { .. } => runs = false,
+            Record::CarriedOver { start_at, end_at } => {
+                carried += 1;
+                assert!(carried <= carried_max, "carried over {carried} times, {carried_max} allowed");
+                assert!(end_at.is_none_or(|end| *at < end), "carried over into a window that is over");
+                window = Window { start_at: *start_at, end_at: *end_at };
+                runs = false;
+            }
+            _ => {}
+        }
     }
 }
 
@@ -227,7 +253,10 @@ pub(crate) fn may_be_sent(
     assert!(!client.cancelled, "call {call} after the cancel");
     assert!(client.end.is_none(), "call {call} after the end was told");
     assert!(side.is_none_or(|side| side.ended().is_none()), "call {call} after the end");
-    assert!(envelope.window.end_at.is_none_or(|end| wall < end), "call {call} after the window");
+    let window = side.map_or(envelope.window, |side| side.mission.window());
+    // That it was carried over may be on its way to the disk, as may be that such a call is made.
+    let on_its_way = envelope.on_window_end == OnWindowEnd::Suspend && tool.repeat() == Repeat::ReadOnly;
+    assert!(window.end_at.is_none_or(|end| wall < end) || on_its_way, "call {call} after the window");
     let names = |patterns: &[String]| patterns.iter().any(|pattern| pattern.eq_ignore_ascii_case(tool.name.as_str()));
     assert!(names(&envelope.constraints.allowed_tools), "`{}` is not allowed", tool.name);
     assert!(!names(&envelope.constraints.forbidden_tools), "`{}` is forbidden", tool.name);

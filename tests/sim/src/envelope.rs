@@ -1,5 +1,6 @@
 //! What is dispatched, and the node that it is dispatched to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -7,8 +8,10 @@ use jiff::SignedDuration;
 use serde_json::json;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
-use sortie_contract::{InstanceId, LaneId, MicroUsd, Timestamp};
+use sortie_contract::{InstanceId, LaneId, MicroUsd, Pointer, Timestamp};
+use sortie_engine::NodeHours;
 use sortie_mission::{Ceilings, NodeRules};
+use sortie_schedule::{Calendars, Hours, Zone};
 
 /// Tools that a mission is granted, unless it is said otherwise.
 const ALLOWED: [&str; 8] = ["Read", "Write", "Edit", "Buy", "Mail", "shop__Look", "shop__Note", "shop__Order"];
@@ -68,6 +71,13 @@ pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> ([Strin
             json["artifact_policy"] = json!({"storage_scope": "pushback"});
         }
     }
+    // By their numbers: what else the dice say of them stays what it was.
+    if client % 3 == 0 {
+        json["on_window_end"] = json!("suspend");
+    }
+    if client % 6 == 0 {
+        json["carry_over_max"] = json!(1);
+    }
     if rng.u8(..5) == 0 {
         json["success_criteria"] = json!(["It is right."]);
     }
@@ -113,6 +123,22 @@ fn tool(name: &str, effects: &[&str], read_only: bool, idempotent: bool) -> Tool
 
 pub(crate) fn lanes() -> [LaneId; 2] {
     ["runtime.general", "runtime.other"].map(|name| LaneId::new(name).expect("a lane"))
+}
+
+/// When the second lane is open, in UTC; the first always is.
+const OPEN: [&str; 3] = ["00:00-05:00", "06:30-13:00", "14:00-24:00"];
+
+/// The hours of the node.
+pub(crate) fn hours() -> NodeHours {
+    let [_, other] = lanes();
+    let hours = Hours::parse(&OPEN, &[], &Zone::utc(), &Calendars::none(), &Pointer::root()).expect("hours");
+    NodeHours { lanes: BTreeMap::from([(other, hours)]), ..NodeHours::default() }
+}
+
+/// Whether a lane is closed at a time; said once more, and in another way.
+pub(crate) fn is_closed(lane: &LaneId, at: Timestamp) -> bool {
+    let minute = at.as_second().rem_euclid(86_400) / 60;
+    *lane == lanes()[1] && ((300..390).contains(&minute) || (780..840).contains(&minute))
 }
 
 pub(crate) fn rules() -> NodeRules {

@@ -129,7 +129,7 @@ impl Ledger {
         scene.client(side.client, |client| {
             check::records(side);
             check::results(side, client);
-            check::window(side);
+            check::window(&side.mission, &side.records);
         });
         side.is_headed(head);
     }

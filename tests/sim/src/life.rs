@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use sortie_ambient::{Ambient, Surroundings};
 use sortie_callback::{CallbackConfig, Courier};
 use sortie_engine::recover::Others;
-use sortie_engine::{Engine, Guests, Parts, Settings};
+use sortie_engine::{Engine, Guests, NodeHours, Parts, Settings};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::Retention;
 use sortie_tools::Providers;
 
 use crate::check;
-use crate::envelope::{CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, lanes, rules};
+use crate::envelope::{CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, hours, lanes, rules};
 use crate::executor::Executor;
 use crate::guests::Plugins;
 use crate::ledger::Ledger;
@@ -38,6 +38,7 @@ pub(crate) struct Outfit {
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) tools: Providers,
     pub(crate) retention: Retention,
+    pub(crate) hours: NodeHours,
 }
 
 /// See the module.
@@ -59,6 +60,7 @@ impl Life {
             guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: providers(scene, executor),
             retention: Retention { age: Some(RETENTION), missions: None },
+            hours: hours(),
         };
         let look = |journal: &Journal| {
             find(scene, folder, journal);
@@ -80,7 +82,7 @@ impl Life {
         let (journal, opened, stepper) = opened.expect("a journal opens after any crash");
         look(&journal);
         let executor = Executor::new(Arc::clone(scene), stepper);
-        let Outfit { guests, tools, retention } = outfit(&executor);
+        let Outfit { guests, tools, retention, hours } = outfit(&executor);
         let ambient: Surroundings = Arc::<Executor>::clone(&executor);
         let settings = Settings {
             rules: rules(),
@@ -90,9 +92,9 @@ impl Life {
             request_expiry: EXPIRY,
             retention,
             crashes_alone_max: CRASHES_ALONE_MAX,
-            hours: Arc::default(),
-            schedules_max: 1_000,
+            hours: Arc::new(hours),
             result_bytes_max: 0,
+            schedules_max: 1_000,
         };
         let log = journal.clone();
         let parts = Parts {

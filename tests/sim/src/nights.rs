@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use jiff::SignedDuration;
-use sortie_contract::Timestamp;
+use sortie_contract::{Timestamp, limit};
+use sortie_engine::NodeHours;
 use sortie_journal::Journal;
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_mission::Retention;
@@ -89,8 +90,8 @@ impl Nights {
         self.life().disk.fills_at(u64::MAX);
         self.settle();
         let now = self.scene.clock.wall();
-        let Self { life, book, .. } = self;
-        book.is_up_to(&life.as_ref().expect("there is always one").journal, now);
+        let Self { scene, life, book, .. } = self;
+        book.is_up_to(scene, &life.as_ref().expect("there is always one").journal, now);
         for _ in 0..(self.scene.clock.steady() - begun).as_secs() / 86_400 {
             self.scene.count("day");
         }
@@ -103,17 +104,28 @@ impl Nights {
             self.ask(id, Wish::Pause(None));
         }
         self.settle();
-        // Whoever sleeps wakes, and windows that a clock which was set back has shut open again.
-        self.pass(Duration::from_secs(30 * 86_400), true);
-        self.settle();
+        // Whoever sleeps wakes, and windows that a clock which was set back has shut open again. What was carried over is held up by
+        // the pause until each of its windows is over.
+        for _ in 0..=limit::CARRY_OVER {
+            self.pass(Duration::from_secs(40 * 86_400), true);
+            self.settle();
+        }
+        self.crash(Crash::PowerKeepsNothing);
+        self.book.is_all(&self.life().journal);
+        // Nothing holds up what is of no schedule any more.
+        for id in NAMES.into_iter().filter(|id| self.book.page(id).is_some()).collect::<Vec<_>>() {
+            self.ask(id, Wish::Remove);
+        }
+        for _ in 0..2 {
+            self.pass(Duration::from_secs(40 * 86_400), true);
+            self.settle();
+        }
         let turns = self.life().engine.turns();
         assert_eq!(
             (turns.queued, turns.running, self.life().engine.suspended()),
             (0, 0, 0),
             "somebody has a turn for ever"
         );
-        self.crash(Crash::PowerKeepsNothing);
-        self.book.is_all(&self.life().journal);
         let open = |_, head: sortie_journal::Head| assert!(head.ended_at.is_some(), "{} has no end", head.mission_id);
         self.life().journal.scan_oldest_first(open).expect("readable heads");
         self.life.take().expect("there is one").end(Crash::Process);
@@ -134,6 +146,7 @@ impl Nights {
             guests: Arc::new(Sleepers { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: Providers::new(BuiltIn::of(Vec::new()), Vec::new(), scene.clock.wall()).expect("there are none"),
             retention: Retention::default(),
+            hours: NodeHours::default(),
         };
         self.life = Some(Life::on(scene, &self.folder, disk, look, outfit));
     }
@@ -333,7 +346,7 @@ mod tests {
         disk_is_low(&nights, false);
         nights.settle();
         let now = nights.scene.clock.wall();
-        nights.book.is_up_to(&nights.life.as_ref().expect("there is one").journal, now);
+        nights.book.is_up_to(&nights.scene, &nights.life.as_ref().expect("there is one").journal, now);
         assert!(nights.book.page("often").expect("it was made").considered > before, "nothing was due");
         panics::forget();
     }

@@ -86,6 +86,7 @@ impl Scene {
             Record::CallAgain { .. } => "call that is paid for again",
             Record::Overbilled { .. } => "overbilled",
             Record::Suspended { .. } => "suspended",
+            Record::CarriedOver { .. } => "carried over",
             Record::Finished { reason, .. } => reason.as_str(),
             _ => return,
         });

@@ -9,10 +9,11 @@ const SEEDS: u64 = 40;
 const ONCE_RED: [u64; 1] = [332];
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 43] = [
+const HAPPENS: [&str; 44] = [
     "answered with a failure",
     "asked of one that is gone",
     "buffered",
+    "carried over",
     "clock set back",
     "clock set forward",
     "crash between two commits",

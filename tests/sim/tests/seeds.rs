@@ -12,7 +12,7 @@ const ONCE_RED: [u64; 2] = [142, 1173];
 const RARE: [u64; 2] = [3103, 3127];
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 73] = [
+const HAPPENS: [&str; 74] = [
     "accepted",
     "answer",
     "answered with a failure",
@@ -28,6 +28,7 @@ const HAPPENS: [&str; 73] = [
     "call that nobody waits for any more",
     "cancelled",
     "cancelled_by_request",
+    "carried over",
     "clock set back",
     "clock set forward",
     "conflicting dispatch",

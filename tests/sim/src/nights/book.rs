@@ -46,8 +46,8 @@ impl Book {
     }
 
     /// Nothing is left to do of any of them at this time.
-    pub(crate) fn is_up_to(&mut self, journal: &Journal, now: Timestamp) {
-        self.pages.values_mut().for_each(|page| page.is_up_to(journal, now));
+    pub(crate) fn is_up_to(&mut self, scene: &Scene, journal: &Journal, now: Timestamp) {
+        self.pages.values_mut().for_each(|page| page.is_up_to(scene, journal, now));
     }
 
     /// Takes up what was written since.

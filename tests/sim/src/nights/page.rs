@@ -2,15 +2,20 @@
 //! entry must be about the next time of all, so that none is left out and none is told of twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
+use sortie_contract::envelope::Envelope;
+use sortie_contract::record::Record;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_journal::{Journal, Kept};
+use sortie_mission::Mission;
 use sortie_schedule::{
     Action, Backfill, Calendars, CatchUpPolicy, Fire, Form, LATE, MissReason, Order, Origin, Overlap, Pauses, Position,
     Schedule, SkipReason, Span, Waiting,
 };
 
+use crate::check;
 use crate::scene::Scene;
 
 /// One schedule, since it was made.
@@ -91,7 +96,7 @@ impl Page {
     pub(crate) fn follow(&mut self, scene: &Scene, journal: &Journal, kept: &Kept) -> Vec<String> {
         assert_eq!(kept.version, self.version + 1, "a change of {} was written over", self.id);
         let told = Told::read(kept);
-        self.look(journal);
+        self.look(scene, journal);
         let entries = usize::try_from(kept.last_fire - self.last_fire).expect("a few");
         let mut fires = journal.fires(&self.id, None, entries).expect("a readable history");
         fires.reverse();
@@ -117,10 +122,20 @@ impl Page {
         made
     }
 
-    /// Looks which of its missions have ended.
-    fn look(&mut self, journal: &Journal) {
+    /// Looks which of its missions have ended, and whether those ran in their windows.
+    fn look(&mut self, scene: &Scene, journal: &Journal) {
         let head = |no: MissionNo| journal.head(no).expect("a readable head");
-        self.open.retain(|no, _| head(*no).is_some_and(|head| head.ended_at.is_none()));
+        let has_ended = |no: &MissionNo| head(*no).is_none_or(|head| head.ended_at.is_some());
+        let ended: Vec<MissionNo> = self.open.keys().copied().filter(has_ended).collect();
+        for no in ended {
+            self.open.remove(&no);
+            let records = journal.read(no).expect("a readable mission");
+            let Some(Record::Accepted(accepted)) = records.first().map(|first| &first.record) else { continue };
+            let envelope = Envelope::parse(&accepted.envelope).expect("it was accepted").envelope;
+            let mission = Mission::fold(Arc::new(envelope), &records).expect("its own records");
+            check::window(&mission, &records);
+            (0..mission.carried_over()).for_each(|_| scene.count("carried over"));
+        }
     }
 
     /// The mission of a fire that is on record.
@@ -340,8 +355,8 @@ impl Page {
     }
 
     /// Nothing of it is left to do at this time.
-    pub(crate) fn is_up_to(&mut self, journal: &Journal, now: Timestamp) {
-        self.look(journal);
+    pub(crate) fn is_up_to(&mut self, scene: &Scene, journal: &Journal, now: Timestamp) {
+        self.look(scene, journal);
         let next = self.schedule.next(self.considered).filter(|fire| fire.due <= now);
         assert!(self.runs_out() || next.is_none(), "{}: nobody sees to {next:?}", self.id);
         let free = |waiting: &&Waiting| waiting.origin != Origin::Scheduled || waiting.fire.due <= now;

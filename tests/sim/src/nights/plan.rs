@@ -27,6 +27,9 @@ pub(crate) fn plan(rng: &mut Rng, id: &str, wall: Timestamp) -> Schedule {
         // A window that is longer than the time to the next fire has no place where all wait.
         put("opens_for", &[json!(null), json!(null), json!("10m"), json!("4h")]);
     }
+    if plan.contains_key("opens_for") && matches!(overlap, Overlap::Skip | Overlap::BufferOne) {
+        plan.insert("on_window_end".to_owned(), json!("suspend"));
+    }
     let before = [json!("nothing"), json!("{{ previous.status }}")];
     let mission = json!({
         "vp_id": format!("vp.{id}"),
