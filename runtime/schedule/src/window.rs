@@ -81,13 +81,34 @@ pub fn opening(lane: Option<&Hours>, node: Option<&Hours>, at: Timestamp) -> Ope
     }
 }
 
-/// How far ahead a window without an end is looked for: hours that are closed for a year are closed.
-const AHEAD: SignedDuration = SignedDuration::from_hours(400 * 24);
+/// How far ahead is looked for a time when all are open, days: mostly the next night has one. Hours that are closed for a year are closed.
+const AHEAD: [i64; 3] = [2, 30, 400];
 
 /// What the hours of a lane and a node leave of a window.
 #[must_use]
 pub fn meet(window: FireWindow, lane: Option<&Hours>, node: Option<&Hours>) -> Met {
-    let closes = window.closes.unwrap_or_else(|| window.opens.saturating_add(AHEAD).unwrap_or(Timestamp::MAX));
+    let mut met = Met::Shut { by: Limiter::Lane };
+    for days in AHEAD {
+        let ahead = window.opens.saturating_add(SignedDuration::from_hours(24 * days)).unwrap_or(Timestamp::MAX);
+        let until = window.closes.map_or(ahead, |closes| closes.min(ahead));
+        met = meet_until(window, lane, node, until);
+        let is_bounded = matches!(met, Met::Open { window: FireWindow { closes: Some(_), .. }, .. });
+        if is_bounded || window.closes == Some(until) {
+            return met;
+        }
+    }
+    match met {
+        // Open for longer than anybody looks ahead.
+        Met::Open { window: found, opens_by, .. } => {
+            let window = FireWindow { opens: found.opens, closes: window.closes };
+            Met::Open { window, opens_by, closes_by: Limiter::Schedule }
+        }
+        shut @ Met::Shut { .. } => shut,
+    }
+}
+
+/// The same, of so much of the window; one that lasts longer is not bounded by that.
+fn meet_until(window: FireWindow, lane: Option<&Hours>, node: Option<&Hours>, closes: Timestamp) -> Met {
     let spans = |hours: Option<&Hours>| match hours {
         Some(hours) => hours.open(window.opens, closes),
         None => vec![(window.opens, closes)],
@@ -107,7 +128,7 @@ pub fn meet(window: FireWindow, lane: Option<&Hours>, node: Option<&Hours>) -> M
             };
             let opens_by = by(opens, window.opens, lane_span.0);
             let closes_by = by(ends, closes, lane_span.1);
-            let bounded = window.closes.is_some() || ends < closes;
+            let bounded = ends < closes || window.closes == Some(closes);
             return Met::Open { window: FireWindow { opens, closes: bounded.then_some(ends) }, opens_by, closes_by };
         }
     }
@@ -186,6 +207,21 @@ mod tests {
             });
             assert_eq!(Some(meet(window, lane, node)), expected, "{opens} to {closes}");
         }
+    }
+
+    #[test]
+    fn nobody_looks_through_a_thousand_years_of_nights() {
+        let night = hours(&["22:00-06:00"], &["2026-11-25..2027-01-31"]);
+        let window = |closes| FireWindow { opens: at("2026-11-25T13:00:00Z"), closes };
+        for closes in [None, Some(at("9999-12-01T00:00:00Z")), Some(at("2027-02-02T12:00:00Z"))] {
+            let expected = FireWindow { opens: at("2027-02-02T04:00:00Z"), closes: Some(at("2027-02-02T12:00:00Z")) };
+            let by = if closes == expected.closes { Limiter::Schedule } else { Limiter::Lane };
+            let met = Met::Open { window: expected, opens_by: Limiter::Lane, closes_by: by };
+            assert_eq!(meet(window(closes), Some(&night), None), met, "{closes:?}");
+        }
+        let far = window(Some(at("9999-12-01T00:00:00Z")));
+        let always = Met::Open { window: far, opens_by: Limiter::Schedule, closes_by: Limiter::Schedule };
+        assert_eq!(meet(far, Some(&hours(&["00:00-24:00"], &[])), None), always);
     }
 
     #[test]

@@ -184,8 +184,8 @@ fn calls_once(records: &[Stamped]) {
     }
 }
 
-/// 3. Behind the end of the window that it is in, and behind that of its lane's hours while it runs, nothing is recorded but the end, that it
-/// is carried over, and what had come before it. No run begins outside.
+/// 3. Behind the end of its window, and of its lane's hours while it runs, nothing is recorded but the end, that it is carried over, and what
+///    had come before it. No run begins outside.
 pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
     let envelope = mission.envelope();
     let carried_max = if envelope.on_window_end == OnWindowEnd::Suspend { envelope.carry_over_max } else { 0 };

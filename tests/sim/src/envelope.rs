@@ -72,10 +72,10 @@ pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> ([Strin
         }
     }
     // By their numbers: what else the dice say of them stays what it was.
-    if client % 3 == 0 {
+    if client.is_multiple_of(3) {
         json["on_window_end"] = json!("suspend");
     }
-    if client % 6 == 0 {
+    if client.is_multiple_of(6) {
         json["carry_over_max"] = json!(1);
     }
     if rng.u8(..5) == 0 {

@@ -426,7 +426,7 @@ pub struct MissionLine {
     pub usage: UsageView,
     /// What holds of its budget.
     pub effective_budget: BudgetView,
-    /// When it may run.
+    /// When it may run: its own window, or that which it was carried over into.
     pub autonomy_window: WindowView,
     /// So many requests wait for people.
     pub open_requests: u32,
