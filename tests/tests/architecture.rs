@@ -59,6 +59,7 @@ const PICTURE: [(&str, &[&str]); 15] = [
             "sortie-journal",
             "sortie-mission",
             "sortie-sandbox",
+            "sortie-schedule",
             "sortie-tools",
         ],
     ),

@@ -86,6 +86,8 @@ pub mod code {
     pub const OFFSET_REQUIRED: &str = "offset_required";
     /// A window that ends before it begins.
     pub const INVALID_WINDOW: &str = "invalid_window";
+    /// A window in which the lane or the node is closed throughout.
+    pub const OUTSIDE_HOURS: &str = "outside_hours";
     /// Not a pattern of tool names, or not a name or glob of an artifact.
     pub const INVALID_PATTERN: &str = "invalid_pattern";
     /// Not a URL that events can be sent to.

@@ -120,11 +120,11 @@ impl Desk {
         self.inner.lock().queue.release(no);
     }
 
-    /// A mission waits no longer.
-    pub(crate) fn remove(&self, no: MissionNo) {
+    /// A mission waits no longer. Says whether it did.
+    pub(crate) fn remove(&self, no: MissionNo) -> bool {
         let mut inner = self.inner.lock();
-        inner.arrivals.here.remove(&no);
-        inner.queue.remove(no);
+        let here = inner.arrivals.here.remove(&no).is_some();
+        inner.queue.remove(no) || here
     }
 
     /// What time has done.

@@ -4,6 +4,7 @@
 //! lane, and which schedule a mission is of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_contract::envelope::Window;
@@ -15,10 +16,8 @@ use sortie_schedule::{FireWindow, Hours, Limiter, Met, Opening, Zone, meet, next
 
 use super::Engine;
 use super::live::Live;
+use super::recover::waiting;
 use super::shown::{EffectiveWindowView, LimitedBy};
-
-/// How long a lane without an end of its hours in sight is believed to stay so: they are looked for a year ahead.
-const BELIEVED: Duration = Duration::from_secs(86_400);
 
 /// How long a mission rests whose schedule is paused, before it is looked whether it still is.
 const REST: Duration = Duration::from_secs(60);
@@ -65,7 +64,7 @@ impl NodeHours {
         queue.open_lanes(wall, |lane| {
             let (open, until) = match opening(self.lanes.get(lane), self.node.as_ref(), wall) {
                 Opening::Open { until } => (true, until),
-                Opening::Shut { until } => (false, until.or_else(|| wall.checked_add(BELIEVED).ok())),
+                Opening::Shut { until } => (false, until),
             };
             Doors { open, until }
         });
@@ -90,40 +89,65 @@ impl Engine {
 
     /// Until when a mission that was carried over is held up at least because its schedule is paused; `None` where it is not.
     pub(crate) fn held_up(&self, live: &Live) -> Option<Timestamp> {
-        if live.with(Mission::carried_over) == 0 {
+        if !live.with(Mission::awaits_window) {
             return None;
         }
+        let until = self.pause_of(live.no)?;
         let wall = self.ambient.wall();
-        let state = self.schedules.of_mission(live.no).filter(|state| state.position().pauses().hold(wall))?;
-        // A pause by hand may be over that another one outlasts.
-        let until =
-            state.position().pauses().by_hand.as_ref().and_then(|pause| pause.until).filter(|until| *until > wall);
         let rest = wall.checked_add(REST).unwrap_or(Timestamp::MAX);
         Some(until.map_or(rest, |until| until.min(rest)))
     }
 
-    /// Until when the schedule of a mission is paused, where that is known.
-    pub(crate) fn paused_until(&self, no: MissionNo) -> Option<Timestamp> {
-        self.schedules.of_mission(no)?.position().pauses().by_hand.as_ref()?.until
+    /// Lets missions wait for nothing but their windows that were held up by a pause.
+    pub(crate) fn let_go_on(self: &Arc<Self>, missions: impl Iterator<Item = MissionNo>) {
+        for no in missions {
+            let head = self.log.head(no).ok().flatten();
+            if let Some(head) = head.filter(|head| !head.status.is_final() && !head.suspended)
+                && self.desk.remove(no)
+            {
+                self.desk.push(&waiting(no, &head));
+            }
+        }
+        self.timer.nudge();
+        self.pump();
+    }
+
+    /// Whether the schedule of a mission is paused, and until when, where that is known.
+    pub(crate) fn pause_of(&self, no: MissionNo) -> Option<Option<Timestamp>> {
+        let wall = self.ambient.wall();
+        let state = self.schedules.of_mission(no).filter(|state| state.position().pauses().hold(wall))?;
+        Some(state.position().pauses().by_hand.as_ref().and_then(|pause| pause.until).filter(|until| *until > wall))
     }
 
     /// What the hours of lane and node leave of a mission's window.
-    pub(crate) fn effective_window(&self, no: MissionNo, mission: &Mission) -> EffectiveWindowView {
-        let own = if self.schedules.of_mission(no).is_some() { LimitedBy::Schedule } else { LimitedBy::Mission };
+    pub(crate) fn effective_window(&self, no: MissionNo, mission: &Mission) -> Option<EffectiveWindowView> {
+        let own = match self.schedules.of_mission(no) {
+            Some(_) => LimitedBy::Schedule,
+            // It goes on in the hours of its lane.
+            None if mission.window() != mission.envelope().window => LimitedBy::Lane,
+            None => LimitedBy::Mission,
+        };
         self.what_hours_leave(mission.lane(), mission.window(), mission.status(), own)
     }
 
     /// The same of one that was just dispatched, or before.
     #[must_use]
-    pub fn window_of_dispatched(&self, reply: &Reply) -> EffectiveWindowView {
+    pub fn window_of_dispatched(&self, reply: &Reply) -> Option<EffectiveWindowView> {
         self.what_hours_leave(&reply.lane, reply.window, reply.status, LimitedBy::Mission)
     }
 
-    fn what_hours_leave(&self, lane: &LaneId, window: Window, status: Status, own: LimitedBy) -> EffectiveWindowView {
+    /// Nothing, where they leave nothing.
+    fn what_hours_leave(
+        &self,
+        lane: &LaneId,
+        window: Window,
+        status: Status,
+        own: LimitedBy,
+    ) -> Option<EffectiveWindowView> {
         let hours = &self.settings.hours;
         let plain = |start_at, end_at| EffectiveWindowView { start_at, end_at, opens_by: own, closes_by: own };
         if hours.is_always_open() || status.is_final() {
-            return plain(window.start_at, window.end_at);
+            return Some(plain(window.start_at, window.end_at));
         }
         let wall = self.ambient.wall();
         let by = |limiter| match limiter {
@@ -133,17 +157,13 @@ impl Engine {
         };
         match hours.meet(lane, window, wall) {
             // What has opened already has not to be waited for.
-            Met::Open { window: met, opens_by, closes_by } => EffectiveWindowView {
+            Met::Open { window: met, opens_by, closes_by } => Some(EffectiveWindowView {
                 start_at: if met.opens <= wall { window.start_at } else { Some(met.opens) },
                 end_at: met.closes,
                 opens_by: by(opens_by),
                 closes_by: by(closes_by),
-            },
-            Met::Shut { by: limiter } => EffectiveWindowView {
-                opens_by: by(limiter),
-                closes_by: by(limiter),
-                ..plain(window.end_at.or(window.start_at), window.end_at)
-            },
+            }),
+            Met::Shut { .. } => None,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use sortie_contract::id::CallNo;
+use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status};
@@ -210,10 +210,11 @@ impl Live {
         (if inner.condemned { Due::default() } else { inner.mission.next_due(now) }, now)
     }
 
-    /// Hands over the switch that stops the plugin's run. A mission that has ended meanwhile stops it at once.
-    pub(crate) fn armed(&self, kill: Kill) {
+    /// Hands over the switch that stops the plugin's run. One that is over meanwhile (its mission has ended, or was carried over) is
+    /// stopped at once.
+    pub(crate) fn armed(&self, run: RunNo, kill: Kill) {
         let mut inner = self.inner.lock();
-        if inner.condemned || inner.mission.status().is_final() {
+        if inner.condemned || inner.mission.run() != Some(run) {
             kill.now();
         } else {
             inner.kill = Some(kill);

@@ -208,19 +208,20 @@ impl Engine {
         due: Option<Timestamp>,
         expires: Option<Timestamp>,
     ) -> Option<WaitView> {
+        let wall = self.ambient.wall();
         let wait = |what, until| Some(WaitView { what, until, mission_id: None });
         match status {
             Status::Blocked => return wait(WaitKind::People, expires),
-            Status::Running if suspended => return wait(WaitKind::Time, due),
+            Status::Running if suspended && due.is_none_or(|due| due > wall) => return wait(WaitKind::Time, due),
             Status::Queued | Status::Running => {}
             _ => return None,
         }
-        let wall = self.ambient.wall();
         match self.desk.waits_for(no, wall) {
             // Its own window is open: what it waits for is that its schedule is not paused any more.
-            Some(WaitsFor::Window) if start_at.is_none_or(|at| at <= wall) => {
-                wait(WaitKind::SchedulePaused, self.paused_until(no))
-            }
+            Some(WaitsFor::Window) if start_at.is_none_or(|at| at <= wall) => match self.pause_of(no) {
+                Some(until) => wait(WaitKind::SchedulePaused, until),
+                None => wait(WaitKind::Turn, None),
+            },
             Some(WaitsFor::Window) => wait(WaitKind::Window, start_at),
             Some(WaitsFor::Hours { until }) => wait(WaitKind::Hours, until),
             Some(WaitsFor::Node) => wait(WaitKind::NodePaused, None),

@@ -3,11 +3,13 @@
 //! What a night is `sortie_schedule` says, what became of a mission in it the core. Owned here: which missions are looked at, and how
 //! much of each: most by their heads alone.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use sortie_contract::{MissionNo, Spend, Timestamp};
 use sortie_journal::Head;
 use sortie_mission::{Left, Night, Part};
-use sortie_schedule::{Action, LATE, night, night_of};
+use sortie_schedule::{Action, Fire, LATE, night, night_of};
 
 use super::schedules::ScheduleError;
 use super::shown::{GapView, NextWindow, NightLine, NightView, SpendView};
@@ -19,6 +21,12 @@ const HEADS: usize = 1_000;
 
 /// Missions of a night that are listed.
 const LINES_MAX: usize = 500;
+
+/// Times of a paused schedule that are looked at for the first behind its pause.
+const LOOKED_AT: usize = 100;
+
+/// Missions that wait and whose windows are looked at.
+const WAITING_MAX: usize = 10_000;
 
 /// Entries of a schedule's history that are looked at at once.
 const FIRES: usize = 256;
@@ -42,7 +50,8 @@ impl Engine {
         let (zone, now) = (&self.settings.hours.zone, self.ambient.wall());
         let date = date.unwrap_or_else(|| night_of(now, zone));
         let (from, until) = night(date, zone);
-        let mut lines: Vec<(Left, MissionNo, NightLine)> = Vec::new();
+        let mut lines: BTreeMap<(Left, MissionNo), NightLine> = BTreeMap::new();
+        let mut counts: BTreeMap<Left, usize> = BTreeMap::new();
         let mut spent = Spend::NOTHING;
         let mut before = None;
         loop {
@@ -52,11 +61,14 @@ impl Engine {
             for (no, head) in heads {
                 let Some(part) = self.part_of(no, &head, from, until, now)? else { continue };
                 spent = spent.saturating_add(part.spent);
-                lines.push((part.left, no, line(&head, part)));
+                *counts.entry(part.left).or_default() += 1;
+                lines.insert((part.left, no), line(&head, part));
+                if lines.len() > LINES_MAX {
+                    lines.pop_last();
+                }
             }
         }
-        lines.sort_by_key(|(left, no, _)| (*left, *no));
-        let count = |wanted| lines.iter().filter(|(left, ..)| *left == wanted).count();
+        let count = |wanted| counts.get(&wanted).copied().unwrap_or_default();
         let Fires { fired, late, skipped, missed, gaps } = self.fires_between(from, until)?;
         Ok(NightView {
             date: date.to_string(),
@@ -77,10 +89,10 @@ impl Engine {
             skipped,
             missed,
             gaps,
-            needs_people: missed > 0 || lines.iter().any(|(left, ..)| left.needs_people()),
-            next_window: self.next_of_all(now)?,
-            more: lines.len() > LINES_MAX,
-            missions: lines.into_iter().map(|(.., line)| line).take(LINES_MAX).collect(),
+            needs_people: missed > 0 || counts.keys().any(|left| left.needs_people()),
+            next_window: if (from..until).contains(&now) { self.next_of_all(now)? } else { None },
+            more: counts.values().sum::<usize>() > lines.len(),
+            missions: lines.into_values().collect(),
         })
     }
 
@@ -94,25 +106,21 @@ impl Engine {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Part>, ReadError> {
-        if head.accepted_at >= until || head.ended_at.is_some_and(|ended| ended < from) {
+        if from > now || head.accepted_at >= until || head.ended_at.is_some_and(|ended| ended < from) {
             return Ok(None);
         }
         let stands = match head.ended_at {
             Some(ended) => ended < until,
             None => until > now,
         };
-        let spent = head.overview.as_ref().map(|overview| overview.spent);
-        let whole = head.accepted_at >= from || spent.is_some_and(Spend::is_nothing);
-        let waits_for_window = !head.status.is_final() && head.start_at.is_some_and(|at| at > now);
-        let has_begun = head.overview.as_ref().is_some_and(|overview| overview.started_at.is_some());
-        match spent {
-            // One that has not begun and waits for its window is of a later night.
-            _ if stands && waits_for_window && !has_begun && head.start_at.is_some_and(|at| at >= until) => Ok(None),
-            Some(spent) if stands && whole => {
-                Ok(Some(Part { left: Left::of(head.status, waits_for_window && has_begun), spent }))
-            }
-            _ => self.gone_through(no, Night::new(from, until)),
+        let Some(overview) = &head.overview else { return self.gone_through(no, Night::new(from, until)) };
+        let whole = head.accepted_at >= from || overview.spent.is_nothing();
+        // One that waits for its first turn may be of a later night, or carried over; one that was carried over may wait for its window.
+        let is_plain = overview.started_at.is_some_and(|begun| head.start_at.is_none_or(|opens| opens <= begun));
+        if stands && whole && (is_plain || head.status.is_final()) {
+            return Ok(Some(Part { left: Left::of(head.status, false), spent: overview.spent }));
         }
+        self.gone_through(no, Night::new(from, until))
     }
 
     fn gone_through(&self, no: MissionNo, mut night: Night) -> Result<Option<Part>, ReadError> {
@@ -121,7 +129,12 @@ impl Engine {
         match self.advance(no, &mut fold, each) {
             Ok(_) => Ok(night.part()),
             // It has been removed meanwhile, or is seen to by now: the others are there.
-            Err(ReadError::Unknown) => Ok(None),
+            Err(
+                ReadError::Unknown
+                | ReadError::Illegal(_)
+                | ReadError::NoEnvelope
+                | ReadError::Journal(sortie_journal::ReadError::Row { .. }),
+            ) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -194,14 +207,16 @@ impl Engine {
             after = Some(last.schedule().id().to_owned());
             for state in &some {
                 let (schedule, position) = (state.schedule(), state.position());
-                let fire = schedule.next(now).filter(|fire| !position.pauses().hold(fire.due));
+                // One that is paused for good is asked for no time at all.
+                let held = |fire: &Fire| position.pauses().hold(fire.due);
+                let fire = schedule.fires(now).take(LOOKED_AT).find(|fire| !held(fire));
                 if let Some(fire) = fire.filter(|_| position.runs_left(schedule) != Some(0)) {
                     offer(fire.due, Some(schedule.id()), None);
                 }
             }
         }
         use sortie_contract::Status::{Queued, Running};
-        for no in self.commit.standings().newest_first(&[Queued, Running], None, usize::MAX) {
+        for no in self.commit.standings().newest_first(&[Queued, Running], None, WAITING_MAX) {
             let Some(head) = self.log.head(no).ok().flatten() else { continue };
             if let Some(at) = head.start_at.filter(|at| *at > now) {
                 offer(at, None, Some(head.mission_id.as_str()));

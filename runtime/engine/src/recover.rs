@@ -66,6 +66,11 @@ impl Inventory {
                 // Its run may have ended with the node.
                 let suspicion = is_suspect(head.crashes.saturating_add(1)).then_some(head.outlived);
                 self.queue.push(&Waiting { suspicion, ..waiting(no, head) });
+                // One that was carried over may have calls that nobody has asked about.
+                let begun = head.overview.as_ref().and_then(|overview| overview.started_at);
+                if begun.zip(head.start_at).is_some_and(|(begun, opens)| opens > begun) {
+                    self.asleep.push((no, Timestamp::MIN));
+                }
             }
             Status::Queued => self.queue.push(&waiting(no, head)),
             Status::Completed | Status::Failed | Status::Cancelled | Status::TimedOut => {}

@@ -102,12 +102,7 @@ impl Engine {
                 matches!(error, RunError::BrokeOff)
             }
         };
-        if live.with(Mission::has_broken_off) {
-            let toolbox = self.toolbox();
-            let asked = self.command_patiently(&live, || Command::Doubt(toolbox.infos()), Wait::Durable).await;
-            // Its next run asks.
-            drop(asked);
-        }
+        self.ask_about_broken_off(&live);
         if again || live.wants_turn(self) {
             self.desk.push(&live.waiting());
         } else if ran.is_ok() {
@@ -203,7 +198,7 @@ impl Engine {
         let mission_id = envelope.mission_id.to_string();
         let context = CallContext { workspace, mission_id, idempotency_key: String::new(), bill: Bill::default() };
         let kill = Kill::new();
-        live.armed(kill.clone());
+        live.armed(run, kill.clone());
         let (replay, on_record) = self.recorded(live).await?;
         let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay, on_record);
         let brief = brief(&envelope, &session);
@@ -254,6 +249,17 @@ impl Engine {
             // Cancelled or timed out in the same moment.
             Err(CommandError::Refused(_)) => Ok(self.durable().await?),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks people at once about calls that may have happened, and that the end of a window cut off: who is there by day can answer by
+    /// day. Where this fails, the next run asks.
+    pub(crate) fn ask_about_broken_off(&self, live: &Live) {
+        if live.with(Mission::has_broken_off) {
+            let toolbox = self.toolbox();
+            if let Err(error) = self.command(live, Command::Doubt(toolbox.infos()), Wait::No) {
+                tracing::debug!(no = %live.no, error = &error as &dyn std::error::Error, "not asked now");
+            }
         }
     }
 

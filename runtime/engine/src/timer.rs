@@ -159,6 +159,7 @@ impl Engine {
         match self.command(&live, Command::Tick, Wait::Durable) {
             Ok(taken) if taken.status.is_final() => self.release_later(live, taken.receipt),
             Ok(taken) => {
+                self.ask_about_broken_off(&live);
                 self.watch(&live);
                 self.go_on(&live);
                 self.release_later(live, taken.receipt);

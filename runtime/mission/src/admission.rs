@@ -233,7 +233,8 @@ fn again(dispatch: Dispatch<'_>, twin: &Earlier<'_>) -> Result<Reply, Denial> {
 
 /// Whether there is a time in which it runs: in its own window, or in a further one.
 fn may_open(envelope: &Envelope, lane: &LaneId, asked: &Asked<'_>) -> bool {
-    envelope.on_window_end == OnWindowEnd::Suspend || (asked.opens)(lane, envelope.window)
+    let goes_on = envelope.on_window_end == OnWindowEnd::Suspend && envelope.carry_over_max > 0;
+    goes_on || (asked.opens)(lane, envelope.window)
 }
 
 /// The session that it names; else its VP's newest, else a fixed first one.

@@ -31,6 +31,7 @@ pub use crate::part::calls::CallMisfit;
 pub use crate::part::report::ReportMisfit;
 pub use crate::part::requests::RequestMisfit;
 pub use crate::part::runs::RunMisfit;
+pub use crate::part::windows::WindowMisfit;
 
 /// A record that cannot follow the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,9 @@ pub enum Misfit {
     /// Its requests.
     #[error(transparent)]
     Request(#[from] RequestMisfit),
+    /// The window that it is in.
+    #[error(transparent)]
+    Window(#[from] WindowMisfit),
     /// What its plugin reports.
     #[error(transparent)]
     Report(#[from] ReportMisfit),
@@ -177,12 +181,15 @@ impl Mission {
             }
             Record::OpenUntil { at: until } => {
                 self.runs.going()?;
-                self.windows.open_until(*until);
-                Ok(())
+                Ok(self.windows.open_until(*until, self.run().is_some())?)
             }
             Record::CarriedOver { start_at, end_at } => {
+                self.windows.go_on()?;
+                let ran = self.run().is_some();
                 self.runs.apply(RunStep::CarriedOver { asks: !self.requests.open().is_empty() })?;
-                self.calls.apply(CallStep::CarriedOver)?;
+                if ran {
+                    self.calls.apply(CallStep::CarriedOver)?;
+                }
                 self.windows.carry_over(Window { start_at: *start_at, end_at: *end_at });
                 self.outgoing.event(self.tells_of_carry_over());
                 Ok(())
@@ -383,8 +390,7 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::Judged { .. }
         | Record::CallFinished { .. }
         | Record::Decided { .. }
-        | Record::Suspended { .. }
-        | Record::CarriedOver { .. } => true,
+        | Record::Suspended { .. } => true,
         // What the node collects comes with the end of a run, and that may break off as well.
         Record::ArtifactStored { call, .. } => call.is_some(),
         Record::Accepted(_)
@@ -394,6 +400,8 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::Overbilled { .. }
         | Record::Requested { .. }
         | Record::Reminded { .. }
+        // The node's doing: a run that stopped its node has not come forward by that.
+        | Record::CarriedOver { .. }
         | Record::OpenUntil { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }

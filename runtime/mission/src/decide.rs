@@ -50,7 +50,7 @@ impl Mission {
     /// What `command` leads to at `now`: records to be journaled and applied in this order. None at all where nothing is to
     /// be done.
     ///
-    /// Any command of a run may find that time is over; the answer is then the end of the mission.
+    /// Any command of a run may find that time is over; the answer is then the end of the mission, or that it is carried over.
     ///
     /// # Errors
     /// [`Refusal`] where the command does not fit the mission as it stands.

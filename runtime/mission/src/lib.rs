@@ -72,7 +72,7 @@ mod view;
 mod window;
 
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
-pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit};
+pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit, WindowMisfit};
 pub use budget::Booking;
 pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};
 pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use sortie_contract::money::Spend;
 use sortie_contract::outcome::Status;
-use sortie_contract::record::{Record, Stamped};
+use sortie_contract::record::Stamped;
 
 use crate::state::Mission;
 
@@ -85,7 +85,9 @@ pub struct Night {
     before: Spend,
     spent: Spend,
     status: Option<Status>,
-    carried_over: bool,
+    /// It waits for a window, and for which.
+    awaits: bool,
+    opens: Option<Timestamp>,
 }
 
 impl Night {
@@ -93,7 +95,7 @@ impl Night {
     #[must_use]
     pub fn new(from: Timestamp, until: Timestamp) -> Self {
         let (before, spent) = (Spend::NOTHING, Spend::NOTHING);
-        Self { from, until, before, spent, status: None, carried_over: false }
+        Self { from, until, before, spent, status: None, awaits: false, opens: None }
     }
 
     /// Takes a record up, which `mission` has just taken up. False where the night is over with it.
@@ -106,18 +108,19 @@ impl Night {
         }
         self.spent = mission.spent();
         self.status = Some(mission.status()).filter(|status| !status.is_final() || stamped.at >= self.from);
-        match stamped.record {
-            Record::CarriedOver { .. } => self.carried_over = true,
-            Record::Started { .. } => self.carried_over = false,
-            _ => {}
-        }
+        (self.awaits, self.opens) = (mission.awaits_window(), mission.window().start_at);
         true
     }
 
-    /// What it comes to; nothing where it was over before, or not there yet.
+    /// What it comes to; nothing where it was over before, not there yet, or is of a later night.
     #[must_use]
     pub fn part(&self) -> Option<Part> {
-        let left = Left::of(self.status?, self.carried_over);
+        let status = self.status?;
+        let is_later = !self.awaits && self.opens.is_some_and(|opens| opens >= self.until);
+        if status == Status::Queued && is_later {
+            return None;
+        }
+        let left = Left::of(status, self.awaits);
         Some(Part { left, spent: self.spent.saturating_sub(self.before) })
     }
 }

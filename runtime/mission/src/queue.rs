@@ -18,7 +18,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{LaneId, MissionNo, SessionId, VpId};
 
@@ -62,6 +62,9 @@ pub enum WaitsFor {
     Room,
 }
 
+/// For how long it is believed what doors said: whoever says it looks only so far ahead.
+const BELIEVED: SignedDuration = SignedDuration::from_hours(24);
+
 /// Whether a lane is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doors {
@@ -97,8 +100,8 @@ pub struct Queue {
     running: BTreeMap<MissionNo, Slot>,
     /// The suspect that has the node for itself.
     alone: Option<MissionNo>,
-    /// Sessions with a running mission.
-    busy: BTreeSet<SessionKey>,
+    /// Sessions with a running mission, and which.
+    busy: BTreeMap<SessionKey, MissionNo>,
     /// Missions whose window closed while they waited and of which nobody has been told yet.
     overdue: Vec<MissionNo>,
     last_turn: u64,
@@ -188,7 +191,7 @@ impl Queue {
             suspects: BTreeSet::new(),
             running: BTreeMap::new(),
             alone: None,
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             overdue: Vec::new(),
             last_turn: 0,
             advanced_to: Micros::MIN,
@@ -231,8 +234,8 @@ impl Queue {
         let Entry { session, lane, .. } = self.withdraw(no)?;
         self.running.insert(no, Slot { session, lane });
         self.lanes[usize::from(lane)].running += 1;
-        let was_free = self.busy.insert(session);
-        debug_assert!(was_free, "missions of one session run one at a time");
+        let before = self.busy.insert(session, no);
+        debug_assert!(before.is_none(), "missions of one session run one at a time");
         self.refresh(session);
         Some(no)
     }
@@ -241,7 +244,8 @@ impl Queue {
     pub fn open_lanes(&mut self, now: Timestamp, doors: impl Fn(&LaneId) -> Doors) {
         for lane in &mut self.lanes {
             // A clock that is set back is one more reason.
-            let holds = lane.looked_at.is_some_and(|at| at <= now && lane.doors.until.is_none_or(|until| now < until));
+            let is_new = |at: Timestamp| at <= now && now.duration_since(at) < BELIEVED;
+            let holds = lane.looked_at.is_some_and(is_new) && lane.doors.until.is_none_or(|until| now < until);
             if !holds {
                 (lane.doors, lane.looked_at) = (doors(&lane.id), Some(now));
             }
@@ -447,9 +451,7 @@ impl Queue {
 
     /// The mission of a session that another one waits for.
     fn before(&self, no: MissionNo, session: SessionKey) -> Option<MissionNo> {
-        let runs = self.busy.contains(&session);
-        let running = || self.running.iter().find(|(_, slot)| slot.session == session).map(|(&no, _)| no);
-        let first = if runs { running() } else { self.first_open(session) };
+        let first = self.busy.get(&session).copied().or_else(|| self.first_open(session));
         first.filter(|first| *first != no)
     }
 
@@ -461,7 +463,7 @@ impl Queue {
     /// Brings a session's place in line with its missions. One that stays ready keeps its turn; one that becomes ready goes
     /// to the back.
     fn refresh(&mut self, session: SessionKey) {
-        let first = if self.busy.contains(&session) { None } else { self.first_open(session) };
+        let first = if self.busy.contains_key(&session) { None } else { self.first_open(session) };
         let wanted = first.and_then(|no| self.waiting.get(&no)).map(|entry| entry.lane);
         let place = self.ready.get(&session).copied();
         if place.map(|place| place.lane) == wanted {

@@ -92,11 +92,12 @@ impl Mission {
             |tool: &ToolName| Record::Overbilled { call, tool: tool.clone(), quoted: flight.reserved, spent };
         records.extend(dearer.map(overbilled));
         // A result that is there is not thrown away, even now: what it cost belongs to the usage.
-        match (over.or_else(|| is_too_much.then(|| self.recorded_too_much())), dearer) {
-            (Some(end), _) => records.push(end),
-            (None, Some(tool)) => records.extend(self.turned_down(&no_more(tool, flight.reserved, spent))),
-            (None, None) => {}
+        let over = over.or_else(|| is_too_much.then(|| self.recorded_too_much()));
+        let goes_on = matches!(over, None | Some(Record::CarriedOver { .. }));
+        if let Some(tool) = dearer.filter(|_| goes_on) {
+            records.extend(self.turned_down(&no_more(tool, flight.reserved, spent)));
         }
+        records.extend(over);
         Ok(records)
     }
 

@@ -285,10 +285,16 @@ impl Mission {
         self.windows.window
     }
 
-    /// How often it was carried over.
+    /// How often it was carried over, having had a turn in its window.
     #[must_use]
     pub fn carried_over(&self) -> u32 {
         self.windows.carried
+    }
+
+    /// Whether it was carried over into the window that it is in, and has had no turn there.
+    #[must_use]
+    pub fn awaits_window(&self) -> bool {
+        self.windows.is_awaited()
     }
 
     /// Whether an end has come that it is carried over, if there is a further window: whoever asks it anything says which.
@@ -524,7 +530,7 @@ impl Mission {
                 let requests =
                     self.requests.open().iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
                 let until = sleep.and_then(|sleep| sleep.until);
-                let wall = requests.chain(until).chain(self.windows.closes_at(self.run().is_some())).min();
+                let wall = requests.chain(until).chain(self.windows.closes_at(self.takes_run_time())).min();
                 let slept = sleep.and_then(|sleep| sleep.until_ran_ms);
                 let by_run_time = [active.heartbeat_due_ms, slept, Some(self.budget.runtime_ms_max)];
                 let ran_ms = by_run_time.into_iter().flatten().min().filter(|_| self.takes_run_time());
@@ -542,7 +548,7 @@ impl Mission {
 
     /// Which end has come: of its window, or of the hours of where it runs.
     pub(crate) fn closed(&self, wall: Timestamp) -> Option<Closed> {
-        self.windows.closed(wall, self.run().is_some())
+        self.windows.closed(wall, self.takes_run_time())
     }
 
     pub(crate) fn suspension(&self) -> Option<Suspension> {

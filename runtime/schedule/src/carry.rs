@@ -7,14 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::hours::Hours;
 use crate::position::{Origin, Position};
-use crate::schedule::Schedule;
-use crate::window::{FireWindow, Met, meet};
-
-/// How many fires are looked at for one that leaves a window.
-const LOOKED_AT: usize = 1_000;
+use crate::schedule::{Fire, Schedule};
+use crate::window::{FireWindow, Met, Opening, meet, opening};
 
 /// The window in which work goes on that is not done, while its `own` window has closed, or the hours of its lane and node have. `None`
-/// where there is none to come: its schedule fires no more, and neither its lane nor its node has hours.
+/// where there is none to come: its schedule fires no more, and neither its lane nor its node ever closes and opens again.
 ///
 /// A window of its schedule that falls into a pause with an end is none; one that is paused without an end may go on before.
 #[must_use]
@@ -30,34 +27,65 @@ pub fn next_window(
         Met::Open { window: FireWindow { opens, .. }, .. } => Some(FireWindow { opens, ..window }),
         Met::Shut { .. } => None,
     };
-    let rest = (!own.is_over(now)).then_some(own);
-    let fires = schedule.into_iter().flat_map(|(schedule, position)| windows(schedule, position, now));
-    rest.into_iter().chain(fires).find_map(met).or_else(|| {
-        let hours = FireWindow { opens: now, closes: None };
-        match meet(hours, lane, node) {
-            Met::Open { window, .. } if lane.or(node).is_some() => Some(window),
-            Met::Open { .. } | Met::Shut { .. } => None,
+    if let Some(rest) = met(own).filter(|_| !own.is_over(now)) {
+        return Some(rest);
+    }
+    let fires = schedule.filter(|(schedule, position)| position.runs_left(schedule) != Some(0));
+    match fires.and_then(|(schedule, position)| Some((schedule, position, schedule.next(now)?))) {
+        None => next_hours(lane, node, now),
+        Some((schedule, position, _)) => {
+            let paused = position.pauses.by_hand.as_ref().and_then(|pause| pause.until);
+            let mut from = paused.map_or(now, |until| until.max(now));
+            for _ in 0..LOOKED_AT {
+                let fire = newest(schedule, from).filter(|fire| paused.is_none_or(|until| fire.due >= until));
+                let fire =
+                    fire.filter(|fire| !window_of(schedule, *fire).is_over(from)).or_else(|| schedule.next(from))?;
+                let window = window_of(schedule, fire);
+                if let Some(window) = met(window) {
+                    return Some(window);
+                }
+                // Nothing before they open leaves a window.
+                let opens = match opening(lane, node, window.opens.max(from)) {
+                    Opening::Open { .. } => None,
+                    Opening::Shut { until } => Some(until?),
+                };
+                let further = from.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
+                from = opens.map_or(further, |opens| opens.max(further));
+            }
+            None
         }
-    })
+    }
 }
 
-/// The windows of a schedule's own fires that are not over.
-fn windows<'a>(
-    schedule: &'a Schedule,
-    position: &'a Position,
-    now: Timestamp,
-) -> impl Iterator<Item = FireWindow> + 'a {
-    let paused = position.pauses.by_hand.as_ref().and_then(|pause| pause.until);
-    let length = schedule
-        .opens_for()
-        .map_or(SignedDuration::ZERO, |length| SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX));
-    let since = now.saturating_sub(length).unwrap_or(Timestamp::MIN);
-    let is_out = position.runs_left(schedule) == Some(0);
-    let fires = schedule.fires(since).take(if is_out { 0 } else { LOOKED_AT });
-    fires
-        .filter(move |fire| paused.is_none_or(|until| fire.due >= until))
-        .map(|fire| schedule.window(fire, Origin::Scheduled, fire.due))
-        .filter(move |window| !window.is_over(now))
+fn window_of(schedule: &Schedule, fire: Fire) -> FireWindow {
+    schedule.window(fire, Origin::Scheduled, fire.due)
+}
+
+/// The next hours of a lane and a node: not what is left of those in which it is now.
+fn next_hours(lane: Option<&Hours>, node: Option<&Hours>, now: Timestamp) -> Option<FireWindow> {
+    let from = match opening(lane, node, now) {
+        Opening::Open { until } => until?,
+        Opening::Shut { .. } => now,
+    };
+    match meet(FireWindow { opens: from, closes: None }, lane, node) {
+        Met::Open { window, .. } => Some(window),
+        Met::Shut { .. } => None,
+    }
+}
+
+/// How far back is looked for a window that is open, seconds: what fires often has one near.
+const BACK: [i64; 4] = [60, 3_600, 86_400, 30 * 86_400];
+
+/// How many windows are looked at for one of which the hours leave something.
+const LOOKED_AT: usize = 400;
+
+/// The newest fire that is due already and whose window is open.
+fn newest(schedule: &Schedule, now: Timestamp) -> Option<Fire> {
+    let length = schedule.opens_for().map_or(0, |length| i64::try_from(length.as_secs()).unwrap_or(i64::MAX));
+    let reaches = BACK.into_iter().filter(|back| *back < length).chain([length]);
+    reaches
+        .map(|back| now.saturating_sub(SignedDuration::from_secs(back)).unwrap_or(Timestamp::MIN))
+        .find_map(|since| schedule.fires(since).take_while(|fire| fire.at <= now).filter(|fire| fire.due <= now).last())
 }
 
 #[cfg(test)]
@@ -150,16 +178,48 @@ mod tests {
     }
 
     #[test]
-    fn windows_that_overlap_are_gone_through_one_by_one() {
+    fn what_is_over_does_not_go_on_in_the_hours_in_which_it_is_now() {
+        let now = at("2026-11-26T02:00:00Z");
+        let own = window("2026-11-26T01:00:00Z", "2026-11-26T02:00:00Z");
+        let (always, early) = (hours(&["00:00-24:00"]), hours(&["00:00-03:00"]));
+        assert_eq!(
+            next_window(own, None, Some(&always), None, now),
+            None,
+            "a lane that never closes has no next hours"
+        );
+        let tomorrow = Some(window("2026-11-27T00:00:00Z", "2026-11-27T03:00:00Z"));
+        assert_eq!(next_window(own, None, Some(&early), Some(&always), now), tomorrow);
+    }
+
+    #[test]
+    fn of_a_schedule_that_fires_often_the_window_is_found_that_the_hours_leave() {
+        let often = Schedule::parse(
+            "id = \"m\"\nevery = \"1m\"\nopens_for = \"20s\"\n[mission]\nvp_id = \"v\"\n",
+            Form::Toml,
+            &Calendars::none(),
+        );
+        let often = often.expect("a schedule");
+        let (free, early) = (Position::new(at("2026-11-26T02:00:00Z")), hours(&["10:03-10:08", "10:09-10:10"]));
+        let own = window("2026-11-26T10:09:00Z", "2026-11-26T10:09:20Z");
+        let next = next_window(own, Some((&often, &free)), Some(&early), None, at("2026-11-26T10:09:20Z"));
+        assert_eq!(next, Some(window("2026-11-27T10:03:00Z", "2026-11-27T10:03:20Z")), "a thousand fires later");
+    }
+
+    #[test]
+    fn of_windows_that_overlap_it_goes_on_in_the_one_that_closes_last() {
         let hourly = Schedule::parse(
-            "id = \"h\"\nevery = \"1h\"\nopens_for = \"90m\"\n[mission]\nvp_id = \"v\"\n",
+            "id = \"h\"\nevery = \"1h\"\nopens_for = \"150m\"\n[mission]\nvp_id = \"v\"\n",
             Form::Toml,
             &Calendars::none(),
         );
         let hourly = hourly.expect("a schedule");
         let free = Position::new(at("2026-11-26T02:00:00Z"));
-        let own = window("2026-11-26T02:00:00Z", "2026-11-26T03:30:00Z");
-        let next = next_window(own, Some((&hourly, &free)), None, None, at("2026-11-26T03:30:00Z"));
-        assert_eq!(next, Some(window("2026-11-26T03:30:00Z", "2026-11-26T04:30:00Z")), "that of three has begun");
+        let own = window("2026-11-26T02:00:00Z", "2026-11-26T04:30:00Z");
+        let next = next_window(own, Some((&hourly, &free)), None, None, at("2026-11-26T04:30:00Z"));
+        assert_eq!(
+            next,
+            Some(window("2026-11-26T04:30:00Z", "2026-11-26T06:30:00Z")),
+            "those of three and four are open"
+        );
     }
 }

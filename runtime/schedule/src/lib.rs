@@ -61,7 +61,8 @@ pub use exclusion::Calendars;
 pub use expression::{Expression, ExpressionError};
 pub use hours::Hours;
 pub use manual::{
-    BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, pause, refused, resume, revise, settle, trigger,
+    BACKFILL_MAX, BackfillError, TriggerError, backfill, ended, is_closed, pause, refused, resume, revise, settle,
+    trigger,
 };
 pub use night::{night, night_of};
 pub use outlook::{Outlook, outlook};

@@ -4,7 +4,8 @@
 //! what a change of a schedule does to what was due. Never acts.
 
 use jiff::{SignedDuration, Timestamp};
-use sortie_contract::Status;
+use sortie_contract::mistake::code;
+use sortie_contract::{Mistake, Status};
 
 use crate::decide::{Turn, decide, floor};
 use crate::policy::{Overlap, RUNNING_MAX};
@@ -149,10 +150,17 @@ pub fn ended(schedule: &Schedule, position: &Position, status: Status) -> Vec<Ac
     }
 }
 
-/// The mission of a fire is refused: it counts as one that failed.
+/// The mission of a fire is refused: it counts as one that failed, unless all that is said of it is that its lane or its node is closed
+/// then. A holiday is no failure.
 #[must_use]
-pub fn refused(schedule: &Schedule, position: &Position) -> Vec<Action> {
-    ended(schedule, position, Status::Failed)
+pub fn refused(schedule: &Schedule, position: &Position, why: &[Mistake]) -> Vec<Action> {
+    if is_closed(why) { Vec::new() } else { ended(schedule, position, Status::Failed) }
+}
+
+/// Whether a mission is refused for nothing but the hours of its lane and its node.
+#[must_use]
+pub fn is_closed(why: &[Mistake]) -> bool {
+    !why.is_empty() && why.iter().all(|mistake| mistake.code == code::OUTSIDE_HOURS)
 }
 
 /// So many failed in a row.

@@ -496,10 +496,16 @@ fn mission(table: Table<'_>, found: &mut Found) {
         found.wrong(table.at("mission"), code::REQUIRED, detail);
     }
     let Some(mission) = table.table("mission", found) else { return };
-    for name in
-        ["mission_id", "idempotency_key", "autonomy_window"].into_iter().filter(|name| mission.contains_key(*name))
+    for name in ["mission_id", "idempotency_key", "autonomy_window", "on_window_end", "carry_over_max"]
+        .into_iter()
+        .filter(|name| mission.contains_key(*name))
     {
-        let detail = format!("`{name}` is made of the schedule's id and the time of the fire: leave it out");
+        let detail = match name {
+            "on_window_end" | "carry_over_max" => {
+                format!("`{name}` is said of the schedule: write it beside `opens_for`")
+            }
+            _ => format!("`{name}` is made of the schedule's id and the time of the fire: leave it out"),
+        };
         found.wrong(table.at("mission").join(name), code::RESERVED, detail);
     }
 }

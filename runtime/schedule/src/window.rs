@@ -213,8 +213,8 @@ mod tests {
     fn nobody_looks_through_a_thousand_years_of_nights() {
         let night = hours(&["22:00-06:00"], &["2026-11-25..2027-01-31"]);
         let window = |closes| FireWindow { opens: at("2026-11-25T13:00:00Z"), closes };
-        for closes in [None, Some(at("9999-12-01T00:00:00Z")), Some(at("2027-02-02T12:00:00Z"))] {
-            let expected = FireWindow { opens: at("2027-02-02T04:00:00Z"), closes: Some(at("2027-02-02T12:00:00Z")) };
+        for closes in [None, Some(at("9999-12-01T00:00:00Z")), Some(at("2027-02-01T12:00:00Z"))] {
+            let expected = FireWindow { opens: at("2027-02-01T06:00:00Z"), closes: Some(at("2027-02-01T12:00:00Z")) };
             let by = if closes == expected.closes { Limiter::Schedule } else { Limiter::Lane };
             let met = Met::Open { window: expected, opens_by: Limiter::Lane, closes_by: by };
             assert_eq!(meet(window(closes), Some(&night), None), met, "{closes:?}");

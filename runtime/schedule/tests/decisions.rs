@@ -3,7 +3,7 @@
 mod support;
 
 use jiff::SignedDuration;
-use sortie_contract::{Status, Timestamp};
+use sortie_contract::{Mistake, Pointer, Status, Timestamp};
 use sortie_schedule::{
     Action, BACKFILLS_MAX, BUFFER_MAX, BackfillError, FireWindow, Note, Order, Origin, Overlap, Place, Position,
     RUNNING_MAX, TriggerError, backfill, ended, outlook, pause, refused, resume, revise, settle, trigger, upcoming,
@@ -124,7 +124,10 @@ fn each_end_of_a_mission_says_something_or_nothing_about_the_next() {
         let expected: Vec<Action> = expected.into_iter().map(|count| Action::Failures { count }).collect();
         assert_eq!(ended(&driven.schedule, &driven.position, status), expected, "{status}");
     }
-    assert_eq!(refused(&driven.schedule, &driven.position), [Action::Failures { count: 4 }], "as one that failed");
+    let of = |code: &str| [Mistake::new(Pointer::root(), code, "no")];
+    let refused = |code: &str| refused(&driven.schedule, &driven.position, &of(code));
+    assert_eq!(refused("misspelt_tool"), [Action::Failures { count: 4 }], "as one that failed");
+    assert_eq!(refused("outside_hours"), [], "a holiday is no failure");
 }
 
 #[test]

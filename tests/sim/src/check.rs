@@ -1,7 +1,7 @@
 //! The invariants of `docs/ARCHITECTURE.md`, said once more and in another way than the core says them, of what can be seen from
 //! outside: answers, deliveries, calls of tools, and the journal read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sortie_contract::envelope::{Envelope, OnWindowEnd, Window};
 use sortie_contract::id::CallNo;
@@ -152,20 +152,31 @@ fn tool_of(records: &[Stamped], wanted: CallNo) -> ToolName {
 /// 6. No call has two results, and none goes on but by a decision about itself.
 fn calls_once(records: &[Stamped]) {
     let (mut asked, mut finished) = (BTreeMap::new(), Vec::new());
-    let (mut in_memory, mut broke_off, mut cut_off) = (false, false, false);
+    let (mut in_memory, mut broke_off) = (false, false);
+    // Calls that are being made, and those that the end of a window cut off.
+    let (mut made, mut cut_off) = (BTreeSet::new(), BTreeSet::new());
     let mut expires = BTreeMap::new();
     for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
         match record {
-            Record::Started { .. } => {
-                broke_off = std::mem::replace(&mut in_memory, true) || std::mem::take(&mut cut_off);
-            }
+            Record::Started { .. } => broke_off = std::mem::replace(&mut in_memory, true),
             Record::Suspended { .. } => in_memory = false,
-            Record::CarriedOver { .. } => cut_off |= std::mem::take(&mut in_memory),
+            Record::CarriedOver { .. } => {
+                let ran = std::mem::take(&mut in_memory);
+                cut_off.extend(made.iter().copied().filter(|_| ran));
+            }
+            Record::CallStarted { call, .. } => drop(made.insert(*call)),
+            Record::CallAgain { call } => {
+                assert!(broke_off || cut_off.remove(call), "call {call} is paid for again, and nobody made it");
+            }
             Record::Decided { request, .. } => assert!(*at < expires[request], "{request} was decided after its time"),
             Record::Requested { request, call, kind, expires_at, .. } => {
                 expires.insert(*request, *expires_at);
                 let is_doubted = *kind == RequestKind::Uncertain;
-                assert!(!is_doubted || broke_off || cut_off, "call {call} is doubted, and nobody was there to make it");
+                made.remove(call);
+                assert!(
+                    !is_doubted || broke_off || cut_off.remove(call),
+                    "call {call} is doubted, and nobody was there to make it"
+                );
                 assert_eq!(asked.insert(*request, *call), None, "{request} is asked twice");
             }
             Record::CallResumed { call } => {
@@ -174,10 +185,12 @@ fn calls_once(records: &[Stamped]) {
                     _ => None,
                 };
                 assert_eq!(decided, Some(call), "nobody decided about call {call}");
+                made.insert(*call);
             }
             Record::CallFinished { call, .. } => {
                 assert!(!finished.contains(call), "call {call} has two results");
                 finished.push(*call);
+                made.remove(call);
             }
             _ => {}
         }
@@ -190,7 +203,7 @@ pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
     let envelope = mission.envelope();
     let carried_max = if envelope.on_window_end == OnWindowEnd::Suspend { envelope.carry_over_max } else { 0 };
     let (mut window, mut carried) = (envelope.window, 0);
-    let (mut runs, mut open_until) = (false, None);
+    let (mut runs, mut open_until, mut begun) = (false, None, false);
     for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
         let is_let_in = match record {
             // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
@@ -211,12 +224,12 @@ pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
             Record::Started { .. } => {
                 assert!(window.start_at.is_none_or(|start| *at >= start), "a run before its window");
                 assert!(!is_closed(mission.lane(), *at), "a run while its lane is closed");
-                (runs, open_until) = (true, None);
+                (runs, open_until, begun) = (true, None, true);
             }
             Record::OpenUntil { at } => open_until = Some(*at),
             Record::Suspended { .. } => runs = false,
             Record::CarriedOver { start_at, end_at } => {
-                carried += 1;
+                carried += u32::from(std::mem::take(&mut begun));
                 assert!(carried <= carried_max, "carried over {carried} times, {carried_max} allowed");
                 assert!(end_at.is_none_or(|end| *at < end), "carried over into a window that is over");
                 window = Window { start_at: *start_at, end_at: *end_at };

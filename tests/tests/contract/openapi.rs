@@ -111,7 +111,7 @@ async fn every_answer_has_the_form_that_is_described() {
             path.replace("{id}", id)
                 .replace("{name}", "automation")
                 .replace("{request}", "r1")
-                .replace("{date}", "last")
+                .replace("{date}", "current")
         };
         ["whole", "asks", "held", "running"].map(of)
     };

@@ -305,7 +305,7 @@ fn heartbeat(top: &Object<'_, '_>, found: &mut Findings) -> u32 {
 /// What becomes of it at the end of its window, and how often.
 fn carry_over(top: &Object<'_, '_>, found: &mut Findings) -> (OnWindowEnd, u32) {
     const TIMES: &str = "carry_over_max";
-    // What was accepted before these were fields is what it was then.
+    // What was accepted before these were fields may say anything there.
     let mut old = Findings::default();
     let found = if found.accepted { &mut old } else { found };
     let what = top.choice("on_window_end", &OnWindowEnd::ALL.map(|what| (what.as_str(), what)), found);

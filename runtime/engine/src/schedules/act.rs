@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sortie_contract::{Mistake, Pointer, Timestamp};
+use sortie_contract::{MissionNo, Mistake, Pointer, Timestamp};
 use sortie_journal::{ScheduleChange, WriteError};
-use sortie_schedule::{Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule, revise, settle};
+use sortie_schedule::{
+    Action, FireWindow, Order, Origin, Overlap, Position, Previous, Schedule, is_closed, revise, settle,
+};
 
 use super::ScheduleError;
 use super::kept::{About, Change, Entry, Progress, read, write};
@@ -37,6 +39,8 @@ impl Engine {
         let now = self.ambient.wall();
         let mut mistakes = schedule.check(now);
         let node = self.settings.rules.instance_id.as_str();
+        // A holiday among them is none; a lane that is closed at all of them is.
+        let (mut closed, mut open) = (Vec::new(), false);
         for fire in schedule.fires(now).take(CHECKED) {
             if !mistakes.is_empty() {
                 break;
@@ -48,7 +52,10 @@ impl Engine {
                 Ok(envelope) => {
                     let text = serde_json::Value::Object(envelope).to_string();
                     match self.would_take(&text).await {
-                        Ok(()) => {}
+                        Ok(()) => open = true,
+                        Err(DispatchError::Invalid(wrong)) if is_closed(&wrong) => {
+                            closed = wrong.iter().map(in_the_mission).collect();
+                        }
                         Err(DispatchError::Invalid(wrong)) => mistakes.extend(wrong.iter().map(in_the_mission)),
                         Err(error @ DispatchError::WrongInstance { .. }) => {
                             let at = Pointer::root().join("mission").join("target_instance_id");
@@ -58,6 +65,9 @@ impl Engine {
                     }
                 }
             }
+        }
+        if !open {
+            mistakes.append(&mut closed);
         }
         if mistakes.is_empty() { Ok(()) } else { Err(ScheduleError::Invalid(mistakes)) }
     }
@@ -272,7 +282,9 @@ impl Engine {
     /// # Errors
     /// [`ScheduleError`]
     pub async fn resume_schedule(self: &Arc<Self>, id: &str, by: By) -> Result<Arc<State>, ScheduleError> {
-        self.act_on(id, "resumed", by, |state, _| Ok(sortie_schedule::resume(state.position()))).await
+        let resumed = self.act_on(id, "resumed", by, |state, _| Ok(sortie_schedule::resume(state.position()))).await?;
+        self.let_go_on(resumed.progress.running.keys().copied().map(MissionNo));
+        Ok(resumed)
     }
 
     /// Fires now.

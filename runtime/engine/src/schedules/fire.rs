@@ -141,11 +141,12 @@ impl Engine {
     ) -> Result<Step, ScheduleError> {
         let why = mistakes.first().map(ToString::to_string).unwrap_or_default();
         tracing::warn!(schedule = %plan.id, why, "the mission of a fire is not taken");
+        let follows = sortie_schedule::refused(&step.state.schedule, &step.state.progress.position, &mistakes);
         if let Some(entry) = step.entries.last_mut() {
             (entry.made, entry.errors) = (Some(Made::Refused), mistakes);
         }
         let at = self.ambient.wall();
-        for action in sortie_schedule::refused(&step.state.schedule.clone(), &step.state.progress.position) {
+        for action in follows {
             step.take(&action, at);
         }
         self.record(plan, step).await

@@ -52,8 +52,9 @@ pub struct MissionView {
     pub effective_budget: BudgetView,
     /// When it may run, as its envelope says.
     pub autonomy_window: WindowView,
-    /// When it may run: its own window, or that which it was carried over into, and what the hours of its lane and node leave of it.
-    pub effective_window: EffectiveWindowView,
+    /// When it may run: its own window, or that which it was carried over into, and what the hours of its lane and node leave of it;
+    /// null where that is nothing.
+    pub effective_window: Option<EffectiveWindowView>,
     /// How often it was carried over into a further window.
     pub carried_over: u32,
     /// What it asks of people, and nobody has decided.

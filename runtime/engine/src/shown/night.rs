@@ -54,7 +54,7 @@ pub struct NightView {
     pub gaps: Vec<GapView>,
     /// Whether something failed, was missed, or waits for people.
     pub needs_people: bool,
-    /// What begins next by itself; null where nothing does.
+    /// What begins next by itself; null where nothing does, and of any night but the one in which it is now.
     pub next_window: Option<NextWindow>,
     /// Its missions: first those that wait for people, then those that failed. At most 500.
     pub missions: Vec<NightLine>,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use sortie_contract::artifact::StorageScope;
 use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::id::{InstanceId, LaneId, MissionId};
-use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::mistake::{Mistake, Pointer, code};
 use sortie_contract::money::MicroUsd;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
 use sortie_contract::{is_nearly, limit};
@@ -130,7 +130,7 @@ pub(super) fn outside_hours(lane: &LaneId) -> Mistake {
         "the lane `{lane}` or this node is closed throughout the autonomy window: choose another window or lane, or write \
          `on_window_end: \"suspend\"` to go on in its next hours"
     );
-    Mistake::new(Pointer::root().join("autonomy_window"), "outside_hours", detail)
+    Mistake::new(Pointer::root().join("autonomy_window"), code::OUTSIDE_HOURS, detail)
 }
 
 fn storage(envelope: &Envelope, rules: &NodeRules) -> Option<Mistake> {

@@ -428,7 +428,7 @@ fn check_indexes(queue: &Queue) {
     for lane in &queue.lanes {
         for (turn, session) in &lane.ready {
             assert_eq!(queue.ready.get(session).map(|place| place.turn), Some(*turn));
-            assert!(!queue.busy.contains(session) && queue.first_open(*session).is_some());
+            assert!(!queue.busy.contains_key(session) && queue.first_open(*session).is_some());
         }
     }
     assert_eq!(queue.ready.len(), queue.lanes.iter().map(|lane| lane.ready.len()).sum::<usize>());

@@ -25,7 +25,7 @@ fn carried(no: i64) -> Record {
 }
 
 /// A mission of the night that begins at noon.
-fn nightly(more: serde_json::Value) -> Tested {
+fn nightly(more: &serde_json::Value) -> Tested {
     let mut fields = json!({
         "autonomy_window": {"start_at": at(0), "end_at": at(4 * TEN_MINUTES)},
         "on_window_end": "suspend",
@@ -39,7 +39,7 @@ fn nightly(more: serde_json::Value) -> Tested {
     mission
 }
 
-fn running(more: serde_json::Value) -> Tested {
+fn running(more: &serde_json::Value) -> Tested {
     let mut mission = nightly(more);
     mission.start().expect("its turn");
     mission
@@ -54,7 +54,7 @@ fn next_night(mission: &mut Tested) -> Vec<Record> {
 
 #[test]
 fn at_the_end_of_its_window_it_is_suspended_and_goes_on_in_the_next_with_its_budget() {
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     let call = mission.call(&the("WebFetch"), 40).expect("granted");
     mission.done(call, &[], 40);
     mission.pass(4 * TEN_MINUTES - 1);
@@ -86,7 +86,7 @@ fn at_the_end_of_its_window_it_is_suspended_and_goes_on_in_the_next_with_its_bud
 #[test]
 fn it_is_carried_over_so_often_and_then_timed_out() {
     for (fields, times) in [(json!({}), 5), (json!({"carry_over_max": 2}), 2), (json!({"carry_over_max": 0}), 0)] {
-        let mut mission = running(fields);
+        let mut mission = running(&fields);
         for no in 1..=times {
             mission.now.next_window = Some(night(no));
             let closes = mission.mission.window().end_at.expect("an end");
@@ -107,13 +107,13 @@ fn it_is_carried_over_so_often_and_then_timed_out() {
 #[test]
 fn without_a_further_window_or_without_the_word_it_is_timed_out() {
     for (fields, next) in [(json!({}), None), (json!({"on_window_end": "end"}), Some(night(1)))] {
-        let mut mission = running(fields);
+        let mut mission = running(&fields);
         mission.now.next_window = next;
         mission.pass(4 * TEN_MINUTES);
         mission.take(Command::Tick).expect("a tick");
         assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));
     }
-    let mut spent = running(json!({"budget": {"max_runtime_minutes": 40}}));
+    let mut spent = running(&json!({"budget": {"max_runtime_minutes": 40}}));
     spent.pass(4 * TEN_MINUTES);
     spent.take(Command::Tick).expect("a tick");
     assert_eq!(spent.end().2, "run_time_spent", "its budget is kept, and so is that it has none left");
@@ -121,13 +121,13 @@ fn without_a_further_window_or_without_the_word_it_is_timed_out() {
 
 #[test]
 fn any_command_of_a_run_may_find_that_its_window_is_over_and_a_result_is_kept() {
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     let call = mission.call(&the("mcp__mail__send"), 30).expect("granted");
     mission.pass(4 * TEN_MINUTES);
     let records = mission.ends(call, Ok(()));
     assert!(matches!(records.as_slice(), [Record::CallFinished { .. }, Record::CarriedOver { .. }]), "{records:?}");
     assert!(!mission.mission.has_broken_off());
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     mission.pass(4 * TEN_MINUTES);
     let note = Command::Milestone { run: RunNo(1), text: "late".into() };
     assert_eq!(mission.take(note).expect("an answer"), [carried(1)], "and it is not recorded");
@@ -135,7 +135,7 @@ fn any_command_of_a_run_may_find_that_its_window_is_over_and_a_result_is_kept() 
 
 #[test]
 fn a_call_that_its_window_cut_off_is_asked_about_at_once_or_made_again() {
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     let mail = mission.call(&the("mcp__mail__send"), 30).expect("granted");
     let read = mission.call(&the("Read"), 0).expect("granted");
     let fetch = mission.call(&the("WebFetch"), 20).expect("granted");
@@ -169,7 +169,7 @@ fn a_call_that_its_window_cut_off_is_asked_about_at_once_or_made_again() {
 
 #[test]
 fn one_that_nobody_saw_to_is_asked_about_when_it_goes_on() {
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     mission.call(&the("mcp__mail__send"), 0).expect("granted");
     mission.pass(4 * TEN_MINUTES);
     mission.take(Command::Tick).expect("a tick");
@@ -182,7 +182,7 @@ fn one_that_nobody_saw_to_is_asked_about_when_it_goes_on() {
 
 #[test]
 fn a_question_outlives_the_window_and_what_was_approved_by_day_has_not_happened() {
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     let (call, request) = mission.held(&the("mcp__odd__thing"), 0, RequestKind::Approval);
     mission.suspend(None).expect("it only waits");
     mission.pass(4 * TEN_MINUTES);
@@ -200,7 +200,7 @@ fn a_question_outlives_the_window_and_what_was_approved_by_day_has_not_happened(
     assert_eq!(next_night(&mut mission), [Record::Started { run: RunNo(2), alone: false, announced: false }]);
     assert!(mission.mission.is_being_made(call));
     // Nobody answers: it ends when the question does, not with the window.
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     mission.pass(3 * TEN_MINUTES);
     let (_, request) = mission.asks("A or B?");
     let expires = mission.mission.open_requests()[0].expires_at;
@@ -217,7 +217,7 @@ fn a_question_outlives_the_window_and_what_was_approved_by_day_has_not_happened(
 
 #[test]
 fn a_sleep_takes_no_run_time_between_the_windows() {
-    let mut mission = running(json!({}));
+    let mut mission = running(&json!({}));
     let until: Timestamp = moment(12 * TEN_MINUTES);
     mission.suspend(Some(until)).expect("it sleeps");
     mission.pass(4 * TEN_MINUTES);
@@ -230,7 +230,7 @@ fn a_sleep_takes_no_run_time_between_the_windows() {
 
 #[test]
 fn one_that_had_no_turn_in_its_window_waits_for_the_next() {
-    let mut mission = nightly(json!({}));
+    let mut mission = nightly(&json!({}));
     mission.pass(4 * TEN_MINUTES);
     let told = mission.events.len();
     assert_eq!(mission.take(start(&tools())).expect("an answer"), [carried(1)]);
@@ -246,7 +246,7 @@ fn a_run_meets_the_end_of_the_hours_like_that_of_its_window_and_one_that_waits_d
     let all = tools();
     let open = || Command::Start(sortie_mission::Conditions { open_until: until, ..conditions(&all) });
     for (fields, end) in [(json!({"on_window_end": "end"}), true), (json!({}), false)] {
-        let mut mission = nightly(fields);
+        let mut mission = nightly(&fields);
         mission.now.next_window = Some(Window { start_at: Some(moment(2 * TEN_MINUTES)), ..night(0) });
         let records = mission.take(open()).expect("its turn");
         assert!(records.contains(&Record::OpenUntil { at: moment(TEN_MINUTES) }), "{records:?}");
@@ -260,7 +260,7 @@ fn a_run_meets_the_end_of_the_hours_like_that_of_its_window_and_one_that_waits_d
             assert_eq!(mission.mission.window().start_at, Some(moment(2 * TEN_MINUTES)));
         }
     }
-    let mut blocked = nightly(json!({"on_window_end": "end"}));
+    let mut blocked = nightly(&json!({"on_window_end": "end"}));
     blocked.take(open()).expect("its turn");
     blocked.asks("A or B?");
     blocked.suspend(None).expect("it only waits");
@@ -271,11 +271,75 @@ fn a_run_meets_the_end_of_the_hours_like_that_of_its_window_and_one_that_waits_d
 
 #[test]
 fn what_was_refused_costs_nothing_and_a_crash_in_between_changes_nothing() {
-    let mut mission = running(json!({"constraints": {"allowed_tools": ["WebFetch"]}}));
+    let mut mission = running(&json!({"constraints": {"allowed_tools": ["WebFetch"]}}));
     assert!(matches!(mission.call(&the("Edit"), 0), Err(CallError::Denied(_))));
     mission.pass(4 * TEN_MINUTES);
     mission.take(Command::Tick).expect("a tick");
     let before = mission.mission.clone();
     let folded = sortie_mission::Mission::fold(mission.mission.envelope().clone(), &mission.records);
     assert_eq!(folded.expect("its own records"), before);
+}
+
+#[test]
+fn what_was_approved_and_not_made_before_a_further_window_closes_is_not_doubted() {
+    let mut mission = running(&json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["WebFetch"]}}));
+    let (call, request) = mission.held(&the("WebFetch"), 30, RequestKind::Approval);
+    mission.suspend(None).expect("it only waits");
+    mission.decided(request, Decision::Approve { reach: Reach::Call });
+    assert_eq!(mission.money(), (0, 30));
+    // It had no turn before its window closed, twice.
+    for no in 1..=2 {
+        mission.now.next_window = Some(night(no));
+        let closes = mission.mission.window().end_at.expect("an end");
+        mission.shift(closes.duration_since(mission.now.wall).as_secs());
+        assert_eq!(mission.take(Command::Tick).expect("a tick"), [carried(no)]);
+        assert!(!mission.mission.has_broken_off(), "nobody made it");
+    }
+    mission.shift(moment(2 * DAY).duration_since(mission.now.wall).as_secs());
+    assert_eq!(mission.start().expect("its turn").len(), 1);
+    assert!(mission.mission.is_being_made(call));
+    assert_eq!(mission.money(), (0, 30), "and nothing is paid for it");
+}
+
+#[test]
+fn a_call_that_was_seen_to_is_not_paid_for_with_each_further_window() {
+    let mut mission = running(&json!({}));
+    mission.call(&the("WebFetch"), 20).expect("granted");
+    mission.pass(4 * TEN_MINUTES);
+    mission.take(Command::Tick).expect("a tick");
+    mission.take(Command::Doubt(&tools())).expect("an answer");
+    assert_eq!(mission.money(), (20, 20));
+    mission.now.next_window = Some(night(2));
+    mission.shift(DAY);
+    assert_eq!(mission.take(Command::Tick).expect("a tick"), [carried(2)]);
+    assert_eq!(mission.take(Command::Doubt(&tools())), Ok(vec![]));
+    assert_eq!(mission.money(), (20, 20), "it was not made in between");
+}
+
+#[test]
+fn one_that_sleeps_meets_the_end_of_the_hours_and_takes_no_run_time_behind_it() {
+    let all = tools();
+    let mut mission = nightly(&json!({}));
+    mission.now.next_window = Some(Window { start_at: Some(moment(2 * TEN_MINUTES)), ..night(0) });
+    let open = Command::Start(sortie_mission::Conditions { open_until: Some(moment(TEN_MINUTES)), ..conditions(&all) });
+    mission.take(open).expect("its turn");
+    mission.suspend(Some(moment(TEN_MINUTES + 60))).expect("it sleeps");
+    assert_eq!(mission.mission.next_due(mission.now).wall, Some(moment(TEN_MINUTES)), "somebody sees to it then");
+    mission.pass(TEN_MINUTES);
+    let records = mission.take(Command::Tick).expect("a tick");
+    assert!(matches!(records.as_slice(), [Record::CarriedOver { .. }]), "{records:?}");
+    assert!(!mission.mission.takes_run_time());
+}
+
+#[test]
+fn being_carried_over_is_no_coming_forward() {
+    let mut mission = running(&json!({}));
+    for _ in 0..2 {
+        mission.crash();
+    }
+    let crashes = mission.mission.crashes();
+    assert!(crashes > 0);
+    mission.pass(4 * TEN_MINUTES);
+    mission.take(Command::Tick).expect("a tick");
+    assert_eq!(mission.mission.crashes(), crashes);
 }

@@ -13,13 +13,17 @@ use super::{Exit, Failure, text};
 #[derive(Debug, Args)]
 pub(super) struct NightArgs {
     /// The date on which it ends, by the clock of the node's zone; without it, the night in which it is now.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = date)]
     date: Option<Date>,
+}
+
+fn date(text: &str) -> Result<Date, &'static str> {
+    text.parse().map_err(|_| "a night is named by the date on which it ends, such as 2026-11-26")
 }
 
 /// Shows it: a line, then who needs people first. The exit code says whether something does.
 pub(super) async fn night(args: NightArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let date = args.date.map_or_else(|| "last".to_owned(), |date| date.to_string());
+    let date = args.date.map_or_else(|| "current".to_owned(), |date| date.to_string());
     let night = client.get(&["v1", "nights", &date], "missions").await?;
     let exit = if night["needs_people"] == true { Exit::Failed } else { Exit::Completed };
     if as_json {

@@ -157,8 +157,8 @@ pub(super) struct Answer<'a> {
     vp_runtime_id: &'a str,
     status: Status,
     effective_budget: BudgetView,
-    /// What the hours of its lane and of the node leave of its window.
-    effective_window: EffectiveWindowView,
+    /// What the hours of its lane and of the node leave of its window; null where that is nothing.
+    effective_window: Option<EffectiveWindowView>,
     warnings: &'a [String],
     links: Links,
     /// Whether it had been accepted before: in a batch, where no header can say it.
