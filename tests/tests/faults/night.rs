@@ -210,10 +210,10 @@ async fn a_night_is_told_at_a_glance_and_stays_what_it_was() {
         (&tonight["done"], &tonight["failed"], &tonight["spent"]["cost_usd"]),
         (&json!(1), &json!(0), &json!(0.25))
     );
-    set(&node, next(&node, 2));
-    assert_eq!(node.until_final(&carried).await["status"], "completed");
     node.post("/v1/missions/asks/requests/r1", &json!({"decision": "answer", "text": "B"})).await.expect_status(200);
     node.until_final("asks").await;
+    set(&node, next(&node, 2));
+    assert_eq!(node.until_final(&carried).await["status"], "completed");
     let before = node.get(&format!("/v1/nights/{date}")).await.expect_status(200).json;
     assert_eq!((counts(&before), &before["over"]), (counts(&told), &json!(true)), "{before:#}");
     assert_eq!(before["spent"], told["spent"]);
