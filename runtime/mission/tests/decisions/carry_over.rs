@@ -7,7 +7,7 @@ use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::CallError;
 use sortie_contract::{Status, Timestamp};
-use sortie_mission::{Command, Refusal};
+use sortie_mission::{Command, Left, Mission, Night, Refusal};
 
 use crate::support::{Tested, at, conditions, moment, start, the, tools};
 
@@ -276,7 +276,7 @@ fn what_was_refused_costs_nothing_and_a_crash_in_between_changes_nothing() {
     mission.pass(4 * TEN_MINUTES);
     mission.take(Command::Tick).expect("a tick");
     let before = mission.mission.clone();
-    let folded = sortie_mission::Mission::fold(mission.mission.envelope().clone(), &mission.records);
+    let folded = Mission::fold(mission.mission.envelope().clone(), &mission.records);
     assert_eq!(folded.expect("its own records"), before);
 }
 
@@ -342,4 +342,48 @@ fn being_carried_over_is_no_coming_forward() {
     mission.pass(4 * TEN_MINUTES);
     mission.take(Command::Tick).expect("a tick");
     assert_eq!(mission.mission.crashes(), crashes);
+}
+
+#[test]
+fn a_window_in_which_it_has_no_turn_uses_none_up() {
+    let mut mission = running(&json!({"carry_over_max": 1}));
+    mission.now.expires_at = moment(3 * DAY + 60);
+    mission.asks("A or B?");
+    mission.suspend(None).expect("it only waits");
+    // It waits for people through more windows than it may be carried over into; the question ends by its own time.
+    for no in 1..=3 {
+        mission.now.next_window = Some(night(no));
+        mission.now.wall = mission.mission.window().end_at.expect("an end");
+        assert_eq!(mission.take(Command::Tick).map(|records| records.last().cloned()), Ok(Some(carried(no))));
+        assert_eq!((mission.mission.carried_over(), mission.mission.status()), (1, Status::Blocked));
+    }
+    mission.now.wall = moment(3 * DAY + 60);
+    mission.take(Command::Tick).expect("a tick");
+    assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "request_expired"));
+}
+
+#[test]
+fn a_night_has_what_was_spent_in_it_and_what_it_left() {
+    let mut mission = running(&json!({}));
+    let call = mission.call(&the("WebFetch"), 40).expect("granted");
+    mission.done(call, &[], 40);
+    mission.pass(4 * TEN_MINUTES);
+    mission.take(Command::Tick).expect("a tick");
+    next_night(&mut mission);
+    let call = mission.call(&the("WebFetch"), 10).expect("granted");
+    mission.done(call, &[], 10);
+    mission.says_done();
+    let part = |from: i64, until: i64| {
+        let mut night = Night::new(moment(from), moment(until));
+        for upto in 1..=mission.records.len() {
+            let folded = Mission::fold(mission.mission.envelope().clone(), &mission.records[..upto]);
+            night.take(&folded.expect("its own records"), &mission.records[upto - 1]);
+        }
+        night.part().map(|part| (part.left, part.spent.cost.0))
+    };
+    assert_eq!(part(-3_600, TEN_MINUTES), Some((Left::Running, 40)));
+    assert_eq!(part(-3_600, DAY), Some((Left::CarriedOver, 40)));
+    assert_eq!(part(DAY, 2 * DAY), Some((Left::Done, 10)), "and not what it had spent before");
+    assert_eq!(part(2 * DAY, 3 * DAY), None, "it was over");
+    assert_eq!(part(-7_200, -3_600), None, "it was not there yet");
 }
