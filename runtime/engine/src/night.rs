@@ -9,10 +9,10 @@ use jiff::civil::Date;
 use sortie_contract::{MissionNo, Spend, Timestamp};
 use sortie_journal::Head;
 use sortie_mission::{Left, Night, Part};
-use sortie_schedule::{Action, Fire, LATE, night, night_of};
+use sortie_schedule::{Action, Fire, LATE, is_closed, night, night_of};
 
-use super::schedules::ScheduleError;
-use super::shown::{GapView, NextWindow, NightLine, NightView, SpendView};
+use super::schedules::{Made, ScheduleError};
+use super::shown::{GapView, NextWindow, NightLine, NightView, SpendView, name};
 use super::views::Next;
 use super::{Engine, ReadError};
 
@@ -37,8 +37,17 @@ struct Fires {
     fired: u64,
     late: u64,
     skipped: u64,
+    refused: u64,
     missed: u64,
     gaps: Vec<GapView>,
+}
+
+impl Fires {
+    fn tell(&mut self, gap: GapView) {
+        if self.gaps.len() < LINES_MAX {
+            self.gaps.push(gap);
+        }
+    }
 }
 
 impl Engine {
@@ -69,7 +78,7 @@ impl Engine {
             }
         }
         let count = |wanted| counts.get(&wanted).copied().unwrap_or_default();
-        let Fires { fired, late, skipped, missed, gaps } = self.fires_between(from, until)?;
+        let Fires { fired, late, skipped, refused, missed, gaps } = self.fires_between(from, until)?;
         Ok(NightView {
             date: date.to_string(),
             from,
@@ -87,9 +96,10 @@ impl Engine {
             fired,
             late,
             skipped,
+            refused,
             missed,
             gaps,
-            needs_people: missed > 0 || counts.keys().any(|left| left.needs_people()),
+            needs_people: missed + refused > 0 || counts.keys().any(|left| left.needs_people()),
             next_window: if (from..until).contains(&now) { self.next_of_all(now)? } else { None },
             more: counts.values().sum::<usize>() > lines.len(),
             missions: lines.into_values().collect(),
@@ -174,6 +184,14 @@ impl Engine {
                     continue;
                 }
                 match &entry.action {
+                    Action::Fired { .. } if entry.made == Some(Made::Refused) && is_closed(&entry.errors) => {
+                        all.skipped += 1;
+                    }
+                    Action::Fired { fire, .. } if entry.made == Some(Made::Refused) => {
+                        all.refused += 1;
+                        let why = entry.errors.first().map_or("refused", |first| first.code.as_str());
+                        all.tell(GapView::new(id, (fire.at, fire.at, 1), why));
+                    }
                     Action::Fired { late_ms, .. } => {
                         all.fired += 1;
                         all.late += u64::from(u128::from(*late_ms) > LATE.as_millis());
@@ -181,9 +199,7 @@ impl Engine {
                     Action::Skipped { fires, .. } => all.skipped += fires.count,
                     Action::Missed { fires, reason } => {
                         all.missed += fires.count;
-                        if all.gaps.len() < LINES_MAX {
-                            all.gaps.push(GapView::new(id, fires, reason));
-                        }
+                        all.tell(GapView::new(id, (fires.first, fires.last, fires.count), &name(reason)));
                     }
                     _ => {}
                 }

@@ -506,4 +506,7 @@ async fn nobody_takes_the_place_of_a_fire() {
         (fire["made"] == "refused" && fire["errors"][0]["code"] == "mission_id_conflict").then_some(())
     })
     .await;
+    let night = node.get("/v1/nights/current").await.expect_status(200).json;
+    assert_eq!((&night["fired"], &night["refused"], &night["needs_people"]), (&json!(0), &json!(1), &json!(true)));
+    assert_eq!(night["gaps"][0]["reason"], "mission_id_conflict", "{night:#}");
 }

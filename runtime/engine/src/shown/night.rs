@@ -5,7 +5,6 @@ use serde::Serialize;
 use sortie_contract::outcome::Reason;
 use sortie_contract::{Spend, Status, Timestamp};
 use sortie_mission::Left;
-use sortie_schedule::{MissReason, Span};
 
 use super::SpendView;
 
@@ -46,13 +45,15 @@ pub struct NightView {
     pub fired: u64,
     /// Those of them that were late by more than a minute.
     pub late: u64,
-    /// Times that were left out for a reason that their schedule names: an overlap, a pause.
+    /// Times that were left out for a reason that their schedule names (an overlap, a pause), or at which their lane was closed.
     pub skipped: u64,
+    /// Times whose missions the node did not take.
+    pub refused: u64,
     /// Times that were missed.
     pub missed: u64,
-    /// Which.
+    /// Which were missed, or refused.
     pub gaps: Vec<GapView>,
-    /// Whether something failed, was missed, or waits for people.
+    /// Whether something failed, was missed or refused, or waits for people.
     pub needs_people: bool,
     /// What begins next by itself; null where nothing does, and of any night but the one in which it is now.
     pub next_window: Option<NextWindow>,
@@ -62,7 +63,7 @@ pub struct NightView {
     pub more: bool,
 }
 
-/// Times of a schedule that were missed.
+/// Times of a schedule that were missed, or whose missions were not taken.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "Gap")]
 pub struct GapView {
@@ -82,10 +83,8 @@ pub struct GapView {
 
 impl GapView {
     /// Of these.
-    pub(crate) fn new(schedule: &str, fires: &Span, reason: &MissReason) -> Self {
-        let Span { first, last, count } = *fires;
-        let reason = serde_json::to_value(reason).ok().and_then(|reason| reason.as_str().map(str::to_owned));
-        Self { schedule: schedule.to_owned(), first, last, count, reason: reason.unwrap_or_default() }
+    pub(crate) fn new(schedule: &str, (first, last, count): (Timestamp, Timestamp, u64), reason: &str) -> Self {
+        Self { schedule: schedule.to_owned(), first, last, count, reason: reason.to_owned() }
     }
 }
 

@@ -336,7 +336,7 @@ impl FireView {
 }
 
 /// The name of a case, as it is kept.
-fn name(case: impl Serialize) -> String {
+pub(crate) fn name(case: impl Serialize) -> String {
     serde_json::to_value(case).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 

@@ -66,6 +66,7 @@ fn said(night: &Value) -> String {
         ("queued", "queued"),
         ("cancelled", "cancelled"),
         ("missed", "times missed"),
+        ("refused", "times refused"),
         ("late", "times late"),
     ];
     let always = always.map(|(key, name)| format!("{} {name}", count(key)));
