@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 15] = [
+const PICTURE: [(&str, &[&str]); 16] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -18,6 +18,7 @@ const PICTURE: [(&str, &[&str]); 15] = [
     ("sortie-egress", &["sortie-contract"]),
     ("sortie-tools", &["sortie-contract", "sortie-egress"]),
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
+    ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
         "sortie-engine",
         &[
@@ -124,9 +125,16 @@ fn crates_name_each_other_as_in_the_picture() {
 
 #[test]
 fn siblings_do_not_name_each_other_in_tests_either() {
-    // `sortie-egress` is none: tools and callbacks stand on it.
-    let siblings =
-        ["sortie-mission", "sortie-schedule", "sortie-journal", "sortie-sandbox", "sortie-tools", "sortie-callback"];
+    // `sortie-egress` is none: tools, models and callbacks stand on it.
+    let siblings = [
+        "sortie-mission",
+        "sortie-schedule",
+        "sortie-journal",
+        "sortie-sandbox",
+        "sortie-tools",
+        "sortie-models",
+        "sortie-callback",
+    ];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
         let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();
         assert!(wrong.is_empty(), "{name} names {wrong:?}");
@@ -181,7 +189,7 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 #[test]
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
-    for folder in ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "callback", "node"] {
+    for folder in ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "models", "callback", "node"] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");
     }
