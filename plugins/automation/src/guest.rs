@@ -5,10 +5,10 @@ use core::time::Duration;
 use serde_json::Value as Json;
 use sortie_plugin::report::Verdict;
 use sortie_plugin::{Brief, CallError, Failure, Manifest, Mistake, Outcome, Pending, Plugin, Tools};
-use sortie_plugin::{artifacts, human, json, report, time};
+use sortie_plugin::{artifacts, human, json, model, report, time};
 
 use crate::World;
-use crate::plan::ASK;
+use crate::plan::{ASK, MODEL};
 
 /// The plugin `automation`.
 struct Automation;
@@ -18,7 +18,8 @@ impl Plugin for Automation {
         // The schema explains and forbids nothing: `check` says more of a mistake, and of each just once.
         let schema = json!({ "type": "object", "properties": { "steps": {
             "description": "A graph of tool calls: id, tool, with, needs, if, for_each, concurrency, retry, timeout, \
-                            artifact, milestone, criterion, on_error. Strings may hold {{ templates }} over inputs, \
+                            artifact, milestone, criterion, on_error; model (prompt, system, schema, model, max_tokens) \
+                            in place of tool and with. Strings may hold {{ templates }} over inputs, \
                             objective, mission, steps.<id>.result, and item and index within for_each. The tool `ask` \
                             (with `question`) asks people and needs no grant.",
             "examples": [[{ "id": "find", "tool": "Glob", "with": { "pattern": "inbox/*.md" } }]],
@@ -41,34 +42,52 @@ sortie_plugin::export!(Automation);
 /// The mission world, with the tools that the mission was granted.
 struct Granted(Tools);
 
+/// A call on its way, or a timer.
+struct Waiting {
+    pending: Pending,
+    /// Its result is a model's answer.
+    is_of_model: bool,
+}
+
+impl From<Pending> for Waiting {
+    fn from(pending: Pending) -> Self {
+        Self { pending, is_of_model: false }
+    }
+}
+
 impl World for Granted {
-    type Pending = Pending;
+    type Pending = Waiting;
 
     fn holds(&self, tool: &str) -> bool {
-        self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK)
+        self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK) || tool == MODEL
     }
 
-    fn start(&mut self, tool: &str, arguments: &Json) -> Result<Pending, CallError> {
+    fn start(&mut self, tool: &str, arguments: &Json) -> Result<Waiting, CallError> {
         match self.0.get(tool) {
-            Some(tool) => tool.start(arguments),
+            Some(tool) => tool.start(arguments).map(Into::into),
+            None if tool == MODEL => {
+                let pending = model::start(&crate::model::request(arguments)?, [])?;
+                Ok(Waiting { pending, is_of_model: true })
+            }
             None if tool.eq_ignore_ascii_case(ASK) => match arguments["question"].as_str() {
-                Some(question) => Ok(human::start(question)),
+                Some(question) => Ok(human::start(question).into()),
                 None => Err(CallError::InvalidArguments("/question must be a text: what people are asked".to_owned())),
             },
             None => Err(CallError::Denied(format!("the mission was not granted the tool {tool}"))),
         }
     }
 
-    fn after(&mut self, duration: Duration) -> Pending {
-        time::after(duration)
+    fn after(&mut self, duration: Duration) -> Waiting {
+        time::after(duration).into()
     }
 
-    fn wait_any(&mut self, pending: &[&Pending]) -> usize {
-        sortie_plugin::wait_any(pending.iter().copied())
+    fn wait_any(&mut self, waiting: &[&Waiting]) -> usize {
+        sortie_plugin::wait_any(waiting.iter().map(|waiting| &waiting.pending))
     }
 
-    fn result(&mut self, call: &Pending) -> Result<Json, CallError> {
-        call.get()
+    fn result(&mut self, call: &Waiting) -> Result<Json, CallError> {
+        let result = call.pending.get()?;
+        if call.is_of_model { crate::model::result(&result) } else { Ok(result) }
     }
 
     fn milestone(&mut self, text: &str) {

@@ -34,6 +34,8 @@
 mod duration;
 #[cfg(target_arch = "wasm32")]
 mod guest;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod model;
 mod plan;
 mod run;
 mod template;

@@ -23,6 +23,9 @@ pub(crate) const ATTEMPTS_MAX: u32 = 100;
 /// The step that asks people: no tool, so that no grant is needed; its result is the answer.
 pub(crate) const ASK: &str = "ask";
 
+/// What a step with `model` calls in place of a tool.
+pub(crate) const MODEL: &str = "model";
+
 /// What the plan is read from, beside the language.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'e> {

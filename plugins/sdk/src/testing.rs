@@ -41,6 +41,8 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::limits::Left;
+use crate::model::ModelInfo;
 use crate::report::{Level, Verdict};
 use crate::{Brief, CallError, Failure, Outcome, Plugin, ToolInfo, Tools};
 
@@ -61,6 +63,11 @@ struct Seen {
     artifacts: BTreeMap<String, Vec<u8>>,
     questions: Vec<String>,
     answers: VecDeque<Result<String, CallError>>,
+    asked: Vec<Value>,
+    completions: VecDeque<Result<Value, CallError>>,
+    left: Left,
+    closing: bool,
+    landed: bool,
     now_ms: u64,
 }
 
@@ -86,6 +93,10 @@ pub struct Ran {
     pub artifacts: BTreeMap<String, Vec<u8>>,
     /// What people were asked, in order.
     pub questions: Vec<String>,
+    /// What models were asked, in order.
+    pub asked: Vec<Value>,
+    /// Whether it said that it lands.
+    pub landed: bool,
 }
 
 impl Node {
@@ -124,6 +135,20 @@ impl Node {
         self
     }
 
+    /// The same, and the next request to a model is answered so.
+    #[must_use]
+    pub fn model(mut self, answer: Result<Value, CallError>) -> Self {
+        self.seen.completions.push_back(answer);
+        self
+    }
+
+    /// The same, and so much is left of the budget; with `closing`, a limit is near already.
+    #[must_use]
+    pub fn left(mut self, left: Left, closing: bool) -> Self {
+        (self.seen.left, self.seen.closing) = (left, closing);
+        self
+    }
+
     /// Runs a plugin to its end.
     ///
     /// # Panics
@@ -133,8 +158,8 @@ impl Node {
         let before = NODE.replace(Some(self.seen));
         let outcome = P::run(brief, Tools::played(self.tools));
         let seen = NODE.replace(before).unwrap_or_default();
-        let Seen { milestones, log, verdicts, artifacts, questions, .. } = seen;
-        Ran { outcome, milestones, log, verdicts, artifacts, questions }
+        let Seen { milestones, log, verdicts, artifacts, questions, asked, landed, .. } = seen;
+        Ran { outcome, milestones, log, verdicts, artifacts, questions, asked, landed }
     }
 }
 
@@ -184,6 +209,47 @@ fn node<T>(what: &str, then: impl FnOnce(&mut Seen) -> T) -> T {
         });
         then(seen)
     })
+}
+
+pub(crate) fn models() -> Vec<ModelInfo> {
+    let played = |_: &mut Seen| ModelInfo {
+        name: "played".to_owned(),
+        context_tokens: None,
+        takes_tools: true,
+        takes_images: true,
+        takes_schemas: true,
+        is_default: true,
+    };
+    vec![node("model::describe", played)]
+}
+
+pub(crate) fn complete(request: &str, tools: Vec<String>) -> Result<String, CallError> {
+    let mut request: Value = serde_json::from_str(request).map_err(|error| CallError::Failed(error.to_string()))?;
+    if let Some(request) = request.as_object_mut() {
+        request.insert("tools".to_owned(), tools.into());
+    }
+    node("model::complete", |seen| {
+        seen.asked.push(request);
+        let answer = seen.completions.pop_front();
+        let none = || Err(CallError::Failed("the test has no further answer of a model".to_owned()));
+        answer.unwrap_or_else(none).map(|answer| answer.to_string())
+    })
+}
+
+pub(crate) fn deadline_ms() -> Option<u64> {
+    node("limits::deadline_ms", |seen| Some(seen.now_ms.saturating_add(seen.left.runtime_ms)))
+}
+
+pub(crate) fn left() -> Left {
+    node("limits::left", |seen| seen.left)
+}
+
+pub(crate) fn is_closing() -> bool {
+    node("limits::closing", |seen| seen.closing)
+}
+
+pub(crate) fn land() {
+    node("limits::land", |seen| seen.landed = true);
 }
 
 pub(crate) fn milestone(text: &str) {

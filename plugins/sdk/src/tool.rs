@@ -123,6 +123,13 @@ impl Tool {
         ToolInfo { name, description, input_schema, effects, read_only }
     }
 
+    /// Its handle, where the node that runs the plugin gave it one.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn granted(&self) -> Option<&tools::Tool> {
+        let Handle::Granted(tool) = &self.handle;
+        Some(tool)
+    }
+
     /// Calls it and waits for the result.
     ///
     /// # Errors
@@ -239,7 +246,7 @@ pub fn wait_any<'a>(pending: impl IntoIterator<Item = &'a Pending>) -> usize {
     tools::wait_any(&handles) as usize
 }
 
-fn text<A: Serialize + ?Sized>(arguments: &A) -> Result<String, CallError> {
+pub(crate) fn text<A: Serialize + ?Sized>(arguments: &A) -> Result<String, CallError> {
     serde_json::to_string(arguments).map_err(|error| CallError::InvalidArguments(error.to_string()))
 }
 

@@ -37,6 +37,38 @@ pub struct Manifest {
     pub inputs_schema: Option<serde_json::Value>,
 }
 
+/// A model, as a plugin is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// What a request names it by.
+    pub name: String,
+    /// How much of a conversation it takes, in tokens, where that is known.
+    pub context_tokens: Option<u64>,
+    /// Whether it can ask for tools.
+    pub takes_tools: bool,
+    /// Whether it can be shown images.
+    pub takes_images: bool,
+    /// Whether it answers by a JSON Schema of itself; where it does not, the node asks it to and checks.
+    pub takes_schemas: bool,
+    /// Whether it is meant where a request names none.
+    pub is_default: bool,
+}
+
+/// What is left of a mission's budget. What has no limit is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Run time, in milliseconds.
+    pub runtime_ms: u64,
+    /// Calls of models.
+    pub llm_calls: Option<u64>,
+    /// Money, in millionths of a US dollar.
+    pub cost_micro_usd: Option<u64>,
+    /// So many of these calls are kept for landing.
+    pub landing_llm_calls: u64,
+    /// So much of this money is kept for landing.
+    pub landing_micro_usd: u64,
+}
+
 /// The extension field `plugin` of an envelope: `name` or `name@version`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginRef {

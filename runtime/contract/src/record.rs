@@ -261,6 +261,62 @@ pub enum Record {
         /// Not at or after this.
         end_at: Option<Timestamp>,
     },
+    /// One of its limits comes near, and its plugin had asked to be told of it: what is kept for landing begins here.
+    Closing {
+        /// Which limit.
+        limit: Closing,
+    },
+    /// A provider refuses a call for now, and has done nothing for it: it is made again then, and takes nothing of the budget until then.
+    Postponed {
+        /// Which.
+        call: CallNo,
+        /// When it is made again.
+        until: Timestamp,
+        /// For people: who refuses, and what it said.
+        why: String,
+    },
+    /// The plugin lands: from here on it may use what was kept for that.
+    Landing {
+        /// Its number among the host calls.
+        call: CallNo,
+    },
+}
+
+/// A limit that comes near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Closing {
+    /// The end of its window, or of the hours of where it runs.
+    Window,
+    /// Its run time.
+    RunTime,
+    /// Its calls of models.
+    LlmCalls,
+    /// Its money.
+    Cost,
+}
+
+impl Closing {
+    /// For programs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::RunTime => "run_time",
+            Self::LlmCalls => "llm_calls",
+            Self::Cost => "cost",
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Window => "the end of its window",
+            Self::RunTime => "the end of its run time",
+            Self::LlmCalls => "the last of its model calls",
+            Self::Cost => "the end of its money",
+        }
+    }
 }
 
 /// What intake decided when it accepted an envelope.
@@ -314,6 +370,14 @@ pub enum HostQuestion {
     ArtifactPut,
     /// What a tool is. The answer is its [`ToolInfo`](crate::tool::ToolInfo).
     Describe,
+    /// Which models there are. The answer is a list of [`ModelInfo`](crate::plugin::ModelInfo).
+    Models,
+    /// Until when the mission has time.
+    Deadline,
+    /// What is left of its budget. The answer is a [`Left`](crate::plugin::Left).
+    Left,
+    /// To be told when one of its limits comes near. The answer is the share that is kept for landing, in thousandths.
+    Closing,
 }
 
 impl Stamped {

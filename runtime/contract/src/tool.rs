@@ -43,6 +43,12 @@ impl fmt::Debug for ToolName {
     }
 }
 
+/// What a call of a model is called among the calls. No tool of a node bears the name.
+pub const MODEL: &str = "model";
+
+/// What a question to people is called among the calls. No tool of a node bears the name.
+pub const ASK: &str = "ask";
+
 /// A class of effects, such as `outbound_email`: what approval rules speak of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -6,7 +6,7 @@ use sortie_contract::envelope::EffectiveBudget;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{LogLevel, PluginIdentity};
-use sortie_contract::record::{Accepted, ArtifactSource, DecodeError, HostQuestion};
+use sortie_contract::record::{Accepted, ArtifactSource, Closing, DecodeError, HostQuestion};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolName, Written};
 use sortie_contract::{LaneId, MicroUsd, Reason, Record, SessionId, Spend, Stamped, Status};
@@ -163,6 +163,17 @@ fn samples() -> Vec<(Record, &'static str)> {
             Record::CarriedOver { start_at: Some("2026-11-23T22:00:00Z".parse().expect("a time")), end_at: None },
             "1b0114323032362d31312d32335432323a30303a30305a00",
         ),
+        // Version 7.
+        (Record::Closing { limit: Closing::Cost }, "1c03"),
+        (
+            Record::Postponed {
+                call: CallNo(9),
+                until: "2026-11-23T22:00:00Z".parse().expect("a time"),
+                why: "w".to_owned(),
+            },
+            "1d0914323032362d31312d32335432323a30303a30305a0177",
+        ),
+        (Record::Landing { call: CallNo(9) }, "1e09"),
     ]
 }
 
@@ -315,6 +326,9 @@ fn number(record: &Record) -> usize {
         Record::NodeStopped => 25,
         Record::OpenUntil { .. } => 26,
         Record::CarriedOver { .. } => 27,
+        Record::Closing { .. } => 28,
+        Record::Postponed { .. } => 29,
+        Record::Landing { .. } => 30,
     }
 }
 
@@ -335,12 +349,12 @@ fn every_variant_keeps_its_bytes() {
     for (record, expected) in samples() {
         let sample = stamped(record);
         let bytes = sample.encode();
-        assert_eq!(hex(&bytes), format!("06{HEAD}{expected}"), "{sample:?}");
+        assert_eq!(hex(&bytes), format!("07{HEAD}{expected}"), "{sample:?}");
         assert_eq!(Stamped::decode(&bytes).expect("a record"), sample);
     }
     let mut seen: Vec<usize> = samples().iter().map(|(record, _)| number(record)).collect();
     seen.dedup();
-    assert_eq!(seen, (0..28).collect::<Vec<_>>(), "a sample of every variant, in its order");
+    assert_eq!(seen, (0..31).collect::<Vec<_>>(), "a sample of every variant, in its order");
 }
 
 /// Told from the bytes as they were pinned, not from what is written now.
@@ -397,8 +411,14 @@ fn every_name_within_a_record_keeps_its_number() {
         HostQuestion::ArtifactGet,
         HostQuestion::ArtifactPut,
         HostQuestion::Describe,
+        HostQuestion::Models,
+        HostQuestion::Deadline,
+        HostQuestion::Left,
+        HostQuestion::Closing,
     ];
     differ(questions.map(answered).map(one).into(), 5);
+    let limits = [Closing::Window, Closing::RunTime, Closing::LlmCalls, Closing::Cost];
+    differ(limits.map(|limit| one(Record::Closing { limit })).into(), 1);
     differ([LogLevel::Debug, LogLevel::Info, LogLevel::Warn, LogLevel::Error].map(logged).map(one).into(), 3);
     differ([Verdict::Met, Verdict::Unmet, Verdict::NotJudged].map(judged).map(one).into(), 3);
     let kinds = [RequestKind::Approval, RequestKind::Input, RequestKind::Budget, RequestKind::Uncertain];
@@ -455,7 +475,7 @@ fn every_name_within_a_record_keeps_its_number() {
 fn damaged_bytes_are_errors() {
     let bytes = stamped(finished(Status::Completed, Reason::Done)).encode();
     assert!(matches!(Stamped::decode(&[]), Err(DecodeError::Empty)));
-    assert!(matches!(Stamped::decode(&[7, 0, 0]), Err(DecodeError::UnknownVersion(7))));
+    assert!(matches!(Stamped::decode(&[8, 0, 0]), Err(DecodeError::UnknownVersion(8))));
     for end in 1..bytes.len() {
         assert!(Stamped::decode(&bytes[..end]).is_err(), "cut at {end}");
     }

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt as _, ready};
 use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::plugin::{Crash, LogLevel};
+use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::record::{HostQuestion, Record};
-use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{Spend, Stamped, Timestamp, outcome};
+use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
@@ -27,6 +29,7 @@ use sortie_tools::{Bill, CallContext, Found, Toolbox};
 use super::handed::Handed;
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
+use super::model::{Came, ModelOrder};
 use super::on_record::OnRecord;
 use super::results::GUESS;
 use super::start::ROOM;
@@ -37,7 +40,15 @@ use super::{Engine, Room};
 const FULL_LOOK: Duration = Duration::from_millis(100);
 
 /// A call as the plugin wants it made.
-struct Order {
+enum Order {
+    /// Of a tool.
+    Tool(ToolOrder),
+    /// Of a model.
+    Model(ModelOrder),
+}
+
+/// A call of a tool.
+struct ToolOrder {
     tool: ToolName,
     /// The tools that it was decided by.
     toolbox: Arc<Toolbox>,
@@ -48,6 +59,30 @@ struct Order {
     /// What the mission was told of it, where it was told something.
     handed: Option<Arc<ToolInfo>>,
     arguments: String,
+}
+
+impl Order {
+    /// Whether making it may have an effect.
+    fn has_effects(&self) -> bool {
+        match self {
+            Self::Tool(order) => order.repeat != Repeat::ReadOnly,
+            // It is paid for, and what is free of it is still somebody's.
+            Self::Model(_) => true,
+        }
+    }
+
+    /// Makes it. So much was set aside for it.
+    async fn make(&self, engine: &Arc<Engine>, context: &CallContext, set_aside: Spend) -> Came {
+        match self {
+            Self::Tool(order) => {
+                let sleep = |limit| engine.ambient.sleep(limit);
+                let (name, handed) = (order.tool.as_str(), order.handed.as_ref().map(|info| &info.input_schema));
+                let outcome = order.toolbox.call(name, context, &order.arguments, handed, sleep).await;
+                Came::Done(outcome, order.toolbox.settled(name, &context.bill))
+            }
+            Self::Model(order) => order.make(engine, context, set_aside).await,
+        }
+    }
 }
 
 /// The host of one run of one mission.
@@ -135,6 +170,31 @@ impl RunHost {
         }
     }
 
+    /// What the node says to a question that says all, as it said first.
+    fn told<T: Serialize + DeserializeOwned>(
+        &self,
+        question: HostQuestion,
+        says: impl FnOnce() -> T,
+    ) -> Result<T, Stop> {
+        if let Some(Recorded::Answer { answer, .. }) = self.recorded(Asked::Question(question))? {
+            return serde_json::from_str(&answer).map_err(|error| {
+                let (recorded, attempted) = (limit::clip(&answer, limit::QUOTE_BYTES_MAX), error.to_string());
+                Stop::Crash(Crash::Diverged { recorded, attempted })
+            });
+        }
+        let says = says();
+        self.answered(question, "", &serde_json::to_string(&says).expect("what a node says is JSON"))?;
+        Ok(says)
+    }
+
+    /// What a tool is to this mission.
+    fn told_of(&self, tool: &ToolName) -> ToolInfo {
+        match self.handed.of(tool) {
+            Some(handed) => (*handed).clone(),
+            None => self.engine.toolbox().info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool)),
+        }
+    }
+
     /// Records the answer to `question`, and what that was about.
     fn answered(&self, question: HostQuestion, about: &str, answer: &str) -> Result<(), Stop> {
         let (run, about) = (self.run, about.to_owned());
@@ -150,7 +210,7 @@ impl RunHost {
         }
         match order {
             // It was being made when the last run broke off, and making it again does no harm: the core asks about others.
-            Some(order) if self.live.is_being_made(call) && order.is_gone => {
+            Some(Order::Tool(order)) if self.live.is_being_made(call) && order.is_gone => {
                 let error = self.live.with(|mission| mission.told_of_lost(call, &order.tool, order.away.as_deref()));
                 let outcome = || Err(error.clone());
                 // What the last run may have spent on it was booked when this one began; nothing was made since.
@@ -166,7 +226,20 @@ impl RunHost {
         }
     }
 
-    /// A call that waits for a decision, and what comes of it.
+    /// A call that was asked for, and what was decided about it.
+    fn begun(&self, taken: Taken, order: Order) -> Call {
+        match taken.records.into_iter().next().map(|stamped| stamped.record) {
+            Some(Record::CallStarted { call, .. }) => Call { number: Some(call), answer: self.perform(call, order) },
+            Some(Record::CallHeld { call, .. }) => Call { number: Some(call), answer: self.held(call, Some(order)) },
+            Some(Record::CallRefused { call, error, .. }) => {
+                Call { number: Some(call), answer: ready(Ok(Err(error).into())).boxed() }
+            }
+            // Time ran out with this very call.
+            _ => over(Stop::Over),
+        }
+    }
+
+    /// A call that waits for a decision, or for its time, and what comes of it.
     fn held(&self, call: CallNo, order: Option<Order>) -> BoxFuture<'static, Answer> {
         let released = self.live.decision(call);
         let this = self.this.upgrade().expect("a host that is called is there");
@@ -188,9 +261,10 @@ impl RunHost {
         let mut context = self.context.clone();
         context.bill = Bill::default();
         context.idempotency_key = format!("{}/{call}", context.mission_id);
+        let set_aside = live.with(|mission| mission.set_aside_for(call));
         let task = self.engine.ambient.spawn(async move {
-            // What may have an effect is on disk before it happens, and everything that it may depend on with it.
-            if order.repeat != Repeat::ReadOnly {
+            // What may have an effect is on disk before it happens, and everything that it may depend on with it. Money is one.
+            if order.has_effects() || !set_aside.is_nothing() {
                 engine.durable().await.map_err(|_| Stop::Over)?;
             }
             let passing = engine.results.pass(GUESS).await;
@@ -200,15 +274,23 @@ impl RunHost {
             if in_time.is_err() || this.is_over() || !live.is_being_made(call) {
                 return Err(Stop::Over);
             }
-            // A tool that panics has failed; what it did until then is done, and its call is on record like any other.
-            let sleep = |limit| engine.ambient.sleep(limit);
-            let handed = order.handed.as_ref().map(|info| &info.input_schema);
-            let calling = order.toolbox.call(order.tool.as_str(), &context, &order.arguments, handed, sleep);
-            let broken = |_| Err(CallError::Failed("the tool broke off".to_owned()));
-            let outcome = AssertUnwindSafe(calling).catch_unwind().await.unwrap_or_else(broken);
+            // What panics has failed; what it did until then is done, and its call is on record like any other.
+            let making = AssertUnwindSafe(order.make(&engine, &context, set_aside)).catch_unwind().await;
+            let broken = |_| Came::Done(Err(CallError::Failed("the call broke off".to_owned())), None);
+            let (outcome, spent) = match making.unwrap_or_else(broken) {
+                Came::Done(outcome, spent) => (outcome, spent),
+                Came::Refused { until, why } => match this.put_off(call, until, &why).await {
+                    // It waits, and so does whoever waits for it.
+                    Ok(true) => {
+                        drop(passing);
+                        return this.held(call, Some(order)).await;
+                    }
+                    Ok(false) => (Err(CallError::Failed(why)), Some(Spend::NOTHING)),
+                    Err(stop) => return Err(stop),
+                },
+            };
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
             let passing = engine.results.pass_on(passing, bytes).await;
-            let spent = order.toolbox.settled(order.tool.as_str(), &context.bill);
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(taken) => Ok(this.on_record.arrived(call, place_of(call, &taken), outcome, passing)),
@@ -218,6 +300,19 @@ impl RunHost {
         });
         // A task that is gone goes with the node.
         task.map(|joined| joined.unwrap_or(Err(Stop::Over))).boxed()
+    }
+
+    /// A provider refuses a call for now: it is put off, unless that has lasted long enough.
+    async fn put_off(&self, call: CallNo, hinted: Option<Timestamp>, why: &str) -> Result<bool, Stop> {
+        let now = self.live.now(&self.engine);
+        let hold_max = self.engine.settings.hold_max;
+        let Some(until) = self.live.with(|mission| mission.put_off(now, call, hinted, hold_max)) else {
+            return Ok(false);
+        };
+        let postpone = || Command::Postpone { run: self.run, call, until, why: why.to_owned() };
+        self.engine.command_patiently(&self.live, postpone, Wait::No).await.map_err(stop)?;
+        self.waits.put_off();
+        Ok(true)
     }
 
     fn store(
@@ -300,10 +395,7 @@ impl Host for RunHost {
             self.handed.tell(&info);
             return Ok(info);
         }
-        let info = match self.handed.of(tool) {
-            Some(handed) => (*handed).clone(),
-            None => self.engine.toolbox().info(tool.as_str()).cloned().unwrap_or_else(|| gone(tool)),
-        };
+        let info = self.told_of(tool);
         self.handed.tell(&info);
         if recorded.is_none() {
             let answer = serde_json::to_string(&info).expect("what is known of a tool is JSON");
@@ -322,14 +414,16 @@ impl Host for RunHost {
         let gone = away.as_deref().map_or(Handle::Gone(tool), |why| Handle::Away { tool, why });
         // Of one that is not there nothing is known; the toolbox refuses to call it.
         let repeat = info.map_or(Repeat::Effectful, ToolInfo::repeat);
-        let order = |arguments: String| Order {
-            tool: tool.clone(),
-            toolbox: Arc::clone(&toolbox),
-            repeat,
-            is_gone: info.is_none(),
-            away: away.clone(),
-            handed: self.handed.of(tool),
-            arguments,
+        let order = |arguments: String| {
+            Order::Tool(ToolOrder {
+                tool: tool.clone(),
+                toolbox: Arc::clone(&toolbox),
+                repeat,
+                is_gone: info.is_none(),
+                away: away.clone(),
+                handed: self.handed.of(tool),
+                arguments,
+            })
         };
         match self.recorded(Asked::Call { tool, arguments: &arguments }) {
             Err(stop) => return over(stop),
@@ -350,20 +444,58 @@ impl Host for RunHost {
         };
         match self.command(command) {
             Err(error) => over(stop(error)),
-            Ok(Taken { records, .. }) => match records.into_iter().next().map(|stamped| stamped.record) {
-                Some(Record::CallStarted { call, .. }) => {
-                    Call { number: Some(call), answer: self.perform(call, order(arguments)) }
-                }
-                Some(Record::CallHeld { call, .. }) => {
-                    Call { number: Some(call), answer: self.held(call, Some(order(arguments))) }
-                }
-                Some(Record::CallRefused { call, error, .. }) => {
-                    Call { number: Some(call), answer: ready(Ok(Err(error).into())).boxed() }
-                }
-                // Time ran out with this very call.
-                _ => over(Stop::Over),
-            },
+            Ok(taken) => self.begun(taken, order(arguments)),
         }
+    }
+
+    fn complete(&self, request: String, tools: Vec<ToolName>) -> Call {
+        let name = ToolName::new(MODEL);
+        let (whole, on_record) = ModelOrder::texts(&request, &tools);
+        let asked = self.recorded(Asked::Call { tool: &name, arguments: &whole });
+        let order = ModelOrder::new(request, tools.iter().map(|tool| self.told_of(tool)).collect());
+        match asked {
+            Err(stop) => return over(stop),
+            Ok(Some(Recorded::Call { call, outcome })) => {
+                return self.go_on(call, outcome, Some(Order::Model(order)));
+            }
+            Ok(_) => {}
+        }
+        let (digest, quote) = (Digest::of(whole.as_bytes()), order.quote(&self.engine));
+        let command =
+            || Command::Call { run: self.run, tool: Handle::Model, arguments: on_record.clone(), digest, quote };
+        match self.command(command) {
+            Err(error) => over(stop(error)),
+            Ok(taken) => self.begun(taken, Order::Model(order)),
+        }
+    }
+
+    fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
+        self.told(HostQuestion::Models, || self.engine.models_told())
+    }
+
+    fn deadline(&self) -> Result<Option<Timestamp>, Stop> {
+        let now = self.live.now(&self.engine);
+        let ms = self.told(HostQuestion::Deadline, || {
+            self.live.with(|mission| mission.deadline(now)).map(Timestamp::as_millisecond)
+        })?;
+        Ok(ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    }
+
+    fn left(&self) -> Result<Left, Stop> {
+        let now = self.live.now(&self.engine);
+        self.told(HostQuestion::Left, || self.live.with(|mission| mission.left(now)))
+    }
+
+    fn closing(&self) -> BoxFuture<'static, Result<(), Stop>> {
+        if let Err(stop) = self.told(HostQuestion::Closing, || self.engine.settings.landing_share) {
+            return ready(Err(stop)).boxed();
+        }
+        // Gone with the run.
+        self.live.closing().map(|told| told.map_err(|_| Stop::Over)).boxed()
+    }
+
+    fn land(&self) -> Result<(), Stop> {
+        self.tell(Asked::Land, || Command::Land { run: self.run })
     }
 
     fn ask(&self, question: String) -> Call {

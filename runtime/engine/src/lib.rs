@@ -12,6 +12,7 @@
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
 //! | `start`, `guests` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
+//! | `model` | calls of models: what is asked, what it costs, what becomes of one that is refused for now |
 //! | `on_record` | a run's large results: where each is recorded, and which of them are held |
 //! | `results` | what results of calls hold of the memory |
 //! | `suspend` | a run that only waits leaves memory |
@@ -64,6 +65,7 @@ mod keep;
 mod live;
 mod lives;
 pub mod look;
+mod model;
 mod night;
 mod on_record;
 mod open;
@@ -96,6 +98,7 @@ use sortie_contract::record::Record;
 use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now};
+use sortie_models::Models;
 use sortie_tools::{ProviderHealth, Providers, Toolbox};
 use tokio::sync::broadcast;
 
@@ -133,6 +136,7 @@ pub struct Engine {
     pub(crate) news: broadcast::Sender<MissionNo>,
     pub(crate) checks: check::Checks,
     pub(crate) tools: Providers,
+    pub(crate) models: Arc<dyn Models>,
     pub(crate) first_look: providers::FirstLook,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
@@ -270,6 +274,12 @@ impl Engine {
     #[must_use]
     pub fn toolbox(&self) -> Arc<Toolbox> {
         self.tools.toolbox()
+    }
+
+    /// The models that plugins may ask.
+    #[must_use]
+    pub fn models(&self) -> &dyn Models {
+        &*self.models
     }
 
     /// How each provider of tools is.

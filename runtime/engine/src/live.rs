@@ -43,6 +43,8 @@ struct Inner {
     waiting: FxHashMap<CallNo, oneshot::Sender<Released>>,
     /// What was decided about held calls since the current run began and before it came to wait for them.
     decided: FxHashMap<CallNo, Result<ToolAnswer, CallError>>,
+    /// Who waits to be told that a limit comes near: the current run.
+    closing: Vec<oneshot::Sender<()>>,
 }
 
 /// What a decision makes of a held call.
@@ -96,7 +98,18 @@ impl Live {
         let (kill, condemned) = (None, false);
         Self {
             no,
-            inner: Mutex::new(Inner { mission, head, run, kill, condemned, told, out_since: None, waiting, decided }),
+            inner: Mutex::new(Inner {
+                mission,
+                head,
+                run,
+                kill,
+                condemned,
+                told,
+                out_since: None,
+                waiting,
+                decided,
+                closing: Vec::new(),
+            }),
         }
     }
 
@@ -166,6 +179,20 @@ impl Live {
             let _ = tell.send(Released::Done(outcome));
         } else if inner.mission.is_being_made(call) {
             let _ = tell.send(Released::Resumed);
+        }
+        told
+    }
+
+    /// That one of its limits comes near, once it does. Gone, when the run that waits for it is.
+    pub(crate) fn closing(&self) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        let mut inner = self.inner.lock();
+        if inner.mission.is_closing() {
+            let _ = tell.send(());
+        } else {
+            // A plugin that asks again and again lets go of what it was given.
+            inner.closing.retain(|waiting| !waiting.is_closed());
+            inner.closing.push(tell);
         }
         told
     }
@@ -305,6 +332,12 @@ impl Inner {
                 | Record::CarriedOver { .. } => {
                     self.waiting.clear();
                     self.decided.clear();
+                    self.closing.clear();
+                }
+                Record::Closing { .. } => {
+                    for waiting in self.closing.drain(..) {
+                        let _ = waiting.send(());
+                    }
                 }
                 Record::CallResumed { call } => {
                     if let Some(waiting) = self.waiting.remove(call) {

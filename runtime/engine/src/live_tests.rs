@@ -54,6 +54,7 @@ fn accepted(log: &dyn Log) -> Inner {
         out_since: None,
         waiting: FxHashMap::default(),
         decided: FxHashMap::default(),
+        closing: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::{Command, NodeRules, Retention};
+use sortie_models::Models;
 use sortie_tools::Providers;
 use tokio::sync::broadcast;
 
@@ -102,6 +103,10 @@ pub struct Settings {
     pub result_bytes_max: usize,
     /// How many schedules there may be.
     pub schedules_max: usize,
+    /// The share of each limit that is kept for landing, in thousandths.
+    pub landing_share: u16,
+    /// The longest that a call waits for a provider that refuses for now.
+    pub hold_max: Duration,
 }
 
 /// What a driver is put together of: everything that it asks and acts upon comes from outside.
@@ -114,6 +119,8 @@ pub struct Parts {
     pub guests: Arc<dyn Guests>,
     /// Where tools come from: what granted calls do.
     pub tools: Providers,
+    /// The models that plugins may ask.
+    pub models: Arc<dyn Models>,
     /// Where artifacts' bytes are.
     pub artifacts: Arc<dyn Artifacts>,
     /// Where sessions work.
@@ -153,7 +160,7 @@ impl Engine {
         others: Others,
         courier: impl FnOnce(Arc<dyn Outbox>) -> Result<Courier, sortie_callback::ConfigError>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Parts { settings, log, guests, tools, artifacts, workspaces, pause_mark, ambient } = parts;
+        let Parts { settings, log, guests, tools, models, artifacts, workspaces, pause_mark, ambient } = parts;
         let mut queue = Queue::new(settings.lanes.iter().cloned(), settings.max_running);
         queue.pause(pause_mark.is_set());
         let mut inventory = Inventory::new(queue);
@@ -183,6 +190,7 @@ impl Engine {
             checks: Checks::default(),
             first_look: FirstLook::new(tools.others().count()),
             tools,
+            models,
             artifacts,
             workspaces,
             pause_mark,

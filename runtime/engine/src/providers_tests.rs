@@ -23,6 +23,7 @@ use sortie_contract::{InstanceId, LaneId, MissionNo, Mistake, SessionId, Timesta
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::{Ceilings, NodeRules, Retention};
+use sortie_models::{Configured, ModelsConfig};
 use sortie_sandbox::{Ending, Host, Installed, Run};
 use sortie_tools::{BuiltIn, CallContext, Providers, Standing, Tool, Workspace};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -334,6 +335,8 @@ impl Bench {
             hours: Arc::default(),
             result_bytes_max: 1 << 20,
             schedules_max: 1_000,
+            landing_share: 50,
+            hold_max: std::time::Duration::from_secs(6 * 3_600),
         };
         let built_in = BuiltIn::of(vec![Arc::new(Takes::new("Read", "path"))]);
         let others: Vec<Arc<dyn Provider>> = vec![Arc::<Shop>::clone(shop)];
@@ -346,11 +349,14 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
+        let none = ModelsConfig::default();
+        let models = Configured::new(&none, std::path::Path::new("."), Arc::clone(&ambient)).expect("there are none");
         let parts = Parts {
             settings,
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
             guests: Arc::new(Hands(tell)),
             tools: Providers::new(built_in, others, ambient.wall()).expect("they differ"),
+            models: Arc::new(models),
             artifacts: Arc::new(Nothing),
             workspaces: Arc::new(Nothing),
             pause_mark: Arc::new(Nothing),

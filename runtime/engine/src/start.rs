@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sortie_contract::id::RunNo;
 use sortie_contract::plugin::Verdict;
+use sortie_contract::record::HostQuestion;
 use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, VpId};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
@@ -285,8 +286,7 @@ impl Engine {
         }
         if taken.status.is_final() && !taken.records.is_empty() {
             self.ended(live, taken.status);
-        } else if taken.records.iter().any(|stamped| matches!(stamped.record, Record::Requested { .. })) {
-            // People are reminded, and do not have for ever, also while the plugin goes on.
+        } else if taken.records.iter().any(|stamped| rings(&stamped.record)) {
             self.watch(live);
         }
         Ok(taken)
@@ -338,4 +338,13 @@ impl Engine {
             );
         });
     }
+}
+
+/// Whether a record brings something that is due at its time while the plugin goes on: people are reminded, and do not have for ever; a
+/// call that was put off is made; a limit comes near.
+fn rings(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::Requested { .. } | Record::Postponed { .. } | Record::Answered { question: HostQuestion::Closing, .. }
+    )
 }

@@ -58,11 +58,21 @@ impl Waits {
     /// The guest begins to wait, or goes on.
     pub(super) fn turn(self: &Arc<Self>, waits: bool) {
         let steady = self.engine.ambient.steady();
-        let asks = waits && self.live.with(|mission| !mission.open_requests().is_empty());
+        let for_others = |mission: &Mission| !mission.open_requests().is_empty() || mission.postponed_until().is_some();
+        let asks = waits && self.live.with(for_others);
         let mut state = self.state.lock();
         state.since = waits.then_some(steady);
         state.waits += u64::from(waits);
         if waits && (asks || !state.timers.is_empty()) && !state.watched {
+            state.watched = true;
+            self.engine.attend("suspension", Arc::clone(self).suspend_when_idle());
+        }
+    }
+
+    /// A call was put off: the guest, which may have been waiting for it, now waits for a time.
+    pub(super) fn put_off(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if state.since.is_some() && !state.watched {
             state.watched = true;
             self.engine.attend("suspension", Arc::clone(self).suspend_when_idle());
         }

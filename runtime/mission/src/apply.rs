@@ -11,7 +11,7 @@ use sortie_contract::envelope::{Envelope, Window};
 use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::outcome::Status;
-use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
 use sortie_contract::request::Decision;
 use sortie_contract::tool::Repeat;
 
@@ -19,6 +19,7 @@ use crate::outputs::Outputs;
 use crate::part::artifacts::Artifacts;
 use crate::part::books::{Books, Overbill};
 use crate::part::calls::{CallStep, Calls, InFlight};
+use crate::part::landing::Landing;
 use crate::part::outgoing::Outgoing;
 use crate::part::report::{Report, ReportStep};
 use crate::part::requests::{OpenRequest, RequestStep, Requests};
@@ -28,6 +29,7 @@ use crate::state::Mission;
 use crate::{budget, cadence};
 
 pub use crate::part::calls::CallMisfit;
+pub use crate::part::landing::LandingMisfit;
 pub use crate::part::report::ReportMisfit;
 pub use crate::part::requests::RequestMisfit;
 pub use crate::part::runs::RunMisfit;
@@ -69,6 +71,9 @@ pub enum Misfit {
     /// What its plugin reports.
     #[error(transparent)]
     Report(#[from] ReportMisfit),
+    /// Its landing.
+    #[error(transparent)]
+    Landing(#[from] LandingMisfit),
 }
 
 impl Mission {
@@ -92,6 +97,7 @@ impl Mission {
             windows: Windows::new(envelope.window, envelope.on_window_end, envelope.carry_over_max),
             calls: Calls::default(),
             books: Books::default(),
+            landing: Landing::default(),
             requests: Requests::default(),
             report: Report::new(envelope.success_criteria.len()),
             artifacts: Artifacts::default(),
@@ -274,6 +280,7 @@ impl Mission {
                 since: at,
                 doubted: false,
                 broke_off: false,
+                postponed: None,
             }),
             Record::Asked { call, question } => self.begun(InFlight {
                 call: *call,
@@ -286,12 +293,33 @@ impl Mission {
                 since: at,
                 doubted: false,
                 broke_off: false,
+                postponed: None,
             }),
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })
             }
+            Record::Answered { call, question: HostQuestion::Closing, answer, .. } => {
+                self.called(CallStep::Numbered(*call))?;
+                self.landing.asked(answer.parse().ok());
+                Ok(())
+            }
             // Kept for replay.
             Record::Answered { call, .. } => self.called(CallStep::Numbered(*call)),
+            Record::Postponed { call, until, .. } => {
+                self.called(CallStep::Postponed { call: *call, at, until: *until })
+            }
+            Record::Closing { limit } => {
+                self.runs.going()?;
+                self.landing.close(*limit)?;
+                self.runs.wake();
+                Ok(())
+            }
+            Record::Landing { call } => {
+                self.called(CallStep::Numbered(*call))?;
+                self.outgoing.event(!self.lands());
+                self.landing.land(*call);
+                Ok(())
+            }
             Record::Milestone { call, text } => {
                 self.say(*call, ReportStep::Milestone(text))?;
                 self.outgoing.event(cadence::reports_milestones(self.envelope.report_cadence));
@@ -367,6 +395,9 @@ fn bytes(record: &Record) -> usize {
         | Record::Suspended { .. }
         | Record::CarriedOver { .. }
         | Record::OpenUntil { .. }
+        | Record::Closing { .. }
+        | Record::Postponed { .. }
+        | Record::Landing { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -390,6 +421,7 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::Judged { .. }
         | Record::CallFinished { .. }
         | Record::Decided { .. }
+        | Record::Landing { .. }
         | Record::Suspended { .. } => true,
         // What the node collects comes with the end of a run, and that may break off as well.
         Record::ArtifactStored { call, .. } => call.is_some(),
@@ -403,6 +435,8 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         // The node's doing: a run that stopped its node has not come forward by that.
         | Record::CarriedOver { .. }
         | Record::OpenUntil { .. }
+        | Record::Closing { .. }
+        | Record::Postponed { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -423,7 +457,8 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Answered { call, .. }
         | Record::Milestone { call, .. }
         | Record::Logged { call, .. }
-        | Record::Judged { call, .. } => Some(*call),
+        | Record::Judged { call, .. }
+        | Record::Landing { call } => Some(*call),
         Record::ArtifactStored { call, .. } => *call,
         Record::Accepted(_)
         | Record::Started { .. }
@@ -437,6 +472,8 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Suspended { .. }
         | Record::CarriedOver { .. }
         | Record::OpenUntil { .. }
+        | Record::Closing { .. }
+        | Record::Postponed { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -477,5 +514,8 @@ fn name(record: &Record) -> &'static str {
         Record::NodeStopped => "node_stopped",
         Record::OpenUntil { .. } => "open_until",
         Record::CarriedOver { .. } => "carried_over",
+        Record::Closing { .. } => "closing",
+        Record::Postponed { .. } => "postponed",
+        Record::Landing { .. } => "landing",
     }
 }

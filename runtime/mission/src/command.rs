@@ -40,6 +40,8 @@ pub struct Now {
 pub enum Handle<'a> {
     /// The node has it.
     Tool(&'a ToolInfo),
+    /// A model, which the constraints say nothing of: what holds for it is the budget.
+    Model,
     /// It was taken away since.
     Gone(&'a ToolName),
     /// Whoever has it is out, and has not said since the node started whether it still does.
@@ -152,6 +154,22 @@ pub enum Command<'a> {
         /// The answer: JSON text.
         answer: String,
     },
+    /// Whoever makes a call says that its provider refuses it for now and has done nothing for it.
+    Postpone {
+        /// The run that made it.
+        run: RunNo,
+        /// Which.
+        call: CallNo,
+        /// When it is made again.
+        until: Timestamp,
+        /// For people.
+        why: String,
+    },
+    /// The plugin lands: it may use what was kept for that.
+    Land {
+        /// The run that lands.
+        run: RunNo,
+    },
     /// The plugin reports a step worth a person's attention.
     Milestone {
         /// The run that reports.
@@ -245,6 +263,8 @@ impl Command<'_> {
             | Self::Suspend { run, .. }
             | Self::CallDone { run, .. }
             | Self::Answer { run, .. }
+            | Self::Postpone { run, .. }
+            | Self::Land { run }
             | Self::Milestone { run, .. }
             | Self::Log { run, .. }
             | Self::Judge { run, .. }

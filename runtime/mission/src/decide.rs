@@ -21,17 +21,16 @@ use sortie_contract::outcome::{Status, Verdict};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{ArtifactSource, Record};
 use sortie_contract::request::RequestKind;
-use sortie_contract::tool::{CallError, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, MODEL, ToolInfo, ToolName};
 
+use crate::budget::Booking;
 use crate::command::{Command, Conditions, Handle, Now, Refusal};
 use crate::finish::Cause;
 use crate::gate::Gate;
 use crate::part::runs::{Active, Phase};
+use crate::request::short_of;
 use crate::state::Mission;
 use crate::window::{Moment, moment};
-
-/// What a plugin's question is called among the calls.
-pub(crate) const ASK: &str = "ask";
 
 /// What a mission's status alone answers to a command; `None` where its records must be asked. A final status never changes, and one
 /// that waits for its first turn has asked nothing. Whoever has only the head need not read the rest for this.
@@ -58,6 +57,10 @@ impl Mission {
         if let Some(answer) = at_a_glance(self.status(), &command) {
             return answer;
         }
+        self.answer(now, command).map(|records| self.with_closing(now, records))
+    }
+
+    fn answer(&self, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
         match (&self.runs.phase, command) {
             (Phase::Ended(end), _) => Err(Refusal::AlreadyFinal { status: end.status }),
             (_, Command::Cancel { reason, by }) => Ok(vec![self.end(Cause::Cancelled { reason: &reason, by: &by })]),
@@ -109,6 +112,9 @@ impl Mission {
         if let Some(end) = over {
             return vec![end];
         }
+        if let Some(resumed) = self.go_on_with_postponed(now) {
+            return resumed;
+        }
         let unanswered = self.requests.open().iter().filter(|open| open.remind_at().is_some_and(|at| at <= now.wall));
         unanswered.map(|open| Record::Reminded { request: open.no }).chain(heartbeat(active, now)).collect()
     }
@@ -152,6 +158,8 @@ impl Mission {
             Command::Answer { question, about, answer, .. } => {
                 self.numbered(|call| Record::Answered { call, question, about, answer })
             }
+            Command::Postpone { call, until, why, .. } => self.postpone(call, until, why)?,
+            Command::Land { .. } => self.numbered(|call| Record::Landing { call }),
             Command::Milestone { .. } | Command::Log { .. } if self.report.notes() >= limit::NOTES_MAX => {
                 return Ok(Vec::new());
             }
@@ -193,8 +201,10 @@ impl Mission {
     }
 
     fn call(&self, now: Now, tool: Handle<'_>, arguments: String, digest: Digest, reserved: Spend) -> Vec<Record> {
-        let tool = match tool {
-            Handle::Tool(tool) => tool,
+        let model = ToolInfo { idempotent: true, ..ToolInfo::undeclared(ToolName::new(MODEL)) };
+        let (tool, is_model) = match tool {
+            Handle::Tool(tool) => (tool, false),
+            Handle::Model => (&model, true),
             Handle::Gone(name) => {
                 let (tool, error) =
                     (name.clone(), CallError::Denied(format!("this node no longer has the tool `{name}`")));
@@ -207,10 +217,17 @@ impl Mission {
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();
-        if let Some(error) = self.refuse(now, tool, &arguments, reserved) {
+        let gate = if is_model { Gate::Granted } else { self.gate(tool) };
+        if let Some(error) = self.refuse(now, gate, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
-        let Some(ask) = self.must_ask(tool, reserved) else {
+        if let Some((limit, why)) = self.kept_for_landing(reserved) {
+            let error = CallError::BudgetExhausted(why);
+            let refused = self.numbered(|call| Record::CallRefused { call, tool: name, digest, error });
+            let closing = self.landing.expected().map(|_| Record::Closing { limit });
+            return iter::once(refused).chain(closing).collect();
+        }
+        let Some(ask) = self.must_ask(gate, tool, reserved) else {
             return vec![self.numbered(|call| Record::CallStarted {
                 call,
                 tool: name,
@@ -229,12 +246,12 @@ impl Mission {
     }
 
     /// Why a call is not granted: the window, the gate, an earlier call that was too dear, the limits of form, in this order.
-    fn refuse(&self, now: Now, tool: &ToolInfo, arguments: &str, quote: Spend) -> Option<CallError> {
+    fn refuse(&self, now: Now, gate: Gate<'_>, tool: &ToolInfo, arguments: &str, quote: Spend) -> Option<CallError> {
         if let Moment::Before(start_at) = moment(self.windows.window, now.wall) {
             // Only where the wall clock was set back.
             return Some(CallError::Denied(format!("the autonomy window opens at {start_at}")));
         }
-        if let Some(why) = denied(self.gate(tool), tool) {
+        if let Some(why) = denied(gate, tool) {
             return Some(CallError::Denied(why));
         }
         if let Some(why) = self.barred(quote) {
@@ -266,8 +283,36 @@ impl Mission {
         iter::once(asked).chain(requested).collect()
     }
 
+    /// The calls that were put off until now are made, as far as the budget covers them; of the others people are asked.
+    fn go_on_with_postponed(&self, now: Now) -> Option<Vec<Record>> {
+        let (mut ledger, mut request) = (*self.books.ledger(), self.requests.next());
+        let mut records = Vec::new();
+        for (call, _) in self.calls.postponed().filter(|(_, until)| *until <= now.wall) {
+            let Ok(flight) = self.calls.flight(call) else { continue };
+            let Some(tool) = &flight.tool else { continue };
+            if let Some(why) = self.barred(flight.reserved) {
+                let outcome = Err(CallError::BudgetExhausted(why));
+                records.push(Record::CallFinished { call, outcome, spent: Spend::NOTHING });
+            } else if let Some(ask) = short_of(&ledger, &self.budget, tool, flight.reserved) {
+                records.push(self.request(now, request, call, ask));
+                request.0 += 1;
+            } else {
+                ledger.book(&Booking::reserve(tool, flight.reserved));
+                records.push(Record::CallResumed { call });
+            }
+        }
+        (!records.is_empty()).then_some(records)
+    }
+
+    /// A call is put off.
+    fn postpone(&self, call: CallNo, until: Timestamp, why: String) -> Result<Record, Refusal> {
+        let is_made = self.calls.flight(call).is_ok_and(|flight| !flight.held);
+        if is_made { Ok(Record::Postponed { call, until, why: note(why) }) } else { Err(Refusal::UnknownCall { call }) }
+    }
+
     fn suspend(&self, records: u32, until: Option<Timestamp>) -> Result<Record, Refusal> {
-        let waits = self.calls.only_waits().is_ok() && (!self.requests.open().is_empty() || until.is_some());
+        let is_due = until.is_some() || self.postponed_until().is_some();
+        let waits = self.calls.only_waits().is_ok() && (!self.requests.open().is_empty() || is_due);
         if waits && records == self.records { Ok(Record::Suspended { until }) } else { Err(Refusal::Busy) }
     }
 

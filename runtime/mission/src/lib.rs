@@ -19,6 +19,9 @@
 //! | `gate` | which tool a mission may call |
 //! | `budget` | what it may still spend |
 //! | `spend` | what each record moves in the books, and what follows where a call was dearer, or broke off |
+//! | `landing` | when a limit comes near, and what is kept behind it |
+//! | `hold` | until when a call is put off that its provider refuses for now |
+//! | `model` | what of a model's call is compared, and what is on record |
 //! | `window`, `cadence` | when it may run, when it reports |
 //! | `part/`, `state`, `apply` | what is so: its parts, all of them, and the fold that makes them |
 //! | `command`, `decide` | what may happen next |
@@ -54,6 +57,9 @@ mod decision;
 pub mod delivery;
 mod finish;
 mod gate;
+mod hold;
+mod landing;
+mod model;
 mod night;
 mod outputs;
 mod overview;
@@ -72,12 +78,13 @@ mod view;
 mod window;
 
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
-pub use apply::{CallMisfit, Illegal, Misfit, ReportMisfit, RequestMisfit, RunMisfit, WindowMisfit};
+pub use apply::{CallMisfit, Illegal, LandingMisfit, Misfit, ReportMisfit, RequestMisfit, RunMisfit, WindowMisfit};
 pub use budget::Booking;
 pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};
 pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};
 pub use decide::at_a_glance;
 pub use decision::SentDecision;
+pub use model::ModelCall;
 pub use night::{Left, Night, Part};
 pub use outputs::media_type;
 pub use quarantine::Remains;

@@ -24,6 +24,7 @@ fn changes_lists(record: &Record) -> bool {
             Record::Milestone { .. }
                 | Record::Granted { .. }
                 | Record::Overbilled { .. }
+                | Record::Landing { .. }
                 | Record::ArtifactStored { .. }
                 | Record::Heartbeat
                 | Record::Accompanied

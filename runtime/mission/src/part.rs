@@ -10,6 +10,7 @@
 //! | `windows` | the window that it is in, how often it was carried over, the hours of where it runs |
 //! | `calls` | the numbers of host calls, the calls in flight |
 //! | `books` | what calls have cost and may cost, and whether one cost more than it was said to |
+//! | `landing` | whether its plugin wants to know when a limit comes near, was told, and lands |
 //! | `requests` | what people are asked, and what they decided |
 //! | `report` | milestones, log lines, verdicts |
 //! | `artifacts` | what was stored, and what may be |
@@ -18,6 +19,7 @@
 pub(crate) mod artifacts;
 pub(crate) mod books;
 pub(crate) mod calls;
+pub(crate) mod landing;
 pub(crate) mod outgoing;
 pub(crate) mod report;
 pub(crate) mod requests;

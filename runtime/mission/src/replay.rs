@@ -20,10 +20,10 @@ use sortie_contract::limit;
 use sortie_contract::outcome::Verdict;
 use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion, Record, Stamped};
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, ToolAnswer, ToolInfo, ToolName};
 
 use crate::apply::host_call;
-use crate::decide::{ASK, note};
+use crate::decide::note;
 
 /// What a run asks of its node.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,8 @@ pub enum Asked<'a> {
     },
     /// Something that only the node knows.
     Question(HostQuestion),
+    /// To land.
+    Land,
     /// To report a milestone.
     Milestone {
         /// For people.
@@ -302,6 +304,7 @@ impl Replay {
                 *criterion == wanted && *verdict == found && *evidence == note(because.to_owned()),
                 Recorded::Noted,
             ),
+            (Record::Landing { .. }, Asked::Land) => Some(Recorded::Noted),
             // A criterion that there is not: a warning was logged instead.
             (Record::Logged { level: LogLevel::Warn, text, .. }, Asked::Judge { criterion, .. }) => {
                 when(text.starts_with(&format!("judged criterion {criterion};")), Recorded::Noted)
@@ -347,6 +350,7 @@ fn describe(record: &Record) -> String {
         Record::Judged { call, criterion, verdict, .. } => {
             format!("call {call}: criterion {criterion} judged {verdict:?}")
         }
+        Record::Landing { call } => format!("call {call}: landing"),
         Record::ArtifactStored { artifact, source, .. } => {
             let Artifact { name, media_type, sha256, .. } = artifact;
             let contents = match source {
@@ -366,6 +370,7 @@ impl fmt::Display for Asked<'_> {
             Self::Ask { question } => write!(f, "the question {}", quote(question)),
             Self::Describe { tool } => write!(f, "what `{tool}` is"),
             Self::Question(question) => f.write_str(name_of(question)),
+            Self::Land => f.write_str("landing"),
             Self::Milestone { text } => write!(f, "the milestone {}", quote(text)),
             Self::Log { text, .. } => write!(f, "the log line {}", quote(text)),
             Self::Judge { criterion, verdict, .. } => write!(f, "criterion {criterion} judged {verdict:?}"),
@@ -391,5 +396,9 @@ fn name_of(question: HostQuestion) -> &'static str {
         HostQuestion::ArtifactGet => "reading an artifact",
         HostQuestion::ArtifactPut => "storing an artifact",
         HostQuestion::Describe => "what a tool is",
+        HostQuestion::Models => "which models there are",
+        HostQuestion::Deadline => "the deadline",
+        HostQuestion::Left => "what is left of the budget",
+        HostQuestion::Closing => "to be told when a limit comes near",
     }
 }

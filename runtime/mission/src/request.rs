@@ -16,11 +16,11 @@ use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
-use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::{Ledger, raised};
 use crate::command::{Now, Refusal};
-use crate::decide::{ASK, note};
+use crate::decide::note;
 use crate::finish::Cause;
 use crate::gate::{Approval, Gate};
 use crate::part::calls::InFlight;
@@ -34,8 +34,8 @@ pub(crate) type Ask = (RequestKind, String);
 
 impl Mission {
     /// What has to be asked before a call that the gate does not refuse: approval first, then money.
-    pub(crate) fn must_ask(&self, tool: &ToolInfo, quote: Spend) -> Option<Ask> {
-        match self.gate(tool) {
+    pub(crate) fn must_ask(&self, gate: Gate<'_>, tool: &ToolInfo, quote: Spend) -> Option<Ask> {
+        match gate {
             Gate::NeedsApproval(approval) if !self.requests.approves(&tool.name) => {
                 Some((RequestKind::Approval, approval_question(tool, approval)))
             }

@@ -20,7 +20,7 @@ use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::RequestKind;
-use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::Booking;
 use crate::command::{Now, Refusal};
@@ -51,6 +51,8 @@ impl Mission {
             }),
             // Whatever was being made, and is now asked about, may have cost all of it.
             Record::Requested { call, .. } => made(*call).and_then(|flight| settled(flight, flight.reserved)),
+            // Nobody has done anything for it.
+            Record::Postponed { call, .. } => made(*call).and_then(|flight| settled(flight, Spend::NOTHING)),
             Record::CallFinished { call, spent, .. } => made(*call).and_then(|flight| settled(flight, *spent)),
             // Nobody will learn what they did cost.
             Record::Finished { .. } | Record::Interrupted => {
@@ -140,7 +142,8 @@ impl Mission {
                 Repeat::Effectful => doubt(tool),
                 Repeat::ReadOnly | Repeat::Idempotent if reserved.is_nothing() => continue,
                 Repeat::ReadOnly | Repeat::Idempotent => {
-                    if known.is_none() {
+                    // Whether a model is still there, whoever makes the call finds out: nothing has come of one that is not.
+                    if known.is_none() && tool.as_str() != MODEL {
                         records.push(ended(self.told_of_lost(call, tool, None)));
                         continue;
                     }

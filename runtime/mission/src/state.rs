@@ -28,6 +28,7 @@ use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
 use crate::part::books::Books;
 use crate::part::calls::Calls;
+use crate::part::landing::Landing;
 use crate::part::outgoing::Outgoing;
 use crate::part::report::Report;
 use crate::part::requests::Requests;
@@ -51,6 +52,7 @@ pub struct Mission {
     pub(crate) windows: Windows,
     pub(crate) calls: Calls,
     pub(crate) books: Books,
+    pub(crate) landing: Landing,
     pub(crate) requests: Requests,
     pub(crate) report: Report,
     pub(crate) artifacts: Artifacts,
@@ -135,6 +137,9 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
+        | Record::Closing { .. }
+        | Record::Postponed { .. }
+        | Record::CallResumed { .. }
         | Record::CarriedOver { .. } => true,
         // Given up, or not to be paid for any more, it takes its request with it.
         Record::CallFinished { outcome, .. } => {
@@ -143,7 +148,6 @@ pub fn changes_standing(record: &Record) -> bool {
         Record::CallStarted { .. }
         | Record::CallRefused { .. }
         | Record::CallHeld { .. }
-        | Record::CallResumed { .. }
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
         | Record::Asked { .. }
@@ -152,6 +156,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Logged { .. }
         | Record::Judged { .. }
         | Record::ArtifactStored { .. }
+        | Record::Landing { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -360,12 +365,31 @@ impl Mission {
         }
     }
 
-    /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, it
-    /// takes none.
+    /// What was set aside for a call that is being made.
+    #[must_use]
+    pub fn set_aside_for(&self, call: CallNo) -> Spend {
+        self.calls.flight(call).ok().filter(|flight| !flight.held).map_or(Spend::NOTHING, |flight| flight.reserved)
+    }
+
+    /// Since when a call has been put off, and how often.
+    pub(crate) fn postponed(&self, call: CallNo) -> Option<(Timestamp, u32)> {
+        self.calls.flight(call).ok().and_then(|flight| flight.postponed).map(|put_off| (put_off.since, put_off.times))
+    }
+
+    /// When the first call goes on that its provider refuses for now.
+    #[must_use]
+    pub fn postponed_until(&self) -> Option<Timestamp> {
+        self.calls.postponed().map(|(_, until)| until).min()
+    }
+
+    /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, or for a
+    /// provider that refuses for now, it takes none.
     #[must_use]
     pub fn takes_run_time(&self) -> bool {
         self.active().is_some_and(|active| match active.suspended {
-            Some(Suspension { woken, .. }) => !woken && self.requests.open().is_empty(),
+            Some(Suspension { woken, .. }) => {
+                !woken && self.requests.open().is_empty() && self.calls.postponed().next().is_none()
+            }
             None => true,
         })
     }
@@ -530,9 +554,14 @@ impl Mission {
                 let requests =
                     self.requests.open().iter().map(|request| request.remind_at().unwrap_or(request.expires_at));
                 let until = sleep.and_then(|sleep| sleep.until);
-                let wall = requests.chain(until).chain(self.windows.closes_at(self.takes_run_time())).min();
+                let share = self.landing.expected().filter(|_| !self.windows.is_awaited());
+                let closing_at = share.and_then(|share| self.closing_at(share));
+                let closes_at = self.windows.closes_at(self.takes_run_time());
+                let postponed = self.postponed_until();
+                let wall = requests.chain(until).chain(postponed).chain(closing_at).chain(closes_at).min();
                 let slept = sleep.and_then(|sleep| sleep.until_ran_ms);
-                let by_run_time = [active.heartbeat_due_ms, slept, Some(self.budget.runtime_ms_max)];
+                let closing_ms = share.map(|share| self.closing_ran_ms(share));
+                let by_run_time = [active.heartbeat_due_ms, slept, closing_ms, Some(self.budget.runtime_ms_max)];
                 let ran_ms = by_run_time.into_iter().flatten().min().filter(|_| self.takes_run_time());
                 let out_ms = sleep.and_then(|sleep| sleep.until_out_ms).filter(|_| !self.takes_run_time());
                 Due { wall, ran_ms, out_ms }

@@ -17,7 +17,7 @@ use sortie_contract::id::MissionId;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Status;
 use sortie_contract::overview::{CallLine, RequestLine};
-use sortie_contract::record::{Accepted, Record, Stamped};
+use sortie_contract::record::{Accepted, Closing, Record, Stamped};
 use sortie_contract::request::{RequestKind, RequestNo};
 use url::Url;
 
@@ -129,6 +129,12 @@ impl Mission {
                 });
                 Some((EventType::Progress, summary, detail))
             }
+            Record::Landing { call } if self.landing.landed() == Some(*call) => {
+                let near = self.landing.closing();
+                let summary =
+                    near.map_or_else(|| "Lands.".to_string(), |limit| format!("Lands: {} comes near.", limit.as_str()));
+                Some((EventType::Progress, summary, json!({ "kind": "landing", "limit": near.map(Closing::code) })))
+            }
             Record::Overbilled { call, tool, quoted, spent } => {
                 let excess = spent.saturating_sub(*quoted);
                 let summary = format!(
@@ -174,6 +180,9 @@ impl Mission {
             | Record::CallAgain { .. }
             | Record::Suspended { .. }
             | Record::CarriedOver { .. }
+            | Record::Closing { .. }
+            | Record::Postponed { .. }
+            | Record::Landing { .. }
             | Record::OpenUntil { .. }
             | Record::Accompanied
             | Record::NodeStopped

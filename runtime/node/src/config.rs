@@ -15,6 +15,7 @@ use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd, limit};
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mission::{Ceilings, Retention};
+use sortie_models::ModelsConfig;
 use sortie_tools::ToolsConfig;
 
 mod lane;
@@ -51,8 +52,8 @@ pub struct Config {
     pub effects: EffectsConfig,
     /// `[mcp.NAME]`: not available in this version; kept to say so.
     mcp: Option<toml::Value>,
-    /// `[model]`: not available in this version; kept to say so.
-    model: Option<toml::Value>,
+    /// `[model]`
+    pub model: ModelsConfig,
     /// `[artifact]`: not available in this version; kept to say so.
     artifact: Option<toml::Value>,
     /// Where the file lies.
@@ -128,6 +129,8 @@ pub struct LimitsConfig {
     pub request_expiry: Duration,
     /// How many schedules there may be.
     pub schedules: usize,
+    /// The share of each limit of a mission that is kept for landing.
+    pub landing: f64,
 }
 
 impl Default for LimitsConfig {
@@ -153,6 +156,7 @@ impl Default for LimitsConfig {
             crashes_alone: 5,
             request_expiry: Duration::from_secs(24 * 60 * 60),
             schedules: 100_000,
+            landing: 0.05,
         }
     }
 }
@@ -263,7 +267,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        for (key, absent) in [("mcp", &self.mcp), ("model", &self.model), ("artifact", &self.artifact)] {
+        for (key, absent) in [("mcp", &self.mcp), ("artifact", &self.artifact)] {
             if absent.is_some() {
                 return Err(ConfigError::value(key, "not available in this version of sortie; remove the table"));
             }
@@ -275,6 +279,7 @@ impl Config {
         self.ceilings()?;
         self.retention()?;
         self.request_expiry()?;
+        self.landing_share()?;
         if self.node.max_running == 0 {
             return Err(ConfigError::value("node.max_running", "must be at least 1"));
         }
@@ -316,6 +321,25 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The share of each limit that is kept for landing, in thousandths.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked just before")]
+    pub fn landing_share(&self) -> Result<u16, ConfigError> {
+        let share = self.limits.landing;
+        if !(0.0..=0.5).contains(&share) {
+            return Err(ConfigError::value("limits.landing", "must be a share of 0 to 0.5, such as 0.05"));
+        }
+        Ok((share * 1e3).round() as u16)
+    }
+
+    /// The folder of the file: where relative names begin.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.as_deref().unwrap_or_else(|| Path::new("."))
     }
 
     /// The further tokens with their names and scopes, read from where the configuration says.

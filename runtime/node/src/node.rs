@@ -13,6 +13,7 @@ use sortie_engine::recover::Others;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mission::NodeRules;
+use sortie_models::Configured;
 use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Providers, WorkspaceBounds};
 
@@ -67,6 +68,9 @@ pub enum OpenError {
     /// The tools.
     #[error("the tools cannot be set up")]
     Tools(#[from] sortie_tools::ConfigError),
+    /// The models.
+    #[error("the models cannot be set up")]
+    Models(#[from] sortie_models::ConfigError),
     /// The callbacks.
     #[error("callbacks cannot be set up")]
     Callback(#[from] sortie_callback::ConfigError),
@@ -89,7 +93,7 @@ impl OpenError {
     pub(crate) fn is_of_the_configuration(&self) -> bool {
         use sortie_callback::ConfigError as Callback;
         match self {
-            Self::Config(_) | Self::Tools(_) => true,
+            Self::Config(_) | Self::Tools(_) | Self::Models(_) => true,
             Self::Callback(error) | Self::Engine(sortie_engine::OpenError::Callback(error)) => {
                 !matches!(error, Callback::Client(_))
             }
@@ -136,6 +140,7 @@ impl Node {
         let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
         given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
         let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
+        let models = Configured::new(&config.model, config.folder(), Arc::clone(&ambient))?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         // Before anything is written: on a full disk there is nothing else to write it to.
@@ -154,6 +159,8 @@ impl Node {
             crashes_alone_max: config.limits.crashes_alone,
             result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
             schedules_max: config.limits.schedules,
+            landing_share: config.landing_share()?,
+            hold_max: config.model.hold_max,
         };
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),
@@ -178,6 +185,7 @@ impl Node {
             log,
             guests: Arc::new(sandbox.clone()),
             tools,
+            models: Arc::new(models),
             artifacts: Arc::new(artifacts.clone()),
             pause_mark: Arc::new(PauseFile::of(&data_dir)),
             workspaces,

@@ -10,6 +10,8 @@
 
 pub mod artifacts;
 pub mod human;
+pub mod limits;
+pub mod model;
 pub mod report;
 pub mod time;
 pub mod tools;

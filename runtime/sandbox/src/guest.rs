@@ -6,6 +6,8 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 
 use crate::capability::artifacts::{Artifacts, ArtifactsView};
 use crate::capability::human::{Human, HumanView};
+use crate::capability::limits::{Limits, LimitsView};
+use crate::capability::model::{Model, ModelView};
 use crate::capability::report::{Report, ReportView, Said};
 use crate::capability::time::{Time, TimeView};
 use crate::capability::tools::{Grants, Tools, ToolsView};
@@ -82,5 +84,17 @@ impl TimeView for Guest {
 impl HumanView for Guest {
     fn human(&mut self) -> Human<'_> {
         Human::new(&mut self.side, &mut self.pendings)
+    }
+}
+
+impl ModelView for Guest {
+    fn model(&mut self) -> Model<'_> {
+        Model::new(&mut self.side, &self.grants, &mut self.pendings)
+    }
+}
+
+impl LimitsView for Guest {
+    fn limits(&mut self) -> Limits<'_> {
+        Limits::new(&mut self.side, &mut self.pendings)
     }
 }

@@ -6,7 +6,7 @@ use sortie_contract::Timestamp;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
-use sortie_contract::plugin::{Crash, LogLevel};
+use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 
 pub use futures_util::future::BoxFuture;
@@ -73,6 +73,37 @@ pub trait Host: Send + Sync + 'static {
     /// Asks people something, as a call whose result is the answer. The question is at most
     /// [`sortie_contract::limit::NOTE_BYTES_MAX`] bytes.
     fn ask(&self, question: String) -> Call;
+
+    /// Asks a model, as a call whose result is its answer. The request is JSON text, not looked at yet; the model may ask for these
+    /// tools, of which the guest holds handles.
+    fn complete(&self, request: String, tools: Vec<ToolName>) -> Call;
+
+    /// Which models there are.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn models(&self) -> Result<Vec<ModelInfo>, Stop>;
+
+    /// Until when the mission has time.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn deadline(&self) -> Result<Option<Timestamp>, Stop>;
+
+    /// What is left of its budget.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn left(&self) -> Result<Left, Stop>;
+
+    /// Resolves when one of its limits comes near.
+    fn closing(&self) -> BoxFuture<'static, Result<(), Stop>>;
+
+    /// It lands.
+    ///
+    /// # Errors
+    /// [`Stop`] ends the run.
+    fn land(&self) -> Result<(), Stop>;
 
     /// Brings the result of a call that was [`Reply::Recorded`], as often as it is asked for. One that never says so need not.
     fn again(&self, _call: CallNo) -> BoxFuture<'static, Answer> {

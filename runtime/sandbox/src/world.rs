@@ -6,7 +6,9 @@
 //!
 //! Which world a component is of, its imports say: [`of`] is asked when it is installed and whenever it is loaded.
 
+mod exports;
 mod v0_1;
+mod v0_2;
 
 use futures_util::future::BoxFuture;
 use sortie_contract::Mistake;
@@ -14,7 +16,7 @@ use sortie_contract::plugin::{Brief, Verdict};
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
-use crate::capability::{artifacts, human, report, time, tools, types};
+use crate::capability::{artifacts, human, limits, model, report, time, tools, types};
 use crate::guest::Guest;
 
 /// The name of the package in `wit/`.
@@ -36,18 +38,34 @@ struct Interface {
 }
 
 /// Every world that this node runs, the newest last.
-pub(crate) static WORLDS: [World; 1] = [World {
-    version: "0.1.0",
-    interfaces: &[
-        Interface { name: "types", add_to_linker: types::add_to_linker },
-        Interface { name: "tools", add_to_linker: tools::add_to_linker },
-        Interface { name: "report", add_to_linker: report::add_to_linker },
-        Interface { name: "artifacts", add_to_linker: artifacts::add_to_linker },
-        Interface { name: "time", add_to_linker: time::add_to_linker },
-        Interface { name: "human", add_to_linker: human::add_to_linker },
-    ],
-    exports: v0_1::exports,
-}];
+pub(crate) static WORLDS: [World; 2] = [
+    World {
+        version: "0.1.0",
+        interfaces: &[
+            Interface { name: "types", add_to_linker: types::add_to_linker },
+            Interface { name: "tools", add_to_linker: tools::add_to_linker },
+            Interface { name: "report", add_to_linker: report::add_to_linker },
+            Interface { name: "artifacts", add_to_linker: artifacts::add_to_linker },
+            Interface { name: "time", add_to_linker: time::add_to_linker },
+            Interface { name: "human", add_to_linker: human::add_to_linker },
+        ],
+        exports: v0_1::exports,
+    },
+    World {
+        version: "0.2.0",
+        interfaces: &[
+            Interface { name: "types", add_to_linker: v0_2::imports::types },
+            Interface { name: "tools", add_to_linker: v0_2::imports::tools },
+            Interface { name: "report", add_to_linker: v0_2::imports::report },
+            Interface { name: "artifacts", add_to_linker: v0_2::imports::artifacts },
+            Interface { name: "time", add_to_linker: v0_2::imports::time },
+            Interface { name: "human", add_to_linker: v0_2::imports::human },
+            Interface { name: "model", add_to_linker: model::add_to_linker },
+            Interface { name: "limits", add_to_linker: limits::add_to_linker },
+        ],
+        exports: v0_2::exports,
+    },
+];
 
 /// What a component says of itself in `describe`, before anything of it is believed.
 pub(crate) struct Described {
@@ -142,9 +160,15 @@ mod tests {
         let foreign = |import: &str| Err(NoWorld::Foreign(import.to_owned()));
         let version = |import: &str| Err(NoWorld::Version(import.to_owned()));
         for (imports, expected) in [
-            (vec![], Ok("0.1.0")),
+            (vec![], Ok("0.2.0")),
             (vec!["sortie:mission/tools@0.1.0"], Ok("0.1.0")),
             (vec!["sortie:mission/types@0.1.0", "sortie:mission/human@0.1.0"], Ok("0.1.0")),
+            (vec!["sortie:mission/model@0.2.0", "sortie:mission/tools@0.2.0"], Ok("0.2.0")),
+            (vec!["sortie:mission/model@0.1.0"], foreign("sortie:mission/model@0.1.0")),
+            (
+                vec!["sortie:mission/tools@0.1.0", "sortie:mission/model@0.2.0"],
+                Err(NoWorld::Mixed("sortie:mission/model@0.2.0".to_owned())),
+            ),
             (vec!["sortie:mission/tools@0.9.0"], version("sortie:mission/tools@0.9.0")),
             (vec!["sortie:mission/tools@0.1.00"], version("sortie:mission/tools@0.1.00")),
             (vec!["sortie:mission/sockets@0.1.0"], foreign("sortie:mission/sockets@0.1.0")),
@@ -164,26 +188,28 @@ mod tests {
         assert_eq!(versions[0], semver::Version::new(0, 1, 0), "it stays for ever");
     }
 
-    /// The table says what the WIT file says: no interface is missing, and none is made up.
+    /// The table says what the WIT files say: no interface is missing, and none is made up.
     #[test]
     fn each_row_has_the_interfaces_of_its_wit() {
-        let mut resolve = wit_parser::Resolve::default();
         let wit = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-        let (package, _) = resolve.push_dir(wit).unwrap();
-        let version = resolve.packages[package].name.version.clone().unwrap().to_string();
-        let row = WORLDS.iter().find(|world| world.version == version).expect("a row for the version of `wit/`");
-        let world = &resolve.worlds[resolve.select_world(&[package], Some("plugin")).unwrap()];
-        let mut imported: Vec<String> = world
-            .imports
-            .values()
-            .filter_map(|item| match item {
-                wit_parser::WorldItem::Interface { id, .. } => resolve.interfaces[*id].name.clone(),
-                _ => None,
-            })
-            .collect();
-        imported.sort();
-        let mut known: Vec<&str> = row.interfaces.iter().map(|interface| interface.name).collect();
-        known.sort_unstable();
-        assert_eq!(known, imported);
+        for (folder, row) in [wit.join("0.1.0"), wit].iter().zip(&WORLDS) {
+            let mut resolve = wit_parser::Resolve::default();
+            let (package, _) = resolve.push_dir(folder).unwrap();
+            let version = resolve.packages[package].name.version.clone().unwrap().to_string();
+            assert_eq!(row.version, version, "a row for the version of {}", folder.display());
+            let world = &resolve.worlds[resolve.select_world(&[package], Some("plugin")).unwrap()];
+            let mut imported: Vec<String> = world
+                .imports
+                .values()
+                .filter_map(|item| match item {
+                    wit_parser::WorldItem::Interface { id, .. } => resolve.interfaces[*id].name.clone(),
+                    _ => None,
+                })
+                .collect();
+            imported.sort();
+            let mut known: Vec<&str> = row.interfaces.iter().map(|interface| interface.name).collect();
+            known.sort_unstable();
+            assert_eq!(known, imported);
+        }
     }
 }

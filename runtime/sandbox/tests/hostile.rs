@@ -228,7 +228,7 @@ async fn what_is_no_plugin_of_this_world_is_refused() {
     let other_world = {
         let mut wasm = common::HOSTILE.clone();
         for at in 0..wasm.len() - 6 {
-            if &wasm[at..at + 6] == b"@0.1.0" {
+            if &wasm[at..at + 6] == b"@0.2.0" {
                 wasm[at..at + 6].copy_from_slice(b"@0.9.0");
             }
         }
@@ -243,7 +243,7 @@ async fn what_is_no_plugin_of_this_world_is_refused() {
         ("a component without exports", wat::parse_str("(component)").unwrap(), "not a mission plugin"),
         ("a forbidden module import", plain(r#"(import "env" "evil" (func))"#, ""), "imports `env::evil`"),
         ("a forbidden import", wat::parse_str(environment).unwrap(), "imports `wasi:cli/environment@0.2.0`"),
-        ("another world", other_world, "this node runs version 0.1.0 of the world"),
+        ("another world", other_world, "this node runs version 0.1.0, 0.2.0 of the world"),
         ("too large", vec![0; (64 << 20) + 1], "at most"),
         ("an endless describe", hostile_describing("loop"), "took longer than"),
         ("a panicking describe", hostile_describing("panic"), "describe panics"),

@@ -2,7 +2,7 @@
 
 use sortie_plugin::{Failure, Outcome};
 
-#[link(wasm_import_module = "sortie:mission/tools@0.1.0")]
+#[link(wasm_import_module = "sortie:mission/tools@0.2.0")]
 unsafe extern "C" {
     #[link_name = "[method]tool.name"]
     fn tool_name(handle: u32, answer: *mut [u32; 2]);
@@ -12,7 +12,7 @@ unsafe extern "C" {
     fn wait_any(handles: *const u32, count: u32) -> u32;
 }
 
-#[link(wasm_import_module = "sortie:mission/artifacts@0.1.0")]
+#[link(wasm_import_module = "sortie:mission/artifacts@0.2.0")]
 unsafe extern "C" {
     fn get(name: *const u8, bytes: u32, answer: *mut [u32; 8]);
 }

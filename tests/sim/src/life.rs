@@ -1,6 +1,7 @@
 //! One life of a node: from what it finds on its disk to a crash, or to its orderly end.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -11,6 +12,7 @@ use sortie_engine::{Engine, Guests, NodeHours, Parts, Settings};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::Retention;
+use sortie_models::{Configured, Models, ModelsConfig};
 use sortie_tools::Providers;
 
 use crate::check;
@@ -37,8 +39,15 @@ const ATTEMPTS: u32 = 12;
 pub(crate) struct Outfit {
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) tools: Providers,
+    pub(crate) models: Arc<dyn Models>,
     pub(crate) retention: Retention,
     pub(crate) hours: NodeHours,
+}
+
+/// A node without models.
+pub(crate) fn no_models(executor: &Arc<Executor>) -> Arc<dyn Models> {
+    let ambient: Surroundings = Arc::<Executor>::clone(executor);
+    Arc::new(Configured::new(&ModelsConfig::default(), Path::new("."), ambient).expect("there are none"))
 }
 
 /// See the module.
@@ -59,6 +68,7 @@ impl Life {
         let outfit = |executor: &Arc<Executor>| Outfit {
             guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: providers(scene, executor),
+            models: no_models(executor),
             retention: Retention { age: Some(RETENTION), missions: None },
             hours: hours(),
         };
@@ -82,7 +92,7 @@ impl Life {
         let (journal, opened, stepper) = opened.expect("a journal opens after any crash");
         look(&journal);
         let executor = Executor::new(Arc::clone(scene), stepper);
-        let Outfit { guests, tools, retention, hours } = outfit(&executor);
+        let Outfit { guests, tools, models, retention, hours } = outfit(&executor);
         let ambient: Surroundings = Arc::<Executor>::clone(&executor);
         let settings = Settings {
             rules: rules(),
@@ -95,6 +105,8 @@ impl Life {
             hours: Arc::new(hours),
             result_bytes_max: 0,
             schedules_max: 1_000,
+            landing_share: 50,
+            hold_max: std::time::Duration::from_secs(6 * 3_600),
         };
         let log = journal.clone();
         let parts = Parts {
@@ -102,6 +114,7 @@ impl Life {
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?))),
             guests,
             tools,
+            models,
             artifacts: Arc::new(folder.clone()),
             workspaces: Arc::new(folder.clone()),
             pause_mark: Arc::new(folder.clone()),

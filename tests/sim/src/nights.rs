@@ -26,7 +26,7 @@ use self::book::{Book, NAMES};
 use self::planners::{Planners, Wish, wish};
 use self::sleepers::Sleepers;
 use crate::executor::{Executor, Step};
-use crate::life::{Life, Outfit};
+use crate::life::{Life, Outfit, no_models};
 use crate::outside::Outside;
 use crate::panics;
 use crate::scene::Scene;
@@ -145,6 +145,7 @@ impl Nights {
         let outfit = |executor: &Arc<Executor>| Outfit {
             guests: Arc::new(Sleepers { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: Providers::new(BuiltIn::of(Vec::new()), Vec::new(), scene.clock.wall()).expect("there are none"),
+            models: no_models(executor),
             retention: Retention::default(),
             hours: NodeHours::default(),
         };

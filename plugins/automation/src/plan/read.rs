@@ -10,7 +10,7 @@ use crate::template::{Compiler, ITEM_NAMES, Language, Question, Shape};
 
 use super::graph::{Draft, Named, named};
 use super::literal;
-use super::{ASK, ATTEMPTS_MAX, Artifact, Content, Criterion, Each, Retry, STEPS_MAX, Source, Step, Text};
+use super::{ASK, ATTEMPTS_MAX, Artifact, Content, Criterion, Each, MODEL, Retry, STEPS_MAX, Source, Step, Text};
 
 /// Longest id of a step: as long as a mission's.
 const ID_BYTES_MAX: usize = 200;
@@ -55,6 +55,7 @@ impl<'e> Reader<'e, '_> {
         const KEYS: &[&str] = &[
             "id",
             "tool",
+            "model",
             "with",
             "needs",
             "if",
@@ -69,7 +70,11 @@ impl<'e> Reader<'e, '_> {
         ];
         let fields = self.object(place, item, KEYS)?;
         let id = self.id(place, fields).unwrap_or_default();
-        let tool = self.required_text(place, fields, "tool").unwrap_or_default();
+        let model = fields.get("model").filter(|model| !model.is_null());
+        let tool = match model {
+            Some(_) => MODEL,
+            None => self.required_text(place, fields, "tool").unwrap_or_default(),
+        };
         let mut needs = self.needs(place, fields);
         let each = self.each(place, fields, &mut needs);
         let names: &[&str] = if each.is_some() { &ITEM_NAMES } else { &[] };
@@ -81,7 +86,10 @@ impl<'e> Reader<'e, '_> {
             id,
             place: place.to_owned(),
             tool,
-            with: self.with(place, fields, names, &mut needs),
+            with: match model {
+                Some(model) => self.model(place, fields, model, names, &mut needs),
+                None => self.with(place, fields, names, &mut needs),
+            },
             condition: self.condition(place, fields, names, &mut needs),
             retry: self.retry(place, fields),
             timeout: self.duration(place, fields, "timeout").filter(|timeout| self.is_positive(place, *timeout)),
@@ -161,6 +169,28 @@ impl<'e> Reader<'e, '_> {
                 shape
             }
         }
+    }
+
+    /// What a step asks of a model, in place of `tool` and `with`.
+    fn model(
+        &mut self,
+        place: &str,
+        fields: &'e Map<String, Json>,
+        model: &'e Json,
+        names: &[&str],
+        needs: &mut Vec<Named>,
+    ) -> Shape<'e> {
+        for key in ["tool", "with"].into_iter().filter(|key| fields.get(*key).is_some_and(|value| !value.is_null())) {
+            let detail = "a step calls a tool `with` arguments or asks a `model`, not both";
+            self.complain(format!("{place}/{key}"), "invalid", detail);
+        }
+        let place = format!("{place}/model");
+        if let Some(asked) = self.object(&place, model, &["prompt", "system", "schema", "model", "max_tokens"]) {
+            self.required_text(&place, asked, "prompt");
+            self.text(&place, asked, "system");
+            self.text(&place, asked, "model");
+        }
+        self.shape(&place, model, names, needs).shape
     }
 
     /// What the step `ask` asks. Its arguments are the plugin's own, so that what is wrong with them is known here.

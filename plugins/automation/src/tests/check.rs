@@ -49,6 +49,15 @@ fn every_mistake_is_reported_with_its_place() {
     check(json!([{ "id": "a b", "tool": "" }]), &["/0/id invalid", "/0/tool empty"]);
     check(json!([{ "id": 1, "tool": [] }]), &["/0/id wrong_type", "/0/tool wrong_type"]);
     check(json!([{ "id": "a", "tool": "Read" }, { "id": "a", "tool": "Read" }]), &["/1/id duplicate_id"]);
+    check(json!([{ "id": "a", "model": { "prompt": "Which of {{ inputs.week }}?", "max_tokens": 9 } }]), &[]);
+    check(json!([{ "id": "a", "model": { "prompt": " " } }]), &["/0/model/prompt empty"]);
+    check(
+        json!([{ "id": "a", "model": { "promt": "x" } }]),
+        &["/0/model/promt unknown_key", "/0/model/prompt required"],
+    );
+    check(json!([{ "id": "a", "model": "x" }]), &["/0/model wrong_type"]);
+    check(json!([{ "id": "a", "model": { "prompt": "x" }, "with": {} }]), &["/0/with invalid"]);
+    check_step(json!({ "model": { "prompt": "x" } }), &["/0/tool invalid"]);
     check_step(json!({ "wiht": {}, "a/b": 1 }), &["/0/wiht unknown_key", "/0/a~1b unknown_key"]);
     check_step(json!({ "with": [] }), &["/0/with wrong_type"]);
     check_step(json!({ "needs": "b" }), &["/0/needs wrong_type"]);

@@ -1,8 +1,8 @@
 //! The record format: a version byte, then the `postcard` encoding of the time in nanoseconds since 1970, the run time, and
 //! the record as its version has it.
 //!
-//! Version 6 is [`Record`] as it stands, and so is version 5 but for the last two variants; the versions before it are read as [`v4`]
-//! and [`v3`] have them, and taken for what they meant.
+//! Version 7 is [`Record`] as it stands; so is version 6 but for its last three variants and the last four questions, and version 5 but
+//! for two variants more. The versions before it are read as [`v4`] and [`v3`] have them, and taken for what they meant.
 //! Whoever gives a record another field begins a version: what was current until then moves to a module of its own. A variant
 //! more at the end needs only a number, which tells an older Sortie that it is too old. A test holds the bytes of a sample of
 //! every variant (`tests/record_format.rs`).
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::record::{Record, Stamped, v3, v4};
 
 /// The version that is written.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Bytes that are no record.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +48,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Stamped, DecodeError> {
         [] => Err(DecodeError::Empty),
         [1..=3, body @ ..] => read::<v3::Record>(body),
         [4, body @ ..] => read::<v4::Record>(body),
-        [5 | VERSION, body @ ..] => read::<Record>(body),
+        [5..=VERSION, body @ ..] => read::<Record>(body),
         [other, ..] => Err(DecodeError::UnknownVersion(*other)),
     }
 }

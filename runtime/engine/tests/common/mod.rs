@@ -17,6 +17,7 @@ use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Par
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::{Ceilings, NodeRules, Retention};
+use sortie_models::{Configured, ModelsConfig};
 use sortie_sandbox::Installed;
 use sortie_tools::{BuiltIn, Providers, ToolsConfig, WorkspaceBounds};
 
@@ -48,6 +49,8 @@ fn settings() -> Settings {
         hours: Arc::default(),
         result_bytes_max: 0,
         schedules_max: 1_000,
+        landing_share: 50,
+        hold_max: std::time::Duration::from_secs(6 * 3_600),
     }
 }
 
@@ -68,6 +71,7 @@ pub(crate) fn open(
         log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
         guests,
         tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), Vec::new(), ambient.wall()).unwrap(),
+        models: Arc::new(Configured::new(&ModelsConfig::default(), folder, Arc::clone(&ambient)).unwrap()),
         artifacts: Arc::new(FolderArtifacts::open(folder, Arc::clone(&room), u64::MAX).unwrap()),
         workspaces: Arc::new(FolderWorkspaces::new(folder.to_owned(), bounds, room)),
         pause_mark: Arc::new(PauseFile::of(folder)),

@@ -41,6 +41,19 @@ pub(crate) struct InFlight {
     pub(crate) doubted: bool,
     /// It was being made when its mission was carried over, and nobody has seen to it since.
     pub(crate) broke_off: bool,
+    /// Its provider refused it for now, at least once.
+    pub(crate) postponed: Option<Postponed>,
+}
+
+/// A call that its provider refuses for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Postponed {
+    /// When it was put off first.
+    pub(crate) since: Timestamp,
+    /// How often it was.
+    pub(crate) times: u32,
+    /// Until when it waits; `None` where it was made again.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// Something that happens to a call.
@@ -58,6 +71,8 @@ pub(crate) enum CallStep<'a> {
     Again(CallNo),
     /// It is made, after a decision.
     Resumed { call: CallNo, at: Timestamp },
+    /// Its provider refuses it for now.
+    Postponed { call: CallNo, at: Timestamp, until: Timestamp },
     /// It has its result.
     Finished(CallNo),
     /// The mission is carried over: what is being made breaks off.
@@ -126,6 +141,7 @@ impl Calls {
             CallStep::Waits(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 flight.doubted |= !flight.held;
+                flight.postponed = flight.postponed.map(|postponed| Postponed { until: None, ..postponed });
                 (flight.held, flight.broke_off) = (true, false);
             }
             CallStep::Again(call) => {
@@ -142,6 +158,16 @@ impl Calls {
                 }
                 flight.held = false;
                 flight.since = at;
+                flight.postponed = flight.postponed.map(|postponed| Postponed { until: None, ..postponed });
+            }
+            CallStep::Postponed { call, at, until } => {
+                let flight = in_flight(&mut self.in_flight, call)?;
+                if flight.held {
+                    return Err(CallMisfit::Held { call });
+                }
+                let (since, times) = flight.postponed.map_or((at, 0), |postponed| (postponed.since, postponed.times));
+                flight.postponed = Some(Postponed { since, times: times.saturating_add(1), until: Some(until) });
+                (flight.held, flight.doubted, flight.broke_off) = (true, false, false);
             }
             CallStep::Finished(call) => {
                 let at = self.in_flight.iter().position(|flight| flight.call == call);
@@ -190,6 +216,11 @@ impl Calls {
     /// The calls that have no result, by number.
     pub(crate) fn in_flight(&self) -> &[InFlight] {
         &self.in_flight
+    }
+
+    /// Those that their providers refuse for now, each until when.
+    pub(crate) fn postponed(&self) -> impl Iterator<Item = (CallNo, Timestamp)> {
+        self.in_flight.iter().filter_map(|flight| Some((flight.call, flight.postponed?.until?)))
     }
 
     /// Those of them that are being made.

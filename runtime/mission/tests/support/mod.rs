@@ -279,7 +279,9 @@ impl Tested {
         let digest = Digest::of(arguments.as_bytes());
         let command = Command::Call { run, tool: tool.into(), arguments, digest, quote: Spend::money(MicroUsd(cost)) };
         match self.take(command).expect("an answer").as_slice() {
-            [Record::CallStarted { call, .. }] => Called::Granted(*call),
+            [Record::CallStarted { call, .. }] | [Record::CallStarted { call, .. }, Record::Closing { .. }] => {
+                Called::Granted(*call)
+            }
             [Record::CallRefused { error, .. }] => Called::Refused(error.clone()),
             [Record::CallHeld { call, .. }, Record::Requested { request, call: of, kind, .. }] => {
                 assert_eq!(call, of, "the request is the call's own");

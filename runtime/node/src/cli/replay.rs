@@ -12,16 +12,17 @@ use clap::Args;
 use futures_util::future::{FutureExt as _, ready};
 use parking_lot::Mutex;
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
-use sortie_contract::plugin::{Crash, LogLevel};
+use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::record::{HostQuestion, Record, Stamped};
-use sortie_contract::tool::{EffectClass, ToolInfo, ToolName};
+use sortie_contract::tool::{EffectClass, MODEL, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, Timestamp, limit, outcome};
-use sortie_mission::Mission;
 use sortie_mission::replay::{Asked, Contents, Recorded as Recalled, Replay};
+use sortie_mission::{Mission, ModelCall};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Kill, Options, Run, Sandbox, Stop};
 
 use super::client::Client;
@@ -138,6 +139,9 @@ fn tool(item: &Value) -> Option<ToolInfo> {
 /// Most that a build may note behind the end of the record: it may do so for ever.
 const BEYOND_MAX: usize = 1000;
 
+/// How long a build may wait for nothing but a signal that is not on record: long enough to get there.
+const NEVER: Duration = Duration::from_secs(5);
+
 /// A host that has nothing but a record, and shows what is made of it; behind its end, what needs nobody to answer.
 struct Player {
     replay: Mutex<Replay>,
@@ -146,6 +150,8 @@ struct Player {
     beyond: Mutex<Beyond>,
     /// The node's: for records that do not say what they were said to be.
     tools: Vec<ToolInfo>,
+    /// Whether the record holds that a limit came near.
+    closing: bool,
     client: Client,
     id: String,
     as_json: bool,
@@ -164,7 +170,8 @@ impl Player {
     fn new(records: &[Stamped], tools: Vec<ToolInfo>, client: Client, id: String, as_json: bool) -> Self {
         let replay = Replay::new(records);
         let times = replay.times();
-        Self { replay: Mutex::new(replay), times, beyond: Mutex::default(), tools, client, id, as_json }
+        let closing = records.iter().any(|stamped| matches!(stamped.record, Record::Closing { .. }));
+        Self { replay: Mutex::new(replay), times, beyond: Mutex::default(), tools, closing, client, id, as_json }
     }
 
     /// The recorded answer, shown; `None` behind the end of the record.
@@ -252,6 +259,14 @@ impl Player {
         }
     }
 
+    /// What the node said, as the record has it.
+    fn told<T: DeserializeOwned>(&self, question: HostQuestion) -> Result<T, Stop> {
+        match self.answered(Asked::Question(question))? {
+            Recalled::Answer { answer, .. } => serde_json::from_str(&answer).map_err(|_| Stop::Over),
+            _ => Err(Stop::Over),
+        }
+    }
+
     fn call(&self, asked: Asked<'_>) -> Call {
         let answer: Answer = match self.answered(asked) {
             Ok(Recalled::Call { outcome: Some(outcome), .. }) => Ok(outcome.map(|answer| answer.result).into()),
@@ -301,6 +316,38 @@ impl Host for Player {
 
     fn ask(&self, question: String) -> Call {
         self.call(Asked::Ask { question: &question })
+    }
+
+    fn complete(&self, request: String, tools: Vec<ToolName>) -> Call {
+        let whole = ModelCall { request: &request, tools: &tools }.whole();
+        self.call(Asked::Call { tool: &ToolName::new(MODEL), arguments: &whole })
+    }
+
+    fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
+        self.told(HostQuestion::Models)
+    }
+
+    fn deadline(&self) -> Result<Option<Timestamp>, Stop> {
+        let ms: Option<i64> = self.told(HostQuestion::Deadline)?;
+        Ok(ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()))
+    }
+
+    fn left(&self) -> Result<Left, Stop> {
+        self.told(HostQuestion::Left)
+    }
+
+    fn closing(&self) -> BoxFuture<'static, Result<(), Stop>> {
+        match self.answered(Asked::Question(HostQuestion::Closing)) {
+            // When it was taken, each recorded choice says.
+            Ok(_) if self.closing => ready(Ok(())).boxed(),
+            // It never comes: whoever waits for nothing else is at the end.
+            Ok(_) => tokio::time::sleep(NEVER).map(|()| Err(Stop::Over)).boxed(),
+            Err(stop) => ready(Err(stop)).boxed(),
+        }
+    }
+
+    fn land(&self) -> Result<(), Stop> {
+        self.noted(Asked::Land)
     }
 
     fn gave_up(&self, _call: CallNo) {}

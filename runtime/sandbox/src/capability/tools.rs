@@ -69,7 +69,16 @@ impl Grants {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Which one a handle is for.
+    pub(crate) fn named(&self, handle: &Resource<Handle>) -> wasmtime::Result<&ToolName> {
+        let grant = self.0.get(handle.rep() as usize);
+        grant.ok_or_else(|| wasmtime::Error::msg("a tool handle that the node never gave"))
+    }
 }
+
+/// What a handle of a guest stands for: its place among the grants.
+pub(crate) use world::Tool as Handle;
 
 /// Tools, as one guest holds them.
 pub struct Tools<'a> {
@@ -85,8 +94,7 @@ impl<'a> Tools<'a> {
     }
 
     fn grant(&self, tool: &Resource<world::Tool>) -> wasmtime::Result<&ToolName> {
-        let grant = self.grants.0.get(tool.rep() as usize);
-        grant.ok_or_else(|| wasmtime::Error::msg("a tool handle that the node never gave"))
+        self.grants.named(tool)
     }
 }
 
@@ -207,7 +215,7 @@ impl world::Host for Tools<'_> {
 }
 
 /// A call that has its answer.
-fn answered_already(result: Result<String, tool::CallError>) -> Call {
+pub(crate) fn answered_already(result: Result<String, tool::CallError>) -> Call {
     Call { number: None, answer: std::future::ready(Ok(result.into())).boxed() }
 }
 
@@ -237,7 +245,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-fn fits(arguments: &str) -> Result<(), tool::CallError> {
+pub(crate) fn fits(arguments: &str) -> Result<(), tool::CallError> {
     if arguments.len() <= CALL_BYTES_MAX {
         return Ok(());
     }

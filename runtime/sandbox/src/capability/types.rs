@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+use sortie_contract::plugin::Brief;
 use sortie_contract::tool::{self, ToolInfo};
 use wasmtime::component::{HasData, Linker};
 
@@ -39,6 +40,21 @@ impl HasData for HasTypes {
 }
 
 impl world::Host for Types {}
+
+impl From<Brief> for world::Brief {
+    fn from(brief: Brief) -> Self {
+        Self {
+            mission_id: brief.mission_id,
+            vp_id: brief.vp_id,
+            vp_session_id: brief.vp_session_id,
+            mission_type: brief.mission_type,
+            objective: brief.objective,
+            inputs: brief.inputs,
+            success_criteria: brief.success_criteria,
+            required_outputs: brief.required_outputs,
+        }
+    }
+}
 
 impl From<ToolInfo> for world::ToolInfo {
     fn from(info: ToolInfo) -> Self {

@@ -13,7 +13,7 @@ use sortie_contract::Timestamp;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Verdict;
-use sortie_contract::plugin::{Brief, LogLevel};
+use sortie_contract::plugin::{Brief, Left, LogLevel, ModelInfo};
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Installed, Kill, Options, Reply, Run, Sandbox, Stop};
 
@@ -243,6 +243,40 @@ impl Host for Script {
         let noted = self.note(format!("ask {} bytes", question.len()));
         let answer = std::future::ready(noted.map(|()| Ok("\"yes\"".to_owned()).into())).boxed();
         Call { number: Some(CallNo(1)), answer }
+    }
+
+    fn complete(&self, request: String, tools: Vec<ToolName>) -> Call {
+        let tools: Vec<&str> = tools.iter().map(ToolName::as_str).collect();
+        let noted = self.note(format!("complete {} bytes with {}", request.len(), tools.join(", ")));
+        let answer = std::future::ready(noted.map(|()| Ok("{}".to_owned()).into())).boxed();
+        Call { number: Some(CallNo(1)), answer }
+    }
+
+    fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
+        self.note("models".to_owned()).map(|()| Vec::new())
+    }
+
+    fn deadline(&self) -> Result<Option<Timestamp>, Stop> {
+        self.note("deadline".to_owned()).map(|()| None)
+    }
+
+    fn left(&self) -> Result<Left, Stop> {
+        let left = || Left {
+            runtime_ms: 1,
+            llm_calls: None,
+            cost_micro_usd: None,
+            landing_llm_calls: 0,
+            landing_micro_usd: 0,
+        };
+        self.note("left".to_owned()).map(|()| left())
+    }
+
+    fn closing(&self) -> BoxFuture<'static, Result<(), Stop>> {
+        std::future::ready(self.note("closing".to_owned())).boxed()
+    }
+
+    fn land(&self) -> Result<(), Stop> {
+        self.note("land".to_owned())
     }
 
     fn again(&self, _call: CallNo) -> BoxFuture<'static, Answer> {

@@ -1,0 +1,35 @@
+//! Calls whose provider refuses them for now: until when they are put off, and when that has lasted long enough.
+
+use core::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sortie_contract::id::CallNo;
+
+use crate::command::Now;
+use crate::state::Mission;
+
+/// The first wait for a provider that does not say how long; doubled each time.
+const FIRST: SignedDuration = SignedDuration::from_secs(60);
+
+/// The longest of these waits: limits are lifted by the minute or by the hour, and an hour of a night is much.
+const LONGEST: SignedDuration = SignedDuration::from_mins(15);
+
+/// Doublings that reach the longest.
+const DOUBLINGS_MAX: u32 = 4;
+
+/// The shortest wait, whatever the provider says: what is due at once was retried within the call.
+const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
+
+impl Mission {
+    /// Until when a call is put off that its provider refuses for now, and says how long (`hinted`) or does not. Nothing, where it would
+    /// be put off for longer than `hold_max` in all: then it has failed.
+    #[must_use]
+    pub fn put_off(&self, now: Now, call: CallNo, hinted: Option<Timestamp>, hold_max: Duration) -> Option<Timestamp> {
+        let (since, times) = self.postponed(call).unwrap_or((now.wall, 0));
+        let last = since.checked_add(hold_max).unwrap_or(Timestamp::MAX);
+        let doubled = FIRST.saturating_mul(1 << times.min(DOUBLINGS_MAX)).min(LONGEST);
+        let at = |wait: SignedDuration| now.wall.checked_add(wait).unwrap_or(Timestamp::MAX);
+        let until = hinted.unwrap_or_else(|| at(doubled)).max(at(SHORTEST));
+        (until <= last).then_some(until)
+    }
+}
