@@ -52,7 +52,7 @@ fn request(value: Value, wrong: &mut Mistakes) -> Option<Request> {
     let model = fields.text("model");
     let system = fields.text("system").filter(|text| !text.is_empty());
     let messages = fields.need("messages").and_then(|value| messages(value, fields.wrong));
-    let max_tokens = max_tokens(&mut fields);
+    let max_tokens = fields.whole("max_tokens", 1);
     let temperature = temperature(&mut fields);
     let reasoning = fields.choice("reasoning", &EFFORTS);
     if temperature.is_some() && reasoning.is_some() {
@@ -62,15 +62,6 @@ fn request(value: Value, wrong: &mut Mistakes) -> Option<Request> {
     let output = fields.take("output_schema").and_then(|schema| output_schema(schema, &mut fields));
     fields.close();
     Some(Request { model, system, messages: messages?, max_tokens, temperature, reasoning, output })
-}
-
-fn max_tokens(fields: &mut Fields<'_>) -> Option<u32> {
-    let value = fields.take("max_tokens")?;
-    let tokens = value.as_u64().and_then(|tokens| u32::try_from(tokens).ok()).filter(|&tokens| tokens > 0);
-    if tokens.is_none() {
-        fields.wrong.add(&fields.at("max_tokens"), code::OUT_OF_RANGE, "must be a whole number, 1 or more");
-    }
-    tokens
 }
 
 fn temperature(fields: &mut Fields<'_>) -> Option<f64> {
@@ -186,6 +177,30 @@ const KINDS: [(&str, Kind); 5] = [
     ("image", Kind::Image),
     ("reasoning", Kind::Reasoning),
 ];
+
+/// What an assistant says, read from a text of its own: the blocks of `value`, which stands at `place`.
+///
+/// # Errors
+/// What is wrong with them, each with its place.
+pub(crate) fn blocks(value: Value, place: &str) -> Result<Vec<Block>, String> {
+    let mut wrong = Mistakes::default();
+    let blocks = assistant_blocks(value, &Pointer::root().join(place), &mut wrong);
+    if wrong.is_empty() { Ok(blocks.unwrap_or_default()) } else { Err(wrong.to_string()) }
+}
+
+/// The same, for whoever collects mistakes.
+pub(crate) fn assistant_blocks(value: Value, place: &Pointer, wrong: &mut Mistakes) -> Option<Vec<Block>> {
+    let list = list(value, place, 0, BLOCKS_MAX, wrong)?;
+    let blocks: Vec<Block> =
+        list.into_iter().enumerate().filter_map(|(index, value)| block(value, place.join(index), wrong)).collect();
+    for (index, block) in blocks.iter().enumerate() {
+        if matches!(block, Block::Image(_) | Block::ToolResult { .. }) {
+            let detail = "no assistant says this: text, tool_use and reasoning are what it says";
+            wrong.add(&place.join(index), code::UNKNOWN_VALUE, detail);
+        }
+    }
+    Some(blocks)
+}
 
 /// What a tool may have returned.
 const PARTS: [(&str, Kind); 2] = [("text", Kind::Text), ("image", Kind::Image)];
