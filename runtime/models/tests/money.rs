@@ -1,5 +1,7 @@
 //! What is booked never exceeds what was quoted, as long as a provider counts what was sent and what it was allowed to write.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 mod common;
 
 use std::sync::Arc;

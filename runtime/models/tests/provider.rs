@@ -1,5 +1,7 @@
 //! Calls over HTTP, of a provider that answers, refuses, lies, hangs, floods, cuts and repeats the key.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Scripted models: which entry answers, how faults go, and what is counted.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 mod common;
 
 use std::sync::Arc;
@@ -137,7 +139,7 @@ async fn faults_go_the_way_of_real_ones() {
         ),
         (json!({ "hang_s": 700 }), "did not answer within 600s", None, None),
     ] {
-        let models = scripted(&json!({ "answers": [{ "fault": fault }, good] }), "", Paused::new());
+        let models = scripted(&json!({ "answers": [{ "fault": fault }, good] }), "", Paused::clock());
         let request = say("hi");
         match models.complete(&ask(&request)).await {
             Ok(completed) => assert!(told == "at last" && completed.answer.contains(told), "{fault}"),
@@ -154,7 +156,7 @@ async fn faults_go_the_way_of_real_ones() {
 async fn a_limit_that_does_not_end_is_a_hold_after_a_minute_and_goes_on_after_it() {
     let script = json!({ "answers": [{ "when": { "turn": 0 }, "times": 9, "fault": { "status": 429, "retry_after_s": 20 } }, { "text": "on" }] });
     let began = tokio::time::Instant::now();
-    let models = scripted(&script, "", Paused::new());
+    let models = scripted(&script, "", Paused::clock());
     let request = say("hi");
     let mut holds = 0;
     let answer = loop {

@@ -72,7 +72,7 @@ impl Ambient for Swift {
 pub(crate) struct Paused(tokio::time::Instant);
 
 impl Paused {
-    pub(crate) fn new() -> Surroundings {
+    pub(crate) fn clock() -> Surroundings {
         Arc::new(Self(tokio::time::Instant::now()))
     }
 }

@@ -83,15 +83,15 @@ fn entries(value: Value, wrong: &mut Mistakes) -> Option<Vec<Entry>> {
         other => return fields.wrong_type("answers", "a list", &other),
     };
     let entries = list.into_iter().enumerate();
-    let entries = entries.filter_map(|(index, value)| entry(value, place.join(index), fields.wrong)).collect();
+    let entries = entries.filter_map(|(index, value)| entry(value, &place.join(index), fields.wrong)).collect();
     fields.close();
     Some(entries)
 }
 
-fn entry(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<Entry> {
+fn entry(value: Value, place: &Pointer, wrong: &mut Mistakes) -> Option<Entry> {
     let mut fields = Fields::of(value, place.clone(), wrong)?;
     let at = fields.at("when");
-    let when = fields.take("when").and_then(|value| when(value, at, fields.wrong));
+    let when = fields.take("when").and_then(|value| when(value, &at, fields.wrong));
     let times = fields.whole("times", 1);
     let (at_answer, at_fault) = (fields.at("answer"), fields.at("fault"));
     let said = (fields.take("answer"), fields.text("text"), fields.take("fault"));
@@ -101,9 +101,9 @@ fn entry(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<Entry> {
             let content = if text.is_empty() { Vec::new() } else { vec![Block::text(text)] };
             Some(Say::Answer { content, stop_reason: StopReason::EndTurn, usage: None })
         }
-        (None, None, Some(value)) => fault(value, at_fault, fields.wrong).map(Say::Fault),
+        (None, None, Some(value)) => fault(value, &at_fault, fields.wrong).map(Say::Fault),
         _ => {
-            fields.wrong.add(&place, code::REQUIRED, "must have one of answer, text and fault, and no other of them");
+            fields.wrong.add(place, code::REQUIRED, "must have one of answer, text and fault, and no other of them");
             None
         }
     };
@@ -114,12 +114,12 @@ fn entry(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<Entry> {
     Some(Entry { when: when.unwrap_or_default(), times, say: say? })
 }
 
-fn when(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<When> {
+fn when(value: Value, place: &Pointer, wrong: &mut Mistakes) -> Option<When> {
     let mut fields = Fields::of(value, place.clone(), wrong)?;
     let contains = fields.text("contains");
     let turn = fields.whole("turn", 0).map(|turn| turn as usize);
     if contains.is_none() && turn.is_none() && fields.wrong.is_empty() {
-        fields.wrong.add(&place, code::EMPTY, "must have contains, turn, or both");
+        fields.wrong.add(place, code::EMPTY, "must have contains, turn, or both");
     }
     fields.close();
     Some(When { contains, turn })
@@ -162,7 +162,7 @@ fn usage(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<Usage> {
     Some(Usage { input_tokens, output_tokens, cached_input_tokens, estimated: false })
 }
 
-fn fault(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<Fault> {
+fn fault(value: Value, place: &Pointer, wrong: &mut Mistakes) -> Option<Fault> {
     let mut fields = Fields::of(value, place.clone(), wrong)?;
     let status =
         fields.whole("status", 300).and_then(|status| u16::try_from(status).ok().filter(|status| *status < 600));
@@ -177,7 +177,7 @@ fn fault(value: Value, place: Pointer, wrong: &mut Mistakes) -> Option<Fault> {
         (None, None, None, Some(body)) => Some(Fault::Malformed(body)),
         _ => {
             let detail = "must have one of status (300 to 599), cut (true), hang_s and malformed, and no other of them";
-            fields.wrong.add(&place, code::REQUIRED, detail);
+            fields.wrong.add(place, code::REQUIRED, detail);
             None
         }
     };
