@@ -228,7 +228,7 @@ impl Prepared<'_> {
         if matches!(turn.stop_reason, StopReason::ToolUse | StopReason::Refusal) {
             return self.completed(turn, None, usage, cost);
         }
-        let why = match structured::fit(&turn, schema) {
+        let why = match structured::fit(&turn, schema, ambient).await {
             Ok(output) => return self.completed(turn, Some(output), usage, cost),
             Err(why) => why,
         };
@@ -246,7 +246,7 @@ impl Prepared<'_> {
         if matches!(second.stop_reason, StopReason::ToolUse | StopReason::Refusal) {
             return self.completed(second, None, usage, cost);
         }
-        match structured::fit(&second, schema) {
+        match structured::fit(&second, schema, ambient).await {
             Ok(output) => self.completed(second, Some(output), usage, cost),
             Err(why) => {
                 let why = format!("the answer does not fit output_schema, after it was asked for again: {why}");

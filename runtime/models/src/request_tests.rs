@@ -194,6 +194,8 @@ fn what_only_seems_right_is_told_with_its_place() {
         (turns(&json!([tool_use("1")]), &"x".into()), "/messages/1/content/0: no tool_result"),
         (with("output_schema", json!({ "type": "nonsense" })), "/output_schema: is no JSON Schema"),
         (with("output_schema", json!({ "pattern": "(" })), "/output_schema: is no JSON Schema"),
+        (with("output_schema", json!({ "pattern": "(?=a)b" })), "/output_schema: is no JSON Schema"),
+        (with("output_schema", json!({ "pattern": "((a{100}){100}){100}" })), "/output_schema: is no JSON Schema"),
         (with("output_schema", json!({ "$ref": "https://example.org/x" })), "/output_schema: is no JSON Schema"),
         (
             with("output_schema", json!({ "description": "x".repeat(70_000) })),

@@ -1,6 +1,10 @@
 //! Answers that are to fit a JSON Schema: found in what a model wrote, held against it, and asked for once more where they do not fit.
 
+use std::sync::Arc;
+
+use jsonschema::Validator;
 use serde_json::Value;
+use sortie_ambient::Surroundings;
 use sortie_contract::limit;
 
 use crate::protocol::Turn;
@@ -21,20 +25,23 @@ const AGAIN: [&str; 2] = [
 /// The most tokens that the second round adds to the first, beside what was answered.
 pub(crate) const REPAIR_TOKENS: u64 = (WHY_BYTES_MAX + AGAIN[0].len() + AGAIN[1].len() + 256) as u64;
 
-/// What in an answer fits the schema, or what is wrong with it.
-pub(crate) fn fit(turn: &Turn, schema: &OutputSchema) -> Result<Value, String> {
-    let text: String = turn
-        .content
-        .iter()
-        .filter_map(|block| match block {
-            Block::Text { text } => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    let value: Value = serde_json::from_str(bare(&text)).map_err(|error| format!("it is not JSON ({error})."))?;
-    let wrong = schema.validator.iter_errors(&value).take(MISTAKES_MAX).map(|error| {
+/// What in an answer fits the schema, or what is wrong with it. Looks where nobody waits for its thread: both may be large.
+pub(crate) async fn fit(turn: &Turn, schema: &OutputSchema, ambient: &Surroundings) -> Result<Value, String> {
+    let texts = turn.content.iter().filter_map(|block| match block {
+        Block::Text { text } => Some(text.as_str()),
+        _ => None,
+    });
+    let (text, validator): (String, _) = (texts.collect(), Arc::clone(&schema.validator));
+    let looked = ambient.unblock(move || held_against(&validator, &text)).await;
+    looked.unwrap_or_else(|gone| Err(format!("it could not be looked at: {gone}.")))
+}
+
+fn held_against(validator: &Validator, text: &str) -> Result<Value, String> {
+    let value: Value = serde_json::from_str(bare(text)).map_err(|error| format!("it is not JSON ({error})."))?;
+    let wrong = validator.iter_errors(&value).take(MISTAKES_MAX).map(|error| {
         let place = error.instance_path().to_string();
         let place = if place.is_empty() { "the whole".to_owned() } else { place };
+        // What is wrong may be all that was written, and is not repeated at length.
         limit::clip(&format!("{place}: {error}"), WHY_BYTES_MAX / MISTAKES_MAX - 2)
     });
     let wrong: Vec<String> = wrong.collect();

@@ -9,7 +9,7 @@ use super::{Round, Turn, Unreadable, bounded, object, parameters};
 use crate::answer::{StopReason, Usage};
 use crate::config::Thinking;
 use crate::names::Names;
-use crate::request::{Block, Effort, Image, Message, Part, Request, Role};
+use crate::request::{Block, Effort, Image, Part, Request, Role};
 
 /// Whose words a block of reasoning holds.
 const OURS: &str = "anthropic";
@@ -107,25 +107,27 @@ fn declared(tool: &ToolInfo, names: &Names) -> Value {
     })
 }
 
-/// Neighbours of one role are one message here: what a provider does with two of them is its own affair.
+/// Neighbours of one role are one message here: what a provider does with two of them is its own affair. Results must come first in it.
 fn messages(request: &Request, names: &Names) -> Value {
-    let mut sent: Vec<(Role, Vec<Value>)> = Vec::new();
-    for message in &request.messages {
-        let blocks = blocks(message, names);
-        match sent.last_mut() {
-            _ if blocks.is_empty() => {}
-            Some((role, before)) if *role == message.role => before.extend(blocks),
-            _ => sent.push((message.role, blocks)),
+    let runs = request.messages.chunk_by(|one, next| one.role == next.role);
+    let sent = runs.filter_map(|run| {
+        let (results, others): (Vec<&Block>, Vec<&Block>) = run
+            .iter()
+            .flat_map(|message| &message.content)
+            .partition(|block| matches!(block, Block::ToolResult { .. }));
+        let content: Vec<Value> =
+            results.into_iter().chain(others).filter_map(|block| rendered(block, names)).collect();
+        (!content.is_empty()).then(|| (run[0].role, content))
+    });
+    // One that says nothing is left out, and then its neighbours are some of one role.
+    let mut merged: Vec<(Role, Vec<Value>)> = Vec::new();
+    for (role, content) in sent {
+        match merged.last_mut() {
+            Some((before, all)) if *before == role => all.extend(content),
+            _ => merged.push((role, content)),
         }
     }
-    sent.into_iter().map(|(role, content)| json!({ "role": role, "content": content })).collect()
-}
-
-fn blocks(message: &Message, names: &Names) -> Vec<Value> {
-    let is_result = |block: &&Block| matches!(block, Block::ToolResult { .. });
-    // Results must come first.
-    let (results, others): (Vec<&Block>, Vec<&Block>) = message.content.iter().partition(is_result);
-    results.into_iter().chain(others).filter_map(|block| rendered(block, names)).collect()
+    merged.into_iter().map(|(role, content)| json!({ "role": role, "content": content })).collect()
 }
 
 fn rendered(block: &Block, names: &Names) -> Option<Value> {

@@ -1,7 +1,7 @@
 //! What is sent, byte for byte, and what answers mean.
 
 use super::*;
-use crate::protocol::openai::tests::tool;
+use crate::protocol::openai::tests::{interrupted, tool};
 
 fn rendered(request: &Value, tools: &[ToolInfo], takes_schemas: bool, thinking: Thinking, max_tokens: u32) -> Value {
     let request = Request::parse(&request.to_string()).unwrap();
@@ -120,6 +120,14 @@ fn tools_of_the_conversation_are_declared_where_none_may_be_asked_for_any_more()
     let sent = rendered(&turn_of_tools(None), &[], false, Thinking::Adaptive, 64);
     assert_eq!(sent["tools"], json!([{ "name": "mcp_files_look", "input_schema": { "type": "object" } }]));
     assert_eq!(sent["tool_choice"], json!({ "type": "none" }));
+}
+
+#[test]
+fn results_follow_their_calls_whatever_is_said_between() {
+    let sent = rendered(&interrupted(), &[], false, Thinking::Adaptive, 64);
+    let result = json!({ "type": "tool_result", "tool_use_id": "1", "content": [{ "type": "text", "text": "found" }] });
+    let expected = json!([{ "role": "user", "content": [result, { "type": "text", "text": "wait" }] }]);
+    assert_eq!(sent["messages"].as_array().unwrap()[2..], expected.as_array().unwrap()[..]);
 }
 
 fn read_one(content: &Value, stop_reason: &Value, usage: &Value) -> Result<Turn, Unreadable> {

@@ -52,45 +52,51 @@ fn messages(round: &Round<'_>) -> Vec<Value> {
     if let Some(system) = round.system() {
         sent.push(json!({ "role": "system", "content": system }));
     }
-    for message in &round.request.messages {
-        match message.role {
-            Role::User => user(message, &mut sent),
-            Role::Assistant => sent.extend(assistant(message, round.names)),
+    for run in round.request.messages.chunk_by(|one, next| one.role == next.role) {
+        match run[0].role {
+            Role::User => user(run, &mut sent),
+            Role::Assistant => sent.extend(run.iter().filter_map(|message| assistant(message, round.names))),
         }
     }
     sent
 }
 
-/// A result of a tool is a message of its own, which follows the call directly; what else the user says comes behind.
-fn user(message: &Message, sent: &mut Vec<Value>) {
-    let mut said = Vec::new();
-    for block in &message.content {
-        match block {
-            Block::Text { text } => said.push(json!({ "type": "text", "text": text })),
-            Block::Image(image) => said.push(shown(image)),
-            Block::ToolResult { tool_use_id, content, is_error } => {
-                let mark = if *is_error { "Error: " } else { "" };
-                let content_text = format!("{mark}{}", texts(content));
-                sent.push(json!({ "role": "tool", "tool_call_id": tool_use_id, "content": content_text }));
-                // Only users show images here.
-                let images = content.iter().filter_map(|part| match part {
-                    Part::Image(image) => Some(shown(image)),
-                    Part::Text { .. } => None,
-                });
-                let images: Vec<Value> = images.collect();
-                if !images.is_empty() {
-                    said.push(json!({ "type": "text", "text": format!("Images of the result of {tool_use_id}:") }));
-                    said.extend(images);
-                }
-            }
-            Block::ToolUse { .. } | Block::Reasoning(_) => {}
+/// What the user says between two messages of the assistant. A result of a tool is a message of its own, and all of them follow the calls
+/// directly; what else is said comes behind.
+fn user(run: &[Message], sent: &mut Vec<Value>) {
+    for block in run.iter().flat_map(|message| &message.content) {
+        if let Block::ToolResult { tool_use_id, content, is_error } = block {
+            let mark = if *is_error { "Error: " } else { "" };
+            let text = format!("{mark}{}", texts(content));
+            sent.push(json!({ "role": "tool", "tool_call_id": tool_use_id, "content": text }));
         }
     }
-    match said.as_slice() {
-        [] => {}
-        // Many local servers take nothing but this form.
-        [one] if one["type"] == "text" => sent.push(json!({ "role": "user", "content": one["text"] })),
-        _ => sent.push(json!({ "role": "user", "content": said })),
+    for message in run {
+        let said: Vec<Value> = message.content.iter().flat_map(said).collect();
+        match said.as_slice() {
+            [] => {}
+            // Many local servers take nothing but this form.
+            [one] if one["type"] == "text" => sent.push(json!({ "role": "user", "content": one["text"] })),
+            _ => sent.push(json!({ "role": "user", "content": said })),
+        }
+    }
+}
+
+/// What the user says by itself. Only users show images here, also those that a tool returned.
+fn said(block: &Block) -> Vec<Value> {
+    match block {
+        Block::Text { text } => vec![json!({ "type": "text", "text": text })],
+        Block::Image(image) => vec![shown(image)],
+        Block::ToolResult { tool_use_id, content, .. } => {
+            let images = content.iter().filter_map(|part| match part {
+                Part::Image(image) => Some(shown(image)),
+                Part::Text { .. } => None,
+            });
+            let images: Vec<Value> = images.collect();
+            let title = json!({ "type": "text", "text": format!("Images of the result of {tool_use_id}:") });
+            if images.is_empty() { images } else { std::iter::once(title).chain(images).collect() }
+        }
+        Block::ToolUse { .. } | Block::Reasoning(_) => Vec::new(),
     }
 }
 

@@ -95,6 +95,23 @@ fn a_schema_is_handed_over_or_told() {
     assert!(system.starts_with("Answer with JSON alone") && system.ends_with(r#"{"type":"object"}"#), "{system}");
 }
 
+/// A request in which the user says something between a call and its result, in messages of its own.
+pub(crate) fn interrupted() -> Value {
+    json!({ "messages": [
+        { "role": "user", "content": "go" },
+        { "role": "assistant", "content": [{ "type": "tool_use", "id": "1", "name": "x", "input": {} }] },
+        { "role": "user", "content": "wait" },
+        { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "1", "content": "found" }] }] })
+}
+
+#[test]
+fn results_follow_their_calls_whatever_is_said_between() {
+    let sent = rendered(&interrupted(), &[], true, MaxTokensKey::MaxTokens);
+    let expected =
+        json!([{ "role": "tool", "tool_call_id": "1", "content": "found" }, { "role": "user", "content": "wait" }]);
+    assert_eq!(sent["messages"].as_array().unwrap()[2..], expected.as_array().unwrap()[..]);
+}
+
 fn read_one(message: &Value, finish: &Value, usage: &Value) -> Result<Turn, Unreadable> {
     let tools = [tool("a.b", true.into())];
     let request = Request::parse(r#"{"messages": [{"role": "user", "content": "x"}]}"#).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jsonschema::PatternOptions;
 use serde_json::Value;
 use sortie_contract::envelope::read_strictly;
 use sortie_contract::limit;
@@ -19,6 +20,9 @@ use super::{
 const EFFORTS: [(&str, Effort); 3] = [("low", Effort::Low), ("medium", Effort::Medium), ("high", Effort::High)];
 
 const ROLES: [(&str, Role); 2] = [("user", Role::User), ("assistant", Role::Assistant)];
+
+/// Largest pattern of an `output_schema` once it is compiled, in bytes: a schema has room for thousands of them.
+const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// The hottest that a provider takes.
 const TEMPERATURE_MAX: f64 = 2.0;
@@ -83,7 +87,9 @@ fn output_schema(schema: Value, fields: &mut Fields<'_>) -> Option<OutputSchema>
         fields.wrong.add(&place, code::TOO_LONG, format!("has {bytes} bytes, {SCHEMA_BYTES_MAX} are allowed"));
         return None;
     }
-    match jsonschema::validator_for(&schema) {
+    // An engine whose time is bounded by the text's length, for the text is whatever a model writes: no look-around, no back-references.
+    let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
+    match jsonschema::options().with_pattern_options(patterns).build(&schema) {
         Ok(validator) => Some(OutputSchema { schema, validator: Arc::new(validator) }),
         Err(error) => {
             let why = limit::clip(&error.to_string(), limit::NOTE_BYTES_MAX / 4);

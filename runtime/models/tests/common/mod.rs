@@ -54,8 +54,8 @@ impl Ambient for Swift {
         panic!("models spawn nothing")
     }
 
-    fn unblock_boxed(&self, _: Box<dyn FnOnce() + Send>) {
-        panic!("models block nothing")
+    fn unblock_boxed(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
     }
 
     fn pause(&self, _: Duration) {
@@ -94,8 +94,8 @@ impl Ambient for Paused {
         panic!("models spawn nothing")
     }
 
-    fn unblock_boxed(&self, _: Box<dyn FnOnce() + Send>) {
-        panic!("models block nothing")
+    fn unblock_boxed(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
     }
 
     fn pause(&self, _: Duration) {
