@@ -2,9 +2,14 @@
 //!
 //! Owned here: what a request is, and which blocks may follow which. Never here: whether a model takes it, and what it costs.
 
+mod artifact;
 mod fields;
 mod order;
 mod parse;
+
+pub use artifact::{artifacts_of, with_artifacts};
+pub(crate) use fields::{Fields, Mistakes};
+pub(crate) use parse::{assistant_blocks, blocks};
 
 use std::sync::Arc;
 
@@ -216,3 +221,7 @@ impl Request {
         self.messages.iter().filter(|message| message.role == Role::Assistant).count()
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

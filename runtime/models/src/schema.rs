@@ -32,7 +32,7 @@ struct Request {
     #[schemars(length(min = 1, max = 10_000))]
     messages: Vec<Message>,
     /// The most that it may write, in tokens; by default, and at most, what the configuration gives the model.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     max_tokens: Option<u32>,
     /// How much chance there is in the answer. Not beside `reasoning`.
     #[schemars(range(min = 0.0, max = 2.0))]

@@ -9,13 +9,13 @@ const TOLD_MAX: usize = 10;
 
 /// What is wrong with a request.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes {
+pub(crate) struct Mistakes {
     found: Vec<Mistake>,
     untold: usize,
 }
 
 impl Mistakes {
-    pub(super) fn add(&mut self, place: &Pointer, code: &str, detail: impl Into<String>) {
+    pub(crate) fn add(&mut self, place: &Pointer, code: &str, detail: impl Into<String>) {
         if self.found.len() == TOLD_MAX {
             self.untold += 1;
             return;
@@ -24,7 +24,7 @@ impl Mistakes {
         self.found.push(Mistake::new(place, code, detail));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 }
@@ -43,7 +43,7 @@ impl std::fmt::Display for Mistakes {
 }
 
 /// What a value is, as messages name it.
-pub(super) fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -55,16 +55,16 @@ pub(super) fn kind(value: &Value) -> &'static str {
 }
 
 /// An object on its way into a type.
-pub(super) struct Fields<'m> {
+pub(crate) struct Fields<'m> {
     members: Map<String, Value>,
     place: Pointer,
     known: Vec<&'static str>,
-    pub(super) wrong: &'m mut Mistakes,
+    pub(crate) wrong: &'m mut Mistakes,
 }
 
 impl<'m> Fields<'m> {
     /// The members of `value`, if it is an object.
-    pub(super) fn of(value: Value, place: Pointer, wrong: &'m mut Mistakes) -> Option<Self> {
+    pub(crate) fn of(value: Value, place: Pointer, wrong: &'m mut Mistakes) -> Option<Self> {
         match value {
             Value::Object(members) => Some(Self { members, place, known: Vec::new(), wrong }),
             other => {
@@ -74,19 +74,19 @@ impl<'m> Fields<'m> {
         }
     }
 
-    pub(super) fn at(&self, key: &str) -> Pointer {
+    pub(crate) fn at(&self, key: &str) -> Pointer {
         self.place.join(key)
     }
 
     /// What stands there. Null is nothing.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         // Not `remove`, which moves others about: the rest may be somebody else's.
         self.members.shift_remove(key).filter(|value| !value.is_null())
     }
 
     /// The same, where something must.
-    pub(super) fn need(&mut self, key: &'static str) -> Option<Value> {
+    pub(crate) fn need(&mut self, key: &'static str) -> Option<Value> {
         let value = self.take(key);
         if value.is_none() {
             self.wrong.add(&self.place.join(key), code::REQUIRED, "must be there");
@@ -95,13 +95,13 @@ impl<'m> Fields<'m> {
     }
 
     /// A text, if there is one.
-    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<String> {
         let value = self.take(key)?;
         self.as_text(key, value)
     }
 
     /// A text, which must be there.
-    pub(super) fn needed_text(&mut self, key: &'static str) -> Option<String> {
+    pub(crate) fn needed_text(&mut self, key: &'static str) -> Option<String> {
         let value = self.need(key)?;
         self.as_text(key, value)
     }
@@ -114,7 +114,7 @@ impl<'m> Fields<'m> {
     }
 
     /// A text that must be there, with something in it, and not longer than that.
-    pub(super) fn name(&mut self, key: &'static str, max: usize) -> Option<String> {
+    pub(crate) fn name(&mut self, key: &'static str, max: usize) -> Option<String> {
         let text = self.needed_text(key)?;
         if text.is_empty() || text.len() > max {
             let detail = format!("must have 1 to {max} bytes, and has {}", text.len());
@@ -124,7 +124,31 @@ impl<'m> Fields<'m> {
         Some(text)
     }
 
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+    /// A whole number of at least `least`.
+    pub(crate) fn whole(&mut self, key: &'static str, least: u32) -> Option<u32> {
+        let value = self.take(key)?;
+        let number = value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|number| *number >= least);
+        if number.is_none() {
+            self.wrong.add(
+                &self.place.join(key),
+                code::OUT_OF_RANGE,
+                format!("must be a whole number, {least} or more"),
+            );
+        }
+        number
+    }
+
+    /// A count of anything.
+    pub(crate) fn count(&mut self, key: &'static str) -> Option<u64> {
+        let value = self.take(key)?;
+        let number = value.as_u64();
+        if number.is_none() {
+            self.wrong.add(&self.place.join(key), code::OUT_OF_RANGE, "must be a whole number, 0 or more");
+        }
+        number
+    }
+
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         match self.take(key)? {
             Value::Bool(value) => Some(value),
             other => self.wrong_type(key, "a boolean", &other),
@@ -132,13 +156,13 @@ impl<'m> Fields<'m> {
     }
 
     /// One of those names.
-    pub(super) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.take(key)?;
         self.chosen(key, value, choices)
     }
 
     /// One of those names, which must be there.
-    pub(super) fn needed_choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn needed_choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let value = self.need(key)?;
         self.chosen(key, value, choices)
     }
@@ -155,19 +179,19 @@ impl<'m> Fields<'m> {
         chosen
     }
 
-    pub(super) fn wrong_type<T>(&mut self, key: &str, expected: &str, found: &Value) -> Option<T> {
+    pub(crate) fn wrong_type<T>(&mut self, key: &str, expected: &str, found: &Value) -> Option<T> {
         let detail = format!("must be {expected}, not {}", kind(found));
         self.wrong.add(&self.place.join(key), code::WRONG_TYPE, detail);
         None
     }
 
     /// What is left, as it is: for objects that are somebody else's.
-    pub(super) fn rest(self) -> Map<String, Value> {
+    pub(crate) fn rest(self) -> Map<String, Value> {
         self.members
     }
 
     /// No more is known of this object: what is left is a mistake.
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         for key in self.members.keys() {
             let meant = self.known.iter().find(|known| is_nearly(key, known));
             let hint = meant.map_or_else(

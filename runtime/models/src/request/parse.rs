@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jsonschema::PatternOptions;
 use serde_json::Value;
 use sortie_contract::envelope::read_strictly;
 use sortie_contract::limit;
@@ -19,6 +20,9 @@ use super::{
 const EFFORTS: [(&str, Effort); 3] = [("low", Effort::Low), ("medium", Effort::Medium), ("high", Effort::High)];
 
 const ROLES: [(&str, Role); 2] = [("user", Role::User), ("assistant", Role::Assistant)];
+
+/// Largest pattern of an `output_schema` once it is compiled, in bytes: a schema has room for thousands of them.
+const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// The hottest that a provider takes.
 const TEMPERATURE_MAX: f64 = 2.0;
@@ -52,7 +56,7 @@ fn request(value: Value, wrong: &mut Mistakes) -> Option<Request> {
     let model = fields.text("model");
     let system = fields.text("system").filter(|text| !text.is_empty());
     let messages = fields.need("messages").and_then(|value| messages(value, fields.wrong));
-    let max_tokens = max_tokens(&mut fields);
+    let max_tokens = fields.whole("max_tokens", 1);
     let temperature = temperature(&mut fields);
     let reasoning = fields.choice("reasoning", &EFFORTS);
     if temperature.is_some() && reasoning.is_some() {
@@ -62,15 +66,6 @@ fn request(value: Value, wrong: &mut Mistakes) -> Option<Request> {
     let output = fields.take("output_schema").and_then(|schema| output_schema(schema, &mut fields));
     fields.close();
     Some(Request { model, system, messages: messages?, max_tokens, temperature, reasoning, output })
-}
-
-fn max_tokens(fields: &mut Fields<'_>) -> Option<u32> {
-    let value = fields.take("max_tokens")?;
-    let tokens = value.as_u64().and_then(|tokens| u32::try_from(tokens).ok()).filter(|&tokens| tokens > 0);
-    if tokens.is_none() {
-        fields.wrong.add(&fields.at("max_tokens"), code::OUT_OF_RANGE, "must be a whole number, 1 or more");
-    }
-    tokens
 }
 
 fn temperature(fields: &mut Fields<'_>) -> Option<f64> {
@@ -92,7 +87,9 @@ fn output_schema(schema: Value, fields: &mut Fields<'_>) -> Option<OutputSchema>
         fields.wrong.add(&place, code::TOO_LONG, format!("has {bytes} bytes, {SCHEMA_BYTES_MAX} are allowed"));
         return None;
     }
-    match jsonschema::validator_for(&schema) {
+    // An engine whose time is bounded by the text's length, for the text is whatever a model writes: no look-around, no back-references.
+    let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
+    match jsonschema::options().with_pattern_options(patterns).build(&schema) {
         Ok(validator) => Some(OutputSchema { schema, validator: Arc::new(validator) }),
         Err(error) => {
             let why = limit::clip(&error.to_string(), limit::NOTE_BYTES_MAX / 4);
@@ -186,6 +183,30 @@ const KINDS: [(&str, Kind); 5] = [
     ("image", Kind::Image),
     ("reasoning", Kind::Reasoning),
 ];
+
+/// What an assistant says, read from a text of its own: the blocks of `value`, which stands at `place`.
+///
+/// # Errors
+/// What is wrong with them, each with its place.
+pub(crate) fn blocks(value: Value, place: &str) -> Result<Vec<Block>, String> {
+    let mut wrong = Mistakes::default();
+    let blocks = assistant_blocks(value, &Pointer::root().join(place), &mut wrong);
+    if wrong.is_empty() { Ok(blocks.unwrap_or_default()) } else { Err(wrong.to_string()) }
+}
+
+/// The same, for whoever collects mistakes.
+pub(crate) fn assistant_blocks(value: Value, place: &Pointer, wrong: &mut Mistakes) -> Option<Vec<Block>> {
+    let list = list(value, place, 0, BLOCKS_MAX, wrong)?;
+    let blocks: Vec<Block> =
+        list.into_iter().enumerate().filter_map(|(index, value)| block(value, place.join(index), wrong)).collect();
+    for (index, block) in blocks.iter().enumerate() {
+        if matches!(block, Block::Image(_) | Block::ToolResult { .. }) {
+            let detail = "no assistant says this: text, tool_use and reasoning are what it says";
+            wrong.add(&place.join(index), code::UNKNOWN_VALUE, detail);
+        }
+    }
+    Some(blocks)
+}
 
 /// What a tool may have returned.
 const PARTS: [(&str, Kind); 2] = [("text", Kind::Text), ("image", Kind::Image)];

@@ -1,0 +1,218 @@
+//! One round of a call, with a minute of retries: what each outcome means, and how long to wait.
+//!
+//! | outcome | then |
+//! | --- | --- |
+//! | 429, 502, 503, 529, no connection, one that breaks before an answer | again; still so after a minute, or to wait for longer than that: a hold |
+//! | 408, 500, 504 | again; still so after a minute: failed, for it may be about this request |
+//! | 401, 403; no credit; every other status | failed at once |
+//! | an answer that is cut, or makes no sense | failed at once, and counts as quoted: the provider will have billed it |
+//! | no end of an answer in time | timed out, and counts as quoted |
+
+use std::time::Duration;
+
+use sortie_ambient::Surroundings;
+use sortie_contract::tool::CallError;
+
+use crate::answer::Usage;
+use crate::line::{Broken, Reply};
+use crate::models::Hold;
+use crate::protocol::{Round, Turn, complaint, error_names};
+use crate::provider::Sender;
+use crate::setup::Model;
+
+/// How long a call is retried by itself: longer waits are its caller's.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
+/// Most attempts of one round: full jitter may be short many times over.
+const ATTEMPTS_MAX: u32 = 12;
+
+/// The longest wait after the first failure; it doubles.
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest wait that no provider asked for.
+const BACKOFF_MAX: Duration = Duration::from_secs(16);
+
+/// Errors that say that the account is empty, under a status that says "later".
+const NO_CREDIT: [&str; 3] = ["insufficient_quota", "billing_error", "billing_hard_limit_reached"];
+
+/// Why a round brought nothing.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) error: CallError,
+    pub(crate) cost: Cost,
+    pub(crate) hold: Option<Hold>,
+}
+
+/// What a round that failed did cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// Nothing: nobody was asked, or not yet.
+    NotAsked,
+    /// Nothing: the provider refused.
+    Refused,
+    /// This was counted.
+    Counted(Usage),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What one attempt came to.
+enum Outcome {
+    Turn(Turn),
+    Never(Trouble),
+    Later { why: String, wait: Option<Duration>, is_about_provider: bool, may_have_cost: bool },
+}
+
+/// Makes a round.
+pub(crate) async fn round(
+    model: &Model,
+    round: &Round<'_>,
+    sender: Sender<'_>,
+    mark: &str,
+    ambient: &Surroundings,
+) -> Result<Turn, Trouble> {
+    let (mut attempts, mut since, mut may_have_cost_already) = (0_u32, None, false);
+    loop {
+        let asked = ambient.timeout(model.timeout, model.provider.ask(round, sender)).await;
+        let (why, wait, is_about_provider) = match outcome(model, asked, round, mark) {
+            Outcome::Turn(turn) => return Ok(turn),
+            Outcome::Never(mut trouble) => {
+                if may_have_cost_already {
+                    trouble.cost = Cost::Unknown;
+                }
+                return Err(trouble);
+            }
+            Outcome::Later { why, wait, is_about_provider, may_have_cost } => {
+                may_have_cost_already |= may_have_cost;
+                (why, wait, is_about_provider)
+            }
+        };
+        attempts += 1;
+        let now = ambient.steady();
+        let since = *since.get_or_insert(now);
+        let pause = pause(attempts, wait, ambient.chance());
+        if attempts >= ATTEMPTS_MAX || (now - since).saturating_add(pause) > RETRY_FOR {
+            let cost = if may_have_cost_already { Cost::Unknown } else { Cost::Refused };
+            return Err(given_up(why, wait, is_about_provider, cost, ambient));
+        }
+        tracing::debug!(model = %model.info.name, attempts, ?pause, "a model's provider is asked again: {why}");
+        ambient.sleep(pause).await;
+    }
+}
+
+/// Full jitter, or what the provider asks for with a little jitter on top: not everybody at once.
+fn pause(attempts: u32, wait: Option<Duration>, chance: f64) -> Duration {
+    match wait {
+        Some(wait) => wait.saturating_add(BACKOFF_FIRST.mul_f64(chance)),
+        None => {
+            let doublings = attempts.saturating_sub(1).min(31);
+            BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX).mul_f64(chance)
+        }
+    }
+}
+
+fn given_up(
+    why: String,
+    wait: Option<Duration>,
+    is_about_provider: bool,
+    cost: Cost,
+    ambient: &Surroundings,
+) -> Trouble {
+    let hold = is_about_provider.then(|| {
+        let until = wait.and_then(|wait| ambient.wall().checked_add(wait).ok());
+        Hold { until, why: why.clone() }
+    });
+    // A call that is held has not been made.
+    let cost = if hold.is_some() && cost == Cost::Refused { Cost::NotAsked } else { cost };
+    Trouble { error: CallError::Failed(why), cost, hold }
+}
+
+fn outcome(model: &Model, asked: Option<Result<Reply, Broken>>, round: &Round<'_>, mark: &str) -> Outcome {
+    let name = &model.info.name;
+    let never = |error, cost| Outcome::Never(Trouble { error, cost, hold: None });
+    let failed = |why: String, cost| never(CallError::Failed(why), cost);
+    let later = |why: String, may_have_cost| Outcome::Later { why, wait: None, is_about_provider: true, may_have_cost };
+    let reply = match asked {
+        Some(Ok(reply)) => reply,
+        None => {
+            let why = format!("[model.{name}] did not answer within {:?}", model.timeout);
+            return never(CallError::TimedOut(why), Cost::Unknown);
+        }
+        Some(Err(Broken::NotAsked(why))) => {
+            return failed(format!("[model.{name}] cannot be asked: {why}"), Cost::NotAsked);
+        }
+        Some(Err(Broken::NotReached(why))) => return later(format!("[model.{name}] cannot be reached: {why}"), false),
+        Some(Err(Broken::NoAnswer(why))) => return later(format!("[model.{name}] gave no answer: {why}"), true),
+        Some(Err(Broken::Cut(why))) => {
+            let why = format!("the answer of [model.{name}] was cut: {why}; what it did cost nobody knows");
+            return failed(why, Cost::Unknown);
+        }
+    };
+    if (200..300).contains(&reply.status) {
+        return match model.provider.read(&reply.body, round, mark) {
+            Ok(turn) => Outcome::Turn(turn),
+            Err(unreadable) => {
+                let cost = unreadable.usage.map_or(Cost::Unknown, Cost::Counted);
+                failed(format!("the answer of [model.{name}] makes no sense: {}", unreadable.why), cost)
+            }
+        };
+    }
+    refused(model, &reply)
+}
+
+fn refused(model: &Model, reply: &Reply) -> Outcome {
+    let name = &model.info.name;
+    let failed =
+        |why: String| Outcome::Never(Trouble { error: CallError::Failed(why), cost: Cost::Refused, hold: None });
+    let said = complaint(&reply.body);
+    let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+    let status = reply.status;
+    if error_names(&reply.body).iter().any(|name| NO_CREDIT.contains(&name.as_str())) {
+        return failed(format!("the account of [model.{name}] has no credit left ({status}){said}"));
+    }
+    let later = |what: &str, is_about_provider| Outcome::Later {
+        why: format!("[model.{name}] {what} ({status}){said}"),
+        wait: reply.wait,
+        is_about_provider,
+        may_have_cost: false,
+    };
+    match status {
+        401 | 403 => failed(format!("the key of [model.{name}] is refused ({status}){said}")),
+        429 => later("is at its provider's limit", true),
+        529 => later("is overloaded", true),
+        502 | 503 => later("is out", true),
+        408 | 500 | 504 => later("failed at its provider", false),
+        300..=399 => failed(format!(
+            "[model.{name}] answers with a redirect ({status}), which is not followed: mend its base_url"
+        )),
+        404 => {
+            failed(format!("[model.{name}] is not found at its provider ({status}): check base_url and model{said}"))
+        }
+        _ => failed(format!("[model.{name}] refuses the request ({status}){said}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_keep_to_what_was_asked_for() {
+        let almost_one = 1.0 - f64::EPSILON;
+        for (attempts, wait, chance, expected) in [
+            (1, None, almost_one, 1_000),
+            (2, None, almost_one, 2_000),
+            (5, None, almost_one, 16_000),
+            (u32::MAX, None, almost_one, 16_000),
+            (5, None, 0.0, 0),
+            (1, Some(7_000), 0.0, 7_000),
+            (9, Some(7_000), 0.5, 7_500),
+        ] {
+            let pause = pause(attempts, wait.map(Duration::from_millis), chance);
+            assert!(
+                pause.abs_diff(Duration::from_millis(expected)) < Duration::from_millis(1),
+                "{attempts}: {pause:?}"
+            );
+        }
+    }
+}
