@@ -210,7 +210,7 @@ impl Mission {
         if let Some(error) = self.refuse(now, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
-        let Some(ask) = self.must_ask(tool, reserved) else {
+        let Some(ask) = self.must_ask(tool, &arguments, reserved) else {
             return vec![self.numbered(|call| Record::CallStarted {
                 call,
                 tool: name,
@@ -234,7 +234,7 @@ impl Mission {
             // Only where the wall clock was set back.
             return Some(CallError::Denied(format!("the autonomy window opens at {start_at}")));
         }
-        if let Some(why) = denied(self.gate(tool), tool) {
+        if let Some(why) = denied(self.gate(tool, arguments), tool) {
             return Some(CallError::Denied(why));
         }
         if let Some(why) = self.barred(quote) {
@@ -327,8 +327,18 @@ fn denied(gate: Gate<'_>, tool: &ToolInfo) -> Option<String> {
     let entry = |entry: &str| limit::clip(entry, limit::ID_BYTES_MAX);
     match gate {
         Gate::Granted | Gate::NeedsApproval(_) => None,
-        Gate::Forbidden(by) => Some(format!("`{name}` is forbidden by `{}` in constraints.forbidden_tools", entry(by))),
-        Gate::NotAllowed => Some(format!("`{name}` is not in constraints.allowed_tools")),
+        Gate::Forbidden(by) => {
+            let doubt = by.doubt.map(|why| format!(": {why}, so it may be meant")).unwrap_or_default();
+            Some(format!("`{name}` is forbidden by `{}` in constraints.forbidden_tools{doubt}", entry(by.text)))
+        }
+        Gate::NotAllowed(None) => Some(format!("`{name}` is not in constraints.allowed_tools")),
+        Gate::NotAllowed(Some(nearest)) => {
+            let doubt = nearest.doubt.map(|why| format!(": {why}")).unwrap_or_default();
+            Some(format!(
+                "this call of `{name}` is none that constraints.allowed_tools means, such as `{}`{doubt}",
+                entry(nearest.text)
+            ))
+        }
     }
 }
 
