@@ -135,7 +135,8 @@ impl MissionType {
     }
 }
 
-/// Patterns of tool names: a name, or with `*` for any run of characters; for approval also effect classes.
+/// Patterns of tools: a name, one with `*` for any run of characters, or `NAME(scope)`, which says which calls; for prohibitions and
+/// approval also effect classes. What a scope means is decided in the core.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Constraints {
     /// Empty grants nothing.

@@ -121,10 +121,12 @@ fn patterns_are_names_or_have_a_star() {
     for list in ["allowed_tools", "forbidden_tools"] {
         let at = format!("/constraints/{list}");
         let first = format!("{at}/0");
-        for pattern in ["Read", "mcp__github__*", "*", "MCP__COMPOSIO__*"] {
+        for pattern in
+            ["Read", "mcp__github__*", "*", "MCP__COMPOSIO__*", "Bash(rm *)", "Read(b\u{fc}cher/**)", "Read("]
+        {
             taken(&with(&at, json!([pattern])));
         }
-        for pattern in ["Bash(rm *)", "a b", "[a-z]*"] {
+        for pattern in ["Bash rm", "a b", "[a-z]*", "(rm)", "a b(c)", "Bash(a\nb)"] {
             check(&with(&at, json!([pattern])), &[(&first, "invalid_pattern")]);
         }
         check(&with(&at, json!([""])), &[(&first, "empty")]);

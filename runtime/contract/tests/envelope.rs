@@ -72,7 +72,7 @@ fn the_schema_refuses_what_it_can_say() {
         ("/mission_type", json!("custom")),
         ("/mission_type", json!("briefing")),
         ("/constraints/target_path", json!("/opt")),
-        ("/constraints/forbidden_tools", json!(["Bash(rm *)"])),
+        ("/constraints/forbidden_tools", json!(["Bash rm"])),
         ("/budget/max_cost_usd", json!(-1)),
         ("/budget/max_llm_calls", json!(1.5)),
         ("/autonomy_window/start_at", json!("2026-11-22T22:00:00")),

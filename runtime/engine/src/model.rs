@@ -67,8 +67,11 @@ impl ModelOrder {
                 let answer = ToolAnswer { result: completed.answer, wrote: Vec::new() };
                 Came::Done(Ok(answer), Some(completed.spent))
             }
-            Err(Failed { hold: Some(hold), .. }) => Came::Refused { until: hold.until, why: hold.why },
-            Err(Failed { error, spent, hold: None }) => Came::Done(Err(error), spent),
+            // One of which nobody knows whether it was paid for has been made, for all that is known.
+            Err(Failed { hold: Some(hold), spent: Some(Spend::NOTHING), .. }) => {
+                Came::Refused { until: hold.until, why: hold.why }
+            }
+            Err(Failed { error, spent, .. }) => Came::Done(Err(error), spent),
         }
     }
 }

@@ -15,6 +15,7 @@ use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
 use sortie_contract::request::Decision;
 use sortie_contract::tool::Repeat;
 
+use crate::gate::Compiled;
 use crate::outputs::Outputs;
 use crate::part::artifacts::Artifacts;
 use crate::part::books::{Books, Overbill};
@@ -93,6 +94,7 @@ impl Mission {
             plugin: plugin.clone(),
             budget: *budget,
             unknown_approvals: unknown_approvals.clone(),
+            rules: Compiled::default(),
             runs: Runs::new(),
             windows: Windows::new(envelope.window, envelope.on_window_end, envelope.carry_over_max),
             calls: Calls::default(),

@@ -217,7 +217,7 @@ impl Mission {
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();
-        let gate = if is_model { Gate::Granted } else { self.gate(tool) };
+        let gate = if is_model { Gate::Granted } else { self.gate(tool, &arguments) };
         if let Some(error) = self.refuse(now, gate, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
@@ -372,8 +372,18 @@ fn denied(gate: Gate<'_>, tool: &ToolInfo) -> Option<String> {
     let entry = |entry: &str| limit::clip(entry, limit::ID_BYTES_MAX);
     match gate {
         Gate::Granted | Gate::NeedsApproval(_) => None,
-        Gate::Forbidden(by) => Some(format!("`{name}` is forbidden by `{}` in constraints.forbidden_tools", entry(by))),
-        Gate::NotAllowed => Some(format!("`{name}` is not in constraints.allowed_tools")),
+        Gate::Forbidden(by) => {
+            let doubt = by.doubt.map(|why| format!(": {why}, so it may be meant")).unwrap_or_default();
+            Some(format!("`{name}` is forbidden by `{}` in constraints.forbidden_tools{doubt}", entry(by.text)))
+        }
+        Gate::NotAllowed(None) => Some(format!("`{name}` is not in constraints.allowed_tools")),
+        Gate::NotAllowed(Some(nearest)) => {
+            let doubt = nearest.doubt.map(|why| format!(": {why}")).unwrap_or_default();
+            Some(format!(
+                "this call of `{name}` is none that constraints.allowed_tools means, such as `{}`{doubt}",
+                entry(nearest.text)
+            ))
+        }
     }
 }
 

@@ -1,67 +1,262 @@
-//! Which tool a mission may call: patterns, effect classes, and the order in which its rules hold.
+//! Which calls a mission may make: patterns, effect classes, and the order in which its rules hold.
 //!
 //! Forbidden, then approval, then allowed, then denied (contract reading, *Tool names, patterns, effect classes*). Nothing is
-//! allowed by silence, and a safety rule that nobody understands makes the gate narrower, never wider.
+//! allowed by silence, and a safety rule that nobody understands makes the gate narrower, never wider: where it cannot be told whether a
+//! scope means a call, an allowance does not, and a prohibition or an approval does.
+//!
+//! | file | the rule that it owns |
+//! | --- | --- |
+//! | `pattern` | the form of an entry: `NAME` or `NAME(scope)`; which tool knows which scope |
+//! | `glob` | what `*` and `**` mean |
+//! | `path`, `domain`, `arguments`, `command` | what each kind of scope means |
+//! | `shell`, `runs` | which commands can be told from their text, and which run others |
+//! | `call` | what is looked up of a call |
+//!
+//! Never here: what a tool does with a call, and whether its arguments are of its schema.
 
+mod arguments;
+mod call;
+mod command;
+mod domain;
+mod glob;
+mod path;
+mod pattern;
+mod runs;
+mod shell;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use once_cell::race::OnceBox;
 use sortie_contract::envelope::Constraints;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
 
-/// What the constraints of a mission say about a tool.
+use call::Call;
+use pattern::Pattern;
+
+/// What the constraints of a mission say about a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate<'a> {
-    /// This entry of `forbidden_tools` names it, or a class of its effects.
-    Forbidden(&'a str),
-    /// No entry of `allowed_tools` names it.
-    NotAllowed,
-    /// It is allowed, and each call needs somebody's approval.
+pub enum Gate<'a> {
+    /// This entry of `forbidden_tools` means it, or a class of its effects.
+    Forbidden(Entry<'a>),
+    /// No entry of `allowed_tools` means it; where there is one for other calls of the tool, the first of these.
+    NotAllowed(Option<Entry<'a>>),
+    /// It is allowed, and needs somebody's approval.
     NeedsApproval(Approval<'a>),
-    /// It may be called.
+    /// It may be made.
     Granted,
 }
 
 /// Why a call needs approval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Approval<'a> {
-    /// This entry of `approval_required` names the tool or one of its effect classes.
-    Required(&'a str),
+pub enum Approval<'a> {
+    /// This entry of `approval_required` means the call, or one of the effect classes of its tool.
+    Required(Entry<'a>),
     /// Nothing is known of the tool's effects, and this entry of `approval_required` names nothing that is known: it may
     /// have meant this tool.
     Unclassified(&'a str),
 }
 
-/// Asks the gate. `unknown_approvals` are the entries that intake could not make sense of.
-pub(crate) fn gate<'a>(
-    constraints: &'a Constraints,
-    unknown_approvals: &'a [alloc::string::String],
-    tool: &ToolInfo,
-) -> Gate<'a> {
-    let name = tool.name.as_str();
-    if let Some(entry) = constraints.forbidden_tools.iter().find(|entry| means(entry, tool)) {
-        return Gate::Forbidden(entry);
+/// An entry that decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// As it is written.
+    pub text: &'a str,
+    /// Why it cannot be told whether its scope means the call, where it cannot.
+    pub doubt: Option<&'static str>,
+}
+
+/// The lists of the constraints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `allowed_tools`
+    Allowed,
+    /// `forbidden_tools`
+    Forbidden,
+    /// `approval_required`
+    Approval,
+}
+
+/// What an entry is for: that decides what doubt means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// It lets calls through.
+    Allow,
+    /// It stops or holds them.
+    Bar,
+}
+
+/// Whether a scope means a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fit {
+    No,
+    /// Nobody can tell; why.
+    Doubt(&'static str),
+    Yes,
+}
+
+impl Fit {
+    /// Of two that must both mean it.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Doubt(why), _) | (_, Self::Doubt(why)) => Self::Doubt(why),
+            (Self::Yes, Self::Yes) => Self::Yes,
+        }
     }
-    // Approval comes before allowed, yet nobody is asked for what could not be granted anyway.
-    if !constraints.allowed_tools.iter().any(|entry| matches(entry, name)) {
-        return Gate::NotAllowed;
-    }
-    if let Some(entry) = constraints.approval_required.iter().find(|entry| means(entry, tool)) {
-        return Gate::NeedsApproval(Approval::Required(entry));
-    }
-    match unknown_approvals.first() {
-        Some(entry) if !tool.is_classified() => Gate::NeedsApproval(Approval::Unclassified(entry)),
-        _ => Gate::Granted,
+
+    /// Of two of which one must.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) | (_, Self::Yes) => Self::Yes,
+            (Self::Doubt(why), _) | (_, Self::Doubt(why)) => Self::Doubt(why),
+            (Self::No, Self::No) => Self::No,
+        }
     }
 }
 
-/// Whether an entry of a prohibition or of an approval means this tool: by its name, or by a class of its effects.
-fn means(entry: &str, tool: &ToolInfo) -> bool {
-    matches(entry, tool.name.as_str()) || tool.effects.iter().any(|class| matches(entry, &class.0))
+impl List {
+    fn side(self) -> Side {
+        match self {
+            Self::Allowed => Side::Allow,
+            Self::Forbidden | Self::Approval => Side::Bar,
+        }
+    }
+}
+
+/// The constraints of one mission, compiled.
+#[derive(Debug)]
+pub struct Rules {
+    allowed: Vec<Pattern>,
+    forbidden: Vec<Pattern>,
+    approval: Vec<Pattern>,
+}
+
+impl Rules {
+    /// Compiles them, whatever is in them.
+    #[must_use]
+    pub fn new(constraints: &Constraints) -> Self {
+        let all = |entries: &[String], list| entries.iter().map(|entry| Pattern::new(entry, list)).collect();
+        Self {
+            allowed: all(&constraints.allowed_tools, List::Allowed),
+            forbidden: all(&constraints.forbidden_tools, List::Forbidden),
+            approval: all(&constraints.approval_required, List::Approval),
+        }
+    }
+
+    /// Decides about a call. `arguments` is JSON text, `unknown_approvals` are the entries that intake could not make sense of.
+    #[must_use]
+    pub fn gate<'a>(&'a self, unknown_approvals: &'a [String], tool: &ToolInfo, arguments: &str) -> Gate<'a> {
+        let call = Call::new(tool, arguments);
+        if let Some(entry) = barring(&self.forbidden, &call) {
+            return Gate::Forbidden(entry);
+        }
+        // Approval comes before allowed, yet nobody is asked for what could not be granted anyway.
+        if let Err(nearest) = self.allows(&call) {
+            return Gate::NotAllowed(nearest);
+        }
+        if let Some(entry) = barring(&self.approval, &call) {
+            return Gate::NeedsApproval(Approval::Required(entry));
+        }
+        match unknown_approvals.first() {
+            Some(entry) if !tool.is_classified() => Gate::NeedsApproval(Approval::Unclassified(entry)),
+            _ => Gate::Granted,
+        }
+    }
+
+    /// Whether there may be a call of the tool that is granted, or asked about: then its handle is handed out.
+    #[must_use]
+    pub fn may_grant(&self, tool: &ToolInfo) -> bool {
+        let is_allowed = self.allowed.iter().any(|pattern| pattern.names(tool) && pattern.allows_some());
+        is_allowed && !self.forbidden.iter().any(|pattern| pattern.is_every() && pattern.means(tool))
+    }
+
+    /// Whether an allowance means the call; else the first that names its tool.
+    fn allows<'a>(&'a self, call: &Call<'_>) -> Result<(), Option<Entry<'a>>> {
+        let mut nearest = None;
+        // The parts of a command may be allowed by different entries.
+        let mut commands = Vec::new();
+        for pattern in self.allowed.iter().filter(|pattern| pattern.names(call.tool)) {
+            if let Some(command) = pattern.command() {
+                commands.push(command);
+                nearest = nearest.or(Some(Entry { text: pattern.text(), doubt: None }));
+                continue;
+            }
+            let doubt = match pattern.fit(call, Side::Allow) {
+                Fit::Yes => return Ok(()),
+                Fit::Doubt(why) => Some(why),
+                Fit::No => None,
+            };
+            nearest = nearest.or(Some(Entry { text: pattern.text(), doubt }));
+        }
+        if commands.is_empty() {
+            return Err(nearest);
+        }
+        match command::allowed(&commands, call) {
+            Fit::Yes => Ok(()),
+            Fit::Doubt(why) => Err(nearest.map(|nearest| Entry { doubt: Some(why), ..nearest })),
+            Fit::No => Err(nearest),
+        }
+    }
+}
+
+/// The first of these prohibitions, or approvals, that means the call.
+fn barring<'a>(patterns: &'a [Pattern], call: &Call<'_>) -> Option<Entry<'a>> {
+    patterns.iter().filter(|pattern| pattern.means(call.tool)).find_map(|pattern| {
+        let doubt = match pattern.fit(call, Side::Bar) {
+            Fit::No => return None,
+            Fit::Doubt(why) => Some(why),
+            Fit::Yes => None,
+        };
+        Some(Entry { text: pattern.text(), doubt })
+    })
+}
+
+/// The rules of a mission, compiled when they are first asked about and shared by its copies: readers fold many missions and ask none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Compiled(Arc<OnceBox<Rules>>);
+
+/// What is compiled follows from the envelope, which is compared.
+impl PartialEq for Compiled {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Compiled {
+    /// Of these constraints; the same at each call.
+    pub(crate) fn of(&self, constraints: &Constraints) -> &Rules {
+        self.0.get_or_init(|| Box::new(Rules::new(constraints)))
+    }
+}
+
+/// What is wrong with an entry, and what is right; nothing, where it can be read. An approval that has no scope may be anything.
+#[must_use]
+pub fn wrong(entry: &str, list: List) -> Option<String> {
+    let is_free = list == List::Approval && !pattern::is_scoped(entry);
+    if is_free { None } else { pattern::parse(entry, list.side()).err() }
+}
+
+/// Why an entry of `allowed_tools` allows less than it seems to.
+pub(crate) fn idle(entry: &str) -> Option<&'static str> {
+    pattern::idle(entry)
+}
+
+/// The name in an entry, without its scope; the whole entry, where it has none.
+pub(crate) fn name(entry: &str) -> &str {
+    if pattern::is_scoped(entry) { pattern::name(entry) } else { entry }
 }
 
 /// Whether an approval entry names something that is known on this node: a class, or a tool.
 pub(crate) fn is_known_approval(entry: &str, tools: &[ToolInfo], classes: &[EffectClass]) -> bool {
-    KNOWN_CLASSES.iter().any(|class| matches(entry, class))
-        || classes.iter().any(|class| matches(entry, &class.0))
-        || tools.iter().any(|tool| means(entry, tool))
+    let (entry, is_scoped) = (name(entry), pattern::is_scoped(entry));
+    let is_class = || {
+        KNOWN_CLASSES.iter().any(|class| matches(entry, class)) || classes.iter().any(|class| matches(entry, &class.0))
+    };
+    let is_of = |tool: &ToolInfo| tool.effects.iter().any(|class| matches(entry, &class.0));
+    tools.iter().any(|tool| matches(entry, tool.name.as_str()) || !is_scoped && is_of(tool)) || !is_scoped && is_class()
 }
 
 /// Whether `pattern` (a name, or with `*` for any run of characters) matches `name`, without regard to case.
@@ -115,6 +310,10 @@ mod tests {
         }
     }
 
+    fn entry(text: &str) -> Entry<'_> {
+        Entry { text, doubt: None }
+    }
+
     fn constraints(allowed: &[&str], forbidden: &[&str], approval: &[&str]) -> Constraints {
         let own = |list: &[&str]| list.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>();
         Constraints { allowed_tools: own(allowed), forbidden_tools: own(forbidden), approval_required: own(approval) }
@@ -148,19 +347,19 @@ mod tests {
     fn the_order_is_forbidden_approval_allowed_denied() {
         let write = tool("Write", &["workspace_write"], false);
         for (allowed, forbidden, approval, expected) in [
-            (&[][..], &[][..], &[][..], Gate::NotAllowed),
+            (&[][..], &[][..], &[][..], Gate::NotAllowed(None)),
             (&["Write"], &[], &[], Gate::Granted),
-            (&["*"], &["wri*"], &["Write"], Gate::Forbidden("wri*")),
-            (&["*"], &["Workspace_Write"], &[], Gate::Forbidden("Workspace_Write")),
+            (&["*"], &["wri*"], &["Write"], Gate::Forbidden(entry("wri*"))),
+            (&["*"], &["Workspace_Write"], &[], Gate::Forbidden(entry("Workspace_Write"))),
             (&["*"], &["outbound_email"], &[], Gate::Granted),
-            (&["*"], &[], &["Write"], Gate::NeedsApproval(Approval::Required("Write"))),
-            (&["*"], &[], &["workspace_write"], Gate::NeedsApproval(Approval::Required("workspace_write"))),
+            (&["*"], &[], &["Write"], Gate::NeedsApproval(Approval::Required(entry("Write")))),
+            (&["*"], &[], &["workspace_write"], Gate::NeedsApproval(Approval::Required(entry("workspace_write")))),
             // A tool that only approval_required names is not thereby allowed.
-            (&["Read"], &[], &["Write"], Gate::NotAllowed),
+            (&["Read"], &[], &["Write"], Gate::NotAllowed(None)),
             (&["*"], &[], &["outbound_email"], Gate::Granted),
         ] {
             let constraints = constraints(allowed, forbidden, approval);
-            assert_eq!(gate(&constraints, &[], &write), expected, "{constraints:?}");
+            assert_eq!(Rules::new(&constraints).gate(&[], &write, "{}"), expected, "{constraints:?}");
         }
     }
 
@@ -174,7 +373,7 @@ mod tests {
             (tool("Read", &[], true), Gate::Granted),
             (tool("Write", &["workspace_write"], false), Gate::Granted),
         ] {
-            assert_eq!(gate(&constraints, &unknown, &tool), expected, "{}", tool.name);
+            assert_eq!(Rules::new(&constraints).gate(&unknown, &tool, "{}"), expected, "{}", tool.name);
         }
     }
 

@@ -16,7 +16,7 @@
 //! | file | the rule that it owns |
 //! | --- | --- |
 //! | `admission` | what a node takes, under which session, on which plugin; and what it says to a second dispatch |
-//! | `gate` | which tool a mission may call |
+//! | `gate` | which calls a mission may make |
 //! | `budget` | what it may still spend |
 //! | `spend` | what each record moves in the books, and what follows where a call was dearer, or broke off |
 //! | `landing` | when a limit comes near, and what is kept behind it |
@@ -56,7 +56,7 @@ mod decide;
 mod decision;
 pub mod delivery;
 mod finish;
-mod gate;
+pub mod gate;
 mod hold;
 mod landing;
 mod model;

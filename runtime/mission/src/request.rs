@@ -169,7 +169,8 @@ fn approval_question(tool: &ToolInfo, approval: Approval<'_>) -> String {
     let entry = |entry: &str| limit::clip(entry, limit::ID_BYTES_MAX);
     match approval {
         Approval::Required(by) => {
-            format!("May `{name}` be called? `{}` in constraints.approval_required asks for it.", entry(by))
+            let doubt = by.doubt.map(|why| format!(" ({why}, so it may be meant)")).unwrap_or_default();
+            format!("May `{name}` be called? `{}` in constraints.approval_required asks for it{doubt}.", entry(by.text))
         }
         Approval::Unclassified(by) => format!(
             "May `{name}` be called? It declares no effect class, so `{}` in constraints.approval_required, which names \

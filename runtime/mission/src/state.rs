@@ -3,7 +3,7 @@
 //! Nothing here is stored. Whoever has the records has the state, by [`Mission::begin`] and [`Mission::apply`].
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -23,7 +23,7 @@ use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::command::Now;
 use crate::crashes::{is_suspect, probation};
-use crate::gate::{self, Gate};
+use crate::gate::{Compiled, Gate};
 use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
 use crate::part::books::Books;
@@ -48,6 +48,7 @@ pub struct Mission {
     pub(crate) budget: EffectiveBudget,
     /// Approval entries that intake could not make sense of; not empty: tools without a declared class need approval.
     pub(crate) unknown_approvals: Vec<String>,
+    pub(crate) rules: Compiled,
     pub(crate) runs: Runs,
     pub(crate) windows: Windows,
     pub(crate) calls: Calls,
@@ -506,22 +507,23 @@ impl Mission {
         self.runs.granted.as_ref().and_then(|granted| granted.memory_bytes_max)
     }
 
-    /// Which of a node's tools it would be handed now: those that are allowed and not forbidden. A call may still need
-    /// approval.
+    /// Which of a node's tools it would be handed now: those of which a call may be allowed and not forbidden. Each call is still
+    /// decided by its arguments, and may need approval.
     #[must_use]
     pub fn grantable(&self, tools: &[ToolInfo]) -> Vec<ToolName> {
-        let open = |tool: &&ToolInfo| matches!(self.gate(tool), Gate::Granted | Gate::NeedsApproval(_));
-        tools.iter().filter(open).map(|tool| tool.name.clone()).collect()
+        let rules = self.rules.of(&self.envelope.constraints);
+        tools.iter().filter(|tool| rules.may_grant(tool)).map(|tool| tool.name.clone()).collect()
     }
 
-    /// Which bytes of a file of the workspace may become an artifact: any, where its constraints let it read them without asking;
+    /// Which bytes of a file of the workspace may become an artifact: any, where its constraints let it read that file without asking;
     /// else those that its own calls left there, and no others, which another mission may have put in their place. `read` is what
     /// the node's tool `Read` is, where it has one.
     ///
     /// # Errors
     /// None of them. In words for the plugin.
     pub fn may_store_file(&self, path: &str, read: Option<&ToolInfo>) -> Result<Storable, String> {
-        if read.is_some_and(|read| self.gate(read) == Gate::Granted) {
+        let arguments = || serde_json::json!({ "path": path }).to_string();
+        if read.is_some_and(|read| self.gate(read, &arguments()) == Gate::Granted) {
             return Ok(Storable::Any);
         }
         let quoted = limit::clip(path, limit::QUOTE_BYTES_MAX);
@@ -536,8 +538,9 @@ impl Mission {
         }
     }
 
-    pub(crate) fn gate(&self, tool: &ToolInfo) -> Gate<'_> {
-        gate::gate(&self.envelope.constraints, &self.unknown_approvals, tool)
+    /// What its constraints say about a call; `arguments` is JSON text.
+    pub(crate) fn gate(&self, tool: &ToolInfo, arguments: &str) -> Gate<'_> {
+        self.rules.of(&self.envelope.constraints).gate(&self.unknown_approvals, tool, arguments)
     }
 
     /// When it wants a tick next; nothing, once it has ended. One that slept until now wants its turn, and no further tick for it.

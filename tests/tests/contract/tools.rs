@@ -57,6 +57,52 @@ async fn a_tool_is_granted_by_allowed_unless_forbidden_or_held() {
 }
 
 #[tokio::test]
+async fn a_scope_says_which_calls() {
+    let node = Node::start().await;
+    let rows = [
+        ("scope-in", json!({"allowed_tools": ["Write(*.txt)"]}), true),
+        ("scope-out", json!({"allowed_tools": ["Write(reports/**)"]}), false),
+        ("scope-other-tool", json!({"allowed_tools": ["Edit(**)"]}), false),
+        ("scope-forbidden", json!({"allowed_tools": ["*"], "forbidden_tools": ["Write(OUT.*)"]}), false),
+        ("scope-forbidden-other", json!({"allowed_tools": ["*"], "forbidden_tools": ["Write(secret/**)"]}), true),
+        ("scope-held-other", json!({"allowed_tools": ["*"], "approval_required": ["Write(secret/**)"]}), true),
+    ];
+    for (id, constraints, granted) in rows {
+        assert_eq!(writes(&node, id, constraints.clone()).await, granted, "{id}: {constraints}");
+    }
+    let held = json!({"allowed_tools": ["*"], "approval_required": ["Write(out.*)"]});
+    node.dispatch(&with(automation("scope-held", &json!([write("w", "out.txt", "x")])), "/constraints", held))
+        .await
+        .expect_status(202);
+    let state = node.until_status("scope-held", "blocked").await;
+    assert!(state["pending_requests"][0]["question"].to_string().contains("`Write(out.*)`"), "{state:#}");
+}
+
+#[tokio::test]
+async fn a_scope_that_nobody_can_read_is_refused_at_its_place() {
+    let node = Node::start().await;
+    for (list, entry, code, told) in [
+        ("allowed_tools", "Bash(git diff", "invalid_pattern", "not closed"),
+        ("forbidden_tools", "Bash(a; b)", "invalid_pattern", "`;`"),
+        ("approval_required", "outbound_email(x)", "invalid_pattern", "effect class"),
+        ("allowed_tools", "WebSearch(x)", "invalid_pattern", "knows no scope"),
+        ("allowed_tools", "Read(/etc/**)", "invalid_pattern", "absolute"),
+        ("allowed_tools", "Wriet(docs/**)", "misspelt_tool", "`Write`"),
+    ] {
+        let envelope =
+            with(automation("unread", &json!([write("w", "a", "b")])), "/constraints", json!({list: ["Read", entry]}));
+        let problem = node.dispatch(&envelope).await.expect_status(422).json;
+        let error = &problem["errors"][0];
+        assert_eq!(
+            (&error["code"], &error["pointer"]),
+            (&json!(code), &json!(format!("/constraints/{list}/1"))),
+            "{problem:#}"
+        );
+        assert!(error["detail"].as_str().is_some_and(|detail| detail.contains(told)), "{problem:#}");
+    }
+}
+
+#[tokio::test]
 async fn a_misspelt_approval_is_warned_of() {
     let node = Node::start().await;
     let constraints = json!({"allowed_tools": ["Read"], "approval_required": ["outbuond_email", "outbound_email"]});

@@ -380,11 +380,18 @@ fn inputs(top: &Object<'_, '_>, found: &mut Findings) -> Option<Arc<str>> {
 
 /// Names of tools are made of these, those of MCP servers too. What holds anything else (`Bash(rm *)`) would never match, and a
 /// ban that never matches is a hole.
+/// A name with wildcards, and behind it a scope in parentheses. What a scope says, and which tools know one, is a policy of the core.
 fn tool_pattern(text: &str) -> Result<(), &'static str> {
-    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/*".contains(&byte)) {
+    let (name, scope) = text.split_once('(').map_or((text, ""), |(name, scope)| (name, scope));
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/*".contains(&byte));
+    if is_name && !scope.contains(char::is_control) {
         Ok(())
     } else {
-        Err("a pattern of tool names is a name, or holds `*` for any characters: A-Z a-z 0-9 _ - . : / *")
+        Err(
+            "a pattern of tools is a name, or holds `*` for any characters (A-Z a-z 0-9 _ - . : / *), or is a name with a scope, such as \
+             `Read(docs/**)`",
+        )
     }
 }
 

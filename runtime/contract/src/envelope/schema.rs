@@ -109,11 +109,11 @@ fn properties() -> Map<String, Value> {
 }
 
 fn constraints() -> Value {
-    const PATTERN: &str = "^[A-Za-z0-9_.:/*-]+$";
+    const PATTERN: &str = r"^[A-Za-z0-9_.:/*-]+(\([^\u0000-\u001f\u007f-\u009f]*)?$";
     closed(&json!({
-        "allowed_tools": described("Patterns of tool names: a name, or with `*`.", texts(PATTERN)),
-        "forbidden_tools": described("Patterns of tool names; wins over the others.", texts(PATTERN)),
-        "approval_required": described("Patterns of tool names, or effect classes.", texts(r"\S")),
+        "allowed_tools": described("Patterns of tools: a name, one with `*`, or `NAME(scope)`.", texts(PATTERN)),
+        "forbidden_tools": described("Patterns of tools, or effect classes; wins over the others.", texts(PATTERN)),
+        "approval_required": described("Patterns of tools, or effect classes.", texts(r"\S")),
     }))
 }
 

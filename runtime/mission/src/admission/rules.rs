@@ -3,7 +3,7 @@
 //! What can be said of the envelope's text alone was said when it was parsed. Here it is held against one node.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use sortie_contract::money::MicroUsd;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
 use sortie_contract::{is_nearly, limit};
 
+use crate::gate::List;
 use crate::window::Moment;
 use crate::{budget, gate, window};
 
@@ -99,7 +100,10 @@ pub fn admit(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], wall: T
     });
     mistakes.extend(closed(envelope, wall));
     mistakes.extend(storage(envelope, rules));
-    mistakes.extend(misspelt(envelope, rules, tools));
+    let misspelt = misspelt(envelope, rules, tools);
+    let invalid = invalid(envelope).filter(|mistake| misspelt.iter().all(|other| other.pointer != mistake.pointer));
+    mistakes.extend(invalid.take(limit::MISTAKES_MAX));
+    mistakes.extend(misspelt);
     if !mistakes.is_empty() {
         return Err(Denial::Mistakes(mistakes));
     }
@@ -149,26 +153,49 @@ fn storage(envelope: &Envelope, rules: &NodeRules) -> Option<Mistake> {
     }
 }
 
-/// Plain names in the lists of tools that nothing here bears and that are nearly one: a prohibition that is misspelt would forbid
-/// nothing. What is far from all that is known may be meant for another node.
+/// The lists of tools, by their names, and what they are for.
+fn lists(envelope: &Envelope) -> [(&'static str, List, &[String]); 3] {
+    let constraints = &envelope.constraints;
+    [
+        ("forbidden_tools", List::Forbidden, &constraints.forbidden_tools),
+        ("allowed_tools", List::Allowed, &constraints.allowed_tools),
+        ("approval_required", List::Approval, &constraints.approval_required),
+    ]
+}
+
+/// Entries whose scope nobody can read.
+fn invalid(envelope: &Envelope) -> impl Iterator<Item = Mistake> {
+    lists(envelope).into_iter().flat_map(|(name, list, entries)| {
+        entries.iter().enumerate().filter_map(move |(index, entry)| {
+            let why = gate::wrong(entry, list)?;
+            let pointer = Pointer::root().join("constraints").join(name).join(index);
+            let quoted = limit::clip(entry, limit::QUOTE_BYTES_MAX);
+            Some(Mistake::new(pointer, code::INVALID_PATTERN, format!("`{quoted}` is no pattern: {why}")))
+        })
+    })
+}
+
+/// Names in the lists of tools that nothing here bears and that are nearly one: a prohibition that is misspelt would forbid
+/// nothing. What is far from all that is known may be meant for another node. An approval without a scope fails safe by itself.
 fn misspelt(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<Mistake> {
     let names = || tools.iter().map(|tool| tool.name.as_str()).chain(CONTRACT_TOOLS);
     let own = || rules.classes.iter().chain(tools.iter().flat_map(|tool| &tool.effects));
     let classes = || KNOWN_CLASSES.into_iter().chain(own().map(|class| class.0.as_str()));
-    let constraints = &envelope.constraints;
-    let lists = [("forbidden_tools", &constraints.forbidden_tools), ("allowed_tools", &constraints.allowed_tools)];
-    let all = lists.into_iter().flat_map(|(list, entries)| entries.iter().enumerate().map(move |at| (list, at)));
-    all.filter_map(|(list, (index, entry))| {
+    let all = lists(envelope).into_iter().flat_map(|(name, list, entries)| {
+        entries.iter().enumerate().map(move |(index, entry)| (name, list, index, gate::name(entry), entry))
+    });
+    all.filter_map(|(name, list, index, entry, whole)| {
         // An allowance in another language of patterns (`WebFetc.`) allows nothing, and is warned of; a prohibition must not be lost so.
         let is_plain = entry.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
         if entry.contains('*')
-            || (list == "allowed_tools" && !is_plain)
+            || (list == List::Allowed && !is_plain)
+            || (list == List::Approval && entry == whole)
             || names().chain(classes()).any(|known| known.eq_ignore_ascii_case(entry))
         {
             return None;
         }
         let meant = names().chain(classes()).find(|known| is_nearly(entry, known))?;
-        let pointer = Pointer::root().join("constraints").join(list).join(index.to_string());
+        let pointer = Pointer::root().join("constraints").join(name).join(index);
         let quoted = limit::clip(entry, limit::QUOTE_BYTES_MAX);
         Some(Mistake::new(pointer, "misspelt_tool", format!("this node knows no `{quoted}`; is `{meant}` meant?")))
     })
@@ -182,7 +209,8 @@ fn unknown_approvals(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo])
 }
 
 /// The built-in tools that the contract's users write of, whether this node has them or not.
-const CONTRACT_TOOLS: [&str; 8] = ["Read", "Write", "Edit", "Glob", "Grep", "Bash", "WebFetch", "WebSearch"];
+const CONTRACT_TOOLS: [&str; 9] =
+    ["Read", "Write", "Edit", "Glob", "Grep", "Bash", "WebFetch", "WebSearch", "HttpRequest"];
 
 fn warnings(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], unknown_approvals: &[String]) -> Vec<String> {
     let approvals = unknown_approvals.iter().map(|entry| {
@@ -191,12 +219,16 @@ fn warnings(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], unknown_
              to be safe, every tool without a declared class needs approval in this mission"
         )
     });
-    let named = |entry: &str| tools.iter().any(|tool| gate::matches(entry, tool.name.as_str()));
+    let named = |entry: &str| tools.iter().any(|tool| gate::matches(gate::name(entry), tool.name.as_str()));
     let allowed = envelope.constraints.allowed_tools.iter().filter(|entry| !named(entry));
+    let idle = envelope.constraints.allowed_tools.iter().filter_map(|entry| {
+        let why = gate::idle(entry)?;
+        Some(format!("/constraints/allowed_tools: `{entry}` allows next to nothing: {why}"))
+    });
     // Forbidding what the contract names and this node lacks is no slip.
     let understood = |entry: &str| {
         gate::is_known_approval(entry, tools, &rules.classes)
-            || CONTRACT_TOOLS.iter().any(|name| gate::matches(entry, name))
+            || CONTRACT_TOOLS.iter().any(|name| gate::matches(gate::name(entry), name))
     };
     let forbidden = envelope.constraints.forbidden_tools.iter().filter(|entry| !understood(entry));
     approvals
@@ -204,6 +236,7 @@ fn warnings(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], unknown_
             format!("/constraints/forbidden_tools: no tool of this node matches `{entry}`: it forbids nothing")
         }))
         .chain(allowed.map(|entry| format!("/constraints/allowed_tools: no tool of this node matches `{entry}`")))
+        .chain(idle)
         .take(limit::MISTAKES_MAX)
         .map(|warning| limit::clip(&warning, limit::NOTE_BYTES_MAX))
         .collect()

@@ -236,6 +236,102 @@ fn of_a_file_that_it_may_not_read_a_mission_stores_the_bytes_that_it_left_there(
 }
 
 #[test]
+fn a_scope_that_nobody_can_read_is_refused_at_its_place() {
+    let lists = json!({"constraints": {
+        "allowed_tools": ["Read", "Bash(git diff *)", "Read(", "outbound_email(x)"],
+        "forbidden_tools": ["WebSearch(x)", "Wriet(docs/**)", "workspace_write"],
+        "approval_required": ["Bash(a; b)", "sending money (any)", "Raed(docs/**)"],
+    }});
+    let Err(Denial::Mistakes(mistakes)) = intake(lists) else { panic!("it was taken") };
+    let found: Vec<(&str, &str)> =
+        mistakes.iter().map(|mistake| (mistake.pointer.as_str(), mistake.code.as_str())).collect();
+    let expected = [
+        ("/constraints/forbidden_tools/0", "invalid_pattern"),
+        ("/constraints/allowed_tools/2", "invalid_pattern"),
+        ("/constraints/allowed_tools/3", "invalid_pattern"),
+        ("/constraints/approval_required/0", "invalid_pattern"),
+        ("/constraints/forbidden_tools/1", "misspelt_tool"),
+        ("/constraints/approval_required/2", "misspelt_tool"),
+    ];
+    assert_eq!(found, expected, "{mistakes:#?}");
+    assert!(mistakes[4].detail.contains("`Write`"), "{}", mistakes[4].detail);
+}
+
+#[test]
+fn an_allowance_that_allows_next_to_nothing_is_warned_of() {
+    for (entry, warned) in [
+        ("Bash(bash *)", true),
+        ("Bash(env *)", true),
+        ("Bash(eval *)", true),
+        ("Bash(xargs git *)", true),
+        ("Bash(find . *)", false),
+        ("Bash(git diff *)", false),
+        ("Bash(bash x.sh)", false),
+        ("Bash(*)", false),
+    ] {
+        let admission = intake(json!({"constraints": {"allowed_tools": [entry]}})).expect("taken");
+        let found = admission.warnings.iter().any(|warning| warning.contains("next to nothing"));
+        assert_eq!(found, warned, "{entry}: {:?}", admission.warnings);
+    }
+}
+
+#[test]
+fn the_call_is_decided_by_its_arguments_and_told_by_which_entry() {
+    let constraints = json!({
+        "allowed_tools": ["Write(reports/**)", "WebFetch(domain:*.example.org)"],
+        "forbidden_tools": ["Write(reports/secret/**)"],
+        "approval_required": ["Write(reports/*.md)"],
+    });
+    let mut mission = Tested::running(json!({"constraints": constraints}));
+    assert_eq!(handed(&mission), ["Write", "WebFetch"], "a handle for what some call may");
+    for (tool, arguments, expected) in [
+        ("Write", json!({"path": "reports/a.txt"}), ""),
+        (
+            "Write",
+            json!({"path": "secret.txt"}),
+            "none that constraints.allowed_tools means, such as `Write(reports/**)`",
+        ),
+        ("Write", json!({"path": "../a"}), "its path has `..`"),
+        ("Write", json!({"path": "reports/secret/a"}), "forbidden by `Write(reports/secret/**)`"),
+        ("Write", json!({"path": "/reports/a"}), "its path is absolute, so it may be meant"),
+        ("WebFetch", json!({"url": "https://a.example.org/"}), ""),
+        ("WebFetch", json!({"url": "https://example.org/"}), "such as `WebFetch(domain:*.example.org)`"),
+        ("Read", json!({"path": "reports/a"}), "`Read` is not in constraints.allowed_tools"),
+    ] {
+        match (mission.calls_with(&the(tool), &arguments.to_string(), 0), expected) {
+            (Called::Granted(call), "") => mission.done(call, &[], 0),
+            (Called::Refused(CallError::Denied(why)), expected) if !expected.is_empty() => {
+                assert!(why.contains(expected), "{arguments}: {why}");
+            }
+            (other, _) => panic!("{tool} {arguments}: {other:?}"),
+        }
+    }
+    let Called::Held(.., RequestKind::Approval) = mission.calls_with(&the("Write"), r#"{"path":"reports/a.md"}"#, 0)
+    else {
+        panic!("not asked")
+    };
+    let question = &mission.mission.open_requests()[0].question;
+    assert!(question.contains("`Write(reports/*.md)` in constraints.approval_required"), "{question}");
+}
+
+#[test]
+fn a_file_is_stored_only_if_that_very_file_may_be_read() {
+    let read = the("Read");
+    for (constraints, path, may) in [
+        (json!({"allowed_tools": ["Read(docs/**)"]}), "docs/a", true),
+        (json!({"allowed_tools": ["Read(docs/**)"]}), "./docs//a", true),
+        (json!({"allowed_tools": ["Read(docs/**)"]}), "docs/../a", false),
+        (json!({"allowed_tools": ["Read(docs/**)"]}), "a", false),
+        (json!({"allowed_tools": ["Read"], "forbidden_tools": ["Read(secret/**)"]}), "secret/a", false),
+        (json!({"allowed_tools": ["Read"], "approval_required": ["Read(secret/**)"]}), "secret/a", false),
+        (json!({"allowed_tools": ["Read"], "approval_required": ["Read(secret/**)"]}), "docs/a", true),
+    ] {
+        let mission = Tested::running(json!({"constraints": constraints}));
+        assert_eq!(mission.mission.may_store_file(path, Some(&read)).is_ok(), may, "{constraints} {path}");
+    }
+}
+
+#[test]
 fn a_refused_call_is_recorded() {
     let mut mission = Tested::running(json!({}));
     mission.call(&the("Read"), 0).expect_err("refused");

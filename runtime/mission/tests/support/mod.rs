@@ -275,7 +275,12 @@ impl Tested {
 
     /// Calls a tool, which may cost so much.
     pub(crate) fn calls(&mut self, tool: &ToolInfo, cost: u64) -> Called {
-        let (run, arguments) = (self.run(), "{}".to_owned());
+        self.calls_with(tool, "{}", cost)
+    }
+
+    /// The same, with these arguments.
+    pub(crate) fn calls_with(&mut self, tool: &ToolInfo, arguments: &str, cost: u64) -> Called {
+        let (run, arguments) = (self.run(), arguments.to_owned());
         let digest = Digest::of(arguments.as_bytes());
         let command = Command::Call { run, tool: tool.into(), arguments, digest, quote: Spend::money(MicroUsd(cost)) };
         match self.take(command).expect("an answer").as_slice() {

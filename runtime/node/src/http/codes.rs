@@ -100,6 +100,12 @@ pub(crate) const CODES: &[Known] = &[
         "Correct all of them, and dispatch it again, under the same key if it was never accepted.",
     ),
     known(
+        "invalid_pattern",
+        &[422],
+        "An entry of the constraints has a scope that cannot be read, or that its tool does not know; or a required output is no name or glob. `errors` has its place.",
+        "`detail` says what is right; what scopes there are is in [SECURITY](SECURITY.md#which-calls).",
+    ),
+    known(
         "invalid_schedule",
         &[422],
         "The schedule has mistakes, or the node would not take its missions; `errors` has each with its place.",

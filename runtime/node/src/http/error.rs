@@ -156,6 +156,7 @@ impl From<DispatchError> for Problem {
                 let code = match mistakes.as_slice() {
                     [only] if only.code == "not_json" => "not_json",
                     [only] if only.code == "window_closed" => "window_closed",
+                    [only] if only.code == "invalid_pattern" => "invalid_pattern",
                     [only] if only.code == "plugin_not_installed" => "plugin_not_installed",
                     [first, ..] if first.code == "unknown_constraint" => "unknown_constraint",
                     _ => "invalid_envelope",
