@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sortie_contract::MicroUsd;
 use sortie_contract::money::Spend;
 use sortie_contract::tool::CallError;
-use sortie_models::{Ask, Configured, Health, Models as _};
+use sortie_models::{Ask, Configured, Health, Models as _, Recorder};
 
 /// The text of an answer, or why there is none.
 async fn said(models: &Configured, ask: &Ask<'_>) -> String {
@@ -225,4 +225,38 @@ async fn a_request_without_a_model_needs_a_default_one() {
     let why = "/model: must be there, for no model is the default; there is a, b";
     assert_eq!(two.quote(&ask(&request)), Err(CallError::InvalidArguments(why.to_owned())));
     assert!(two.list().iter().all(|model| !model.is_default));
+}
+
+#[tokio::test]
+async fn what_was_recorded_plays_the_same_again() {
+    let uses = json!({ "content": [{ "type": "reasoning", "x": 1 }, { "type": "tool_use", "id": "1", "name": "x", "input": { "a": "\n" } }] });
+    let script = json!({ "answers": [
+        { "when": { "turn": 1 }, "answer": { "content": "done", "usage": { "input_tokens": 7, "output_tokens": 3, "cached_input_tokens": 2 } } },
+        { "answer": uses }, { "fault": { "status": 401 } }, { "text": "again" }] });
+    let recorder = Recorder::new(Arc::new(scripted(&script, "", Arc::new(Swift::default()))));
+    let (first, second) = (say("hi"), after(1, "hi"));
+    let (mut answers, calls) = (vec![], [&first, &second, &first, &first]);
+    for request in calls {
+        answers.push(recorder.complete(&ask(request)).await);
+    }
+    assert!(answers[2].is_err(), "a call that failed is no part of what is recorded");
+    let (text, left_out) = recorder.script();
+    let again = scripted(&serde_json::from_str(&text).unwrap(), "", Arc::new(Swift::default()));
+    for (request, expected) in calls.iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
+        assert_eq!(again.complete(&ask(request)).await, expected, "{text}");
+    }
+    assert!(left_out == 0 && again.complete(&ask(&first)).await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_recorded_is_never_more_than_a_script_may_be() {
+    let long = json!({ "answers": [{ "when": { "turn": 0 }, "text": "x".repeat(3 << 20) }] });
+    let recorder = Recorder::new(Arc::new(scripted(&long, "", Arc::new(Swift::default()))));
+    let request = say("hi");
+    for _ in 0..7 {
+        recorder.complete(&ask(&request)).await.unwrap();
+    }
+    let (text, left_out) = recorder.script();
+    assert!(left_out == 2 && text.len() < 16 << 20, "{left_out}, {}", text.len());
+    drop(scripted(&serde_json::from_str(&text).unwrap(), "", Arc::new(Swift::default())));
 }

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use serde_json::json;
 use sortie_ambient::Surroundings;
 
+pub(crate) use self::file::{ENTRIES_MAX, FILE_BYTES_MAX};
 use self::file::{Entry, Fault, Say, When};
 use super::{Broken, Reply};
 use crate::answer::{StopReason, Usage};

@@ -14,10 +14,10 @@ use crate::answer::{StopReason, Usage};
 use crate::request::{Block, Fields, Mistakes, assistant_blocks};
 
 /// Largest file, in bytes: it is kept in memory.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Most entries: each call looks at them until one fits.
-const ENTRIES_MAX: usize = 10_000;
+pub(crate) const ENTRIES_MAX: usize = 10_000;
 
 /// A line of the script.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +53,9 @@ pub(super) enum Fault {
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
     let cannot = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
     let mut text = String::new();
-    let read = File::open(path).map_err(cannot)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
-    if read as u64 > FILE_BYTES_MAX {
+    let read =
+        File::open(path).map_err(cannot)?.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text).map_err(cannot)?;
+    if read > FILE_BYTES_MAX {
         return Err(format!("{} has more than {FILE_BYTES_MAX} bytes", path.display()));
     }
     parse(&text).map_err(|why| format!("{}: {why}", path.display()))
