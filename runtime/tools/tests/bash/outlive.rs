@@ -24,6 +24,19 @@ fn alive(mark: &str) -> usize {
     told.filter(|arguments| String::from_utf8_lossy(arguments).split('\0').any(|argument| argument == mark)).count()
 }
 
+/// The monitor that a process with that text in its arguments runs under.
+fn monitor_above(mark: &str) -> i32 {
+    let told = |pid: &str, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let all = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| process.file_name().into_string().ok());
+    let marked = |pid: &String| told(pid, "cmdline").split('\0').any(|argument| argument == mark);
+    let mut pid = all.into_iter().find(marked).unwrap();
+    while !told(&pid, "cmdline").ends_with("\0monitor\0") {
+        let status = told(&pid, "status");
+        pid = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("a monitor above").to_owned();
+    }
+    pid.parse().unwrap()
+}
+
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..1_000 {
         if holds() {
@@ -91,20 +104,8 @@ async fn a_call_whose_monitor_is_killed_fails_and_takes_all_with_it() {
         ended = &mut call => panic!("{ended:?}"),
         () = until("both run", || alive(&mark) >= 2) => {}
     }
-    let me = std::process::id().to_string();
-    let is_monitor = |pid: &str| {
-        let told = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        told("cmdline").ends_with("monitor\0") && told("status").lines().any(|line| line == format!("PPid:\t{me}"))
-    };
-    let monitors: Vec<i32> = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|process| process.file_name().into_string().ok())
-        .filter(|pid| is_monitor(pid))
-        .map(|pid| pid.parse().unwrap())
-        .collect();
-    assert_eq!(monitors.len(), 1, "{monitors:?}");
-    rustix::process::kill_process(rustix::process::Pid::from_raw(monitors[0]).unwrap(), rustix::process::Signal::KILL).unwrap();
+    let monitor = monitor_above(&mark);
+    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), rustix::process::Signal::KILL).unwrap();
     let told = call.await.unwrap_err().to_string();
     assert!(told.contains("broke off"), "{told}");
     until("all are dead", || alive(&mark) == 0).await;
