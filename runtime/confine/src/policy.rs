@@ -10,7 +10,7 @@ pub const WORKSPACE: &str = "/workspace";
 
 /// What of the system a command can read: programs, libraries, and of the settings those that programs look for and that are nobody's
 /// secret. What is not there is left out.
-pub const SYSTEM: [&str; 32] = [
+pub const SYSTEM: [&str; 33] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -41,12 +41,13 @@ pub const SYSTEM: [&str; 32] = [
     "/etc/python3",
     "/etc/services",
     "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/etc/terminfo",
     "/etc/timezone",
 ];
 
-/// Everything that a confined command is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Everything that a confined command is. Not printable, on purpose: its environment may hold secrets.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Policy {
     /// The program, by its whole path, and its arguments.
     pub command: Vec<String>,

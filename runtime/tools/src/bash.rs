@@ -107,11 +107,15 @@ impl Bash {
     ///
     /// # Errors
     /// [`ConfigError`]: a setting that cannot be, or that would have no effect here; or what is missing to confine a command.
-    pub(crate) async fn at_start(config: &ToolConfig, shell: Shell) -> Result<Option<(Self, Confinement)>, ConfigError> {
+    pub(crate) async fn at_start(
+        config: &ToolConfig,
+        shell: Shell,
+    ) -> Result<Option<(Self, Confinement)>, ConfigError> {
+        // What is wrong is told also before somebody switches it on.
+        let mut settings = Settings::of(config)?;
         if config.enabled != Some(true) {
             return Ok(None);
         }
-        let mut settings = Settings::of(config)?;
         settings.fit(&shell)?;
         let found = probe::probe(&shell, &settings).await?;
         let minutes = settings.timeout_max.as_secs_f64() / 60.0;
@@ -133,11 +137,7 @@ impl Bash {
             workspace,
             read: self.settings.read.clone(),
             write: self.settings.write.clone(),
-            limits: Limits {
-                memory_bytes: self.settings.memory_bytes,
-                processes: self.settings.processes,
-                file_bytes,
-            },
+            limits: Limits { memory_bytes: self.settings.memory_bytes, processes: self.settings.processes, file_bytes },
             layers: self.layers,
         }
     }
@@ -166,7 +166,9 @@ impl Tool for Bash {
         let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
         let _turn = turn.ok().and_then(Result::ok).ok_or_else(|| {
             let (most, minutes) = (self.settings.concurrency, TURN.as_secs() / 60);
-            CallError::Failed(format!("{most} commands run on this node, and none was over in {minutes} minutes; it was not run"))
+            CallError::Failed(format!(
+                "{most} commands run on this node, and none was over in {minutes} minutes; it was not run"
+            ))
         })?;
         let (env, secrets) = secrets::environment(&self.settings, self.layers.namespaces, &context.workspace).await?;
         let before = wrote::before(&context.workspace).await?;
@@ -181,7 +183,12 @@ impl Tool for Bash {
             End::Disk(why) => (KILLED, Some(why.clone())),
             End::Stopped(Stop::Memory) => {
                 let mib = self.settings.memory_bytes >> 20;
-                (KILLED, Some(format!("it took more than {mib} MiB of memory (`[tool.Bash] memory_mib`), its /tmp included")))
+                (
+                    KILLED,
+                    Some(format!(
+                        "it took more than {mib} MiB of memory (`[tool.Bash] memory_mib`), its /tmp included"
+                    )),
+                )
             }
             End::Stopped(Stop::Processes) => {
                 let most = self.settings.processes;

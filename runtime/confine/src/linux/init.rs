@@ -21,7 +21,8 @@ const WATCH_NS: i64 = 20_000_000;
 /// Runs the command of the policy that comes from above.
 pub(super) fn init(above: &UnixStream) -> Result<(), Trouble> {
     let setup = |doing| Trouble::at::<rustix::io::Errno>(Layer::Setup, doing);
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(setup("asking to die with the monitor"))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(setup("asking to die with the monitor"))?;
     let policy: Option<Policy> =
         wire::receive(above).map_err(Trouble::at(Layer::Setup, "reading the policy from the monitor"))?;
     let Some(policy) = policy else { return Ok(()) };
@@ -35,8 +36,7 @@ pub(super) fn init(above: &UnixStream) -> Result<(), Trouble> {
         tree::build(&policy)?;
     } else {
         rights::become_subreaper();
-        std::env::set_current_dir(&policy.workspace)
-            .map_err(Trouble::at(Layer::Setup, "going to the workspace"))?;
+        std::env::set_current_dir(&policy.workspace).map_err(Trouble::at(Layer::Setup, "going to the workspace"))?;
     }
     let nothing = fs::File::open("/dev/null").map_err(Trouble::at(Layer::Setup, "opening /dev/null"))?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -47,7 +47,8 @@ pub(super) fn init(above: &UnixStream) -> Result<(), Trouble> {
         syscalls::refuse()?;
     }
     // What this process knows of the machine is not for the command to read. The command itself is a new program, and is not held by that.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(setup("hiding the first process"))?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(setup("hiding the first process"))?;
     let child = start(&policy, nothing)?;
     let told = |report| wire::send(above, &report).map_err(Trouble::at(Layer::Setup, "telling the monitor"));
     told(Report::Began { landlock })?;

@@ -41,10 +41,13 @@ pub(super) fn restrict(policy: &Policy) -> Result<i32, Trouble> {
     }
     let status = rules.restrict_self().map_err(|error| failed(&error))?;
     match (status.ruleset, status.landlock) {
-        (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, kernel_abi }) => {
-            Ok(kernel_abi.unwrap_or(effective_abi as i32))
+        (
+            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced,
+            LandlockStatus::Available { effective_abi, kernel_abi },
+        ) => Ok(kernel_abi.unwrap_or(effective_abi as i32)),
+        (_, LandlockStatus::NotEnabled) => {
+            Err(failed(&"it is in this kernel, but not switched on; add `landlock` to `lsm=` at boot"))
         }
-        (_, LandlockStatus::NotEnabled) => Err(failed(&"it is in this kernel, but not switched on; add `landlock` to `lsm=` at boot")),
         _ => Err(failed(&"this kernel has none; it came with Linux 5.13")),
     }
 }

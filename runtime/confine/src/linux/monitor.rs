@@ -85,9 +85,8 @@ fn enter_namespaces() -> Result<(), Trouble> {
         "unshare (are user namespaces allowed? see `sysctl user.max_user_namespaces kernel.unprivileged_userns_clone`, and whether a \
          container forbids them)",
     ))?;
-    let map = |file: &str, text: &str| {
-        fs::write(file, text).map_err(|error| Trouble::new(Layer::Namespaces, file, error))
-    };
+    let map =
+        |file: &str, text: &str| fs::write(file, text).map_err(|error| Trouble::new(Layer::Namespaces, file, error));
     map("/proc/self/setgroups", "deny")?;
     map("/proc/self/uid_map", &format!("{0} {0} 1", user.as_raw()))?;
     map("/proc/self/gid_map", &format!("{0} {0} 1", group.as_raw()))?;
@@ -105,10 +104,7 @@ fn keep_over_exec(wanted: CapabilitySet) -> Result<(), Trouble> {
     let mut sets = rustix::thread::capabilities(None).map_err(failed())?;
     sets.inheritable = wanted;
     rustix::thread::set_capabilities(None, sets).map_err(failed())?;
-    wanted
-        .iter()
-        .try_for_each(|one| rustix::thread::configure_capability_in_ambient_set(one, true))
-        .map_err(failed())
+    wanted.iter().try_for_each(|one| rustix::thread::configure_capability_in_ambient_set(one, true)).map_err(failed())
 }
 
 /// Of this process, which has one thread and shares no table of files with another.

@@ -89,7 +89,8 @@ fn refused() -> Result<Rules, Trouble> {
     let mut rules: Rules = REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
     rules.insert(OPEN_TREE_ATTR, Vec::new());
     let when = |conditions: &[(u8, SeccompCmpOp, u64)]| {
-        let conditions = conditions.iter().map(|(argument, is, value)| SeccompCondition::new(*argument, Dword, is.clone(), *value));
+        let conditions =
+            conditions.iter().map(|(argument, is, value)| SeccompCondition::new(*argument, Dword, is.clone(), *value));
         conditions.collect::<Result<Vec<_>, _>>().and_then(SeccompRule::new)
     };
     let number = |value: i32| u64::from(value.cast_unsigned());

@@ -35,7 +35,10 @@ struct Piece {
 /// Builds it and moves in. Afterwards this process stands in the workspace.
 pub(super) fn build(policy: &Policy) -> Result<(), Trouble> {
     at("a namespace of mounts", monitor::unshare(UnshareFlags::NEWNS))?;
-    at("making mounts private", rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC))?;
+    at(
+        "making mounts private",
+        rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC),
+    )?;
     // Before the site hides some of it.
     let (links, pieces) = pieces(policy)?;
     let site = Path::new(SITE);
@@ -63,7 +66,9 @@ pub(super) fn build(policy: &Policy) -> Result<(), Trouble> {
     let temporary = site.join("tmp");
     at("a folder", fs::create_dir_all(&temporary))?;
     mount_memory(&temporary, policy.limits.memory_bytes / 2, TEMPORARY_FILES)?;
-    for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("shm", "/tmp")] {
+    for (name, target) in
+        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("shm", "/tmp")]
+    {
         at("a link", std::os::unix::fs::symlink(target, site.join("dev").join(name)))?;
     }
     let processes = site.join("proc");
@@ -200,7 +205,9 @@ mod tests {
 
     #[test]
     fn paths_of_the_table_are_read_as_they_are() {
-        for (text, expected) in [("/usr/a", "/usr/a"), ("/a\\040b", "/a b"), ("/a\\134", "/a\\"), ("/\\011x\\012", "/\tx\n")] {
+        for (text, expected) in
+            [("/usr/a", "/usr/a"), ("/a\\040b", "/a b"), ("/a\\134", "/a\\"), ("/\\011x\\012", "/\tx\n")]
+        {
             assert_eq!(unescape(text), Some(PathBuf::from(expected)), "{text}");
         }
         assert_eq!(unescape("/a\\9xx"), None);

@@ -51,7 +51,9 @@ mod tests {
     #[test]
     fn numbers_are_found_by_their_names() {
         let status = "Name:\tThreads: 9\nVmSwap:\t       0 kB\nRssAnon:\t    1204 kB\nThreads:\t3\n";
-        for (name, expected) in [("RssAnon:", Some(1_204)), ("Threads:", Some(3)), ("VmSwap:", Some(0)), ("VmPTE:", None)] {
+        for (name, expected) in
+            [("RssAnon:", Some(1_204)), ("Threads:", Some(3)), ("VmSwap:", Some(0)), ("VmPTE:", None)]
+        {
             assert_eq!(number_of(status, name), expected, "{name}");
         }
     }

@@ -21,19 +21,27 @@ const LOOK: Duration = Duration::from_secs(30);
 const ATTEMPTS: &str = r#"
 [ -e "$DATA" ] && echo "see the node's data folder"
 [ -e "$OUTSIDE" ] && echo "see a file outside of the workspace"
+{ : < "$OUTSIDE"; } 2>/dev/null && echo "read a file outside of the workspace"
+{ : >> "$OUTSIDE"; } 2>/dev/null && echo "change a file outside of the workspace"
 { echo x > /etc/sortie-probe; } 2>/dev/null && echo "write to /etc"
 { echo x > /usr/sortie-probe; } 2>/dev/null && echo "write to /usr"
 (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null && echo "connect to a port"
 (exec 3<>/dev/udp/127.0.0.1/9) 2>/dev/null && echo "make a socket of the network"
 kill -0 "$NODE" 2>/dev/null && echo "send signals to the node"
 [ -e "/proc/$NODE/fd" ] && echo "look into the node's process"
-[ -r /etc/shadow ] && echo "read /etc/shadow"
+{ : < /etc/shadow; } 2>/dev/null && echo "read /etc/shadow"
 echo x > inside || echo "! not write into the workspace"
 exit 7
 "#;
 
-/// What it would do with less to hold it.
-const ONLY_WITH_NAMESPACES: [&str; 3] = ["send signals to the node", "look into the node's process", "make a socket of the network"];
+/// What only namespaces hold, whatever the kernel's version: Landlock lets names be seen.
+const ONLY_WITH_NAMESPACES: [&str; 5] = [
+    "see the node's data folder",
+    "see a file outside of the workspace",
+    "send signals to the node",
+    "look into the node's process",
+    "make a socket of the network",
+];
 
 /// What confines commands here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +53,14 @@ pub struct Confinement {
     pub missing: Vec<String>,
     /// Nothing is wanted.
     pub is_off: bool,
+}
+
+impl Confinement {
+    /// Whether it is all that there could be.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.layers == Layers::ALL
+    }
 }
 
 impl fmt::Display for Confinement {

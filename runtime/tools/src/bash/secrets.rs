@@ -21,7 +21,8 @@ pub(super) async fn environment(
     in_own_tree: bool,
     workspace: &Workspace,
 ) -> Result<(Vec<(String, String)>, Secrets), CallError> {
-    let home = if in_own_tree { sortie_confine::WORKSPACE.to_owned() } else { workspace.folder().display().to_string() };
+    let home =
+        if in_own_tree { sortie_confine::WORKSPACE.to_owned() } else { workspace.folder().display().to_string() };
     let temporary = if in_own_tree { "/tmp" } else { &home };
     let usual = [("PATH", PATH), ("HOME", &home), ("TMPDIR", temporary), ("LANG", "C.UTF-8"), ("TERM", "dumb")];
     let mut env: Vec<(String, String)> =
@@ -31,9 +32,9 @@ pub(super) async fn environment(
         let value = match value {
             Variable::Plain(value) => value.clone(),
             Variable::Secret(reference) => {
-                let secret = resolve(reference)
-                    .await
-                    .map_err(|error| CallError::Failed(format!("`{name}` of [tool.Bash] env: {error}; it was not run")))?;
+                let secret = resolve(reference).await.map_err(|error| {
+                    CallError::Failed(format!("`{name}` of [tool.Bash] env: {error}; it was not run"))
+                })?;
                 secrets.push(secret.expose().as_bytes().to_owned());
                 secret.expose().to_owned()
             }

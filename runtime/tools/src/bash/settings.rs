@@ -156,7 +156,9 @@ impl Settings {
                     let why = "has to do with the node's data folder, which holds its token and what others keep";
                     return Err(wrong(key, format!("`{told}` {why}; give commands a folder elsewhere")));
                 }
-                if path.parent().is_none() || NEVER.iter().any(|never| path.starts_with(never) || Path::new(never).starts_with(&*path)) {
+                if path.parent().is_none()
+                    || NEVER.iter().any(|never| path.starts_with(never) || Path::new(never).starts_with(&*path))
+                {
                     return Err(wrong(key, format!("`{told}` is a part of the machine that no command is given")));
                 }
                 if path.to_str().is_none() {
@@ -261,7 +263,8 @@ mod tests {
         std::fs::create_dir_all(data.join("workspaces")).unwrap();
         std::fs::create_dir(dir.path().join("tools")).unwrap();
         std::os::unix::fs::symlink(&data, dir.path().join("innocent")).unwrap();
-        let shell = |data_dir: &Path| Shell { program: PathBuf::new(), arguments: Vec::new(), data_dir: data_dir.to_owned() };
+        let shell =
+            |data_dir: &Path| Shell { program: PathBuf::new(), arguments: Vec::new(), data_dir: data_dir.to_owned() };
         let fit = |path: &Path| {
             let mut settings = settings(&serde_json::json!({"read": [path]}).to_string()).unwrap();
             settings.fit(&shell(&data)).map_err(|error| error.to_string())
@@ -281,7 +284,10 @@ mod tests {
             assert!(told.contains(expected), "{}: {told}", path.display());
         }
         let mut usual = settings("{}").unwrap();
-        let told = usual.fit(&shell(Path::new("/usr/share/sortie-not-there/data"))).expect_err("commands read /usr").to_string();
+        let told = usual
+            .fit(&shell(Path::new("/usr/share/sortie-not-there/data")))
+            .expect_err("commands read /usr")
+            .to_string();
         assert!(told.contains("below /usr"), "{told}");
     }
 }

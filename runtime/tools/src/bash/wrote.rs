@@ -39,8 +39,12 @@ pub(super) async fn since(workspace: &Workspace, before: Before) -> Result<Vec<W
     let workspace = workspace.clone();
     blocking(move |cancelled| {
         let after = workspace.end_foreign(before.0.measure, cancelled)?;
-        let mut changed: Vec<&String> =
-            after.stamps.iter().filter(|(path, stamp)| before.0.stamps.get(*path) != Some(stamp)).map(|(path, _)| path).collect();
+        let mut changed: Vec<&String> = after
+            .stamps
+            .iter()
+            .filter(|(path, stamp)| before.0.stamps.get(*path) != Some(stamp))
+            .map(|(path, _)| path)
+            .collect();
         changed.sort_by_key(|path| path.bytes().filter(|byte| *byte == b'/').count());
         let (mut wrote, mut bytes) = (Vec::new(), 0);
         for path in changed {
@@ -48,7 +52,8 @@ pub(super) async fn since(workspace: &Workspace, before: Before) -> Result<Vec<W
                 break;
             }
             let size = after.stamps[path].bytes;
-            if size > limit::ARTIFACT_BYTES_MAX as u64 || bytes + size > BYTES_MAX || path.len() > limit::PATH_BYTES_MAX {
+            if size > limit::ARTIFACT_BYTES_MAX as u64 || bytes + size > BYTES_MAX || path.len() > limit::PATH_BYTES_MAX
+            {
                 continue;
             }
             bytes += size;

@@ -96,16 +96,23 @@ impl Workspace {
     fn judge(&self, found: Measure, floor: Option<Measure>) -> Result<(), String> {
         let floor = floor.unwrap_or_default();
         if found.unseen > floor.unseen {
-            return Err("it made folders in the workspace that nobody can look into (their mode, or their depth)".to_owned());
+            return Err(
+                "it made folders in the workspace that nobody can look into (their mode, or their depth)".to_owned()
+            );
         }
         let Some(quota) = &self.0.quota else { return Ok(()) };
         quota.found(found.used)?;
         let (bytes_max, files_max) = (quota.bounds.bytes_max, quota.bounds.files_max);
         if found.used.bytes > bytes_max.max(floor.used.bytes) {
-            return Err(format!("a workspace holds at most {} MiB (`limits.workspace_mib`), and it wrote more", bytes_max >> 20));
+            return Err(format!(
+                "a workspace holds at most {} MiB (`limits.workspace_mib`), and it wrote more",
+                bytes_max >> 20
+            ));
         }
         if found.used.files > files_max.max(floor.used.files) {
-            return Err(format!("a workspace holds at most {files_max} files and folders (`limits.workspace_files`), and it made more"));
+            return Err(format!(
+                "a workspace holds at most {files_max} files and folders (`limits.workspace_files`), and it made more"
+            ));
         }
         Ok(())
     }

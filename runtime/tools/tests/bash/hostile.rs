@@ -142,10 +142,17 @@ async fn no_command_gets_out_looks_out_or_harms() {
     #[cfg(not(target_arch = "x86_64"))]
     let calls = CALLS.iter();
     for (name, program) in calls {
-        let command = format!("cat > program.py <<'PROGRAM'\n{PYTHON}\n{program}\nPROGRAM\n/usr/bin/python3 program.py 2>&1 && echo TRIED");
+        let command = format!(
+            "cat > program.py <<'PROGRAM'\n{PYTHON}\n{program}\nPROGRAM\n/usr/bin/python3 program.py 2>&1 && echo TRIED"
+        );
         wrong.extend(attempt(&world, name, &names, &command).await);
     }
-    assert!(wrong.is_empty(), "{} rows did more than nothing, or were not tried to their end:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows did more than nothing, or were not tried to their end:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     // And from outside.
     for file in ["token", "journal.redb", "workspaces/other/secret.txt", "artifacts/report"] {
         assert_eq!(fs::read_to_string(world.data().join(file)).unwrap(), TOKEN, "{file}");
@@ -153,7 +160,12 @@ async fn no_command_gets_out_looks_out_or_harms() {
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
     assert_eq!(fs::read_dir(world.data().join("workspaces/other")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(world.dir.path()).unwrap().count(), 3, "data, outside and the socket");
-    assert!(tcp.accept().is_err() && udp.recv(&mut [0; 8]).is_err() && by_name.accept().is_err() && by_path.accept().is_err());
+    assert!(
+        tcp.accept().is_err()
+            && udp.recv(&mut [0; 8]).is_err()
+            && by_name.accept().is_err()
+            && by_path.accept().is_err()
+    );
     let owner = fs::metadata(world.mine()).unwrap().uid();
     for entry in fs::read_dir(world.mine()).unwrap().flatten() {
         let metadata = entry.metadata().unwrap();

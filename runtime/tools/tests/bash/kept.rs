@@ -20,7 +20,9 @@ fn stopped(ran: &Ran, why: &str) {
 #[tokio::test]
 async fn a_fork_bomb_is_stopped() {
     let world = World::with(json!({"processes": 64})).await;
-    for bomb in [":(){ :|:& };: ; sleep 60", "while true; do sleep 60 & done", "while true; do (setsid sleep 60 &) ; done"] {
+    for bomb in
+        [":(){ :|:& };: ; sleep 60", "while true; do sleep 60 & done", "while true; do (setsid sleep 60 &) ; done"]
+    {
         let ran = world.run_for(bomb, 5_000).await;
         // Of an ordinary user's processes the kernel refuses the one that is too many; what tries on and on runs out of time.
         if rustix::process::geteuid().is_root() {
@@ -41,11 +43,15 @@ async fn memory_has_an_end_for_one_and_for_all_together() {
     let ran = world.run("for i in 1 2 3 4 5; do perl -e '$x = \"x\" x (50 << 20); sleep 60' & done; wait").await;
     stopped(&ran, "128 MiB of memory");
     // Memory that is shared counts as nobody's own for the kernel's limits.
-    let shared = "import mmap, time\nm = mmap.mmap(-1, 200 << 20)\nfor i in range(0, 200 << 20, 4096): m[i] = 1\ntime.sleep(60)";
+    let shared =
+        "import mmap, time\nm = mmap.mmap(-1, 200 << 20)\nfor i in range(0, 200 << 20, 4096): m[i] = 1\ntime.sleep(60)";
     stopped(&world.run(&format!("/usr/bin/python3 -c '{shared}'")).await, "128 MiB of memory");
     let ran = world.run("head -c 200M /dev/zero > /tmp/full; stat -c %s /tmp/full").await;
     assert!(ran.stdout.trim().parse::<u64>().is_ok_and(|bytes| bytes <= 64 << 20), "a /tmp of half of it: {ran:?}");
-    stopped(&world.run("head -c 60M /dev/zero > /tmp/a; perl -e '$x = \"x\" x (80 << 20); sleep 60'").await, "its /tmp included");
+    stopped(
+        &world.run("head -c 60M /dev/zero > /tmp/a; perl -e '$x = \"x\" x (80 << 20); sleep 60'").await,
+        "its /tmp included",
+    );
 }
 
 #[tokio::test]
@@ -58,7 +64,11 @@ async fn a_workspace_that_is_filled_is_stopped() {
         ("many small ones", "while true; do touch f$((n++)); done", "500 files"),
         ("many folders", "while true; do mkdir d$((n++)); done", "500 files"),
         ("in a folder that nobody can see into", "mkdir hid; cd hid; chmod 0 ../hid; sleep 60", "look into"),
-        ("too deep to be seen", "while mkdir 0123456789012345678901234567890123456789012345678901234567890123456789; do cd 0*; done; sleep 60", "look into"),
+        (
+            "too deep to be seen",
+            "while mkdir 0123456789012345678901234567890123456789012345678901234567890123456789; do cd 0*; done; sleep 60",
+            "look into",
+        ),
     ] {
         let world = World::bounded(json!({}), BOUNDS).await;
         // Root sees into every folder.
@@ -67,7 +77,14 @@ async fn a_workspace_that_is_filled_is_stopped() {
         }
         let ran = world.run(command).await;
         if why.is_empty() {
-            assert!(ran.code == 3 && fs::read_dir(world.mine()).unwrap().flatten().all(|file| file.metadata().unwrap().len() <= 32 << 20), "{name}: {ran:?}");
+            assert!(
+                ran.code == 3
+                    && fs::read_dir(world.mine())
+                        .unwrap()
+                        .flatten()
+                        .all(|file| file.metadata().unwrap().len() <= 32 << 20),
+                "{name}: {ran:?}"
+            );
         } else {
             stopped(&ran, why);
         }
@@ -127,7 +144,10 @@ async fn gigabytes_of_output_are_neither_kept_nor_waited_for() {
     assert_eq!(ran.answer["truncated"], true);
     assert!(ran.answer.to_string().len() < 1 << 20);
     let ran = world.run("seq 200000; echo end").await;
-    assert!(ran.code == 0 && ran.stdout.starts_with("1\n2\n") && ran.stdout.ends_with("200000\nend\n"), "both ends are kept");
+    assert!(
+        ran.code == 0 && ran.stdout.starts_with("1\n2\n") && ran.stdout.ends_with("200000\nend\n"),
+        "both ends are kept"
+    );
     assert!(ran.stdout.contains("bytes are left out") && ran.answer["truncated"] == true);
     let ran = world.run("head -c 300000 /dev/urandom").await;
     assert!(ran.answer["truncated"] == true && !ran.stdout.is_empty(), "what is no text is text all the same");
@@ -145,6 +165,10 @@ async fn time_is_up_whatever_a_command_ignores() {
         "while true; do true; done",
     ] {
         let ran = world.run_for(&format!("echo before; {command}"), 700).await;
-        assert_eq!((ran.code, &ran.answer["timed_out"], ran.stdout.as_str()), (137, &json!(true), "before\n"), "{command}");
+        assert_eq!(
+            (ran.code, &ran.answer["timed_out"], ran.stdout.as_str()),
+            (137, &json!(true), "before\n"),
+            "{command}"
+        );
     }
 }

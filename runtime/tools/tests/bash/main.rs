@@ -5,6 +5,7 @@
 
 mod hostile;
 mod kept;
+mod less;
 mod outlive;
 mod plain;
 mod world;

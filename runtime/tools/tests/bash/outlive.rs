@@ -13,12 +13,12 @@ use crate::world::World;
 const VICTIM: &str = "SORTIE_TEST_VICTIM";
 
 /// A number of seconds that no other process sleeps for.
-fn mark(number: u32) -> String {
+pub(crate) fn mark(number: u32) -> String {
     format!("{}.{number}", 1_000_000 + std::process::id())
 }
 
 /// How many processes of this machine have that text in their arguments.
-fn alive(mark: &str) -> usize {
+pub(crate) fn alive(mark: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let told = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     told.filter(|arguments| String::from_utf8_lossy(arguments).split('\0').any(|argument| argument == mark)).count()
@@ -105,7 +105,8 @@ async fn a_call_whose_monitor_is_killed_fails_and_takes_all_with_it() {
         () = until("both run", || alive(&mark) >= 2) => {}
     }
     let monitor = monitor_above(&mark);
-    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(monitor).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
     let told = call.await.unwrap_err().to_string();
     assert!(told.contains("broke off"), "{told}");
     until("all are dead", || alive(&mark) == 0).await;

@@ -24,7 +24,10 @@ async fn a_command_has_a_result_and_says_what_it_is() {
     assert!(world.confinement.to_string().contains("namespaces"), "{}", world.confinement);
     let ran = world.run("echo out; echo err >&2; exit 3").await;
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (3, "out\n", "err\n"));
-    assert_eq!(ran.answer, json!({"exit_code": 3, "stdout": "out\n", "stderr": "err\n", "truncated": false, "timed_out": false}));
+    assert_eq!(
+        ran.answer,
+        json!({"exit_code": 3, "stdout": "out\n", "stderr": "err\n", "truncated": false, "timed_out": false})
+    );
     assert_eq!(world.run("kill -TERM $$").await.code, 143);
 }
 
@@ -83,7 +86,11 @@ async fn files_that_it_wrote_are_told_and_others_are_not() {
     let world = World::new().await;
     std::fs::write(world.mine().join("old.txt"), "old").unwrap();
     std::fs::write(world.mine().join("same.txt"), "same").unwrap();
-    let ran = world.run("mkdir d; echo new > d/new.txt; echo more >> old.txt; cat same.txt; chmod 600 same.txt; ln -s old.txt link").await;
+    let ran = world
+        .run(
+            "mkdir d; echo new > d/new.txt; echo more >> old.txt; cat same.txt; chmod 600 same.txt; ln -s old.txt link",
+        )
+        .await;
     assert_eq!(ran.wrote, ["old.txt", "d/new.txt"], "{ran:?}");
     assert_eq!(world.run("mv old.txt moved.txt; rm d/new.txt").await.wrote, ["moved.txt"]);
     assert_eq!(world.run("true").await.wrote, [""; 0]);

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use sortie_contract::Timestamp;
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_tools::{
-    Bill, BuiltIn, CallContext, Confinement, NodeRoom, Providers, Shell, Toolbox, ToolsConfig, Workspace, WorkspaceBounds,
+    Bill, BuiltIn, CallContext, Confinement, NodeRoom, Providers, Shell, Toolbox, ToolsConfig, Workspace,
+    WorkspaceBounds,
 };
 use tokio::time::sleep;
 
@@ -58,7 +59,12 @@ impl World {
         Self::bounded(keys, WorkspaceBounds { bytes_max: 64 << 20, files_max: 2_000 }).await
     }
 
-    pub(crate) async fn bounded(mut keys: Value, bounds: WorkspaceBounds) -> Self {
+    pub(crate) async fn bounded(keys: Value, bounds: WorkspaceBounds) -> Self {
+        Self::confined_by(&PathBuf::from(env!("CARGO_BIN_EXE_sortie-confined")), keys, bounds).await.unwrap()
+    }
+
+    /// With that program in place of a node's binary.
+    pub(crate) async fn confined_by(program: &Path, mut keys: Value, bounds: WorkspaceBounds) -> Result<Self, String> {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         for folder in ["workspaces/mine", "workspaces/other", "artifacts"] {
@@ -69,10 +75,11 @@ impl World {
         }
         keys["enabled"] = json!(true);
         let config: ToolsConfig = serde_json::from_value(json!({"Bash": keys})).unwrap();
-        let (built_in, confinement) = BuiltIn::with_shell(config, shell(&data)).await.unwrap();
+        let shell = Shell { program: program.to_owned(), ..shell(&data) };
+        let (built_in, confinement) = BuiltIn::with_shell(config, shell).await.map_err(|error| error.to_string())?;
         let toolbox = Providers::new(built_in, Vec::new(), Timestamp::UNIX_EPOCH).unwrap().toolbox();
         let workspace = Workspace::bounded(&data.join("workspaces/mine"), bounds, Arc::new(Endless)).unwrap();
-        Self { dir, toolbox, confinement: confinement.unwrap(), workspace }
+        Ok(Self { dir, toolbox, confinement: confinement.unwrap(), workspace })
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -103,8 +110,10 @@ impl World {
     }
 
     pub(crate) async fn run_for(&self, command: &str, timeout_ms: u64) -> Ran {
-        let ToolAnswer { result, wrote } =
-            self.call(&json!({"command": command, "timeout_ms": timeout_ms})).await.unwrap_or_else(|error| panic!("{command}: {error}"));
+        let ToolAnswer { result, wrote } = self
+            .call(&json!({"command": command, "timeout_ms": timeout_ms}))
+            .await
+            .unwrap_or_else(|error| panic!("{command}: {error}"));
         let answer: Value = serde_json::from_str(&result).unwrap();
         let text = |key: &str| answer[key].as_str().unwrap().to_owned();
         Ran {
