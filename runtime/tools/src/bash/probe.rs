@@ -22,7 +22,7 @@ const ATTEMPTS: &str = r#"
 [ -e "$DATA" ] && echo "see the node's data folder"
 [ -e "$OUTSIDE" ] && echo "see a file outside of the workspace"
 { : < "$OUTSIDE"; } 2>/dev/null && echo "read a file outside of the workspace"
-{ : >> "$OUTSIDE"; } 2>/dev/null && echo "change a file outside of the workspace"
+{ echo x >> "$OUTSIDE"; } 2>/dev/null
 { echo x > /etc/sortie-probe; } 2>/dev/null && echo "write to /etc"
 { echo x > /usr/sortie-probe; } 2>/dev/null && echo "write to /usr"
 (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null && echo "connect to a port"
@@ -160,7 +160,12 @@ async fn look(shell: &Shell, settings: &Settings, layers: Layers) -> Result<Opti
         Layers::NONE => line.starts_with('!'),
         _ => !ONLY_WITH_NAMESPACES.contains(line) && (layers.landlock || line.starts_with('!')),
     };
-    let could: Vec<&str> = said.lines().filter(is_wrong).collect();
+    let mut could: Vec<&str> = said.lines().filter(is_wrong).collect();
+    // In a tree of its own it writes to another file of that name.
+    if (layers.landlock || layers.namespaces) && !matches!(outside.as_file().metadata(), Ok(found) if found.len() == 0)
+    {
+        could.push("change a file outside of the workspace");
+    }
     if could.is_empty() {
         return Ok(landlock);
     }
