@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 16] = [
+const PICTURE: [(&str, &[&str]); 17] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -16,7 +16,9 @@ const PICTURE: [(&str, &[&str]); 16] = [
     ("sortie-journal", &["sortie-contract"]),
     ("sortie-sandbox", &["sortie-contract"]),
     ("sortie-egress", &["sortie-contract"]),
-    ("sortie-tools", &["sortie-contract", "sortie-egress"]),
+    // Knows nothing of the house: a policy comes in, a report goes out.
+    ("sortie-confine", &[]),
+    ("sortie-tools", &["sortie-confine", "sortie-contract", "sortie-egress"]),
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
@@ -38,6 +40,8 @@ const PICTURE: [(&str, &[&str]); 16] = [
         &[
             "sortie-ambient",
             "sortie-callback",
+            // The binary is what is started again to confine a command.
+            "sortie-confine",
             "sortie-contract",
             "sortie-engine",
             "sortie-journal",
@@ -70,11 +74,15 @@ const PICTURE: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 15] = [
     ("redb", &["sortie-journal"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
     ("cap-std", &["sortie-tools"]),
+    // What confines commands.
+    ("landlock", &["sortie-confine"]),
+    ("seccompiler", &["sortie-confine"]),
+    ("close_fds", &["sortie-confine"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
     // Signatures of deliveries, which a receiver of the tests verifies; and the mark by which a node knows the compiled code that it
@@ -126,6 +134,7 @@ fn crates_name_each_other_as_in_the_picture() {
 #[test]
 fn siblings_do_not_name_each_other_in_tests_either() {
     // `sortie-egress` is none: tools, models and callbacks stand on it.
+    // Nor is `sortie-confine`, which stands below tools and the binary alone.
     let siblings = [
         "sortie-mission",
         "sortie-schedule",
@@ -190,7 +199,7 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
     for folder in
-        ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "models", "callback", "node"]
+        ["contract", "mission", "schedule", "journal", "sandbox", "confine", "egress", "tools", "models", "callback", "node"]
     {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde_json::json;
+use sortie_confine::Role;
 
 use crate::config::{Config, ConfigError};
 use crate::node::OpenError;
@@ -130,6 +131,13 @@ enum Command {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+    /// What the node starts itself as to confine a command of `Bash`; of no use by hand.
+    #[command(name = crate::SANDBOX, hide = true)]
+    Sandbox {
+        /// Which of its processes.
+        #[arg(value_parser = |text: &str| Role::of(text).ok_or("there is no such role"))]
+        role: Role,
+    },
 }
 
 /// The configuration with another data directory, where one is named.
@@ -224,6 +232,10 @@ pub fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
+    // Before anything is read, and before there is a second thread.
+    if let Command::Sandbox { role } = cli.command {
+        return sortie_confine::main(role);
+    }
     let as_json = cli.json;
     match dispatch(cli) {
         Ok(exit) => exit.into(),
@@ -307,6 +319,6 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
             let client = client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
             doctor::doctor(&config, Config::place(cli.config.as_deref()), client, cli.node.is_some(), json).await
         }
-        Command::Completions { .. } | Command::Man => Ok(Exit::Completed),
+        Command::Completions { .. } | Command::Man | Command::Sandbox { .. } => Ok(Exit::Completed),
     }
 }

@@ -13,4 +13,7 @@ mod node;
 mod telemetry;
 mod unheld;
 
+/// The command that the node starts itself with to confine a command; nobody types it.
+pub(crate) const SANDBOX: &str = "__sandbox";
+
 pub use node::{Node, OpenError, ServeError};

@@ -15,13 +15,13 @@ use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mission::NodeRules;
 use sortie_models::Configured;
 use sortie_sandbox::Sandbox;
-use sortie_tools::{BuiltIn, Providers, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Providers, Shell, WorkspaceBounds};
 
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, places::Places};
-use crate::unheld;
+use crate::{SANDBOX, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -111,6 +111,12 @@ pub(crate) fn system() -> Surroundings {
     Arc::new(System::new(tokio::runtime::Handle::current()))
 }
 
+/// How a command of `Bash` is confined: by this very program, whatever lies in its place by now.
+pub(crate) fn shell(data_dir: &Path) -> Shell {
+    let program = PathBuf::from("/proc/self/exe");
+    Shell { program, arguments: vec![SANDBOX.to_owned()], data_dir: data_dir.to_owned() }
+}
+
 /// The node's rules, from its configuration.
 pub(crate) fn rules(config: &Config) -> Result<NodeRules, ConfigError> {
     let lanes = config.lanes()?;
@@ -139,7 +145,15 @@ impl Node {
         config.callback.examine()?;
         let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
         given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
-        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
+        let (built_in, confinement) = BuiltIn::with_shell(config.tool.clone(), shell(&data_dir)).await?;
+        match confinement {
+            Some(confinement) if confinement.is_whole() => tracing::info!(%confinement, "Bash is enabled"),
+            Some(confinement) => {
+                tracing::warn!(%confinement, "Bash is enabled with less than all that could confine it")
+            }
+            None => {}
+        }
+        let tools = Providers::new(built_in, Vec::new(), ambient.wall())?;
         let models = Configured::new(&config.model, config.folder(), Arc::clone(&ambient))?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));

@@ -1,12 +1,13 @@
 //! The provider that is always there: the tools that this version has built in, as the configuration has them.
 //!
-//! It never fails and never changes, so nobody needs to connect it. What a tool does is in `files` and `web`.
+//! It never fails and never changes, so nobody needs to connect it. What a tool does is in `files`, `web` and `bash`.
 
 use std::future::pending;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::bash::{Bash, Confinement, Shell};
 use crate::config::{ConfigError, ToolConfig, ToolsConfig};
 use crate::files::{Edit, Glob, Grep, Read, Write};
 use crate::provider::{Changed, Offer, Provider, ProviderError};
@@ -15,7 +16,10 @@ use crate::web::WebFetch;
 
 type Make = fn(&ToolConfig) -> Result<Arc<dyn Tool>, ConfigError>;
 
-/// What this version has, in the order in which it is listed.
+/// The tool that is not there unless it is enabled, and that needs more than its section to be made.
+const BASH: &str = "Bash";
+
+/// What this version has beside it, in the order in which it is listed.
 const BUILT_IN: [(&str, Make); 6] = [
     ("Read", |config| Ok(Arc::new(Read::new(config)))),
     ("Write", |config| Ok(Arc::new(Write::new(config)))),
@@ -33,12 +37,15 @@ impl BuiltIn {
     /// What it is called.
     pub const NAME: &str = "built-in";
 
-    /// The built-in tools as the configuration has them. One that it disables is not there at all.
+    /// The built-in tools as the configuration has them, but for `Bash`, which needs a [`Shell`]. One that it disables is not there at
+    /// all.
     ///
     /// # Errors
     /// [`ConfigError`]
     pub fn new(config: ToolsConfig) -> Result<Self, ConfigError> {
-        config.check(&BUILT_IN.map(|(name, _)| name))?;
+        let mut known = BUILT_IN.map(|(name, _)| name).to_vec();
+        known.push(BASH);
+        config.check(&known)?;
         let ToolsConfig(mut sections) = config;
         let mut tools = Vec::new();
         for (name, make) in BUILT_IN {
@@ -48,6 +55,18 @@ impl BuiltIn {
             }
         }
         Ok(Self(tools))
+    }
+
+    /// The same with `Bash`, where it is enabled and has shown that it is confined here; and what confines it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]
+    pub async fn with_shell(config: ToolsConfig, shell: Shell) -> Result<(Self, Option<Confinement>), ConfigError> {
+        let bash = config.0.get(BASH).cloned().unwrap_or_default();
+        let mut built_in = Self::new(config)?;
+        let Some((bash, confinement)) = Bash::at_start(&bash, shell).await? else { return Ok((built_in, None)) };
+        built_in.0.push(Arc::new(bash));
+        Ok((built_in, Some(confinement)))
     }
 
     /// These tools and no others, of whoever puts a driver together otherwise than a node does.

@@ -1,14 +1,18 @@
 //! `[tool.NAME]` of the configuration: what an operator may change about a tool.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use sortie_contract::money::MicroUsd;
 use sortie_contract::tool::EffectClass;
 
+use crate::bash::{Confine, Network};
+
 /// Names that envelopes of this contract use, but that this version cannot do.
-const NOT_AVAILABLE: [&str; 2] = ["Bash", "WebSearch"];
+const NOT_AVAILABLE: [&str; 1] = ["WebSearch"];
 
 /// Every `[tool.NAME]` section, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +39,28 @@ pub struct ToolConfig {
     /// `WebFetch` only: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
     /// not public.
     pub allow_private: Option<Vec<String>>,
+    /// `Bash` only: how much of what confines commands must be had.
+    pub confine: Option<Confine>,
+    /// `Bash` only: what commands reach of the network.
+    pub network: Option<Network>,
+    /// `Bash` only: folders and files that commands may read, beside the workspace, programs and libraries.
+    pub read: Option<Vec<PathBuf>>,
+    /// `Bash` only: folders that commands may change, beside the workspace.
+    pub write: Option<Vec<PathBuf>>,
+    /// `Bash` only: variables of commands: values, or references to secrets (`env://NAME`, `file:///PATH`).
+    pub env: Option<BTreeMap<String, String>>,
+    /// `Bash` only: memory of a command with all that it starts, in MiB.
+    pub memory_mib: Option<u64>,
+    /// `Bash` only: its processes and threads.
+    pub processes: Option<u64>,
+    /// `Bash` only: how long a command may take that asks for no time.
+    #[serde(default, deserialize_with = "sortie_contract::duration::deserialize_some")]
+    pub timeout: Option<Duration>,
+    /// `Bash` only: the most that it may ask for.
+    #[serde(default, deserialize_with = "sortie_contract::duration::deserialize_some")]
+    pub timeout_max: Option<Duration>,
+    /// `Bash` only: how many commands run side by side, for all missions.
+    pub concurrency: Option<usize>,
 }
 
 /// US dollars, exact to the millionth.
@@ -73,12 +99,14 @@ pub enum ConfigError {
         name: String,
     },
     /// A key that means nothing for this tool.
-    #[error("[tool.{name}]: `{key}` is a key of [tool.WebFetch] only")]
+    #[error("[tool.{name}]: `{key}` is a key of [tool.{owner}] only")]
     KeyOfAnother {
         /// The tool.
         name: String,
         /// The key.
         key: &'static str,
+        /// Whose it is.
+        owner: &'static str,
     },
     /// A value that cannot be understood.
     #[error("[tool.{name}]: {key}: {why}")]
@@ -119,10 +147,10 @@ impl ToolConfig {
                 known: [available, &NOT_AVAILABLE[..]].concat().join(", "),
             });
         }
-        if name != "WebFetch" {
-            let foreign = [("hosts", self.hosts.is_some()), ("allow_private", self.allow_private.is_some())];
-            if let Some(&(key, _)) = foreign.iter().find(|(_, is_set)| *is_set) {
-                return Err(ConfigError::KeyOfAnother { name: named(), key });
+        let web = [("hosts", self.hosts.is_some() && name != "Bash"), ("allow_private", self.allow_private.is_some())];
+        for (owner, keys) in [("WebFetch", &web[..]), ("Bash", &self.keys_of_bash()[..])] {
+            if let Some(&(key, _)) = keys.iter().find(|(_, is_set)| *is_set && name != owner) {
+                return Err(ConfigError::KeyOfAnother { name: named(), key, owner });
             }
         }
         for EffectClass(class) in self.effects.iter().flatten() {
@@ -132,5 +160,21 @@ impl ToolConfig {
             }
         }
         Ok(())
+    }
+
+    /// The keys that only `Bash` looks at, and whether they are set.
+    fn keys_of_bash(&self) -> [(&'static str, bool); 10] {
+        [
+            ("confine", self.confine.is_some()),
+            ("network", self.network.is_some()),
+            ("read", self.read.is_some()),
+            ("write", self.write.is_some()),
+            ("env", self.env.is_some()),
+            ("memory_mib", self.memory_mib.is_some()),
+            ("processes", self.processes.is_some()),
+            ("timeout", self.timeout.is_some()),
+            ("timeout_max", self.timeout_max.is_some()),
+            ("concurrency", self.concurrency.is_some()),
+        ]
     }
 }

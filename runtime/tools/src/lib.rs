@@ -1,4 +1,4 @@
-//! What a granted call does: where tools come from, the workspace tools, `WebFetch`.
+//! What a granted call does: where tools come from, the workspace tools, `WebFetch`, `Bash`.
 //!
 //! Tools come from [`Provider`]s: those that are built in ([`BuiltIn`]), and others that are reached. [`Providers`] holds all of them
 //! and the [`Toolbox`] that they make at a moment. The node hands the text of a call to [`Toolbox::call`], which parses it, holds it
@@ -8,6 +8,7 @@
 //!
 //! A call is cancelled by dropping its future.
 
+mod bash;
 mod builtin;
 mod config;
 mod files;
@@ -19,6 +20,7 @@ mod toolbox;
 mod web;
 mod workspace;
 
+pub use bash::{Confine, Confinement, Network, Shell};
 pub use builtin::BuiltIn;
 pub use config::{ConfigError, Price, ToolConfig, ToolsConfig};
 pub use link::{LinkState, Standing};

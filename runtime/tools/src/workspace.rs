@@ -16,10 +16,12 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOp
 use sortie_contract::limit;
 use sortie_contract::tool::CallError;
 
+mod foreign;
 mod path;
 mod quota;
 mod walk;
 
+pub(crate) use foreign::{Measure, Survey};
 pub(crate) use path::{Place, normal};
 use quota::Quota;
 pub use quota::{NodeRoom, WorkspaceBounds};

@@ -95,8 +95,8 @@ fn an_effect_class_of_the_operator_cancels_what_the_tool_says_of_repeating_it() 
 fn a_configuration_that_would_be_ignored_is_refused() {
     for (config, said) in [
         (json!({ "Raed": {} }), "Read, Write, Edit, Glob, Grep, WebFetch, Bash"),
-        (json!({ "Bash": { "enabled": true } }), "this version cannot do Bash"),
         (json!({ "WebSearch": { "enabled": true } }), "this version cannot do WebSearch"),
+        (json!({ "Read": { "memory_mib": 64 } }), "[tool.Bash] only"),
         (json!({ "Read": { "hosts": ["example.org"] } }), "[tool.WebFetch] only"),
         (json!({ "Read": { "allow_private": [] } }), "[tool.WebFetch] only"),
         (json!({ "Read": { "enable": true } }), "unknown field `enable`"),

@@ -6,6 +6,7 @@
 
 mod api;
 mod artifacts;
+mod bash;
 mod callbacks;
 mod cli;
 mod crowd;

@@ -2,15 +2,19 @@
 //!
 //! A workspace is counted once, when something is first written into it, off the async threads; from then on what is written
 //! is counted as it is written. What a mission did not write with its own tools (an operator's copy, say) counts from the next
-//! time that the workspace is opened by nobody else. Bytes are asked for before they are written.
+//! time that the workspace is opened by nobody else. What a command wrote by itself is counted while it runs and after it
+//! (`foreign.rs`). Bytes are asked for before they are written.
 //!
 //! It does not know what else the node keeps: for that it asks a [`NodeRoom`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sortie_contract::tool::CallError;
+
+use super::foreign::survey;
 
 /// The room that all workspaces share, and whatever else lies beside them.
 pub trait NodeRoom: fmt::Debug + Send + Sync + 'static {
@@ -40,13 +44,15 @@ pub(super) struct Quota {
     pub(super) node: Arc<dyn NodeRoom>,
     /// None before it was counted.
     pub(super) used: Mutex<Option<Used>>,
+    /// Somebody wrote there of whom it is not known how much.
+    doubt: AtomicBool,
 }
 
 /// What a workspace holds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Used {
-    bytes: u64,
-    files: u64,
+    pub(super) bytes: u64,
+    pub(super) files: u64,
 }
 
 /// Room for a file that is about to be written; given back where it is not.
@@ -59,7 +65,32 @@ pub(super) struct Taken<'a> {
 
 impl Quota {
     pub(super) fn new(bounds: WorkspaceBounds, node: Arc<dyn NodeRoom>) -> Self {
-        Self { bounds, node, used: Mutex::default() }
+        Self { bounds, node, used: Mutex::default(), doubt: AtomicBool::new(false) }
+    }
+
+    /// What was found there, which others may have written: the node is told of what is more, and of what is less.
+    pub(super) fn found(&self, now: Used) -> Result<(), String> {
+        let before = self.used().replace(now);
+        // What was never counted the node knows from its own weighing.
+        let before = before.map_or(now.bytes, |before| before.bytes);
+        self.node.give(before.saturating_sub(now.bytes));
+        let grown = now.bytes.saturating_sub(before);
+        // Also where it does not grow: files that have no name any more take the disk, too.
+        self.node.take(grown).inspect_err(|_| {
+            if let Some(used) = self.used().as_mut() {
+                used.bytes = used.bytes.saturating_sub(grown);
+            }
+        })
+    }
+
+    /// From now on somebody writes there of whom it is not known how much.
+    pub(super) fn doubt(&self) {
+        self.doubt.store(true, Relaxed);
+    }
+
+    /// Now it is known.
+    pub(super) fn trust(&self) {
+        self.doubt.store(false, Relaxed);
     }
 
     /// Takes room in the workspace at `root` for a file of `after` bytes in the place of one of `before`, and for so many folders.
@@ -70,6 +101,9 @@ impl Quota {
         after: u64,
         folders: u64,
     ) -> Result<Taken<'_>, CallError> {
+        if self.doubt.swap(false, Relaxed) {
+            let _ = self.found(count(root));
+        }
         let WorkspaceBounds { bytes_max, files_max } = self.bounds;
         let old = before.unwrap_or(0);
         let grows = Used { bytes: after.saturating_sub(old), files: folders + u64::from(before.is_none()) };
@@ -140,18 +174,5 @@ impl Drop for Taken<'_> {
 
 /// What lies below a folder. Links are not followed. What cannot be read counts as nothing.
 fn count(root: &Path) -> Used {
-    let mut used = Used::default();
-    let mut folders: Vec<PathBuf> = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            used.files += 1;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else {
-                used.bytes += metadata.len();
-            }
-        }
-    }
-    used
+    survey(root, 0, || Ok(())).map(|survey| survey.measure.used()).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::is_nearly;
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
-use sortie_tools::BuiltIn;
+use sortie_tools::{BuiltIn, ConfigError};
 
 use super::{Finding, with_causes};
 use crate::builtin;
@@ -34,6 +34,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         Finding::new("disk", space(data_dir)),
         Finding::new("clock", clock(system().wall())),
     ];
+    findings.extend(bash(config, data_dir).await);
     findings.extend(weak_tokens(config, data_dir));
     findings.extend(nearly_types(config));
     if !runs {
@@ -56,6 +57,20 @@ fn configuration(config: &Config) -> Result<String, String> {
     ];
     let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
     if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
+}
+
+/// What confines commands here, where they are enabled: it is tried.
+async fn bash(config: &Config, data_dir: &Path) -> Option<Finding> {
+    let shell = crate::node::shell(data_dir);
+    match BuiltIn::with_shell(config.tool.clone(), shell).await {
+        Ok((_, None)) => None,
+        Ok((_, Some(confinement))) if confinement.is_whole() => Some(Finding::new("Bash", Ok(confinement.to_string()))),
+        Ok((_, Some(confinement))) => Some(Finding::note("Bash", confinement.to_string())),
+        // Of the other tools it is told with the configuration.
+        Err(ConfigError::Value { name, .. }) if name != "Bash" => None,
+        Err(error @ ConfigError::Value { .. }) => Some(Finding::new("Bash", Err(with_causes(&error)))),
+        Err(_) => None,
+    }
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.
