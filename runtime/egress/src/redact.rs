@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine::DecodePaddingMode};
@@ -82,7 +82,8 @@ impl Redactor {
         let reach = texts.iter().map(Vec::len).max().unwrap_or_default() * SPELLING_BYTES_MAX;
         let search = (!texts.is_empty()).then(|| {
             let mut builder = AhoCorasick::builder();
-            // Bounded in number and length, they fit any automaton.
+            // The one that is made fastest: it is used once. Bounded in number and length, the patterns fit.
+            builder.kind(Some(AhoCorasickKind::NoncontiguousNFA));
             builder
                 .match_kind(MatchKind::Standard)
                 .ascii_case_insensitive(true)
