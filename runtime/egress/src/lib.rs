@@ -24,7 +24,7 @@ pub use address::{Network, NotANetwork};
 pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
 pub use guard::{Guard, Refused};
 pub use host::{HostPattern, NotAHost, may_be_sent};
-pub use named::{NamedSecretError, NamedSecrets, NotATemplate, Opened, SECRET_NAME_BYTES_MAX, Template, Withheld};
+pub use named::{NamedSecretError, NamedSecrets, NotATemplate, Opened, Template, Withheld, usable};
 pub use redact::Redactor;
 pub use reqwest::{Method, StatusCode, header};
 pub use secret::{Secret, SecretError, resolve};

@@ -21,13 +21,13 @@ use crate::secret::{Secret, SecretError, resolve};
 const OPENING: &str = "${secret:";
 
 /// Longest name, in bytes: it stands in records in place of the value.
-pub const SECRET_NAME_BYTES_MAX: usize = 64;
+pub(crate) const SECRET_NAME_BYTES_MAX: usize = 64;
 
 /// Shortest value that is sent, in bytes: a shorter one could not be told from other text, and so not be taken out of an answer.
-pub const SECRET_BYTES_MIN: usize = 8;
+pub(crate) const SECRET_BYTES_MIN: usize = 8;
 
 /// Longest value that is sent, in bytes: what servers take of one header, with room for the others.
-pub const SECRET_BYTES_MAX: usize = 4_096;
+pub(crate) const SECRET_BYTES_MAX: usize = 4_096;
 
 /// Most names in one text: more is a mistake.
 const NAMES_MAX: usize = 16;
@@ -244,7 +244,10 @@ impl NamedSecrets {
 }
 
 /// The value of a reference, if it can stand in a header and be found in an answer again.
-async fn usable(reference: &SecretRef) -> Result<Secret, SecretError> {
+///
+/// # Errors
+/// [`SecretError`]
+pub async fn usable(reference: &SecretRef) -> Result<Secret, SecretError> {
     let secret = resolve(reference).await?;
     secret.can_be_redacted(reference)?;
     secret.bearer()?;

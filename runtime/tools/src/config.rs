@@ -8,7 +8,16 @@ use sortie_contract::money::MicroUsd;
 use sortie_contract::tool::EffectClass;
 
 /// Names that envelopes of this contract use, but that this version cannot do.
-const NOT_AVAILABLE: [&str; 2] = ["Bash", "WebSearch"];
+const NOT_AVAILABLE: [&str; 1] = ["Bash"];
+
+/// The keys that only some tools have, and those tools. A key that is not here is every tool's.
+const KEYS_OF: [(&str, &[&str]); 5] = [
+    ("hosts", &["WebFetch", "HttpRequest"]),
+    ("allow_private", &["WebFetch", "HttpRequest", "WebSearch"]),
+    ("provider", &["WebSearch"]),
+    ("url", &["WebSearch"]),
+    ("key", &["WebSearch"]),
+];
 
 /// Every `[tool.NAME]` section, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +38,18 @@ pub struct ToolConfig {
     pub idempotent: Option<bool>,
     /// What a call costs, in US dollars.
     pub cost_usd: Option<Price>,
-    /// `WebFetch` only: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
+    /// `WebFetch` and `HttpRequest`: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
     /// that one, `*.example.com` for every name below, `*` for every public one. None by default.
     pub hosts: Option<Vec<String>>,
-    /// `WebFetch` only: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
+    /// The tools of the web: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
     /// not public.
     pub allow_private: Option<Vec<String>>,
+    /// `WebSearch` only: who is asked, `searxng` or `brave`. Without one there is no such tool.
+    pub provider: Option<String>,
+    /// `WebSearch` only: where it is asked.
+    pub url: Option<String>,
+    /// `WebSearch` only: where the key is, `env://NAME` or `file:///PATH`.
+    pub key: Option<String>,
 }
 
 /// US dollars, exact to the millionth.
@@ -73,12 +88,14 @@ pub enum ConfigError {
         name: String,
     },
     /// A key that means nothing for this tool.
-    #[error("[tool.{name}]: `{key}` is a key of [tool.WebFetch] only")]
+    #[error("[tool.{name}]: `{key}` is a key of {owners} only")]
     KeyOfAnother {
         /// The tool.
         name: String,
         /// The key.
         key: &'static str,
+        /// Whose it is.
+        owners: String,
     },
     /// A value that cannot be understood.
     #[error("[tool.{name}]: {key}: {why}")]
@@ -106,7 +123,26 @@ impl ToolsConfig {
     }
 }
 
+impl ConfigError {
+    /// A value of [tool.`name`] that cannot be understood.
+    pub(crate) fn value(name: &str, key: &'static str, why: impl Into<String>) -> Self {
+        Self::Value { name: name.to_owned(), key, why: why.into() }
+    }
+}
+
 impl ToolConfig {
+    /// Whether one of [`KEYS_OF`] is set.
+    fn has(&self, key: &str) -> bool {
+        match key {
+            "hosts" => self.hosts.is_some(),
+            "allow_private" => self.allow_private.is_some(),
+            "provider" => self.provider.is_some(),
+            "url" => self.url.is_some(),
+            "key" => self.key.is_some(),
+            _ => false,
+        }
+    }
+
     fn check(&self, name: &str, available: &[&str]) -> Result<(), ConfigError> {
         let named = || name.to_owned();
         if NOT_AVAILABLE.contains(&name) {
@@ -119,11 +155,10 @@ impl ToolConfig {
                 known: [available, &NOT_AVAILABLE[..]].concat().join(", "),
             });
         }
-        if name != "WebFetch" {
-            let foreign = [("hosts", self.hosts.is_some()), ("allow_private", self.allow_private.is_some())];
-            if let Some(&(key, _)) = foreign.iter().find(|(_, is_set)| *is_set) {
-                return Err(ConfigError::KeyOfAnother { name: named(), key });
-            }
+        let foreign = KEYS_OF.iter().find(|(key, owners)| self.has(key) && !owners.contains(&name));
+        if let Some((key, owners)) = foreign {
+            let owners = owners.iter().map(|owner| format!("[tool.{owner}]")).collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::KeyOfAnother { name: named(), key, owners });
         }
         for EffectClass(class) in self.effects.iter().flatten() {
             if class.is_empty() || !class.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
