@@ -135,7 +135,8 @@ impl Node {
         config.callback.examine()?;
         let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
         given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
-        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
+        let tools =
+            Providers::new(BuiltIn::with_secrets(config.tool.clone(), &config.secret)?, Vec::new(), ambient.wall())?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         // Before anything is written: on a full disk there is nothing else to write it to.

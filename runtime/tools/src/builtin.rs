@@ -11,6 +11,7 @@ use sortie_egress::NamedSecrets;
 use crate::config::{ConfigError, ToolConfig, ToolsConfig};
 use crate::files::{Edit, Glob, Grep, Read, Write};
 use crate::provider::{Changed, Offer, Provider, ProviderError};
+use crate::secrets::SecretsConfig;
 use crate::tool::Tool;
 use crate::web::{HttpRequest, WebFetch, WebSearch};
 
@@ -46,14 +47,15 @@ impl BuiltIn {
     /// # Errors
     /// [`ConfigError`]
     pub fn new(config: ToolsConfig) -> Result<Self, ConfigError> {
-        Self::with_secrets(config, Arc::default())
+        Self::with_secrets(config, &SecretsConfig::default())
     }
 
     /// The same, with the secrets that requests may name.
     ///
     /// # Errors
     /// [`ConfigError`]
-    pub fn with_secrets(config: ToolsConfig, secrets: Arc<NamedSecrets>) -> Result<Self, ConfigError> {
+    pub fn with_secrets(config: ToolsConfig, secrets: &SecretsConfig) -> Result<Self, ConfigError> {
+        let secrets = secrets.named()?;
         config.check(&BUILT_IN.map(|(name, _)| name))?;
         let ToolsConfig(mut sections) = config;
         let mut tools = Vec::new();

@@ -107,6 +107,9 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// A `[secret.NAME]`.
+    #[error(transparent)]
+    Secret(sortie_egress::NamedSecretError),
     /// Two providers of tools have one name: an error could not say which is meant.
     #[error("there is a provider of tools called `{name}` already")]
     Provider {

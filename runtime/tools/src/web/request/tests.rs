@@ -194,7 +194,7 @@ fn echoes(sent: &str) -> Vec<(&'static str, Reply)> {
             "across the end",
             page(
                 "200 OK\r\nContent-Type: text/plain",
-                format!("{}{sent}{}", "x".repeat(limit::TEXT_BYTES_MAX - 5), "y".repeat(500_000)),
+                format!("{}{sent}{}", "x".repeat(limit::TEXT_BYTES_MAX - 5), "y".repeat(50_000)),
             ),
         ),
         (
@@ -203,7 +203,7 @@ fn echoes(sent: &str) -> Vec<(&'static str, Reply)> {
                 "200 OK\r\nContent-Type: text/plain; charset=utf-16le",
                 "x".repeat(limit::TEXT_BYTES_MAX / 2 + 50)
                     .chars()
-                    .chain(sent.chars().cycle().take(400_000))
+                    .chain(sent.chars().cycle().take(20_000))
                     .collect::<String>()
                     .encode_utf16()
                     .flat_map(u16::to_le_bytes)
