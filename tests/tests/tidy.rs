@@ -141,7 +141,12 @@ fn the_example_configuration_has_every_key_of_the_code() {
     let example: toml::Table = read(&project().join("docs/sortie.example.toml")).parse().expect("TOML");
     let mut documented = BTreeSet::new();
     keys(&example, &mut documented);
-    for file in ["runtime/node/src/config.rs", "runtime/tools/src/config.rs", "runtime/callback/src/config.rs"] {
+    for file in [
+        "runtime/node/src/config.rs",
+        "runtime/tools/src/config.rs",
+        "runtime/tools/src/secrets.rs",
+        "runtime/callback/src/config.rs",
+    ] {
         for field in configured_fields(&read(&project().join(file))) {
             assert!(documented.contains(&field), "{file}: `{field}` is not in docs/sortie.example.toml");
         }

@@ -5,7 +5,7 @@
 //! Values are read for each attempt (`sortie-egress`) and dropped after it.
 
 use sortie_contract::envelope::{NotSent, SecretRef};
-use sortie_egress::{HostPattern, SecretError, resolve};
+use sortie_egress::{HostPattern, SecretError, may_be_sent, resolve};
 use url::Url;
 
 use crate::config::{CallbackConfig, ConfigError};
@@ -48,12 +48,7 @@ impl Secrets {
         if entries.peek().is_none() {
             return Err(NotSent::Unlisted);
         }
-        let mut named = entries.flat_map(|(_, hosts)| hosts).filter(|pattern| pattern.names(url)).peekable();
-        if named.peek().is_none() {
-            return Err(NotSent::OtherHost);
-        }
-        // The envelope chooses the scheme too, and in the clear everybody on the way reads along.
-        if named.any(|pattern| pattern.trusts(url)) { Ok(()) } else { Err(NotSent::Plain) }
+        may_be_sent(entries.flat_map(|(_, hosts)| hosts), url)
     }
 
     /// What deliveries are signed with.

@@ -12,6 +12,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use sortie_contract::envelope::NotSent;
 use sortie_contract::limit;
 use url::{Host, Url};
 
@@ -98,6 +99,19 @@ impl HostPattern {
         };
         self.names(url) && (is_inside || url.scheme() == Scheme::Https.name())
     }
+}
+
+/// Whether a secret that is meant for `hosts` may go to `url`: one of them is its host, and is one that it may go to like this.
+///
+/// # Errors
+/// [`NotSent::OtherHost`], [`NotSent::Plain`]
+pub fn may_be_sent<'a>(hosts: impl IntoIterator<Item = &'a HostPattern>, url: &Url) -> Result<(), NotSent> {
+    let mut named = hosts.into_iter().filter(|pattern| pattern.names(url)).peekable();
+    if named.peek().is_none() {
+        return Err(NotSent::OtherHost);
+    }
+    // Whoever chose the host chose the scheme too, and in the clear everybody on the way reads along.
+    if named.any(|pattern| pattern.trusts(url)) { Ok(()) } else { Err(NotSent::Plain) }
 }
 
 impl Scheme {

@@ -7,7 +7,8 @@
 //! - A host is what a [`HostPattern`] of the configuration names, whichever way it is written.
 //! - An address is judged where it is used: the [`Client`] connects to nothing that its [`Guard`] did not see, however
 //!   a name was resolved. It follows no redirect, asks no proxy and sends no cookie.
-//! - The value of a [`Secret`] is read for each use, and has no way into a log line, an error or the journal.
+//! - The value of a [`Secret`] is read for each use, and has no way into a log line, an error or the journal. One that a request names
+//!   ([`NamedSecrets`]) goes to the hosts that are listed for it, and a [`Redactor`] takes it out of what they answer.
 //!
 //! It never decides who may ask for what, never repeats a request, never reads a clock.
 
@@ -15,11 +16,15 @@ mod address;
 mod client;
 mod guard;
 mod host;
+mod named;
+mod redact;
 mod secret;
 
 pub use address::{Network, NotANetwork};
 pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
 pub use guard::{Guard, Refused};
-pub use host::{HostPattern, NotAHost};
+pub use host::{HostPattern, NotAHost, may_be_sent};
+pub use named::{NamedSecretError, NamedSecrets, NotATemplate, Opened, Template, Withheld, usable};
+pub use redact::Redactor;
 pub use reqwest::{Method, StatusCode, header};
 pub use secret::{Secret, SecretError, resolve};

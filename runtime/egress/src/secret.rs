@@ -9,6 +9,8 @@ use reqwest::header::HeaderValue;
 use sortie_contract::envelope::SecretRef;
 use tokio::io::AsyncReadExt;
 
+use crate::named::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
+
 /// Largest file that is taken for a secret, in bytes: tokens are short, and a wrong path must not fill memory.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -26,6 +28,14 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Whether its length lets it be sent, and found again in what comes back.
+    pub(crate) fn can_be_redacted(&self, reference: &SecretRef) -> Result<(), SecretError> {
+        if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&self.0.len()) {
+            return Ok(());
+        }
+        Err(SecretError::Length { reference: reference.to_string() })
     }
 
     /// As the value of an `Authorization` header.
@@ -63,6 +73,14 @@ pub enum SecretError {
     /// Nothing but white space.
     #[error("the secret {reference} is empty")]
     Empty {
+        /// Which.
+        reference: String,
+    },
+    /// Too short to be told from other text, or too long for a header.
+    #[error(
+        "the secret {reference} must have {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes: a shorter one could not be found in an answer again"
+    )]
+    Length {
         /// Which.
         reference: String,
     },

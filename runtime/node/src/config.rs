@@ -16,7 +16,7 @@ use sortie_contract::{InstanceId, MicroUsd, limit};
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mission::{Ceilings, Retention};
 use sortie_models::ModelsConfig;
-use sortie_tools::ToolsConfig;
+use sortie_tools::{SecretsConfig, ToolsConfig};
 
 mod lane;
 mod misplaced;
@@ -42,6 +42,8 @@ pub struct Config {
     pub plugin: BTreeMap<String, String>,
     /// `[tool.NAME]`
     pub tool: ToolsConfig,
+    /// `[secret.NAME]`: what a request of `HttpRequest` may name.
+    pub secret: SecretsConfig,
     /// `[callback]`
     pub callback: CallbackConfig,
     /// `[[token]]`

@@ -145,7 +145,8 @@ impl Node {
         config.callback.examine()?;
         let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
         given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
-        let (built_in, confinement) = BuiltIn::with_shell(config.tool.clone(), shell(&data_dir)).await?;
+        let (built_in, confinement) =
+            BuiltIn::with_shell(config.tool.clone(), &config.secret, shell(&data_dir)).await?;
         match confinement {
             Some(confinement) if confinement.is_whole() => tracing::info!(%confinement, "Bash is enabled"),
             Some(confinement) => {

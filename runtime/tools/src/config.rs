@@ -11,8 +11,24 @@ use sortie_contract::tool::EffectClass;
 
 use crate::bash::{Confine, Network};
 
-/// Names that envelopes of this contract use, but that this version cannot do.
-const NOT_AVAILABLE: [&str; 1] = ["WebSearch"];
+/// The keys that only some tools have, and those tools. A key that is not here is every tool's.
+const KEYS_OF: [(&str, &[&str]); 15] = [
+    ("hosts", &["WebFetch", "HttpRequest", "Bash"]),
+    ("allow_private", &["WebFetch", "HttpRequest", "WebSearch"]),
+    ("provider", &["WebSearch"]),
+    ("url", &["WebSearch"]),
+    ("key", &["WebSearch"]),
+    ("confine", &["Bash"]),
+    ("network", &["Bash"]),
+    ("read", &["Bash"]),
+    ("write", &["Bash"]),
+    ("env", &["Bash"]),
+    ("memory_mib", &["Bash"]),
+    ("processes", &["Bash"]),
+    ("timeout", &["Bash"]),
+    ("timeout_max", &["Bash"]),
+    ("concurrency", &["Bash"]),
+];
 
 /// Every `[tool.NAME]` section, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,10 +49,10 @@ pub struct ToolConfig {
     pub idempotent: Option<bool>,
     /// What a call costs, in US dollars.
     pub cost_usd: Option<Price>,
-    /// `WebFetch` only: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
+    /// `WebFetch` and `HttpRequest`: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
     /// that one, `*.example.com` for every name below, `*` for every public one. None by default.
     pub hosts: Option<Vec<String>>,
-    /// `WebFetch` only: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
+    /// The tools of the web: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
     /// not public.
     pub allow_private: Option<Vec<String>>,
     /// `Bash` only: how much of what confines commands must be had.
@@ -61,6 +77,12 @@ pub struct ToolConfig {
     pub timeout_max: Option<Duration>,
     /// `Bash` only: how many commands run side by side, for all missions.
     pub concurrency: Option<usize>,
+    /// `WebSearch` only: who is asked, `searxng` or `brave`. Without one there is no such tool.
+    pub provider: Option<String>,
+    /// `WebSearch` only: where it is asked.
+    pub url: Option<String>,
+    /// `WebSearch` only: where the key is, `env://NAME` or `file:///PATH`.
+    pub key: Option<String>,
 }
 
 /// US dollars, exact to the millionth.
@@ -92,21 +114,15 @@ pub enum ConfigError {
         /// The names that there are.
         known: String,
     },
-    /// A tool that a later version will have is switched on.
-    #[error("[tool.{name}]: this version cannot do {name}; remove `enabled = true`")]
-    NotAvailable {
-        /// The tool.
-        name: String,
-    },
     /// A key that means nothing for this tool.
-    #[error("[tool.{name}]: `{key}` is a key of [tool.{owner}] only")]
+    #[error("[tool.{name}]: `{key}` is a key of {owners} only")]
     KeyOfAnother {
         /// The tool.
         name: String,
         /// The key.
         key: &'static str,
         /// Whose it is.
-        owner: &'static str,
+        owners: String,
     },
     /// A value that cannot be understood.
     #[error("[tool.{name}]: {key}: {why}")]
@@ -118,6 +134,9 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// A `[secret.NAME]`.
+    #[error(transparent)]
+    Secret(sortie_egress::NamedSecretError),
     /// Two providers of tools have one name: an error could not say which is meant.
     #[error("there is a provider of tools called `{name}` already")]
     Provider {
@@ -134,24 +153,45 @@ impl ToolsConfig {
     }
 }
 
+impl ConfigError {
+    /// A value of [tool.`name`] that cannot be understood.
+    pub(crate) fn value(name: &str, key: &'static str, why: impl Into<String>) -> Self {
+        Self::Value { name: name.to_owned(), key, why: why.into() }
+    }
+}
+
 impl ToolConfig {
+    /// Whether one of [`KEYS_OF`] is set.
+    fn has(&self, key: &str) -> bool {
+        match key {
+            "hosts" => self.hosts.is_some(),
+            "allow_private" => self.allow_private.is_some(),
+            "provider" => self.provider.is_some(),
+            "url" => self.url.is_some(),
+            "key" => self.key.is_some(),
+            "confine" => self.confine.is_some(),
+            "network" => self.network.is_some(),
+            "read" => self.read.is_some(),
+            "write" => self.write.is_some(),
+            "env" => self.env.is_some(),
+            "memory_mib" => self.memory_mib.is_some(),
+            "processes" => self.processes.is_some(),
+            "timeout" => self.timeout.is_some(),
+            "timeout_max" => self.timeout_max.is_some(),
+            "concurrency" => self.concurrency.is_some(),
+            _ => false,
+        }
+    }
+
     fn check(&self, name: &str, available: &[&str]) -> Result<(), ConfigError> {
         let named = || name.to_owned();
-        if NOT_AVAILABLE.contains(&name) {
-            if self.enabled == Some(true) {
-                return Err(ConfigError::NotAvailable { name: named() });
-            }
-        } else if !available.contains(&name) {
-            return Err(ConfigError::Unknown {
-                name: named(),
-                known: [available, &NOT_AVAILABLE[..]].concat().join(", "),
-            });
+        if !available.contains(&name) {
+            return Err(ConfigError::Unknown { name: named(), known: available.join(", ") });
         }
-        let web = [("hosts", self.hosts.is_some() && name != "Bash"), ("allow_private", self.allow_private.is_some())];
-        for (owner, keys) in [("WebFetch", &web[..]), ("Bash", &self.keys_of_bash()[..])] {
-            if let Some(&(key, _)) = keys.iter().find(|(_, is_set)| *is_set && name != owner) {
-                return Err(ConfigError::KeyOfAnother { name: named(), key, owner });
-            }
+        let foreign = KEYS_OF.iter().find(|(key, owners)| self.has(key) && !owners.contains(&name));
+        if let Some((key, owners)) = foreign {
+            let owners = owners.iter().map(|owner| format!("[tool.{owner}]")).collect::<Vec<_>>().join(", ");
+            return Err(ConfigError::KeyOfAnother { name: named(), key, owners });
         }
         for EffectClass(class) in self.effects.iter().flatten() {
             if class.is_empty() || !class.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
@@ -160,21 +200,5 @@ impl ToolConfig {
             }
         }
         Ok(())
-    }
-
-    /// The keys that only `Bash` looks at, and whether they are set.
-    fn keys_of_bash(&self) -> [(&'static str, bool); 10] {
-        [
-            ("confine", self.confine.is_some()),
-            ("network", self.network.is_some()),
-            ("read", self.read.is_some()),
-            ("write", self.write.is_some()),
-            ("env", self.env.is_some()),
-            ("memory_mib", self.memory_mib.is_some()),
-            ("processes", self.processes.is_some()),
-            ("timeout", self.timeout.is_some()),
-            ("timeout_max", self.timeout_max.is_some()),
-            ("concurrency", self.concurrency.is_some()),
-        ]
     }
 }

@@ -1,4 +1,4 @@
-//! What a granted call does: where tools come from, the workspace tools, `WebFetch`, `Bash`.
+//! What a granted call does: where tools come from, the workspace tools, those of the web, `Bash`.
 //!
 //! Tools come from [`Provider`]s: those that are built in ([`BuiltIn`]), and others that are reached. [`Providers`] holds all of them
 //! and the [`Toolbox`] that they make at a moment. The node hands the text of a call to [`Toolbox::call`], which parses it, holds it
@@ -15,6 +15,7 @@ mod files;
 mod link;
 mod provider;
 mod providers;
+mod secrets;
 mod tool;
 mod toolbox;
 mod web;
@@ -26,6 +27,7 @@ pub use config::{ConfigError, Price, ToolConfig, ToolsConfig};
 pub use link::{LinkState, Standing};
 pub use provider::{Changed, Offer, Provider, ProviderError, SCHEMA_BYTES_MAX, TOOL_NAME_BYTES_MAX, TOOLS_MAX};
 pub use providers::{ProviderHealth, Providers};
+pub use secrets::{SecretConfig, SecretsConfig};
 pub use tool::{Bill, CallContext, Tool};
 pub use toolbox::{Found, Toolbox};
 pub use workspace::{NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};

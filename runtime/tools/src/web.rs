@@ -1,9 +1,10 @@
-//! `WebFetch`: the text of a web page, from hosts that the configuration lists.
+//! `WebFetch`: the text of a web page, and what of it is to be read, from hosts that the configuration lists.
 //!
 //! A plugin chooses the URL, so each hop of the way is held against the list again: the scheme, the host with its
 //! port, and the addresses that the name resolves to ([`way`]). No cookies, no credentials, no proxy from the
 //! environment.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,15 +15,27 @@ use sortie_contract::limit;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_egress::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use sortie_egress::{Answer, Request, SendError, StatusCode};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::config::{ConfigError, ToolConfig};
-use crate::tool::{CallContext, Nature, TIME_LIMIT, Tool, answer, arguments, info};
+use crate::tool::{CallContext, Nature, TIME_LIMIT, Tool, answer, arguments, blocking, info};
 
 mod decode;
+mod markdown;
+mod request;
+mod search;
+mod tame;
 mod way;
 
-use way::Way;
+pub(crate) use request::HttpRequest;
+pub(crate) use search::WebSearch;
+use way::{Place, Way};
+
+const PLACE: Place = Place { tool: "WebFetch", allow_private: "[tool.WebFetch] allow_private" };
+
+/// Most pages that are read at the same time: each takes a processor for a while, and some tens of megabytes.
+const READ_AT_ONCE_MAX: usize = 4;
 
 /// Most redirects of one call: what leads further is a circle.
 const REDIRECTS_MAX: usize = 5;
@@ -37,6 +50,7 @@ pub(crate) struct WebFetch {
     info: ToolInfo,
     way: Way,
     time_limit: Duration,
+    readers: Arc<Semaphore>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,6 +61,9 @@ struct Arguments {
     /// The most bytes of the body to return; by default, and at most, 1048576.
     #[serde(default)]
     max_bytes: Option<u64>,
+    /// Of a page in HTML: `false` gives `markdown` alone, `true` gives `text` alone, the page as it is; by default both.
+    #[serde(default)]
+    raw: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,20 +72,38 @@ struct Page {
     /// Where the text came from, after redirects.
     url: String,
     content_type: String,
-    text: String,
+    /// The body as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// What of it is to be read, where it is a page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markdown: Option<String>,
     truncated: bool,
 }
 
 impl WebFetch {
     pub(crate) fn new(config: &ToolConfig) -> Result<Self, ConfigError> {
-        let description = "Fetches a web page or another text with GET, following redirects. Only hosts that the \
-            node's configuration lists can be asked. An error status is a result, too; where `truncated` is true the \
-            body was longer.";
+        let description = "Fetches a web page or another text with GET, following redirects. Of a page in HTML, \
+            `markdown` is the readable part. Only hosts that the node's configuration lists can be asked. An error \
+            status is a result, too; where `truncated` is true the body was longer.";
         Ok(Self {
             info: info::<Arguments>("WebFetch", description, &Nature::READ_ONLY, config),
-            way: Way::new(config)?,
+            way: Way::new(PLACE, config)?,
             time_limit: TIME_LIMIT,
+            readers: Arc::new(Semaphore::new(READ_AT_ONCE_MAX)),
         })
+    }
+
+    /// What of a page is to be read, and whether that is cut.
+    async fn read(&self, url: &Url, page: &str) -> Result<(String, bool), CallError> {
+        // Nobody closes it. A call that is given up while its page is read keeps its place until that is done.
+        let place = self.readers.clone().acquire_owned().await.map_err(|_| CallError::Cancelled)?;
+        let (url, page) = (url.clone(), page.to_owned());
+        blocking(move |_| {
+            let _place = place;
+            Ok(markdown::markdown(&page, &url))
+        })
+        .await
     }
 
     /// Follows redirects up to the answer that is none, holding each hop against the rules.
@@ -110,19 +145,52 @@ impl Tool for WebFetch {
         let (url, page) = self.answer(url).await?;
         let status = page.status().as_u16();
         let content_type = page.header(CONTENT_TYPE).to_owned();
-        let encoding = page.header(CONTENT_ENCODING);
-        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-            return Err(CallError::Failed(format!(
-                "{url} answered in the encoding `{}`; gzip, deflate and br are read",
-                limit::clip(encoding, limit::QUOTE_BYTES_MAX)
-            )));
+        if let Some(encoding) = unread_encoding(&page) {
+            return Err(CallError::Failed(format!("{url} answered in {encoding}")));
         }
         let (body, truncated) = page.body(max).await.map_err(|error| failed(&url, &error))?;
-        let text = decode::text(&content_type, &body, truncated).ok_or_else(|| {
+        let text = decode::text(&content_type, url.host_str(), &body, truncated).ok_or_else(|| {
             let kind = if content_type.is_empty() { "no content type" } else { &content_type };
             CallError::Failed(format!("{url} is binary ({kind}), and WebFetch returns text"))
         })?;
-        answer(&Page { status, url: url.into(), content_type, text, truncated })
+        let (mut markdown, mut is_cut) = (None, false);
+        if given.raw != Some(true) && is_html(&content_type, &text) {
+            (markdown, is_cut) = match self.read(&url, &text).await {
+                Ok((markdown, is_cut)) => (Some(markdown), is_cut),
+                // The page is there as it is.
+                Err(_) if given.raw.is_none() => (None, false),
+                Err(error) => return Err(error),
+            };
+        }
+        let text = (markdown.is_none() || given.raw.is_none()).then_some(text);
+        answer(&Page { status, url: url.into(), content_type, text, markdown, truncated: truncated || is_cut })
+    }
+}
+
+/// The encoding of a body that is still encoded, in words.
+fn unread_encoding(answer: &Answer) -> Option<String> {
+    let encoding = answer.header(CONTENT_ENCODING);
+    let is_unread = !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity");
+    is_unread.then(|| {
+        let quoted = limit::clip(encoding, limit::QUOTE_BYTES_MAX);
+        format!("the encoding `{quoted}`; gzip, deflate and br are read")
+    })
+}
+
+/// The type in a content type, without what is said beside it.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_html(content_type: &str, text: &str) -> bool {
+    match essence(content_type).as_str() {
+        "text/html" | "application/xhtml+xml" => true,
+        "" => {
+            let begins =
+                |with: &str| text.trim_start().get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+            begins("<!doctype html") || begins("<html")
+        }
+        _ => false,
     }
 }
 
@@ -162,5 +230,7 @@ impl WebFetch {
     }
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

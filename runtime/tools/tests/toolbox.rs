@@ -43,6 +43,8 @@ fn built_in_tools_are_what_the_contract_says() {
             ("Glob", Repeat::ReadOnly, true),
             ("Grep", Repeat::ReadOnly, true),
             ("WebFetch", Repeat::ReadOnly, true),
+            // Whether a service heeds the key that comes with a request only its operator knows.
+            ("HttpRequest", Repeat::Effectful, true),
         ]
     );
     assert_eq!(toolbox.info("eDiT").unwrap().effects[0].0, "workspace_write");
@@ -82,6 +84,8 @@ fn an_effect_class_of_the_operator_cancels_what_the_tool_says_of_repeating_it() 
         ("WebFetch", json!({ "effects": ["external_side_effect"], "read_only": true }), Repeat::Effectful),
         ("WebFetch", json!({ "effects": ["external_side_effect"], "idempotent": true }), Repeat::Idempotent),
         ("WebFetch", json!({ "effects": [] }), Repeat::ReadOnly),
+        ("HttpRequest", json!({}), Repeat::Effectful),
+        ("HttpRequest", json!({ "idempotent": true }), Repeat::Idempotent),
         ("Write", json!({ "effects": ["workspace_write", "public_posting"] }), Repeat::Effectful),
         // Its own class says nothing new.
         ("Write", json!({ "effects": ["workspace_write"] }), Repeat::Idempotent),
@@ -94,11 +98,13 @@ fn an_effect_class_of_the_operator_cancels_what_the_tool_says_of_repeating_it() 
 #[test]
 fn a_configuration_that_would_be_ignored_is_refused() {
     for (config, said) in [
-        (json!({ "Raed": {} }), "Read, Write, Edit, Glob, Grep, WebFetch, Bash"),
-        (json!({ "WebSearch": { "enabled": true } }), "this version cannot do WebSearch"),
+        (json!({ "Raed": {} }), "Read, Write, Edit, Glob, Grep, WebFetch, HttpRequest, WebSearch, Bash"),
         (json!({ "Read": { "memory_mib": 64 } }), "[tool.Bash] only"),
-        (json!({ "Read": { "hosts": ["example.org"] } }), "[tool.WebFetch] only"),
-        (json!({ "Read": { "allow_private": [] } }), "[tool.WebFetch] only"),
+        (json!({ "WebSearch": { "enabled": true } }), "provider: it must say who is asked"),
+        (json!({ "WebSearch": { "hosts": ["example.org"] } }), "[tool.WebFetch], [tool.HttpRequest], [tool.Bash] only"),
+        (json!({ "HttpRequest": { "key": "env://K" } }), "[tool.WebSearch] only"),
+        (json!({ "Read": { "hosts": ["example.org"] } }), "[tool.WebFetch], [tool.HttpRequest], [tool.Bash] only"),
+        (json!({ "Read": { "allow_private": [] } }), "[tool.HttpRequest], [tool.WebSearch] only"),
         (json!({ "Read": { "enable": true } }), "unknown field `enable`"),
         (json!({ "Write": { "effects": ["Money Movement"] } }), "no effect class"),
         (json!({ "WebFetch": { "hosts": ["https://example.org/"] } }), "no host such as"),

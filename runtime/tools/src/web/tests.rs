@@ -99,7 +99,7 @@ async fn a_page_is_its_text() {
     let content_type = "text/html; charset=latin1";
     assert_eq!(
         answer,
-        json!({ "status": 200, "url": url, "content_type": content_type, "text": "café", "truncated": false })
+        json!({ "status": 200, "url": url, "content_type": content_type, "text": "café", "markdown": "café", "truncated": false })
     );
     let answer = fetch(tool(server), json!({ "url": format!("http://{server}/gone") })).await.unwrap();
     assert_eq!((&answer["status"], &answer["text"]), (&json!(404), &json!("no such page")));

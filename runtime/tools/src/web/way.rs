@@ -1,4 +1,4 @@
-//! Where `WebFetch` may go: the hosts that the configuration lists, and of their addresses those that are public or
+//! Where a tool of the web may go: the hosts that the configuration lists for it, and of their addresses those that are public or
 //! listed, too.
 
 use sortie_contract::limit;
@@ -9,25 +9,35 @@ use url::Url;
 use super::CONNECT_TIME_LIMIT;
 use crate::config::{ConfigError, ToolConfig};
 
-const TOOL: &str = "WebFetch";
+/// A tool, and where the configuration lists addresses for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) tool: &'static str,
+    pub(super) allow_private: &'static str,
+}
 
 /// The rules of the configuration, and the client that keeps them.
 #[derive(Debug)]
 pub(super) struct Way {
+    place: Place,
     hosts: Vec<HostPattern>,
     client: Client,
 }
 
 impl Way {
-    pub(super) fn new(config: &ToolConfig) -> Result<Self, ConfigError> {
-        let wrong = |key, why| ConfigError::Value { name: TOOL.to_owned(), key, why };
+    /// To the hosts that the configuration lists for the tool.
+    pub(super) fn new(place: Place, config: &ToolConfig) -> Result<Self, ConfigError> {
         let hosts = config.hosts.iter().flatten().map(|text| text.parse());
-        let hosts = hosts.collect::<Result<_, _>>().map_err(|why: NotAHost| wrong("hosts", why.to_string()))?;
-        let listed = config.allow_private.iter().flatten();
-        let guard = Guard::new(listed, "[tool.WebFetch] allow_private")
-            .map_err(|why: NotANetwork| wrong("allow_private", why.to_string()))?;
+        let wrong = |why: NotAHost| ConfigError::value(place.tool, "hosts", why.to_string());
+        Self::to(place, hosts.collect::<Result<_, _>>().map_err(wrong)?, config)
+    }
+
+    /// To these hosts.
+    pub(super) fn to(place: Place, hosts: Vec<HostPattern>, config: &ToolConfig) -> Result<Self, ConfigError> {
+        let guard = Guard::new(config.allow_private.iter().flatten(), place.allow_private);
+        let wrong = |why: NotANetwork| ConfigError::value(place.tool, "allow_private", why.to_string());
         let limits = Limits { connect_timeout: CONNECT_TIME_LIMIT, idle_per_host: 4, decompress: true };
-        Ok(Self { hosts, client: Client::new(guard, limits) })
+        Ok(Self { place, hosts, client: Client::new(guard.map_err(wrong)?, limits) })
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -39,7 +49,7 @@ impl Way {
         let shown = limit::clip(&without_credentials(url), limit::LIST_ENTRY_BYTES_MAX);
         let denied = |why: String| Err(CallError::Denied(format!("{shown}: {why}")));
         if !matches!(url.scheme(), "http" | "https") {
-            return denied(format!("the scheme `{}` is not fetched; http and https are", url.scheme()));
+            return denied(format!("the scheme `{}` is not asked; http and https are", url.scheme()));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return denied("credentials in an address are not sent; remove them".to_owned());
@@ -49,7 +59,8 @@ impl Way {
         };
         if !self.hosts.iter().any(|pattern| pattern.permits(url)) {
             return denied(format!(
-                "the host {host}:{port} is not listed; the operator lists hosts under [tool.{TOOL}] hosts"
+                "the host {host}:{port} is not listed; the operator lists hosts under [tool.{}] hosts",
+                self.place.tool
             ));
         }
         self.client.guard().literal(url).or_else(|refused| denied(refused.to_string()))
@@ -71,7 +82,7 @@ mod tests {
     fn way(hosts: &[&str], allow_private: &[&str]) -> Way {
         let owned = |list: &[&str]| Some(list.iter().map(|&text| text.to_owned()).collect());
         let config = ToolConfig { hosts: owned(hosts), allow_private: owned(allow_private), ..ToolConfig::default() };
-        Way::new(&config).expect("the configuration is right")
+        Way::new(super::super::PLACE, &config).expect("the configuration is right")
     }
 
     #[test]

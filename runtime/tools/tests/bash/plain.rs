@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sortie_contract::tool::{CallError, Repeat};
-use sortie_tools::{BuiltIn, ToolsConfig};
+use sortie_tools::{BuiltIn, SecretsConfig, ToolsConfig};
 
 use crate::world::{World, shell};
 
@@ -11,7 +11,7 @@ async fn it_is_off_until_it_is_enabled() {
     for config in [json!({}), json!({"Bash": {}}), json!({"Bash": {"enabled": false, "processes": 9}})] {
         let config: ToolsConfig = serde_json::from_value(config).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let (_, confinement) = BuiltIn::with_shell(config, shell(dir.path())).await.unwrap();
+        let (_, confinement) = BuiltIn::with_shell(config, &SecretsConfig::default(), shell(dir.path())).await.unwrap();
         assert!(confinement.is_none());
     }
 }
@@ -108,7 +108,11 @@ async fn what_is_wrong_with_the_configuration_is_told_at_the_start() {
         let mut keys = keys;
         keys["enabled"] = json!(true);
         let config: ToolsConfig = serde_json::from_value(json!({"Bash": keys})).unwrap();
-        let told = BuiltIn::with_shell(config, shell(dir.path())).await.err().expect("refused").to_string();
+        let told = BuiltIn::with_shell(config, &SecretsConfig::default(), shell(dir.path()))
+            .await
+            .err()
+            .expect("refused")
+            .to_string();
         assert!(told.contains(expected), "{told}");
     }
     let config: ToolsConfig = serde_json::from_value(json!({"Read": {"processes": 9}})).unwrap();
@@ -121,7 +125,8 @@ async fn without_a_program_that_confines_the_node_does_not_start() {
     for program in ["/bin/false", "/not/there"] {
         let config: ToolsConfig = serde_json::from_value(json!({"Bash": {"enabled": true}})).unwrap();
         let shell = sortie_tools::Shell { program: program.into(), ..shell(dir.path()) };
-        let told = BuiltIn::with_shell(config, shell).await.err().expect("refused").to_string();
+        let told =
+            BuiltIn::with_shell(config, &SecretsConfig::default(), shell).await.err().expect("refused").to_string();
         assert!(told.contains("commands cannot be confined on this machine"), "{told}");
     }
 }

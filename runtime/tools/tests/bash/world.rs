@@ -76,7 +76,8 @@ impl World {
         keys["enabled"] = json!(true);
         let config: ToolsConfig = serde_json::from_value(json!({"Bash": keys})).unwrap();
         let shell = Shell { program: program.to_owned(), ..shell(&data) };
-        let (built_in, confinement) = BuiltIn::with_shell(config, shell).await.map_err(|error| error.to_string())?;
+        let (built_in, confinement) =
+            BuiltIn::with_shell(config, &SecretsConfig::default(), shell).await.map_err(|error| error.to_string())?;
         let toolbox = Providers::new(built_in, Vec::new(), Timestamp::UNIX_EPOCH).unwrap().toolbox();
         let workspace = Workspace::bounded(&data.join("workspaces/mine"), bounds, Arc::new(Endless)).unwrap();
         Ok(Self { dir, toolbox, confinement: confinement.unwrap(), workspace })

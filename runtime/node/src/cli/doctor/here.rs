@@ -28,6 +28,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         Finding::new("configuration", configuration(config)),
         tokens(config, runs),
         secrets(config, runs).await,
+        named_secrets(config, runs).await,
         Finding::new("data directory", writable(data_dir)),
         Finding::new("modes", modes(data_dir)),
         Finding::new("journal", journal(data_dir, runs).await),
@@ -46,7 +47,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
 
 /// Whether `sortie serve` would take the configuration: what it does with it before it opens the journal.
 fn configuration(config: &Config) -> Result<String, String> {
-    let tools = BuiltIn::new(config.tool.clone()).map_err(|error| with_causes(&error));
+    let tools = BuiltIn::with_secrets(config.tool.clone(), &config.secret).map_err(|error| with_causes(&error));
     let rules = tools.and_then(|_| crate::node::rules(config).map_err(|error| with_causes(&error)));
     let checked = [
         rules.map(drop),
@@ -153,7 +154,21 @@ async fn secrets(config: &Config, runs: bool) -> Finding {
         SecretRef::Env(name) if std::env::var_os(&name).is_none() => Missing::Environment(name),
         _ => Missing::Other(with_causes(&error)),
     });
+    // Of tools they are told apart: what waits for these is a delivery.
     told("secrets", "all of [callback] can be read", missing.collect(), runs, "deliveries that need them wait")
+}
+
+/// Those of `[secret.NAME]`, and the keys of tools.
+async fn named_secrets(config: &Config, runs: bool) -> Finding {
+    const WHAT: &str = "secrets of tools";
+    let Ok(missing) = config.secret.unavailable(&config.tool).await else {
+        return Finding::note(WHAT, "not looked at: [secret] is wrong");
+    };
+    let missing = missing.into_iter().map(|(place, reference, error)| match reference {
+        SecretRef::Env(name) if std::env::var_os(&name).is_none() => Missing::Environment(format!("{name} ({place})")),
+        _ => Missing::Other(format!("{place}: {}", with_causes(&error))),
+    });
+    told(WHAT, "all of [secret] and [tool] can be used", missing.collect(), runs, "calls that need them fail")
 }
 
 async fn listenable(listen: &str) -> Result<String, String> {
@@ -298,6 +313,9 @@ mod tests {
         for (text, expected) in [
             ("[tool.Nope]", "Nope"),
             ("[tool.WebFetch]\nhosts = [\"http://example.org/x\"]", "hosts"),
+            ("[tool.WebSearch]\nprovider = \"brave\"\nkey = \"whsec_abc\"", "[tool.WebSearch]: key"),
+            ("[secret.forge]\nref = \"whsec_abc\"\nhosts = [\"a.example\"]", "[secret.forge]: ref"),
+            ("[secret.forge]\nref = \"env://A\"\nhosts = [\"*\"]", "[secret.forge]: hosts"),
             ("[callback]\nattempts = 0", "attempts"),
             ("[callback]\nsigning_secret = \"whsec_abc\"", "signing_secret"),
             ("[[callback.secret]]\nref = \"env://A\"\nhosts = []", "hosts"),
@@ -308,6 +326,28 @@ mod tests {
             assert!(says.contains(expected) && !says.contains("whsec_abc"), "{text}: {says}");
         }
         assert_eq!(configuration(&Config::default()), Ok("it can be used".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_tools_need_and_have_not_is_told_without_its_value() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("forge");
+        let text = format!("[secret.forge]\nref = \"file://{}\"\nhosts = [\"a.example\"]", path.display());
+        for (value, expected) in
+            [(None, "cannot be read"), (Some("hush-1"), "8 to 4096 bytes"), (Some("hush\nhush-hush"), "header")]
+        {
+            if let Some(value) = value {
+                std::fs::write(&path, value).expect("written");
+            }
+            let Finding { level, says, .. } = named_secrets(&config(&text), true).await;
+            assert_eq!(level, Level::Look, "{says}");
+            assert!(says.contains("[secret.forge]") && says.contains(expected) && !says.contains("hush-"), "{says}");
+        }
+        std::fs::write(&path, "hush-hush\n").expect("written");
+        assert_eq!(named_secrets(&config(&text), true).await.level, Level::Well);
+        let key = "[tool.WebSearch]\nprovider = \"brave\"\nkey = \"env://SORTIE_NOT_SET\"";
+        let Finding { level, says, .. } = named_secrets(&config(key), false).await;
+        assert!(level == Level::Look && says.contains("SORTIE_NOT_SET ([tool.WebSearch] key)"), "{says}");
     }
 
     #[tokio::test]
