@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 15] = [
+const PICTURE: [(&str, &[&str]); 16] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -17,6 +17,7 @@ const PICTURE: [(&str, &[&str]); 15] = [
     ("sortie-sandbox", &["sortie-contract"]),
     ("sortie-egress", &["sortie-contract"]),
     ("sortie-tools", &["sortie-contract", "sortie-egress"]),
+    ("sortie-mcp", &["sortie-contract", "sortie-egress", "sortie-tools"]),
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
         "sortie-engine",
@@ -40,6 +41,7 @@ const PICTURE: [(&str, &[&str]); 15] = [
             "sortie-contract",
             "sortie-engine",
             "sortie-journal",
+            "sortie-mcp",
             "sortie-mission",
             "sortie-sandbox",
             "sortie-schedule",
@@ -69,11 +71,12 @@ const PICTURE: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 13] = [
     ("redb", &["sortie-journal"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
     ("cap-std", &["sortie-tools"]),
+    ("rmcp", &["sortie-mcp"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
     // Signatures of deliveries, which a receiver of the tests verifies; and the mark by which a node knows the compiled code that it
@@ -181,7 +184,7 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 #[test]
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
-    for folder in ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "callback", "node"] {
+    for folder in ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "mcp", "callback", "node"] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");
     }
