@@ -14,14 +14,17 @@ use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd, limit};
 use sortie_engine::RESULTS_BYTES_MIN;
+use sortie_mcp::McpConfig;
 use sortie_mission::{Ceilings, Retention};
 use sortie_tools::ToolsConfig;
 
 mod lane;
+mod mcp;
 mod misplaced;
 mod token;
 
 pub use lane::LaneConfig;
+pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 
@@ -49,8 +52,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
     pub effects: EffectsConfig,
-    /// `[mcp.NAME]`: not available in this version; kept to say so.
-    mcp: Option<toml::Value>,
+    /// `[mcp.NAME]`: tool servers.
+    pub mcp: McpConfig,
     /// `[model]`: not available in this version; kept to say so.
     model: Option<toml::Value>,
     /// `[artifact]`: not available in this version; kept to say so.
@@ -263,7 +266,7 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        for (key, absent) in [("mcp", &self.mcp), ("model", &self.model), ("artifact", &self.artifact)] {
+        for (key, absent) in [("model", &self.model), ("artifact", &self.artifact)] {
             if absent.is_some() {
                 return Err(ConfigError::value(key, "not available in this version of sortie; remove the table"));
             }
@@ -299,6 +302,7 @@ impl Config {
         for token in &self.token {
             token.r#ref.parse::<SecretRef>().map_err(|why| ConfigError::value("token.ref", why.to_string()))?;
         }
+        self.mcp()?;
         self.effects()
     }
 
@@ -306,13 +310,13 @@ impl Config {
     fn effects(&self) -> Result<(), ConfigError> {
         let own = self.effects.classes.iter().map(|EffectClass(class)| class.as_str());
         let known: Vec<&str> = KNOWN_CLASSES.into_iter().chain(own).collect();
-        for (name, tool) in &self.tool.0 {
-            for EffectClass(class) in tool.effects.iter().flatten() {
-                if !known.contains(&class.as_str()) {
-                    let known = known.join(", ");
-                    let why = format!("there is no class `{class}`; known are {known}; [effects] classes adds others");
-                    return Err(ConfigError::value(&format!("tool.{name}.effects"), why));
-                }
+        let given =
+            self.tool.0.iter().filter_map(|(name, tool)| Some((format!("tool.{name}.effects"), tool.effects.clone()?)));
+        for (key, classes) in given.chain(self.mcp.effects()) {
+            if let Some(EffectClass(class)) = classes.iter().find(|class| !known.contains(&class.0.as_str())) {
+                let known = known.join(", ");
+                let why = format!("there is no class `{class}`; known are {known}; [effects] classes adds others");
+                return Err(ConfigError::value(&key, why));
             }
         }
         Ok(())
@@ -462,7 +466,6 @@ mod tests {
             ("[node]\ninstance_id = \"*\"", "node.instance_id"),
             ("[limits]\nmax_runtime_minutes = 0", "limits.max_runtime_minutes"),
             ("[[lane]]\nid = \"a\"\nconcurrency = 0", "lane.concurrency"),
-            ("[mcp.github]\ncommand = [\"x\"]", "not available"),
             ("[[token]]\nname = \"a\"\nref = \"secret\"\nscopes = []", "token.ref"),
             ("[node]\nlisten = \"x\"", "node.listen"),
             ("[node]\nlisten = \"::1:80\"", "node.listen"),

@@ -12,9 +12,10 @@ use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::{EmbeddedLog, Journal};
+use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_sandbox::Sandbox;
-use sortie_tools::{BuiltIn, Providers, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Provider, Providers, WorkspaceBounds};
 
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
@@ -35,6 +36,7 @@ pub struct Node {
     sandbox: Sandbox,
     carried: Vec<PluginIdentity>,
     tokens: Tokens,
+    mcp: Vec<McpServer>,
     body_bytes: usize,
     /// The token that the node's own command line uses.
     pub token: String,
@@ -135,7 +137,9 @@ impl Node {
         config.callback.examine()?;
         let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
         given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
-        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, Vec::new(), ambient.wall())?;
+        let mcp = config.mcp_servers()?;
+        let servers = mcp.iter().map(|server| Arc::new(server.clone()) as Arc<dyn Provider>).collect();
+        let tools = Providers::new(BuiltIn::new(config.tool.clone())?, servers, ambient.wall())?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         // Before anything is written: on a full disk there is nothing else to write it to.
@@ -206,6 +210,7 @@ impl Node {
             sandbox,
             carried,
             tokens,
+            mcp,
             body_bytes: config.limits.body_bytes,
             token,
         })
@@ -277,6 +282,7 @@ impl Node {
             sandbox: self.sandbox.clone(),
             carried: self.carried.clone().into(),
             artifacts: self.artifacts.clone(),
+            mcp: self.mcp.clone().into(),
             body_bytes: self.body_bytes,
             places,
             answers: Answers::new(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use sortie_contract::Timestamp;
@@ -10,7 +11,8 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::is_nearly;
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
-use sortie_tools::BuiltIn;
+use sortie_mcp::McpServer;
+use sortie_tools::{BuiltIn, Provider as _};
 
 use super::{Finding, with_causes};
 use crate::builtin;
@@ -39,6 +41,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
     if !runs {
         findings.push(Finding::new("address", listenable(&config.node.listen).await));
         findings.push(Finding::new("plugins", plugins_to_be(config, data_dir)));
+        findings.extend(tool_servers(config).await);
     }
     findings
 }
@@ -56,6 +59,36 @@ fn configuration(config: &Config) -> Result<String, String> {
     ];
     let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
     if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
+}
+
+/// How long a tool server may take to begin and to say what it has: as long as a node gives it.
+const SERVER_LIMIT: Duration = Duration::from_secs(40);
+
+/// Each tool server, tried: started or asked, listed, and let go of. Side by side, for each takes its time.
+async fn tool_servers(config: &Config) -> Vec<Finding> {
+    let Ok(servers) = config.mcp_servers() else { return Vec::new() };
+    let tried = servers.iter().map(|server| async move {
+        let name = server.name().to_owned();
+        let tried = tokio::time::timeout(SERVER_LIMIT, try_server(server)).await;
+        server.close().await;
+        let says = tried.unwrap_or_else(|_| Err(format!("no answer within {} s", SERVER_LIMIT.as_secs())));
+        Finding::new("tool server", says.map(|says| format!("{name}: {says}")).map_err(|why| format!("{name}: {why}")))
+    });
+    futures_util::future::join_all(tried).await
+}
+
+async fn try_server(server: &McpServer) -> Result<String, String> {
+    server.connect().await.map_err(|error| error.to_string())?;
+    let tools = server.tools().await.map_err(|error| error.to_string())?;
+    server.health().await.map_err(|error| error.to_string())?;
+    let seen = server.seen();
+    let latency = seen.latency.unwrap_or_default().as_millis();
+    let (called, protocol) = (seen.called.unwrap_or_default(), seen.protocol.unwrap_or_default());
+    Ok(format!(
+        "{called} speaks MCP {protocol} over {}; {} tools; answers in {latency} ms",
+        server.transport(),
+        tools.len()
+    ))
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.
