@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 17] = [
+const PICTURE: [(&str, &[&str]); 18] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -19,6 +19,7 @@ const PICTURE: [(&str, &[&str]); 17] = [
     // Knows nothing of the house: a policy comes in, a report goes out.
     ("sortie-confine", &[]),
     ("sortie-tools", &["sortie-confine", "sortie-contract", "sortie-egress"]),
+    ("sortie-mcp", &["sortie-contract", "sortie-egress", "sortie-tools"]),
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
@@ -29,6 +30,7 @@ const PICTURE: [(&str, &[&str]); 17] = [
             "sortie-contract",
             "sortie-journal",
             "sortie-mission",
+            "sortie-models",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
@@ -45,7 +47,9 @@ const PICTURE: [(&str, &[&str]); 17] = [
             "sortie-contract",
             "sortie-engine",
             "sortie-journal",
+            "sortie-mcp",
             "sortie-mission",
+            "sortie-models",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
@@ -63,6 +67,7 @@ const PICTURE: [(&str, &[&str]); 17] = [
             "sortie-engine",
             "sortie-journal",
             "sortie-mission",
+            "sortie-models",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
@@ -74,7 +79,7 @@ const PICTURE: [(&str, &[&str]); 17] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 15] = [
+const OWNERS: [(&str, &[&str]); 16] = [
     ("redb", &["sortie-journal"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
@@ -83,6 +88,7 @@ const OWNERS: [(&str, &[&str]); 15] = [
     ("landlock", &["sortie-confine"]),
     ("seccompiler", &["sortie-confine"]),
     ("close_fds", &["sortie-confine"]),
+    ("rmcp", &["sortie-mcp"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
     // Signatures of deliveries, which a receiver of the tests verifies; and the mark by which a node knows the compiled code that it
@@ -198,9 +204,10 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 #[test]
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
-    for folder in
-        ["contract", "mission", "schedule", "journal", "sandbox", "confine", "egress", "tools", "models", "callback", "node"]
-    {
+    for folder in [
+        "contract", "mission", "schedule", "journal", "sandbox", "confine", "egress", "tools", "mcp", "models",
+        "callback", "node",
+    ] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");
     }

@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod guests;
+mod servers;
 mod setup;
 mod shell;
 mod sim;

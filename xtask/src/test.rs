@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::setup;
 use crate::shell::{self, Project};
 use crate::tally::Tally;
+use crate::{servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -28,9 +28,14 @@ pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
 
 fn tests(project: &Project, tally: &Tally, node: &Path) {
     let Some(temporary) = tally.step(temporary_folder(project)) else { return };
+    // What could not be installed is a failure, and the rest is tested all the same.
+    let servers = tally.step(servers::installed(project));
     let cargo = |arguments: &str| {
         let mut command = project.cargo_with(arguments);
         command.env("SORTIE_BIN", node).env("TMPDIR", &temporary);
+        if let Some(servers) = &servers {
+            command.env("SORTIE_MCP_SERVERS", servers);
+        }
         command
     };
     tally.run(&mut in_plugins(project, "test --workspace --no-fail-fast"));

@@ -222,6 +222,13 @@ impl Failure {
 /// Runs the program on the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    // What the node starts to look after a tool server is no command for people.
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let [_, command, arguments @ ..] = arguments.as_slice()
+        && command == crate::config::KEEPER
+    {
+        return sortie_mcp::keep(arguments);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {

@@ -14,15 +14,18 @@ use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd, limit};
 use sortie_engine::RESULTS_BYTES_MIN;
+use sortie_mcp::McpConfig;
 use sortie_mission::{Ceilings, Retention};
 use sortie_models::ModelsConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 
 mod lane;
+mod mcp;
 mod misplaced;
 mod token;
 
 pub use lane::LaneConfig;
+pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 
@@ -52,8 +55,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
     pub effects: EffectsConfig,
-    /// `[mcp.NAME]`: not available in this version; kept to say so.
-    mcp: Option<toml::Value>,
+    /// `[mcp.NAME]`: tool servers.
+    pub mcp: McpConfig,
     /// `[model]`
     pub model: ModelsConfig,
     /// `[artifact]`: not available in this version; kept to say so.
@@ -269,10 +272,8 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        for (key, absent) in [("mcp", &self.mcp), ("artifact", &self.artifact)] {
-            if absent.is_some() {
-                return Err(ConfigError::value(key, "not available in this version of sortie; remove the table"));
-            }
+        if self.artifact.is_some() {
+            return Err(ConfigError::value("artifact", "not available in this version of sortie; remove the table"));
         }
         self.instance_id()?;
         self.lanes()?;
@@ -306,6 +307,7 @@ impl Config {
         for token in &self.token {
             token.r#ref.parse::<SecretRef>().map_err(|why| ConfigError::value("token.ref", why.to_string()))?;
         }
+        self.mcp()?;
         self.effects()
     }
 
@@ -313,13 +315,13 @@ impl Config {
     fn effects(&self) -> Result<(), ConfigError> {
         let own = self.effects.classes.iter().map(|EffectClass(class)| class.as_str());
         let known: Vec<&str> = KNOWN_CLASSES.into_iter().chain(own).collect();
-        for (name, tool) in &self.tool.0 {
-            for EffectClass(class) in tool.effects.iter().flatten() {
-                if !known.contains(&class.as_str()) {
-                    let known = known.join(", ");
-                    let why = format!("there is no class `{class}`; known are {known}; [effects] classes adds others");
-                    return Err(ConfigError::value(&format!("tool.{name}.effects"), why));
-                }
+        let given =
+            self.tool.0.iter().filter_map(|(name, tool)| Some((format!("tool.{name}.effects"), tool.effects.clone()?)));
+        for (key, classes) in given.chain(self.mcp.effects()) {
+            if let Some(EffectClass(class)) = classes.iter().find(|class| !known.contains(&class.0.as_str())) {
+                let known = known.join(", ");
+                let why = format!("there is no class `{class}`; known are {known}; [effects] classes adds others");
+                return Err(ConfigError::value(&key, why));
             }
         }
         Ok(())
@@ -488,7 +490,6 @@ mod tests {
             ("[node]\ninstance_id = \"*\"", "node.instance_id"),
             ("[limits]\nmax_runtime_minutes = 0", "limits.max_runtime_minutes"),
             ("[[lane]]\nid = \"a\"\nconcurrency = 0", "lane.concurrency"),
-            ("[mcp.github]\ncommand = [\"x\"]", "not available"),
             ("[[token]]\nname = \"a\"\nref = \"secret\"\nscopes = []", "token.ref"),
             ("[node]\nlisten = \"x\"", "node.listen"),
             ("[node]\nlisten = \"::1:80\"", "node.listen"),

@@ -9,6 +9,7 @@ mod connection;
 mod deliveries;
 mod error;
 mod events;
+mod mcp;
 mod metrics;
 mod missions;
 mod nights;
@@ -46,6 +47,7 @@ use sortie_engine::shown::{
     UndeliveredView, UpcomingView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
+use sortie_mcp::McpServer;
 use sortie_sandbox::Sandbox;
 
 /// What every handler works with.
@@ -57,6 +59,8 @@ pub(crate) struct App {
     pub(crate) carried: Arc<[PluginIdentity]>,
     /// The artifacts as files, which are sent as they lie there.
     pub(crate) artifacts: FolderArtifacts,
+    /// The tool servers of the configuration.
+    pub(crate) mcp: Arc<[McpServer]>,
     pub(crate) body_bytes: usize,
     pub(crate) places: Arc<Places>,
     pub(crate) answers: Answers,
@@ -275,6 +279,14 @@ pub(crate) fn routes() -> Vec<Route> {
             "Tools, with schema and effect classes, and where they come from",
             json::<ToolsView>(),
             node::tools,
+        ),
+        route(
+            GET,
+            "/v1/mcp",
+            Read,
+            "Tool servers: how each is reached, what it speaks, how it is",
+            json::<mcp::ServersView>(),
+            mcp::servers,
         ),
         route(
             POST,

@@ -12,10 +12,11 @@ use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::{EmbeddedLog, Journal};
+use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::Configured;
 use sortie_sandbox::Sandbox;
-use sortie_tools::{BuiltIn, Providers, Shell, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
@@ -36,6 +37,7 @@ pub struct Node {
     sandbox: Sandbox,
     carried: Vec<PluginIdentity>,
     tokens: Tokens,
+    mcp: Vec<McpServer>,
     body_bytes: usize,
     /// The token that the node's own command line uses.
     pub token: String,
@@ -145,6 +147,8 @@ impl Node {
         config.callback.examine()?;
         let (given, further) = (std::env::var("SORTIE_TOKEN").ok(), config.tokens()?);
         given.iter().try_for_each(|token| sendable("SORTIE_TOKEN", token))?;
+        let mcp = config.mcp_servers()?;
+        let servers = mcp.iter().map(|server| Arc::new(server.clone()) as Arc<dyn Provider>).collect();
         let (built_in, confinement) =
             BuiltIn::with_shell(config.tool.clone(), &config.secret, shell(&data_dir)).await?;
         match confinement {
@@ -154,7 +158,7 @@ impl Node {
             }
             None => {}
         }
-        let tools = Providers::new(built_in, Vec::new(), ambient.wall())?;
+        let tools = Providers::new(built_in, servers, ambient.wall())?;
         let models = Configured::new(&config.model, config.folder(), Arc::clone(&ambient))?;
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
@@ -229,6 +233,7 @@ impl Node {
             sandbox,
             carried,
             tokens,
+            mcp,
             body_bytes: config.limits.body_bytes,
             token,
         })
@@ -300,6 +305,7 @@ impl Node {
             sandbox: self.sandbox.clone(),
             carried: self.carried.clone().into(),
             artifacts: self.artifacts.clone(),
+            mcp: self.mcp.clone().into(),
             body_bytes: self.body_bytes,
             places,
             answers: Answers::new(),

@@ -9,6 +9,9 @@ use crate::config::LogFormat;
 /// Starts logging to standard error. Secrets have types that cannot be printed, so no filter is needed here.
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_env("SORTIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // It logs whatever servers say, whole: arguments, results, and as much of it as they like. What is to be known of them is said by
+    // `sortie-mcp`.
+    let filter = filter.add_directive("rmcp=off".parse().expect("a directive"));
     let human = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Human => true,

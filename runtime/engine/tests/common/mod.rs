@@ -50,7 +50,7 @@ fn settings() -> Settings {
         result_bytes_max: 0,
         schedules_max: 1_000,
         landing_share: 50,
-        hold_max: std::time::Duration::from_secs(6 * 3_600),
+        hold_max: Duration::from_secs(6 * 3_600),
     }
 }
 

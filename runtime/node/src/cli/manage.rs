@@ -95,12 +95,15 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
 pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     match command {
         ToolCommand::Ls => {
-            let page = client.page(&["v1", "tools"], &[]).await?;
+            let mut page = client.page(&["v1", "tools"], &[]).await?;
+            if !as_json {
+                with_states(&mut page);
+            }
             list(
                 &page,
                 as_json,
-                &["NAME", "REPEAT", "COST_USD", "EFFECTS", "DESCRIPTION"],
-                &["name", "repeat", "cost_usd", "effects", "description"],
+                &["NAME", "PROVIDER", "STATE", "REPEAT", "COST_USD", "EFFECTS", "DESCRIPTION"],
+                &["name", "provider", "state", "repeat", "cost_usd", "effects", "description"],
             )?;
         }
         ToolCommand::Call { name, arguments } => {
@@ -111,6 +114,15 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
         }
     }
     Ok(Exit::Completed)
+}
+
+/// Says of each tool how its provider is.
+fn with_states(page: &mut Value) {
+    let providers = page["providers"].take();
+    for item in page["items"].as_array_mut().into_iter().flatten() {
+        let of = providers.as_array().into_iter().flatten().find(|provider| provider["name"] == item["provider"]);
+        item["state"] = of.map(|provider| provider["state"].clone()).unwrap_or_default();
+    }
 }
 
 fn list(page: &Value, as_json: bool, head: &[&str], keys: &[&str]) -> std::io::Result<()> {

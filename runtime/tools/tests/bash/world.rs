@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sortie_contract::Timestamp;
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_tools::{
-    Bill, BuiltIn, CallContext, Confinement, NodeRoom, Providers, Shell, Toolbox, ToolsConfig, Workspace,
-    WorkspaceBounds,
+    Bill, BuiltIn, CallContext, Confinement, NodeRoom, Providers, SecretsConfig, Shell, Toolbox, ToolsConfig,
+    Workspace, WorkspaceBounds,
 };
 use tokio::time::sleep;
 

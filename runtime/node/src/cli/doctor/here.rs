@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use sortie_contract::Timestamp;
@@ -10,7 +11,8 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::is_nearly;
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
-use sortie_tools::{BuiltIn, ConfigError};
+use sortie_mcp::McpServer;
+use sortie_tools::{BuiltIn, ConfigError, Provider as _};
 
 use super::{Finding, with_causes};
 use crate::builtin;
@@ -41,6 +43,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
     if !runs {
         findings.push(Finding::new("address", listenable(&config.node.listen).await));
         findings.push(Finding::new("plugins", plugins_to_be(config, data_dir)));
+        findings.extend(tool_servers(config).await);
     }
     findings
 }
@@ -63,7 +66,7 @@ fn configuration(config: &Config) -> Result<String, String> {
 /// What confines commands here, where they are enabled: it is tried.
 async fn bash(config: &Config, data_dir: &Path) -> Option<Finding> {
     let shell = crate::node::shell(data_dir);
-    match BuiltIn::with_shell(config.tool.clone(), shell).await {
+    match BuiltIn::with_shell(config.tool.clone(), &config.secret, shell).await {
         Ok((_, None)) => None,
         Ok((_, Some(confinement))) if confinement.is_whole() => Some(Finding::new("Bash", Ok(confinement.to_string()))),
         Ok((_, Some(confinement))) => Some(Finding::note("Bash", confinement.to_string())),
@@ -72,6 +75,36 @@ async fn bash(config: &Config, data_dir: &Path) -> Option<Finding> {
         Err(error @ ConfigError::Value { .. }) => Some(Finding::new("Bash", Err(with_causes(&error)))),
         Err(_) => None,
     }
+}
+
+/// How long a tool server may take to begin and to say what it has: as long as a node gives it.
+const SERVER_LIMIT: Duration = Duration::from_secs(40);
+
+/// Each tool server, tried: started or asked, listed, and let go of. Side by side, for each takes its time.
+async fn tool_servers(config: &Config) -> Vec<Finding> {
+    let Ok(servers) = config.mcp_servers() else { return Vec::new() };
+    let tried = servers.iter().map(|server| async move {
+        let name = server.name().to_owned();
+        let tried = tokio::time::timeout(SERVER_LIMIT, try_server(server)).await;
+        server.close().await;
+        let says = tried.unwrap_or_else(|_| Err(format!("no answer within {} s", SERVER_LIMIT.as_secs())));
+        Finding::new("tool server", says.map(|says| format!("{name}: {says}")).map_err(|why| format!("{name}: {why}")))
+    });
+    futures_util::future::join_all(tried).await
+}
+
+async fn try_server(server: &McpServer) -> Result<String, String> {
+    server.connect().await.map_err(|error| error.to_string())?;
+    let tools = server.tools().await.map_err(|error| error.to_string())?;
+    server.health().await.map_err(|error| error.to_string())?;
+    let seen = server.seen();
+    let latency = seen.latency.unwrap_or_default().as_millis();
+    let (called, protocol) = (seen.called.unwrap_or_default(), seen.protocol.unwrap_or_default());
+    Ok(format!(
+        "{called} speaks MCP {protocol} over {}; {} tools; answers in {latency} ms",
+        server.transport(),
+        tools.len()
+    ))
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.

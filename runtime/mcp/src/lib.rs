@@ -1,0 +1,45 @@
+//! Tools of MCP servers: programs that the node starts, and addresses that it asks.
+//!
+//! A [`McpServer`] is a [`Provider`](sortie_tools::Provider) like any other: its driver reaches it, asks it, watches it and tries it
+//! again. Its tools are called `mcp__<server>__<tool>`. Here is what is between: both eras of the protocol, processes and pipes, HTTP
+//! through the node's one way out, and what annotations, results and errors of servers that nobody has to trust mean for missions.
+//!
+//! The only crate that names `rmcp`. It never decides who may call a tool, or when a server is reached.
+
+mod calling;
+mod config;
+mod connection;
+mod content;
+mod effects;
+mod handler;
+mod http;
+mod keep;
+mod listing;
+mod server;
+mod stderr;
+mod stdio;
+mod throttle;
+mod tool;
+mod veil;
+
+pub use config::{McpConfig, McpConfigError, McpToolConfig, ServerConfig, Setting};
+pub use keep::keep;
+pub use server::{McpServer, Seen};
+pub use stdio::Keeper;
+
+/// Largest message of a server, in bytes: a result of the largest size, as JSON in JSON.
+const MESSAGE_BYTES_MAX: usize = 2 * sortie_contract::limit::CALL_BYTES_MAX;
+
+/// An error with its causes, cut to what is told of it. Libraries repeat a cause in what is around it: that is told once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = inner.source();
+    }
+    sortie_contract::limit::clip(&told, sortie_contract::limit::NOTE_BYTES_MAX / 8)
+}

@@ -1,0 +1,65 @@
+//! A connection that takes nothing more from a server which is owed too many answers.
+//!
+//! Servers may ask, too. Each question becomes a task and an answer that waits to be sent; one that asks without end, and does not read
+//! the answers, would fill the node's memory. Here it fills its own pipe.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use rmcp::model::JsonRpcMessage;
+use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio::sync::Semaphore;
+
+/// Most questions of a server that are not answered yet: it asks for roots, or whether the node is there.
+const OWED_MAX: usize = 64;
+
+/// See the module.
+pub(crate) struct Throttled<T> {
+    inner: T,
+    room: Arc<Semaphore>,
+}
+
+impl<T> Throttled<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self { inner, room: Arc::new(Semaphore::new(OWED_MAX)) }
+    }
+}
+
+impl<T: Transport<RoleClient>> Transport<RoleClient> for Throttled<T> {
+    type Error = T::Error;
+
+    fn send(
+        &mut self,
+        message: TxJsonRpcMessage<RoleClient>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let answers = match &message {
+            JsonRpcMessage::Response(_) => true,
+            JsonRpcMessage::Error(error) => error.id.is_some(),
+            _ => false,
+        };
+        let room = answers.then(|| Arc::clone(&self.room));
+        let sending = self.inner.send(message);
+        async move {
+            let sent = sending.await;
+            if let Some(room) = room {
+                room.add_permits(1);
+            }
+            sent
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        // Never closed. Dropped while it waits for a message, this takes no place.
+        let place = self.room.acquire().await.ok()?;
+        let message = self.inner.receive().await?;
+        if matches!(message, JsonRpcMessage::Request(_)) {
+            place.forget();
+        }
+        Some(message)
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.inner.close().await
+    }
+}
