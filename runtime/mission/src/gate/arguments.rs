@@ -4,7 +4,7 @@
 //! an allowance holds for the values that it takes as they stand, a prohibition also for those that may come to the same. Never here: what
 //! a tool's arguments are called; a name that a call does not have is doubt.
 
-use alloc::borrow::{Cow, ToOwned as _};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use sortie_contract::limit;
 
 use super::call::Call;
-use super::glob::{Asked, Parts, folded};
+use super::glob::{Parts, folded};
 use super::{Fit, Side};
 
 /// What a value may be at most to be compared, in bytes: scopes are about names and paths, and a comparison takes time.
@@ -125,7 +125,7 @@ impl Condition {
     }
 
     fn takes<'a>(&self, parts: impl Iterator<Item = &'a str>) -> Fit {
-        let parts: Vec<Asked> = parts.map(|part| Asked::Is(part.to_owned())).collect();
+        let parts: Vec<&str> = parts.collect();
         if self.value.takes_all(&parts) { Fit::Yes } else { Fit::No }
     }
 }

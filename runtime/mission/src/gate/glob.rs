@@ -93,6 +93,26 @@ pub(super) enum Asked {
     Is(String),
 }
 
+/// A part of what is asked about: nothing, where it is any run of parts.
+pub(super) trait AskedPart {
+    fn part(&self) -> Option<&str>;
+}
+
+impl AskedPart for Asked {
+    fn part(&self) -> Option<&str> {
+        match self {
+            Self::Deep => None,
+            Self::Like(part) | Self::Is(part) => Some(part),
+        }
+    }
+}
+
+impl AskedPart for &str {
+    fn part(&self) -> Option<&str> {
+        Some(self)
+    }
+}
+
 impl Parts {
     /// The pattern of a text; `None` where `**` stands beside other characters, which would mean one thing to one reader and another to the next.
     pub(super) fn new<'a>(parts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
@@ -110,7 +130,7 @@ impl Parts {
     }
 
     /// Whether it takes all that is asked about. `docs/**` takes what is in `docs` and not `docs` itself; `**` takes everything.
-    pub(super) fn takes_all(&self, asked: &[Asked]) -> bool {
+    pub(super) fn takes_all(&self, asked: &[impl AskedPart]) -> bool {
         let (mut p, mut a) = (0, 0);
         // Where to go on after a mismatch: behind the last `**`, one part further.
         let mut retry: Option<(usize, usize)> = None;
@@ -124,10 +144,7 @@ impl Parts {
                     retry = Some((p, a));
                     continue;
                 }
-                Some(Part::One(wild)) => match &asked[a] {
-                    Asked::Is(part) | Asked::Like(part) => wild.takes(part),
-                    Asked::Deep => false,
-                },
+                Some(Part::One(wild)) => asked[a].part().is_some_and(|part| wild.takes(part)),
                 None => false,
             };
             if fits {
@@ -144,6 +161,12 @@ impl Parts {
 
     /// Whether it takes anything of what is asked about, as far as can be told: rather yes than no. Here `docs/**` takes `docs`, too.
     pub(super) fn meets(&self, asked: &[Asked]) -> bool {
+        // Most are told apart by their first part.
+        if let (Some(Part::One(wild)), Some(Asked::Is(text))) = (self.0.first(), asked.first())
+            && !wild.takes(text)
+        {
+            return false;
+        }
         // From the ends: whether what is behind both places can be the same. One row of that table is held.
         let mut behind = vec![false; asked.len() + 1];
         for p in (0..=self.0.len()).rev() {

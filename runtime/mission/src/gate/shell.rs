@@ -246,7 +246,7 @@ impl Reader<'_> {
                 b'^' | b'#' if self.at > begin => self.itself(byte, &mut text),
                 // `HEAD~1`: only at the beginning of a word, or behind `:` and `=`, is it a home.
                 b'~' if self.at > begin && self.bytes[self.at - 1].is_ascii_alphanumeric() => {
-                    self.itself(byte, &mut text)
+                    self.itself(byte, &mut text);
                 }
                 byte if is_plain(byte) => self.itself(byte, &mut text),
                 b'$' | b'`' => return Err("the command substitutes (`$` or backquotes)"),
