@@ -58,6 +58,8 @@ pub enum Reply {
     Status(u16),
     /// With this status and header.
     Header(u16, &'static str, String),
+    /// With this status, content type and body.
+    Body(u16, &'static str, String),
     /// With 200, after this long.
     After(Duration),
     /// Never.
@@ -227,6 +229,7 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             let name: HeaderName = name.parse().expect("a header's name");
             (status(code), [(name, value), (header::CONTENT_LENGTH, "0".to_owned())]).into_response()
         }
+        Reply::Body(code, kind, body) => (status(code), [(header::CONTENT_TYPE, kind)], body).into_response(),
         Reply::After(delay) => {
             tokio::time::sleep(delay).await;
             StatusCode::OK.into_response()

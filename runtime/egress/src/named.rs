@@ -124,7 +124,7 @@ enum Part {
 /// Why a text is no [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{OPENING}` is followed by no name and `}}`; a secret is written `${{secret:NAME}}`, a name has letters, digits, `_` and `-`"
+    "a secret is written `{OPENING}NAME}}`, where a name has up to 64 letters, digits, `_` and `-`; at most {NAMES_MAX} in a text"
 )]
 pub struct NotATemplate;
 
@@ -292,6 +292,8 @@ impl fmt::Debug for Opened {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn secrets(path: &str, hosts: &[&str]) -> Result<NamedSecrets, NamedSecretError> {
@@ -337,6 +339,72 @@ mod tests {
         }
     }
 
+    const HOSTS: [&str; 7] =
+        ["a.example", "x.a.example", "xa.example", "a.example.evil.net", "127.0.0.1", "10.0.0.1", "1.1.1.1"];
+
+    /// An entry of a list as somebody writes it, in its parts.
+    #[derive(Debug, Clone)]
+    struct Entry {
+        scheme: Option<&'static str>,
+        is_below: bool,
+        host: &'static str,
+        port: Option<u16>,
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let scheme = prop::option::of(prop::sample::select(vec!["http", "https"]));
+        let port = prop::option::of(prop::sample::select(vec![80, 443, 8443]));
+        (scheme, any::<bool>(), prop::sample::select(HOSTS.to_vec()), port).prop_map(
+            |(scheme, is_below, host, port)| {
+                let is_name = host.ends_with(char::is_alphabetic);
+                Entry { scheme, is_below: is_below && is_name, host, port }
+            },
+        )
+    }
+
+    impl Entry {
+        fn written(&self) -> String {
+            let scheme = self.scheme.map(|scheme| format!("{scheme}://")).unwrap_or_default();
+            let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{scheme}{}{}{port}", if self.is_below { "*." } else { "" }, self.host)
+        }
+
+        /// What the documents say, word by word.
+        fn lets(&self, scheme: &str, host: &str, port: u16) -> bool {
+            let is_host = if self.is_below { host.ends_with(&format!(".{}", self.host)) } else { host == self.host };
+            let is_inside = ["127.0.0.1", "10.0.0.1"].contains(&self.host);
+            let is_scheme = self.scheme.map_or(scheme == "https" || is_inside, |listed| listed == scheme);
+            is_host && is_scheme && self.port.is_none_or(|listed| listed == port)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_secret_goes_where_an_entry_says_and_nowhere_else(
+            entries in prop::collection::vec(entry(), 1..4),
+            scheme in prop::sample::select(vec!["http", "https"]),
+            host in prop::sample::select(HOSTS.to_vec()),
+            port in prop::option::of(prop::sample::select(vec![80_u16, 443, 8443])),
+            spelling in 0..3,
+            path in "(/[a-z@:.]{0,8})?",
+        ) {
+            let written: Vec<String> = entries.iter().map(Entry::written).collect();
+            let secrets =
+                NamedSecrets::new([(&"s".to_owned(), &"env://S".to_owned(), written.as_slice())]).unwrap();
+            let is_name = host.ends_with(char::is_alphabetic);
+            let spelt = match spelling {
+                1 => host.to_uppercase(),
+                2 if is_name => format!("{host}."),
+                _ => host.to_owned(),
+            };
+            let shown = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let url: Url = format!("{scheme}://{spelt}{shown}{path}").parse().unwrap();
+            let port = port.unwrap_or(if scheme == "http" { 80 } else { 443 });
+            let expected = entries.iter().any(|entry| entry.lets(scheme, host, port));
+            prop_assert_eq!(secrets.may_go("s", &url).is_ok(), expected, "{} to {:?}", url, written);
+        }
+    }
+
     #[tokio::test]
     async fn a_value_is_read_only_for_a_host_that_may_have_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -369,7 +437,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("forge");
         let secrets = secrets(path.to_str().unwrap(), &["api.example"]).unwrap();
-        for value in ["", " \n", "short", "two\nlines-of-it", &"x".repeat(SECRET_BYTES_MAX + 1)] {
+        for value in
+            ["", " \n", "short", "two\nlines-of-it", "n\u{f6}t-lines-of-ascii", &"x".repeat(SECRET_BYTES_MAX + 1)]
+        {
             std::fs::write(&path, value).unwrap();
             let withheld = secrets.open(["forge"], &"https://api.example/".parse().unwrap()).await.unwrap_err();
             let told = withheld.to_string();

@@ -30,12 +30,17 @@ impl Secret {
         &self.0
     }
 
-    /// Whether its length lets it be sent, and found again in what comes back.
+    /// Whether it can be sent in a header of any kind, and found again in what comes back.
     pub(crate) fn can_be_redacted(&self, reference: &SecretRef) -> Result<(), SecretError> {
-        if (SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&self.0.len()) {
-            return Ok(());
+        if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&self.0.len()) {
+            return Err(SecretError::Length { reference: reference.to_string() });
         }
-        Err(SecretError::Length { reference: reference.to_string() })
+        // Beyond ASCII, servers read a header in whatever charset they please, and would show something else.
+        if self.0.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            Ok(())
+        } else {
+            Err(SecretError::HeaderForm)
+        }
     }
 
     /// As the value of an `Authorization` header.

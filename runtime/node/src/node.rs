@@ -160,6 +160,13 @@ impl Node {
         }
         let tools = Providers::new(built_in, servers, ambient.wall())?;
         let models = Configured::new(&config.model, config.folder(), Arc::clone(&ambient))?;
+        for (place, _, error) in config.secret.unavailable(&config.tool).await? {
+            tracing::warn!(
+                place,
+                error = &error as &dyn std::error::Error,
+                "a secret cannot be used, and calls that need it fail"
+            );
+        }
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         // Before anything is written: on a full disk there is nothing else to write it to.

@@ -45,6 +45,11 @@ const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(CONNECT_TIME_LIMIT.as_millis() < TIME_LIMIT.as_millis());
 
+/// How long a page may be read before it is given as it is: far longer than any page takes that is meant to be read.
+const READ_TIME_LIMIT: Duration = Duration::from_secs(10);
+
+const _: () = assert!(READ_TIME_LIMIT.as_millis() < TIME_LIMIT.as_millis());
+
 /// The tool.
 pub(crate) struct WebFetch {
     info: ToolInfo,
@@ -99,11 +104,14 @@ impl WebFetch {
         // Nobody closes it. A call that is given up while its page is read keeps its place until that is done.
         let place = self.readers.clone().acquire_owned().await.map_err(|_| CallError::Cancelled)?;
         let (url, page) = (url.clone(), page.to_owned());
-        blocking(move |_| {
+        let reading = blocking(move |_| {
             let _place = place;
             Ok(markdown::markdown(&page, &url))
+        });
+        let read = tokio::time::timeout(READ_TIME_LIMIT, reading).await;
+        read.unwrap_or_else(|_| {
+            Err(CallError::TimedOut("the page takes too long to read; ask for it with raw".to_owned()))
         })
-        .await
     }
 
     /// Follows redirects up to the answer that is none, holding each hop against the rules.

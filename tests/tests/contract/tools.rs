@@ -220,7 +220,11 @@ async fn tools_are_listed_with_schema_and_classes() {
         assert!(tool["input_schema"].is_object(), "{tool:#}");
         assert_eq!(tool["effects"].to_string().contains("workspace_write"), !read_only, "{tool:#}");
     }
-    assert!(!tools.iter().any(|tool| tool["name"] == "Bash"), "what is not built is absent");
+    let request = tools.iter().find(|tool| tool["name"] == "HttpRequest").expect("it is there");
+    assert_eq!(request["effects"], json!(["external_side_effect"]), "{request:#}");
+    for absent in ["Bash", "WebSearch"] {
+        assert!(!tools.iter().any(|tool| tool["name"] == absent), "{absent}: what is not there is not listed");
+    }
     assert!(tools.iter().all(|tool| tool["provider"] == "built-in"), "{listed:#}");
     let shown = node.get("/v1/node").await.expect_status(200).json;
     assert_eq!(listed["providers"], shown["providers"]);

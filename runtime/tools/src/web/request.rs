@@ -163,7 +163,7 @@ impl Tool for HttpRequest {
             Ok(Err(error)) => return Err(redacted(error, &redactor)),
             Err(_) => {
                 let why = format!("{} took longer than {} s", shown(&planned), self.time_limit.as_secs());
-                return Err(if is_read(&planned.method) { CallError::TimedOut(why) } else { uncertain(&why) });
+                return Err(if is_safe(&planned.method) { CallError::TimedOut(why) } else { uncertain(&why) });
             }
         };
         // A large body takes a while to look through.
@@ -220,12 +220,12 @@ impl Planned {
     }
 }
 
-/// Whether a request of this method changes nothing, by what HTTP says of it.
+/// Whether redirects of such a request are followed.
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-/// Whether it does no harm when it may have arrived.
+/// Whether a request of this method changes nothing, by what HTTP says of it: it does no harm when it may have arrived.
 fn is_safe(method: &Method) -> bool {
     is_read(method) || *method == Method::OPTIONS
 }

@@ -143,6 +143,8 @@ fn is_indented(name: &str) -> bool {
 
 struct Page {
     base: Url,
+    /// The page itself said what it is.
+    is_rebased: bool,
     out: String,
     /// The elements that are open, from the outermost.
     open: Vec<String>,
@@ -182,6 +184,7 @@ impl Page {
     fn new(base: Url) -> Self {
         Self {
             base,
+            is_rebased: false,
             out: String::new(),
             open: Vec::new(),
             indented: 0,
@@ -207,6 +210,9 @@ impl Page {
             // In what is no markup none begins.
             *count += usize::from(lost == name && !tag.self_closing && raw(lost).is_none());
             return;
+        }
+        if name == "base" {
+            self.rebase(tag);
         }
         let kind = kind(name);
         match kind {
@@ -350,6 +356,15 @@ impl Page {
         self.out.push('>');
     }
 
+    /// Links lead from where the page says, the first time that it says so.
+    fn rebase(&mut self, tag: &Tag) {
+        let href = tag.attrs.iter().find(|attribute| &*attribute.name.local == "href");
+        let said = href.filter(|_| !self.is_rebased).and_then(|href| self.address(&href.value)?.parse().ok());
+        if let Some(said) = said {
+            (self.base, self.is_rebased) = (said, true);
+        }
+    }
+
     /// Where a link leads from this page; `None` for what is no place that could be asked (`javascript:`, `data:`).
     fn address(&self, text: &str) -> Option<String> {
         if text.len() > limit::URL_BYTES_MAX {
@@ -412,6 +427,7 @@ mod tests {
                 "<a href='javascript:alert(1)'>l</a><img src='data:image/png,x' alt='\"<p>\"'>",
                 "<a>l</a><img alt=\"&quot;&lt;p&gt;&quot;\">",
             ),
+            ("<base href=/c/><base href=/d/><a href=e>l</a>", "<a href=\"https://example.org/c/e\">l</a>"),
             ("<a href=//other.example>m</a>", "<a href=\"https://other.example/\">m</a>"),
         ] {
             assert_eq!(tamed(html), expected, "{html}");
