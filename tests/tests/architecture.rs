@@ -184,7 +184,9 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 #[test]
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
-    for folder in ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "mcp", "callback", "node"] {
+    for folder in
+        ["contract", "mission", "schedule", "journal", "sandbox", "egress", "tools", "mcp", "callback", "node"]
+    {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");
     }

@@ -14,6 +14,7 @@ mod dispatch;
 mod keeping;
 mod lifecycle;
 mod listed;
+mod mcp;
 mod money;
 mod openapi;
 mod replay;
