@@ -6,6 +6,8 @@
 //! Until each has been asked once, or has taken too long for that, no mission begins and no dispatch is examined: which tools a plugin
 //! is handed is decided for good, and must not hang on who was first when a node started.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -42,11 +44,11 @@ const WELL: Duration = Duration::from_secs(60);
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How many providers have not been asked yet.
-pub(crate) struct FirstLook(watch::Sender<usize>);
+pub(crate) struct FirstLook(watch::Sender<usize>, AtomicBool);
 
 impl FirstLook {
     pub(crate) fn new(awaited: usize) -> Self {
-        Self(watch::Sender::new(awaited))
+        Self(watch::Sender::new(awaited), AtomicBool::new(false))
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -66,9 +68,10 @@ impl FirstLook {
 }
 
 impl Engine {
-    /// Begins to look after the providers that are not built in.
-    pub(super) fn start_providers(self: &Arc<Self>) {
-        if self.first_look.is_over() {
+    /// Begins to look after the providers that are not built in; once, however often it is called. A dispatch waits for them: whoever
+    /// dispatches before [`Engine::start`] calls this before.
+    pub fn start_providers(self: &Arc<Self>) {
+        if self.first_look.1.swap(true, Relaxed) || self.first_look.is_over() {
             return;
         }
         for (number, provider) in self.tools.others() {

@@ -34,13 +34,20 @@ const CALLED_BYTES_MAX: usize = 100;
 pub(crate) struct End {
     why: Mutex<Option<String>>,
     last_words: Mutex<Option<String>>,
+    /// The program writes nothing more.
+    pub(crate) quiet: CancellationToken,
     /// How many messages were so large that nobody got them.
     pub(crate) too_large: watch::Sender<u64>,
 }
 
 impl Default for End {
     fn default() -> Self {
-        Self { why: Mutex::default(), last_words: Mutex::default(), too_large: watch::Sender::new(0) }
+        Self {
+            why: Mutex::default(),
+            last_words: Mutex::default(),
+            quiet: CancellationToken::new(),
+            too_large: watch::Sender::new(0),
+        }
     }
 }
 

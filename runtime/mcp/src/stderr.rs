@@ -39,6 +39,7 @@ pub(crate) fn follow(mut stderr: ChildStderr, server: Arc<str>, end: Arc<End>, v
         }
         teller.tell(&mut line);
         teller.tell_left_out();
+        teller.end.quiet.cancel();
     });
 }
 

@@ -115,7 +115,13 @@ impl Program {
 fn found(program: &str, cwd: Option<&Path>) -> Result<PathBuf, String> {
     if program.contains('/') {
         // Other systems look for it where the node works, some where it is to work.
-        return Ok(cwd.filter(|_| !program.starts_with('/')).map_or_else(|| program.into(), |cwd| cwd.join(program)));
+        let place = cwd.filter(|_| !program.starts_with('/')).map_or_else(|| program.into(), |cwd| cwd.join(program));
+        // Told here: a keeper would be started, and end.
+        return if is_program(&place) {
+            Ok(place)
+        } else {
+            Err(format!("{} cannot be started: it is not there, or no program", place.display()))
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
@@ -224,6 +230,8 @@ impl Transport<RoleClient> for Pipes {
                 Some(status) => format!("the program ended: {status}"),
                 None => "the program closed its output".to_owned(),
             };
+            // What it wrote is read by another task. Whoever it has started may keep that open.
+            let _ = tokio::time::timeout(LAST_WORDS, self.end.quiet.cancelled()).await;
             self.end.because(self.end.with_last_words(how));
         }
         message

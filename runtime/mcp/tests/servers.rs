@@ -139,6 +139,7 @@ async fn one_that_dies_at_start_says_why_without_its_secrets() {
     config.command = Some(vec!["/no/such/program".to_owned()]);
     let error = within(server(&config).connect()).await.expect_err("not there").to_string();
     assert!(error.contains("/no/such/program cannot be started"), "{error}");
+    config.command = Some(vec!["/bin/sh".to_owned()]);
     std::fs::remove_file(&path).expect("removed");
     let error = within(server(&config).connect()).await.expect_err("no secret").to_string();
     assert!(error.starts_with("env TOKEN: the secret file"), "{error}");

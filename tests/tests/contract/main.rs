@@ -16,6 +16,7 @@ mod http_tools;
 mod keeping;
 mod lifecycle;
 mod listed;
+mod mcp;
 mod money;
 mod openapi;
 mod replay;

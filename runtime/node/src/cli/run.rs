@@ -41,6 +41,8 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     let input = args.envelope.read()?;
     let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.no_envelope(&error))?;
     let node = Node::open(&config, ambient, Others::Wait).await?;
+    // It is examined by the tools that there are.
+    node.engine.start_providers();
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
     let exit = match dispatched {
         Ok(dispatched) => {

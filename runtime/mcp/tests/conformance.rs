@@ -1,0 +1,106 @@
+//! The protocol's own conformance suite, its scenarios for clients: it starts this test binary once more as the client under test, with the
+//! address of its server as the last argument.
+//!
+//! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test against, and it is said.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use sortie_mcp::{McpServer, ServerConfig};
+use sortie_tools::{Bill, CallContext, Provider as _, Workspace};
+
+/// The scenarios that this client is to pass, with the arguments of every call that is made in it.
+const PASSES: [(&str, fn() -> Value); 3] =
+    [("initialize", || json!({})), ("tools_call", || json!({"a": 5, "b": 3})), ("sse-retry", || json!({}))];
+
+/// Those that it is not, and why. A name that ends with `/` is every scenario below.
+const NOT_HERE: [(&str, &str); 2] = [
+    ("elicitation-sep1034-client-defaults", "people are not asked by a server yet: every elicitation is declined"),
+    ("auth/", "no OAuth: an operator configures the credentials (`bearer`, `headers`), and nobody is there to log in"),
+];
+
+/// The variable that makes a test of this file the client under test. The suite sets it, too.
+const SCENARIO: &str = "MCP_CONFORMANCE_SCENARIO";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_the_client() {
+    let Ok(scenario) = std::env::var(SCENARIO) else { return };
+    let url = std::env::args().next_back().expect("the address of the server");
+    let arguments = PASSES.iter().find(|(name, _)| *name == scenario).expect("a scenario of ours").1();
+    let allow_private = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
+    let config = ServerConfig { url: Some(url), allow_private, ..ServerConfig::default() };
+    let server = McpServer::new("suite", &config, None).expect("a server");
+    server.connect().await.expect("it connects");
+    let workspace = Workspace::open(Path::new("/nonexistent/workspace")).expect("opened when it is used");
+    let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
+    let context = CallContext { workspace, mission_id, idempotency_key, bill: Bill::default() };
+    for tool in server.tools().await.expect("its tools") {
+        tool.call(&context, &arguments).await.expect("a result");
+    }
+    server.close().await;
+}
+
+/// The suite, and a Node that is new enough for it.
+fn suite(folder: &Path) -> Command {
+    let packages = std::fs::read_dir(folder.join("node_modules")).expect("installed").flatten();
+    let is_node = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("node-") && path.join("bin/node").exists()
+    };
+    let node =
+        packages.map(|entry| entry.path()).find(is_node).map_or_else(|| "node".into(), |path| path.join("bin/node"));
+    let mut command = Command::new(node);
+    command.arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+    command
+}
+
+fn folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("SORTIE_MCP_SERVERS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: SORTIE_MCP_SERVERS is not set; `cargo xtask test` installs the suite and sets it");
+    }
+    folder
+}
+
+fn told(output: &Output) -> String {
+    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    format!("{out}\n{error}")
+}
+
+#[test]
+fn the_scenarios_for_clients_pass() {
+    if std::env::var_os(SCENARIO).is_some() {
+        return;
+    }
+    let Some(folder) = folder() else { return };
+    let test = std::env::current_exe().expect("this binary");
+    for (scenario, _) in PASSES {
+        let results = tempfile::tempdir().expect("a folder");
+        let client = format!("{} --exact is_the_client --nocapture", test.display());
+        let output = suite(&folder)
+            .args(["client", "--scenario", scenario, "--command", &client])
+            .current_dir(results.path())
+            .output()
+            .expect("the suite");
+        assert!(output.status.success(), "{scenario}: {}", told(&output));
+    }
+}
+
+#[test]
+fn every_scenario_for_clients_is_passed_or_has_a_reason() {
+    if std::env::var_os(SCENARIO).is_some() {
+        return;
+    }
+    let Some(folder) = folder() else { return };
+    let output = suite(&folder).args(["list", "--client"]).output().expect("the suite");
+    let listed = told(&output);
+    let names: Vec<&str> =
+        listed.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(' ').next()).collect();
+    assert!(names.len() >= 20, "{listed}");
+    for name in names {
+        let passes = PASSES.iter().any(|(ours, _)| *ours == name);
+        let not_here = NOT_HERE.iter().any(|(ours, _)| *ours == name || ours.ends_with('/') && name.starts_with(ours));
+        assert!(passes != not_here, "{name}: does it pass, and if not, why?");
+    }
+}
