@@ -87,7 +87,7 @@ async fn a_killed_node_takes_its_commands_with_it_and_asks_what_became_of_them()
     until_alive(&mark, 0).await;
     node.restart().await;
     let blocked = node.until_status("broken", "blocked").await;
-    assert_eq!(blocked["requests"][0]["kind"], "uncertain", "{blocked:#}");
+    assert_eq!(blocked["pending_requests"][0]["kind"], "uncertain", "{blocked:#}");
     assert_eq!(alive(&mark), 0, "nothing was run again");
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
+use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitOptions, WaitStatus};
 
 use super::{Trouble, landlock, rights, syscalls, tree, watch};
 use crate::policy::{Layer, Policy, Report};
@@ -63,14 +63,19 @@ fn is_closed(socket: &UnixStream) -> bool {
 
 fn start(policy: &Policy, nothing: fs::File) -> Result<Pid, Trouble> {
     let no_command = || Trouble::new(Layer::Setup, "starting the command", "there is none");
-    let (program, arguments) = policy.command.split_first().ok_or_else(no_command)?;
-    let child = Command::new(program)
-        .args(arguments)
+    if policy.command.is_empty() {
+        return Err(no_command());
+    }
+    // The command's own limit, and not this process's: an allocator may have set more aside for it than a command may have.
+    let most = rustix::process::getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX).min(policy.limits.memory_bytes);
+    let child = Command::new("/bin/sh")
+        .args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &(most >> 10).to_string()])
+        .args(&policy.command)
         .env_clear()
         .envs(policy.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::from(nothing))
         .spawn()
-        .map_err(|error| Trouble::new(Layer::Setup, &format!("starting {program}"), error))?;
+        .map_err(Trouble::at(Layer::Setup, "starting the command"))?;
     Pid::from_raw(child.id().cast_signed()).ok_or_else(no_command)
 }
 

@@ -15,13 +15,12 @@ const STACK_BYTES: u64 = 64 << 20;
 /// Beside the command's, two more are counted that the limit is not meant for: the monitor and the init.
 const OWN_PROCESSES: u64 = 2;
 
-/// Sets the limits of each process. Those of all together are watched, see `watch`.
+/// Sets the limits of each process, but for its memory, which is set for the command alone. Those of all together are watched, see `watch`.
 pub(super) fn limit(limits: &Limits, in_user_namespace: bool) -> Result<(), Trouble> {
     let mut wanted = vec![
         // Zero would still hand the memory to a program that `core_pattern` names; one says that nobody is to have it.
         (Resource::Core, 1),
         (Resource::Fsize, limits.file_bytes),
-        (Resource::Data, limits.memory_bytes),
         (Resource::Nofile, OPEN_FILES),
         (Resource::Stack, STACK_BYTES),
         (Resource::Memlock, 0),

@@ -76,17 +76,37 @@ pub(super) fn build(policy: &Policy) -> Result<(), Trouble> {
     let mut changeable: Vec<PathBuf> = policy.write.iter().map(|path| below(site, path)).collect();
     changeable.extend([below(site, Path::new(WORKSPACE)), temporary]);
     restrict(site, &changeable)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     at(
         "mounting /proc (a container that hides parts of /proc from its own forbids it)",
         rustix::mount::mount("proc", &processes, "proc", flags, None),
     )?;
+    bound_numbers(&processes, policy.limits.processes)?;
+    let flags = flags | MountFlags::BIND | MountFlags::RDONLY;
+    at("making /proc read-only", rustix::mount::mount_remount(&processes, flags, ""))?;
     at("going to the new tree", std::env::set_current_dir(site))?;
     at("changing the root", rustix::process::pivot_root(".", "."))?;
     at("leaving the old tree", rustix::mount::unmount(".", UnmountFlags::DETACH))?;
     at("going to the workspace", std::env::set_current_dir(WORKSPACE))?;
     let _ = rustix::system::sethostname(b"sortie");
     Ok(())
+}
+
+/// The numbers below this one are given once, and not again.
+const RESERVED_NUMBERS: u64 = 300;
+
+/// Where a PID namespace has numbers of its own (Linux 6.14), there are no more of them than a command may have processes, and those that are
+/// reserved: what forks faster than anybody looks meets an end of the kernel's. Before, the same file is the whole machine's.
+fn bound_numbers(processes: &Path, most: u64) -> Result<(), Trouble> {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if version < (6, 14) {
+        return Ok(());
+    }
+    let numbers = (RESERVED_NUMBERS + 1 + most).to_string();
+    at("bounding the numbers of processes", fs::write(processes.join("sys/kernel/pid_max"), numbers))
 }
 
 /// What of the machine comes into the tree, by its place there: links, and what is mounted. Parents come before what is below them.
