@@ -64,6 +64,7 @@ impl ModelOrder {
         }
         match engine.models.complete(&ask).await {
             Ok(completed) => {
+                engine.spending().answered(&completed.model, completed.spent);
                 let answer = ToolAnswer { result: completed.answer, wrote: Vec::new() };
                 Came::Done(Ok(answer), Some(completed.spent))
             }

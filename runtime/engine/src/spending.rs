@@ -12,6 +12,7 @@ use sortie_mission::Booking;
 #[derive(Debug, Default)]
 pub struct Spending {
     by_tool: Mutex<BTreeMap<ToolName, Spend>>,
+    by_model: Mutex<BTreeMap<String, Spend>>,
     overbilled: AtomicU64,
 }
 
@@ -36,6 +37,19 @@ impl Spending {
             let sum = by_tool.entry(tool.clone()).or_default();
             *sum = sum.saturating_add(spent);
         }
+    }
+
+    /// An answer of a model did cost so much.
+    pub(crate) fn answered(&self, model: &str, spent: Spend) {
+        let mut by_model = self.by_model.lock();
+        let sum = by_model.entry(model.to_owned()).or_default();
+        *sum = sum.saturating_add(spent);
+    }
+
+    /// By model, in the order of their names: what their answers have cost.
+    #[must_use]
+    pub fn by_model(&self) -> Vec<(String, Spend)> {
+        self.by_model.lock().iter().map(|(model, spent)| (model.clone(), *spent)).collect()
     }
 
     /// By tool, in the order of their names.

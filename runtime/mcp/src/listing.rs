@@ -77,8 +77,7 @@ pub(crate) async fn tools(peer: &Peer<RoleClient>) -> Result<Vec<Listed>, String
 
 async fn page(peer: &Peer<RoleClient>, cursor: Option<String>) -> Result<Value, String> {
     let params = cursor.map(|cursor| PaginatedRequestParams::default().with_cursor(Some(cursor)));
-    let mut request = ListToolsRequest::default();
-    request.params = params;
+    let request = ListToolsRequest { params, ..ListToolsRequest::default() };
     let answer = calling::ask(peer, ClientRequest::ListToolsRequest(request)).await;
     match answer.map_err(|error| error.to_string())? {
         ServerResult::ListToolsResult(page) => serde_json::to_value(page).map_err(|error| error.to_string()),

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use sortie_mcp::{McpServer, ServerConfig};
 use sortie_tools::{Bill, CallContext, Provider as _, Workspace};
 
+/// What a scenario wants its calls to be made with.
+type Arguments = fn() -> Value;
+
 /// The scenarios that this client is to pass, with the arguments of every call that is made in it.
-const PASSES: [(&str, fn() -> Value); 3] =
+const PASSES: [(&str, Arguments); 3] =
     [("initialize", || json!({})), ("tools_call", || json!({"a": 5, "b": 3})), ("sse-retry", || json!({}))];
 
 /// Those that it is not, and why. A name that ends with `/` is every scenario below.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn config(mood: &str) -> ServerConfig {
     let test = std::env::current_exe().expect("this binary").display().to_string();
-    let command = [&test, "--exact", "fake::acts", "--nocapture"].map(|part| part.to_string());
+    let command = [&test, "--exact", "fake::acts", "--nocapture"].map(ToString::to_string);
     let env = [(fake::MOOD.to_owned(), Setting::Plain(mood.to_owned()))].into();
     ServerConfig { command: Some(command.to_vec()), env, ..ServerConfig::default() }
 }
@@ -132,7 +132,6 @@ async fn one_that_dies_at_start_says_why_without_its_secrets() {
     config.env.insert("TOKEN".to_owned(), Setting::Secret(reference));
     let error = within(server(&config).connect()).await.expect_err("it is dead").to_string();
     assert!(error.contains("exit status: 3") && error.contains("the token is ***"), "{error}");
-    let mut config = config;
     config.command = Some(vec!["no-such-program-anywhere".to_owned()]);
     let error = within(server(&config).connect()).await.expect_err("not there").to_string();
     assert!(error.contains("no program `no-such-program-anywhere` on the node's PATH"), "{error}");

@@ -12,6 +12,7 @@ mod events;
 mod mcp;
 mod metrics;
 mod missions;
+pub(crate) mod models;
 mod nights;
 mod node;
 mod openapi;
@@ -289,6 +290,14 @@ pub(crate) fn routes() -> Vec<Route> {
             mcp::servers,
         ),
         route(
+            GET,
+            "/v1/models",
+            Read,
+            "Models: what they are called and take, what they cost, what was spent on them",
+            json::<models::ModelsView>(),
+            models::list,
+        ),
+        route(
             POST,
             "/v1/tools/{name}/call",
             Admin,
@@ -404,6 +413,15 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
         route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
         route(GET, "/schemas/event.json", Read, "JSON Schema of an event", schema, openapi::event),
+        route(
+            GET,
+            "/schemas/model-request.json",
+            Read,
+            "JSON Schema of what a plugin asks a model",
+            schema,
+            models::request,
+        ),
+        route(GET, "/schemas/model-answer.json", Read, "JSON Schema of what it is answered", schema, models::answer),
         health("/healthz", "Alive", get(node::healthz)),
         health("/readyz", "Ready for missions", get(node::readyz)),
     ]

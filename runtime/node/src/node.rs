@@ -14,7 +14,7 @@ use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, Ope
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
-use sortie_models::Configured;
+use sortie_models::{Configured, Models, Recorder};
 use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 
@@ -39,6 +39,8 @@ pub struct Node {
     tokens: Tokens,
     mcp: Vec<McpServer>,
     body_bytes: usize,
+    /// What models answer, where it is written down.
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
     pub token: String,
 }
@@ -141,6 +143,19 @@ impl Node {
     /// # Errors
     /// [`OpenError`], with what to do about it.
     pub async fn open(config: &Config, ambient: Surroundings, others: Others) -> Result<Self, OpenError> {
+        Self::open_as(config, ambient, others, false).await
+    }
+
+    /// The same; with `records`, what models answer is written down ([`Node::recorder`]).
+    ///
+    /// # Errors
+    /// [`OpenError`], with what to do about it.
+    pub async fn open_as(
+        config: &Config,
+        ambient: Surroundings,
+        others: Others,
+        records: bool,
+    ) -> Result<Self, OpenError> {
         let (begun, opened_at) = (ambient.steady(), SystemTime::from(ambient.wall()));
         let data_dir = config.data_dir()?;
         // What is wrong with the configuration is told before anything is written.
@@ -154,12 +169,14 @@ impl Node {
         match confinement {
             Some(confinement) if confinement.is_whole() => tracing::info!(%confinement, "Bash is enabled"),
             Some(confinement) => {
-                tracing::warn!(%confinement, "Bash is enabled with less than all that could confine it")
+                tracing::warn!(%confinement, "Bash is enabled with less than all that could confine it");
             }
             None => {}
         }
         let tools = Providers::new(built_in, servers, ambient.wall())?;
-        let models = Configured::new(&config.model, config.folder(), Arc::clone(&ambient))?;
+        let models: Arc<dyn Models> = Arc::new(Configured::new(&config.model, config.folder(), Arc::clone(&ambient))?);
+        let recorder = records.then(|| Arc::new(Recorder::new(Arc::clone(&models))));
+        let models = recorder.clone().map_or(models, |recorder| recorder as Arc<dyn Models>);
         for (place, _, error) in config.secret.unavailable(&config.tool).await? {
             tracing::warn!(
                 place,
@@ -211,7 +228,7 @@ impl Node {
             log,
             guests: Arc::new(sandbox.clone()),
             tools,
-            models: Arc::new(models),
+            models,
             artifacts: Arc::new(artifacts.clone()),
             pause_mark: Arc::new(PauseFile::of(&data_dir)),
             workspaces,
@@ -242,6 +259,7 @@ impl Node {
             tokens,
             mcp,
             body_bytes: config.limits.body_bytes,
+            recorder,
             token,
         })
     }

@@ -63,9 +63,11 @@ impl Fake {
                 std::process::exit(3);
             }
             "garbage" => {
+                let mut output = std::io::stdout();
                 for _ in 0..1_000 {
-                    println!("{{\"jsonrpc\": \"2.0\", \"id\": 1}} {{ no json [[[");
-                    println!("{{\"jsonrpc\": \"2.0\", \"method\": 7}}");
+                    let garbage =
+                        b"{\"jsonrpc\": \"2.0\", \"id\": 1} { no json [[[\n{\"jsonrpc\": \"2.0\", \"method\": 7}\n";
+                    output.write_all(garbage).expect("somebody listens");
                 }
             }
             "floods stderr" => {
@@ -207,6 +209,7 @@ impl Fake {
                 answer(&id, &result);
             }
             "child" => {
+                #[expect(clippy::zombie_processes, reason = "whether it is left behind is what is tested")]
                 let child = Command::new("/bin/sleep").arg("600").spawn().expect("a child");
                 answer(&id, &text(&child.id().to_string()));
             }

@@ -1,7 +1,9 @@
 //! `sortie run`: the whole node in this process, for one mission.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -24,6 +26,7 @@ use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::DeliveryState;
 use sortie_engine::views::Events;
+use sortie_models::Recorder;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -31,6 +34,9 @@ pub(super) struct RunArgs {
     /// The envelope; `-` is standard input. `created_at`, `idempotency_key`, ids and a window may be left out.
     #[arg(value_name = "ENVELOPE.json")]
     envelope: Input,
+    /// Write what models answer into this file: a script for a model of protocol `scripted`, which answers the same.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<Exit, Failure> {
@@ -40,7 +46,8 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     let ambient = system();
     let input = args.envelope.read()?;
     let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.no_envelope(&error))?;
-    let node = Node::open(&config, ambient, Others::Wait).await?;
+    let script = args.record.as_deref().map(Script::create).transpose()?;
+    let node = Node::open_as(&config, ambient, Others::Wait, script.is_some()).await?;
     // It is examined by the tools that there are.
     node.engine.start_providers();
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
@@ -70,8 +77,37 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
         }
         Err(failure) => Err(failure),
     };
+    let recorder = node.recorder.clone();
     node.stop().await;
+    if let (Some(script), Some(recorder)) = (script, recorder) {
+        script.write(&recorder)?;
+    }
     exit
+}
+
+/// The file that what models answer is written into.
+struct Script<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Script<'a> {
+    /// Made before anything runs: what cannot be kept must not be paid for.
+    fn create(path: &'a Path) -> Result<Self, Failure> {
+        let file =
+            File::create(path).map_err(|error| Failure::unusable(format!("--record {}: {error}", path.display())))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(mut self, recorder: &Recorder) -> Result<(), Failure> {
+        let (script, left_out) = recorder.script();
+        self.file.write_all(script.as_bytes())?;
+        if left_out > 0 {
+            let path = self.path.display();
+            writeln!(std::io::stderr(), "{path} has no room for {left_out} answers of models: they are not in it")?;
+        }
+        Ok(())
+    }
 }
 
 /// How many events are read at once.

@@ -43,6 +43,18 @@ fn money(registry: &mut Registry, by_tool: &[(ToolName, Spend)]) {
     registry.register("tool_llm_calls", "Calls of language models that each tool has made", calls);
 }
 
+/// What answers of models have cost: a row for each model, of which an operator has a few.
+fn models(registry: &mut Registry, by_model: &[(String, Spend)]) {
+    let (usd, calls) = (Family::<Labels, Counter<f64, AtomicU64>>::default(), Family::<Labels, Counter>::default());
+    for (model, spent) in by_model {
+        let of = vec![("model", model.clone())];
+        usd.get_or_create(&of).inc_by(spent.cost.as_usd());
+        calls.get_or_create(&of).inc_by(spent.llm_calls);
+    }
+    registry.register("model_cost_usd", "What answers of each model have cost, in US dollars", usd);
+    registry.register("model_llm_calls", "Answers of each model", calls);
+}
+
 /// Where tools come from: a row for each provider, of which an operator has a few.
 fn providers(registry: &mut Registry, providers: &[ProviderHealth]) {
     let (tools, up) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
@@ -98,6 +110,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
         registry.register(name, help, ConstCounter::new(value));
     }
     money(&mut registry, &engine.spending().by_tool());
+    models(&mut registry, &engine.spending().by_model());
     for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));

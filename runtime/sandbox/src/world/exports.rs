@@ -79,7 +79,6 @@ macro_rules! exports {
             }
         }
 
-        #[expect(clippy::needless_pass_by_value, reason = "it is mapped over texts that the guest gave away")]
         fn note(text: String) -> String {
             clip(&text, NOTE_BYTES_MAX)
         }

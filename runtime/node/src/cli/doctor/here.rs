@@ -12,6 +12,7 @@ use sortie_contract::is_nearly;
 use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
 use sortie_mcp::McpServer;
+use sortie_models::{Configured, Health, Models as _};
 use sortie_tools::{BuiltIn, ConfigError, Provider as _};
 
 use super::{Finding, with_causes};
@@ -44,6 +45,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         findings.push(Finding::new("address", listenable(&config.node.listen).await));
         findings.push(Finding::new("plugins", plugins_to_be(config, data_dir)));
         findings.extend(tool_servers(config).await);
+        findings.extend(models(config).await);
     }
     findings
 }
@@ -58,6 +60,7 @@ fn configuration(config: &Config) -> Result<String, String> {
         config.retention().map(drop).map_err(|error| with_causes(&error)),
         config.request_expiry().map(drop).map_err(|error| with_causes(&error)),
         config.callback.examine().map_err(|error| with_causes(&error)),
+        Configured::new(&config.model, config.folder(), system()).map(drop).map_err(|error| with_causes(&error)),
     ];
     let wrong: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
     if wrong.is_empty() { Ok("it can be used".to_owned()) } else { Err(wrong.join("; ")) }
@@ -105,6 +108,24 @@ async fn try_server(server: &McpServer) -> Result<String, String> {
         server.transport(),
         tools.len()
     ))
+}
+
+/// Each model, asked something that costs nothing.
+async fn models(config: &Config) -> Vec<Finding> {
+    // What is wrong with the configuration is told with it.
+    let Ok(models) = Configured::new(&config.model, config.folder(), system()) else { return Vec::new() };
+    let checked = models.list().into_iter().map(|info| {
+        let models = &models;
+        async move {
+            let name = info.name;
+            match models.check(&name).await? {
+                Health::Well => Some(Finding::new("model", Ok(format!("{name} answers")))),
+                Health::Doubtful(why) => Some(Finding::note("model", format!("{name}: {why}"))),
+                Health::Ill(why) => Some(Finding::new("model", Err(format!("{name}: {why}")))),
+            }
+        }
+    });
+    futures_util::future::join_all(checked).await.into_iter().flatten().collect()
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.

@@ -188,7 +188,7 @@ fn echoes(sent: &str) -> Vec<(&'static str, Reply)> {
         ("location", page(&format!("302 Found\r\nLocation: /next?t={percent}"), "")),
         ("far location", page(&format!("302 Found\r\nLocation: http://127.0.0.1:9/?t={percent}"), "")),
         ("no location", page(&format!("302 Found\r\nLocation: http://[{percent}]/"), "")),
-        ("encoding", page(&format!("200 OK\r\nContent-Encoding: {}", sent), "x")),
+        ("encoding", page(&format!("200 OK\r\nContent-Encoding: {sent}"), "x")),
         ("cut", Reply::Bytes(format!("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{sent}").into_bytes())),
         (
             "across the end",
