@@ -17,6 +17,7 @@ mod keeping;
 mod lifecycle;
 mod listed;
 mod mcp;
+mod models;
 mod money;
 mod openapi;
 mod replay;
