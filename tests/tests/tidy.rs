@@ -144,6 +144,7 @@ fn the_example_configuration_has_every_key_of_the_code() {
     for file in [
         "runtime/node/src/config.rs",
         "runtime/tools/src/config.rs",
+        "runtime/models/src/config.rs",
         "runtime/tools/src/secrets.rs",
         "runtime/callback/src/config.rs",
     ] {

@@ -78,6 +78,36 @@ pub struct Envelope {
     pub on_window_end: OnWindowEnd,
     /// Extension: how often it is carried over at most, before it is `timed_out` after all.
     pub carry_over_max: u32,
+    /// Extension: what becomes of a request that nobody answers; without it, what the node says.
+    pub on_expiry: Option<OnExpiry>,
+}
+
+/// What becomes of a request that nobody answers in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// The mission ends, `timed_out`.
+    #[default]
+    End,
+    /// It is turned down: the call gets an error, and the mission goes on.
+    Deny,
+    /// It does not expire: people have until the window closes.
+    Wait,
+}
+
+impl OnExpiry {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::End, Self::Deny, Self::Wait];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Deny => "deny",
+            Self::Wait => "wait",
+        }
+    }
 }
 
 /// What becomes of a mission that is not done when its window ends.

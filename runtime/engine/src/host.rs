@@ -285,7 +285,10 @@ impl RunHost {
                         drop(passing);
                         return this.held(call, Some(order)).await;
                     }
-                    Ok(false) => (Err(CallError::Failed(why)), Some(Spend::NOTHING)),
+                    Ok(false) => {
+                        let why = format!("{why}; it is waited for no longer than `[model] hold_max` says");
+                        (Err(CallError::Failed(why)), Some(Spend::NOTHING))
+                    }
                     Err(stop) => return Err(stop),
                 },
             };
@@ -311,6 +314,7 @@ impl RunHost {
         };
         let postpone = || Command::Postpone { run: self.run, call, until, why: why.to_owned() };
         self.engine.command_patiently(&self.live, postpone, Wait::No).await.map_err(stop)?;
+        // Where its time is over the run is, too: it waits in vain.
         self.waits.put_off();
         Ok(true)
     }
@@ -452,14 +456,15 @@ impl Host for RunHost {
         let name = ToolName::new(MODEL);
         let (whole, on_record) = ModelOrder::texts(&request, &tools);
         let asked = self.recorded(Asked::Call { tool: &name, arguments: &whole });
-        let order = ModelOrder::new(request, tools.iter().map(|tool| self.told_of(tool)).collect());
-        match asked {
+        let order = || ModelOrder::new(request, tools.iter().map(|tool| self.told_of(tool)).collect());
+        let order = match asked {
             Err(stop) => return over(stop),
+            Ok(Some(Recorded::Call { call, outcome: outcome @ Some(_) })) => return self.go_on(call, outcome, None),
             Ok(Some(Recorded::Call { call, outcome })) => {
-                return self.go_on(call, outcome, Some(Order::Model(order)));
+                return self.go_on(call, outcome, Some(Order::Model(order())));
             }
-            Ok(_) => {}
-        }
+            Ok(_) => order(),
+        };
         let (digest, quote) = (Digest::of(whole.as_bytes()), order.quote(&self.engine));
         let command =
             || Command::Call { run: self.run, tool: Handle::Model, arguments: on_record.clone(), digest, quote };

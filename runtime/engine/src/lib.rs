@@ -249,6 +249,7 @@ impl Engine {
             out_ms: None,
             next_window: None,
             expires_at: wall.checked_add(self.settings.request_expiry).unwrap_or(Timestamp::MAX),
+            on_expiry: self.settings.on_expiry,
         }
     }
 

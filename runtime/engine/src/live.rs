@@ -132,6 +132,7 @@ impl Live {
             return Err(CommandError::Refused(Refusal::AlreadyFinal { status: Status::Failed }));
         }
         let steady = engine.ambient.steady();
+        let done = if let Command::CallDone { call, .. } = &command { Some(*call) } else { None };
         let mut now = inner.now(engine, steady);
         if inner.mission.wants_window(now.wall) {
             now.next_window = engine.next_window(self.no, &inner.mission, now.wall);
@@ -148,7 +149,7 @@ impl Live {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
         let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
-        inner.release(&records);
+        inner.release(&records, done);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
         let Inner { mission, run, .. } = &mut *inner;
         run.turn(mission, begins, steady);
@@ -321,9 +322,10 @@ impl Inner {
     }
 
     /// Tells whoever waits for a held call what was decided about it. Results, which may be large, are copied for nobody else.
-    fn release(&mut self, records: &[Stamped]) {
+    /// Of the one that is `done`, its own run knows.
+    fn release(&mut self, records: &[Stamped], done: Option<CallNo>) {
         let starts = matches!(records.first().map(|stamped| &stamped.record), Some(Record::Started { .. }));
-        for (index, Stamped { record, .. }) in records.iter().enumerate() {
+        for Stamped { record, .. } in records {
             match record {
                 // What was decided before is in the record that this run goes over.
                 Record::Started { .. }
@@ -347,9 +349,9 @@ impl Inner {
                 Record::CallFinished { call, outcome, .. } => {
                     if let Some(waiting) = self.waiting.remove(call) {
                         let _ = waiting.send(Released::Done(outcome.clone()));
-                    // What a call returns stands first; behind it, and behind a decision, is what became of calls that were held.
-                    // What stands behind a start is in the record that the run goes over.
-                    } else if index > 0 && !starts {
+                    // What became of calls that were held, by a decision, by time, or by what another call did cost. What stands
+                    // behind a start is in the record that the run goes over.
+                    } else if Some(*call) != done && !starts {
                         self.decided.insert(*call, outcome.clone());
                     }
                 }

@@ -67,6 +67,7 @@ fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
         out_ms: None,
         next_window: None,
         expires_at: wall + SignedDuration::from_hours(24),
+        on_expiry: sortie_contract::envelope::OnExpiry::End,
     };
     let records = inner.mission.decide(now, command).unwrap_or_default();
     records.into_iter().map(|record| Stamped { at: wall, ran_ms: now.ran_ms, record }).collect()

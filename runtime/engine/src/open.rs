@@ -11,6 +11,7 @@ use jiff::SignedDuration;
 use rustc_hash::FxHashSet;
 use sortie_ambient::Surroundings;
 use sortie_callback::{Courier, Outbox};
+use sortie_contract::envelope::OnExpiry;
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
@@ -95,6 +96,8 @@ pub struct Settings {
     pub max_running: usize,
     /// How long a request waits for its answer.
     pub request_expiry: SignedDuration,
+    /// What becomes of one that nobody answers, where its envelope does not say.
+    pub on_expiry: OnExpiry,
     /// What is removed, and when.
     pub retention: Retention,
     /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.

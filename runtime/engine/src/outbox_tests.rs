@@ -44,8 +44,14 @@ fn of_steps(steps: usize) -> MemoryLog {
     });
     let milestone = |_| Command::Milestone { run: RunNo(1), text: "x".repeat(1 << 10) };
     for command in std::iter::once(start).chain((0..steps).map(milestone)) {
-        let now =
-            Now { wall: Timestamp::UNIX_EPOCH, ran_ms: 0, out_ms: None, next_window: None, expires_at: Timestamp::MAX };
+        let now = Now {
+            wall: Timestamp::UNIX_EPOCH,
+            ran_ms: 0,
+            out_ms: None,
+            next_window: None,
+            expires_at: Timestamp::MAX,
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
+        };
         for record in mission.decide(now, command).expect("it may") {
             let stamped = Stamped { at: now.wall, ran_ms: 0, record };
             mission.apply(&stamped).expect("it follows");

@@ -331,6 +331,7 @@ impl Bench {
             max_running: 9,
             request_expiry: SignedDuration::from_hours(24),
             retention: Retention { age: None, missions: None },
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
             crashes_alone_max: 3,
             hours: Arc::default(),
             result_bytes_max: 1 << 20,

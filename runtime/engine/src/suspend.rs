@@ -58,12 +58,25 @@ impl Waits {
     /// The guest begins to wait, or goes on.
     pub(super) fn turn(self: &Arc<Self>, waits: bool) {
         let steady = self.engine.ambient.steady();
+        {
+            let mut state = self.state.lock();
+            state.since = waits.then_some(steady);
+            state.waits += u64::from(waits);
+        }
+        // Asked behind that: whoever puts a call off from here on finds that it waits.
         let for_others = |mission: &Mission| !mission.open_requests().is_empty() || mission.postponed_until().is_some();
-        let asks = waits && self.live.with(for_others);
+        if waits && self.live.with(for_others) {
+            return self.watch();
+        }
+        if waits && !self.state.lock().timers.is_empty() {
+            self.watch();
+        }
+    }
+
+    /// From now on somebody looks whether it only waits, while it waits.
+    fn watch(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        state.since = waits.then_some(steady);
-        state.waits += u64::from(waits);
-        if waits && (asks || !state.timers.is_empty()) && !state.watched {
+        if state.since.is_some() && !state.watched {
             state.watched = true;
             self.engine.attend("suspension", Arc::clone(self).suspend_when_idle());
         }
@@ -71,11 +84,7 @@ impl Waits {
 
     /// A call was put off: the guest, which may have been waiting for it, now waits for a time.
     pub(super) fn put_off(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        if state.since.is_some() && !state.watched {
-            state.watched = true;
-            self.engine.attend("suspension", Arc::clone(self).suspend_when_idle());
-        }
+        self.watch();
     }
 
     /// The guest, which does not wait, has set a timer that is due then.

@@ -4,7 +4,10 @@
 //! leads to is [`Illegal`]: a journal that holds one was not written by this state machine, and whoever reads it must stop. What
 //! follows here never changes anything before the last part that may refuse has been asked.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, Window};
@@ -263,7 +266,8 @@ impl Mission {
                 let call = self.requests.get(*request).map(|open| open.call);
                 let flight = call.and_then(|call| self.calls.flight(call).ok());
                 let tool = flight.and_then(|flight| flight.tool.as_ref());
-                self.requests.apply(RequestStep::Decided { no: *request, decision, tool })?;
+                let scopes = flight.map(|flight| self.scoped_approvals(flight)).unwrap_or_default();
+                self.requests.apply(RequestStep::Decided { no: *request, decision, tool, scopes })?;
                 if let Decision::Grant { llm_calls, cost } = decision {
                     self.budget = budget::raised(&self.budget, *llm_calls, *cost);
                 }
@@ -342,6 +346,13 @@ impl Mission {
                 Ok(())
             }
         }
+    }
+
+    /// The entries of its constraints with scopes that hold a call.
+    fn scoped_approvals(&self, flight: &InFlight) -> Vec<String> {
+        let Some(tool) = &flight.tool else { return Vec::new() };
+        let rules = self.rules.of(&self.envelope.constraints);
+        rules.scoped_approvals(tool, &flight.arguments).map(ToOwned::to_owned).collect()
     }
 
     /// A host call that concerns nothing but the calls.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
-use sortie_contract::envelope::Window;
+use sortie_contract::envelope::{OnExpiry, Window};
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::money::Spend;
 use sortie_contract::outcome::{Status, Verdict};
@@ -30,6 +30,8 @@ pub struct Now {
     pub out_ms: Option<u64>,
     /// When a request that is made now expires, unless the window closes before.
     pub expires_at: Timestamp,
+    /// What becomes of one that nobody answers, where its envelope does not say.
+    pub on_expiry: OnExpiry,
     /// The window that follows, where the mission asks for one ([`Mission::wants_window`](crate::Mission::wants_window)) and there
     /// is one.
     pub next_window: Option<Window>,
@@ -40,7 +42,7 @@ pub struct Now {
 pub enum Handle<'a> {
     /// The node has it.
     Tool(&'a ToolInfo),
-    /// A model, which the constraints say nothing of: what holds for it is the budget.
+    /// A model: no allowance is needed for it, but it may be forbidden, or held.
     Model,
     /// It was taken away since.
     Gone(&'a ToolName),

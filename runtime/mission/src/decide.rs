@@ -112,6 +112,10 @@ impl Mission {
         if let Some(end) = over {
             return vec![end];
         }
+        let turned_down = self.turned_down_late(now);
+        if !turned_down.is_empty() {
+            return turned_down;
+        }
         if let Some(resumed) = self.go_on_with_postponed(now) {
             return resumed;
         }
@@ -141,6 +145,11 @@ impl Mission {
         if let Command::CallDone { call, outcome, spent, .. } = command {
             return self.call_done(call, outcome, spent, over);
         }
+        if let Command::Postpone { call, until, why, .. } = command {
+            // Nobody has done anything for it, also where its mission ends or is carried over now.
+            let postponed = self.postpone(call, until, why)?;
+            return Ok(iter::once(postponed).chain(over).collect());
+        }
         if let Some(end) = over {
             return Ok(vec![end]);
         }
@@ -158,7 +167,6 @@ impl Mission {
             Command::Answer { question, about, answer, .. } => {
                 self.numbered(|call| Record::Answered { call, question, about, answer })
             }
-            Command::Postpone { call, until, why, .. } => self.postpone(call, until, why)?,
             Command::Land { .. } => self.numbered(|call| Record::Landing { call }),
             Command::Milestone { .. } | Command::Log { .. } if self.report.notes() >= limit::NOTES_MAX => {
                 return Ok(Vec::new());
@@ -169,6 +177,7 @@ impl Mission {
             Command::PluginEnded { ending, uncollected, .. } => self.end(Cause::Ended(&ending, &uncollected)),
             // `decide` has answered all of these.
             Command::CallDone { .. }
+            | Command::Postpone { .. }
             | Command::Start { .. }
             | Command::Tick
             | Command::Cancel { .. }
@@ -217,17 +226,22 @@ impl Mission {
         };
         let name = tool.name.clone();
         let repeat = tool.repeat();
-        let gate = if is_model { Gate::Granted } else { self.gate(tool, &arguments) };
+        let gate = match is_model {
+            true => self.rules.of(&self.envelope.constraints).gate_of_model(tool),
+            false => self.gate(tool, &arguments),
+        };
         if let Some(error) = self.refuse(now, gate, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
         if let Some((limit, why)) = self.kept_for_landing(reserved) {
             let error = CallError::BudgetExhausted(why);
             let refused = self.numbered(|call| Record::CallRefused { call, tool: name, digest, error });
-            let closing = self.landing.expected().map(|_| Record::Closing { limit });
+            // Where the numbers are used up, the end stands there instead.
+            let is_refused = matches!(refused, Record::CallRefused { .. });
+            let closing = self.landing.expected().filter(|_| is_refused).map(|_| Record::Closing { limit });
             return iter::once(refused).chain(closing).collect();
         }
-        let Some(ask) = self.must_ask(gate, tool, reserved) else {
+        let Some(ask) = self.must_ask(gate, tool, &arguments, reserved) else {
             return vec![self.numbered(|call| Record::CallStarted {
                 call,
                 tool: name,
@@ -293,7 +307,7 @@ impl Mission {
             if let Some(why) = self.barred(flight.reserved) {
                 let outcome = Err(CallError::BudgetExhausted(why));
                 records.push(Record::CallFinished { call, outcome, spent: Spend::NOTHING });
-            } else if let Some(ask) = short_of(&ledger, &self.budget, tool, flight.reserved) {
+            } else if let Some(ask) = short_of(&ledger, &self.payable(&self.budget), tool, flight.reserved) {
                 records.push(self.request(now, request, call, ask));
                 request.0 += 1;
             } else {

@@ -31,7 +31,7 @@ use alloc::vec::Vec;
 
 use once_cell::race::OnceBox;
 use sortie_contract::envelope::Constraints;
-use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
+use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo, ToolName};
 
 use call::Call;
 use pattern::Pattern;
@@ -164,6 +164,28 @@ impl Rules {
             Some(entry) if !tool.is_classified() => Gate::NeedsApproval(Approval::Unclassified(entry)),
             _ => Gate::Granted,
         }
+    }
+
+    /// Decides about a call of a model. No allowance is needed for one, whose budget says how often it is asked; but what is forbidden, or is
+    /// to be approved, may be every call that there is (`*`), or `model`.
+    #[must_use]
+    pub fn gate_of_model(&self, model: &ToolInfo) -> Gate<'_> {
+        let call = Call::new(model, "{}");
+        match (barring(&self.forbidden, &call), barring(&self.approval, &call)) {
+            (Some(entry), _) => Gate::Forbidden(entry),
+            (None, Some(entry)) => Gate::NeedsApproval(Approval::Required(entry)),
+            (None, None) => Gate::Granted,
+        }
+    }
+
+    /// The entries of `approval_required` that say which calls of a tool are held, and mean this one: an approval for all calls of
+    /// a tool is one of these, and of no others.
+    pub(crate) fn scoped_approvals<'a>(&'a self, tool: &ToolName, arguments: &str) -> impl Iterator<Item = &'a str> {
+        let tool = ToolInfo::undeclared(tool.clone());
+        let scoped = self.approval.iter().filter(|pattern| !pattern.is_every() && pattern.names(&tool));
+        let call = Call::new(&tool, arguments);
+        let mean = scoped.filter(|pattern| pattern.fit(&call, Side::Bar) != Fit::No).map(Pattern::text);
+        mean.collect::<Vec<_>>().into_iter()
     }
 
     /// Whether there may be a call of the tool that is granted, or asked about: then its handle is handed out.

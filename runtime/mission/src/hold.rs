@@ -20,6 +20,9 @@ const DOUBLINGS_MAX: u32 = 4;
 /// The shortest wait, whatever the provider says: what is due at once was retried within the call.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(1);
 
+/// So many times the provider's word alone says how long.
+const BELIEVED: u32 = 3;
+
 impl Mission {
     /// Until when a call is put off that its provider refuses for now, and says how long (`hinted`) or does not. Nothing, where it would
     /// be put off for longer than `hold_max` in all: then it has failed.
@@ -29,7 +32,9 @@ impl Mission {
         let last = since.checked_add(hold_max).unwrap_or(Timestamp::MAX);
         let doubled = FIRST.saturating_mul(1 << times.min(DOUBLINGS_MAX)).min(LONGEST);
         let at = |wait: SignedDuration| now.wall.checked_add(wait).unwrap_or(Timestamp::MAX);
-        let until = hinted.unwrap_or_else(|| at(doubled)).max(at(SHORTEST));
+        // A provider whose word has not come true again and again is not believed at once any more.
+        let own = if hinted.is_some() && times < BELIEVED { SHORTEST } else { doubled };
+        let until = hinted.unwrap_or(Timestamp::MIN).max(at(own));
         (until <= last).then_some(until)
     }
 }

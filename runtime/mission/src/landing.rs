@@ -3,19 +3,23 @@
 //!
 //! - Shares are rounded down: a budget of three calls keeps none.
 //! - What is kept is refused with `budget-exhausted`, and nobody is asked: the plugin can have it by one word, at night as well.
+//! - Of a call that was put off, broke off or waits for a decision people are asked instead, as for any that its budget does not cover.
 //! - Nothing is kept from a plugin that never asks for the signal: it could do nothing with it.
+//! - The signal is given once, for the first limit that comes near.
 //! - The end of a window that the mission is carried over from is no limit, and no end of its work.
 
-use alloc::format;
+use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
+use sortie_contract::envelope::EffectiveBudget;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin::Left;
-use sortie_contract::record::{Closing, Record};
+use sortie_contract::record::{Closing, HostQuestion, Record};
+use sortie_contract::request::Decision;
 
-use crate::budget::Ledger;
+use crate::budget::raised;
 use crate::command::Now;
 use crate::state::Mission;
 
@@ -25,65 +29,69 @@ const WHOLE: u64 = 1_000;
 impl Mission {
     /// What was decided, and the signal behind it where a limit comes near by that, or by the time.
     pub(crate) fn with_closing(&self, now: Now, mut records: Vec<Record>) -> Vec<Record> {
-        let breaks_off = |record: &Record| matches!(record, Record::Finished { .. } | Record::CarriedOver { .. });
-        if self.landing.expected().is_none() || self.windows.is_awaited() || records.iter().any(breaks_off) {
+        let breaks_off = |record: &Record| {
+            matches!(record, Record::Finished { .. } | Record::CarriedOver { .. } | Record::Closing { .. })
+        };
+        if self.is_closing() || self.windows.is_awaited() || records.iter().any(breaks_off) {
             return records;
         }
-        let mut ledger = *self.books.ledger();
-        let bookings = records.iter().flat_map(|record| self.bookings(record));
-        bookings.for_each(|booking| ledger.book(&booking));
-        let is_told = records.iter().any(|record| matches!(record, Record::Closing { .. }));
-        records.extend(self.near(now, &ledger).filter(|_| !is_told).map(|limit| Record::Closing { limit }));
+        let Some(share) = self.landing.expected().or_else(|| records.iter().find_map(asked)) else { return records };
+        // As it will stand: what was spent with these records, of what they grant.
+        let (mut ledger, mut budget) = (*self.books.ledger(), self.budget);
+        for record in &records {
+            self.bookings(record).iter().for_each(|booking| ledger.book(booking));
+            if let Record::Decided { decision: Decision::Grant { llm_calls, cost }, .. } = record {
+                budget = raised(&budget, *llm_calls, *cost);
+            }
+        }
+        records.extend(self.near(now, share, ledger.spent(), &budget).map(|limit| Record::Closing { limit }));
         records
     }
 
-    /// The first limit that comes near.
-    fn near(&self, now: Now, ledger: &Ledger) -> Option<Closing> {
-        let share = self.landing.expected()?;
-        let booked = ledger.spent().saturating_add(ledger.reserved());
-        let kept = self.kept(share);
-        let reached = |booked: u64, max: Option<u64>, kept: u64| max.is_some_and(|max| booked >= max - kept);
-        let cost_max = self.budget.cost_max.map(|max| max.0);
+    /// The first limit that comes near. Of calls and money that is what was spent: what is set aside is the most that calls can cost, and most
+    /// of it comes back. A call that would take of what is kept says so when it is refused.
+    fn near(&self, now: Now, share: u16, spent: Spend, budget: &EffectiveBudget) -> Option<Closing> {
+        let kept = kept(budget, share);
+        let reached = |spent: u64, max: Option<u64>, kept: u64| max.is_some_and(|max| spent >= max - kept);
         if self.closing_at(share).is_some_and(|at| at <= now.wall) {
             return Some(Closing::Window);
         }
         if now.ran_ms >= self.closing_ran_ms(share) {
             return Some(Closing::RunTime);
         }
-        if reached(booked.llm_calls, self.budget.llm_calls_max, kept.llm_calls) {
+        if reached(spent.llm_calls, budget.llm_calls_max, kept.llm_calls) {
             return Some(Closing::LlmCalls);
         }
-        reached(booked.cost.0, cost_max, kept.cost.0).then_some(Closing::Cost)
+        reached(spent.cost.0, budget.cost_max.map(|max| max.0), kept.cost.0).then_some(Closing::Cost)
     }
 
-    /// What is kept of the budget.
-    fn kept(&self, share: u16) -> Spend {
-        let of = |max: Option<u64>| max.map_or(0, |max| part(max, share));
-        Spend { llm_calls: of(self.budget.llm_calls_max), cost: MicroUsd(of(self.budget.cost_max.map(|max| max.0))) }
+    /// What calls may take of a budget at the moment: without what is kept for landing.
+    pub(crate) fn payable(&self, budget: &EffectiveBudget) -> EffectiveBudget {
+        let kept = self.landing.kept().map_or(Spend::NOTHING, |share| kept(budget, share));
+        EffectiveBudget {
+            llm_calls_max: budget.llm_calls_max.map(|max| max - kept.llm_calls),
+            cost_max: budget.cost_max.map(|max| max.saturating_sub(kept.cost)),
+            ..*budget
+        }
     }
 
     /// Which limit a call would come too near to, and that in words, where it would take of what is kept for landing; nothing where it
     /// takes nothing of it, and where it passes the budget anyway.
     pub(crate) fn kept_for_landing(&self, wanted: Spend) -> Option<(Closing, String)> {
-        let kept = self.kept(self.landing.kept()?);
-        let fits = |beside: Spend| {
-            let all = Spend {
-                llm_calls: if wanted.llm_calls == 0 { 0 } else { wanted.llm_calls.saturating_add(beside.llm_calls) },
-                cost: if wanted.cost.is_zero() { MicroUsd::ZERO } else { wanted.cost.saturating_add(beside.cost) },
-            };
-            self.books.ledger().check(&self.budget, all).is_ok()
-        };
-        if !fits(Spend::NOTHING) || fits(kept) {
+        let (ledger, payable) = (self.books.ledger(), self.payable(&self.budget));
+        if ledger.check(&payable, wanted).is_ok() || ledger.check(&self.budget, wanted).is_err() {
             return None;
         }
-        let limit = if fits(Spend::money(kept.cost)) { Closing::LlmCalls } else { Closing::Cost };
-        Some((limit, format!("what is left of the budget ({kept}) is kept for landing: `land` sets it free")))
+        let is_of_calls = ledger.check(&EffectiveBudget { cost_max: None, ..payable }, wanted).is_err();
+        let limit = if is_of_calls { Closing::LlmCalls } else { Closing::Cost };
+        Some((limit, "what is left of the budget is kept for landing: `land` sets it free".to_owned()))
     }
 
     /// When the end of the window comes near, or that of the hours; nothing, where it is no end of the work.
     pub(crate) fn closing_at(&self, share: u16) -> Option<Timestamp> {
         let end = self.windows.closes_at(self.takes_run_time()).filter(|_| !self.windows.may_go_on())?;
-        let from = self.windows.window.start_at.or(self.runs.started_at)?;
+        // A window that was half over when it began is no shorter for it.
+        let from = self.windows.window.start_at.max(self.runs.started_at)?.min(end);
         let lasts = u64::try_from(end.duration_since(from).as_millis()).unwrap_or(0);
         let kept = SignedDuration::from_millis(i64::try_from(part(lasts, share)).unwrap_or(i64::MAX));
         Some(end.checked_sub(kept).unwrap_or(from))
@@ -123,7 +131,7 @@ impl Mission {
     pub fn left(&self, now: Now) -> Left {
         let ledger = self.books.ledger();
         let booked = ledger.spent().saturating_add(ledger.reserved());
-        let kept = self.landing.kept().map_or(Spend::NOTHING, |share| self.kept(share));
+        let kept = self.landing.kept().map_or(Spend::NOTHING, |share| kept(&self.budget, share));
         Left {
             runtime_ms: self.budget.runtime_ms_max.saturating_sub(now.ran_ms),
             llm_calls: self.budget.llm_calls_max.map(|max| max.saturating_sub(booked.llm_calls)),
@@ -132,6 +140,20 @@ impl Mission {
             landing_micro_usd: kept.cost.0,
         }
     }
+}
+
+/// The share that a plugin which asks for the signal is told.
+fn asked(record: &Record) -> Option<u16> {
+    match record {
+        Record::Answered { question: HostQuestion::Closing, answer, .. } => answer.parse().ok(),
+        _ => None,
+    }
+}
+
+/// What is kept of a budget.
+fn kept(budget: &EffectiveBudget, share: u16) -> Spend {
+    let of = |max: Option<u64>| max.map_or(0, |max| part(max, share));
+    Spend { llm_calls: of(budget.llm_calls_max), cost: MicroUsd(of(budget.cost_max.map(|max| max.0))) }
 }
 
 /// A share of something, rounded down.

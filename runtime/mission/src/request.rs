@@ -10,7 +10,8 @@ use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use sortie_contract::envelope::EffectiveBudget;
+use jiff::Timestamp;
+use sortie_contract::envelope::{EffectiveBudget, OnExpiry};
 use sortie_contract::id::CallNo;
 use sortie_contract::limit;
 use sortie_contract::money::Spend;
@@ -34,27 +35,47 @@ pub(crate) type Ask = (RequestKind, String);
 
 impl Mission {
     /// What has to be asked before a call that the gate does not refuse: approval first, then money.
-    pub(crate) fn must_ask(&self, gate: Gate<'_>, tool: &ToolInfo, quote: Spend) -> Option<Ask> {
-        match gate {
-            Gate::NeedsApproval(approval) if !self.requests.approves(&tool.name) => {
-                Some((RequestKind::Approval, approval_question(tool, approval)))
+    pub(crate) fn must_ask(&self, gate: Gate<'_>, tool: &ToolInfo, arguments: &str, quote: Spend) -> Option<Ask> {
+        if let Gate::NeedsApproval(approval) = gate {
+            let rules = self.rules.of(&self.envelope.constraints);
+            if !self.requests.approves(&tool.name, rules.scoped_approvals(&tool.name, arguments)) {
+                return Some((RequestKind::Approval, approval_question(tool, approval)));
             }
-            _ => short_of(self.books.ledger(), &self.budget, &tool.name, quote),
         }
+        short_of(self.books.ledger(), &self.budget, &tool.name, quote)
     }
 
     /// The record of a request that is made now.
     pub(crate) fn request(&self, now: Now, request: RequestNo, call: CallNo, (kind, question): Ask) -> Record {
         // One that goes on in a further window keeps its question.
         let closes_at = self.windows.window.end_at.filter(|_| !self.windows.may_go_on());
-        let expires_at = closes_at.map_or(now.expires_at, |end| end.min(now.expires_at));
+        let by_itself = if self.on_expiry(now) == OnExpiry::Wait { Timestamp::MAX } else { now.expires_at };
+        let expires_at = closes_at.map_or(by_itself, |end| end.min(by_itself));
         Record::Requested { request, call, kind, question: note(question), expires_at }
     }
 
-    /// The end, where nobody answered in time.
+    /// What becomes of its requests that nobody answers.
+    fn on_expiry(&self, now: Now) -> OnExpiry {
+        self.envelope.on_expiry.unwrap_or(now.on_expiry)
+    }
+
+    /// The end, where nobody answered in time and that ends it.
     pub(crate) fn expired(&self, now: Now) -> Option<Record> {
         let expired = self.requests.open().iter().find(|open| open.expires_at <= now.wall)?;
-        Some(self.end(Cause::RequestExpired { question: &expired.question, expired_at: expired.expires_at }))
+        let ends = self.on_expiry(now) != OnExpiry::Deny;
+        ends.then(|| self.end(Cause::RequestExpired { question: &expired.question, expired_at: expired.expires_at }))
+    }
+
+    /// The requests that nobody answered in time, turned down, where that does not end it.
+    pub(crate) fn turned_down_late(&self, now: Now) -> Vec<Record> {
+        let expired = self.requests.open().iter().filter(|open| open.expires_at <= now.wall);
+        let turned_down = expired.filter_map(|open| {
+            let flight = self.calls.flight(open.call).ok()?;
+            let (by, note) = ("nobody".to_owned(), format!("no answer came until {}", open.expires_at));
+            let follows = self.follows(now, open, flight, &Decision::Deny, &by, &note).ok()?;
+            Some([Record::Decided { request: open.no, decision: Decision::Deny, by, note }, follows])
+        });
+        turned_down.flatten().collect()
     }
 
     /// What follows from a decision.
@@ -116,7 +137,7 @@ impl Mission {
                 let ask = flight
                     .tool
                     .as_ref()
-                    .and_then(|tool| short_of(self.books.ledger(), &self.budget, tool, flight.reserved));
+                    .and_then(|tool| short_of(self.books.ledger(), &self.payable(&self.budget), tool, flight.reserved));
                 Ok(match ask {
                     None => Record::CallResumed { call },
                     Some(ask) => self.request(now, self.requests.next(), call, ask),
@@ -130,7 +151,7 @@ impl Mission {
             }
             (RequestKind::Input, Decision::Deny) => refused(CallError::Denied, "the question was turned down"),
             (RequestKind::Budget, Decision::Grant { llm_calls, cost }) => {
-                let budget = raised(&self.budget, *llm_calls, *cost);
+                let budget = self.payable(&raised(&self.budget, *llm_calls, *cost));
                 match self.books.ledger().check(&budget, flight.reserved) {
                     Ok(()) => Ok(Record::CallResumed { call }),
                     Err(exhausted) => Err(Refusal::NotEnough { why: exhausted.0 }),

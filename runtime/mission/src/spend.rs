@@ -151,7 +151,7 @@ impl Mission {
                         records.push(ended(unpaid(true, flight, why)));
                         continue;
                     }
-                    let Some(ask) = short_of(&ledger, &self.budget, tool, reserved) else {
+                    let Some(ask) = short_of(&ledger, &self.payable(&self.budget), tool, reserved) else {
                         ledger.book(&Booking::reserve(tool, reserved));
                         records.push(Record::CallAgain { call });
                         continue;

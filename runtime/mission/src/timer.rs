@@ -52,11 +52,24 @@ mod tests {
             ("the clock was set back, and its mission ran for longer", minute, -3_600, 99_000, 0),
             ("of no length", Duration::ZERO, 0, 5_000, 0),
         ] {
-            let now = Now { wall: at(wall), ran_ms, out_ms: None, next_window: None, expires_at: Timestamp::MAX };
+            let now = Now {
+                wall: at(wall),
+                ran_ms,
+                out_ms: None,
+                next_window: None,
+                expires_at: Timestamp::MAX,
+                on_expiry: sortie_contract::envelope::OnExpiry::End,
+            };
             assert_eq!(timer(lasts).left(now), Duration::from_secs(left), "{what}");
         }
-        let now =
-            Now { wall: Timestamp::MAX, ran_ms: 5_000, out_ms: None, next_window: None, expires_at: Timestamp::MAX };
+        let now = Now {
+            wall: Timestamp::MAX,
+            ran_ms: 5_000,
+            out_ms: None,
+            next_window: None,
+            expires_at: Timestamp::MAX,
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
+        };
         assert_eq!(timer(Duration::MAX).left(now), Duration::ZERO, "time ends before it is due");
     }
 }

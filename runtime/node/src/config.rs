@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use sortie_callback::CallbackConfig;
-use sortie_contract::envelope::{MissionType, SecretRef};
+use sortie_contract::envelope::{MissionType, OnExpiry, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd, limit};
@@ -132,6 +132,8 @@ pub struct LimitsConfig {
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
     #[serde(deserialize_with = "sortie_contract::duration::deserialize")]
     pub request_expiry: Duration,
+    /// What becomes of one that nobody answers, where its envelope does not say.
+    pub on_expiry: OnExpiry,
     /// How many schedules there may be.
     pub schedules: usize,
     /// The share of each limit of a mission that is kept for landing.
@@ -160,6 +162,7 @@ impl Default for LimitsConfig {
             // A few: in a loop of kills from outside it is nobody's fault.
             crashes_alone: 5,
             request_expiry: Duration::from_secs(24 * 60 * 60),
+            on_expiry: OnExpiry::End,
             schedules: 100_000,
             landing: 0.05,
         }

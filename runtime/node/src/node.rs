@@ -198,6 +198,7 @@ impl Node {
             hours: Arc::new(config.hours()?),
             max_running: config.node.max_running,
             request_expiry: config.request_expiry()?,
+            on_expiry: config.limits.on_expiry,
             retention: config.retention()?,
             crashes_alone_max: config.limits.crashes_alone,
             result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),

@@ -96,7 +96,7 @@ pub trait Host: Send + Sync + 'static {
     /// [`Stop`] ends the run.
     fn left(&self) -> Result<Left, Stop>;
 
-    /// Resolves when one of its limits comes near.
+    /// Resolves when one of its limits comes near: at once, for whoever polls it behind that. It needs no runtime.
     fn closing(&self) -> BoxFuture<'static, Result<(), Stop>>;
 
     /// It lands.

@@ -14,7 +14,7 @@ use sortie_contract::tool;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::{Resource, ResourceTable};
 
-use crate::host::{Answer, Call, Reply, Stop};
+use crate::host::{Answer, BoxFuture, Call, Reply, Stop};
 use crate::side::Side;
 
 /// Most `pending` handles that a guest may hold, with taken results and without.
@@ -30,6 +30,8 @@ const _: () = assert!(CALLS_IN_FLIGHT_MAX <= HANDLES_MAX && CALL_BYTES_MAX <= HE
 pub enum Pending {
     /// The task is aborted when the handle is dropped. With the number of the call, where it is one.
     Running(AbortOnDropHandle<Answer>, Option<CallNo>),
+    /// A signal, looked at by whoever waits: it has come as soon as it was given, and not when a task of its own gets to it.
+    Signal(BoxFuture<'static, Answer>),
     /// Arrived; the guest has not taken it yet.
     Arrived(Answer, Option<CallNo>),
     /// The guest has taken it, and gets the same again.
@@ -52,6 +54,11 @@ pub struct Pendings {
 
 impl Pending {
     pub(crate) fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Self::Signal(signal) = self {
+            let Poll::Ready(answer) = signal.as_mut().poll(context) else { return Poll::Pending };
+            *self = Self::Arrived(answer, None);
+            return Poll::Ready(());
+        }
         let Self::Running(task, number) = self else { return Poll::Ready(()) };
         let number = *number;
         let Poll::Ready(joined) = task.poll_unpin(context) else { return Poll::Pending };
@@ -82,6 +89,26 @@ impl Pendings {
         begin: impl FnOnce() -> Call,
     ) -> wasmtime::Result<Resource<Pending>> {
         let (_, node) = side.mission(function)?;
+        let (mut stopped, in_node) = (None, node.clone());
+        let pending = || {
+            let _in_node = in_node.enter();
+            let Call { number, mut answer } = begin();
+            // Many are ready at once: refusals, recorded results. They need no task.
+            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Err(stop)) => {
+                    stopped = Some(stop);
+                    Pending::Arrived(Err(Stop::Over), number)
+                }
+                Poll::Ready(answer) => Pending::Arrived(answer, number),
+                Poll::Pending => Pending::Running(AbortOnDropHandle::new(node.spawn(answer)), number),
+            }
+        };
+        let handle = self.begin_as(side, pending)?;
+        stopped.map_or(Ok(handle), |stop| Err(side.stop(stop)))
+    }
+
+    /// Makes a handle for what `pending` makes, where there is room for one.
+    fn begin_as(&mut self, side: &mut Side, pending: impl FnOnce() -> Pending) -> wasmtime::Result<Resource<Pending>> {
         if self.handles >= HANDLES_MAX {
             return Err(side.exceeded(format!("a plugin holds at most {HANDLES_MAX} pending calls")));
         }
@@ -89,19 +116,25 @@ impl Pendings {
             let text = format!("{CALLS_IN_FLIGHT_MAX} calls are in flight; take the result of one first");
             Pending::Arrived(Ok(Reply::Only(Err(tool::CallError::Failed(text)))), None)
         } else {
-            let _in_node = node.enter();
-            let Call { number, mut answer } = begin();
-            // Many are ready at once: refusals, recorded results. They need no task.
-            match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Err(stop)) => return Err(side.stop(stop)),
-                Poll::Ready(answer) => Pending::Arrived(answer, number),
-                Poll::Pending => Pending::Running(AbortOnDropHandle::new(node.spawn(answer)), number),
-            }
+            pending()
         };
         let handle = self.table.push(pending)?;
         self.handles += 1;
         self.in_flight += 1;
         Ok(handle)
+    }
+
+    /// Makes a handle for a signal that needs no runtime.
+    pub(crate) fn signal(
+        &mut self,
+        side: &mut Side,
+        mut signal: BoxFuture<'static, Answer>,
+    ) -> wasmtime::Result<Resource<Pending>> {
+        match signal.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(stop)) => Err(side.stop(stop)),
+            Poll::Ready(given) => self.begin_as(side, || Pending::Arrived(given, None)),
+            Poll::Pending => self.begin_as(side, || Pending::Signal(signal)),
+        }
     }
 
     /// The result of a call that has arrived. Every further time it is the same.
@@ -111,7 +144,7 @@ impl Pendings {
         handle: &Resource<Pending>,
     ) -> wasmtime::Result<Result<String, tool::CallError>> {
         let (answer, number) = match self.table.get_mut(handle)? {
-            Pending::Running(..) => unreachable!("whoever takes has waited for it"),
+            Pending::Running(..) | Pending::Signal(_) => unreachable!("whoever takes has waited for it"),
             Pending::Taken(result) => return Ok(result.clone()),
             Pending::OnRecord(call, _) => {
                 let call = *call;
@@ -141,7 +174,7 @@ impl Pendings {
         let pending = self.table.delete(handle)?;
         self.handles -= 1;
         match &pending {
-            Pending::Running(..) | Pending::Arrived(..) => self.in_flight -= 1,
+            Pending::Running(..) | Pending::Signal(_) | Pending::Arrived(..) => self.in_flight -= 1,
             Pending::OnRecord(_, bytes) => self.held_bytes -= bytes,
             Pending::Taken(result) => self.held_bytes -= result.as_ref().map_or(0, String::len),
         }

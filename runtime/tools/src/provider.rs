@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jsonschema::Validator;
 use sortie_contract::limit;
-use sortie_contract::tool::ToolInfo;
+use sortie_contract::tool::{ASK, MODEL, ToolInfo};
 
 use crate::tool::Tool;
 
@@ -136,6 +136,9 @@ impl Offered {
             return Err(format!(
                 "`{quoted}`: a name has up to {TOOL_NAME_BYTES_MAX} letters, digits, `_`, `-` and `.`"
             ));
+        }
+        if [MODEL, ASK].iter().any(|taken| name.eq_ignore_ascii_case(taken)) {
+            return Err(format!("`{quoted}`: the name is taken, for calls that are no tool's"));
         }
         if !begins_with(name, prefix) || name.len() == prefix.len() {
             return Err(format!("`{quoted}`: it does not begin with `{prefix}`"));

@@ -101,6 +101,7 @@ impl Life {
             max_running: RUNNING_MAX,
             request_expiry: EXPIRY,
             retention,
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
             crashes_alone_max: CRASHES_ALONE_MAX,
             hours: Arc::new(hours),
             result_bytes_max: 0,

@@ -75,6 +75,10 @@ impl<'e> Reader<'e, '_> {
             Some(_) => MODEL,
             None => self.required_text(place, fields, "tool").unwrap_or_default(),
         };
+        if model.is_none() && tool.eq_ignore_ascii_case(MODEL) {
+            let detail = "a model is no tool: write `model` with its `prompt` in place of `tool` and `with`";
+            self.complain(format!("{place}/tool"), "invalid", detail);
+        }
         let mut needs = self.needs(place, fields);
         let each = self.each(place, fields, &mut needs);
         let names: &[&str] = if each.is_some() { &ITEM_NAMES } else { &[] };

@@ -21,7 +21,7 @@ use url::Url;
 
 use super::fields::{Findings, Object, wrong_type};
 use super::json::{Json, Members, Read};
-use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, OnWindowEnd, Window, canonical};
+use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, OnExpiry, OnWindowEnd, Window, canonical};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
 use crate::id::{IdError, MissionId, is_blank, is_reserved, is_white};
@@ -30,7 +30,7 @@ use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
 
 /// The fields of an envelope: the contract's, then the extensions.
-pub(super) const FIELDS: [&str; 23] = [
+pub(super) const FIELDS: [&str; 24] = [
     "mission_id",
     "vp_id",
     "vp_session_id",
@@ -54,6 +54,7 @@ pub(super) const FIELDS: [&str; 23] = [
     "plugin",
     "on_window_end",
     "carry_over_max",
+    "on_expiry",
 ];
 /// Those without which there is no mission.
 pub(super) const REQUIRED: [&str; 9] = [
@@ -184,6 +185,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let inputs = inputs(&top, found);
     let plugin = top.parsed("plugin", code::INVALID_PLUGIN, found);
     let (on_window_end, carry_over_max) = carry_over(&top, found);
+    let on_expiry = on_expiry(&top, found);
     if mission_type == Some(MissionType::Custom) && top.value("plugin").is_none() {
         found.wrong(top.at("plugin"), code::REQUIRED, "a `custom` mission names its plugin: `name` or `name@version`");
     }
@@ -214,6 +216,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
         plugin,
         on_window_end,
         carry_over_max,
+        on_expiry,
     }
 }
 
@@ -316,6 +319,14 @@ fn carry_over(top: &Object<'_, '_>, found: &mut Findings) -> (OnWindowEnd, u32) 
         limit::CARRY_OVER
     });
     (what.unwrap_or_default(), times)
+}
+
+/// What becomes of requests that nobody answers.
+fn on_expiry(top: &Object<'_, '_>, found: &mut Findings) -> Option<OnExpiry> {
+    // What was accepted before this was a field may say anything there.
+    let mut old = Findings::default();
+    let found = if found.accepted { &mut old } else { found };
+    top.choice("on_expiry", &OnExpiry::ALL.map(|what| (what.as_str(), what)), found)
 }
 
 fn artifact_policy(top: &Object<'_, '_>, found: &mut Findings) -> (Vec<String>, StorageScope) {

@@ -104,6 +104,11 @@ fn properties() -> Map<String, Value> {
             "Extension: how often it is carried over into a further window at most.",
             json!({ "type": ["integer", "null"], "minimum": 0, "maximum": limit::CARRY_OVER_MAX, "default": limit::CARRY_OVER }),
         ),
+        (
+            "on_expiry",
+            "Extension: whether a request that nobody answers ends the mission, is turned down, or waits until the window closes.",
+            names(&["end", "deny", "wait"]),
+        ),
     ];
     fields.into_iter().map(|(name, description, schema)| (name.to_owned(), described(description, schema))).collect()
 }

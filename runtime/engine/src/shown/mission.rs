@@ -362,8 +362,10 @@ pub enum WaitKind {
     Turn,
     /// A decision of people.
     People,
-    /// A time that its plugin named.
+    /// A time that its plugin named; in lists also a provider, as below.
     Time,
+    /// A provider that refuses a call for now, such as a model's: the call is made again then.
+    Provider,
 }
 
 /// What a mission waits for, and for how long at most.

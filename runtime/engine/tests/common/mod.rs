@@ -45,6 +45,7 @@ fn settings() -> Settings {
         max_running: 4,
         request_expiry: jiff::SignedDuration::from_hours(24),
         retention: Retention::default(),
+        on_expiry: sortie_contract::envelope::OnExpiry::End,
         crashes_alone_max: 3,
         hours: Arc::default(),
         result_bytes_max: 0,

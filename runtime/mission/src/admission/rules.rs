@@ -12,7 +12,7 @@ use sortie_contract::envelope::{EffectiveBudget, Envelope};
 use sortie_contract::id::{InstanceId, LaneId, MissionId};
 use sortie_contract::mistake::{Mistake, Pointer, code};
 use sortie_contract::money::MicroUsd;
-use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo};
+use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, MODEL, ToolInfo};
 use sortie_contract::{is_nearly, limit};
 
 use crate::gate::List;
@@ -194,7 +194,9 @@ fn misspelt(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<M
         {
             return None;
         }
-        let meant = names().chain(classes()).find(|known| is_nearly(entry, known))?;
+        // Of a tool server whose tools are not known (yet) nobody can say how they are spelt.
+        let is_of_another = |known: &str| server(entry).is_some_and(|of| server(known) != Some(of));
+        let meant = names().chain(classes()).find(|known| is_nearly(entry, known) && !is_of_another(known))?;
         let pointer = Pointer::root().join("constraints").join(name).join(index);
         let quoted = limit::clip(entry, limit::QUOTE_BYTES_MAX);
         Some(Mistake::new(pointer, "misspelt_tool", format!("this node knows no `{quoted}`; is `{meant}` meant?")))
@@ -203,8 +205,14 @@ fn misspelt(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<M
     .collect()
 }
 
+/// The server that a name of a tool says it is of: `github` of `mcp__github__create_issue`.
+fn server(name: &str) -> Option<&str> {
+    name.strip_prefix("mcp__")?.split_once("__").map(|(server, _)| server)
+}
+
 fn unknown_approvals(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo]) -> Vec<String> {
-    let known = |entry: &String| gate::is_known_approval(entry, tools, &rules.classes);
+    let known =
+        |entry: &String| gate::is_known_approval(entry, tools, &rules.classes) || entry.eq_ignore_ascii_case(MODEL);
     envelope.constraints.approval_required.iter().filter(|entry| !known(entry)).cloned().collect()
 }
 
@@ -228,7 +236,7 @@ fn warnings(envelope: &Envelope, rules: &NodeRules, tools: &[ToolInfo], unknown_
     // Forbidding what the contract names and this node lacks is no slip.
     let understood = |entry: &str| {
         gate::is_known_approval(entry, tools, &rules.classes)
-            || CONTRACT_TOOLS.iter().any(|name| gate::matches(gate::name(entry), name))
+            || CONTRACT_TOOLS.iter().chain([&MODEL]).any(|name| gate::matches(gate::name(entry), name))
     };
     let forbidden = envelope.constraints.forbidden_tools.iter().filter(|entry| !understood(entry));
     approvals

@@ -167,7 +167,7 @@ impl Calls {
                 }
                 let (since, times) = flight.postponed.map_or((at, 0), |postponed| (postponed.since, postponed.times));
                 flight.postponed = Some(Postponed { since, times: times.saturating_add(1), until: Some(until) });
-                (flight.held, flight.doubted, flight.broke_off) = (true, false, false);
+                (flight.held, flight.broke_off) = (true, false);
             }
             CallStep::Finished(call) => {
                 let at = self.in_flight.iter().position(|flight| flight.call == call);

@@ -55,7 +55,8 @@ impl OpenRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Approved {
     everything: bool,
-    tools: BTreeSet<ToolName>,
+    /// Each with the entries with scopes that meant the call which was decided about.
+    tools: BTreeMap<ToolName, BTreeSet<String>>,
 }
 
 /// Something that happens to a request.
@@ -65,8 +66,8 @@ pub(crate) enum RequestStep<'a> {
     Asked(OpenRequest),
     /// It is asked again.
     Reminded(RequestNo),
-    /// Somebody decides. With the tool that the call is of, where it is of one.
-    Decided { no: RequestNo, decision: &'a Decision, tool: Option<&'a ToolName> },
+    /// Somebody decides. With the tool that the call is of, where it is of one, and the entries with scopes that hold the call.
+    Decided { no: RequestNo, decision: &'a Decision, tool: Option<&'a ToolName>, scopes: Vec<String> },
     /// A call has ended: nobody needs to decide any more, if its plugin gave it up.
     CallOver { call: CallNo, given_up: bool },
     /// Nobody waits for an answer: the mission has ended, or begins again.
@@ -125,13 +126,17 @@ impl Requests {
                 }
                 open.reminded = true;
             }
-            RequestStep::Decided { no, decision, tool } => {
+            RequestStep::Decided { no, decision, tool, scopes } => {
                 let index = self.open.iter().position(|open| open.no == no).ok_or(RequestMisfit::NotOpen { no })?;
                 self.open.remove(index);
                 match decision {
                     Decision::Approve { reach: Reach::Mission } => self.approved.everything = true,
                     // A question to people is no tool's.
-                    Decision::Approve { reach: Reach::Tool } => self.approved.tools.extend(tool.cloned()),
+                    Decision::Approve { reach: Reach::Tool } => {
+                        if let Some(tool) = tool {
+                            self.approved.tools.entry(tool.clone()).or_default().extend(scopes);
+                        }
+                    }
                     // They concern the call that waits, or the budget, and nothing that is asked later.
                     Decision::Approve { reach: Reach::Call }
                     | Decision::Deny
@@ -174,8 +179,10 @@ impl Requests {
         RequestNo(self.asked + 1)
     }
 
-    /// Whether calls of the tool need no further approval.
-    pub(crate) fn approves(&self, tool: &ToolName) -> bool {
-        self.approved.everything || self.approved.tools.contains(tool)
+    /// Whether a call of the tool needs no further approval, which these entries with scopes hold.
+    pub(crate) fn approves<'a>(&self, tool: &ToolName, mut scopes: impl Iterator<Item = &'a str>) -> bool {
+        let mut approved =
+            || self.approved.tools.get(tool).is_some_and(|known| scopes.all(|scope| known.contains(scope)));
+        self.approved.everything || approved()
     }
 }

@@ -51,11 +51,30 @@ fn put_off(mission: &mut Tested, call: CallNo, seconds: i64) {
 }
 
 #[test]
-fn no_constraint_of_tools_means_a_model() {
+fn no_allowance_is_needed_for_a_model_and_what_is_forbidden_or_held_may_be_one() {
+    for forbidden in ["*", "model", "MODEL", "mod*"] {
+        let mut mission = Tested::running(json!({"constraints": {"forbidden_tools": [forbidden]}}));
+        let records = asks(&mut mission, 1);
+        let [Record::CallRefused { error: CallError::Denied(why), .. }] = records.as_slice() else {
+            panic!("{records:?}")
+        };
+        assert!(why.contains(forbidden), "{why}");
+    }
+    for held in ["*", "model"] {
+        let mut mission = Tested::running(json!({"constraints": {"approval_required": [held]}}));
+        let records = asks(&mut mission, 1);
+        assert!(
+            matches!(
+                records.as_slice(),
+                [Record::CallHeld { .. }, Record::Requested { kind: RequestKind::Approval, .. }]
+            ),
+            "{records:?}"
+        );
+    }
     for constraints in [
         json!({}),
-        json!({"allowed_tools": [], "forbidden_tools": ["*"]}),
-        json!({"forbidden_tools": ["model"], "approval_required": ["*", "modle"]}),
+        json!({"allowed_tools": [], "forbidden_tools": ["outbound_email", "mcp__*"]}),
+        json!({"approval_required": ["Write", "modle"]}),
     ] {
         let mut mission = Tested::running(json!({"constraints": constraints}));
         let call = made(&mut mission, 1);

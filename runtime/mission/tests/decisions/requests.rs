@@ -1,6 +1,6 @@
 //! *Lifecycle* and *Fine print*: what is asked of people, and what follows from what they say.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sortie_contract::Status;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::{CallNo, RunNo};
@@ -458,4 +458,70 @@ fn a_call_that_was_answered_by_people_wrote_nothing() {
     let recorded = mission.decided(request, Decision::Record { result: "null".into() });
     let answer = ToolAnswer { result: "null".into(), wrote: vec![] };
     assert_eq!(recorded, Record::CallFinished { call, outcome: Ok(answer), spent: Spend::NOTHING });
+}
+
+#[test]
+fn nobody_answers_and_what_follows_is_what_the_envelope_says() {
+    let fields = |on_expiry: Value| json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["Write"]}, "on_expiry": on_expiry});
+    for (on_expiry, status) in [
+        (json!(null), Status::TimedOut),
+        (json!("end"), Status::TimedOut),
+        (json!("deny"), Status::Running),
+        (json!("wait"), Status::Blocked),
+    ] {
+        let mut mission = Tested::running(fields(on_expiry.clone()));
+        let (call, request) = mission.held(&the("Write"), 0, RequestKind::Approval);
+        mission.suspend(None).expect("it only waits");
+        mission.pass(ANSWER_SECONDS + 1).take(Command::Tick).expect("a tick");
+        assert_eq!(mission.mission.status(), status, "{on_expiry}");
+        if status == Status::Running {
+            let told = mission.events.iter().rev().find(|event| event.detail["kind"] == "decided").expect("it is told");
+            assert_eq!((&told.detail["by"], &told.detail["decision"]), (&json!("nobody"), &json!("deny")));
+            assert!(mission.mission.wants_turn(mission.now), "its plugin gets an error");
+            assert!(!mission.mission.is_held(call));
+            assert!(matches!(
+                mission.decide(request, Decision::Approve { reach: Reach::Call }),
+                Err(Refusal::AlreadyDecided { .. })
+            ));
+        }
+    }
+}
+
+#[test]
+fn one_that_waits_for_its_answer_waits_until_its_window_closes() {
+    let mut mission = Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Write"]}, "on_expiry": "wait",
+        "autonomy_window": {"start_at": at(0), "end_at": at(3 * ANSWER_SECONDS)},
+    }));
+    mission.held(&the("Write"), 0, RequestKind::Approval);
+    assert_eq!(mission.mission.open_requests()[0].expires_at, moment(3 * ANSWER_SECONDS));
+    mission.suspend(None).expect("it only waits");
+    mission.pass(3 * ANSWER_SECONDS).take(Command::Tick).expect("a tick");
+    assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));
+}
+
+#[test]
+fn an_approval_for_a_tool_is_one_of_the_scopes_that_held_the_call() {
+    let fields = json!({"constraints": {
+        "allowed_tools": ["*"], "approval_required": ["Write(reports/**)", "Write(secrets/**)"],
+    }});
+    let mut mission = Tested::running(fields);
+    let write = |mission: &mut Tested, path: &str| {
+        let (tool, arguments) = (the("Write"), json!({"path": path, "content": ""}).to_string());
+        let digest = sortie_contract::digest::Digest::of(arguments.as_bytes());
+        let quote = sortie_contract::Spend::NOTHING;
+        let records = mission
+            .take(Command::Call { run: mission.run(), tool: (&tool).into(), arguments, digest, quote })
+            .expect("an answer");
+        records
+            .iter()
+            .find_map(|record| if let Record::Requested { request, .. } = record { Some(*request) } else { None })
+    };
+    let asked = write(&mut mission, "reports/a.md").expect("it is held");
+    mission.decide(asked, Decision::Approve { reach: Reach::Tool }).expect("a decision");
+    assert_eq!(write(&mut mission, "reports/b.md"), None, "approved with it");
+    assert_eq!(write(&mut mission, "notes.md"), None, "nobody holds it");
+    let other = write(&mut mission, "secrets/a.md").expect("nobody has approved that");
+    mission.decide(other, Decision::Approve { reach: Reach::Tool }).expect("a decision");
+    assert_eq!(write(&mut mission, "secrets/b.md"), None);
 }

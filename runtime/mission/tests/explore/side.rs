@@ -313,7 +313,14 @@ impl Hour {
             Self::Evening => (evening(), hours(24)),
             Self::Expiry => (hours(24), hours(48)),
         };
-        Now { wall, ran_ms: 0, out_ms: None, next_window: None, expires_at }
+        Now {
+            wall,
+            ran_ms: 0,
+            out_ms: None,
+            next_window: None,
+            expires_at,
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
+        }
     }
 
     pub(crate) fn later(self) -> Option<Self> {

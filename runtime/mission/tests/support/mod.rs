@@ -217,7 +217,14 @@ impl Tested {
             unknown_approvals: admission.unknown_approvals,
             warnings: admission.warnings,
         };
-        let now = Now { wall: noon(), ran_ms: 0, out_ms: None, next_window: None, expires_at: moment(ANSWER_SECONDS) };
+        let now = Now {
+            wall: noon(),
+            ran_ms: 0,
+            out_ms: None,
+            next_window: None,
+            expires_at: moment(ANSWER_SECONDS),
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
+        };
         let first = Stamped { at: now.wall, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
         let mission = Mission::begin(envelope, &first).expect("a first record");
         let (events, outgoing) = (mission.event_of(&first).into_iter().collect(), mission.outgoing_of(&first));

@@ -33,7 +33,6 @@ use sortie_contract::plugin::Left;
 use wasmtime::component::{HasData, Linker, Resource};
 
 use crate::bindings::v0_2::sortie::mission::limits as world;
-use crate::host::Call;
 use crate::pending::{Pending, Pendings};
 use crate::side::Side;
 
@@ -84,10 +83,8 @@ impl world::Host for Limits<'_> {
 
     fn closing(&mut self) -> wasmtime::Result<Resource<Pending>> {
         let host = self.side.host("limits.closing")?;
-        self.pendings.begin(self.side, "limits.closing", || {
-            let signal = host.closing();
-            Call { number: None, answer: signal.map(|given| given.map(|()| Ok("null".to_owned()).into())).boxed() }
-        })
+        let signal = host.closing().map(|given| given.map(|()| Ok("null".to_owned()).into()));
+        self.pendings.signal(self.side, signal.boxed())
     }
 
     fn land(&mut self) -> wasmtime::Result<()> {

@@ -30,6 +30,8 @@
 //! # }
 //! ```
 
+use std::collections::BTreeSet;
+
 use sortie_contract::plugin::ModelInfo;
 use wasmtime::component::{HasData, Linker, Resource};
 
@@ -87,7 +89,10 @@ impl world::Host for Model<'_> {
         if tools.len() > HANDLES_MAX {
             return Err(self.side.exceeded(format!("`complete` takes at most {HANDLES_MAX} tools")));
         }
-        let tools = tools.iter().map(|tool| self.grants.named(tool).cloned()).collect::<wasmtime::Result<Vec<_>>>()?;
+        // One that is handed over twice is meant once.
+        let mut seen = BTreeSet::new();
+        let once = tools.iter().filter(|tool| seen.insert(tool.rep()));
+        let tools = once.map(|tool| self.grants.named(tool).cloned()).collect::<wasmtime::Result<Vec<_>>>()?;
         self.pendings.begin(self.side, "model.complete", || match fits(&request) {
             Ok(()) => host.complete(request, tools),
             Err(error) => answered_already(Err(error)),

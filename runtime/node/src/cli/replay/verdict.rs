@@ -98,7 +98,14 @@ impl End {
 
     /// The end that `mission`, which has not ended, would have had if its run had ended so.
     pub(super) fn with(mission: &Mission, ending: Ending, at: &Stamped) -> Option<Self> {
-        let now = Now { wall: at.at, ran_ms: at.ran_ms, out_ms: None, next_window: None, expires_at: at.at };
+        let now = Now {
+            wall: at.at,
+            ran_ms: at.ran_ms,
+            out_ms: None,
+            next_window: None,
+            expires_at: at.at,
+            on_expiry: sortie_contract::envelope::OnExpiry::End,
+        };
         let records =
             mission.decide(now, Command::PluginEnded { run: mission.run()?, ending, uncollected: Vec::new() }).ok()?;
         records.iter().find_map(Self::of)
