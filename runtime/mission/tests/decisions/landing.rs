@@ -175,3 +175,99 @@ fn the_end_is_the_last_record_also_where_a_call_is_kept() {
     };
     assert!(matches!(mission.take(command).expect("an answer").as_slice(), [Record::Finished { .. }]));
 }
+
+#[test]
+fn shares_are_rounded_down() {
+    let calls = |max: u32| json!({"constraints": {"allowed_tools": ["*"]}, "budget": {"max_llm_calls": max}});
+    for (max, kept) in [(3, 0), (19, 0), (20, 1), (100, 5)] {
+        let mission = asked(calls(max), 50);
+        assert_eq!(mission.mission.left(mission.now).landing_llm_calls, kept, "of {max}");
+    }
+}
+
+#[test]
+fn landing_is_told_once_whatever_the_cadence() {
+    for cadence in ["milestone", "interval", "hybrid"] {
+        let mut mission = asked(json!({"report_cadence": cadence}), 50);
+        let before = mission.events.len();
+        land(&mut mission);
+        land(&mut mission);
+        let told: Vec<_> = mission.events[before..].iter().collect();
+        assert_eq!(told.len(), 1, "{cadence}");
+        assert_eq!((told[0].event_type.as_str(), &told[0].detail["kind"]), ("mission.progress", &json!("landing")));
+        assert!(mission.mission.lands());
+    }
+}
+
+#[test]
+fn a_window_that_the_mission_is_carried_over_from_is_no_limit() {
+    let window = json!({
+        "autonomy_window": {"start_at": at(0), "end_at": at(1_000)}, "on_window_end": "suspend", "carry_over_max": 1,
+    });
+    let mut mission = asked(window, 50);
+    assert_eq!(closing(&mission.pass(999).take(Command::Tick).expect("a tick")), None);
+    assert!(
+        mission.mission.deadline(mission.now).is_some_and(|at| at > crate::support::moment(1_000)),
+        "the run time's"
+    );
+}
+
+#[test]
+fn one_that_is_out_of_memory_is_brought_back_to_land() {
+    let window = json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Write"]},
+        "autonomy_window": {"start_at": at(0), "end_at": at(1_000)},
+    });
+    let mut mission = asked(window, 50);
+    mission.held(&the("Write"), 0, RequestKind::Approval);
+    mission.suspend(None).expect("it only waits");
+    assert!(!mission.mission.wants_turn(mission.now));
+    assert_eq!(closing(&mission.pass(950).take(Command::Tick).expect("a tick")), Some(Closing::Window));
+    assert!(mission.mission.wants_turn(mission.now));
+}
+
+#[test]
+fn what_is_left_and_until_when() {
+    let fields = json!({
+        "constraints": {"allowed_tools": ["*"]},
+        "budget": {"max_cost_usd": 1.0, "max_llm_calls": 40, "max_runtime_minutes": 10},
+        "autonomy_window": {"start_at": at(0), "end_at": at(100)},
+    });
+    let mut mission = asked(fields, 50);
+    mission.call(&the("WebFetch"), 100_000).expect("a tenth");
+    mission.pass(60);
+    let left = mission.mission.left(mission.now);
+    let expected = (540_000, Some(40), Some(900_000), 2, 50_000);
+    let got = (left.runtime_ms, left.llm_calls, left.cost_micro_usd, left.landing_llm_calls, left.landing_micro_usd);
+    assert_eq!(got, expected);
+    assert_eq!(
+        mission.mission.deadline(mission.now),
+        Some(crate::support::moment(100)),
+        "the window's, not the run time's"
+    );
+    land(&mut mission);
+    assert_eq!(mission.mission.left(mission.now).landing_micro_usd, 0, "nothing is kept any more");
+}
+
+#[test]
+fn a_run_that_is_over_lands_no_more() {
+    let mut mission = asked(json!({}), 50);
+    mission.crash();
+    assert!(matches!(mission.take(Command::Land { run: RunNo(1) }), Err(Refusal::Fenced { .. })));
+    // What its plugin asked before is on record: the signal needs no second asking.
+    mission.pass(58 * 60);
+    assert_eq!(closing(&mission.take(Command::Tick).expect("a tick")), Some(Closing::RunTime));
+    assert_eq!(Mission::fold(mission.mission.envelope().clone(), &mission.records).ok(), Some(mission.mission));
+}
+
+#[test]
+fn an_approval_takes_nothing_of_what_is_kept_without_the_budget() {
+    let fields = json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]}, "budget": {"max_cost_usd": 1.0},
+    });
+    let mut mission = asked(fields, 50);
+    let (_, request) = mission.held(&the("Edit"), 900_000, RequestKind::Approval);
+    assert!(!mission.mission.is_closing(), "a held call sets nothing aside");
+    let decided = mission.decide(request, Decision::Approve { reach: Reach::Call }).expect("a decision");
+    assert!(matches!(decided.as_slice(), [Record::Decided { .. }, Record::CallResumed { .. }]), "{decided:?}");
+}

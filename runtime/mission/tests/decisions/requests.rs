@@ -508,8 +508,8 @@ fn an_approval_for_a_tool_is_one_of_the_scopes_that_held_the_call() {
     let mut mission = Tested::running(fields);
     let write = |mission: &mut Tested, path: &str| {
         let (tool, arguments) = (the("Write"), json!({"path": path, "content": ""}).to_string());
-        let digest = sortie_contract::digest::Digest::of(arguments.as_bytes());
-        let quote = sortie_contract::Spend::NOTHING;
+        let digest = Digest::of(arguments.as_bytes());
+        let quote = Spend::NOTHING;
         let records = mission
             .take(Command::Call { run: mission.run(), tool: (&tool).into(), arguments, digest, quote })
             .expect("an answer");
