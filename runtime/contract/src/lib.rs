@@ -26,6 +26,7 @@ pub mod request;
 pub mod time;
 pub mod tool;
 pub mod trace;
+pub mod unfold;
 
 pub use envelope::{Envelope, Parsed};
 pub use event::Event;

@@ -1,7 +1,8 @@
 //! Taking the values of secrets out of what came back: a server may show what it was sent, as it was or in another spelling.
 //!
 //! A value is found as it stands (without regard to case), in base64 at any alignment, in hexadecimal, and, where it is base64 itself
-//! (`Basic`), as what that says; each of them also percent-encoded, as an HTML reference, or with the escapes of JSON. What a server
+//! (`Basic`), as what that says; each of them also percent-encoded, as an HTML reference, with the escapes of JSON, or broken into lines
+//! (as mail and keys in text form break base64). What a server
 //! makes of it otherwise (a digest, a part of it, letters turned round) cannot be known as the secret's and stays.
 
 use std::borrow::Cow;
@@ -51,6 +52,8 @@ struct Spelling {
     plus: bool,
     escapes: bool,
     references: bool,
+    /// Ends of lines, and what the next one is indented by, are not there.
+    lines: bool,
 }
 
 /// A text with its spellings resolved, and where each byte came from.
@@ -58,6 +61,8 @@ struct View {
     bytes: Vec<u8>,
     /// One for each byte, and the end.
     starts: Vec<usize>,
+    /// Before which bytes an end of a line was left out; nothing where they are not.
+    joins: Option<Vec<usize>>,
 }
 
 impl Redactor {
@@ -137,15 +142,26 @@ impl Redactor {
     fn found(&self, text: &str) -> Vec<(Range<usize>, usize)> {
         let Some(search) = &self.search else { return Vec::new() };
         let mut found = Vec::new();
-        let own = View { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect() };
+        let own = View { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect(), joins: None };
         self.look(search, &own, &mut found);
         let is_there = ['%', '\\', '&', '+'].map(|sign| text.contains(sign));
         // A text may use several of them, and what looks like another may be part of the secret: each set of those that are there.
-        for set in 1..16_u8 {
-            let [percent, escapes, references, plus] = [1, 2, 4, 8].map(|flag| set & flag != 0);
+        let is_broken = ["\n", "\r", "\\n", "\\r", "%0", "&#"].iter().any(|end| text.contains(end));
+        for set in 1..32_u8 {
+            let [percent, escapes, references, plus, lines] = [1, 2, 4, 8, 16].map(|flag| set & flag != 0);
             let used = [percent, escapes, references, plus];
-            if used.iter().zip(is_there).all(|(used, is_there)| !used || is_there) && (!plus || self.has_spaces) {
-                self.look(search, &View::of(text, Spelling { percent, plus, escapes, references }), &mut found);
+            let is_of_use = used.iter().zip(is_there).all(|(used, is_there)| !used || is_there);
+            if is_of_use && (!plus || self.has_spaces) && (!lines || is_broken) {
+                let view = View::of(text, Spelling { percent, plus, escapes, references, lines });
+                let from = found.len();
+                self.look(search, &view, &mut found);
+                if lines {
+                    // The end of the line behind it is not its own.
+                    for (span, _) in &mut found[from..] {
+                        let kept = text.as_bytes()[span.clone()].trim_ascii_end().len();
+                        span.end = span.start + kept;
+                    }
+                }
             }
         }
         found.sort_by_key(|(span, _)| (span.start, span.end));
@@ -166,13 +182,25 @@ impl Redactor {
         for hit in search.find_overlapping_iter(&view.bytes) {
             let Needle { secret, is_base64 } = self.needles[hit.pattern().as_usize()];
             let (mut start, mut end) = (hit.start(), hit.end());
+            let (mut least, mut most) = (0, view.bytes.len());
+            if let Some(joins) = &view.joins {
+                let first = joins.partition_point(|join| *join <= start);
+                let behind = joins.partition_point(|join| *join < end);
+                if first >= behind {
+                    // What is in one line is found where lines are as they are.
+                    continue;
+                }
+                // Words of other lines are not of it.
+                least = first.checked_sub(1).map_or(0, |before| joins[before]);
+                most = joins.get(behind).copied().unwrap_or(most);
+            }
             if is_base64 {
                 if end <= run_end {
                     continue;
                 }
                 let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
-                start -= view.bytes[..start].iter().rev().take_while(|byte| is_of_it(**byte)).count();
-                end += view.bytes[end..].iter().take_while(|byte| is_of_it(**byte) || **byte == b'=').count();
+                start -= view.bytes[least..start].iter().rev().take_while(|byte| is_of_it(**byte)).count();
+                end += view.bytes[end..most].iter().take_while(|byte| is_of_it(**byte) || **byte == b'=').count();
                 run_end = end;
             }
             found.push((view.starts[start]..view.end_of(end), secret));
@@ -189,10 +217,28 @@ impl fmt::Debug for Redactor {
 impl View {
     fn of(text: &str, spelling: Spelling) -> Self {
         let bytes = text.as_bytes();
-        let mut view = Self { bytes: Vec::with_capacity(bytes.len()), starts: Vec::with_capacity(bytes.len() + 1) };
-        let mut at = 0;
+        let joins = spelling.lines.then(Vec::new);
+        let mut view =
+            Self { bytes: Vec::with_capacity(bytes.len()), starts: Vec::with_capacity(bytes.len() + 1), joins };
+        let (mut at, mut is_at_begin) = (0, false);
         while at < bytes.len() {
-            match unit(&bytes[at..], spelling) {
+            let unit = unit(&bytes[at..], spelling);
+            if let Some(joins) = &mut view.joins {
+                let (byte, length) = match unit {
+                    Some((Unit::Byte(byte), length)) => (Some(byte), length),
+                    Some((Unit::Char(character), length)) => (u8::try_from(character).ok(), length),
+                    None => (Some(bytes[at]), 1),
+                };
+                if matches!(byte, Some(b'\n' | b'\r')) || is_at_begin && matches!(byte, Some(b' ' | b'\t')) {
+                    if joins.last() != Some(&view.bytes.len()) {
+                        joins.push(view.bytes.len());
+                    }
+                    (at, is_at_begin) = (at + length, true);
+                    continue;
+                }
+                is_at_begin = false;
+            }
+            match unit {
                 Some((character, length)) => {
                     let mut room = [0; 4];
                     let decoded: &[u8] = match character {
@@ -241,6 +287,8 @@ fn unit(rest: &[u8], spelling: Spelling) -> Option<(Unit, usize)> {
             b'u' => Some((Unit::Char(char::from_u32(number(rest.get(2..6)?, 16)?)?), 6)),
             b'x' => Some((Unit::Char(char::from_u32(number(rest.get(2..4)?, 16)?)?), 4)),
             b't' => Some((Unit::Byte(b'\t'), 2)),
+            b'n' => Some((Unit::Byte(b'\n'), 2)),
+            b'r' => Some((Unit::Byte(b'\r'), 2)),
             escaped @ (b'"' | b'\'' | b'\\' | b'/') => Some((Unit::Byte(escaped), 2)),
             _ => None,
         },
@@ -378,6 +426,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_broken_into_lines_is_found_and_other_lines_stay() {
+        let long =
+            "a key that is rather long, so that it takes more than one line of seventy-six in base64: 0123456789";
+        let redactor = redactor(&[long]);
+        for (end, width) in
+            [("\n", 64), ("\r\n", 76), ("\n    ", 64), ("\\n", 76), ("\\r\\n", 10), ("%0D%0A", 76), ("&#10;", 64)]
+        {
+            for text in [STANDARD.encode(long), STANDARD.encode(format!("ab{long}cd")), hex(long.as_bytes())] {
+                let lines: Vec<&str> =
+                    text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+                let text = format!("--BEGIN{end}{}{end}END--", lines.join(end));
+                let shown = redactor.text(&text);
+                assert!(shown.starts_with("--BEGIN") && shown.ends_with("END--") && shown.contains("<0>"), "{shown}");
+                assert!(lines.iter().all(|line| line.len() < 5 || !shown.contains(line)), "{end:?}: {shown}");
+            }
+        }
+        let plain = "-----BEGIN\nQUJD\nREVG\r\n  x\\ny%0Az&#10;";
+        assert_eq!(redactor.text(plain), plain);
+        let text = format!(
+            "first\n{}\nlast",
+            STANDARD.encode(long).split_at(64).0.to_owned() + "\n" + STANDARD.encode(long).split_at(64).1
+        );
+        assert_eq!(redactor.text(&text), "first\n<0>\nlast");
     }
 
     #[test]

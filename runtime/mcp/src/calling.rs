@@ -176,7 +176,7 @@ fn declined(
 fn failed(connection: &Connection, repeat: Repeat, error: ServiceError) -> CallError {
     match error {
         ServiceError::McpError(error) => {
-            let told = limit::clip(&error.message, limit::NOTE_BYTES_MAX);
+            let told = connection.veil.clipped(error.message.into_owned(), limit::NOTE_BYTES_MAX);
             if error.code == ErrorCode::INVALID_PARAMS {
                 CallError::InvalidArguments(told)
             } else {
@@ -186,7 +186,7 @@ fn failed(connection: &Connection, repeat: Repeat, error: ServiceError) -> CallE
         ServiceError::Cancelled { .. } => CallError::Failed("the server gave the call up".to_owned()),
         // It never got there, or got lost there.
         error => {
-            let why = connection.why_lost().unwrap_or_else(|| crate::causes(&error));
+            let why = connection.why_lost().unwrap_or_else(|| crate::causes(&error, &connection.veil));
             match repeat {
                 Repeat::ReadOnly => CallError::Failed(format!("the server was lost during the call: {why}")),
                 Repeat::Idempotent | Repeat::Effectful => CallError::Uncertain(format!(

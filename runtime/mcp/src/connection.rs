@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::TOLD_BYTES_MAX;
 use crate::handler::{Handler, News};
 use crate::throttle::Throttled;
 use crate::veil::Veil;
@@ -126,7 +127,7 @@ impl Connection {
             serve_client_with_lifecycle_and_ct(handler, Throttled::new(transport), opening.mode(), life.clone());
         let service = match begun.await {
             Ok(service) => service,
-            Err(error) => return Err(veil.over(refused(&end, &error))),
+            Err(error) => return Err(refused(&end, &error, &veil)),
         };
         let peer = service.peer().clone();
         let (tell_over, over) = watch::channel(false);
@@ -151,6 +152,7 @@ impl Connection {
         }
         let (peer, news, life, server) =
             (self.peer.clone(), Arc::clone(&self.news), self.life.clone(), Arc::clone(&self.server));
+        let veil = self.veil.clone();
         tokio::spawn(async move {
             for _ in 0..LISTEN_AGAIN {
                 let listening = async {
@@ -164,7 +166,7 @@ impl Connection {
                 tokio::select! {
                     () = life.cancelled() => return,
                     listened = listening => if let Err(error) = listened {
-                        let why = limit::clip(&error.to_string(), limit::QUOTE_BYTES_MAX);
+                        let why = veil.clipped(error.to_string(), limit::QUOTE_BYTES_MAX);
                         tracing::debug!(server = &*server, why, "a tool server does not tell of its changes");
                     }
                 }
@@ -193,7 +195,7 @@ impl Connection {
     pub(crate) fn called(&self) -> Option<String> {
         let info = self.peer.peer_info()?;
         let called = info.server_info.as_ref()?;
-        Some(limit::clip(&format!("{} {}", called.name, called.version), CALLED_BYTES_MAX))
+        Some(self.veil.clipped(format!("{} {}", called.name, called.version), CALLED_BYTES_MAX))
     }
 
     /// How long a sign of life takes.
@@ -207,13 +209,18 @@ impl Connection {
         match self.peer.send_request(request).await {
             // Whoever refuses is there.
             Ok(_) | Err(ServiceError::McpError(_)) => Ok(begun.elapsed()),
-            Err(error) => Err(self.why_lost().unwrap_or_else(|| crate::causes(&error))),
+            Err(error) => Err(self.lost_for().unwrap_or_else(|| crate::causes(&error, &self.veil))),
         }
     }
 
     /// Why it has come to its end, if that is known.
     pub(crate) fn why_lost(&self) -> Option<String> {
         self.end.why()
+    }
+
+    /// The same, as it may be told.
+    pub(crate) fn lost_for(&self) -> Option<String> {
+        self.why_lost().map(|why| self.veil.clipped(why, TOLD_BYTES_MAX))
     }
 
     /// Tells of messages that were too large, from now on.
@@ -242,11 +249,14 @@ impl Connection {
 }
 
 /// Why a conversation did not begin.
-fn refused(end: &End, error: &ClientInitializeError) -> String {
-    match (error, end.why()) {
+fn refused(end: &End, error: &ClientInitializeError, veil: &Veil) -> String {
+    let why = match (error, end.why()) {
         (ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. }, Some(why)) => why,
-        (error, _) => {
-            limit::clip(&format!("it does not begin to speak MCP: {}", crate::causes(error)), limit::NOTE_BYTES_MAX / 8)
+        // What is around it names types of this program.
+        (ClientInitializeError::TransportError { error, .. }, None) => {
+            format!("it does not begin to speak MCP: {}", crate::causes(error.error.as_ref(), veil))
         }
-    }
+        (error, _) => format!("it does not begin to speak MCP: {}", crate::causes(error, veil)),
+    };
+    veil.clipped(why, TOLD_BYTES_MAX)
 }

@@ -63,7 +63,7 @@ impl Address {
     /// A transport to it. The veil is over the secrets that it is sent.
     pub(crate) async fn open(self: &Arc<Self>) -> Result<(StreamableHttpClientTransport<Sender>, Veil), String> {
         // What cannot be sent is told at once.
-        let (_, secrets) = self.credentials().await.map_err(|error| crate::causes(&error))?;
+        let (_, secrets) = self.credentials().await.map_err(|error| crate::causes(&error, &Veil::default()))?;
         let veil = Veil::of(secrets.iter().map(Secret::expose));
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.url.as_str())
             .max_concurrent_requests(REQUESTS_MAX)

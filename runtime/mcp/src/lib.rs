@@ -30,8 +30,12 @@ pub use stdio::Keeper;
 /// Largest message of a server, in bytes: a result of the largest size, as JSON in JSON.
 const MESSAGE_BYTES_MAX: usize = 2 * sortie_contract::limit::CALL_BYTES_MAX;
 
-/// An error with its causes, cut to what is told of it. Libraries repeat a cause in what is around it: that is told once.
-fn causes(error: &dyn std::error::Error) -> String {
+/// Longest text of an error that a server has made, in bytes, where it is not the answer to a call.
+const TOLD_BYTES_MAX: usize = sortie_contract::limit::NOTE_BYTES_MAX / 8;
+
+/// An error with its causes, cut to what is told of it. Libraries repeat a cause in what is around it: that is told once. A server may say
+/// its secrets in it, so the veil is over it before it is cut: half of a secret nobody recognises.
+fn causes(error: &dyn std::error::Error, veil: &veil::Veil) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -41,5 +45,5 @@ fn causes(error: &dyn std::error::Error) -> String {
         }
         cause = inner.source();
     }
-    sortie_contract::limit::clip(&told, sortie_contract::limit::NOTE_BYTES_MAX / 8)
+    veil.clipped(told, TOLD_BYTES_MAX)
 }

@@ -15,6 +15,7 @@ use sortie_contract::limit;
 use sortie_tools::{Changed, Provider, ProviderError, Tool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::TOLD_BYTES_MAX;
 use crate::calling::Limits;
 use crate::config::{McpConfigError, McpToolConfig, PREFIX, ServerConfig};
 use crate::connection::{Connection, End, Opening};
@@ -196,7 +197,10 @@ impl Provider for McpServer {
         let server = &self.0;
         let connection = server.connection().map_err(ProviderError)?;
         let listed = listing::tools(&connection.peer).await;
-        let listed = listed.map_err(|why| ProviderError(connection.why_lost().unwrap_or(why)))?;
+        let listed = listed.map_err(|why| {
+            let why = connection.lost_for().unwrap_or_else(|| connection.veil.clipped(why, TOLD_BYTES_MAX));
+            ProviderError(why)
+        })?;
         let mut tools: Vec<Arc<dyn Tool>> = Vec::with_capacity(listed.len());
         for listed in listed {
             let config = server.tools.get(&listed.name).cloned().unwrap_or_default();

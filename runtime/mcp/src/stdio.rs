@@ -78,7 +78,10 @@ impl Program {
         command.args(arguments).env_clear();
         let mut secrets = Vec::new();
         for (key, setting) in &self.env {
-            let value = setting.value().await.map_err(|error| format!("env {key}: {}", crate::causes(&error)))?;
+            let value = setting
+                .value()
+                .await
+                .map_err(|error| format!("env {key}: {}", crate::causes(&error, &Veil::default())))?;
             command.env(key, value.expose());
             if setting.is_secret() {
                 secrets.push(value);

@@ -3,6 +3,7 @@
 //! Servers may ask, too. Each question becomes a task and an answer that waits to be sent; one that asks without end, and does not read
 //! the answers, would fill the node's memory. Here it fills its own pipe.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -28,6 +29,11 @@ impl<T> Throttled<T> {
 
 impl<T: Transport<RoleClient>> Transport<RoleClient> for Throttled<T> {
     type Error = T::Error;
+
+    /// What errors call it, which people read.
+    fn name() -> Cow<'static, str> {
+        "to the server".into()
+    }
 
     fn send(
         &mut self,

@@ -50,7 +50,7 @@ impl Tool for McpTool {
         meta.insert(MISSION_ID.to_owned(), context.mission_id.as_str().into());
         let order = Order { tool: &self.name, arguments, meta, limits, repeat: self.info.repeat() };
         let veil = &connection.veil;
-        let answer = calling::call(&connection, &order).await.and_then(|answer| content::result(&answer));
+        let answer = calling::call(&connection, &order).await.and_then(|answer| content::result(&answer, veil));
         let result = answer.map_err(|error| veiled(error, |text| veil.over(text)))?;
         let result = veil.over_json(result).to_string();
         if result.len() > limit::CALL_BYTES_MAX {

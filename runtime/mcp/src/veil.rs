@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde_json::Value;
+use sortie_contract::limit;
 
 /// Shorter ones are not looked for: they are no secrets, and would be found everywhere.
 const CHARS_MIN: usize = 6;
@@ -11,7 +12,7 @@ const CHARS_MIN: usize = 6;
 const VEILED: &str = "***";
 
 /// See the module.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Veil(Vec<String>);
 
 impl fmt::Debug for Veil {
@@ -35,6 +36,11 @@ impl Veil {
         self.0.iter().fold(text, |text, secret| {
             if text.contains(secret.as_str()) { text.replace(secret.as_str(), VEILED) } else { text }
         })
+    }
+
+    /// At most so many bytes of the text without them.
+    pub(crate) fn clipped(&self, text: String, max: usize) -> String {
+        limit::clip(&self.over(text), max)
     }
 
     /// Every text in it without them, names included.

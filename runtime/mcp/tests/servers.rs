@@ -276,6 +276,41 @@ async fn its_environment_is_what_the_configuration_gives_and_secrets_are_not_rep
     assert_eq!(lines, ["FAKE_MCP=well", "TOKEN=***"]);
 }
 
+/// Half of a secret nobody recognises: what is cut is cut where there is none any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_server_says_is_veiled_before_it_is_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("token");
+    std::fs::write(&path, "tell-nobody-this").expect("written");
+    let with_secret = |mood: &str| {
+        let mut config = config(mood);
+        let reference = format!("file://{}", path.display()).parse().expect("a reference");
+        config.env.insert("TOKEN".to_owned(), Setting::Secret(reference));
+        config
+    };
+    let known = Known::of(&with_secret("well")).await;
+    let mut told = Vec::new();
+    for tool in ["secret_error", "secret_refusal"] {
+        told.push(known.call(tool, json!({})).await.expect_err("it fails").to_string());
+    }
+    told.push(within(server(&with_secret("refuses to begin")).connect()).await.expect_err("it fails").to_string());
+    let lists = server(&with_secret("tells its secret"));
+    within(lists.connect()).await.expect("reached");
+    let listed = within(lists.tools()).await.map(|tools| tools.len());
+    told.push(listed.expect_err("it fails").to_string());
+    for told in told {
+        assert!(told.contains("***") && !told.contains("tell") && told.len() < 5_000, "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_is_told_without_types_of_this_program() {
+    let url = Some("http://127.0.0.1:1/mcp".to_owned());
+    let config = ServerConfig { url, allow_private: vec!["127.0.0.1".to_owned()], ..ServerConfig::default() };
+    let error = within(server(&config).connect()).await.expect_err("nobody is there").to_string();
+    assert!(error.contains("does not begin to speak MCP") && !error.contains("::"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn people_are_not_asked_and_the_server_is_told_so() {
     let known = Known::of(&config("well")).await;

@@ -21,7 +21,7 @@ use crate::price::Fine;
 use crate::protocol::{Round, Turn, anthropic, complaint};
 use crate::provider::{Provider, Sender};
 use crate::request::Request;
-use crate::retry::{self, Cost, Trouble};
+use crate::retry::{self, Cost, Purse, Trouble};
 use crate::setup::{self, Model};
 use crate::structured;
 
@@ -202,9 +202,14 @@ impl Prepared<'_> {
         self.model.prices.at_most(self.read_again_at_most(), self.max_tokens.into())
     }
 
-    fn quote(&self) -> Spend {
+    /// What is set aside: for a round, and for a second one where an answer may not fit. Attempts that are lost have to be covered by it.
+    fn at_most(&self) -> Fine {
         let second = if self.request.output.is_some() { self.second_at_most() } else { Fine::default() };
-        called(self.first_at_most().and(second))
+        self.first_at_most().and(second)
+    }
+
+    fn quote(&self) -> Spend {
+        called(self.at_most())
     }
 
     /// What a turn counts: as its provider says, or else the most that it can have been.
@@ -219,10 +224,11 @@ impl Prepared<'_> {
 
     async fn make(&self, ambient: &Surroundings) -> Result<Completed, Failed> {
         let key = self.key(1);
-        let turn = retry::round(self.model, &self.round(&self.request), self.sender(&key), &key, ambient).await;
-        let turn = turn.map_err(|trouble| self.first_failed(trouble))?;
+        let purse = Purse { each: self.first_at_most(), all: self.at_most() };
+        let turn = retry::round(self.model, &self.round(&self.request), self.sender(&key), &key, purse, ambient).await;
+        let (turn, lost) = turn.map_err(|trouble| self.first_failed(trouble))?;
         let usage = self.counted(&turn, self.reads);
-        let cost = self.model.prices.of(usage);
+        let cost = lost.and(self.model.prices.of(usage));
         let Some(schema) = &self.request.output else { return self.completed(turn, None, usage, cost) };
         // Who asks for a tool answers later, and who refuses does not.
         if matches!(turn.stop_reason, StopReason::ToolUse | StopReason::Refusal) {
@@ -237,12 +243,19 @@ impl Prepared<'_> {
                 format!("the answer was cut at max_tokens ({}) before it fits output_schema: {why}", self.max_tokens);
             return Err(failed(why, Some(cost)));
         }
+        let purse = Purse { each: self.second_at_most(), all: self.at_most().without(cost) };
+        if lost > Fine::default() && purse.each > purse.all {
+            let why = format!(
+                "the answer does not fit output_schema ({why}), and is not asked for again: an attempt that was lost before it may have been                  billed, and no more is set aside"
+            );
+            return Err(failed(why, Some(cost)));
+        }
         let again = structured::again(&self.request, &turn, &why);
         let key = self.key(2);
-        let second = retry::round(self.model, &self.round(&again), self.sender(&key), &key, ambient).await;
-        let second = second.map_err(|trouble| self.second_failed(&trouble, &why, cost))?;
+        let second = retry::round(self.model, &self.round(&again), self.sender(&key), &key, purse, ambient).await;
+        let (second, lost) = second.map_err(|trouble| self.second_failed(&trouble, &why, cost))?;
         let counted = self.counted(&second, self.read_again_at_most());
-        let (usage, cost) = (usage.and(counted), cost.and(self.model.prices.of(counted)));
+        let (usage, cost) = (usage.and(counted), cost.and(lost).and(self.model.prices.of(counted)));
         if matches!(second.stop_reason, StopReason::ToolUse | StopReason::Refusal) {
             return self.completed(second, None, usage, cost);
         }
@@ -257,9 +270,9 @@ impl Prepared<'_> {
 
     fn first_failed(&self, trouble: Trouble) -> Failed {
         let spent = match trouble.cost {
-            Cost::NotAsked => Some(Spend::NOTHING),
-            Cost::Refused => Some(called(Fine::default())),
-            Cost::Counted(usage) => Some(called_for(self.model.prices.of(usage))),
+            Cost::NotAsked if trouble.lost == Fine::default() => Some(Spend::NOTHING),
+            Cost::NotAsked | Cost::Refused => Some(called_for(trouble.lost)),
+            Cost::Counted(usage) => Some(called_for(trouble.lost.and(self.model.prices.of(usage)))),
             Cost::Unknown => None,
         };
         Failed { error: trouble.error, spent, hold: trouble.hold }
@@ -272,6 +285,7 @@ impl Prepared<'_> {
             Cost::Counted(usage) => self.model.prices.of(usage),
             Cost::Unknown => self.second_at_most(),
         };
+        let second = trouble.lost.and(second);
         let why = format!(
             "the answer does not fit output_schema ({misfit}), and could not be asked for again: {}",
             trouble.error

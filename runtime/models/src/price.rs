@@ -21,7 +21,7 @@ pub(crate) struct Prices {
 }
 
 /// Millionths of a micro-dollar.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Fine(u128);
 
 impl Prices {
@@ -63,6 +63,11 @@ fn of(tokens: u64, price: MicroUsd) -> u128 {
 impl Fine {
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+
+    /// What is left of it.
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 
     /// Not less than it is: to set aside.

@@ -196,7 +196,11 @@ fn what_only_seems_right_is_told_with_its_place() {
         (with("output_schema", json!({ "pattern": "(" })), "/output_schema: is no JSON Schema"),
         (with("output_schema", json!({ "pattern": "(?=a)b" })), "/output_schema: is no JSON Schema"),
         (with("output_schema", json!({ "pattern": "((a{100}){100}){100}" })), "/output_schema: is no JSON Schema"),
-        (with("output_schema", json!({ "$ref": "https://example.org/x" })), "/output_schema: is no JSON Schema"),
+        (
+            with("output_schema", json!({ "$ref": "https://example.org/x" })),
+            "/output_schema: cannot be used: its reference",
+        ),
+        (with("output_schema", doubling()), "/output_schema: cannot be used: with its references followed"),
         (
             with("output_schema", json!({ "description": "x".repeat(70_000) })),
             "/output_schema: has 70018 bytes, 65536 are allowed",
@@ -237,6 +241,18 @@ fn all_mistakes_are_told_together_and_not_without_end() {
         (0..5_000).map(|n| (format!("{}{n}", "k".repeat(1_000)), 1.into())).collect();
     let told = Request::parse(&Value::Object(many).to_string()).unwrap_err().to_string();
     assert!(told.len() < 20_000 && told.contains("more"), "{}", told.len());
+}
+
+/// Two kilobytes that make a thousand million mistakes out of any answer.
+fn doubling() -> Value {
+    let mut parts: serde_json::Map<String, Value> = (0..30)
+        .map(|at| {
+            let next = json!({ "$ref": format!("#/$defs/{}", at + 1) });
+            (at.to_string(), json!({ "allOf": [next, next] }))
+        })
+        .collect();
+    parts.insert("30".to_owned(), json!(false));
+    json!({ "$defs": parts, "$ref": "#/$defs/0" })
 }
 
 /// A schema that leads to itself must not take the node along.

@@ -3,10 +3,13 @@
 //! | outcome | then |
 //! | --- | --- |
 //! | 429, 502, 503, 529, no connection, one that breaks before an answer | again; still so after a minute, or to wait for longer than that: a hold |
-//! | 408, 500, 504 | again; still so after a minute: failed, for it may be about this request |
+//! | 408, 500, 504, 520 to 524 | again; still so after a minute: failed, for it may be about this request |
 //! | 401, 403; no credit; every other status | failed at once |
 //! | an answer that is cut, or makes no sense | failed at once, and counts as quoted: the provider will have billed it |
 //! | no end of an answer in time | timed out, and counts as quoted |
+//!
+//! Where a provider may have done the work and billed it (408, 500, 504, 520 to 524, a connection that breaks before an answer), the attempt
+//! counts as the most that it can have cost, and there is another one only as long as what was set aside covers it.
 
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use sortie_contract::tool::CallError;
 use crate::answer::Usage;
 use crate::line::{Broken, Reply};
 use crate::models::Hold;
+use crate::price::Fine;
 use crate::protocol::{Round, Turn, complaint, error_names};
 use crate::provider::Sender;
 use crate::setup::Model;
@@ -39,8 +43,20 @@ const NO_CREDIT: [&str; 3] = ["insufficient_quota", "billing_error", "billing_ha
 #[derive(Debug)]
 pub(crate) struct Trouble {
     pub(crate) error: CallError,
+    /// What the last attempt did cost.
     pub(crate) cost: Cost,
+    /// The most that those before it can have cost.
+    pub(crate) lost: Fine,
     pub(crate) hold: Option<Hold>,
+}
+
+/// What a round may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Purse {
+    /// One attempt, at most.
+    pub(crate) each: Fine,
+    /// All of them together.
+    pub(crate) all: Fine,
 }
 
 /// What a round that failed did cost.
@@ -63,27 +79,30 @@ enum Outcome {
     Later { why: String, wait: Option<Duration>, is_about_provider: bool, may_have_cost: bool },
 }
 
-/// Makes a round.
+/// Makes a round: what it brought, and the most that attempts can have cost which brought nothing.
 pub(crate) async fn round(
     model: &Model,
     round: &Round<'_>,
     sender: Sender<'_>,
     mark: &str,
+    purse: Purse,
     ambient: &Surroundings,
-) -> Result<Turn, Trouble> {
-    let (mut attempts, mut since, mut may_have_cost_already) = (0_u32, None, false);
+) -> Result<(Turn, Fine), Trouble> {
+    let (mut attempts, mut since, mut lost) = (0_u32, None, Fine::default());
     loop {
         let asked = ambient.timeout(model.timeout, model.provider.ask(round, sender)).await;
         let (why, wait, is_about_provider) = match outcome(model, asked, round, mark) {
-            Outcome::Turn(turn) => return Ok(turn),
-            Outcome::Never(mut trouble) => {
-                if may_have_cost_already {
-                    trouble.cost = Cost::Unknown;
-                }
-                return Err(trouble);
-            }
+            Outcome::Turn(turn) => return Ok((turn, lost)),
+            Outcome::Never(trouble) => return Err(Trouble { lost, ..trouble }),
             Outcome::Later { why, wait, is_about_provider, may_have_cost } => {
-                may_have_cost_already |= may_have_cost;
+                if may_have_cost {
+                    lost = lost.and(purse.each);
+                    if lost.and(purse.each) > purse.all {
+                        let why =
+                            format!("{why}; it may have been billed, and no more is set aside for another attempt");
+                        return Err(given_up(why, wait, is_about_provider, lost, ambient));
+                    }
+                }
                 (why, wait, is_about_provider)
             }
         };
@@ -92,8 +111,7 @@ pub(crate) async fn round(
         let since = *since.get_or_insert(now);
         let pause = pause(attempts, wait, ambient.chance());
         if attempts >= ATTEMPTS_MAX || (now - since).saturating_add(pause) > RETRY_FOR {
-            let cost = if may_have_cost_already { Cost::Unknown } else { Cost::Refused };
-            return Err(given_up(why, wait, is_about_provider, cost, ambient));
+            return Err(given_up(why, wait, is_about_provider, lost, ambient));
         }
         tracing::debug!(model = %model.info.name, attempts, ?pause, "a model's provider is asked again: {why}");
         ambient.sleep(pause).await;
@@ -115,7 +133,7 @@ fn given_up(
     why: String,
     wait: Option<Duration>,
     is_about_provider: bool,
-    cost: Cost,
+    lost: Fine,
     ambient: &Surroundings,
 ) -> Trouble {
     let hold = is_about_provider.then(|| {
@@ -123,13 +141,13 @@ fn given_up(
         Hold { until, why: why.clone() }
     });
     // A call that is held has not been made.
-    let cost = if hold.is_some() && cost == Cost::Refused { Cost::NotAsked } else { cost };
-    Trouble { error: CallError::Failed(why), cost, hold }
+    let cost = if hold.is_some() { Cost::NotAsked } else { Cost::Refused };
+    Trouble { error: CallError::Failed(why), cost, lost, hold }
 }
 
 fn outcome(model: &Model, asked: Option<Result<Reply, Broken>>, round: &Round<'_>, mark: &str) -> Outcome {
     let name = &model.info.name;
-    let never = |error, cost| Outcome::Never(Trouble { error, cost, hold: None });
+    let never = |error, cost| Outcome::Never(Trouble { error, cost, lost: Fine::default(), hold: None });
     let failed = |why: String, cost| never(CallError::Failed(why), cost);
     let later = |why: String, may_have_cost| Outcome::Later { why, wait: None, is_about_provider: true, may_have_cost };
     let reply = match asked {
@@ -162,8 +180,10 @@ fn outcome(model: &Model, asked: Option<Result<Reply, Broken>>, round: &Round<'_
 
 fn refused(model: &Model, reply: &Reply) -> Outcome {
     let name = &model.info.name;
-    let failed =
-        |why: String| Outcome::Never(Trouble { error: CallError::Failed(why), cost: Cost::Refused, hold: None });
+    let failed = |why: String| {
+        let (error, lost) = (CallError::Failed(why), Fine::default());
+        Outcome::Never(Trouble { error, cost: Cost::Refused, lost, hold: None })
+    };
     let said = complaint(&reply.body);
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     let status = reply.status;
@@ -174,14 +194,15 @@ fn refused(model: &Model, reply: &Reply) -> Outcome {
         why: format!("[model.{name}] {what} ({status}){said}"),
         wait: reply.wait,
         is_about_provider,
-        may_have_cost: false,
+        // The work may have been done, and its end lost on the way.
+        may_have_cost: !is_about_provider,
     };
     match status {
         401 | 403 => failed(format!("the key of [model.{name}] is refused ({status}){said}")),
         429 => later("is at its provider's limit", true),
         529 => later("is overloaded", true),
         502 | 503 => later("is out", true),
-        408 | 500 | 504 => later("failed at its provider", false),
+        408 | 500 | 504 | 520..=524 => later("failed at its provider", false),
         300..=399 => failed(format!(
             "[model.{name}] answers with a redirect ({status}), which is not followed: mend its base_url"
         )),

@@ -13,9 +13,6 @@ use crate::request::{Block, Message, OutputSchema, Request, Role};
 /// Most of what does not fit that is told, in bytes: the model gets it, and so does the plugin.
 const WHY_BYTES_MAX: usize = 1_024;
 
-/// Most mistakes that are told.
-const MISTAKES_MAX: usize = 5;
-
 /// What the model is told in the second round, around what was wrong.
 const AGAIN: [&str; 2] = [
     "That answer does not fit the JSON Schema that it must fit: ",
@@ -38,14 +35,15 @@ pub(crate) async fn fit(turn: &Turn, schema: &OutputSchema, ambient: &Surroundin
 
 fn held_against(validator: &Validator, text: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(bare(text)).map_err(|error| format!("it is not JSON ({error})."))?;
-    let wrong = validator.iter_errors(&value).take(MISTAKES_MAX).map(|error| {
-        let place = error.instance_path().to_string();
-        let place = if place.is_empty() { "the whole".to_owned() } else { place };
-        // What is wrong may be all that was written, and is not repeated at length.
-        limit::clip(&format!("{place}: {error}"), WHY_BYTES_MAX / MISTAKES_MAX - 2)
-    });
-    let wrong: Vec<String> = wrong.collect();
-    if wrong.is_empty() { Ok(value) } else { Err(wrong.join("; ")) }
+    if validator.is_valid(&value) {
+        return Ok(value);
+    }
+    // The first mistake alone: the validator gathers all of them before it tells one, and there may be as many as an answer has bytes.
+    let Err(error) = validator.validate(&value) else { return Ok(value) };
+    let place = error.instance_path().to_string();
+    let place = if place.is_empty() { "the whole".to_owned() } else { place };
+    // What is wrong may be all that was written, and is not repeated at length.
+    Err(limit::clip(&format!("{place}: {error}"), WHY_BYTES_MAX))
 }
 
 /// The JSON in a text: models like to put it into a block of code.

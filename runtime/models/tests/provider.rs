@@ -118,6 +118,11 @@ async fn refusals_and_lies_are_told_for_what_they_are() {
             spent(0),
         ),
         (cut, "the answer of [model.m] was cut", None),
+        (
+            Does::Spits(b"HTTP/1.1 200 OK\r\n\r\n{\"choices\": [{\"message\": {\"content\": \"a\xffb\"}}]}"),
+            "was cut: it is no UTF-8",
+            None,
+        ),
         (Does::Floods, "was cut: it is longer than 3145728 bytes", None),
         (ok(&json!("hi")), "makes no sense: it is no JSON object", None),
         (Does::Answers("200 OK".to_owned(), "<html>".to_owned()), "makes no sense: it is not JSON", None),
@@ -143,8 +148,8 @@ async fn what_may_pass_is_asked_again_as_the_provider_says() {
         refuses(429, "retry-after: 7", ""),
         refuses(529, "", ""),
         refuses(503, "retry-after-ms: 250", ""),
-        Does::Closes,
-        refuses(500, "", ""),
+        refuses(502, "", ""),
+        refuses(503, "", ""),
         ok(&chat("at last", &usage())),
     ];
     let (result, provider, swift) = call(does, "openai", "", &ask(&request)).await;
@@ -185,8 +190,6 @@ async fn what_does_not_pass_within_a_minute_is_a_hold() {
             nothing,
         ),
         (vec![refuses(503, "", ""); 20], "is out (503)", None, nothing),
-        // Whether anything was done for it, nobody knows.
-        (vec![Does::Closes; 20], "gave no answer", None, None),
     ] {
         let request = say("hi");
         let (result, provider, swift) = call(does, "openai", "", &ask(&request)).await;
@@ -197,10 +200,41 @@ async fn what_does_not_pass_within_a_minute_is_a_hold() {
         let waited: Duration = swift.pauses.lock().iter().sum();
         assert!(waited <= Duration::from_secs(60) && provider.requests.lock().len() <= 12, "{waited:?}");
     }
-    let request = say("hi");
-    let (result, ..) = call(vec![refuses(500, "", ""); 20], "openai", "", &ask(&request)).await;
+}
+
+/// What a provider may have done and billed counts, whether or not another attempt brings an answer; and there is none that nobody has
+/// set anything aside for.
+#[tokio::test]
+async fn an_attempt_that_may_have_been_billed_is_booked() {
+    let good = || ok(&chat("at last", &usage()));
+    for (does, held) in [
+        (Does::Closes, true),
+        (refuses(408, "", ""), false),
+        (refuses(500, "", ""), false),
+        (refuses(504, "", ""), false),
+        (refuses(520, "", ""), false),
+        (refuses(524, "", ""), false),
+    ] {
+        let (request, case) = (say("hi"), format!("{does:?}"));
+        let (result, provider, _) = call(vec![refuses(503, "", ""), does, good()], "openai", "", &ask(&request)).await;
+        let failed = result.expect_err(&case);
+        assert!(failed.error.to_string().contains("may have been billed"), "{case}: {failed:?}");
+        let quote = at(&provider, "openai", "", Arc::new(Swift::default())).quote(&ask(&request)).unwrap();
+        assert_eq!((failed.spent, failed.hold.is_some()), (Some(quote), held), "{case}");
+        assert_eq!(provider.requests.lock().len(), 2, "{case}: nothing is set aside for another");
+    }
+    // Where there is a second round, what is set aside for it covers one.
+    let request = for_point();
+    let fits = || ok(&chat(r#"{"x": 1, "y": 2}"#, &usage()));
+    let (result, provider, _) = call(vec![refuses(500, "", ""), fits()], "openai", "", &ask(&request)).await;
+    let quote = at(&provider, "openai", "", Arc::new(Swift::default())).quote(&ask(&request)).unwrap().cost;
+    let booked = result.unwrap().spent.cost;
+    assert!(booked > MicroUsd(720 + 100 * 15) && booked <= quote, "{booked} of {quote}");
+    let does = vec![refuses(500, "", ""), ok(&chat("no", &usage())), fits()];
+    let (result, provider, _) = call(does, "openai", "", &ask(&request)).await;
     let failed = result.unwrap_err();
-    assert_eq!((failed.hold, failed.spent), (None, spent(0)), "it may be about this request");
+    assert!(failed.error.to_string().contains("is not asked for again: an attempt that was lost"), "{failed:?}");
+    assert_eq!((failed.spent.unwrap().cost, provider.requests.lock().len()), (booked, 2));
 }
 
 #[tokio::test]

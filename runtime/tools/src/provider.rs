@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jsonschema::Validator;
-use sortie_contract::limit;
+use serde_json::Value;
 use sortie_contract::tool::{ASK, MODEL, ToolInfo};
+use sortie_contract::{limit, unfold};
 
 use crate::tool::Tool;
 
@@ -147,11 +148,16 @@ impl Offered {
         if bytes > SCHEMA_BYTES_MAX {
             return Err(format!("`{quoted}`: its input schema has {bytes} bytes, {SCHEMA_BYTES_MAX} are allowed"));
         }
-        let schema = jsonschema::validator_for(&info.input_schema)
-            .map_err(|error| format!("`{quoted}`: its input schema is no JSON Schema: {error}"))?;
+        let schema = compiled(&info.input_schema).map_err(|why| format!("`{quoted}`: its input schema {why}"))?;
         info.description = limit::clip(&info.description, limit::NOTE_BYTES_MAX);
         Ok(Self { info, tool, schema })
     }
+}
+
+/// A schema that can be held against arguments, or why it is none.
+pub(crate) fn compiled(schema: &Value) -> Result<Validator, String> {
+    unfold::bounded(schema).map_err(|why| format!("cannot be used: {why}"))?;
+    jsonschema::validator_for(schema).map_err(|error| format!("is no JSON Schema: {error}"))
 }
 
 /// Whether a name begins so, without regard to case.

@@ -15,13 +15,10 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 
 use crate::link::Link;
-use crate::provider::{Offer, Offered, begins_with, leave_out};
+use crate::provider::{Offer, Offered, begins_with, compiled, leave_out};
 use crate::tool::{Bill, CallContext};
 
-/// Most mistakes that one answer tells: enough to mend a call at once.
-const MISTAKES_TOLD_MAX: usize = 5;
-
-/// Longest text of one such mistake, in bytes: the validator quotes the argument, which may be a whole file.
+/// Longest text of a mistake, in bytes: the validator quotes the argument, which may be a whole file.
 const MISTAKE_BYTES_MAX: usize = 300;
 
 /// Every tool that missions of this node can be granted, as they are at a moment.
@@ -171,8 +168,9 @@ impl Toolbox {
         let arguments = match handed.filter(|handed| **handed != info.input_schema) {
             None => checked(schema, arguments)?,
             // One that cannot be compiled was never a tool's.
-            Some(handed) => jsonschema::validator_for(handed)
-                .map_or_else(|_| checked(schema, arguments), |handed| checked(&handed, arguments))?,
+            Some(handed) => {
+                compiled(handed).map_or_else(|_| checked(schema, arguments), |handed| checked(&handed, arguments))?
+            }
         };
         if let Some(why) = self.links[*provider].is_out() {
             return Err(CallError::Failed(format!("{} cannot be called: {why}", info.name)));
@@ -221,7 +219,7 @@ fn by_letters(one: &str, other: &str) -> Ordering {
     one.bytes().map(|byte| byte.to_ascii_lowercase()).cmp(other.bytes().map(|byte| byte.to_ascii_lowercase()))
 }
 
-/// The arguments, parsed and held against the schema. The error names each place that is wrong.
+/// The arguments, parsed and held against the schema. The error names the first place that is wrong.
 fn checked(schema: &Validator, arguments: &str) -> Result<Value, CallError> {
     if arguments.len() > limit::CALL_BYTES_MAX {
         let max = limit::CALL_BYTES_MAX;
@@ -235,18 +233,10 @@ fn checked(schema: &Validator, arguments: &str) -> Result<Value, CallError> {
     if schema.is_valid(&value) {
         return Ok(value);
     }
-    let told: Vec<String> = schema
-        .iter_errors(&value)
-        .take(MISTAKES_TOLD_MAX)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            let place = if place.is_empty() { "the arguments" } else { &place };
-            format!(
-                "{}: {}",
-                limit::clip(place, limit::QUOTE_BYTES_MAX),
-                limit::clip(&error.to_string(), MISTAKE_BYTES_MAX)
-            )
-        })
-        .collect();
-    Err(CallError::InvalidArguments(told.join("; ")))
+    // The first mistake alone: the validator gathers all of them before it tells one, and there may be as many as the arguments have bytes.
+    let Err(error) = schema.validate(&value) else { return Ok(value) };
+    let place = error.instance_path().to_string();
+    let place = if place.is_empty() { "the arguments" } else { &place };
+    let (place, why) = (limit::clip(place, limit::QUOTE_BYTES_MAX), limit::clip(&error.to_string(), MISTAKE_BYTES_MAX));
+    Err(CallError::InvalidArguments(format!("{place}: {why}")))
 }

@@ -277,9 +277,14 @@ fn a_name_is_one_providers_and_stays_its_until_it_lets_go() {
 #[test]
 fn what_a_provider_says_of_one_tool_spoils_no_other() {
     let huge = json!({ "description": "x".repeat(sortie_tools::SCHEMA_BYTES_MAX) });
+    let twice = |at: usize| json!([{ "$ref": format!("#/$defs/{at}") }, { "$ref": format!("#/$defs/{at}") }]);
+    let mut doubling: serde_json::Map<String, Value> =
+        (0..30).map(|at| (at.to_string(), json!({ "allOf": twice(at + 1) }))).collect();
+    doubling.insert("30".to_owned(), json!(false));
     for (schema, why) in [
         (json!({ "type": "strnig" }), "no JSON Schema"),
-        (json!({ "$ref": "https://example.org/schema.json" }), "no JSON Schema"),
+        (json!({ "$ref": "https://example.org/schema.json" }), "leads to nothing"),
+        (json!({ "$defs": doubling, "$ref": "#/$defs/0" }), "more than 100000 parts"),
         (huge, "bytes, 65536 are allowed"),
     ] {
         let providers = providers();

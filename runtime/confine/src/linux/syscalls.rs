@@ -51,7 +51,10 @@ const FCHMODAT2: i64 = 452;
 #[cfg(target_arch = "x86_64")]
 const SHORT_POINTERS: i64 = 0x4000_0000;
 #[cfg(target_arch = "x86_64")]
-const SHORT_POINTERS_OWN: [i64; 4] = [521, 528, 539, 540];
+const SHORT_POINTERS_OWN: [i64; 5] = [521, 528, 533, 539, 540];
+/// `ioctl` of theirs, of which some uses are refused.
+#[cfg(target_arch = "x86_64")]
+const SHORT_POINTERS_IOCTL: i64 = 514;
 
 /// What makes a namespace, of the flags of `clone`.
 const NAMESPACES: [i32; 7] = [
@@ -69,11 +72,9 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// Refuses them for this process and all that it starts.
 pub(super) fn refuse() -> Result<(), Trouble> {
     let failed = |error: &dyn std::fmt::Display| Trouble::new(Layer::Seccomp, "the filter of system calls", error);
-    // `clone3` has its flags in memory, where no filter sees them; told that there is none, libraries take `clone`.
-    let unknown: Rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let no_such_call = u32::try_from(libc::ENOSYS).expect("errors are positive");
     let not_permitted = u32::try_from(libc::EPERM).expect("errors are positive");
-    for (rules, error) in [(unknown, no_such_call), (with_short_pointers(refused()?), not_permitted)] {
+    for (rules, error) in [(unknown(), no_such_call), (with_short_pointers(refused()?), not_permitted)] {
         let arch = std::env::consts::ARCH.try_into().map_err(|error| failed(&error))?;
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(error), arch)
             .map_err(|error| failed(&error))?;
@@ -81,6 +82,16 @@ pub(super) fn refuse() -> Result<(), Trouble> {
         seccompiler::apply_filter(&program).map_err(|error| failed(&error))?;
     }
     Ok(())
+}
+
+/// `clone3` has its flags in memory, where no filter sees them; told that there is none, libraries take `clone`.
+fn unknown() -> Rules {
+    let calls = [
+        libc::SYS_clone3,
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_clone3 | SHORT_POINTERS),
+    ];
+    calls.map(|call| (call, Vec::new())).into()
 }
 
 fn refused() -> Result<Rules, Trouble> {
@@ -126,6 +137,7 @@ fn with_short_pointers(rules: Rules) -> Rules {
     #[cfg(target_arch = "x86_64")]
     {
         let mut both = rules.clone();
+        both.extend(rules.get(&libc::SYS_ioctl).map(|rules| (SHORT_POINTERS_IOCTL | SHORT_POINTERS, rules.clone())));
         both.extend(rules.into_iter().map(|(call, rules)| (call | SHORT_POINTERS, rules)));
         both.extend(SHORT_POINTERS_OWN.map(|call| (call | SHORT_POINTERS, Vec::new())));
         both
@@ -137,6 +149,18 @@ fn with_short_pointers(rules: Rules) -> Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_abi_with_short_pointers_is_no_way_around_a_rule() {
+        assert!(unknown().contains_key(&(libc::SYS_clone3 | SHORT_POINTERS)));
+        let rules = with_short_pointers(refused().unwrap());
+        for call in [libc::SYS_ptrace, libc::SYS_clone, libc::SYS_socket].into_iter().chain(SHORT_POINTERS_OWN) {
+            assert!(rules.contains_key(&(call | SHORT_POINTERS)), "{call}");
+        }
+        let theirs = &rules[&(SHORT_POINTERS_IOCTL | SHORT_POINTERS)];
+        assert!(!theirs.is_empty() && *theirs == rules[&libc::SYS_ioctl], "typing into a terminal");
+    }
 
     #[test]
     fn the_filter_can_be_made_and_fits_the_kernel() {

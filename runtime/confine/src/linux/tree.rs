@@ -95,6 +95,9 @@ pub(super) fn build(policy: &Policy) -> Result<(), Trouble> {
 /// The numbers below this one are given once, and not again.
 const RESERVED_NUMBERS: u64 = 300;
 
+/// What is tried where the kernel takes no smaller bound: its least one is eight for each processor that there could be.
+const LARGER_BOUNDS: [u64; 3] = [4_096, 32_768, 131_072];
+
 /// Where a PID namespace has numbers of its own (Linux 6.14), there are no more of them than a command may have processes, and those that are
 /// reserved: what forks faster than anybody looks meets an end of the kernel's. Before, the same file is the whole machine's.
 fn bound_numbers(processes: &Path, most: u64) -> Result<(), Trouble> {
@@ -105,8 +108,23 @@ fn bound_numbers(processes: &Path, most: u64) -> Result<(), Trouble> {
     if version < (6, 14) {
         return Ok(());
     }
-    let numbers = (RESERVED_NUMBERS + 1 + most).to_string();
-    at("bounding the numbers of processes", fs::write(processes.join("sys/kernel/pid_max"), numbers))
+    let bounded = least_bound(RESERVED_NUMBERS + 1 + most, |numbers| {
+        fs::write(processes.join("sys/kernel/pid_max"), numbers.to_string())
+    });
+    at("bounding the numbers of processes", bounded)
+}
+
+/// Sets the smallest bound that the kernel takes: on a machine of many processors none may be so small, and says so by `EINVAL`. Where it
+/// takes none, who looks at the processes while they run bounds them alone, as with kernels before.
+fn least_bound(wanted: u64, mut set: impl FnMut(u64) -> std::io::Result<()>) -> std::io::Result<()> {
+    let larger = LARGER_BOUNDS.into_iter().filter(|bound| *bound > wanted);
+    for bound in std::iter::once(wanted).chain(larger) {
+        match set(bound) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            done => return done,
+        }
+    }
+    Ok(())
 }
 
 /// What of the machine comes into the tree, by its place there: links, and what is mounted. Parents come before what is below them.
@@ -222,6 +240,27 @@ fn at<T, E: std::fmt::Display>(doing: &str, outcome: Result<T, E>) -> Result<T, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bound_that_is_too_small_for_the_machine_is_none_that_stops_a_command() {
+        for (least, set, expected) in [
+            (0, 557, vec![557]),
+            (1_000, 557, vec![557, 4_096]),
+            (8_192, 557, vec![557, 4_096, 32_768]),
+            (8_192, 16_685, vec![16_685]),
+            (u64::MAX, 557, vec![557, 4_096, 32_768, 131_072]),
+        ] {
+            let mut tried = Vec::new();
+            let done = least_bound(set, |bound| {
+                tried.push(bound);
+                if bound < least { Err(std::io::Error::from_raw_os_error(libc::EINVAL)) } else { Ok(()) }
+            });
+            assert!(done.is_ok());
+            assert_eq!(tried, expected, "{least}");
+        }
+        let refused = least_bound(557, |_| Err(std::io::Error::from_raw_os_error(libc::EACCES)));
+        assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EACCES));
+    }
 
     #[test]
     fn paths_of_the_table_are_read_as_they_are() {

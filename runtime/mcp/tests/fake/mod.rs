@@ -28,6 +28,11 @@ fn refuse(id: &Value, code: i64, message: &str) {
     say(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}}));
 }
 
+/// The secret, again and again, so that wherever it is cut it is cut within one.
+fn about_secret() -> String {
+    std::env::var("TOKEN").unwrap_or_default().repeat(1_000)
+}
+
 fn text(text: &str) -> Value {
     json!({"content": [{"type": "text", "text": text}]})
 }
@@ -114,6 +119,7 @@ impl Fake {
                     _ => refuse(id, -32601, "Method not found"),
                 }
             }
+            Some("initialize") if self.mood == "refuses to begin" => refuse(id, -32000, &about_secret()),
             Some("initialize") if self.mood == "slow to discover" && self.has_discovered => {
                 refuse(id, -32600, "this connection was probed");
             }
@@ -147,10 +153,26 @@ impl Fake {
                 {"name": "huge_schema", "inputSchema": {"type": "object", "description": "x".repeat(70_000)}},
                 {"inputSchema": {}}, 7, null,
             ]}),
+            "tells its secret" => {
+                return refuse(id, -32000, &about_secret());
+            }
             "no list" => json!({"tools": "none"}),
             _ => {
-                let names =
-                    ["echo", "die", "slow", "silent", "seen", "giant", "change", "env", "elicit", "error", "child"];
+                let names = [
+                    "echo",
+                    "die",
+                    "slow",
+                    "silent",
+                    "seen",
+                    "giant",
+                    "change",
+                    "env",
+                    "elicit",
+                    "error",
+                    "child",
+                    "secret_error",
+                    "secret_refusal",
+                ];
                 let mut tools: Vec<Value> = names.iter().map(|name| tool(name)).collect();
                 tools[0]["annotations"] = json!({"readOnlyHint": true});
                 if self.lists > 1 {
@@ -203,6 +225,12 @@ impl Fake {
                     "params": {"message": "Who are you?", "requestedSchema": {"type": "object", "properties": {}}}}));
                 answer(&id, &text("asked"));
             }
+            "secret_error" => {
+                let mut result = text(&about_secret());
+                result["isError"] = true.into();
+                answer(&id, &result);
+            }
+            "secret_refusal" => refuse(&id, -32000, &about_secret()),
             "error" => {
                 let mut result = text(&"it is broken ".repeat(1_000));
                 result["isError"] = true.into();

@@ -105,6 +105,9 @@ impl Condition {
         if text.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
             return Fit::Doubt("an argument has `.` or `..` between slashes");
         }
+        if is_encoded(text) {
+            return Fit::Doubt(ENCODED);
+        }
         if text.chars().any(char::is_control) {
             return Fit::Doubt("an argument has control characters");
         }
@@ -120,6 +123,9 @@ impl Condition {
         if text.split(['/', '\\']).any(|part| part == "..") {
             return Fit::Doubt("an argument has `..` between slashes");
         }
+        if is_encoded(&text) {
+            return Fit::Doubt(ENCODED);
+        }
         let plain = text.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
         self.takes(text.split('/')).or(self.takes(plain))
     }
@@ -128,4 +134,15 @@ impl Condition {
         let parts: Vec<&str> = parts.collect();
         if self.value.takes_all(&parts) { Fit::Yes } else { Fit::No }
     }
+}
+
+const ENCODED: &str = "an argument has a percent-encoded dot, slash or percent sign";
+
+/// Whether a server that puts the value into an address may read a dot or a slash there, at once or when it is decoded again.
+fn is_encoded(text: &str) -> bool {
+    let codes = ["%2e", "%2f", "%5c", "%25"];
+    text.match_indices('%').any(|(at, _)| {
+        let code = text.as_bytes().get(at..at + 3);
+        code.is_some_and(|code| codes.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(code)))
+    })
 }

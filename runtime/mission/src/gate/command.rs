@@ -127,6 +127,9 @@ impl CommandScope {
                                 || !is_own_fixed && (git::is_setting(word) || own.starts_with('-'))
                         });
                 }
+                Runs::AfterOne if at + 1 >= words.len() => return fed,
+                Runs::AfterOne if is_fixed(at + 1) && is_operand(at + 1) => 2,
+                Runs::AfterOne => return true,
                 Runs::Duration if at + 1 >= words.len() => return fed,
                 Runs::Duration if is_fixed(at + 1) && is_duration(&words[at + 1]) => 2,
                 Runs::Duration => return true,

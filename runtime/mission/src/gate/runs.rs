@@ -16,6 +16,8 @@ pub(super) enum Runs {
     Next,
     /// The same, behind a duration.
     Duration,
+    /// The command behind its first operand, which is a lock, a folder, a number.
+    AfterOne,
     /// The same, with further words from its input.
     Fed,
     /// The script that its first operand names; its input, without one.
@@ -38,10 +40,23 @@ impl Options {
     }
 }
 
-const NEXT: [&str; 29] = [
-    "builtin", "busybox", "bunx", "chroot", "chrt", "command", "doas", "env", "exec", "fakeroot", "flock", "ionice",
-    "ltrace", "nice", "nohup", "npx", "nsenter", "runuser", "setarch", "setpriv", "setsid", "stdbuf", "strace", "sudo",
-    "taskset", "time", "toybox", "unshare", "valgrind",
+const NEXT: [&str; 23] = [
+    "builtin", "busybox", "bunx", "command", "doas", "env", "exec", "fakeroot", "ionice", "ltrace", "nice", "nohup",
+    "npx", "nsenter", "setpriv", "setsid", "stdbuf", "strace", "sudo", "time", "toybox", "unshare", "valgrind",
+];
+const AFTER_ONE: [&str; 6] = ["chroot", "chrt", "flock", "runuser", "setarch", "taskset"];
+
+/// Of commands that run others: the letters and the names of options that make them run a text, or a shell, and behind how many operands
+/// such an option may stand.
+const TEXT_BY_OPTION: [(&str, &str, &[&str], usize); 8] = [
+    ("bunx", "c", &["--call"], 0),
+    ("doas", "s", &[], 0),
+    ("env", "s", &["--split-string"], 0),
+    ("flock", "c", &["--command"], 1),
+    ("npx", "c", &["--call"], 0),
+    ("runuser", "cl", &["--command", "--session-command", "--login"], 1),
+    ("strace", "o", &["--output"], 0),
+    ("sudo", "si", &["--shell", "--login"], 0),
 ];
 const SHELLS: [&str; 12] = ["ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "pwsh", "rbash", "sh", "tcsh", "zsh"];
 const TEXT: [&str; 13] =
@@ -59,6 +74,7 @@ pub(super) fn runs(name: &str) -> Runs {
         "fd" | "fdfind" => Runs::ByOption(Options(&FD)),
         _ if SHELLS.contains(&name) => Runs::Shell,
         _ if NEXT.contains(&name) => Runs::Next,
+        _ if AFTER_ONE.contains(&name) => Runs::AfterOne,
         _ if TEXT.contains(&name) => Runs::Text,
         _ => Runs::Nothing,
     }
@@ -76,7 +92,7 @@ pub(super) mod git {
     use alloc::string::String;
 
     /// Options that do, or that write a file, with whatever command of git's; also abbreviated.
-    const OPTIONS: [&str; 10] = [
+    const OPTIONS: [&str; 11] = [
         "--config-env",
         "--exec-path",
         "--exec",
@@ -85,30 +101,29 @@ pub(super) mod git {
         "--open-files-in-pager",
         "--output",
         "--receive-pack",
+        "--template",
         "--textconv",
         "--upload-pack",
     ];
 
     /// Words that do so with one of its commands.
-    const OF: [(&str, &str); 9] = [
-        ("bisect", "run"),
-        ("clone", "-c"),
-        ("clone", "-u"),
-        ("difftool", "-x"),
-        ("grep", "-O"),
-        ("grep", "-o"),
-        ("rebase", "-x"),
-        ("submodule", "foreach"),
-        ("filter-branch", ""),
-    ];
+    const OF: [(&str, &str); 3] = [("bisect", "run"), ("submodule", "foreach"), ("filter-branch", "")];
+
+    /// Letters that do so with one of its commands, in whatever word with one dash: several may stand in one.
+    const LETTERS: [(&str, &str); 6] =
+        [("archive", "o"), ("clone", "cu"), ("difftool", "x"), ("format-patch", "o"), ("grep", "O"), ("rebase", "x")];
 
     /// Whether a word behind git's own command makes it run something else, or write a file.
     pub(in super::super) fn is_runner(own: &str, word: &str) -> bool {
+        is_option(word)
+            || OF.iter().any(|(command, begin)| *command == own && word.starts_with(begin))
+            || LETTERS.iter().any(|(command, letters)| *command == own && super::has_letter(word, letters))
+    }
+
+    /// Options may be cut to what no other begins with, which differs from command to command.
+    fn is_option(word: &str) -> bool {
         let name = word.split('=').next().unwrap_or(word);
-        let is_option =
-            name.len() > 3 && name.starts_with("--") && OPTIONS.iter().any(|option| option.starts_with(name));
-        // Only finding what matches (`grep -o`) is a matter of case, and told apart where it can be.
-        is_option || OF.iter().any(|(command, begin)| *command == own && word.starts_with(begin) && *begin != "-o")
+        name.len() > 2 && name.starts_with("--") && OPTIONS.iter().any(|option| option.starts_with(name))
     }
 
     /// Whether it is a setting before git's own command: an alias, a pager, another folder of commands.
@@ -119,9 +134,11 @@ pub(super) mod git {
     /// Whether git, with these words in lower case behind it, may run anything.
     pub(super) fn is_any(words: &[String]) -> bool {
         let is_there = |command: &str| words.iter().any(|word| word == command);
-        words.iter().any(|word| is_setting(word) || is_runner("", word))
+        let has = |letters: &str| words.iter().any(|word| super::has_letter(word, &letters.to_lowercase()));
+        words.iter().any(|word| is_setting(word) || is_option(word))
             || ["config", "difftool", "filter-branch", "mergetool"].into_iter().any(is_there)
             || OF.iter().any(|(command, begin)| is_there(command) && words.iter().any(|word| word.starts_with(begin)))
+            || LETTERS.iter().any(|(command, letters)| is_there(command) && has(letters))
     }
 }
 
@@ -139,8 +156,40 @@ const CODE: [&str; 13] =
     ["bun", "deno", "julia", "lua", "node", "nodejs", "osascript", "perl", "php", "python", "rscript", "ruby", "tclsh"];
 const AWK: [&str; 4] = ["awk", "gawk", "mawk", "nawk"];
 
+/// Whether a word is an option with one dash that has one of these letters.
+fn has_letter(word: &str, letters: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains(|letter| letters.contains(letter))
+}
+
+/// Whether a command that runs others is told by an option to run a text.
+fn is_text_by_option(name: &str, words: &[String]) -> bool {
+    let Some((_, letters, names, operands)) = TEXT_BY_OPTION.iter().find(|(known, ..)| *known == name) else {
+        return false;
+    };
+    let (mut left, mut may_be_value) = (*operands, false);
+    for word in words {
+        if word.starts_with('-') {
+            let given = word.split('=').next().unwrap_or(word);
+            if has_letter(word, letters) || given.len() > 2 && names.iter().any(|option| option.starts_with(given)) {
+                return true;
+            }
+            may_be_value = true;
+        } else if may_be_value || word.contains('=') {
+            may_be_value = false;
+        } else if left == 0 {
+            return false;
+        } else {
+            left -= 1;
+        }
+    }
+    false
+}
+
 fn is_any(words: &[String]) -> bool {
     let name = base(&words[0]);
+    if is_text_by_option(name, &words[1..]) {
+        return true;
+    }
     let any = |is: fn(&str) -> bool| words[1..].iter().any(|word| is(word));
     match runs(name) {
         Runs::Shell | Runs::Text => true,

@@ -316,6 +316,16 @@ fn an_allowance_leaves_nothing_open_that_is_run() {
             ("git grep --open-files-in-pager=rm x", Denied),
             ("git clone -u rm x", Denied),
             ("git fetch --upload-pack rm x", Denied),
+            ("git rebase -qx ./e HEAD~1", Denied),
+            ("git grep -nO./e x", Denied),
+            ("git grep -no x", Allowed),
+            ("git clone -qu ./e x", Denied),
+            ("git clone -q x", Allowed),
+            ("git send-pack --e=./e .", Denied),
+            ("git archive --o=x HEAD", Denied),
+            ("git archive -o x HEAD", Denied),
+            ("git clone --templ=./t x", Denied),
+            ("git log --oneline -x", Allowed),
         ],
     );
     under(
@@ -341,6 +351,15 @@ fn an_allowance_leaves_nothing_open_that_is_run() {
         &[("timeout 60 cargo test --lib", Allowed), ("timeout 60 cargo run", Denied)],
     );
     under("Bash(timeout -s KILL *)", &[("timeout -s KILL 5 rm", Denied)]);
+    under("Bash(flock build.lock *)", &[("flock build.lock rm x", Denied), ("flock build.lock -c rm", Denied)]);
+    under(
+        "Bash(flock build.lock cargo *)",
+        &[("flock build.lock cargo test", Allowed), ("flock build.lock rm", Denied), ("flock x cargo test", Denied)],
+    );
+    under("Bash(flock *)", &[("flock", Allowed), ("flock x rm", Denied), ("flock -c rm", Denied)]);
+    under("Bash(taskset 1 *)\nBash(chrt 10 *)", &[("taskset 1 rm x", Denied), ("chrt 10 rm x", Denied)]);
+    under("Bash(chroot x ls *)", &[("chroot x ls y", Allowed), ("chroot x rm y", Denied)]);
+    under("Bash(setarch x86_64 *)\nBash(runuser u *)", &[("setarch x86_64 rm", Denied), ("runuser u -c rm", Denied)]);
     under("Bash(nice cargo *)", &[("nice cargo test", Allowed), ("nice rm", Denied)]);
     under("Bash(sudo systemctl status *)", &[("sudo systemctl status x", Allowed), ("sudo rm", Denied)]);
     under("Bash(sudo *)", &[("sudo rm x", Denied), ("sudo -u x rm", Denied)]);
@@ -422,6 +441,29 @@ fn a_prohibition_means_what_may_come_to_the_same() {
             ("git config alias.x y", Denied),
             ("git status", Allowed),
             ("xargs env", Denied),
+            ("env -S 'rm x'", Denied),
+            ("env -iS 'rm x'", Denied),
+            ("env -u X -S'rm x'", Denied),
+            ("env X=y --split='rm x'", Denied),
+            ("nice env -S 'rm x'", Denied),
+            ("env ls -s", Allowed),
+            ("flock l -c 'rm x'", Denied),
+            ("flock -n l --comm 'rm x'", Denied),
+            ("flock l ls -c", Allowed),
+            ("flock l rm x", Denied),
+            ("npx -c 'rm x'", Denied),
+            ("npx --call='rm x'", Denied),
+            ("npx eslint -c x", Allowed),
+            ("runuser u -c 'rm x'", Denied),
+            ("runuser -u u -- rm x", Denied),
+            ("sudo -s", Denied),
+            ("sudo -u u ls", Allowed),
+            ("strace -o '|rm x' ls", Denied),
+            ("timeout 5 git commit -m 'a b'", Allowed),
+            ("git rebase -qx ./e x", Denied),
+            ("git grep -nO./e x", Denied),
+            ("git send-pack --e=./e .", Denied),
+            ("git clone -qu ./e x", Denied),
             ("", Denied),
         ],
     );

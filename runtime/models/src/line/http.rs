@@ -104,8 +104,12 @@ impl Http {
         if was_longer && status.is_success() {
             return Err(Broken::Cut(format!("it is longer than {ANSWER_BYTES_MAX} bytes")));
         }
-        // What is no UTF-8 is no JSON, which the reader will say.
-        let body = String::from_utf8_lossy(&body).into_owned();
+        let body = match String::from_utf8(body) {
+            Ok(body) => body,
+            // Letters in the place of what was not understood would be an answer that nobody gave; it is billed all the same.
+            Err(_) if status.is_success() => return Err(Broken::Cut("it is no UTF-8".to_owned())),
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
         let shortest = if status.is_success() { KEY_BYTES_MIN } else { 1 };
         let body = match &key {
             Some(key) if key.expose().len() >= shortest => without(body, key.expose()),

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use jsonschema::PatternOptions;
 use serde_json::Value;
 use sortie_contract::envelope::read_strictly;
-use sortie_contract::limit;
 use sortie_contract::mistake::{Pointer, code};
 use sortie_contract::tool::CallError;
+use sortie_contract::{limit, unfold};
 
 use super::fields::{Fields, Mistakes, kind};
 use super::{
@@ -85,6 +85,10 @@ fn output_schema(schema: Value, fields: &mut Fields<'_>) -> Option<OutputSchema>
     let bytes = schema.to_string().len();
     if bytes > SCHEMA_BYTES_MAX {
         fields.wrong.add(&place, code::TOO_LONG, format!("has {bytes} bytes, {SCHEMA_BYTES_MAX} are allowed"));
+        return None;
+    }
+    if let Err(why) = unfold::bounded(&schema) {
+        fields.wrong.add(&place, code::UNKNOWN_VALUE, format!("cannot be used: {why}"));
         return None;
     }
     // An engine whose time is bounded by the text's length, for the text is whatever a model writes: no look-around, no back-references.

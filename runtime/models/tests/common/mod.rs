@@ -149,6 +149,8 @@ pub(crate) enum Does {
     Answers(String, String),
     /// Answers with more than it announced, or less, and closes.
     Sends(String),
+    /// The same, of bytes that are no text.
+    Spits(&'static [u8]),
     /// Closes without a byte.
     Closes,
     /// Says nothing, and keeps the connection.
@@ -217,6 +219,10 @@ async fn serve(mut stream: TcpStream, does: Arc<Mutex<Vec<Does>>>, seen: Arc<Mut
             }
             Some(Does::Sends(raw)) => {
                 let _ = stream.write_all(raw.as_bytes()).await;
+                return;
+            }
+            Some(Does::Spits(raw)) => {
+                let _ = stream.write_all(raw).await;
                 return;
             }
             Some(Does::Closes) => return,

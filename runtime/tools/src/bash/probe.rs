@@ -10,7 +10,7 @@ use sortie_confine::{Layer, Layers, Limits, Policy, Report};
 
 use super::run::{self, Confined, End};
 use super::secrets::Secrets;
-use super::settings::{Confine, Settings, wrong};
+use super::settings::{Confine, Settings, real, wrong};
 use super::{PROGRAM, Shell};
 use crate::config::ConfigError;
 
@@ -27,12 +27,15 @@ const ATTEMPTS: &str = r#"
 { echo x > /usr/sortie-probe; } 2>/dev/null && echo "write to /usr"
 (exec 3<>/dev/tcp/127.0.0.1/9) 2>/dev/null && echo "connect to a port"
 (exec 3<>/dev/udp/127.0.0.1/9) 2>/dev/null && echo "make a socket of the network"
-kill -0 "$NODE" 2>/dev/null && echo "send signals to the node"
-[ -e "/proc/$NODE/fd" ] && echo "look into the node's process"
+[ -n "$NODE" ] && kill -0 "$NODE" 2>/dev/null && echo "send signals to the node"
+[ -n "$NODE" ] && [ -e "/proc/$NODE/fd" ] && echo "look into the node's process"
 { : < /etc/shadow; } 2>/dev/null && echo "read /etc/shadow"
 echo x > inside || echo "! not write into the workspace"
 exit 7
 "#;
+
+/// The numbers that processes of a command have in a namespace of its own: what watches it, its shell, and what that shell has started.
+const OWN_NUMBERS: u32 = 64;
 
 /// What only namespaces hold, whatever the kernel's version: Landlock lets names be seen.
 const ONLY_WITH_NAMESPACES: [&str; 5] = [
@@ -125,6 +128,12 @@ pub(super) async fn probe(shell: &Shell, settings: &Settings) -> Result<Confinem
     Ok(Confinement { layers, landlock, missing, is_off })
 }
 
+/// The node's number for a command's eyes; nothing where it is one that the command's own first processes have, as in a container, where
+/// the node is 1: what is found there is the command's own.
+fn told_apart(node: u32) -> String {
+    if node > OWN_NUMBERS { node.to_string() } else { String::new() }
+}
+
 /// Runs a command with these layers. What is wrong, and where.
 async fn look(shell: &Shell, settings: &Settings, layers: Layers) -> Result<Option<i32>, (Layer, String)> {
     let setup = |error: &dyn fmt::Display| (Layer::Setup, error.to_string());
@@ -133,9 +142,9 @@ async fn look(shell: &Shell, settings: &Settings, layers: Layers) -> Result<Opti
     let path = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| setup(&"a path that is no text"));
     let policy = |command: &str| -> Result<Policy, (Layer, String)> {
         let env = [
-            ("DATA", path(&shell.data_dir)?),
+            ("DATA", path(&real(&shell.data_dir))?),
             ("OUTSIDE", path(outside.path())?),
-            ("NODE", std::process::id().to_string()),
+            ("NODE", told_apart(std::process::id())),
         ];
         Ok(Policy {
             command: [PROGRAM, "--noprofile", "--norc", "-c", command].map(str::to_owned).to_vec(),
@@ -184,5 +193,17 @@ async fn began(shell: &Shell, policy: &Policy) -> Result<Option<i32>, (Layer, St
         Report::Began { landlock } => Ok(landlock),
         Report::Failed { layer, why } => Err((layer, why)),
         other => Err(setup(&format_args!("{other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_the_first_of_its_container_is_not_looked_for_by_number() {
+        for (node, told) in [(1, ""), (8, ""), (64, ""), (65, "65"), (4_000_000, "4000000")] {
+            assert_eq!(told_apart(node), told, "{node}");
+        }
     }
 }

@@ -166,6 +166,18 @@ impl Settings {
                 }
             }
         }
+        let all: Vec<(&'static str, &PathBuf)> =
+            self.read.iter().map(|path| ("read", path)).chain(self.write.iter().map(|path| ("write", path))).collect();
+        for (at, (key, path)) in all.iter().enumerate() {
+            if let Some((other_key, other)) = all[..at].iter().find(|(_, other)| overlap(path, other)) {
+                // Which of the two holds would be a matter of their order.
+                let (path, other) = (path.display(), other.display());
+                let why = format!(
+                    "`{path}` and `{other}` of `{other_key}` are the same, or one lies in the other; name each place once"
+                );
+                return Err(wrong(key, why));
+            }
+        }
         if self.confine != Confine::Off
             && let Some(seen) = SYSTEM.iter().find(|seen| data_dir.starts_with(real(Path::new(seen))))
         {
@@ -186,8 +198,12 @@ impl Settings {
     }
 }
 
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
 /// A path as it really is, as far as it is there.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     for above in path.ancestors() {
         if let (Ok(found), Ok(below)) = (above.canonicalize(), path.strip_prefix(above)) {
             return if below.as_os_str().is_empty() { found } else { found.join(below) };
@@ -282,6 +298,26 @@ mod tests {
         ] {
             let told = fit(&path).expect_err("refused");
             assert!(told.contains(expected), "{}: {told}", path.display());
+        }
+        std::fs::create_dir(dir.path().join("tools/inner")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("tools"), dir.path().join("same")).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (read, write, expected) in [
+            (vec![at("tools")], vec![at("tools/inner")], Some("write: ")),
+            (vec![at("tools/inner")], vec![at("tools")], Some("write: ")),
+            (vec![at("tools")], vec![at("same")], Some("write: ")),
+            (vec![at("tools"), at("tools")], Vec::new(), Some("read: ")),
+            (vec![at("tools/inner")], Vec::new(), None),
+        ] {
+            let text = serde_json::json!({"read": read, "write": write}).to_string();
+            let fitted = settings(&text).unwrap().fit(&shell(&data)).map_err(|error| error.to_string());
+            match expected {
+                None => fitted.unwrap(),
+                Some(key) => {
+                    let told = fitted.expect_err("they overlap");
+                    assert!(told.contains("one lies in the other") && told.contains(key), "{told}");
+                }
+            }
         }
         let mut usual = settings("{}").unwrap();
         let told = usual

@@ -37,6 +37,9 @@ const QUERY_BYTES_MAX: usize = 400;
 const TITLE_BYTES_MAX: usize = 300;
 const TEXT_BYTES_MAX: usize = 2_000;
 
+/// How much of a title or a text is looked at, in bytes: far more than is shown of it, markup and the length of a key included.
+const PLAIN_BYTES_MAX: usize = 16 << 10;
+
 /// How much of a body an error quotes, in bytes.
 const QUOTED_BYTES_MAX: usize = 300;
 
@@ -144,7 +147,7 @@ impl WebSearch {
         }
         let body = came.body(limit::TEXT_BYTES_MAX).await.map_err(|error| self.unanswered(&error))?;
         let (body, is_cut) = (String::from_utf8_lossy(&body.0).into_owned(), body.1);
-        let quoted = || redactor.cut(plain(&body).as_str(), QUOTED_BYTES_MAX).0;
+        let quoted = || shown(&body, redactor, QUOTED_BYTES_MAX);
         match (status, &self.engine) {
             (200, _) if is_cut => Err(failed("its answer is longer than is read; ask for fewer results".to_owned())),
             (200, engine) => serde_json::from_str(&body).map_err(|_| {
@@ -265,7 +268,7 @@ impl Tool for WebSearch {
             let why = format!("{} answered JSON without a list of results; {}", self.url, self.engine.remedy());
             return Err(CallError::Failed(why));
         };
-        let clean = |text: &Value, max: usize| redactor.cut(&plain(text.as_str().unwrap_or_default()), max).0;
+        let clean = |text: &Value, max: usize| shown(text.as_str().unwrap_or_default(), &redactor, max);
         let hits = listed.iter().filter_map(|hit| {
             let url = hit["url"].as_str().filter(|url| url.len() <= limit::URL_BYTES_MAX)?;
             let url = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
@@ -283,8 +286,14 @@ static MARKUP: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(tags).expect("the pattern is right")
 });
 
-/// A text in HTML as a line of text.
+/// What is shown of a text in HTML. The key goes first: a part of it at a cut would not be recognised.
+fn shown(html: &str, redactor: &Redactor, max: usize) -> String {
+    redactor.cut(&plain(&redactor.text(html)), max).0
+}
+
+/// A text in HTML as a line of text: its beginning, for what opens and never closes is looked for to the end, each time anew.
 fn plain(html: &str) -> String {
+    let html = &html[..html.floor_char_boundary(PLAIN_BYTES_MAX)];
     let bare =
         MARKUP.replace_all(html, |found: &regex::Captures<'_>| if found.name("blank").is_some() { " " } else { "" });
     let text = html_escape::decode_html_entities(&bare);

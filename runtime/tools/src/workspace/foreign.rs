@@ -1,7 +1,8 @@
 //! What a program writes into a workspace by itself: looked at before, while it runs, and afterwards.
 //!
 //! Such a program may want to hide what it does: links are not followed, the walk is bounded, and what cannot be looked into is counted by
-//! itself. Sizes are those that files say they have, so that a file of nothing is as large as it looks.
+//! itself. Sizes are those that files say they have, so that a file of nothing is as large as it looks; what is
+//! set aside on the disk counts where it is far more.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,6 +19,9 @@ const STAMPS_MAX: usize = 100_000;
 
 /// Most entries that one walk looks at, where no bound is smaller: a few seconds of work.
 const ENTRIES_MAX: u64 = 1_000_000;
+
+/// How much a file system may set aside for a file beyond twice its size, in bytes: none of those that do so takes more by itself.
+const SET_ASIDE_FREE: u64 = 64 << 10;
 
 /// How much there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -146,13 +150,21 @@ pub(super) fn survey(
                 folders.push(entry.path());
                 continue;
             }
-            survey.measure.used.bytes += metadata.len();
+            survey.measure.used.bytes += taken(&metadata);
             if metadata.is_file() && survey.stamps.len() < stamps_max {
                 keep(&mut survey.stamps, root, &entry.path(), &metadata);
             }
         }
     }
     Ok(survey)
+}
+
+/// What of a file counts: what it says it has, or what is set aside for it on the disk where that is far more (`fallocate -n`). File
+/// systems set a little aside by themselves for what is being written, and that is nobody's doing.
+fn taken(metadata: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let (said, set_aside) = (metadata.len(), metadata.blocks().saturating_mul(512));
+    if set_aside > said.saturating_mul(2).saturating_add(SET_ASIDE_FREE) { set_aside } else { said }
 }
 
 fn keep(stamps: &mut BTreeMap<String, Stamp>, root: &Path, path: &Path, metadata: &std::fs::Metadata) {

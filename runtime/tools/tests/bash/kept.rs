@@ -61,6 +61,11 @@ async fn a_workspace_that_is_filled_is_stopped() {
         ("many large ones", "for i in $(seq 100); do head -c 4M /dev/zero > l$i; done; sleep 60", "32 MiB"),
         ("one that is large and empty", "truncate -s 1T sparse; exit 3", ""),
         ("two of them", "truncate -s 30M a b; sleep 60", "32 MiB"),
+        (
+            "what is set aside behind their ends",
+            "touch a b c; for i in a b c; do fallocate -n -l 30M $i; done; sleep 60",
+            "32 MiB",
+        ),
         ("many small ones", "while true; do touch f$((n++)); done", "500 files"),
         ("many folders", "while true; do mkdir d$((n++)); done", "500 files"),
         ("in a folder that nobody can see into", "mkdir hid; cd hid; chmod 0 ../hid; sleep 60", "look into"),

@@ -22,7 +22,7 @@ const SHOWN_BYTES_MAX: usize = 4 << 10;
 const ALL_SHOWN_BYTES_MAX: usize = 64 << 10;
 
 /// What says how a message is carried belongs to the connection, and what tells calls apart to the node.
-const NOT_FOR_CALLS: [&str; 16] = [
+const NOT_FOR_CALLS: [&str; 19] = [
     "accept-encoding",
     "connection",
     "content-length",
@@ -39,7 +39,14 @@ const NOT_FOR_CALLS: [&str; 16] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    // They make another method of the one that was granted.
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
 ];
+
+/// What asks for parts of an answer.
+const PARTS_OF: [&str; 2] = ["range", "if-range"];
 
 /// What means the same to every host, and opens nothing.
 const FOR_ALL_ORIGINS: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, IDEMPOTENCY_KEY];
@@ -106,6 +113,12 @@ impl Wanted {
                 Text::Plain(plain)
             };
             headers.push((name, text));
+        }
+        if let Some((name, _)) = headers.iter().find(|(name, _)| PARTS_OF.contains(&name.as_str()))
+            && headers.iter().any(|(_, text)| matches!(text, Text::Secret(_)))
+        {
+            let why = "is not sent beside a secret: of an answer that shows the secret it would bring a part, which nobody recognises";
+            return wrong(name.as_str(), format!("`{name}` {why}"));
         }
         Ok(Self(headers))
     }
@@ -192,10 +205,17 @@ mod tests {
             (json!({ "x": "a".repeat(VALUE_BYTES_MAX + 1) }), "are sent"),
             (json!({ "x": "${secret:}" }), "${secret:NAME}"),
             (Value::Object(many), "64 are sent"),
+            (
+                json!({ "Range": "bytes=3-", "authorization": "${secret:a}" }),
+                "/headers/range: `range` is not sent beside",
+            ),
+            (json!({ "authorization": "${secret:a}", "if-range": "x" }), "not sent beside a secret"),
+            (json!({ "range": "${secret:a}" }), "not sent beside a secret"),
         ] {
             let error = wanted(&headers).err().expect(expected);
             assert!(error.contains(expected) && error.len() < 300, "{error}");
         }
+        assert!(wanted(&json!({ "range": "bytes=3-" })).is_ok());
         assert!(wanted(&json!({ "x-count": 7, "x-is": true, "Authorization": "Bearer ${secret:a}" })).is_ok());
     }
 
