@@ -2,7 +2,8 @@
 //! (95 % of it, unless the node says otherwise), and what is behind that mark is kept until the plugin says that it lands.
 //!
 //! - Shares are rounded down: a budget of three calls keeps none.
-//! - What is kept is refused with `budget-exhausted`, and nobody is asked: the plugin can have it by one word, at night as well.
+//! - What is kept is refused with `budget-exhausted`, and nobody is asked: the plugin can have it by one word, at night as well. So it is
+//!   with a call that was put off, or broke off, when it would go on. Whoever decides about a call gives it what is kept, too.
 //! - Nothing is kept from a plugin that never asks for the signal: it could do nothing with it.
 //! - The end of a window that the mission is carried over from is no limit, and no end of its work.
 
@@ -11,11 +12,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
+use sortie_contract::envelope::EffectiveBudget;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin::Left;
 use sortie_contract::record::{Closing, Record};
+use sortie_contract::request::Decision;
 
-use crate::budget::Ledger;
+use crate::budget::{Ledger, raised};
 use crate::command::Now;
 use crate::state::Mission;
 
@@ -26,52 +29,55 @@ impl Mission {
     /// What was decided, and the signal behind it where a limit comes near by that, or by the time.
     pub(crate) fn with_closing(&self, now: Now, mut records: Vec<Record>) -> Vec<Record> {
         let breaks_off = |record: &Record| matches!(record, Record::Finished { .. } | Record::CarriedOver { .. });
-        if self.landing.expected().is_none() || self.windows.is_awaited() || records.iter().any(breaks_off) {
+        // Behind the end it is no use to anybody: what a node says of itself is recorded there, too.
+        let is_over = || self.time_over(now).is_some();
+        if self.landing.expected().is_none() || self.windows.is_awaited() || records.iter().any(breaks_off) || is_over()
+        {
             return records;
         }
         let mut ledger = *self.books.ledger();
         let bookings = records.iter().flat_map(|record| self.bookings(record));
         bookings.for_each(|booking| ledger.book(&booking));
+        // What is granted with this very decision holds for what follows from it.
+        let granted = |budget: EffectiveBudget, record: &Record| match record {
+            Record::Decided { decision: Decision::Grant { llm_calls, cost }, .. } => raised(&budget, *llm_calls, *cost),
+            _ => budget,
+        };
+        let budget = records.iter().fold(self.budget, granted);
         let is_told = records.iter().any(|record| matches!(record, Record::Closing { .. }));
-        records.extend(self.near(now, &ledger).filter(|_| !is_told).map(|limit| Record::Closing { limit }));
+        records.extend(self.near(now, &ledger, &budget).filter(|_| !is_told).map(|limit| Record::Closing { limit }));
         records
     }
 
     /// The first limit that comes near.
-    fn near(&self, now: Now, ledger: &Ledger) -> Option<Closing> {
+    fn near(&self, now: Now, ledger: &Ledger, budget: &EffectiveBudget) -> Option<Closing> {
         let share = self.landing.expected()?;
         let booked = ledger.spent().saturating_add(ledger.reserved());
-        let kept = self.kept(share);
+        let kept = kept(budget, share);
         let reached = |booked: u64, max: Option<u64>, kept: u64| max.is_some_and(|max| booked >= max - kept);
-        let cost_max = self.budget.cost_max.map(|max| max.0);
+        let cost_max = budget.cost_max.map(|max| max.0);
         if self.closing_at(share).is_some_and(|at| at <= now.wall) {
             return Some(Closing::Window);
         }
         if now.ran_ms >= self.closing_ran_ms(share) {
             return Some(Closing::RunTime);
         }
-        if reached(booked.llm_calls, self.budget.llm_calls_max, kept.llm_calls) {
+        if reached(booked.llm_calls, budget.llm_calls_max, kept.llm_calls) {
             return Some(Closing::LlmCalls);
         }
         reached(booked.cost.0, cost_max, kept.cost.0).then_some(Closing::Cost)
     }
 
-    /// What is kept of the budget.
-    fn kept(&self, share: u16) -> Spend {
-        let of = |max: Option<u64>| max.map_or(0, |max| part(max, share));
-        Spend { llm_calls: of(self.budget.llm_calls_max), cost: MicroUsd(of(self.budget.cost_max.map(|max| max.0))) }
-    }
-
-    /// Which limit a call would come too near to, and that in words, where it would take of what is kept for landing; nothing where it
-    /// takes nothing of it, and where it passes the budget anyway.
-    pub(crate) fn kept_for_landing(&self, wanted: Spend) -> Option<(Closing, String)> {
-        let kept = self.kept(self.landing.kept()?);
+    /// Which limit a call would come too near to, and that in words, where it would take of what is kept for landing, beside what is in
+    /// these books; nothing where it takes nothing of it, and where it passes the budget anyway.
+    pub(crate) fn kept_for_landing(&self, ledger: &Ledger, wanted: Spend) -> Option<(Closing, String)> {
+        let kept = kept(&self.budget, self.landing.kept()?);
         let fits = |beside: Spend| {
             let all = Spend {
                 llm_calls: if wanted.llm_calls == 0 { 0 } else { wanted.llm_calls.saturating_add(beside.llm_calls) },
                 cost: if wanted.cost.is_zero() { MicroUsd::ZERO } else { wanted.cost.saturating_add(beside.cost) },
             };
-            self.books.ledger().check(&self.budget, all).is_ok()
+            ledger.check(&self.budget, all).is_ok()
         };
         if !fits(Spend::NOTHING) || fits(kept) {
             return None;
@@ -123,7 +129,7 @@ impl Mission {
     pub fn left(&self, now: Now) -> Left {
         let ledger = self.books.ledger();
         let booked = ledger.spent().saturating_add(ledger.reserved());
-        let kept = self.landing.kept().map_or(Spend::NOTHING, |share| self.kept(share));
+        let kept = self.landing.kept().map_or(Spend::NOTHING, |share| kept(&self.budget, share));
         Left {
             runtime_ms: self.budget.runtime_ms_max.saturating_sub(now.ran_ms),
             llm_calls: self.budget.llm_calls_max.map(|max| max.saturating_sub(booked.llm_calls)),
@@ -132,6 +138,12 @@ impl Mission {
             landing_micro_usd: kept.cost.0,
         }
     }
+}
+
+/// What is kept of a budget.
+fn kept(budget: &EffectiveBudget, share: u16) -> Spend {
+    let of = |max: Option<u64>| max.map_or(0, |max| part(max, share));
+    Spend { llm_calls: of(budget.llm_calls_max), cost: MicroUsd(of(budget.cost_max.map(|max| max.0))) }
 }
 
 /// A share of something, rounded down.

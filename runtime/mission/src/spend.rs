@@ -147,7 +147,8 @@ impl Mission {
                         records.push(ended(self.told_of_lost(call, tool, None)));
                         continue;
                     }
-                    if let Some(why) = self.barred(reserved) {
+                    let kept = || self.kept_for_landing(&ledger, reserved).map(|(_, why)| why);
+                    if let Some(why) = self.barred(reserved).or_else(kept) {
                         records.push(ended(unpaid(true, flight, why)));
                         continue;
                     }
