@@ -233,7 +233,7 @@ impl Mission {
         if let Some(error) = self.refuse(now, gate, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
-        if let Some((limit, why)) = self.kept_for_landing(reserved) {
+        if let Some((limit, why)) = self.kept_for_landing(self.books.ledger(), reserved) {
             let error = CallError::BudgetExhausted(why);
             let refused = self.numbered(|call| Record::CallRefused { call, tool: name, digest, error });
             // Where the numbers are used up, the end stands there instead.
@@ -300,14 +300,16 @@ impl Mission {
     /// The calls that were put off until now are made, as far as the budget covers them; of the others people are asked.
     fn go_on_with_postponed(&self, now: Now) -> Option<Vec<Record>> {
         let (mut ledger, mut request) = (*self.books.ledger(), self.requests.next());
-        let mut records = Vec::new();
+        let (mut records, mut closing) = (Vec::new(), None);
         for (call, _) in self.calls.postponed().filter(|(_, until)| *until <= now.wall) {
             let Ok(flight) = self.calls.flight(call) else { continue };
             let Some(tool) = &flight.tool else { continue };
-            if let Some(why) = self.barred(flight.reserved) {
+            let kept = self.kept_for_landing(&ledger, flight.reserved);
+            closing = closing.or(kept.as_ref().map(|(limit, _)| *limit));
+            if let Some(why) = self.barred(flight.reserved).or(kept.map(|(_, why)| why)) {
                 let outcome = Err(CallError::BudgetExhausted(why));
                 records.push(Record::CallFinished { call, outcome, spent: Spend::NOTHING });
-            } else if let Some(ask) = short_of(&ledger, &self.payable(&self.budget), tool, flight.reserved) {
+            } else if let Some(ask) = short_of(&ledger, &self.budget, tool, flight.reserved) {
                 records.push(self.request(now, request, call, ask));
                 request.0 += 1;
             } else {
@@ -315,6 +317,7 @@ impl Mission {
                 records.push(Record::CallResumed { call });
             }
         }
+        records.extend(closing.filter(|_| self.landing.expected().is_some()).map(|limit| Record::Closing { limit }));
         (!records.is_empty()).then_some(records)
     }
 

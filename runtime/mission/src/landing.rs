@@ -3,7 +3,8 @@
 //!
 //! - Shares are rounded down: a budget of three calls keeps none.
 //! - What is kept is refused with `budget-exhausted`, and nobody is asked: the plugin can have it by one word, at night as well.
-//! - Of a call that was put off, broke off or waits for a decision people are asked instead, as for any that its budget does not cover.
+//! - So it is with a call that was put off, or broke off, when it would go on. Of one that people decide about they are asked for the budget,
+//!   too.
 //! - Nothing is kept from a plugin that never asks for the signal: it could do nothing with it.
 //! - The signal is given once, for the first limit that comes near.
 //! - The end of a window that the mission is carried over from is no limit, and no end of its work.
@@ -19,7 +20,7 @@ use sortie_contract::plugin::Left;
 use sortie_contract::record::{Closing, HostQuestion, Record};
 use sortie_contract::request::Decision;
 
-use crate::budget::raised;
+use crate::budget::{Ledger, raised};
 use crate::command::Now;
 use crate::state::Mission;
 
@@ -32,6 +33,8 @@ impl Mission {
         let breaks_off = |record: &Record| {
             matches!(record, Record::Finished { .. } | Record::CarriedOver { .. } | Record::Closing { .. })
         };
+        // Behind the end it is no use to anybody: what a node says of itself is recorded there, too.
+        let is_over = || self.time_over(now).is_some();
         if self.is_closing() || self.windows.is_awaited() || records.iter().any(breaks_off) {
             return records;
         }
@@ -44,7 +47,8 @@ impl Mission {
                 budget = raised(&budget, *llm_calls, *cost);
             }
         }
-        records.extend(self.near(now, share, ledger.spent(), &budget).map(|limit| Record::Closing { limit }));
+        let near = self.near(now, share, ledger.spent(), &budget).filter(|_| !is_over());
+        records.extend(near.map(|limit| Record::Closing { limit }));
         records
     }
 
@@ -75,10 +79,10 @@ impl Mission {
         }
     }
 
-    /// Which limit a call would come too near to, and that in words, where it would take of what is kept for landing; nothing where it
-    /// takes nothing of it, and where it passes the budget anyway.
-    pub(crate) fn kept_for_landing(&self, wanted: Spend) -> Option<(Closing, String)> {
-        let (ledger, payable) = (self.books.ledger(), self.payable(&self.budget));
+    /// Which limit a call would come too near to, and that in words, where it would take of what is kept for landing, beside what is in
+    /// these books; nothing where it takes nothing of it, and where it passes the budget anyway.
+    pub(crate) fn kept_for_landing(&self, ledger: &Ledger, wanted: Spend) -> Option<(Closing, String)> {
+        let payable = self.payable(&self.budget);
         if ledger.check(&payable, wanted).is_ok() || ledger.check(&self.budget, wanted).is_err() {
             return None;
         }

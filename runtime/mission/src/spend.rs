@@ -147,11 +147,12 @@ impl Mission {
                         records.push(ended(self.told_of_lost(call, tool, None)));
                         continue;
                     }
-                    if let Some(why) = self.barred(reserved) {
+                    let kept = || self.kept_for_landing(&ledger, reserved).map(|(_, why)| why);
+                    if let Some(why) = self.barred(reserved).or_else(kept) {
                         records.push(ended(unpaid(true, flight, why)));
                         continue;
                     }
-                    let Some(ask) = short_of(&ledger, &self.payable(&self.budget), tool, reserved) else {
+                    let Some(ask) = short_of(&ledger, &self.budget, tool, reserved) else {
                         ledger.book(&Booking::reserve(tool, reserved));
                         records.push(Record::CallAgain { call });
                         continue;

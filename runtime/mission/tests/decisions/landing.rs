@@ -1,13 +1,15 @@
 //! Landing: a plugin that asks is told when a limit comes near, and what is behind that mark is kept until it says that it lands.
 
 use serde_json::json;
+use sortie_contract::digest::Digest;
 use sortie_contract::id::RunNo;
 use sortie_contract::record::{Closing, HostQuestion, Record};
 use sortie_contract::request::{Decision, Reach, RequestKind};
 use sortie_contract::tool::CallError;
-use sortie_mission::{Command, Mission, Refusal};
+use sortie_contract::{MicroUsd, Spend};
+use sortie_mission::{Command, Handle, Mission, Refusal};
 
-use crate::support::{Tested, answer, at, the};
+use crate::support::{Tested, answer, at, moment, the};
 
 /// It runs, its plugin has asked for the signal, and so much of each limit is kept, in thousandths.
 fn asked(fields: serde_json::Value, share: u16) -> Tested {
@@ -44,7 +46,7 @@ fn the_signal_is_given_at_the_mark_of_each_limit_and_once() {
         assert_eq!(closing(&before), None, "{what}: a second before");
         assert!(!mission.mission.is_closing());
         let due = mission.mission.next_due(mission.now);
-        assert!(due.wall == Some(crate::support::moment(seconds)) || due.ran_ms == Some(570_000), "{what}: {due:?}");
+        assert!(due.wall == Some(moment(seconds)) || due.ran_ms == Some(570_000), "{what}: {due:?}");
         let then = mission.pass(1).take(Command::Tick).expect("a tick");
         assert_eq!(closing(&then), Some(expected), "{what}");
         assert!(mission.mission.is_closing());
@@ -72,8 +74,8 @@ fn what_is_kept_is_refused_until_the_plugin_lands_and_nobody_is_asked() {
         run: mission.run(),
         tool: (&fetch).into(),
         arguments: "{}".to_owned(),
-        digest: sortie_contract::digest::Digest::of(b"{}"),
-        quote: sortie_contract::Spend::money(sortie_contract::MicroUsd(20_000)),
+        digest: Digest::of(b"{}"),
+        quote: Spend::money(MicroUsd(20_000)),
     };
     let refused = mission.take(command).expect("an answer");
     let [Record::CallRefused { error: CallError::BudgetExhausted(why), .. }, Record::Closing { limit: Closing::Cost }] =
@@ -87,8 +89,67 @@ fn what_is_kept_is_refused_until_the_plugin_lands_and_nobody_is_asked() {
     mission.done(call, &[], 20_000);
     // Beyond the limit itself people are asked, as ever.
     let (_, request) = mission.held(&the("WebFetch"), 50_000, RequestKind::Budget);
-    let granted = Decision::Grant { llm_calls: 0, cost: sortie_contract::MicroUsd(10_000) };
+    let granted = Decision::Grant { llm_calls: 0, cost: MicroUsd(10_000) };
     assert!(matches!(mission.decided(request, granted), Record::CallResumed { .. }));
+}
+
+/// Asks a model, which may take so many cents.
+fn think(mission: &mut Tested, cents: u64) -> Vec<Record> {
+    let quote = Spend { llm_calls: 1, cost: MicroUsd(cents * 10_000) };
+    let (arguments, digest) = ("{}".to_owned(), Digest::of(b"{}"));
+    let command = Command::Call { run: mission.run(), tool: Handle::Model, arguments, digest, quote };
+    mission.take(command).expect("an answer")
+}
+
+fn is_kept(record: &Record) -> bool {
+    let Record::CallFinished { outcome: Err(error), .. } = record else { return false };
+    error.to_string().contains("kept for landing")
+}
+
+#[test]
+fn a_call_that_was_put_off_does_not_go_on_with_what_is_kept() {
+    let mut mission = asked(budget(100), 200);
+    let first = think(&mut mission, 50);
+    let [Record::CallStarted { call, .. }] = first.as_slice() else { panic!("{first:?}") };
+    let until = moment(60);
+    let put_off = Command::Postpone { run: mission.run(), call: *call, until, why: "429".to_owned() };
+    mission.take(put_off).expect("in flight");
+    let other = mission.call(&the("WebFetch"), 400_000).expect("before the mark");
+    mission.done(other, &[], 400_000);
+    let records = mission.pass(60).take(Command::Tick).expect("a tick");
+    let [ended, Record::Closing { limit: Closing::Cost }] = records.as_slice() else { panic!("{records:?}") };
+    assert!(is_kept(ended), "{ended:?}");
+    assert_eq!(mission.money(), (400_000, 0));
+    land(&mut mission);
+    assert!(matches!(think(&mut mission, 50).as_slice(), [Record::CallStarted { .. }]), "what was kept");
+}
+
+#[test]
+fn a_call_that_broke_off_is_not_made_again_with_what_is_kept() {
+    let mut mission = asked(budget(100), 200);
+    let first = think(&mut mission, 45);
+    assert!(matches!(first.as_slice(), [Record::CallStarted { .. }]), "{first:?}");
+    let records = mission.crash();
+    assert!(records.iter().any(is_kept), "90 of 100, and 20 are kept: {records:?}");
+    assert_eq!(mission.money(), (450_000, 0), "nobody knows what came of the first attempt");
+}
+
+#[test]
+fn money_that_is_granted_is_not_near_its_end() {
+    let mut mission = asked(budget(100), 200);
+    let call = mission.call(&the("WebFetch"), 700_000).expect("before the mark");
+    mission.done(call, &[], 700_000);
+    let (_, request) = mission.held(&the("WebFetch"), 400_000, RequestKind::Budget);
+    let granted = Decision::Grant { llm_calls: 0, cost: MicroUsd(1_000_000) };
+    assert!(matches!(mission.decided(request, granted), Record::CallResumed { .. }));
+    assert_eq!((mission.money(), mission.mission.is_closing()), ((700_000, 400_000), false), "110 of 200");
+}
+
+#[test]
+fn behind_the_end_nobody_is_told_that_it_comes_near() {
+    let mut mission = asked(json!({"budget": {"max_runtime_minutes": 10}}), 50);
+    let records = mission.pass(600).take(Command::StopNode).expect("it stops");
+    assert_eq!(records, [Record::NodeStopped]);
 }
 
 #[test]
@@ -206,10 +267,7 @@ fn a_window_that_the_mission_is_carried_over_from_is_no_limit() {
     });
     let mut mission = asked(window, 50);
     assert_eq!(closing(&mission.pass(999).take(Command::Tick).expect("a tick")), None);
-    assert!(
-        mission.mission.deadline(mission.now).is_some_and(|at| at > crate::support::moment(1_000)),
-        "the run time's"
-    );
+    assert!(mission.mission.deadline(mission.now).is_some_and(|at| at > moment(1_000)), "the run time's");
 }
 
 #[test]
@@ -240,11 +298,7 @@ fn what_is_left_and_until_when() {
     let expected = (540_000, Some(40), Some(900_000), 2, 50_000);
     let got = (left.runtime_ms, left.llm_calls, left.cost_micro_usd, left.landing_llm_calls, left.landing_micro_usd);
     assert_eq!(got, expected);
-    assert_eq!(
-        mission.mission.deadline(mission.now),
-        Some(crate::support::moment(100)),
-        "the window's, not the run time's"
-    );
+    assert_eq!(mission.mission.deadline(mission.now), Some(moment(100)), "the window's, not the run time's");
     land(&mut mission);
     assert_eq!(mission.mission.left(mission.now).landing_micro_usd, 0, "nothing is kept any more");
 }
