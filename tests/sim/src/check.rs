@@ -8,12 +8,14 @@ use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
-use sortie_contract::{MicroUsd, Spend, Timestamp};
-use sortie_mission::Mission;
+use sortie_contract::tool::{MODEL, Repeat, ToolInfo, ToolName};
+use sortie_contract::{Spend, Timestamp};
+use sortie_mission::{Mission, ModelCall};
+use sortie_models::Ask;
 
 use crate::envelope::{RETENTION, is_closed, shop_tools, tools};
 use crate::ledger::{Item, Side};
+use crate::money;
 use crate::outside::{Client, Effects};
 use crate::scene::Clock;
 use crate::tools::quote;
@@ -54,7 +56,7 @@ pub(crate) fn records(side: &Side) {
     let blocked = mission.status() == Status::Blocked;
     assert_eq!(blocked, !mission.open_requests().is_empty(), "blocked is: somebody is asked");
     one_end(&side.records, mission.status());
-    budget(mission, &side.records);
+    money::budget(side);
     calls_once(&side.records);
     numbered(&side.items);
 }
@@ -81,81 +83,14 @@ fn numbered(items: &[Item]) {
     assert!(events.eq(1..=numbers().count() as u64), "a gap in the events");
 }
 
-/// 4. What was spent and is set aside never passes the limit, raised by what was granted, but by what a call did cost more than it was
-///    quoted at: that is told, and then nothing is paid for any more. The books say what the records add up to.
-fn budget(mission: &Mission, records: &[Stamped]) {
-    let mut limit = mission.envelope().budget.cost_max.filter(|max| max.0 > 0);
-    let (mut spent, mut excess) = (Spend::NOTHING, MicroUsd::ZERO);
-    let (mut prices, mut made) = (BTreeMap::new(), BTreeMap::<CallNo, Spend>::new());
-    let mut is_barred = false;
-    let sum = |made: &BTreeMap<CallNo, Spend>| made.values().fold(Spend::NOTHING, |sum, one| sum.saturating_add(*one));
-    for (index, Stamped { record, .. }) in records.iter().enumerate() {
-        match record {
-            Record::CallStarted { call, reserved, .. } => {
-                prices.insert(*call, *reserved);
-                made.insert(*call, *reserved);
-                assert!(!is_barred || reserved.is_nothing(), "call {call} is paid for");
-            }
-            Record::CallHeld { call, reserved, .. } => drop(prices.insert(*call, *reserved)),
-            Record::CallResumed { call } => {
-                made.insert(*call, prices[call]);
-                assert!(!is_barred || prices[call].is_nothing(), "call {call} is paid for");
-            }
-            Record::CallAgain { call } => {
-                spent = spent.saturating_add(made[call]);
-                assert!(!is_barred && !made[call].is_nothing(), "call {call} is paid for again");
-            }
-            // Nobody knows what became of it: it counts as spent, and what comes of it counts again.
-            Record::Requested { call, .. } => {
-                spent = spent.saturating_add(made.remove(call).unwrap_or_default());
-            }
-            Record::CallFinished { call, spent: cost, .. } => match made.remove(call) {
-                Some(reserved) => {
-                    spent = spent.saturating_add(*cost);
-                    excess = excess.saturating_add(cost.cost.saturating_sub(reserved.cost));
-                    is_barred |= !cost.fits(reserved);
-                    let told = Record::Overbilled {
-                        call: *call,
-                        tool: tool_of(records, *call),
-                        quoted: reserved,
-                        spent: *cost,
-                    };
-                    let next = records.get(index + 1).map(|next| &next.record);
-                    assert_eq!(next == Some(&told), !cost.fits(reserved), "call {call} was too dear, or was not");
-                }
-                None => assert!(cost.is_nothing(), "call {call} was not made, and did cost something"),
-            },
-            Record::Finished { .. } => {
-                spent = spent.saturating_add(sum(&made));
-                made.clear();
-            }
-            Record::Decided { decision: Decision::Grant { cost, .. }, .. } => {
-                limit = limit.map(|limit| limit.saturating_add(*cost));
-            }
-            _ => {}
-        }
-        let booked = spent.saturating_add(sum(&made)).cost;
-        assert!(limit.is_none_or(|limit| booked <= limit.saturating_add(excess)), "{booked} of {limit:?} are booked");
-    }
-    assert_eq!((mission.spent(), mission.reserved()), (spent, sum(&made)), "the books are what the records add up to");
-}
-
-/// Of what tool a call is.
-fn tool_of(records: &[Stamped], wanted: CallNo) -> ToolName {
-    let found = records.iter().find_map(|stamped| match &stamped.record {
-        Record::CallStarted { call, tool, .. } | Record::CallHeld { call, tool, .. } if *call == wanted => Some(tool),
-        _ => None,
-    });
-    found.cloned().unwrap_or_else(|| ToolName::new(""))
-}
-
 /// 6. No call has two results, and none goes on but by a decision about itself.
 fn calls_once(records: &[Stamped]) {
     let (mut asked, mut finished) = (BTreeMap::new(), Vec::new());
     let (mut in_memory, mut broke_off) = (false, false);
     // Calls that are being made, and those that the end of a window cut off.
     let (mut made, mut cut_off) = (BTreeSet::new(), BTreeSet::new());
-    let mut expires = BTreeMap::new();
+    // Those that a provider refuses, until when.
+    let (mut expires, mut put_off) = (BTreeMap::new(), BTreeMap::new());
     for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
         match record {
             Record::Started { .. } => broke_off = std::mem::replace(&mut in_memory, true),
@@ -173,11 +108,20 @@ fn calls_once(records: &[Stamped]) {
                 expires.insert(*request, *expires_at);
                 let is_doubted = *kind == RequestKind::Uncertain;
                 made.remove(call);
+                put_off.remove(call);
                 assert!(
                     !is_doubted || broke_off || cut_off.remove(call),
                     "call {call} is doubted, and nobody was there to make it"
                 );
                 assert_eq!(asked.insert(*request, *call), None, "{request} is asked twice");
+            }
+            Record::Postponed { call, until, .. } => {
+                assert!(made.remove(call), "call {call} is put off, and nobody made it");
+                put_off.insert(*call, *until);
+            }
+            Record::CallResumed { call } if put_off.contains_key(call) => {
+                assert!(put_off.remove(call) <= Some(*at), "call {call} was put off for longer");
+                made.insert(*call);
             }
             Record::CallResumed { call } => {
                 let decided = match &records[index - 1].record {
@@ -191,6 +135,7 @@ fn calls_once(records: &[Stamped]) {
                 assert!(!finished.contains(call), "call {call} has two results");
                 finished.push(*call);
                 made.remove(call);
+                put_off.remove(call);
             }
             _ => {}
         }
@@ -291,6 +236,42 @@ pub(crate) fn may_be_sent(
     }
     let effects = client.calls.get(&call).cloned().unwrap_or_default();
     may_be_repeated(side, call, grant.repeat, &effects);
+}
+
+/// 3., 4. and 7. What must be true of a call of a model at the moment in which it leaves the node. What was set aside for it.
+pub(crate) fn may_be_asked(
+    side: Option<&Side>,
+    client: &Client,
+    call: CallNo,
+    ask: &Ask<'_>,
+    quoted: Spend,
+    wall: Timestamp,
+) -> Spend {
+    assert!(!client.cancelled, "call {call} after the cancel");
+    assert!(client.end.is_none(), "call {call} after the end was told");
+    let side = side.expect("a model is asked for a mission that is on disk");
+    assert!(side.ended().is_none(), "call {call} after the end");
+    assert!(side.mission.window().end_at.is_none_or(|end| wall < end), "call {call} after the window");
+    let grant = grant(&side.records, call).unwrap_or_else(|| panic!("call {call} left before its grant was on disk"));
+    let tools: Vec<ToolName> = ask.tools.iter().map(|tool| tool.name.clone()).collect();
+    let asked = ModelCall { request: ask.request, tools: &tools }.on_record();
+    assert_eq!((grant.tool.as_str(), grant.arguments), (MODEL, asked), "call {call} is another one");
+    assert!(quoted.fits(grant.reserved), "{quoted} for call {call}, and {} were set aside", grant.reserved);
+    let of_it = side.records.iter().rev().find(|stamped| match &stamped.record {
+        Record::CallStarted { call: of, .. }
+        | Record::CallHeld { call: of, .. }
+        | Record::Requested { call: of, .. }
+        | Record::Postponed { call: of, .. }
+        | Record::CallResumed { call: of }
+        | Record::CallAgain { call: of }
+        | Record::CallFinished { call: of, .. } => *of == call,
+        _ => false,
+    });
+    let is_made = |record: &Record| {
+        matches!(record, Record::CallStarted { .. } | Record::CallResumed { .. } | Record::CallAgain { .. })
+    };
+    assert!(of_it.is_some_and(|last| is_made(&last.record)), "call {call} is made, and last of it is {of_it:?}");
+    grant.reserved
 }
 
 /// 6. What may have been done with effect is done again only where somebody said so.

@@ -29,9 +29,9 @@ const SESSIONS: u64 = 3;
 /// How long missions are kept.
 pub(crate) const RETENTION: SignedDuration = SignedDuration::from_hours(2);
 
-/// What a client of this history dispatches, parsed; and what else comes of it: under the same key but of other content, and under the
-/// same name but another key.
-pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> ([String; 3], Arc<Envelope>) {
+/// What a client of this history dispatches, parsed, with no more than ten cents where it is thrifty; and what else comes of it: under the
+/// same key but of other content, and under the same name but another key.
+pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp, thrifty: bool) -> ([String; 3], Arc<Envelope>) {
     let cadence = ["milestone", "interval", "hybrid"][rng.usize(..3)];
     let mut json = json!({
         "mission_id": format!("m{client}"),
@@ -77,6 +77,12 @@ pub(crate) fn envelope(rng: &mut Rng, client: usize, wall: Timestamp) -> ([Strin
     }
     if client.is_multiple_of(6) {
         json["carry_over_max"] = json!(1);
+    }
+    if client % 4 == 1 {
+        json["budget"]["max_llm_calls"] = json!(5);
+    }
+    if thrifty {
+        json["budget"]["max_cost_usd"] = json!(0.1);
     }
     if rng.u8(..5) == 0 {
         json["success_criteria"] = json!(["It is right."]);

@@ -10,17 +10,18 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, poll_fn, select};
 use sortie_ambient::{Ambient, BoxFuture, Joined};
-use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::plugin::{Brief, Crash, LogLevel, Manifest, PluginIdentity};
 use sortie_contract::tool::{CallError, ToolInfo, ToolName};
+use sortie_contract::{Mistake, Timestamp};
 use sortie_engine::Guests;
 use sortie_sandbox::{Answer, Call, Ending, Host, Installed, Reply, Run, Stop};
 
 use crate::envelope::{CONCURRENCY, RUNNING_MAX};
 use crate::executor::Executor;
 use crate::ledger::digest;
+use crate::models::MODELS;
 use crate::scene::Scene;
 use crate::script::{Op, Script};
 
@@ -98,17 +99,24 @@ struct Guest {
 }
 
 /// Something that a plugin has begun.
-enum Handle {
-    Running(Joined<Answer>, Option<CallNo>),
-    Arrived(Answer, Option<CallNo>),
+struct Handle {
+    number: Option<CallNo>,
+    /// It is told when a limit comes near.
+    is_signal: bool,
+    going: Going,
+}
+
+/// How far that is.
+enum Going {
+    Running(Joined<Answer>),
+    Arrived(Answer),
 }
 
 impl Handle {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Self::Running(task, number) = self else { return Poll::Ready(()) };
+        let Going::Running(task) = &mut self.going else { return Poll::Ready(()) };
         let Poll::Ready(joined) = task.poll_unpin(context) else { return Poll::Pending };
-        let number = *number;
-        *self = Self::Arrived(joined.unwrap_or(Err(Stop::Over)), number);
+        self.going = Going::Arrived(joined.unwrap_or(Err(Stop::Over)));
         Poll::Ready(())
     }
 }
@@ -172,7 +180,8 @@ impl Guest {
             scene.count("run that begins again");
         }
         let place = Place::take(&scene, format!("{} {}", brief.vp_id, brief.vp_session_id), &lane);
-        let (script, handles) = (Script::new(seed), Vec::new());
+        let thrifty = scene.outside(|outside| outside.thrifty);
+        let (script, handles) = (if thrifty { Script::thrifty(seed) } else { Script::new(seed) }, Vec::new());
         Self { scene, executor, client, host, grants, script, handles, told: BTreeMap::new(), _place: place }
     }
 
@@ -180,7 +189,8 @@ impl Guest {
         loop {
             self.executor.pass().await;
             assert!(!self.scene.client(self.client, |client| client.cancelled), "it runs after its cancel");
-            let op = self.script.next(self.handles.len());
+            let signal = self.handles.iter().position(|handle| handle.is_signal);
+            let op = self.script.next(self.handles.len(), signal);
             if let Err(Ended(ending)) = self.perform(op).await {
                 if matches!(ending, Ending::Crashed(Crash::Diverged { .. })) {
                     self.scene.count("replay that differs");
@@ -199,6 +209,11 @@ impl Guest {
                 }
                 None => self.script.told("it has no such tool"),
             },
+            Op::Think { request, tool } => {
+                let tools = tool.and_then(|tool| self.grant(tool)).into_iter().collect();
+                let call = self.host.complete(request, tools);
+                self.begin(call)?;
+            }
             Op::Ask(question) => {
                 let call = self.host.ask(question);
                 self.begin(call)?;
@@ -218,8 +233,8 @@ impl Guest {
             }
             Op::GiveUp(place) => {
                 let handle = self.handles.remove(place);
-                if let Handle::Running(_, Some(call)) = &handle {
-                    self.host.gave_up(*call);
+                if let (Going::Running(_), Some(call)) = (&handle.going, handle.number) {
+                    self.host.gave_up(call);
                     self.scene.count("call given up");
                 }
             }
@@ -247,6 +262,26 @@ impl Guest {
                 }
                 None => self.script.told("it has no such tool"),
             },
+            Op::Models => {
+                let names: Vec<String> = self.host.models()?.into_iter().map(|model| model.name).collect();
+                assert!(names.iter().all(|name| MODELS.contains(&name.as_str())), "other models: {names:?}");
+                self.script.told(&names.join(" "));
+            }
+            Op::Deadline => {
+                let deadline = self.host.deadline()?;
+                self.script.told(&format!("{:?}", deadline.map(Timestamp::as_millisecond)));
+            }
+            Op::Left => {
+                let left = self.host.left()?;
+                self.script.told(&format!("{left:?}"));
+            }
+            Op::Closing => {
+                let closing =
+                    self.host.closing().map(|told| told.map(|()| Reply::Only(Ok("a limit is near".to_owned()))));
+                self.begin(Call { number: None, answer: closing.boxed() })?;
+                self.handles.last_mut().expect("it was just begun").is_signal = true;
+            }
+            Op::Land => self.host.land()?,
             Op::Crash => return Err(Ended(Ending::Crashed(Crash::Trapped("unreachable".to_owned())))),
             Op::End(verdict) => return Err(Ended(Ending::Returned(verdict))),
         }
@@ -272,15 +307,15 @@ impl Guest {
 
     fn begin(&mut self, call: Call) -> Result<(), Ended> {
         let Call { number, mut answer } = call;
-        let handle = match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let going = match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(stop)) => return Err(stop.into()),
-            Poll::Ready(answer) => Handle::Arrived(answer, number),
+            Poll::Ready(answer) => Going::Arrived(answer),
             Poll::Pending => {
                 let ambient: &dyn Ambient = &*self.executor;
-                Handle::Running(ambient.spawn(answer), number)
+                Going::Running(ambient.spawn(answer))
             }
         };
-        self.handles.push(handle);
+        self.handles.push(Handle { number, is_signal: false, going });
         Ok(())
     }
 
@@ -317,8 +352,8 @@ impl Guest {
 
     /// The plugin takes the answer of one of its handles.
     async fn take_answer(&mut self, place: usize) -> Result<(), Ended> {
-        let taken = self.handles.remove(place);
-        let Handle::Arrived(mut answer, number) = taken else { panic!("whoever takes has waited for it") };
+        let Handle { number, is_signal, going } = self.handles.remove(place);
+        let Going::Arrived(mut answer) = going else { panic!("whoever takes has waited for it") };
         let told = loop {
             match answer? {
                 Reply::Only(told) => break told,
@@ -329,9 +364,16 @@ impl Guest {
                 }
             }
         };
+        if is_signal {
+            self.scene.count("plugin that is told of a limit");
+        }
         if let Err(error) = &told {
             let text = error.to_string();
-            if text.contains("no longer has") {
+            if text.contains("kept for landing") {
+                self.scene.count("call that is kept from what is for landing");
+            } else if text.contains("it is not made again") {
+                self.scene.count("call whose model got dearer");
+            } else if text.contains("no longer has") {
                 self.scene.count("call of a tool that is gone");
             } else if text.contains("out since") {
                 self.scene.count("call of a provider that is out");

@@ -13,6 +13,7 @@ use sortie_journal::{Cursor, Head, Journal};
 use sortie_mission::{Mission, Outgoing, Standing};
 
 use crate::check;
+use crate::money;
 use crate::scene::Scene;
 
 /// How much of the feed is read at once.
@@ -129,6 +130,7 @@ impl Ledger {
         scene.client(side.client, |client| {
             check::records(side);
             check::results(side, client);
+            money::paid(side, client);
             check::window(&side.mission, &side.records);
         });
         side.is_headed(head);

@@ -13,12 +13,13 @@
 //! | `scene` | what all lives share: dice, clocks, the world outside |
 //! | `guests`, `script` | plugins, and what they do |
 //! | `tools`, `shop` | what stands for tools: those that are always there, and those that come and go |
+//! | `models` | what stands for models and their providers, and what they were really paid |
 //! | `receivers`, `store` | what stands for the network and folders |
 //! | `people` | control planes and people: what they ask, and what must be true when they are answered |
 //! | `outside` | who was told what, the effects of tools |
 //! | `ledger` | the journal, read back |
 //! | `envelope` | what is dispatched |
-//! | `check` | the invariants of `docs/ARCHITECTURE.md` |
+//! | `check`, `money` | the invariants of `docs/ARCHITECTURE.md` |
 //! | `nights` | another world, in which schedules make the missions: who acts next |
 //! | `nights/plan` | the schedules there |
 //! | `nights/planners` | people who do something to schedules |
@@ -34,6 +35,8 @@ mod guests;
 mod history;
 mod ledger;
 mod life;
+mod models;
+mod money;
 mod nights;
 mod outside;
 mod panics;
@@ -63,6 +66,8 @@ use crate::world::World;
 pub enum About {
     /// Missions that control planes dispatch, and all that happens within them: hours.
     Missions,
+    /// The same, of plugins that have ten cents each and ask eight models at once, each of which may take three.
+    Thrift,
     /// Missions that schedules make, and what becomes of each of their times: months and years.
     Schedules,
 }
@@ -104,6 +109,7 @@ pub struct Outcome {
 pub fn run(about: About, seed: u64) -> Result<Outcome, Failure> {
     match about {
         About::Missions => lived(seed, World::new, World::scene, World::live),
+        About::Thrift => lived(seed, World::thrifty, World::scene, World::live),
         About::Schedules => lived(seed, Nights::new, Nights::scene, Nights::live),
     }
 }

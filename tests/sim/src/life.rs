@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use sortie_ambient::{Ambient, Surroundings};
 use sortie_callback::{CallbackConfig, Courier};
@@ -20,6 +21,7 @@ use crate::envelope::{CONCURRENCY, EXPIRY, RETENTION, RUNNING_MAX, hours, lanes,
 use crate::executor::Executor;
 use crate::guests::Plugins;
 use crate::ledger::Ledger;
+use crate::models::Oracle;
 use crate::people::People;
 use crate::receivers::Wire;
 use crate::scene::Scene;
@@ -34,6 +36,12 @@ const CRASHES_ALONE_MAX: u32 = 100;
 
 /// Attempts before a delivery is parked.
 const ATTEMPTS: u32 = 12;
+
+/// The share of each limit that is kept for landing, in thousandths: more than in a node, so that it matters here.
+pub(crate) const LANDING_SHARE: u16 = 200;
+
+/// How long a provider is waited for that refuses for now.
+const HOLD_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 /// What a life is given that is not the same in every history.
 pub(crate) struct Outfit {
@@ -68,7 +76,7 @@ impl Life {
         let outfit = |executor: &Arc<Executor>| Outfit {
             guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: providers(scene, executor),
-            models: no_models(executor),
+            models: Arc::new(Oracle { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             retention: Retention { age: Some(RETENTION), missions: None },
             hours: hours(),
         };
@@ -106,8 +114,8 @@ impl Life {
             hours: Arc::new(hours),
             result_bytes_max: 0,
             schedules_max: 1_000,
-            landing_share: 50,
-            hold_max: std::time::Duration::from_secs(6 * 3_600),
+            landing_share: LANDING_SHARE,
+            hold_max: HOLD_MAX,
         };
         let log = journal.clone();
         let parts = Parts {
@@ -193,7 +201,7 @@ fn find(scene: &Scene, folder: &Folder, journal: &Journal) {
         scene.client(index, |client| match found.of(index) {
             Some(side) => check::promises(client, side),
             None => {
-                let knows = client.accepted.is_some() || !client.calls.is_empty();
+                let knows = client.accepted.is_some() || !client.calls.is_empty() || !client.bills.is_empty();
                 assert!(!knows, "client {index}: its mission is lost");
             }
         });
@@ -221,7 +229,7 @@ mod tests {
                 while let Some(step) = life.executor.steps().first().copied() {
                     life.executor.take(step);
                 }
-                scene.clock.pass(std::time::Duration::from_secs(1));
+                scene.clock.pass(Duration::from_secs(1));
                 life.executor.ring();
             }
         };

@@ -10,6 +10,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::Repeat;
 
+use crate::models::{self, Bills};
 use crate::shop;
 
 /// The world around the node.
@@ -27,6 +28,9 @@ pub(crate) struct Outside {
     pub(crate) disk_is_low: bool,
     /// The second provider of tools.
     pub(crate) shop: shop::State,
+    pub(crate) models: models::State,
+    /// All plugins ask eight models at once, and whoever is asked for more money says no.
+    pub(crate) thrifty: bool,
     /// Whether there are faults, still.
     pub(crate) faults: bool,
     /// People and control planes that wait for an answer of the node.
@@ -61,6 +65,8 @@ pub(crate) struct Client {
     pub(crate) end: Option<Status>,
     /// Calls of its tools: how often each was sent, and how often it had its effect.
     pub(crate) calls: BTreeMap<CallNo, Effects>,
+    /// Calls of models: what was really paid for each.
+    pub(crate) bills: BTreeMap<CallNo, Bills>,
 }
 
 /// What became of a call outside of the node.
@@ -128,6 +134,7 @@ impl Client {
             arrived: Vec::new(),
             end: None,
             calls: BTreeMap::new(),
+            bills: BTreeMap::new(),
         }
     }
 

@@ -114,6 +114,7 @@ impl People {
         let dice = self.scene.roll(|rng| rng.u8(..10));
         match request.kind {
             _ if dice == 0 => Decision::Deny,
+            RequestKind::Budget if self.scene.outside(|outside| outside.thrifty) => Decision::Deny,
             RequestKind::Approval => {
                 let reach = [Reach::Call, Reach::Call, Reach::Tool, Reach::Mission][usize::from(dice) % 4];
                 Decision::Approve { reach }
@@ -121,7 +122,7 @@ impl People {
             RequestKind::Input => Decision::Answer { text: format!("answer {dice}") },
             RequestKind::Budget => {
                 let cost = if dice == 1 { MicroUsd(1) } else { MicroUsd(800_000) };
-                Decision::Grant { llm_calls: 0, cost }
+                Decision::Grant { llm_calls: if dice == 1 { 0 } else { 4 }, cost }
             }
             RequestKind::Uncertain => {
                 let happened = self

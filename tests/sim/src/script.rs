@@ -10,10 +10,23 @@ use sortie_contract::plugin::Verdict;
 /// Calls that a plugin has begun and not looked at, at most.
 const HANDLES_MAX: usize = 4;
 
+/// Models that a thrifty plugin asks at once, how often, and what each of them may take of its ten cents.
+pub(crate) const TOGETHER: u32 = 8;
+const ROUNDS: u32 = 2;
+pub(crate) const CENTS: u64 = 3;
+
 /// The next thing that a plugin does. A number is the place of one of its handles.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Call { tool: &'static str, arguments: String },
+    Call {
+        tool: &'static str,
+        arguments: String,
+    },
+    /// Of a model, which may ask for this tool.
+    Think {
+        request: String,
+        tool: Option<&'static str>,
+    },
     Ask(String),
     After(Duration),
     Wait(usize),
@@ -26,6 +39,11 @@ pub(crate) enum Op {
     Put(&'static str, Vec<u8>),
     Get(&'static str),
     Describe(&'static str),
+    Models,
+    Deadline,
+    Left,
+    Closing,
+    Land,
     Crash,
     End(Verdict),
 }
@@ -35,12 +53,20 @@ pub(crate) enum Op {
 pub(crate) struct Script {
     told: u64,
     left: u32,
+    /// Rounds of models that are asked at once, and how many of this one are to be asked.
+    rounds: u32,
+    together: u32,
 }
 
 impl Script {
     pub(crate) fn new(seed: u64) -> Self {
         let told = mix(&(seed, "script"));
-        Self { told, left: 2 + u32::try_from(told % 10).expect("a digit") }
+        Self { told, left: 2 + u32::try_from(told % 10).expect("a digit"), rounds: 0, together: 0 }
+    }
+
+    /// One that does nothing but ask models, all at once.
+    pub(crate) fn thrifty(seed: u64) -> Self {
+        Self { left: 0, rounds: ROUNDS, ..Self::new(seed) }
     }
 
     /// Takes an answer in.
@@ -48,12 +74,26 @@ impl Script {
         self.told = mix(&(self.told, answer));
     }
 
-    /// What it does now, with so many handles in its hands.
-    pub(crate) fn next(&mut self, handles: usize) -> Op {
-        self.told = mix(&(self.told, self.left));
+    /// What it does now, with so many handles in its hands; one of them may be the signal that a limit comes near.
+    pub(crate) fn next(&mut self, handles: usize, signal: Option<usize>) -> Op {
+        self.told = mix(&(self.told, self.left, self.together));
         let dice = self.told;
         let pick = |sides: u64, of: u64| (dice / of) % sides;
+        if self.rounds > 0 && handles == 0 {
+            (self.rounds, self.together) = (self.rounds - 1, TOGETHER);
+        }
+        if self.together > 0 {
+            self.together -= 1;
+            return Op::Think { request: format!(r#"{{"model":"plain","cents":{CENTS},"no":{dice}}}"#), tool: None };
+        }
+        if self.rounds > 0 {
+            return self.wait(handles);
+        }
         if self.left == 0 {
+            // Mostly it does not want to be told of a limit that may be hours away.
+            if let Some(place) = signal.filter(|_| pick(8, 9) > 0) {
+                return Op::GiveUp(place);
+            }
             // What it does not wait for, it leaves behind.
             let waits = handles > 0 && pick(8, 1) > 0;
             return match pick(40, 80) {
@@ -66,7 +106,7 @@ impl Script {
             return self.wait(handles);
         }
         self.left -= 1;
-        match pick(33, 3) {
+        match pick(50, 3) {
             0..=2 => self.call("Read"),
             3..=5 => self.call("Write"),
             6..=10 => self.call("Edit"),
@@ -85,12 +125,29 @@ impl Script {
             27 => self.call("shop__Note"),
             28 | 29 => self.call("shop__Look"),
             30 => Op::Describe("shop__Look"),
+            31..=39 => self.think(),
+            40 => Op::Models,
+            41 => Op::Deadline,
+            42 => Op::Left,
+            43..=45 if signal.is_none() => Op::Closing,
+            46 => Op::Land,
             _ => Op::Put(name(pick(2, 100)), dice.to_string().into_bytes()),
         }
     }
 
     fn call(&self, tool: &'static str) -> Op {
         Op::Call { tool, arguments: format!("{{\"what\":{}}}", self.told % 1_000_000) }
+    }
+
+    fn think(&self) -> Op {
+        let dice = self.told / 11;
+        let request = match dice % 24 {
+            0 => "no JSON".to_owned(),
+            1..=4 => format!(r#"{{"model":"rare","no":{dice}}}"#),
+            5 => r#"{"model":"none"}"#.to_owned(),
+            _ => format!(r#"{{"model":"plain","no":{dice}}}"#),
+        };
+        Op::Think { request, tool: (dice % 5 == 0).then_some("Read") }
     }
 
     fn wait(&self, handles: usize) -> Op {

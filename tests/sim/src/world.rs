@@ -51,11 +51,21 @@ enum Work {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
+        Self::of(seed, false)
+    }
+
+    /// Of plugins that ask eight models at once and have ten cents each.
+    pub(crate) fn thrifty(seed: u64) -> Self {
+        Self::of(seed, true)
+    }
+
+    fn of(seed: u64, thrifty: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let wall: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
-        let mut outside = Outside { faults: true, shop: shop::State::open(), ..Outside::default() };
+        let mut outside = Outside { faults: true, shop: shop::State::open(), thrifty, ..Outside::default() };
+        outside.models.honest = thrifty;
         for client in 0..rng.usize(2..=6) {
-            let (texts, parsed) = envelope(&mut rng, client, wall);
+            let (texts, parsed) = envelope(&mut rng, client, wall, thrifty);
             let (script, moody) = (rng.u64(..), rng.u8(..40) == 0);
             outside.clients.push(Client::new(texts, parsed, script, moody));
         }
@@ -248,7 +258,8 @@ impl World {
             let windows = ledger.sides.values().filter(|side| side.ended().is_none()).flat_map(|side| {
                 let window = side.mission.envelope().window;
                 let asked = side.mission.open_requests().iter().map(|open| open.expires_at);
-                window.start_at.into_iter().chain(window.end_at).chain(asked).collect::<Vec<_>>()
+                let put_off = side.mission.postponed_until();
+                window.start_at.into_iter().chain(window.end_at).chain(asked).chain(put_off).collect::<Vec<_>>()
             });
             windows.filter_map(until).collect::<Vec<_>>()
         });
@@ -264,7 +275,7 @@ impl World {
     fn fault(&mut self) {
         let clients = self.clients();
         let client = clients[self.scene.roll(|rng| rng.usize(..clients.len()))];
-        match self.scene.roll(|rng| rng.u8(..28)) {
+        match self.scene.roll(|rng| rng.u8(..29)) {
             0..=3 => {
                 self.scene.count("crash between two commits");
                 let crash = self.kind_of_crash();
@@ -304,6 +315,11 @@ impl World {
             }
             26 => self.scene.in_shop("the shop closes", |shop| shop.is_open = false),
             27 => self.scene.in_shop("the shop opens", |shop| shop.is_open = true),
+            28 => {
+                self.scene.count("models that change");
+                self.scene.line("the models have other prices");
+                self.scene.outside(|outside| outside.models.edition += 1);
+            }
             _ => {}
         }
     }
