@@ -59,6 +59,9 @@ pub(crate) struct Purse {
     pub(crate) all: Fine,
 }
 
+/// So many times a provider's word alone says how long.
+const BELIEVED: u32 = 2;
+
 /// What a round that failed did cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cost {
@@ -120,12 +123,13 @@ pub(crate) async fn round(
 
 /// Full jitter, or what the provider asks for with a little jitter on top: not everybody at once.
 fn pause(attempts: u32, wait: Option<Duration>, chance: f64) -> Duration {
+    let doublings = attempts.saturating_sub(1).min(31);
+    let own = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX).mul_f64(chance);
     match wait {
+        // One that says "at once" again and again is not back.
+        Some(wait) if attempts > BELIEVED => wait.saturating_add(BACKOFF_FIRST.mul_f64(chance)).max(own),
         Some(wait) => wait.saturating_add(BACKOFF_FIRST.mul_f64(chance)),
-        None => {
-            let doublings = attempts.saturating_sub(1).min(31);
-            BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX).mul_f64(chance)
-        }
+        None => own,
     }
 }
 
@@ -227,7 +231,8 @@ mod tests {
             (u32::MAX, None, almost_one, 16_000),
             (5, None, 0.0, 0),
             (1, Some(7_000), 0.0, 7_000),
-            (9, Some(7_000), 0.5, 7_500),
+            (2, Some(7_000), 0.5, 7_500),
+            (9, Some(0), almost_one, 16_000),
         ] {
             let pause = pause(attempts, wait.map(Duration::from_millis), chance);
             assert!(

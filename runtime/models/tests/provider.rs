@@ -155,8 +155,8 @@ async fn what_may_pass_is_asked_again_as_the_provider_says() {
     let (result, provider, swift) = call(does, "openai", "", &ask(&request)).await;
     assert_eq!(result.unwrap().spent.cost, MicroUsd(720), "retries are no calls of their own");
     let pauses: Vec<u128> = swift.pauses.lock().iter().map(Duration::as_millis).collect();
-    // Half of the longest of 2, 8 and 16 seconds where nobody says, and half a second on top where somebody does.
-    assert_eq!(pauses, [7_500, 1_000, 750, 4_000, 8_000]);
+    // Half of the longest of 2, 4, 8 and 16 seconds where nobody says, and half a second on top where somebody does, who is believed twice.
+    assert_eq!(pauses, [7_500, 1_000, 2_000, 4_000, 8_000]);
     let keys: std::collections::BTreeSet<String> = (0..6)
         .map(|index| provider.head(index).lines().find(|line| line.starts_with("idempotency-key")).unwrap().to_owned())
         .collect();

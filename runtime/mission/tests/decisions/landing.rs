@@ -179,7 +179,7 @@ fn a_grant_moves_the_mark_before_it_is_looked_at() {
     let call = mission.call(&the("WebFetch"), 900_000).expect("before the mark");
     mission.done(call, &[], 900_000);
     let (_, request) = mission.held(&the("WebFetch"), 200_000, RequestKind::Budget);
-    let granted = Decision::Grant { llm_calls: 0, cost: sortie_contract::MicroUsd(1_000_000) };
+    let granted = Decision::Grant { llm_calls: 0, cost: MicroUsd(1_000_000) };
     assert!(matches!(mission.decided(request, granted), Record::CallResumed { .. }));
     assert!(!mission.mission.is_closing(), "90 of 200");
 }
@@ -213,7 +213,7 @@ fn a_window_that_was_half_over_when_it_began_is_no_shorter_for_it() {
     let window = json!({"autonomy_window": {"start_at": at(-1_000_000), "end_at": at(1_000)}});
     let mission = asked(window, 50);
     assert!(!mission.mission.is_closing());
-    assert_eq!(mission.mission.next_due(mission.now).wall, Some(crate::support::moment(950)));
+    assert_eq!(mission.mission.next_due(mission.now).wall, Some(moment(950)));
 }
 
 /// Where as much is on record as may be, a call that is kept for landing ends the mission, and nothing stands behind its end.
@@ -231,8 +231,8 @@ fn the_end_is_the_last_record_also_where_a_call_is_kept() {
         run: mission.run(),
         tool: (&fetch).into(),
         arguments: "{}".to_owned(),
-        digest: sortie_contract::digest::Digest::of(b"{}"),
-        quote: sortie_contract::Spend::money(sortie_contract::MicroUsd(20_000)),
+        digest: Digest::of(b"{}"),
+        quote: Spend::money(MicroUsd(20_000)),
     };
     assert!(matches!(mission.take(command).expect("an answer").as_slice(), [Record::Finished { .. }]));
 }

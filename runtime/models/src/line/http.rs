@@ -7,7 +7,7 @@ use sortie_ambient::Surroundings;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::limit;
 use sortie_egress::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use sortie_egress::{Client, Method, Request, Secret, SecretError, SendError, resolve};
+use sortie_egress::{Client, Method, Request, Redactor, Secret, SecretError, SendError, resolve};
 use url::Url;
 
 use super::{Broken, Reply};
@@ -112,7 +112,11 @@ impl Http {
         };
         let shortest = if status.is_success() { KEY_BYTES_MIN } else { 1 };
         let body = match &key {
-            Some(key) if key.expose().len() >= shortest => without(body, key.expose()),
+            Some(key) if key.expose().len() >= shortest => {
+                // In other spellings, too: a reader of JSON resolves them.
+                let redactor = Redactor::new([("***".to_owned(), key)]);
+                without(redactor.text(&body).into_owned(), key.expose())
+            }
             _ => body,
         };
         Ok(Reply { status: status.as_u16(), wait, body })
