@@ -147,7 +147,7 @@ impl Script {
             5 => r#"{"model":"none"}"#.to_owned(),
             _ => format!(r#"{{"model":"plain","no":{dice}}}"#),
         };
-        Op::Think { request, tool: (dice % 5 == 0).then_some("Read") }
+        Op::Think { request, tool: (dice.is_multiple_of(5)).then_some("Read") }
     }
 
     fn wait(&self, handles: usize) -> Op {

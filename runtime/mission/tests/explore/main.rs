@@ -21,7 +21,7 @@ use sortie_contract::tool::Repeat;
 use sortie_contract::{Reason, Stamped, Status};
 use sortie_mission::Mission;
 
-use crate::side::{MADE, Side, evening};
+use crate::side::{KEPT, Kind, MADE, Side, evening};
 use crate::world::World;
 
 /// Crashes in one history, unless the variable says otherwise. The second may come while the mission recovers from the first.
@@ -30,6 +30,7 @@ const CRASHES_VAR: &str = "SORTIE_EXPLORE_CRASHES";
 
 /// Fewer states than this would mean that the exploration is not what it was.
 const STATES_MIN: usize = 500_000;
+const THINKING_STATES_MIN: usize = 20_000;
 
 /// What is true in every state.
 fn check(world: &World) {
@@ -70,8 +71,12 @@ fn check(world: &World) {
         });
         let approved = decided(|decision| matches!(decision, Decision::Approve { .. })) + usize::from(granted);
         let repeated = decided(|decision| matches!(decision, Decision::Repeat));
-        assert!(side.effects <= approved + repeated, "{} effects", side.effects);
-        assert!(approved <= 1, "one call is approved once");
+        if side.kind == Kind::Thinks {
+            check_thoughts(side);
+        } else {
+            assert!(side.effects <= approved + repeated, "{} effects", side.effects);
+            assert!(approved <= 1, "one call is approved once");
+        }
         let made = |record: &Record| match record {
             Record::CallFinished { outcome: Ok(answer), .. } => answer.result == MADE,
             _ => false,
@@ -84,12 +89,34 @@ fn check(world: &World) {
     }
 }
 
+/// 4. What models have billed is booked. What is kept for landing is not spent before, unless somebody says so; and of a limit that
+///    comes near it is told once, and only who has asked.
+fn check_thoughts(side: &Side) {
+    let booked = side.mission.spent().saturating_add(side.mission.reserved()).cost.0;
+    assert!(side.effects as u64 <= booked, "{} were billed, {booked} are booked", side.effects);
+    let first = |is: fn(&Record) -> bool| side.records.iter().position(|stamped| is(&stamped.record));
+    let asked = first(|record| matches!(record, Record::Answered { question: HostQuestion::Closing, .. }));
+    let told = first(|record| matches!(record, Record::Closing { .. }));
+    assert!(told.is_none_or(|told| asked.is_some_and(|asked| asked < told)), "nobody has asked");
+    assert!(side.count(|record| matches!(record, Record::Closing { .. })) <= 1, "it is told twice");
+    let landed = first(|record| matches!(record, Record::Landing { .. }));
+    let granted = first(|record| matches!(record, Record::Decided { decision: Decision::Grant { .. }, .. }));
+    let max = side.mission.budget().cost_max.expect("it has one").0;
+    assert!(landed.or(granted).is_some() || booked <= max - KEPT, "what is kept for landing is spent: {booked}");
+    assert!(told.is_some() || landed.is_some() || granted.is_some() || booked < max - KEPT, "nobody is told");
+}
+
 /// No call is made twice, and none goes on but by a decision about itself.
 fn check_calls(records: &[Stamped]) {
-    let (mut asked, mut finished) = (HashMap::new(), Vec::new());
+    let (mut asked, mut finished, mut put_off) = (HashMap::new(), Vec::new(), Vec::new());
     for (index, Stamped { record, .. }) in records.iter().enumerate() {
         match record {
-            Record::Requested { request, call, .. } => assert_eq!(asked.insert(*request, *call), None),
+            Record::Requested { request, call, .. } => {
+                put_off.retain(|other| other != call);
+                assert_eq!(asked.insert(*request, *call), None);
+            }
+            Record::Postponed { call, .. } => put_off.push(*call),
+            Record::CallResumed { call } if put_off.contains(call) => put_off.retain(|other| other != call),
             Record::CallResumed { call } => {
                 let Record::Decided { request, .. } = &records[index - 1].record else { panic!("nobody decided") };
                 assert_eq!(asked.get(request), Some(call));
@@ -224,4 +251,30 @@ fn in_every_state_of_a_mission_that_pays_no_budget_is_passed() {
         granted_more |= is_completed && side.mission.spent().cost.0 == 3;
     });
     assert!(paid_for_again && granted_more);
+}
+
+#[test]
+fn in_every_state_of_a_mission_that_asks_models_what_is_kept_is_kept() {
+    let (mut both_waited, mut waited_landing, mut out_of_memory) = (false, false, false);
+    let (mut landed, mut was_kept, mut again) = (false, false, false);
+    let states = explore(World::thinking(crashes()), |world| {
+        let side = &world.sides[1];
+        let is_completed = side.mission.status() == Status::Completed;
+        let put_off = side.count(|record| matches!(record, Record::Postponed { .. }));
+        // Once it has gone on it is as if it had never been put off; that it always does is looked for in each of these states.
+        let waits = side.mission.postponed_until().is_some();
+        both_waited |= waits && put_off > 1;
+        waited_landing |= waits && side.mission.lands();
+        landed |= is_completed && side.mission.spent().cost.0 == 3 && side.effects == 3;
+        again |= is_completed && side.count(|record| matches!(record, Record::CallAgain { .. })) > 0;
+        out_of_memory |= waits && side.mission.standing().suspended;
+        was_kept |= side.count(|record| match record {
+            Record::CallFinished { outcome: Err(error), .. } => error.to_string().contains("kept for landing"),
+            _ => false,
+        }) > 0;
+    });
+    println!("{states} states with at most {} crashes", crashes());
+    assert_eq!((both_waited, waited_landing, out_of_memory), (true, true, true), "what is put off");
+    assert_eq!((landed, was_kept, again), (true, true, true), "what is kept");
+    assert!(states >= THINKING_STATES_MIN);
 }

@@ -12,12 +12,12 @@ use sortie_contract::id::{CallNo, MissionNo};
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin;
 use sortie_contract::record::{HostQuestion, Record};
-use sortie_contract::request::Decision;
-use sortie_contract::tool::{CallError, Repeat, ToolAnswer};
+use sortie_contract::request::{Decision, RequestKind};
+use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolName};
 use sortie_contract::{Stamped, Status};
 use sortie_mission::queue::Waiting;
 use sortie_mission::replay::{Asked, Recorded, Replay};
-use sortie_mission::{Command, Ending, Idle, Mission, Now, Refusal};
+use sortie_mission::{Command, Ending, Handle, Idle, Mission, Now, Refusal};
 
 use crate::support::{self, Tested, envelope, noon, rules, the};
 
@@ -25,15 +25,14 @@ use crate::support::{self, Tested, envelope, noon, rules, the};
 #[derive(Clone)]
 pub(crate) struct Side {
     pub(crate) no: MissionNo,
-    /// Its calls of `Read` cost something.
-    pays: bool,
+    pub(crate) kind: Kind,
     pub(crate) mission: Mission,
     pub(crate) records: Rc<Vec<Stamped>>,
     /// So many of the records are on disk.
     pub(crate) durable: usize,
     pub(crate) run: Option<Run>,
     pub(crate) tasks: Vec<Task>,
-    /// How often the outside world has felt its `Edit`. No crash takes that back.
+    /// How often the outside world has felt its `Edit`, or a model has billed it. No crash takes that back.
     pub(crate) effects: usize,
     /// Of all records, and of those on disk.
     pub(crate) shapes: [Vec<u8>; 2],
@@ -50,10 +49,22 @@ pub(crate) struct Run {
     pub(crate) replay: Rc<Replay>,
 }
 
+/// What a plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its calls cost nothing.
+    Free,
+    /// Its calls of `Read` cost something.
+    Pays,
+    /// It asks models, and wants to be told when its money comes near its end.
+    Thinks,
+}
+
 /// A call that is being made.
 #[derive(Clone)]
 pub(crate) struct Task {
     pub(crate) call: CallNo,
+    /// The outside world feels it: what allows it is on disk before.
     pub(crate) effectful: bool,
     /// What was recorded before it is on disk.
     pub(crate) durable: bool,
@@ -87,9 +98,19 @@ pub(crate) fn evening() -> Timestamp {
 /// What a made `Edit` returns; what people record in its place is something else.
 pub(crate) const MADE: &str = "\"made\"";
 
+/// What is kept for landing, in thousandths, of the one that thinks: one of its three millionths. Each thought costs one.
+const SHARE: u16 = 334;
+pub(crate) const KEPT: u64 = 1;
+const THOUGHT: Spend = Spend { llm_calls: 1, cost: MicroUsd(1) };
+
 /// What a plugin does next.
 pub(crate) enum Next {
     Call(&'static str, String),
+    /// Asks a model.
+    Think(&'static str),
+    /// Wants to be told when a limit comes near.
+    Closing,
+    Land,
     /// Sets its timer.
     After,
     /// Waits for any of its calls, or its timer; the choice is journaled.
@@ -100,8 +121,20 @@ pub(crate) enum Next {
 }
 
 /// The plugins. One waits for people or its timer, whichever comes first, and then for two calls at once; the other's second call
-/// depends on what became of the first.
-pub(crate) fn program(no: MissionNo, step: u8, outcome: impl Fn(usize) -> Option<String>) -> Next {
+/// depends on what became of the first. The one that thinks asks two models at once, and a third when it lands.
+pub(crate) fn program(kind: Kind, no: MissionNo, step: u8, outcome: impl Fn(usize) -> Option<String>) -> Next {
+    if kind == Kind::Thinks {
+        return match step {
+            0 => Next::Closing,
+            1 => Next::Think("1"),
+            2 => Next::Think("2"),
+            3 => Next::Wait(vec![0, 1]),
+            4 => Next::Land,
+            5 => Next::Think("3"),
+            6 => Next::Wait(vec![2]),
+            _ => Next::End,
+        };
+    }
     match (no.0, step) {
         (1, 0) => Next::Call("Edit", "{}".to_owned()),
         (1, 1) => Next::After,
@@ -119,19 +152,19 @@ pub(crate) fn program(no: MissionNo, step: u8, outcome: impl Fn(usize) -> Option
 }
 
 impl Side {
-    pub(crate) fn new(no: u64, pays: bool) -> Self {
+    pub(crate) fn new(no: u64, kind: Kind) -> Self {
         let fields = json!({
             "mission_id": format!("m-{no}"),
             "constraints": {"allowed_tools": ["Read", "Edit"], "approval_required": if no == 1 { vec!["Edit"] } else { vec![] }},
             "report_cadence": "milestone",
-            "budget": {"max_cost_usd": 0.000_002},
+            "budget": {"max_cost_usd": if kind == Kind::Thinks { 0.000_003 } else { 0.000_002 }},
         });
         let Tested { mission, records, .. } = Tested::admitted(Arc::new(envelope(fields)), &rules());
         let (run, tasks) = (None, Vec::new());
         // It is accepted: that is on disk.
         let (durable, shapes) = (records.len(), [shape(&records), shape(&records)]);
         let (no, records) = (MissionNo(no), Rc::new(records));
-        Self { no, pays, mission, records, durable, run, tasks, effects: 0, shapes }
+        Self { no, kind, mission, records, durable, run, tasks, effects: 0, shapes }
     }
 
     /// Decides, journals, applies, as the node does.
@@ -158,9 +191,10 @@ impl Side {
         Ok(records)
     }
 
-    pub(crate) fn outcome(&self, call: CallNo) -> Option<&Result<ToolAnswer, CallError>> {
+    pub(crate) fn outcome(&self, call: CallNo) -> Option<Result<&ToolAnswer, &CallError>> {
         self.records.iter().find_map(|stamped| match &stamped.record {
-            Record::CallFinished { call: finished, outcome, .. } if *finished == call => Some(outcome),
+            Record::CallFinished { call: finished, outcome, .. } if *finished == call => Some(outcome.as_ref()),
+            Record::CallRefused { call: refused, error, .. } if *refused == call => Some(Err(error)),
             _ => None,
         })
     }
@@ -201,11 +235,11 @@ impl Side {
                 Err(error) => error.to_string(),
             })
         };
-        let next = program(self.no, run.step, text);
+        let next = program(self.kind, self.no, run.step, text);
         let may = match &next {
             Next::Wait(calls) => calls.iter().all(|&index| outcome(index).is_some()),
             Next::WaitAny => self.rings(now) || (0..run.calls.len()).any(|index| outcome(index).is_some()),
-            Next::Call(..) | Next::After | Next::End => true,
+            Next::Call(..) | Next::Think(_) | Next::Closing | Next::Land | Next::After | Next::End => true,
         };
         may.then_some(next)
     }
@@ -224,7 +258,7 @@ impl Side {
                     None => {
                         let digest = Digest::of(arguments.as_bytes());
                         // Who pays for reading has money for two attempts.
-                        let costs = self.pays && tool.repeat() == Repeat::ReadOnly;
+                        let costs = self.kind == Kind::Pays && tool.repeat() == Repeat::ReadOnly;
                         let quote = Spend::money(MicroUsd(u64::from(costs)));
                         let command = Command::Call { run, tool: (&tool).into(), arguments, digest, quote };
                         match self.take(now, command).expect("an answer").first() {
@@ -234,6 +268,39 @@ impl Side {
                     }
                 };
                 self.run.as_mut().expect("it runs").calls.push(call);
+            }
+            Next::Think(request) => {
+                let (name, replay) = (ToolName::new(MODEL), self.replay());
+                let recorded = replay.next(Asked::Call { tool: &name, arguments: request }).expect("the same again");
+                let call = match recorded {
+                    Some(Recorded::Call { call, .. }) => call,
+                    Some(other) => panic!("{other:?}"),
+                    None => {
+                        let (digest, quote) = (Digest::of(request.as_bytes()), THOUGHT);
+                        let arguments = request.to_owned();
+                        let command = Command::Call { run, tool: Handle::Model, arguments, digest, quote };
+                        match self.take(now, command).expect("an answer").first() {
+                            Some(
+                                Record::CallStarted { call, .. }
+                                | Record::CallHeld { call, .. }
+                                | Record::CallRefused { call, .. },
+                            ) => *call,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                };
+                self.run.as_mut().expect("it runs").calls.push(call);
+            }
+            Next::Closing => {
+                let recorded = self.replay().next(Asked::Question(HostQuestion::Closing)).expect("the same again");
+                if recorded.is_none() {
+                    self.take(now, support::answer(run, HostQuestion::Closing, &SHARE.to_string())).expect("taken");
+                }
+            }
+            Next::Land => {
+                if self.replay().next(Asked::Land).expect("the same again").is_none() {
+                    self.take(now, Command::Land { run }).expect("taken");
+                }
             }
             Next::After => {
                 let run_ = self.run.as_mut().expect("it runs");
@@ -273,6 +340,10 @@ impl Side {
         }
     }
 
+    fn replay(&mut self) -> &mut Replay {
+        Rc::make_mut(&mut self.run.as_mut().expect("it runs").replay)
+    }
+
     /// Makes the calls that were granted and that the plugin has asked for. `durable`: everything so far is on disk.
     pub(crate) fn make(&mut self, durable: bool) {
         let Some(run) = &self.run else { return };
@@ -280,7 +351,7 @@ impl Side {
             if self.mission.is_being_made(call) && !self.tasks.iter().any(|task| task.call == call) {
                 let effectful = self.records.iter().any(|stamped| match &stamped.record {
                     Record::CallStarted { call: asked, repeat, .. } | Record::CallHeld { call: asked, repeat, .. } => {
-                        *asked == call && *repeat == Repeat::Effectful
+                        *asked == call && (*repeat == Repeat::Effectful || self.kind == Kind::Thinks)
                     }
                     _ => false,
                 });
@@ -336,7 +407,7 @@ impl Hour {
 /// whether it is out of memory. Numbers of runs and of requests, and the order of what happened at once, do not.
 pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
     let (mut asked, mut calls, mut repeats, mut paid) = (Vec::new(), BTreeMap::new(), 0, 0);
-    let (mut memory, mut back) = (0, 0);
+    let (mut memory, mut back, mut lost, mut closing) = (0, 0, 0, 0);
     for Stamped { at, record, .. } in records {
         match record {
             Record::Finished { status, .. } => return vec![OVER, u8::from(*status == Status::Completed)],
@@ -353,7 +424,19 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
                 calls.insert(*call, vec![2]);
             }
             Record::Answered { answer, .. } => asked.extend([&[3], answer.as_bytes()].concat()),
+            Record::CallRefused { digest, error, .. } => {
+                asked.push(4);
+                asked.extend(digest.prefix().to_le_bytes());
+                asked.extend(error.code().as_bytes());
+            }
+            Record::Landing { .. } => asked.push(5),
+            Record::Closing { .. } => closing = 1,
+            Record::Postponed { call, until, .. } => {
+                calls.insert(*call, vec![5, u8::from(*until > evening())]);
+            }
             Record::Requested { call, kind, .. } => {
+                let was_made = calls.get(call).is_some_and(|call| *call == [1]);
+                lost += u8::from(was_made && *kind == RequestKind::Budget);
                 calls.insert(*call, vec![3, *kind as u8, hour_of(*at)]);
             }
             Record::CallAgain { .. } => paid += 1,
@@ -375,7 +458,7 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
         }
     }
     let calls = calls.into_values().flat_map(|call| call.into_iter().chain([0xff]));
-    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, paid, memory, back]).collect()
+    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, paid, memory, back, lost, closing]).collect()
 }
 
 /// How the shape of a mission begins that is over.

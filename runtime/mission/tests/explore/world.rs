@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::LaneId;
 use sortie_contract::money::MicroUsd;
+use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::queue::Queue;
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Leave, Mission, Now};
 
-use crate::side::{Hour, MADE, OVER, Run, Side, Task, byte};
+use crate::side::{Hour, Kind, MADE, OVER, Run, Side, Task, byte};
 use crate::support::{start, tools};
 
 /// Everything: two missions, whose turn it is, the time, and the crashes that are still to come.
@@ -26,12 +27,21 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(crashes: u8) -> Self {
-        Self::of([1, 2].map(|no| Side::new(no, false)), crashes)
+        Self::of([1, 2].map(|no| Side::new(no, Kind::Free)), crashes)
     }
 
     /// The first mission is over; the second pays for what it reads.
     pub(crate) fn paying(crashes: u8) -> Self {
-        let mut world = Self::of([Side::new(1, false), Side::new(2, true)], crashes);
+        Self::alone(Kind::Pays, crashes)
+    }
+
+    /// The first mission is over; the second asks models, whose provider may refuse for now, and lands.
+    pub(crate) fn thinking(crashes: u8) -> Self {
+        Self::alone(Kind::Thinks, crashes)
+    }
+
+    fn alone(kind: Kind, crashes: u8) -> Self {
+        let mut world = Self::of([Side::new(1, Kind::Free), Side::new(2, kind)], crashes);
         world.command(0, Command::Cancel { reason: String::new(), by: "simone".to_owned() });
         world.commit();
         world
@@ -113,7 +123,9 @@ impl World {
             then(true, &Self::turn);
         }
         if let Some(later) = self.hour.later() {
-            then(false, &|world| world.later(later));
+            // Who waits for a provider waits for nothing but that.
+            let put_off = self.sides.iter().any(|side| side.mission.postponed_until().is_some());
+            then(put_off, &|world| world.later(later));
         }
         if self.crashes > 0 {
             then(false, &Self::crash);
@@ -134,6 +146,9 @@ impl World {
                     then(true, &|world| world.finish(index, number));
                 } else if task.durable {
                     then(true, &|world| world.perform(index, number));
+                    if let (Kind::Thinks, Some(later)) = (side.kind, self.hour.later()) {
+                        then(false, &|world| world.put_off(index, number, later));
+                    }
                 }
             }
             for open in side.mission.open_requests() {
@@ -141,7 +156,11 @@ impl World {
                     then(true, &|world| world.decide(index, open.no, decision.clone()));
                 }
             }
-            if side.mission.decide(now, Command::Tick).is_ok_and(|records| !records.is_empty()) {
+            let ticks = side.mission.decide(now, Command::Tick).unwrap_or_default();
+            if !ticks.is_empty() {
+                let goes_on = ticks.iter().any(|record| matches!(record, Record::CallResumed { .. }));
+                let is_due = side.mission.postponed_until().is_some_and(|until| until <= now.wall);
+                assert!(!goes_on || is_due, "a call goes on before its time");
                 then(true, &|world| world.command(index, Command::Tick));
             }
             let cancel = || Command::Cancel { reason: String::new(), by: "simone".to_owned() };
@@ -192,7 +211,7 @@ impl World {
         self.settle(index);
     }
 
-    /// The outside world feels an `Edit`.
+    /// The outside world feels an `Edit`, or a model bills.
     pub(crate) fn perform(&mut self, index: usize, task: usize) {
         let side = Rc::make_mut(&mut self.sides[index]);
         side.tasks[task].performed = true;
@@ -207,6 +226,14 @@ impl World {
         let result = if effectful { MADE } else { "\"read\"" };
         let outcome = Ok(ToolAnswer { result: result.to_owned(), wrote: Vec::new() });
         self.command(index, Command::CallDone { run, call, outcome, spent: None });
+    }
+
+    /// A model's provider refuses a call, and has done nothing for it.
+    fn put_off(&mut self, index: usize, task: usize, until: Hour) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        let call = side.tasks.remove(task).call;
+        let run = side.mission.run().expect("only a run makes calls");
+        self.command(index, Command::Postpone { run, call, until: until.now().wall, why: String::new() });
     }
 
     pub(crate) fn decide(&mut self, index: usize, request: RequestNo, decision: Decision) {
@@ -247,8 +274,7 @@ fn leaves(side: &Side, now: Now) -> Vec<Option<Timestamp>> {
     let mission = &side.mission;
     let mut all = Vec::new();
     for idle in side.idles(now) {
-        let only_waits =
-            mission.calls_in_flight() == 0 && (idle.timer.is_some() || !mission.open_requests().is_empty());
+        let only_waits = mission.calls_in_flight() == 0 && waits_for_others(mission, idle.timer.is_some());
         match mission.leaves(&idle) {
             Leave::NotYet { .. } => {
                 assert!(idle.waited.is_zero() || !only_waits, "{} waits for people or a time, and stays", side.no);
@@ -260,6 +286,11 @@ fn leaves(side: &Side, now: Now) -> Vec<Option<Timestamp>> {
         }
     }
     all
+}
+
+/// Whether it has something to wait for that is not being done for it.
+fn waits_for_others(mission: &Mission, timer: bool) -> bool {
+    timer || !mission.open_requests().is_empty() || mission.postponed_until().is_some()
 }
 
 pub(crate) fn decisions(kind: RequestKind) -> Vec<Decision> {
