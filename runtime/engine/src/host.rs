@@ -24,13 +24,14 @@ use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
-use sortie_tools::{Bill, CallContext, Found, Toolbox};
+use sortie_tools::{Bill, CallContext, Found};
 
 use super::handed::Handed;
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::model::{Came, ModelOrder};
 use super::on_record::OnRecord;
+use super::order::{Order, ToolOrder};
 use super::results::GUESS;
 use super::start::ROOM;
 use super::suspend::Waits;
@@ -38,52 +39,6 @@ use super::{Engine, Room};
 
 /// How often it is looked whether there is room on the disk again.
 const FULL_LOOK: Duration = Duration::from_millis(100);
-
-/// A call as the plugin wants it made.
-enum Order {
-    /// Of a tool.
-    Tool(ToolOrder),
-    /// Of a model.
-    Model(ModelOrder),
-}
-
-/// A call of a tool.
-struct ToolOrder {
-    tool: ToolName,
-    /// The tools that it was decided by.
-    toolbox: Arc<Toolbox>,
-    repeat: Repeat,
-    /// The node no longer has the tool; or it cannot say whether it has, and why.
-    is_gone: bool,
-    away: Option<String>,
-    /// What the mission was told of it, where it was told something.
-    handed: Option<Arc<ToolInfo>>,
-    arguments: String,
-}
-
-impl Order {
-    /// Whether making it may have an effect.
-    fn has_effects(&self) -> bool {
-        match self {
-            Self::Tool(order) => order.repeat != Repeat::ReadOnly,
-            // It is paid for, and what is free of it is still somebody's.
-            Self::Model(_) => true,
-        }
-    }
-
-    /// Makes it. So much was set aside for it.
-    async fn make(&self, engine: &Arc<Engine>, context: &CallContext, set_aside: Spend) -> Came {
-        match self {
-            Self::Tool(order) => {
-                let sleep = |limit| engine.ambient.sleep(limit);
-                let (name, handed) = (order.tool.as_str(), order.handed.as_ref().map(|info| &info.input_schema));
-                let outcome = order.toolbox.call(name, context, &order.arguments, handed, sleep).await;
-                Came::Done(outcome, order.toolbox.settled(name, &context.bill))
-            }
-            Self::Model(order) => order.make(engine, context, set_aside).await,
-        }
-    }
-}
 
 /// The host of one run of one mission.
 pub(super) struct RunHost {

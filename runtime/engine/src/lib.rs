@@ -12,6 +12,7 @@
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
 //! | `start`, `guests` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
+//! | `order` | a call as a plugin wants it made |
 //! | `model` | calls of models: what is asked, what it costs, what becomes of one that is refused for now |
 //! | `on_record` | a run's large results: where each is recorded, and which of them are held |
 //! | `results` | what results of calls hold of the memory |
@@ -69,6 +70,7 @@ mod model;
 mod night;
 mod on_record;
 mod open;
+mod order;
 pub mod outbox;
 mod probation;
 mod providers;

@@ -37,4 +37,15 @@ impl Mission {
         let until = hinted.unwrap_or(Timestamp::MIN).max(at(own));
         (until <= last).then_some(until)
     }
+
+    /// Since when a call has been put off, and how often.
+    pub(crate) fn postponed(&self, call: CallNo) -> Option<(Timestamp, u32)> {
+        self.calls.flight(call).ok().and_then(|flight| flight.postponed).map(|put_off| (put_off.since, put_off.times))
+    }
+
+    /// When the first call goes on that its provider refuses for now.
+    #[must_use]
+    pub fn postponed_until(&self) -> Option<Timestamp> {
+        self.calls.postponed().map(|(_, until)| until).min()
+    }
 }

@@ -63,6 +63,12 @@ impl Mission {
         booking.into_iter().collect()
     }
 
+    /// What was set aside for a call that is being made.
+    #[must_use]
+    pub fn set_aside_for(&self, call: CallNo) -> Spend {
+        self.calls.flight(call).ok().filter(|flight| !flight.held).map_or(Spend::NOTHING, |flight| flight.reserved)
+    }
+
     /// Why the mission makes no call that may cost `wanted`, whatever its budget; nothing, where it may.
     pub(crate) fn barred(&self, wanted: Spend) -> Option<String> {
         let Overbill { tool, quoted, spent } = self.books.overbill().filter(|_| !wanted.is_nothing())?;

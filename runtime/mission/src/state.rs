@@ -366,23 +366,6 @@ impl Mission {
         }
     }
 
-    /// What was set aside for a call that is being made.
-    #[must_use]
-    pub fn set_aside_for(&self, call: CallNo) -> Spend {
-        self.calls.flight(call).ok().filter(|flight| !flight.held).map_or(Spend::NOTHING, |flight| flight.reserved)
-    }
-
-    /// Since when a call has been put off, and how often.
-    pub(crate) fn postponed(&self, call: CallNo) -> Option<(Timestamp, u32)> {
-        self.calls.flight(call).ok().and_then(|flight| flight.postponed).map(|put_off| (put_off.since, put_off.times))
-    }
-
-    /// When the first call goes on that its provider refuses for now.
-    #[must_use]
-    pub fn postponed_until(&self) -> Option<Timestamp> {
-        self.calls.postponed().map(|(_, until)| until).min()
-    }
-
     /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, or for a
     /// provider that refuses for now, it takes none.
     #[must_use]

@@ -7,7 +7,7 @@ use sortie_ambient::Surroundings;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::limit;
 use sortie_egress::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use sortie_egress::{Client, Method, Request, Redactor, Secret, SecretError, SendError, resolve};
+use sortie_egress::{Client, Method, Redactor, Request, Secret, SecretError, SendError, resolve};
 use url::Url;
 
 use super::{Broken, Reply};

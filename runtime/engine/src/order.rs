@@ -1,0 +1,56 @@
+//! A call as a plugin wants it made: of a tool or of a model, with what it was decided by.
+
+use std::sync::Arc;
+
+use sortie_contract::Spend;
+use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
+use sortie_tools::{CallContext, Toolbox};
+
+use super::Engine;
+use super::model::{Came, ModelOrder};
+
+/// A call as the plugin wants it made.
+pub(super) enum Order {
+    /// Of a tool.
+    Tool(ToolOrder),
+    /// Of a model.
+    Model(ModelOrder),
+}
+
+/// A call of a tool.
+pub(super) struct ToolOrder {
+    pub(super) tool: ToolName,
+    /// The tools that it was decided by.
+    pub(super) toolbox: Arc<Toolbox>,
+    pub(super) repeat: Repeat,
+    /// The node no longer has the tool; or it cannot say whether it has, and why.
+    pub(super) is_gone: bool,
+    pub(super) away: Option<String>,
+    /// What the mission was told of it, where it was told something.
+    pub(super) handed: Option<Arc<ToolInfo>>,
+    pub(super) arguments: String,
+}
+
+impl Order {
+    /// Whether making it may have an effect.
+    pub(super) fn has_effects(&self) -> bool {
+        match self {
+            Self::Tool(order) => order.repeat != Repeat::ReadOnly,
+            // It is paid for, and what is free of it is still somebody's.
+            Self::Model(_) => true,
+        }
+    }
+
+    /// Makes it. So much was set aside for it.
+    pub(super) async fn make(&self, engine: &Arc<Engine>, context: &CallContext, set_aside: Spend) -> Came {
+        match self {
+            Self::Tool(order) => {
+                let sleep = |limit| engine.ambient.sleep(limit);
+                let (name, handed) = (order.tool.as_str(), order.handed.as_ref().map(|info| &info.input_schema));
+                let outcome = order.toolbox.call(name, context, &order.arguments, handed, sleep).await;
+                Came::Done(outcome, order.toolbox.settled(name, &context.bill))
+            }
+            Self::Model(order) => order.make(engine, context, set_aside).await,
+        }
+    }
+}
