@@ -155,7 +155,7 @@ pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
             Record::Accepted(_) | Record::Finished { .. } | Record::CarriedOver { .. } => true,
             // What the node says of itself.
             Record::Accompanied | Record::NodeStopped => true,
-            Record::CallFinished { .. } | Record::Overbilled { .. } => {
+            Record::CallFinished { .. } | Record::Overbilled { .. } | Record::Postponed { .. } => {
                 let mut behind = records[index + 1..].iter().map(|next| &next.record);
                 let next = behind.find(|record| !matches!(record, Record::Overbilled { .. }));
                 matches!(next, Some(Record::Finished { .. } | Record::CarriedOver { .. }))

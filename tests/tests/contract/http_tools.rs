@@ -245,5 +245,5 @@ async fn a_search_and_a_page_are_read() {
     let end = node.run(&mission("read", &steps)).await;
     assert_eq!(end["status"], "completed", "{end:#}");
     let out = node.get("/v1/missions/read/artifacts/out").await.expect_status(200).text;
-    assert_eq!(out, "One|the & text|# Page\n\nof **text**|80 true");
+    assert_eq!(out, "One|the & text|# Page\n\nof **text**|73 true");
 }

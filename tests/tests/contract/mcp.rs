@@ -68,7 +68,7 @@ async fn a_mission_calls_the_tools_of_a_server_and_one_that_is_gone_harms_nobody
     ]);
     let end = node.run(&calling("calls", &steps)).await;
     assert_eq!(end["status"], "completed", "{end:#}");
-    assert_eq!(end["usage"]["cost_usd"], 0.01, "{end:#}");
+    assert_eq!(end["usage"]["estimated_cost_usd"], 0.01, "{end:#}");
     assert_eq!(node.get("/v1/missions/calls/artifacts/a.txt").await.text, "good evening");
     let journal = node.get("/v1/missions/calls/journal").await.text;
     assert!(journal.contains("it is ***"), "{journal}");

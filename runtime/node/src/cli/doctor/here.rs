@@ -362,8 +362,8 @@ mod tests {
         assert!(says("[plugin]\nautmation = \"a\"").is_some_and(|says| says.contains("it is `automation`")));
     }
 
-    #[test]
-    fn what_a_node_would_refuse_is_found() {
+    #[tokio::test]
+    async fn what_a_node_would_refuse_is_found() {
         for (text, expected) in [
             ("[tool.Nope]", "Nope"),
             ("[tool.WebFetch]\nhosts = [\"http://example.org/x\"]", "hosts"),
