@@ -49,7 +49,7 @@ async fn memory_has_an_end_for_one_and_for_all_together() {
     let ran = world.run("head -c 200M /dev/zero > /tmp/full; stat -c %s /tmp/full").await;
     assert!(ran.stdout.trim().parse::<u64>().is_ok_and(|bytes| bytes <= 64 << 20), "a /tmp of half of it: {ran:?}");
     stopped(
-        &world.run("head -c 60M /dev/zero > /tmp/a; perl -e '$x = \"x\" x (80 << 20); sleep 60'").await,
+        &world.run("head -c 60M /dev/zero > /tmp/a; perl -e '$x = \"x\" x (50 << 20); sleep 60'").await,
         "its /tmp included",
     );
 }
