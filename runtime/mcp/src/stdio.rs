@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// What stands between the node and a program, so that the program does not outlive the node: this program with these arguments, the
-/// node's process id, and what is to be run. See [`keep`](crate::keep).
+/// node's process id, and what is to be run. See [`keep`](fn@crate::keep).
 #[derive(Debug, Clone)]
 pub struct Keeper {
     /// The program.

@@ -146,7 +146,7 @@ impl Node {
         Self::open_as(config, ambient, others, false).await
     }
 
-    /// The same; with `records`, what models answer is written down ([`Node::recorder`]).
+    /// The same; with `records`, what models answer is written down.
     ///
     /// # Errors
     /// [`OpenError`], with what to do about it.

@@ -154,7 +154,7 @@ impl ToolsConfig {
 }
 
 impl ConfigError {
-    /// A value of [tool.`name`] that cannot be understood.
+    /// A value of `[tool.NAME]` that cannot be understood.
     pub(crate) fn value(name: &str, key: &'static str, why: impl Into<String>) -> Self {
         Self::Value { name: name.to_owned(), key, why: why.into() }
     }
