@@ -270,7 +270,7 @@ impl RunHost {
         let postpone = || Command::Postpone { run: self.run, call, until, why: why.to_owned() };
         self.engine.command_patiently(&self.live, postpone, Wait::No).await.map_err(stop)?;
         // Where its time is over the run is, too: it waits in vain.
-        self.waits.put_off();
+        self.waits.watch();
         Ok(true)
     }
 

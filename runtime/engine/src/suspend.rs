@@ -73,18 +73,13 @@ impl Waits {
         }
     }
 
-    /// From now on somebody looks whether it only waits, while it waits.
-    fn watch(self: &Arc<Self>) {
+    /// From now on somebody looks whether it only waits, while it waits: for people, for a time, or for a call that was just put off.
+    pub(super) fn watch(self: &Arc<Self>) {
         let mut state = self.state.lock();
         if state.since.is_some() && !state.watched {
             state.watched = true;
             self.engine.attend("suspension", Arc::clone(self).suspend_when_idle());
         }
-    }
-
-    /// A call was put off: the guest, which may have been waiting for it, now waits for a time.
-    pub(super) fn put_off(self: &Arc<Self>) {
-        self.watch();
     }
 
     /// The guest, which does not wait, has set a timer that is due then.

@@ -33,7 +33,7 @@ pub(crate) struct InFlight {
     pub(crate) repeat: Repeat,
     /// Set aside while it is made.
     pub(crate) reserved: Spend,
-    /// It waits for a decision; nothing of it has happened, or nobody knows.
+    /// It waits for a decision, or for the time to which it was put off; nothing of it has happened, or nobody knows.
     pub(crate) held: bool,
     /// When it began, or went on after a decision.
     pub(crate) since: Timestamp,
@@ -69,7 +69,7 @@ pub(crate) enum CallStep<'a> {
     Waits(CallNo),
     /// It is made again, after its run broke off.
     Again(CallNo),
-    /// It is made, after a decision.
+    /// It is made, after a decision or at its time.
     Resumed { call: CallNo, at: Timestamp },
     /// Its provider refuses it for now.
     Postponed { call: CallNo, at: Timestamp, until: Timestamp },
@@ -103,13 +103,13 @@ pub enum CallMisfit {
         call: CallNo,
     },
     /// It is being made already.
-    #[error("call {call} does not wait for a decision")]
+    #[error("call {call} does not wait for a decision or for its time")]
     NotHeld {
         /// Which.
         call: CallNo,
     },
-    /// It is not made, as long as nobody has decided.
-    #[error("call {call} waits for a decision")]
+    /// It is not made, as long as nobody has decided, or its time has not come.
+    #[error("call {call} waits for a decision or for its time")]
     Held {
         /// Which.
         call: CallNo,

@@ -69,15 +69,7 @@ fn what_is_kept_is_refused_until_the_plugin_lands_and_nobody_is_asked() {
     let call = mission.call(&the("WebFetch"), 940_000).expect("before the mark");
     mission.done(call, &[], 940_000);
     assert!(!mission.mission.is_closing(), "94 of 100");
-    let fetch = the("WebFetch");
-    let command = Command::Call {
-        run: mission.run(),
-        tool: (&fetch).into(),
-        arguments: "{}".to_owned(),
-        digest: Digest::of(b"{}"),
-        quote: Spend::money(MicroUsd(20_000)),
-    };
-    let refused = mission.take(command).expect("an answer");
+    let refused = fetches(&mut mission, 20_000);
     let [Record::CallRefused { error: CallError::BudgetExhausted(why), .. }, Record::Closing { limit: Closing::Cost }] =
         refused.as_slice()
     else {
@@ -91,6 +83,15 @@ fn what_is_kept_is_refused_until_the_plugin_lands_and_nobody_is_asked() {
     let (_, request) = mission.held(&the("WebFetch"), 50_000, RequestKind::Budget);
     let granted = Decision::Grant { llm_calls: 0, cost: MicroUsd(10_000) };
     assert!(matches!(mission.decided(request, granted), Record::CallResumed { .. }));
+}
+
+/// Calls `WebFetch`, which may take so many micro-dollars, and what is recorded then.
+fn fetches(mission: &mut Tested, cost: u64) -> Vec<Record> {
+    let (fetch, arguments, digest) = (the("WebFetch"), "{}".to_owned(), Digest::of(b"{}"));
+    let quote = Spend::money(MicroUsd(cost));
+    mission
+        .take(Command::Call { run: mission.run(), tool: (&fetch).into(), arguments, digest, quote })
+        .expect("an answer")
 }
 
 /// Asks a model, which may take so many cents.
@@ -226,15 +227,7 @@ fn the_end_is_the_last_record_also_where_a_call_is_kept() {
     for _ in 0..sortie_contract::limit::RECORDED_BYTES_MAX / sortie_contract::limit::CALL_BYTES_MAX {
         mission.take(answer(RunNo(1), HostQuestion::Now, &large)).expect("there is room");
     }
-    let fetch = the("WebFetch");
-    let command = Command::Call {
-        run: mission.run(),
-        tool: (&fetch).into(),
-        arguments: "{}".to_owned(),
-        digest: Digest::of(b"{}"),
-        quote: Spend::money(MicroUsd(20_000)),
-    };
-    assert!(matches!(mission.take(command).expect("an answer").as_slice(), [Record::Finished { .. }]));
+    assert!(matches!(fetches(&mut mission, 20_000).as_slice(), [Record::Finished { .. }]));
 }
 
 #[test]
