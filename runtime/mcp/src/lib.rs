@@ -1,8 +1,10 @@
-//! Tools of MCP servers: programs that the node starts, and addresses that it asks.
+//! Both sides of the tool protocol MCP. First, tools of MCP servers: programs that the node starts, and addresses that it asks.
 //!
 //! A [`McpServer`] is a [`Provider`](sortie_tools::Provider) like any other: its driver reaches it, asks it, watches it and tries it
 //! again. Its tools are called `mcp__<server>__<tool>`. Here is what is between: both eras of the protocol, processes and pipes, HTTP
 //! through the node's one way out, and what annotations, results and errors of servers that nobody has to trust mean for missions.
+//!
+//! The other side of the protocol, the node as a server, is in [`serve`].
 //!
 //! The only crate that names `rmcp`. It never decides who may call a tool, or when a server is reached.
 
@@ -15,6 +17,7 @@ mod handler;
 mod http;
 mod keep;
 mod listing;
+pub mod serve;
 mod server;
 mod stderr;
 mod stdio;

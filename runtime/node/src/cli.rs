@@ -6,6 +6,7 @@ mod doctor;
 mod input;
 mod look;
 mod manage;
+mod mcp;
 mod night;
 mod replay;
 mod run;
@@ -112,6 +113,8 @@ enum Command {
     /// Show a night at a glance: done, failed, carried over, waiting for people, spent, what comes next. Exit code 1 if something failed,
     /// was missed or waits for people.
     Night(night::NightArgs),
+    /// The node as an MCP server for agents: where it is, or with --stdio the server itself.
+    Mcp(mcp::McpArgs),
     /// Manage schedules: recurring missions.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
@@ -139,6 +142,8 @@ enum Command {
         role: Role,
     },
 }
+
+pub(crate) use text::plain;
 
 /// The configuration with another data directory, where one is named.
 fn in_data_dir(mut config: Config, named: Option<PathBuf>) -> Config {
@@ -315,6 +320,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Approve(args) => decide::approve(args, &client()?, json).await,
         Command::Deny(which) => decide::deny(which, &client()?, json).await,
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
+        Command::Mcp(args) => mcp::mcp(&args, client()?, json).await,
         Command::Night(args) => night::night(args, &client()?, json).await,
         // Nobody has to be asked.
         Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),

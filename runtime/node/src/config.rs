@@ -78,6 +78,8 @@ pub struct NodeConfig {
     pub data_dir: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: String,
+    /// Names by which `/mcp` is asked for, beside addresses and `localhost`: of this machine, or of what stands before it.
+    pub names: Vec<String>,
     /// Most missions running at the same time.
     pub max_running: usize,
     /// The zone of hours that name none, of closed days, and of nights, by its name in the IANA list.
@@ -94,6 +96,7 @@ impl Default for NodeConfig {
             instance_id: "factory-1".to_owned(),
             data_dir: None,
             listen: "127.0.0.1:7433".to_owned(),
+            names: Vec::new(),
             // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
             max_running: 256,
             time_zone: "UTC".to_owned(),
@@ -237,6 +240,10 @@ impl Config {
         if !is_listenable(&self.node.listen) {
             let why = "must be an address and a port, such as `127.0.0.1:7433` or `[::1]:7433`";
             return Err(ConfigError::value("node.listen", why));
+        }
+        if let Some(name) = self.node.names.iter().find(|name| !is_host_name(name)) {
+            let why = format!("`{name}` is no name of a host: write `factory.example`, without scheme and port");
+            return Err(ConfigError::value("node.names", why));
         }
         if !(1024..=64 << 20).contains(&self.limits.body_bytes) {
             return Err(ConfigError::value("limits.body_bytes", "must be 1024 to 67108864"));
@@ -387,6 +394,11 @@ impl Config {
             }),
         }
     }
+}
+
+/// Whether that is a name of a host, and nothing else.
+fn is_host_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 /// Whether that has the form of an address and a port; whether it can be listened on is known when it is tried.

@@ -1,5 +1,6 @@
 //! The HTTP interface: one table of routes, from which the router, the scopes and the OpenAPI document are made.
 
+mod agents;
 pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
@@ -65,6 +66,17 @@ pub(crate) struct App {
     pub(crate) body_bytes: usize,
     pub(crate) places: Arc<Places>,
     pub(crate) answers: Answers,
+    /// What the node is called, by envelopes and by who asks for `/mcp`.
+    pub(crate) called: Called,
+}
+
+/// What the node is called.
+#[derive(Debug, Clone)]
+pub(crate) struct Called {
+    /// What `target_instance_id` must name.
+    pub(crate) instance_id: Arc<str>,
+    /// The names of this machine, or of what stands before it.
+    pub(crate) names: Arc<[String]>,
 }
 
 impl App {
@@ -427,7 +439,7 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
-/// The router of a node.
+/// The router of a node, but for `/mcp`, which asks it.
 fn router(app: App, tokens: &Tokens) -> Router {
     let limit = app.body_bytes;
     let mut router = Router::new();
@@ -435,7 +447,7 @@ fn router(app: App, tokens: &Tokens) -> Router {
         let handler = match scope {
             None => handler,
             Some(scope) => {
-                handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), scope), auth::guard))
+                handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard))
             }
         };
         router = router.route(path, handler);
@@ -476,14 +488,22 @@ pub(crate) async fn serve(
     tokens: &Tokens,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let router = router(app.clone(), tokens);
+    let own = router(app.clone(), tokens);
+    let agents = agents::mount(&app, own.clone());
+    let router = own.merge(agents::router(agents.clone(), app.body_bytes, tokens));
     let App { engine, places, .. } = app;
     let stop = async move {
         shutdown.await;
+        agents.stop();
         engine.say_goodbye();
     };
     connection::serve(listener, router, places, stop).await;
     Ok(())
+}
+
+/// What to do about a problem of that code.
+pub(crate) fn remedy(code: &str) -> Option<&'static str> {
+    codes::find(code).map(|known| known.remedy)
 }
 
 /// What the node says of a dispatch that was not taken.

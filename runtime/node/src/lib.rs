@@ -7,8 +7,10 @@
 pub mod cli;
 pub mod config;
 
+mod blanks;
 mod builtin;
 mod http;
+mod mcp;
 mod node;
 mod telemetry;
 mod unheld;

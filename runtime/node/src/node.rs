@@ -39,6 +39,7 @@ pub struct Node {
     tokens: Tokens,
     mcp: Vec<McpServer>,
     body_bytes: usize,
+    called: http::Called,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
@@ -260,6 +261,10 @@ impl Node {
             tokens,
             mcp,
             body_bytes: config.limits.body_bytes,
+            called: http::Called {
+                instance_id: config.node.instance_id.as_str().into(),
+                names: config.node.names.clone().into(),
+            },
             recorder,
             token,
         })
@@ -335,6 +340,7 @@ impl Node {
             body_bytes: self.body_bytes,
             places,
             answers: Answers::new(),
+            called: self.called.clone(),
         };
         let failed = self.engine.log().failed();
         let served = tokio::select! {

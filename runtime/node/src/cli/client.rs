@@ -74,6 +74,11 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
+        self.request_at(method, url)
+    }
+
+    /// A request to an address of the node.
+    pub(super) fn request_at(&self, method: Method, url: Url) -> RequestBuilder {
         self.http.request(method, url).bearer_auth(&self.token)
     }
 

@@ -1,16 +1,13 @@
 //! `sortie run`: the whole node in this process, for one mission.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
-use sortie_contract::digest::Digest;
-use sortie_contract::{MissionNo, Timestamp};
+use serde_json::Value;
+use sortie_contract::MissionNo;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::decide::Terminal;
@@ -45,7 +42,8 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     let signals = Signals::listen()?;
     let ambient = system();
     let input = args.envelope.read()?;
-    let envelope = complete(&input, &config, ambient.wall()).map_err(|error| args.envelope.no_envelope(&error))?;
+    let envelope = crate::blanks::filled(&input, "run", "terminal", Some(&config.node.instance_id))
+        .map_err(|error| args.envelope.no_envelope(&error))?;
     let script = args.record.as_deref().map(Script::create).transpose()?;
     let node = Node::open_as(&config, ambient, Others::Wait, script.is_some()).await?;
     // It is examined by the tools that there are.
@@ -296,26 +294,4 @@ fn artifacts(node: &Node, no: MissionNo, last: &Value) -> Result<(), Failure> {
 fn refusal(error: DispatchError) -> String {
     let body = crate::http::problem_of(error);
     super::client::problem(reqwest::StatusCode::UNPROCESSABLE_ENTITY, &body.to_string())
-}
-
-/// Fills in what may be left out of a file. Running it twice are two missions, unless it names its ids.
-fn complete(input: &str, config: &Config, now: Timestamp) -> Result<String, serde_json::Error> {
-    // Each value as it was written: what is wrong with one is for the reader of envelopes to say.
-    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(input)?;
-    let unique = Digest::of(format!("{now}{}{input}", std::process::id()).as_bytes()).to_string();
-    let defaults = [
-        ("mission_id", json!(format!("run-{}", &unique[..24]))),
-        ("idempotency_key", json!(format!("run-{}", &unique[..24]))),
-        ("trace_id", json!(&unique[..32])),
-        ("vp_id", json!("vp.local")),
-        ("source_instance_id", json!("terminal")),
-        ("target_instance_id", json!(config.node.instance_id)),
-        ("created_at", json!(now)),
-    ];
-    for (key, value) in defaults {
-        if !fields.contains_key(key) {
-            fields.insert(key.to_owned(), to_raw_value(&value)?);
-        }
-    }
-    serde_json::to_string(&fields)
 }

@@ -52,7 +52,7 @@ pub(super) fn cell(value: &Value) -> String {
 
 /// Text from a mission, which may hold anything: what a terminal obeys or does not show becomes `\u{…}`, so that
 /// whoever decides about a text sees all of it, in its order and on one line.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if is_hidden(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }

@@ -69,20 +69,25 @@ impl Tokens {
     }
 }
 
-/// Lets a request through if its token has the scope.
+/// Lets a request through if its token has the scope; without one, if the token is known.
 pub(crate) async fn guard(
-    State((tokens, scope)): State<(Tokens, Scope)>,
+    State((tokens, scope)): State<(Tokens, Option<Scope>)>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    match tokens.holder(&request) {
+    let holder = tokens.holder(&request);
+    if let (Some(holder), Some(scope)) = (holder, scope)
+        && !holder.may(scope)
+    {
+        return holder.lacks(scope).into_response();
+    }
+    match holder {
         None => Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
             "a valid token is needed: `Authorization: Bearer TOKEN`; the node's own is in DATA_DIR/token",
         )
         .into_response(),
-        Some(holder) if !holder.may(scope) => holder.lacks(scope).into_response(),
         Some(_) if request.extensions().get::<Arc<Place>>().is_some_and(|place| !place.is_known()) => {
             Problem::busy("connections_full", "all connections that the node can hold are taken").into_response()
         }

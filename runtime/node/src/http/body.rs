@@ -28,11 +28,16 @@ impl FromRequest<App> for Body {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        read(request, app.body_bytes, TIME).await.map(Self).map_err(|error| match error {
-            Unread::TooLarge => too_large(app.body_bytes),
-            error => error.into(),
-        })
+        whole(request, app.body_bytes).await.map(Self)
     }
+}
+
+/// The whole of a body that has at most so many bytes.
+pub(super) async fn whole(request: Request, limit: usize) -> Result<Bytes, Problem> {
+    read(request, limit, TIME).await.map_err(|error| match error {
+        Unread::TooLarge => too_large(limit),
+        error => error.into(),
+    })
 }
 
 /// The JSON of a body, and what is wrong with it though it can be read: as strict as an envelope, because of two equal keys in a

@@ -1,0 +1,139 @@
+//! What a mission asks of people, as a form that a client of the protocol shows, and what is filled in as a decision.
+
+use serde_json::{Map, Value, json};
+use sortie_contract::limit;
+use sortie_mcp::serve::Question;
+
+use crate::cli::plain;
+
+/// Most bytes of a call's arguments that are shown with a question. Whoever must see more looks at the mission.
+const SHOWN_BYTES_MAX: usize = 4_000;
+
+/// The form for a request of a mission.
+pub(super) fn question(mission: &str, request: &Value) -> Question {
+    let mut lines = vec![format!("Mission {} asks: {}", plain(mission), plain(request["question"].as_str().unwrap_or_default()))];
+    if let Some(tool) = request["tool"].as_str() {
+        lines.push(format!("Tool: {}", plain(tool)));
+        let arguments = match &request["arguments"] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        lines.push(format!("Arguments: {}", plain(&limit::clip(&arguments, SHOWN_BYTES_MAX))));
+        let bytes = request["arguments_bytes"].as_u64().unwrap_or_default();
+        if arguments.len() > SHOWN_BYTES_MAX || bytes > arguments.len() as u64 {
+            lines.push(format!(
+                "This is their beginning only, of {bytes} bytes (sha256 {}): look at the mission before you approve.",
+                request["arguments_sha256"].as_str().unwrap_or_default()
+            ));
+        }
+    }
+    if let Some(expires) = request["expires_at"].as_str() {
+        lines.push(format!("It expires {}.", plain(expires)));
+    }
+    Question { message: lines.join("\n"), form: form(request["kind"].as_str().unwrap_or_default()) }
+}
+
+fn form(kind: &str) -> Value {
+    let choice = |choices: &[&str]| json!({"type": "string", "title": "Decision", "enum": choices});
+    let note = json!({"type": "string", "title": "Note", "description": "Why; it is recorded.", "maxLength": limit::NOTE_BYTES_MAX / 4});
+    let (properties, required) = match kind {
+        "approval" => (json!({"decision": choice(&["approve", "deny"]), "note": note}), "decision"),
+        "budget" => (
+            json!({
+                "decision": choice(&["grant", "deny"]),
+                "cost_usd": {"type": "number", "title": "US dollars more", "minimum": 0},
+                "llm_calls": {"type": "integer", "title": "Model calls more", "minimum": 0},
+                "note": note,
+            }),
+            "decision",
+        ),
+        "uncertain" => (
+            json!({
+                "decision": choice(&["repeat", "record", "deny"]),
+                "result": {"type": "string", "title": "Result", "description": "To record: what the call returned, as JSON."},
+                "note": note,
+            }),
+            "decision",
+        ),
+        _ => (json!({"text": {"type": "string", "title": "Answer"}, "note": note}), "text"),
+    };
+    json!({"type": "object", "properties": properties, "required": [required]})
+}
+
+/// The decision that a filled form is, as the interface takes it. What is wrong with it the interface says.
+pub(super) fn decision(kind: &str, mut form: Map<String, Value>) -> Value {
+    let filled = |value: Option<Value>| value.filter(|value| !value.is_null() && value.as_str() != Some(""));
+    let note = filled(form.remove("note"));
+    let choice = form.remove("decision").unwrap_or_default();
+    let mut decision = match (kind, choice.as_str()) {
+        ("budget", Some("grant")) => {
+            let amount: Map<String, Value> = ["cost_usd", "llm_calls"]
+                .into_iter()
+                .filter_map(|key| Some((key.to_owned(), filled(form.remove(key))?)))
+                .filter(|(_, value)| value.as_f64() != Some(0.0))
+                .collect();
+            json!({"decision": "grant", "amount": amount})
+        }
+        ("uncertain", Some("record")) => {
+            // What is no JSON was meant as a text.
+            let text = form.remove("result").and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+            let result: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            json!({"decision": "record", "result": result})
+        }
+        ("approval" | "budget" | "uncertain", _) => json!({"decision": choice}),
+        _ => json!({"decision": "answer", "text": form.remove("text").unwrap_or_default()}),
+    };
+    if let Some(note) = note {
+        decision["note"] = note;
+    }
+    decision
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filled_form_is_a_decision() {
+        for (kind, form, expected) in [
+            ("approval", json!({"decision": "approve"}), json!({"decision": "approve"})),
+            ("approval", json!({"decision": "deny", "note": "no"}), json!({"decision": "deny", "note": "no"})),
+            ("approval", json!({"decision": "approve", "note": ""}), json!({"decision": "approve"})),
+            // Nothing is read into what was left out.
+            ("approval", json!({}), json!({"decision": null})),
+            ("approval", json!({"text": "yes"}), json!({"decision": null})),
+            ("budget", json!({"decision": "grant", "cost_usd": 2.5}), json!({"decision": "grant", "amount": {"cost_usd": 2.5}})),
+            (
+                "budget",
+                json!({"decision": "grant", "llm_calls": 3, "cost_usd": 0}),
+                json!({"decision": "grant", "amount": {"llm_calls": 3}}),
+            ),
+            ("budget", json!({"decision": "deny", "cost_usd": 1}), json!({"decision": "deny"})),
+            ("uncertain", json!({"decision": "repeat"}), json!({"decision": "repeat"})),
+            ("uncertain", json!({"decision": "record", "result": "{\"a\":1}"}), json!({"decision": "record", "result": {"a": 1}})),
+            ("uncertain", json!({"decision": "record", "result": "sent"}), json!({"decision": "record", "result": "sent"})),
+            ("input", json!({"text": "B"}), json!({"decision": "answer", "text": "B"})),
+            ("input", json!({"decision": "deny", "text": "B"}), json!({"decision": "answer", "text": "B"})),
+        ] {
+            let Value::Object(filled) = form.clone() else { panic!("an object") };
+            assert_eq!(decision(kind, filled), expected, "{kind} {form}");
+        }
+    }
+
+    #[test]
+    fn a_question_shows_what_is_decided_about_and_hides_nothing() {
+        let request = json!({"kind": "approval", "question": "May it?", "tool": "Write", "expires_at": "2026-01-02T03:04:05Z",
+            "arguments": {"path": "a\u{202e}b"}, "arguments_bytes": 18, "arguments_sha256": "abc"});
+        let told = question("m", &request).message;
+        assert_eq!(
+            told,
+            "Mission m asks: May it?\nTool: Write\nArguments: {\"path\":\"a\\u{202e}b\"}\nIt expires 2026-01-02T03:04:05Z."
+        );
+        for arguments in [json!("{\"content\": \"cut"), json!({"content": "x".repeat(SHOWN_BYTES_MAX)})] {
+            let request = json!({"kind": "approval", "question": "May it?", "tool": "Write", "arguments": arguments,
+                "arguments_bytes": 70_000, "arguments_sha256": "abc"});
+            let told = question("m", &request).message;
+            assert!(told.contains("beginning only, of 70000 bytes (sha256 abc)"), "{told}");
+        }
+    }
+}

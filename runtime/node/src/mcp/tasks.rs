@@ -1,0 +1,123 @@
+//! Missions as tasks. A task's name is its mission's, and what it is follows from the mission's state: nothing is kept of it.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use sortie_contract::Status;
+use sortie_mcp::serve::{Answer, Said, Stage, Task};
+
+use super::api::{Api, Ask, Trouble};
+use super::waiting::{is_too_late, open, status};
+use super::{Service, asking};
+
+/// The task that a dispatched mission is.
+pub(super) fn begun(dispatched: &Value) -> Task {
+    let warnings = dispatched["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let message = warnings.map(|warning| format!("warning: {warning}")).collect::<Vec<_>>().join("\n");
+    let now = crate::node::system().wall().to_string();
+    Task {
+        id: text(&dispatched["mission_id"]),
+        stage: Stage::Working,
+        message: (!message.is_empty()).then_some(message),
+        created_at: now.clone(),
+        updated_at: now,
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+impl<A: Api> Service<A> {
+    /// The task that a mission is. Its questions are those that the caller may decide about, where somebody can be asked.
+    pub(super) async fn task_of(&self, caller: &A::Caller, id: &str, asks: bool) -> Result<Task, Trouble> {
+        let mission = self.mission(caller, id).await?;
+        let first = open(&mission).next().map(|(request, _)| request.to_owned());
+        let may_decide = match first {
+            Some(request) if asks => self.may_decide(caller, id, &request).await?,
+            _ => false,
+        };
+        let at = |keys: &[&str]| keys.iter().find_map(|key| mission[*key].as_str()).unwrap_or_default().to_owned();
+        Ok(Task {
+            id: text(&mission["mission_id"]),
+            message: Some(format!("{}: {}", text(&mission["status"]), text(&mission["summary"]))),
+            created_at: at(&["accepted_at"]),
+            updated_at: at(&["ended_at", "started_at", "accepted_at"]),
+            stage: stage(mission, may_decide),
+        })
+    }
+
+    /// What people said to a mission's requests. What has been decided meanwhile stays as it is.
+    pub(super) async fn take_answers(
+        &self,
+        caller: &A::Caller,
+        id: &str,
+        said: Vec<(String, Said)>,
+    ) -> Result<(), Trouble> {
+        let mission = self.mission(caller, id).await?;
+        for (key, said) in said {
+            let Some((_, request)) = open(&mission).find(|(request, _)| *request == key) else { continue };
+            let Said::Form(form) = said else { continue };
+            let kind = request["kind"].as_str().unwrap_or_default();
+            match self.decide(caller, id, &key, &asking::decision(kind, form)).await {
+                Err(trouble) if !is_too_late(&trouble) => return Err(trouble),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels a mission; that it has ended is no failure.
+    pub(super) async fn cancel_task(&self, caller: &A::Caller, id: &str) -> Result<(), Trouble> {
+        let body = json!({"reason": "the agent that dispatched it cancelled its task"});
+        let ask = Ask::new(Method::POST, ["v1", "missions", id, "cancel"]).with_body(body.to_string());
+        match self.json(caller, ask).await {
+            Err(trouble) if !is_too_late(&trouble) => Err(trouble),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How the task of a mission is. A mission that failed is a call that was carried out, and says that it went wrong.
+fn stage(mission: Value, may_decide: bool) -> Stage {
+    match status(&mission) {
+        Some(Status::Cancelled) => Stage::Cancelled,
+        Some(Status::Completed) => Stage::Done(Answer::data(mission)),
+        Some(status) if status.is_final() => Stage::Done(Answer::data(mission).failed()),
+        _ => {
+            let id = mission["mission_id"].as_str().unwrap_or_default();
+            let asked = open(&mission).map(|(key, request)| (key.to_owned(), asking::question(id, request)));
+            let asked: Vec<_> = asked.filter(|_| may_decide).collect();
+            if asked.is_empty() { Stage::Working } else { Stage::Asks(asked) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_as_its_mission_is() {
+        let request = json!({"request_id": "r1", "kind": "input", "question": "Which?"});
+        for (status, requests, may_decide, expected) in [
+            ("queued", json!([]), true, "working"),
+            ("running", json!([]), true, "working"),
+            ("blocked", json!([request]), true, "asks r1"),
+            ("blocked", json!([request]), false, "working"),
+            ("completed", json!([]), true, "done"),
+            ("failed", json!([]), true, "done, failed"),
+            ("timed_out", json!([]), true, "done, failed"),
+            ("cancelled", json!([]), true, "cancelled"),
+        ] {
+            let stage = stage(json!({"mission_id": "m", "status": status, "pending_requests": requests}), may_decide);
+            let told = match stage {
+                Stage::Working => "working".to_owned(),
+                Stage::Asks(asked) => format!("asks {}", asked[0].0),
+                Stage::Done(answer) if answer.is_error => "done, failed".to_owned(),
+                Stage::Done(_) => "done".to_owned(),
+                Stage::Cancelled => "cancelled".to_owned(),
+            };
+            assert_eq!(told, expected, "{status}");
+        }
+    }
+}
