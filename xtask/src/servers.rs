@@ -11,8 +11,10 @@ use std::{env, fs};
 use crate::shell::{self, Project};
 
 /// Servers, which speak the era of the handshake; and the suite.
-const NPM: [&str; 4] = [
+const NPM: [&str; 5] = [
     "@modelcontextprotocol/conformance@0.1.16",
+    // A later version of it, for servers: its scenarios are of both eras.
+    "conformance-of-servers@npm:@modelcontextprotocol/conformance@0.2.0-alpha.12",
     "@modelcontextprotocol/server-everything@2026.8.31",
     "@modelcontextprotocol/server-filesystem@2026.8.31",
     "@modelcontextprotocol/server-memory@2026.8.31",

@@ -17,6 +17,7 @@ mod keeping;
 mod lifecycle;
 mod listed;
 mod mcp;
+mod mcp_server;
 mod models;
 mod money;
 mod openapi;

@@ -231,6 +231,8 @@ pub enum Stage {
     Asks(Vec<(String, Question)>),
     /// The call that it was has its answer.
     Done(Answer),
+    /// The call could not be carried out at all: why.
+    Failed(String),
     /// It was cancelled.
     Cancelled,
 }

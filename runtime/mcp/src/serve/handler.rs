@@ -262,6 +262,9 @@ fn detailed(task: Task) -> DetailedTask {
     let payload = match stage {
         Stage::Working => TaskPayload::Working,
         Stage::Cancelled => TaskPayload::Cancelled,
+        Stage::Failed(why) => {
+            TaskPayload::Failed { error: object(serde_json::to_value(ErrorData::internal_error(why, None))) }
+        }
         Stage::Asks(questions) => TaskPayload::InputRequired { input_requests: requests(&questions) },
         Stage::Done(answer) => TaskPayload::Completed { result: object(serde_json::to_value(result(answer))) },
     };

@@ -115,6 +115,7 @@ mod tests {
                 Stage::Asks(asked) => format!("asks {}", asked[0].0),
                 Stage::Done(answer) if answer.is_error => "done, failed".to_owned(),
                 Stage::Done(_) => "done".to_owned(),
+                Stage::Failed(why) => why,
                 Stage::Cancelled => "cancelled".to_owned(),
             };
             assert_eq!(told, expected, "{status}");

@@ -1,0 +1,121 @@
+//! The protocol's own conformance suite, its scenarios for servers: against a desk with the tools that the suite asks for, behind the mount
+//! that the node has.
+//!
+//! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test with, and it is said.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use hyper_util::rt::TokioIo;
+use sortie_mcp::serve::Mount;
+
+mod fixture;
+
+/// The scenarios that the server is not to pass, and why. All others it passes.
+const NOT_HERE: &[(&str, &str)] = &[];
+
+/// The suite for servers: its later versions have scenarios of both eras. And a Node that is new enough for it.
+fn suite(folder: &Path) -> Command {
+    let packages = std::fs::read_dir(folder.join("node_modules")).expect("installed").flatten();
+    let is_node = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("node-") && path.join("bin/node").exists()
+    };
+    let node =
+        packages.map(|entry| entry.path()).find(is_node).map_or_else(|| "node".into(), |path| path.join("bin/node"));
+    let mut command = Command::new(node);
+    command.arg(folder.join("node_modules/conformance-of-servers/dist/index.js"));
+    command
+}
+
+fn folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("SORTIE_MCP_SERVERS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("skipped: SORTIE_MCP_SERVERS is not set; `cargo xtask test` installs the suite and sets it");
+    }
+    folder
+}
+
+fn told(output: &Output) -> String {
+    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    format!("{out}\n{error}")
+}
+
+/// Serves the fixture on a port of its own.
+async fn serve() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://localhost:{}/mcp", listener.local_addr().expect("its own").port());
+    let mount = Mount::new(fixture::Fixture::default(), [], 1 << 20);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mount = mount.clone();
+            let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(());
+                let mount = mount.clone();
+                async move { Ok::<_, Infallible>(mount.answer(request).await) }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    url
+}
+
+/// The scenarios that the suite has, with the versions of the protocol that each is for.
+fn listed(folder: &Path) -> Vec<(String, String)> {
+    let output = suite(folder).args(["list", "--server"]).output().expect("the suite");
+    let told = told(&output);
+    let line = |line: &str| {
+        let (name, versions) = line.trim().strip_prefix("- ")?.split_once(" [")?;
+        Some((name.to_owned(), versions.trim_end_matches(']').to_owned()))
+    };
+    let listed: Vec<_> = told.lines().filter_map(line).collect();
+    assert!(listed.len() >= 60, "{told}");
+    listed
+}
+
+#[test]
+fn every_scenario_that_is_left_out_is_one_and_has_a_reason() {
+    let Some(folder) = folder() else { return };
+    let listed = listed(&folder);
+    for (name, why) in NOT_HERE {
+        assert!(listed.iter().any(|(listed, _)| listed == name), "{name} is no scenario");
+        assert!(!why.is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scenarios_for_servers_pass() {
+    let Some(folder) = folder() else { return };
+    let url = serve().await;
+    let listed = listed(&folder);
+    let wanted: Vec<String> =
+        listed.into_iter().map(|(name, _)| name).filter(|name| NOT_HERE.iter().all(|(left, _)| left != name)).collect();
+    let run = move || {
+        // Two at once: each starts a Node.
+        let failed = std::sync::Mutex::new(Vec::new());
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        let Some(name) = wanted.get(at) else { break };
+                        let results = tempfile::tempdir().expect("a folder");
+                        let output = suite(&folder)
+                            .args(["server", "--url", &url, "--scenario", name])
+                            .current_dir(results.path())
+                            .output()
+                            .expect("the suite");
+                        if !output.status.success() {
+                            failed.lock().expect("not poisoned").push(format!("{name}: {}", told(&output)));
+                        }
+                    }
+                });
+            }
+        });
+        failed.into_inner().expect("not poisoned")
+    };
+    let failed = tokio::task::spawn_blocking(run).await.expect("no panic");
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n\n"));
+}
