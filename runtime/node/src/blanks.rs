@@ -7,15 +7,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use sortie_contract::digest::Digest;
 
 /// What may be left out.
-pub(crate) const BLANKS: [&str; 7] = [
-    "mission_id",
-    "idempotency_key",
-    "trace_id",
-    "vp_id",
-    "source_instance_id",
-    "target_instance_id",
-    "created_at",
-];
+pub(crate) const BLANKS: [&str; 7] =
+    ["mission_id", "idempotency_key", "trace_id", "vp_id", "source_instance_id", "target_instance_id", "created_at"];
 
 /// The envelope with its blanks filled in. Twice the same are two missions, unless it names its ids: those made up here begin with
 /// `prefix`. Who dispatches is `source`, the node `target`, where that is known.
@@ -30,15 +23,8 @@ pub(crate) fn filled(
     let now = crate::node::system().wall();
     let unique = Digest::of(format!("{now}{}{envelope}", std::process::id()).as_bytes()).to_string();
     let id = format!("{prefix}-{}", &unique[..24]);
-    let values = [
-        json!(id),
-        json!(id),
-        json!(&unique[..32]),
-        json!("vp.local"),
-        json!(source),
-        json!(target),
-        json!(now),
-    ];
+    let values =
+        [json!(id), json!(id), json!(&unique[..32]), json!("vp.local"), json!(source), json!(target), json!(now)];
     for (key, value) in BLANKS.into_iter().zip(values) {
         if !value.is_null() && !fields.contains_key(key) {
             fields.insert(key.to_owned(), to_raw_value(&value)?);

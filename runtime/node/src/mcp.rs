@@ -75,7 +75,11 @@ impl<A: Api> Service<A> {
         let envelope = crate::blanks::filled(&envelope.to_string(), "mcp", "mcp", instance_id.as_deref())
             .map_err(|error| Trouble::Arguments(error.to_string()))?;
         let mission = self.json(caller, Ask::new(Method::POST, ["v1", "missions"]).with_body(envelope)).await?;
-        Ok(if talk.takes_tasks() { Outcome::Task(tasks::begun(&mission)) } else { Outcome::Done(Answer::data(mission)) })
+        Ok(if talk.takes_tasks() {
+            Outcome::Task(tasks::begun(&mission))
+        } else {
+            Outcome::Done(Answer::data(mission))
+        })
     }
 
     /// Decides about a request.
@@ -99,12 +103,7 @@ impl<A: Api> Desk for Service<A> {
     type Caller = A::Caller;
 
     fn about(&self) -> About {
-        About {
-            name: "sortie",
-            version: env!("CARGO_PKG_VERSION"),
-            instructions: INSTRUCTIONS,
-            has_tasks: true,
-        }
+        About { name: "sortie", version: env!("CARGO_PKG_VERSION"), instructions: INSTRUCTIONS, has_tasks: true }
     }
 
     fn tools(&self) -> Vec<Tool> {
@@ -130,7 +129,9 @@ impl<A: Api> Desk for Service<A> {
                 let row = self.rows.iter().find(|row| row.tool.name == tool);
                 let row = row.ok_or_else(|| Fault::unknown("there is no such tool"))?;
                 match row.ask(arguments) {
-                    Ok(ask) => self.json(caller, ask).await.map(|data| Outcome::Done(Answer::data(tools::object(data)))),
+                    Ok(ask) => {
+                        self.json(caller, ask).await.map(|data| Outcome::Done(Answer::data(tools::object(data))))
+                    }
                     Err(trouble) => Err(trouble),
                 }
             }

@@ -125,7 +125,9 @@ async fn an_agent_dispatches_waits_and_reads_what_came_of_it() {
     };
     // What agents need not know is filled in.
     let mut envelope = writing("gone");
-    for blank in ["mission_id", "vp_id", "source_instance_id", "target_instance_id", "idempotency_key", "trace_id", "created_at"] {
+    for blank in
+        ["mission_id", "vp_id", "source_instance_id", "target_instance_id", "idempotency_key", "trace_id", "created_at"]
+    {
         envelope.as_object_mut().expect("an object").shift_remove(blank);
     }
     let envelope = with(envelope, "/artifact_policy", json!({"required_outputs": ["note.txt"]}));
@@ -167,7 +169,13 @@ async fn what_the_node_refuses_is_told_with_its_code_its_place_and_what_to_do() 
         (&agent, "get_mission", json!({"mission_id": "none"}), "not_found", "there is no mission"),
         (&agent, "get_mission", json!({"mission_id": ".."}), "not_found", "there is no"),
         (&agent, "list_missions", json!({"limti": 1}), "bad_request", "limti"),
-        (&agent, "decide_request", json!({"mission_id": "ask", "request_id": "r9", "decision": "deny"}), "not_found", "r9"),
+        (
+            &agent,
+            "decide_request",
+            json!({"mission_id": "ask", "request_id": "r9", "decision": "deny"}),
+            "not_found",
+            "r9",
+        ),
         (&agent, "get_mission", json!({}), "", "`mission_id`"),
         (&agent, "wait_for_mission", json!({"mission_id": "ask", "timeout_seconds": 1e9}), "", "`timeout_seconds`"),
         (&looker, "dispatch_mission", json!({"envelope": writing("x")}), "forbidden", "has not the scope `dispatch`"),
@@ -306,7 +314,8 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     async fn begin(node: &'a Node, can: Value) -> Self {
         let mut session = Self { node, id: String::new() };
-        let params = json!({"protocolVersion": FORMER, "capabilities": can, "clientInfo": {"name": "test", "version": "1"}});
+        let params =
+            json!({"protocolVersion": FORMER, "capabilities": can, "clientInfo": {"name": "test", "version": "1"}});
         let begin = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
         let answer = sortie_tests::http::send(session.post(&begin)).await.expect("an answer").expect_status(200);
         answer.header("mcp-session-id").clone_into(&mut session.id);

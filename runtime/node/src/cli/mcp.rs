@@ -55,7 +55,10 @@ fn tell(client: &Client, as_json: bool) -> Result<Exit, Failure> {
     writeln!(out, "{url}")?;
     writeln!(std::io::stderr(), "\nA client that speaks HTTP (the token is that of the agent: see `[[token]]`):")?;
     writeln!(out, "{:#}", json!({"mcpServers": {"sortie": http}}))?;
-    writeln!(std::io::stderr(), "\nA client that starts programs (SORTIE_TOKEN in its environment, or the node's own token is found):")?;
+    writeln!(
+        std::io::stderr(),
+        "\nA client that starts programs (SORTIE_TOKEN in its environment, or the node's own token is found):"
+    )?;
     writeln!(out, "{:#}", json!({"mcpServers": {"sortie": stdio}}))?;
     Ok(Exit::Completed)
 }

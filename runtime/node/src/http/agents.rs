@@ -29,7 +29,7 @@ pub(super) fn mount(app: &App, own: Router) -> Agents {
 pub(super) fn router(agents: Agents, body_bytes: usize, tokens: &Tokens) -> Router {
     let answer = any(move |request| answer(agents.clone(), body_bytes + AROUND, request));
     let guard = axum::middleware::from_fn_with_state((tokens.clone(), None), auth::guard);
-    Router::new().route("/mcp", answer.route_layer(guard))
+    Router::new().route("/mcp", answer).route_layer(guard)
 }
 
 async fn answer(agents: Agents, limit: usize, request: Request) -> Response {

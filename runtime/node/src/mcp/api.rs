@@ -176,7 +176,8 @@ pub(super) async fn good<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Resul
     }
     let status = response.status();
     let problem: Option<Value> = whole(response.into_body()).await.ok().filter(|body: &Value| body["code"].is_string());
-    let mut problem = problem.ok_or_else(|| Trouble::Away(format!("what answers is no Sortie node (it says {status})")))?;
+    let mut problem =
+        problem.ok_or_else(|| Trouble::Away(format!("what answers is no Sortie node (it says {status})")))?;
     if let Some(remedy) = problem["code"].as_str().and_then(crate::http::remedy) {
         problem["remedy"] = json!(remedy);
     }
@@ -224,10 +225,7 @@ mod tests {
         assert!(answer.is_error);
         assert_eq!(answer.data, Some(problem));
         let sortie_mcp::serve::Content::Text(told) = &answer.content[0] else { panic!("a text") };
-        assert_eq!(
-            told,
-            "it has 1 mistake (invalid_envelope)\n/budget: must be an object\nCorrect all of them."
-        );
+        assert_eq!(told, "it has 1 mistake (invalid_envelope)\n/budget: must be an object\nCorrect all of them.");
         assert!(Answer::from(Trouble::Away("connection refused".to_owned())).is_error);
     }
 }

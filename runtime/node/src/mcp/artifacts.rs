@@ -106,8 +106,9 @@ impl<A: Api> Service<A> {
 
     /// What there is at an address of an artifact.
     pub(super) async fn artifact_at(&self, caller: &A::Caller, address: &str) -> Result<Contents, Fault> {
-        let unknown =
-            || Fault::unknown(format!("there is no resource `{}`: {} has them", tools::clip(address), template().address));
+        let unknown = || {
+            Fault::unknown(format!("there is no resource `{}`: {} has them", tools::clip(address), template().address))
+        };
         let (mission, name) = named(address).ok_or_else(unknown)?;
         let piece = self.piece(caller, &mission, &name, 0, WHOLE_MAX).await.map_err(Fault::from)?;
         if piece.total > WHOLE_MAX {
@@ -139,7 +140,8 @@ impl<A: Api> Service<A> {
         let (head, content) = response.into_parts();
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let total = text(header::CONTENT_RANGE).rsplit_once('/').and_then(|(_, total)| total.parse().ok());
-        let (media_type, sha256) = (text(header::CONTENT_TYPE).to_owned(), text(header::ETAG).trim_matches('"').to_owned());
+        let (media_type, sha256) =
+            (text(header::CONTENT_TYPE).to_owned(), text(header::ETAG).trim_matches('"').to_owned());
         let most = usize::try_from(length).unwrap_or(usize::MAX);
         let bytes = to_bytes(content, most).await;
         let bytes = bytes.map_err(|error| Trouble::Away(format!("the artifact broke off: {error}")))?;
@@ -197,7 +199,9 @@ mod tests {
             assert_eq!(address(mission, name), written);
             assert_eq!(named(written), Some((mission.to_owned(), name.to_owned())), "{written}");
         }
-        for other in ["", "sortie://missions/m", "sortie://missions//artifacts/a", "sortie://missions/m/artifacts/", "file:///a"] {
+        for other in
+            ["", "sortie://missions/m", "sortie://missions//artifacts/a", "sortie://missions/m/artifacts/", "file:///a"]
+        {
             assert_eq!(named(other), None, "{other}");
         }
     }

@@ -11,7 +11,8 @@ const SHOWN_BYTES_MAX: usize = 4_000;
 
 /// The form for a request of a mission.
 pub(super) fn question(mission: &str, request: &Value) -> Question {
-    let mut lines = vec![format!("Mission {} asks: {}", plain(mission), plain(request["question"].as_str().unwrap_or_default()))];
+    let mut lines =
+        vec![format!("Mission {} asks: {}", plain(mission), plain(request["question"].as_str().unwrap_or_default()))];
     if let Some(tool) = request["tool"].as_str() {
         lines.push(format!("Tool: {}", plain(tool)));
         let arguments = match &request["arguments"] {
@@ -102,7 +103,11 @@ mod tests {
             // Nothing is read into what was left out.
             ("approval", json!({}), json!({"decision": null})),
             ("approval", json!({"text": "yes"}), json!({"decision": null})),
-            ("budget", json!({"decision": "grant", "cost_usd": 2.5}), json!({"decision": "grant", "amount": {"cost_usd": 2.5}})),
+            (
+                "budget",
+                json!({"decision": "grant", "cost_usd": 2.5}),
+                json!({"decision": "grant", "amount": {"cost_usd": 2.5}}),
+            ),
             (
                 "budget",
                 json!({"decision": "grant", "llm_calls": 3, "cost_usd": 0}),
@@ -110,8 +115,16 @@ mod tests {
             ),
             ("budget", json!({"decision": "deny", "cost_usd": 1}), json!({"decision": "deny"})),
             ("uncertain", json!({"decision": "repeat"}), json!({"decision": "repeat"})),
-            ("uncertain", json!({"decision": "record", "result": "{\"a\":1}"}), json!({"decision": "record", "result": {"a": 1}})),
-            ("uncertain", json!({"decision": "record", "result": "sent"}), json!({"decision": "record", "result": "sent"})),
+            (
+                "uncertain",
+                json!({"decision": "record", "result": "{\"a\":1}"}),
+                json!({"decision": "record", "result": {"a": 1}}),
+            ),
+            (
+                "uncertain",
+                json!({"decision": "record", "result": "sent"}),
+                json!({"decision": "record", "result": "sent"}),
+            ),
             ("input", json!({"text": "B"}), json!({"decision": "answer", "text": "B"})),
             ("input", json!({"decision": "deny", "text": "B"}), json!({"decision": "answer", "text": "B"})),
         ] {

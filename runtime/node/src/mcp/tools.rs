@@ -40,45 +40,150 @@ fn specs() -> Vec<Spec> {
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
-        (DISPATCH, "Dispatch a mission", POST, "/v1/missions", Some("envelope"), MAKES,
+        (
+            DISPATCH,
+            "Dispatch a mission",
+            POST,
+            "/v1/missions",
+            Some("envelope"),
+            MAKES,
             "Dispatch a mission: its envelope says what is to be done, with which tools, within which budget and window. The ids, \
              `created_at`, `idempotency_key`, `vp_id` and the instances may be left out; name an `idempotency_key` and a `mission_id` of \
              your own where you may have to send it again. The answer has its status, what holds of its budget, and warnings: read them. \
-             For a client that takes tasks it becomes one, which ends with the mission."),
-        ("get_mission", "Look at a mission", GET, "/v1/missions/{id}", None, LOOKS,
-            "The state of a mission: status, usage, what it waits for, open requests, artifacts, and how it ended."),
-        ("list_missions", "List missions", GET, "/v1/missions", None, LOOKS,
-            "Missions, newest first, a page at a time."),
-        (WAIT, "Wait for a mission", GET, "/v1/missions/{id}", None, LOOKS,
+             For a client that takes tasks it becomes one, which ends with the mission.",
+        ),
+        (
+            "get_mission",
+            "Look at a mission",
+            GET,
+            "/v1/missions/{id}",
+            None,
+            LOOKS,
+            "The state of a mission: status, usage, what it waits for, open requests, artifacts, and how it ended.",
+        ),
+        (
+            "list_missions",
+            "List missions",
+            GET,
+            "/v1/missions",
+            None,
+            LOOKS,
+            "Missions, newest first, a page at a time.",
+        ),
+        (
+            WAIT,
+            "Wait for a mission",
+            GET,
+            "/v1/missions/{id}",
+            None,
+            LOOKS,
             "Wait until a mission has ended, or asks something that nobody here answers, or for `timeout_seconds`; the answer is its state \
              then, and `status` says which of them it was. What it asks meanwhile is asked of your person, where your client can, and their \
-             word is the decision."),
-        ("cancel_mission", "Cancel a mission", POST, "/v1/missions/{id}/cancel", None, ENDS,
-            "Cancel a mission, also one that runs. What it did stays done."),
-        ("list_requests", "List open requests", GET, "/v1/requests", None, LOOKS,
+             word is the decision.",
+        ),
+        (
+            "cancel_mission",
+            "Cancel a mission",
+            POST,
+            "/v1/missions/{id}/cancel",
+            None,
+            ENDS,
+            "Cancel a mission, also one that runs. What it did stays done.",
+        ),
+        (
+            "list_requests",
+            "List open requests",
+            GET,
+            "/v1/requests",
+            None,
+            LOOKS,
             "What missions ask of people and nobody has decided: approvals of calls, questions, more budget, calls of which nobody knows \
-             whether they happened."),
-        ("decide_request", "Decide about a request", POST, "/v1/missions/{id}/requests/{request}", None, DECIDES,
+             whether they happened.",
+        ),
+        (
+            "decide_request",
+            "Decide about a request",
+            POST,
+            "/v1/missions/{id}/requests/{request}",
+            None,
+            DECIDES,
             "Decide about an open request of a mission; `decisions` of the request says what can be decided. It holds: another decision \
-             about the same request is refused."),
-        ("list_artifacts", "List artifacts", GET, "/v1/missions/{id}/artifacts", None, LOOKS,
-            "What a mission has stored: names, media types, sizes, digests."),
-        (READ_ARTIFACT, "Read an artifact", GET, "/v1/missions/{id}/artifacts/{*name}", None, LOOKS,
-            "Bytes of an artifact, as a text where they are one; a long one piece by piece, by `offset`."),
+             about the same request is refused.",
+        ),
+        (
+            "list_artifacts",
+            "List artifacts",
+            GET,
+            "/v1/missions/{id}/artifacts",
+            None,
+            LOOKS,
+            "What a mission has stored: names, media types, sizes, digests.",
+        ),
+        (
+            READ_ARTIFACT,
+            "Read an artifact",
+            GET,
+            "/v1/missions/{id}/artifacts/{*name}",
+            None,
+            LOOKS,
+            "Bytes of an artifact, as a text where they are one; a long one piece by piece, by `offset`.",
+        ),
         ("list_schedules", "List schedules", GET, "/v1/schedules", None, LOOKS, "Schedules: missions that come again."),
-        ("get_schedule", "Look at a schedule", GET, "/v1/schedules/{id}", None, LOOKS,
-            "A schedule: when it fires next, what it makes, whether it is paused, how its last missions ended."),
-        ("preview_schedule", "Preview a schedule", POST, "/v1/schedules/preview", None, LOOKS,
-            "When a schedule would fire, before it is made."),
-        ("add_schedule", "Make a schedule", POST, "/v1/schedules", Some("schedule"), MAKES,
+        (
+            "get_schedule",
+            "Look at a schedule",
+            GET,
+            "/v1/schedules/{id}",
+            None,
+            LOOKS,
+            "A schedule: when it fires next, what it makes, whether it is paused, how its last missions ended.",
+        ),
+        (
+            "preview_schedule",
+            "Preview a schedule",
+            POST,
+            "/v1/schedules/preview",
+            None,
+            LOOKS,
+            "When a schedule would fire, before it is made.",
+        ),
+        (
+            "add_schedule",
+            "Make a schedule",
+            POST,
+            "/v1/schedules",
+            Some("schedule"),
+            MAKES,
             "Make a schedule: an object with `id`, its times (`cron` with `zone`, `every`, or `at`), and `mission`, the envelope of each of its missions \
-             without ids and times. Preview it first."),
-        ("pause_schedule", "Pause a schedule", POST, "/v1/schedules/{id}/pause", None, SETS,
-            "Pause a schedule, for good or until a time."),
-        ("resume_schedule", "Resume a schedule", POST, "/v1/schedules/{id}/resume", None, SETS,
-            "Lift every pause of a schedule."),
-        ("trigger_schedule", "Fire a schedule now", POST, "/v1/schedules/{id}/trigger", None, MAKES,
-            "Make a mission of a schedule now."),
+             without ids and times. Preview it first.",
+        ),
+        (
+            "pause_schedule",
+            "Pause a schedule",
+            POST,
+            "/v1/schedules/{id}/pause",
+            None,
+            SETS,
+            "Pause a schedule, for good or until a time.",
+        ),
+        (
+            "resume_schedule",
+            "Resume a schedule",
+            POST,
+            "/v1/schedules/{id}/resume",
+            None,
+            SETS,
+            "Lift every pause of a schedule.",
+        ),
+        (
+            "trigger_schedule",
+            "Fire a schedule now",
+            POST,
+            "/v1/schedules/{id}/trigger",
+            None,
+            MAKES,
+            "Make a mission of a schedule now.",
+        ),
     ]
 }
 
@@ -101,7 +206,8 @@ pub(super) fn rows() -> Vec<Row> {
             Some(scope) => format!("{told} Needs the scope `{}`.", scope.as_str()),
             None => told.to_owned(),
         };
-        let tool = Tool { name: name.to_owned(), title: title.to_owned(), description, input, output: Some(output), hints };
+        let tool =
+            Tool { name: name.to_owned(), title: title.to_owned(), description, input, output: Some(output), hints };
         Row { tool, method, path, body }
     };
     specs().into_iter().map(row).collect()

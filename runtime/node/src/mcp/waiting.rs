@@ -113,7 +113,9 @@ impl<A: Api> Service<A> {
             if is_final(&mission) {
                 return Ok(Answer::data(mission));
             }
-            let asks = open(&mission).find(|(id, _)| !refused.contains(*id)).map(|(id, request)| (id.to_owned(), request.clone()));
+            let asks = open(&mission)
+                .find(|(id, _)| !refused.contains(*id))
+                .map(|(id, request)| (id.to_owned(), request.clone()));
             if let Some((id, request)) = asks {
                 if may_ask && self.may_decide(caller, &wait.mission, &id).await? {
                     match self.ask(caller, &wait, &id, &request, talk, &mut events).await? {
@@ -188,20 +190,15 @@ impl<A: Api> Service<A> {
     }
 
     /// The next event of a mission after those of its state; nothing, where the stream has ended. It may be dropped while it waits.
-    async fn next_event(
-        &self,
-        caller: &A::Caller,
-        id: &str,
-        mission: &Value,
-        events: &mut Events,
-    ) -> Option<Value> {
+    async fn next_event(&self, caller: &A::Caller, id: &str, mission: &Value, events: &mut Events) -> Option<Value> {
         if events.stream.is_none() {
             let after = mission["sequence"].as_u64().unwrap_or_default();
             let ask = Ask::new(Method::GET, ["v1", "missions", id, "events"])
                 .with_header(header::ACCEPT, "text/event-stream")
                 .with_header(header::HeaderName::from_static("last-event-id"), after.to_string());
             let response = api::good(&self.api, caller, ask).await.ok();
-            *events = Events { stream: response.map(|response| response.into_body().into_data_stream()), read: Vec::new() };
+            *events =
+                Events { stream: response.map(|response| response.into_body().into_data_stream()), read: Vec::new() };
         }
         let event = events.next().await;
         if event.is_none() {
