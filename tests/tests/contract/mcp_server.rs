@@ -308,12 +308,13 @@ async fn what_a_mission_asks_reaches_the_agents_person() {
 /// A session of the former era.
 struct Session<'a> {
     node: &'a Node,
+    token: String,
     id: String,
 }
 
 impl<'a> Session<'a> {
     async fn begin(node: &'a Node, can: Value) -> Self {
-        let mut session = Self { node, id: String::new() };
+        let mut session = Self { node, token: node.token().to_owned(), id: String::new() };
         let params =
             json!({"protocolVersion": FORMER, "capabilities": can, "clientInfo": {"name": "test", "version": "1"}});
         let begin = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params});
@@ -327,7 +328,7 @@ impl<'a> Session<'a> {
     fn post(&self, message: &Value) -> reqwest::RequestBuilder {
         let request = sortie_tests::http::client()
             .post(format!("{}/mcp", self.node.url()))
-            .bearer_auth(self.node.token())
+            .bearer_auth(&self.token)
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
             .body(message.to_string());
@@ -362,7 +363,11 @@ impl<'a> Session<'a> {
 
 #[tokio::test]
 async fn a_client_of_the_former_era_is_asked_in_the_middle_of_its_call() {
-    let node = Node::start().await;
+    let node = Options::new()
+        .config("[[token]]\nname = \"other\"\nref = \"env://OTHER\"\nscopes = [\"admin\"]")
+        .env("OTHER", "another-admin-0123456789")
+        .start()
+        .await;
     node.accept(&asking("ask")).await;
     let session = Session::begin(&node, json!({"elicitation": {}})).await;
     let reply = json!({"action": "accept", "content": {"decision": "approve"}});
@@ -372,9 +377,12 @@ async fn a_client_of_the_former_era_is_asked_in_the_middle_of_its_call() {
     let methods: Vec<&str> = before.iter().filter_map(|message| message["method"].as_str()).collect();
     assert!(methods.contains(&"elicitation/create"), "{before:#?}");
     // A session is of the token that began it.
-    let other = session.post(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}));
-    let answer = sortie_tests::http::send(other.header("authorization", "Bearer other")).await.expect("an answer");
-    assert_ne!(answer.status, 200);
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let answer = sortie_tests::http::send(session.post(&ping)).await.expect("an answer");
+    assert_eq!((answer.status, &data(&answer.text).last().expect("a message")["result"]), (200, &json!({})));
+    let other = Session { token: "another-admin-0123456789".to_owned(), ..session };
+    let answer = sortie_tests::http::send(other.post(&ping)).await.expect("an answer");
+    assert_eq!(answer.status, 404, "{answer:#?}");
 }
 
 #[tokio::test]

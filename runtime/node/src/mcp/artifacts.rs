@@ -99,7 +99,7 @@ impl<A: Api> Service<A> {
         });
         let content = match body(piece.bytes) {
             Body::Text(text) => Content::Text(text),
-            body => Content::Resource(Contents { address, media_type: piece.media_type, body }),
+            body @ Body::Bytes(_) => Content::Resource(Contents { address, media_type: piece.media_type, body }),
         };
         Ok(Answer { content: vec![content], data: Some(data), is_error: false })
     }
