@@ -21,7 +21,9 @@ pub(super) fn question(mission: &str, request: &Value) -> Question {
         };
         lines.push(format!("Arguments: {}", plain(&limit::clip(&arguments, SHOWN_BYTES_MAX))));
         let bytes = request["arguments_bytes"].as_u64().unwrap_or_default();
-        if arguments.len() > SHOWN_BYTES_MAX || bytes > arguments.len() as u64 {
+        // Of what is too long for the node to show, it shows the beginning, as a text.
+        let is_cut = request["arguments"].is_string() && bytes > arguments.len() as u64;
+        if is_cut || arguments.len() > SHOWN_BYTES_MAX {
             lines.push(format!(
                 "This is their beginning only, of {bytes} bytes (sha256 {}): look at the mission before you approve.",
                 request["arguments_sha256"].as_str().unwrap_or_default()
