@@ -11,9 +11,9 @@ use serde_json::Value;
 use sortie_contract::limit;
 use sortie_contract::tool::ToolInfo;
 
+pub(crate) use self::count::{Count, Number};
 use crate::answer::StopReason;
 use crate::names::Names;
-pub(crate) use self::count::{Count, Number};
 use crate::request::{BLOCKS_MAX, Block, Part, Request};
 
 /// What is asked of a provider.

@@ -218,7 +218,10 @@ fn usage_that_contradicts_itself_counts_as_the_most_that_it_can_mean() {
     for (more, expected) in [
         (json!({ "total_tokens": 13 }), ((9, 4, 0), false)),
         (json!({ "total_tokens": 0 }), ((9, 4, 0), false)),
-        (json!({ "total_tokens": null, "prompt_tokens_details": {}, "completion_tokens_details": null }), ((9, 4, 0), false)),
+        (
+            json!({ "total_tokens": null, "prompt_tokens_details": {}, "completion_tokens_details": null }),
+            ((9, 4, 0), false),
+        ),
         (json!({ "completion_tokens_details": { "reasoning_tokens": 4 } }), ((9, 4, 0), false)),
         // More from the cache than was read at all.
         (json!({ "prompt_tokens_details": { "cached_tokens": 90 } }), ((99, 4, 0), true)),
