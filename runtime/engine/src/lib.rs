@@ -50,6 +50,7 @@
 pub mod act;
 mod artifact_store;
 mod check;
+mod clocks;
 mod collect;
 mod commit;
 mod deliveries;
@@ -144,6 +145,7 @@ pub struct Engine {
     pub(crate) workspaces: Arc<dyn Workspaces>,
     pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,
+    pub(crate) clocks: clocks::Clocks,
     pub(crate) counters: Counters,
     pub(crate) unread: quarantine::Unread,
     pub(crate) life: supervise::Life,
@@ -228,7 +230,8 @@ impl Engine {
             let mission = self.mission(no)?;
             let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
             let out_since = self.timer.out_since(no);
-            Ok(Live::new(no, mission, head, self.ambient.steady()).out_of_memory(out_since))
+            let kept_ms = self.clocks.kept_ms(no);
+            Ok(Live::new(no, mission, head, kept_ms, self.ambient.steady()).out_of_memory(out_since))
         });
         loaded.inspect_err(|error| self.cannot_read(no, error))
     }

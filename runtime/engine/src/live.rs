@@ -32,6 +32,8 @@ struct Inner {
     mission: Mission,
     head: Head,
     run: RunClock,
+    /// Its run time is kept beside its record until the next one has it.
+    is_kept: bool,
     kill: Option<Kill>,
     /// It goes into quarantine: nothing more is recorded of it.
     condemned: bool,
@@ -90,9 +92,9 @@ pub(crate) enum Wait {
 }
 
 impl Live {
-    /// Takes a mission into memory.
-    pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, steady: Duration) -> Self {
-        let run = RunClock::new(&mission, steady);
+    /// Takes a mission into memory. Of its run time, `kept_ms` may be known that is not on record yet.
+    pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, kept_ms: Option<u64>, steady: Duration) -> Self {
+        let run = RunClock::new(&mission, kept_ms.unwrap_or(0), steady);
         let told = mission.records();
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
         let (kill, condemned) = (None, false);
@@ -102,6 +104,7 @@ impl Live {
                 mission,
                 head,
                 run,
+                is_kept: kept_ms.is_some(),
                 kill,
                 condemned,
                 told,
@@ -149,10 +152,16 @@ impl Live {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
         let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
+        if std::mem::take(&mut inner.is_kept) {
+            engine.clocks.is_on_record(self.no);
+        }
         inner.release(&records, done);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
         let Inner { mission, run, .. } = &mut *inner;
         run.turn(mission, begins, steady);
+        if begins {
+            engine.clocks.begins();
+        }
         let status = inner.mission.status();
         let suspended = records
             .iter()
@@ -229,6 +238,12 @@ impl Live {
     /// Whether others may have to be told of its record number `first`, or of one behind it.
     pub(crate) fn may_tell(&self, first: u32) -> bool {
         first < self.inner.lock().told
+    }
+
+    /// How long it has been running by the steady clock, and whether its plugin is in memory: while its run clock goes.
+    pub(crate) fn run_time(&self, steady: Duration) -> Option<(u64, bool)> {
+        let inner = self.inner.lock();
+        inner.run.goes().then(|| (inner.run.ran_ms(steady), inner.mission.run().is_some()))
     }
 
     /// When the mission wants a tick, and its run clock now.
