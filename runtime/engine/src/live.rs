@@ -34,6 +34,8 @@ struct Inner {
     run: RunClock,
     /// Its run time is kept beside its record until the next one has it.
     is_kept: bool,
+    /// Its provider refuses a call of it for now.
+    is_put_off: bool,
     kill: Option<Kill>,
     /// It goes into quarantine: nothing more is recorded of it.
     condemned: bool,
@@ -95,7 +97,7 @@ impl Live {
     /// Takes a mission into memory. Of its run time, `kept_ms` may be known that is not on record yet.
     pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, kept_ms: Option<u64>, steady: Duration) -> Self {
         let run = RunClock::new(&mission, kept_ms.unwrap_or(0), steady);
-        let told = mission.records();
+        let (told, is_put_off) = (mission.records(), mission.postponed_until().is_some());
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
         let (kill, condemned) = (None, false);
         Self {
@@ -105,6 +107,7 @@ impl Live {
                 head,
                 run,
                 is_kept: kept_ms.is_some(),
+                is_put_off,
                 kill,
                 condemned,
                 told,
@@ -152,6 +155,14 @@ impl Live {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
         let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
+        if let Some(why) = records.iter().rev().find_map(put_off) {
+            engine.commit.put_off().set(self.no, inner.mission.postponed_until(), Some(why));
+            inner.is_put_off = true;
+        } else if inner.is_put_off {
+            let until = inner.mission.postponed_until().filter(|_| inner.mission.status() == Status::Running);
+            engine.commit.put_off().set(self.no, until, None);
+            inner.is_put_off = until.is_some();
+        }
         if std::mem::take(&mut inner.is_kept) {
             engine.clocks.is_on_record(self.no);
         }
@@ -288,6 +299,11 @@ impl Live {
             kill.now();
         }
     }
+}
+
+/// Why a record puts a call off, where it does.
+fn put_off(stamped: &Stamped) -> Option<&str> {
+    if let Record::Postponed { why, .. } = &stamped.record { Some(why) } else { None }
 }
 
 impl Inner {

@@ -49,6 +49,7 @@ fn accepted(log: &dyn Log) -> Inner {
         head,
         run,
         is_kept: false,
+        is_put_off: false,
         kill: None,
         condemned: false,
         told: 1,
