@@ -87,7 +87,7 @@ mod tests {
                 assert_eq!(String::from_utf8(shown).unwrap(), expected, "{text} in pieces of {size}");
             }
         }
-        assert_eq!(streamed(&redactor, [b"\xff hu", b"sh \xfe "]), b"\xff *** \xfe ");
+        assert_eq!(streamed(&redactor, [&b"\xff hu"[..], &b"sh \xfe "[..]]), b"\xff *** \xfe ");
     }
 
     #[test]
