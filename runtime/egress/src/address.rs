@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use sortie_contract::host::canonical;
 use sortie_contract::limit;
 
 /// The IPv4 ranges that are not public, as (network, prefix length), from IANA's special-purpose address registry.
@@ -47,22 +48,6 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
             global_unicast && !V6_NOT_PUBLIC.iter().any(|&(network, length)| within_v6(v6, network, length))
         }
     }
-}
-
-/// The address that a packet to `address` ends at: IPv4 that is written as IPv6 (`::ffff:a.b.c.d`, the older
-/// `::a.b.c.d`, and NAT64's `64:ff9b::a.b.c.d`) becomes IPv4. Compare canonical forms, or `::ffff:127.0.0.1` walks
-/// past a list.
-pub(crate) fn canonical(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
-    let embedded = match v6.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0..=1] => None, // unspecified and loopback are IPv6 addresses of their own
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
-        _ => None,
-    };
-    embedded.map_or(address, |(high, low)| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        IpAddr::V4(Ipv4Addr::new(a, b, c, d))
-    })
 }
 
 /// Addresses that the operator allows although they are not public: a single one (`127.0.0.1`, `::1`) or a network

@@ -10,11 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use sortie_contract::host::canonical_host;
 use sortie_contract::limit;
 use url::{Host, Url};
 
 use crate::address::{Network, NotANetwork, may_connect};
-use crate::host::canonical;
 
 /// Decides; also the resolver of the HTTP client. Clones are the same guard.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ impl Guard {
     /// What can be said of a URL without resolving: the client does not ask a resolver about literal addresses.
     pub fn literal(&self, url: &Url) -> Result<(), Refused> {
         let Some(host) = url.host() else { return Ok(()) };
-        let allowed = match canonical(host.to_owned()) {
+        let allowed = match canonical_host(host.to_owned()) {
             Host::Ipv4(address) => self.allows(address.into()),
             Host::Ipv6(address) => self.allows(address.into()),
             Host::Domain(name) if is_localhost(&name) => {

@@ -1,45 +1,27 @@
-//! Which hosts an operator means: one way to write them, wherever the configuration lists some.
-//!
-//! | written | means |
-//! | --- | --- |
-//! | `example.org`, `127.0.0.1`, `[::1]` | this host, at any port |
-//! | `example.org:8443` | at this one |
-//! | `*.example.com` | every name below it |
-//! | `*` | every host |
-//! | `http://hq.internal:8080` | over http only; `https://` likewise |
+//! Which hosts an operator means, wherever the configuration lists some: as a [`HostRule`] says, and `http://hq.internal:8080` over http only;
+//! `https://` likewise.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use sortie_contract::envelope::NotSent;
+use sortie_contract::host::HostRule;
 use sortie_contract::limit;
-use url::{Host, Url};
+use url::Url;
 
-use crate::address::{self, is_public};
+use crate::address::is_public;
 
 /// One entry of a list of hosts. Never holds a path or credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern {
     scheme: Option<Scheme>,
-    host: Rule,
-    /// `None`: any.
-    port: Option<u16>,
+    rule: HostRule,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
     Http,
     Https,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Rule {
-    Any,
-    /// In canonical form.
-    Exactly(Host),
-    /// Every name that ends like this; with the dot in front.
-    Below(String),
 }
 
 /// Why a text is no [`HostPattern`].
@@ -63,7 +45,7 @@ impl HostPattern {
     /// Whether every host is meant.
     #[must_use]
     pub fn is_any(&self) -> bool {
-        self.host == Rule::Any
+        self.rule.is_any()
     }
 
     /// Whether a request may go to `url`: scheme, host and port are meant.
@@ -75,14 +57,7 @@ impl HostPattern {
     /// Whether host and port of `url` are meant, over whatever scheme.
     #[must_use]
     pub fn names(&self, url: &Url) -> bool {
-        let Some(host) = url.host() else { return false };
-        let is_host = match (&self.host, canonical(host.to_owned())) {
-            (Rule::Any, _) => true,
-            (Rule::Exactly(listed), host) => *listed == host,
-            (Rule::Below(suffix), Host::Domain(name)) => name.len() > suffix.len() && name.ends_with(suffix.as_str()),
-            (Rule::Below(_), Host::Ipv4(_) | Host::Ipv6(_)) => false,
-        };
-        is_host && (self.port.is_none() || self.port == url.port_or_known_default())
+        self.rule.means(url)
     }
 
     /// Whether a secret may go to `url`. Where no scheme is written, in the clear only to an address that is not
@@ -92,11 +67,7 @@ impl HostPattern {
         if self.scheme.is_some() {
             return self.permits(url);
         }
-        let is_inside = match self.host {
-            Rule::Exactly(Host::Ipv4(address)) => !is_public(address.into()),
-            Rule::Exactly(Host::Ipv6(address)) => !is_public(address.into()),
-            Rule::Exactly(Host::Domain(_)) | Rule::Below(_) | Rule::Any => false,
-        };
+        let is_inside = self.rule.address().is_some_and(|address| !is_public(address));
         self.names(url) && (is_inside || url.scheme() == Scheme::Https.name())
     }
 }
@@ -138,42 +109,7 @@ fn parse(text: &str) -> Option<HostPattern> {
         Some(_) => return None,
         None => (None, text),
     };
-    let (host, port) = match text.rsplit_once(':') {
-        // `::1` has no port, `[::1]:80` has one.
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            (host, Some(port.parse().ok().filter(|&port: &u16| port != 0)?))
-        }
-        _ => (text, None),
-    };
-    let rule = match host.strip_prefix("*.") {
-        _ if host == "*" => Rule::Any,
-        Some(below) => match canonical(Host::parse(below).ok()?) {
-            Host::Domain(name) if !name.is_empty() && !name.contains('*') => Rule::Below(format!(".{name}")),
-            _ => return None,
-        },
-        None => {
-            let bare_v6 = host.contains(':') && !host.starts_with('[');
-            let host = if bare_v6 { Host::parse(&format!("[{host}]")) } else { Host::parse(host) };
-            match canonical(host.ok()?) {
-                Host::Domain(name) if name.is_empty() || name.contains('*') => return None,
-                host => Rule::Exactly(host),
-            }
-        }
-    };
-    Some(HostPattern { scheme, host: rule, port })
-}
-
-/// One form for one host: `example.org.` is `example.org`, `[::ffff:127.0.0.1]` is `127.0.0.1`. Case and IDNA are
-/// `url`'s work.
-pub(crate) fn canonical(host: Host) -> Host {
-    match host {
-        Host::Domain(name) => Host::Domain(name.strip_suffix('.').map_or_else(|| name.clone(), str::to_owned)),
-        Host::Ipv4(address) => Host::Ipv4(address),
-        Host::Ipv6(address) => match address::canonical(IpAddr::V6(address)) {
-            IpAddr::V4(address) => Host::Ipv4(address),
-            IpAddr::V6(address) => Host::Ipv6(address),
-        },
-    }
+    HostRule::parse(text).map(|rule| HostPattern { scheme, rule })
 }
 
 #[cfg(test)]

@@ -25,6 +25,6 @@ pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
 pub use guard::{Guard, Refused};
 pub use host::{HostPattern, NotAHost, may_be_sent};
 pub use named::{NamedSecretError, NamedSecrets, NotATemplate, Opened, Template, Withheld, usable};
-pub use redact::Redactor;
+pub use redact::{Redactor, Stream as RedactedStream};
 pub use reqwest::{Method, StatusCode, header};
 pub use secret::{Secret, SecretError, resolve};

@@ -5,6 +5,8 @@
 //! (as mail and keys in text form break base64). What a server
 //! makes of it otherwise (a digest, a part of it, letters turned round) cannot be known as the secret's and stays.
 
+mod stream;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -13,9 +15,13 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine::DecodePaddingMode};
+use serde_json::Value;
+use sortie_contract::limit;
 
 use crate::named::SECRET_BYTES_MIN;
 use crate::secret::Secret;
+
+pub use stream::Stream;
 
 /// With padding or without, whichever comes.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -25,10 +31,14 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
+/// What stands for a secret where nobody has to be told which one it was.
+const COVER: &str = "***";
+
 /// Most bytes that one byte of a secret takes in a spelling that is looked for: `\u0041`, `&#x41;`, with some room.
 const SPELLING_BYTES_MAX: usize = 8;
 
 /// Takes secrets out of texts. Not printable.
+#[derive(Default)]
 pub struct Redactor {
     search: Option<AhoCorasick>,
     needles: Vec<Needle>,
@@ -72,8 +82,17 @@ impl Redactor {
         let (mut texts, mut needles, mut placeholders, mut has_spaces) = (Vec::new(), Vec::new(), Vec::new(), false);
         for (secret, (placeholder, value)) in secrets.into_iter().enumerate() {
             placeholders.push(placeholder);
+            if value.expose().is_empty() {
+                continue;
+            }
             has_spaces |= value.expose().contains(' ');
             for form in forms(value.expose()) {
+                if form.len() < SECRET_BYTES_MIN {
+                    // In another spelling, what is so short would be found in much that is none.
+                    needles.push(Needle { secret, is_base64: false });
+                    texts.push(form.into_bytes());
+                    continue;
+                }
                 needles.push(Needle { secret, is_base64: false });
                 texts.push(hex(form.as_bytes()).into_bytes());
                 for encoded in inside_base64(form.as_bytes()) {
@@ -96,6 +115,12 @@ impl Redactor {
                 .expect("few short patterns")
         });
         Self { search, needles, placeholders, reach, has_spaces }
+    }
+
+    /// One that takes out each of `secrets`, and does not say which it was.
+    #[must_use]
+    pub fn over<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
+        Self::new(secrets.into_iter().map(|secret| (COVER.to_owned(), secret)))
     }
 
     /// How much more than is shown must be looked at, in bytes, so that a secret that lies across the end is found.
@@ -125,6 +150,41 @@ impl Redactor {
         (self.replaced(text, &self.found(text), end), end < text.len())
     }
 
+    /// The text, without secrets.
+    #[must_use]
+    pub fn owned(&self, text: String) -> String {
+        match self.text(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(without) => without,
+        }
+    }
+
+    /// At most `max` bytes of the text, without secrets: they are taken out before it is cut, for half of one nobody recognises.
+    #[must_use]
+    pub fn clipped(&self, text: &str, max: usize) -> String {
+        limit::clip(&self.text(text), max)
+    }
+
+    /// A JSON value with no secret in any text, key or number of it.
+    #[must_use]
+    pub fn json(&self, value: Value) -> Value {
+        if self.search.is_none() {
+            return value;
+        }
+        match value {
+            Value::String(text) => Value::String(self.owned(text)),
+            Value::Array(items) => items.into_iter().map(|item| self.json(item)).collect(),
+            Value::Object(fields) => {
+                fields.into_iter().map(|(key, value)| (self.owned(key), self.json(value))).collect()
+            }
+            Value::Number(number) => {
+                let text = number.to_string();
+                if self.finds(&text) { Value::String(self.owned(text)) } else { Value::Number(number) }
+            }
+            value @ (Value::Null | Value::Bool(_)) => value,
+        }
+    }
+
     fn replaced(&self, text: &str, found: &[(Range<usize>, usize)], end: usize) -> String {
         let (mut shown, mut from) = (String::with_capacity(end), 0);
         for (span, secret) in found.iter().filter(|(span, _)| span.start < end) {
@@ -140,13 +200,22 @@ impl Redactor {
 
     /// Where secrets are: in order, none touching another.
     fn found(&self, text: &str) -> Vec<(Range<usize>, usize)> {
+        let mut found = self.found_in(text.as_bytes());
+        let whole = |span: Range<usize>| text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end);
+        found.iter_mut().for_each(|(span, _)| *span = whole(span.clone()));
+        found
+    }
+
+    /// The same of bytes, which need be no text.
+    fn found_in(&self, text: &[u8]) -> Vec<(Range<usize>, usize)> {
         let Some(search) = &self.search else { return Vec::new() };
         let mut found = Vec::new();
-        let own = View { bytes: text.as_bytes().to_vec(), starts: (0..=text.len()).collect(), joins: None };
+        let own = View { bytes: text.to_vec(), starts: (0..=text.len()).collect(), joins: None };
         self.look(search, &own, &mut found);
-        let is_there = ['%', '\\', '&', '+'].map(|sign| text.contains(sign));
+        let is_there = [b'%', b'\\', b'&', b'+'].map(|sign| text.contains(&sign));
         // A text may use several of them, and what looks like another may be part of the secret: each set of those that are there.
-        let is_broken = ["\n", "\r", "\\n", "\\r", "%0", "&#"].iter().any(|end| text.contains(end));
+        let is_broken = text.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+            || text.windows(2).any(|pair| matches!(pair, b"\\n" | b"\\r" | b"%0" | b"&#"));
         for set in 1..32_u8 {
             let [percent, escapes, references, plus, lines] = [1, 2, 4, 8, 16].map(|flag| set & flag != 0);
             let used = [percent, escapes, references, plus];
@@ -158,7 +227,7 @@ impl Redactor {
                 if lines {
                     // The end of the line behind it is not its own.
                     for (span, _) in &mut found[from..] {
-                        let kept = text.as_bytes()[span.clone()].trim_ascii_end().len();
+                        let kept = text[span.clone()].trim_ascii_end().len();
                         span.end = span.start + kept;
                     }
                 }
@@ -167,7 +236,6 @@ impl Redactor {
         found.sort_by_key(|(span, _)| (span.start, span.end));
         let mut merged: Vec<(Range<usize>, usize)> = Vec::new();
         for (span, secret) in found {
-            let span = text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end);
             match merged.last_mut() {
                 Some((last, _)) if span.start < last.end => last.end = last.end.max(span.end),
                 _ => merged.push((span, secret)),
@@ -215,8 +283,7 @@ impl fmt::Debug for Redactor {
 }
 
 impl View {
-    fn of(text: &str, spelling: Spelling) -> Self {
-        let bytes = text.as_bytes();
+    fn of(bytes: &[u8], spelling: Spelling) -> Self {
         let joins = spelling.lines.then(Vec::new);
         let mut view =
             Self { bytes: Vec::with_capacity(bytes.len()), starts: Vec::with_capacity(bytes.len() + 1), joins };
@@ -286,6 +353,8 @@ fn unit(rest: &[u8], spelling: Spelling) -> Option<(Unit, usize)> {
         b'\\' if spelling.escapes => match *rest.get(1)? {
             b'u' => Some((Unit::Char(char::from_u32(number(rest.get(2..6)?, 16)?)?), 6)),
             b'x' => Some((Unit::Char(char::from_u32(number(rest.get(2..4)?, 16)?)?), 4)),
+            b'b' => Some((Unit::Byte(8), 2)),
+            b'f' => Some((Unit::Byte(12), 2)),
             b't' => Some((Unit::Byte(b'\t'), 2)),
             b'n' => Some((Unit::Byte(b'\n'), 2)),
             b'r' => Some((Unit::Byte(b'\r'), 2)),
@@ -487,6 +556,18 @@ mod tests {
         }
         let all = redactor.text(&value.repeat(100)).into_owned();
         assert_eq!(all, "<0>".repeat(100));
+    }
+
+    #[test]
+    fn every_text_of_a_value_is_without_secrets() {
+        let secrets = ["hush-hush", "hush-hush-more", "123456789", "a \"quoted\" one", ""]
+            .map(|value| Secret::new(value.to_owned()));
+        let redactor = Redactor::over(&secrets);
+        let said = serde_json::json!({"env": ["T=hush-hush", {"hush-hush": 1}], "q": "a \\\"quoted\\\" one", "n": 123_456_789});
+        assert_eq!(redactor.json(said), serde_json::json!({"env": ["T=***", {"***": 1}], "q": "***", "n": "***"}));
+        assert_eq!(redactor.owned("x hush-hush y hush-hush-more".to_owned()), "x *** y ***");
+        assert_eq!(redactor.clipped("hush-hush hush-hush", 8), "*** ***");
+        assert!(!format!("{redactor:?}").contains("hush"));
     }
 
     #[test]

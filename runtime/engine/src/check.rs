@@ -11,7 +11,7 @@ use serde_json::Value;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::plugin::{Brief, Crash};
-use sortie_contract::{Mistake, Pointer, SessionId, limit};
+use sortie_contract::{Mistake, Pointer, SessionId, limit, unfold};
 use sortie_mission::admission::Examination;
 use sortie_sandbox::Installed;
 
@@ -23,13 +23,52 @@ use super::intake::{DispatchError, brief};
 struct InputSchemas(Mutex<FxHashMap<Digest, Compiled>>);
 
 /// `None` where the plugin declares no schema; why it is none, where it declares something else.
-type Compiled = Result<Option<Arc<jsonschema::Validator>>, String>;
+type Compiled = Result<Option<Arc<InputSchema>>, String>;
+
+struct InputSchema {
+    schema: Value,
+    validator: jsonschema::Validator,
+}
+
+/// Most looks at inputs of which every mistake is told: the validator gathers all before it tells one, and each look may be one.
+const TOLD_LOOKS_MAX: u64 = 50_000;
+
+impl InputSchema {
+    /// What is wrong with inputs.
+    fn mistakes(&self, inputs: &Value) -> Vec<Mistake> {
+        let one = |detail: String| vec![Mistake::new(Pointer::raw("/inputs"), "invalid_inputs", detail)];
+        let looks = match unfold::looks(&self.schema, inputs) {
+            Ok(looks) => looks,
+            Err(why) => return one(format!("cannot be held against the plugin's schema: {why}")),
+        };
+        if self.validator.is_valid(inputs) {
+            return Vec::new();
+        }
+        if looks > TOLD_LOOKS_MAX {
+            return one(
+                "do not fit the plugin's schema, and are too large to say where: check them against the schema, or send less".to_owned(),
+            );
+        }
+        let place = |error: &jsonschema::ValidationError<'_>| {
+            let place = Pointer::raw(format!("/inputs{}", error.instance_path()));
+            match error.kind() {
+                // Where it should be.
+                ValidationErrorKind::Required { property: Value::String(name) } => place.join(name),
+                _ => place,
+            }
+        };
+        let errors = self.validator.iter_errors(inputs).take(limit::MISTAKES_MAX);
+        errors.map(|error| Mistake::new(place(&error), "invalid_inputs", error.to_string())).collect()
+    }
+}
 
 impl InputSchemas {
     fn of(&self, plugin: &Installed) -> Compiled {
         let compile = || {
-            let validator = plugin.manifest.inputs_schema.as_ref().map(jsonschema::validator_for).transpose();
-            validator.map(|validator| validator.map(Arc::new)).map_err(|error| error.to_string())
+            let Some(schema) = plugin.manifest.inputs_schema.clone() else { return Ok(None) };
+            unfold::bounded(&schema)?;
+            let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
+            Ok(Some(Arc::new(InputSchema { schema, validator })))
         };
         self.0.lock().entry(plugin.identity.digest).or_insert_with(compile).clone()
     }
@@ -97,25 +136,15 @@ impl Engine {
             Ok(Some(schema)) => schema,
             Ok(None) => return Vec::new(),
             Err(why) => {
-                let detail =
-                    format!("the plugin `{}` declares inputs by what is no JSON Schema: {why}", plugin.identity);
+                let detail = format!(
+                    "the plugin `{}` declares inputs by what is no JSON Schema for this node: {why}",
+                    plugin.identity
+                );
                 return vec![Mistake::new(Pointer::raw("/inputs"), "plugin_check_failed", detail)];
             }
         };
         let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
-        let place = |error: &jsonschema::ValidationError<'_>| {
-            let place = Pointer::raw(format!("/inputs{}", error.instance_path()));
-            match error.kind() {
-                // Where it should be.
-                ValidationErrorKind::Required { property: Value::String(name) } => place.join(name),
-                _ => place,
-            }
-        };
-        schema
-            .iter_errors(&inputs)
-            .take(limit::MISTAKES_MAX)
-            .map(|error| Mistake::new(place(&error), "invalid_inputs", error.to_string()))
-            .collect()
+        schema.mistakes(&inputs)
     }
 
     /// What the plugin can know to be wrong: by its schema, and by its own word.
@@ -169,5 +198,39 @@ fn said(crash: &Crash) -> String {
         Crash::Trapped(text) | Crash::LimitExceeded(text) | Crash::Unrunnable(text) => text.clone(),
         Crash::OutOfMemory { limit_bytes } => format!("it wanted more than {limit_bytes} bytes of memory"),
         Crash::Diverged { recorded, attempted } => format!("it asked for {attempted} instead of {recorded}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn mistakes(schema: Value, inputs: &Value) -> Vec<String> {
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let told = InputSchema { schema, validator }.mistakes(inputs);
+        told.into_iter().map(|mistake| format!("{mistake:?}")).collect()
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "what it takes is what is asked")]
+    fn a_small_schema_takes_neither_time_nor_memory() {
+        let nested = (0..60).fold(json!({}), |inner, _| json!({ "a": inner }));
+        let again = json!({ "$ref": "#" });
+        let wide = json!({ "prefixItems": vec![json!({ "type": "string" }); 1_000] });
+        for (schema, inputs, told) in [
+            (json!({ "properties": { "a": { "allOf": [again, again] } } }), nested, "looks"),
+            (json!({ "items": { "allOf": vec![json!(false); 100] } }), json!(vec![0; 1_000]), "too large to say where"),
+            (json!({ "items": { "allOf": vec![json!(false); 100] } }), json!(vec![0; 100_000]), "looks"),
+            (wide, json!(vec![0; 1_000]), "is not of type"),
+        ] {
+            let begun = Instant::now();
+            let all = mistakes(schema, &inputs);
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+            assert!(all.len() <= limit::MISTAKES_MAX && all[0].contains(told), "{}", all[0]);
+        }
     }
 }

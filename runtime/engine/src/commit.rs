@@ -1,6 +1,6 @@
 //! The way of a mission's records to the log, and what goes by them: whoever appends counts here what has changed with it.
 //!
-//! Owned here: how many missions wait out of memory, which stand how, and what calls did cost. Never here: what is recorded
+//! Owned here: how many missions wait out of memory, which stand how or are held by providers, and what calls did cost. Never here: what is recorded
 //! (the core), and in which order (the lock of each mission in memory).
 
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use sortie_contract::{MissionNo, Status};
 use sortie_journal::{Append, Log, Receipt, WriteError};
 
 use super::live::Wait;
+use super::put_off::PutOff;
 use super::schedules::Runs;
 use super::spending::Spending;
 use super::standings::Standings;
@@ -23,6 +24,7 @@ pub(crate) struct Commit {
     spending: Spending,
     /// The missions of schedules, whose ends are waited for.
     runs: Arc<Runs>,
+    put_off: PutOff,
 }
 
 /// How a mission stands for those who count: its status, and whether it waits out of memory.
@@ -31,7 +33,14 @@ pub(crate) type Stand = (Status, bool);
 impl Commit {
     /// To a log in which so many missions wait out of memory, and the missions stand so.
     pub(crate) fn new(log: Arc<dyn Log>, suspended: usize, standings: Standings, runs: Arc<Runs>) -> Self {
-        Self { log, suspended: AtomicUsize::new(suspended), standings, spending: Spending::default(), runs }
+        Self {
+            log,
+            suspended: AtomicUsize::new(suspended),
+            standings,
+            spending: Spending::default(),
+            runs,
+            put_off: PutOff::default(),
+        }
     }
 
     /// The log's hand.
@@ -57,6 +66,7 @@ impl Commit {
         self.standings.moved(no, before.map(|(status, _)| status), after.0);
         if after.0.is_final() {
             self.runs.end(no, after.0);
+            self.put_off.set(no, None, None);
         }
     }
 
@@ -68,6 +78,11 @@ impl Commit {
     /// Which missions stand how.
     pub(crate) fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// Which missions providers hold.
+    pub(crate) fn put_off(&self) -> &PutOff {
+        &self.put_off
     }
 
     /// What calls did cost.

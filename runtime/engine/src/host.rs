@@ -230,7 +230,7 @@ impl RunHost {
                 return Err(Stop::Over);
             }
             // What panics has failed; what it did until then is done, and its call is on record like any other.
-            let making = AssertUnwindSafe(order.make(&engine, &context, set_aside)).catch_unwind().await;
+            let making = AssertUnwindSafe(order.make(&engine, &context, live.no, set_aside)).catch_unwind().await;
             let broken = |_| Came::Done(Err(CallError::Failed("the call broke off".to_owned())), None);
             let (outcome, spent) = match making.unwrap_or_else(broken) {
                 Came::Done(outcome, spent) => (outcome, spent),
@@ -411,7 +411,7 @@ impl Host for RunHost {
         let name = ToolName::new(MODEL);
         let (whole, on_record) = ModelOrder::texts(&request, &tools);
         let asked = self.recorded(Asked::Call { tool: &name, arguments: &whole });
-        let order = || ModelOrder::new(request, tools.iter().map(|tool| self.told_of(tool)).collect());
+        let order = || ModelOrder::new(request, tools.iter().map(|tool| self.told_of(tool)).collect(), &self.live);
         let order = match asked {
             Err(stop) => return over(stop),
             Ok(Some(Recorded::Call { call, outcome: outcome @ Some(_) })) => return self.go_on(call, outcome, None),

@@ -384,7 +384,7 @@ impl Engine {
             (Admitted::Accepted { no, receipt }, Some((mission, head, reply))) => {
                 // Before its turn can come.
                 self.commit.moved(no, None, (head.status, head.suspended));
-                let live = self.lives.insert(Live::new(no, mission, head, self.ambient.steady()));
+                let live = self.lives.insert(Live::new(no, mission, head, None, self.ambient.steady()));
                 arrival.arrive(&live);
                 let (id, trace_id) = (&envelope.mission_id, &envelope.trace_id);
                 tracing::debug!(mission_id = %id, %trace_id, sequence = 1, "accepted");

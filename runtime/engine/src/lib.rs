@@ -50,6 +50,7 @@
 pub mod act;
 mod artifact_store;
 mod check;
+mod clocks;
 mod collect;
 mod commit;
 mod deliveries;
@@ -74,6 +75,7 @@ mod order;
 pub mod outbox;
 mod probation;
 mod providers;
+mod put_off;
 mod quarantine;
 pub mod recover;
 mod results;
@@ -97,7 +99,7 @@ use sortie_ambient::Surroundings;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::record::Record;
-use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
+use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Status, Timestamp};
 use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now};
 use sortie_models::Models;
@@ -110,6 +112,7 @@ pub use disk::{Disk, Moment};
 pub use guests::Guests;
 pub use hours::NodeHours;
 pub use open::{OpenError, OpenLog, Parts, Settings};
+pub use put_off::Held;
 pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
 pub use spending::Spending;
@@ -118,6 +121,9 @@ pub use workspaces::{FolderWorkspaces, Workspaces};
 use desk::Desk;
 use live::Live;
 use lives::Lives;
+
+/// How many of the last records of a mission are looked through for why a call of it is put off.
+const HOLD_RECORDS: u32 = 256;
 
 /// Most events that a slow watcher may lag behind before it has to catch up from the journal.
 const NEWS_CAPACITY: usize = 4_096;
@@ -144,6 +150,7 @@ pub struct Engine {
     pub(crate) workspaces: Arc<dyn Workspaces>,
     pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,
+    pub(crate) clocks: clocks::Clocks,
     pub(crate) counters: Counters,
     pub(crate) unread: quarantine::Unread,
     pub(crate) life: supervise::Life,
@@ -228,9 +235,36 @@ impl Engine {
             let mission = self.mission(no)?;
             let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
             let out_since = self.timer.out_since(no);
-            Ok(Live::new(no, mission, head, self.ambient.steady()).out_of_memory(out_since))
+            let kept_ms = self.clocks.kept_ms(no);
+            self.take_up_hold(no, &mission)?;
+            Ok(Live::new(no, mission, head, kept_ms, self.ambient.steady()).out_of_memory(out_since))
         });
         loaded.inspect_err(|error| self.cannot_read(no, error))
+    }
+
+    /// Sees to it that it is known how a mission is held, where it is.
+    fn take_up_hold(&self, no: MissionNo, mission: &Mission) -> Result<(), ReadError> {
+        let until = mission.postponed_until().filter(|_| mission.status() == Status::Running);
+        let is_known = self.commit.put_off().of(no).is_some();
+        let why = match until {
+            // It was recorded right before the mission left memory.
+            Some(_) if !is_known => {
+                let last = self.log.read_all(no, mission.records().saturating_sub(HOLD_RECORDS))?;
+                last.into_iter().rev().find_map(|stamped| match stamped.record {
+                    Record::Postponed { why, .. } => Some(why),
+                    _ => None,
+                })
+            }
+            _ => None,
+        };
+        self.commit.put_off().set(no, until, why.as_deref());
+        Ok(())
+    }
+
+    /// Missions whose calls providers refuse for now.
+    #[must_use]
+    pub fn held(&self) -> Vec<Held> {
+        self.commit.put_off().all()
     }
 
     /// The number of the mission of that id, once its acceptance is on disk. Blocks.

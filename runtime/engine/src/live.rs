@@ -32,6 +32,10 @@ struct Inner {
     mission: Mission,
     head: Head,
     run: RunClock,
+    /// Its run time is kept beside its record until the next one has it.
+    is_kept: bool,
+    /// Its provider refuses a call of it for now.
+    is_put_off: bool,
     kill: Option<Kill>,
     /// It goes into quarantine: nothing more is recorded of it.
     condemned: bool,
@@ -90,10 +94,10 @@ pub(crate) enum Wait {
 }
 
 impl Live {
-    /// Takes a mission into memory.
-    pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, steady: Duration) -> Self {
-        let run = RunClock::new(&mission, steady);
-        let told = mission.records();
+    /// Takes a mission into memory. Of its run time, `kept_ms` may be known that is not on record yet.
+    pub(crate) fn new(no: MissionNo, mission: Mission, head: Head, kept_ms: Option<u64>, steady: Duration) -> Self {
+        let run = RunClock::new(&mission, kept_ms.unwrap_or(0), steady);
+        let (told, is_put_off) = (mission.records(), mission.postponed_until().is_some());
         let (waiting, decided) = (FxHashMap::default(), FxHashMap::default());
         let (kill, condemned) = (None, false);
         Self {
@@ -102,6 +106,8 @@ impl Live {
                 mission,
                 head,
                 run,
+                is_kept: kept_ms.is_some(),
+                is_put_off,
                 kill,
                 condemned,
                 told,
@@ -149,10 +155,24 @@ impl Live {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
         let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
+        if let Some(why) = records.iter().rev().find_map(put_off) {
+            engine.commit.put_off().set(self.no, inner.mission.postponed_until(), Some(why));
+            inner.is_put_off = true;
+        } else if inner.is_put_off {
+            let until = inner.mission.postponed_until().filter(|_| inner.mission.status() == Status::Running);
+            engine.commit.put_off().set(self.no, until, None);
+            inner.is_put_off = until.is_some();
+        }
+        if std::mem::take(&mut inner.is_kept) {
+            engine.clocks.is_on_record(self.no);
+        }
         inner.release(&records, done);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
         let Inner { mission, run, .. } = &mut *inner;
         run.turn(mission, begins, steady);
+        if begins {
+            engine.clocks.begins();
+        }
         let status = inner.mission.status();
         let suspended = records
             .iter()
@@ -231,6 +251,12 @@ impl Live {
         first < self.inner.lock().told
     }
 
+    /// How long it has been running by the steady clock, and whether its plugin is in memory: while its run clock goes.
+    pub(crate) fn run_time(&self, steady: Duration) -> Option<(u64, bool)> {
+        let inner = self.inner.lock();
+        inner.run.goes().then(|| (inner.run.ran_ms(steady), inner.mission.run().is_some()))
+    }
+
     /// When the mission wants a tick, and its run clock now.
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
@@ -273,6 +299,11 @@ impl Live {
             kill.now();
         }
     }
+}
+
+/// Why a record puts a call off, where it does.
+fn put_off(stamped: &Stamped) -> Option<&str> {
+    if let Record::Postponed { why, .. } = &stamped.record { Some(why) } else { None }
 }
 
 impl Inner {

@@ -43,11 +43,13 @@ fn accepted(log: &dyn Log) -> Inner {
     let head = Head::accepted(mission.envelope(), Digest::of(text.as_bytes()), session, lane, first.at);
     let head = Head { overview: Some(mission.overview()), ..head };
     log.append(Append::new(NO, 0, &[first]).head(&head)).expect("room");
-    let run = RunClock::new(&mission, Duration::ZERO);
+    let run = RunClock::new(&mission, 0, Duration::ZERO);
     Inner {
         mission,
         head,
         run,
+        is_kept: false,
+        is_put_off: false,
         kill: None,
         condemned: false,
         told: 1,

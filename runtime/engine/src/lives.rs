@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -137,6 +138,20 @@ impl Lives {
         }
     }
 
+    /// How long those have been running whose run clocks go, and whether any of them has its plugin in memory.
+    pub(crate) fn run_times(&self, steady: Duration) -> (Vec<(MissionNo, u64)>, bool) {
+        let (mut times, mut runs) = (Vec::new(), false);
+        for shard in &self.shards {
+            let shard = shard.lock();
+            for live in shard.values().filter_map(Place::here) {
+                let Some((ran_ms, has_run)) = live.run_time(steady) else { continue };
+                times.push((live.no, ran_ms));
+                runs |= has_run;
+            }
+        }
+        (times, runs)
+    }
+
     /// Takes a mission out, whoever holds it: it takes no commands any more.
     pub(crate) fn take_out(&self, no: MissionNo) {
         let mut shard = self.shard(no).lock();
@@ -206,7 +221,7 @@ mod tests {
         let head = Head::accepted(&envelope, Digest::of(b"e"), session, lane, at);
         let record = Record::Accepted(Box::new(accepted));
         let mission = crate::begin(&Stamped { at, ran_ms: 0, record }).expect("a beginning");
-        Live::new(no, mission, head, std::time::Duration::ZERO)
+        Live::new(no, mission, head, None, Duration::ZERO)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use sortie_mission::queue::WaitsFor;
 use sortie_mission::{Mission, event_key, request_view};
 
 use super::outbox::key_of;
+use super::put_off::Held;
 use super::shown::{
     ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, Links, MissionLine, MissionView,
     OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView,
@@ -209,11 +210,18 @@ impl Engine {
         expires: Option<Timestamp>,
     ) -> Option<WaitView> {
         let wall = self.ambient.wall();
-        let wait = |what, until| Some(WaitView { what, until, mission_id: None });
-        match status {
-            Status::Blocked => return wait(WaitKind::People, expires),
-            Status::Running if suspended && due.is_none_or(|due| due > wall) => return wait(WaitKind::Time, due),
-            Status::Queued | Status::Running => {}
+        let wait = |what, until| Some(WaitView { what, until, mission_id: None, why: None });
+        let held = self.commit.put_off().of(no).filter(|held| held.until > wall);
+        match (status, held) {
+            (Status::Blocked, _) => return wait(WaitKind::People, expires),
+            (Status::Running, Some(Held { until, why })) => {
+                let why = Some(why).filter(|why| !why.is_empty());
+                return Some(WaitView { what: WaitKind::Provider, until: Some(until), mission_id: None, why });
+            }
+            (Status::Running, None) if suspended && due.is_none_or(|due| due > wall) => {
+                return wait(WaitKind::Time, due);
+            }
+            (Status::Queued | Status::Running, _) => {}
             _ => return None,
         }
         match self.desk.waits_for(no, wall) {
@@ -227,7 +235,7 @@ impl Engine {
             Some(WaitsFor::Node) => wait(WaitKind::NodePaused, None),
             Some(WaitsFor::Session { first }) => {
                 let mission_id = self.log.head(first).ok().flatten().map(|head| head.mission_id.to_string());
-                Some(WaitView { what: WaitKind::Session, until: None, mission_id })
+                Some(WaitView { what: WaitKind::Session, until: None, mission_id, why: None })
             }
             Some(WaitsFor::Lane) => wait(WaitKind::Lane, None),
             Some(WaitsFor::Room) => wait(WaitKind::Node, None),
@@ -274,17 +282,14 @@ impl Engine {
             autonomy_window: WindowView::from(&envelope.window),
             effective_window: self.effective_window(fold.no, mission),
             carried_over: mission.carried_over(),
-            waits_for: match mission.postponed_until().filter(|_| standing.status == Status::Running) {
-                Some(until) => Some(WaitView { what: WaitKind::Provider, until: Some(until), mission_id: None }),
-                None => self.waits_for(
-                    fold.no,
-                    standing.status,
-                    standing.suspended,
-                    mission.window().start_at,
-                    standing.due,
-                    mission.open_requests().iter().map(|open| open.expires_at).min(),
-                ),
-            },
+            waits_for: self.waits_for(
+                fold.no,
+                standing.status,
+                standing.suspended,
+                mission.window().start_at,
+                standing.due,
+                mission.open_requests().iter().map(|open| open.expires_at).min(),
+            ),
             calls_in_flight: calls_in_flight(mission),
             pending_requests: requests(mission),
             criteria: criteria.collect(),

@@ -3,23 +3,42 @@
 //! Owned here: what is asked of the models, the tools that they are told of, and what becomes of a call that a provider refuses for
 //! now. Never here: what a call costs, which the models say, and whether the budget covers it, which the core says.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sortie_contract::artifact::Artifact;
+use sortie_contract::digest::Digest;
 use sortie_contract::plugin::ModelInfo;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{Spend, Timestamp};
+use sortie_contract::{MissionNo, Spend, Timestamp, limit};
 use sortie_mission::ModelCall;
-use sortie_models::{Ask, Failed};
+use sortie_models::{Ask, Failed, artifacts_of, with_artifacts};
 use sortie_tools::CallContext;
 
 use super::Engine;
+use super::live::Live;
 
 /// What a plugin asks of a model.
 pub(crate) struct ModelOrder {
     request: String,
     /// The tools that the model may ask for, as the mission was told of them.
     tools: Vec<ToolInfo>,
+    /// The artifacts that it shows.
+    shown: Vec<Shown>,
 }
+
+/// An artifact that a request shows, as it was when it was asked.
+#[derive(Debug, Clone)]
+struct Shown {
+    name: String,
+    sha256: Digest,
+    /// How large it is, as often as it is shown.
+    bytes: u64,
+}
+
+/// Most bytes of artifacts that one request shows: in base64 they are as many as a plugin could send itself.
+const SHOWN_BYTES_MAX: u64 = limit::CALL_BYTES_MAX as u64 / 4 * 3;
 
 /// What came of a call.
 pub(crate) enum Came {
@@ -30,9 +49,40 @@ pub(crate) enum Came {
 }
 
 impl ModelOrder {
-    /// With what the mission was told of each tool.
-    pub(crate) fn new(request: String, tools: Vec<ToolInfo>) -> Self {
-        Self { request, tools }
+    /// With what the mission was told of each tool, and the artifacts that it has.
+    pub(crate) fn new(request: String, tools: Vec<ToolInfo>, live: &Live) -> Self {
+        let named = artifacts_of(&request);
+        let shown = if named.is_empty() { Vec::new() } else { live.with(|mission| shown(&named, mission.artifacts())) };
+        Self { request, tools, shown }
+    }
+
+    /// The request with the bytes of what it shows.
+    ///
+    /// # Errors
+    /// Why it cannot show it.
+    async fn filled(&self, engine: &Engine, no: MissionNo) -> Result<Cow<'_, str>, CallError> {
+        if self.shown.is_empty() {
+            return Ok(Cow::Borrowed(&self.request));
+        }
+        let bytes = self.shown.iter().map(|shown| shown.bytes).fold(0, u64::saturating_add);
+        if bytes > SHOWN_BYTES_MAX {
+            let why =
+                format!("/messages: the artifacts that they show have {bytes} bytes, {SHOWN_BYTES_MAX} are allowed");
+            return Err(CallError::InvalidArguments(why));
+        }
+        let (store, shown, request) = (Arc::clone(&engine.artifacts), self.shown.clone(), self.request.clone());
+        let filled = move || {
+            let mut artifacts = BTreeMap::new();
+            for Shown { name, sha256, .. } in shown {
+                match store.get(no, &sha256) {
+                    Ok(bytes) => drop(artifacts.insert(name, bytes)),
+                    Err(error) => return Err(format!("the artifact `{name}` cannot be read: {error}")),
+                }
+            }
+            Ok(with_artifacts(&request, &artifacts))
+        };
+        let filled = engine.ambient.unblock(filled).await.unwrap_or_else(|gone| Err(gone.to_string()));
+        filled.map(Cow::Owned).map_err(CallError::Failed)
     }
 
     /// What of it is compared in a replay, and what of it is on record.
@@ -41,18 +91,34 @@ impl ModelOrder {
         (call.whole(), call.on_record())
     }
 
-    fn ask<'a>(&'a self, mission_id: &'a str, idempotency_key: &'a str) -> Ask<'a> {
-        Ask { request: &self.request, tools: &self.tools, mission_id, idempotency_key, traceparent: None }
+    fn ask<'a>(&'a self, request: &'a str, mission_id: &'a str, idempotency_key: &'a str) -> Ask<'a> {
+        Ask { request, tools: &self.tools, mission_id, idempotency_key, traceparent: None }
     }
 
     /// The most that it can cost; nothing, where it is not made at all: why, its plugin is told when it is to be made.
     pub(crate) fn quote(&self, engine: &Engine) -> Spend {
-        engine.models.quote(&self.ask("", "")).unwrap_or(Spend::NOTHING)
+        // How large an image is says nothing of what it costs.
+        let some = self.shown.iter().map(|shown| (shown.name.clone(), vec![0]));
+        let request = match self.shown.as_slice() {
+            [] => Cow::Borrowed(self.request.as_str()),
+            _ => with_artifacts(&self.request, &some.collect()).into(),
+        };
+        engine.models.quote(&self.ask(&request, "", "")).unwrap_or(Spend::NOTHING)
     }
 
     /// Makes it. So much was set aside for it, and it is not made where it may cost more by now.
-    pub(crate) async fn make(&self, engine: &Arc<Engine>, context: &CallContext, set_aside: Spend) -> Came {
-        let ask = self.ask(&context.mission_id, &context.idempotency_key);
+    pub(crate) async fn make(
+        &self,
+        engine: &Arc<Engine>,
+        context: &CallContext,
+        no: MissionNo,
+        set_aside: Spend,
+    ) -> Came {
+        let request = match self.filled(engine, no).await {
+            Ok(request) => request,
+            Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
+        };
+        let ask = self.ask(&request, &context.mission_id, &context.idempotency_key);
         match engine.models.quote(&ask) {
             Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
             Ok(quote) if !quote.fits(set_aside) => {
@@ -75,6 +141,16 @@ impl ModelOrder {
             Err(Failed { error, spent, .. }) => Came::Done(Err(error), spent),
         }
     }
+}
+
+/// Those of the named artifacts that there are; the others are refused where the request is read.
+fn shown(named: &[(String, usize)], artifacts: &[Artifact]) -> Vec<Shown> {
+    let of = |(name, times): &(String, usize)| {
+        let artifact = artifacts.iter().find(|artifact| artifact.name.as_str() == name)?;
+        let bytes = artifact.bytes.saturating_mul(u64::try_from(*times).unwrap_or(u64::MAX));
+        Some(Shown { name: name.clone(), sha256: artifact.sha256, bytes })
+    };
+    named.iter().filter_map(of).collect()
 }
 
 impl Engine {

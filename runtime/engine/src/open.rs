@@ -24,6 +24,7 @@ use tokio::sync::broadcast;
 use super::act::PauseMark;
 use super::artifact_store::Artifacts;
 use super::check::Checks;
+use super::clocks::Clocks;
 use super::commit::Commit;
 use super::deliveries::Deliveries;
 use super::desk::Desk;
@@ -176,6 +177,8 @@ impl Engine {
         };
         let runs = Arc::new(Runs::default());
         let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
+        let kept = log.clocks().map_err(unreadable)?.into_iter().filter(|(no, _)| inventory.standings.has(*no));
+        let clocks = Clocks::new(kept.collect());
         let this = Arc::new(OnceLock::new());
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
@@ -198,6 +201,7 @@ impl Engine {
             workspaces,
             pause_mark,
             ambient,
+            clocks,
             counters: Counters::default(),
             unread: Unread::new(known),
             life: Life::default(),
@@ -216,6 +220,7 @@ impl Engine {
         self.start_timer();
         self.start_herald();
         self.start_sweep();
+        self.start_clocks();
         self.start_quarantine();
         self.start_courier();
         self.start_providers();

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sortie_contract::Spend;
 use sortie_contract::tool::{Repeat, ToolInfo, ToolName};
+use sortie_contract::{MissionNo, Spend};
 use sortie_tools::{CallContext, Toolbox};
 
 use super::Engine;
@@ -42,7 +42,13 @@ impl Order {
     }
 
     /// Makes it. So much was set aside for it.
-    pub(super) async fn make(&self, engine: &Arc<Engine>, context: &CallContext, set_aside: Spend) -> Came {
+    pub(super) async fn make(
+        &self,
+        engine: &Arc<Engine>,
+        context: &CallContext,
+        no: MissionNo,
+        set_aside: Spend,
+    ) -> Came {
         match self {
             Self::Tool(order) => {
                 let sleep = |limit| engine.ambient.sleep(limit);
@@ -50,7 +56,7 @@ impl Order {
                 let outcome = order.toolbox.call(name, context, &order.arguments, handed, sleep).await;
                 Came::Done(outcome, order.toolbox.settled(name, &context.bill))
             }
-            Self::Model(order) => order.make(engine, context, set_aside).await,
+            Self::Model(order) => order.make(engine, context, no, set_aside).await,
         }
     }
 }

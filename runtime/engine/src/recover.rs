@@ -129,7 +129,10 @@ impl Engine {
             for no in sleepers {
                 let Some(engine) = engine.upgrade().filter(|engine| !engine.is_stopping()) else { return };
                 match engine.live(no) {
-                    Ok(live) => engine.watch(&live),
+                    Ok(live) => {
+                        engine.watch(&live);
+                        engine.clocks.begins();
+                    }
                     Err(error) => {
                         tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");
                     }

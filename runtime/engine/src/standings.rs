@@ -39,6 +39,11 @@ impl Standings {
         }
     }
 
+    /// Whether a mission is not over.
+    pub(crate) fn has(&self, no: MissionNo) -> bool {
+        self.0.lock().iter().any(|set| set.contains(&no))
+    }
+
     /// Whether it knows all missions in these statuses. None are no statuses, but all.
     pub(crate) fn cover(statuses: &[Status]) -> bool {
         !statuses.is_empty() && statuses.iter().all(|status| place(*status).is_some())

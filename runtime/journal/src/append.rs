@@ -59,6 +59,8 @@ pub(crate) enum Change {
     /// Removes the entries of the feed before the position.
     PruneFeed(u64),
     Schedule(schedule::Written),
+    /// The row of run clocks.
+    Clocks(Vec<u8>),
 }
 
 /// What a removal weighs in the queue and in a commit, whatever the mission holds: a commit has 256 removals at most, so
@@ -75,6 +77,7 @@ impl Change {
             Self::Append(append) => append.bytes(),
             Self::Remove(_) | Self::PruneFeed(_) => REMOVAL_BYTES,
             Self::Schedule(change) => change.bytes(),
+            Self::Clocks(row) => row.len(),
         }
     }
 }

@@ -14,6 +14,7 @@ use redb::{Database, StorageBackend};
 use tokio::sync::{oneshot, watch};
 
 use crate::append::{Append, Change, HEAD_BYTES};
+use crate::clocks;
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::open::{self, Checked, Opened, Options};
 use crate::room::{Load, Room};
@@ -199,6 +200,14 @@ impl Journal {
         let (waker, receipt) = oneshot::channel();
         self.change(Change::Schedule(change), Some(waker))?;
         Ok(Receipt { receipt })
+    }
+
+    /// Keeps how long missions have been running, in the place of what was kept before. Nobody is told, as with [`Journal::remove`].
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub(crate) fn keep_clocks(&self, clocks: &[(MissionNo, u64)]) -> Result<(), WriteError> {
+        self.change(Change::Clocks(clocks::encode(clocks)), None)
     }
 
     /// The receipt resolves once everything that was handed over before is durable. Costs no commit where nothing is on

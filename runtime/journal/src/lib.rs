@@ -12,6 +12,7 @@
 
 mod append;
 mod catalog;
+mod clocks;
 mod cursor;
 mod error;
 mod examine;

@@ -198,6 +198,19 @@ pub trait Log: Debug + Send + Sync {
     /// As [`Log::read`].
     fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError>;
 
+    /// Keeps how long missions have been running, in milliseconds, in the place of all that was kept before: what a crash must not
+    /// forget although nothing is recorded. It is written with the next commit.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn keep_clocks(&self, clocks: &[(MissionNo, u64)]) -> Result<(), WriteError>;
+
+    /// What was kept last; nothing, where that cannot be read.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError>;
+
     /// Lets the feed begin at `position`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
+use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
@@ -21,7 +22,9 @@ use crate::quarantine::{Quarantine, Remains};
 use crate::schedule::{self, Kept, Mark};
 use crate::seal::SealError;
 use crate::snapshot::{self, Draft, SnapshotError};
-use crate::table::{CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES};
+use crate::table::{
+    CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES,
+};
 
 impl Journal {
     /// Copies the journal, as it is at this moment, to a file at `to` that is not there yet; what is written meanwhile is not held up
@@ -118,6 +121,19 @@ impl Journal {
             let Some(table) = open(snapshot, QUARANTINE)? else { return Ok(Vec::new()) };
             let rows = table.iter().map_err(storage)?;
             rows.map(|row| row.map(|(key, _)| MissionNo(key.value())).map_err(storage)).collect()
+        })
+    }
+
+    /// How long missions had been running when that was last kept. None, where it cannot be read.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub(crate) fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let Some(table) = open(snapshot, CLOCKS)? else { return Ok(Vec::new()) };
+            let Some(row) = table.get(clocks::KEY).map_err(storage)? else { return Ok(Vec::new()) };
+            let source = |source| ReadError::Row { table: "clocks", key: clocks::KEY, source };
+            Ok(there(clocks::decode(row.value()).map_err(source))?.unwrap_or_default())
         })
     }
 

@@ -12,7 +12,7 @@ use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
 use crate::open;
-use crate::table::{CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES};
+use crate::table::{CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES};
 
 /// Rows that are written with one commit: they are in memory until then.
 const BYTES_A_COMMIT: usize = 8 << 20;
@@ -61,6 +61,7 @@ pub(crate) enum Row {
     Feed(u64, Vec<u8>),
     Cursor(u64, Vec<u8>),
     Quarantine(u64, Vec<u8>),
+    Clocks(u64, Vec<u8>),
     Schedule(String, Vec<u8>),
     Position(String, Vec<u8>),
     Fire(String, u64, Vec<u8>),
@@ -73,6 +74,7 @@ impl Row {
         | Self::Feed(_, bytes)
         | Self::Cursor(_, bytes)
         | Self::Quarantine(_, bytes)
+        | Self::Clocks(_, bytes)
         | Self::Schedule(_, bytes)
         | Self::Position(_, bytes)
         | Self::Fire(_, _, bytes)) = self;
@@ -137,6 +139,7 @@ impl Draft {
                 let mut feed = transaction.open_table(FEED)?;
                 let mut cursors = transaction.open_table(CURSORS)?;
                 let mut quarantine = transaction.open_table(QUARANTINE)?;
+                let mut clocks = transaction.open_table(CLOCKS)?;
                 let mut schedules = transaction.open_table(SCHEDULES)?;
                 let mut positions = transaction.open_table(POSITIONS)?;
                 let mut fires = transaction.open_table(FIRES)?;
@@ -147,6 +150,7 @@ impl Draft {
                         Row::Feed(key, bytes) => drop(feed.insert(*key, bytes.as_slice())?),
                         Row::Cursor(key, bytes) => drop(cursors.insert(*key, bytes.as_slice())?),
                         Row::Quarantine(key, bytes) => drop(quarantine.insert(*key, bytes.as_slice())?),
+                        Row::Clocks(key, bytes) => drop(clocks.insert(*key, bytes.as_slice())?),
                         Row::Schedule(id, bytes) => drop(schedules.insert(id.as_str(), bytes.as_slice())?),
                         Row::Position(id, bytes) => drop(positions.insert(id.as_str(), bytes.as_slice())?),
                         Row::Fire(id, no, bytes) => drop(fires.insert((id.as_str(), *no), bytes.as_slice())?),
@@ -185,6 +189,7 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), Snaps
         (FEED, Row::Feed),
         (CURSORS, Row::Cursor),
         (QUARANTINE, Row::Quarantine),
+        (CLOCKS, Row::Clocks),
     ] {
         let Some(table) = there(read.open_table(table))? else { continue };
         for found in table.iter().map_err(unreadable)? {

@@ -30,6 +30,8 @@ pub(crate) const SCHEDULES: TableDefinition<'_, &str, &[u8]> = TableDefinition::
 pub(crate) const POSITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("positions");
 /// (schedule, number) → what became of a fire.
 pub(crate) const FIRES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("fires");
+/// One row: how long missions had been running when it was last looked. An older Sortie neither made it nor misses it.
+pub(crate) const CLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("clocks");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

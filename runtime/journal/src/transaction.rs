@@ -9,6 +9,7 @@ use redb::{Database, ReadableTable, WriteTransaction};
 use sortie_contract::MissionNo;
 
 use crate::append::{Append, Change, CursorChange};
+use crate::clocks;
 use crate::feed::{self, FeedEntry};
 use crate::frame::FrameKey;
 use crate::schedule;
@@ -27,6 +28,7 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     write_cursors(&transaction, &sum.appends)?;
     write_quarantine(&transaction, &sum.appends)?;
     schedule::write(&transaction, sum.schedules)?;
+    clocks::write(&transaction, sum.clocks)?;
     let meta = Meta {
         format: FORMAT,
         commits: meta.commits + 1,
@@ -53,6 +55,8 @@ struct Sum<'a> {
     feed_begin: Option<u64>,
     /// What becomes of schedules, in the order of the queue: a fire stays one, though its mission be removed in the same commit.
     schedules: Vec<&'a schedule::Written>,
+    /// The last row of run clocks.
+    clocks: Option<&'a [u8]>,
     /// The greatest mission number among them.
     last_no: u64,
 }
@@ -62,7 +66,7 @@ impl<'a> Sum<'a> {
     fn of(changes: &'a [Change], position: u64) -> Self {
         let removals = changes.iter().enumerate().filter_map(|(index, change)| match change {
             Change::Remove(mission) => Some((*mission, index)),
-            Change::Append(_) | Change::PruneFeed(_) | Change::Schedule(_) => None,
+            Change::Append(_) | Change::PruneFeed(_) | Change::Schedule(_) | Change::Clocks(_) => None,
         });
         let removals = last_of_each(removals.collect());
         let removed_after = |mission: u64, index: usize| {
@@ -82,6 +86,7 @@ impl<'a> Sum<'a> {
                 }
                 Change::Remove(mission) => sum.last_no = sum.last_no.max(*mission),
                 Change::Schedule(change) => sum.schedules.push(change),
+                Change::Clocks(row) => sum.clocks = Some(row),
                 Change::PruneFeed(begin) => {
                     let next = position + sum.told.len() as u64 + 1;
                     sum.feed_begin = sum.feed_begin.max(Some((*begin).min(next)));

@@ -176,7 +176,7 @@ fn declined(
 fn failed(connection: &Connection, repeat: Repeat, error: ServiceError) -> CallError {
     match error {
         ServiceError::McpError(error) => {
-            let told = connection.veil.clipped(error.message.into_owned(), limit::NOTE_BYTES_MAX);
+            let told = connection.veil.clipped(&error.message, limit::NOTE_BYTES_MAX);
             if error.code == ErrorCode::INVALID_PARAMS {
                 CallError::InvalidArguments(told)
             } else {

@@ -15,6 +15,7 @@ use rmcp::service::{
 };
 use rmcp::transport::Transport;
 use sortie_contract::limit;
+use sortie_egress::Redactor;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,7 +23,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::TOLD_BYTES_MAX;
 use crate::handler::{Handler, News};
 use crate::throttle::Throttled;
-use crate::veil::Veil;
 
 /// How often a subscription is made again that ended by itself, and how long that waits.
 const LISTEN_AGAIN: u32 = 5;
@@ -101,7 +101,7 @@ pub(crate) struct Connection {
     pub(crate) server: Arc<str>,
     pub(crate) peer: Peer<RoleClient>,
     pub(crate) news: Arc<News>,
-    pub(crate) veil: Veil,
+    pub(crate) veil: Arc<Redactor>,
     end: Arc<End>,
     /// `true` once it is over.
     over: watch::Receiver<bool>,
@@ -117,7 +117,7 @@ impl Connection {
         transport: T,
         opening: Opening,
         end: Arc<End>,
-        veil: Veil,
+        veil: Arc<Redactor>,
     ) -> Result<Self, String> {
         let life = CancellationToken::new();
         let drop = life.clone().drop_guard();
@@ -152,7 +152,7 @@ impl Connection {
         }
         let (peer, news, life, server) =
             (self.peer.clone(), Arc::clone(&self.news), self.life.clone(), Arc::clone(&self.server));
-        let veil = self.veil.clone();
+        let veil = Arc::clone(&self.veil);
         tokio::spawn(async move {
             for _ in 0..LISTEN_AGAIN {
                 let listening = async {
@@ -166,7 +166,7 @@ impl Connection {
                 tokio::select! {
                     () = life.cancelled() => return,
                     listened = listening => if let Err(error) = listened {
-                        let why = veil.clipped(error.to_string(), limit::QUOTE_BYTES_MAX);
+                        let why = veil.clipped(&error.to_string(), limit::QUOTE_BYTES_MAX);
                         tracing::debug!(server = &*server, why, "a tool server does not tell of its changes");
                     }
                 }
@@ -195,7 +195,7 @@ impl Connection {
     pub(crate) fn called(&self) -> Option<String> {
         let info = self.peer.peer_info()?;
         let called = info.server_info.as_ref()?;
-        Some(self.veil.clipped(format!("{} {}", called.name, called.version), CALLED_BYTES_MAX))
+        Some(self.veil.clipped(&format!("{} {}", called.name, called.version), CALLED_BYTES_MAX))
     }
 
     /// How long a sign of life takes.
@@ -220,7 +220,7 @@ impl Connection {
 
     /// The same, as it may be told.
     pub(crate) fn lost_for(&self) -> Option<String> {
-        self.why_lost().map(|why| self.veil.clipped(why, TOLD_BYTES_MAX))
+        self.why_lost().map(|why| self.veil.clipped(&why, TOLD_BYTES_MAX))
     }
 
     /// Tells of messages that were too large, from now on.
@@ -232,7 +232,7 @@ impl Connection {
     pub(crate) async fn lost(&self) -> String {
         // Whoever would tell is gone: so is the connection.
         let _ = self.over.clone().wait_for(|over| *over).await;
-        self.veil.over(self.why_lost().unwrap_or_else(|| "the connection was closed".to_owned()))
+        self.veil.owned(self.why_lost().unwrap_or_else(|| "the connection was closed".to_owned()))
     }
 
     /// Ends it, and waits until what stands behind it is gone.
@@ -249,7 +249,7 @@ impl Connection {
 }
 
 /// Why a conversation did not begin.
-fn refused(end: &End, error: &ClientInitializeError, veil: &Veil) -> String {
+fn refused(end: &End, error: &ClientInitializeError, veil: &Redactor) -> String {
     let why = match (error, end.why()) {
         (ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. }, Some(why)) => why,
         // What is around it names types of this program.
@@ -258,5 +258,5 @@ fn refused(end: &End, error: &ClientInitializeError, veil: &Veil) -> String {
         }
         (error, _) => format!("it does not begin to speak MCP: {}", crate::causes(error, veil)),
     };
-    veil.clipped(why, TOLD_BYTES_MAX)
+    veil.clipped(&why, TOLD_BYTES_MAX)
 }

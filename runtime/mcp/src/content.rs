@@ -16,8 +16,7 @@
 use serde_json::{Map, Value, json};
 use sortie_contract::limit;
 use sortie_contract::tool::CallError;
-
-use crate::veil::Veil;
+use sortie_egress::Redactor;
 
 /// Largest base64 of one block that is kept, in bytes: four MiB of a picture. Models take less.
 const DATA_BYTES_MAX: usize = 6 << 20;
@@ -31,14 +30,14 @@ const _: () = assert!(DATA_BYTES_ALL + limit::TEXT_BYTES_MAX < limit::CALL_BYTES
 const BLOCKS_MAX: usize = 1_000;
 
 /// The result, or the error that the server says it is.
-pub(crate) fn result(answer: &Value, veil: &Veil) -> Result<Value, CallError> {
+pub(crate) fn result(answer: &Value, veil: &Redactor) -> Result<Value, CallError> {
     let no_blocks = Vec::new();
     let blocks = answer["content"].as_array().unwrap_or(&no_blocks);
     let texts = blocks.iter().filter(|block| block["type"] == "text").filter_map(|block| block["text"].as_str());
     let text = texts.collect::<Vec<_>>().join("\n");
     if answer["isError"] == true {
         let told = if text.trim().is_empty() { "the server says that it failed, and not why" } else { text.trim() };
-        return Err(CallError::Failed(veil.clipped(told.to_owned(), limit::NOTE_BYTES_MAX)));
+        return Err(CallError::Failed(veil.clipped(told, limit::NOTE_BYTES_MAX)));
     }
     let mut result = Map::new();
     result.insert("text".to_owned(), text.into());
@@ -148,16 +147,16 @@ mod tests {
                     {"type": "unknown", "omitted": "a block of a kind that this version does not know"}]}),
             ),
         ] {
-            assert_eq!(result(&answer, &Veil::default()), Ok(expected), "{answer}");
+            assert_eq!(result(&answer, &Redactor::default()), Ok(expected), "{answer}");
         }
     }
 
     #[test]
     fn an_error_is_one_and_is_cut() {
         let long = json!({"isError": true, "content": [{"type": "text", "text": "x".repeat(10_000)}]});
-        let error = result(&long, &Veil::default());
+        let error = result(&long, &Redactor::default());
         assert!(matches!(error, Err(CallError::Failed(why)) if why.len() <= limit::NOTE_BYTES_MAX));
-        let error = result(&json!({"isError": true}), &Veil::default()).expect_err("an error");
+        let error = result(&json!({"isError": true}), &Redactor::default()).expect_err("an error");
         assert!(error.to_string().contains("not why"), "{error}");
     }
 
@@ -165,13 +164,13 @@ mod tests {
     fn what_is_too_large_leaves_the_rest_alone() {
         let image = |bytes| json!({"type": "image", "mimeType": "image/png", "data": "A".repeat(bytes)});
         let answer = json!({"content": [{"type": "text", "text": "a"}, image(DATA_BYTES_MAX + 1), image(4), image(DATA_BYTES_MAX)]});
-        let result = result(&answer, &Veil::default()).expect("a result");
+        let result = result(&answer, &Redactor::default()).expect("a result");
         assert_eq!(result["text"], "a");
         let omitted = |at: usize| result["content"][at]["omitted"].is_string();
         assert!(omitted(1) && !omitted(2) && omitted(3));
         assert!(result.to_string().len() < limit::CALL_BYTES_MAX);
         let many = json!({"content": vec![json!({"type": "hologram"}); 5_000]});
-        let many = super::result(&many, &Veil::default()).expect("a result");
+        let many = super::result(&many, &Redactor::default()).expect("a result");
         assert_eq!(many["content"].as_array().map(Vec::len), Some(BLOCKS_MAX + 1));
     }
 }

@@ -20,13 +20,12 @@ use rmcp::transport::streamable_http_client::{
 };
 use sortie_contract::limit;
 use sortie_egress::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use sortie_egress::{Answer, Client, Limits, Method, Request, Secret, SecretError, SendError, StatusCode};
+use sortie_egress::{Answer, Client, Limits, Method, Redactor, Request, Secret, SecretError, SendError, StatusCode};
 use sse_stream::{Sse, SseStream};
 use url::Url;
 
 use crate::MESSAGE_BYTES_MAX;
 use crate::config::{ServerConfig, Setting};
-use crate::veil::Veil;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,11 +59,13 @@ impl Address {
         })
     }
 
-    /// A transport to it. The veil is over the secrets that it is sent.
-    pub(crate) async fn open(self: &Arc<Self>) -> Result<(StreamableHttpClientTransport<Sender>, Veil), String> {
+    /// A transport to it. With what takes the secrets that it is sent out of what it says.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+    ) -> Result<(StreamableHttpClientTransport<Sender>, Arc<Redactor>), String> {
         // What cannot be sent is told at once.
-        let (_, secrets) = self.credentials().await.map_err(|error| crate::causes(&error, &Veil::default()))?;
-        let veil = Veil::of(secrets.iter().map(Secret::expose));
+        let (_, secrets) = self.credentials().await.map_err(|error| crate::causes(&error, &Redactor::default()))?;
+        let veil = crate::veil(&secrets);
         let mut config = StreamableHttpClientTransportConfig::with_uri(self.url.as_str())
             .max_concurrent_requests(REQUESTS_MAX)
             .max_sse_event_size(MESSAGE_BYTES_MAX)

@@ -23,7 +23,10 @@ mod stderr;
 mod stdio;
 mod throttle;
 mod tool;
-mod veil;
+
+use std::sync::Arc;
+
+use sortie_egress::{Redactor, Secret};
 
 pub use config::{McpConfig, McpConfigError, McpToolConfig, ServerConfig, Setting};
 pub use keep::keep;
@@ -36,9 +39,17 @@ const MESSAGE_BYTES_MAX: usize = 2 * sortie_contract::limit::CALL_BYTES_MAX;
 /// Longest text of an error that a server has made, in bytes, where it is not the answer to a call.
 const TOLD_BYTES_MAX: usize = sortie_contract::limit::NOTE_BYTES_MAX / 8;
 
+/// Shorter secrets are not looked for in what a server says: they are none, and would be found everywhere.
+const SECRET_BYTES_MIN: usize = 6;
+
+/// What takes the secrets that a server was given out of what it says: it has them, and may tell.
+fn veil(secrets: &[Secret]) -> Arc<Redactor> {
+    Arc::new(Redactor::over(secrets.iter().filter(|secret| secret.expose().len() >= SECRET_BYTES_MIN)))
+}
+
 /// An error with its causes, cut to what is told of it. Libraries repeat a cause in what is around it: that is told once. A server may say
 /// its secrets in it, so the veil is over it before it is cut: half of a secret nobody recognises.
-fn causes(error: &dyn std::error::Error, veil: &veil::Veil) -> String {
+fn causes(error: &dyn std::error::Error, veil: &Redactor) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -48,5 +59,5 @@ fn causes(error: &dyn std::error::Error, veil: &veil::Veil) -> String {
         }
         cause = inner.source();
     }
-    veil.clipped(told, TOLD_BYTES_MAX)
+    veil.clipped(&told, TOLD_BYTES_MAX)
 }

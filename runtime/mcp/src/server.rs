@@ -198,7 +198,7 @@ impl Provider for McpServer {
         let connection = server.connection().map_err(ProviderError)?;
         let listed = listing::tools(&connection.peer).await;
         let listed = listed.map_err(|why| {
-            let why = connection.lost_for().unwrap_or_else(|| connection.veil.clipped(why, TOLD_BYTES_MAX));
+            let why = connection.lost_for().unwrap_or_else(|| connection.veil.clipped(&why, TOLD_BYTES_MAX));
             ProviderError(why)
         })?;
         let mut tools: Vec<Arc<dyn Tool>> = Vec::with_capacity(listed.len());

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sortie_contract::limit;
+use sortie_egress::Redactor;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStderr;
 use tokio::time::Instant;
 
 use crate::connection::End;
-use crate::veil::Veil;
 
 /// Most of one line that is looked at, in bytes: the veil is over all of it.
 const LINE_BYTES_MAX: usize = 4_096;
@@ -24,7 +23,7 @@ const LINES_MAX: u32 = 20;
 const LINES_PER: Duration = Duration::from_secs(60);
 
 /// Follows it to its end, in a task of its own, so that it never waits for its reader.
-pub(crate) fn follow(mut stderr: ChildStderr, server: Arc<str>, end: Arc<End>, veil: Veil) {
+pub(crate) fn follow(mut stderr: ChildStderr, server: Arc<str>, end: Arc<End>, veil: Arc<Redactor>) {
     tokio::spawn(async move {
         let mut teller = Teller { server, end, veil, told: 0, left_out: 0, since: Instant::now() };
         let (mut line, mut buffer) = (Vec::new(), vec![0; 8 << 10]);
@@ -46,7 +45,7 @@ pub(crate) fn follow(mut stderr: ChildStderr, server: Arc<str>, end: Arc<End>, v
 struct Teller {
     server: Arc<str>,
     end: Arc<End>,
-    veil: Veil,
+    veil: Arc<Redactor>,
     told: u32,
     left_out: u64,
     since: Instant,
@@ -64,7 +63,7 @@ impl Teller {
             (self.told, self.since) = (0, Instant::now());
         }
         // The last line is kept whatever was left out before it.
-        let says = limit::clip(&self.veil.over(text), TOLD_BYTES_MAX);
+        let says = self.veil.clipped(&text, TOLD_BYTES_MAX);
         if self.told < LINES_MAX {
             self.told += 1;
             tracing::info!(server = &*self.server, says, "a tool server writes to standard error");

@@ -19,6 +19,7 @@ use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rustix::process::{Pid, Signal, kill_process_group};
+use sortie_egress::Redactor;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,6 @@ use crate::MESSAGE_BYTES_MAX;
 use crate::config::{ServerConfig, Setting};
 use crate::connection::End;
 use crate::stderr;
-use crate::veil::Veil;
 
 /// How long it may take to read what it is sent. One that does not is stuck, and what it is sent waits in memory.
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
@@ -63,8 +63,8 @@ impl Program {
         Self { command: command.to_vec(), cwd: config.cwd.clone(), env, keeper }
     }
 
-    /// Starts it. The veil is over the secrets that it was given.
-    pub(crate) async fn start(&self, server: &Arc<str>, end: &Arc<End>) -> Result<(Pipes, Veil), String> {
+    /// Starts it. With what takes the secrets that it was given out of what it says.
+    pub(crate) async fn start(&self, server: &Arc<str>, end: &Arc<End>) -> Result<(Pipes, Arc<Redactor>), String> {
         let [program, arguments @ ..] = self.command.as_slice() else { return Err("no program is named".to_owned()) };
         let program = found(program, self.cwd.as_deref())?;
         let mut command = match &self.keeper {
@@ -81,7 +81,7 @@ impl Program {
             let value = setting
                 .value()
                 .await
-                .map_err(|error| format!("env {key}: {}", crate::causes(&error, &Veil::default())))?;
+                .map_err(|error| format!("env {key}: {}", crate::causes(&error, &Redactor::default())))?;
             command.env(key, value.expose());
             if setting.is_secret() {
                 secrets.push(value);
@@ -101,8 +101,8 @@ impl Program {
             return Err("a program without pipes".to_owned());
         };
         let group = Group { pid: child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), child };
-        let expose = || secrets.iter().map(sortie_egress::Secret::expose);
-        stderr::follow(stderr, Arc::clone(server), Arc::clone(end), Veil::of(expose()));
+        let veil = crate::veil(&secrets);
+        stderr::follow(stderr, Arc::clone(server), Arc::clone(end), Arc::clone(&veil));
         let stdout = Lines { inner: stdout, line: 0, end: Arc::clone(end) };
         let pipes = Pipes {
             inner: AsyncRwTransport::new(stdout, stdin).with_max_line_length(MESSAGE_BYTES_MAX),
@@ -110,7 +110,7 @@ impl Program {
             stuck: CancellationToken::new(),
             end: Arc::clone(end),
         };
-        Ok((pipes, Veil::of(expose())))
+        Ok((pipes, veil))
     }
 }
 

@@ -51,8 +51,8 @@ impl Tool for McpTool {
         let order = Order { tool: &self.name, arguments, meta, limits, repeat: self.info.repeat() };
         let veil = &connection.veil;
         let answer = calling::call(&connection, &order).await.and_then(|answer| content::result(&answer, veil));
-        let result = answer.map_err(|error| veiled(error, |text| veil.over(text)))?;
-        let result = veil.over_json(result).to_string();
+        let result = answer.map_err(|error| veiled(error, |text| veil.owned(text)))?;
+        let result = veil.json(result).to_string();
         if result.len() > limit::CALL_BYTES_MAX {
             let (bytes, max) = (result.len(), limit::CALL_BYTES_MAX);
             return Err(CallError::Failed(format!("the result has {bytes} bytes, {max} are allowed; ask for less")));

@@ -17,10 +17,11 @@ pub struct RunClock {
 }
 
 impl RunClock {
-    /// Of a mission that was just brought into memory: it goes on where the record left it.
+    /// Of a mission that was just brought into memory: it goes on where the record left it, or at `kept_ms`, where it is known to have run
+    /// for so long. The next record of the mission says so, too.
     #[must_use]
-    pub fn new(mission: &Mission, steady: Duration) -> Self {
-        let mut clock = Self { base_ms: mission.ran_ms(), has_begun: false, since: None };
+    pub fn new(mission: &Mission, kept_ms: u64, steady: Duration) -> Self {
+        let mut clock = Self { base_ms: mission.ran_ms().max(kept_ms), has_begun: false, since: None };
         clock.turn(mission, false, steady);
         clock
     }
@@ -31,6 +32,12 @@ impl RunClock {
     pub fn ran_ms(self, steady: Duration) -> u64 {
         let running = self.since.map_or(Duration::ZERO, |since| steady.saturating_sub(since));
         self.base_ms.saturating_add(u64::try_from(running.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether it goes at this moment.
+    #[must_use]
+    pub fn goes(self) -> bool {
+        self.since.is_some()
     }
 
     /// Starts or stops it, after records were applied to the mission; `begins` where a run began with them.

@@ -52,7 +52,7 @@ pub struct Usage {
     /// Tokens that were read from the provider's cache.
     #[serde(default)]
     pub cached_input_tokens: u64,
-    /// The provider did not say: these are the most that it can have been, and what counts.
+    /// The provider did not say, or contradicts itself: these are the most that it can have been, and what counts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
 }

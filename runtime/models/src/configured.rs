@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use crate::line::{Broken, Marks};
 use crate::models::{Ask, Completed, Failed, ModelInfo, Models};
 use crate::names::Names;
 use crate::price::Fine;
-use crate::protocol::{Round, Turn, anthropic, complaint};
+use crate::protocol::{Count, Round, Turn, anthropic, complaint};
 use crate::provider::{Provider, Sender};
 use crate::request::Request;
 use crate::retry::{self, Cost, Purse, Trouble};
@@ -212,14 +213,20 @@ impl Prepared<'_> {
         called(self.at_most())
     }
 
-    /// What a turn counts: as its provider says, or else the most that it can have been.
-    fn counted(&self, turn: &Turn, reads: u64) -> Usage {
-        turn.usage.unwrap_or(Usage {
-            input_tokens: reads,
-            output_tokens: self.max_tokens.into(),
-            cached_input_tokens: 0,
-            estimated: true,
-        })
+    /// What a round counts: as its provider says, or else the most that it can have been.
+    fn counted(&self, count: Option<Count>, reads: u64) -> Usage {
+        let writes = self.max_tokens.into();
+        let Some(count) = count else {
+            return Usage { input_tokens: reads, output_tokens: writes, cached_input_tokens: 0, estimated: true };
+        };
+        let usage = count.dearest(self.model.prices, reads, writes);
+        if count.is_odd() && !self.model.is_odd.swap(true, Relaxed) {
+            tracing::warn!(
+                model = %self.model.info.name, told = ?count, counts = ?usage,
+                "a provider's usage contradicts itself: the most that it can mean is booked; this is told once for each model"
+            );
+        }
+        usage
     }
 
     async fn make(&self, ambient: &Surroundings) -> Result<Completed, Failed> {
@@ -227,7 +234,7 @@ impl Prepared<'_> {
         let purse = Purse { each: self.first_at_most(), all: self.at_most() };
         let turn = retry::round(self.model, &self.round(&self.request), self.sender(&key), &key, purse, ambient).await;
         let (turn, lost) = turn.map_err(|trouble| self.first_failed(trouble))?;
-        let usage = self.counted(&turn, self.reads);
+        let usage = self.counted(turn.usage, self.reads);
         let cost = lost.and(self.model.prices.of(usage));
         let Some(schema) = &self.request.output else { return self.completed(turn, None, usage, cost) };
         // Who asks for a tool answers later, and who refuses does not.
@@ -254,7 +261,7 @@ impl Prepared<'_> {
         let key = self.key(2);
         let second = retry::round(self.model, &self.round(&again), self.sender(&key), &key, purse, ambient).await;
         let (second, lost) = second.map_err(|trouble| self.second_failed(&trouble, &why, cost))?;
-        let counted = self.counted(&second, self.read_again_at_most());
+        let counted = self.counted(second.usage, self.read_again_at_most());
         let (usage, cost) = (usage.and(counted), cost.and(lost).and(self.model.prices.of(counted)));
         if matches!(second.stop_reason, StopReason::ToolUse | StopReason::Refusal) {
             return self.completed(second, None, usage, cost);
@@ -272,7 +279,10 @@ impl Prepared<'_> {
         let spent = match trouble.cost {
             Cost::NotAsked if trouble.lost == Fine::default() => Some(Spend::NOTHING),
             Cost::NotAsked | Cost::Refused => Some(called_for(trouble.lost)),
-            Cost::Counted(usage) => Some(called_for(trouble.lost.and(self.model.prices.of(usage)))),
+            Cost::Counted(count) => {
+                let usage = self.counted(Some(count), self.reads);
+                Some(called_for(trouble.lost.and(self.model.prices.of(usage))))
+            }
             Cost::Unknown => None,
         };
         Failed { error: trouble.error, spent, hold: trouble.hold }
@@ -282,7 +292,7 @@ impl Prepared<'_> {
     fn second_failed(&self, trouble: &Trouble, misfit: &str, first: Fine) -> Failed {
         let second = match trouble.cost {
             Cost::NotAsked | Cost::Refused => Fine::default(),
-            Cost::Counted(usage) => self.model.prices.of(usage),
+            Cost::Counted(count) => self.model.prices.of(self.counted(Some(count), self.read_again_at_most())),
             Cost::Unknown => self.second_at_most(),
         };
         let second = trouble.lost.and(second);

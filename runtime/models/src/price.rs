@@ -114,8 +114,6 @@ mod tests {
             // Half of one is one.
             (odd, usage(1, 0, 0), 1, 1),
             (odd, usage(3, 7, 0), 2, 2),
-            // More from the cache than was read at all: a provider that lies.
-            (dear, usage(10, 0, 90), 30, 3),
             (Prices::FREE, usage(1 << 60, 1 << 60, 0), 0, 0),
             (dear, usage(u64::MAX, u64::MAX, 0), MicroUsd::MAX.0, MicroUsd::MAX.0),
         ] {

@@ -4,13 +4,15 @@
 //! decides nothing about errors, and knows no prices.
 
 pub(crate) mod anthropic;
+mod count;
 pub(crate) mod openai;
 
 use serde_json::Value;
 use sortie_contract::limit;
 use sortie_contract::tool::ToolInfo;
 
-use crate::answer::{StopReason, Usage};
+pub(crate) use self::count::{Count, Number};
+use crate::answer::StopReason;
 use crate::names::Names;
 use crate::request::{BLOCKS_MAX, Block, Part, Request};
 
@@ -55,7 +57,7 @@ pub(crate) struct Turn {
     pub(crate) content: Vec<Block>,
     pub(crate) stop_reason: StopReason,
     /// `None`: the provider does not say.
-    pub(crate) usage: Option<Usage>,
+    pub(crate) usage: Option<Count>,
 }
 
 /// An answer that cannot be read.
@@ -63,7 +65,7 @@ pub(crate) struct Turn {
 pub(crate) struct Unreadable {
     pub(crate) why: String,
     /// What the provider counted, where that at least can be read.
-    pub(crate) usage: Option<Usage>,
+    pub(crate) usage: Option<Count>,
 }
 
 impl Unreadable {
@@ -71,7 +73,7 @@ impl Unreadable {
         Self { why: why.into(), usage: None }
     }
 
-    pub(crate) fn counted(mut self, usage: Option<Usage>) -> Self {
+    pub(crate) fn counted(mut self, usage: Option<Count>) -> Self {
         self.usage = usage;
         self
     }

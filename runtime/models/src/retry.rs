@@ -16,11 +16,10 @@ use std::time::Duration;
 use sortie_ambient::Surroundings;
 use sortie_contract::tool::CallError;
 
-use crate::answer::Usage;
 use crate::line::{Broken, Reply};
 use crate::models::Hold;
 use crate::price::Fine;
-use crate::protocol::{Round, Turn, complaint, error_names};
+use crate::protocol::{Count, Round, Turn, complaint, error_names};
 use crate::provider::Sender;
 use crate::setup::Model;
 
@@ -70,7 +69,7 @@ pub(crate) enum Cost {
     /// Nothing: the provider refused.
     Refused,
     /// This was counted.
-    Counted(Usage),
+    Counted(Count),
     /// Nobody knows.
     Unknown,
 }

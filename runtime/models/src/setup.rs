@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sortie_ambient::Surroundings;
@@ -48,6 +49,8 @@ pub(crate) struct Model {
     pub(crate) image_tokens: u32,
     pub(crate) timeout: Duration,
     pub(crate) provider: Provider,
+    /// Its usage has contradicted itself, and this was told.
+    pub(crate) is_odd: AtomicBool,
 }
 
 /// All models, by name.
@@ -135,7 +138,7 @@ impl Setup<'_> {
             is_default,
         };
         let image_tokens = config.image_tokens.unwrap_or(image_tokens);
-        Ok(Model { info, prices, image_tokens, timeout: config.timeout, provider })
+        Ok(Model { info, prices, image_tokens, timeout: config.timeout, provider, is_odd: AtomicBool::new(false) })
     }
 
     fn name(&self) -> Result<(), ConfigError> {

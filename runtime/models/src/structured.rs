@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jsonschema::Validator;
 use serde_json::Value;
 use sortie_ambient::Surroundings;
-use sortie_contract::limit;
+use sortie_contract::{limit, unfold};
 
 use crate::protocol::Turn;
 use crate::request::{Block, Message, OutputSchema, Request, Role};
@@ -29,12 +29,14 @@ pub(crate) async fn fit(turn: &Turn, schema: &OutputSchema, ambient: &Surroundin
         _ => None,
     });
     let (text, validator): (String, _) = (texts.collect(), Arc::clone(&schema.validator));
-    let looked = ambient.unblock(move || held_against(&validator, &text)).await;
+    let declared = schema.schema.clone();
+    let looked = ambient.unblock(move || held_against(&declared, &validator, &text)).await;
     looked.unwrap_or_else(|gone| Err(format!("it could not be looked at: {gone}.")))
 }
 
-fn held_against(validator: &Validator, text: &str) -> Result<Value, String> {
+fn held_against(declared: &Value, validator: &Validator, text: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(bare(text)).map_err(|error| format!("it is not JSON ({error})."))?;
+    unfold::looks(declared, &value).map_err(|why| format!("it cannot be held against the schema: {why}."))?;
     if validator.is_valid(&value) {
         return Ok(value);
     }

@@ -170,11 +170,12 @@ impl Tool for Bash {
                 "{most} commands run on this node, and none was over in {minutes} minutes; it was not run"
             ))
         })?;
-        let (env, secrets) = secrets::environment(&self.settings, self.layers.namespaces, &context.workspace).await?;
+        let (env, redactor) = secrets::environment(&self.settings, self.layers.namespaces, &context.workspace).await?;
         let before = wrote::before(&context.workspace).await?;
         let file_bytes = context.workspace.bytes_max().unwrap_or(FILE_BYTES);
         let policy = self.policy(command, env, context.workspace.folder().to_owned(), file_bytes);
-        let ran = run::run(&self.shell, &policy, secrets, timeout, disk::overfull(&context.workspace, &before)).await?;
+        let ran =
+            run::run(&self.shell, &policy, redactor, timeout, disk::overfull(&context.workspace, &before)).await?;
         let wrote = wrote::since(&context.workspace, before).await?;
         let (exit_code, stopped) = match &ran.end {
             End::Exited(code) => (*code, None),

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::Value;
-use sortie_contract::limit;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
+use sortie_contract::{limit, unfold};
 
 use crate::link::Link;
 use crate::provider::{Offer, Offered, begins_with, compiled, leave_out};
@@ -131,7 +131,7 @@ impl Toolbox {
         if info.price.is_zero() && !tool.is_priced() {
             return Spend::NOTHING;
         }
-        let Ok(arguments) = checked(schema, arguments) else { return Spend::NOTHING };
+        let Ok(arguments) = checked(&info.input_schema, schema, arguments) else { return Spend::NOTHING };
         let own = if tool.is_priced() { tool.quote(&arguments) } else { Spend::NOTHING };
         own.saturating_add(Spend::money(info.price))
     }
@@ -166,11 +166,12 @@ impl Toolbox {
         let Entry { offered, provider } = &self.entries[index];
         let Offered { info, tool, schema } = &**offered;
         let arguments = match handed.filter(|handed| **handed != info.input_schema) {
-            None => checked(schema, arguments)?,
+            None => checked(&info.input_schema, schema, arguments)?,
             // One that cannot be compiled was never a tool's.
-            Some(handed) => {
-                compiled(handed).map_or_else(|_| checked(schema, arguments), |handed| checked(&handed, arguments))?
-            }
+            Some(handed) => match compiled(handed) {
+                Ok(schema) => checked(handed, &schema, arguments)?,
+                Err(_) => checked(&info.input_schema, schema, arguments)?,
+            },
         };
         if let Some(why) = self.links[*provider].is_out() {
             return Err(CallError::Failed(format!("{} cannot be called: {why}", info.name)));
@@ -220,7 +221,7 @@ fn by_letters(one: &str, other: &str) -> Ordering {
 }
 
 /// The arguments, parsed and held against the schema. The error names the first place that is wrong.
-fn checked(schema: &Validator, arguments: &str) -> Result<Value, CallError> {
+fn checked(declared: &Value, schema: &Validator, arguments: &str) -> Result<Value, CallError> {
     if arguments.len() > limit::CALL_BYTES_MAX {
         let max = limit::CALL_BYTES_MAX;
         return Err(CallError::InvalidArguments(format!(
@@ -230,6 +231,9 @@ fn checked(schema: &Validator, arguments: &str) -> Result<Value, CallError> {
     }
     let value: Value = serde_json::from_str(arguments)
         .map_err(|error| CallError::InvalidArguments(format!("the arguments are not JSON: {error}")))?;
+    unfold::looks(declared, &value).map_err(|why| {
+        CallError::InvalidArguments(format!("the arguments cannot be held against the tool's schema: {why}"))
+    })?;
     if schema.is_valid(&value) {
         return Ok(value);
     }

@@ -130,9 +130,19 @@ async fn one_that_is_held_outlives_a_kill_says_until_when_and_is_cancelled_at_on
     node.restart().await;
     let again = until_held(&node, "held").await;
     assert_eq!(again["waits_for"], mission["waits_for"]);
+    let why = mission["waits_for"]["why"].as_str().expect("why");
+    assert!(why.starts_with("[model.brain] is at its provider's limit (429)"), "{why}");
+    let listed = node.get("/v1/missions").await.expect_status(200).json["items"][0].clone();
+    assert_eq!(listed["waits_for"], mission["waits_for"], "a list says the same");
+    let model = node.get("/v1/models").await.expect_status(200).json["items"][0].clone();
+    assert_eq!(model["held"], json!({"missions": 1, "until": mission["waits_for"]["until"], "why": why}));
+    let metrics = node.get("/metrics").await.expect_status(200).text;
+    assert!(metrics.contains("sortie_model_missions_held{model=\"brain\"} 1"), "{metrics}");
     assert_eq!(provider.received().len(), asked, "nobody is asked before its time");
     node.post("/v1/missions/held/cancel", &json!({"reason": "enough"})).await.expect_status(202);
     assert_eq!(node.until_final("held").await["status"], "cancelled");
+    let models = node.get("/v1/models").await.expect_status(200);
+    assert_eq!(models.json["items"][0]["held"], Value::Null, "nobody waits any more");
 }
 
 #[tokio::test]

@@ -97,6 +97,42 @@ async fn a_mission_that_may_be_what_kills_its_node_runs_alone_and_is_given_up() 
 }
 
 #[tokio::test]
+async fn a_node_that_is_killed_again_and_again_lets_no_mission_run_for_longer() {
+    let server = Receiver::scripted(|_, _| Reply::Hang).await;
+    let config = "[limits]\ncrashes_alone = 50\n[tool.WebFetch]\nallow_private = [\"127.0.0.1\"]";
+    let mut node = Options::new().config(&format!("{config}\nhosts = [{:?}]", server.host())).start().await;
+    let fetch = json!([{"id": "f", "tool": "WebFetch", "with": {"url": format!("http://{}/", server.host())}}]);
+    let envelope = with(automation("hangs", &fetch), "/constraints/allowed_tools", json!(["WebFetch"]));
+    node.accept(&with(envelope, "/budget/max_runtime_minutes", json!(0.15))).await;
+    // No life is as long as the nine seconds that it may run, and nothing is recorded in any of them.
+    let mut lives = 1;
+    let ended = loop {
+        let before = until("its run has begun, or it is over", async || {
+            let journal = node.get("/v1/missions/hangs/journal").await.expect_status(200);
+            let records = journal.json["items"].as_array().expect("a list").clone();
+            let is_it = |record: &&Value| record["body"]["run"] == lives || record["kind"] == "finished";
+            records.iter().find(is_it).map(|record| record["ran_ms"].as_f64().expect("a figure") / 60_000.0)
+        })
+        .await;
+        let mission = until("it has run for a while, or is over", async || {
+            let mission = node.mission("hangs").await;
+            let ran = mission["usage"]["runtime_minutes"].as_f64().expect("a figure") - before;
+            (ran > 4.5 / 60.0 || !mission["ended_at"].is_null()).then_some(mission)
+        })
+        .await;
+        if !mission["ended_at"].is_null() {
+            break mission;
+        }
+        assert!(lives < 6, "it forgets what it ran: {mission:#}");
+        node.kill();
+        node.restart().await;
+        lives += 1;
+    };
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("timed_out"), &json!("run_time_spent")));
+    assert!(lives > 1, "it was killed");
+}
+
+#[tokio::test]
 async fn a_running_mission_goes_on_and_does_nothing_twice() {
     let mut node = Node::start().await;
     let mut edit = edit("e", "log.txt", "END", "once END");

@@ -380,6 +380,9 @@ pub struct WaitView {
     /// Of a session: the mission that comes first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mission_id: Option<String>,
+    /// Of a provider: which one refuses for now, and what it said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// A call that has no result yet.

@@ -244,6 +244,14 @@ impl Log for EmbeddedLog {
         self.journal.fires(id, before, limit)
     }
 
+    fn keep_clocks(&self, clocks: &[(MissionNo, u64)]) -> Result<(), WriteError> {
+        self.journal.keep_clocks(clocks)
+    }
+
+    fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
+        self.journal.clocks()
+    }
+
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
         self.journal.prune_feed_before(position)
     }

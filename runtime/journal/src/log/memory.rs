@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::{Append, CursorChange};
 use crate::catalog::Session;
+use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::{self, FeedEntry};
@@ -39,6 +40,7 @@ struct State {
     last_token: u64,
     leases: BTreeMap<u64, u64>,
     schedules: BTreeMap<String, Plan>,
+    clocks: Vec<(MissionNo, u64)>,
     closed: bool,
 }
 
@@ -280,6 +282,17 @@ impl Log for MemoryLog {
         Ok(fires.take(limit).map(|(no, fire)| (*no, fire.clone())).collect())
     }
 
+    fn keep_clocks(&self, clocks: &[(MissionNo, u64)]) -> Result<(), WriteError> {
+        self.open(|state| {
+            state.clocks = clocks.to_vec();
+            Ok(())
+        })
+    }
+
+    fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
+        Ok(self.state.lock().clocks.clone())
+    }
+
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
         self.open(|state| {
             state.feed.retain(|entry| entry.position >= position);
@@ -438,6 +451,7 @@ impl Log for MemoryLog {
                 draft.push(Row::Fire(id.clone(), *no, schedule::sealed(id, Some(*no), fire)))?;
             }
         }
+        draft.push(Row::Clocks(clocks::KEY, clocks::encode(&state.clocks)))?;
         for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {
             let begin = entries[0].position;
             draft.push(Row::Feed(begin, feed::encode(begin, entries)))?;

@@ -507,6 +507,7 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
                 log.prune_feed_before(position).unwrap();
                 model.prune_feed_before(position).unwrap();
             }
+            16 => [log, model as &dyn Log].iter().for_each(|log| log.keep_clocks(&[(no, step as u64)]).unwrap()),
             _ => {
                 let leased = |log: &dyn Log| {
                     let (lease, receipt) = log.lease(no).unwrap();
@@ -523,6 +524,7 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
 /// Every question has the same answer.
 fn agree(log: &dyn Log, model: &dyn Log) {
     assert_eq!(*log.follow().borrow(), *model.follow().borrow());
+    assert_eq!(log.clocks().unwrap(), model.clocks().unwrap());
     for no in (0..120).map(MissionNo) {
         assert_eq!(all(log, no), all(model, no), "records of {no}");
         for first in 0..4 {

@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use serde_json::{Map, Value};
 use sortie_contract::limit;
@@ -73,66 +74,117 @@ impl Arguments {
     }
 
     pub(super) fn fit(&self, call: &Call<'_>, side: Side) -> Fit {
-        let Some(Value::Object(given)) = call.value() else { return Fit::Doubt("its arguments are no JSON object") };
-        self.0.iter().map(|condition| condition.fit(given, side)).fold(Fit::Yes, Fit::and)
+        if call.value().is_none() {
+            return Fit::Doubt("its arguments are no JSON object");
+        }
+        self.0.iter().map(|condition| condition.fit(&call.argument(&condition.name), side)).fold(Fit::Yes, Fit::and)
     }
 }
 
 impl Condition {
-    fn fit(&self, given: &Map<String, Value>, side: Side) -> Fit {
-        let text: Cow<'_, str> = match given.get(&*self.name) {
-            Some(Value::String(text)) => text.as_str().into(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string().into(),
-            Some(Value::Null) | None => return Fit::Doubt("it lacks an argument that the scope is about"),
+    fn fit(&self, argument: &Argument, side: Side) -> Fit {
+        let text = match &argument.text {
+            Ok(text) => text,
+            Err(why) => return Fit::Doubt(why),
+        };
+        match side {
+            Side::Allow => match argument.never_allowed {
+                Some(why) => Fit::Doubt(why),
+                None => self.takes(text.split('/')),
+            },
+            Side::Bar => self.bars(argument, text),
+        }
+    }
+
+    fn bars(&self, argument: &Argument, text: &str) -> Fit {
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        if self.number.is_some() && self.number == number(text) || argument.is_among_many {
+            return Fit::Yes;
+        }
+        let text = argument.folded();
+        if let Some(why) = argument.never_passed() {
+            return Fit::Doubt(why);
+        }
+        // Written with other slashes, and with parts that say nothing.
+        let plain = || text.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
+        self.takes(text.split('/')).or(self.takes(plain()))
+    }
+
+    fn takes<'a>(&self, parts: impl Iterator<Item = &'a str> + Clone) -> Fit {
+        if !self.value.may_begin_with(parts.clone().next()) {
+            return Fit::No;
+        }
+        let parts: Vec<&str> = parts.collect();
+        if self.value.takes_all(&parts) { Fit::Yes } else { Fit::No }
+    }
+}
+
+/// An argument of a call, looked at once for all conditions on it.
+#[derive(Debug)]
+pub(super) struct Argument {
+    /// What it says; why nobody can tell.
+    text: Result<String, &'static str>,
+    /// Why no allowance takes it.
+    never_allowed: Option<&'static str>,
+    /// It is one of more than anybody looks through.
+    is_among_many: bool,
+    folded: OnceCell<(String, Option<&'static str>)>,
+}
+
+impl Argument {
+    /// The argument of that name.
+    pub(super) fn of(given: &Map<String, Value>, name: &str) -> Self {
+        let text = Self::text(given, name);
+        let never_allowed = text.as_ref().ok().and_then(|text| {
+            if text.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
+                Some("an argument has `.` or `..` between slashes")
+            } else if is_encoded(text) {
+                Some(ENCODED)
+            } else {
+                text.chars().any(char::is_control).then_some("an argument has control characters")
+            }
+        });
+        Self { text, never_allowed, is_among_many: given.len() > VALUE_BYTES_MAX, folded: OnceCell::new() }
+    }
+
+    fn text(given: &Map<String, Value>, name: &str) -> Result<String, &'static str> {
+        let text = match given.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+            Some(Value::Null) | None => return Err("it lacks an argument that the scope is about"),
             Some(Value::Array(_) | Value::Object(_)) => {
-                return Fit::Doubt("an argument that the scope is about is no single value");
+                return Err("an argument that the scope is about is no single value");
             }
         };
         if text.len() > VALUE_BYTES_MAX {
-            return Fit::Doubt("an argument that the scope is about is too long to be compared");
+            return Err("an argument that the scope is about is too long to be compared");
         }
         // Some servers do not look at the case of names: which of the two they take, nobody knows.
-        if given.keys().any(|name| **name != *self.name && name.eq_ignore_ascii_case(&self.name)) {
-            return Fit::Doubt("it has an argument twice, but for the case of its name");
+        if given.keys().any(|other| other != name && other.eq_ignore_ascii_case(name)) {
+            return Err("it has an argument twice, but for the case of its name");
         }
-        match side {
-            Side::Allow => self.allows(&text),
-            Side::Bar => self.bars(given, &text),
-        }
+        Ok(text)
     }
 
-    fn allows(&self, text: &str) -> Fit {
-        if text.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
-            return Fit::Doubt("an argument has `.` or `..` between slashes");
-        }
-        if is_encoded(text) {
-            return Fit::Doubt(ENCODED);
-        }
-        if text.chars().any(char::is_control) {
-            return Fit::Doubt("an argument has control characters");
-        }
-        self.takes(text.split('/'))
+    fn in_one_form(&self) -> &(String, Option<&'static str>) {
+        self.folded.get_or_init(|| {
+            let text = folded(self.text.as_deref().unwrap_or_default().trim()).into_owned();
+            let why = if text.split(['/', '\\']).any(|part| part == "..") {
+                Some("an argument has `..` between slashes")
+            } else {
+                is_encoded(&text).then_some(ENCODED)
+            };
+            (text, why)
+        })
     }
 
-    fn bars(&self, given: &Map<String, Value>, text: &str) -> Fit {
-        let number = |text: &str| text.trim().parse::<f64>().ok();
-        if self.number.is_some() && self.number == number(text) || given.len() > VALUE_BYTES_MAX {
-            return Fit::Yes;
-        }
-        let text = folded(text.trim());
-        if text.split(['/', '\\']).any(|part| part == "..") {
-            return Fit::Doubt("an argument has `..` between slashes");
-        }
-        if is_encoded(&text) {
-            return Fit::Doubt(ENCODED);
-        }
-        let plain = text.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
-        self.takes(text.split('/')).or(self.takes(plain))
+    fn folded(&self) -> &str {
+        &self.in_one_form().0
     }
 
-    fn takes<'a>(&self, parts: impl Iterator<Item = &'a str>) -> Fit {
-        let parts: Vec<&str> = parts.collect();
-        if self.value.takes_all(&parts) { Fit::Yes } else { Fit::No }
+    /// Why any prohibition may mean it.
+    fn never_passed(&self) -> Option<&'static str> {
+        self.in_one_form().1
     }
 }
 

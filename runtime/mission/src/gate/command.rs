@@ -14,8 +14,8 @@ use sortie_contract::limit;
 
 use super::call::Call;
 use super::glob::Wild;
-use super::runs::{Runs, git, hidden, runs};
-use super::shell::{is_never_plain, is_plain};
+use super::runs::{Runs, git, is_text_by_option, runs};
+use super::shell::{Simple, is_never_plain, is_plain};
 use super::{Fit, Side};
 
 /// The words of a command.
@@ -114,10 +114,12 @@ impl CommandScope {
         let mut at = 0;
         while at < words.len() {
             let mut free = (at + 1..words.len()).filter(|&at| !is_fixed(at)).map(|at| words[at].as_str());
-            at += match runs(base(&words[at])) {
-                Runs::Nothing => return false,
+            let name = base(&words[at]).to_ascii_lowercase();
+            at += match runs(&name) {
+                Runs::Nothing => return is_text_by_option(&name, &words[at + 1..]),
                 Runs::Text => return true,
                 Runs::ByOption(options) => return fed || free.any(|word| options.is_one(word)),
+                Runs::Speaks(language) => return fed || language.may_run(&words[at + 1..]),
                 Runs::Git => {
                     let own = words.get(at + 1).map_or("", String::as_str);
                     let is_own_fixed = is_fixed(at + 1) && is_operand(at + 1);
@@ -147,13 +149,13 @@ impl CommandScope {
         fed
     }
 
-    /// Whether a prohibition may mean this simple command, whose words are in lower case.
-    pub(super) fn bars(&self, words: &[String]) -> bool {
+    /// Whether a prohibition may mean this simple command.
+    fn bars(&self, simple: &Simple) -> bool {
         if self.words.is_empty() {
             return true;
         }
-        let kind = runs(base(&words[0]));
-        let (is_runner, fed) = (kind.is_runner(), kind == Runs::Fed);
+        let Simple { words, runs: kind, .. } = simple;
+        let (is_runner, fed) = (kind.is_runner(), *kind == Runs::Fed);
         self.hits(words, fed) || is_runner && (1..words.len()).any(|at| self.hits(&words[at..], fed))
     }
 
@@ -207,8 +209,8 @@ pub(super) fn barred(scope: &CommandScope, call: &Call<'_>) -> Fit {
         Ok(plain) => plain,
         Err(why) => return Fit::Doubt(why),
     };
-    let one = |words: &Vec<String>| match hidden(words) {
-        _ if scope.bars(words) => Fit::Yes,
+    let one = |simple: &Simple| match simple.hidden {
+        _ if scope.bars(simple) => Fit::Yes,
         Some(why) => Fit::Doubt(why),
         None => Fit::No,
     };

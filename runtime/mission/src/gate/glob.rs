@@ -129,6 +129,14 @@ impl Parts {
         self.0.iter().all(|part| matches!(part, Part::One(wild) if wild.is_plain()))
     }
 
+    /// Whether it may take a text whose first part this is: most are told apart by it.
+    pub(super) fn may_begin_with(&self, first: Option<&str>) -> bool {
+        match (self.0.first(), first) {
+            (Some(Part::One(wild)), Some(first)) => wild.takes(first),
+            _ => true,
+        }
+    }
+
     /// Whether it takes all that is asked about. `docs/**` takes what is in `docs` and not `docs` itself; `**` takes everything.
     pub(super) fn takes_all(&self, asked: &[impl AskedPart]) -> bool {
         let (mut p, mut a) = (0, 0);

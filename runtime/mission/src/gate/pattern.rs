@@ -30,6 +30,8 @@ const MCP: &str = "mcp__";
 pub(super) struct Pattern {
     text: Box<str>,
     name: Box<str>,
+    /// No wildcard is in the name.
+    is_plain: bool,
     scope: Scope,
 }
 
@@ -55,7 +57,7 @@ impl Pattern {
             // Intake has said of an approval that names nothing what follows from that.
             (Err(_), List::Forbidden | List::Approval) => (name(entry), Scope::Every),
         };
-        Self { text: entry.into(), name: name.into(), scope }
+        Self { text: entry.into(), name: name.into(), is_plain: !name.contains('*'), scope }
     }
 
     /// The entry.
@@ -70,7 +72,8 @@ impl Pattern {
 
     /// Whether its name, or that of an effect class, means a tool; a scope is for tools alone.
     pub(super) fn names(&self, tool: &ToolInfo) -> bool {
-        matches(&self.name, tool.name.as_str())
+        let name = tool.name.as_str();
+        if self.is_plain { self.name.eq_ignore_ascii_case(name) } else { matches(&self.name, name) }
     }
 
     /// Whether it, as a prohibition or an approval, names a tool by its name or by a class of its effects.

@@ -1,11 +1,15 @@
 //! Commands that run others: what is known of them.
 //!
-//! Owned here: the tables. An allowance that leaves open what such a command runs does not hold; a prohibition looks behind them. No table
+//! Owned here: the tables (the names are in `table`, and what a program's own language may say in `language`). An allowance that leaves open what such a command runs does not hold; a prohibition looks behind them. No table
 //! is complete, and what a program does is not in its name: a command scope is a fence and not a wall, which is the sandbox's part.
+
+mod language;
+mod table;
 
 use alloc::string::String;
 
 use super::command::base;
+pub(super) use language::Language;
 
 /// What a command runs, by its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub(super) enum Runs {
     ByOption(Options),
     /// Commands of its own, and others by its options and settings.
     Git,
+    /// What a language of its own says.
+    Speaks(Language),
 }
 
 /// Options that a command follows, or that do what the command is not known for.
@@ -40,50 +46,49 @@ impl Options {
     }
 }
 
-const NEXT: [&str; 23] = [
-    "builtin", "busybox", "bunx", "command", "doas", "env", "exec", "fakeroot", "ionice", "ltrace", "nice", "nohup",
-    "npx", "nsenter", "setpriv", "setsid", "stdbuf", "strace", "sudo", "time", "toybox", "unshare", "valgrind",
-];
-const AFTER_ONE: [&str; 6] = ["chroot", "chrt", "flock", "runuser", "setarch", "taskset"];
-
-/// Of commands that run others: the letters and the names of options that make them run a text, or a shell, and behind how many operands
+/// The letters and the names of options that make a command run a text, a shell, or a program that they name, and behind how many operands
 /// such an option may stand.
-const TEXT_BY_OPTION: [(&str, &str, &[&str], usize); 8] = [
-    ("bunx", "c", &["--call"], 0),
-    ("doas", "s", &[], 0),
-    ("env", "s", &["--split-string"], 0),
-    ("flock", "c", &["--command"], 1),
-    ("npx", "c", &["--call"], 0),
-    ("runuser", "cl", &["--command", "--session-command", "--login"], 1),
-    ("strace", "o", &["--output"], 0),
-    ("sudo", "si", &["--shell", "--login"], 0),
+const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 16] = [
+    (&["bunx", "npx", "pnpx"], "c", &["--call"], 0),
+    (&["doas"], "s", &[], 0),
+    (&["env"], "S", &["--split-string"], 0),
+    (&["flock"], "c", &["--command"], 1),
+    (&["runuser"], "cl", &["--command", "--session-command", "--login"], 1),
+    (&["strace"], "o", &["--output"], 0),
+    (&["sudo"], "si", &["--shell", "--login"], 0),
+    (
+        &["bsdtar", "gtar", "tar"],
+        "FI",
+        &[
+            "--checkpoint-action",
+            "--info-script",
+            "--new-volume-script",
+            "--rmt-command",
+            "--rsh-command",
+            "--to-command",
+            "--use-compress-program",
+        ],
+        usize::MAX,
+    ),
+    (&["rsync"], "e", &["--rsh", "--rsync-path"], usize::MAX),
+    (&["scp", "sftp"], "FJSDo", &[], usize::MAX),
+    (&["cpio"], "", &["--rsh-command"], usize::MAX),
+    (&["zip"], "T", &["--test", "--unzip-command"], usize::MAX),
+    (&["gsort", "sort"], "", &["--compress-program"], usize::MAX),
+    (&["gsplit", "split"], "", &["--filter"], usize::MAX),
+    (&["tcpdump"], "z", &[], usize::MAX),
+    (&["man"], "CHP", &["--config-file", "--html", "--pager"], usize::MAX),
 ];
-const SHELLS: [&str; 12] = ["ash", "bash", "csh", "dash", "fish", "ksh", "mksh", "pwsh", "rbash", "sh", "tcsh", "zsh"];
-const TEXT: [&str; 13] =
-    ["at", "batch", "crontab", "entr", "expect", "parallel", "rsh", "screen", "script", "ssh", "su", "tmux", "watch"];
-const FIND: [&str; 9] = ["-delete", "-exec", "-execdir", "-fls", "-fprint", "-fprint0", "-fprintf", "-ok", "-okdir"];
-const FD: [&str; 4] = ["-x", "-X", "--exec", "--exec-batch"];
 
-/// What a command of this name runs.
+/// What a command of this name, in lower case, runs.
 pub(super) fn runs(name: &str) -> Runs {
-    match name {
-        "xargs" => Runs::Fed,
-        "timeout" => Runs::Duration,
-        "git" => Runs::Git,
-        "find" => Runs::ByOption(Options(&FIND)),
-        "fd" | "fdfind" => Runs::ByOption(Options(&FD)),
-        _ if SHELLS.contains(&name) => Runs::Shell,
-        _ if NEXT.contains(&name) => Runs::Next,
-        _ if AFTER_ONE.contains(&name) => Runs::AfterOne,
-        _ if TEXT.contains(&name) => Runs::Text,
-        _ => Runs::Nothing,
-    }
+    table::named(name)
 }
 
 impl Runs {
     /// Whether one of its words may be the name of a command.
     pub(super) fn is_runner(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Git)
+        !matches!(self, Self::Nothing | Self::Git | Self::Speaks(_))
     }
 }
 
@@ -142,30 +147,30 @@ pub(super) mod git {
     }
 }
 
-/// Why a simple command, in lower case, may run what its words do not say.
-pub(super) fn hidden(words: &[String]) -> Option<&'static str> {
-    let kind = runs(base(&words[0]));
-    let is_hidden = is_any(words) || kind.is_runner() && (1..words.len()).any(|at| is_any(&words[at..]));
+/// Why a simple command may run what its words do not say: as they are written, and in lower case.
+pub(super) fn hidden(words: &[String], folded: &[String]) -> Option<&'static str> {
+    let kind = runs(base(&folded[0]));
+    let is_hidden =
+        is_any(words, folded) || kind.is_runner() && (1..words.len()).any(|at| is_any(&words[at..], &folded[at..]));
     // What it gets from its input are further words, to whatever runs them.
-    let is_fed = kind == Runs::Fed && words[1..].iter().any(|word| runs(base(word)) != Runs::Nothing);
+    let is_fed = kind == Runs::Fed && folded[1..].iter().any(|word| runs(base(word)) != Runs::Nothing);
     (is_hidden || is_fed).then_some("the command runs what its words do not say")
 }
-
-/// Programs that run code which they are given.
-const CODE: [&str; 13] =
-    ["bun", "deno", "julia", "lua", "node", "nodejs", "osascript", "perl", "php", "python", "rscript", "ruby", "tclsh"];
-const AWK: [&str; 4] = ["awk", "gawk", "mawk", "nawk"];
 
 /// Whether a word is an option with one dash that has one of these letters.
 fn has_letter(word: &str, letters: &str) -> bool {
     word.starts_with('-') && !word.starts_with("--") && word.contains(|letter| letters.contains(letter))
 }
 
-/// Whether a command that runs others is told by an option to run a text.
-fn is_text_by_option(name: &str, words: &[String]) -> bool {
-    let Some((_, letters, names, operands)) = TEXT_BY_OPTION.iter().find(|(known, ..)| *known == name) else {
+/// Whether a command is told by an option to run a text.
+pub(super) fn is_text_by_option(name: &str, words: &[String]) -> bool {
+    let Some((_, letters, names, operands)) = TEXT_BY_OPTION.iter().find(|(known, ..)| known.contains(&name)) else {
         return false;
     };
+    // `tar cIf …`: the first word of tar's needs no dash.
+    if letters.contains('I') && words.first().is_some_and(|word| word.contains(['F', 'I'])) {
+        return true;
+    }
     let (mut left, mut may_be_value) = (*operands, false);
     for word in words {
         if word.starts_with('-') {
@@ -185,30 +190,15 @@ fn is_text_by_option(name: &str, words: &[String]) -> bool {
     false
 }
 
-fn is_any(words: &[String]) -> bool {
-    let name = base(&words[0]);
+fn is_any(words: &[String], folded: &[String]) -> bool {
+    let name = base(&folded[0]);
     if is_text_by_option(name, &words[1..]) {
         return true;
     }
-    let any = |is: fn(&str) -> bool| words[1..].iter().any(|word| is(word));
     match runs(name) {
         Runs::Shell | Runs::Text => true,
-        Runs::Git => git::is_any(&words[1..]),
-        Runs::Nothing if AWK.contains(&name) => any(|word| {
-            word.contains("system") || word.contains("getline") || word.contains('|') || word.starts_with("-f")
-        }),
-        // `python3.12` is `python`.
-        Runs::Nothing if CODE.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')) => {
-            words.len() == 1 || any(is_code)
-        }
+        Runs::Git => git::is_any(&folded[1..]),
+        Runs::Speaks(language) => language.may_run(&words[1..]),
         _ => false,
     }
-}
-
-/// Whether the word of an interpreter may say that code follows, or that it is read: `-c`, `-e`, also among others.
-fn is_code(word: &str) -> bool {
-    let among_others =
-        || word.len() < 6 && !word.starts_with("--") && word.starts_with('-') && word.contains(['c', 'e']);
-    let begins = ["-c", "-e", "--eval", "--print", "--command"].iter().any(|begin| word.starts_with(begin));
-    matches!(word, "-" | "-r" | "-p") || begins || among_others()
 }

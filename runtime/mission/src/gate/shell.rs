@@ -19,6 +19,9 @@ use core::mem;
 use brush_parser::ast::{AndOr, Command, CommandPrefixOrSuffixItem as Item, Pipeline, Program};
 use brush_parser::{Parser, ParserOptions, SourceInfo};
 
+use super::command::base;
+use super::runs::{self, Runs};
+
 /// Longest command that is read, in bytes: what people and models write is far shorter, and reading takes time.
 const COMMAND_BYTES_MAX: usize = 16 << 10;
 
@@ -30,8 +33,19 @@ const COMMANDS_MAX: usize = 64;
 pub(super) struct Plain {
     /// The words of each simple command, without their quotes; at least one command, each of at least one word.
     commands: Vec<Vec<String>>,
-    /// The same in lower case.
-    folded: OnceCell<Vec<Vec<String>>>,
+    /// The same as prohibitions see them.
+    folded: OnceCell<Vec<Simple>>,
+}
+
+/// A simple command as prohibitions see it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Simple {
+    /// Its words in lower case.
+    pub(super) words: Vec<String>,
+    /// What a command of its name runs.
+    pub(super) runs: Runs,
+    /// Why it may run what its words do not say.
+    pub(super) hidden: Option<&'static str>,
 }
 
 impl Plain {
@@ -39,8 +53,12 @@ impl Plain {
         &self.commands
     }
 
-    pub(super) fn folded(&self) -> &[Vec<String>] {
-        let lower = |words: &Vec<String>| words.iter().map(|word| word.to_lowercase()).collect();
+    pub(super) fn folded(&self) -> &[Simple] {
+        let lower = |written: &Vec<String>| {
+            let words: Vec<String> = written.iter().map(|word| word.to_lowercase()).collect();
+            let (runs, hidden) = (runs::runs(base(&words[0])), runs::hidden(written, &words));
+            Simple { words, runs, hidden }
+        };
         self.folded.get_or_init(|| self.commands.iter().map(lower).collect())
     }
 }
@@ -100,7 +118,7 @@ pub(super) fn plain(command: &str) -> Result<Plain, &'static str> {
         return Err("there is no command");
     }
     let raw = commands.iter().map(|words| words.iter().map(|word| word.raw));
-    if !agrees(command, raw) {
+    if !is_one_of_bare_words(command) && !agrees(command, raw) {
         return Err("the command can be read in more than one way");
     }
     let texts = |words: Vec<Word<'_>>| words.into_iter().map(|word| word.text).collect();
@@ -300,6 +318,12 @@ const UNCLOSED: &str = "the command has a quote that is not closed";
 fn without_controls(text: &str) -> Result<&str, &'static str> {
     let is_bad = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(is_bad) { Err("the command has control characters") } else { Ok(text) }
+}
+
+/// Whether there is nothing in it but words that stand for themselves, and blanks between them: no two readers can disagree about that, and
+/// the second one takes its time. Of what the first one lets through.
+fn is_one_of_bare_words(command: &str) -> bool {
+    command.bytes().all(|byte| is_plain(byte) || matches!(byte, b' ' | b'~'))
 }
 
 /// Whether bash's grammar finds the same commands, of the same words.

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{Allowed, Asks, Denied, Said, check, constraints};
 
 /// Each command under these allowances.
-fn under(allowed: &str, rows: &[(&str, Said)]) {
+pub(crate) fn under(allowed: &str, rows: &[(&str, Said)]) {
     let constraints = constraints(allowed, "", "");
     for (command, expected) in rows {
         check(&constraints, "Bash", &json!({"command": command}).to_string(), *expected);
@@ -13,7 +13,7 @@ fn under(allowed: &str, rows: &[(&str, Said)]) {
 }
 
 /// Each command, where all are allowed but what is forbidden, and held but what is not: a prohibition and an approval mean the same.
-fn against(barred: &str, rows: &[(&str, Said)]) {
+pub(crate) fn against(barred: &str, rows: &[(&str, Said)]) {
     let (forbidden, held) = (constraints("Bash", barred, ""), constraints("Bash", "", barred));
     for (command, expected) in rows {
         let arguments = json!({"command": command}).to_string();

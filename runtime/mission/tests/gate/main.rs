@@ -7,6 +7,7 @@ mod old_missions;
 mod properties;
 mod servers;
 mod witness;
+mod wrappers;
 
 use sortie_contract::envelope::Constraints;
 use sortie_contract::tool::{ToolInfo, ToolName};

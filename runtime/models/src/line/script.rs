@@ -18,7 +18,7 @@ pub(crate) use self::file::{ENTRIES_MAX, FILE_BYTES_MAX};
 use self::file::{Entry, Fault, Say, When};
 use super::{Broken, Reply};
 use crate::answer::{StopReason, Usage};
-use crate::protocol::{Round, Turn, Unreadable, bounded, object, texts};
+use crate::protocol::{Count, Round, Turn, Unreadable, bounded, object, texts};
 use crate::request::{Block, Request, blocks};
 
 /// Most missions whose place in the script is known: more than run at once. Of others the one that asked longest ago begins anew.
@@ -174,7 +174,7 @@ pub(crate) fn render(round: &Round<'_>) -> serde_json::Value {
 /// Reads the body of an answer.
 pub(crate) fn read(body: &str) -> Result<Turn, Unreadable> {
     let mut value = object(body)?;
-    let usage: Option<Usage> = serde_json::from_value(value["usage"].take()).ok();
+    let usage = serde_json::from_value(value["usage"].take()).ok().map(Count::of);
     let content = blocks(value["content"].take(), "content").map_err(|why| Unreadable::new(why).counted(usage))?;
     let stop_reason: StopReason = serde_json::from_value(value["stop_reason"].take())
         .map_err(|error| Unreadable::new(format!("stop_reason: {error}")).counted(usage))?;

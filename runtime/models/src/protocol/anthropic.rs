@@ -2,10 +2,12 @@
 //!
 //! Caching is never asked for: what is written into a cache is dearer than input, and no quote would know.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value, json};
 use sortie_contract::tool::ToolInfo;
 
-use super::{Round, Turn, Unreadable, bounded, object, parameters};
+use super::{Count, Number, Round, Turn, Unreadable, bounded, object, parameters};
 use crate::answer::{StopReason, Usage};
 use crate::config::Thinking;
 use crate::names::Names;
@@ -223,16 +225,27 @@ fn block_of(block: &Value, names: &Names) -> Result<Option<Block>, Unreadable> {
     }
 }
 
-fn usage(value: &Value) -> Option<Usage> {
-    let more = |key: &str| value[key].as_u64().unwrap_or(0);
-    let cached_input_tokens = more("cache_read_input_tokens");
-    let input = value["input_tokens"].as_u64()?;
-    Some(Usage {
-        // What comes from a cache, and what went into one, stands beside what was read otherwise.
-        input_tokens: input.saturating_add(cached_input_tokens).saturating_add(more("cache_creation_input_tokens")),
+/// What comes from a cache, and what went into one, stands beside what was read otherwise.
+fn usage(value: &Value) -> Option<Count> {
+    let [from_cache, into_cache] =
+        ["cache_read_input_tokens", "cache_creation_input_tokens"].map(|key| Number::of(&value[key]));
+    let sum = value["input_tokens"].as_u64()?.saturating_add(from_cache.or_nothing());
+    let count = Count::of(Usage {
+        input_tokens: sum.saturating_add(into_cache.or_nothing()),
         output_tokens: value["output_tokens"].as_u64()?,
-        cached_input_tokens,
+        cached_input_tokens: from_cache.or_nothing(),
         estimated: false,
+    });
+    if from_cache == Number::Odd || into_cache == Number::Odd {
+        return Some(count.reads_up_to(u64::MAX));
+    }
+    // The same once more, by how long it is kept.
+    let Some(kept) = value["cache_creation"].as_object() else { return Some(count) };
+    let kept = kept.values().map(|tokens| Number::of(tokens).or_nothing()).fold(0, u64::saturating_add);
+    Some(match kept.cmp(&into_cache.or_nothing()) {
+        Ordering::Equal => count,
+        Ordering::Less => count.odd(),
+        Ordering::Greater => count.reads_up_to(sum.saturating_add(kept)),
     })
 }
 

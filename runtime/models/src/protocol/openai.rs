@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Round, Turn, Unreadable, bounded, object, parameters, texts};
+use super::{Count, Number, Round, Turn, Unreadable, bounded, object, parameters, texts};
 use crate::answer::{StopReason, Usage};
 use crate::config::MaxTokensKey;
 use crate::names::Names;
@@ -210,13 +210,34 @@ fn tool_use(call: &Value, names: &Names, or_id: impl FnOnce() -> String) -> Resu
     Ok(Block::ToolUse { id, name: names.ours(name).to_owned(), input })
 }
 
-fn usage(value: &Value) -> Option<Usage> {
-    Some(Usage {
-        input_tokens: value["prompt_tokens"].as_u64()?,
-        output_tokens: value["completion_tokens"].as_u64()?,
-        cached_input_tokens: value["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0),
+fn usage(value: &Value) -> Option<Count> {
+    let (read, written) = (value["prompt_tokens"].as_u64()?, value["completion_tokens"].as_u64()?);
+    let cached = Number::of(&value["prompt_tokens_details"]["cached_tokens"]);
+    let thought = Number::of(&value["completion_tokens_details"]["reasoning_tokens"]);
+    let mut count = Count::of(Usage {
+        input_tokens: read,
+        output_tokens: written,
+        cached_input_tokens: cached.or_nothing(),
         estimated: false,
-    })
+    });
+    if cached == Number::Odd {
+        count = count.reads_up_to(read);
+    }
+    match thought {
+        // Some providers count it beside what was written.
+        Number::Of(thought) if thought > written => count = count.writes_up_to(written.saturating_add(thought)),
+        Number::Odd => count = count.odd(),
+        Number::Of(_) | Number::Absent => {}
+    }
+    let sum = read.saturating_add(written);
+    match Number::of(&value["total_tokens"]) {
+        Number::Of(total) if total > sum => count = count.writes_up_to(total - read),
+        // Servers that do not count it say so.
+        Number::Of(total) if 0 < total && total < sum => count = count.odd(),
+        Number::Odd => count = count.odd(),
+        Number::Of(_) | Number::Absent => {}
+    }
+    Some(count)
 }
 
 #[cfg(test)]

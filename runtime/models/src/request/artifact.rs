@@ -7,16 +7,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The names of the artifacts that a request shows, in its order, each once. None for a text that is no request.
+/// The names of the artifacts that a request shows, in its order, each once, and how often it shows it. None for a text that is no
+/// request.
 #[must_use]
-pub fn artifacts_of(request: &str) -> Vec<String> {
-    let mut names = Vec::new();
+pub fn artifacts_of(request: &str) -> Vec<(String, usize)> {
+    let mut names: Vec<(String, usize)> = Vec::new();
     let Some(mut value) = suspect(request) else { return names };
     each_image(&mut value, &mut |image| {
-        if let Some(name) = image["artifact"].as_str()
-            && !names.iter().any(|known| known == name)
-        {
-            names.push(name.to_owned());
+        let Some(name) = image["artifact"].as_str() else { return };
+        match names.iter_mut().find(|(known, _)| known == name) {
+            Some((_, times)) => *times += 1,
+            None => names.push((name.to_owned(), 1)),
         }
     });
     names
@@ -75,10 +76,13 @@ mod tests {
             {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "image", "media_type": "image/png", "artifact": "a.png"}]},
             {"type": "image", "media_type": "image/png", "artifact": "b.png"},
             {"type": "image", "media_type": "image/png", "artifact": "a.png"}]}]}"#;
-        assert_eq!(artifacts_of(request), ["a.png", "b.png"]);
+        assert_eq!(artifacts_of(request), [("a.png".to_owned(), 2), ("b.png".to_owned(), 1)]);
         let one = BTreeMap::from([("a.png".to_owned(), b"a".to_vec())]);
         let missing = Request::parse(&with_artifacts(request, &one)).unwrap_err().to_string();
-        assert!(missing.starts_with("/messages/2/content/1/artifact: the artifact `b.png`"), "{missing}");
+        assert!(
+            missing.starts_with("/messages/2/content/1/artifact: this mission has no artifact `b.png`"),
+            "{missing}"
+        );
         let both = BTreeMap::from([("a.png".to_owned(), b"a".to_vec()), ("b.png".to_owned(), b"b".to_vec())]);
         let filled = with_artifacts(request, &both);
         assert!(filled.contains("in an argument") && filled.contains(r#""data":"YQ==""#), "{filled}");

@@ -280,7 +280,8 @@ fn image(fields: &mut Fields<'_>) -> Option<Image> {
         }
         (None, Some(artifact)) => {
             let quoted = limit::clip(&artifact, limit::QUOTE_BYTES_MAX);
-            let detail = format!("the artifact `{quoted}` is not to be had here; send the image's bytes as `data`");
+            let detail =
+                format!("this mission has no artifact `{quoted}`: put it first, or send the image's bytes as `data`");
             fields.wrong.add(&fields.at("artifact"), code::UNKNOWN_VALUE, detail);
             None
         }

@@ -218,6 +218,8 @@ fn wait(wait: &Value) -> Option<String> {
 fn reasons(state: &Value) -> Vec<(&'static str, String)> {
     let mut reasons = Vec::new();
     reasons.extend(wait(&state["waits_for"]).map(|wait| ("waits_for", wait)));
+    let why = text::cell(&state["waits_for"]["why"]);
+    reasons.extend((!why.is_empty()).then_some(("because", why)));
     let window = &state["effective_window"];
     for (end, by, key) in [("start_at", "opens_by", "opens"), ("end_at", "closes_by", "closes")] {
         let at = text::cell(&window[end]);

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use sortie_callback::Counters;
 use sortie_contract::tool::ToolName;
 use sortie_contract::{Spend, Status};
-use sortie_engine::Turns;
+use sortie_engine::{Held, Turns};
 use sortie_tools::{LinkState, ProviderHealth};
 
 use super::App;
@@ -53,6 +53,15 @@ fn models(registry: &mut Registry, by_model: &[(String, Spend)]) {
     }
     registry.register("model_cost_usd", "What answers of each model have cost, in US dollars", usd);
     registry.register("model_llm_calls", "Answers of each model", calls);
+}
+
+/// Missions whose calls providers refuse for now, by model.
+fn held(registry: &mut Registry, held: &[Held]) {
+    let missions = Family::<Labels, Gauge>::default();
+    for held in held {
+        missions.get_or_create(&vec![("model", held.model().unwrap_or_default().to_owned())]).inc();
+    }
+    registry.register("model_missions_held", "Missions that wait for a provider which refuses for now", missions);
 }
 
 /// Where tools come from: a row for each provider, of which an operator has a few.
@@ -111,6 +120,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     }
     money(&mut registry, &engine.spending().by_tool());
     models(&mut registry, &engine.spending().by_model());
+    held(&mut registry, &engine.held());
     for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));

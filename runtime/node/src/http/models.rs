@@ -5,6 +5,8 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+use sortie_contract::Timestamp;
+use sortie_engine::Held;
 use sortie_models::{ModelInfo, answer_schema, request_schema};
 
 use super::App;
@@ -48,6 +50,30 @@ struct ModelView {
     cost_usd: f64,
     /// How many answers that were.
     llm_calls: u64,
+    /// That its provider refuses for now, and missions wait for it; null where none does.
+    held: Option<HeldView>,
+}
+
+/// Missions that wait for a provider which refuses for now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct HeldView {
+    /// How many.
+    missions: usize,
+    /// When the first of them asks again.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    until: Timestamp,
+    /// What the provider said to that one.
+    why: String,
+}
+
+impl HeldView {
+    /// Of those that wait for a model.
+    fn of(held: &[Held], name: &str) -> Option<Self> {
+        let mine = || held.iter().filter(|held| held.model() == Some(name));
+        let first = mine().min_by_key(|held| held.until)?;
+        Some(Self { missions: mine().count(), until: first.until, why: first.why.clone() })
+    }
 }
 
 /// Prices in US dollars for a million tokens.
@@ -64,7 +90,7 @@ struct PriceView {
 
 /// `GET /v1/models`
 pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<ModelsView> {
-    let spent = app.engine.spending().by_model();
+    let (spent, held) = (app.engine.spending().by_model(), app.engine.held());
     let view = |info: ModelInfo| {
         let of = spent.iter().find(|(name, _)| *name == info.name).map(|(_, spent)| *spent).unwrap_or_default();
         ModelView {
@@ -83,6 +109,7 @@ pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Models
             is_default: info.is_default,
             cost_usd: of.cost.as_usd(),
             llm_calls: of.llm_calls,
+            held: HeldView::of(&held, &info.name),
             name: info.name,
         }
     };

@@ -3,6 +3,7 @@
 use sortie_contract::id::is_reserved;
 use sortie_contract::limit::{NOTE_BYTES_MAX, clip};
 use sortie_contract::plugin::{Manifest, PluginRef};
+use sortie_contract::unfold;
 
 use super::InstallError;
 use crate::world::Described;
@@ -42,6 +43,9 @@ pub(crate) fn manifest(described: Described) -> Result<Manifest, InstallError> {
         }
         Some(text) => match serde_json::from_str(&text) {
             Ok(schema @ (serde_json::Value::Object(_) | serde_json::Value::Bool(_))) => {
+                if let Err(why) = unfold::bounded(&schema) {
+                    return wrong(format!("its inputs-schema cannot be used: {why}"));
+                }
                 // Compiled as intake compiles it: what is no schema refuses each of its missions.
                 if let Err(error) = jsonschema::validator_for(&schema) {
                     let error = clip(&error.to_string(), NOTE_BYTES_MAX);

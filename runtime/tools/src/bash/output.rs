@@ -1,11 +1,11 @@
 //! What a command prints: all of it is read, so that nobody waits for a full pipe, and of what is too long the beginning and the end are kept.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use sortie_contract::limit;
+use sortie_egress::{RedactedStream, Redactor};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-
-use super::secrets::{Cover, Secrets};
 
 /// Kept of the beginning, in bytes: what a command says it does.
 const HEAD_BYTES: usize = 64 << 10;
@@ -24,7 +24,7 @@ const _: () = assert!(2 * 6 * (HEAD_BYTES + TAIL_BYTES) < limit::CALL_BYTES_MAX)
 
 /// What one side printed.
 pub(super) struct Printed {
-    cover: Cover,
+    stream: RedactedStream,
     kept: Kept,
 }
 
@@ -36,16 +36,16 @@ struct Kept {
 }
 
 impl Printed {
-    pub(super) fn new(secrets: Secrets) -> Self {
-        Self { cover: Cover::new(secrets), kept: Kept::default() }
+    pub(super) fn new(redactor: Arc<Redactor>) -> Self {
+        Self { stream: RedactedStream::new(redactor), kept: Kept::default() }
     }
 
     /// Reads until the end. `false` where it is more than anybody may print.
     pub(super) async fn read(&mut self, mut from: impl AsyncRead + Unpin) -> bool {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(read @ 1..) = from.read(&mut piece).await {
-            let Self { cover, kept } = self;
-            cover.take(&piece[..read], |bytes| kept.take(bytes));
+            let Self { stream, kept } = self;
+            stream.take(&piece[..read], |bytes| kept.take(bytes));
             if kept.bytes > PRINTED_BYTES_MAX {
                 return false;
             }
@@ -59,8 +59,8 @@ impl Printed {
 
     /// As text; what is none is replaced.
     pub(super) fn text(mut self) -> String {
-        let Self { cover, kept } = &mut self;
-        cover.end(|bytes| kept.take(bytes));
+        let Self { stream, kept } = &mut self;
+        stream.end(|bytes| kept.take(bytes));
         let left_out = kept.bytes - (kept.head.len() + kept.tail.len()) as u64;
         let (head, tail) = (String::from_utf8_lossy(&kept.head), kept.tail.make_contiguous());
         if left_out == 0 {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     async fn printed(text: &[u8]) -> (Printed, bool) {
-        let mut printed = Printed::new(Secrets::default());
+        let mut printed = Printed::new(Arc::default());
         let all = printed.read(text).await;
         (printed, all)
     }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use sortie_confine::{Layer, Layers, Limits, Policy, Report};
+use sortie_egress::Redactor;
 
 use super::run::{self, Confined, End};
-use super::secrets::Secrets;
 use super::settings::{Confine, Settings, real, wrong};
 use super::{PROGRAM, Shell};
 use crate::config::ConfigError;
@@ -158,7 +158,7 @@ async fn look(shell: &Shell, settings: &Settings, layers: Layers) -> Result<Opti
     };
     let landlock = began(shell, &policy("true")?).await?;
     let attempts = policy(ATTEMPTS)?;
-    let tried = run::run(shell, &attempts, Secrets::default(), LOOK, std::future::pending());
+    let tried = run::run(shell, &attempts, Redactor::default(), LOOK, std::future::pending());
     let ran = tried.await.map_err(|error| setup(&error))?;
     let (said, errors) = (ran.stdout.text(), ran.stderr.text());
     if !matches!(ran.end, End::Exited(7)) {

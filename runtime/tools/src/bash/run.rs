@@ -6,17 +6,18 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sortie_confine::{FRAME_BYTES_MAX, Policy, Report, Role, Stop, frame};
 use sortie_contract::tool::CallError;
+use sortie_egress::Redactor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use super::Shell;
 use super::output::Printed;
-use super::secrets::Secrets;
 
 /// How long the monitor has to kill and bury what is inside, before it is killed itself.
 const BURIAL: Duration = Duration::from_secs(10);
@@ -97,7 +98,7 @@ async fn report(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Report> {
 pub(super) async fn run(
     shell: &Shell,
     policy: &Policy,
-    secrets: Secrets,
+    redactor: Redactor,
     timeout: Duration,
     overfull: impl Future<Output = String>,
 ) -> Result<Ran, CallError> {
@@ -106,7 +107,8 @@ pub(super) async fn run(
     let Confined { mut monitor, socket, stdout: from_stdout, stderr: from_stderr } = started;
     // Nothing is said to the monitor any more; that this half closes is what it waits for.
     let (mut reports, line) = socket.into_split();
-    let (mut stdout, mut stderr) = (Printed::new(secrets.clone()), Printed::new(secrets));
+    let redactor = Arc::new(redactor);
+    let (mut stdout, mut stderr) = (Printed::new(Arc::clone(&redactor)), Printed::new(redactor));
     let end = {
         let printed = async {
             let (one, other) = (stdout.read(from_stdout), stderr.read(from_stderr));

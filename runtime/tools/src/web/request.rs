@@ -301,7 +301,7 @@ fn told(planned: &Planned, came: Came, redactor: &Redactor) -> Result<ToolAnswer
     }
     let is_json = !truncated && matches!(essence(&content_type).as_str(), kind if is_json_type(kind));
     let parsed = text.as_deref().filter(|_| is_json).and_then(|text| serde_json::from_str(text).ok());
-    let json = parsed.map(|value| without_secrets(value, redactor));
+    let json = parsed.map(|value| redactor.json(value));
     let binary = text.is_none();
     let (text, is_cut) = match text.filter(|_| json.is_none()) {
         Some(text) => {
@@ -326,24 +326,6 @@ fn told(planned: &Planned, came: Came, redactor: &Redactor) -> Result<ToolAnswer
 
 fn is_json_type(kind: &str) -> bool {
     kind == "application/json" || kind == "text/json" || kind.ends_with("+json")
-}
-
-/// A JSON value with no secret in any text, key or number of it.
-fn without_secrets(value: Value, redactor: &Redactor) -> Value {
-    match value {
-        Value::String(text) => Value::String(redactor.text(&text).into_owned()),
-        Value::Array(items) => items.into_iter().map(|item| without_secrets(item, redactor)).collect(),
-        Value::Object(fields) => {
-            let field =
-                |(key, value): (String, Value)| (redactor.text(&key).into_owned(), without_secrets(value, redactor));
-            Value::Object(fields.into_iter().map(field).collect())
-        }
-        Value::Number(number) => {
-            let text = number.to_string();
-            if redactor.finds(&text) { Value::String(redactor.text(&text).into_owned()) } else { Value::Number(number) }
-        }
-        value @ (Value::Null | Value::Bool(_)) => value,
-    }
 }
 
 fn redacted(error: CallError, redactor: &Redactor) -> CallError {

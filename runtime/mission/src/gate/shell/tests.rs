@@ -104,6 +104,15 @@ proptest! {
     }
 
     #[test]
+    fn of_bare_words_both_readers_say_the_same(command in "[a-z][a-zA-Z0-9 ~.:,+@%=/_-]{0,24}") {
+        if let Ok(plain) = plain(&command) {
+            prop_assert!(is_one_of_bare_words(&command));
+            let words = plain.commands().iter().map(|words| words.iter().map(String::as_str));
+            prop_assert!(agrees(&command, words), "{:?}", command);
+        }
+    }
+
+    #[test]
     fn any_text_is_plain_or_is_not(command in "(\\PC|[\\s\0(){}<>$`'\"\\\\;&|!*0-9]|if |case |done|\\$\\(\\(|<<x\n){0,60}") {
         let _ = plain(&command);
     }
