@@ -14,6 +14,7 @@ use super::live::Wait;
 use super::schedules::Runs;
 use super::spending::Spending;
 use super::standings::Standings;
+use super::wider::WiderBooks;
 
 /// See the module.
 pub(crate) struct Commit {
@@ -21,6 +22,7 @@ pub(crate) struct Commit {
     suspended: AtomicUsize,
     standings: Standings,
     spending: Spending,
+    wider: WiderBooks,
     /// The missions of schedules, whose ends are waited for.
     runs: Arc<Runs>,
 }
@@ -30,8 +32,14 @@ pub(crate) type Stand = (Status, bool);
 
 impl Commit {
     /// To a log in which so many missions wait out of memory, and the missions stand so.
-    pub(crate) fn new(log: Arc<dyn Log>, suspended: usize, standings: Standings, runs: Arc<Runs>) -> Self {
-        Self { log, suspended: AtomicUsize::new(suspended), standings, spending: Spending::default(), runs }
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        suspended: usize,
+        standings: Standings,
+        runs: Arc<Runs>,
+        wider: WiderBooks,
+    ) -> Self {
+        Self { log, suspended: AtomicUsize::new(suspended), standings, spending: Spending::default(), wider, runs }
     }
 
     /// The log's hand.
@@ -68,6 +76,11 @@ impl Commit {
     /// Which missions stand how.
     pub(crate) fn standings(&self) -> &Standings {
         &self.standings
+    }
+
+    /// The budgets that are wider than one mission.
+    pub(crate) fn wider(&self) -> &WiderBooks {
+        &self.wider
     }
 
     /// What calls did cost.

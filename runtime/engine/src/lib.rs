@@ -88,6 +88,7 @@ mod supervise;
 mod suspend;
 mod timer;
 pub mod views;
+mod wider;
 mod workspaces;
 
 use std::sync::Arc;
@@ -242,6 +243,11 @@ impl Engine {
         Ok(self.log.find(&id)?.map(|twin| twin.no))
     }
 
+    /// How each of the budgets stands that are wider than one mission.
+    pub fn budgets<T>(&self, show: impl FnMut(sortie_mission::wider::Standing<'_>) -> T) -> Vec<T> {
+        self.commit.wider().standings(self.ambient.wall(), show)
+    }
+
     /// The times of a mission that has been running for so long.
     pub(crate) fn now(&self, ran_ms: u64) -> Now {
         let wall = self.ambient.wall();
@@ -250,6 +256,7 @@ impl Engine {
             ran_ms,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at: wall.checked_add(self.settings.request_expiry).unwrap_or(Timestamp::MAX),
             on_expiry: self.settings.on_expiry,
         }

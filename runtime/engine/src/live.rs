@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{MissionNo, Status};
+use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
 use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing};
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::commit::Commit;
+use super::wider::Held;
 
 /// A mission that is being worked with.
 pub(crate) struct Live {
@@ -132,11 +133,19 @@ impl Live {
             return Err(CommandError::Refused(Refusal::AlreadyFinal { status: Status::Failed }));
         }
         let steady = engine.ambient.steady();
-        let done = if let Command::CallDone { call, .. } = &command { Some(*call) } else { None };
+        let done = match &command {
+            Command::CallDone { call, .. } | Command::Postpone { call, .. } => Some(*call),
+            _ => None,
+        };
         let mut now = inner.now(engine, steady);
         if inner.mission.wants_window(now.wall) {
             now.next_window = engine.next_window(self.no, &inner.mission, now.wall);
         }
+        let held = engine.commit.wider().hold_for(&inner.mission, &command);
+        let held = held.map(|mut purses| {
+            now.wider = purses.of(inner.mission.payer(), now.wall);
+            purses
+        });
         let records: Vec<Stamped> = inner
             .mission
             .decide(now, command)
@@ -148,7 +157,7 @@ impl Live {
         if records.is_empty() {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
-        let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
+        let receipt = inner.append(&engine.commit, self.no, &records, held, wait)?;
         inner.release(&records, done);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
         let Inner { mission, run, .. } = &mut *inner;
@@ -293,6 +302,7 @@ impl Inner {
         to: &Commit,
         no: MissionNo,
         records: &[Stamped],
+        held: Option<Held<'_>>,
         wait: Wait,
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
@@ -305,6 +315,7 @@ impl Inner {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
+        append = append.moves(to.wider().book(held, &self.mission, &bookings));
         let mut moved = None;
         if changes_head {
             to.spending().count(records);
@@ -370,12 +381,12 @@ pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     head.overview = Some(mission.overview());
 }
 
-/// The state takes the records up. What they move in the books, and whether the head is to be written with them.
-fn apply(mission: &mut Mission, records: &[Stamped]) -> (Vec<Booking>, bool) {
+/// The state takes the records up. What they move in the books, each with its time, and whether the head is to be written with them.
+fn apply(mission: &mut Mission, records: &[Stamped]) -> (Vec<(Timestamp, Booking)>, bool) {
     let (mut bookings, mut changes_head) = (Vec::new(), false);
     for record in records {
         changes_head |= mission.changes_head(&record.record);
-        bookings.append(&mut mission.bookings(&record.record));
+        bookings.extend(mission.bookings(&record.record).into_iter().map(|booking| (record.at, booking)));
         mission.apply(record).expect("the core applies what it decided");
     }
     (bookings, changes_head)

@@ -275,7 +275,11 @@ impl Engine {
             effective_window: self.effective_window(fold.no, mission),
             carried_over: mission.carried_over(),
             waits_for: match mission.postponed_until().filter(|_| standing.status == Status::Running) {
-                Some(until) => Some(WaitView { what: WaitKind::Provider, until: Some(until), mission_id: None }),
+                Some(until) => {
+                    let is_unpaid = mission.unpaid_until() == Some(until);
+                    let what = if is_unpaid { WaitKind::Budget } else { WaitKind::Provider };
+                    Some(WaitView { what, until: Some(until), mission_id: None })
+                }
                 None => self.waits_for(
                     fold.no,
                     standing.status,

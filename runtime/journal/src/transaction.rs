@@ -9,6 +9,7 @@ use redb::{Database, ReadableTable, WriteTransaction};
 use sortie_contract::MissionNo;
 
 use crate::append::{Append, Change, CursorChange};
+use crate::balance::{self, Movement};
 use crate::feed::{self, FeedEntry};
 use crate::frame::FrameKey;
 use crate::schedule;
@@ -27,6 +28,7 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     write_cursors(&transaction, &sum.appends)?;
     write_quarantine(&transaction, &sum.appends)?;
     schedule::write(&transaction, sum.schedules)?;
+    balance::write(&transaction, sum.movements.into_iter())?;
     let meta = Meta {
         format: FORMAT,
         commits: meta.commits + 1,
@@ -53,6 +55,8 @@ struct Sum<'a> {
     feed_begin: Option<u64>,
     /// What becomes of schedules, in the order of the queue: a fire stays one, though its mission be removed in the same commit.
     schedules: Vec<&'a schedule::Written>,
+    /// What moves in balances, in the order of the queue: what was spent stays so, though its mission be removed.
+    movements: Vec<&'a Movement>,
     /// The greatest mission number among them.
     last_no: u64,
 }
@@ -75,6 +79,7 @@ impl<'a> Sum<'a> {
                 Change::Append(append) => {
                     sum.last_no = sum.last_no.max(append.mission);
                     sum.schedules.extend(append.schedule.as_deref());
+                    sum.movements.extend(&append.movements);
                     sum.told.extend(append.told().map(|(first, count)| (append.mission, first, count)));
                     if !removed_after(append.mission, index) {
                         sum.appends.push(append);

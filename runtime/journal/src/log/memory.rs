@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::civil::Date;
 use parking_lot::Mutex;
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::{Append, CursorChange};
+use crate::balance::{self, Account, Balance};
 use crate::catalog::Session;
 use crate::cursor;
 use crate::error::{ReadError, WriteError};
@@ -39,6 +41,7 @@ struct State {
     last_token: u64,
     leases: BTreeMap<u64, u64>,
     schedules: BTreeMap<String, Plan>,
+    balances: BTreeMap<Account, Balance>,
     closed: bool,
 }
 
@@ -137,6 +140,14 @@ impl State {
             return Err(WriteError::Conflict { mission: no, first: frame.first, expected });
         }
         self.last_no = self.last_no.max(append.mission);
+        for movement in &append.movements {
+            let oldest = balance::kept_from(movement.account.day);
+            if !self.balances.contains_key(&movement.account) {
+                self.balances.retain(|account, _| account.day >= oldest);
+            }
+            let balance = self.balances.entry(movement.account.clone()).or_default();
+            *balance = balance.moved(movement);
+        }
         let mission = self.missions.entry(append.mission).or_default();
         if let Some(head) = &append.head {
             mission.head = Some(Head::decode(append.mission, head).expect("what was encoded decodes"));
@@ -278,6 +289,12 @@ impl Log for MemoryLog {
         let fires = state.schedules.get(id).into_iter().flat_map(|plan| plan.fires.iter().rev());
         let fires = fires.filter(|(no, _)| before.is_none_or(|before| **no < before));
         Ok(fires.take(limit).map(|(no, fire)| (*no, fire.clone())).collect())
+    }
+
+    fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
+        let state = self.state.lock();
+        let rows = state.balances.iter().filter(|(account, _)| account.day >= from);
+        Ok(rows.map(|(account, balance)| (account.clone(), *balance)).collect())
     }
 
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
@@ -437,6 +454,10 @@ impl Log for MemoryLog {
             for (no, fire) in fires {
                 draft.push(Row::Fire(id.clone(), *no, schedule::sealed(id, Some(*no), fire)))?;
             }
+        }
+        for (account, balance) in &state.balances {
+            let (key, bytes) = balance::written(account, *balance);
+            draft.push(Row::Balance(key, bytes))?;
         }
         for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {
             let begin = entries[0].position;
