@@ -280,6 +280,16 @@ pub enum Record {
         /// Its number among the host calls.
         call: CallNo,
     },
+    /// A call is not paid for now, and people need not be asked: others have set aside what it may cost, or a budget that is wider than
+    /// its mission is spent until it is renewed. What was set aside for it, where its run broke off, counts as spent.
+    PaymentAwaited {
+        /// Which.
+        call: CallNo,
+        /// When it is looked at again, if nothing is set free before.
+        until: Timestamp,
+        /// For people: which budget, and what of it is taken.
+        why: String,
+    },
 }
 
 /// A limit that comes near.

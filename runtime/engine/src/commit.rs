@@ -15,6 +15,7 @@ use super::put_off::PutOff;
 use super::schedules::Runs;
 use super::spending::Spending;
 use super::standings::Standings;
+use super::wider::WiderBooks;
 
 /// See the module.
 pub(crate) struct Commit {
@@ -22,6 +23,7 @@ pub(crate) struct Commit {
     suspended: AtomicUsize,
     standings: Standings,
     spending: Spending,
+    wider: WiderBooks,
     /// The missions of schedules, whose ends are waited for.
     runs: Arc<Runs>,
     put_off: PutOff,
@@ -32,12 +34,19 @@ pub(crate) type Stand = (Status, bool);
 
 impl Commit {
     /// To a log in which so many missions wait out of memory, and the missions stand so.
-    pub(crate) fn new(log: Arc<dyn Log>, suspended: usize, standings: Standings, runs: Arc<Runs>) -> Self {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        suspended: usize,
+        standings: Standings,
+        runs: Arc<Runs>,
+        wider: WiderBooks,
+    ) -> Self {
         Self {
             log,
             suspended: AtomicUsize::new(suspended),
             standings,
             spending: Spending::default(),
+            wider,
             runs,
             put_off: PutOff::default(),
         }
@@ -66,7 +75,7 @@ impl Commit {
         self.standings.moved(no, before.map(|(status, _)| status), after.0);
         if after.0.is_final() {
             self.runs.end(no, after.0);
-            self.put_off.set(no, None, None);
+            self.put_off.forget(no);
         }
     }
 
@@ -80,9 +89,14 @@ impl Commit {
         &self.standings
     }
 
-    /// Which missions providers hold.
+    /// Which missions are held by providers, or for their payment.
     pub(crate) fn put_off(&self) -> &PutOff {
         &self.put_off
+    }
+
+    /// The budgets that are wider than one mission.
+    pub(crate) fn wider(&self) -> &WiderBooks {
+        &self.wider
     }
 
     /// What calls did cost.

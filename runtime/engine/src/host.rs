@@ -234,17 +234,14 @@ impl RunHost {
             let broken = |_| Came::Done(Err(CallError::Failed("the call broke off".to_owned())), None);
             let (outcome, spent) = match making.unwrap_or_else(broken) {
                 Came::Done(outcome, spent) => (outcome, spent),
-                Came::Refused { until, why } => match this.put_off(call, until, &why).await {
+                Came::Refused { until, why } => match this.put_off(call, until, &why).await? {
                     // It waits, and so does whoever waits for it.
-                    Ok(true) => {
+                    None => {
                         drop(passing);
                         return this.held(call, Some(order)).await;
                     }
-                    Ok(false) => {
-                        let why = format!("{why}; it is waited for no longer than `[model] hold_max` says");
-                        (Err(CallError::Failed(why)), Some(Spend::NOTHING))
-                    }
-                    Err(stop) => return Err(stop),
+                    // It has waited for long enough.
+                    Some(outcome) => return Ok(outcome.map(|answer| answer.result).into()),
                 },
             };
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
@@ -260,18 +257,24 @@ impl RunHost {
         task.map(|joined| joined.unwrap_or(Err(Stop::Over))).boxed()
     }
 
-    /// A provider refuses a call for now: it is put off, unless that has lasted long enough.
-    async fn put_off(&self, call: CallNo, hinted: Option<Timestamp>, why: &str) -> Result<bool, Stop> {
-        let now = self.live.now(&self.engine);
+    /// A provider refuses a call for now: it is put off, or has its result, where that has lasted long enough.
+    async fn put_off(
+        &self,
+        call: CallNo,
+        hinted: Option<Timestamp>,
+        why: &str,
+    ) -> Result<Option<Result<ToolAnswer, CallError>>, Stop> {
         let hold_max = self.engine.settings.hold_max;
-        let Some(until) = self.live.with(|mission| mission.put_off(now, call, hinted, hold_max)) else {
-            return Ok(false);
-        };
-        let postpone = || Command::Postpone { run: self.run, call, until, why: why.to_owned() };
-        self.engine.command_patiently(&self.live, postpone, Wait::No).await.map_err(stop)?;
+        let postpone = || Command::Postpone { run: self.run, call, hinted, hold_max, why: why.to_owned() };
+        let taken = self.engine.command_patiently(&self.live, postpone, Wait::No).await.map_err(stop)?;
+        if let Some(Record::CallFinished { outcome, .. }) =
+            taken.records.into_iter().next().map(|stamped| stamped.record)
+        {
+            return Ok(Some(outcome));
+        }
         // Where its time is over the run is, too: it waits in vain.
         self.waits.watch();
-        Ok(true)
+        Ok(None)
     }
 
     fn store(

@@ -90,6 +90,7 @@ mod supervise;
 mod suspend;
 mod timer;
 pub mod views;
+mod wider;
 mod workspaces;
 
 use std::sync::Arc;
@@ -99,7 +100,7 @@ use sortie_ambient::Surroundings;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::record::Record;
-use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Status, Timestamp};
+use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now};
 use sortie_models::Models;
@@ -244,24 +245,17 @@ impl Engine {
 
     /// Sees to it that it is known how a mission is held, where it is.
     fn take_up_hold(&self, no: MissionNo, mission: &Mission) -> Result<(), ReadError> {
-        let until = mission.postponed_until().filter(|_| mission.status() == Status::Running);
-        let is_known = self.commit.put_off().of(no).is_some();
-        let why = match until {
+        let put_off = self.commit.put_off();
+        let is_known = put_off.of(no).is_some();
+        if put_off.take_up(no, mission, None) && !is_known {
             // It was recorded right before the mission left memory.
-            Some(_) if !is_known => {
-                let last = self.log.read_all(no, mission.records().saturating_sub(HOLD_RECORDS))?;
-                last.into_iter().rev().find_map(|stamped| match stamped.record {
-                    Record::Postponed { why, .. } => Some(why),
-                    _ => None,
-                })
-            }
-            _ => None,
-        };
-        self.commit.put_off().set(no, until, why.as_deref());
+            let last = self.log.read_all(no, mission.records().saturating_sub(HOLD_RECORDS))?;
+            put_off.take_up(no, mission, last.iter().rev().find_map(live::why_put_off));
+        }
         Ok(())
     }
 
-    /// Missions whose calls providers refuse for now.
+    /// Missions whose calls are put off.
     #[must_use]
     pub fn held(&self) -> Vec<Held> {
         self.commit.put_off().all()
@@ -276,6 +270,11 @@ impl Engine {
         Ok(self.log.find(&id)?.map(|twin| twin.no))
     }
 
+    /// How each of the budgets stands that are wider than one mission.
+    pub fn budgets<T>(&self, show: impl FnMut(sortie_mission::wider::Standing<'_>) -> T) -> Vec<T> {
+        self.commit.wider().standings(self.ambient.wall(), show)
+    }
+
     /// The times of a mission that has been running for so long.
     pub(crate) fn now(&self, ran_ms: u64) -> Now {
         let wall = self.ambient.wall();
@@ -284,6 +283,7 @@ impl Engine {
             ran_ms,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at: wall.checked_add(self.settings.request_expiry).unwrap_or(Timestamp::MAX),
             on_expiry: self.settings.on_expiry,
         }

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{CallError, ToolAnswer};
-use sortie_contract::{MissionNo, Status};
+use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::{Append, Head, Receipt, WriteError};
 use sortie_mission::queue::Waiting;
 use sortie_mission::{Booking, Command, Due, Mission, Now, Refusal, RunClock, Standing};
@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::commit::Commit;
+use super::wider::Held;
 
 /// A mission that is being worked with.
 pub(crate) struct Live {
@@ -138,11 +139,19 @@ impl Live {
             return Err(CommandError::Refused(Refusal::AlreadyFinal { status: Status::Failed }));
         }
         let steady = engine.ambient.steady();
-        let done = if let Command::CallDone { call, .. } = &command { Some(*call) } else { None };
+        let done = match &command {
+            Command::CallDone { call, .. } | Command::Postpone { call, .. } => Some(*call),
+            _ => None,
+        };
         let mut now = inner.now(engine, steady);
         if inner.mission.wants_window(now.wall) {
             now.next_window = engine.next_window(self.no, &inner.mission, now.wall);
         }
+        let held = engine.commit.wider().hold_for(&inner.mission, &command);
+        let held = held.map(|mut purses| {
+            now.wider = purses.of(inner.mission.payer(), now.wall);
+            purses
+        });
         let records: Vec<Stamped> = inner
             .mission
             .decide(now, command)
@@ -154,14 +163,10 @@ impl Live {
         if records.is_empty() {
             return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
         }
-        let receipt = inner.append(&engine.commit, self.no, &records, wait)?;
-        if let Some(why) = records.iter().rev().find_map(put_off) {
-            engine.commit.put_off().set(self.no, inner.mission.postponed_until(), Some(why));
-            inner.is_put_off = true;
-        } else if inner.is_put_off {
-            let until = inner.mission.postponed_until().filter(|_| inner.mission.status() == Status::Running);
-            engine.commit.put_off().set(self.no, until, None);
-            inner.is_put_off = until.is_some();
+        let receipt = inner.append(&engine.commit, self.no, &records, held, wait)?;
+        let why = records.iter().rev().find_map(why_put_off);
+        if why.is_some() || inner.is_put_off {
+            inner.is_put_off = engine.commit.put_off().take_up(self.no, &inner.mission, why);
         }
         if std::mem::take(&mut inner.is_kept) {
             engine.clocks.is_on_record(self.no);
@@ -302,8 +307,11 @@ impl Live {
 }
 
 /// Why a record puts a call off, where it does.
-fn put_off(stamped: &Stamped) -> Option<&str> {
-    if let Record::Postponed { why, .. } = &stamped.record { Some(why) } else { None }
+pub(crate) fn why_put_off(stamped: &Stamped) -> Option<&str> {
+    match &stamped.record {
+        Record::Postponed { why, .. } | Record::PaymentAwaited { why, .. } => Some(why),
+        _ => None,
+    }
 }
 
 impl Inner {
@@ -324,6 +332,7 @@ impl Inner {
         to: &Commit,
         no: MissionNo,
         records: &[Stamped],
+        held: Option<Held<'_>>,
         wait: Wait,
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
@@ -336,6 +345,7 @@ impl Inner {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
+        append = append.moves(to.wider().book(held, &self.mission, &bookings));
         let mut moved = None;
         if changes_head {
             to.spending().count(records);
@@ -401,12 +411,12 @@ pub(crate) fn shown_by(head: &mut Head, mission: &Mission) {
     head.overview = Some(mission.overview());
 }
 
-/// The state takes the records up. What they move in the books, and whether the head is to be written with them.
-fn apply(mission: &mut Mission, records: &[Stamped]) -> (Vec<Booking>, bool) {
+/// The state takes the records up. What they move in the books, each with its time, and whether the head is to be written with them.
+fn apply(mission: &mut Mission, records: &[Stamped]) -> (Vec<(Timestamp, Booking)>, bool) {
     let (mut bookings, mut changes_head) = (Vec::new(), false);
     for record in records {
         changes_head |= mission.changes_head(&record.record);
-        bookings.append(&mut mission.bookings(&record.record));
+        bookings.extend(mission.bookings(&record.record).into_iter().map(|booking| (record.at, booking)));
         mission.apply(record).expect("the core applies what it decided");
     }
     (bookings, changes_head)

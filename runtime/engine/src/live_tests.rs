@@ -20,6 +20,11 @@ use crate::standings::Standings;
 
 const NO: MissionNo = MissionNo(1);
 
+fn wider(log: &dyn Log) -> crate::wider::WiderBooks {
+    let zone = sortie_schedule::Zone::utc();
+    crate::wider::WiderBooks::of(log, &zone, Vec::new(), Timestamp::UNIX_EPOCH).expect("it can be read")
+}
+
 /// A mission that was just accepted, in memory and on the log.
 fn accepted(log: &dyn Log) -> Inner {
     let text = r#"{
@@ -68,6 +73,7 @@ fn decided(inner: &Inner, second: u32, command: Command<'_>) -> Vec<Stamped> {
         ran_ms: u64::from(second),
         out_ms: None,
         next_window: None,
+        wider: Default::default(),
         expires_at: wall + SignedDuration::from_hours(24),
         on_expiry: sortie_contract::envelope::OnExpiry::End,
     };
@@ -111,7 +117,7 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
     for seed in 0..40_u32 {
         let log = Arc::new(MemoryLog::default());
         let mut inner = accepted(&*log);
-        let commit = Commit::new(log.clone(), 0, Standings::default(), Arc::default());
+        let commit = Commit::new(log.clone(), 0, Standings::default(), Arc::default(), wider(&*log));
         commit.moved(NO, None, (inner.head.status, false));
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         for second in 0..60 {
@@ -123,7 +129,7 @@ fn the_head_is_what_the_records_add_up_to_after_every_command() {
             }
             let tells = |mission: &Mission| (mission.outgoing(), mission.open_requests().len());
             let (first, before) = (inner.mission.records(), tells(&inner.mission));
-            inner.append(&commit, NO, &records, Wait::No).expect("room");
+            inner.append(&commit, NO, &records, None, Wait::No).expect("room");
             assert_eq!(
                 inner.told > first,
                 tells(&inner.mission) != before,
@@ -156,16 +162,16 @@ fn what_the_log_has_no_room_for_has_not_happened() {
     let (journal, opened, stepper) = Journal::open_backend_stepped(SimDisk::default(), &options).expect("it opens");
     let log = Arc::new(EmbeddedLog::new(journal, &opened, |_, _| {}).expect("it reads"));
     let mut inner = accepted(&*log);
-    let commit = Commit::new(log.clone(), 0, Standings::default(), Arc::default());
+    let commit = Commit::new(log.clone(), 0, Standings::default(), Arc::default(), wider(&*log));
     let start = decided(&inner, 1, command(0, 0, 0));
-    inner.append(&commit, NO, &start, Wait::No).expect("the queue takes two");
+    inner.append(&commit, NO, &start, None, Wait::No).expect("the queue takes two");
     let (mission, head) = (inner.mission.clone(), inner.head.clone());
     let milestone = decided(&inner, 2, command(1, 1, 0));
     assert!(!milestone.is_empty());
-    assert_eq!(inner.append(&commit, NO, &milestone, Wait::No).map(drop), Err(WriteError::Overloaded));
+    assert_eq!(inner.append(&commit, NO, &milestone, None, Wait::No).map(drop), Err(WriteError::Overloaded));
     assert_eq!((&inner.mission, &inner.head), (&mission, &head), "neither state nor head has moved");
     while stepper.commit(usize::MAX).expect("it writes") {}
-    inner.append(&commit, NO, &milestone, Wait::No).expect("there is room again");
+    inner.append(&commit, NO, &milestone, None, Wait::No).expect("there is room again");
     stepper.commit(usize::MAX).expect("it writes");
     let records = log.read_all(NO, 0).expect("it reads");
     assert_eq!(records.len(), 1 + start.len() + milestone.len());

@@ -214,9 +214,10 @@ impl Engine {
         let held = self.commit.put_off().of(no).filter(|held| held.until > wall);
         match (status, held) {
             (Status::Blocked, _) => return wait(WaitKind::People, expires),
-            (Status::Running, Some(Held { until, why })) => {
+            (Status::Running, Some(Held { until, is_unpaid, why })) => {
+                let what = if is_unpaid { WaitKind::Budget } else { WaitKind::Provider };
                 let why = Some(why).filter(|why| !why.is_empty());
-                return Some(WaitView { what: WaitKind::Provider, until: Some(until), mission_id: None, why });
+                return Some(WaitView { what, until: Some(until), mission_id: None, why });
             }
             (Status::Running, None) if suspended && due.is_none_or(|due| due > wall) => {
                 return wait(WaitKind::Time, due);

@@ -16,6 +16,7 @@ use sortie_contract::plugin::PluginRef;
 use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
+use sortie_mission::wider::WiderBudget;
 use sortie_mission::{Command, NodeRules, Retention};
 use sortie_models::Models;
 use sortie_tools::Providers;
@@ -41,6 +42,7 @@ use super::schedules::{Runs, Schedules};
 use super::supervise::Life;
 use super::timer::Timer;
 use super::views::Views;
+use super::wider::WiderBooks;
 use super::workspaces::Workspaces;
 use super::{Counters, Engine, NEWS_CAPACITY, ReadError};
 
@@ -111,6 +113,8 @@ pub struct Settings {
     pub landing_share: u16,
     /// The longest that a call waits for a provider that refuses for now.
     pub hold_max: Duration,
+    /// The budgets that are wider than one mission.
+    pub budgets: Vec<WiderBudget>,
 }
 
 /// What a driver is put together of: everything that it asks and acts upon comes from outside.
@@ -176,6 +180,8 @@ impl Engine {
             Others::Wait => FxHashSet::default(),
         };
         let runs = Arc::new(Runs::default());
+        let wider = WiderBooks::of(&*log, &settings.hours.zone, settings.budgets.clone(), ambient.wall());
+        let wider = wider.map_err(unreadable)?;
         let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
         let kept = log.clocks().map_err(unreadable)?.into_iter().filter(|(no, _)| inventory.standings.has(*no));
         let clocks = Clocks::new(kept.collect());
@@ -183,7 +189,7 @@ impl Engine {
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
         let engine = Arc::new(Self {
-            commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs),
+            commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs, wider),
             log,
             desk: Desk::new(inventory.queue, Arc::clone(&settings.hours)),
             lives: Lives::new(),

@@ -49,6 +49,7 @@ fn of_steps(steps: usize) -> MemoryLog {
             ran_ms: 0,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at: Timestamp::MAX,
             on_expiry: sortie_contract::envelope::OnExpiry::End,
         };

@@ -338,6 +338,7 @@ impl Bench {
             schedules_max: 1_000,
             landing_share: 50,
             hold_max: std::time::Duration::from_secs(6 * 3_600),
+            budgets: Vec::new(),
         };
         let built_in = BuiltIn::of(vec![Arc::new(Takes::new("Read", "path"))]);
         let others: Vec<Arc<dyn Provider>> = vec![Arc::<Shop>::clone(shop)];

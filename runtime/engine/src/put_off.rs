@@ -1,4 +1,4 @@
-//! Missions whose calls providers refuse for now: what lists, models and metrics show of them.
+//! Missions whose calls are put off, because providers refuse them or nobody pays for them for now: what lists, models and metrics show of them.
 //!
 //! It is an index and no truth: moved along with the records that change it, and filled where a mission is brought into memory, which a
 //! start does with all that wait so.
@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use sortie_contract::{MissionNo, Timestamp};
+use sortie_contract::{MissionNo, Status, Timestamp};
+use sortie_mission::Mission;
 
 /// Missions whose calls are put off.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct PutOff(Mutex<BTreeMap<MissionNo, Held>>);
 pub struct Held {
     /// When the first of its calls is made again.
     pub until: Timestamp,
+    /// It is not for its provider, but because nobody pays for it for now.
+    pub is_unpaid: bool,
     /// Who refuses, and what it said of the last one; nothing, where that is not known.
     pub why: String,
 }
@@ -30,15 +33,26 @@ impl Held {
 }
 
 impl PutOff {
-    /// A mission's calls are put off until then, or none of them is any more. Of the last one it may be known why.
-    pub(crate) fn set(&self, no: MissionNo, until: Option<Timestamp>, why: Option<&str>) {
+    /// How a mission stands now, some calls of which are put off, or none any more. Of the last one it may be known why.
+    pub(crate) fn take_up(&self, no: MissionNo, mission: &Mission, why: Option<&str>) -> bool {
+        let until = mission.postponed_until().filter(|_| mission.status() == Status::Running);
+        self.set(no, until, until.is_some() && mission.unpaid_until() == until, why);
+        until.is_some()
+    }
+
+    /// It has ended.
+    pub(crate) fn forget(&self, no: MissionNo) {
+        self.set(no, None, false, None);
+    }
+
+    fn set(&self, no: MissionNo, until: Option<Timestamp>, is_unpaid: bool, why: Option<&str>) {
         let mut all = self.0.lock();
         let Some(until) = until else {
             all.remove(&no);
             return;
         };
-        let held = all.entry(no).or_insert_with(|| Held { until, why: String::new() });
-        held.until = until;
+        let held = all.entry(no).or_insert_with(|| Held { until, is_unpaid, why: String::new() });
+        (held.until, held.is_unpaid) = (until, is_unpaid);
         if let Some(why) = why {
             why.clone_into(&mut held.why);
         }
@@ -63,13 +77,13 @@ mod tests {
     fn a_mission_is_held_until_none_of_its_calls_is_put_off() {
         let put_off = PutOff::default();
         let (no, at) = (MissionNo(1), |seconds| Timestamp::from_second(seconds).expect("a time"));
-        put_off.set(no, Some(at(9)), Some("[model.fast] is at its provider's limit (429): later"));
-        put_off.set(no, Some(at(5)), None);
+        put_off.set(no, Some(at(9)), false, Some("[model.fast] is at its provider's limit (429): later"));
+        put_off.set(no, Some(at(5)), true, None);
         let held = put_off.of(no).expect("held");
-        assert_eq!((held.until, held.model()), (at(5), Some("fast")));
-        put_off.set(MissionNo(2), Some(at(7)), Some("something else"));
+        assert_eq!((held.until, held.is_unpaid, held.model()), (at(5), true, Some("fast")));
+        put_off.set(MissionNo(2), Some(at(7)), false, Some("something else"));
         assert_eq!(put_off.all().iter().map(Held::model).collect::<Vec<_>>(), [Some("fast"), None]);
-        put_off.set(no, None, None);
+        put_off.forget(no);
         assert_eq!((put_off.of(no), put_off.all().len()), (None, 1));
     }
 }

@@ -1,11 +1,11 @@
-//! What the calls of this node have cost since it started, tool by tool: for the metrics. Budgets are the missions' own, in the core.
+//! What the calls of this node have cost since it started, tool by tool: for the metrics. Budgets are the core's.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use sortie_contract::tool::ToolName;
-use sortie_contract::{Record, Spend, Stamped};
+use sortie_contract::{Record, Spend, Stamped, Timestamp};
 use sortie_mission::Booking;
 
 /// What was spent.
@@ -18,8 +18,8 @@ pub struct Spending {
 
 impl Spending {
     /// Takes up what records have booked.
-    pub(crate) fn book(&self, bookings: &[Booking]) {
-        for Booking { tool, spent, .. } in bookings {
+    pub(crate) fn book(&self, bookings: &[(Timestamp, Booking)]) {
+        for (_, Booking { tool, spent, .. }) in bookings {
             self.spent(tool, *spent);
         }
     }

@@ -345,6 +345,9 @@ impl Engine {
 fn rings(record: &Record) -> bool {
     matches!(
         record,
-        Record::Requested { .. } | Record::Postponed { .. } | Record::Answered { question: HostQuestion::Closing, .. }
+        Record::Requested { .. }
+            | Record::Postponed { .. }
+            | Record::PaymentAwaited { .. }
+            | Record::Answered { question: HostQuestion::Closing, .. }
     )
 }

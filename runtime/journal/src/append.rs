@@ -3,6 +3,7 @@
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
+use crate::balance::Movement;
 use crate::cursor;
 use crate::frame;
 use crate::head::Head;
@@ -24,6 +25,8 @@ pub struct Append {
     pub(crate) quarantine: Option<Quarantined>,
     /// How far the schedule has come that the mission is a fire of.
     pub(crate) schedule: Option<Box<schedule::Written>>,
+    /// What moves in the balances of wider budgets.
+    pub(crate) movements: Vec<Movement>,
     /// The token of the lease that it is made under.
     pub(crate) lease: Option<u64>,
     /// The place in the queue that was kept for it.
@@ -99,6 +102,7 @@ impl Append {
             cursor_before: None,
             quarantine: None,
             schedule: None,
+            movements: Vec::new(),
             lease: None,
             room: None,
         }
@@ -158,6 +162,12 @@ impl Append {
         self
     }
 
+    /// The same, and this moves in the balances.
+    pub fn moves(mut self, movements: Vec<Movement>) -> Self {
+        self.movements = movements;
+        self
+    }
+
     /// The same, in the place that was kept for it.
     pub fn within(mut self, room: Room) -> Self {
         self.room = Some(room);
@@ -168,7 +178,8 @@ impl Append {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
         let quarantine = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.bytes.len());
         let schedule = self.schedule.as_ref().map_or(0, |schedule| schedule.bytes());
-        size_of::<Self>() + frame + quarantine + schedule + self.head.as_ref().map_or(0, Vec::len)
+        let movements = self.movements.len() * size_of::<Movement>();
+        size_of::<Self>() + frame + quarantine + schedule + movements + self.head.as_ref().map_or(0, Vec::len)
     }
 
     /// What the feed tells of: the number of the first record, and how many there are.

@@ -11,6 +11,7 @@
 //! the mission core's business. It reads no clock. `docs/JOURNAL.md` has the layout of the file and its invariants.
 
 mod append;
+mod balance;
 mod catalog;
 mod clocks;
 mod cursor;
@@ -37,6 +38,7 @@ mod transaction;
 mod writer;
 
 pub use append::Append;
+pub use balance::{Account, BALANCE_DAYS, Balance, Movement};
 pub use catalog::{Catalog, Session};
 pub use error::{OpenError, ReadError, WriteError};
 pub use examine::{Examined, examine};

@@ -16,12 +16,14 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 
+use jiff::civil::Date;
 use sortie_contract::cursor::Cursor;
 use sortie_contract::id::IdempotencyKey;
 use sortie_contract::{InstanceId, MissionId, MissionNo, SessionId, Stamped, VpId};
 use tokio::sync::watch;
 
 use crate::append::Append;
+use crate::balance::{Account, Balance};
 use crate::catalog::Session;
 use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
@@ -210,6 +212,11 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError>;
+    /// The balances of a day and of all later ones: see [`Append::moves`]. Those of [`BALANCE_DAYS`](crate::BALANCE_DAYS) are kept.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError>;
 
     /// Lets the feed begin at `position`.
     ///

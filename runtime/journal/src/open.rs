@@ -16,7 +16,9 @@ use sortie_contract::cursor::Cursor;
 
 use crate::error::{OpenError, panic_message};
 use crate::mark::{Mark, Memory};
-use crate::table::{CLOCKS, CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES};
+use crate::table::{
+    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
+};
 
 /// What can be chosen about a journal.
 #[derive(Debug, Clone)]
@@ -256,6 +258,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(POSITIONS)?;
     transaction.open_table(FIRES)?;
     transaction.open_table(CLOCKS)?;
+    transaction.open_table(BALANCES)?;
     Meta::NEW.write(&mut transaction.open_table(META)?)?;
     transaction.commit()?;
     Ok(())

@@ -7,11 +7,13 @@ use std::ops::{Bound, ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use jiff::civil::Date;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
+use crate::balance::{self, Account, Balance};
 use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, panic_message};
@@ -23,7 +25,7 @@ use crate::schedule::{self, Kept, Mark};
 use crate::seal::SealError;
 use crate::snapshot::{self, Draft, SnapshotError};
 use crate::table::{
-    CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES,
+    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES,
 };
 
 impl Journal {
@@ -200,6 +202,22 @@ impl Journal {
                     there(fire.map_err(|source| ReadError::Schedule { id: id.to_owned(), what, source }))?
                         .map(|fire| (no, fire)),
                 );
+            }
+            Ok(found)
+        })
+    }
+
+    /// The balances of a day and of all later ones. One that cannot be read counts from nothing, and is told in the log.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let Some(balances) = open(snapshot, BALANCES)? else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            for row in balances.range::<&str>(balance::first_key(from).as_str()..).map_err(storage)? {
+                let (key, value) = row.map_err(storage)?;
+                found.extend(balance::row(key.value(), value.value()));
             }
             Ok(found)
         })

@@ -12,7 +12,9 @@ use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
 use crate::open;
-use crate::table::{CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES};
+use crate::table::{
+    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
+};
 
 /// Rows that are written with one commit: they are in memory until then.
 const BYTES_A_COMMIT: usize = 8 << 20;
@@ -65,6 +67,7 @@ pub(crate) enum Row {
     Schedule(String, Vec<u8>),
     Position(String, Vec<u8>),
     Fire(String, u64, Vec<u8>),
+    Balance(String, Vec<u8>),
 }
 
 impl Row {
@@ -77,7 +80,8 @@ impl Row {
         | Self::Clocks(_, bytes)
         | Self::Schedule(_, bytes)
         | Self::Position(_, bytes)
-        | Self::Fire(_, _, bytes)) = self;
+        | Self::Fire(_, _, bytes)
+        | Self::Balance(_, bytes)) = self;
         size_of::<Self>() + bytes.len()
     }
 }
@@ -143,6 +147,7 @@ impl Draft {
                 let mut schedules = transaction.open_table(SCHEDULES)?;
                 let mut positions = transaction.open_table(POSITIONS)?;
                 let mut fires = transaction.open_table(FIRES)?;
+                let mut balances = transaction.open_table(BALANCES)?;
                 for row in rows {
                     match row {
                         Row::Frame(key, bytes) => drop(frames.insert(*key, bytes.as_slice())?),
@@ -153,6 +158,7 @@ impl Draft {
                         Row::Clocks(key, bytes) => drop(clocks.insert(*key, bytes.as_slice())?),
                         Row::Schedule(id, bytes) => drop(schedules.insert(id.as_str(), bytes.as_slice())?),
                         Row::Position(id, bytes) => drop(positions.insert(id.as_str(), bytes.as_slice())?),
+                        Row::Balance(key, bytes) => drop(balances.insert(key.as_str(), bytes.as_slice())?),
                         Row::Fire(id, no, bytes) => drop(fires.insert((id.as_str(), *no), bytes.as_slice())?),
                     }
                 }
@@ -197,7 +203,9 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), Snaps
             draft.push(row(key.value(), value.value().to_vec()))?;
         }
     }
-    for (table, row) in [(SCHEDULES, Row::Schedule as fn(String, Vec<u8>) -> Row), (POSITIONS, Row::Position)] {
+    for (table, row) in
+        [(SCHEDULES, Row::Schedule as fn(String, Vec<u8>) -> Row), (POSITIONS, Row::Position), (BALANCES, Row::Balance)]
+    {
         let Some(table) = there(read.open_table(table))? else { continue };
         for found in table.iter().map_err(unreadable)? {
             let (id, value) = found.map_err(unreadable)?;

@@ -8,8 +8,9 @@ use crate::frame::FrameKey;
 /// 1: the first. 2: heads and cursors of version 2, missions that are removed, a feed that does not begin at 1.
 /// 3: records and cursors of version 3. 4: heads of version 3 and records of version 4. 5: cursors of version 4. 6: heads of
 /// version 4, records of version 5, and missions in quarantine. 7: heads of version 5, and what is recorded of a run that
-/// was alone, or whose node stopped in good order. 8: schedules. 9: records of version 6. 10: records of version 7.
-pub(crate) const FORMAT: u64 = 10;
+/// was alone, or whose node stopped in good order. 8: schedules. 9: records of version 6. 10: records of version 7. 11: records of
+/// version 8, and balances.
+pub(crate) const FORMAT: u64 = 11;
 
 /// The greatest number that a record can have: they are `u32`.
 pub(crate) const RECORD_LAST: u32 = u32::MAX;
@@ -32,6 +33,8 @@ pub(crate) const POSITIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::
 pub(crate) const FIRES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("fires");
 /// One row: how long missions had been running when it was last looked. An older Sortie neither made it nor misses it.
 pub(crate) const CLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("clocks");
+/// Day and whose calls → what is booked to them. An older Sortie made none.
+pub(crate) const BALANCES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("balances");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

@@ -9,6 +9,7 @@ use redb::{Database, ReadableTable, WriteTransaction};
 use sortie_contract::MissionNo;
 
 use crate::append::{Append, Change, CursorChange};
+use crate::balance::{self, Movement};
 use crate::clocks;
 use crate::feed::{self, FeedEntry};
 use crate::frame::FrameKey;
@@ -29,6 +30,7 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     write_quarantine(&transaction, &sum.appends)?;
     schedule::write(&transaction, sum.schedules)?;
     clocks::write(&transaction, sum.clocks)?;
+    balance::write(&transaction, sum.movements.into_iter())?;
     let meta = Meta {
         format: FORMAT,
         commits: meta.commits + 1,
@@ -57,6 +59,8 @@ struct Sum<'a> {
     schedules: Vec<&'a schedule::Written>,
     /// The last row of run clocks.
     clocks: Option<&'a [u8]>,
+    /// What moves in balances, in the order of the queue: what was spent stays so, though its mission be removed.
+    movements: Vec<&'a Movement>,
     /// The greatest mission number among them.
     last_no: u64,
 }
@@ -79,6 +83,7 @@ impl<'a> Sum<'a> {
                 Change::Append(append) => {
                     sum.last_no = sum.last_no.max(append.mission);
                     sum.schedules.extend(append.schedule.as_deref());
+                    sum.movements.extend(&append.movements);
                     sum.told.extend(append.told().map(|(first, count)| (append.mission, first, count)));
                     if !removed_after(append.mission, index) {
                         sum.appends.push(append);

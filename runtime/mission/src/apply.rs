@@ -224,7 +224,7 @@ impl Mission {
                 outcome.iter().for_each(|answer| self.artifacts.write(&answer.wrote));
                 Ok(())
             }
-            Record::CallAgain { call } => self.called(CallStep::Again(*call)),
+            Record::CallAgain { call } => self.called(CallStep::Again { call: *call, at }),
             Record::Overbilled { call, tool, quoted, spent } => {
                 self.runs.going()?;
                 self.calls.has_ended(*call)?;
@@ -287,6 +287,7 @@ impl Mission {
                 doubted: false,
                 broke_off: false,
                 postponed: None,
+                unpaid: None,
             }),
             Record::Asked { call, question } => self.begun(InFlight {
                 call: *call,
@@ -300,6 +301,7 @@ impl Mission {
                 doubted: false,
                 broke_off: false,
                 postponed: None,
+                unpaid: None,
             }),
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })
@@ -313,6 +315,11 @@ impl Mission {
             Record::Answered { call, .. } => self.called(CallStep::Numbered(*call)),
             Record::Postponed { call, until, .. } => {
                 self.called(CallStep::Postponed { call: *call, at, until: *until })
+            }
+            Record::PaymentAwaited { call, until, .. } => {
+                self.runs.going()?;
+                self.requests.none_about(*call)?;
+                Ok(self.calls.apply(CallStep::Unpaid { call: *call, until: *until })?)
             }
             Record::Closing { limit } => {
                 self.runs.going()?;
@@ -410,6 +417,7 @@ fn bytes(record: &Record) -> usize {
         | Record::OpenUntil { .. }
         | Record::Closing { .. }
         | Record::Postponed { .. }
+        | Record::PaymentAwaited { .. }
         | Record::Landing { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
@@ -450,6 +458,7 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::OpenUntil { .. }
         | Record::Closing { .. }
         | Record::Postponed { .. }
+        | Record::PaymentAwaited { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -487,6 +496,7 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::OpenUntil { .. }
         | Record::Closing { .. }
         | Record::Postponed { .. }
+        | Record::PaymentAwaited { .. }
         | Record::Granted { .. }
         | Record::Unreadable { .. }
         | Record::Accompanied
@@ -530,5 +540,6 @@ fn name(record: &Record) -> &'static str {
         Record::Closing { .. } => "closing",
         Record::Postponed { .. } => "postponed",
         Record::Landing { .. } => "landing",
+        Record::PaymentAwaited { .. } => "payment_awaited",
     }
 }

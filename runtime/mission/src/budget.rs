@@ -9,7 +9,9 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::fmt;
 
+use jiff::Timestamp;
 use sortie_contract::envelope::{Budget, EffectiveBudget};
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::ToolName;
@@ -27,17 +29,25 @@ pub struct Booking {
     pub let_go: Spend,
     /// Spent, for good.
     pub spent: Spend,
+    /// When that was set aside which is let go.
+    pub since: Timestamp,
 }
 
 impl Booking {
     /// It is made: what it may cost is set aside.
     pub(crate) fn reserve(tool: &ToolName, set_aside: Spend) -> Self {
-        Self { tool: tool.clone(), set_aside, let_go: Spend::NOTHING, spent: Spend::NOTHING }
+        let (tool, since) = (tool.clone(), Timestamp::MAX);
+        Self { tool, set_aside, let_go: Spend::NOTHING, spent: Spend::NOTHING, since }
     }
 
     /// It is over: what was set aside becomes what it did cost.
-    pub(crate) fn settle(tool: &ToolName, let_go: Spend, spent: Spend) -> Self {
-        Self { tool: tool.clone(), set_aside: Spend::NOTHING, let_go, spent }
+    pub(crate) fn settle(tool: &ToolName, since: Timestamp, let_go: Spend, spent: Spend) -> Self {
+        Self { tool: tool.clone(), set_aside: Spend::NOTHING, let_go, spent, since }
+    }
+
+    /// What moves in books that were begun then: a call that was granted before is none of theirs.
+    pub(crate) fn within(&self, begun_at: Timestamp) -> Self {
+        if self.since >= begun_at { self.clone() } else { Self::reserve(&self.tool, self.set_aside) }
     }
 
     /// Whether nothing moves.
@@ -55,9 +65,76 @@ pub(crate) struct Ledger {
     reserved: Spend,
 }
 
-/// Which limit a call would pass, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Exhausted(pub(crate) String);
+/// How much a budget is; without a limit where there is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls of models.
+    pub llm_calls: Option<u64>,
+    /// Money.
+    pub cost: Option<MicroUsd>,
+}
+
+impl From<&EffectiveBudget> for Limits {
+    fn from(budget: &EffectiveBudget) -> Self {
+        Self { llm_calls: budget.llm_calls_max, cost: budget.cost_max }
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.cost, self.llm_calls) {
+            (Some(cost), Some(calls)) => write!(formatter, "{cost} and {calls} model calls"),
+            (Some(cost), None) => write!(formatter, "{cost}"),
+            (None, Some(calls)) => write!(formatter, "{calls} model calls"),
+            (None, None) => formatter.write_str("without a limit"),
+        }
+    }
+}
+
+/// How a call stands to a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// It is covered.
+    Now,
+    /// It would be, but for what is set aside for calls that are being made: most of that comes back.
+    SetAside(Short),
+    /// What was spent is never given back.
+    Never(Short),
+}
+
+/// Which limit a call would pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Short {
+    /// That of model calls.
+    Calls { max: u64, booked: u64 },
+    /// That of money.
+    Cost { wanted: MicroUsd, max: MicroUsd, booked: MicroUsd },
+}
+
+impl fmt::Display for Short {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Calls { max, booked } => write!(formatter, "of {max} calls of models {booked} are used"),
+            Self::Cost { wanted, max, booked } => {
+                write!(formatter, "the call may cost {wanted}, and {booked} of {max} are spent or set aside")
+            }
+        }
+    }
+}
+
+impl Short {
+    /// Of a mission's own budget, in words.
+    pub(crate) fn of_mission(self) -> String {
+        match self {
+            Self::Calls { max, booked } => {
+                format!("the mission may call language models {max} times; {booked} are used")
+            }
+            Self::Cost { wanted, max, booked } => {
+                format!("the call may cost {wanted}; {booked} of the mission's {max} are spent or set aside")
+            }
+        }
+    }
+}
 
 impl Ledger {
     /// What was used so far, without what is only reserved.
@@ -70,29 +147,34 @@ impl Ledger {
         self.reserved
     }
 
-    /// Whether `wanted` fits beside what was spent and reserved. What costs nothing always fits.
-    pub(crate) fn check(&self, limits: &EffectiveBudget, wanted: Spend) -> Result<(), Exhausted> {
-        let booked = self.spent.saturating_add(self.reserved);
-        if let Some(max) = limits.llm_calls_max
-            && wanted.llm_calls > max.saturating_sub(booked.llm_calls)
-        {
-            return Err(Exhausted(format!(
-                "the mission may call language models {max} times; {} are used",
-                booked.llm_calls
-            )));
+    /// How a call that may cost `wanted` stands to `limits`. What costs nothing always fits.
+    pub(crate) fn fit(&self, limits: Limits, wanted: Spend) -> Fit {
+        match (self.short(limits, wanted), Self { reserved: Spend::NOTHING, ..*self }.short(limits, wanted)) {
+            (None, _) => Fit::Now,
+            (Some(short), None) => Fit::SetAside(short),
+            (_, Some(short)) => Fit::Never(short),
         }
-        if let Some(max) = limits.cost_max
-            && wanted.cost > max.saturating_sub(booked.cost)
-        {
-            return Err(Exhausted(format!(
-                "the call may cost {}; {} of the mission's {max} are spent or set aside",
-                wanted.cost, booked.cost
-            )));
-        }
-        Ok(())
     }
 
-    /// Takes a booking up. Folding takes what was decided; deciding asks [`Ledger::check`] first.
+    /// Which limit `wanted` passes, beside what was spent and reserved.
+    fn short(&self, limits: Limits, wanted: Spend) -> Option<Short> {
+        let booked = self.spent.saturating_add(self.reserved);
+        if let Some(max) = limits.llm_calls
+            && wanted.llm_calls > max.saturating_sub(booked.llm_calls)
+        {
+            return Some(Short::Calls { max, booked: booked.llm_calls });
+        }
+        let max = limits.cost.filter(|max| wanted.cost > max.saturating_sub(booked.cost))?;
+        Some(Short::Cost { wanted: wanted.cost, max, booked: booked.cost })
+    }
+
+    /// The books as they were left: what was spent, and what is set aside.
+    pub(crate) fn recall(&mut self, spent: Spend, reserved: Spend) {
+        self.spent = self.spent.saturating_add(spent);
+        self.reserved = self.reserved.saturating_add(reserved);
+    }
+
+    /// Takes a booking up. Folding takes what was decided; deciding asks [`Ledger::fit`] first.
     pub(crate) fn book(&mut self, booking: &Booking) {
         self.reserved = self.reserved.saturating_sub(booking.let_go).saturating_add(booking.set_aside);
         self.spent = self.spent.saturating_add(booking.spent);
@@ -127,8 +209,12 @@ pub(crate) fn raised(limits: &EffectiveBudget, llm_calls: u64, cost: MicroUsd) -
 mod tests {
     use super::*;
 
-    fn limits(llm_calls: Option<u64>, cost: Option<u64>) -> EffectiveBudget {
-        EffectiveBudget { runtime_ms_max: 1, llm_calls_max: llm_calls, cost_max: cost.map(MicroUsd) }
+    fn limits(llm_calls: Option<u64>, cost: Option<u64>) -> Limits {
+        Limits { llm_calls, cost: cost.map(MicroUsd) }
+    }
+
+    fn covers(ledger: &Ledger, limits: Limits, wanted: Spend) -> bool {
+        ledger.fit(limits, wanted) == Fit::Now
     }
 
     fn spend(llm_calls: u64, cost: u64) -> Spend {
@@ -140,7 +226,7 @@ mod tests {
     }
 
     fn settle(ledger: &mut Ledger, reserved: Spend, spent: Spend) {
-        ledger.book(&Booking::settle(&ToolName::new("X"), reserved, spent));
+        ledger.book(&Booking::settle(&ToolName::new("X"), Timestamp::UNIX_EPOCH, reserved, spent));
     }
 
     #[test]
@@ -148,12 +234,12 @@ mod tests {
         let mut ledger = Ledger::default();
         let limits = limits(Some(2), Some(10));
         reserve(&mut ledger, spend(1, 6));
-        assert!(ledger.check(&limits, spend(1, 5)).is_err(), "6 + 5 passes 10");
-        assert_eq!(ledger.check(&limits, spend(1, 4)), Ok(()));
+        assert!(!covers(&ledger, limits, spend(1, 5)), "6 + 5 passes 10");
+        assert!(covers(&ledger, limits, spend(1, 4)));
         reserve(&mut ledger, spend(1, 4));
-        assert!(ledger.check(&limits, spend(1, 0)).is_err(), "both calls are used");
+        assert!(!covers(&ledger, limits, spend(1, 0)), "both calls are used");
         settle(&mut ledger, spend(1, 6), spend(1, 2));
-        assert_eq!(ledger.check(&limits, spend(0, 4)), Ok(()), "what was reserved in vain is free again");
+        assert!(covers(&ledger, limits, spend(0, 4)), "what was reserved in vain is free again");
         assert_eq!((ledger.spent(), ledger.reserved()), (spend(1, 2), spend(1, 4)));
     }
 
@@ -162,8 +248,8 @@ mod tests {
         let mut ledger = Ledger::default();
         reserve(&mut ledger, spend(0, 10));
         settle(&mut ledger, spend(0, 10), spend(0, 12));
-        assert_eq!(ledger.check(&limits(None, Some(10)), spend(0, 0)), Ok(()));
-        assert!(ledger.check(&limits(None, Some(10)), spend(0, 1)).is_err());
+        assert!(covers(&ledger, limits(None, Some(10)), spend(0, 0)));
+        assert!(!covers(&ledger, limits(None, Some(10)), spend(0, 1)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use jiff::Timestamp;
 use sortie_contract::artifact::{Artifact, ArtifactName};
@@ -17,6 +18,8 @@ use sortie_contract::plugin::{self, Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
+
+use crate::wider::Wider;
 
 /// The time of a command, as the shell read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Now {
     /// The window that follows, where the mission asks for one ([`Mission::wants_window`](crate::Mission::wants_window)) and there
     /// is one.
     pub next_window: Option<Window>,
+    /// The budgets wider than the mission that it is under, where the command may take something of them.
+    pub wider: Wider,
 }
 
 /// A tool that a plugin was handed, as its node knows it at the moment.
@@ -90,7 +95,7 @@ pub enum Command<'a> {
     Accompany,
     /// The node stops in good order, and its run with it.
     StopNode,
-    /// The plugin wants to call a tool: answered with [`CallStarted`], [`CallRefused`], or [`CallHeld`] and a request.
+    /// The plugin wants to call a tool: answered with [`CallStarted`], [`CallRefused`], or [`CallHeld`] and what it waits for.
     ///
     /// [`CallStarted`]: sortie_contract::Record::CallStarted
     /// [`CallRefused`]: sortie_contract::Record::CallRefused
@@ -156,14 +161,20 @@ pub enum Command<'a> {
         /// The answer: JSON text.
         answer: String,
     },
-    /// Whoever makes a call says that its provider refuses it for now and has done nothing for it.
+    /// Whoever makes a call says that its provider refuses it for now and has done nothing for it: answered with [`Postponed`], or with
+    /// [`CallFinished`], where that has lasted long enough.
+    ///
+    /// [`Postponed`]: sortie_contract::Record::Postponed
+    /// [`CallFinished`]: sortie_contract::Record::CallFinished
     Postpone {
         /// The run that made it.
         run: RunNo,
         /// Which.
         call: CallNo,
-        /// When it is made again.
-        until: Timestamp,
+        /// When it says that it is worth another try.
+        hinted: Option<Timestamp>,
+        /// For so long in all a call is put off; then it has failed.
+        hold_max: Duration,
         /// For people.
         why: String,
     },

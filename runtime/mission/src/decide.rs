@@ -23,12 +23,11 @@ use sortie_contract::record::{ArtifactSource, Record};
 use sortie_contract::request::RequestKind;
 use sortie_contract::tool::{ASK, CallError, MODEL, ToolInfo, ToolName};
 
-use crate::budget::Booking;
 use crate::command::{Command, Conditions, Handle, Now, Refusal};
 use crate::finish::Cause;
 use crate::gate::Gate;
 use crate::part::runs::{Active, Phase};
-use crate::request::short_of;
+use crate::payment::Payment;
 use crate::state::Mission;
 use crate::window::{Moment, moment};
 
@@ -57,7 +56,7 @@ impl Mission {
         if let Some(answer) = at_a_glance(self.status(), &command) {
             return answer;
         }
-        self.answer(now, command).map(|records| self.with_closing(now, records))
+        self.answer(now, command).map(|records| self.with_closing(now, self.with_paid(now, records)))
     }
 
     fn answer(&self, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
@@ -145,9 +144,9 @@ impl Mission {
         if let Command::CallDone { call, outcome, spent, .. } = command {
             return self.call_done(call, outcome, spent, over);
         }
-        if let Command::Postpone { call, until, why, .. } = command {
+        if let Command::Postpone { call, hinted, hold_max, why, .. } = command {
             // Nobody has done anything for it, also where its mission ends or is carried over now.
-            let postponed = self.postpone(call, until, why)?;
+            let postponed = self.postpone(now, call, hinted, hold_max, why)?;
             return Ok(iter::once(postponed).chain(over).collect());
         }
         if let Some(end) = over {
@@ -233,15 +232,24 @@ impl Mission {
         if let Some(error) = self.refuse(now, gate, tool, &arguments, reserved) {
             return vec![self.numbered(|call| Record::CallRefused { call, tool: name, digest, error })];
         }
-        if let Some((limit, why)) = self.kept_for_landing(self.books.ledger(), reserved) {
-            let error = CallError::BudgetExhausted(why);
-            let refused = self.numbered(|call| Record::CallRefused { call, tool: name, digest, error });
-            // Where the numbers are used up, the end stands there instead.
-            let is_refused = matches!(refused, Record::CallRefused { .. });
-            let closing = self.landing.expected().filter(|_| is_refused).map(|_| Record::Closing { limit });
-            return iter::once(refused).chain(closing).collect();
-        }
-        let Some(ask) = self.must_ask(gate, tool, &arguments, reserved) else {
+        let refused = |error| {
+            let (tool, error) = (name.clone(), CallError::BudgetExhausted(error));
+            self.numbered(|call| Record::CallRefused { call, tool, digest, error })
+        };
+        let payment = match self.payment(now, &self.means(now), &name, reserved) {
+            Payment::Never(why, limit) => {
+                let refused = refused(why);
+                // Where the numbers are used up, the end stands there instead.
+                let is_refused = matches!(refused, Record::CallRefused { .. });
+                let is_told = is_refused && self.landing.expected().is_some();
+                let closing = limit.filter(|_| is_told).map(|limit| Record::Closing { limit });
+                return iter::once(refused).chain(closing).collect();
+            }
+            payment => payment,
+        };
+        // Approval first, then money.
+        let payment = self.must_ask(gate, tool, &arguments).map_or(payment, Payment::Asks);
+        if payment == Payment::Now {
             return vec![self.numbered(|call| Record::CallStarted {
                 call,
                 tool: name,
@@ -250,13 +258,18 @@ impl Mission {
                 repeat,
                 reserved,
             })];
-        };
+        }
         let held = self.numbered(|call| Record::CallHeld { call, tool: name, arguments, digest, repeat, reserved });
-        let requested = match &held {
-            Record::CallHeld { call, .. } => Some(self.request(now, self.requests.next(), *call, ask)),
+        let follows = match (&held, payment) {
+            (Record::CallHeld { call, .. }, Payment::Asks(ask)) => {
+                Some(self.request(now, self.requests.next(), *call, ask))
+            }
+            (Record::CallHeld { call, .. }, Payment::Later(until, why)) => {
+                Some(Self::awaits_payment(*call, until, why))
+            }
             _ => None,
         };
-        iter::once(held).chain(requested).collect()
+        iter::once(held).chain(follows).collect()
     }
 
     /// Why a call is not granted: the window, the gate, an earlier call that was too dear, the limits of form, in this order.
@@ -297,34 +310,12 @@ impl Mission {
         iter::once(asked).chain(requested).collect()
     }
 
-    /// The calls that were put off until now are made, as far as the budget covers them; of the others people are asked.
+    /// What becomes of the calls that were put off until now.
     fn go_on_with_postponed(&self, now: Now) -> Option<Vec<Record>> {
-        let (mut ledger, mut request) = (*self.books.ledger(), self.requests.next());
-        let (mut records, mut closing) = (Vec::new(), None);
-        for (call, _) in self.calls.postponed().filter(|(_, until)| *until <= now.wall) {
-            let Ok(flight) = self.calls.flight(call) else { continue };
-            let Some(tool) = &flight.tool else { continue };
-            let kept = self.kept_for_landing(&ledger, flight.reserved);
-            closing = closing.or(kept.as_ref().map(|(limit, _)| *limit));
-            if let Some(why) = self.barred(flight.reserved).or(kept.map(|(_, why)| why)) {
-                let outcome = Err(CallError::BudgetExhausted(why));
-                records.push(Record::CallFinished { call, outcome, spent: Spend::NOTHING });
-            } else if let Some(ask) = short_of(&ledger, &self.budget, tool, flight.reserved) {
-                records.push(self.request(now, request, call, ask));
-                request.0 += 1;
-            } else {
-                ledger.book(&Booking::reserve(tool, flight.reserved));
-                records.push(Record::CallResumed { call });
-            }
-        }
-        records.extend(closing.filter(|_| self.landing.expected().is_some()).map(|limit| Record::Closing { limit }));
+        let due = self.calls.put_off().filter(|(_, until)| *until <= now.wall);
+        let due: Vec<_> = due.filter_map(|(call, _)| self.calls.flight(call).ok()).collect();
+        let records = self.paid_or_asked(now, self.means(now), self.requests.next(), &due, true);
         (!records.is_empty()).then_some(records)
-    }
-
-    /// A call is put off.
-    fn postpone(&self, call: CallNo, until: Timestamp, why: String) -> Result<Record, Refusal> {
-        let is_made = self.calls.flight(call).is_ok_and(|flight| !flight.held);
-        if is_made { Ok(Record::Postponed { call, until, why: note(why) }) } else { Err(Refusal::UnknownCall { call }) }
     }
 
     fn suspend(&self, records: u32, until: Option<Timestamp>) -> Result<Record, Refusal> {

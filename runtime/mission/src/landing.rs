@@ -9,8 +9,6 @@
 //! - The signal is given once, for the first limit that comes near.
 //! - The end of a window that the mission is carried over from is no limit, and no end of its work.
 
-use alloc::borrow::ToOwned as _;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +18,7 @@ use sortie_contract::plugin::Left;
 use sortie_contract::record::{Closing, HostQuestion, Record};
 use sortie_contract::request::Decision;
 
-use crate::budget::{Ledger, raised};
+use crate::budget::raised;
 use crate::command::Now;
 use crate::state::Mission;
 
@@ -77,18 +75,6 @@ impl Mission {
             cost_max: budget.cost_max.map(|max| max.saturating_sub(kept.cost)),
             ..*budget
         }
-    }
-
-    /// Which limit a call would come too near to, and that in words, where it would take of what is kept for landing, beside what is in
-    /// these books; nothing where it takes nothing of it, and where it passes the budget anyway.
-    pub(crate) fn kept_for_landing(&self, ledger: &Ledger, wanted: Spend) -> Option<(Closing, String)> {
-        let payable = self.payable(&self.budget);
-        if ledger.check(&payable, wanted).is_ok() || ledger.check(&self.budget, wanted).is_err() {
-            return None;
-        }
-        let is_of_calls = ledger.check(&EffectiveBudget { cost_max: None, ..payable }, wanted).is_err();
-        let limit = if is_of_calls { Closing::LlmCalls } else { Closing::Cost };
-        Some((limit, "what is left of the budget is kept for landing: `land` sets it free".to_owned()))
     }
 
     /// When the end of the window comes near, or that of the hours; nothing, where it is no end of the work.

@@ -18,6 +18,8 @@
 //! | `admission` | what a node takes, under which session, on which plugin; and what it says to a second dispatch |
 //! | `gate` | which calls a mission may make |
 //! | `budget` | what it may still spend |
+//! | `wider` | budgets of more than one mission: whose they are, when they are renewed, what they cover |
+//! | `payment` | whether a call is paid for, waits for that, or is asked about |
 //! | `spend` | what each record moves in the books, and what follows where a call was dearer, or broke off |
 //! | `landing` | when a limit comes near, and what is kept behind it |
 //! | `hold` | until when a call is put off that its provider refuses for now |
@@ -64,6 +66,7 @@ mod night;
 mod outputs;
 mod overview;
 mod part;
+mod payment;
 mod quarantine;
 pub mod queue;
 pub mod replay;
@@ -75,11 +78,12 @@ mod state;
 mod suspension;
 mod timer;
 mod view;
+pub mod wider;
 mod window;
 
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, LandingMisfit, Misfit, ReportMisfit, RequestMisfit, RunMisfit, WindowMisfit};
-pub use budget::Booking;
+pub use budget::{Booking, Limits};
 pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};
 pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};
 pub use decide::at_a_glance;

@@ -11,7 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
-use sortie_contract::envelope::{EffectiveBudget, OnExpiry};
+use sortie_contract::envelope::OnExpiry;
 use sortie_contract::id::CallNo;
 use sortie_contract::limit;
 use sortie_contract::money::Spend;
@@ -19,13 +19,14 @@ use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{ASK, CallError, ToolAnswer, ToolInfo, ToolName};
 
-use crate::budget::{Ledger, raised};
+use crate::budget::{Fit, Limits, Short, raised};
 use crate::command::{Now, Refusal};
 use crate::decide::note;
 use crate::finish::Cause;
 use crate::gate::{Approval, Gate};
 use crate::part::calls::InFlight;
 use crate::part::requests::OpenRequest;
+use crate::payment::Payment;
 use crate::spend::unpaid;
 use crate::state::Mission;
 use crate::window::{Moment, moment};
@@ -34,15 +35,12 @@ use crate::window::{Moment, moment};
 pub(crate) type Ask = (RequestKind, String);
 
 impl Mission {
-    /// What has to be asked before a call that the gate does not refuse: approval first, then money.
-    pub(crate) fn must_ask(&self, gate: Gate<'_>, tool: &ToolInfo, arguments: &str, quote: Spend) -> Option<Ask> {
-        if let Gate::NeedsApproval(approval) = gate {
-            let rules = self.rules.of(&self.envelope.constraints);
-            if !self.requests.approves(&tool.name, rules.scoped_approvals(&tool.name, arguments)) {
-                return Some((RequestKind::Approval, approval_question(tool, approval)));
-            }
-        }
-        short_of(self.books.ledger(), &self.budget, &tool.name, quote)
+    /// The approval that has to be asked for before a call that the gate does not refuse.
+    pub(crate) fn must_ask(&self, gate: Gate<'_>, tool: &ToolInfo, arguments: &str) -> Option<Ask> {
+        let Gate::NeedsApproval(approval) = gate else { return None };
+        let rules = self.rules.of(&self.envelope.constraints);
+        let is_approved = self.requests.approves(&tool.name, rules.scoped_approvals(&tool.name, arguments));
+        (!is_approved).then(|| (RequestKind::Approval, approval_question(tool, approval)))
     }
 
     /// The record of a request that is made now.
@@ -134,13 +132,12 @@ impl Mission {
         match (open.kind, decision) {
             // Made again, a call costs again: money is asked for in both cases.
             (RequestKind::Approval, Decision::Approve { .. }) | (RequestKind::Uncertain, Decision::Repeat) => {
-                let ask = flight
-                    .tool
-                    .as_ref()
-                    .and_then(|tool| short_of(self.books.ledger(), &self.payable(&self.budget), tool, flight.reserved));
-                Ok(match ask {
-                    None => Record::CallResumed { call },
-                    Some(ask) => self.request(now, self.requests.next(), call, ask),
+                let payment = |tool| self.payment_decided(now, tool, flight.reserved);
+                Ok(match flight.tool.as_ref().map_or(Payment::Now, payment) {
+                    Payment::Now => Record::CallResumed { call },
+                    Payment::Later(until, why) => Self::awaits_payment(call, until, why),
+                    Payment::Asks(ask) => self.request(now, self.requests.next(), call, ask),
+                    Payment::Never(why, _) => return finished(Err(unpaid(flight.doubted, flight, why))),
                 })
             }
             (RequestKind::Approval, Decision::Deny) => {
@@ -151,10 +148,16 @@ impl Mission {
             }
             (RequestKind::Input, Decision::Deny) => refused(CallError::Denied, "the question was turned down"),
             (RequestKind::Budget, Decision::Grant { llm_calls, cost }) => {
-                let budget = self.payable(&raised(&self.budget, *llm_calls, *cost));
-                match self.books.ledger().check(&budget, flight.reserved) {
-                    Ok(()) => Ok(Record::CallResumed { call }),
-                    Err(exhausted) => Err(Refusal::NotEnough { why: exhausted.0 }),
+                let limits = Limits::from(&self.payable(&raised(&self.budget, *llm_calls, *cost)));
+                let Some(tool) = &flight.tool else { return Err(Refusal::WrongDecision { kind: open.kind }) };
+                if let Fit::Never(short) = self.books.ledger().fit(limits, flight.reserved) {
+                    return Err(Refusal::NotEnough { why: short.of_mission() });
+                }
+                match self.paid_by(now, &self.means(now), tool, flight.reserved, limits) {
+                    Payment::Now => Ok(Record::CallResumed { call }),
+                    Payment::Later(until, why) => Ok(Self::awaits_payment(call, until, why)),
+                    Payment::Never(why, _) => finished(Err(unpaid(flight.doubted, flight, why))),
+                    Payment::Asks(_) => unreachable!("what was granted covers it"),
                 }
             }
             (RequestKind::Budget, Decision::Deny) => {
@@ -170,10 +173,9 @@ impl Mission {
     }
 }
 
-/// The request for more budget, where a call needs it.
-pub(crate) fn short_of(ledger: &Ledger, budget: &EffectiveBudget, tool: &ToolName, wanted: Spend) -> Option<Ask> {
-    let exhausted = ledger.check(budget, wanted).err()?;
-    Some((RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&exhausted.0))))
+/// The request for more budget than there is.
+pub(crate) fn beyond(tool: &ToolName, short: Short) -> Ask {
+    (RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&short.of_mission())))
 }
 
 /// The request about a call whose result a crash took away.

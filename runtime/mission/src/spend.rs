@@ -23,19 +23,19 @@ use sortie_contract::request::RequestKind;
 use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::Booking;
-use crate::command::{Now, Refusal};
+use crate::command::{Command, Now, Refusal};
 use crate::part::books::Overbill;
 use crate::part::calls::InFlight;
-use crate::request::{doubt, short_of};
+use crate::payment::Payment;
+use crate::request::doubt;
 use crate::state::Mission;
+use crate::wider::Payer;
 
 impl Mission {
     /// What a record that is about to be applied moves in the books, call by call: for the mission's own ledger, and for whoever counts
     /// beside it. Nothing for calls that are free.
     #[must_use]
     pub fn bookings(&self, record: &Record) -> Vec<Booking> {
-        let settled =
-            |flight: &InFlight, spent| booking(flight, |tool, reserved| Booking::settle(tool, reserved, spent));
         let made = |call: CallNo| self.calls.flight(call).ok().filter(|flight| !flight.held);
         let booking = match record {
             Record::CallStarted { tool, reserved, .. } if !reserved.is_nothing() => {
@@ -45,12 +45,16 @@ impl Mission {
                 self.calls.flight(*call).ok().and_then(|flight| booking(flight, Booking::reserve))
             }
             Record::CallAgain { call } => made(*call).and_then(|flight| {
-                let again =
-                    |tool: &_, reserved| Booking { set_aside: reserved, ..Booking::settle(tool, reserved, reserved) };
+                let again = |tool: &_, reserved| Booking {
+                    set_aside: reserved,
+                    ..Booking::settle(tool, flight.since, reserved, reserved)
+                };
                 booking(flight, again)
             }),
             // Whatever was being made, and is now asked about, may have cost all of it.
-            Record::Requested { call, .. } => made(*call).and_then(|flight| settled(flight, flight.reserved)),
+            Record::Requested { call, .. } | Record::PaymentAwaited { call, .. } => {
+                made(*call).and_then(|flight| settled(flight, flight.reserved))
+            }
             // Nobody has done anything for it.
             Record::Postponed { call, .. } => made(*call).and_then(|flight| settled(flight, Spend::NOTHING)),
             Record::CallFinished { call, spent, .. } => made(*call).and_then(|flight| settled(flight, *spent)),
@@ -61,6 +65,21 @@ impl Mission {
             _ => None,
         };
         booking.into_iter().collect()
+    }
+
+    /// Whose its calls are, for budgets that are wider than it.
+    #[must_use]
+    pub fn payer(&self) -> Payer<'_> {
+        Payer { lane: self.lane(), source: &self.envelope.source_instance_id, vp: &self.envelope.vp_id }
+    }
+
+    /// Whether a command may set something aside: for a call that is new, is made again, or has waited.
+    #[must_use]
+    pub fn may_pay(&self, command: &Command<'_>) -> bool {
+        match command {
+            Command::Call { quote, .. } => !quote.is_nothing(),
+            _ => self.calls.in_flight().iter().any(|flight| !flight.reserved.is_nothing()),
+        }
     }
 
     /// What was set aside for a call that is being made.
@@ -134,11 +153,14 @@ impl Mission {
     /// What becomes of the calls that a run was making when it broke off. What must not be made twice without a word is asked about; the
     /// others are made again, as far as the budget covers them once more. `tools` are those of the node.
     pub(crate) fn broke_off(&self, now: Now, tools: &[ToolInfo]) -> Vec<Record> {
-        let (mut ledger, mut request) = (*self.books.ledger(), self.requests.next());
+        let (mut means, mut request) = (self.means(now), self.requests.next());
         let mut records = Vec::new();
         // What was approved while it was out of memory nobody has made.
         let is_in_memory = self.run().is_some();
-        for flight in self.calls.made().filter(|flight| is_in_memory || flight.broke_off) {
+        let broke_off = || self.calls.made().filter(|flight| is_in_memory || flight.broke_off);
+        // Their first attempts count as spent, whatever becomes of each.
+        broke_off().filter_map(|flight| settled(flight, flight.reserved)).for_each(|booking| means.book(&booking));
+        for flight in broke_off() {
             let (call, reserved) = (flight.call, flight.reserved);
             let Some(tool) = &flight.tool else { continue };
             let ended = |error| Record::CallFinished { call, outcome: Err(error), spent: reserved };
@@ -153,17 +175,22 @@ impl Mission {
                         records.push(ended(self.told_of_lost(call, tool, None)));
                         continue;
                     }
-                    let kept = || self.kept_for_landing(&ledger, reserved).map(|(_, why)| why);
-                    if let Some(why) = self.barred(reserved).or_else(kept) {
-                        records.push(ended(unpaid(true, flight, why)));
-                        continue;
+                    match self.payment(now, &means, tool, reserved) {
+                        Payment::Now => {
+                            means.book(&Booking::reserve(tool, reserved));
+                            records.push(Record::CallAgain { call });
+                            continue;
+                        }
+                        Payment::Later(until, why) => {
+                            records.push(Self::awaits_payment(call, until, why));
+                            continue;
+                        }
+                        Payment::Never(why, _) => {
+                            records.push(ended(unpaid(true, flight, why)));
+                            continue;
+                        }
+                        Payment::Asks(ask) => ask,
                     }
-                    let Some(ask) = short_of(&ledger, &self.budget, tool, reserved) else {
-                        ledger.book(&Booking::reserve(tool, reserved));
-                        records.push(Record::CallAgain { call });
-                        continue;
-                    };
-                    ask
                 }
             };
             records.push(self.request(now, request, call, ask));
@@ -197,6 +224,11 @@ fn no_more(tool: &ToolName, quoted: Spend, spent: Spend) -> String {
     format!(
         "a call of `{tool}` did cost {spent} and was quoted at {quoted}: this mission makes no further call that costs anything"
     )
+}
+
+/// What moves when a call is over that did cost so much.
+fn settled(flight: &InFlight, spent: Spend) -> Option<Booking> {
+    booking(flight, |tool, reserved| Booking::settle(tool, flight.since, reserved, spent))
 }
 
 /// What moves by a call; nothing, where it is free.

@@ -140,6 +140,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Suspended { .. }
         | Record::Closing { .. }
         | Record::Postponed { .. }
+        | Record::PaymentAwaited { .. }
         | Record::CallResumed { .. }
         | Record::CarriedOver { .. } => true,
         // Given up, or not to be paid for any more, it takes its request with it.
@@ -366,13 +367,13 @@ impl Mission {
         }
     }
 
-    /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, or for a
-    /// provider that refuses for now, it takes none.
+    /// Whether its run clock goes: while its plugin is in memory, and while it sleeps. Out of memory and waiting for people, for a
+    /// provider that refuses for now, or for a budget that is spent, it takes none.
     #[must_use]
     pub fn takes_run_time(&self) -> bool {
         self.active().is_some_and(|active| match active.suspended {
             Some(Suspension { woken, .. }) => {
-                !woken && self.requests.open().is_empty() && self.calls.postponed().next().is_none()
+                !woken && self.requests.open().is_empty() && self.calls.put_off().next().is_none()
             }
             None => true,
         })

@@ -57,6 +57,7 @@ mod tests {
                 ran_ms,
                 out_ms: None,
                 next_window: None,
+                wider: Default::default(),
                 expires_at: Timestamp::MAX,
                 on_expiry: sortie_contract::envelope::OnExpiry::End,
             };
@@ -67,6 +68,7 @@ mod tests {
             ran_ms: 5_000,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at: Timestamp::MAX,
             on_expiry: sortie_contract::envelope::OnExpiry::End,
         };

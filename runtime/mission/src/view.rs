@@ -182,6 +182,7 @@ impl Mission {
             | Record::CarriedOver { .. }
             | Record::Closing { .. }
             | Record::Postponed { .. }
+            | Record::PaymentAwaited { .. }
             | Record::Landing { .. }
             | Record::OpenUntil { .. }
             | Record::Accompanied

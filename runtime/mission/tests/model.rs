@@ -222,7 +222,7 @@ fn flights(records: &[Stamped]) -> Vec<Flight> {
                 flights.push(Flight { call: *call, tool: Some(tool.clone()), reserved: reserved.cost.0, held: true });
             }
             Record::Asked { call, .. } => flights.push(Flight { call: *call, tool: None, reserved: 0, held: true }),
-            Record::Requested { call, .. } => {
+            Record::Requested { call, .. } | Record::PaymentAwaited { call, .. } => {
                 flights.iter_mut().find(|flight| flight.call == *call).expect("it is in flight").held = true;
             }
             Record::CallResumed { call } => {

@@ -19,12 +19,14 @@ use sortie_mission::{Ceilings, Retention};
 use sortie_models::ModelsConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 
+mod budget;
 mod lane;
 mod limits;
 mod mcp;
 mod misplaced;
 mod token;
 
+pub use budget::BudgetConfig;
 pub use lane::LaneConfig;
 pub use limits::LimitsConfig;
 pub(crate) use mcp::KEEPER;
@@ -43,6 +45,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// `[[lane]]`; without any, the node has the one lane `default`.
     pub lane: Vec<LaneConfig>,
+    /// `[[budget]]`: budgets that are wider than one mission.
+    pub budget: Vec<BudgetConfig>,
     /// `[plugin]`: which plugin runs a mission type (`coding`, `research`, `automation`) or a VP (any other key).
     pub plugin: BTreeMap<String, String>,
     /// `[tool.NAME]`
@@ -223,6 +227,7 @@ impl Config {
         self.retention()?;
         self.request_expiry()?;
         self.landing_share()?;
+        self.budgets()?;
         if self.node.max_running == 0 {
             return Err(ConfigError::value("node.max_running", "must be at least 1"));
         }

@@ -5,6 +5,7 @@ pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
 mod body;
+mod budgets;
 mod codes;
 mod connection;
 mod deliveries;
@@ -308,6 +309,14 @@ pub(crate) fn routes() -> Vec<Route> {
             "Models: what they are called and take, what they cost, what was spent on them",
             json::<models::ModelsView>(),
             models::list,
+        ),
+        route(
+            GET,
+            "/v1/budgets",
+            Read,
+            "Budgets wider than one mission: what is spent of each, what is set aside, when it is renewed",
+            json::<budgets::BudgetsView>(),
+            budgets::list,
         ),
         route(
             POST,

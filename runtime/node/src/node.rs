@@ -206,6 +206,7 @@ impl Node {
             schedules_max: config.limits.schedules,
             landing_share: config.landing_share()?,
             hold_max: config.model.hold_max,
+            budgets: config.budgets()?,
         };
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),

@@ -95,6 +95,12 @@ impl Zone {
         &self.name
     }
 
+    /// Its rules.
+    #[must_use]
+    pub fn rules(&self) -> &TimeZone {
+        &self.rules
+    }
+
     /// What the zone's clock shows at an instant.
     #[must_use]
     pub fn local(&self, at: Timestamp) -> DateTime {

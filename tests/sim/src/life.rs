@@ -13,6 +13,7 @@ use sortie_engine::{Engine, Guests, NodeHours, Parts, Settings};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::Retention;
+use sortie_mission::wider::WiderBudget;
 use sortie_models::{Configured, Models, ModelsConfig};
 use sortie_tools::Providers;
 
@@ -22,6 +23,7 @@ use crate::executor::Executor;
 use crate::guests::Plugins;
 use crate::ledger::Ledger;
 use crate::models::Oracle;
+use crate::money;
 use crate::people::People;
 use crate::receivers::Wire;
 use crate::scene::Scene;
@@ -50,6 +52,7 @@ pub(crate) struct Outfit {
     pub(crate) models: Arc<dyn Models>,
     pub(crate) retention: Retention,
     pub(crate) hours: NodeHours,
+    pub(crate) budgets: Vec<WiderBudget>,
 }
 
 /// A node without models.
@@ -79,6 +82,7 @@ impl Life {
             models: Arc::new(Oracle { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             retention: Retention { age: Some(RETENTION), missions: None },
             hours: hours(),
+            budgets: money::wider(scene),
         };
         let look = |journal: &Journal| {
             find(scene, folder, journal);
@@ -100,7 +104,7 @@ impl Life {
         let (journal, opened, stepper) = opened.expect("a journal opens after any crash");
         look(&journal);
         let executor = Executor::new(Arc::clone(scene), stepper);
-        let Outfit { guests, tools, models, retention, hours } = outfit(&executor);
+        let Outfit { guests, tools, models, retention, hours, budgets } = outfit(&executor);
         let ambient: Surroundings = Arc::<Executor>::clone(&executor);
         let settings = Settings {
             rules: rules(),
@@ -116,6 +120,7 @@ impl Life {
             schedules_max: 1_000,
             landing_share: LANDING_SHARE,
             hold_max: HOLD_MAX,
+            budgets,
         };
         let log = journal.clone();
         let parts = Parts {

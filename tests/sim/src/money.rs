@@ -1,16 +1,20 @@
 //! Money and calls of models, said once more than the core says them: what is booked, what was really paid, and what is kept for landing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::tz::TimeZone;
 use sortie_contract::id::CallNo;
 use sortie_contract::record::{Closing, HostQuestion, Record, Stamped};
 use sortie_contract::request::Decision;
 use sortie_contract::tool::{CallError, ToolName};
 use sortie_contract::{MicroUsd, Spend};
-use sortie_mission::Mission;
+use sortie_mission::wider::{Per, Scope, WiderBudget};
+use sortie_mission::{Limits, Mission};
 
+use crate::envelope::lanes;
 use crate::ledger::Side;
 use crate::outside::Client;
+use crate::scene::Scene;
 
 /// What the records of a mission add up to.
 struct Books {
@@ -77,7 +81,7 @@ impl Books {
                 self.make(*call, true);
             }
             // Nobody knows what became of it: it counts as spent, and what comes of it counts again.
-            Record::Requested { call, .. } => {
+            Record::Requested { call, .. } | Record::PaymentAwaited { call, .. } => {
                 let broke_off = self.made.remove(call).unwrap_or_default();
                 self.settle(*call, broke_off);
             }
@@ -203,6 +207,32 @@ pub(crate) fn paid(side: &Side, client: &Client) {
     }
     let all = client.bills.values().fold(Spend::NOTHING, |all, bills| all.saturating_add(bills.paid));
     assert!(books.covers(all), "{all} were paid, and {:?}, {:?} may be", books.cost_max, books.calls_max);
+}
+
+/// The budgets of a node that are wider than a mission.
+pub(crate) fn wider(scene: &Scene) -> Vec<WiderBudget> {
+    let limits = |cost| Limits { llm_calls: None, cost: Some(cost) };
+    let of_all = scene.outside(|outside| outside.purse);
+    let of_all = of_all.map(|cost| WiderBudget { scope: Scope::Node, per: Per::Month, limits: limits(cost) });
+    let [lane, _] = lanes();
+    // Of a day, which is often over: that its calls go on then is looked for, and not how many days there were.
+    let of_lane = WiderBudget { scope: Scope::Lane(lane), per: Per::Day, limits: limits(MicroUsd(900_000)) };
+    of_all.into_iter().chain([of_lane]).collect()
+}
+
+/// 4. All missions together are within the budget of each month that there was, but for what calls did cost more than they were quoted at.
+pub(crate) fn all_within<'a>(scene: &Scene, sides: impl Iterator<Item = &'a Side>) {
+    let Some(max) = scene.outside(|outside| outside.purse) else { return };
+    let (mut taken, mut excess) = (Spend::NOTHING, Spend::NOTHING);
+    let mut months = BTreeSet::new();
+    for side in sides {
+        let books = Books::read(&side.mission, &side.records);
+        taken = taken.saturating_add(books.booked());
+        excess = excess.saturating_add(books.excess);
+        months.extend(side.records.iter().map(|stamped| stamped.at.to_zoned(TimeZone::UTC).date().first_of_month()));
+    }
+    let most = MicroUsd(max.0.saturating_mul(months.len() as u64)).saturating_add(excess.cost);
+    assert!(taken.cost <= most, "all missions together took {}, and may take {max} in each of {months:?}", taken.cost);
 }
 
 fn sum(all: &BTreeMap<CallNo, Spend>) -> Spend {

@@ -148,6 +148,7 @@ impl Nights {
             models: no_models(executor),
             retention: Retention::default(),
             hours: NodeHours::default(),
+            budgets: Vec::new(),
         };
         self.life = Some(Life::on(scene, &self.folder, disk, look, outfit));
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sortie_contract::Status;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::Repeat;
+use sortie_contract::{MicroUsd, Status};
 
 use crate::models::{self, Bills};
 use crate::shop;
@@ -31,6 +31,8 @@ pub(crate) struct Outside {
     pub(crate) models: models::State,
     /// All plugins ask eight models at once, and whoever is asked for more money says no.
     pub(crate) thrifty: bool,
+    /// All missions together may cost so much in a month, where there is such a budget.
+    pub(crate) purse: Option<MicroUsd>,
     /// Whether there are faults, still.
     pub(crate) faults: bool,
     /// People and control planes that wait for an answer of the node.

@@ -87,6 +87,7 @@ impl Scene {
             Record::Overbilled { .. } => "overbilled",
             Record::Suspended { .. } => "suspended",
             Record::Postponed { .. } => "call that is put off",
+            Record::PaymentAwaited { .. } => "call that waits for its payment",
             Record::Closing { limit } => limit.code(),
             Record::Landing { .. } => "landing",
             Record::CarriedOver { .. } => "carried over",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use sortie_ambient::Joined;
-use sortie_contract::Timestamp;
+use sortie_contract::{MicroUsd, Timestamp};
 use sortie_journal::sim::{Crash, SimDisk};
 
 use crate::check;
@@ -13,6 +13,7 @@ use crate::envelope::{RETENTION, envelope};
 use crate::executor::Step;
 use crate::ledger::Side;
 use crate::life::Life;
+use crate::money;
 use crate::outside::{Client, Outside};
 use crate::panics;
 use crate::scene::Scene;
@@ -64,6 +65,9 @@ impl World {
         let wall: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
         let mut outside = Outside { faults: true, shop: shop::State::open(), thrifty, ..Outside::default() };
         outside.models.honest = thrifty;
+        // In one history of three there is less for all than they would take.
+        let enough = if thrifty { 500_000 } else { 2_000_000 };
+        outside.purse = (rng.u8(..3) == 0).then(|| MicroUsd(rng.u64(enough / 4..enough)));
         for client in 0..rng.usize(2..=6) {
             let (texts, parsed) = envelope(&mut rng, client, wall, thrifty);
             let (script, moody) = (rng.u64(..), rng.u8(..40) == 0);
@@ -124,6 +128,7 @@ impl World {
         for index in self.clients() {
             self.scene.side(index, |side| self.scene.client(index, |client| check::over(client, side)));
         }
+        self.scene.ledger(|ledger| money::all_within(&self.scene, ledger.sides.values()));
         let life = self.life.take().expect("there is one");
         life.end(Crash::Process);
     }

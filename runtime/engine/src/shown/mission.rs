@@ -362,10 +362,12 @@ pub enum WaitKind {
     Turn,
     /// A decision of people.
     People,
-    /// A time that its plugin named; in lists also a provider, as below.
+    /// A time that its plugin named; in lists also a provider or a budget, as below.
     Time,
     /// A provider that refuses a call for now, such as a model's: the call is made again then.
     Provider,
+    /// Money: what other calls have set aside, or a budget wider than the mission, which is renewed then.
+    Budget,
 }
 
 /// What a mission waits for, and for how long at most.

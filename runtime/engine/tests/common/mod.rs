@@ -52,6 +52,7 @@ fn settings() -> Settings {
         schedules_max: 1_000,
         landing_share: 50,
         hold_max: Duration::from_secs(6 * 3_600),
+        budgets: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiff::civil::Date;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_contract::cursor::Cursor;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::Append;
+use crate::balance::{Account, Balance};
 use crate::catalog::{Catalog, Session};
 use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
@@ -238,6 +240,10 @@ impl Log for EmbeddedLog {
 
     fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError> {
         self.journal.schedule(id)
+    }
+
+    fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
+        self.journal.balances(from)
     }
 
     fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::civil::Date;
 use parking_lot::Mutex;
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::{Append, CursorChange};
+use crate::balance::{self, Account, Balance};
 use crate::catalog::Session;
 use crate::clocks;
 use crate::cursor;
@@ -41,6 +43,7 @@ struct State {
     leases: BTreeMap<u64, u64>,
     schedules: BTreeMap<String, Plan>,
     clocks: Vec<(MissionNo, u64)>,
+    balances: BTreeMap<Account, Balance>,
     closed: bool,
 }
 
@@ -139,6 +142,14 @@ impl State {
             return Err(WriteError::Conflict { mission: no, first: frame.first, expected });
         }
         self.last_no = self.last_no.max(append.mission);
+        for movement in &append.movements {
+            let oldest = balance::kept_from(movement.account.day);
+            if !self.balances.contains_key(&movement.account) {
+                self.balances.retain(|account, _| account.day >= oldest);
+            }
+            let balance = self.balances.entry(movement.account.clone()).or_default();
+            *balance = balance.moved(movement);
+        }
         let mission = self.missions.entry(append.mission).or_default();
         if let Some(head) = &append.head {
             mission.head = Some(Head::decode(append.mission, head).expect("what was encoded decodes"));
@@ -291,6 +302,12 @@ impl Log for MemoryLog {
 
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
         Ok(self.state.lock().clocks.clone())
+    }
+
+    fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
+        let state = self.state.lock();
+        let rows = state.balances.iter().filter(|(account, _)| account.day >= from);
+        Ok(rows.map(|(account, balance)| (account.clone(), *balance)).collect())
     }
 
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
@@ -452,6 +469,10 @@ impl Log for MemoryLog {
             }
         }
         draft.push(Row::Clocks(clocks::KEY, clocks::encode(&state.clocks)))?;
+        for (account, balance) in &state.balances {
+            let (key, bytes) = balance::written(account, *balance);
+            draft.push(Row::Balance(key, bytes))?;
+        }
         for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {
             let begin = entries[0].position;
             draft.push(Row::Feed(begin, feed::encode(begin, entries)))?;

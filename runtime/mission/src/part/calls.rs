@@ -33,9 +33,9 @@ pub(crate) struct InFlight {
     pub(crate) repeat: Repeat,
     /// Set aside while it is made.
     pub(crate) reserved: Spend,
-    /// It waits for a decision, or for the time to which it was put off; nothing of it has happened, or nobody knows.
+    /// It waits for a decision, for its payment, or for the time to which it was put off; nothing of it has happened, or nobody knows.
     pub(crate) held: bool,
-    /// When it began, or went on after a decision.
+    /// When it began, went on after a wait, or was made again.
     pub(crate) since: Timestamp,
     /// It was being made when a run broke off, and nobody knows what came of that.
     pub(crate) doubted: bool,
@@ -43,6 +43,16 @@ pub(crate) struct InFlight {
     pub(crate) broke_off: bool,
     /// Its provider refused it for now, at least once.
     pub(crate) postponed: Option<Postponed>,
+    /// Nobody pays for it for now: until when it waits.
+    pub(crate) unpaid: Option<Timestamp>,
+}
+
+impl InFlight {
+    /// It is made, or waits for something else.
+    fn waits_no_more(&mut self) {
+        self.postponed = self.postponed.map(|postponed| Postponed { until: None, ..postponed });
+        self.unpaid = None;
+    }
 }
 
 /// A call that its provider refuses for now.
@@ -67,8 +77,10 @@ pub(crate) enum CallStep<'a> {
     Begun(InFlight),
     /// It waits for a decision.
     Waits(CallNo),
+    /// Nobody pays for it for now.
+    Unpaid { call: CallNo, until: Timestamp },
     /// It is made again, after its run broke off.
-    Again(CallNo),
+    Again { call: CallNo, at: Timestamp },
     /// It is made, after a decision or at its time.
     Resumed { call: CallNo, at: Timestamp },
     /// Its provider refuses it for now.
@@ -141,15 +153,23 @@ impl Calls {
             CallStep::Waits(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 flight.doubted |= !flight.held;
-                flight.postponed = flight.postponed.map(|postponed| Postponed { until: None, ..postponed });
+                flight.waits_no_more();
                 (flight.held, flight.broke_off) = (true, false);
             }
-            CallStep::Again(call) => {
+            CallStep::Unpaid { call, until } => {
+                let flight = in_flight(&mut self.in_flight, call)?;
+                flight.doubted |= !flight.held;
+                flight.waits_no_more();
+                flight.unpaid = Some(until);
+                (flight.held, flight.broke_off) = (true, false);
+            }
+            CallStep::Again { call, at } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 if flight.held {
                     return Err(CallMisfit::Held { call });
                 }
                 (flight.doubted, flight.broke_off) = (true, false);
+                flight.since = at;
             }
             CallStep::Resumed { call, at } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
@@ -158,7 +178,7 @@ impl Calls {
                 }
                 flight.held = false;
                 flight.since = at;
-                flight.postponed = flight.postponed.map(|postponed| Postponed { until: None, ..postponed });
+                flight.waits_no_more();
             }
             CallStep::Postponed { call, at, until } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
@@ -218,9 +238,10 @@ impl Calls {
         &self.in_flight
     }
 
-    /// Those that their providers refuse for now, each until when.
-    pub(crate) fn postponed(&self) -> impl Iterator<Item = (CallNo, Timestamp)> {
-        self.in_flight.iter().filter_map(|flight| Some((flight.call, flight.postponed?.until?)))
+    /// Those that wait for their providers or for their payment, each until when.
+    pub(crate) fn put_off(&self) -> impl Iterator<Item = (CallNo, Timestamp)> {
+        let until = |flight: &InFlight| flight.unpaid.or_else(|| flight.postponed.and_then(|put_off| put_off.until));
+        self.in_flight.iter().filter_map(move |flight| Some((flight.call, until(flight)?)))
     }
 
     /// Those of them that are being made.

@@ -1,5 +1,7 @@
 //! Landing: a plugin that asks is told when a limit comes near, and what is behind that mark is kept until it says that it lands.
 
+use core::time::Duration;
+
 use serde_json::json;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::RunNo;
@@ -113,7 +115,13 @@ fn a_call_that_was_put_off_does_not_go_on_with_what_is_kept() {
     let first = think(&mut mission, 50);
     let [Record::CallStarted { call, .. }] = first.as_slice() else { panic!("{first:?}") };
     let until = moment(60);
-    let put_off = Command::Postpone { run: mission.run(), call: *call, until, why: "429".to_owned() };
+    let put_off = Command::Postpone {
+        run: mission.run(),
+        call: *call,
+        hinted: Some(until),
+        hold_max: Duration::MAX,
+        why: "429".to_owned(),
+    };
     mission.take(put_off).expect("in flight");
     let other = mission.call(&the("WebFetch"), 400_000).expect("before the mark");
     mission.done(other, &[], 400_000);

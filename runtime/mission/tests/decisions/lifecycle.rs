@@ -4,7 +4,7 @@ use serde_json::json;
 use sortie_contract::Status;
 use sortie_contract::id::RunNo;
 use sortie_contract::money::Spend;
-use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::{Command, Refusal};
 
@@ -151,12 +151,17 @@ fn budget_calls_in_parallel_never_pass_the_limit() {
         "budget": {"max_cost_usd": 0.000_010},
     }));
     let first = mission.call(&the("WebFetch"), 6).expect("6 of 10");
-    mission.held(&the("WebFetch"), 5, RequestKind::Budget);
-    mission.call(&the("WebFetch"), 4).expect("10 of 10: what is held has nothing set aside");
-    mission.held(&the("WebFetch"), 1, RequestKind::Budget);
+    let waits = mission.unpaid(&the("WebFetch"), 5);
+    let second = mission.call(&the("WebFetch"), 4).expect("10 of 10: what waits has nothing set aside");
+    let last = mission.unpaid(&the("WebFetch"), 4);
     mission.call(&the("Read"), 0).expect("what costs nothing goes on");
     mission.done(first, &[], 1);
-    mission.call(&the("WebFetch"), 5).expect("what was reserved in vain is free again");
+    assert!(mission.mission.is_being_made(waits), "what was reserved in vain is free again");
+    assert_eq!((mission.mission.is_held(last), mission.money()), (true, (1, 9)));
+    mission.done(second, &[], 4);
+    assert_eq!((mission.mission.is_held(last), mission.money()), (true, (5, 5)), "4 + 5 + 5 pass 10");
+    mission.done(waits, &[], 5);
+    assert_eq!(mission.mission.open_requests().len(), 1, "9 + 4 pass 10 for good: people are asked");
 }
 
 #[test]

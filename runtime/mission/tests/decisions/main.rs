@@ -18,6 +18,7 @@ mod support;
 mod suspension;
 mod the_fold;
 mod tool_names_patterns_effect_classes;
+mod wider;
 
 use sortie_contract::plugin;
 use sortie_mission::Ending;

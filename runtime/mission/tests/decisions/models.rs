@@ -46,7 +46,13 @@ fn answers(mission: &mut Tested, call: CallNo, cents: u64) -> Vec<Record> {
 /// Its provider refuses it for so many seconds.
 fn put_off(mission: &mut Tested, call: CallNo, seconds: i64) {
     let until = mission.now.wall + jiff::SignedDuration::from_secs(seconds);
-    let command = Command::Postpone { run: mission.run(), call, until, why: "429".to_owned() };
+    let command = Command::Postpone {
+        run: mission.run(),
+        call,
+        hinted: Some(until),
+        hold_max: Duration::MAX,
+        why: "429".to_owned(),
+    };
     assert!(matches!(mission.take(command).expect("in flight").as_slice(), [Record::Postponed { .. }]));
 }
 
@@ -86,19 +92,49 @@ fn no_allowance_is_needed_for_a_model_and_what_is_forbidden_or_held_may_be_one()
 #[test]
 fn eight_at_once_never_spend_the_eleventh_cent() {
     let mut mission = Tested::running(json!({"budget": {"max_cost_usd": 0.1}}));
-    let (mut in_flight, mut asked) = (Vec::new(), 0);
+    let (mut in_flight, mut waiting) = (Vec::new(), 0);
     for _ in 0..8 {
         match asks(&mut mission, 3).as_slice() {
             [Record::CallStarted { call, .. }] => in_flight.push(*call),
-            [Record::CallHeld { .. }, Record::Requested { kind: RequestKind::Budget, .. }] => asked += 1,
+            [Record::CallHeld { .. }, Record::PaymentAwaited { .. }] => waiting += 1,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((in_flight.len(), asked), (3, 5), "9 of 10 cents");
-    for call in in_flight {
-        answers(&mut mission, call, 1);
+    assert_eq!((in_flight.len(), waiting), (3, 5), "9 of 10 cents");
+    assert_eq!(mission.mission.status(), Status::Running, "nobody is asked for what comes back by itself");
+    // Each costs a third of what it was quoted at, and what comes back pays for the next: until it does not.
+    let mut asked = 0;
+    while let Some(call) = in_flight.pop() {
+        for record in answers(&mut mission, call, 1) {
+            match record {
+                Record::CallResumed { call } => in_flight.push(call),
+                Record::Requested { kind: RequestKind::Budget, .. } => asked += 1,
+                Record::CallFinished { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        let (spent, aside) = mission.money();
+        assert!(spent + aside <= 100_000, "{spent} and {aside}");
     }
-    assert_eq!(mission.money(), (30_000, 0), "what was set aside in vain is free again");
+    assert_eq!((mission.money(), asked), ((80_000, 0), 0), "all eight were made");
+}
+
+#[test]
+fn people_are_asked_once_nothing_can_come_back() {
+    let mut mission = Tested::running(json!({"budget": {"max_cost_usd": 0.1}}));
+    let dear = made(&mut mission, 6);
+    let held = asks(&mut mission, 5);
+    let [Record::CallHeld { call: waits, .. }, Record::PaymentAwaited { until, why, .. }] = held.as_slice() else {
+        panic!("it waits for the other")
+    };
+    assert!(why.contains("$0.050000") && why.contains("$0.060000 of the mission's $0.100000"), "{why}");
+    assert_eq!(mission.mission.postponed_until(), Some(*until), "and is looked at again in any case");
+    let records = answers(&mut mission, dear, 6);
+    assert!(
+        matches!(&records[1..], [Record::Requested { call, kind: RequestKind::Budget, .. }] if call == waits),
+        "{records:?}"
+    );
+    assert_eq!((mission.mission.status(), mission.mission.postponed_until()), (Status::Blocked, None));
 }
 
 #[test]
@@ -178,7 +214,13 @@ fn only_what_is_being_made_is_put_off() {
     let call = made(&mut mission, 1);
     put_off(&mut mission, call, 10);
     let until = moment(20);
-    let again = Command::Postpone { run: mission.run(), call, until, why: String::new() };
+    let again = Command::Postpone {
+        run: mission.run(),
+        call,
+        hinted: Some(until),
+        hold_max: Duration::MAX,
+        why: String::new(),
+    };
     assert_eq!(mission.take(again), Err(Refusal::UnknownCall { call }));
     mission.ends(call, Err(CallError::Cancelled));
     assert_eq!((mission.mission.postponed_until(), mission.mission.spent()), (None, Spend::NOTHING));
@@ -190,8 +232,13 @@ fn how_long_a_provider_is_waited_for() {
     let call = made(&mut mission, 1);
     let most = Duration::from_secs(3_600);
     let wait = |mission: &Tested, hinted: Option<i64>| {
-        let until = mission.mission.put_off(mission.now, call, hinted.map(moment), most)?;
-        Some(until.duration_since(mission.now.wall).as_secs())
+        let (run, why) = (mission.run(), "429".to_owned());
+        let command = Command::Postpone { run, call, hinted: hinted.map(moment), hold_max: most, why };
+        match mission.mission.decide(mission.now, command).expect("in flight").as_slice() {
+            [Record::Postponed { until, .. }] => Some(until.duration_since(mission.now.wall).as_secs()),
+            [Record::CallFinished { outcome: Err(CallError::Failed(why)), .. }] if why.contains("hold_max") => None,
+            records => panic!("{records:?}"),
+        }
     };
     assert_eq!(wait(&mission, Some(600)), Some(600), "as the provider says");
     assert_eq!(wait(&mission, Some(-5)), Some(1), "a hint that is over");

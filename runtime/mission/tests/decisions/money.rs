@@ -138,8 +138,11 @@ fn calls_that_broke_off_together_are_made_again_as_far_as_the_budget_covers_them
     let calls = [4, 4, 4].map(|cost| mission.call(&the("WebFetch"), cost).expect("12 of 20"));
     let started = mission.crash();
     assert_eq!(started[1..3], [Record::CallAgain { call: calls[0] }, Record::CallAgain { call: calls[1] }]);
-    assert!(matches!(&started[3], Record::Requested { call, kind: RequestKind::Budget, .. } if *call == calls[2]));
+    assert!(matches!(&started[3], Record::PaymentAwaited { call, .. } if *call == calls[2]), "{started:?}");
     assert_eq!(mission.money(), (12, 8));
+    mission.ends(calls[0], Ok(()));
+    mission.ends(calls[1], Ok(()));
+    assert_eq!(mission.mission.open_requests()[0].call, calls[2], "nothing came back: people are asked");
 }
 
 #[test]
@@ -296,13 +299,13 @@ fn a_mission_that_is_over_is_told_what_its_last_call_did_cost() {
 #[test]
 fn a_request_for_budget_shows_what_is_wanted_and_what_there_is() {
     let mut mission = with(10);
-    let spent = mission.call(&the("WebFetch"), 3).expect("3 of 10");
+    let spent = mission.call(&the("WebFetch"), 5).expect("5 of 10");
     mission.ends(spent, Ok(()));
-    mission.call(&the("WebFetch"), 2).expect("5 of 10");
+    mission.call(&the("WebFetch"), 2).expect("7 of 10");
     let (_, request) = mission.held(&the("WebFetch"), 6, RequestKind::Budget);
     let money = |micro: u32| json!({"llm_calls": 0, "cost_usd": f64::from(micro) / 1e6});
     let expected = json!({
-        "wanted": money(6), "spent": money(3), "reserved": money(2),
+        "wanted": money(6), "spent": money(5), "reserved": money(2),
         "limit": {"llm_calls": 1_000, "cost_usd": 0.000_010},
     });
     assert_eq!(mission.mission.request_view(request).expect("it is open")["budget"], expected);

@@ -235,7 +235,7 @@ fn budget_spent_is_asked_for_and_a_grant_must_cover_the_call() {
     }
     assert_eq!(mission.decided(request, grant(3)), Record::CallResumed { call });
     assert_eq!(mission.mission.budget().cost_max, Some(MicroUsd(13)));
-    mission.held(&the("WebFetch"), 1, RequestKind::Budget);
+    mission.unpaid(&the("WebFetch"), 1);
     mission.done(call, &[], 5);
     assert_eq!(mission.mission.usage(mission.now).estimated_cost_usd, 0.000_013);
 }
@@ -268,9 +268,12 @@ fn a_call_that_needs_both_is_approved_first_and_paid_for_then() {
 fn what_was_set_aside_meanwhile_counts_when_a_call_is_approved() {
     let mut mission = guarded();
     let (_, approval) = mission.held(&the("Edit"), 6, RequestKind::Approval);
-    mission.call(&the("WebFetch"), 6).expect("a held call has nothing set aside");
+    let other = mission.call(&the("WebFetch"), 6).expect("a held call has nothing set aside");
     let follows = mission.decided(approval, APPROVE);
-    assert!(matches!(follows, Record::Requested { kind: RequestKind::Budget, .. }), "6 + 6 passes 10: {follows:?}");
+    assert!(matches!(follows, Record::PaymentAwaited { .. }), "6 + 6 passes 10: {follows:?}");
+    let Some(Record::Requested { kind: RequestKind::Budget, .. }) = mission.ends(other, Ok(())).pop() else {
+        panic!("6 were spent, and nothing came back")
+    };
 }
 
 #[test]

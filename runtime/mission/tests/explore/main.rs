@@ -117,7 +117,7 @@ fn check_calls(records: &[Stamped]) {
                 put_off.retain(|other| other != call);
                 assert_eq!(asked.insert(*request, *call), None);
             }
-            Record::Postponed { call, .. } => put_off.push(*call),
+            Record::Postponed { call, .. } | Record::PaymentAwaited { call, .. } => put_off.push(*call),
             Record::CallResumed { call } if put_off.contains(call) => put_off.retain(|other| other != call),
             Record::CallResumed { call } => {
                 let Record::Decided { request, .. } = &records[index - 1].record else { panic!("nobody decided") };

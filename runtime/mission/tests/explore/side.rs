@@ -389,6 +389,7 @@ impl Hour {
             ran_ms: 0,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at,
             on_expiry: sortie_contract::envelope::OnExpiry::End,
         }
@@ -433,6 +434,10 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
             Record::Closing { .. } => closing = 1,
             Record::Postponed { call, until, .. } => {
                 calls.insert(*call, vec![5, u8::from(*until > evening())]);
+            }
+            Record::PaymentAwaited { call, .. } => {
+                lost += u8::from(calls.get(call).is_some_and(|call| *call == [1]));
+                calls.insert(*call, vec![6]);
             }
             Record::Requested { call, kind, .. } => {
                 let was_made = calls.get(call).is_some_and(|call| *call == [1]);

@@ -1,6 +1,7 @@
 //! The shell around two missions: whose turn it is, the disk, the people, and all that may happen next.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sortie_contract::digest::Digest;
@@ -233,7 +234,16 @@ impl World {
         let side = Rc::make_mut(&mut self.sides[index]);
         let call = side.tasks.remove(task).call;
         let run = side.mission.run().expect("only a run makes calls");
-        self.command(index, Command::Postpone { run, call, until: until.now().wall, why: String::new() });
+        self.command(
+            index,
+            Command::Postpone {
+                run,
+                call,
+                hinted: Some(until.now().wall),
+                hold_max: Duration::MAX,
+                why: String::new(),
+            },
+        );
     }
 
     pub(crate) fn decide(&mut self, index: usize, request: RequestNo, decision: Decision) {

@@ -185,6 +185,8 @@ pub(crate) enum Called {
     Granted(CallNo),
     Refused(CallError),
     Held(CallNo, RequestNo, RequestKind),
+    /// It waits for its payment, until then.
+    Unpaid(CallNo, Timestamp),
 }
 
 /// A mission and everything that came of it.
@@ -222,6 +224,7 @@ impl Tested {
             ran_ms: 0,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at: moment(ANSWER_SECONDS),
             on_expiry: sortie_contract::envelope::OnExpiry::End,
         };
@@ -299,6 +302,10 @@ impl Tested {
                 assert_eq!(call, of, "the request is the call's own");
                 Called::Held(*call, *request, *kind)
             }
+            [Record::CallHeld { call, .. }, Record::PaymentAwaited { call: of, until, .. }] => {
+                assert_eq!(call, of, "it waits itself");
+                Called::Unpaid(*call, *until)
+            }
             other => panic!("neither granted nor refused nor held: {other:?}"),
         }
     }
@@ -308,7 +315,7 @@ impl Tested {
         match self.calls(tool, cost) {
             Called::Granted(call) => Ok(call),
             Called::Refused(error) => Err(error),
-            held @ Called::Held(..) => panic!("somebody is asked: {held:?}"),
+            held @ (Called::Held(..) | Called::Unpaid(..)) => panic!("it waits: {held:?}"),
         }
     }
 
@@ -317,6 +324,14 @@ impl Tested {
         match self.calls(tool, cost) {
             Called::Held(call, request, asked) if asked == kind => (call, request),
             other => panic!("nobody is asked for {kind}: {other:?}"),
+        }
+    }
+
+    /// Calls a tool that is not paid for at the moment, and of which nobody is asked.
+    pub(crate) fn unpaid(&mut self, tool: &ToolInfo, cost: u64) -> CallNo {
+        match self.calls(tool, cost) {
+            Called::Unpaid(call, _) => call,
+            other => panic!("it does not wait for its payment: {other:?}"),
         }
     }
 

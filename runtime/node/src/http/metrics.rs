@@ -15,6 +15,7 @@ use sortie_callback::Counters;
 use sortie_contract::tool::ToolName;
 use sortie_contract::{Spend, Status};
 use sortie_engine::{Held, Turns};
+use sortie_mission::wider::Standing;
 use sortie_tools::{LinkState, ProviderHealth};
 
 use super::App;
@@ -58,10 +59,23 @@ fn models(registry: &mut Registry, by_model: &[(String, Spend)]) {
 /// Missions whose calls providers refuse for now, by model.
 fn held(registry: &mut Registry, held: &[Held]) {
     let missions = Family::<Labels, Gauge>::default();
-    for held in held {
+    for held in held.iter().filter(|held| !held.is_unpaid) {
         missions.get_or_create(&vec![("model", held.model().unwrap_or_default().to_owned())]).inc();
     }
     registry.register("model_missions_held", "Missions that wait for a provider which refuses for now", missions);
+}
+
+/// What is taken of the budgets that are wider than one mission: a row for each, of which an operator has a few.
+fn budgets(registry: &mut Registry, taken: Vec<(Labels, Spend)>) {
+    let family = Family::<Labels, Gauge<f64, AtomicU64>>::default;
+    let (usd, calls) = (family(), Family::<Labels, Gauge>::default());
+    for (of, taken) in taken {
+        usd.get_or_create(&of).set(taken.cost.as_usd());
+        calls.get_or_create(&of).set(i64::try_from(taken.llm_calls).unwrap_or(i64::MAX));
+    }
+    let usd_help = "What is spent or set aside of each budget wider than one mission, in US dollars";
+    registry.register("budget_taken_usd", usd_help, usd);
+    registry.register("budget_taken_llm_calls", "The same, in calls of language models", calls);
 }
 
 /// Where tools come from: a row for each provider, of which an operator has a few.
@@ -121,6 +135,11 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     money(&mut registry, &engine.spending().by_tool());
     models(&mut registry, &engine.spending().by_model());
     held(&mut registry, &engine.held());
+    let taken = |standing: Standing<'_>| {
+        let (scope, per) = (standing.budget.scope.to_string(), standing.budget.per.as_str().to_owned());
+        (vec![("scope", scope), ("per", per)], standing.spent.saturating_add(standing.reserved))
+    };
+    budgets(&mut registry, engine.budgets(taken));
     for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));

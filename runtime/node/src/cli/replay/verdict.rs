@@ -103,6 +103,7 @@ impl End {
             ran_ms: at.ran_ms,
             out_ms: None,
             next_window: None,
+            wider: Default::default(),
             expires_at: at.at,
             on_expiry: sortie_contract::envelope::OnExpiry::End,
         };

@@ -1,0 +1,276 @@
+//! Budgets that are wider than a mission: they take up what its calls cost, for a day or a month of the node's zone. Where one is spent
+//! its calls wait until it is renewed, or until others set free what they have set aside; nobody is asked.
+
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use serde_json::json;
+use sortie_contract::id::{InstanceId, LaneId, VpId};
+use sortie_contract::record::Record;
+use sortie_contract::request::Decision;
+use sortie_contract::tool::{CallError, ToolName};
+use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
+use sortie_mission::wider::{Booked, Payer, Per, Purses, Scope, WiderBudget};
+use sortie_mission::{Booking, Command, Limits};
+
+use crate::support::{Called, Tested, at, moment, noon, the};
+
+fn budget(scope: &str, per: Per, cost: u64) -> WiderBudget {
+    let limits = Limits { llm_calls: None, cost: Some(MicroUsd(cost)) };
+    WiderBudget { scope: scope.parse().expect("a scope"), per, limits }
+}
+
+/// A mission, and the node's budgets, which are asked before each command and take up what it records.
+struct Node {
+    purses: Purses,
+    told: Vec<String>,
+}
+
+impl Node {
+    fn new(budgets: Vec<WiderBudget>) -> Self {
+        Self { purses: Purses::new(TimeZone::UTC, budgets, noon()), told: Vec::new() }
+    }
+
+    fn takes(&mut self, mission: &mut Tested, act: impl FnOnce(&mut Tested)) {
+        let envelope = mission.mission.envelope().clone();
+        let lane = mission.mission.lane().clone();
+        let payer = Payer { lane: &lane, source: &envelope.source_instance_id, vp: &envelope.vp_id };
+        mission.now.wider = self.purses.of(payer, mission.now.wall);
+        let (before, mut fold) = (mission.records.len(), mission.mission.clone());
+        act(mission);
+        for stamped in &mission.records[before..] {
+            for booking in fold.bookings(&stamped.record) {
+                self.told.extend(self.purses.book(payer, stamped.at, &booking));
+            }
+            fold.apply(stamped).expect("they follow each other");
+        }
+    }
+
+    fn calls(&mut self, mission: &mut Tested, cost: u64) -> Called {
+        let mut called = None;
+        self.takes(mission, |mission| called = Some(mission.calls(&the("WebFetch"), cost)));
+        called.expect("it was called")
+    }
+
+    fn made(&mut self, mission: &mut Tested, cost: u64) -> sortie_contract::id::CallNo {
+        let Called::Granted(call) = self.calls(mission, cost) else { panic!("it is covered") };
+        call
+    }
+
+    fn done(&mut self, mission: &mut Tested, call: sortie_contract::id::CallNo, cost: u64) {
+        self.takes(mission, |mission| mission.done(call, &[], cost));
+    }
+
+    fn ticks(&mut self, mission: &mut Tested, seconds: i64) -> Vec<Record> {
+        // The wall clock alone: a day is longer than most missions may run.
+        mission.shift(seconds);
+        let mut records = Vec::new();
+        self.takes(mission, |mission| records = mission.take(Command::Tick).expect("a tick"));
+        records
+    }
+
+    fn spent(&mut self) -> Vec<(u64, u64)> {
+        let all = self.purses.standings(Timestamp::MIN);
+        all.map(|standing| (standing.spent.cost.0, standing.reserved.cost.0)).collect()
+    }
+}
+
+fn running() -> Tested {
+    Tested::running(json!({"constraints": {"allowed_tools": ["*"]}}))
+}
+
+const MIDNIGHT: i64 = 12 * 3_600;
+
+#[test]
+fn what_is_spent_is_waited_for_until_it_is_renewed() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10), budget("node", Per::Month, 100)]);
+    let mut mission = running();
+    let call = node.made(&mut mission, 8);
+    node.done(&mut mission, call, 7);
+    let Called::Unpaid(waits, until) = node.calls(&mut mission, 4) else { panic!("7 + 4 pass 10") };
+    assert_eq!(until, moment(MIDNIGHT), "when the day is over");
+    assert_eq!(mission.mission.status(), Status::Running, "nobody is asked");
+    let Some(Record::PaymentAwaited { why, .. }) = mission.records.last().map(|stamped| &stamped.record) else {
+        panic!("it waits")
+    };
+    assert!(why.contains("the node's budget for the day, which is renewed at 2026-11-23T00:00:00Z"), "{why}");
+    mission.suspend(None).expect("it only waits");
+    assert!(!mission.mission.takes_run_time(), "its run clock stops");
+    assert!(node.ticks(&mut mission, MIDNIGHT - 1).is_empty());
+    assert_eq!(node.ticks(&mut mission, 1), [Record::CallResumed { call: waits }]);
+    assert_eq!(node.spent(), [(0, 4), (7, 4)], "a new day, of the same month");
+}
+
+#[test]
+fn what_others_have_set_aside_is_waited_for_shortly() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let (mut one, mut other) = (running(), running());
+    let call = node.made(&mut one, 8);
+    let Called::Unpaid(waits, until) = node.calls(&mut other, 4) else { panic!("8 + 4 pass 10") };
+    assert_eq!(until, moment(30), "most of it comes back");
+    assert_eq!(node.ticks(&mut other, 30).len(), 1, "and it is looked at again");
+    node.done(&mut one, call, 1);
+    assert_eq!(node.ticks(&mut other, 30), [Record::CallResumed { call: waits }]);
+    assert_eq!(node.spent(), [(1, 4)]);
+}
+
+#[test]
+fn a_call_that_is_dearer_than_all_of_a_budget_is_refused() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let Called::Refused(CallError::BudgetExhausted(why)) = node.calls(&mut running(), 11) else {
+        panic!("it never fits")
+    };
+    assert!(why.contains("more than the node's budget for a day"), "{why}");
+}
+
+#[test]
+fn a_window_that_closes_before_times_the_mission_out() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let mut mission = Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"]},
+        "autonomy_window": {"start_at": at(0), "end_at": at(3_600)},
+    }));
+    let call = node.made(&mut mission, 10);
+    node.done(&mut mission, call, 10);
+    assert!(matches!(node.calls(&mut mission, 1), Called::Unpaid(..)));
+    node.ticks(&mut mission, 3_600);
+    assert_eq!(mission.end(), ("mission.timed_out", Status::TimedOut, "window_closed"));
+}
+
+#[test]
+fn whose_calls_a_budget_is_for() {
+    let mission = running();
+    let envelope = mission.mission.envelope();
+    let own = |scope: &str| match scope {
+        "lane" => format!("lane:{}", mission.mission.lane()),
+        "source" => format!("source:{}", envelope.source_instance_id),
+        "vp" => format!("vp:{}", envelope.vp_id),
+        other => other.to_owned(),
+    };
+    for scope in ["node", "lane", "source", "vp"] {
+        let mut node = Node::new(vec![budget(&own(scope), Per::Day, 10)]);
+        assert!(matches!(node.calls(&mut running(), 11), Called::Refused(_)), "{scope}");
+    }
+    for scope in ["lane:another", "source:another", "vp:another"] {
+        let mut node = Node::new(vec![budget(scope, Per::Day, 10)]);
+        assert!(matches!(node.calls(&mut running(), 11), Called::Granted(_)), "{scope}");
+        assert_eq!(node.spent(), [(0, 0)], "{scope}");
+    }
+}
+
+#[test]
+fn scopes_are_read_or_refused() {
+    for text in ["node", "lane:a.b", "source:s-1", "vp:vp.coder"] {
+        assert_eq!(text.parse::<Scope>().expect("a scope").to_string(), text);
+    }
+    for text in ["", "Node", "node:x", "lane", "lane:", "team:x", "vp:a\nb"] {
+        assert!(text.parse::<Scope>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_call_belongs_to_the_day_in_which_it_was_granted() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10), budget("node", Per::Month, 100)]);
+    let mut mission = running();
+    let call = node.made(&mut mission, 8);
+    mission.shift(MIDNIGHT);
+    let next = node.made(&mut mission, 10);
+    assert_eq!(node.spent(), [(0, 10), (0, 18)], "a new day is whole");
+    node.done(&mut mission, call, 8);
+    assert_eq!(node.spent(), [(0, 10), (8, 10)], "and yesterday's call is none of it");
+    node.done(&mut mission, next, 3);
+    assert_eq!(node.spent(), [(3, 0), (11, 0)]);
+}
+
+#[test]
+fn a_call_that_broke_off_counts_twice_and_waits_where_the_second_is_not_covered() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let mut mission = running();
+    let call = node.made(&mut mission, 6);
+    let mut records = Vec::new();
+    node.takes(&mut mission, |mission| records = mission.crash());
+    assert!(matches!(&records[1..], [Record::PaymentAwaited { call: of, .. }] if *of == call), "{records:?}");
+    assert_eq!((node.spent(), mission.money()), (vec![(6, 0)], (6, 0)), "the first attempt counts");
+    assert_eq!(node.ticks(&mut mission, MIDNIGHT), [Record::CallResumed { call }]);
+    assert_eq!((node.spent(), mission.money()), (vec![(0, 6)], (6, 6)));
+}
+
+#[test]
+fn what_was_approved_waits_for_a_budget_that_is_spent() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let mut mission = Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]},
+    }));
+    let spent = node.made(&mut mission, 10);
+    node.done(&mut mission, spent, 10);
+    let mut called = None;
+    node.takes(&mut mission, |mission| called = Some(mission.calls(&the("Edit"), 5)));
+    let Some(Called::Held(call, request, _)) = called else { panic!("it is asked about first") };
+    let mut records = Vec::new();
+    let approve = Decision::Approve { reach: sortie_contract::request::Reach::Call };
+    node.takes(&mut mission, |mission| records = mission.decide(request, approve).expect("approved"));
+    assert!(matches!(&records[1..], [Record::PaymentAwaited { call: of, .. }] if *of == call), "{records:?}");
+    assert_eq!(node.ticks(&mut mission, MIDNIGHT), [Record::CallResumed { call }], "it is not asked about again");
+}
+
+#[test]
+fn people_are_told_once_of_four_fifths() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10), budget("vp:another", Per::Day, 1)]);
+    let mut mission = running();
+    for (cost, told) in [(7, 0), (1, 1), (1, 1)] {
+        let call = node.made(&mut mission, cost);
+        node.done(&mut mission, call, cost);
+        assert_eq!(node.told.len(), told, "{:?}", node.told);
+    }
+    assert!(node.told[0].contains("$0.000008 of the budget of `node` for the day are spent"), "{:?}", node.told);
+}
+
+#[test]
+fn calls_of_models_are_counted_too() {
+    let limits = Limits { llm_calls: Some(2), cost: None };
+    let budget = WiderBudget { scope: Scope::Node, per: Per::Month, limits };
+    let mut purses = Purses::new(TimeZone::UTC, vec![budget], noon());
+    let (lane, source, vp) = ids();
+    let payer = Payer { lane: &lane, source: &source, vp: &vp };
+    let one = Spend { llm_calls: 1, cost: MicroUsd(0) };
+    let booked =
+        |set_aside, let_go, spent| Booking { tool: ToolName::new("model"), set_aside, let_go, spent, since: noon() };
+    assert!(purses.book(payer, noon(), &booked(one, Spend::NOTHING, Spend::NOTHING)).is_empty());
+    assert!(purses.book(payer, noon(), &booked(Spend::NOTHING, one, one)).is_empty());
+    assert_eq!(purses.book(payer, noon(), &booked(one, Spend::NOTHING, one)).len(), 1);
+    let standing = purses.standings(noon()).next().expect("there is one");
+    assert_eq!((standing.spent.llm_calls, standing.reserved.llm_calls), (2, 1));
+    assert_eq!(standing.renewed_at, "2026-12-01T00:00:00Z".parse().expect("a time"));
+}
+
+fn ids() -> (LaneId, InstanceId, VpId) {
+    (LaneId::new("l").expect("an id"), InstanceId::new("s").expect("an id"), VpId::new("v").expect("an id"))
+}
+
+#[test]
+fn what_was_booked_before_is_recalled_by_its_day() {
+    let zone = TimeZone::fixed(jiff::tz::offset(-6));
+    let budgets = vec![budget("node", Per::Day, 10), budget("node", Per::Month, 100), budget("vp:w", Per::Month, 100)];
+    // Still the 21st there.
+    let now: Timestamp = "2026-11-22T05:00:00Z".parse().expect("a time");
+    let mut purses = Purses::new(zone, budgets, now);
+    let (lane, source, vp) = ids();
+    let payer = Payer { lane: &lane, source: &source, vp: &vp };
+    assert_eq!(purses.day(now), date(2026, 11, 21));
+    for (day, spent, reserved) in [(date(2026, 10, 31), 50, 5), (date(2026, 11, 1), 3, 1), (date(2026, 11, 21), 2, 4)] {
+        let money = |cost| Spend::money(MicroUsd(cost));
+        purses.recall(payer, Booked { day, spent: money(spent), reserved: money(reserved) });
+    }
+    let all: Vec<_> = purses.standings(now).map(|standing| (standing.spent.cost.0, standing.reserved.cost.0)).collect();
+    assert_eq!(all, [(2, 4), (5, 5), (0, 0)]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_opens_no_books_again() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let mut mission = running();
+    let call = node.made(&mut mission, 10);
+    node.done(&mut mission, call, 10);
+    mission.now.wall = moment(-24 * 3_600);
+    let Called::Unpaid(_, until) = node.calls(&mut mission, 1) else { panic!("it is spent") };
+    assert_eq!(until, moment(MIDNIGHT));
+}
