@@ -227,6 +227,7 @@ pub fn main() -> ExitCode {
     if let [_, command, arguments @ ..] = arguments.as_slice()
         && command == crate::config::KEEPER
     {
+        crate::memory::keep_private();
         return sortie_mcp::keep(arguments);
     }
     let cli = match Cli::try_parse() {
@@ -243,6 +244,7 @@ pub fn main() -> ExitCode {
     if let Command::Sandbox { role } = cli.command {
         return sortie_confine::main(role);
     }
+    crate::memory::keep_private();
     let as_json = cli.json;
     match dispatch(cli) {
         Ok(exit) => exit.into(),

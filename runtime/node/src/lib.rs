@@ -9,6 +9,7 @@ pub mod config;
 
 mod builtin;
 mod http;
+mod memory;
 mod node;
 mod telemetry;
 mod unheld;

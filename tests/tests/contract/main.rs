@@ -24,6 +24,7 @@ mod replay;
 mod requests;
 mod restart;
 mod schedules;
+mod secrets;
 mod strangers;
 mod terminal;
 mod tools;
