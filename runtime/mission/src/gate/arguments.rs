@@ -1,8 +1,8 @@
 //! Scopes of the tools of MCP servers: `name=glob`, separated by commas, each about one argument of the call.
 //!
 //! Owned here: what such a scope is, and what the value of an argument is to it. The gate does not know what a server makes of a value:
-//! an allowance holds for the values that it takes as they stand, a prohibition also for those that may come to the same. Never here: what
-//! a tool's arguments are called; a name that a call does not have is doubt.
+//! an allowance holds for the values that it takes as they stand, a prohibition also for those that may come to the same. Of a list an allowance
+//! takes all values, and a prohibition any. Never here: what a tool's arguments are called; a name that a call does not have is doubt.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -80,20 +80,35 @@ impl Arguments {
 
 impl Condition {
     fn fit(&self, given: &Map<String, Value>, side: Side) -> Fit {
-        let text: Cow<'_, str> = match given.get(&*self.name) {
-            Some(Value::String(text)) => text.as_str().into(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string().into(),
+        let value = match given.get(&*self.name) {
             Some(Value::Null) | None => return Fit::Doubt("it lacks an argument that the scope is about"),
-            Some(Value::Array(_) | Value::Object(_)) => {
-                return Fit::Doubt("an argument that the scope is about is no single value");
+            Some(value) => value,
+        };
+        // Some servers do not look at the case of names: which of the two they take, nobody knows.
+        if given.keys().any(|name| **name != *self.name && name.eq_ignore_ascii_case(&self.name)) {
+            return Fit::Doubt("it has an argument twice, but for the case of its name");
+        }
+        let Value::Array(values) = value else { return self.fit_one(given, value, side) };
+        // What a server makes of none (nobody, or everybody) nobody knows.
+        let none = Fit::Doubt("an argument that the scope is about is an empty list");
+        let fits = values.iter().map(|value| self.fit_one(given, value, side));
+        match side {
+            Side::Allow => fits.reduce(Fit::and),
+            Side::Bar => fits.reduce(Fit::or),
+        }
+        .unwrap_or(none)
+    }
+
+    fn fit_one(&self, given: &Map<String, Value>, value: &Value, side: Side) -> Fit {
+        let text: Cow<'_, str> = match value {
+            Value::String(text) => text.as_str().into(),
+            Value::Number(_) | Value::Bool(_) => value.to_string().into(),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                return Fit::Doubt("an argument that the scope is about is no single value, and no list of such");
             }
         };
         if text.len() > VALUE_BYTES_MAX {
             return Fit::Doubt("an argument that the scope is about is too long to be compared");
-        }
-        // Some servers do not look at the case of names: which of the two they take, nobody knows.
-        if given.keys().any(|name| **name != *self.name && name.eq_ignore_ascii_case(&self.name)) {
-            return Fit::Doubt("it has an argument twice, but for the case of its name");
         }
         match side {
             Side::Allow => self.allows(&text),
