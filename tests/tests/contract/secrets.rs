@@ -131,7 +131,7 @@ fn echo(got: &Received, before: usize) -> Reply {
         "/redirect" => Reply::Header(302, "location", format!("/json?t={percent}")),
         "/away" => Reply::Header(302, "location", format!("http://127.0.0.1:9/?t={percent}")),
         // Callbacks: refused, and then taken.
-        "/events" if before % 3 == 0 => Reply::Body(503, "text/plain", format!("not with {sent}")),
+        "/events" if before.is_multiple_of(3) => Reply::Body(503, "text/plain", format!("not with {sent}")),
         "/events" => Reply::Status(200),
         // The search.
         _ => Reply::Body(403, "application/json", json!({"error": {"detail": sent}}).to_string()),
