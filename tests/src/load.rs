@@ -1,20 +1,22 @@
 //! A load of missions whose every effect can be counted: what is put on a node that is killed or struck by faults, and what must
 //! hold of each mission at its end.
 
+mod kind;
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::envelope::{automation, edit, with, write};
+pub use self::kind::Kind;
+use self::outside::Outside;
+use crate::envelope::with;
 use crate::node::is_final;
-use crate::{Node, Options, Received, Receiver, http, workspace_of};
+use crate::{Node, Options, Received, Receiver, http};
 
 /// Missions on their way at any moment.
 const AT_ONCE: usize = 12;
-
-/// Steps of each mission that must not be done twice.
-const EDITS: usize = 4;
 
 /// How long the end of all missions may take.
 const END_MAX: Duration = Duration::from_secs(120);
@@ -22,19 +24,45 @@ const END_MAX: Duration = Duration::from_secs(120);
 /// Missions, by number, and the receiver of their events. It outlives the nodes.
 pub struct Load {
     receiver: Receiver,
+    /// What its calls reach, where they are of all kinds.
+    outside: Option<Outside>,
     acknowledged: BTreeSet<usize>,
     asked: BTreeSet<String>,
+    /// How often each mission was granted more money, by the request.
+    granted: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Load {
-    /// No missions yet.
+    /// No missions yet; their calls will be those of the node's own tools.
     pub async fn new() -> Self {
-        Self { receiver: Receiver::start().await, acknowledged: BTreeSet::new(), asked: BTreeSet::new() }
+        Self {
+            receiver: Receiver::start().await,
+            outside: None,
+            acknowledged: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            granted: BTreeMap::new(),
+        }
     }
 
-    /// A node with these options that may send events to this load's receiver.
+    /// No missions yet; one after the other will make calls of another [`Kind`].
+    pub async fn of_all_kinds() -> Self {
+        Self { outside: Some(Outside::start().await), ..Self::new().await }
+    }
+
+    /// A node with these options that may send events to this load's receiver, and reach what its calls are for.
     pub async fn node(&self, options: Options) -> Node {
-        options.config(&self.receiver.config()).env("CALLBACK_TOKEN", "hush").start().await
+        let outside = self.outside.as_ref().map(Outside::config).unwrap_or_default();
+        options.config(&self.receiver.config()).config(&outside).env("CALLBACK_TOKEN", "hush").start().await
+    }
+
+    /// Waits until nothing lives any more that a node had started which was killed.
+    ///
+    /// # Panics
+    /// If something goes on living.
+    pub async fn until_alone(&self) {
+        if let Some(outside) = &self.outside {
+            outside.until_alone().await;
+        }
     }
 
     /// Keeps missions on their way and answers what they ask, for so long.
@@ -60,11 +88,12 @@ impl Load {
         }
     }
 
-    /// Waits until every acknowledged mission has ended, and sees that all holds that must.
+    /// Waits until every acknowledged mission has ended, and sees that all holds that must. Says how often a node was killed in the middle
+    /// of a call of each kind.
     ///
     /// # Panics
     /// If something does not.
-    pub async fn finish(mut self, node: &Node) {
+    pub async fn finish(mut self, node: &Node) -> BTreeMap<Kind, usize> {
         assert!(!self.acknowledged.is_empty(), "the node took no mission at all");
         let all_end = async {
             while !self.on_their_way().is_empty() {
@@ -75,9 +104,28 @@ impl Load {
         let ended = tokio::time::timeout(END_MAX, all_end).await;
         assert!(ended.is_ok(), "these did not end within {END_MAX:?}: {:?}", self.on_their_way());
         eprintln!("{} missions ended; {} were asked about", self.acknowledged.len(), self.asked.len());
+        let mut interrupted = BTreeMap::new();
         for number in &self.acknowledged {
-            self.held(node, &id(*number)).await;
+            *interrupted.entry(self.kind(*number)).or_default() += self.held(node, *number).await;
         }
+        if let Some(outside) = &self.outside {
+            outside.keys_are_true();
+        }
+        interrupted
+    }
+
+    fn kind(&self, number: usize) -> Kind {
+        let kinds = if self.outside.is_some() { &Kind::ALL[..] } else { &Kind::ALL[..1] };
+        kinds[number % kinds.len()]
+    }
+
+    /// Every third mission of each kind has to ask before its calls.
+    fn mission(&self, number: usize) -> Value {
+        let careful = match self.outside {
+            Some(_) => (number / Kind::ALL.len()).is_multiple_of(3),
+            None => number.is_multiple_of(3),
+        };
+        self.kind(number).mission(&id(number), self.outside.as_ref(), careful)
     }
 
     /// Dispatches until so many missions are on their way. One whose answer was lost with the node, or that a failing node
@@ -85,7 +133,7 @@ impl Load {
     async fn dispatch(&mut self, node: &Node) {
         for _ in self.on_their_way().len()..AT_ONCE {
             let number = self.acknowledged.len();
-            let body = with(mission(number), "/callback", self.receiver.callback());
+            let body = with(self.mission(number), "/callback", self.receiver.callback());
             let request = node.request("POST", "/v1/missions").header("content-type", "application/json");
             match http::send(request.body(body.to_string())).await {
                 Ok(answer) if answer.status == 202 || answer.status == 200 => drop(self.acknowledged.insert(number)),
@@ -96,23 +144,25 @@ impl Load {
         }
     }
 
-    /// Answers what missions ask: approves, and says of an uncertain edit what its file says.
+    /// Answers what missions ask: approves, grants, and says of a call that nobody knows of what its outside says.
     async fn answer(&mut self, node: &Node) {
         let Ok(listed) = http::send(node.request("GET", "/v1/requests")).await else { return };
         for request in listed.json["items"].as_array().into_iter().flatten() {
-            let id = request["mission_id"].as_str().unwrap_or_default();
-            let decision = if request["kind"] == "uncertain" {
-                self.asked.insert(id.to_owned());
-                let new = request["arguments"]["new"].as_str().unwrap_or("?");
-                if log_of(node, id).is_ok_and(|log| log.contains(new)) {
-                    json!({"decision": "record", "result": {"path": "log.txt", "replaced": 1}})
-                } else {
-                    json!({"decision": "repeat"})
+            let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
+            let (id, request_id) = (text("mission_id"), text("request_id"));
+            let decision = match text("kind").as_str() {
+                "uncertain" => {
+                    self.asked.insert(id.clone());
+                    let number: usize = id.trim_start_matches("load-").parse().expect("a mission of this load");
+                    self.kind(number).decision(node, &id, &request["arguments"], self.outside.as_ref())
                 }
-            } else {
-                json!({"decision": "approve", "for": "tool"})
+                "budget" => {
+                    self.granted.entry(id.clone()).or_default().insert(request_id.clone());
+                    json!({"decision": "grant", "amount": kind::ALLOWANCE_USD})
+                }
+                _ => json!({"decision": "approve", "for": "tool"}),
             };
-            let path = format!("/v1/missions/{id}/requests/{}", request["request_id"].as_str().unwrap_or_default());
+            let path = format!("/v1/missions/{id}/requests/{request_id}");
             let sent =
                 node.request("POST", &path).header("content-type", "application/json").body(decision.to_string());
             if http::send(sent).await.is_err() {
@@ -133,14 +183,18 @@ impl Load {
         self.acknowledged.len() - self.on_their_way().len()
     }
 
-    /// Everything that must hold of a mission at its end.
-    async fn held(&self, node: &Node, id: &str) {
-        let events = node.events(id).await;
-        let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json["items"].to_string();
-        let last = one_end(id, &events);
+    /// Everything that must hold of a mission at its end. Says how often it was killed in the middle of a call of its kind.
+    async fn held(&self, node: &Node, number: usize) -> usize {
+        let (id, kind) = (id(number), self.kind(number));
+        let events = node.events(&id).await;
+        let journal = node.get(&format!("/v1/missions/{id}/journal")).await.expect_status(200).json["items"].clone();
+        let last = one_end(&id, &events);
         assert_eq!(last["status"], "completed", "{id}: {last:#}\n{journal}");
-        assert_eq!(log_of(node, id).expect("a log"), whole(), "{id}: each edit once\n{journal}");
-        arrived_in_order(id, &events, &self.receiver);
+        #[expect(clippy::cast_precision_loss, reason = "a few grants")]
+        let grants = self.granted.get(&id).map_or(0, BTreeSet::len) as f64;
+        kind.held(node, &id, &last["usage"], (1.0 + grants) * kind::ALLOWANCE_USD, self.outside.as_ref());
+        arrived_in_order(&id, &events, &self.receiver);
+        kind::interrupted(journal.as_array().expect("a list"), kind.tool())
     }
 }
 
@@ -176,31 +230,4 @@ pub fn arrived_in_order(id: &str, events: &[Value], receiver: &Receiver) {
 
 fn id(number: usize) -> String {
     format!("load-{number}")
-}
-
-/// A mission of reads and writes that may be repeated, and of edits that may not: each adds a letter to a file. Every third
-/// has to ask before its last edit.
-fn mission(number: usize) -> Value {
-    let mut steps = vec![write("w", "log.txt", "END")];
-    for step in 0..EDITS {
-        let mut edit = edit(&format!("e{step}"), "log.txt", "END", &format!("{step}END"));
-        edit["needs"] = json!([if step == 0 { "w".to_owned() } else { format!("e{}", step - 1) }]);
-        edit["milestone"] = json!(format!("edit {step}"));
-        steps.push(edit);
-    }
-    steps.push(json!({"id": "r", "tool": "Read", "with": {"path": "log.txt"}, "needs": [format!("e{}", EDITS - 1)],
-        "artifact": {"name": "log.txt", "content": "{{ steps.r.result.content }}"}}));
-    let envelope = automation(&id(number), &json!(steps));
-    let envelope = with(envelope, "/artifact_policy/required_outputs", json!(["log.txt"]));
-    if number.is_multiple_of(3) { with(envelope, "/constraints/approval_required", json!(["Edit"])) } else { envelope }
-}
-
-/// What a mission's file must hold at its end.
-fn whole() -> String {
-    (0..EDITS).map(|step| step.to_string()).collect::<String>() + "END"
-}
-
-/// What it holds.
-fn log_of(node: &Node, id: &str) -> std::io::Result<String> {
-    std::fs::read_to_string(workspace_of(node, &format!("vp.{id}")).join("log.txt"))
 }

@@ -25,6 +25,7 @@ pub struct Options {
     port: u16,
     disk_bytes: Option<u64>,
     mute: bool,
+    cores: bool,
 }
 
 impl Options {
@@ -81,6 +82,13 @@ impl Options {
     #[must_use]
     pub fn mute(mut self) -> Self {
         self.mute = true;
+        self
+    }
+
+    /// Where whoever starts it would have core dumps of any size.
+    #[must_use]
+    pub fn cores(mut self) -> Self {
+        self.cores = true;
         self
     }
 
@@ -165,6 +173,16 @@ impl Node {
         ended
     }
 
+    /// How it has ended by itself, if it has.
+    ///
+    /// # Panics
+    /// If it was not running.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        let ended = self.child.as_mut().expect("it runs").try_wait().expect("a child can be asked")?;
+        self.child = None;
+        Some(ended)
+    }
+
     /// What it is started with from its next start on, in place of what it was.
     ///
     /// # Panics
@@ -188,9 +206,17 @@ impl Node {
     /// # Panics
     /// If it is not running, or does not end.
     pub async fn stop(&mut self) -> ExitStatus {
-        let child = self.child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::TERM).expect("a child can be signalled");
+        self.signal(Signal::TERM);
         self.ended().await
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it is not running.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("a child can be signalled");
     }
 
     fn serve(&self) -> Command {
@@ -215,6 +241,11 @@ impl Node {
                 let hard = hard.map(|hard| format!("ulimit -Hn {hard}; ")).unwrap_or_default();
                 let mut shell = Command::new("sh");
                 shell.arg("-c").arg(format!("ulimit -Sn {soft}; {hard}exec \"$0\" \"$@\"")).arg(binary());
+                shell
+            }
+            _ if self.options.cores && arguments.first() == Some(&"serve") => {
+                let mut shell = Command::new("sh");
+                shell.arg("-c").arg("ulimit -c unlimited; exec \"$0\" \"$@\"").arg(binary());
                 shell
             }
             _ => match self.disk.as_ref().filter(|_| arguments.first() == Some(&"serve")) {

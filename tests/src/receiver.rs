@@ -23,6 +23,8 @@ pub struct Received {
     pub method: String,
     /// Its path.
     pub path: String,
+    /// What is behind the `?`, as it came.
+    pub query: String,
     /// Its headers, by lower-case name.
     pub headers: BTreeMap<String, String>,
     /// Its body.
@@ -62,6 +64,8 @@ pub enum Reply {
     Body(u16, &'static str, String),
     /// With 200, after this long.
     After(Duration),
+    /// With 200, this content type and body, after this long.
+    BodyAfter(Duration, &'static str, String),
     /// Never.
     Hang,
 }
@@ -161,7 +165,13 @@ impl Receiver {
     /// The `callback` of an envelope whose events come here.
     #[must_use]
     pub fn callback(&self) -> Value {
-        serde_json::json!({ "status_url": self.url(), "auth_mode": "bearer", "auth_ref": "env://CALLBACK_TOKEN" })
+        self.callback_of("env://CALLBACK_TOKEN")
+    }
+
+    /// The same, with another secret.
+    #[must_use]
+    pub fn callback_of(&self, auth_ref: &str) -> Value {
+        serde_json::json!({ "status_url": self.url(), "auth_mode": "bearer", "auth_ref": auth_ref })
     }
 
     /// All that came so far.
@@ -211,6 +221,7 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         at: Instant::now(),
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers.iter().map(header).collect(),
         json: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
         bytes,
@@ -233,6 +244,10 @@ async fn receive(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         Reply::After(delay) => {
             tokio::time::sleep(delay).await;
             StatusCode::OK.into_response()
+        }
+        Reply::BodyAfter(delay, kind, body) => {
+            tokio::time::sleep(delay).await;
+            ([(header::CONTENT_TYPE, kind)], body).into_response()
         }
         Reply::Hang => std::future::pending().await,
     }

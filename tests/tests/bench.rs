@@ -30,6 +30,7 @@ fn each_shape_can_be_measured_and_its_figures_read() {
         "queued",
         "blocked",
         "schedules",
+        "tools",
     ] {
         assert!(shapes.contains(shape), "{shape}: {said}");
     }
@@ -46,6 +47,7 @@ fn each_shape_can_be_measured_and_its_figures_read() {
         ("kept", 6),
         ("blocked", 3),
         ("schedules", 3),
+        ("tools", 4),
     ] {
         let ratios =
             lines.iter().filter(|line| line["shape"] == shape && line["ratio"].as_f64().is_some_and(|r| r > 0.0));

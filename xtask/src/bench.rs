@@ -6,6 +6,9 @@ use crate::shell::{self, Project};
 /// Runs and kills of guests, without a node around them: measured by a test of the sandbox.
 const SANDBOX: &str = "sandbox";
 
+/// What agents have: here what a decision about a call costs, by the benchmark of the core; the rest is among the shapes.
+const TOOLS: &str = "tools";
+
 /// Measures the shapes that are named, or everything.
 pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String> {
     setup::plugins(project)?;
@@ -17,6 +20,9 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
         if names().next().is_some() && names().all(|name| name == SANDBOX) {
             return Ok(());
         }
+    }
+    if names().next().is_none() || names().any(|name| name == TOOLS) {
+        shell::run(&mut project.cargo_with("bench --quiet --package sortie-mission --bench gate"))?;
     }
     // What fills a journal lies beside the node.
     let multiply = "build --release --quiet --package sortie-journal --example multiply";

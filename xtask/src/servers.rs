@@ -1,5 +1,5 @@
-//! Gets the reference servers of the tool protocol and its conformance suite onto the machine: others wrote them, and the node has to get
-//! along with them.
+//! Gets the reference servers of the tool protocol, its conformance suite, and AgentDojo onto the machine: others wrote them, and the node has
+//! to get along with them.
 //!
 //! From npm and PyPI through their own clients, whatever registries those are set up for, into the target folder; once for each set of
 //! versions.
@@ -26,12 +26,16 @@ const NODE: &str = "22.23.3";
 /// Servers that speak the later era.
 const PYPI: [&str; 3] = ["mcp-server-git==2026.10.19", "mcp-server-time==2026.10.19", "mcp-server-fetch==2026.10.24"];
 
-/// The folder with `node_modules/.bin` and `venv/bin`, with all of them in it.
+/// Tasks of agents and injections that lead them astray, with an environment of its own: it brings the clients of many models along.
+const AGENTDOJO: &str = "agentdojo==0.1.35";
+
+/// The folder with `node_modules/.bin`, `venv/bin` and `agentdojo/bin`, with all of them in it.
 pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
     let folder = project.target().join("tools").join("mcp");
     let node = node();
     let npm = NPM.into_iter().chain(node.as_deref());
-    let (mark, versions) = (folder.join("versions"), npm.clone().chain(PYPI).collect::<Vec<_>>().join("\n"));
+    let (mark, versions) =
+        (folder.join("versions"), npm.clone().chain(PYPI).chain([AGENTDOJO]).collect::<Vec<_>>().join("\n"));
     if fs::read_to_string(&mark).is_ok_and(|there| there == versions) {
         return Ok(folder);
     }
@@ -48,10 +52,12 @@ pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"])
         .args(npm);
     shell::run(&mut install).map_err(|error| format!("{error}; the tests of tool servers need npm and Node 20"))?;
-    shell::run(Command::new("python3").current_dir(&folder).args(["-m", "venv", "venv"]))
-        .map_err(|error| format!("{error}; the tests of tool servers need Python 3.10 with venv"))?;
-    let mut pip = Command::new(folder.join("venv/bin/pip"));
-    shell::run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYPI))?;
+    for (venv, packages) in [("venv", &PYPI[..]), ("agentdojo", &[AGENTDOJO])] {
+        shell::run(Command::new("python3").current_dir(&folder).args(["-m", "venv", venv]))
+            .map_err(|error| format!("{error}; the tests of tool servers need Python 3.10 with venv"))?;
+        let mut pip = Command::new(folder.join(venv).join("bin/pip"));
+        shell::run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+    }
     fs::write(&mark, versions).map_err(failed)?;
     Ok(folder)
 }

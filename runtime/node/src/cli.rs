@@ -232,6 +232,7 @@ pub fn main() -> ExitCode {
     if let [_, command, arguments @ ..] = arguments.as_slice()
         && command == crate::config::KEEPER
     {
+        crate::memory::keep_private();
         return sortie_mcp::keep(arguments);
     }
     let cli = match Cli::try_parse() {
@@ -248,6 +249,7 @@ pub fn main() -> ExitCode {
     if let Command::Sandbox { role } = cli.command {
         return sortie_confine::main(role);
     }
+    crate::memory::keep_private();
     let as_json = cli.json;
     match dispatch(cli) {
         Ok(exit) => exit.into(),

@@ -11,6 +11,7 @@ mod blanks;
 mod builtin;
 mod http;
 mod mcp;
+mod memory;
 mod node;
 mod telemetry;
 mod unheld;

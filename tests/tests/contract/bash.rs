@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::with;
-use sortie_tests::{Node, Options, automation, until, workspace_of};
+use sortie_tests::{Node, Options, alive, automation, until, workspace_of};
 
 const ENABLED: &str = "[tool.Bash]\nenabled = true";
 
@@ -14,13 +14,6 @@ fn commands(id: &str, commands: &[&str]) -> Value {
     };
     let steps: Vec<Value> = commands.iter().enumerate().map(step).collect();
     with(automation(id, &json!(steps)), "/constraints/allowed_tools", json!(["Bash"]))
-}
-
-/// How many processes of this machine have that text as an argument.
-fn alive(mark: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").expect("a list of processes").flatten();
-    let told = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-    told.filter(|arguments| String::from_utf8_lossy(arguments).split('\0').any(|argument| argument == mark)).count()
 }
 
 /// A number of seconds that no other process sleeps for.

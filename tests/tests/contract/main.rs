@@ -25,6 +25,7 @@ mod replay;
 mod requests;
 mod restart;
 mod schedules;
+mod secrets;
 mod strangers;
 mod terminal;
 mod tools;

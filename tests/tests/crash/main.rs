@@ -1,5 +1,6 @@
-//! The real binary, killed at random moments under load, again and again: nothing acknowledged is lost, nothing ends twice,
-//! nothing with an effect is done twice without a word.
+//! The real binary, killed at random moments under load, again and again, in the middle of calls of every kind: nothing acknowledged is
+//! lost, nothing ends twice, nothing with an effect is done twice without a word, nothing is spent beyond its budget, and nothing that a
+//! killed node had started lives on.
 //!
 //! `KILLS` in the environment says how often, `FIRE_KILLS` how often around the fires of schedules; `SEED` repeats a run's moments as
 //! far as an operating system lets one.
@@ -10,6 +11,7 @@ mod fires;
 
 use std::time::Duration;
 
+use sortie_tests::load::Kind;
 use sortie_tests::{Load, Options};
 
 /// Kills of a run, where nobody says otherwise.
@@ -20,6 +22,9 @@ const LIFE_MS_MAX: u64 = 220;
 
 /// One life in so many lasts until a mission has ended in it.
 const LONG_LIFE_EVERY: u64 = 10;
+
+/// One kill in so many has to be in the middle of a call of a kind, for each of them: twelve missions are on their way.
+const KILLS_FOR_EACH_KIND: u64 = 50;
 
 /// Numbers from a seed: SplitMix64.
 struct Random(u64);
@@ -44,7 +49,7 @@ async fn kill_after_kill_nothing_is_lost_and_nothing_is_done_twice() {
     let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("SEED={seed} KILLS={kills}");
     let mut random = Random(seed);
-    let mut load = Load::new().await;
+    let mut load = Load::of_all_kinds().await;
     // It is not the missions that kill it here.
     let mut node = load.node(Options::new().config("[limits]\ncrashes_alone = 1000")).await;
     for kill in 0..kills {
@@ -54,7 +59,13 @@ async fn kill_after_kill_nothing_is_lost_and_nothing_is_done_twice() {
         }
         load.press(&node, Duration::from_millis(random.below(LIFE_MS_MAX))).await;
         node.kill();
+        load.until_alone().await;
         node.restart().await;
     }
-    load.finish(&node).await;
+    let interrupted = load.finish(&node).await;
+    eprintln!("{kills} kills; in the middle of calls, by their kind: {interrupted:?}");
+    for kind in Kind::ALL {
+        let times = interrupted.get(&kind).copied().unwrap_or_default() as u64;
+        assert!(times >= kills / KILLS_FOR_EACH_KIND, "{kind:?}: {interrupted:?}");
+    }
 }

@@ -1,13 +1,14 @@
 //! Scopes of the tools of MCP servers: `name=glob`, separated by commas, each about one argument of the call.
 //!
 //! Owned here: what such a scope is, and what the value of an argument is to it. The gate does not know what a server makes of a value:
-//! an allowance holds for the values that it takes as they stand, a prohibition also for those that may come to the same. Never here: what
-//! a tool's arguments are called; a name that a call does not have is doubt.
+//! an allowance holds for the values that it takes as they stand, a prohibition also for those that may come to the same. Of a list an allowance
+//! takes all values, and a prohibition any. Never here: what a tool's arguments are called; a name that a call does not have is doubt.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::OnceCell;
 
@@ -83,26 +84,40 @@ impl Arguments {
 
 impl Condition {
     fn fit(&self, argument: &Argument, side: Side) -> Fit {
-        let text = match &argument.text {
+        let fits = match &argument.values {
+            Ok(values) => values.iter().map(|value| self.fit_one(argument, value, side)),
+            Err(why) => return Fit::Doubt(why),
+        };
+        match side {
+            Side::Allow => fits.reduce(Fit::and),
+            Side::Bar => fits.reduce(Fit::or),
+        }
+        // What a server makes of none (nobody, or everybody) nobody knows.
+        .unwrap_or(Fit::Doubt("an argument that the scope is about is an empty list"))
+    }
+
+    fn fit_one(&self, argument: &Argument, value: &Single, side: Side) -> Fit {
+        let text = match &value.text {
             Ok(text) => text,
             Err(why) => return Fit::Doubt(why),
         };
         match side {
-            Side::Allow => match argument.never_allowed {
+            Side::Allow => match value.never_allowed {
                 Some(why) => Fit::Doubt(why),
                 None => self.takes(text.split('/')),
             },
-            Side::Bar => self.bars(argument, text),
+            Side::Bar if argument.is_among_many => Fit::Yes,
+            Side::Bar => self.bars(value, text),
         }
     }
 
-    fn bars(&self, argument: &Argument, text: &str) -> Fit {
+    fn bars(&self, value: &Single, text: &str) -> Fit {
         let number = |text: &str| text.trim().parse::<f64>().ok();
-        if self.number.is_some() && self.number == number(text) || argument.is_among_many {
+        if self.number.is_some() && self.number == number(text) {
             return Fit::Yes;
         }
-        let text = argument.folded();
-        if let Some(why) = argument.never_passed() {
+        let text = value.folded();
+        if let Some(why) = value.never_passed() {
             return Fit::Doubt(why);
         }
         // Written with other slashes, and with parts that say nothing.
@@ -122,19 +137,47 @@ impl Condition {
 /// An argument of a call, looked at once for all conditions on it.
 #[derive(Debug)]
 pub(super) struct Argument {
+    /// Its value, or those of its list; why nobody can tell.
+    values: Result<Vec<Single>, &'static str>,
+    /// It is one of more than anybody looks through.
+    is_among_many: bool,
+}
+
+/// A value that is no list.
+#[derive(Debug)]
+struct Single {
     /// What it says; why nobody can tell.
     text: Result<String, &'static str>,
     /// Why no allowance takes it.
     never_allowed: Option<&'static str>,
-    /// It is one of more than anybody looks through.
-    is_among_many: bool,
     folded: OnceCell<(String, Option<&'static str>)>,
 }
 
 impl Argument {
     /// The argument of that name.
     pub(super) fn of(given: &Map<String, Value>, name: &str) -> Self {
-        let text = Self::text(given, name);
+        Self { values: Self::values(given, name), is_among_many: given.len() > VALUE_BYTES_MAX }
+    }
+
+    fn values(given: &Map<String, Value>, name: &str) -> Result<Vec<Single>, &'static str> {
+        let value = match given.get(name) {
+            Some(Value::Null) | None => return Err("it lacks an argument that the scope is about"),
+            Some(value) => value,
+        };
+        // Some servers do not look at the case of names: which of the two they take, nobody knows.
+        if given.keys().any(|other| other != name && other.eq_ignore_ascii_case(name)) {
+            return Err("it has an argument twice, but for the case of its name");
+        }
+        Ok(match value {
+            Value::Array(values) => values.iter().map(Single::of).collect(),
+            value => vec![Single::of(value)],
+        })
+    }
+}
+
+impl Single {
+    fn of(value: &Value) -> Self {
+        let text = Self::text(value);
         let never_allowed = text.as_ref().ok().and_then(|text| {
             if text.split(['/', '\\']).any(|part| matches!(part, "." | "..")) {
                 Some("an argument has `.` or `..` between slashes")
@@ -144,24 +187,19 @@ impl Argument {
                 text.chars().any(char::is_control).then_some("an argument has control characters")
             }
         });
-        Self { text, never_allowed, is_among_many: given.len() > VALUE_BYTES_MAX, folded: OnceCell::new() }
+        Self { text, never_allowed, folded: OnceCell::new() }
     }
 
-    fn text(given: &Map<String, Value>, name: &str) -> Result<String, &'static str> {
-        let text = match given.get(name) {
-            Some(Value::String(text)) => text.clone(),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
-            Some(Value::Null) | None => return Err("it lacks an argument that the scope is about"),
-            Some(Value::Array(_) | Value::Object(_)) => {
-                return Err("an argument that the scope is about is no single value");
+    fn text(value: &Value) -> Result<String, &'static str> {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                return Err("an argument that the scope is about is no single value, and no list of such");
             }
         };
         if text.len() > VALUE_BYTES_MAX {
             return Err("an argument that the scope is about is too long to be compared");
-        }
-        // Some servers do not look at the case of names: which of the two they take, nobody knows.
-        if given.keys().any(|other| other != name && other.eq_ignore_ascii_case(name)) {
-            return Err("it has an argument twice, but for the case of its name");
         }
         Ok(text)
     }

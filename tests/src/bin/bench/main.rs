@@ -19,6 +19,7 @@ mod plain;
 mod report;
 mod schedules;
 mod sizes;
+mod tools;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ use report::Report;
 use sizes::Sizes;
 
 /// Every shape, in the order in which they are measured, and what it is.
-const SHAPES: [(&str, &str); 16] = [
+const SHAPES: [(&str, &str); 17] = [
     ("floor", "what the machine gives to a bare echo"),
     ("dispatch", "durable dispatches a second"),
     ("missions", "trivial missions a second"),
@@ -46,6 +47,7 @@ const SHAPES: [(&str, &str); 16] = [
     ("queued", "memory and restart with many queued missions"),
     ("blocked", "memory, restart and requests with many blocked missions"),
     ("schedules", "memory and start with many schedules, the lateness of many fires at once, a long preview"),
+    ("tools", "calls of a tool server, missions of an agent, memory of missions that wait for a model"),
 ];
 
 #[tokio::main]
@@ -56,6 +58,10 @@ async fn main() -> ExitCode {
         match argument.as_str() {
             "--smoke" => smoke = true,
             "--json" => json = true,
+            tools::SERVER => {
+                tools::serve();
+                return ExitCode::SUCCESS;
+            }
             // What follows it is a shape, as is what stands alone.
             "--only" => {}
             shape if SHAPES.iter().any(|(known, _)| *known == shape) => wanted.push(argument),
@@ -104,6 +110,7 @@ async fn measure(shape: &str, sizes: &Sizes, report: &Report) {
         "queued" => memory::queued(sizes, report).await,
         "blocked" => memory::blocked(sizes, report).await,
         "schedules" => schedules::schedules(sizes, report).await,
+        "tools" => tools::tools(sizes, report).await,
         other => unreachable!("{other} is in the table"),
     }
 }

@@ -54,6 +54,14 @@ pub(crate) struct Sizes {
     pub(crate) until_due: Duration,
     /// Times of a preview.
     pub(crate) previewed: usize,
+    /// Calls of a tool server, in each round.
+    pub(crate) tool_calls: u64,
+    /// Missions of the agent.
+    pub(crate) agents: u64,
+    /// Missions that wait for a model.
+    pub(crate) waiting: u64,
+    /// How long what was let go of has to go back to the system.
+    pub(crate) settle: Duration,
 }
 
 impl Sizes {
@@ -85,6 +93,10 @@ impl Sizes {
         until_due: Duration::from_secs(60),
         // Ten years of quarters of an hour.
         previewed: 350_640,
+        tool_calls: 2_000,
+        agents: 1_000,
+        waiting: 1_000,
+        settle: Duration::from_secs(5),
     };
 
     /// Nothing that it says counts; that it says something does.
@@ -114,5 +126,9 @@ impl Sizes {
         due: 10,
         until_due: Duration::from_secs(5),
         previewed: 6_000,
+        tool_calls: 5,
+        agents: 3,
+        waiting: 5,
+        settle: Duration::ZERO,
     };
 }
