@@ -41,18 +41,19 @@ impl ModelOrder {
         (call.whole(), call.on_record())
     }
 
-    fn ask<'a>(&'a self, mission_id: &'a str, idempotency_key: &'a str) -> Ask<'a> {
-        Ask { request: &self.request, tools: &self.tools, mission_id, idempotency_key, traceparent: None }
+    fn ask<'a>(&'a self, mission_id: &'a str, idempotency_key: &'a str, traceparent: Option<&'a str>) -> Ask<'a> {
+        Ask { request: &self.request, tools: &self.tools, mission_id, idempotency_key, traceparent }
     }
 
     /// The most that it can cost; nothing, where it is not made at all: why, its plugin is told when it is to be made.
     pub(crate) fn quote(&self, engine: &Engine) -> Spend {
-        engine.models.quote(&self.ask("", "")).unwrap_or(Spend::NOTHING)
+        engine.models.quote(&self.ask("", "", None)).unwrap_or(Spend::NOTHING)
     }
 
     /// Makes it. So much was set aside for it, and it is not made where it may cost more by now.
     pub(crate) async fn make(&self, engine: &Arc<Engine>, context: &CallContext, set_aside: Spend) -> Came {
-        let ask = self.ask(&context.mission_id, &context.idempotency_key);
+        let traceparent = context.traceparent();
+        let ask = self.ask(&context.mission_id, &context.idempotency_key, traceparent.as_deref());
         match engine.models.quote(&ask) {
             Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
             Ok(quote) if !quote.fits(set_aside) => {
