@@ -280,6 +280,13 @@ pub enum Record {
         /// Its number among the host calls.
         call: CallNo,
     },
+    /// A call that waits was quoted anew, because somebody changed its arguments.
+    Requoted {
+        /// Which.
+        call: CallNo,
+        /// What will be set aside for it.
+        reserved: Spend,
+    },
 }
 
 /// A limit that comes near.

@@ -140,6 +140,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Suspended { .. }
         | Record::Closing { .. }
         | Record::Postponed { .. }
+        | Record::Requoted { .. }
         | Record::CallResumed { .. }
         | Record::CarriedOver { .. } => true,
         // Given up, or not to be paid for any more, it takes its request with it.
