@@ -90,6 +90,10 @@ impl World for Granted {
         if call.is_of_model { crate::model::result(&result) } else { Ok(result) }
     }
 
+    fn amended(&mut self, call: &Waiting) -> Option<Json> {
+        call.pending.info().amended
+    }
+
     fn milestone(&mut self, text: &str) {
         report::milestone(text);
     }

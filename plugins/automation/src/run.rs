@@ -117,6 +117,8 @@ struct Progress {
     results: Vec<Option<Json>>,
     /// One for each call, in step with the results: why it has none.
     errors: Vec<Option<String>>,
+    /// One for each call, in step with the results: what it was made with, where whoever approved it changed its arguments.
+    amended: Vec<Option<Json>>,
     /// How many items were passed over by `if`.
     passed_over: usize,
     /// The next call to start.
@@ -130,8 +132,8 @@ struct Progress {
 impl Progress {
     fn new(items: Option<Vec<Value>>) -> Self {
         let calls = items.as_ref().map_or(1, Vec::len);
-        let (results, errors) = (vec![None; calls], vec![None; calls]);
-        Self { items, results, errors, passed_over: 0, next: 0, flying: 0, error: None }
+        let (results, errors, amended) = (vec![None; calls], vec![None; calls], vec![None; calls]);
+        Self { items, results, errors, amended, passed_over: 0, next: 0, flying: 0, error: None }
     }
 
     /// Whether all its calls have ended.
@@ -293,12 +295,25 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         let timeout = self.plan.steps[step].timeout.unwrap_or_default();
         match leg {
             Leg::Rest(_) => self.attempt(Attempt { number: number + 1, ..attempt }),
-            Leg::Call { call, .. } if answered => match self.world.result(&call) {
-                Ok(result) => self.ended(step, item, Ok(Some(result))),
-                Err(error) => self.again(attempt, &error),
-            },
+            Leg::Call { call, .. } if answered => {
+                self.note_amended(step, item, &call);
+                match self.world.result(&call) {
+                    Ok(result) => self.ended(step, item, Ok(Some(result))),
+                    Err(error) => self.again(attempt, &error),
+                }
+            }
             // The call is dropped here, and with that cancelled.
             Leg::Call { .. } => self.again(attempt, &CallError::TimedOut(format!("no result within {timeout:?}"))),
+        }
+    }
+
+    /// Keeps what a call was made with, where people changed that.
+    fn note_amended(&mut self, index: usize, item: usize, call: &W::Pending) {
+        let Some(amended) = self.world.amended(call) else { return };
+        let id = self.plan.steps[index].id;
+        self.world.warn(&format!("step `{id}`: whoever approved its call changed the arguments to {amended}"));
+        if let State::Running(progress) = &mut self.states[index] {
+            progress.amended[item] = Some(amended);
         }
     }
 

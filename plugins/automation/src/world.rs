@@ -27,6 +27,8 @@ pub trait World {
     /// # Errors
     /// The call's own.
     fn result(&mut self, call: &Self::Pending) -> Result<Json, CallError>;
+    /// What a call that is ready was made with, where whoever approved it changed its arguments.
+    fn amended(&mut self, call: &Self::Pending) -> Option<Json>;
     /// Reports a milestone.
     fn milestone(&mut self, text: &str);
     /// Writes a line into the mission's log: something that a person may want to know and no program needs.

@@ -54,7 +54,7 @@ mod tool;
 pub use brief::Brief;
 pub use plugin::{Failure, Manifest, Mistake, Outcome, Plugin};
 pub use serde_json::{self, Value, json};
-pub use tool::{CallError, Pending, Tool, ToolInfo, Tools, wait_any};
+pub use tool::{CallError, CallInfo, Pending, Tool, ToolInfo, Tools, wait_any};
 
 #[doc(hidden)]
 pub use plugin::Adapter as __Adapter;

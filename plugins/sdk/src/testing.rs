@@ -44,7 +44,7 @@ use serde_json::Value;
 use crate::limits::Left;
 use crate::model::ModelInfo;
 use crate::report::{Level, Verdict};
-use crate::{Brief, CallError, Failure, Outcome, Plugin, ToolInfo, Tools};
+use crate::{Brief, CallError, CallInfo, Failure, Outcome, Plugin, ToolInfo, Tools};
 
 /// What a tool does in a test.
 type Script = Rc<dyn Fn(Value) -> Result<Value, CallError>>;
@@ -62,6 +62,7 @@ struct Seen {
     verdicts: Vec<(usize, Verdict, String)>,
     artifacts: BTreeMap<String, Vec<u8>>,
     questions: Vec<String>,
+    amendments: VecDeque<(String, Value)>,
     answers: VecDeque<Result<String, CallError>>,
     asked: Vec<Value>,
     completions: VecDeque<Result<Value, CallError>>,
@@ -128,6 +129,13 @@ impl Node {
         self
     }
 
+    /// The same, and the next call of the tool is approved with these arguments in place of its own.
+    #[must_use]
+    pub fn amend(mut self, tool: &str, arguments: Value) -> Self {
+        self.seen.amendments.push_back((tool.to_owned(), arguments));
+        self
+    }
+
     /// The same, and the next question is answered so; [`CallError::Denied`] turns it down.
     #[must_use]
     pub fn answer(mut self, answer: Result<&str, CallError>) -> Self {
@@ -182,9 +190,17 @@ impl fmt::Debug for Played {
 }
 
 impl Played {
-    pub(crate) fn call(&self, arguments: &str) -> Result<String, CallError> {
-        let arguments = serde_json::from_str(arguments).map_err(|error| CallError::Failed(error.to_string()))?;
-        (self.script)(arguments).map(|result| result.to_string())
+    pub(crate) fn call(&self, arguments: &str) -> (Result<String, CallError>, CallInfo) {
+        let amended = node("tool.call", |seen| {
+            let next = seen.amendments.iter().position(|(tool, _)| tool.eq_ignore_ascii_case(&self.name))?;
+            seen.amendments.remove(next).map(|(_, arguments)| arguments)
+        });
+        let arguments = match &amended {
+            Some(amended) => Ok(amended.clone()),
+            None => serde_json::from_str(arguments).map_err(|error| CallError::Failed(error.to_string())),
+        };
+        let result = arguments.and_then(|arguments| (self.script)(arguments)).map(|result| result.to_string());
+        (result, CallInfo { amended })
     }
 
     pub(crate) fn describe(&self) -> ToolInfo {
@@ -336,6 +352,30 @@ mod tests {
         assert_eq!((ran.questions.len(), ran.milestones), (2, vec!["no".to_owned()]));
         let bare = Node::new().run::<Everything>(Node::brief("double", &json!(21)));
         assert!(bare.outcome.is_err_and(|failure| failure.summary.contains("not granted the tool Double")));
+    }
+
+    struct Amended;
+
+    impl Plugin for Amended {
+        fn describe() -> Manifest {
+            Manifest::new("amended", "0.1.0", "Calls a tool that people have a say in.")
+        }
+
+        fn run(_: Brief, tools: Tools) -> Result<Outcome, Failure> {
+            let told = |pending: &crate::Pending| (pending.get(), pending.info().amended);
+            let same = tools.require("Same")?;
+            assert_eq!(same.call_with_info(&json!(1)), (Ok(json!(2)), CallInfo { amended: Some(json!(2)) }));
+            assert_eq!(told(&same.start(&json!(3))?), (Ok(json!(4)), Some(json!(4))));
+            assert_eq!(told(&same.start(&json!(5))?), (Ok(json!(5)), None));
+            assert_eq!(told(&time::after(Duration::ZERO)), (Ok(json!(null)), None));
+            Ok(Outcome::new("told"))
+        }
+    }
+
+    #[test]
+    fn a_plugin_is_told_what_its_calls_were_made_with() {
+        let node = Node::new().tool("Same", Ok).amend("same", json!(2)).amend("Same", json!(4));
+        assert!(node.run::<Amended>(Node::brief("told", &json!({}))).outcome.is_ok());
     }
 
     #[test]

@@ -147,8 +147,19 @@ impl Tool {
         read(match &self.handle {
             Handle::Granted(tool) => tool.call(&arguments).map_err(CallError::from),
             #[cfg(not(target_arch = "wasm32"))]
-            Handle::Played(tool) => tool.call(&arguments),
+            Handle::Played(tool) => tool.call(&arguments).0,
         })
+    }
+
+    /// Calls it and waits for the result and for what became of the call beside it.
+    ///
+    /// # Errors
+    /// [`CallError`], as from [`Tool::call`]; the info is there in any case. It is one of the 64 calls in flight meanwhile.
+    pub fn call_with_info<A: Serialize + ?Sized>(&self, arguments: &A) -> (Result<Value, CallError>, CallInfo) {
+        match self.start(arguments) {
+            Ok(pending) => (pending.get(), pending.info()),
+            Err(error) => (Err(error), CallInfo::default()),
+        }
     }
 
     /// Calls it and goes on. At most 64 calls of a mission are in flight; one more fails.
@@ -160,7 +171,10 @@ impl Tool {
         Ok(match &self.handle {
             Handle::Granted(tool) => Pending::of_node(tool.start(&arguments)),
             #[cfg(not(target_arch = "wasm32"))]
-            Handle::Played(tool) => Pending::known(tool.call(&arguments)),
+            Handle::Played(tool) => {
+                let (result, info) = tool.call(&arguments);
+                Pending(Waiting::Known(result, info))
+            }
         })
     }
 
@@ -194,7 +208,14 @@ enum Waiting {
     Node(tools::Pending),
     /// A test, at once.
     #[cfg(not(target_arch = "wasm32"))]
-    Known(Result<String, CallError>),
+    Known(Result<String, CallError>, CallInfo),
+}
+
+/// What became of a call beside its result.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CallInfo {
+    /// What it was made with, where whoever approved it changed the arguments.
+    pub amended: Option<Value>,
 }
 
 impl Pending {
@@ -204,7 +225,7 @@ impl Pending {
 
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn known(result: Result<String, CallError>) -> Self {
-        Self(Waiting::Known(result))
+        Self(Waiting::Known(result, CallInfo::default()))
     }
 
     /// Waits for the result. Every further time the result is the same.
@@ -223,8 +244,21 @@ impl Pending {
         read(match &self.0 {
             Waiting::Node(pending) => pending.get().map_err(CallError::from),
             #[cfg(not(target_arch = "wasm32"))]
-            Waiting::Known(result) => result.clone(),
+            Waiting::Known(result, _) => result.clone(),
         })
+    }
+
+    /// Waits for the result, and says what became of the call beside it.
+    pub fn info(&self) -> CallInfo {
+        match &self.0 {
+            Waiting::Node(pending) => {
+                let tools::CallInfo { amended } = pending.info();
+                // It was JSON when it was approved.
+                CallInfo { amended: amended.and_then(|amended| serde_json::from_str(&amended).ok()) }
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            Waiting::Known(_, info) => info.clone(),
+        }
     }
 }
 
@@ -239,7 +273,7 @@ pub fn wait_any<'a>(pending: impl IntoIterator<Item = &'a Pending>) -> usize {
             Waiting::Node(pending) => handles.push(pending),
             // What a test says is ready at once.
             #[cfg(not(target_arch = "wasm32"))]
-            Waiting::Known(_) => return handles.len(),
+            Waiting::Known(..) => return handles.len(),
         }
     }
     assert!(!handles.is_empty(), "wait_any needs something to wait for");

@@ -99,7 +99,7 @@ pub struct CallLine {
     pub tool: String,
     /// Its arguments; where they are too long, their beginning, which is shorter than `bytes`.
     pub arguments: String,
-    /// How long they are, as the plugin sent them.
+    /// How long they are, as they were sent.
     pub bytes: u64,
     /// Their digest.
     pub sha256: Digest,

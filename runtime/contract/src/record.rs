@@ -290,6 +290,13 @@ pub enum Record {
         /// For people: which budget, and what of it is taken.
         why: String,
     },
+    /// A call that waits was quoted anew, because somebody changed its arguments.
+    Requoted {
+        /// Which.
+        call: CallNo,
+        /// What will be set aside for it.
+        reserved: Spend,
+    },
 }
 
 /// A limit that comes near.

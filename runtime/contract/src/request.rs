@@ -112,6 +112,11 @@ pub enum Decision {
         /// JSON text.
         result: String,
     },
+    /// The call may be made, with other arguments than its plugin wanted.
+    Amend {
+        /// Those that it is made with: JSON text.
+        arguments: String,
+    },
 }
 
 impl Decision {
@@ -119,7 +124,7 @@ impl Decision {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Approve { .. } => "approve",
+            Self::Approve { .. } | Self::Amend { .. } => "approve",
             Self::Deny => "deny",
             Self::Answer { .. } => "answer",
             Self::Grant { .. } => "grant",

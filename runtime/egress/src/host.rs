@@ -7,7 +7,7 @@ use std::str::FromStr;
 use sortie_contract::envelope::NotSent;
 use sortie_contract::host::HostRule;
 use sortie_contract::limit;
-use url::Url;
+use url::{Host, Url};
 
 use crate::address::is_public;
 
@@ -70,6 +70,21 @@ impl HostPattern {
         let is_inside = self.rule.address().is_some_and(|address| !is_public(address));
         self.names(url) && (is_inside || url.scheme() == Scheme::Https.name())
     }
+}
+
+/// Whether what is secret may be sent to an address of the configuration: not in the clear through strangers' networks. A name may be one of the
+/// inside only where addresses are listed for it (`lists_private`), which is where its guard lets it lead.
+#[must_use]
+pub fn may_carry_secrets(address: &Url, lists_private: bool) -> bool {
+    let is_inside = match address.host() {
+        // Literal addresses that are not public, however they are written.
+        Some(host @ (Host::Ipv4(_) | Host::Ipv6(_))) => {
+            host.to_string().parse::<HostPattern>().is_ok_and(|pattern| pattern.trusts(address))
+        }
+        Some(Host::Domain(_)) => lists_private,
+        None => false,
+    };
+    address.scheme() == Scheme::Https.name() || is_inside
 }
 
 /// Whether a secret that is meant for `hosts` may go to `url`: one of them is its host, and is one that it may go to like this.
@@ -207,6 +222,25 @@ mod tests {
         ] {
             let why = text.parse::<HostPattern>().expect_err(text).to_string();
             assert!(why.contains("example.org"), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_secret_goes_in_the_clear_to_the_inside_alone() {
+        for (address, lists_private, expected) in [
+            ("https://mcp.example.org/", false, true),
+            ("http://mcp.example.org/", false, false),
+            // A name may be one of the inside where addresses are listed.
+            ("http://mcp.internal/", true, true),
+            ("http://localhost:8080/", false, false),
+            ("http://127.0.0.1:8080/", false, true),
+            ("http://0x7f.1/", false, true),
+            ("http://[::1]/", false, true),
+            ("http://1.1.1.1/", false, false),
+            ("http://1.1.1.1/", true, false),
+        ] {
+            let parsed = address.parse().unwrap();
+            assert_eq!(may_carry_secrets(&parsed, lists_private), expected, "{address}, {lists_private}");
         }
     }
 }

@@ -23,7 +23,7 @@ mod secret;
 pub use address::{Network, NotANetwork};
 pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
 pub use guard::{Guard, Refused};
-pub use host::{HostPattern, NotAHost, may_be_sent};
+pub use host::{HostPattern, NotAHost, may_be_sent, may_carry_secrets};
 pub use named::{NamedSecretError, NamedSecrets, NotATemplate, Opened, Template, Withheld, usable};
 pub use redact::{Redactor, Stream as RedactedStream};
 pub use reqwest::{Method, StatusCode, header};

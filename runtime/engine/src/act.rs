@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sortie_contract::request::{Decision, RequestNo};
-use sortie_contract::{MissionNo, Record};
+use sortie_contract::{MissionNo, Mistake, Record};
 use sortie_mission::{Command, Refusal, at_a_glance};
 
+use super::amend::Amendment;
 use super::live::{CommandError, Live, Wait};
 use super::{Engine, ReadError};
 
@@ -35,6 +36,9 @@ pub enum ActError {
     /// The node cannot keep in mind that it is paused.
     #[error("the data directory cannot be written")]
     Mark(#[source] std::io::Error),
+    /// The arguments that an approval puts in the place of the plugin's do not fit the tool's schema.
+    #[error("the changed arguments do not fit")]
+    Arguments(Vec<Mistake>),
     /// A rule of the mission.
     #[error("{0}")]
     Refused(Refusal),
@@ -180,12 +184,30 @@ impl Engine {
         by: String,
         note: String,
     ) -> Result<(), ActError> {
-        let command = || Command::Decide { request, decision: decision.clone(), by: by.clone(), note: note.clone() };
-        if let Some(answer) = self.at_a_glance(no, &command()).await? {
+        let command = |changed| Command::Decide {
+            request,
+            decision: decision.clone(),
+            by: by.clone(),
+            note: note.clone(),
+            changed,
+        };
+        if let Some(answer) = self.at_a_glance(no, &command(None)).await? {
             return answer.map(drop).map_err(|refusal| CommandError::Refused(refusal).into());
         }
         let live = self.bring(no).await?;
-        let taken = self.command_patiently(&live, command, Wait::No).await;
+        let amendment = match &decision {
+            Decision::Amend { arguments } => self.amendment(&live, request, arguments).await,
+            _ => Ok(None),
+        };
+        let taken = match &amendment {
+            Ok(amendment) => {
+                self.command_patiently(&live, || command(amendment.as_ref().map(Amendment::changed)), Wait::No).await
+            }
+            Err(_) => {
+                self.lives.release(&live);
+                return amendment.map(drop);
+            }
+        };
         self.durable().await?;
         let taken = taken?;
         self.watch(&live);

@@ -15,6 +15,11 @@ use sortie_contract::tool::{ToolInfo, ToolName};
 #[derive(Debug, Default)]
 pub(crate) struct Handed(Mutex<FxHashMap<ToolName, Arc<ToolInfo>>>);
 
+/// A tool that a plugin was handed and that the node no longer has.
+pub(crate) fn gone(tool: &ToolName) -> ToolInfo {
+    ToolInfo { description: "This node no longer has this tool.".to_owned(), ..ToolInfo::undeclared(tool.clone()) }
+}
+
 impl Handed {
     /// The mission is told this. What was told first stays; what says nothing of the arguments (of a tool that is not there) is not kept.
     pub(crate) fn tell(&self, info: &ToolInfo) {

@@ -19,18 +19,18 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
+use sortie_contract::{Spend, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::{Bill, CallContext, Found};
 
-use super::handed::Handed;
+use super::handed::{Handed, gone};
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::model::{Came, ModelOrder};
-use super::on_record::OnRecord;
+use super::on_record::{OnRecord, place_of};
 use super::order::{Order, ToolOrder};
 use super::results::GUESS;
 use super::start::ROOM;
@@ -216,7 +216,12 @@ impl RunHost {
         let mut context = self.context.clone();
         context.bill = Bill::default();
         context.idempotency_key = format!("{}/{call}", context.mission_id);
-        let set_aside = live.with(|mission| mission.set_aside_for(call));
+        let (set_aside, amended) =
+            live.with(|mission| (mission.set_aside_for(call), mission.amended(call).map(str::to_owned)));
+        let order = match amended {
+            Some(arguments) => order.amended(arguments),
+            None => order,
+        };
         let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it. Money is one.
             if order.has_effects() || !set_aside.is_nothing() {
@@ -318,12 +323,6 @@ impl RunHost {
     }
 }
 
-/// Where a call's result was recorded.
-fn place_of(call: CallNo, taken: &Taken) -> Option<u32> {
-    let is_it = |stamped: &Stamped| matches!(&stamped.record, Record::CallFinished { call: done, .. } if *done == call);
-    (taken.first..).zip(&taken.records).find_map(|(at, stamped)| is_it(stamped).then_some(at))
-}
-
 /// A command that is not taken ends the run: the mission is over, or the plugin goes beyond a limit.
 fn stop(error: CommandError) -> Stop {
     match error {
@@ -334,11 +333,6 @@ fn stop(error: CommandError) -> Stop {
         ) => Stop::Crash(Crash::LimitExceeded(refusal.to_string())),
         CommandError::Refused(_) | CommandError::Journal(_) => Stop::Over,
     }
-}
-
-/// A tool that the plugin was handed and that the node no longer has.
-fn gone(tool: &ToolName) -> ToolInfo {
-    ToolInfo { description: "This node no longer has this tool.".to_owned(), ..ToolInfo::undeclared(tool.clone()) }
 }
 
 /// The text of a JSON string.
@@ -477,6 +471,10 @@ impl Host for RunHost {
                 _ => over(Stop::Over),
             },
         }
+    }
+
+    fn amended(&self, call: CallNo) -> Option<String> {
+        self.live.with(|mission| mission.amended(call).map(str::to_owned))
     }
 
     fn again(&self, call: CallNo) -> BoxFuture<'static, Answer> {

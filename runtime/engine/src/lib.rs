@@ -48,6 +48,7 @@
 //! A schedule's turn is no lock: whoever has it may wait for the log.
 
 pub mod act;
+mod amend;
 mod artifact_store;
 mod check;
 mod clocks;

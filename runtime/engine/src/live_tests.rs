@@ -99,6 +99,7 @@ fn command(choice: u32, run: u32, records: u32) -> Command<'static> {
             decision: Decision::Answer { text: "yes".to_owned() },
             by: "op".to_owned(),
             note: String::new(),
+            changed: None,
         },
         5 => Command::Suspend { run, records, until: None },
         6 => Command::Log { run, level: sortie_contract::plugin::LogLevel::Info, text: "line".to_owned() },

@@ -91,8 +91,14 @@ impl ModelOrder {
         (call.whole(), call.on_record())
     }
 
-    fn ask<'a>(&'a self, request: &'a str, mission_id: &'a str, idempotency_key: &'a str) -> Ask<'a> {
-        Ask { request, tools: &self.tools, mission_id, idempotency_key, traceparent: None }
+    fn ask<'a>(
+        &'a self,
+        request: &'a str,
+        mission_id: &'a str,
+        idempotency_key: &'a str,
+        traceparent: Option<&'a str>,
+    ) -> Ask<'a> {
+        Ask { request, tools: &self.tools, mission_id, idempotency_key, traceparent }
     }
 
     /// The most that it can cost; nothing, where it is not made at all: why, its plugin is told when it is to be made.
@@ -103,7 +109,7 @@ impl ModelOrder {
             [] => Cow::Borrowed(self.request.as_str()),
             _ => with_artifacts(&self.request, &some.collect()).into(),
         };
-        engine.models.quote(&self.ask(&request, "", "")).unwrap_or(Spend::NOTHING)
+        engine.models.quote(&self.ask(&request, "", "", None)).unwrap_or(Spend::NOTHING)
     }
 
     /// Makes it. So much was set aside for it, and it is not made where it may cost more by now.
@@ -118,7 +124,8 @@ impl ModelOrder {
             Ok(request) => request,
             Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
         };
-        let ask = self.ask(&request, &context.mission_id, &context.idempotency_key);
+        let traceparent = context.traceparent();
+        let ask = self.ask(&request, &context.mission_id, &context.idempotency_key, traceparent.as_deref());
         match engine.models.quote(&ask) {
             Err(error) => return Came::Done(Err(error), Some(Spend::NOTHING)),
             Ok(quote) if !quote.fits(set_aside) => {

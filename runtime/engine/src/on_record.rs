@@ -16,6 +16,7 @@ use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_sandbox::{Answer, Held, Reply, Stop};
 
 use super::Engine;
+use super::live::Taken;
 use super::results::{GUESS, Room};
 
 /// A result of more bytes is held only where there is room for it. One of fewer costs less than finding it again.
@@ -127,6 +128,12 @@ impl OnRecord {
             }
         }
     }
+}
+
+/// Where a call's result was recorded.
+pub(super) fn place_of(call: CallNo, taken: &Taken) -> Option<u32> {
+    let is_it = |stamped: &Stamped| matches!(&stamped.record, Record::CallFinished { call: done, .. } if *done == call);
+    (taken.first..).zip(&taken.records).find_map(|(at, stamped)| is_it(stamped).then_some(at))
 }
 
 fn held((result, room): (String, Room)) -> Held {

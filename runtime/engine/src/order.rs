@@ -41,6 +41,15 @@ impl Order {
         }
     }
 
+    /// The same, with the arguments that it was approved with.
+    pub(super) fn amended(self, arguments: String) -> Self {
+        match self {
+            Self::Tool(order) => Self::Tool(ToolOrder { arguments, ..order }),
+            // A model's call is approved as it is.
+            Self::Model(order) => Self::Model(order),
+        }
+    }
+
     /// Makes it. So much was set aside for it.
     pub(super) async fn make(
         &self,

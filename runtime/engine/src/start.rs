@@ -197,7 +197,8 @@ impl Engine {
             }
         };
         let mission_id = envelope.mission_id.to_string();
-        let context = CallContext { workspace, mission_id, idempotency_key: String::new(), bill: Bill::default() };
+        let (idempotency_key, trace_id) = (String::new(), envelope.trace_id.to_string());
+        let context = CallContext { workspace, mission_id, idempotency_key, trace_id, bill: Bill::default() };
         let kill = Kill::new();
         live.armed(run, kill.clone());
         let (replay, on_record) = self.recorded(live).await?;

@@ -14,7 +14,7 @@ use sortie_contract::envelope::SecretRef;
 use sortie_contract::limit;
 use sortie_contract::tool::EffectClass;
 use sortie_egress::header::{HeaderName, HeaderValue};
-use sortie_egress::{Guard, Secret, SecretError, resolve};
+use sortie_egress::{Guard, Secret, SecretError, may_carry_secrets, resolve};
 use sortie_tools::{Price, TOOL_NAME_BYTES_MAX};
 use url::Url;
 
@@ -239,9 +239,16 @@ impl ServerConfig {
             }
             (None, Some(url)) => {
                 foreign(&[("cwd", self.cwd.is_some()), ("env", !self.env.is_empty())], "url")?;
-                self.endpoint(url)?;
+                let endpoint = self.endpoint(url)?;
                 self.guard()?;
-                self.sent().map(drop)?;
+                let sent = self.sent()?;
+                let is_secret = self.bearer.is_some() || sent.iter().any(|(_, value)| value.is_secret());
+                if is_secret && !may_carry_secrets(&endpoint, !self.allow_private.is_empty()) {
+                    let key = if self.bearer.is_some() { "bearer" } else { "secret of `headers`" };
+                    return Err(format!(
+                        "url: the {key} would travel in the clear: write https://, or list the server's address in allow_private if it is inside"
+                    ));
+                }
             }
             (Some(_), Some(_)) => return Err("has `command` and `url`; a server is one or the other".to_owned()),
             (None, None) => return Err("has neither `command = [\"program\", …]` nor `url = \"https://…\"`".to_owned()),

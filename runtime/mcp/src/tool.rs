@@ -48,6 +48,10 @@ impl Tool for McpTool {
         let mut meta = JsonObject::new();
         meta.insert(IDEMPOTENCY_KEY.to_owned(), context.idempotency_key.as_str().into());
         meta.insert(MISSION_ID.to_owned(), context.mission_id.as_str().into());
+        // As the protocol names it.
+        if let Some(traceparent) = context.traceparent() {
+            meta.insert("traceparent".to_owned(), traceparent.into());
+        }
         let order = Order { tool: &self.name, arguments, meta, limits, repeat: self.info.repeat() };
         let veil = &connection.veil;
         let answer = calling::call(&connection, &order).await.and_then(|answer| content::result(&answer, veil));

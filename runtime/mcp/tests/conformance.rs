@@ -37,7 +37,8 @@ async fn is_the_client() {
     server.connect().await.expect("it connects");
     let workspace = Workspace::open(Path::new("/nonexistent/workspace")).expect("opened when it is used");
     let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-    let context = CallContext { workspace, mission_id, idempotency_key, bill: Bill::default() };
+    let context =
+        CallContext { workspace, mission_id, idempotency_key, trace_id: String::new(), bill: Bill::default() };
     for tool in server.tools().await.expect("its tools") {
         tool.call(&context, &arguments).await.expect("a result");
     }

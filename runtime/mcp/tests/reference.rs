@@ -73,7 +73,8 @@ async fn check(case: Case) {
     }
     let workspace = Workspace::open(std::path::Path::new("/nonexistent/workspace")).expect("opened when it is used");
     let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-    let context = CallContext { workspace, mission_id, idempotency_key, bill: Bill::default() };
+    let context =
+        CallContext { workspace, mission_id, idempotency_key, trace_id: String::new(), bill: Bill::default() };
     let (name, arguments, expected) = case.call;
     let told = match within(tool(name).call(&context, &arguments)).await {
         Ok(answer) => answer.result,

@@ -34,6 +34,9 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("in time")
 }
 
+/// The trace of every call.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
 /// A server, with what it had when it was asked last.
 struct Known {
     server: McpServer,
@@ -48,7 +51,8 @@ impl Known {
         let workspace =
             Workspace::open(std::path::Path::new("/nonexistent/workspace")).expect("opened when it is used");
         let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-        let context = CallContext { workspace, mission_id, idempotency_key, bill: Bill::default() };
+        let context =
+            CallContext { workspace, mission_id, idempotency_key, trace_id: TRACE.to_owned(), bill: Bill::default() };
         Self { server, tools, context }
     }
 
@@ -86,6 +90,8 @@ async fn a_call_says_what_it_is_for_and_gets_one_shape_of_result() {
     let result = known.call("echo", json!({"text": "hello"})).await.expect("a result");
     assert_eq!(result["text"], "hello");
     assert_eq!(result["structured"]["sortie/idempotency-key"], "m/1");
+    let traceparent = result["structured"]["traceparent"].as_str().expect("its trace has that form");
+    assert!(traceparent.starts_with(&format!("00-{TRACE}-")) && traceparent.ends_with("-01"), "{traceparent}");
     assert_eq!(result["structured"]["sortie/mission-id"], "m");
     assert!(known.tool("echo").info().read_only);
     assert!(!known.tool("die").info().is_classified(), "a server that declares nothing");

@@ -29,6 +29,7 @@ use crate::part::report::{Report, ReportStep};
 use crate::part::requests::{OpenRequest, RequestStep, Requests};
 use crate::part::runs::{End, Granted, RunStep, Runs};
 use crate::part::windows::Windows;
+use crate::request::changed;
 use crate::state::Mission;
 use crate::{budget, cadence};
 
@@ -224,6 +225,10 @@ impl Mission {
                 outcome.iter().for_each(|answer| self.artifacts.write(&answer.wrote));
                 Ok(())
             }
+            Record::Requoted { call, reserved } => {
+                self.requests.none_about(*call)?;
+                self.called(CallStep::Requoted { call: *call, reserved: *reserved })
+            }
             Record::CallAgain { call } => self.called(CallStep::Again { call: *call, at }),
             Record::Overbilled { call, tool, quoted, spent } => {
                 self.runs.going()?;
@@ -267,7 +272,12 @@ impl Mission {
                 let flight = call.and_then(|call| self.calls.flight(call).ok());
                 let tool = flight.and_then(|flight| flight.tool.as_ref());
                 let scopes = flight.map(|flight| self.scoped_approvals(flight)).unwrap_or_default();
-                self.requests.apply(RequestStep::Decided { no: *request, decision, tool, scopes })?;
+                let amended = flight.and_then(|flight| changed(flight, decision)).filter(|_| tool.is_some());
+                let changes = amended.is_some();
+                self.requests.apply(RequestStep::Decided { no: *request, decision, tool, scopes, changes })?;
+                if let (Some(arguments), Some(call)) = (amended, call) {
+                    self.calls.apply(CallStep::Amended { call, arguments })?;
+                }
                 if let Decision::Grant { llm_calls, cost } = decision {
                     self.budget = budget::raised(&self.budget, *llm_calls, *cost);
                 }
@@ -279,6 +289,7 @@ impl Mission {
                 call: *call,
                 tool: Some(tool.clone()),
                 arguments: arguments.clone(),
+                wanted: None,
                 digest: *digest,
                 repeat: *repeat,
                 reserved: *reserved,
@@ -293,6 +304,7 @@ impl Mission {
                 call: *call,
                 tool: None,
                 arguments: question.clone(),
+                wanted: None,
                 digest: Digest::of(question.as_bytes()),
                 repeat: Repeat::ReadOnly,
                 reserved: Spend::NOTHING,
@@ -408,6 +420,7 @@ fn bytes(record: &Record) -> usize {
         Record::Accepted(_)
         | Record::Started { .. }
         | Record::CallResumed { .. }
+        | Record::Requoted { .. }
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
         | Record::Reminded { .. }
@@ -449,6 +462,7 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         Record::Accepted(_)
         | Record::Started { .. }
         | Record::CallResumed { .. }
+        | Record::Requoted { .. }
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
         | Record::Requested { .. }
@@ -486,6 +500,7 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::Started { .. }
         | Record::CallFinished { .. }
         | Record::CallResumed { .. }
+        | Record::Requoted { .. }
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
         | Record::Requested { .. }
@@ -541,5 +556,6 @@ fn name(record: &Record) -> &'static str {
         Record::Postponed { .. } => "postponed",
         Record::Landing { .. } => "landing",
         Record::PaymentAwaited { .. } => "payment_awaited",
+        Record::Requoted { .. } => "requoted",
     }
 }

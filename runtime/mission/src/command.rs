@@ -66,6 +66,15 @@ impl<'a> From<&'a ToolInfo> for Handle<'a> {
     }
 }
 
+/// A call with other arguments than its plugin wanted, as its node knows it at the moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Changed<'a> {
+    /// Its tool. The arguments fit the schema that the mission was told.
+    pub tool: Handle<'a>,
+    /// The most that it can take of the budget.
+    pub quote: Spend,
+}
+
 /// Under which conditions a run begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions<'a> {
@@ -129,6 +138,8 @@ pub enum Command<'a> {
         by: String,
         /// Why; may be empty.
         note: String,
+        /// Of an approval that changes the arguments of a call: what the node knows of the changed one.
+        changed: Option<Changed<'a>>,
     },
     /// The plugin waits for decisions, or for a time, and nothing else: it is to be dropped from memory.
     Suspend {
@@ -347,6 +358,18 @@ pub enum Refusal {
     NotEnough {
         /// What is missing.
         why: String,
+    },
+    /// The changed arguments make a call that the mission may not make, or that cannot be made.
+    #[error("with the changed arguments the call is not made: {why}")]
+    NotAllowed {
+        /// The rule.
+        why: String,
+    },
+    /// A call that is made as its plugin wants it, or not at all.
+    #[error("{why}")]
+    NotAmendable {
+        /// Which.
+        why: &'static str,
     },
     /// A call was dearer than it was quoted: none is made any more that costs something.
     #[error("{why}")]

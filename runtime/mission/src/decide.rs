@@ -76,8 +76,8 @@ impl Mission {
             (Phase::Active(active), Command::StopNode) => {
                 Ok(active.is_in_memory().then_some(Record::NodeStopped).into_iter().collect())
             }
-            (Phase::Active(_), Command::Decide { request, decision, by, note }) => {
-                self.decide_request(now, request, decision, by, note)
+            (Phase::Active(_), Command::Decide { request, decision, by, note, changed }) => {
+                self.decide_request(now, request, decision, by, note, changed)
             }
             (Phase::Queued, _) => Err(Refusal::NotRunning { status: Status::Queued }),
             (Phase::Active(active), command) => self.of_run(active, now, command),
@@ -214,12 +214,11 @@ impl Mission {
             Handle::Tool(tool) => (tool, false),
             Handle::Model => (&model, true),
             Handle::Gone(name) => {
-                let (tool, error) =
-                    (name.clone(), CallError::Denied(format!("this node no longer has the tool `{name}`")));
+                let (tool, error) = (name.clone(), CallError::Denied(gone(name)));
                 return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
             }
             Handle::Away { tool, why } => {
-                let (tool, error) = (tool.clone(), CallError::Failed(format!("`{tool}` cannot be called: {why}")));
+                let (tool, error) = (tool.clone(), CallError::Failed(away(tool, why)));
                 return vec![self.numbered(|call| Record::CallRefused { call, tool, digest, error })];
             }
         };
@@ -284,14 +283,7 @@ impl Mission {
         if let Some(why) = self.barred(quote) {
             return Some(CallError::BudgetExhausted(why));
         }
-        if arguments.len() > limit::CALL_BYTES_MAX {
-            let max = limit::CALL_BYTES_MAX;
-            return Some(CallError::InvalidArguments(format!(
-                "arguments have at most {max} bytes, these have {}",
-                arguments.len()
-            )));
-        }
-        self.in_flight_full()
+        limits_of_form(arguments).map(CallError::InvalidArguments).or_else(|| self.in_flight_full())
     }
 
     fn ask(&self, now: Now, question: String) -> Vec<Record> {
@@ -374,8 +366,24 @@ fn heartbeat(active: &Active, now: Now) -> Option<Record> {
     active.heartbeat_due_ms.filter(|&due| now.ran_ms >= due).map(|_| Record::Heartbeat)
 }
 
+/// Of a tool that was taken away.
+pub(crate) fn gone(tool: &ToolName) -> String {
+    format!("this node no longer has the tool `{tool}`")
+}
+
+/// Of a tool whose provider is out.
+pub(crate) fn away(tool: &ToolName, why: &str) -> String {
+    format!("`{tool}` cannot be called: {why}")
+}
+
+/// What is wrong with arguments, whatever they say.
+pub(crate) fn limits_of_form(arguments: &str) -> Option<String> {
+    let (bytes, max) = (arguments.len(), limit::CALL_BYTES_MAX);
+    (bytes > max).then(|| format!("arguments have at most {max} bytes, these have {bytes}"))
+}
+
 /// What a plugin is told by the gate; nothing, where it is open or somebody may open it.
-fn denied(gate: Gate<'_>, tool: &ToolInfo) -> Option<String> {
+pub(crate) fn denied(gate: Gate<'_>, tool: &ToolInfo) -> Option<String> {
     let name = &tool.name;
     let entry = |entry: &str| limit::clip(entry, limit::ID_BYTES_MAX);
     match gate {

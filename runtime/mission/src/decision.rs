@@ -23,6 +23,8 @@ pub struct SentDecision {
     pub decision: Option<String>,
     /// The field `for` of an approval: how far it reaches.
     pub reach: Option<Value>,
+    /// Of an approval: what the call is made with, in the place of what its plugin wanted.
+    pub arguments: Option<Value>,
     /// Of an answer.
     pub text: Option<Value>,
     /// Of a grant: US dollars, or an object with `cost_usd`, `llm_calls` or both.
@@ -49,23 +51,40 @@ impl SentDecision {
     /// Whoever sends an amount with an approval believes that it matters.
     fn without_effect(&self, wrong: &mut Wrong) {
         let Some(decision) = self.decision.as_deref() else { return };
-        let used = match decision {
-            "approve" => "for",
-            "answer" => "text",
-            "grant" => "amount",
-            "record" => "result",
-            "deny" | "repeat" => "",
+        let used: &[&str] = match decision {
+            "approve" => &["for", "arguments"],
+            "answer" => &["text"],
+            "grant" => &["amount"],
+            "record" => &["result"],
+            "deny" | "repeat" => &[],
             _ => return,
         };
-        let fields = [("for", &self.reach), ("text", &self.text), ("amount", &self.amount), ("result", &self.result)];
-        for (key, _) in fields.into_iter().filter(|(key, value)| *key != used && there(value).is_some()) {
+        let fields = [
+            ("for", &self.reach),
+            ("arguments", &self.arguments),
+            ("text", &self.text),
+            ("amount", &self.amount),
+            ("result", &self.result),
+        ];
+        for (key, _) in fields.into_iter().filter(|(key, value)| !used.contains(key) && there(value).is_some()) {
             wrong.add(key, "no_effect", &format!("it means nothing beside the decision `{decision}`"));
         }
     }
 
     fn decision(self, wrong: &mut Wrong) -> Option<Decision> {
         match self.decision.as_deref() {
-            Some("approve") => Some(Decision::Approve { reach: reach(&self.reach, wrong) }),
+            Some("approve") => {
+                let reach = reach(&self.reach, wrong);
+                let Some(arguments) = there(&self.arguments) else { return Some(Decision::Approve { reach }) };
+                if reach != Reach::Call {
+                    wrong.add(
+                        "for",
+                        "no_effect",
+                        "changed arguments approve the one call that they are of: leave it out",
+                    );
+                }
+                Some(Decision::Amend { arguments: arguments.to_string() })
+            }
             Some("deny") => Some(Decision::Deny),
             Some("answer") => {
                 let text = text("text", &self.text, wrong);
@@ -166,6 +185,7 @@ mod tests {
         let sent = SentDecision {
             decision: body["decision"].as_str().map(str::to_owned),
             reach: field("for"),
+            arguments: field("arguments"),
             text: field("text"),
             amount: field("amount"),
             result: field("result"),
@@ -178,6 +198,7 @@ mod tests {
     fn decisions_are_read_or_named_with_their_place() {
         let approve = |reach| Ok(Decision::Approve { reach });
         let grant = |llm_calls, cost| Ok(Decision::Grant { llm_calls, cost: MicroUsd(cost) });
+        let amend = |arguments: &str| Ok(Decision::Amend { arguments: arguments.to_owned() });
         let record = |result: &str| Ok(Decision::Record { result: result.to_owned() });
         let wrong = |told: &str| Err(vec![told.to_owned()]);
         for (body, expected) in [
@@ -187,6 +208,13 @@ mod tests {
             (json!({"decision": "approve", "for": "mission"}), approve(Reach::Mission)),
             (json!({"decision": "approve", "for": "ever"}), wrong("/for invalid")),
             (json!({"decision": "approve", "for": 1}), wrong("/for wrong_type")),
+            (json!({"decision": "approve", "arguments": {"path": "b"}}), amend("{\"path\":\"b\"}")),
+            (json!({"decision": "approve", "arguments": {}, "for": "call"}), amend("{}")),
+            (json!({"decision": "approve", "arguments": null, "for": "tool"}), approve(Reach::Tool)),
+            (json!({"decision": "approve", "arguments": {}, "for": "tool"}), wrong("/for no_effect")),
+            (json!({"decision": "approve", "arguments": {}, "for": "mission"}), wrong("/for no_effect")),
+            (json!({"decision": "deny", "arguments": {}}), wrong("/arguments no_effect")),
+            (json!({"decision": "grant", "amount": 1, "arguments": {}}), wrong("/arguments no_effect")),
             (json!({"decision": "deny"}), Ok(Decision::Deny)),
             (json!({"decision": "answer", "text": "B"}), Ok(Decision::Answer { text: "B".to_owned() })),
             (json!({"decision": "answer"}), wrong("/text required")),

@@ -84,7 +84,7 @@ mod window;
 pub use admission::{Admission, Ceilings, Denial, NodeRules, admit};
 pub use apply::{CallMisfit, Illegal, LandingMisfit, Misfit, ReportMisfit, RequestMisfit, RunMisfit, WindowMisfit};
 pub use budget::{Booking, Limits};
-pub use command::{Command, Conditions, Ending, Handle, Now, Refusal};
+pub use command::{Changed, Command, Conditions, Ending, Handle, Now, Refusal};
 pub use crashes::{CRASHES_MAX, SUSPECTED_AFTER, is_suspect};
 pub use decide::at_a_glance;
 pub use decision::SentDecision;

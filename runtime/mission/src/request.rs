@@ -17,11 +17,11 @@ use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
-use sortie_contract::tool::{ASK, CallError, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::tool::{ASK, CallError, MODEL, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::{Fit, Limits, Short, raised};
-use crate::command::{Now, Refusal};
-use crate::decide::note;
+use crate::command::{Changed, Handle, Now, Refusal};
+use crate::decide::{away, denied, gone, limits_of_form, note};
 use crate::finish::Cause;
 use crate::gate::{Approval, Gate};
 use crate::part::calls::InFlight;
@@ -84,6 +84,7 @@ impl Mission {
         decision: Decision,
         by: String,
         why: String,
+        terms: Option<Changed<'_>>,
     ) -> Result<Vec<Record>, Refusal> {
         match self.requests.decision(request) {
             Some(before) if *before == decision => return Ok(Vec::new()),
@@ -101,9 +102,49 @@ impl Mission {
             return Err(Refusal::NotYet { start_at });
         }
         let flight = self.calls.flight(open.call).expect("a request belongs to a call in flight");
-        let follows = self.follows(now, open, flight, &decision, &by, &why)?;
-        let decided = [Record::Decided { request, decision, by: note(by), note: note(why) }, follows];
-        Ok(over.into_iter().chain(decided).collect())
+        let amended = match (open.kind, &decision) {
+            (RequestKind::Approval, Decision::Amend { arguments }) => Some(self.amend(flight, arguments, terms)?),
+            _ => None,
+        };
+        let follows = self.follows(now, open, amended.as_ref().unwrap_or(flight), &decision, &by, &why)?;
+        let decided = Record::Decided { request, decision, by: note(by), note: note(why) };
+        let requoted = amended.map(|amended| amended.reserved).filter(|reserved| *reserved != flight.reserved);
+        let requoted = requoted.map(|reserved| Record::Requoted { call: open.call, reserved });
+        Ok(over.into_iter().chain([decided]).chain(requoted).chain([follows]).collect())
+    }
+
+    /// The call as somebody changed it, if it may be made so: each rule of the constraints holds for it but the need of an approval, which this
+    /// is, whichever entry asks for it. Whoever changes arguments has seen them.
+    fn amend(&self, flight: &InFlight, arguments: &str, terms: Option<Changed<'_>>) -> Result<InFlight, Refusal> {
+        let Some(Changed { tool, quote }) = terms else {
+            return Err(Refusal::NotAmendable { why: "the call of a model is approved as it is, or denied" });
+        };
+        let why = match tool {
+            Handle::Tool(tool) if Some(&tool.name) == flight.tool.as_ref() => {
+                let too_long = || limits_of_form(arguments);
+                denied(self.gate(tool, arguments), tool).or_else(too_long)
+            }
+            Handle::Tool(_) | Handle::Model => Some("it is a call of another tool".to_owned()),
+            Handle::Gone(name) => Some(gone(name)),
+            Handle::Away { tool, why } => Some(away(tool, why)),
+        };
+        match why {
+            Some(why) => Err(Refusal::NotAllowed { why }),
+            None => Ok(InFlight { arguments: arguments.to_owned(), reserved: quote, ..flight.clone() }),
+        }
+    }
+
+    /// The tool of a call whose arguments may be changed by whoever approves it; nothing, where that is not asked for.
+    #[must_use]
+    pub fn amendable(&self, request: RequestNo) -> Option<&ToolName> {
+        let open = self.requests.get(request).filter(|open| open.kind == RequestKind::Approval)?;
+        self.calls.flight(open.call).ok()?.tool.as_ref().filter(|tool| tool.as_str() != MODEL)
+    }
+
+    /// The arguments that a call is made with, where whoever approved it changed what its plugin wanted: JSON text.
+    #[must_use]
+    pub fn amended(&self, call: CallNo) -> Option<&str> {
+        self.requests.amended(call)
     }
 
     /// What becomes of the call.
@@ -125,13 +166,17 @@ impl Mission {
             limit::clip(&format!("{what} by {by}{because}"), limit::NOTE_BYTES_MAX)
         };
         let refused = |error: fn(String) -> CallError, what: &str| finished(Err(error(because(what))));
-        let is_to_be_made = matches!(decision, Decision::Approve { .. } | Decision::Repeat | Decision::Grant { .. });
+        let is_to_be_made = matches!(
+            decision,
+            Decision::Approve { .. } | Decision::Amend { .. } | Decision::Repeat | Decision::Grant { .. }
+        );
         if let Some(why) = self.barred(flight.reserved).filter(|_| is_to_be_made) {
             return Err(Refusal::Barred { why });
         }
         match (open.kind, decision) {
             // Made again, a call costs again: money is asked for in both cases.
-            (RequestKind::Approval, Decision::Approve { .. }) | (RequestKind::Uncertain, Decision::Repeat) => {
+            (RequestKind::Approval, Decision::Approve { .. } | Decision::Amend { .. })
+            | (RequestKind::Uncertain, Decision::Repeat) => {
                 let payment = |tool| self.payment_decided(now, tool, flight.reserved);
                 Ok(match flight.tool.as_ref().map_or(Payment::Now, payment) {
                     Payment::Now => Record::CallResumed { call },
@@ -170,6 +215,15 @@ impl Mission {
             ),
             (kind, _) => Err(Refusal::WrongDecision { kind }),
         }
+    }
+}
+
+/// The arguments that a decision puts in the place of those that a waiting call has, if they say something else.
+pub(crate) fn changed<'a>(flight: &InFlight, decision: &'a Decision) -> Option<&'a str> {
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    match decision {
+        Decision::Amend { arguments } if flight.held && json(arguments) != json(&flight.arguments) => Some(arguments),
+        _ => None,
     }
 }
 

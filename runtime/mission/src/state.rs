@@ -141,6 +141,7 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Closing { .. }
         | Record::Postponed { .. }
         | Record::PaymentAwaited { .. }
+        | Record::Requoted { .. }
         | Record::CallResumed { .. }
         | Record::CarriedOver { .. } => true,
         // Given up, or not to be paid for any more, it takes its request with it.

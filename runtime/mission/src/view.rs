@@ -14,9 +14,10 @@ use sortie_contract::artifact::{Artifact, ArtifactName, StorageScope};
 use sortie_contract::envelope::{Callback, EffectiveBudget};
 use sortie_contract::event::{Event, EventType};
 use sortie_contract::id::MissionId;
+use sortie_contract::limit;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Status;
-use sortie_contract::overview::{CallLine, RequestLine};
+use sortie_contract::overview::RequestLine;
 use sortie_contract::record::{Accepted, Closing, Record, Stamped};
 use sortie_contract::request::{RequestKind, RequestNo};
 use url::Url;
@@ -119,14 +120,19 @@ impl Mission {
                 Some((EventType::Blocked, summary, json!({ "request": view, "reminder": true })))
             }
             Record::Decided { request, decision, by, note } => {
-                let summary = format!("Decided by {by}: {}.", decision.as_str());
-                let detail = json!({
+                let mut summary = format!("Decided by {by}: {}.", decision.as_str());
+                let mut detail = json!({
                     "kind": "decided",
                     "request_id": request.to_string(),
                     "decision": decision.as_str(),
                     "by": by,
                     "note": note,
                 });
+                if let Some(flight) = self.requests.amends(*request).and_then(|call| self.calls.flight(call).ok()) {
+                    summary = format!("Decided by {by}: {}, with other arguments.", decision.as_str());
+                    detail["arguments"] = cut(&flight.arguments);
+                    detail["arguments_wanted"] = cut(flight.wanted.as_deref().unwrap_or_default());
+                }
                 Some((EventType::Progress, summary, detail))
             }
             Record::Landing { call } if self.landing.landed() == Some(*call) => {
@@ -178,6 +184,7 @@ impl Mission {
             | Record::Asked { .. }
             | Record::CallResumed { .. }
             | Record::CallAgain { .. }
+            | Record::Requoted { .. }
             | Record::Suspended { .. }
             | Record::CarriedOver { .. }
             | Record::Closing { .. }
@@ -203,7 +210,11 @@ impl Mission {
     pub fn request_view(&self, no: RequestNo) -> Option<Value> {
         let open = self.requests.get(no)?;
         let line = self.request_line(open, open.question.len(), SHOWN_BYTES_MAX);
-        Some(request_view(&line, self.spent(), self.reserved(), self.budget()))
+        let mut view = request_view(&line, self.spent(), self.reserved(), self.budget());
+        if let Some(wanted) = self.calls.flight(open.call).ok().and_then(|flight| flight.wanted.as_deref()) {
+            view["arguments_wanted"] = cut(wanted);
+        }
+        Some(view)
     }
 
     /// An artifact as others see it, with where its bytes are to be found.
@@ -250,7 +261,7 @@ pub fn request_view(line: &RequestLine, spent: Spend, reserved: Spend, budget: &
     });
     if let Some(call) = &line.call {
         view["tool"] = json!(call.tool);
-        view["arguments"] = shown(call);
+        view["arguments"] = shown(&call.arguments, call.is_cut());
         // Whoever decides about what is cut can at least tell whether the whole is what he takes it for.
         view["arguments_bytes"] = json!(call.bytes);
         view["arguments_sha256"] = json!(call.sha256.to_string());
@@ -271,9 +282,15 @@ pub fn request_view(line: &RequestLine, spent: Spend, reserved: Spend, budget: &
 
 /// Arguments as JSON; as the text that they are, where they are none, and where only their beginning is here: a text that is shorter
 /// than they are is cut.
-fn shown(call: &CallLine) -> Value {
-    let whole = (!call.is_cut()).then(|| serde_json::from_str(&call.arguments).ok()).flatten();
-    whole.filter(|whole: &Value| !whole.is_string()).unwrap_or_else(|| call.arguments.as_str().into())
+fn shown(arguments: &str, is_cut: bool) -> Value {
+    let whole = (!is_cut).then(|| serde_json::from_str(arguments).ok()).flatten();
+    whole.filter(|whole: &Value| !whole.is_string()).unwrap_or_else(|| arguments.into())
+}
+
+/// Arguments of any length, cut where they are long.
+fn cut(arguments: &str) -> Value {
+    let beginning = limit::clip(arguments, SHOWN_BYTES_MAX);
+    shown(&beginning, beginning.len() < arguments.len())
 }
 
 /// Most bytes of a call's arguments in an event.

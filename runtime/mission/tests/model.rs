@@ -164,7 +164,8 @@ fn perform(tested: &mut Tested, act: &Act) -> Option<Result<Vec<Record>, Refusal
                 Some(request) if !again => request.no,
                 _ => RequestNo(u32::try_from(*pick).expect("small") + 1),
             };
-            Command::Decide { request, decision: decision(*how), by: "ada".to_owned(), note: String::new() }
+            let decision = decision(*how);
+            Command::Decide { request, decision, by: "ada".to_owned(), note: String::new(), changed: None }
         }
         Act::GiveUp(pick) => {
             let call = flights(&tested.records).get(*pick).map_or(CallNo(999), |flight| flight.call);
@@ -346,7 +347,8 @@ fn check_decisions(tested: &Tested) {
         for again in (0..8).map(decision) {
             let same = *before == again;
             let (by, note) = ("bob".to_owned(), String::new());
-            let taken = tested.mission.decide(tested.now, Command::Decide { request, decision: again, by, note });
+            let again = Command::Decide { request, decision: again, by, note, changed: None };
+            let taken = tested.mission.decide(tested.now, again);
             let refused = Refusal::AlreadyDecided { request, decision: before.as_str() };
             assert_eq!(taken, if same { Ok(Vec::new()) } else { Err(refused) });
         }

@@ -9,8 +9,8 @@ use sortie_ambient::Surroundings;
 use sortie_contract::envelope::SecretRef;
 use sortie_contract::limit;
 use sortie_egress::header::{HeaderMap, HeaderName, HeaderValue};
-use sortie_egress::{Client, Guard, HostPattern, Limits};
-use url::{Host, Url};
+use sortie_egress::{Client, Guard, Limits, may_carry_secrets};
+use url::Url;
 
 use crate::config::{ConfigError, MaxTokensKey, ModelConfig, ModelsConfig, Protocol, Thinking};
 use crate::line::script::Script;
@@ -225,7 +225,7 @@ impl Setup<'_> {
             key.parse::<SecretRef>().map_err(|_| self.wrong("key", why))
         });
         let key = key.transpose()?;
-        if key.is_some() && !self.is_safe(&base) {
+        if key.is_some() && !may_carry_secrets(&base, !self.config.allow_private.is_empty()) {
             let why = "the key would travel in the clear: write https://, or list the provider's address in allow_private if it is inside";
             return Err(self.wrong("base_url", why));
         }
@@ -251,19 +251,6 @@ impl Setup<'_> {
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         Ok(url)
-    }
-
-    /// Whether a key may go there: not in the clear through strangers' networks.
-    fn is_safe(&self, base: &Url) -> bool {
-        let is_inside = match base.host() {
-            // Literal addresses that are not public, however they are written.
-            Some(host @ (Host::Ipv4(_) | Host::Ipv6(_))) => {
-                host.to_string().parse::<HostPattern>().is_ok_and(|pattern| pattern.trusts(base))
-            }
-            Some(Host::Domain(_)) => !self.config.allow_private.is_empty(),
-            None => false,
-        };
-        base.scheme() == "https" || is_inside
     }
 }
 

@@ -32,6 +32,7 @@ pub mod v0_2 {
         imports: {
             "sortie:mission/tools.[method]tool.call": async | trappable,
             "sortie:mission/tools.[method]pending.get": async | trappable,
+            "sortie:mission/tools.[method]pending.info": async | trappable,
             "sortie:mission/tools.wait-any": async | trappable,
             "sortie:mission/artifacts.put": async | trappable,
             "sortie:mission/artifacts.put-file": async | trappable,

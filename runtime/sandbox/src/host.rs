@@ -70,6 +70,9 @@ pub trait Host: Send + Sync + 'static {
     /// before this returns; the future only brings the result.
     fn start(&self, tool: &ToolName, arguments: String) -> Call;
 
+    /// The arguments that a call was made with, where whoever approved it changed what the guest wanted: JSON text. The call has its result.
+    fn amended(&self, call: CallNo) -> Option<String>;
+
     /// Asks people something, as a call whose result is the answer. The question is at most
     /// [`sortie_contract::limit::NOTE_BYTES_MAX`] bytes.
     fn ask(&self, question: String) -> Call;

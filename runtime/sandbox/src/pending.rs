@@ -35,7 +35,7 @@ pub enum Pending {
     /// Arrived; the guest has not taken it yet.
     Arrived(Answer, Option<CallNo>),
     /// The guest has taken it, and gets the same again.
-    Taken(Result<String, tool::CallError>),
+    Taken(Result<String, tool::CallError>, Option<CallNo>),
     /// The guest has taken so many bytes, and gets the same again: from the record.
     OnRecord(CallNo, usize),
 }
@@ -53,6 +53,15 @@ pub struct Pendings {
 }
 
 impl Pending {
+    /// The number of the call, where it is one.
+    pub(crate) fn number(&self) -> Option<CallNo> {
+        match self {
+            Self::Running(_, number) | Self::Arrived(_, number) | Self::Taken(_, number) => *number,
+            Self::OnRecord(call, _) => Some(*call),
+            Self::Signal(_) => None,
+        }
+    }
+
     pub(crate) fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Self::Signal(signal) = self {
             let Poll::Ready(answer) = signal.as_mut().poll(context) else { return Poll::Pending };
@@ -145,7 +154,7 @@ impl Pendings {
     ) -> wasmtime::Result<Result<String, tool::CallError>> {
         let (answer, number) = match self.table.get_mut(handle)? {
             Pending::Running(..) | Pending::Signal(_) => unreachable!("whoever takes has waited for it"),
-            Pending::Taken(result) => return Ok(result.clone()),
+            Pending::Taken(result, _) => return Ok(result.clone()),
             Pending::OnRecord(call, _) => {
                 let call = *call;
                 return side.again(call).await.map(bounded);
@@ -164,7 +173,7 @@ impl Pendings {
         }
         *self.table.get_mut(handle)? = match recorded {
             Some(call) => Pending::OnRecord(call, bytes),
-            None => Pending::Taken(result.clone()),
+            None => Pending::Taken(result.clone(), number),
         };
         Ok(result)
     }
@@ -176,7 +185,7 @@ impl Pendings {
         match &pending {
             Pending::Running(..) | Pending::Signal(_) | Pending::Arrived(..) => self.in_flight -= 1,
             Pending::OnRecord(_, bytes) => self.held_bytes -= bytes,
-            Pending::Taken(result) => self.held_bytes -= result.as_ref().map_or(0, String::len),
+            Pending::Taken(result, _) => self.held_bytes -= result.as_ref().map_or(0, String::len),
         }
         Ok(pending)
     }

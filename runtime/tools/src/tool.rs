@@ -10,8 +10,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use sortie_contract::digest::Digest;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::trace;
 
 use crate::Workspace;
 use crate::config::ToolConfig;
@@ -32,8 +34,19 @@ pub struct CallContext {
     pub mission_id: String,
     /// The same for every attempt at this call, and for no other call.
     pub idempotency_key: String,
+    /// The trace that the mission belongs to, in whatever form its envelope gives it.
+    pub trace_id: String,
     /// Where its tool says what it did cost.
     pub bill: Bill,
+}
+
+impl CallContext {
+    /// The `traceparent` of the call, where its trace has that form: each attempt is the same span.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<String> {
+        let span = Digest::of(self.idempotency_key.as_bytes()).prefix().max(1);
+        trace::traceparent(&self.trace_id, span)
+    }
 }
 
 /// What a call did cost, as its tool says. It holds however the call ends: also when it fails, takes too long, or breaks off. A tool

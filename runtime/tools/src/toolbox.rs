@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use serde_json::Value;
+use sortie_contract::mistake::{Mistake, Pointer};
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_contract::{limit, unfold};
@@ -136,6 +137,33 @@ impl Toolbox {
         own.saturating_add(Spend::money(info.price))
     }
 
+    /// Whether arguments fit the schema that a mission was `told`: the tool's own, where it was told none.
+    ///
+    /// # Errors
+    /// The first mistake, with its place among the arguments (`/arguments/…`).
+    pub fn fits(&self, name: &str, arguments: &str, told: Option<&Value>) -> Result<(), Mistake> {
+        let Some(index) = self.position(name) else { return Ok(()) };
+        let offered = &self.entries[index].offered;
+        let told = told.filter(|told| **told != offered.info.input_schema);
+        let told = told.and_then(|told| Some((told, compiled(told).ok()?)));
+        let mistake = |place: &str, why: &str| {
+            let pointer = Pointer::raw(format!("/arguments{place}"));
+            Err(Mistake::new(pointer, "invalid", limit::clip(why, MISTAKE_BYTES_MAX)))
+        };
+        let value: Value = match serde_json::from_str(arguments) {
+            Ok(value) => value,
+            Err(error) => return mistake("", &format!("they are not JSON: {error}")),
+        };
+        let (declared, schema) = match &told {
+            Some((declared, schema)) => (*declared, schema),
+            None => (&offered.info.input_schema, &offered.schema),
+        };
+        match misfit(declared, schema, &value) {
+            None => Ok(()),
+            Some((place, why)) => mistake(&place, &why),
+        }
+    }
+
     /// What a call did cost, with the price that its tool has by configuration, if the tool said what it cost by itself.
     #[must_use]
     pub fn settled(&self, name: &str, bill: &Bill) -> Option<Spend> {
@@ -231,16 +259,20 @@ fn checked(declared: &Value, schema: &Validator, arguments: &str) -> Result<Valu
     }
     let value: Value = serde_json::from_str(arguments)
         .map_err(|error| CallError::InvalidArguments(format!("the arguments are not JSON: {error}")))?;
-    unfold::looks(declared, &value).map_err(|why| {
-        CallError::InvalidArguments(format!("the arguments cannot be held against the tool's schema: {why}"))
-    })?;
-    if schema.is_valid(&value) {
-        return Ok(value);
-    }
-    // The first mistake alone: the validator gathers all of them before it tells one, and there may be as many as the arguments have bytes.
-    let Err(error) = schema.validate(&value) else { return Ok(value) };
-    let place = error.instance_path().to_string();
+    let Some((place, why)) = misfit(declared, schema, &value) else { return Ok(value) };
     let place = if place.is_empty() { "the arguments" } else { &place };
-    let (place, why) = (limit::clip(place, limit::QUOTE_BYTES_MAX), limit::clip(&error.to_string(), MISTAKE_BYTES_MAX));
+    let (place, why) = (limit::clip(place, limit::QUOTE_BYTES_MAX), limit::clip(&why, MISTAKE_BYTES_MAX));
     Err(CallError::InvalidArguments(format!("{place}: {why}")))
+}
+
+/// The first place that is wrong, and why. The validator gathers all mistakes before it tells one, and there may be as many as the
+/// arguments have bytes.
+fn misfit(declared: &Value, schema: &Validator, value: &Value) -> Option<(String, String)> {
+    if let Err(why) = unfold::looks(declared, value) {
+        return Some((String::new(), format!("they cannot be held against the tool's schema: {why}")));
+    }
+    if schema.is_valid(value) {
+        return None;
+    }
+    schema.validate(value).err().map(|error| (error.instance_path().to_string(), error.to_string()))
 }

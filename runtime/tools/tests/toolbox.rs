@@ -26,7 +26,13 @@ fn toolbox(config: Value) -> Result<Arc<Toolbox>, String> {
 
 fn context() -> CallContext {
     let workspace = Workspace::open(std::path::Path::new("/nonexistent/workspace")).unwrap();
-    CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned(), bill: Bill::default() }
+    CallContext {
+        workspace,
+        mission_id: "m".to_owned(),
+        idempotency_key: "m/1".to_owned(),
+        trace_id: String::new(),
+        bill: Bill::default(),
+    }
 }
 
 #[test]

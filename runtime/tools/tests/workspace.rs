@@ -31,6 +31,7 @@ impl Desk {
             workspace,
             mission_id: "m".to_owned(),
             idempotency_key: "m/1".to_owned(),
+            trace_id: String::new(),
             bill: Bill::default(),
         };
         let built_in = BuiltIn::new(ToolsConfig::default()).unwrap();

@@ -43,6 +43,14 @@ pub(crate) fn grant(records: &[Stamped], wanted: CallNo) -> Option<Grant> {
                 let (tool, arguments) = (tool.clone(), arguments.clone());
                 held = Some(Grant { tool, arguments, repeat: *repeat, reserved: *reserved });
             }
+            Record::Decided { request, decision: Decision::Amend { arguments }, .. }
+                if call_of(records, *request) == Some(wanted) =>
+            {
+                held.as_mut().expect("it waits").arguments.clone_from(arguments);
+            }
+            Record::Requoted { call, reserved } if *call == wanted => {
+                held.as_mut().expect("it waits").reserved = *reserved;
+            }
             Record::CallResumed { call } if *call == wanted => granted.clone_from(&held),
             _ => {}
         }
@@ -130,7 +138,8 @@ fn calls_once(records: &[Stamped]) {
                 made.insert(*call);
             }
             Record::CallResumed { call } => {
-                let decided = match &records[index - 1].record {
+                let quoted_anew = matches!(records[index - 1].record, Record::Requoted { .. });
+                let decided = match &records[index - 1 - usize::from(quoted_anew)].record {
                     Record::Decided { request, .. } => asked.get(request),
                     _ => None,
                 };
@@ -316,6 +325,7 @@ fn is_approved(records: &[Stamped], wanted: CallNo, wanted_tool: &ToolName) -> b
             Reach::Tool => tools[&calls[request]] == *wanted_tool,
             Reach::Mission => true,
         },
+        Record::Decided { request, decision: Decision::Amend { .. }, .. } => calls[request] == wanted,
         _ => false,
     })
 }

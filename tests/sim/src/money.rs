@@ -73,7 +73,18 @@ impl Books {
             }
             Record::CallHeld { call, reserved, .. } => drop(self.prices.insert(*call, *reserved)),
             // Whoever decides about a call decides about what is kept, too.
-            Record::CallResumed { call } => self.make(*call, !matches!(before, Some(Record::Decided { .. }))),
+            Record::CallResumed { call } => {
+                let is_decided = matches!(before, Some(Record::Decided { .. } | Record::Requoted { .. }));
+                self.make(*call, !is_decided);
+            }
+            Record::Requoted { call, reserved } => {
+                let is_amended = matches!(before, Some(Record::Decided { decision: Decision::Amend { .. }, .. }));
+                assert!(
+                    is_amended && !self.made.contains_key(call),
+                    "call {call} is quoted anew, and nobody changed it"
+                );
+                self.prices.insert(*call, *reserved);
+            }
             Record::CallAgain { call } => {
                 let broke_off = self.made.remove(call).unwrap_or_default();
                 assert!(!broke_off.is_nothing(), "call {call} is paid for again");

@@ -115,6 +115,8 @@ impl People {
         match request.kind {
             _ if dice == 0 => Decision::Deny,
             RequestKind::Budget if self.scene.outside(|outside| outside.thrifty) => Decision::Deny,
+            // Whoever does it knows nothing of models: a node refuses that.
+            RequestKind::Approval if dice > 6 => Decision::Amend { arguments: format!("{{\"changed\":{dice}}}") },
             RequestKind::Approval => {
                 let reach = [Reach::Call, Reach::Call, Reach::Tool, Reach::Mission][usize::from(dice) % 4];
                 Decision::Approve { reach }
@@ -262,6 +264,9 @@ fn hear_of_decision(scene: &Scene, side: &Side, request: RequestNo, decision: &D
     match answer {
         Ok(()) => {
             assert_eq!(on_disk, Some(decision), "the decision about {request} is not on disk");
+            if matches!(decision, Decision::Amend { .. }) {
+                scene.count("approved with other arguments");
+            }
             scene.client(side.client, |client| drop(client.decided.insert(request, decision.clone())));
             scene.count(decision.as_str());
         }
@@ -269,6 +274,10 @@ fn hear_of_decision(scene: &Scene, side: &Side, request: RequestNo, decision: &D
         Err(ActError::Refused(Refusal::AlreadyDecided { .. })) => {
             assert!(on_disk.is_some_and(|before| before != decision), "{request} is said to be decided otherwise");
             scene.count("decided otherwise");
+        }
+        Err(ActError::Refused(Refusal::NotAllowed { .. } | Refusal::NotAmendable { .. })) => {
+            assert!(matches!(decision, Decision::Amend { .. }), "nothing was changed");
+            scene.count("arguments that are not taken");
         }
         Err(ActError::Refused(Refusal::NotEnough { .. })) => scene.count("grant that is not enough"),
         Err(ActError::Refused(Refusal::Barred { .. })) => {

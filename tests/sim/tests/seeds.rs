@@ -15,12 +15,14 @@ const RARE: [u64; 1] = [5135];
 const THRIFTY_SEEDS: u64 = 400;
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 92] = [
+const HAPPENS: [&str; 94] = [
     "accepted",
     "answer",
     "answered with a failure",
     "approval",
     "approve",
+    "approved with other arguments",
+    "arguments that are not taken",
     "budget",
     "call given up",
     "call of a model that is made again",

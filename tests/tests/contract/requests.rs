@@ -73,6 +73,87 @@ async fn a_call_that_needs_approval_waits_for_it() {
 }
 
 #[tokio::test]
+async fn an_approval_may_change_the_arguments() {
+    let node = Node::start().await;
+    let told = json!({
+        "id": "told", "tool": "Glob", "needs": ["w"], "with": { "pattern": "{{ steps.w.amended.path }}" }, "artifact": "told.json",
+    });
+    let envelope = with(asking("amend"), "/inputs/steps", json!([write("w", "note.txt", "written"), told]));
+    let envelope = with(envelope, "/constraints/allowed_tools", json!(["Write(*.txt)", "Glob"]));
+    let envelope = with(envelope, "/constraints/forbidden_tools", json!(["Write(secret*)"]));
+    node.accept(&envelope).await;
+    let request = blocked(&node, "amend").await;
+    let amend = |arguments: Value| json!({"decision": "approve", "arguments": arguments});
+    // What does not fit the schema is told with its place, and what the constraints forbid with their entry. It still waits.
+    for (body, code, says) in [
+        (amend(json!({"path": 1, "content": "x"})), "invalid_decision", "/arguments/path"),
+        (amend(json!({"content": "x"})), "invalid_decision", "/arguments"),
+        (amend(json!([])), "invalid_decision", "/arguments"),
+        (amend(json!({"path": "secret.txt", "content": "x"})), "arguments_not_allowed", "Write(secret*)"),
+        (amend(json!({"path": "other.md", "content": "x"})), "arguments_not_allowed", "Write(*.txt)"),
+        (json!({"decision": "approve", "arguments": {}, "for": "tool"}), "invalid_decision", "/for"),
+    ] {
+        let refused = decide(&node, "amend", "r1", body).await;
+        assert!(refused.text.contains(says), "{says}: {}", refused.text);
+        refused.expect_problem(422, code);
+        assert_eq!(blocked(&node, "amend").await, request, "it still waits");
+    }
+    let changed = json!({"path": "other.txt", "content": "changed"});
+    decide(&node, "amend", "r1", amend(changed.clone())).await.expect_status(200);
+    let end = node.until_final("amend").await;
+    assert_eq!(end["status"], "completed", "{end:#}");
+    let workspace = workspace_of(&node, "vp.amend");
+    assert_eq!(std::fs::read_to_string(workspace.join("other.txt")).expect("it was written"), "changed");
+    assert!(!workspace.join("note.txt").exists(), "what the plugin wanted was not done");
+    // Its plugin was told: the next step has looked for what was written.
+    let found = node.get("/v1/missions/amend/artifacts/told.json").await.expect_status(200).text;
+    assert!(found.contains("other.txt"), "{found}");
+    // The record keeps both, and so does the event.
+    let journal = node.get("/v1/missions/amend/journal").await.json["items"].clone();
+    let body = |kind: &str| {
+        let records = journal.as_array().expect("a list");
+        records.iter().find(|record| record["kind"] == kind).map(|record| record["body"].to_string())
+    };
+    assert!(body("call_held").is_some_and(|held| held.contains("note.txt")), "{journal:#}");
+    assert!(body("decided").is_some_and(|decided| decided.contains("other.txt")), "{journal:#}");
+    let events = node.events("amend").await;
+    let decided = events.iter().find(|event| event["detail"]["kind"] == "decided").expect("it is told");
+    assert_eq!(
+        (&decided["detail"]["arguments"], &decided["detail"]["arguments_wanted"]),
+        (&changed, &request["arguments"])
+    );
+    let replayed = node.cli(&["replay", "amend"]).await;
+    assert!(replayed.status.success(), "{}", String::from_utf8_lossy(&replayed.stdout));
+}
+
+#[tokio::test]
+async fn changed_arguments_hold_through_a_kill_before_the_call() {
+    let mut node = Options::new().config("[node]\nmax_running = 1").start().await;
+    node.accept(&asking("amend")).await;
+    blocked(&node, "amend").await;
+    // Somebody else has its turn: it is out of memory. While nothing is started the decision stands, and the call is not made.
+    node.run(&writing("next")).await;
+    node.post("/v1/node/pause", &Value::Null).await.expect_status(200);
+    let path = node.data().join("changed.json");
+    std::fs::write(&path, r#"{"path": "other.txt", "content": "changed"}"#).expect("a file");
+    let file = format!("@{}", path.display());
+    let approved = node.cli(&["approve", "amend", "r1", "--arguments", &file]).await;
+    assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
+    node.kill();
+    node.restart().await;
+    assert_eq!(node.mission("amend").await["status"], "running", "it is decided, and has no turn yet");
+    // The same again is the same decision, another one is not.
+    let arguments = json!({"path": "other.txt", "content": "changed"});
+    decide(&node, "amend", "r1", json!({"decision": "approve", "arguments": arguments})).await.expect_status(200);
+    decide(&node, "amend", "r1", json!({"decision": "approve"})).await.expect_problem(409, "already_decided");
+    node.post("/v1/node/resume", &Value::Null).await.expect_status(200);
+    assert_eq!(node.until_final("amend").await["status"], "completed");
+    let workspace = workspace_of(&node, "vp.amend");
+    assert_eq!(std::fs::read_to_string(workspace.join("other.txt")).expect("it was written"), "changed");
+    assert!(!workspace.join("note.txt").exists(), "what the plugin wanted was not done");
+}
+
+#[tokio::test]
 async fn an_approval_by_effect_class_and_a_denial() {
     let node = Node::start().await;
     node.accept(&with(asking("class"), "/constraints/approval_required", json!(["workspace_write"]))).await;

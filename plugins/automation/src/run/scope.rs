@@ -61,20 +61,23 @@ pub(super) fn skipped() -> Value {
 }
 
 /// `steps.<id>` of a step that ran. A `result` that there is not stays undefined, so that nothing takes it for one; after a
-/// `for_each` there is one entry for each item in `results` and in `errors`, null where the item has none.
+/// `for_each` there is one entry for each item in `results`, `errors` and `amended`, null where the item has none. `amended` is what a call was
+/// made with, where people changed that.
 pub(super) fn ended(each: bool, progress: Option<&Progress>, error: Option<&str>) -> Value {
     let end = context! { skipped => false, error };
     let results = progress.map_or(&[][..], |progress| &progress.results);
+    let amended = progress.map_or(&[][..], |progress| &progress.amended);
+    let mut amended = amended.iter().map(|amended| amended.as_ref().map_or(Value::from(()), template::value));
     if each {
         let results: Vec<Value> =
             results.iter().map(|result| result.as_ref().map_or(Value::from(()), template::value)).collect();
         let errors = progress.map_or(&[][..], |progress| &progress.errors);
         let errors: Vec<Value> =
             errors.iter().map(|error| error.as_deref().map_or(Value::from(()), Value::from)).collect();
-        context! { results, errors, ..end }
+        context! { results, errors, amended => amended.collect::<Vec<_>>(), ..end }
     } else if let Some(Some(result)) = results.first() {
-        context! { result => template::value(result), ..end }
+        context! { result => template::value(result), amended => amended.next(), ..end }
     } else {
-        end
+        context! { amended => amended.next(), ..end }
     }
 }

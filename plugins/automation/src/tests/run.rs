@@ -41,6 +41,32 @@ fn steps_without_mutual_needs_start_together_and_the_rest_waits() {
 }
 
 #[test]
+fn a_step_whose_call_people_changed_says_so() {
+    check(
+        json!([
+            { "id": "a", "tool": "Echo", "with": { "amended": { "n": 2 } } },
+            { "id": "b", "tool": "Echo", "with": { "n": 3 } },
+            { "id": "each", "tool": "Echo", "for_each": [1, 2], "with": { "amended": { "n": "{{ item }}" } } },
+            { "id": "last", "tool": "Echo", "needs": ["a", "b", "each"], "with": {
+                "a": "{{ steps.a.amended }}", "result": "{{ steps.a.result }}", "b": "{{ steps.b.amended is none }}",
+                "each": "{{ steps.each.amended }}",
+            } },
+        ]),
+        "done: a, b, each (2 items), last",
+        &[
+            "0 Echo {\"amended\":{\"n\":2}}",
+            "0 Echo {\"n\":3}",
+            "0 Echo {\"amended\":{\"n\":1}}",
+            "0 Echo {\"amended\":{\"n\":2}}",
+            "10 warn step `a`: whoever approved its call changed the arguments to {\"n\":2}",
+            "10 warn step `each`: whoever approved its call changed the arguments to {\"n\":1}",
+            "10 warn step `each`: whoever approved its call changed the arguments to {\"n\":2}",
+            "10 Echo {\"a\":{\"n\":2},\"result\":{\"n\":2},\"b\":true,\"each\":[{\"n\":1},{\"n\":2}]}",
+        ],
+    );
+}
+
+#[test]
 fn a_whole_string_template_keeps_its_type_and_any_other_is_text() {
     check(
         json!([{ "id": "a", "tool": "echo", "with": {

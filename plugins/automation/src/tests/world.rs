@@ -31,6 +31,7 @@ pub(super) struct Simulated {
 pub(super) struct Pending {
     due_ms: u64,
     result: Result<Json, CallError>,
+    amended: Option<Json>,
     call: Option<Rc<Cell<usize>>>,
 }
 
@@ -79,13 +80,15 @@ impl World for Simulated {
         self.note(&format!("{tool} {arguments}"));
         self.in_flight.set(self.in_flight.get() + 1);
         self.in_flight_max = self.in_flight_max.max(self.in_flight.get());
-        let (ms, result) = (self.answer)(tool, arguments);
-        Ok(Pending { due_ms: self.now_ms + ms, result, call: Some(Rc::clone(&self.in_flight)) })
+        // Whoever approves it puts this in the place of its arguments.
+        let amended = arguments.get("amended").cloned();
+        let (ms, result) = (self.answer)(tool, amended.as_ref().unwrap_or(arguments));
+        Ok(Pending { due_ms: self.now_ms + ms, result, amended, call: Some(Rc::clone(&self.in_flight)) })
     }
 
     fn after(&mut self, duration: Duration) -> Pending {
         let ms = u64::try_from(duration.as_millis()).expect("durations of tests are short");
-        Pending { due_ms: self.now_ms + ms, result: Ok(json!(null)), call: None }
+        Pending { due_ms: self.now_ms + ms, result: Ok(json!(null)), amended: None, call: None }
     }
 
     fn wait_any(&mut self, pending: &[&Pending]) -> usize {
@@ -97,6 +100,10 @@ impl World for Simulated {
     fn result(&mut self, call: &Pending) -> Result<Json, CallError> {
         assert!(call.due_ms <= self.now_ms, "only a ready call is asked");
         call.result.clone()
+    }
+
+    fn amended(&mut self, call: &Pending) -> Option<Json> {
+        call.amended.clone()
     }
 
     fn milestone(&mut self, text: &str) {

@@ -1,8 +1,8 @@
 //! The record format: a version byte, then the `postcard` encoding of the time in nanoseconds since 1970, the run time, and
 //! the record as its version has it.
 //!
-//! Version 8 is [`Record`] as it stands; so is version 7 but for its last variant, version 6 but for three variants more and the last four
-//! questions, and version 5 but for two variants more. The versions before it are read as [`v4`] and [`v3`] have them, and taken for what they meant.
+//! Version 8 is [`Record`] as it stands; so is version 7 but for its last two variants and the last decision, version 6 but for three variants
+//! and four questions more, and version 5 but for two variants more. The versions before it are read as [`v4`] and [`v3`] have them, and taken for what they meant.
 //! Whoever gives a record another field begins a version: what was current until then moves to a module of its own. A variant
 //! more at the end needs only a number, which tells an older Sortie that it is too old. A test holds the bytes of a sample of
 //! every variant (`tests/record_format.rs`).

@@ -286,7 +286,10 @@ pub struct RequestView {
     /// `arguments_bytes`; the whole of them is in the journal of the mission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
-    /// How long they are, as the plugin sent them.
+    /// Of a call that was approved with other arguments: those that its plugin wanted, in the same form. Lists leave them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_wanted: Option<Value>,
+    /// How long they are, as they were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_bytes: Option<u64>,
     /// Their digest, in hex.

@@ -1,7 +1,9 @@
 //! What a plugin asks of its node: the numbers of host calls, and the calls that have no result yet.
 
+use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::mem;
 
 use jiff::Timestamp;
 use sortie_contract::digest::Digest;
@@ -26,8 +28,10 @@ pub(crate) struct InFlight {
     pub(crate) call: CallNo,
     /// `None`: the plugin's question to people.
     pub(crate) tool: Option<ToolName>,
-    /// JSON text; the question, where it is one.
+    /// Those that it is made with: JSON text; the question, where it is one.
     pub(crate) arguments: String,
+    /// What its plugin wanted it made with, where somebody changed that.
+    pub(crate) wanted: Option<String>,
     /// Of these.
     pub(crate) digest: Digest,
     pub(crate) repeat: Repeat,
@@ -75,6 +79,10 @@ pub(crate) enum CallStep<'a> {
     Refused { call: CallNo, tool: &'a ToolName, error: &'a CallError },
     /// One that is made, or held, from now on.
     Begun(InFlight),
+    /// Somebody changes what it is made with.
+    Amended { call: CallNo, arguments: &'a str },
+    /// What is set aside for it, once it is made, is another sum by that.
+    Requoted { call: CallNo, reserved: Spend },
     /// It waits for a decision.
     Waits(CallNo),
     /// Nobody pays for it for now.
@@ -150,6 +158,13 @@ impl Calls {
                 self.number(flight.call)?;
                 self.in_flight.push(flight);
             }
+            CallStep::Amended { call, arguments } => {
+                let flight = held(&mut self.in_flight, call)?;
+                let wanted = mem::replace(&mut flight.arguments, arguments.to_owned());
+                flight.wanted.get_or_insert(wanted);
+                flight.digest = Digest::of(arguments.as_bytes());
+            }
+            CallStep::Requoted { call, reserved } => held(&mut self.in_flight, call)?.reserved = reserved,
             CallStep::Waits(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 flight.doubted |= !flight.held;
@@ -172,10 +187,7 @@ impl Calls {
                 flight.since = at;
             }
             CallStep::Resumed { call, at } => {
-                let flight = in_flight(&mut self.in_flight, call)?;
-                if !flight.held {
-                    return Err(CallMisfit::NotHeld { call });
-                }
+                let flight = held(&mut self.in_flight, call)?;
                 flight.held = false;
                 flight.since = at;
                 flight.waits_no_more();
@@ -268,6 +280,12 @@ impl Calls {
     pub(crate) fn set_aside(&self) -> Spend {
         self.made().fold(Spend::NOTHING, |sum, flight| sum.saturating_add(flight.reserved))
     }
+}
+
+/// One that waits.
+fn held(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {
+    let flight = in_flight(all, call)?;
+    if flight.held { Ok(flight) } else { Err(CallMisfit::NotHeld { call }) }
 }
 
 fn in_flight(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {

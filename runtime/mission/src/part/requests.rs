@@ -21,6 +21,8 @@ pub(crate) struct Requests {
     open: Vec<OpenRequest>,
     /// Those that were decided, and how: the same decision again is no mistake, another one is.
     decided: BTreeMap<RequestNo, Decision>,
+    /// By which of those the arguments of a call were changed.
+    amended: BTreeMap<CallNo, RequestNo>,
     approved: Approved,
 }
 
@@ -66,8 +68,9 @@ pub(crate) enum RequestStep<'a> {
     Asked(OpenRequest),
     /// It is asked again.
     Reminded(RequestNo),
-    /// Somebody decides. With the tool that the call is of, where it is of one, and the entries with scopes that hold the call.
-    Decided { no: RequestNo, decision: &'a Decision, tool: Option<&'a ToolName>, scopes: Vec<String> },
+    /// Somebody decides. With the tool that the call is of, where it is of one, the entries with scopes that hold the call, and whether that
+    /// changes its arguments.
+    Decided { no: RequestNo, decision: &'a Decision, tool: Option<&'a ToolName>, scopes: Vec<String>, changes: bool },
     /// A call has ended: nobody needs to decide any more, if its plugin gave it up.
     CallOver { call: CallNo, given_up: bool },
     /// Nobody waits for an answer: the mission has ended, or begins again.
@@ -126,9 +129,9 @@ impl Requests {
                 }
                 open.reminded = true;
             }
-            RequestStep::Decided { no, decision, tool, scopes } => {
+            RequestStep::Decided { no, decision, tool, scopes, changes } => {
                 let index = self.open.iter().position(|open| open.no == no).ok_or(RequestMisfit::NotOpen { no })?;
-                self.open.remove(index);
+                let call = self.open.remove(index).call;
                 match decision {
                     Decision::Approve { reach: Reach::Mission } => self.approved.everything = true,
                     // A question to people is no tool's.
@@ -137,8 +140,10 @@ impl Requests {
                             self.approved.tools.entry(tool.clone()).or_default().extend(scopes);
                         }
                     }
+                    Decision::Amend { .. } if changes => drop(self.amended.insert(call, no)),
                     // They concern the call that waits, or the budget, and nothing that is asked later.
                     Decision::Approve { reach: Reach::Call }
+                    | Decision::Amend { .. }
                     | Decision::Deny
                     | Decision::Answer { .. }
                     | Decision::Grant { .. }
@@ -172,6 +177,19 @@ impl Requests {
     /// What was decided about one that is open no more.
     pub(crate) fn decision(&self, no: RequestNo) -> Option<&Decision> {
         self.decided.get(&no)
+    }
+
+    /// The arguments that a call was approved with, where they are not those that its plugin wanted.
+    pub(crate) fn amended(&self, call: CallNo) -> Option<&str> {
+        match self.decision(*self.amended.get(&call)?) {
+            Some(Decision::Amend { arguments }) => Some(arguments),
+            _ => None,
+        }
+    }
+
+    /// The call whose arguments a decision changed.
+    pub(crate) fn amends(&self, no: RequestNo) -> Option<CallNo> {
+        self.amended.iter().find_map(|(call, by)| (*by == no).then_some(*call))
     }
 
     /// The number of the next.

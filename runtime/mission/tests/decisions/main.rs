@@ -2,6 +2,7 @@
 //! test is named after its rule.
 
 mod after_a_crash;
+mod amendments;
 mod carry_over;
 mod dispatch;
 mod fine_print;

@@ -122,8 +122,7 @@ fn a_call_that_does_not_fit_a_second_time_asks_for_budget() {
         panic!("{started:?}")
     };
     assert_eq!((*call, mission.money(), mission.mission.status()), (too_much, (10, 0), Status::Blocked));
-    let mut refused =
-        mission.take(Command::Decide { request: *request, decision: grant(5), by: "ada".into(), note: "".into() });
+    let mut refused = mission.decide(*request, grant(5));
     assert!(matches!(refused, Err(Refusal::NotEnough { .. })), "{refused:?}");
     refused = mission.decide(*request, grant(6));
     assert_eq!(refused.expect("granted").last(), Some(&Record::CallResumed { call: too_much }));

@@ -21,7 +21,7 @@ use sortie_contract::tool::Repeat;
 use sortie_contract::{Reason, Stamped, Status};
 use sortie_mission::Mission;
 
-use crate::side::{KEPT, Kind, MADE, Side, evening};
+use crate::side::{CHANGED, KEPT, Kind, MADE, Side, evening};
 use crate::world::World;
 
 /// Crashes in one history, unless the variable says otherwise. The second may come while the mission recovers from the first.
@@ -69,7 +69,8 @@ fn check(world: &World) {
             Record::CallStarted { repeat, .. } => *repeat == Repeat::Effectful,
             _ => false,
         });
-        let approved = decided(|decision| matches!(decision, Decision::Approve { .. })) + usize::from(granted);
+        let approved = decided(|decision| matches!(decision, Decision::Approve { .. } | Decision::Amend { .. }))
+            + usize::from(granted);
         let repeated = decided(|decision| matches!(decision, Decision::Repeat));
         if side.kind == Kind::Thinks {
             check_thoughts(side);
@@ -83,6 +84,7 @@ fn check(world: &World) {
         };
         assert!(side.count(made) <= side.effects, "a result of nothing");
         check_calls(records);
+        check_changed(side);
         assert_eq!(status == Status::Blocked, !mission.open_requests().is_empty());
         // 8. State equals the fold of the journal.
         assert_eq!(Mission::fold(mission.envelope().clone(), records).as_ref(), Ok(mission));
@@ -106,6 +108,21 @@ fn check_thoughts(side: &Side) {
     // What was being made when it ended counts as spent, and nobody is there to be told of it.
     let is_far = side.mission.spent().cost.0 < max - KEPT || side.mission.status().is_final();
     assert!(told.is_some() || landed.is_some() || granted.is_some() || is_far, "nobody is told");
+}
+
+/// A call is made as it was approved, and as its plugin wanted it where nobody changed that.
+fn check_changed(side: &Side) {
+    let (mut calls, mut changed) = (HashMap::new(), Vec::new());
+    for Stamped { record, .. } in side.records.iter() {
+        match record {
+            Record::Requested { request, call, .. } => drop(calls.insert(*request, *call)),
+            Record::Decided { request, decision: Decision::Amend { .. }, .. } => changed.push(calls[request]),
+            _ => {}
+        }
+    }
+    for call in calls.into_values() {
+        assert_eq!(side.mission.amended(call), changed.contains(&call).then_some(CHANGED), "{call}");
+    }
 }
 
 /// No call is made twice, and none goes on but by a decision about itself.

@@ -98,6 +98,9 @@ pub(crate) fn evening() -> Timestamp {
 /// What a made `Edit` returns; what people record in its place is something else.
 pub(crate) const MADE: &str = "\"made\"";
 
+/// What people put in the place of the arguments of an `Edit`.
+pub(crate) const CHANGED: &str = "{\"changed\":true}";
+
 /// What is kept for landing, in thousandths, of the one that thinks: one of its three millionths. Each thought costs one.
 const SHARE: u16 = 334;
 pub(crate) const KEPT: u64 = 1;
@@ -408,7 +411,7 @@ impl Hour {
 /// whether it is out of memory. Numbers of runs and of requests, and the order of what happened at once, do not.
 pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
     let (mut asked, mut calls, mut repeats, mut paid) = (Vec::new(), BTreeMap::new(), 0, 0);
-    let (mut memory, mut back, mut lost, mut closing) = (0, 0, 0, 0);
+    let (mut memory, mut back, mut lost, mut closing, mut changed) = (0, 0, 0, 0, 0);
     for Stamped { at, record, .. } in records {
         match record {
             Record::Finished { status, .. } => return vec![OVER, u8::from(*status == Status::Completed)],
@@ -446,7 +449,10 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
             }
             Record::CallAgain { .. } => paid += 1,
             Record::Decided { decision: Decision::Grant { .. }, .. } => paid += 4,
-            Record::Decided { decision, .. } => repeats += u8::from(matches!(decision, Decision::Repeat)),
+            Record::Decided { decision, .. } => {
+                repeats += u8::from(matches!(decision, Decision::Repeat));
+                changed |= u8::from(matches!(decision, Decision::Amend { .. }));
+            }
             Record::CallResumed { call } => {
                 calls.insert(*call, vec![1]);
                 memory |= memory << 1 & 4;
@@ -463,7 +469,8 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
         }
     }
     let calls = calls.into_values().flat_map(|call| call.into_iter().chain([0xff]));
-    asked.into_iter().chain([0xff]).chain(calls).chain([0xff, repeats, paid, memory, back, lost, closing]).collect()
+    let rest = [0xff, repeats, paid, memory, back, lost, closing, changed];
+    asked.into_iter().chain([0xff]).chain(calls).chain(rest).collect()
 }
 
 /// How the shape of a mission begins that is over.

@@ -6,16 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::LaneId;
-use sortie_contract::money::MicroUsd;
+use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::tool::ToolAnswer;
 use sortie_mission::queue::Queue;
 use sortie_mission::replay::Replay;
-use sortie_mission::{Command, Leave, Mission, Now};
+use sortie_mission::{Changed, Command, Handle, Leave, Mission, Now};
 
-use crate::side::{Hour, Kind, MADE, OVER, Run, Side, Task, byte};
-use crate::support::{start, tools};
+use crate::side::{CHANGED, Hour, Kind, MADE, OVER, Run, Side, Task, byte};
+use crate::support::{start, the, tools};
 
 /// Everything: two missions, whose turn it is, the time, and the crashes that are still to come.
 #[derive(Clone)]
@@ -247,7 +247,10 @@ impl World {
     }
 
     pub(crate) fn decide(&mut self, index: usize, request: RequestNo, decision: Decision) {
-        self.command(index, Command::Decide { request, decision, by: "ada".to_owned(), note: String::new() });
+        let (by, note, tool) = ("ada".to_owned(), String::new(), the("Edit"));
+        let changed = matches!(decision, Decision::Amend { .. })
+            .then_some(Changed { tool: Handle::Tool(&tool), quote: Spend::NOTHING });
+        self.command(index, Command::Decide { request, decision, by, note, changed });
     }
 
     /// A command that changes something.
@@ -305,7 +308,11 @@ fn waits_for_others(mission: &Mission, timer: bool) -> bool {
 
 pub(crate) fn decisions(kind: RequestKind) -> Vec<Decision> {
     match kind {
-        RequestKind::Approval => vec![Decision::Approve { reach: Reach::Call }, Decision::Deny],
+        RequestKind::Approval => vec![
+            Decision::Approve { reach: Reach::Call },
+            Decision::Amend { arguments: CHANGED.to_owned() },
+            Decision::Deny,
+        ],
         RequestKind::Uncertain => {
             vec![Decision::Repeat, Decision::Record { result: "\"recorded\"".to_owned() }, Decision::Deny]
         }

@@ -18,8 +18,8 @@ use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName, Written};
 use sortie_contract::{Event, Status};
 use sortie_mission::{
-    Admission, Ceilings, Command, Conditions, Denial, Ending, Mission, NodeRules, Now, Outgoing, Refusal, Standing,
-    admit,
+    Admission, Ceilings, Changed, Command, Conditions, Denial, Ending, Handle, Mission, NodeRules, Now, Outgoing,
+    Refusal, Standing, admit,
 };
 
 /// The time at which every test begins.
@@ -348,7 +348,20 @@ impl Tested {
 
     /// Ada decides.
     pub(crate) fn decide(&mut self, request: RequestNo, decision: Decision) -> Result<Vec<Record>, Refusal> {
-        self.take(Command::Decide { request, decision, by: "ada".to_owned(), note: "noted".to_owned() })
+        self.take(Command::Decide { request, decision, by: "ada".to_owned(), note: "noted".to_owned(), changed: None })
+    }
+
+    /// Ada approves a call with other arguments, which may cost so much; the node has the tool so.
+    pub(crate) fn amend(
+        &mut self,
+        request: RequestNo,
+        arguments: &str,
+        tool: Handle<'_>,
+        cost: u64,
+    ) -> Result<Vec<Record>, Refusal> {
+        let changed = Some(Changed { tool, quote: Spend::money(MicroUsd(cost)) });
+        let decision = Decision::Amend { arguments: arguments.to_owned() };
+        self.take(Command::Decide { request, decision, by: "ada".to_owned(), note: "noted".to_owned(), changed })
     }
 
     /// Ada decides, and this is what becomes of the call.

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sortie_contract::limit;
 use tokio::sync::mpsc;
 
 use super::client::Client;
@@ -42,6 +43,9 @@ pub(super) struct ApproveArgs {
     /// Without it, this call.
     #[arg(long = "for", value_enum)]
     reach: Option<Reach>,
+    /// Approve the call with these arguments in place of its own: JSON, or @FILE.
+    #[arg(long, value_name = "JSON|@FILE")]
+    arguments: Option<String>,
     /// For a request for more budget: how many US dollars more.
     #[arg(long, value_name = "USD")]
     amount: Option<f64>,
@@ -94,6 +98,10 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String
     } else {
         format!("  arguments {}", text::plain(&whole))
     });
+    if let Some(wanted) = request.get("arguments_wanted") {
+        let wanted = limit::clip(&wanted.to_string(), ARGUMENTS_BYTES_MAX);
+        lines.push(format!("  changed when it was approved; its plugin wanted {}", text::plain(&wanted)));
+    }
     lines
 }
 
@@ -110,13 +118,40 @@ fn is_cut(request: &Value) -> bool {
 
 /// Approves a call, lets an uncertain one be repeated, or grants budget.
 pub(super) async fn approve(args: ApproveArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let ApproveArgs { which, reach, amount } = args;
-    let decision = approval(&kind(&which, client).await?, reach, amount).map_err(Failure::unusable)?;
+    let ApproveArgs { which, reach, arguments, amount } = args;
+    let arguments = arguments.as_deref().map(changed).transpose()?;
+    let decision = approval(&kind(&which, client).await?, reach, amount, arguments).map_err(Failure::unusable)?;
     decide(&which, decision, client, as_json).await
 }
 
+/// Arguments that are given on the command line or in a file.
+fn changed(given: &str) -> Result<Value, Failure> {
+    let text = match given.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| Failure::unusable(format!("{file} cannot be read: {error}")))?,
+        None => given.to_owned(),
+    };
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::unusable(format!("the arguments of the call must be JSON: {error}")))
+}
+
 /// What approving a request of a kind is; nothing that was said goes unheard.
-fn approval(kind: &str, reach: Option<Reach>, amount: Option<f64>) -> Result<Value, &'static str> {
+fn approval(
+    kind: &str,
+    reach: Option<Reach>,
+    amount: Option<f64>,
+    arguments: Option<Value>,
+) -> Result<Value, &'static str> {
+    if let Some(arguments) = arguments {
+        return match (kind, reach, amount) {
+            ("budget" | "uncertain" | "input", ..) => {
+                Err("--arguments has an effect on a call that waits for its approval only: leave it out")
+            }
+            (_, None | Some(Reach::Call), None) => Ok(json!({"decision": "approve", "arguments": arguments})),
+            (_, Some(_), _) => Err("changed arguments approve the one call that they are of: leave --for out"),
+            (_, _, Some(_)) => Err("--amount has an effect on an open request for budget only: leave it out"),
+        };
+    }
     Ok(match (kind, reach, amount) {
         ("budget", None, Some(amount)) => json!({"decision": "grant", "amount": amount}),
         ("budget", None, None) => return Err("say how many US dollars more with --amount"),
@@ -278,9 +313,30 @@ mod tests {
             // It is not open: the node says why.
             ("", None, None, Ok(json!({"decision": "approve", "for": "call"}))),
         ] {
-            match (approval(kind, reach, amount), expected) {
+            match (approval(kind, reach, amount, None), expected) {
                 (Ok(said), Ok(expected)) => assert_eq!(said, expected, "{kind}"),
                 (Err(said), Err(expected)) => assert!(said.contains(expected), "{kind}: {said}"),
+                (said, _) => panic!("{kind}, {reach:?}, {amount:?}: {said:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_are_changed_where_a_call_waits_for_its_approval() {
+        let changed = json!({"path": "b"});
+        for (kind, reach, amount, expected) in [
+            ("approval", None, None, None),
+            ("approval", Some(Reach::Call), None, None),
+            ("", None, None, None),
+            ("approval", Some(Reach::Tool), None, Some("--for")),
+            ("approval", None, Some(1.0), Some("--amount")),
+            ("budget", None, Some(1.0), Some("--arguments")),
+            ("uncertain", None, None, Some("--arguments")),
+            ("input", None, None, Some("--arguments")),
+        ] {
+            match (approval(kind, reach, amount, Some(changed.clone())), expected) {
+                (Ok(said), None) => assert_eq!(said, json!({"decision": "approve", "arguments": changed}), "{kind}"),
+                (Err(said), Some(expected)) => assert!(said.contains(expected), "{kind}: {said}"),
                 (said, _) => panic!("{kind}, {reach:?}, {amount:?}: {said:?}"),
             }
         }
@@ -305,6 +361,15 @@ mod tests {
         ] {
             assert_eq!(decision(kind, line), expected, "{kind}: {line:?}");
         }
+    }
+
+    #[test]
+    fn a_changed_call_shows_what_its_plugin_wanted() {
+        let request = json!({"request_id": "r2", "kind": "budget", "question": "More?", "tool": "Write", "expires_at": "",
+            "arguments": {"path": "b"}, "arguments_wanted": {"path": "a\u{202e}"}});
+        let lines = shown(&request, "m", &json!({}));
+        assert!(lines.iter().any(|line| line.contains(r#"arguments {"path":"b"}"#)), "{lines:?}");
+        assert!(lines.iter().any(|line| line.contains(r#"wanted {"path":"a\u{202e}"}"#)), "{lines:?}");
     }
 
     #[test]

@@ -70,7 +70,9 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
 
     let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[ToolName]>::to_vec);
     let recorded = Recorded::of(mission.reason());
-    let host = Arc::new(Player::new(&followed(&records, recorded), tools, client.clone(), args.id.clone(), as_json));
+    let followed = followed(&records, recorded);
+    let host = Player::new(&followed, mission.clone(), tools, client.clone(), args.id.clone(), as_json);
+    let host = Arc::new(host);
     let ending = sandbox.run(Run {
         plugin: installed.identity.digest,
         brief: brief(mission.envelope(), mission.session()),
@@ -152,6 +154,8 @@ struct Player {
     tools: Vec<ToolInfo>,
     /// Whether the record holds that a limit came near.
     closing: bool,
+    /// What the records come to.
+    mission: Mission,
     client: Client,
     id: String,
     as_json: bool,
@@ -167,11 +171,28 @@ struct Beyond {
 }
 
 impl Player {
-    fn new(records: &[Stamped], tools: Vec<ToolInfo>, client: Client, id: String, as_json: bool) -> Self {
+    fn new(
+        records: &[Stamped],
+        mission: Mission,
+        tools: Vec<ToolInfo>,
+        client: Client,
+        id: String,
+        as_json: bool,
+    ) -> Self {
         let replay = Replay::new(records);
         let times = replay.times();
         let closing = records.iter().any(|stamped| matches!(stamped.record, Record::Closing { .. }));
-        Self { replay: Mutex::new(replay), times, beyond: Mutex::default(), tools, closing, client, id, as_json }
+        Self {
+            replay: Mutex::new(replay),
+            times,
+            beyond: Mutex::default(),
+            tools,
+            closing,
+            mission,
+            client,
+            id,
+            as_json,
+        }
     }
 
     /// The recorded answer, shown; `None` behind the end of the record.
@@ -268,13 +289,15 @@ impl Player {
     }
 
     fn call(&self, asked: Asked<'_>) -> Call {
-        let answer: Answer = match self.answered(asked) {
-            Ok(Recalled::Call { outcome: Some(outcome), .. }) => Ok(outcome.map(|answer| answer.result).into()),
+        let (number, answer): (_, Answer) = match self.answered(asked) {
+            Ok(Recalled::Call { call, outcome: Some(outcome) }) => {
+                (Some(call), Ok(outcome.map(|answer| answer.result).into()))
+            }
             // Still in flight in the record: it never comes. Whoever waits for it is at the end.
-            Ok(_) => Err(Stop::Over),
-            Err(stop) => Err(stop),
+            Ok(_) => (None, Err(Stop::Over)),
+            Err(stop) => (None, Err(stop)),
         };
-        Call { number: None, answer: ready(answer).boxed() }
+        Call { number, answer: ready(answer).boxed() }
     }
 
     /// What came of storing an artifact. Behind the end of the record nothing is stored, and the plugin is told that it was.
@@ -312,6 +335,10 @@ impl Host for Player {
 
     fn start(&self, tool: &ToolName, arguments: String) -> Call {
         self.call(Asked::Call { tool, arguments: &arguments })
+    }
+
+    fn amended(&self, call: CallNo) -> Option<String> {
+        self.mission.amended(call).map(str::to_owned)
     }
 
     fn ask(&self, question: String) -> Call {

@@ -47,6 +47,12 @@ mod tests {
             ("[mcp.a]\ncommand = []", "mcp.a", "names no program"),
             ("[mcp.a]\ncommand = [\"x\"]\nurl = \"https://a\"", "mcp.a", "one or the other"),
             ("[mcp.a]\ncommand = [\"x\"]\nbearer = \"env://A\"", "mcp.a", "`bearer` means nothing beside `command`"),
+            ("[mcp.a]\nurl = \"http://a\"\nbearer = \"env://A\"", "mcp.a", "url: the bearer would travel in the clear"),
+            (
+                "[mcp.a]\nurl = \"http://1.1.1.1\"\nheaders = {X-Key = \"env://A\"}",
+                "mcp.a",
+                "url: the secret of `headers` would travel in the clear",
+            ),
             ("[mcp.a]\nurl = \"https://a\"\nenv = {A = \"b\"}", "mcp.a", "`env` means nothing beside `url`"),
             ("[mcp.a]\nurl = \"ftp://a\"", "mcp.a", "https:// or http://"),
             ("[mcp.a]\nurl = \"https://me:hush@a/\"", "mcp.a", "must hold no password"),

@@ -40,6 +40,12 @@ pub(crate) const CODES: &[Known] = &[
         "Try again in a second; read answers as they come, ask for smaller pages.",
     ),
     known(
+        "arguments_not_allowed",
+        &[422],
+        "An approval changes a call's arguments, and the mission may not make that call, or it cannot be made.",
+        "`detail` names the rule. Approve with arguments that the constraints allow, approve the call as it is, or deny it.",
+    ),
+    known(
         "bad_request",
         &[400],
         "Something of the request cannot be read: a parameter, a path, a body that broke off.",

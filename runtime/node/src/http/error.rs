@@ -219,6 +219,16 @@ impl From<ActError> for Problem {
             ActError::Refused(refusal @ Refusal::Barred { .. }) => {
                 Self::new(StatusCode::CONFLICT, "overbilled", refusal.to_string())
             }
+            ActError::Arguments(mistakes) => {
+                let detail = "the changed arguments do not fit the tool's schema; see `errors`";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_decision", detail).with("errors", json!(mistakes))
+            }
+            ActError::Refused(refusal @ Refusal::NotAllowed { .. }) => {
+                Self::of_field("arguments_not_allowed", "/arguments", &refusal.to_string())
+            }
+            ActError::Refused(refusal @ Refusal::NotAmendable { .. }) => {
+                Self::of_field("wrong_decision", "/arguments", &refusal.to_string())
+            }
             ActError::Refused(refusal @ Refusal::NotEnough { .. }) => {
                 Self::of_field("not_enough", "/amount", &refusal.to_string())
             }
@@ -248,6 +258,11 @@ mod tests {
                 refused(Refusal::UnknownRequest { request: sortie_contract::request::RequestNo(1) }),
                 StatusCode::NOT_FOUND,
                 "not_found",
+            ),
+            (
+                refused(Refusal::NotAllowed { why: why.clone() }),
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "arguments_not_allowed",
             ),
             (Problem::from(ActError::AlreadyFinal), StatusCode::CONFLICT, "already_final"),
         ] {

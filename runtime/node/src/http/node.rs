@@ -92,6 +92,7 @@ pub(super) async fn call_tool(
         workspace,
         mission_id: BY_HAND.to_owned(),
         idempotency_key: format!("{BY_HAND}/{}", app.engine.ambient().wall()),
+        trace_id: String::new(),
         bill: sortie_tools::Bill::default(),
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };

@@ -73,6 +73,10 @@ pub(super) struct Form {
     /// Of an approval: how far it reaches.
     #[schemars(skip_serializing_if = "Option::is_none")]
     r#for: Option<Reach>,
+    /// Of an approval of a tool's call: what it is made with, in the place of what its plugin wanted. Held against the tool's schema and the
+    /// mission's constraints; a need of approval is met by this one.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    arguments: Option<Value>,
     /// Of a grant: US dollars, or an object with `cost_usd`, `llm_calls` or both.
     #[schemars(skip_serializing_if = "Option::is_none")]
     amount: Option<Value>,
@@ -95,7 +99,7 @@ pub(crate) async fn decide_here(
     engine.decide(no, request, answer.decision, "terminal".to_owned(), answer.note).await
 }
 
-/// A decision as it is sent, `{decision, note?, by?, for?, amount?, text?, result?}`, and what the core says that it is.
+/// A decision as it is sent, `{decision, note?, by?, for?, arguments?, amount?, text?, result?}`, and what the core says that it is.
 #[derive(Debug, PartialEq)]
 struct Answer {
     decision: Decision,
@@ -104,7 +108,7 @@ struct Answer {
 }
 
 /// What a decision may hold.
-const FIELDS: [&str; 7] = ["decision", "note", "by", "for", "amount", "text", "result"];
+const FIELDS: [&str; 8] = ["decision", "note", "by", "for", "arguments", "amount", "text", "result"];
 
 impl Answer {
     fn parse(body: &Value) -> Result<Self, Vec<Mistake>> {
@@ -119,6 +123,7 @@ impl Answer {
         let sent = SentDecision {
             decision: text(fields, "decision", &mut mistakes),
             reach: field("for"),
+            arguments: field("arguments"),
             text: field("text"),
             amount: field("amount"),
             result: field("result"),
@@ -183,6 +188,10 @@ mod tests {
                 answer(Decision::Grant { llm_calls: 3, cost: MicroUsd::ZERO }, None, ""),
             ),
             (json!({"decision": "record", "result": null}), answer(record("null"), None, "")),
+            (
+                json!({"decision": "approve", "arguments": {"a": 1}}),
+                answer(Decision::Amend { arguments: "{\"a\":1}".to_owned() }, None, ""),
+            ),
             (json!({"decision": "deny", "reson": "x"}), wrong(&["/reson unknown_key"])),
             (json!({"reson": "x"}), wrong(&["/reson unknown_key"])),
             (json!({"decision": 1}), wrong(&["/decision wrong_type"])),

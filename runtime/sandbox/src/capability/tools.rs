@@ -93,6 +93,18 @@ impl<'a> Tools<'a> {
         Self { side, grants, pendings }
     }
 
+    /// The arguments that a call was made with, where they were changed when it was approved. Waits for its result: until then that may still
+    /// happen, and a replay knows it sooner.
+    pub(crate) async fn amended(&mut self, handle: &Resource<Pending>) -> wasmtime::Result<Option<String>> {
+        let host = self.side.host("pending.info")?;
+        let pending = self.pendings.table.get_mut(handle)?;
+        waiting(host.as_ref(), poll_fn(|context| pending.poll_arrival(context))).await;
+        if let Pending::Arrived(Err(stop), _) = pending {
+            return Err(self.side.stop(stop.clone()));
+        }
+        Ok(pending.number().and_then(|call| host.amended(call)))
+    }
+
     fn grant(&self, tool: &Resource<world::Tool>) -> wasmtime::Result<&ToolName> {
         self.grants.named(tool)
     }

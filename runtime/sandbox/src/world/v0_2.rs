@@ -78,6 +78,10 @@ pub(super) mod imports {
             old::tools::HostPending::get(self, pending).await
         }
 
+        async fn info(&mut self, pending: Resource<Pending>) -> wasmtime::Result<new::tools::CallInfo> {
+            Ok(new::tools::CallInfo { amended: self.amended(&pending).await? })
+        }
+
         fn drop(&mut self, pending: Resource<Pending>) -> wasmtime::Result<()> {
             old::tools::HostPending::drop(self, pending)
         }

@@ -239,6 +239,10 @@ impl Host for Script {
         Call { number, answer }
     }
 
+    fn amended(&self, _call: CallNo) -> Option<String> {
+        None
+    }
+
     fn ask(&self, question: String) -> Call {
         let noted = self.note(format!("ask {} bytes", question.len()));
         let answer = std::future::ready(noted.map(|()| Ok("\"yes\"".to_owned()).into())).boxed();

@@ -113,8 +113,13 @@ pub(super) fn config(servers: &[&Server]) -> ToolConfig {
 pub(super) async fn call(tool: impl Tool, arguments: &Value) -> Result<Value, CallError> {
     let folder = tempfile::tempdir().unwrap();
     let workspace = Workspace::open(folder.path()).unwrap();
-    let context =
-        CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/7".to_owned(), bill: Bill::default() };
+    let context = CallContext {
+        workspace,
+        mission_id: "m".to_owned(),
+        idempotency_key: "m/7".to_owned(),
+        trace_id: String::new(),
+        bill: Bill::default(),
+    };
     let name = tool.info().name.as_str().to_owned();
     let providers = Providers::new(BuiltIn::of(vec![Arc::new(tool)]), Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
     let answer = providers.toolbox().call(&name, &context, &arguments.to_string(), None, tokio::time::sleep).await?;

@@ -78,8 +78,13 @@ fn tool(server: SocketAddr) -> WebFetch {
 async fn fetch(tool: WebFetch, arguments: Value) -> Result<Value, CallError> {
     let folder = tempfile::tempdir().unwrap();
     let workspace = Workspace::open(folder.path()).unwrap();
-    let context =
-        CallContext { workspace, mission_id: "m".to_owned(), idempotency_key: "m/1".to_owned(), bill: Bill::default() };
+    let context = CallContext {
+        workspace,
+        mission_id: "m".to_owned(),
+        idempotency_key: "m/1".to_owned(),
+        trace_id: String::new(),
+        bill: Bill::default(),
+    };
     let providers = Providers::new(BuiltIn::of(vec![Arc::new(tool)]), Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
     let toolbox = providers.toolbox();
     let answer = toolbox.call("webfetch", &context, &arguments.to_string(), None, tokio::time::sleep).await?;

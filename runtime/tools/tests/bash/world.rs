@@ -101,6 +101,7 @@ impl World {
             workspace: self.workspace.clone(),
             mission_id: "m".to_owned(),
             idempotency_key: "m/1".to_owned(),
+            trace_id: String::new(),
             bill: Bill::default(),
         };
         self.toolbox.call("Bash", &context, &arguments.to_string(), None, sleep).await
