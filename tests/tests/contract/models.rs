@@ -97,18 +97,38 @@ async fn usage_is_exact_everywhere_and_the_answer_is_the_steps_result() {
 }
 
 #[tokio::test]
-async fn eight_at_once_never_pass_the_budget_and_the_rest_asks() {
+async fn eight_at_once_wait_for_what_the_others_give_back_and_nobody_is_asked() {
     let provider = Receiver::scripted(|_, _| says("Yes.", &usage(50, 0, 5))).await;
     let node = node(&provider).await;
-    // Each is quoted at some hundreds of micro-dollars: 100 tokens at 2, and the bytes that are sent.
+    // Each is quoted at some hundreds of micro-dollars (100 tokens at 2, and the bytes that are sent), and costs 60.
     node.accept(&asking("tight", 8, json!({"max_cost_usd": 0.001}))).await;
-    let mission = node.until_status("tight", "blocked").await;
-    let (spent, kept) = (usd(&mission["usage"], "/estimated_cost_usd"), usd(&mission["usage"], "/reserved/cost_usd"));
-    assert!(spent + kept <= 0.001, "{mission:#}");
+    let end = node.until_final("tight").await;
+    assert_eq!((&end["status"], &end["usage"]["llm_calls"]), (&json!("completed"), &json!(8)), "{end:#}");
+    assert_eq!(end["usage"]["estimated_cost_usd"], json!(0.000_48));
+    let journal = node.get("/v1/missions/tight/journal").await.expect_status(200).text.to_lowercase().replace('_', "");
+    assert!(journal.contains("paymentawaited") && !journal.contains("\"requested\""), "{journal}");
+}
+
+#[tokio::test]
+async fn eight_at_once_never_pass_the_budget_and_the_rest_asks() {
+    let provider = Receiver::scripted(|_, _| says("Yes.", &usage(200, 0, 60))).await;
+    let node = node(&provider).await;
+    let spent_of = async |id: &str| {
+        let quiet = async || {
+            let mission = node.mission(id).await;
+            let is_quiet = mission["status"] == "blocked" && usd(&mission["usage"], "/reserved/cost_usd") == 0.0;
+            is_quiet.then_some(mission)
+        };
+        until("it is blocked and nothing is on its way", quiet).await
+    };
+    // Each costs 320 micro-dollars: three are within the budget, and what is left pays for no fourth.
+    node.accept(&asking("tight", 8, json!({"max_cost_usd": 0.001}))).await;
+    let mission = spent_of("tight").await;
+    assert!(usd(&mission["usage"], "/estimated_cost_usd") <= 0.001, "{mission:#}");
     let asked = provider.received().len();
-    assert!((1..8).contains(&asked), "{asked} of 8");
+    assert!((1..=3).contains(&asked), "{asked} of 8");
     node.accept(&asking("counted", 8, json!({"max_llm_calls": 3}))).await;
-    let mission = node.until_status("counted", "blocked").await;
+    let mission = spent_of("counted").await;
     assert_eq!(mission["pending_requests"][0]["kind"], "budget");
     assert!(mission["usage"]["llm_calls"].as_u64().is_some_and(|calls| calls <= 3), "{mission:#}");
     assert!(provider.received().len() - asked <= 3, "no more than three were made");

@@ -153,3 +153,75 @@ async fn arguments_that_do_not_fit_cost_nothing() {
     assert_eq!(end["status"], "failed", "nobody is asked for money: {end:#}");
     assert_eq!(money(&node, "misfit").await, (0.0, 0.0));
 }
+
+/// A node that has two cents a day for all missions, and one cent a day for a VP.
+async fn shared() -> Node {
+    let config = "[tool.Write]\ncost_usd = 0.01\n[[budget]]\nscope = \"node\"\nper = \"day\"\ncost_usd = 0.02\n\
+                  [[budget]]\nscope = \"vp:vp.poor\"\nper = \"month\"\ncost_usd = 0.005\nllm_calls = 7";
+    Options::new().config(config).start().await
+}
+
+/// A wider budget, as the node shows it.
+async fn wider(node: &Node, scope: &str) -> Value {
+    let budgets = node.get("/v1/budgets").await.expect_status(200).json;
+    let mut items = budgets["items"].as_array().expect("a list").iter();
+    items.find(|item| item["scope"] == scope).expect("it is listed").clone()
+}
+
+async fn until_unpaid(node: &Node, id: &str) -> Value {
+    let unpaid = async || {
+        let mission = node.mission(id).await;
+        (mission["waits_for"]["what"] == "budget").then_some(mission)
+    };
+    until("it waits for a budget", unpaid).await
+}
+
+#[tokio::test]
+async fn a_budget_of_all_missions_is_waited_for_and_outlives_a_kill() {
+    let mut node = shared().await;
+    let free = |id: &str| {
+        let mut envelope = three(id);
+        envelope["budget"] = json!({});
+        envelope
+    };
+    node.accept(&free("first")).await;
+    let mission = until_unpaid(&node, "first").await;
+    assert_eq!(mission["status"], "running", "nobody is asked: {mission:#}");
+    let budget = wider(&node, "node").await;
+    assert_eq!((&budget["spent"], &budget["reserved"]), (&usd(0.02), &usd(0.0)), "{budget:#}");
+    assert_eq!(mission["waits_for"]["until"], budget["renewed_at"], "{mission:#}");
+    let why = mission["waits_for"]["why"].as_str().expect("why");
+    assert!(why.contains("the node's budget for the day") && why.contains("$0.020000 of $0.020000"), "{why}");
+    let listed = node.get("/v1/missions").await.expect_status(200).json["items"][0].clone();
+    assert_eq!(listed["waits_for"], mission["waits_for"], "a list says the same");
+    node.kill();
+    node.restart().await;
+    assert_eq!(wider(&node, "node").await, budget, "what was spent today is known after a kill");
+    assert_eq!(until_unpaid(&node, "first").await["waits_for"], mission["waits_for"]);
+    // Another mission has no more of it, and one that closes meanwhile is timed out with its window.
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
+    node.accept(&with(free("second"), "/autonomy_window", json!({"end_at": soon.to_string()}))).await;
+    let end = node.until_final("second").await;
+    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("timed_out"), &json!("window_closed")), "{end:#}");
+    assert_eq!(end["usage"]["estimated_cost_usd"], json!(0.0));
+    let metrics = node.get("/metrics").await.text;
+    let line = "sortie_budget_taken_usd{scope=\"node\",per=\"day\"} 0.02";
+    assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    let cancelled = node.post("/v1/missions/first/cancel", &json!({"reason": "enough"})).await;
+    cancelled.expect_status(202);
+    assert_eq!(node.until_final("first").await["status"], "cancelled");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dearer_than_all_of_a_budget_is_refused_and_those_of_others_are_not() {
+    let node = shared().await;
+    for (vp, status) in [("vp.poor", "failed"), ("vp.rich", "completed")] {
+        let envelope = automation(vp, &json!([write("one", "one.txt", "1")]));
+        node.accept(&with(envelope, "/vp_id", json!(vp))).await;
+        let end = node.until_final(vp).await;
+        assert_eq!(end["status"], status, "{end:#}");
+        assert_eq!(end.to_string().contains("more than the VP's budget for a month"), vp == "vp.poor", "{end:#}");
+    }
+    assert_eq!(wider(&node, "vp:vp.poor").await["spent"], usd(0.0));
+    assert_eq!(wider(&node, "node").await["spent"], usd(0.01));
+}
