@@ -120,6 +120,15 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Whether it has a call made.
+    #[must_use]
+    pub fn is_to_make(&self) -> bool {
+        match self {
+            Self::Approve { .. } | Self::Amend { .. } | Self::Repeat | Self::Grant { .. } => true,
+            Self::Deny | Self::Answer { .. } | Self::Record { .. } => false,
+        }
+    }
+
     /// The name on the wire.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -19,7 +19,7 @@ use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{Spend, Timestamp, limit, outcome};
+use sortie_contract::{Spend, Stamped, Timestamp, limit, outcome};
 use sortie_journal::WriteError;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
@@ -272,9 +272,7 @@ impl RunHost {
         let hold_max = self.engine.settings.hold_max;
         let postpone = || Command::Postpone { run: self.run, call, hinted, hold_max, why: why.to_owned() };
         let taken = self.engine.command_patiently(&self.live, postpone, Wait::No).await.map_err(stop)?;
-        if let Some(Record::CallFinished { outcome, .. }) =
-            taken.records.into_iter().next().map(|stamped| stamped.record)
-        {
+        if let Some(Stamped { record: Record::CallFinished { outcome, .. }, .. }) = taken.records.into_iter().next() {
             return Ok(Some(outcome));
         }
         // Where its time is over the run is, too: it waits in vain.

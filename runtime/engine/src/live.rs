@@ -148,10 +148,9 @@ impl Live {
             now.next_window = engine.next_window(self.no, &inner.mission, now.wall);
         }
         let held = engine.commit.wider().hold_for(&inner.mission, &command);
-        let held = held.map(|mut purses| {
+        if let Some(purses) = &held {
             now.wider = purses.of(inner.mission.payer(), now.wall);
-            purses
-        });
+        }
         let records: Vec<Stamped> = inner
             .mission
             .decide(now, command)
@@ -165,7 +164,7 @@ impl Live {
         }
         let receipt = inner.append(&engine.commit, self.no, &records, held, wait)?;
         let why = records.iter().rev().find_map(why_put_off);
-        if why.is_some() || inner.is_put_off {
+        if inner.is_put_off || inner.mission.postponed_until().is_some() {
             inner.is_put_off = engine.commit.put_off().take_up(self.no, &inner.mission, why);
         }
         if std::mem::take(&mut inner.is_kept) {
@@ -327,12 +326,12 @@ impl Inner {
     /// The room is taken first: from then on only a failure of the log, which ends the process, can keep the records from it. So
     /// the state takes them up before they are handed over, and tells what the head shows of it without a copy to go back to,
     /// whatever the mission has grown to. Nobody sees it in between: its lock is held.
-    fn append(
+    fn append<'a>(
         &mut self,
-        to: &Commit,
+        to: &'a Commit,
         no: MissionNo,
         records: &[Stamped],
-        held: Option<Held<'_>>,
+        mut held: Option<Held<'a>>,
         wait: Wait,
     ) -> Result<Option<Receipt>, WriteError> {
         let mut append = Append::new(no, self.mission.records(), records);
@@ -345,7 +344,7 @@ impl Inner {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
-        append = append.moves(to.wider().book(held, &self.mission, &bookings));
+        append = append.moves(to.wider().book(&mut held, &self.mission, &bookings));
         let mut moved = None;
         if changes_head {
             to.spending().count(records);
@@ -355,6 +354,8 @@ impl Inner {
             moved = Some((before, (self.head.status, self.head.suspended)));
         }
         let receipt = to.append(append.within(room), wait)?;
+        // Whoever takes what is left comes behind it in the log.
+        drop(held);
         // Behind it: what follows of an end is recorded after the end.
         if let Some((before, after)) = moved {
             to.moved(no, Some(before), after);

@@ -22,7 +22,7 @@ const NO: MissionNo = MissionNo(1);
 
 fn wider(log: &dyn Log) -> crate::wider::WiderBooks {
     let zone = sortie_schedule::Zone::utc();
-    crate::wider::WiderBooks::of(log, &zone, Vec::new(), Timestamp::UNIX_EPOCH).expect("it can be read")
+    crate::wider::WiderBooks::of(log, &zone, Vec::new()).expect("it can be read")
 }
 
 /// A mission that was just accepted, in memory and on the log.

@@ -180,7 +180,7 @@ impl Engine {
             Others::Wait => FxHashSet::default(),
         };
         let runs = Arc::new(Runs::default());
-        let wider = WiderBooks::of(&*log, &settings.hours.zone, settings.budgets.clone(), ambient.wall());
+        let wider = WiderBooks::of(&*log, &settings.hours.zone, settings.budgets.clone());
         let wider = wider.map_err(unreadable)?;
         let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
         let kept = log.clocks().map_err(unreadable)?.into_iter().filter(|(no, _)| inventory.standings.has(*no));
@@ -231,6 +231,7 @@ impl Engine {
         self.start_courier();
         self.start_providers();
         self.start_schedules();
+        self.start_payments();
         self.pump();
     }
 

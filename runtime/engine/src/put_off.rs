@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use sortie_contract::{MissionNo, Status, Timestamp};
+use sortie_contract::{MissionNo, Timestamp};
 use sortie_mission::Mission;
 
 /// Missions whose calls are put off.
@@ -35,7 +35,7 @@ impl Held {
 impl PutOff {
     /// How a mission stands now, some calls of which are put off, or none any more. Of the last one it may be known why.
     pub(crate) fn take_up(&self, no: MissionNo, mission: &Mission, why: Option<&str>) -> bool {
-        let until = mission.postponed_until().filter(|_| mission.status() == Status::Running);
+        let until = mission.postponed_until().filter(|_| !mission.status().is_final());
         self.set(no, until, until.is_some() && mission.unpaid_until() == until, why);
         until.is_some()
     }
@@ -61,6 +61,11 @@ impl PutOff {
     /// How a mission is held, where it is.
     pub(crate) fn of(&self, no: MissionNo) -> Option<Held> {
         self.0.lock().get(&no).cloned()
+    }
+
+    /// Those that wait for money.
+    pub(crate) fn unpaid(&self) -> Vec<MissionNo> {
+        self.0.lock().iter().filter(|(_, held)| held.is_unpaid).map(|(no, _)| *no).collect()
     }
 
     /// All of them, oldest mission first.

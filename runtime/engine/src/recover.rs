@@ -132,6 +132,10 @@ impl Engine {
                     Ok(live) => {
                         engine.watch(&live);
                         engine.clocks.begins();
+                        if live.with(sortie_mission::Mission::unpaid_until).is_some() {
+                            // A budget may be another one since.
+                            engine.wake_at(no, engine.ambient.wall());
+                        }
                     }
                     Err(error) => {
                         tracing::error!(%no, error = &error as &dyn std::error::Error, "a mission cannot be read");

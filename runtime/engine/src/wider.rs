@@ -5,42 +5,46 @@
 //!
 //! Never here: what a budget covers, and until when a call waits, which the core says.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Date;
 use parking_lot::{Mutex, MutexGuard};
-use sortie_contract::Timestamp;
+use sortie_contract::{Spend, Timestamp};
 use sortie_journal::{Account, Log, Movement, ReadError};
-use sortie_mission::wider::{Booked, Payer, Per, Purses, Standing, WiderBudget};
+use sortie_mission::wider::{Booked, Payer, Purses, Standing, WiderBudget};
 use sortie_mission::{Booking, Command, Mission};
 use sortie_schedule::Zone;
+use tokio::sync::Notify;
+
+use super::Engine;
 
 /// See the module.
 pub(crate) struct WiderBooks {
     purses: Mutex<Purses>,
     /// There are no such budgets: nobody need hold anything.
     is_empty: bool,
+    /// Some of what was set aside has come back.
+    freed: Arc<Notify>,
 }
 
 /// The books, in somebody's hand.
 pub(crate) type Held<'a> = MutexGuard<'a, Purses>;
 
 impl WiderBooks {
-    /// Of these budgets, with what the log has of the month.
+    /// Of these budgets, with what the log has.
     ///
     /// # Errors
     /// [`ReadError`]
-    pub(crate) fn of(
-        log: &dyn Log,
-        zone: &Zone,
-        budgets: Vec<WiderBudget>,
-        wall: Timestamp,
-    ) -> Result<Self, ReadError> {
+    pub(crate) fn of(log: &dyn Log, zone: &Zone, budgets: Vec<WiderBudget>) -> Result<Self, ReadError> {
         let is_empty = budgets.is_empty();
-        let mut purses = Purses::new(zone.rules().clone(), budgets, wall);
-        let from = Per::Month.first_day(purses.day(wall));
-        for (Account { day, lane, source, vp }, balance) in log.balances(from)? {
+        let mut purses = Purses::new(zone.rules().clone(), budgets);
+        // All that there are: a clock that is wrong now may be mended while this process runs.
+        for (Account { day, lane, source, vp }, balance) in log.balances(Date::MIN)? {
             let payer = Payer { lane: &lane, source: &source, vp: &vp };
             purses.recall(payer, Booked { day, spent: balance.spent, reserved: balance.reserved });
         }
-        Ok(Self { purses: Mutex::new(purses), is_empty })
+        Ok(Self { purses: Mutex::new(purses), is_empty, freed: Arc::default() })
     }
 
     /// The books, where a command of the mission may take something of them.
@@ -48,36 +52,37 @@ impl WiderBooks {
         (!self.is_empty && mission.may_pay(command)).then(|| self.purses.lock())
     }
 
-    /// Takes up what a mission's records move, each with its time. What that moves in the log's balances.
-    pub(crate) fn book(
-        &self,
-        held: Option<Held<'_>>,
+    /// Takes up what a mission's records move, each with its time; the books are in hand from then on, until that is handed over. What it
+    /// moves in the log's balances.
+    pub(crate) fn book<'a>(
+        &'a self,
+        held: &mut Option<Held<'a>>,
         mission: &Mission,
         bookings: &[(Timestamp, Booking)],
     ) -> Vec<Movement> {
-        let mut movements = Vec::new();
         if bookings.is_empty() {
-            return movements;
+            return Vec::new();
         }
-        let mut purses = held.unwrap_or_else(|| self.purses.lock());
+        let purses = held.get_or_insert_with(|| self.purses.lock());
         let payer = mission.payer();
+        let mut movements = Vec::new();
         for (at, booking) in bookings {
             for told in purses.book(payer, *at, booking) {
                 tracing::warn!("{told}");
             }
-            let of = |day| {
+            let of = |at: Timestamp| {
                 let Payer { lane, source, vp } = payer;
-                Account { day, lane: lane.clone(), source: source.clone(), vp: vp.clone() }
+                Account { day: purses.day(at), lane: lane.clone(), source: source.clone(), vp: vp.clone() }
             };
             let Booking { set_aside, let_go, spent, since, .. } = *booking;
             if !set_aside.is_nothing() {
-                let account = of(purses.day(*at));
-                let nothing = sortie_contract::Spend::NOTHING;
-                movements.push(Movement { account, set_aside, let_go: nothing, spent: nothing });
+                movements.push(Movement { account: of(*at), set_aside, let_go: Spend::NOTHING, spent: Spend::NOTHING });
             }
             if !let_go.is_nothing() || !spent.is_nothing() {
-                let account = of(purses.day(since));
-                movements.push(Movement { account, set_aside: sortie_contract::Spend::NOTHING, let_go, spent });
+                movements.push(Movement { account: of(since), set_aside: Spend::NOTHING, let_go, spent });
+                if !self.is_empty && !let_go.fits(spent) {
+                    self.freed.notify_one();
+                }
             }
         }
         movements
@@ -86,5 +91,25 @@ impl WiderBooks {
     /// How each stands.
     pub(crate) fn standings<T>(&self, now: Timestamp, show: impl FnMut(Standing<'_>) -> T) -> Vec<T> {
         self.purses.lock().standings(now).map(show).collect()
+    }
+}
+
+/// What comes back within so much time is looked for together.
+const GATHERS: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Starts to look, whenever something has come back to a wider budget, at the missions that wait for money.
+    pub(super) fn start_payments(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        let (ambient, freed) = (Arc::clone(&self.ambient), Arc::clone(&self.commit.wider().freed));
+        self.supervise("payments", async move {
+            loop {
+                freed.notified().await;
+                ambient.sleep(GATHERS).await;
+                let Some(engine) = engine.upgrade() else { return };
+                let wall = ambient.wall();
+                engine.commit.put_off().unpaid().into_iter().for_each(|no| engine.wake_at(no, wall));
+            }
+        });
     }
 }

@@ -3,7 +3,7 @@
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
-use crate::balance::Movement;
+use crate::balance::{Movement, Moves};
 use crate::cursor;
 use crate::frame;
 use crate::head::Head;
@@ -26,7 +26,7 @@ pub struct Append {
     /// How far the schedule has come that the mission is a fire of.
     pub(crate) schedule: Option<Box<schedule::Written>>,
     /// What moves in the balances of wider budgets.
-    pub(crate) movements: Vec<Movement>,
+    pub(crate) moves: Option<Box<Moves>>,
     /// The token of the lease that it is made under.
     pub(crate) lease: Option<u64>,
     /// The place in the queue that was kept for it.
@@ -102,7 +102,7 @@ impl Append {
             cursor_before: None,
             quarantine: None,
             schedule: None,
-            movements: Vec::new(),
+            moves: None,
             lease: None,
             room: None,
         }
@@ -164,7 +164,7 @@ impl Append {
 
     /// The same, and this moves in the balances.
     pub fn moves(mut self, movements: Vec<Movement>) -> Self {
-        self.movements = movements;
+        self.moves = (!movements.is_empty()).then(|| Box::new(Moves(movements)));
         self
     }
 
@@ -174,11 +174,15 @@ impl Append {
         self
     }
 
+    pub(crate) fn movements(&self) -> &[Movement] {
+        self.moves.as_ref().map_or(&[], |moves| &moves.0)
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         let frame = self.frame.as_ref().map_or(0, |frame| frame.bytes.len());
         let quarantine = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.bytes.len());
         let schedule = self.schedule.as_ref().map_or(0, |schedule| schedule.bytes());
-        let movements = self.movements.len() * size_of::<Movement>();
+        let movements = size_of_val(self.movements());
         size_of::<Self>() + frame + quarantine + schedule + movements + self.head.as_ref().map_or(0, Vec::len)
     }
 

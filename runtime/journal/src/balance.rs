@@ -5,7 +5,7 @@
 
 use jiff::ToSpan as _;
 use jiff::civil::Date;
-use redb::{ReadableTable as _, WriteTransaction};
+use redb::{ReadableTable as _, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 use sortie_contract::{InstanceId, LaneId, Spend, VpId};
 
@@ -77,6 +77,10 @@ pub struct Movement {
     pub spent: Spend,
 }
 
+/// All that an append moves: few appends move something.
+#[derive(Debug, Clone)]
+pub(crate) struct Moves(pub(crate) Vec<Movement>);
+
 impl Balance {
     pub(crate) fn moved(self, by: &Movement) -> Self {
         Self {
@@ -105,13 +109,26 @@ pub(crate) fn write<'a>(
         let key = movement.account.key();
         let before = table.get(key.as_str())?.map(|row| read(&key, row.value()));
         if before.is_none() {
-            let oldest = kept_from(movement.account.day).to_string();
-            table.retain_in(..oldest.as_str(), |_, _| false)?;
+            prune(&mut table, movement.account.day)?;
         }
         let balance = before.unwrap_or_default().moved(movement);
         table.insert(key.as_str(), encode(&key, balance).as_slice())?;
     }
     Ok(())
+}
+
+/// Forgets the days that are over for long, where `day` follows others: a clock that is years ahead for a moment takes nothing along.
+fn prune(table: &mut Table<'_, &'static str, &'static [u8]>, day: Date) -> Result<(), redb::Error> {
+    let (oldest, week, today) = (kept_from(day).to_string(), follows(day).to_string(), day.to_string());
+    if table.range(week.as_str()..today.as_str())?.next().is_some() {
+        table.retain_in(..oldest.as_str(), |_, _| false)?;
+    }
+    Ok(())
+}
+
+/// The first day behind which `day` follows.
+pub(crate) fn follows(day: Date) -> Date {
+    day.checked_sub(7.days()).unwrap_or(Date::MIN)
 }
 
 /// The rows whose keys begin with this day or a later one.

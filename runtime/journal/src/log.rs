@@ -212,6 +212,7 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError>;
+
     /// The balances of a day and of all later ones: see [`Append::moves`]. Those of [`BALANCE_DAYS`](crate::BALANCE_DAYS) are kept.
     ///
     /// # Errors

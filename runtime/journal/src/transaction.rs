@@ -83,7 +83,7 @@ impl<'a> Sum<'a> {
                 Change::Append(append) => {
                     sum.last_no = sum.last_no.max(append.mission);
                     sum.schedules.extend(append.schedule.as_deref());
-                    sum.movements.extend(&append.movements);
+                    sum.movements.extend(append.movements());
                     sum.told.extend(append.told().map(|(first, count)| (append.mission, first, count)));
                     if !removed_after(append.mission, index) {
                         sum.appends.push(append);

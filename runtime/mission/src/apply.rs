@@ -278,6 +278,9 @@ impl Mission {
                 if let (Some(arguments), Some(call)) = (amended, call) {
                     self.calls.apply(CallStep::Amended { call, arguments })?;
                 }
+                if let Some(call) = call.filter(|_| decision.is_to_make()) {
+                    self.calls.apply(CallStep::Decided(call))?;
+                }
                 if let Decision::Grant { llm_calls, cost } = decision {
                     self.budget = budget::raised(&self.budget, *llm_calls, *cost);
                 }
@@ -299,6 +302,7 @@ impl Mission {
                 broke_off: false,
                 postponed: None,
                 unpaid: None,
+                decided: false,
             }),
             Record::Asked { call, question } => self.begun(InFlight {
                 call: *call,
@@ -314,6 +318,7 @@ impl Mission {
                 broke_off: false,
                 postponed: None,
                 unpaid: None,
+                decided: false,
             }),
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })

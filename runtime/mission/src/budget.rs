@@ -45,11 +45,6 @@ impl Booking {
         Self { tool: tool.clone(), set_aside: Spend::NOTHING, let_go, spent, since }
     }
 
-    /// What moves in books that were begun then: a call that was granted before is none of theirs.
-    pub(crate) fn within(&self, begun_at: Timestamp) -> Self {
-        if self.since >= begun_at { self.clone() } else { Self::reserve(&self.tool, self.set_aside) }
-    }
-
     /// Whether nothing moves.
     pub(crate) fn is_nothing(&self) -> bool {
         self.set_aside.is_nothing() && self.let_go.is_nothing() && self.spent.is_nothing()

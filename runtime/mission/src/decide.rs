@@ -26,6 +26,7 @@ use sortie_contract::tool::{ASK, CallError, MODEL, ToolInfo, ToolName};
 use crate::command::{Command, Conditions, Handle, Now, Refusal};
 use crate::finish::Cause;
 use crate::gate::Gate;
+use crate::part::calls::InFlight;
 use crate::part::runs::{Active, Phase};
 use crate::payment::Payment;
 use crate::state::Mission;
@@ -304,9 +305,13 @@ impl Mission {
 
     /// What becomes of the calls that were put off until now.
     fn go_on_with_postponed(&self, now: Now) -> Option<Vec<Record>> {
-        let due = self.calls.put_off().filter(|(_, until)| *until <= now.wall);
-        let due: Vec<_> = due.filter_map(|(call, _)| self.calls.flight(call).ok()).collect();
-        let records = self.paid_or_asked(now, self.means(now), self.requests.next(), &due, true);
+        let is_due = |flight: &&InFlight| match flight.unpaid {
+            // Money may have come back, or a budget may be another one, at any time. Before its next window a mission takes none.
+            Some(_) => !self.windows.is_awaited(),
+            None => flight.put_off_until().is_some_and(|until| until <= now.wall),
+        };
+        let due: Vec<&InFlight> = self.calls.in_flight().iter().filter(is_due).collect();
+        let records = self.paid_or_asked(now, self.means(now), self.requests.next(), &due);
         (!records.is_empty()).then_some(records)
     }
 

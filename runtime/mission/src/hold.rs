@@ -12,6 +12,7 @@ use sortie_contract::tool::CallError;
 
 use crate::command::{Now, Refusal};
 use crate::decide::note;
+use crate::part::calls::InFlight;
 use crate::state::Mission;
 
 /// The first wait for a provider that does not say how long; doubled each time.
@@ -71,12 +72,7 @@ impl Mission {
     /// When the first call is looked at again that waits for its provider, or for its payment.
     #[must_use]
     pub fn postponed_until(&self) -> Option<Timestamp> {
-        self.calls.put_off().map(|(_, until)| until).min()
-    }
-
-    /// When the first call is looked at again that waits for its payment, and nobody is asked.
-    #[must_use]
-    pub fn unpaid_until(&self) -> Option<Timestamp> {
-        self.calls.in_flight().iter().filter_map(|flight| flight.unpaid).min()
+        let by_provider = self.calls.put_off().filter_map(InFlight::put_off_until).min();
+        by_provider.into_iter().chain(self.unpaid_until()).min()
     }
 }

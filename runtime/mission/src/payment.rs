@@ -71,9 +71,8 @@ impl Mission {
 
     /// The same of a call that people have decided about: where it would take of what is kept for landing they are asked for more, as
     /// for what goes beyond the budget.
-    pub(crate) fn payment_decided(&self, now: Now, tool: &ToolName, wanted: Spend) -> Payment {
-        let means = self.means(now);
-        match self.payment(now, &means, tool, wanted) {
+    pub(crate) fn payment_decided(&self, now: Now, means: &Means, tool: &ToolName, wanted: Spend) -> Payment {
+        match self.payment(now, means, tool, wanted) {
             Payment::Never(_, Some(_)) => match means.own.fit(Limits::from(&self.payable(&self.budget)), wanted) {
                 Fit::Now => Payment::Now,
                 Fit::SetAside(short) | Fit::Never(short) => Payment::Asks(beyond(tool, short)),
@@ -88,6 +87,11 @@ impl Mission {
             return Payment::Now;
         }
         if let Some(why) = self.barred(wanted) {
+            return Payment::Never(why, None);
+        }
+        // Nobody is asked for what cannot be granted.
+        let wider = means.wider.covers(now.wall, wanted);
+        if let Says::Never(why) = wider {
             return Payment::Never(why, None);
         }
         let later = match means.own.fit(limits, wanted) {
@@ -107,11 +111,18 @@ impl Mission {
                 Fit::Never(short) => return Payment::Asks(beyond(tool, short)),
             },
         };
-        match (means.wider.covers(now.wall, wanted), later) {
+        match (wider, later) {
             (Says::Never(why), _) => Payment::Never(why, None),
             (Says::Later(until, why), _) | (Says::Covered, Some((until, why))) => Payment::Later(until, why),
             (Says::Covered, None) => Payment::Now,
         }
+    }
+
+    /// When the first call is looked at again that waits for its payment; nothing, before the mission has had a turn in its window.
+    #[must_use]
+    pub fn unpaid_until(&self) -> Option<Timestamp> {
+        let unpaid = self.calls.in_flight().iter().filter_map(|flight| flight.unpaid).min();
+        unpaid.filter(|_| !self.windows.is_awaited())
     }
 
     /// The record of a call that waits for its payment.
@@ -121,11 +132,17 @@ impl Mission {
 
     /// What was decided, and behind it what becomes of those calls that wait for others of their mission, where one of these has ended.
     pub(crate) fn with_paid(&self, now: Now, mut records: Vec<Record>) -> Vec<Record> {
-        let breaks_off = |record: &Record| matches!(record, Record::Finished { .. } | Record::CarriedOver { .. });
+        // Behind a call that was too dear, what waits has been turned down.
+        let breaks_off = |record: &Record| {
+            matches!(record, Record::Finished { .. } | Record::CarriedOver { .. } | Record::Overbilled { .. })
+        };
         let flights = self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some());
         let is_decided = |flight: &&InFlight| !records.iter().any(|record| is_about(record, flight.call));
         let waiting: Vec<&InFlight> = flights.filter(is_decided).collect();
-        if waiting.is_empty() || records.iter().any(breaks_off) || self.time_over(now).is_some() {
+        if waiting.is_empty() || self.windows.is_awaited() || records.iter().any(breaks_off) {
+            return records;
+        }
+        if self.time_over(now).is_some() {
             return records;
         }
         let bookings: Vec<Booking> = records.iter().flat_map(|record| self.bookings(record)).collect();
@@ -136,29 +153,33 @@ impl Mission {
         bookings.iter().for_each(|booking| means.book(booking));
         let asked = records.iter().filter(|record| matches!(record, Record::Requested { .. })).count();
         let request = RequestNo(self.requests.next().0 + u32::try_from(asked).unwrap_or(u32::MAX));
-        records.extend(self.paid_or_asked(now, means, request, &waiting, false));
+        records.extend(self.paid_or_asked(now, means, request, &waiting));
         records
     }
 
-    /// What becomes of calls that wait for their payment or their time, in their order. Of one that goes on waiting nothing is said, unless
-    /// its time `is_up`.
+    /// What becomes of calls that wait for their payment or their time, in their order. Of one that goes on waiting nothing is said before
+    /// its time is up.
     pub(crate) fn paid_or_asked(
         &self,
         now: Now,
         mut means: Means,
         mut request: RequestNo,
         waiting: &[&InFlight],
-        is_up: bool,
     ) -> Vec<Record> {
         let (mut records, mut closing) = (Vec::new(), None);
         for flight in waiting {
             let (call, Some(tool)) = (flight.call, &flight.tool) else { continue };
-            match self.payment(now, &means, tool, flight.reserved) {
+            let is_decided = flight.decided && flight.unpaid.is_some();
+            let payment = if is_decided { Self::payment_decided } else { Self::payment };
+            match payment(self, now, &means, tool, flight.reserved) {
                 Payment::Now => {
                     means.book(&Booking::reserve(tool, flight.reserved));
                     records.push(Record::CallResumed { call });
                 }
-                Payment::Later(until, why) => records.extend(is_up.then(|| Self::awaits_payment(call, until, why))),
+                Payment::Later(until, why) => {
+                    let is_up = flight.unpaid.is_none_or(|until| until <= now.wall);
+                    records.extend(is_up.then(|| Self::awaits_payment(call, until, why)));
+                }
                 Payment::Asks(ask) => {
                     records.push(self.request(now, request, call, ask));
                     request.0 += 1;

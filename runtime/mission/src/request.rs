@@ -166,18 +166,14 @@ impl Mission {
             limit::clip(&format!("{what} by {by}{because}"), limit::NOTE_BYTES_MAX)
         };
         let refused = |error: fn(String) -> CallError, what: &str| finished(Err(error(because(what))));
-        let is_to_be_made = matches!(
-            decision,
-            Decision::Approve { .. } | Decision::Amend { .. } | Decision::Repeat | Decision::Grant { .. }
-        );
-        if let Some(why) = self.barred(flight.reserved).filter(|_| is_to_be_made) {
+        if let Some(why) = self.barred(flight.reserved).filter(|_| decision.is_to_make()) {
             return Err(Refusal::Barred { why });
         }
         match (open.kind, decision) {
             // Made again, a call costs again: money is asked for in both cases.
             (RequestKind::Approval, Decision::Approve { .. } | Decision::Amend { .. })
             | (RequestKind::Uncertain, Decision::Repeat) => {
-                let payment = |tool| self.payment_decided(now, tool, flight.reserved);
+                let payment = |tool| self.payment_decided(now, &self.means(now), tool, flight.reserved);
                 Ok(match flight.tool.as_ref().map_or(Payment::Now, payment) {
                     Payment::Now => Record::CallResumed { call },
                     Payment::Later(until, why) => Self::awaits_payment(call, until, why),

@@ -78,6 +78,7 @@ impl Mission {
     pub fn may_pay(&self, command: &Command<'_>) -> bool {
         match command {
             Command::Call { quote, .. } => !quote.is_nothing(),
+            Command::Decide { changed: Some(changed), .. } if !changed.quote.is_nothing() => true,
             _ => self.calls.in_flight().iter().any(|flight| !flight.reserved.is_nothing()),
         }
     }
@@ -128,11 +129,12 @@ impl Mission {
         Ok(records)
     }
 
-    /// The calls that cost something and that people are asked about, once one was dearer than it was quoted: nobody is asked for what
-    /// cannot be granted. Where a call may have happened, people can still say what came of it.
+    /// The calls that cost something and that people are asked about, or that wait for their payment, once one was dearer than it was
+    /// quoted: nobody is asked for what cannot be granted. Where a call may have happened, people can still say what came of it.
     fn turned_down(&self, why: &str) -> Vec<Record> {
         let asked = self.requests.open().iter().filter(|open| open.kind != RequestKind::Uncertain);
-        let flights = asked.filter_map(|open| self.calls.flight(open.call).ok());
+        let unpaid_ones = self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some());
+        let flights = asked.filter_map(|open| self.calls.flight(open.call).ok()).chain(unpaid_ones);
         let costly = flights.filter(|flight| flight.held && !flight.reserved.is_nothing());
         let turned_down = |flight: &InFlight| {
             let outcome = Err(unpaid(flight.doubted, flight, why.to_owned()));

@@ -23,6 +23,7 @@ use sortie_contract::tool::{CallError, Repeat, ToolInfo, ToolName};
 
 use crate::command::Now;
 use crate::crashes::{is_suspect, probation};
+use crate::decide::gone;
 use crate::gate::{Compiled, Gate};
 use crate::outputs::Outputs;
 use crate::part::artifacts::{Artifacts, Bytes};
@@ -359,9 +360,7 @@ impl Mission {
         match (self.calls.flight(call).map(|flight| flight.repeat), away) {
             // Nothing can have come of it.
             (Ok(Repeat::ReadOnly) | Err(_), Some(why)) => CallError::Failed(why.into()),
-            (Ok(Repeat::ReadOnly) | Err(_), None) => {
-                CallError::Denied(format!("this node no longer has the tool `{tool}`"))
-            }
+            (Ok(Repeat::ReadOnly) | Err(_), None) => CallError::Denied(gone(tool)),
             (Ok(Repeat::Idempotent | Repeat::Effectful), _) => CallError::Uncertain(format!(
                 "the node stopped while `{tool}` was being called, and no longer has it: it is not known whether the call happened"
             )),

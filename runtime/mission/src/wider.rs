@@ -1,11 +1,12 @@
 //! Budgets that are wider than one mission: of the node, of a lane, of a source, of a VP; each for a day or a month in the node's zone.
 //!
 //! They take up the same bookings as the missions' own. A call belongs to the day and the month in which it was granted, whenever it
-//! ends. Where one is spent, nobody is asked: the call waits until the budget is renewed, or until others set free what they have set
+//! ends; books are kept day by day, so that a clock that goes wrong and is mended changes nothing for the days that it was not in. Where one is spent, nobody is asked: the call waits until the budget is renewed, or until others set free what they have set
 //! aside, and its mission's window goes on meanwhile. A call that is dearer than all of a budget is refused.
 //!
 //! Never here: where the books are kept, and who asks (the driver, which holds them while it decides and books: nobody comes in between).
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -82,12 +83,6 @@ impl Per {
         }
     }
 
-    /// The first day of the span that `day` is in.
-    #[must_use]
-    pub fn first_day(self, day: Date) -> Date {
-        self.span(day).0
-    }
-
     /// The first day of the span that `day` is in, and the first behind it.
     fn span(self, day: Date) -> (Date, Date) {
         match self {
@@ -138,8 +133,14 @@ struct Share {
     per: Per,
     limits: Limits,
     ledger: Ledger,
-    begun_at: Timestamp,
-    renewed_at: Timestamp,
+    span: Span,
+}
+
+/// From a midnight to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    from: Timestamp,
+    to: Timestamp,
 }
 
 /// Of each scope at most one for a day and one for a month.
@@ -162,23 +163,28 @@ pub(crate) enum Says {
     Never(String),
 }
 
-/// How soon a call is looked at again that waits for what others have set aside.
-const SET_ASIDE_LOOK: jiff::SignedDuration = jiff::SignedDuration::from_secs(30);
+/// How soon a call is looked at again at the latest that waits for what others have set aside: whoever keeps the books looks when some of it
+/// comes back.
+const SET_ASIDE_LOOK: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
+
+/// Days of which the books are in memory: this month's, the last one's, and what a clock that goes wrong adds.
+const DAYS_MAX: usize = 100;
 
 impl Wider {
     /// Whether a call that may cost `wanted` is covered.
     pub(crate) fn covers(&self, wall: Timestamp, wanted: Spend) -> Says {
         let mut says = Says::Covered;
         for share in self.shares.iter().flatten() {
-            let Share { of, per, limits, ledger, renewed_at, .. } = share;
+            let Share { of, per, limits, ledger, span } = share;
+            let renewed_at = span.to;
             let (until, short) = match ledger.fit(*limits, wanted) {
                 Fit::Now => continue,
                 Fit::Never(short) if Ledger::default().fit(*limits, wanted) != Fit::Now => {
                     return Says::Never(format!("more than the {of}'s budget for a {}: {short}", per.as_str()));
                 }
-                Fit::Never(short) => (*renewed_at, short),
+                Fit::Never(short) => (renewed_at, short),
                 Fit::SetAside(short) => {
-                    ((*renewed_at).min(wall.checked_add(SET_ASIDE_LOOK).unwrap_or(Timestamp::MAX)), short)
+                    (renewed_at.min(wall.checked_add(SET_ASIDE_LOOK).unwrap_or(Timestamp::MAX)), short)
                 }
             };
             let why = format!("the {of}'s budget for the {}, which is renewed at {renewed_at}: {short}", per.as_str());
@@ -192,18 +198,19 @@ impl Wider {
     /// Takes a booking up that is made now.
     pub(crate) fn book(&mut self, booking: &Booking) {
         for share in self.shares.iter_mut().flatten() {
-            share.ledger.book(&booking.within(share.begun_at));
+            // What was set aside in an earlier span is let go of there.
+            let is_of_it = (share.span.from..share.span.to).contains(&booking.since);
+            let nothing = || Booking::reserve(&booking.tool, booking.set_aside);
+            share.ledger.book(&if is_of_it { booking.clone() } else { nothing() });
         }
     }
 }
 
-/// The books of one wider budget.
+/// The books of one wider budget: of each day, what was granted on it.
 #[derive(Debug, Clone)]
 struct Purse {
     budget: WiderBudget,
-    begun_at: Timestamp,
-    renewed_at: Timestamp,
-    ledger: Ledger,
+    days: BTreeMap<Date, Ledger>,
 }
 
 /// How a wider budget stands, for people.
@@ -242,12 +249,8 @@ pub struct Booked {
 impl Purses {
     /// With empty books.
     #[must_use]
-    pub fn new(zone: TimeZone, budgets: Vec<WiderBudget>, now: Timestamp) -> Self {
-        let purse = |budget: WiderBudget| {
-            let (begun_at, renewed_at) = span(&zone, budget.per, now);
-            Purse { budget, begun_at, renewed_at, ledger: Ledger::default() }
-        };
-        let all = budgets.into_iter().map(purse).collect();
+    pub fn new(zone: TimeZone, budgets: Vec<WiderBudget>) -> Self {
+        let all = budgets.into_iter().map(|budget| Purse { budget, days: BTreeMap::new() }).collect();
         Self { zone, all }
     }
 
@@ -257,74 +260,73 @@ impl Purses {
         at.to_zoned(self.zone.clone()).date()
     }
 
+    fn of_payer(&mut self, payer: Payer<'_>) -> impl Iterator<Item = &mut Purse> {
+        self.all.iter_mut().filter(move |purse| payer.is_of(&purse.budget.scope))
+    }
+
     /// Takes up what was booked of a day before this process began.
     pub fn recall(&mut self, payer: Payer<'_>, booked: Booked) {
-        let Self { zone, all } = self;
-        for purse in all.iter_mut().filter(|purse| payer.is_of(&purse.budget.scope)) {
-            if booked.day >= purse.begun_at.to_zoned(zone.clone()).date() {
-                purse.ledger.recall(booked.spent, booked.reserved);
-            }
+        for purse in self.of_payer(payer) {
+            purse.on(booked.day).recall(booked.spent, booked.reserved);
         }
     }
 
     /// Those that a mission is under.
-    pub fn of(&mut self, payer: Payer<'_>, now: Timestamp) -> Wider {
-        self.renew(now);
-        let mut wider = Wider::default();
+    #[must_use]
+    pub fn of(&self, payer: Payer<'_>, now: Timestamp) -> Wider {
+        let (mut wider, day) = (Wider::default(), self.day(now));
         let own = self.all.iter().filter(|purse| payer.is_of(&purse.budget.scope));
         for (place, purse) in wider.shares.iter_mut().zip(own) {
-            *place = Some(Share {
-                of: match purse.budget.scope {
-                    Scope::Node => "node",
-                    Scope::Lane(_) => "lane",
-                    Scope::Source(_) => "source",
-                    Scope::Vp(_) => "VP",
-                },
-                per: purse.budget.per,
-                limits: purse.budget.limits,
-                ledger: purse.ledger,
-                begun_at: purse.begun_at,
-                renewed_at: purse.renewed_at,
-            });
+            let WiderBudget { scope, per, limits } = &purse.budget;
+            let of = match scope {
+                Scope::Node => "node",
+                Scope::Lane(_) => "lane",
+                Scope::Source(_) => "source",
+                Scope::Vp(_) => "VP",
+            };
+            let (per, limits, span) = (*per, *limits, span(&self.zone, *per, day));
+            *place = Some(Share { of, per, limits, ledger: purse.in_span_of(day), span });
         }
         wider
     }
 
-    /// Takes a booking up that is made now. Those budgets of which four fifths are spent by that, in words.
+    /// Takes a booking up that is made now: what is let go of, and spent, is of the day on which it was set aside. Those budgets of which four
+    /// fifths are spent by that, in words.
     #[must_use = "people are told once of what is nearly spent"]
     pub fn book(&mut self, payer: Payer<'_>, now: Timestamp, booking: &Booking) -> Vec<String> {
-        self.renew(now);
-        let mut told = Vec::new();
-        for purse in self.all.iter_mut().filter(|purse| payer.is_of(&purse.budget.scope)) {
-            let before = purse.is_nearly_spent();
-            purse.ledger.book(&booking.within(purse.begun_at));
-            if !before && purse.is_nearly_spent() {
-                let Purse { budget: WiderBudget { scope, per, limits }, renewed_at, ledger, .. } = purse;
-                let (per, spent) = (per.as_str(), ledger.spent());
-                told.push(format!("{spent} of the budget of `{scope}` for the {per} are spent; it is {limits} in all, and is renewed at {renewed_at}"));
+        let (today, since) = (self.day(now), self.day(booking.since));
+        let (mut told, zone) = (Vec::new(), self.zone.clone());
+        for purse in self.of_payer(payer) {
+            let before = purse.is_nearly_spent(today);
+            purse.on(today).book(&Booking::reserve(&booking.tool, booking.set_aside));
+            if !booking.let_go.is_nothing() || !booking.spent.is_nothing() {
+                purse.on(since).book(&Booking { set_aside: Spend::NOTHING, ..booking.clone() });
+            }
+            if !before && purse.is_nearly_spent(today) {
+                let WiderBudget { scope, per, limits } = &purse.budget;
+                let (spent, renewed_at) = (purse.in_span_of(today).spent(), span(&zone, *per, today).to);
+                let per = per.as_str();
+                told.push(format!(
+                    "{spent} of the budget of `{scope}` for the {per} are spent; it is {limits} in all, and is renewed at {renewed_at}"
+                ));
             }
         }
         told
     }
 
     /// How each stands.
-    pub fn standings(&mut self, now: Timestamp) -> impl Iterator<Item = Standing<'_>> {
-        self.renew(now);
-        self.all.iter().map(|purse| Standing {
-            budget: &purse.budget,
-            spent: purse.ledger.spent(),
-            reserved: purse.ledger.reserved(),
-            begun_at: purse.begun_at,
-            renewed_at: purse.renewed_at,
+    pub fn standings(&self, now: Timestamp) -> impl Iterator<Item = Standing<'_>> {
+        let day = self.day(now);
+        self.all.iter().map(move |purse| {
+            let (ledger, span) = (purse.in_span_of(day), span(&self.zone, purse.budget.per, day));
+            Standing {
+                budget: &purse.budget,
+                spent: ledger.spent(),
+                reserved: ledger.reserved(),
+                begun_at: span.from,
+                renewed_at: span.to,
+            }
         })
-    }
-
-    /// The books of what is over are closed. A clock that is set back opens none again.
-    fn renew(&mut self, now: Timestamp) {
-        for purse in self.all.iter_mut().filter(|purse| purse.renewed_at <= now) {
-            (purse.begun_at, purse.renewed_at) = span(&self.zone, purse.budget.per, now);
-            purse.ledger = Ledger::default();
-        }
     }
 
     /// Whether there are none.
@@ -335,16 +337,32 @@ impl Purses {
 }
 
 impl Purse {
-    fn is_nearly_spent(&self) -> bool {
+    /// The books of a day.
+    fn on(&mut self, day: Date) -> &mut Ledger {
+        if self.days.len() >= DAYS_MAX && !self.days.contains_key(&day) {
+            self.days.pop_first();
+        }
+        self.days.entry(day).or_default()
+    }
+
+    /// All of the span that `day` is in.
+    fn in_span_of(&self, day: Date) -> Ledger {
+        let (from, to) = self.budget.per.span(day);
+        let mut sum = Ledger::default();
+        self.days.range(from..to).for_each(|(_, ledger)| sum.recall(ledger.spent(), ledger.reserved()));
+        sum
+    }
+
+    fn is_nearly_spent(&self, day: Date) -> bool {
         let nearly = |spent: u64, max: Option<u64>| max.is_some_and(|max| u128::from(spent) * 5 >= u128::from(max) * 4);
-        let (spent, limits) = (self.ledger.spent(), self.budget.limits);
+        let (spent, limits) = (self.in_span_of(day).spent(), self.budget.limits);
         nearly(spent.llm_calls, limits.llm_calls) || nearly(spent.cost.0, limits.cost.map(|max: MicroUsd| max.0))
     }
 }
 
-/// From when to when the span is that `at` is in.
-fn span(zone: &TimeZone, per: Per, at: Timestamp) -> (Timestamp, Timestamp) {
-    let (from, to) = per.span(at.to_zoned(zone.clone()).date());
+/// The span that `day` is in.
+fn span(zone: &TimeZone, per: Per, day: Date) -> Span {
+    let (from, to) = per.span(day);
     let midnight = |day: Date| day.to_zoned(zone.clone()).map(|zoned| zoned.timestamp());
-    (midnight(from).unwrap_or(Timestamp::MIN), midnight(to).unwrap_or(Timestamp::MAX))
+    Span { from: midnight(from).unwrap_or(Timestamp::MIN), to: midnight(to).unwrap_or(Timestamp::MAX) }
 }

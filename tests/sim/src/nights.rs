@@ -218,15 +218,20 @@ impl Nights {
         }
     }
 
+    /// How much is on record of missions, and of schedules; run clocks, which are kept all the time, are no part of it.
+    fn on_record(&self) -> (u64, u64) {
+        (*self.life().journal.durable().borrow(), self.book.versions())
+    }
+
     /// Lets a little time pass, again and again, until nothing more happens.
     fn settle(&mut self) {
-        let mut quiet = 0;
+        let (mut quiet, mut before) = (0, self.on_record());
         for _ in 0..SETTLE_STEPS_MAX {
-            let steps = self.life().executor.steps();
-            if steps.contains(&Step::Commit) {
-                quiet = 0;
-            }
             if !self.work() {
+                let now = self.on_record();
+                if now != before {
+                    (quiet, before) = (0, now);
+                }
                 if quiet == QUIET {
                     return;
                 }

@@ -279,6 +279,11 @@ fn hear_of_decision(scene: &Scene, side: &Side, request: RequestNo, decision: &D
             assert!(matches!(decision, Decision::Amend { .. }), "nothing was changed");
             scene.count("arguments that are not taken");
         }
+        // Its tool has changed since the call was asked for.
+        Err(ActError::Arguments(_)) => {
+            assert!(matches!(decision, Decision::Amend { .. }), "nothing was changed");
+            scene.count("arguments that do not fit");
+        }
         Err(ActError::Refused(Refusal::NotEnough { .. })) => scene.count("grant that is not enough"),
         Err(ActError::Refused(Refusal::Barred { .. })) => {
             let is_told = |stamped: &Stamped| matches!(stamped.record, Record::Overbilled { .. });

@@ -15,7 +15,7 @@ const RARE: [u64; 1] = [5135];
 const THRIFTY_SEEDS: u64 = 400;
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 94] = [
+const HAPPENS: [&str; 95] = [
     "accepted",
     "answer",
     "answered with a failure",
@@ -33,6 +33,7 @@ const HAPPENS: [&str; 94] = [
     "call that is paid for no more",
     "call that is put off",
     "call that meets a closed door",
+    "call that waits for its payment",
     "call that nobody waits for any more",
     "call whose model got dearer",
     "cancelled",

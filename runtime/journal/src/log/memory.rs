@@ -142,9 +142,11 @@ impl State {
             return Err(WriteError::Conflict { mission: no, first: frame.first, expected });
         }
         self.last_no = self.last_no.max(append.mission);
-        for movement in &append.movements {
+        for movement in append.movements() {
             let oldest = balance::kept_from(movement.account.day);
-            if !self.balances.contains_key(&movement.account) {
+            let day = movement.account.day;
+            let follows = self.balances.keys().any(|account| (balance::follows(day)..day).contains(&account.day));
+            if follows && !self.balances.contains_key(&movement.account) {
                 self.balances.retain(|account, _| account.day >= oldest);
             }
             let balance = self.balances.entry(movement.account.clone()).or_default();

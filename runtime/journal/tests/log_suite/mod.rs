@@ -2,17 +2,17 @@
 //!
 //! An implementation passes by calling [`laws`] and [`agrees_with_the_model`] with a way to make an empty one.
 
+mod balances;
+
 use std::collections::BTreeSet;
 
-use jiff::civil::date;
 use sortie_contract::id::{CallNo, IdempotencyKey};
 use sortie_contract::plugin::LogLevel;
-use sortie_contract::{MicroUsd, MissionId, MissionNo, Record, SessionId, Spend, Stamped, Status, Timestamp, VpId};
+use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, Timestamp, VpId};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    Account, AdmitError, Admitted, Append, Balance, Beginning, Cursor, Decision, EmbeddedLog, FIRES_MAX, Head, Journal,
-    Kept, Keys, Known, Lease, Log, MemoryLog, Movement, Options, Quarantine, Receipt, ScheduleChange, SnapshotError,
-    Twin, WriteError,
+    AdmitError, Admitted, Append, Beginning, Cursor, Decision, EmbeddedLog, FIRES_MAX, Head, Journal, Kept, Keys,
+    Known, Lease, Log, MemoryLog, Options, Quarantine, Receipt, ScheduleChange, SnapshotError, Twin, WriteError,
 };
 
 /// Makes an empty log.
@@ -34,7 +34,7 @@ pub(crate) fn laws(make: Make<'_>) {
         a_schedule_is_changed_only_from_where_it_stands,
         a_fire_and_how_far_its_schedule_has_come_are_one,
         a_history_of_fires_keeps_the_newest,
-        balances_move_with_the_records_that_move_them,
+        balances::they_move_with_the_records_that_move_them,
         a_snapshot_opens_with_all_that_was_acknowledged,
         a_snapshot_of_a_busy_log_has_no_gaps,
         a_closed_log_takes_nothing,
@@ -332,46 +332,6 @@ fn a_history_of_fires_keeps_the_newest(log: &dyn Log) {
     assert_eq!(numbers(None, usize::MAX).len() as u64, FIRES_MAX);
 }
 
-/// The log that a snapshot holds, of one that it is made of now.
-fn balances_move_with_the_records_that_move_them(log: &dyn Log) {
-    let (_, Some(no)) = plain(1).to(log) else { panic!("not taken") };
-    let account = |day, vp: &str| Account {
-        day,
-        lane: "lane".parse().unwrap(),
-        source: "hq".parse().unwrap(),
-        vp: VpId::new(vp).unwrap(),
-    };
-    let money = |cost| Spend { llm_calls: 1, cost: MicroUsd(cost) };
-    let nothing = Spend::NOTHING;
-    let (today, tomorrow, much_later) = (date(2026, 11, 26), date(2026, 11, 27), date(2027, 2, 5));
-    let set_aside = Movement { account: account(today, "a"), set_aside: money(9), let_go: nothing, spent: nothing };
-    let settled = Movement { account: account(today, "a"), set_aside: nothing, let_go: money(9), spent: money(7) };
-    let other = Movement { account: account(tomorrow, "b"), ..set_aside.clone() };
-    let next = log.read_all(no, 0).unwrap().iter().fold(0, |no, stamped| stamped.next_no(no));
-    let hand = |first, movements| {
-        log.append_durable(Append::new(no, first, &[stamped("paid")]).moves(movements)).unwrap().wait()
-    };
-    hand(next, vec![set_aside.clone()]).unwrap();
-    assert_eq!(log.balances(today).unwrap(), [(account(today, "a"), Balance { spent: nothing, reserved: money(9) })]);
-    assert!(matches!(hand(next, vec![set_aside]), Err(WriteError::Conflict { .. })), "it came too late");
-    hand(next + 1, vec![settled, other.clone()]).unwrap();
-    let of_today = (account(today, "a"), Balance { spent: money(7), reserved: nothing });
-    let of_tomorrow = (account(tomorrow, "b"), Balance { spent: nothing, reserved: money(9) });
-    assert_eq!(log.balances(today).unwrap(), [of_today, of_tomorrow.clone()]);
-    assert_eq!(log.balances(tomorrow).unwrap(), [of_tomorrow.clone()]);
-    let folder = tempfile::tempdir().unwrap();
-    assert_eq!(copy_of(log, folder.path(), "copy").balances(tomorrow).unwrap(), [of_tomorrow.clone()]);
-    log.remove(no).unwrap();
-    log.barrier().unwrap().wait().unwrap();
-    assert_eq!(log.balances(today).unwrap().len(), 2, "what was spent stays so");
-    // The first of a day takes those along that are older than 70.
-    let (_, Some(no)) = plain(2).to(log) else { panic!("not taken") };
-    let late = Movement { account: account(much_later, "b"), ..other };
-    log.append_durable(Append::new(no, 1, &[stamped("paid")]).moves(vec![late])).unwrap().wait().unwrap();
-    let days: Vec<_> = log.balances(today).unwrap().into_iter().map(|(account, _)| account.day).collect();
-    assert_eq!(days, [tomorrow, much_later]);
-}
-
 fn a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end(log: &dyn Log) {
     let no = plain(1).to(log).1.unwrap();
     let more: Vec<_> = ["a", "b", "c"].map(stamped).into();
@@ -413,6 +373,7 @@ fn a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end(log: 
     assert_eq!((log.read_all(no, 0).unwrap(), log.quarantined().unwrap()), (vec![], vec![]));
 }
 
+/// The log that a snapshot holds, of one that it is made of now.
 fn copy_of(log: &dyn Log, folder: &std::path::Path, name: &str) -> EmbeddedLog {
     let path = folder.join(name);
     log.snapshot(&path).unwrap();

@@ -49,13 +49,25 @@ pub(crate) struct InFlight {
     pub(crate) postponed: Option<Postponed>,
     /// Nobody pays for it for now: until when it waits.
     pub(crate) unpaid: Option<Timestamp>,
+    /// People have decided that it is made.
+    pub(crate) decided: bool,
 }
 
 impl InFlight {
-    /// It is made, or waits for something else.
+    /// Until when its provider refuses it.
+    pub(crate) fn put_off_until(&self) -> Option<Timestamp> {
+        self.postponed.and_then(|put_off| put_off.until)
+    }
+
+    /// It is made.
     fn waits_no_more(&mut self) {
         self.postponed = self.postponed.map(|postponed| Postponed { until: None, ..postponed });
         self.unpaid = None;
+    }
+
+    /// It waits for people, or for money: that is no time that its provider has taken.
+    fn waits_for_others(&mut self) {
+        (self.postponed, self.unpaid) = (None, None);
     }
 }
 
@@ -85,6 +97,8 @@ pub(crate) enum CallStep<'a> {
     Requoted { call: CallNo, reserved: Spend },
     /// It waits for a decision.
     Waits(CallNo),
+    /// People have decided that it is made.
+    Decided(CallNo),
     /// Nobody pays for it for now.
     Unpaid { call: CallNo, until: Timestamp },
     /// It is made again, after its run broke off.
@@ -168,16 +182,17 @@ impl Calls {
             CallStep::Waits(call) => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 flight.doubted |= !flight.held;
-                flight.waits_no_more();
+                flight.waits_for_others();
                 (flight.held, flight.broke_off) = (true, false);
             }
             CallStep::Unpaid { call, until } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 flight.doubted |= !flight.held;
-                flight.waits_no_more();
+                flight.waits_for_others();
                 flight.unpaid = Some(until);
                 (flight.held, flight.broke_off) = (true, false);
             }
+            CallStep::Decided(call) => held(&mut self.in_flight, call)?.decided = true,
             CallStep::Again { call, at } => {
                 let flight = in_flight(&mut self.in_flight, call)?;
                 if flight.held {
@@ -250,10 +265,9 @@ impl Calls {
         &self.in_flight
     }
 
-    /// Those that wait for their providers or for their payment, each until when.
-    pub(crate) fn put_off(&self) -> impl Iterator<Item = (CallNo, Timestamp)> {
-        let until = |flight: &InFlight| flight.unpaid.or_else(|| flight.postponed.and_then(|put_off| put_off.until));
-        self.in_flight.iter().filter_map(move |flight| Some((flight.call, until(flight)?)))
+    /// Those that wait for their providers or for their payment.
+    pub(crate) fn put_off(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.iter().filter(|flight| flight.unpaid.is_some() || flight.put_off_until().is_some())
     }
 
     /// Those of them that are being made.

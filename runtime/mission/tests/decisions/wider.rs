@@ -27,7 +27,7 @@ struct Node {
 
 impl Node {
     fn new(budgets: Vec<WiderBudget>) -> Self {
-        Self { purses: Purses::new(TimeZone::UTC, budgets, noon()), told: Vec::new() }
+        Self { purses: Purses::new(TimeZone::UTC, budgets), told: Vec::new() }
     }
 
     fn takes(&mut self, mission: &mut Tested, act: impl FnOnce(&mut Tested)) {
@@ -68,8 +68,9 @@ impl Node {
         records
     }
 
-    fn spent(&mut self) -> Vec<(u64, u64)> {
-        let all = self.purses.standings(Timestamp::MIN);
+    /// Of each budget, what is spent and what is set aside at that time of the mission.
+    fn spent(&self, mission: &Tested) -> Vec<(u64, u64)> {
+        let all = self.purses.standings(mission.now.wall);
         all.map(|standing| (standing.spent.cost.0, standing.reserved.cost.0)).collect()
     }
 }
@@ -97,7 +98,7 @@ fn what_is_spent_is_waited_for_until_it_is_renewed() {
     assert!(!mission.mission.takes_run_time(), "its run clock stops");
     assert!(node.ticks(&mut mission, MIDNIGHT - 1).is_empty());
     assert_eq!(node.ticks(&mut mission, 1), [Record::CallResumed { call: waits }]);
-    assert_eq!(node.spent(), [(0, 4), (7, 4)], "a new day, of the same month");
+    assert_eq!(node.spent(&mission), [(0, 4), (7, 4)], "a new day, of the same month");
 }
 
 #[test]
@@ -106,11 +107,12 @@ fn what_others_have_set_aside_is_waited_for_shortly() {
     let (mut one, mut other) = (running(), running());
     let call = node.made(&mut one, 8);
     let Called::Unpaid(waits, until) = node.calls(&mut other, 4) else { panic!("8 + 4 pass 10") };
-    assert_eq!(until, moment(30), "most of it comes back");
-    assert_eq!(node.ticks(&mut other, 30).len(), 1, "and it is looked at again");
+    assert_eq!(until, moment(15 * 60), "most of it comes back");
+    assert!(node.ticks(&mut other, 30).is_empty(), "nothing is said before its time is up");
+    assert_eq!(node.ticks(&mut other, 15 * 60).len(), 1);
     node.done(&mut one, call, 1);
-    assert_eq!(node.ticks(&mut other, 30), [Record::CallResumed { call: waits }]);
-    assert_eq!(node.spent(), [(1, 4)]);
+    assert_eq!(node.ticks(&mut other, 1), [Record::CallResumed { call: waits }]);
+    assert_eq!(node.spent(&other), [(1, 4)]);
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn whose_calls_a_budget_is_for() {
     for scope in ["lane:another", "source:another", "vp:another"] {
         let mut node = Node::new(vec![budget(scope, Per::Day, 10)]);
         assert!(matches!(node.calls(&mut running(), 11), Called::Granted(_)), "{scope}");
-        assert_eq!(node.spent(), [(0, 0)], "{scope}");
+        assert_eq!(node.spent(&mission), [(0, 0)], "{scope}");
     }
 }
 
@@ -174,11 +176,11 @@ fn a_call_belongs_to_the_day_in_which_it_was_granted() {
     let call = node.made(&mut mission, 8);
     mission.shift(MIDNIGHT);
     let next = node.made(&mut mission, 10);
-    assert_eq!(node.spent(), [(0, 10), (0, 18)], "a new day is whole");
+    assert_eq!(node.spent(&mission), [(0, 10), (0, 18)], "a new day is whole");
     node.done(&mut mission, call, 8);
-    assert_eq!(node.spent(), [(0, 10), (8, 10)], "and yesterday's call is none of it");
+    assert_eq!(node.spent(&mission), [(0, 10), (8, 10)], "and yesterday's call is none of it");
     node.done(&mut mission, next, 3);
-    assert_eq!(node.spent(), [(3, 0), (11, 0)]);
+    assert_eq!(node.spent(&mission), [(3, 0), (11, 0)]);
 }
 
 #[test]
@@ -189,9 +191,9 @@ fn a_call_that_broke_off_counts_twice_and_waits_where_the_second_is_not_covered(
     let mut records = Vec::new();
     node.takes(&mut mission, |mission| records = mission.crash());
     assert!(matches!(&records[1..], [Record::PaymentAwaited { call: of, .. }] if *of == call), "{records:?}");
-    assert_eq!((node.spent(), mission.money()), (vec![(6, 0)], (6, 0)), "the first attempt counts");
+    assert_eq!((node.spent(&mission), mission.money()), (vec![(6, 0)], (6, 0)), "the first attempt counts");
     assert_eq!(node.ticks(&mut mission, MIDNIGHT), [Record::CallResumed { call }]);
-    assert_eq!((node.spent(), mission.money()), (vec![(0, 6)], (6, 6)));
+    assert_eq!((node.spent(&mission), mission.money()), (vec![(0, 6)], (6, 6)));
 }
 
 #[test]
@@ -228,7 +230,7 @@ fn people_are_told_once_of_four_fifths() {
 fn calls_of_models_are_counted_too() {
     let limits = Limits { llm_calls: Some(2), cost: None };
     let budget = WiderBudget { scope: Scope::Node, per: Per::Month, limits };
-    let mut purses = Purses::new(TimeZone::UTC, vec![budget], noon());
+    let mut purses = Purses::new(TimeZone::UTC, vec![budget]);
     let (lane, source, vp) = ids();
     let payer = Payer { lane: &lane, source: &source, vp: &vp };
     let one = Spend { llm_calls: 1, cost: MicroUsd(0) };
@@ -252,7 +254,7 @@ fn what_was_booked_before_is_recalled_by_its_day() {
     let budgets = vec![budget("node", Per::Day, 10), budget("node", Per::Month, 100), budget("vp:w", Per::Month, 100)];
     // Still the 21st there.
     let now: Timestamp = "2026-11-22T05:00:00Z".parse().expect("a time");
-    let mut purses = Purses::new(zone, budgets, now);
+    let mut purses = Purses::new(zone, budgets);
     let (lane, source, vp) = ids();
     let payer = Payer { lane: &lane, source: &source, vp: &vp };
     assert_eq!(purses.day(now), date(2026, 11, 21));
@@ -265,12 +267,70 @@ fn what_was_booked_before_is_recalled_by_its_day() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_opens_no_books_again() {
+fn a_clock_that_goes_wrong_and_is_mended_changes_nothing() {
+    let mut node = Node::new(vec![budget("node", Per::Day, 10), budget("node", Per::Month, 15)]);
+    let mut mission = running();
+    let call = node.made(&mut mission, 10);
+    let day = 24 * 3_600;
+    for wrong in [-day, day, 30 * day, 366 * day] {
+        mission.shift(wrong);
+        let other = node.made(&mut mission, 5);
+        assert_eq!(node.spent(&mission)[0], (0, 5), "another day: {wrong}");
+        node.done(&mut mission, other, if wrong.abs() == day { 0 } else { 5 });
+        mission.shift(-wrong);
+        assert_eq!(node.spent(&mission), [(0, 10), (0, 10)], "{wrong}");
+    }
+    // Granted before midnight, and over behind it: yesterday's, also where the clock was set back in between.
+    mission.shift(MIDNIGHT);
+    node.done(&mut mission, call, 4);
+    assert_eq!(node.spent(&mission), [(0, 0), (4, 0)]);
+    mission.shift(-MIDNIGHT);
+    assert_eq!(node.spent(&mission), [(4, 0), (4, 0)]);
+}
+
+#[test]
+fn behind_a_call_that_was_too_dear_nothing_that_waits_is_paid_for_or_asked_about() {
+    // Of its own budget, and of a wider one that others have set aside.
+    for (own, wider) in [(10, 100), (100, 10)] {
+        let mut node = Node::new(vec![budget("node", Per::Day, wider)]);
+        let mut mission = Tested::running(json!({
+            "constraints": {"allowed_tools": ["*"]}, "budget": {"max_cost_usd": f64::from(own) / 1e6},
+        }));
+        let dear = node.made(&mut mission, 6);
+        let Called::Unpaid(waits, _) = node.calls(&mut mission, 5) else { panic!("6 + 5 pass 10") };
+        node.done(&mut mission, dear, 7);
+        let last = mission.records.iter().rev().map(|stamped| &stamped.record).next();
+        let Some(Record::CallFinished { call, outcome: Err(CallError::BudgetExhausted(why)), .. }) = last else {
+            panic!("{last:?}")
+        };
+        assert!(*call == waits && why.contains("no further call that costs anything"), "{why}");
+    }
+}
+
+#[test]
+fn people_are_not_asked_for_what_a_wider_budget_never_covers() {
     let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let mut mission = Tested::running(json!({
+        "constraints": {"allowed_tools": ["*"]}, "budget": {"max_cost_usd": 0.000_001},
+    }));
+    assert!(matches!(node.calls(&mut mission, 11), Called::Refused(CallError::BudgetExhausted(_))));
+    assert!(matches!(node.calls(&mut mission, 2), Called::Held(..)), "its own is asked for");
+}
+
+#[test]
+fn a_budget_that_is_another_one_is_seen_at_the_next_look() {
+    let mut node = Node::new(vec![budget("node", Per::Month, 10)]);
     let mut mission = running();
     let call = node.made(&mut mission, 10);
     node.done(&mut mission, call, 10);
-    mission.now.wall = moment(-24 * 3_600);
-    let Called::Unpaid(_, until) = node.calls(&mut mission, 1) else { panic!("it is spent") };
-    assert_eq!(until, moment(MIDNIGHT));
+    let Called::Unpaid(waits, until) = node.calls(&mut mission, 5) else { panic!("it is spent") };
+    assert!(until > moment(5 * 24 * 3_600), "until the first of the next month");
+    assert!(node.ticks(&mut mission, 60).is_empty(), "nothing is said of one that waits on");
+    let Node { purses, .. } = Node::new(vec![budget("node", Per::Month, 20)]);
+    let before = std::mem::replace(&mut node.purses, purses);
+    let standing = before.standings(mission.now.wall).next().expect("there is one");
+    let (lane, source, vp) = ids();
+    let booked = Booked { day: date(2026, 11, 22), spent: standing.spent, reserved: standing.reserved };
+    node.purses.recall(Payer { lane: &lane, source: &source, vp: &vp }, booked);
+    assert_eq!(node.ticks(&mut mission, 1), [Record::CallResumed { call: waits }]);
 }

@@ -65,7 +65,7 @@ pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Budget
     let view = |standing: Standing<'_>| WiderView {
         scope: standing.budget.scope.to_string(),
         per: standing.budget.per.as_str(),
-        cost_usd: standing.budget.limits.cost.map(|cost| cost.as_usd()),
+        cost_usd: standing.budget.limits.cost.map(sortie_contract::MicroUsd::as_usd),
         llm_calls: standing.budget.limits.llm_calls,
         spent: standing.spent.into(),
         reserved: standing.reserved.into(),

@@ -50,6 +50,11 @@ impl Book {
         self.pages.values_mut().for_each(|page| page.is_up_to(scene, journal, now));
     }
 
+    /// How often all that there are were changed.
+    pub(crate) fn versions(&self) -> u64 {
+        self.pages.values().map(|page| page.version).sum()
+    }
+
     /// Takes up what was written since.
     pub(crate) fn follow(&mut self, scene: &Scene, journal: &Journal) {
         for id in NAMES {
