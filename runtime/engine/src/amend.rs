@@ -52,15 +52,16 @@ impl Engine {
             Found::Away(why) => Some(why),
             Found::Here(_) | Found::Nowhere => None,
         };
+        let mut told = None;
         if toolbox.info(name).is_some() {
             // What the mission was told stands before the call in its records, and may not be on the disk yet.
             self.durable().await?;
             let (engine, no, wanted) = (Arc::clone(self), live.no, tool.clone());
-            let told =
+            told =
                 self.ambient.unblock(move || engine.told_on_record(no, &wanted)).await.map_err(ReadError::Task)??;
             toolbox.fits(name, arguments, told.as_ref()).map_err(|mistake| ActError::Arguments(vec![mistake]))?;
         }
-        let quote = toolbox.quote(name, arguments);
+        let quote = toolbox.quote(name, arguments, told.as_ref());
         Ok(Some(Amendment { tool, toolbox, away, quote }))
     }
 

@@ -388,7 +388,8 @@ impl Host for RunHost {
         }
         self.engine.counters.calls.fetch_add(1, Relaxed);
         let digest = Digest::of(arguments.as_bytes());
-        let quote = toolbox.quote(tool.as_str(), &arguments);
+        let told = self.handed.of(tool);
+        let quote = toolbox.quote(tool.as_str(), &arguments, told.as_ref().map(|info| &info.input_schema));
         let command = || Command::Call {
             run: self.run,
             tool: info.map_or(gone, Handle::Tool),

@@ -123,18 +123,23 @@ impl Toolbox {
         (count, &self.left_out[provider])
     }
 
-    /// The most that a call can cost, with the price that its tool has by configuration. Nothing where its arguments do not fit: no call
-    /// is made then. Of tools that are free it does not look at the arguments.
+    /// The most that a call can cost, with the price that its tool has by configuration. Nothing where its arguments fit neither the tool nor
+    /// what its mission was `told` of it: no call is made then. Of tools that are free it does not look at the arguments.
     #[must_use]
-    pub fn quote(&self, name: &str, arguments: &str) -> Spend {
+    pub fn quote(&self, name: &str, arguments: &str, told: Option<&Value>) -> Spend {
         let Some(index) = self.position(name) else { return Spend::NOTHING };
         let Offered { info, tool, schema } = &*self.entries[index].offered;
         if info.price.is_zero() && !tool.is_priced() {
             return Spend::NOTHING;
         }
-        let Ok(arguments) = checked(&info.input_schema, schema, arguments) else { return Spend::NOTHING };
+        let price = Spend::money(info.price);
+        let Ok(arguments) = checked(&info.input_schema, schema, arguments) else {
+            // The tool has changed since: it is called all the same, and says itself what it does not understand.
+            let fits_told = told.is_some() && self.fits(name, arguments, told).is_ok();
+            return if fits_told { price } else { Spend::NOTHING };
+        };
         let own = if tool.is_priced() { tool.quote(&arguments) } else { Spend::NOTHING };
-        own.saturating_add(Spend::money(info.price))
+        own.saturating_add(price)
     }
 
     /// Whether arguments fit the schema that a mission was `told`: the tool's own, where it was told none.

@@ -449,7 +449,7 @@ fn a_call_is_quoted_at_what_its_tool_asks_for_and_at_its_price() {
         ("both", "{", Spend::NOTHING),
         ("none", "{}", Spend::NOTHING),
     ] {
-        assert_eq!(toolbox.quote(name, arguments), expected, "{name} {arguments}");
+        assert_eq!(toolbox.quote(name, arguments, None), expected, "{name} {arguments}");
     }
 }
 
@@ -472,5 +472,11 @@ fn a_price_of_the_configuration_is_exact() {
     let toolbox = toolbox(json!({ "WebFetch": { "cost_usd": 0.29 }, "Write": { "cost_usd": 1 } })).unwrap();
     let price = |name| toolbox.info(name).unwrap().price;
     assert_eq!([price("WebFetch"), price("Write"), price("Read")], [290_000, 1_000_000, 0].map(MicroUsd));
-    assert_eq!(toolbox.quote("Write", r#"{"path":"a","content":"x"}"#), Spend::money(MicroUsd(1_000_000)));
+    let price = Spend::money(MicroUsd(1_000_000));
+    assert_eq!(toolbox.quote("Write", r#"{"path":"a","content":"x"}"#, None), price);
+    // What fits only what a mission was told of the tool is called all the same, and costs as much.
+    let told = json!({"type": "object", "required": ["path"]});
+    assert_eq!(toolbox.quote("Write", r#"{"path":"a"}"#, Some(&told)), price);
+    assert_eq!(toolbox.quote("Write", r#"{"path":"a"}"#, None), Spend::NOTHING);
+    assert_eq!(toolbox.quote("Write", r#"{"content":"a"}"#, Some(&told)), Spend::NOTHING);
 }

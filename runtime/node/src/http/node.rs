@@ -97,7 +97,7 @@ pub(super) async fn call_tool(
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let sleep = |limit| app.engine.ambient().sleep(limit);
-    let quote = tools.quote(&name, arguments);
+    let quote = tools.quote(&name, arguments, None);
     let answer = tools.call(&name, &context, arguments, None, sleep).await;
     // No mission pays for it; it is counted all the same.
     let spent = tools.settled(&name, &context.bill).unwrap_or(quote);
