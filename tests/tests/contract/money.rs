@@ -225,3 +225,34 @@ async fn a_call_that_is_dearer_than_all_of_a_budget_is_refused_and_those_of_othe
     assert_eq!(wider(&node, "vp:vp.poor").await["spent"], usd(0.0));
     assert_eq!(wider(&node, "node").await["spent"], usd(0.01));
 }
+
+#[tokio::test]
+async fn a_budget_that_is_raised_lets_those_go_on_that_wait() {
+    let day = |usd: &str| {
+        format!("[tool.Write]\ncost_usd = 0.01\n[[budget]]\nscope = \"node\"\nper = \"day\"\ncost_usd = {usd}")
+    };
+    let mut node = Options::new().config(&day("0.02")).start().await;
+    for id in ["one", "two"] {
+        let mut envelope = three(id);
+        envelope["budget"] = json!({});
+        node.accept(&envelope).await;
+    }
+    until_unpaid(&node, "one").await;
+    until_unpaid(&node, "two").await;
+    node.kill();
+    node.reconfigure(&day("0.03"));
+    node.restart().await;
+    let spent = async || (wider(&node, "node").await["spent"] == usd(0.03)).then_some(());
+    until("one call more is made", spent).await;
+    node.kill();
+    node.reconfigure("[tool.Write]\ncost_usd = 0.01");
+    node.restart().await;
+    for id in ["one", "two"] {
+        let end = node.until_final(id).await;
+        assert_eq!(
+            (&end["status"], &end["usage"]["estimated_cost_usd"]),
+            (&json!("completed"), &json!(0.03)),
+            "{end:#}"
+        );
+    }
+}
