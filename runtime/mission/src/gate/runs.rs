@@ -41,8 +41,19 @@ pub(super) enum Runs {
 pub(super) struct Options(&'static [&'static str]);
 
 impl Options {
+    /// Whether a word is one of them: also with a value behind it, or among other letters.
     pub(super) fn is_one(self, word: &str) -> bool {
+        let is = |option: &str| option.len() == 2 && has_letter(word, &option[1..]);
+        self.is_itself(word.split('=').next().unwrap_or(word)) || self.0.iter().any(|option| is(option))
+    }
+
+    fn is_itself(self, word: &str) -> bool {
         self.0.contains(&word)
+    }
+
+    /// Whether a word is one of them with the command in it.
+    fn is_attached(self, word: &str) -> bool {
+        self.is_one(word) && !self.is_itself(word)
     }
 }
 
@@ -199,6 +210,7 @@ fn is_any(words: &[String], folded: &[String]) -> bool {
         Runs::Shell | Runs::Text => true,
         Runs::Git => git::is_any(&folded[1..]),
         Runs::Speaks(language) => language.may_run(&words[1..]),
+        Runs::ByOption(options) => words[1..].iter().any(|word| options.is_attached(word)),
         _ => false,
     }
 }
