@@ -91,6 +91,9 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 16] = [
     (&["man"], "CHP", &["--config-file", "--html", "--pager"], usize::MAX),
 ];
 
+/// Most words behind a command that runs others, of which each may be the name of one: every one is held against all that follow it.
+pub(super) const LOOKED_BEHIND_MAX: usize = 256;
+
 /// What a command of this name, in lower case, runs.
 pub(super) fn runs(name: &str) -> Runs {
     table::named(name)
@@ -161,8 +164,9 @@ pub(super) mod git {
 /// Why a simple command may run what its words do not say: as they are written, and in lower case.
 pub(super) fn hidden(words: &[String], folded: &[String]) -> Option<&'static str> {
     let kind = runs(base(&folded[0]));
-    let is_hidden =
-        is_any(words, folded) || kind.is_runner() && (1..words.len()).any(|at| is_any(&words[at..], &folded[at..]));
+    let is_behind =
+        || words.len() > LOOKED_BEHIND_MAX || (1..words.len()).any(|at| is_any(&words[at..], &folded[at..]));
+    let is_hidden = is_any(words, folded) || kind.is_runner() && is_behind();
     // What it gets from its input are further words, to whatever runs them.
     let is_fed = kind == Runs::Fed && folded[1..].iter().any(|word| runs(base(word)) != Runs::Nothing);
     (is_hidden || is_fed).then_some("the command runs what its words do not say")

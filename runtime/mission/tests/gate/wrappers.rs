@@ -78,6 +78,13 @@ fn no_wrapper_that_is_allowed_runs_what_is_not() {
     );
 }
 
+#[test]
+fn nobody_looks_behind_hundreds_of_words() {
+    let command = |words: usize| format!("nice{}", " x".repeat(words));
+    against("Bash(rm *)", &[(&command(255), Allowed), (&command(256), Denied), (&command(50_000), Denied)]);
+    against("Bash(rm *)", &[(&format!("ls{}", " x".repeat(1_000)), Allowed)]);
+}
+
 /// What runs another command by the program's own language, or by an option; and the like of it that does not.
 const SPOKEN: &[(&str, Said)] = &[
     ("sed '1e rm x' y", Denied),
