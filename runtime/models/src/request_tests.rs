@@ -155,7 +155,7 @@ fn what_only_seems_right_is_told_with_its_place() {
         (user(&json!([{ "type": "image", "media_type": "image/png" }])), "/data: must be there, or `artifact`"),
         (
             user(&json!([{ "type": "image", "media_type": "image/png", "artifact": "a" }])),
-            "/artifact: the artifact `a` is not to be had",
+            "/artifact: this mission has no artifact `a`",
         ),
         (
             user(&json!([{ "type": "image", "media_type": "image/png", "artifact": "a", "data": PNG }])),

@@ -330,16 +330,16 @@ mod tests {
     #[test]
     fn one_caller_has_a_share_of_the_places() {
         let places = Places::new();
-        let mut taken: Vec<_> = (0..CALLS_EACH_MAX).map(|_| places.take(&"a").ok().expect("a place")).collect();
+        let mut taken: Vec<_> = (0..CALLS_EACH_MAX).map(|_| places.take(&"a").expect("a place")).collect();
         assert!(places.take(&"a").is_err());
-        let other = places.take(&"b").ok().expect("others have theirs");
+        let other = places.take(&"b").expect("others have theirs");
         taken.pop();
-        drop(places.take(&"a").ok().expect("one is free again"));
+        drop(places.take(&"a").expect("one is free again"));
         drop((taken, other));
         assert!(places.taken.lock().is_empty());
         let callers: Vec<String> = (0..CALLS_MAX).map(|number| number.to_string()).collect();
         let places = Places::new();
-        let all: Vec<_> = callers.iter().map(|caller| places.take(caller).ok().expect("a place")).collect();
+        let all: Vec<_> = callers.iter().map(|caller| places.take(caller).expect("a place")).collect();
         assert!(places.take(&"another".to_owned()).is_err(), "there are no more than {}", all.len());
     }
 }
