@@ -85,7 +85,7 @@ impl Options {
         self
     }
 
-    /// Where whoever starts it would have core dumps of any size.
+    /// Where whoever starts it would have core dumps of any size that they may have.
     #[must_use]
     pub fn cores(mut self) -> Self {
         self.cores = true;
@@ -245,7 +245,7 @@ impl Node {
             }
             _ if self.options.cores && arguments.first() == Some(&"serve") => {
                 let mut shell = Command::new("sh");
-                shell.arg("-c").arg("ulimit -c unlimited; exec \"$0\" \"$@\"").arg(binary());
+                shell.arg("-c").arg("ulimit -Sc \"$(ulimit -Hc)\"; exec \"$0\" \"$@\"").arg(binary());
                 shell
             }
             _ => match self.disk.as_ref().filter(|_| arguments.first() == Some(&"serve")) {
@@ -418,6 +418,19 @@ impl Node {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
+    /// The most bytes that a core dump of it may have, and to what it may raise that itself: as the system says it.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn core_limits(&self) -> (String, String) {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a running process");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+        let mut words = line.expect("it has one").split_whitespace().map(str::to_owned);
+        (words.next().expect("a soft limit"), words.next().expect("a hard limit"))
     }
 
     fn log(&self) -> Stdio {

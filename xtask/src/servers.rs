@@ -29,13 +29,18 @@ const PYPI: [&str; 3] = ["mcp-server-git==2026.10.19", "mcp-server-time==2026.10
 /// Tasks of agents and injections that lead them astray, with an environment of its own: it brings the clients of many models along.
 const AGENTDOJO: &str = "agentdojo==0.1.35";
 
+/// All that it brings along, so that two machines test against the same: `pip freeze` of an environment with nothing else.
+const AGENTDOJO_CONSTRAINTS: &str = include_str!("../../tests/agentdojo/constraints.txt");
+
 /// The folder with `node_modules/.bin`, `venv/bin` and `agentdojo/bin`, with all of them in it.
 pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
     let folder = project.target().join("tools").join("mcp");
     let node = node();
     let npm = NPM.into_iter().chain(node.as_deref());
-    let (mark, versions) =
-        (folder.join("versions"), npm.clone().chain(PYPI).chain([AGENTDOJO]).collect::<Vec<_>>().join("\n"));
+    let (mark, versions) = (
+        folder.join("versions"),
+        npm.clone().chain(PYPI).chain([AGENTDOJO, AGENTDOJO_CONSTRAINTS]).collect::<Vec<_>>().join("\n"),
+    );
     if fs::read_to_string(&mark).is_ok_and(|there| there == versions) {
         return Ok(folder);
     }
@@ -52,11 +57,15 @@ pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"])
         .args(npm);
     shell::run(&mut install).map_err(|error| format!("{error}; the tests of tool servers need npm and Node 20"))?;
-    for (venv, packages) in [("venv", &PYPI[..]), ("agentdojo", &[AGENTDOJO])] {
+    fs::write(folder.join("constraints.txt"), AGENTDOJO_CONSTRAINTS).map_err(failed)?;
+    let pinned = [AGENTDOJO, "--constraint", "constraints.txt"];
+    for (venv, packages) in [("venv", &PYPI[..]), ("agentdojo", &pinned)] {
         shell::run(Command::new("python3").current_dir(&folder).args(["-m", "venv", venv]))
             .map_err(|error| format!("{error}; the tests of tool servers need Python 3.10 with venv"))?;
         let mut pip = Command::new(folder.join(venv).join("bin/pip"));
-        shell::run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(packages))?;
+        shell::run(
+            pip.current_dir(&folder).args(["install", "--quiet", "--disable-pip-version-check"]).args(packages),
+        )?;
     }
     fs::write(&mark, versions).map_err(failed)?;
     Ok(folder)

@@ -257,6 +257,10 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     /// Makes an attempt at a call.
     fn attempt(&mut self, attempt: Attempt) {
         let step = &self.plan.steps[attempt.step];
+        // What an earlier attempt was made with is not what this one is.
+        if let State::Running(progress) = &mut self.states[attempt.step] {
+            progress.amended[attempt.item] = None;
+        }
         match self.world.start(step.tool, &attempt.arguments) {
             Ok(call) => {
                 let deadline = step.timeout.map(|timeout| self.world.after(timeout));

@@ -3,40 +3,55 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sortie_egress::Redactor;
-use tokio::io::AsyncReadExt as _;
-use tokio::process::ChildStderr;
-use tokio::time::Instant;
+use sortie_egress::{RedactedStream, Redactor};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::time::{Instant, timeout};
 
 use crate::connection::End;
 
-/// Most of one line that is looked at, in bytes: the veil is over all of it.
+/// Most of one line that is kept, in bytes.
 const LINE_BYTES_MAX: usize = 4_096;
 
 /// Most of one line that is told.
 const TOLD_BYTES_MAX: usize = 512;
 
-const _: () = assert!(TOLD_BYTES_MAX < LINE_BYTES_MAX / 2, "of a secret that is cut at a line's end nothing is told");
+/// After so long without a word what came is told, if it ends with a line: a secret of several lines comes in one go.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// So many lines are told in so long. The rest is counted.
 const LINES_MAX: u32 = 20;
 const LINES_PER: Duration = Duration::from_secs(60);
 
-/// Follows it to its end, in a task of its own, so that it never waits for its reader.
-pub(crate) fn follow(mut stderr: ChildStderr, server: Arc<str>, end: Arc<End>, veil: Arc<Redactor>) {
+/// Follows it to its end, in a task of its own, so that it never waits for its reader. Secrets are taken out before it is cut into lines.
+pub(crate) fn follow(
+    mut stderr: impl AsyncRead + Unpin + Send + 'static,
+    server: Arc<str>,
+    end: Arc<End>,
+    veil: Arc<Redactor>,
+) {
     tokio::spawn(async move {
-        let mut teller = Teller { server, end, veil, told: 0, left_out: 0, since: Instant::now() };
-        let (mut line, mut buffer) = (Vec::new(), vec![0; 8 << 10]);
-        while let Ok(read @ 1..) = stderr.read(&mut buffer).await {
-            for byte in &buffer[..read] {
-                match byte {
-                    b'\n' => teller.tell(&mut line),
-                    _ if line.len() < LINE_BYTES_MAX => line.push(*byte),
-                    _ => {}
+        let line = Vec::new();
+        let mut veiled = RedactedStream::new(Arc::clone(&veil));
+        let mut teller = Teller { server, end, veil, line, told: 0, left_out: 0, since: Instant::now() };
+        let mut buffer = vec![0; 8 << 10];
+        let mut is_pending = false;
+        loop {
+            let more = stderr.read(&mut buffer);
+            let read = if is_pending { timeout(SILENCE, more).await } else { Ok(more.await) };
+            match read {
+                Ok(Ok(read @ 1..)) => {
+                    is_pending = buffer[read - 1] == b'\n';
+                    veiled.take(&buffer[..read], |bytes| teller.take(bytes));
+                }
+                Ok(Ok(0) | Err(_)) => break,
+                Err(_) => {
+                    is_pending = false;
+                    veiled.end(|bytes| teller.take(bytes));
                 }
             }
         }
-        teller.tell(&mut line);
+        veiled.end(|bytes| teller.take(bytes));
+        teller.tell();
         teller.tell_left_out();
         teller.end.quiet.cancel();
     });
@@ -46,15 +61,26 @@ struct Teller {
     server: Arc<str>,
     end: Arc<End>,
     veil: Arc<Redactor>,
+    line: Vec<u8>,
     told: u32,
     left_out: u64,
     since: Instant,
 }
 
 impl Teller {
-    fn tell(&mut self, line: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(line).trim().to_owned();
-        line.clear();
+    fn take(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.tell(),
+                _ if self.line.len() < LINE_BYTES_MAX => self.line.push(*byte),
+                _ => {}
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let text = String::from_utf8_lossy(&self.line).trim().to_owned();
+        self.line.clear();
         if text.is_empty() {
             return;
         }
@@ -78,5 +104,51 @@ impl Teller {
         if lines > 0 {
             tracing::info!(server = &*self.server, lines, "a tool server wrote more to standard error than is told");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_egress::Secret;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// What is said last of what is written, piece by piece.
+    async fn last_words(secret: &str, pieces: &[&str]) -> String {
+        let (mut program, stderr) = tokio::io::duplex(64);
+        let end = Arc::new(End::default());
+        let veil = Arc::new(Redactor::over(&[Secret::new(secret.to_owned())]));
+        follow(stderr, "x".into(), Arc::clone(&end), veil);
+        for piece in pieces {
+            program.write_all(piece.as_bytes()).await.expect("it is read");
+        }
+        drop(program);
+        end.quiet.cancelled().await;
+        end.with_last_words(String::new())
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_told_however_long_it_is_or_in_how_many_lines() {
+        let lines: Vec<String> = (0..20).map(|line| format!("{line:02}{}", "Ab9+/".repeat(12))).collect();
+        let key = format!("-----BEGIN KEY-----\n{}\n-----END KEY-----", lines.join("\n"));
+        let said = last_words(&key, &["before\n", &key[..500], &key[500..]]).await;
+        assert_eq!(said, "; it said last: ***");
+        let long = "0123456789".repeat(300);
+        let said = last_words(&long, &[&long, " ", &long, "\n"]).await;
+        assert_eq!(said, "; it said last: *** ***");
+        let far = format!("{}{long} {long}\n", "x".repeat(LINE_BYTES_MAX - 1_000));
+        assert!(!last_words(&long, &[&far]).await.contains("01234"));
+    }
+
+    #[tokio::test]
+    async fn a_line_is_told_after_a_short_silence() {
+        let (mut program, stderr) = tokio::io::duplex(64);
+        let end = Arc::new(End::default());
+        let veil = Arc::new(Redactor::over(&[Secret::new("a secret".to_owned())]));
+        follow(stderr, "x".into(), Arc::clone(&end), veil);
+        program.write_all(b"ready, a secret\n").await.expect("it is read");
+        tokio::time::sleep(2 * SILENCE).await;
+        assert_eq!(end.with_last_words(String::new()), "; it said last: ready, ***");
     }
 }

@@ -65,10 +65,10 @@ impl<A: Api> Service<A> {
         let instance_id = match &self.instance_id {
             Some(id) => Some(id.clone()),
             None if envelope.get("target_instance_id").is_some() => None,
-            // Whoever may not look names it in the envelope: that it is missing is told.
+            // Whoever may not look dispatches to whichever node this is.
             None => match self.json(caller, Ask::new(Method::GET, ["v1", "node"])).await {
                 Ok(node) => node["instance_id"].as_str().map(str::to_owned),
-                Err(Trouble::Refused(_)) => None,
+                Err(Trouble::Refused(_)) => Some("*".to_owned()),
                 Err(trouble) => return Err(trouble),
             },
         };

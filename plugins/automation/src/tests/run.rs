@@ -67,6 +67,23 @@ fn a_step_whose_call_people_changed_says_so() {
 }
 
 #[test]
+fn what_people_changed_in_an_earlier_attempt_is_not_said_of_a_later_one() {
+    check(
+        json!([
+            { "id": "a", "tool": "Echo", "with": { "amended_first": { "fail": "not yet" } }, "retry": { "attempts": 2, "backoff": "1s" } },
+            { "id": "last", "tool": "Echo", "needs": ["a"], "with": { "none": "{{ steps.a.amended is none }}" } },
+        ]),
+        "done: a, last",
+        &[
+            "0 Echo {\"amended_first\":{\"fail\":\"not yet\"}}",
+            "10 warn step `a`: whoever approved its call changed the arguments to {\"fail\":\"not yet\"}",
+            "1010 Echo {\"amended_first\":{\"fail\":\"not yet\"}}",
+            "1020 Echo {\"none\":true}",
+        ],
+    );
+}
+
+#[test]
 fn a_whole_string_template_keeps_its_type_and_any_other_is_text() {
     check(
         json!([{ "id": "a", "tool": "echo", "with": {

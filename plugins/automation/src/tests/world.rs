@@ -77,11 +77,13 @@ impl World for Simulated {
         if !self.holds(tool) {
             return Err(CallError::Denied("not granted".into()));
         }
+        let is_first = !self.log.iter().any(|line| line.ends_with(&format!(" {tool} {arguments}")));
         self.note(&format!("{tool} {arguments}"));
         self.in_flight.set(self.in_flight.get() + 1);
         self.in_flight_max = self.in_flight_max.max(self.in_flight.get());
         // Whoever approves it puts this in the place of its arguments.
-        let amended = arguments.get("amended").cloned();
+        let amended_first = arguments.get("amended_first").filter(|_| is_first);
+        let amended = arguments.get("amended").or(amended_first).cloned();
         let (ms, result) = (self.answer)(tool, amended.as_ref().unwrap_or(arguments));
         Ok(Pending { due_ms: self.now_ms + ms, result, amended, call: Some(Rc::clone(&self.in_flight)) })
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use parking_lot::Mutex;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ContentBlock, CreateTaskResult,
     DetailedTask, ErrorData, GetTaskParams, GetTaskResult, Implementation, InputRequiredResult,
@@ -22,15 +23,65 @@ use super::talk::{Talk, can_ask, requests, said};
 /// Most calls that are carried out at once, of all clients together. Each may wait for minutes.
 const CALLS_MAX: usize = 256;
 
+/// Most of them of one caller: others' short calls go through, however many of its waits were hung up.
+const CALLS_EACH_MAX: usize = 32;
+
 /// How long a client of a task is asked to wait before it looks again, in milliseconds.
 const LOOK_MS: u64 = 2_000;
 
 /// What all connections share.
-pub(super) struct Shared<D> {
+pub(super) struct Shared<D: Desk> {
     desk: D,
     info: ServerConfig,
     tools: Vec<rmcp::model::Tool>,
-    calls: Semaphore,
+    calls: Places<D::Caller>,
+}
+
+/// The places of calls that are carried out.
+struct Places<C> {
+    free: Semaphore,
+    /// How many each caller has, of those that have any.
+    taken: Mutex<Vec<(C, usize)>>,
+}
+
+/// A place of a caller.
+struct Place<'a, C: PartialEq> {
+    places: &'a Places<C>,
+    caller: C,
+    _free: SemaphorePermit<'a>,
+}
+
+impl<C: Clone + PartialEq> Places<C> {
+    fn new() -> Self {
+        Self { free: Semaphore::new(CALLS_MAX), taken: Mutex::new(Vec::new()) }
+    }
+
+    /// A place for a caller; why there is none.
+    fn take(&self, caller: &C) -> Result<Place<'_, C>, &'static str> {
+        let free = self.free.try_acquire();
+        let free = free.map_err(|_| "the server carries out as many calls as it can; try again in a second")?;
+        let mut taken = self.taken.lock();
+        match taken.iter_mut().find(|(other, _)| other == caller) {
+            Some((_, count)) if *count >= CALLS_EACH_MAX => {
+                return Err(
+                    "the server carries out as many calls of this caller as it does of one; wait for some of them",
+                );
+            }
+            Some((_, count)) => *count += 1,
+            None => taken.push((caller.clone(), 1)),
+        }
+        Ok(Place { places: self, caller: caller.clone(), _free: free })
+    }
+}
+
+impl<C: PartialEq> Drop for Place<'_, C> {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock();
+        if let Some((_, count)) = taken.iter_mut().find(|(other, _)| *other == self.caller) {
+            *count -= 1;
+        }
+        taken.retain(|(_, count)| *count > 0);
+    }
 }
 
 /// One connection, or one request.
@@ -54,7 +105,7 @@ impl<D: Desk> Shared<D> {
             .with_server_info(Implementation::new(about.name, about.version))
             .with_instructions(about.instructions);
         let tools = desk.tools().into_iter().map(tool).collect();
-        Arc::new(Self { desk, info, tools, calls: Semaphore::new(CALLS_MAX) })
+        Arc::new(Self { desk, info, tools, calls: Places::new() })
     }
 }
 
@@ -74,20 +125,14 @@ impl<D: Desk> Handler<D> {
         caller.cloned().ok_or_else(|| ErrorData::internal_error("nobody knows who calls", None))
     }
 
-    /// A place among the calls that are carried out.
-    fn place(&self) -> Result<SemaphorePermit<'_>, ErrorData> {
-        self.shared.calls.try_acquire().map_err(|_| {
-            ErrorData::internal_error("the server carries out as many calls as it can; try again in a second", None)
-        })
-    }
-
     /// Does something for as long as its client wants it.
     async fn while_wanted<T>(
         &self,
+        caller: &D::Caller,
         context: &RequestContext<RoleServer>,
         act: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, ErrorData> {
-        let _place = self.place()?;
+        let _place = self.shared.calls.take(caller).map_err(|why| ErrorData::internal_error(why, None))?;
         let stop = context.ct.clone();
         tokio::select! {
             done = act => done.map_err(|fault| error(&fault)),
@@ -125,7 +170,7 @@ impl<D: Desk> ServerHandler for Handler<D> {
         let caller = self.caller(&context)?;
         let talk = Talk::new(context.clone(), input_responses);
         let call = self.desk().call(&caller, &name, arguments.unwrap_or_default(), &talk);
-        let outcome = self.while_wanted(&context, call).await?;
+        let outcome = self.while_wanted(&caller, &context, call).await?;
         if let Some(asked) = talk.into_asked() {
             return Ok(InputRequiredResult::from_input_requests(asked).into());
         }
@@ -167,7 +212,7 @@ impl<D: Desk> ServerHandler for Handler<D> {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let caller = self.caller(&context)?;
-        let read = self.while_wanted(&context, self.desk().read(&caller, &request.uri)).await;
+        let read = self.while_wanted(&caller, &context, self.desk().read(&caller, &request.uri)).await;
         let read = read.map_err(|mut error| {
             if error.code == rmcp::model::ErrorCode::INVALID_PARAMS {
                 error.code = rmcp::model::ErrorCode::RESOURCE_NOT_FOUND;
@@ -185,7 +230,7 @@ impl<D: Desk> ServerHandler for Handler<D> {
     ) -> Result<GetTaskResult, ErrorData> {
         let caller = self.caller(&context)?;
         let task = self.desk().task(&caller, &request.task_id, can_ask(&context));
-        Ok(GetTaskResult::new(detailed(self.while_wanted(&context, task).await?)))
+        Ok(GetTaskResult::new(detailed(self.while_wanted(&caller, &context, task).await?)))
     }
 
     async fn update_task(
@@ -196,7 +241,7 @@ impl<D: Desk> ServerHandler for Handler<D> {
         let caller = self.caller(&context)?;
         let told = request.input_responses.iter().filter_map(|(key, reply)| Some((key.clone(), said(reply)?)));
         let told = self.desk().answer(&caller, &request.task_id, told.collect());
-        self.while_wanted(&context, told).await
+        self.while_wanted(&caller, &context, told).await
     }
 
     async fn cancel_task(
@@ -206,7 +251,7 @@ impl<D: Desk> ServerHandler for Handler<D> {
     ) -> Result<(), ErrorData> {
         let caller = self.caller(&context)?;
         let cancelled = self.desk().cancel(&caller, &request.task_id);
-        self.while_wanted(&context, cancelled).await
+        self.while_wanted(&caller, &context, cancelled).await
     }
 }
 
@@ -275,5 +320,26 @@ fn object(value: serde_json::Result<Value>) -> Map<String, Value> {
     match value {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_caller_has_a_share_of_the_places() {
+        let places = Places::new();
+        let mut taken: Vec<_> = (0..CALLS_EACH_MAX).map(|_| places.take(&"a").expect("a place")).collect();
+        assert!(places.take(&"a").is_err());
+        let other = places.take(&"b").expect("others have theirs");
+        taken.pop();
+        drop(places.take(&"a").expect("one is free again"));
+        drop((taken, other));
+        assert!(places.taken.lock().is_empty());
+        let callers: Vec<String> = (0..CALLS_MAX).map(|number| number.to_string()).collect();
+        let places = Places::new();
+        let all: Vec<_> = callers.iter().map(|caller| places.take(caller).expect("a place")).collect();
+        assert!(places.take(&"another".to_owned()).is_err(), "there are no more than {}", all.len());
     }
 }

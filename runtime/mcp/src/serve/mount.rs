@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
 use super::handler::{Handler, Shared};
-use super::sessions::{SESSIONS_MAX, Sessions};
+use super::sessions::{SESSIONS_EACH_MAX, SESSIONS_MAX, Sessions};
 
 /// A desk that is asked over HTTP.
 pub struct Mount<D: Desk> {
@@ -50,7 +50,7 @@ impl<D: Desk> std::fmt::Debug for Mount<D> {
 impl<D: Desk> Mount<D> {
     /// With the names by which it may be asked beside addresses and `localhost`, and the most bytes of a message.
     pub fn new(desk: D, names: impl IntoIterator<Item = String>, message_bytes_max: usize) -> Self {
-        let (shared, sessions) = (Shared::new(desk), Arc::new(Sessions::new(SESSIONS_MAX)));
+        let (shared, sessions) = (Shared::new(desk), Arc::new(Sessions::new(SESSIONS_MAX, SESSIONS_EACH_MAX)));
         let stop = CancellationToken::new();
         // Its own check of names knows no addresses that are not listed one by one.
         let config = StreamableHttpServerConfig::default()
@@ -82,7 +82,7 @@ impl<D: Desk> Mount<D> {
         }
         let response = self.service.handle(request).await;
         if let Some(Ok(id)) = response.headers().get(HEADER_SESSION_ID).map(|id| id.to_str()) {
-            self.sessions.give(id, caller);
+            self.sessions.give(id, caller).await;
         }
         response
     }

@@ -22,6 +22,9 @@ use super::{Fit, Side};
 /// What a value may be at most to be compared, in bytes: scopes are about names and paths, and a comparison takes time.
 const VALUE_BYTES_MAX: usize = limit::PATH_BYTES_MAX;
 
+/// Most values of a list that are compared.
+const LIST_VALUES_MAX: usize = 1_000;
+
 /// Conditions on arguments, all of which must hold.
 #[derive(Debug, PartialEq)]
 pub(super) struct Arguments(Vec<Condition>);
@@ -169,6 +172,9 @@ impl Argument {
             return Err("it has an argument twice, but for the case of its name");
         }
         Ok(match value {
+            Value::Array(values) if values.len() > LIST_VALUES_MAX => {
+                return Err("an argument that the scope is about is a list that is too long to be looked through");
+            }
             Value::Array(values) => values.iter().map(Single::of).collect(),
             value => vec![Single::of(value)],
         })
@@ -191,7 +197,9 @@ impl Single {
     }
 
     fn text(value: &Value) -> Result<String, &'static str> {
+        const TOO_LONG: &str = "an argument that the scope is about is too long to be compared";
         let text = match value {
+            Value::String(text) if text.len() > VALUE_BYTES_MAX => return Err(TOO_LONG),
             Value::String(text) => text.clone(),
             Value::Number(_) | Value::Bool(_) => value.to_string(),
             Value::Null | Value::Array(_) | Value::Object(_) => {
@@ -199,7 +207,7 @@ impl Single {
             }
         };
         if text.len() > VALUE_BYTES_MAX {
-            return Err("an argument that the scope is about is too long to be compared");
+            return Err(TOO_LONG);
         }
         Ok(text)
     }

@@ -14,7 +14,7 @@ use sortie_contract::limit;
 
 use super::call::Call;
 use super::glob::Wild;
-use super::runs::{Runs, git, is_text_by_option, runs};
+use super::runs::{LOOKED_BEHIND_MAX, Runs, git, is_text_by_option, runs};
 use super::shell::{Simple, is_never_plain, is_plain};
 use super::{Fit, Side};
 
@@ -156,7 +156,8 @@ impl CommandScope {
         }
         let Simple { words, runs: kind, .. } = simple;
         let (is_runner, fed) = (kind.is_runner(), *kind == Runs::Fed);
-        self.hits(words, fed) || is_runner && (1..words.len()).any(|at| self.hits(&words[at..], fed))
+        let behind = 1..if is_runner { words.len().min(LOOKED_BEHIND_MAX) } else { 1 };
+        self.hits(words, fed) || behind.into_iter().any(|at| self.hits(&words[at..], fed))
     }
 
     /// The same, of a command that begins with the first of these words; further ones may come from elsewhere.

@@ -41,8 +41,19 @@ pub(super) enum Runs {
 pub(super) struct Options(&'static [&'static str]);
 
 impl Options {
+    /// Whether a word is one of them: also with a value behind it, or among other letters.
     pub(super) fn is_one(self, word: &str) -> bool {
+        let is = |option: &str| option.len() == 2 && has_letter(word, &option[1..]);
+        self.is_itself(word.split('=').next().unwrap_or(word)) || self.0.iter().any(|option| is(option))
+    }
+
+    fn is_itself(self, word: &str) -> bool {
         self.0.contains(&word)
+    }
+
+    /// Whether a word is one of them with the command in it.
+    fn is_attached(self, word: &str) -> bool {
+        self.is_one(word) && !self.is_itself(word)
     }
 }
 
@@ -79,6 +90,9 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 16] = [
     (&["tcpdump"], "z", &[], usize::MAX),
     (&["man"], "CHP", &["--config-file", "--html", "--pager"], usize::MAX),
 ];
+
+/// Most words behind a command that runs others, of which each may be the name of one: every one is held against all that follow it.
+pub(super) const LOOKED_BEHIND_MAX: usize = 256;
 
 /// What a command of this name, in lower case, runs.
 pub(super) fn runs(name: &str) -> Runs {
@@ -150,8 +164,9 @@ pub(super) mod git {
 /// Why a simple command may run what its words do not say: as they are written, and in lower case.
 pub(super) fn hidden(words: &[String], folded: &[String]) -> Option<&'static str> {
     let kind = runs(base(&folded[0]));
-    let is_hidden =
-        is_any(words, folded) || kind.is_runner() && (1..words.len()).any(|at| is_any(&words[at..], &folded[at..]));
+    let is_behind =
+        || words.len() > LOOKED_BEHIND_MAX || (1..words.len()).any(|at| is_any(&words[at..], &folded[at..]));
+    let is_hidden = is_any(words, folded) || kind.is_runner() && is_behind();
     // What it gets from its input are further words, to whatever runs them.
     let is_fed = kind == Runs::Fed && folded[1..].iter().any(|word| runs(base(word)) != Runs::Nothing);
     (is_hidden || is_fed).then_some("the command runs what its words do not say")
@@ -199,6 +214,7 @@ fn is_any(words: &[String], folded: &[String]) -> bool {
         Runs::Shell | Runs::Text => true,
         Runs::Git => git::is_any(&folded[1..]),
         Runs::Speaks(language) => language.may_run(&words[1..]),
+        Runs::ByOption(options) => words[1..].iter().any(|word| options.is_attached(word)),
         _ => false,
     }
 }

@@ -50,6 +50,8 @@ fn every_condition_holds() {
         ("repo=*", json!({"repo": "any/thing"}), Denied),
         ("url=https://api.example.org/**", json!({"url": "https://api.example.org/a/b"}), Allowed),
         ("repo=acme/*", json!({"repo": format!("acme/{}", "x".repeat(5_000))}), Denied),
+        ("repo=acme/*", json!({"repo": vec!["acme/site"; 1_000]}), Allowed),
+        ("repo=acme/*", json!({"repo": vec!["acme/site"; 1_001]}), Denied),
     ] {
         let arguments = arguments.to_string();
         check(&constraints(&format!("{TOOL}({scope})"), "", ""), TOOL, &arguments, expected);
@@ -77,6 +79,8 @@ fn a_prohibition_takes_no_chances_with_values() {
         ("repo=acme/*", json!({"repo": ["other/site", "acme/x"]}), Denied),
         ("repo=acme/*", json!({"repo": ["other/site", "ACME/x"]}), Denied),
         ("repo=acme/*", json!({"repo": ["other/site", {"name": "x"}]}), Denied),
+        ("repo=acme/*", json!({"repo": vec!["other/site"; 1_000]}), Allowed),
+        ("repo=acme/*", json!({"repo": vec!["other/site"; 1_001]}), Denied),
         ("repo=acme/*", json!({"repo": []}), Denied),
         ("repo=acme/*", json!({"repo": null}), Denied),
         ("repo=acme/*", json!({}), Denied),

@@ -78,6 +78,13 @@ fn no_wrapper_that_is_allowed_runs_what_is_not() {
     );
 }
 
+#[test]
+fn nobody_looks_behind_hundreds_of_words() {
+    let command = |words: usize| format!("nice{}", " x".repeat(words));
+    against("Bash(rm *)", &[(&command(255), Allowed), (&command(256), Denied), (&command(50_000), Denied)]);
+    against("Bash(rm *)", &[(&format!("ls{}", " x".repeat(1_000)), Allowed)]);
+}
+
 /// What runs another command by the program's own language, or by an option; and the like of it that does not.
 const SPOKEN: &[(&str, Said)] = &[
     ("sed '1e rm x' y", Denied),
@@ -156,7 +163,54 @@ const SPOKEN: &[(&str, Said)] = &[
     ("socat - EXEC:'rm x'", Denied),
     ("nc -e x y 1", Denied),
     ("sqlite3 x '.shell rm x'", Denied),
+    ("sqlite3 x '.sys rm x'", Denied),
+    ("sqlite3 x \".read '|rm x'\"", Denied),
+    ("sqlite3 x \".import '|rm x' y\"", Denied),
+    ("sqlite3 x 'select 1' '.sh rm x'", Denied),
+    ("sqlite3 x 'select edit (1, 2)'", Denied),
     ("sqlite3 x 'select 1'", Allowed),
+    ("sqlite3 -header -csv ./x 'select 1'", Allowed),
+    ("sqlite3 x .tables", Allowed),
+    ("sqlite3 x", Denied),
+    ("sqlite3 -separator , 'x y'", Denied),
+    ("echo '.shell rm x' | sqlite3 y", Denied),
+    ("psql -Xf x.sql", Denied),
+    ("psql -c '\\i x.sql'", Denied),
+    ("psql -c '\\d' -c 'select 1 \\g |x'", Denied),
+    ("psql -c '\\d `rm x`'", Denied),
+    ("psql -o '|rm x' -c 'select 1'", Denied),
+    ("psql -d x", Denied),
+    ("psql -dc", Denied),
+    ("echo '\\! rm' | psql", Denied),
+    ("psql -Xc 'select 1'", Allowed),
+    ("psql -h x -c '\\dt'", Allowed),
+    ("psql -l", Allowed),
+    ("mysql -e 'system rm x'", Denied),
+    ("mysql -e 'source x.sql'", Denied),
+    ("mysql x", Denied),
+    ("mysql --pager='rm x' -e 'select 1'", Denied),
+    ("mysql -u x -e 'select 1'", Allowed),
+    ("perl -nlwae 'x' y", Denied),
+    ("perl -nlwe 'x' y", Denied),
+    ("php -r'x'", Denied),
+    ("php -nr 'x'", Denied),
+    ("deno eval x", Denied),
+    ("python3 /dev/stdin", Denied),
+    ("python3 /dev/fd/0", Denied),
+    ("python3 /proc/self/fd/0", Denied),
+    ("echo x | python3 -u", Denied),
+    ("python3 -W ignore", Denied),
+    ("python3 --version", Allowed),
+    ("python3 -u x.py", Allowed),
+    ("gawk -bf x", Denied),
+    ("awk -vfile=x '{print file}' y", Allowed),
+    ("make -kf x.mk", Denied),
+    ("make -j4 -C x test", Allowed),
+    ("less -Nk x y", Denied),
+    ("fd -HX rm", Denied),
+    ("fd --exec=rm", Denied),
+    ("fd -xrm", Denied),
+    ("fd -H y", Allowed),
     ("psql -c '\\! rm x'", Denied),
     ("m4 x", Denied),
     ("su -c 'rm x'", Denied),

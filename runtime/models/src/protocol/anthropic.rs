@@ -241,7 +241,11 @@ fn usage(value: &Value) -> Option<Count> {
     }
     // The same once more, by how long it is kept.
     let Some(kept) = value["cache_creation"].as_object() else { return Some(count) };
-    let kept = kept.values().map(|tokens| Number::of(tokens).or_nothing()).fold(0, u64::saturating_add);
+    let kept: Vec<Number> = kept.values().map(Number::of).collect();
+    if kept.contains(&Number::Odd) {
+        return Some(count.reads_up_to(u64::MAX));
+    }
+    let kept = kept.into_iter().map(Number::or_nothing).fold(0, u64::saturating_add);
     Some(match kept.cmp(&into_cache.or_nothing()) {
         Ordering::Equal => count,
         Ordering::Less => count.odd(),

@@ -217,6 +217,12 @@ fn usage_that_contradicts_itself_counts_as_the_most_that_it_can_mean() {
             ((29, 4, 0), true),
         ),
         // How much came beside the rest nobody knows.
+        (json!({ "cache_creation": { "ephemeral_5m_input_tokens": "300" } }), ((100, 4, 0), true)),
+        (
+            json!({ "cache_creation_input_tokens": 10, "cache_creation": {
+                "ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": -1 } }),
+            ((100, 4, 0), true),
+        ),
         (json!({ "cache_read_input_tokens": -5 }), ((100, 4, 0), true)),
         (json!({ "cache_read_input_tokens": 5, "cache_creation_input_tokens": "20" }), ((100, 4, 0), true)),
     ] {

@@ -14,6 +14,8 @@ pub(crate) struct Count {
     read: Option<u64>,
     /// The most that was written, where more may have been than is told.
     written: Option<u64>,
+    /// The most of both together, where nobody knows which of them was more than is told.
+    together: Option<u64>,
     /// Something contradicts something else, whatever it means for the price.
     is_odd: bool,
 }
@@ -44,7 +46,13 @@ impl Count {
     /// What was read, `cached` of it from a cache, and what was written.
     pub(crate) fn of(told: Usage) -> Self {
         let cached_input_tokens = told.cached_input_tokens.min(told.input_tokens);
-        let count = Self { told: Usage { cached_input_tokens, ..told }, read: None, written: None, is_odd: false };
+        let count = Self {
+            told: Usage { cached_input_tokens, ..told },
+            read: None,
+            written: None,
+            together: None,
+            is_odd: false,
+        };
         if told.cached_input_tokens <= told.input_tokens {
             return count;
         }
@@ -64,6 +72,11 @@ impl Count {
         Self { written: Some(written), is_odd: true, ..self }
     }
 
+    /// The same, but so much may have been read and written together.
+    pub(crate) fn together_up_to(self, tokens: u64) -> Self {
+        Self { together: Some(tokens), is_odd: true, ..self }
+    }
+
     /// The same, and something about it is odd.
     pub(crate) fn odd(self) -> Self {
         Self { is_odd: true, ..self }
@@ -77,7 +90,14 @@ impl Count {
     /// What counts: as told, or the dearest that can be meant. No more than `reads` and `writes` can have been read and written, but for
     /// what is told without a doubt.
     pub(crate) fn dearest(self, prices: Prices, reads: u64, writes: u64) -> Usage {
-        let Self { told, read, written, .. } = self;
+        let Self { told, read, written, together, .. } = self;
+        if let Some(together) = together {
+            let plain = Self { together: None, ..self };
+            let as_written = plain.writes_up_to(together.saturating_sub(told.input_tokens));
+            let as_read = plain.reads_up_to(together.saturating_sub(told.output_tokens));
+            let [as_written, as_read] = [as_written, as_read].map(|count| count.dearest(prices, reads, writes));
+            return if prices.of(as_read) > prices.of(as_written) { as_read } else { as_written };
+        }
         let output_tokens = written.map_or(told.output_tokens, |most| most.min(writes.max(told.output_tokens)));
         let Some(most) = read else {
             return Usage { output_tokens, estimated: told.estimated || written.is_some(), ..told };
@@ -102,6 +122,7 @@ mod tests {
     fn what_contradicts_itself_counts_at_its_dearest_within_what_can_be() {
         let usual = PriceConfig { input: 3.0, output: 15.0, cached_input: Some(0.3) };
         let dear_cache = PriceConfig { cached_input: Some(4.0), ..usual };
+        let dear_input = PriceConfig { input: 20.0, ..usual };
         for (count, price, expected) in [
             // What is told without a contradiction counts as it is told, also where it is more than can be: it is told as overbilled.
             (told(9, 4, 9), usual, (9, 4, 9)),
@@ -117,6 +138,11 @@ mod tests {
             (told(10, 4, 9).writes_up_to(30), usual, (10, 30, 9)),
             (told(10, 4, 9).writes_up_to(300), usual, (10, 50, 9)),
             (told(10, 400, 9).writes_up_to(500), usual, (10, 400, 9)),
+            // Read or written: whichever is dearer, within what can be.
+            (told(10, 4, 9).together_up_to(40), usual, (10, 30, 9)),
+            (told(10, 4, 9).together_up_to(40), dear_input, (36, 4, 0)),
+            (told(10, 4, 0).together_up_to(2_000), usual, (10, 50, 0)),
+            (told(10, 49, 0).together_up_to(2_000), usual, (100, 49, 0)),
         ] {
             let usage = count.dearest(Prices::new(price).unwrap(), 100, 50);
             let counted = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens);

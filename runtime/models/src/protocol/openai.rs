@@ -231,7 +231,7 @@ fn usage(value: &Value) -> Option<Count> {
     }
     let sum = read.saturating_add(written);
     match Number::of(&value["total_tokens"]) {
-        Number::Of(total) if total > sum => count = count.writes_up_to(total - read),
+        Number::Of(total) if total > sum => count = count.together_up_to(total),
         // Servers that do not count it say so.
         Number::Of(total) if 0 < total && total < sum => count = count.odd(),
         Number::Odd => count = count.odd(),

@@ -69,8 +69,14 @@ pub(crate) trait Api: Send + Sync + 'static {
 }
 
 /// The token that a request came with, as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Bearer(pub(crate) HeaderValue);
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer(***)")
+    }
+}
 
 /// The interface of the node in this process.
 #[derive(Clone)]

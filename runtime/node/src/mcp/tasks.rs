@@ -41,9 +41,19 @@ impl<A: Api> Service<A> {
             id: text(&mission["mission_id"]),
             message: Some(format!("{}: {}", text(&mission["status"]), text(&mission["summary"]))),
             created_at: at(&["accepted_at"]),
-            updated_at: at(&["ended_at", "started_at", "accepted_at"]),
+            updated_at: self.last_event_at(caller, &mission).await?.unwrap_or_else(|| at(&["ended_at", "accepted_at"])),
             stage: stage(mission, may_decide),
         })
+    }
+
+    /// When the last thing happened to a mission.
+    async fn last_event_at(&self, caller: &A::Caller, mission: &Value) -> Result<Option<String>, Trouble> {
+        let Some(before) = mission["sequence"].as_u64().and_then(|last| last.checked_sub(1)) else { return Ok(None) };
+        let id = mission["mission_id"].as_str().unwrap_or_default();
+        let mut ask = Ask::new(Method::GET, ["v1", "missions", id, "events"]);
+        ask.query = vec![("after".to_owned(), before.to_string()), ("limit".to_owned(), "1".to_owned())];
+        let events = self.json(caller, ask).await?;
+        Ok(events["items"][0]["emitted_at"].as_str().map(str::to_owned))
     }
 
     /// What people said to a mission's requests. What has been decided meanwhile stays as it is.

@@ -154,8 +154,8 @@ fn specs() -> Vec<Spec> {
             "/v1/schedules",
             Some("schedule"),
             MAKES,
-            "Make a schedule: an object with `id`, its times (`cron` with `zone`, `every`, or `at`), and `mission`, the envelope of each of its missions \
-             without ids and times. Preview it first.",
+            "Make a schedule: an object with `id`, its times (`at`, a crontab expression or a list of them, with `zone`; `every`, a duration; or \
+             `once`, a time), and `mission`, the envelope of each of its missions without ids and times. Preview it first.",
         ),
         (
             "pause_schedule",
@@ -375,6 +375,21 @@ mod tests {
             }
             assert!(tool.description.contains("Needs the scope"), "{}", tool.name);
         }
+    }
+
+    #[test]
+    fn a_schedule_has_the_keys_that_models_are_told() {
+        use sortie_schedule::{Calendars, Form, Schedule};
+        let specs = specs();
+        let (.., told) = specs.iter().find(|(name, ..)| *name == "add_schedule").expect("a tool");
+        let keys: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+        assert_eq!(keys, ["id", "at", "zone", "every", "once", "mission"]);
+        let unknown = |keys: &[&str]| {
+            let text = Value::Object(keys.iter().map(|key| ((*key).to_owned(), Value::Null)).collect()).to_string();
+            let mistakes = Schedule::parse(&text, Form::Json, &Calendars::none()).expect_err("nothing of it is right");
+            mistakes.iter().filter(|mistake| mistake.code == "unknown_key").count()
+        };
+        assert_eq!((unknown(&keys), unknown(&["cron"])), (0, 1));
     }
 
     #[test]

@@ -22,6 +22,9 @@ const WAIT_MAX: u64 = 600;
 /// How long a wait stays away from a node that does not answer, or whose stream ended.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long at least a decision is brought to a node that is away: nobody says it a second time.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// How often it is looked whether a question is still open, while somebody thinks about it.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -117,16 +120,19 @@ impl<A: Api> Service<A> {
                 .find(|(id, _)| !refused.contains(*id))
                 .map(|(id, request)| (id.to_owned(), request.clone()));
             if let Some((id, request)) = asks {
-                if may_ask && self.may_decide(caller, &wait.mission, &id).await? {
+                let may_decide = match may_ask {
+                    true => self.may_decide(caller, &wait.mission, &id).await,
+                    false => Ok(false),
+                };
+                if matches!(may_decide, Err(Trouble::Away(_))) && !wait.is_over() {
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                if may_decide? {
                     match self.ask(caller, &wait, &id, &request, talk, &mut events).await? {
                         Some(Reply::Said(Said::Form(form))) => {
                             let kind = request["kind"].as_str().unwrap_or_default();
-                            let decided = self.decide(caller, &wait.mission, &id, &asking::decision(kind, form)).await;
-                            if let Err(trouble) = decided
-                                && !is_too_late(&trouble)
-                            {
-                                return Err(trouble);
-                            }
+                            self.decide_surely(caller, &wait, &id, &asking::decision(kind, form)).await?;
                         }
                         Some(Reply::Said(Said::No)) => {
                             refused.insert(id);
@@ -152,6 +158,19 @@ impl<A: Api> Service<A> {
                 timeout_at(wait.until, self.next_event(caller, &wait.mission, &mission, &mut events)).await
             {
                 tell(talk, &event).await;
+            }
+        }
+    }
+
+    /// Decides about a request as somebody said, also where the node is away for a while: the same decision is taken twice. That there is
+    /// nothing to decide any more is no failure.
+    async fn decide_surely(&self, caller: &A::Caller, wait: &Wait, id: &str, decision: &Value) -> Result<(), Trouble> {
+        let until = wait.until.max(Instant::now() + GRACE);
+        loop {
+            match self.decide(caller, &wait.mission, id, decision).await {
+                Err(Trouble::Away(_)) if Instant::now() < until => sleep(PAUSE).await,
+                Err(trouble) if !is_too_late(&trouble) && trouble.code() != Some("not_found") => return Err(trouble),
+                Ok(()) | Err(_) => return Ok(()),
             }
         }
     }

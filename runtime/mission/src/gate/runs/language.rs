@@ -2,6 +2,7 @@
 //!
 //! What cannot be told is said to run something. Words are compared as they are written, for case matters to options.
 
+use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 
 /// Whose language it is.
@@ -9,10 +10,12 @@ use alloc::string::String;
 pub(in super::super) enum Language {
     Awk,
     Code,
-    Database,
     Make,
+    Mysql,
     Pager,
+    Psql,
     Sed,
+    Sqlite,
 }
 
 impl Language {
@@ -21,23 +24,37 @@ impl Language {
         let any = |is: fn(&str) -> bool| words.iter().any(|word| is(word));
         match self {
             Self::Awk => any(|word| {
-                let loads = ["-f", "-l", "-i", "-E", "-D", "--f", "--l", "--i", "--e", "--d"];
-                ["system", "getline", "|", "@"].iter().any(|sign| word.contains(sign)) || begins(word, &loads)
+                ["system", "getline", "|", "@"].iter().any(|sign| word.contains(sign))
+                    || begins(word, &["--f", "--l", "--i", "--e", "--d"])
+                    || letters(word, "Fv").contains(['f', 'l', 'i', 'E', 'D'])
             }),
-            // Without a word it reads its code.
-            Self::Code => words.is_empty() || any(is_code),
-            Self::Database => any(|word| {
-                let word = word.to_lowercase();
-                ["\\!", "system", ".shell", ".sh ", "program", "\\o", ".o", "\\g", "\\w", "-cmd", "-init", "-file"]
-                    .iter()
-                    .any(|sign| word.contains(sign))
-                    || word.starts_with("-f")
-            }),
-            // Variables are what its recipes run.
-            Self::Make => {
-                any(|word| word.contains('=') || begins(word, &["-f", "-E", "-I", "--e", "--f", "--m", "--i"]))
+            // Without the name of a script it reads its code.
+            Self::Code => {
+                any(is_code) || !words.iter().all(|word| is_about(word)) && !has_script(words) || words.is_empty()
             }
-            Self::Pager => any(|word| word.starts_with('+') || begins(word, &["-k", "-o", "-O", "--l"])),
+            // Variables are what its recipes run.
+            Self::Make => any(|word| {
+                word.contains('=')
+                    || begins(word, &["--e", "--f", "--m", "--i"])
+                    || letters(word, "CWjlo").contains(['f', 'E', 'I'])
+            }),
+            Self::Mysql => {
+                let is_statement = |word: &String| word == "--version" || begins(word, &["--execute"]);
+                let says = |word: &String| is_statement(word) || letters(word, "DPSehpu").contains(['e', 'V']);
+                any(is_wild) || any(|word| begins(word, &["--init", "--pager", "--tee"])) || !words.iter().any(says)
+            }
+            Self::Pager => any(|word| {
+                word.starts_with('+') || word.starts_with("--l") || letters(word, "").contains(['k', 'o', 'O'])
+            }),
+            Self::Psql => {
+                let of = |word: &str| letters(word, PSQL_VALUES).to_owned();
+                let is_statement = |word: &String| begins(word, &["--command", "--list", "--version"]);
+                let says = |word: &String| is_statement(word) || of(word).contains(['c', 'l', 'V']);
+                words.iter().any(|word| {
+                    is_wild(word) || begins(word, &["--f", "--o", "--lo"]) || of(word).contains(['f', 'o', 'L'])
+                }) || !words.iter().any(says)
+            }
+            Self::Sqlite => any(is_wild) || any(is_dot_command) || !has_statement(words),
             Self::Sed => sed(words),
         }
     }
@@ -47,13 +64,117 @@ fn begins(word: &str, with: &[&str]) -> bool {
     with.iter().any(|begin| word.starts_with(begin))
 }
 
-/// Whether the word of an interpreter may say that code follows, or that it is read: `-c`, `-e`, also among others.
+/// The letters of an option with one dash: those behind one of `values` are its value.
+fn letters<'a>(word: &'a str, values: &str) -> &'a str {
+    let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else { return "" };
+    letters.split_inclusive(|letter| values.contains(letter)).next().unwrap_or_default()
+}
+
+/// Options that make any program only tell of itself.
+fn is_about(word: &str) -> bool {
+    matches!(word, "--version" | "--help" | "-V" | "-h")
+}
+
+/// Whether the word of an interpreter may say that code follows, or that it is read: `-c`, `-e`, also among others; or where its input is.
 fn is_code(word: &str) -> bool {
-    let among_others =
-        || word.len() < 6 && !word.starts_with("--") && word.starts_with('-') && word.contains(['c', 'e', 'E']);
-    matches!(word, "-" | "-r" | "-p")
-        || begins(word, &["-c", "-e", "-E", "-M", "--eval", "--print", "--command", "--import", "--require", "--exec"])
-        || among_others()
+    matches!(word, "-" | "-p" | "eval" | "repl" | "stdin")
+        || begins(word, &["--eval", "--print", "--command", "--import", "--require", "--exec"])
+        || letters(word, "").contains(['c', 'e', 'E', 'M', 'r'])
+        || ["/stdin", "/fd/", "/tty"].iter().any(|input| word.contains(input))
+}
+
+/// Whether one of an interpreter's words may name a script.
+fn has_script(words: &[String]) -> bool {
+    let mut before = "";
+    words.iter().any(|word| {
+        let is_value = matches!(before, "-I" | "-Q" | "-W" | "-X");
+        before = word;
+        !word.starts_with('-') && !is_value
+    })
+}
+
+/// Letters of psql's that have a value.
+const PSQL_VALUES: &str = "FLPRTUcdfhopv";
+
+/// Commands of the clients of databases that only show something.
+const TAME: [&str; 26] = [
+    ".databases",
+    ".dump",
+    ".exit",
+    ".headers",
+    ".help",
+    ".indexes",
+    ".mode",
+    ".nullvalue",
+    ".quit",
+    ".schema",
+    ".separator",
+    ".show",
+    ".tables",
+    ".timer",
+    "\\conninfo",
+    "\\d",
+    "\\d+",
+    "\\df",
+    "\\di",
+    "\\dn",
+    "\\dt",
+    "\\du",
+    "\\dv",
+    "\\l",
+    "\\q",
+    "\\x",
+];
+
+/// Whether a word of a database's client has something that runs others, or that reads what may.
+fn is_wild(word: &str) -> bool {
+    let mut plain = word.to_lowercase();
+    let is_command = |part: &str| {
+        let name = part.split([' ', '\t', '\n', ';']).next().unwrap_or_default();
+        !TAME.iter().any(|tame| tame.strip_prefix('\\') == Some(name))
+    };
+    if plain.split('\\').skip(1).any(is_command) {
+        return true;
+    }
+    plain.retain(|c| !c.is_whitespace());
+    let signs = [
+        "`",
+        "system",
+        "source",
+        "program",
+        "edit(",
+        "load_extension",
+        "writefile(",
+        "-cmd",
+        "-init",
+        "-file",
+        "/dev/",
+        "/fd/",
+    ];
+    signs.iter().any(|sign| plain.contains(sign))
+}
+
+/// Whether a line of a word is a command of sqlite's that does more than show: they may be cut to what no other begins with.
+fn is_dot_command(word: &str) -> bool {
+    word.lines().map(str::trim_start).any(|line| {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        name.starts_with('.') && !begins(name, &["./", "../"]) && !TAME.contains(&name)
+    })
+}
+
+/// Whether sqlite is told what to do by its words: without that, it reads it.
+fn has_statement(words: &[String]) -> bool {
+    let mut before = "";
+    let operands = words.iter().filter(|word| {
+        let is_value = matches!(
+            before.trim_start_matches('-'),
+            "heap" | "lookaside" | "maxsize" | "mmap" | "newline" | "nullvalue" | "pagecache" | "separator" | "vfs"
+        );
+        before = word.as_str();
+        !word.starts_with('-') && !is_value
+    });
+    let says = |word: &String| word.trim().contains(char::is_whitespace) || TAME.contains(&word.trim());
+    words.iter().any(|word| matches!(word.trim_start_matches('-'), "version" | "help")) || operands.skip(1).any(says)
 }
 
 /// Whether a script of sed's is another than what everybody knows, or comes from elsewhere.

@@ -245,7 +245,7 @@ const FD: Options = Options(&["-x", "-X", "--exec", "--exec-batch"]);
 /// In a container, in another network: still a command.
 const WITHIN: Options = Options(&["create", "debug", "exec", "run"]);
 
-const TABLE: [(Runs, &[&str]); 16] = [
+const TABLE: [(Runs, &[&str]); 18] = [
     (Runs::Next, NEXT),
     (Runs::AfterOne, AFTER_ONE),
     (Runs::Shell, SHELLS),
@@ -260,7 +260,9 @@ const TABLE: [(Runs, &[&str]); 16] = [
     (Runs::Speaks(Language::Awk), &["awk", "gawk", "goawk", "mawk", "nawk", "original-awk"]),
     (Runs::Speaks(Language::Sed), &["gsed", "sed", "ssed"]),
     (Runs::Speaks(Language::Make), &["bmake", "gmake", "make"]),
-    (Runs::Speaks(Language::Database), &["duckdb", "mariadb", "mysql", "psql", "sqlite", "sqlite3"]),
+    (Runs::Speaks(Language::Mysql), &["mariadb", "mysql"]),
+    (Runs::Speaks(Language::Psql), &["psql"]),
+    (Runs::Speaks(Language::Sqlite), &["duckdb", "sqlite", "sqlite3"]),
     (Runs::Speaks(Language::Pager), &["less", "more", "most"]),
 ];
 
