@@ -52,6 +52,14 @@ const WRAPPERS: &[&str] = &[
     "docker run image",
     "kubectl exec pod --",
     "ip netns exec x",
+    "npm exec",
+    "npm x --",
+    "pnpm dlx",
+    "bundle exec",
+    "uv run",
+    "poetry run",
+    "conda run -n env",
+    "cmake -E env",
     "nice ionice nohup setsid",
 ];
 
@@ -75,6 +83,16 @@ fn no_wrapper_that_is_allowed_runs_what_is_not() {
     under(
         "Bash(prlimit cargo *)\nBash(linux64 ls *)\nBash(docker ps *)",
         &[("prlimit cargo test", Allowed), ("prlimit rm", Denied), ("linux64 ls", Allowed), ("docker ps -a", Allowed)],
+    );
+    under(
+        "Bash(npm *)\nBash(cmake *)\nBash(uv *)",
+        &[
+            ("npm test", Allowed),
+            ("npm run build", Allowed),
+            ("npm exec rm x", Denied),
+            ("cmake -B out", Allowed),
+            ("uv sync", Allowed),
+        ],
     );
 }
 

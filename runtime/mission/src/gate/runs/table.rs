@@ -245,7 +245,13 @@ const FD: Options = Options(&["-x", "-X", "--exec", "--exec-batch"]);
 /// In a container, in another network: still a command.
 const WITHIN: Options = Options(&["create", "debug", "exec", "run"]);
 
-const TABLE: [(Runs, &[&str]); 18] = [
+/// A program of a package, by its name.
+const OF_PACKAGE: Options = Options(&["dlx", "exec", "x"]);
+/// In an environment of its own.
+const INSIDE: Options = Options(&["run"]);
+const AS_TOOL: Options = Options(&["-E"]);
+
+const TABLE: [(Runs, &[&str]); 21] = [
     (Runs::Next, NEXT),
     (Runs::AfterOne, AFTER_ONE),
     (Runs::Shell, SHELLS),
@@ -256,6 +262,9 @@ const TABLE: [(Runs, &[&str]); 18] = [
     (Runs::ByOption(FIND), &["find", "gfind"]),
     (Runs::ByOption(FD), &["fd", "fdfind"]),
     (Runs::ByOption(WITHIN), &["buildah", "crictl", "ctr", "docker", "ip", "kubectl", "lxc", "nerdctl", "podman"]),
+    (Runs::ByOption(OF_PACKAGE), &["bundle", "direnv", "mise", "npm", "pnpm", "yarn"]),
+    (Runs::ByOption(INSIDE), &["conda", "hatch", "mamba", "micromamba", "pdm", "pipenv", "poetry", "rye", "uv"]),
+    (Runs::ByOption(AS_TOOL), &["cmake"]),
     (Runs::Speaks(Language::Code), CODE),
     (Runs::Speaks(Language::Awk), &["awk", "gawk", "goawk", "mawk", "nawk", "original-awk"]),
     (Runs::Speaks(Language::Sed), &["gsed", "sed", "ssed"]),
