@@ -267,6 +267,20 @@ fn booked(tested: &Tested) -> u64 {
     sum
 }
 
+/// Whether a call is held for nothing but its payment.
+fn awaits_payment(records: &[Stamped], wanted: CallNo) -> bool {
+    let about = records.iter().rev().find_map(|stamped| match &stamped.record {
+        Record::PaymentAwaited { call, .. } if *call == wanted => Some(true),
+        Record::Requested { call, .. } | Record::CallResumed { call } | Record::CallHeld { call, .. }
+            if *call == wanted =>
+        {
+            Some(false)
+        }
+        _ => None,
+    });
+    about.unwrap_or(false)
+}
+
 /// By how much each call was dearer than it was quoted.
 fn overbilled(records: &[Stamped]) -> impl Iterator<Item = u64> {
     records.iter().enumerate().filter_map(|(index, stamped)| match &stamped.record {
@@ -446,7 +460,10 @@ fn check_step(before: &Tested, records: &[Record], fields: &Value) {
                 assert!(flight.is_some_and(|flight| !flight.held && flight.reserved > 0) && !is_barred);
                 assert!(matches!(records.first(), Some(Record::Started { .. })), "only a run that broke off");
             }
-            // 5. A held call is made only by a decision about itself, and inside the window.
+            // 5. A held call is made only by a decision about itself, or where it only waited for its payment; and inside the window.
+            Record::CallResumed { call } if awaits_payment(&before.records, *call) => {
+                assert!(!outside(before.now.wall) && !spent && !is_barred);
+            }
             Record::CallResumed { call } => {
                 assert!(!outside(before.now.wall) && !spent);
                 let flight = flights(&before.records).into_iter().find(|flight| flight.call == *call);
