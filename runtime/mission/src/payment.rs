@@ -130,7 +130,8 @@ impl Mission {
         Record::PaymentAwaited { call, until, why: note(why) }
     }
 
-    /// What was decided, and behind it what becomes of those calls that wait for others of their mission, where one of these has ended.
+    /// What was decided, and behind it what becomes of those calls that wait for their payment: where another of their mission has ended, and
+    /// where a run begins, for a budget may be another one since.
     pub(crate) fn with_paid(&self, now: Now, mut records: Vec<Record>) -> Vec<Record> {
         // Behind a call that was too dear, what waits has been turned down.
         let breaks_off = |record: &Record| {
@@ -139,14 +140,13 @@ impl Mission {
         let flights = self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some());
         let is_decided = |flight: &&InFlight| !records.iter().any(|record| is_about(record, flight.call));
         let waiting: Vec<&InFlight> = flights.filter(is_decided).collect();
-        if waiting.is_empty() || self.windows.is_awaited() || records.iter().any(breaks_off) {
-            return records;
-        }
-        if self.time_over(now).is_some() {
+        let begins = matches!(records.first(), Some(Record::Started { .. }));
+        let may_not = self.windows.is_awaited() && !begins;
+        if waiting.is_empty() || may_not || records.iter().any(breaks_off) || self.time_over(now).is_some() {
             return records;
         }
         let bookings: Vec<Booking> = records.iter().flat_map(|record| self.bookings(record)).collect();
-        if bookings.iter().all(|booking| booking.let_go.is_nothing()) {
+        if !begins && bookings.iter().all(|booking| booking.let_go.is_nothing()) {
             return records;
         }
         let mut means = self.means(now);

@@ -239,6 +239,11 @@ async fn a_budget_that_is_raised_lets_those_go_on_that_wait() {
     }
     until_unpaid(&node, "one").await;
     until_unpaid(&node, "two").await;
+    let out_of_memory = async || {
+        let metrics = node.get("/metrics").await.text;
+        metrics.lines().any(|line| line == "sortie_missions_suspended 2").then_some(())
+    };
+    until("both are out of memory", out_of_memory).await;
     node.kill();
     node.reconfigure(&day("0.03"));
     node.restart().await;
