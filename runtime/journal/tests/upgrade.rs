@@ -353,10 +353,9 @@ fn a_journal_of_format_8_is_read_whole_and_takes_what_is_carried_over() {
     assert_eq!(format_of(&path), 11, "an older sortie refuses what it could not read whole");
 }
 
-#[test]
-fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave() {
-    let (_dir, path) = copy_of("v9.redb");
-    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+/// The log in a file that has a mission each that is over, waits for people and waits for its window.
+fn with_its_three_missions(path: &Path) -> EmbeddedLog {
+    let (journal, opened) = Journal::open(path, &Options::default()).unwrap();
     let mut found = Vec::new();
     let log = EmbeddedLog::new(journal, &opened, |_, head| {
         found.push((head.mission_id.to_string(), head.status, head.suspended));
@@ -365,6 +364,13 @@ fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave()
     let expected =
         [("completed", Status::Completed, false), ("asks", Status::Blocked, true), ("queued", Status::Queued, false)];
     assert_eq!(found, expected.map(|(name, status, suspended)| (name.to_owned(), status, suspended)));
+    log
+}
+
+#[test]
+fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave() {
+    let (_dir, path) = copy_of("v9.redb");
+    let log = with_its_three_missions(&path);
     let asks = MissionNo(2);
     let read = log.read(asks, 0, usize::MAX).unwrap();
     let after = u32::try_from(read.len()).unwrap();
@@ -379,15 +385,7 @@ fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave()
 #[test]
 fn a_journal_of_format_10_is_read_whole_and_takes_what_people_change() {
     let (_dir, path) = copy_of("v10.redb");
-    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
-    let mut found = Vec::new();
-    let log = EmbeddedLog::new(journal, &opened, |_, head| {
-        found.push((head.mission_id.to_string(), head.status, head.suspended));
-    })
-    .unwrap();
-    let expected =
-        [("completed", Status::Completed, false), ("asks", Status::Blocked, true), ("queued", Status::Queued, false)];
-    assert_eq!(found, expected.map(|(name, status, suspended)| (name.to_owned(), status, suspended)));
+    let log = with_its_three_missions(&path);
     let asks = MissionNo(2);
     let read = log.read(asks, 0, usize::MAX).unwrap();
     let after = u32::try_from(read.len()).unwrap();

@@ -3,12 +3,15 @@
 //!
 //! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test against, and it is said.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use sortie_mcp::{McpServer, ServerConfig};
 use sortie_tools::{Bill, CallContext, Provider as _, Workspace};
+
+use suite::{folder, suite, told};
+
+mod suite;
 
 /// What a scenario wants its calls to be made with.
 type Arguments = fn() -> Value;
@@ -45,32 +48,8 @@ async fn is_the_client() {
     server.close().await;
 }
 
-/// The suite, and a Node that is new enough for it.
-fn suite(folder: &Path) -> Command {
-    let packages = std::fs::read_dir(folder.join("node_modules")).expect("installed").flatten();
-    let is_node = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("node-") && path.join("bin/node").exists()
-    };
-    let node =
-        packages.map(|entry| entry.path()).find(is_node).map_or_else(|| "node".into(), |path| path.join("bin/node"));
-    let mut command = Command::new(node);
-    command.arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
-    command
-}
-
-fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("SORTIE_MCP_SERVERS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: SORTIE_MCP_SERVERS is not set; `cargo xtask test` installs the suite and sets it");
-    }
-    folder
-}
-
-fn told(output: &Output) -> String {
-    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    format!("{out}\n{error}")
-}
+/// The suite for clients.
+const SUITE: &str = "@modelcontextprotocol/conformance";
 
 #[test]
 fn the_scenarios_for_clients_pass() {
@@ -82,7 +61,7 @@ fn the_scenarios_for_clients_pass() {
     for (scenario, _) in PASSES {
         let results = tempfile::tempdir().expect("a folder");
         let client = format!("{} --exact is_the_client --nocapture", test.display());
-        let output = suite(&folder)
+        let output = suite(&folder, SUITE)
             .args(["client", "--scenario", scenario, "--command", &client])
             .current_dir(results.path())
             .output()
@@ -97,7 +76,7 @@ fn every_scenario_for_clients_is_passed_or_has_a_reason() {
         return;
     }
     let Some(folder) = folder() else { return };
-    let output = suite(&folder).args(["list", "--client"]).output().expect("the suite");
+    let output = suite(&folder, SUITE).args(["list", "--client"]).output().expect("the suite");
     let listed = told(&output);
     let names: Vec<&str> =
         listed.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split(' ').next()).collect();

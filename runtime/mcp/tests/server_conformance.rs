@@ -4,13 +4,15 @@
 //! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test with, and it is said.
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use hyper_util::rt::TokioIo;
 use sortie_mcp::serve::Mount;
 
+use suite::{folder, suite, told};
+
 mod fixture;
+mod suite;
 
 /// The scenarios that the server is not to pass, and why. All others it passes.
 const NOT_HERE: [(&str, &str); 21] = [
@@ -44,32 +46,8 @@ const NO_SAMPLING: &str =
     "a node asks the client's person and nothing else: missions have models of their own, and no folders of the client";
 const NO_STATE: &str = "a call that is made again says all of it by its arguments and the replies: no state travels, so none can be tampered with";
 
-/// The suite for servers: its later versions have scenarios of both eras. And a Node that is new enough for it.
-fn suite(folder: &Path) -> Command {
-    let packages = std::fs::read_dir(folder.join("node_modules")).expect("installed").flatten();
-    let is_node = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("node-") && path.join("bin/node").exists()
-    };
-    let node =
-        packages.map(|entry| entry.path()).find(is_node).map_or_else(|| "node".into(), |path| path.join("bin/node"));
-    let mut command = Command::new(node);
-    command.arg(folder.join("node_modules/conformance-of-servers/dist/index.js"));
-    command
-}
-
-fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("SORTIE_MCP_SERVERS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("skipped: SORTIE_MCP_SERVERS is not set; `cargo xtask test` installs the suite and sets it");
-    }
-    folder
-}
-
-fn told(output: &Output) -> String {
-    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    format!("{out}\n{error}")
-}
+/// The suite for servers: its later versions have scenarios of both eras.
+const SUITE: &str = "conformance-of-servers";
 
 /// Serves the fixture on a port of its own.
 async fn serve() -> String {
@@ -92,7 +70,7 @@ async fn serve() -> String {
 
 /// The scenarios that the suite has, with the versions of the protocol that each is for.
 fn listed(folder: &Path) -> Vec<(String, String)> {
-    let output = suite(folder).args(["list", "--server"]).output().expect("the suite");
+    let output = suite(folder, SUITE).args(["list", "--server"]).output().expect("the suite");
     let told = told(&output);
     let line = |line: &str| {
         let (name, versions) = line.trim().strip_prefix("- ")?.split_once(" [")?;
@@ -131,7 +109,7 @@ async fn the_scenarios_for_servers_pass() {
                         let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         let Some(name) = wanted.get(at) else { break };
                         let results = tempfile::tempdir().expect("a folder");
-                        let output = suite(&folder)
+                        let output = suite(&folder, SUITE)
                             .args(["server", "--url", &url, "--scenario", name])
                             .current_dir(results.path())
                             .output()

@@ -90,11 +90,12 @@ impl Mission {
             return Payment::Never(why, None);
         }
         // Nobody is asked for what cannot be granted.
-        let wider = means.wider.covers(now.wall, wanted);
-        if let Says::Never(why) = wider {
-            return Payment::Never(why, None);
-        }
-        let later = match means.own.fit(limits, wanted) {
+        let wider = match means.wider.covers(now.wall, wanted) {
+            Says::Never(why) => return Payment::Never(why, None),
+            Says::Later(until, why) => Some((until, why)),
+            Says::Covered => None,
+        };
+        let own = match means.own.fit(limits, wanted) {
             Fit::Now => None,
             Fit::SetAside(short) => {
                 Some((now.wall.checked_add(OTHERS_LOOK).unwrap_or(Timestamp::MAX), short.of_mission()))
@@ -111,10 +112,9 @@ impl Mission {
                 Fit::Never(short) => return Payment::Asks(beyond(tool, short)),
             },
         };
-        match (wider, later) {
-            (Says::Never(why), _) => Payment::Never(why, None),
-            (Says::Later(until, why), _) | (Says::Covered, Some((until, why))) => Payment::Later(until, why),
-            (Says::Covered, None) => Payment::Now,
+        match wider.or(own) {
+            Some((until, why)) => Payment::Later(until, why),
+            None => Payment::Now,
         }
     }
 

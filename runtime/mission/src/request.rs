@@ -198,7 +198,7 @@ impl Mission {
                     Payment::Now => Ok(Record::CallResumed { call }),
                     Payment::Later(until, why) => Ok(Self::awaits_payment(call, until, why)),
                     Payment::Never(why, _) => finished(Err(unpaid(flight.doubted, flight, why))),
-                    Payment::Asks(_) => unreachable!("what was granted covers it"),
+                    Payment::Asks(ask) => Ok(self.request(now, self.requests.next(), call, ask)),
                 }
             }
             (RequestKind::Budget, Decision::Deny) => {

@@ -328,12 +328,6 @@ impl Purses {
             }
         })
     }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
 }
 
 impl Purse {

@@ -365,7 +365,7 @@ pub enum WaitKind {
     Turn,
     /// A decision of people.
     People,
-    /// A time that its plugin named; in lists also a provider or a budget, as below.
+    /// A time that its plugin named.
     Time,
     /// A provider that refuses a call for now, such as a model's: the call is made again then.
     Provider,
