@@ -4,6 +4,7 @@
 //! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test against, and it is said.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_mcp::{McpServer, ServerConfig};
@@ -29,6 +30,9 @@ const NOT_HERE: [(&str, &str); 2] = [
 /// The variable that makes a test of this file the client under test. The suite sets it, too.
 const SCENARIO: &str = "MCP_CONFORMANCE_SCENARIO";
 
+/// Long enough for the client's own stream of a new session to be open.
+const OPENS: Duration = Duration::from_secs(1);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn is_the_client() {
     let Ok(scenario) = std::env::var(SCENARIO) else { return };
@@ -38,6 +42,8 @@ async fn is_the_client() {
     let config = ServerConfig { url: Some(url), allow_private, ..ServerConfig::default() };
     let server = McpServer::new("suite", &config, None).expect("a server");
     server.connect().await.expect("it connects");
+    // The suite takes whichever GET comes after a call for that call's resumption, so the stream of a new session has to be there before.
+    tokio::time::sleep(OPENS).await;
     let workspace = Workspace::open(Path::new("/nonexistent/workspace")).expect("opened when it is used");
     let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
     let context =
