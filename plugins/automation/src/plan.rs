@@ -13,6 +13,8 @@ use serde_json::Value as Json;
 use sortie_plugin::Mistake;
 
 use crate::template::{Language, Question, Shape};
+#[cfg(test)]
+pub(crate) use read::KEYS;
 
 /// Most steps of one plan: more is a program and wants a plugin of its own. It also bounds what intake spends on a plan.
 pub(crate) const STEPS_MAX: usize = 1_000;

@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use sortie_plugin::{Brief, Failure, Outcome};
 
 use crate::World;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::{Action, NESTING_MAX, Need, Plan, Step};
 use attempt::{Attempt, Doing, Flight};
 use ending::Blame;
 pub(crate) use foresee::foresee;
@@ -45,17 +45,18 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
     let flights_max = FLIGHTS_MAX - usize::from(closing.is_some());
     let root = Frame::new(&plan.graph, Scope::new(brief, inputs), None);
     let frames = BTreeMap::from([(ROOT, root)]);
+    let may_land = closing.is_some();
     let mut run = Run {
         world,
         frames,
         next_frame: ROOT + 1,
+        depths: [0; NESTING_MAX + 1],
         flights: Vec::new(),
         flights_max,
         closing,
-        may_land: false,
+        may_land,
         end: None,
     };
-    run.may_land = run.closing.is_some();
     loop {
         run.launch();
         if let Some(end) = run.end {
@@ -71,6 +72,8 @@ struct Run<'p, 'e, W: World> {
     /// The graphs that run, by the order in which they began.
     frames: BTreeMap<usize, Frame<'p, 'e>>,
     next_frame: usize,
+    /// How many of them there are in each depth, at most [`FRAMES_MAX`] below the first.
+    depths: [usize; NESTING_MAX + 1],
     /// At most `flights_max`.
     flights: Vec<Flight<W::Pending>>,
     flights_max: usize,
@@ -133,8 +136,8 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     fn has_room(&self, id: usize, step: &Step<'_>) -> bool {
         match step.action {
             Action::Graph(_) => {
-                let depth = self.frames[&id].depth() + 1;
-                self.frames.values().filter(|frame| frame.depth() == depth).count() < FRAMES_MAX
+                // Nothing lies deeper than the plan allows.
+                self.depths.get(self.frames[&id].depth() + 1).is_some_and(|frames| *frames < FRAMES_MAX)
             }
             Action::Call(_) | Action::Sleep(_) => self.flights.len() < self.flights_max,
         }
@@ -172,7 +175,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     fn begin(&mut self, id: usize, index: usize) {
         let frame = self.frame(id);
         let step = &frame.graph.steps[index];
-        let is_missing = |need: &&crate::plan::Need| match &frame.states[need.step] {
+        let is_missing = |need: &&Need| match &frame.states[need.step] {
             State::Skipped => !need.minds_skip,
             State::Done(_) => false,
             // What cleans up after a step has nothing to do where that step did nothing.

@@ -15,6 +15,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Expression, Template, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
+#[cfg(test)]
+pub(crate) use filters::FILTERS;
 pub(crate) use question::Question;
 pub(crate) use references::{Look, References};
 

@@ -8,6 +8,7 @@ mod combinations;
 mod examples;
 mod filters;
 mod poll;
+mod reference;
 mod run;
 mod subgraph;
 mod world;

@@ -81,6 +81,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
                 let parent = Parent { frame: attempt.frame, step: index, item, number: attempt.number, depth };
                 self.frames.insert(self.next_frame, Frame::new(graph, scope, Some(parent)));
                 self.next_frame += 1;
+                self.depths[depth] += 1;
             }
         }
     }
@@ -269,6 +270,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         let doing = Doing::Step { step: parent.step, item: parent.item };
         let attempt = Attempt { frame: parent.frame, doing, number: parent.number, arguments: Json::Null };
         self.frame(parent.frame).busy -= 1;
+        self.depths[parent.depth] -= 1;
         match &frame.failed {
             None => {
                 let result = frame.result();

@@ -22,7 +22,7 @@ const BYTES_PER_FUEL: usize = 64;
 
 /// Names of all that is added here or behaves otherwise than the template language's own.
 #[cfg(test)]
-pub(crate) const NAMES: [&str; 10] =
+pub(crate) const FILTERS: [&str; 10] =
     ["fromjson", "tojson", "regex_match", "regex_find", "regex_replace", "date", "sha256", "b64", "string", "join"];
 
 /// Adds them to an environment.
