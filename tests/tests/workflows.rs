@@ -5,9 +5,12 @@
 
 use std::fs;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_tests::{Node, Options, Received, Receiver, Reply, project, until};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A node and the service that its mission speaks to.
 struct Stage {
@@ -17,21 +20,27 @@ struct Stage {
 
 impl Stage {
     async fn of(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with(script, "").await
+        Self::on(Options::new(), script).await
     }
 
-    /// With further lines of configuration.
-    async fn with(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static, config: &str) -> Self {
+    /// On a node of a test's own.
+    async fn on(node: Options, script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
         let service = Receiver::scripted(script).await;
         let tool = format!("[tool.HttpRequest]\nhosts = [{:?}]\nallow_private = [\"127.0.0.1\"]\n", service.host());
-        Self { node: Options::new().config(&tool).config(config).start().await, service }
+        Self { node: node.config(&tool).start().await, service }
     }
 
     /// A workflow as a dispatch, with this service.
     fn envelope(&self, name: &str) -> Value {
+        let mut envelope = self.unhurried(name);
+        quicken(&mut envelope);
+        envelope
+    }
+
+    /// The same, with its rests between attempts as they are.
+    fn unhurried(&self, name: &str) -> Value {
         let file = project().join("examples/workflows").join(name).with_extension("json");
         let mut envelope: Value = serde_json::from_str(&fs::read_to_string(file).expect("a workflow")).expect("JSON");
-        quicken(&mut envelope);
         envelope["inputs"]["service"] = json!(format!("http://{}", self.service.host()));
         for key in ["mission_id", "idempotency_key"] {
             envelope[key] = json!(name);
@@ -50,6 +59,18 @@ impl Stage {
     /// What the service was asked, line by line.
     fn asked(&self) -> Vec<String> {
         self.service.received().iter().map(line).collect()
+    }
+
+    /// Lets time go by until the mission has left memory for that time; returns how far ahead of ours the node is then.
+    async fn left_memory(&self, id: &str, times: usize, mut ahead: Duration) -> Duration {
+        until(&format!("{id} is out of memory"), async || {
+            self.node.faults().set_ahead(ahead);
+            ahead += Duration::from_millis(200);
+            let journal = self.node.get(&format!("/v1/missions/{id}/journal")).await.json;
+            let records = journal["items"].as_array()?;
+            (records.iter().filter(|record| record["kind"] == "suspended").count() >= times).then_some(ahead)
+        })
+        .await
     }
 
     async fn artifact(&self, name: &str, artifact: &str) -> String {
@@ -123,9 +144,16 @@ async fn a_saga_gives_back_what_it_had_booked() {
 
 #[tokio::test]
 async fn a_saga_that_works_gives_nothing_back() {
-    let stage = Stage::of(|got, _| says(201, &json!({ "id": format!("{}-1", got.path.trim_start_matches('/')) }))).await;
-    assert_eq!(stage.run("temporal-booking-saga").await, ("completed".into(), "done: car, hotel, flight, ticket".into()));
-    assert_eq!(stage.asked()[2..], [r#"POST /flights {"trip":"T-17","car":"cars-1"}"#, r#"POST /tickets {"flight":"flights-1"}"#]);
+    let stage =
+        Stage::of(|got, _| says(201, &json!({ "id": format!("{}-1", got.path.trim_start_matches('/')) }))).await;
+    assert_eq!(
+        stage.run("temporal-booking-saga").await,
+        ("completed".into(), "done: car, hotel, flight, ticket".into())
+    );
+    assert_eq!(
+        stage.asked()[2..],
+        [r#"POST /flights {"trip":"T-17","car":"cars-1"}"#, r#"POST /tickets {"flight":"flights-1"}"#]
+    );
     assert!(stage.artifact("temporal-booking-saga", "ticket.json").await.contains("tickets-1"));
 }
 
@@ -146,9 +174,20 @@ async fn a_job_is_looked_after_until_it_is_done() {
     let mut envelope = stage.envelope("stepfunctions-job-poller");
     envelope["inputs"]["first_look"] = json!("20ms");
     let end = stage.node.run(&envelope).await;
-    assert_eq!((&end["status"], &end["detail"]["criteria"][0]["verdict"]), (&json!("completed"), &json!("met")), "{end:#}");
+    assert_eq!(
+        (&end["status"], &end["detail"]["criteria"][0]["verdict"]),
+        (&json!("completed"), &json!("met")),
+        "{end:#}"
+    );
     let status = "GET /jobs/9007199254740993";
-    let expected = [r#"POST /jobs {"name":"nightly-aggregation"}"#, status, status, status, status, "GET /jobs/9007199254740993/output"];
+    let expected = [
+        r#"POST /jobs {"name":"nightly-aggregation"}"#,
+        status,
+        status,
+        status,
+        status,
+        "GET /jobs/9007199254740993/output",
+    ];
     assert_eq!(stage.asked(), expected);
     assert_eq!(stage.artifact("stepfunctions-job-poller", "output.csv").await, "a,b\n1,2\n");
 }
@@ -176,7 +215,8 @@ async fn orders_are_worked_through_two_at_a_time() {
     at(r#"POST /shipments {"order":1,"sku":"a","quantity":2}"#);
     at(r#"POST /backlog {"order":2,"missing":4}"#);
     // The third has its turn when one of the first two is through.
-    let first_through = at(r#"POST /shipments {"order":1,"sku":"a","quantity":2}"#).min(at(r#"POST /backlog {"order":2,"missing":4}"#));
+    let first_through =
+        at(r#"POST /shipments {"order":1,"sku":"a","quantity":2}"#).min(at(r#"POST /backlog {"order":2,"missing":4}"#));
     let third = asked.iter().rposition(|asked| asked == "GET /stock/a").expect("it was asked for");
     assert!(third > first_through, "{asked:#?}");
     assert_eq!(asked[asked.len() - 1], r#"POST /batches {"shipped":["s1","s2"],"waiting":1}"#);
@@ -185,10 +225,13 @@ async fn orders_are_worked_through_two_at_a_time() {
 #[tokio::test]
 async fn one_of_two_branches_is_run() {
     for (side, other) in [("heads", "tails"), ("tails", "heads")] {
-        let stage = Stage::of(move |got, _| {
-            if got.path == "/coin" { says(200, &json!({ "side": side })) } else { Reply::Status(201) }
-        })
-        .await;
+        let stage =
+            Stage::of(
+                move |got, _| {
+                    if got.path == "/coin" { says(200, &json!({ "side": side })) } else { Reply::Status(201) }
+                },
+            )
+            .await;
         let (_, summary) = stage.run("argo-coinflip").await;
         assert_eq!(summary, format!("done: flip, {side}, record; skipped: {other}"));
         let says = format!(r#"POST /says {{"side":"{side}"}}"#);
@@ -201,19 +244,29 @@ async fn one_of_two_branches_is_run() {
 #[tokio::test]
 async fn word_is_sent_however_it_ends() {
     for (answer, ends) in [(200, "completed"), (500, "failed")] {
-        let stage = Stage::of(move |got, _| Reply::Status(match got.path.as_str() {
-            "/workload" => answer,
-            "/mail" => 202,
-            _ => 200,
-        }))
+        let stage = Stage::of(move |got, _| {
+            Reply::Status(match got.path.as_str() {
+                "/workload" => answer,
+                "/mail" => 202,
+                _ => 200,
+            })
+        })
         .await;
         let (status, summary) = stage.run("argo-exit-handler").await;
         assert_eq!(status, ends, "{summary}");
         let mut asked = stage.asked();
         asked[1..].sort();
-        let (subject, feeling) = if answer == 200 { ("succeeded", "POST /celebrate") } else { ("failed", r#"POST /cry {"at":"main"}"#) };
-        assert_eq!((asked.len(), asked[0].as_str(), asked[1].as_str()), (3, r#"POST /workload {"say":"hello"}"#, feeling), "{asked:#?}");
-        assert!(asked[2].starts_with(&format!(r#"POST /mail {{"subject":"argo-exit-handler {subject}""#)), "{asked:#?}");
+        let (subject, feeling) =
+            if answer == 200 { ("succeeded", "POST /celebrate") } else { ("failed", r#"POST /cry {"at":"main"}"#) };
+        assert_eq!(
+            (asked.len(), asked[0].as_str(), asked[1].as_str()),
+            (3, r#"POST /workload {"say":"hello"}"#, feeling),
+            "{asked:#?}"
+        );
+        assert!(
+            asked[2].starts_with(&format!(r#"POST /mail {{"subject":"argo-exit-handler {subject}""#)),
+            "{asked:#?}"
+        );
         assert_eq!(asked[2].contains("500"), answer == 500, "{asked:#?}");
     }
 }
@@ -259,7 +312,11 @@ async fn what_does_not_answer_is_told_in_one_message() {
     assert_eq!(asked.iter().filter(|line| *line == "GET /health/billing").count(), 2, "it is tried twice: {asked:#?}");
     assert_eq!(asked[asked.len() - 1], r##"POST /messages {"channel":"#ops","text":"billing does not answer\n"}"##);
     let report = stage.artifact("n8n-error-branch", "health.md").await;
-    assert!(report.contains("- search: /health/search 2.1\n- billing: down\n- mail: ") && report.ends_with("The channel was told.\n"), "{report}");
+    assert!(
+        report.contains("- search: /health/search 2.1\n- billing: down\n- mail: ")
+            && report.ends_with("The channel was told.\n"),
+        "{report}"
+    );
 }
 
 #[tokio::test]
@@ -288,7 +345,9 @@ async fn orders_are_taken_apart_and_put_together_as_a_table() {
 
 #[tokio::test]
 async fn an_applicant_is_accepted_reviewed_or_rejected() {
-    for (age, score, path) in [(34, 700, "/applications"), (34, 550, "/reviews"), (34, 400, "/rejections"), (17, 700, "/rejections")] {
+    for (age, score, path) in
+        [(34, 700, "/applications"), (34, 550, "/reviews"), (34, 400, "/rejections"), (17, 700, "/rejections")]
+    {
         let stage = Stage::of(move |got, _| {
             let applicant = json!({ "age": age, "score": score, "email": "a@example.org" });
             if got.method == "GET" { says(200, &applicant) } else { Reply::Status(201) }
@@ -321,11 +380,21 @@ async fn products_are_extracted_transformed_and_loaded_each_once() {
     })
     .await;
     let end = stage.node.run(&stage.envelope("kestra-products-etl")).await;
-    assert_eq!((&end["status"], &end["detail"]["criteria"][0]["verdict"]), (&json!("completed"), &json!("met")), "{end:#}");
+    assert_eq!(
+        (&end["status"], &end["detail"]["criteria"][0]["verdict"]),
+        (&json!("completed"), &json!("met")),
+        "{end:#}"
+    );
     let rows = loaded.lock().expect("no panic while it was held").clone();
     let expected = json!([{ "id": 1, "title": "P1", "price": 0.1 }, { "id": 3, "title": "P3", "price": 9.99 }, { "id": 4, "title": "P4", "price": 1e21 }]);
     assert_eq!(json!(rows), expected);
-    let batches: Vec<_> = stage.service.received().iter().filter(|got| got.path == "/load").map(|got| got.json["batch"].clone()).collect();
+    let batches: Vec<_> = stage
+        .service
+        .received()
+        .iter()
+        .filter(|got| got.path == "/load")
+        .map(|got| got.json["batch"].clone())
+        .collect();
     assert_eq!(batches, [0, 0, 1]);
 }
 
@@ -352,7 +421,9 @@ async fn a_cluster_is_created_used_and_taken_down() {
                 *down.lock().expect("no panic while it was held") = true;
                 Reply::Status(202)
             }
-            ("GET", "/clusters/c1") if *down.lock().expect("no panic while it was held") => says(200, &json!({ "state": "TERMINATED" })),
+            ("GET", "/clusters/c1") if *down.lock().expect("no panic while it was held") => {
+                says(200, &json!({ "state": "TERMINATED" }))
+            }
             ("GET", "/clusters/c1") => says(200, &json!({ "state": if looks() < 2 { "STARTING" } else { "WAITING" } })),
             ("POST", "/clusters/c1/jobs") => match runs() {
                 2 if second != "COMPLETED" => Reply::Status(400),
@@ -366,17 +437,30 @@ async fn a_cluster_is_created_used_and_taken_down() {
         let asked = stage.asked();
         let (up, gone) = ("GET /clusters/c1", "GET /clusters/c1");
         let mut expected = vec![
-            r#"POST /clusters {"name":"airflow-cluster-teardown"}"#, up, up,
-            r#"POST /clusters/c1/jobs {"job":"aggregate"}"#, "GET /jobs/j1", r#"POST /results {"job":"aggregate","state":"COMPLETED"}"#,
+            r#"POST /clusters {"name":"airflow-cluster-teardown"}"#,
+            up,
+            up,
+            r#"POST /clusters/c1/jobs {"job":"aggregate"}"#,
+            "GET /jobs/j1",
+            r#"POST /results {"job":"aggregate","state":"COMPLETED"}"#,
             r#"POST /clusters/c1/jobs {"job":"export"}"#,
         ];
         if second == "COMPLETED" {
-            assert_eq!((status.as_str(), summary.as_str()), ("completed", "done: create, up, jobs (2 items), terminate, gone"));
+            assert_eq!(
+                (status.as_str(), summary.as_str()),
+                ("completed", "done: create, up, jobs (2 items), terminate, gone")
+            );
             expected.extend(["GET /jobs/j2", r#"POST /results {"job":"export","state":"COMPLETED"}"#]);
         } else {
             assert_eq!(status, "failed");
-            assert!(summary.starts_with("step `jobs` failed: item 2 of 2: step `run` failed: HttpRequest: "), "{summary}");
-            assert!(summary.ends_with("done: create, up, terminate, gone; done in part: jobs (1 of 2 items)"), "{summary}");
+            assert!(
+                summary.starts_with("step `jobs` failed: item 2 of 2: step `run` failed: HttpRequest: "),
+                "{summary}"
+            );
+            assert!(
+                summary.ends_with("done: create, up, terminate, gone; done in part: jobs (1 of 2 items)"),
+                "{summary}"
+            );
         }
         expected.extend(["DELETE /clusters/c1", gone]);
         assert_eq!(asked, expected);
@@ -406,38 +490,64 @@ async fn a_payout_waits_for_a_person() {
 }
 
 #[tokio::test]
-async fn a_customer_is_reminded_after_a_sleep() {
+async fn a_customer_is_reminded_after_days_of_which_the_mission_is_in_memory_for_none() {
     for active in [true, false] {
-        let stage = Stage::of(move |got, _| match got.method.as_str() {
-            "GET" => says(200, &json!({ "active": active })),
-            _ => Reply::Status(202),
-        })
-        .await;
-        let mut envelope = stage.envelope("temporal-sleep-for-days");
-        envelope["inputs"]["pause"] = json!("30ms");
-        assert_eq!(stage.node.run(&envelope).await["status"], "completed");
+        let stage =
+            Stage::on(Options::new().faulty().config("[limits]\nmax_runtime_minutes = 10080"), move |got, _| match got
+                .method
+                .as_str()
+            {
+                "GET" => says(200, &json!({ "active": active })),
+                _ => Reply::Status(202),
+            })
+            .await;
+        let id = stage.node.accept(&stage.envelope("temporal-sleep-for-days")).await;
         let mail = |text: &str| format!(r#"POST /mail {{"to":"c-3","text":"{text}"}}"#);
+        let ahead = stage.left_memory(&id, 1, Duration::ZERO).await;
+        assert_eq!(stage.asked(), [mail("welcome")]);
+        stage.node.faults().set_ahead(ahead + 3 * DAY);
         let seen = "GET /customers/c-3".to_owned();
-        let expected =
-            if active { vec![mail("welcome"), seen] } else { vec![mail("welcome"), seen, mail("we miss you"), mail("goodbye")] };
+        let mut expected = vec![mail("welcome"), seen];
+        if !active {
+            let ahead = stage.left_memory(&id, 2, ahead + 3 * DAY).await;
+            expected.push(mail("we miss you"));
+            assert_eq!(stage.asked(), expected);
+            stage.node.faults().set_ahead(ahead + 3 * DAY);
+            expected.push(mail("goodbye"));
+        }
+        stage.node.until_status(&id, "completed").await;
         assert_eq!(stage.asked(), expected);
     }
 }
 
 #[tokio::test]
-async fn a_mission_that_sleeps_for_days_holds_no_memory_and_is_not_forgotten() {
-    let stage = Stage::of(|_, _| Reply::Status(202)).await;
-    let mut envelope = stage.envelope("temporal-sleep-for-days");
-    envelope["budget"] = json!({});
-    let id = stage.node.accept(&envelope).await;
-    until("it sleeps", async || {
-        let journal = stage.node.get(&format!("/v1/missions/{id}/journal")).await.text;
-        journal.contains("suspended").then_some(())
+async fn what_was_created_is_taken_down_when_the_time_is_nearly_over() {
+    let stage = Stage::on(Options::new().faulty(), |got, _| match (got.method.as_str(), got.path.as_str()) {
+        ("POST", "/clusters") => says(202, &json!({ "id": "c1" })),
+        ("DELETE", _) => Reply::Status(202),
+        _ => says(200, &json!({ "state": "STARTING" })),
     })
     .await;
-    assert_eq!(stage.asked(), [r#"POST /mail {"to":"c-3","text":"welcome"}"#]);
-    let mission = stage.node.mission(&id).await;
-    assert!(!["failed", "timed_out"].contains(&mission["status"].as_str().unwrap_or_default()), "{mission:#}");
+    let envelope = stage.unhurried("airflow-cluster-teardown");
+    let id = stage.node.accept(&envelope).await;
+    until("it waits for its cluster", async || (stage.asked().len() == 2).then_some(())).await;
+    let down = Mutex::new(false);
+    stage.service.rescript(move |got, _| {
+        let mut down = down.lock().expect("no panic while it was held");
+        *down |= got.method == "DELETE";
+        let state = if *down { "TERMINATED" } else { "STARTING" };
+        if got.method == "GET" { says(200, &json!({ "state": state })) } else { Reply::Status(202) }
+    });
+    // Of its 30 minutes, 95 % are over: it rests before it asks again.
+    stage.node.faults().set_ahead(Duration::from_secs(28 * 60 + 40));
+    let end = stage.node.until_final(&id).await;
+    let summary = end["summary"].as_str().expect("a summary");
+    assert_eq!(end["status"], "failed", "{summary}");
+    assert!(
+        summary.starts_with("a limit of the mission came near before it was done; done: create, terminate, gone"),
+        "{summary}"
+    );
+    assert_eq!(stage.asked()[2..], ["DELETE /clusters/c1", "GET /clusters/c1"]);
 }
 
 #[tokio::test]
@@ -451,19 +561,28 @@ async fn a_model_sorts_the_inbox_and_each_message_goes_its_way() {
         answer("bob@example.org", json!({ "kind": "sales", "urgent": false })),
     ] });
     fs::write(&script, answers.to_string()).expect("a writable folder");
-    let model = format!("[model]\ndefault = \"sorter\"\n[model.sorter]\nprotocol = \"scripted\"\nfile = {script:?}\nfree = true\n");
-    let stage = Stage::with(
+    let model = format!(
+        "[model]\ndefault = \"sorter\"\n[model.sorter]\nprotocol = \"scripted\"\nfile = {script:?}\nfree = true\n"
+    );
+    let stage = Stage::on(
+        Options::new().config(&model),
         |got, _| {
             let message = |id: &str, from: &str| json!({ "id": id, "from": from, "text": "Hello." });
             let inbox = json!({ "messages": [message("m1", "ada@example.org"), message("m2", "win@example.net"), message("m3", "bob@example.org")] });
             if got.path == "/inbox" { says(200, &inbox) } else { Reply::Status(201) }
         },
-        &model,
     )
     .await;
     let (status, summary) = stage.run("n8n-model-triage").await;
-    assert_eq!((status.as_str(), summary.as_str()), ("completed", "done: inbox, sort (3 items), route (2 items, 1 passed over)"));
-    let expected = ["GET /inbox", r#"POST /queues/support {"message":"m1","urgent":true}"#, r#"POST /queues/sales {"message":"m3","urgent":false}"#];
+    assert_eq!(
+        (status.as_str(), summary.as_str()),
+        ("completed", "done: inbox, sort (3 items), route (2 items, 1 passed over)")
+    );
+    let expected = [
+        "GET /inbox",
+        r#"POST /queues/support {"message":"m1","urgent":true}"#,
+        r#"POST /queues/sales {"message":"m3","urgent":false}"#,
+    ];
     assert_eq!(stage.asked(), expected);
     assert_eq!(stage.node.mission("n8n-model-triage").await["usage"]["llm_calls"], 3);
 }
