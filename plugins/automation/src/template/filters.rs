@@ -103,6 +103,7 @@ fn sha256(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
 }
 
 /// `text | b64`: in base64; `b64(decode=true)` back again, `url=true` in the alphabet of addresses.
+#[expect(clippy::needless_pass_by_value, reason = "a filter gets its arguments by value")]
 fn b64(state: &State<'_, '_>, value: &Value, named: Kwargs) -> Result<String, Error> {
     let (decode, url): (Option<bool>, Option<bool>) = (named.get("decode")?, named.get("url")?);
     named.assert_all_used()?;

@@ -17,6 +17,7 @@ use super::{pay, text, wrong};
 const DEPTH_MAX: usize = 100;
 
 /// `text | fromjson`: what the text says, as a value.
+#[expect(clippy::needless_pass_by_value, reason = "a filter gets its arguments by value")]
 pub(super) fn fromjson(state: &State<'_, '_>, value: &Value, named: Kwargs) -> Result<Value, Error> {
     let numbers: Option<&str> = named.get("numbers")?;
     named.assert_all_used()?;
@@ -37,6 +38,7 @@ pub(super) fn fromjson(state: &State<'_, '_>, value: &Value, named: Kwargs) -> R
 }
 
 /// `value | tojson`: one line of JSON; `tojson(indent=2)` for people.
+#[expect(clippy::needless_pass_by_value, reason = "a filter gets its arguments by value")]
 pub(super) fn tojson(state: &State<'_, '_>, value: &Value, indent: Option<u8>, named: Kwargs) -> Result<String, Error> {
     let indent = if indent.is_some() { indent } else { named.get("indent")? };
     named.assert_all_used()?;

@@ -18,6 +18,7 @@ use crate::duration;
 const RFC_3339: &str = "%Y-%m-%dT%H:%M:%S%.f%:z";
 
 /// `time | date(format, offset=, add=)`: an RFC 3339 text, or seconds since 1970, by strftime.
+#[expect(clippy::needless_pass_by_value, reason = "a filter gets its arguments by value")]
 pub(super) fn date(state: &State<'_, '_>, value: &Value, format: Option<&str>, named: Kwargs) -> Result<String, Error> {
     let format = if format.is_some() { format } else { named.get("format")? }.unwrap_or(RFC_3339);
     let (offset, add): (Option<&str>, Option<&str>) = (named.get("offset")?, named.get("add")?);
