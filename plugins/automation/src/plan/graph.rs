@@ -79,9 +79,7 @@ pub(super) fn connect<'e>(
                 let step = &steps[index];
                 let unconditional =
                     !step.may_be_skipped() && step.needs.iter().all(|need| steps[need.step].unconditional);
-                // What comes in any case comes also where a step that it needs was not reached: then it is skipped.
-                let comes = !step.is_finally || step.needs.iter().all(|need| steps[need.step].is_finally);
-                steps[index].unconditional = unconditional && comes;
+                steps[index].unconditional = unconditional;
             }
         }
         Err(cycle) => {

@@ -302,8 +302,12 @@ fn what_could_not_be_undone_for_want_of_a_tool_is_not_begun() {
             "step `b` needs the tool Write to undo what it does, which the mission was not granted; nothing was done";
         assert_eq!((failure.summary.as_str(), failure.tool.as_deref(), log.len()), (says, Some("Write"), 0));
     }
-    let (end, _) = run(json!([echo("a", json!({})), { "id": "last", "tool": "Write", "finally": true }]));
-    assert!(end.expect_err("it does not hold Write").summary.contains("`last` needs the tool Write"));
+    for needs in [json!([]), json!(["a"])] {
+        let last = json!({ "id": "last", "tool": "Write", "finally": true, "needs": needs });
+        let (end, log) = run(json!([echo("a", json!({})), last]));
+        let failure = end.expect_err("it does not hold Write");
+        assert!(failure.summary.contains("`last` needs the tool Write") && log.is_empty(), "{failure:?}");
+    }
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn numbers_in_a_text_keep_their_digits_or_say_that_they_cannot() {
         // Beyond 64 bits no number leaves as one, and none leaves as another.
         ("'12345678901234567890123' | fromjson", "! number out of range"),
         ("('12345678901234567890123' | fromjson) ~ ''", r#""12345678901234567890123""#),
+        ("('-12345678901234567890123' | fromjson) ~ ''", r#""-12345678901234567890123""#),
         ("('[12345678901234567890123]' | fromjson) | tojson", r#""[12345678901234567890123]""#),
         ("('12345678901234567890123' | fromjson) + 1 == ('12345678901234567890124' | fromjson)", "true"),
         ("'1e400' | fromjson", "! beyond all doubles"),
