@@ -5,6 +5,10 @@ use core::time::Duration;
 /// The longest duration that a step may name: longer than any autonomy window, short enough that no sum overflows.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// What is said of a text that is none.
+pub(crate) const EXPECTED: &str =
+    "it must be a duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"1d\", at most a year";
+
 /// Reads a duration: digits, perhaps with a fraction, and a unit. `None` for anything else.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;

@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use serde_json::Value as Json;
+use sortie_plugin::limits::Closing;
 use sortie_plugin::report::Verdict;
 use sortie_plugin::{Brief, CallError, Failure, Manifest, Mistake, Outcome, Pending, Plugin, Tools};
-use sortie_plugin::{artifacts, human, json, model, report, time};
+use sortie_plugin::{artifacts, human, json, limits, model, report, time};
 
 use crate::World;
 use crate::plan::{ASK, MODEL};
@@ -17,9 +18,9 @@ impl Plugin for Automation {
     fn describe() -> Manifest {
         // The schema explains and forbids nothing: `check` says more of a mistake, and of each just once.
         let schema = json!({ "type": "object", "properties": { "steps": {
-            "description": "A graph of tool calls: id, tool, with, needs, if, for_each, concurrency, retry, timeout, \
-                            artifact, milestone, criterion, on_error; model (prompt, system, schema, model, max_tokens) \
-                            in place of tool and with. Strings may hold {{ templates }} over inputs, \
+            "description": "A graph of tool calls: id, tool, with, needs, if, for_each, concurrency, retry, until, timeout, \
+                            artifact, milestone, criterion, on_error, compensate, finally; model (prompt, system, schema, \
+                            model, max_tokens), sleep (a duration) or steps (a sub-graph) in place of tool and with. Strings may hold {{ templates }} over inputs, \
                             objective, mission, steps.<id>.result, and item and index within for_each. The tool `ask` \
                             (with `question`) asks people and needs no grant.",
             "examples": [[{ "id": "find", "tool": "Glob", "with": { "pattern": "inbox/*.md" } }]],
@@ -42,16 +43,21 @@ sortie_plugin::export!(Automation);
 /// The mission world, with the tools that the mission was granted.
 struct Granted(Tools);
 
-/// A call on its way, or a timer.
-struct Waiting {
-    pending: Pending,
+/// A call on its way, a timer, or a signal.
+enum Waiting {
+    /// Of a tool, of people, or a timer.
+    Call(Pending),
     /// Its result is a model's answer.
-    is_of_model: bool,
+    Model(Pending),
+    Closing(Closing),
 }
 
-impl From<Pending> for Waiting {
-    fn from(pending: Pending) -> Self {
-        Self { pending, is_of_model: false }
+impl Waiting {
+    fn pending(&self) -> &Pending {
+        match self {
+            Self::Call(pending) | Self::Model(pending) => pending,
+            Self::Closing(closing) => closing.pending(),
+        }
     }
 }
 
@@ -64,13 +70,10 @@ impl World for Granted {
 
     fn start(&mut self, tool: &str, arguments: &Json) -> Result<Waiting, CallError> {
         match self.0.get(tool) {
-            Some(tool) => tool.start(arguments).map(Into::into),
-            None if tool == MODEL => {
-                let pending = model::start(&crate::model::request(arguments)?, [])?;
-                Ok(Waiting { pending, is_of_model: true })
-            }
+            Some(tool) => tool.start(arguments).map(Waiting::Call),
+            None if tool == MODEL => model::start(&crate::model::request(arguments)?, []).map(Waiting::Model),
             None if tool.eq_ignore_ascii_case(ASK) => match arguments["question"].as_str() {
-                Some(question) => Ok(human::start(question).into()),
+                Some(question) => Ok(Waiting::Call(human::start(question))),
                 None => Err(CallError::InvalidArguments("/question must be a text: what people are asked".to_owned())),
             },
             None => Err(CallError::Denied(format!("the mission was not granted the tool {tool}"))),
@@ -78,20 +81,28 @@ impl World for Granted {
     }
 
     fn after(&mut self, duration: Duration) -> Waiting {
-        time::after(duration).into()
+        Waiting::Call(time::after(duration))
     }
 
     fn wait_any(&mut self, waiting: &[&Waiting]) -> usize {
-        sortie_plugin::wait_any(waiting.iter().map(|waiting| &waiting.pending))
+        sortie_plugin::wait_any(waiting.iter().map(|waiting| waiting.pending()))
     }
 
     fn result(&mut self, call: &Waiting) -> Result<Json, CallError> {
-        let result = call.pending.get()?;
-        if call.is_of_model { crate::model::result(&result) } else { Ok(result) }
+        let result = call.pending().get()?;
+        if matches!(call, Waiting::Model(_)) { crate::model::result(&result) } else { Ok(result) }
     }
 
     fn amended(&mut self, call: &Waiting) -> Option<Json> {
-        call.pending.info().amended
+        call.pending().info().amended
+    }
+
+    fn closing(&mut self) -> Waiting {
+        Waiting::Closing(limits::closing())
+    }
+
+    fn land(&mut self) {
+        limits::land();
     }
 
     fn milestone(&mut self, text: &str) {

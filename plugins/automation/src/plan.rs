@@ -13,6 +13,8 @@ use serde_json::Value as Json;
 use sortie_plugin::Mistake;
 
 use crate::template::{Language, Question, Shape};
+#[cfg(test)]
+pub(crate) use read::KEYS;
 
 /// Most steps of one plan: more is a program and wants a plugin of its own. It also bounds what intake spends on a plan.
 pub(crate) const STEPS_MAX: usize = 1_000;
@@ -35,10 +37,12 @@ pub(crate) struct Source<'e> {
     pub(crate) success_criteria: &'e [String],
 }
 
+/// Deepest nesting of sub-graphs: more is a program and wants a plugin of its own.
+pub(crate) const NESTING_MAX: usize = 3;
+
 /// A graph of steps that can be run.
 pub(crate) struct Plan<'e> {
-    /// In the order of the envelope, which decides wherever the graph leaves a choice.
-    pub(crate) steps: Vec<Step<'e>>,
+    pub(crate) graph: Graph<'e>,
 }
 
 impl<'e> Plan<'e> {
@@ -51,8 +55,24 @@ impl<'e> Plan<'e> {
     pub(crate) fn parse(language: &'e Language<'e>, source: Source<'e>) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let drafts = read::steps(language, source, &mut mistakes);
-        let steps = graph::connect(drafts, &mut mistakes);
-        if mistakes.is_empty() { Ok(Self { steps }) } else { Err(mistakes) }
+        let graph = graph::connect(drafts, None, &mut mistakes);
+        if mistakes.is_empty() { Ok(Self { graph }) } else { Err(mistakes) }
+    }
+}
+
+/// Steps that refer to each other: those of the mission, or of a sub-graph.
+pub(crate) struct Graph<'e> {
+    /// In the order of the envelope, which decides wherever the graph leaves a choice.
+    pub(crate) steps: Vec<Step<'e>>,
+}
+
+impl Graph<'_> {
+    /// Whether something of it is to happen even where its mission is cut short: a `finally`, a `compensate`.
+    pub(crate) fn cleans_up(&self) -> bool {
+        self.steps.iter().any(|step| {
+            let within = matches!(&step.action, Action::Graph(graph) if graph.cleans_up());
+            step.is_finally || step.compensate.is_some() || within
+        })
     }
 }
 
@@ -61,13 +81,12 @@ pub(crate) struct Step<'e> {
     pub(crate) id: &'e str,
     /// JSON Pointer to it.
     pub(crate) place: String,
-    pub(crate) tool: &'e str,
-    /// The arguments.
-    pub(crate) with: Shape<'e>,
+    pub(crate) action: Action<'e>,
     /// `if`: of the step, or of each of its items.
     pub(crate) condition: Option<Question<'e>>,
     pub(crate) each: Option<Each<'e>>,
     pub(crate) retry: Retry,
+    pub(crate) until: Option<Until<'e>>,
     /// Of one attempt.
     pub(crate) timeout: Option<Duration>,
     pub(crate) artifact: Option<Artifact<'e>>,
@@ -75,6 +94,9 @@ pub(crate) struct Step<'e> {
     pub(crate) criterion: Option<Criterion<'e>>,
     /// `on_error: continue`: the mission goes on, and the steps that need this one run and see its `error`.
     pub(crate) goes_on: bool,
+    pub(crate) compensate: Option<Compensate<'e>>,
+    /// It runs when all other steps of its graph are over, whatever became of them.
+    pub(crate) is_finally: bool,
     /// In the plan's order, none twice.
     pub(crate) needs: Vec<Need>,
     /// Neither it nor anything that it needs has an `if` of its own: it is never skipped.
@@ -93,6 +115,41 @@ impl Step<'_> {
     }
 }
 
+/// What a step does, once or for each item.
+pub(crate) enum Action<'e> {
+    /// It calls a tool: a granted one, [`ASK`] or [`MODEL`].
+    Call(Call<'e>),
+    /// It waits for a duration.
+    Sleep(Shape<'e>),
+    /// It runs a graph of its own.
+    Graph(Graph<'e>),
+}
+
+/// A call that is yet to be made.
+pub(crate) struct Call<'e> {
+    pub(crate) tool: &'e str,
+    /// The arguments.
+    pub(crate) with: Shape<'e>,
+}
+
+/// `until`: a result that does not hold against it is one that is not there yet.
+pub(crate) struct Until<'e> {
+    pub(crate) question: Question<'e>,
+    /// It names its own step as `steps.<id>`, and not just as `result`.
+    pub(crate) sees_itself: bool,
+    /// What it says, for people.
+    pub(crate) source: &'e str,
+}
+
+/// `compensate`: the call that undoes what the step's call did.
+pub(crate) struct Compensate<'e> {
+    pub(crate) call: Call<'e>,
+    /// It names its own step as `steps.<id>`, and not just as `result`.
+    pub(crate) sees_itself: bool,
+    pub(crate) retry: Retry,
+    pub(crate) timeout: Option<Duration>,
+}
+
 /// That one step needs another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Need {
@@ -100,6 +157,8 @@ pub(crate) struct Need {
     pub(crate) step: usize,
     /// It looks at whether that one was skipped, and therefore is not skipped with it.
     pub(crate) minds_skip: bool,
+    /// It looks at that one's error.
+    pub(crate) minds_error: bool,
 }
 
 /// `for_each`: the step's call once for each item.

@@ -5,6 +5,7 @@
 //! do not exist are errors, never empty text. Only strings of the envelope are ever templates: results of tools are data
 //! and are not rendered again, whatever they hold.
 
+mod filters;
 mod question;
 mod references;
 mod text;
@@ -14,6 +15,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Expression, Template, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
+#[cfg(test)]
+pub(crate) use filters::FILTERS;
 pub(crate) use question::Question;
 pub(crate) use references::{Look, References};
 
@@ -35,6 +38,12 @@ const NAMES: [&str; 4] = ["inputs", "objective", "mission", "steps"];
 
 /// The names that it sees besides within a `for_each`.
 pub(crate) const ITEM_NAMES: [&str; 2] = ["item", "index"];
+
+/// The name that `until` and `compensate` see besides: what the step's call gave.
+pub(crate) const RESULT: &str = "result";
+
+/// The name that `finally` steps and `compensate` see besides: why the graph failed.
+pub(crate) const FAILURE: &str = "failure";
 
 /// Functions of the template language that need no explanation here.
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
@@ -61,6 +70,7 @@ impl Language<'_> {
         environment.set_fuel(Some(fuel));
         environment.set_syntax(syntax());
         text::speak_json(&mut environment);
+        filters::add(&mut environment);
         // It prints the whole context; templates are no place to debug a node.
         environment.remove_global("debug");
         Self { environment }
@@ -161,6 +171,8 @@ pub(crate) struct Compiler<'a, 'e> {
     language: &'e Language<'e>,
     /// The names that these templates see besides [`NAMES`].
     names: &'a [&'a str],
+    /// Whether `item` and `index` among them are those of the step's own `for_each`.
+    own_items: bool,
     /// What they refer to.
     pub(crate) references: References,
     /// What is wrong.
@@ -169,8 +181,8 @@ pub(crate) struct Compiler<'a, 'e> {
 
 impl<'a, 'e> Compiler<'a, 'e> {
     /// With nothing compiled yet.
-    pub(crate) fn new(language: &'e Language<'e>, names: &'a [&'a str]) -> Self {
-        Self { language, names, references: References::default(), errors: Vec::new() }
+    pub(crate) fn new(language: &'e Language<'e>, names: &'a [&'a str], own_items: bool) -> Self {
+        Self { language, names, own_items, references: References::default(), errors: Vec::new() }
     }
 
     /// Compiles all templates in `value`.
@@ -223,7 +235,8 @@ impl<'a, 'e> Compiler<'a, 'e> {
                 return None;
             }
         };
-        let (of_envelope, each_item) = (references.steps.is_empty(), references.item);
+        let of_envelope = references.steps.is_empty() && !references.moment;
+        let each_item = references.item;
         self.references.merge(references);
         if !matches!(shape, Shape::Typed { .. }) {
             return None;
@@ -258,7 +271,7 @@ impl<'a, 'e> Compiler<'a, 'e> {
         // minijinja answers with a set in random order: the first in alphabetical order is the one that is named.
         let known = |name: &str| NAMES.contains(&name) || self.names.contains(&name) || FUNCTIONS.contains(&name);
         if let Some(unknown) = undeclared.iter().filter(|name| !known(name)).min() {
-            return Err(not_known(unknown, source));
+            return Err(not_known(unknown, source, self.names));
         }
         if let Some(filter) = found.filters.iter().find(|name| !self.language.knows(name, "filter")) {
             return Err(format!("there is no filter `{filter}`"));
@@ -266,23 +279,34 @@ impl<'a, 'e> Compiler<'a, 'e> {
         if let Some(test) = found.tests.iter().find(|name| !self.language.knows(name, "test")) {
             return Err(format!("there is no test `{test}`"));
         }
-        let mut references = References::default();
-        references.add(place, found.references, undeclared.iter().any(|name| ITEM_NAMES.contains(&name.as_str())));
+        if let Some(why) = found.patterns.iter().find_map(|pattern| filters::wrong_pattern(pattern)) {
+            return Err(why);
+        }
+        let is_own = |name: &str| self.own_items && ITEM_NAMES.contains(&name);
+        let item = undeclared.iter().any(|name| is_own(name));
+        let moment = undeclared.iter().any(|name| self.names.contains(&name.as_str()) && !is_own(name));
+        let mut references = References { item, moment, ..References::default() };
+        references.add(place, found.references);
         Ok((shape, references))
     }
 }
 
 /// What to say of a name that nothing has.
-fn not_known(unknown: &str, source: &str) -> String {
+fn not_known(unknown: &str, source: &str, names: &[&str]) -> String {
     // `steps.fetch-all` is read as a subtraction, which is the usual way to get here.
     let hint = if ITEM_NAMES.contains(&unknown) {
-        "; it is known in `with`, `if`, `artifact` and `milestone` of a step with for_each"
+        "; it is known in `with`, `if`, `artifact` and `milestone` of a step with for_each, and within the `steps` of one"
+    } else if unknown == RESULT {
+        "; it is known in `until` and `compensate`, elsewhere it is steps.<id>.result"
+    } else if unknown == FAILURE {
+        "; it is known in steps with `finally`, and in `compensate`"
     } else if source.contains(&format!("-{unknown}")) {
         "; a step whose id has a hyphen is written as in steps[\"fetch-all\"]"
     } else {
         ""
     };
-    format!("`{unknown}` is not known here; known are {}{hint}", NAMES.join(", "))
+    let known: Vec<_> = NAMES.iter().chain(names).copied().collect();
+    format!("`{unknown}` is not known here; known are {}{hint}", known.join(", "))
 }
 
 impl Language<'_> {

@@ -3,8 +3,14 @@
 #![expect(clippy::needless_pass_by_value, reason = "cases are literals, and read better without a & before each")]
 
 mod check;
+mod cleanup;
+mod combinations;
 mod examples;
+mod filters;
+mod poll;
+mod reference;
 mod run;
+mod subgraph;
 mod world;
 
 use serde_json::Value as Json;

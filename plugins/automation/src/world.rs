@@ -29,6 +29,11 @@ pub trait World {
     fn result(&mut self, call: &Self::Pending) -> Result<Json, CallError>;
     /// What a call that is ready was made with, where whoever approved it changed its arguments.
     fn amended(&mut self, call: &Self::Pending) -> Option<Json>;
+    /// The signal that the mission should come to its end, because one of its limits is near. Asked for at most once; from then on
+    /// something is kept for that end.
+    fn closing(&mut self) -> Self::Pending;
+    /// From here on what was kept for the end may be used.
+    fn land(&mut self);
     /// Reports a milestone.
     fn milestone(&mut self, text: &str);
     /// Writes a line into the mission's log: something that a person may want to know and no program needs.

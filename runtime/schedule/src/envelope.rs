@@ -22,7 +22,7 @@ use crate::window::FireWindow;
 pub const NAMES: [&str; 5] = ["scheduled_at", "date", "previous", "schedule", "vars"];
 
 /// What templates within the inputs of an `automation` see once it runs. A text that names these is that plugin's, and left as it is.
-const OF_THE_PLUGIN: [&str; 6] = ["inputs", "objective", "mission", "steps", "item", "index"];
+const OF_THE_PLUGIN: [&str; 8] = ["inputs", "objective", "mission", "steps", "item", "index", "result", "failure"];
 
 /// Functions of the template language.
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
@@ -394,6 +394,7 @@ mod tests {
         for (source, expected) in [
             (json!("{{ steps.a.result }} of {{ date }}"), json!("{{ steps.a.result }} of 2026-11-25")),
             (json!("{% for s in steps %}{{ s }}{% endfor %}"), json!("{% for s in steps %}{{ s }}{% endfor %}")),
+            (json!("{{ result.id | tojson }} {{ failure.step }}"), json!("{{ result.id | tojson }} {{ failure.step }}")),
             (json!("{{ previous.summary }}"), json!("All {{ '{{' }} steps.a.result }} done.")),
         ] {
             let mission = json!({"mission_type": "automation", "inputs": {"steps": [{"with": source}]}});

@@ -6,14 +6,15 @@ use sortie_plugin::Mistake;
 
 use crate::template::{Look, References};
 
-use super::{Need, Step};
+use super::{Action, Graph, Need, Step};
 
 /// A step whose needs are still names.
 pub(super) struct Draft<'e> {
     pub(super) step: Step<'e>,
-    /// What `needs`, `with`, `if` and `for_each` name.
+    /// What `needs`, `with`, `if`, `for_each` and, from within, `steps` name.
     pub(super) needs: Vec<Named>,
-    /// References from what runs after the call (`artifact`, `milestone`, `criterion`): these may name the step itself.
+    /// References from what runs after the call (`until`, `artifact`, `milestone`, `criterion`, `compensate`): these may name the
+    /// step itself.
     pub(super) afterwards: Vec<Named>,
 }
 
@@ -30,32 +31,47 @@ pub(super) fn named(references: References) -> impl Iterator<Item = Named> {
 }
 
 /// Connects the drafts. What is wrong is added to `mistakes`; the steps are then not to be run.
-pub(super) fn connect<'e>(drafts: Vec<Draft<'e>>, mistakes: &mut Vec<Mistake>) -> Vec<Step<'e>> {
-    let mut index_of = BTreeMap::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        if draft.step.id.is_empty() {
-            continue; // reported as missing
-        }
-        if let Some(first) = index_of.insert(draft.step.id, index) {
-            let detail = format!("`{}` is already the id of {}", draft.step.id, drafts[first].step.place);
-            mistakes.push(Mistake::new(format!("{}/id", draft.step.place), "duplicate_id", detail));
-            index_of.insert(draft.step.id, first);
-        }
-    }
+///
+/// Of a sub-graph, `outer` gets what its steps name that is none of them: the step that it belongs to needs that.
+pub(super) fn connect<'e>(
+    drafts: Vec<Draft<'e>>,
+    mut outer: Option<&mut Vec<Named>>,
+    mistakes: &mut Vec<Mistake>,
+) -> Graph<'e> {
+    let index_of = indexes(&drafts, mistakes);
     let mut steps = Vec::with_capacity(drafts.len());
+    let mut nowhere = Vec::new();
+    let mut too_late = Vec::new();
     for (index, draft) in drafts.into_iter().enumerate() {
         let mut step = draft.step;
-        let mut needs = BTreeMap::new();
+        let mut needs = BTreeMap::<usize, Look>::new();
         let before = draft.needs.into_iter().map(|named| (named, false));
         for (named, may_be_itself) in before.chain(draft.afterwards.into_iter().map(|named| (named, true))) {
             match index_of.get(named.id.as_str()) {
                 Some(found) if *found == index && may_be_itself => {}
-                Some(found) => *needs.entry(*found).or_insert(false) |= named.look.at_skipped,
-                None => mistakes.push(unknown(&named)),
+                Some(found) => {
+                    needs.entry(*found).or_default().add(named.look);
+                    too_late.push((index, *found, named));
+                }
+                None => match outer.as_deref_mut() {
+                    Some(outer) => outer.push(named),
+                    None => nowhere.push(named),
+                },
             }
         }
-        step.needs = needs.into_iter().map(|(step, minds_skip)| Need { step, minds_skip }).collect();
+        let need = |(step, look): (usize, Look)| Need { step, minds_skip: look.at_skipped, minds_error: look.at_error };
+        step.needs = needs.into_iter().map(need).collect();
         steps.push(step);
+    }
+    mistakes.extend(nowhere.iter().map(|named| unknown(named, &steps)));
+    for (index, found, named) in too_late {
+        if steps[found].is_finally && !steps[index].is_finally {
+            let detail = format!(
+                "`{}` runs when everything else is over, so that nothing but another `finally` step can need it",
+                named.id
+            );
+            mistakes.push(Mistake::new(&named.place, "invalid", detail));
+        }
     }
     match order(&steps) {
         Ok(order) => {
@@ -72,11 +88,35 @@ pub(super) fn connect<'e>(drafts: Vec<Draft<'e>>, mistakes: &mut Vec<Mistake>) -
             mistakes.push(Mistake::new(&steps[cycle[0]].place, "cycle", detail));
         }
     }
-    steps
+    Graph { steps }
 }
 
-fn unknown(named: &Named) -> Mistake {
-    Mistake::new(&named.place, "unknown_step", format!("there is no step `{}`", named.id))
+/// Where each id is. Ids that are there twice are reported.
+fn indexes<'e>(drafts: &[Draft<'e>], mistakes: &mut Vec<Mistake>) -> BTreeMap<&'e str, usize> {
+    let mut index_of = BTreeMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        if draft.step.id.is_empty() {
+            continue; // reported as missing
+        }
+        if let Some(first) = index_of.insert(draft.step.id, index) {
+            let detail = format!("`{}` is already the id of {}", draft.step.id, drafts[first].step.place);
+            mistakes.push(Mistake::new(format!("{}/id", draft.step.place), "duplicate_id", detail));
+            index_of.insert(draft.step.id, first);
+        }
+    }
+    index_of
+}
+
+fn unknown(named: &Named, steps: &[Step<'_>]) -> Mistake {
+    let has_it = |step: &&Step<'_>| match &step.action {
+        Action::Graph(graph) => graph.steps.iter().any(|inner| inner.id == named.id),
+        _ => false,
+    };
+    let hint = steps.iter().find(has_it).map_or_else(String::new, |step| {
+        let results = if step.each.is_some() { "results[…]" } else { "result" };
+        format!("; the one within `{0}` is seen from here as steps[\"{0}\"].{results}[\"{1}\"]", step.id, named.id)
+    });
+    Mistake::new(&named.place, "unknown_step", format!("there is no step `{}`{hint}", named.id))
 }
 
 /// An order in which every step comes after those that it needs; otherwise a cycle.

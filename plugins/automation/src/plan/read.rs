@@ -1,22 +1,45 @@
 //! Reads the JSON of `inputs.steps` field by field, so that every mistake has its place and none hides another.
 
-use core::time::Duration;
+mod action;
+mod afterwards;
+mod fields;
 
 use serde_json::{Map, Value as Json};
 use sortie_plugin::Mistake;
 
-use crate::duration;
-use crate::template::{Compiler, ITEM_NAMES, Language, Question, Shape};
+use crate::template::{FAILURE, ITEM_NAMES, Language, Question, Shape};
 
-use super::graph::{Draft, Named, named};
-use super::literal;
-use super::{ASK, ATTEMPTS_MAX, Artifact, Content, Criterion, Each, MODEL, Retry, STEPS_MAX, Source, Step, Text};
+use super::graph::{Draft, Named};
+use super::{Each, STEPS_MAX, Source, Step};
 
 /// Longest id of a step: as long as a mission's.
 const ID_BYTES_MAX: usize = 200;
 
 /// Where the steps are.
 const STEPS: &str = "/inputs/steps";
+
+/// Everything that a step can say.
+pub(crate) const KEYS: &[&str] = &[
+    "id",
+    "tool",
+    "model",
+    "sleep",
+    "steps",
+    "with",
+    "needs",
+    "if",
+    "for_each",
+    "concurrency",
+    "retry",
+    "until",
+    "timeout",
+    "artifact",
+    "milestone",
+    "criterion",
+    "on_error",
+    "compensate",
+    "finally",
+];
 
 /// Reads all steps, as far as they can be read.
 pub(super) fn steps<'e>(language: &'e Language<'e>, source: Source<'e>, mistakes: &mut Vec<Mistake>) -> Vec<Draft<'e>> {
@@ -32,15 +55,9 @@ pub(super) fn steps<'e>(language: &'e Language<'e>, source: Source<'e>, mistakes
             return Vec::new();
         }
     };
-    if items.is_empty() {
-        complain("empty", "there must be at least one step".into());
-    }
-    if items.len() > STEPS_MAX {
-        complain("too_many", format!("there may be at most {STEPS_MAX} steps; these are {}", items.len()));
-        return Vec::new();
-    }
-    let mut reader = Reader { language, source, mistakes };
-    items.iter().enumerate().filter_map(|(index, item)| reader.step(&format!("{STEPS}/{index}"), item)).collect()
+    let mut reader = Reader { language, source, mistakes, seen: 0 };
+    let level = Level { names: Names { all: &[], own_items: false }, depth: 0, in_each: false };
+    reader.steps(STEPS, items, level)
 }
 
 /// What reading needs everywhere.
@@ -48,63 +65,99 @@ struct Reader<'e, 'm> {
     language: &'e Language<'e>,
     source: Source<'e>,
     mistakes: &'m mut Vec<Mistake>,
+    /// How many steps were met so far.
+    seen: usize,
+}
+
+/// The names that templates see besides those that all see.
+#[derive(Clone, Copy)]
+struct Names<'n> {
+    all: &'n [&'static str],
+    /// Whether `item` and `index` among them are those of the step's own `for_each`.
+    own_items: bool,
+}
+
+impl Names<'_> {
+    /// These, and one more.
+    fn and(&self, name: &'static str) -> Vec<&'static str> {
+        self.all.iter().copied().chain([name]).collect()
+    }
+}
+
+/// Where a graph of steps stands.
+#[derive(Clone, Copy)]
+struct Level<'n> {
+    /// What its steps see from around it.
+    names: Names<'n>,
+    /// In how many sub-graphs it is.
+    depth: usize,
+    /// It runs once for each of some items.
+    in_each: bool,
 }
 
 impl<'e> Reader<'e, '_> {
-    fn step(&mut self, place: &str, item: &'e Json) -> Option<Draft<'e>> {
-        const KEYS: &[&str] = &[
-            "id",
-            "tool",
-            "model",
-            "with",
-            "needs",
-            "if",
-            "for_each",
-            "concurrency",
-            "retry",
-            "timeout",
-            "artifact",
-            "milestone",
-            "criterion",
-            "on_error",
-        ];
+    /// Reads the steps of a graph.
+    fn steps(&mut self, place: &str, items: &'e [Json], level: Level<'_>) -> Vec<Draft<'e>> {
+        if items.is_empty() {
+            self.complain(place.to_owned(), "empty", "there must be at least one step");
+        }
+        let before = self.seen;
+        self.seen += items.len();
+        if self.seen > STEPS_MAX {
+            // Of those that are too many the first ones are told, and not each of the graphs that they lie in.
+            if before <= STEPS_MAX {
+                let detail = format!("there may be at most {STEPS_MAX} steps, with those of sub-graphs");
+                self.complain(place.to_owned(), "too_many", detail);
+            }
+            return Vec::new();
+        }
+        let step = |(index, item)| self.step(&format!("{place}/{index}"), item, level);
+        items.iter().enumerate().filter_map(step).collect()
+    }
+
+    fn step(&mut self, place: &str, item: &'e Json, level: Level<'_>) -> Option<Draft<'e>> {
         let fields = self.object(place, item, KEYS)?;
         let id = self.id(place, fields).unwrap_or_default();
-        let model = fields.get("model").filter(|model| !model.is_null());
-        let tool = match model {
-            Some(_) => MODEL,
-            None => self.required_text(place, fields, "tool").unwrap_or_default(),
-        };
-        if model.is_none() && tool.eq_ignore_ascii_case(MODEL) {
-            let detail = "a model is no tool: write `model` with its `prompt` in place of `tool` and `with`";
-            self.complain(format!("{place}/tool"), "invalid", detail);
-        }
+        let kind = self.kind(place, fields);
+        let is_finally = self.is_finally(place, fields);
+        self.meaningless(place, fields, kind, is_finally);
         let mut needs = self.needs(place, fields);
-        let each = self.each(place, fields, &mut needs);
-        let names: &[&str] = if each.is_some() { &ITEM_NAMES } else { &[] };
-        if tool.eq_ignore_ascii_case(ASK) {
-            self.question_for_people(place, fields);
+        let mut around = level.names.all.to_vec();
+        around.extend(is_finally.then_some(FAILURE));
+        let outside = Names { all: &around, own_items: false };
+        let each = self.each(place, fields, outside, &mut needs);
+        let mut all = around.clone();
+        if each.is_some() {
+            all.retain(|name| !ITEM_NAMES.contains(name));
+            all.extend(ITEM_NAMES);
         }
+        let names = Names { all: &all, own_items: each.is_some() };
+        let in_each = level.in_each || each.is_some();
+        let within = Level { names: Names { own_items: false, ..names }, depth: level.depth + 1, in_each };
         let mut afterwards = Vec::new();
+        let its = if kind == action::Kind::Graph { within } else { Level { names, ..within } };
         let step = Step {
             id,
             place: place.to_owned(),
-            tool,
-            with: match model {
-                Some(model) => self.model(place, fields, model, names, &mut needs),
-                None => self.with(place, fields, names, &mut needs),
-            },
+            action: self.action(place, fields, kind, its, &mut needs),
             condition: self.condition(place, fields, names, &mut needs),
             retry: self.retry(place, fields),
+            until: self.until(place, fields, names, &mut afterwards),
             timeout: self.duration(place, fields, "timeout").filter(|timeout| self.is_positive(place, *timeout)),
             artifact: self.artifact(place, fields, names, &mut afterwards),
             milestone: self.milestone(place, fields, names, &mut afterwards),
-            criterion: self.criterion(place, fields, &mut afterwards),
+            criterion: self.criterion(place, fields, outside, &mut afterwards),
             goes_on: self.goes_on(place, fields),
+            compensate: self.compensate(place, fields, names, &mut afterwards),
+            is_finally,
             each,
             needs: Vec::new(),
             unconditional: false,
         };
+        if level.in_each && step.criterion.is_some() {
+            let detail = "within a `for_each` it would be judged once for each item, and the last would count: judge it in a step outside";
+            self.complain(format!("{place}/criterion"), "invalid", detail);
+        }
         Some(Draft { step, needs, afterwards })
     }
 
@@ -139,11 +192,17 @@ impl<'e> Reader<'e, '_> {
         needs
     }
 
-    fn each(&mut self, place: &str, fields: &'e Map<String, Json>, needs: &mut Vec<Named>) -> Option<Each<'e>> {
+    fn each(
+        &mut self,
+        place: &str,
+        fields: &'e Map<String, Json>,
+        names: Names<'_>,
+        needs: &mut Vec<Named>,
+    ) -> Option<Each<'e>> {
         let concurrency = self.count(place, fields, "concurrency", 1, u64::MAX);
         let value = fields.get("for_each")?;
         let place = format!("{place}/for_each");
-        let items = self.shape(&place, value, &[], needs).shape;
+        let items = self.shape(&place, value, names, needs).shape;
         let list = matches!(items, Shape::Typed { .. } | Shape::List(_) | Shape::Fixed(Json::Array(_)));
         if !list && !self.has_mistake_at(&place) {
             self.complain(place, "wrong_type", "it must be a list, or one {{ … }} that gives a list");
@@ -152,201 +211,15 @@ impl<'e> Reader<'e, '_> {
         Some(Each { items, concurrency })
     }
 
-    fn with(
-        &mut self,
-        place: &str,
-        fields: &'e Map<String, Json>,
-        names: &[&str],
-        needs: &mut Vec<Named>,
-    ) -> Shape<'e> {
-        let place = format!("{place}/with");
-        match fields.get("with") {
-            None | Some(Json::Null) => Shape::Fixed(Json::Object(Map::new())),
-            Some(value) => {
-                let shape = self.shape(&place, value, names, needs).shape;
-                if !matches!(value, Json::Object(_))
-                    && !matches!(shape, Shape::Typed { .. })
-                    && !self.has_mistake_at(&place)
-                {
-                    self.complain(place, "wrong_type", "it must be an object: the arguments of the tool");
-                }
-                shape
-            }
-        }
-    }
-
-    /// What a step asks of a model, in place of `tool` and `with`.
-    fn model(
-        &mut self,
-        place: &str,
-        fields: &'e Map<String, Json>,
-        model: &'e Json,
-        names: &[&str],
-        needs: &mut Vec<Named>,
-    ) -> Shape<'e> {
-        for key in ["tool", "with"].into_iter().filter(|key| fields.get(*key).is_some_and(|value| !value.is_null())) {
-            let detail = "a step calls a tool `with` arguments or asks a `model`, not both";
-            self.complain(format!("{place}/{key}"), "invalid", detail);
-        }
-        let place = format!("{place}/model");
-        if let Some(asked) = self.object(&place, model, &["prompt", "system", "schema", "model", "max_tokens"]) {
-            self.required_text(&place, asked, "prompt");
-            self.text(&place, asked, "system");
-            self.text(&place, asked, "model");
-        }
-        self.shape(&place, model, names, needs).shape
-    }
-
-    /// What the step `ask` asks. Its arguments are the plugin's own, so that what is wrong with them is known here.
-    fn question_for_people(&mut self, place: &str, fields: &'e Map<String, Json>) {
-        let place = format!("{place}/with");
-        match fields.get("with") {
-            None | Some(Json::Null) => {
-                self.complain(format!("{place}/question"), "required", "say in `question` what people are asked");
-            }
-            Some(Json::Object(with)) => {
-                self.required_text(&place, with, "question");
-            }
-            // One template, of which nothing is known yet, or a mistake that is told as such.
-            Some(_) => {}
-        }
-    }
-
     fn condition(
         &mut self,
         place: &str,
         fields: &'e Map<String, Json>,
-        names: &[&str],
+        names: Names<'_>,
         needs: &mut Vec<Named>,
     ) -> Option<Question<'e>> {
         let value = fields.get("if").filter(|value| !value.is_null())?;
         self.question(format!("{place}/if"), value, names, needs)
-    }
-
-    fn retry(&mut self, place: &str, fields: &'e Map<String, Json>) -> Retry {
-        let place = format!("{place}/retry");
-        let Some(value) = fields.get("retry").filter(|value| !value.is_null()) else { return Retry::default() };
-        let Some(fields) = self.object(&place, value, &["attempts", "backoff", "factor"]) else {
-            return Retry::default();
-        };
-        if !fields.contains_key("attempts") {
-            self.complain(
-                format!("{place}/attempts"),
-                "required",
-                "say how many attempts there are, the first included",
-            );
-        }
-        let attempts = self.count(&place, fields, "attempts", 1, ATTEMPTS_MAX.into());
-        let factor = match fields.get("factor") {
-            None | Some(Json::Null) => 1.0,
-            Some(factor) => match factor.as_f64() {
-                Some(factor) if (1.0..=100.0).contains(&factor) => factor,
-                _ => {
-                    self.complain(format!("{place}/factor"), "out_of_range", "it must be a number from 1 to 100");
-                    1.0
-                }
-            },
-        };
-        Retry {
-            attempts: attempts.and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
-            backoff: self.duration(&place, fields, "backoff").unwrap_or(Retry::default().backoff),
-            factor,
-        }
-    }
-
-    fn artifact(
-        &mut self,
-        place: &str,
-        fields: &'e Map<String, Json>,
-        names: &[&str],
-        needs: &mut Vec<Named>,
-    ) -> Option<Artifact<'e>> {
-        let place = format!("{place}/artifact");
-        let value = fields.get("artifact").filter(|value| !value.is_null())?;
-        if value.is_string() {
-            let name = self.shape(&place, value, names, needs);
-            self.fixed(&place, &name.shape, "bad_name", literal::wrong_name);
-            return Some(Artifact {
-                name: name.shape,
-                content: Content::Result,
-                media_type: None,
-                each_item: name.each_item,
-            });
-        }
-        let fields = self.object(&place, value, &["name", "path", "content", "media_type"])?;
-        let name = self.required_text(&place, fields, "name").map(|_| {
-            let place = format!("{place}/name");
-            let name = self.shape(&place, &fields["name"], names, needs);
-            self.fixed(&place, &name.shape, "bad_name", literal::wrong_name);
-            name
-        });
-        let mut each_item = name.as_ref().is_some_and(|name| name.each_item);
-        let mut source = |reader: &mut Self, key: &str| {
-            // A content may be null; a path cannot.
-            let value = fields.get(key).filter(|value| key == "content" || !value.is_null())?;
-            let text = reader.shape(&format!("{place}/{key}"), value, names, needs);
-            each_item |= text.each_item;
-            Some(text.shape)
-        };
-        let content = match (source(self, "path"), source(self, "content")) {
-            (None, None) => Content::Result,
-            (Some(path), None) => {
-                self.fixed(&format!("{place}/path"), &path, "bad_path", literal::wrong_path);
-                Content::File(path)
-            }
-            (None, Some(content)) => Content::This(content),
-            (Some(_), Some(content)) => {
-                self.complain(format!("{place}/content"), "invalid", "an artifact has a path or a content, not both");
-                Content::This(content)
-            }
-        };
-        let media_type = self.text(&place, fields, "media_type");
-        if let Some(why) = media_type.and_then(literal::wrong_media_type) {
-            self.complain(format!("{place}/media_type"), "bad_media_type", why);
-        }
-        Some(Artifact { name: name?.shape, content, media_type, each_item })
-    }
-
-    fn milestone(
-        &mut self,
-        place: &str,
-        fields: &'e Map<String, Json>,
-        names: &[&str],
-        needs: &mut Vec<Named>,
-    ) -> Option<Text<'e>> {
-        self.text(place, fields, "milestone")?;
-        Some(self.shape(&format!("{place}/milestone"), &fields["milestone"], names, needs))
-    }
-
-    fn criterion(
-        &mut self,
-        place: &str,
-        fields: &'e Map<String, Json>,
-        needs: &mut Vec<Named>,
-    ) -> Option<Criterion<'e>> {
-        let place = format!("{place}/criterion");
-        let value = fields.get("criterion").filter(|value| !value.is_null())?;
-        let fields = self.object(&place, value, &["text", "met"])?;
-        let text = self.required_text(&place, fields, "text");
-        let met = match fields.get("met") {
-            Some(met) => self.question(format!("{place}/met"), met, &[], needs),
-            None => {
-                self.complain(format!("{place}/met"), "required", "say with one {{ … }} when the criterion is met");
-                None
-            }
-        };
-        let criteria = self.source.success_criteria;
-        let index = text.and_then(|text| criteria.iter().position(|criterion| criterion == text));
-        if index.is_none() && text.is_some() {
-            let known = if criteria.is_empty() { "there are none".to_owned() } else { criteria.join("; ") };
-            let detail = format!("it must be the text of one of the envelope's success_criteria: {known}");
-            self.complain(format!("{place}/text"), "unknown_criterion", detail);
-        }
-        Some(Criterion {
-            index: index?,
-            met: met?,
-            source: fields["met"].as_str().map_or_else(|| fields["met"].to_string(), str::to_owned),
-        })
     }
 
     fn goes_on(&mut self, place: &str, fields: &'e Map<String, Json>) -> bool {
@@ -360,125 +233,19 @@ impl<'e> Reader<'e, '_> {
         }
     }
 
-    /// Something to be answered with yes or no: `true`, `false`, or one `{{ … }}`.
-    fn question(
-        &mut self,
-        place: String,
-        value: &'e Json,
-        names: &[&str],
-        needs: &mut Vec<Named>,
-    ) -> Option<Question<'e>> {
-        let mut compiler = Compiler::new(self.language, names);
-        let question = compiler.question(&place, value);
-        let Compiler { references, errors, .. } = compiler;
-        if question.is_none() && errors.is_empty() {
-            let code = if value.is_string() { "bad_template" } else { "wrong_type" };
-            self.complain(place, code, "it must be true, false, or one {{ … }} and nothing around it");
-        }
-        for error in errors {
-            self.complain(error.place, "bad_template", error.detail);
-        }
-        needs.extend(named(references));
-        question
-    }
-
-    fn shape(&mut self, place: &str, value: &'e Json, names: &[&str], needs: &mut Vec<Named>) -> Text<'e> {
-        let mut compiler = Compiler::new(self.language, names);
-        let shape = compiler.shape(place, value);
-        let Compiler { references, errors, .. } = compiler;
-        for error in errors {
-            self.complain(error.place, "bad_template", error.detail);
-        }
-        let each_item = references.item;
-        needs.extend(named(references));
-        Text { shape, each_item }
-    }
-
-    /// Holds a text against the node's rule for it, where it is fixed: what a template gives is known later.
-    fn fixed(&mut self, place: &str, shape: &Shape<'_>, code: &'static str, wrong: fn(&str) -> Option<&'static str>) {
-        let Shape::Fixed(value) = shape else { return };
-        if self.has_mistake_at(place) {
-            return;
-        }
-        match value {
-            Json::String(text) => {
-                if let Some(why) = wrong(text) {
-                    self.complain(place.to_owned(), code, why);
-                }
-            }
-            _ => self.complain(place.to_owned(), "wrong_type", "it must be a text"),
-        }
-    }
-
-    fn duration(&mut self, place: &str, fields: &Map<String, Json>, key: &str) -> Option<Duration> {
-        let value = fields.get(key).filter(|value| !value.is_null())?;
-        let duration = value.as_str().and_then(duration::parse);
-        if duration.is_none() {
-            let detail = "it must be a duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"1d\", at most a year";
-            self.complain(format!("{place}/{key}"), "bad_duration", detail);
-        }
-        duration
-    }
-
-    fn is_positive(&mut self, place: &str, timeout: Duration) -> bool {
-        if timeout.is_zero() {
-            self.complain(format!("{place}/timeout"), "bad_duration", "a timeout must be longer than nothing");
-        }
-        !timeout.is_zero()
-    }
-
-    fn count(&mut self, place: &str, fields: &Map<String, Json>, key: &str, min: u64, max: u64) -> Option<u64> {
-        let value = fields.get(key).filter(|value| !value.is_null())?;
-        let count = value.as_u64().filter(|count| (min..=max).contains(count));
-        if count.is_none() {
-            let range = if max == u64::MAX { format!("{min} or more") } else { format!("from {min} to {max}") };
-            self.complain(format!("{place}/{key}"), "out_of_range", format!("it must be a whole number, {range}"));
-        }
-        count
-    }
-
-    fn text(&mut self, place: &str, fields: &'e Map<String, Json>, key: &str) -> Option<&'e str> {
-        match fields.get(key) {
-            None | Some(Json::Null) => None,
-            Some(Json::String(text)) => Some(text),
+    fn is_finally(&mut self, place: &str, fields: &'e Map<String, Json>) -> bool {
+        match fields.get("finally") {
+            None | Some(Json::Null | Json::Bool(false)) => false,
+            Some(Json::Bool(true)) => true,
             Some(_) => {
-                self.complain(format!("{place}/{key}"), "wrong_type", "it must be a text");
-                None
+                self.complain(format!("{place}/finally"), "wrong_type", "it must be true or false");
+                false
             }
         }
     }
+}
 
-    fn required_text(&mut self, place: &str, fields: &'e Map<String, Json>, key: &str) -> Option<&'e str> {
-        match fields.get(key) {
-            None | Some(Json::Null) => {
-                self.complain(format!("{place}/{key}"), "required", format!("`{key}` is missing"));
-                None
-            }
-            Some(Json::String(text)) if text.trim().is_empty() => {
-                self.complain(format!("{place}/{key}"), "empty", format!("`{key}` must not be empty"));
-                None
-            }
-            Some(_) => self.text(place, fields, key),
-        }
-    }
-
-    fn object(&mut self, place: &str, value: &'e Json, keys: &[&str]) -> Option<&'e Map<String, Json>> {
-        let Json::Object(fields) = value else {
-            self.complain(place.to_owned(), "wrong_type", format!("it must be an object with {}", keys.join(", ")));
-            return None;
-        };
-        for key in fields.keys().filter(|key| !keys.contains(&key.as_str())) {
-            let pointer = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
-            self.complain(pointer, "unknown_key", format!("`{key}` is not known here; known are {}", keys.join(", ")));
-        }
-        Some(fields)
-    }
-
-    fn has_mistake_at(&self, place: &str) -> bool {
-        self.mistakes.iter().any(|mistake| mistake.pointer.starts_with(place))
-    }
-
-    fn complain(&mut self, pointer: String, code: &'static str, detail: impl Into<String>) {
-        self.mistakes.push(Mistake::new(pointer, code, detail));
-    }
+/// Whether a key says something.
+fn is_there(fields: &Map<String, Json>, key: &str) -> bool {
+    fields.get(key).is_some_and(|value| !value.is_null())
 }

@@ -2,9 +2,9 @@
 
 use sortie_plugin::{CallError, Failure, Outcome};
 
-use super::{Progress, Run, State};
+use super::frame::{Frame, Progress, State};
 use crate::World;
-use crate::plan::{Plan, Step};
+use crate::plan::{Action, Graph, MODEL, Plan, Step};
 use crate::template::TemplateError;
 
 /// Most steps that a summary names; it is a line for people.
@@ -15,6 +15,10 @@ const NAMED_MAX: usize = 12;
 pub(super) struct Blame {
     /// For people, and for templates as `steps.<id>.error`.
     pub(super) text: String,
+    /// Another attempt may do better.
+    pub(super) may_pass: bool,
+    /// The budget did not cover it.
+    pub(super) lacks_budget: bool,
     tool: Option<String>,
     advice: Option<String>,
 }
@@ -22,7 +26,7 @@ pub(super) struct Blame {
 impl Blame {
     /// The step itself is wrong.
     pub(super) fn step(text: String) -> Self {
-        Self { text, tool: None, advice: None }
+        Self { text, ..Self::default() }
     }
 
     /// A template of the step is wrong.
@@ -31,22 +35,36 @@ impl Blame {
         Self::step(format!("template in {place}: {}", error.detail))
     }
 
-    /// A call of the step's tool failed for good.
-    pub(super) fn call(step: &Step<'_>, error: &CallError, attempts: u32) -> Self {
-        let tool = step.tool;
+    /// A limit of the mission came near before it was done.
+    pub(super) fn landing() -> Self {
+        let advice =
+            "see which of its limits it was (window, run time, model calls, cost), and dispatch it again with more";
+        let text = "a limit of the mission came near before it was done".to_owned();
+        Self { advice: Some(advice.to_owned()), ..Self::step(text) }
+    }
+
+    /// A call of a step failed for good: its own, or one that undoes it, which its `key` says.
+    pub(super) fn call(id: &str, key: &str, tool: &str, error: &CallError, attempts: u32) -> Self {
         let attempts = if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() };
         let advice = match error {
-            CallError::Denied(_) => Some(format!("grant {tool} to the mission, or take step `{}` out", step.id)),
+            CallError::Denied(_) => Some(format!("grant {tool} to the mission, or take step `{id}` out")),
             CallError::BudgetExhausted(_) => Some("raise the mission's budget and dispatch it again".to_owned()),
             CallError::InvalidArguments(_) => {
-                Some(format!("mend `with` of step `{}`: `sortie tool ls` shows what {tool} takes", step.id))
+                let key = if tool == MODEL { MODEL } else { key };
+                Some(format!("mend `{key}` of step `{id}`: `sortie tool ls` shows what {tool} takes"))
             }
             CallError::Uncertain(_) => {
                 Some(format!("find out whether the call of {tool} happened before repeating it"))
             }
             CallError::Cancelled | CallError::Failed(_) | CallError::TimedOut(_) => None,
         };
-        Self { text: format!("{tool}{attempts}: {error}"), tool: Some(tool.to_owned()), advice }
+        Self {
+            text: format!("{tool}{attempts}: {error}"),
+            may_pass: matches!(error, CallError::Failed(_) | CallError::TimedOut(_)),
+            lacks_budget: matches!(error, CallError::BudgetExhausted(_)),
+            tool: Some(tool.to_owned()),
+            advice,
+        }
     }
 
     /// It came after the step's calls: whoever reads of it must not take them for undone.
@@ -67,35 +85,52 @@ impl Blame {
     }
 }
 
-/// Fails a mission before its first call where it is certain to end at a tool that it does not hold: better nothing done
-/// than half of it.
+/// Fails a mission before its first call where it is certain to end at a tool that it does not hold, or could not undo
+/// what it did for want of one: better nothing done than half of it.
 pub(super) fn refuse_early<W: World>(plan: &Plan<'_>, world: &W) -> Result<(), Failure> {
-    match plan.steps.iter().find(|step| step.is_decisive() && !world.holds(step.tool)) {
+    match missing(&plan.graph, true, &|tool| world.holds(tool)) {
         None => Ok(()),
-        Some(step) => {
-            let summary = format!(
-                "step `{}` needs the tool {}, which the mission was not granted; nothing was done",
-                step.id, step.tool
-            );
+        Some((id, tool, what)) => {
+            let summary =
+                format!("step `{id}` needs the tool {tool}{what}, which the mission was not granted; nothing was done");
             Err(Failure::new(summary)
-                .of_tool(step.tool)
-                .next_action(format!("grant {} to the mission, or take the step out", step.tool)))
+                .of_tool(tool)
+                .next_action(format!("grant {tool} to the mission, or take the step out")))
         }
     }
 }
 
+/// The first step that lacks its tool, or the one that undoes it. `comes`: the graph is certain to run.
+fn missing<'e>(
+    graph: &Graph<'e>,
+    comes: bool,
+    holds: &dyn Fn(&str) -> bool,
+) -> Option<(&'e str, &'e str, &'static str)> {
+    graph.steps.iter().find_map(|step| {
+        let runs = comes && step.is_decisive();
+        let lacking = match &step.action {
+            Action::Call(call) => (runs && !holds(call.tool)).then_some((step.id, call.tool, "")),
+            Action::Sleep(_) => None,
+            Action::Graph(graph) => missing(graph, runs, holds),
+        };
+        let undo = step.compensate.as_ref().filter(|compensate| !holds(compensate.call.tool));
+        lacking.or_else(|| undo.map(|compensate| (step.id, compensate.call.tool, " to undo what it does")))
+    })
+}
+
 /// The run's own account of itself.
-pub(super) fn ending<W: World>(run: &Run<'_, '_, W>) -> Result<Outcome, Failure> {
-    let steps = || run.plan.steps.iter().zip(&run.states);
+pub(super) fn ending(root: &Frame<'_, '_>) -> Result<Outcome, Failure> {
+    let steps = || root.graph.steps.iter().zip(&root.states);
     let done = list("done", steps().filter_map(|(step, state)| done(step, state)));
     let partly = list("done in part", steps().filter_map(|(step, state)| partly_done(step, state)));
     let did: Vec<_> = done.into_iter().chain(partly).collect();
     let nothing = |words: &str| did.is_empty().then(|| words.to_owned());
-    if let Some((index, blame)) = &run.failed {
-        let failed = format!("step `{}` failed: {}", run.plan.steps[*index].id, blame.text);
+    if root.failed.is_some() {
+        let blame = root.blame_of_step();
         let nothing = nothing("no step was done");
-        let summary = [failed].into_iter().chain(did).chain(nothing).collect::<Vec<_>>().join("; ");
-        return Err(Failure { summary, tool: blame.tool.clone(), next_action: blame.advice.clone() });
+        let parts = [blame.text.clone()].into_iter().chain(did).chain(nothing).chain(root.aftermath());
+        let summary = parts.collect::<Vec<_>>().join("; ");
+        return Err(Failure { summary, tool: blame.tool, next_action: blame.advice });
     }
     let ids =
         |holds: fn(&State) -> bool| steps().filter(move |(_, state)| holds(state)).map(|(step, _)| step.id.to_owned());
@@ -108,6 +143,36 @@ pub(super) fn ending<W: World>(run: &Run<'_, '_, W>) -> Result<Outcome, Failure>
         Some((step, blame)) => outcome.next_action(format!("see why step `{}` failed: {}", step.id, blame.text)),
         None => outcome,
     })
+}
+
+impl Frame<'_, '_> {
+    /// Why it failed, as the step has it that it was run for.
+    pub(super) fn blame(&self) -> Blame {
+        let mut blame = self.blame_of_step();
+        let aftermath = self.aftermath().collect::<Vec<_>>().join("; ");
+        if !aftermath.is_empty() {
+            blame.text = format!("{}; {aftermath}", blame.text);
+        }
+        blame
+    }
+
+    /// Why it failed, with the name of the step that did.
+    fn blame_of_step(&self) -> Blame {
+        let Some((step, blame)) = &self.failed else { return Blame::default() };
+        let text = match step {
+            Some(index) => format!("step `{}` failed: {}", self.graph.steps[*index].id, blame.text),
+            None => blame.text.clone(),
+        };
+        Blame { text, ..blame.clone() }
+    }
+
+    /// What became of it after it had failed.
+    fn aftermath(&self) -> impl Iterator<Item = String> {
+        let undone = list("undone", self.undone.iter().cloned());
+        let left = list("could not be undone", self.left.iter().cloned());
+        let late = list("failed besides", self.late.iter().cloned());
+        undone.into_iter().chain(left).chain(late)
+    }
 }
 
 /// What became of these steps; nothing where there are none.

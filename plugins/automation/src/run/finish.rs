@@ -4,64 +4,53 @@ use minijinja::Value;
 use serde_json::Value as Json;
 
 use super::ending::Blame;
-use super::{Progress, Run, State, scope};
+use super::frame::{Frame, Progress, State};
+use super::{Run, scope};
 use crate::World;
 use crate::plan::{Artifact, Content, Step};
 
-impl<W: World> Run<'_, '_, W> {
+impl<'p, 'e, W: World> Run<'p, 'e, W> {
     /// All calls of a step have ended.
-    pub(super) fn finish(&mut self, index: usize) {
-        let step = &self.plan.steps[index];
-        let State::Running(progress) = std::mem::replace(&mut self.states[index], State::Waiting(0)) else { return };
+    pub(super) fn finish(&mut self, id: usize, index: usize) {
+        let frame = self.frame(id);
+        let step = &frame.graph.steps[index];
+        let State::Running(progress) = std::mem::replace(&mut frame.states[index], State::Waiting(0)) else { return };
         let error = progress.error.as_ref().map(|blame| blame.text.as_str());
-        self.scope.show(step.id, scope::ended(step.each.is_some(), Some(&progress), error));
+        frame.scope.show(step.id, scope::ended(step.each.is_some(), Some(&progress), error));
         if progress.got_nothing() {
             let blame = progress.error.clone().unwrap_or_default();
-            self.states[index] = State::Running(progress);
-            return self.fail(index, blame);
+            frame.states[index] = State::Running(progress);
+            return self.fail(id, index, blame);
         }
-        if let Err(blame) = self.leave_behind(step, &progress) {
+        let left_behind = self.leave_behind(id, step, &progress);
+        let frame = self.frame(id);
+        if let Err(blame) = left_behind {
             let blame = blame.after_calls(step.each.is_some(), progress.got());
-            self.states[index] = State::Running(progress);
-            return self.fail(index, blame);
+            frame.states[index] = State::Running(progress);
+            return self.fail(id, index, blame);
         }
-        self.states[index] = State::Done(progress);
-        self.release(index);
+        frame.states[index] = State::Done(progress);
+        frame.release(index);
     }
 
-    fn leave_behind(&mut self, step: &Step<'_>, progress: &Progress) -> Result<(), Blame> {
+    fn leave_behind(&mut self, id: usize, step: &Step<'_>, progress: &Progress) -> Result<(), Blame> {
         if let Some(artifact) = &step.artifact {
-            for (scope, result) in self.occasions(artifact.each_item, progress) {
+            for (scope, result) in self.frame(id).occasions(artifact.each_item, progress) {
                 self.store(step, artifact, &scope, &result)?;
             }
         }
         if let Some(milestone) = &step.milestone {
-            for (scope, _) in self.occasions(milestone.each_item, progress) {
+            for (scope, _) in self.frame(id).occasions(milestone.each_item, progress) {
                 let text = milestone.shape.text(&scope).map_err(|error| Blame::template(step, &error))?;
                 self.world.milestone(&text);
             }
         }
         if let Some(criterion) = &step.criterion {
-            let met = criterion.met.answer(&self.scope.step()).map_err(|error| Blame::template(step, &error))?;
+            let scope = self.frame(id).scope.step();
+            let met = criterion.met.answer(&scope).map_err(|error| Blame::template(step, &error))?;
             self.world.judge(criterion.index, met, &format!("step `{}`: {} is {met}", step.id, criterion.source));
         }
         Ok(())
-    }
-
-    /// What an artifact or a milestone is made for: the step, or each item that has a result.
-    fn occasions(&mut self, each_item: bool, progress: &Progress) -> Vec<(Value, Json)> {
-        match &progress.items {
-            Some(items) if each_item => {
-                let ended = items.iter().zip(&progress.results).enumerate();
-                let ended = ended.filter_map(|(index, (item, result))| Some((index, item, result.clone()?)));
-                ended.map(|(index, item, result)| (self.scope.item(index, item), result)).collect()
-            }
-            Some(_) => {
-                let results = progress.results.iter().map(|result| result.clone().unwrap_or_default());
-                vec![(self.scope.step(), results.collect())]
-            }
-            None => vec![(self.scope.step(), progress.results.first().cloned().flatten().unwrap_or_default())],
-        }
     }
 
     fn store(&mut self, step: &Step<'_>, artifact: &Artifact<'_>, scope: &Value, result: &Json) -> Result<(), Blame> {
@@ -82,6 +71,24 @@ impl<W: World> Run<'_, '_, W> {
             }
         };
         stored.map_err(|why| Blame::step(format!("its artifact {name} could not be stored: {why}")))
+    }
+}
+
+impl Frame<'_, '_> {
+    /// What an artifact or a milestone is made for: the step, or each item that has a result.
+    fn occasions(&mut self, each_item: bool, progress: &Progress) -> Vec<(Value, Json)> {
+        match &progress.items {
+            Some(items) if each_item => {
+                let ended = items.iter().zip(&progress.results).enumerate();
+                let ended = ended.filter_map(|(index, (item, result))| Some((index, item, result.clone()?)));
+                ended.map(|(index, item, result)| (self.scope.item(index, item), result)).collect()
+            }
+            Some(_) => {
+                let results = progress.results.iter().map(|result| result.clone().unwrap_or_default());
+                vec![(self.scope.step(), results.collect())]
+            }
+            None => vec![(self.scope.step(), progress.results.first().cloned().flatten().unwrap_or_default())],
+        }
     }
 }
 

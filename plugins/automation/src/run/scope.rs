@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 use serde_json::Value as Json;
 use sortie_plugin::Brief;
 
-use super::Progress;
+use super::frame::Progress;
 use crate::template;
 
 /// The names that templates see while a mission runs.
@@ -36,6 +36,21 @@ impl<'p> Scope<'p> {
         Self { fixed, steps: BTreeMap::new(), whole: None }
     }
 
+    /// What the steps of a sub-graph see: all this, and the item that it is run for.
+    pub(super) fn within(&self, item: Option<(usize, &Value)>) -> Self {
+        let fixed = match item {
+            Some((index, item)) => context! { item, index, ..self.fixed.clone() },
+            None => self.fixed.clone(),
+        };
+        Self { fixed, steps: self.steps.clone(), whole: None }
+    }
+
+    /// Shows from now on why the graph failed, or null where it did not: to `finally` steps and compensations.
+    pub(super) fn show_failure(&mut self, failure: &Value) {
+        self.fixed = context! { failure, ..self.fixed.clone() };
+        self.whole = None;
+    }
+
     /// Shows how a step ended to all templates from now on.
     pub(super) fn show(&mut self, id: &'p str, view: Value) {
         self.steps.insert(id, view);
@@ -47,6 +62,15 @@ impl<'p> Scope<'p> {
         let Self { fixed, steps, whole } = self;
         let all = || context! { steps => Value::from_pairs(steps.iter().map(|(id, view)| (*id, view.clone()))), ..fixed.clone() };
         whole.get_or_insert_with(all).clone()
+    }
+
+    /// What `until` and `compensate` see: `base`, the call's result, and where they name the step itself, that in its place.
+    pub(super) fn result(&self, base: &Value, own: Option<&str>, result: &Json) -> Value {
+        let result = template::value(result);
+        let Some(own) = own else { return context! { result, ..base.clone() } };
+        let view = context! { skipped => false, error => (), result => result.clone() };
+        let steps = self.steps.iter().filter(|(id, _)| **id != own).map(|(id, view)| (*id, view.clone()));
+        context! { result, steps => Value::from_pairs(steps.chain([(own, view)])), ..base.clone() }
     }
 
     /// What the templates of one item of a `for_each` see.

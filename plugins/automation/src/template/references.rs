@@ -10,6 +10,16 @@ use minijinja::syntax::SyntaxConfig;
 pub(crate) struct Look {
     /// It asks whether the step was skipped, and so expects that it may have been.
     pub(crate) at_skipped: bool,
+    /// It asks for the step's error, and so expects that there may be one.
+    pub(crate) at_error: bool,
+}
+
+impl Look {
+    /// Looks at what another one looks at, too.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.at_skipped |= other.at_skipped;
+        self.at_error |= other.at_error;
+    }
 }
 
 /// The steps that templates refer to, by id.
@@ -17,27 +27,29 @@ pub(crate) struct Look {
 pub(crate) struct References {
     /// Each with the place of the first template that names it, in alphabetical order.
     pub(crate) steps: BTreeMap<String, (String, Look)>,
-    /// Whether `item` or `index` is used.
+    /// Whether `item` or `index` of the step's own `for_each` is used.
     pub(crate) item: bool,
+    /// Whether something is used that is known in a run alone, such as `result`.
+    pub(crate) moment: bool,
 }
 
 impl References {
     /// Adds what one more template refers to.
-    pub(super) fn add(&mut self, place: &str, steps: Vec<(String, Look)>, item: bool) {
+    pub(super) fn add(&mut self, place: &str, steps: Vec<(String, Look)>) {
         for (id, look) in steps {
             let (_, seen) = self.steps.entry(id).or_insert_with(|| (place.to_owned(), Look::default()));
-            seen.at_skipped |= look.at_skipped;
+            seen.add(look);
         }
-        self.item |= item;
     }
 
     /// Adds what others refer to.
     pub(super) fn merge(&mut self, other: Self) {
         for (id, (place, look)) in other.steps {
             let (_, seen) = self.steps.entry(id).or_insert_with(|| (place, Look::default()));
-            seen.at_skipped |= look.at_skipped;
+            seen.add(look);
         }
         self.item |= other.item;
+        self.moment |= other.moment;
     }
 }
 
@@ -48,6 +60,8 @@ pub(super) struct Found<'s> {
     pub(super) references: Vec<(String, Look)>,
     /// Names of filters and tests, to be known before the template runs.
     pub(super) filters: Vec<&'s str>,
+    /// Regular expressions that it spells out.
+    pub(super) patterns: Vec<String>,
     pub(super) tests: Vec<&'s str>,
 }
 
@@ -60,11 +74,14 @@ pub(super) fn may_hold_template(source: &str) -> bool {
 pub(super) fn find(source: &str, syntax: SyntaxConfig) -> Result<Found<'_>, minijinja::Error> {
     let tokens = tokenize(source, false, syntax).collect::<Result<Vec<_>, _>>()?;
     let mut found =
-        Found { whole: whole(source, &tokens), references: Vec::new(), filters: Vec::new(), tests: Vec::new() };
+        Found { whole: whole(source, &tokens), references: vec![], filters: vec![], patterns: vec![], tests: vec![] };
     for (at, (token, _)) in tokens.iter().enumerate() {
         let rest = &tokens[at + 1..];
         match token {
-            Token::Pipe => found.filters.extend(ident(rest)),
+            Token::Pipe => {
+                found.filters.extend(ident(rest));
+                found.patterns.extend(pattern(rest));
+            }
             // `a.steps` and `a.is` are attributes of something else.
             Token::Ident(_) if at > 0 && matches!(tokens[at - 1].0, Token::Dot) => {}
             Token::Ident("is") => {
@@ -100,8 +117,8 @@ fn whole<'s>(source: &'s str, tokens: &[(Token<'s>, Span)]) -> Option<&'s str> {
 /// The step that follows the word `steps`: `.id` or `["id"]`, and how it is looked at.
 fn step(after: &[(Token<'_>, Span)]) -> Option<(String, Look)> {
     let (id, after) = member(after)?;
-    let at_skipped = member(after).is_some_and(|(name, _)| name == "skipped");
-    Some((id.to_owned(), Look { at_skipped }))
+    let looked_at = member(after).map_or("", |(name, _)| name);
+    Some((id.to_owned(), Look { at_skipped: looked_at == "skipped", at_error: looked_at == "error" }))
 }
 
 /// `.name` or `["name"]` at the start of some tokens, and what comes after it.
@@ -110,6 +127,20 @@ fn member<'t, 's>(tokens: &'t [(Token<'s>, Span)]) -> Option<(&'t str, &'t [(Tok
         [(Token::Dot, _), (Token::Ident(name), _), rest @ ..] => Some((name, rest)),
         [(Token::BracketOpen, _), (Token::Str(name), _), (Token::BracketClose, _), rest @ ..] => Some((name, rest)),
         [(Token::BracketOpen, _), (Token::String(name), _), (Token::BracketClose, _), rest @ ..] => Some((name, rest)),
+        _ => None,
+    }
+}
+
+/// The expression of `regex_…("expression"`, right behind a `|`.
+fn pattern(tokens: &[(Token<'_>, Span)]) -> Option<String> {
+    match tokens {
+        [(Token::Ident(name), _), (Token::ParenOpen, _), (pattern, _), ..] if name.starts_with("regex_") => {
+            match pattern {
+                Token::Str(pattern) => Some((*pattern).to_owned()),
+                Token::String(pattern) => Some(pattern.to_string()),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use crate::plan::STEPS_MAX;
 
 /// `steps` have exactly these mistakes, as `pointer code`, pointers below `/inputs/steps`.
 #[track_caller]
-fn check(steps: Json, expected: &[&str]) {
+pub(super) fn check(steps: Json, expected: &[&str]) {
     let mut found: Vec<_> = crate::check(&brief(&json!({ "week": "W47", "steps": steps })))
         .into_iter()
         .map(|mistake| format!("{} {}", mistake.pointer.trim_start_matches("/inputs/steps"), mistake.code))
@@ -20,7 +20,7 @@ fn check(steps: Json, expected: &[&str]) {
 
 /// A step with `fields` beside its id and tool has exactly these mistakes.
 #[track_caller]
-fn check_step(fields: Json, expected: &[&str]) {
+pub(super) fn check_step(fields: Json, expected: &[&str]) {
     let mut step = json!({ "id": "a", "tool": "Read" });
     for (key, value) in fields.as_object().expect("fields") {
         step[key] = value.clone();

@@ -6,21 +6,21 @@ use sortie_plugin::{CallError, Failure, Outcome};
 use super::brief;
 use super::world::Simulated;
 
-fn run_in(world: &mut Simulated, inputs: Json) -> Result<Outcome, Failure> {
+pub(super) fn run_in(world: &mut Simulated, inputs: Json) -> Result<Outcome, Failure> {
     let brief = brief(&inputs);
     assert_eq!(crate::check(&brief), [], "{inputs:#}");
     crate::run(&brief, world)
 }
 
 /// Runs `steps` with the tool `Echo`: the end, and what was done.
-fn run(steps: Json) -> (Result<Outcome, Failure>, Vec<String>) {
+pub(super) fn run(steps: Json) -> (Result<Outcome, Failure>, Vec<String>) {
     let mut world = Simulated::echo();
     let end = run_in(&mut world, json!({ "week": "W47", "list": [1, 2, 3], "steps": steps }));
     (end, world.log)
 }
 
 #[track_caller]
-fn check(steps: Json, summary: &str, log: &[&str]) {
+pub(super) fn check(steps: Json, summary: &str, log: &[&str]) {
     let (end, did) = run(steps);
     let said = end.map_or_else(|failure| format!("FAILED {}", failure.summary), |outcome| outcome.summary);
     assert_eq!(said, summary);

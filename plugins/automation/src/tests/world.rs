@@ -20,6 +20,8 @@ pub(super) struct Simulated {
     held: Vec<&'static str>,
     answer: Tools,
     now_ms: u64,
+    /// When a limit of the mission comes near; never, unless a test says so.
+    pub(super) closing_ms: u64,
     in_flight: Rc<Cell<usize>>,
     /// Most calls that were in flight together.
     pub(super) in_flight_max: usize,
@@ -47,7 +49,15 @@ impl Simulated {
     /// A world in which a mission holds `tools`, which answer as `answer` says.
     pub(super) fn new(tools: &[&'static str], answer: impl FnMut(&str, &Json) -> Answer + 'static) -> Self {
         let held = tools.to_vec();
-        Self { held, answer: Box::new(answer), now_ms: 0, in_flight: Rc::default(), in_flight_max: 0, log: Vec::new() }
+        Self {
+            held,
+            answer: Box::new(answer),
+            now_ms: 0,
+            closing_ms: u64::MAX,
+            in_flight: Rc::default(),
+            in_flight_max: 0,
+            log: Vec::new(),
+        }
     }
 
     /// A world in which the tool `Echo` answers its arguments after 10 ms, or after its argument `ms`.
@@ -106,6 +116,14 @@ impl World for Simulated {
 
     fn amended(&mut self, call: &Pending) -> Option<Json> {
         call.amended.clone()
+    }
+
+    fn closing(&mut self) -> Pending {
+        Pending { due_ms: self.closing_ms, result: Ok(json!(null)), amended: None, call: None }
+    }
+
+    fn land(&mut self) {
+        self.note("land");
     }
 
     fn milestone(&mut self, text: &str) {
