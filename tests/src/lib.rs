@@ -13,6 +13,7 @@ pub mod load;
 pub mod nights;
 pub mod node;
 pub mod receiver;
+pub mod site;
 mod warm;
 
 use std::path::{Path, PathBuf};

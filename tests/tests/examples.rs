@@ -1,9 +1,10 @@
 //! The examples run as they are, with the command that their page shows.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
-use sortie_tests::{binary, project};
+use sortie_tests::{Receiver, binary, project, site};
 use tempfile::TempDir;
 
 /// How `sortie run` ends on each example (its exit code), and an artifact that it leaves behind.
@@ -16,25 +17,96 @@ const EXAMPLES: [(&str, i32, &str); 5] = [
 ];
 
 /// What `EXAMPLES` leaves out, and why.
-const ELSEWHERE: [(&str, &str); 2] =
-    [("wait-for-export.json", "waits for a person"), ("with-callback.json", "needs a receiver and its secret")];
+const ELSEWHERE: [(&str, &str); 5] = [
+    ("wait-for-export.json", "waits for a person"),
+    ("with-callback.json", "needs a receiver and its secret"),
+    ("nightly-docs-pages.json", "comes before the next one"),
+    ("nightly-docs.json", "has a test of its own: it looks after the pages of the one before"),
+    ("research-three-sources.json", "has a test of its own: it needs its pages"),
+];
 
 fn run(example: &str) -> (Output, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("sortie.toml"), "[node]\ndata_dir = \"data\"\n").expect("writable");
+    (run_in(&folder, &project().join("examples").join(example)), folder)
+}
+
+fn run_in(folder: &TempDir, envelope: &Path) -> Output {
     let mut command = Command::new(binary());
-    command.arg("run").arg(project().join("examples").join(example)).current_dir(folder.path()).env("NO_COLOR", "1");
-    (command.output().expect("it starts"), folder)
+    command.arg("run").arg(envelope).current_dir(folder.path()).env("NO_COLOR", "1");
+    command.output().expect("it starts")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What an artifact of the only mission that left one of this name says.
+fn artifact(folder: &TempDir, name: &str) -> String {
+    let mut folders = vec![folder.path().join("data")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with(name) {
+                return fs::read_to_string(path).expect("readable");
+            }
+        }
+    }
+    panic!("no {name} in {folder:?}")
 }
 
 #[test]
 fn every_example_ends_as_it_should() {
     for (example, code, artifact) in EXAMPLES {
         let (output, _folder) = run(example);
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = said(&output);
         assert_eq!(output.status.code(), Some(code), "{example}:\n{said}");
         assert!(said.contains(artifact), "{example} prints where {artifact} is:\n{said}");
     }
+}
+
+#[test]
+fn the_docs_of_the_example_are_looked_after() {
+    let (output, folder) = run("nightly-docs-pages.json");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = run_in(&folder, &project().join("examples/nightly-docs.json"));
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("4 pages, 3 stale, 1 without a date, 3 of 4 links broken (1 not clear)"), "{said}");
+    let patch = artifact(&folder, "proposals.patch");
+    for line in
+        ["+Begin with [setting up](guide/setup.md#first-lamp)", "+See [the beginning](../index.md#the-lamp-factory)."]
+    {
+        assert!(patch.contains(line), "{line} is not in\n{patch}");
+    }
+}
+
+#[tokio::test]
+async fn the_research_of_the_example_is_done_without_a_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pages = Receiver::scripted(|got, _| site::page(got)).await;
+    let there = |text: String| text.replace(site::ADDRESS, &pages.host());
+    let examples = project().join("examples");
+    let read = |name: &str| there(fs::read_to_string(examples.join(name)).expect("a readable file"));
+    fs::write(
+        folder.path().join("sortie.toml"),
+        format!("[node]\ndata_dir = \"data\"\n{}", read("research/sortie.toml")),
+    )
+    .expect("writable");
+    fs::copy(examples.join("research/script.json"), folder.path().join("script.json")).expect("writable");
+    let envelope = folder.path().join("envelope.json");
+    fs::write(&envelope, read("research-three-sources.json")).expect("writable");
+    let (output, folder) =
+        tokio::task::spawn_blocking(move || (run_in(&folder, &envelope), folder)).await.expect("no panic");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("4 claims, 0 without a source; 3 sources cited; 3 quotations found in their sources"),
+        "{said}"
+    );
+    let report = artifact(&folder, "report.md");
+    assert!(report.contains("tries to instruct its readers") && !report.contains("No model wrote"), "{report}");
 }
 
 #[test]
