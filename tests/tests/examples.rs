@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use sortie_tests::{Receiver, binary, project, site};
+use sortie_tests::{Receiver, binary, project, site, warm};
 use tempfile::TempDir;
 
 /// How `sortie run` ends on each example (its exit code), and an artifact that it leaves behind.
@@ -25,9 +25,18 @@ const ELSEWHERE: [(&str, &str); 5] = [
     ("research-three-sources.json", "has a test of its own: it needs its pages"),
 ];
 
-fn run(example: &str) -> (Output, TempDir) {
+const CONFIG: &str = "[node]\ndata_dir = \"data\"\n";
+
+/// A folder in which the plugins need not be compiled first.
+fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("sortie.toml"), "[node]\ndata_dir = \"data\"\n").expect("writable");
+    warm(&folder.path().join("data"));
+    folder
+}
+
+fn run(example: &str) -> (Output, TempDir) {
+    let folder = folder();
+    fs::write(folder.path().join("sortie.toml"), CONFIG).expect("writable");
     (run_in(&folder, &project().join("examples").join(example)), folder)
 }
 
@@ -41,19 +50,11 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// What an artifact of the only mission that left one of this name says.
-fn artifact(folder: &TempDir, name: &str) -> String {
-    let mut folders = vec![folder.path().join("data")];
-    while let Some(folder) = folders.pop() {
-        for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.ends_with(name) {
-                return fs::read_to_string(path).expect("readable");
-            }
-        }
-    }
-    panic!("no {name} in {folder:?}")
+/// An artifact, from where the command says that it is.
+fn artifact(folder: &TempDir, said: &str, name: &str) -> String {
+    let line = said.lines().find_map(|line| line.strip_prefix(&format!("artifact {name}  ")));
+    let path = line.unwrap_or_else(|| panic!("no {name} in\n{said}"));
+    fs::read_to_string(folder.path().join(path.trim())).expect("readable")
 }
 
 #[test]
@@ -74,26 +75,24 @@ fn the_docs_of_the_example_are_looked_after() {
     let said = said(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("4 pages, 3 stale, 1 without a date, 3 of 4 links broken (1 not clear)"), "{said}");
-    let patch = artifact(&folder, "proposals.patch");
-    for line in
-        ["+Begin with [setting up](guide/setup.md#first-lamp)", "+See [the beginning](../index.md#the-lamp-factory)."]
-    {
+    let patch = artifact(&folder, &said, "proposals.patch");
+    for line in [
+        "+Fill it at dusk; [the list](../archive/evening.md) says how.",
+        "+See [the beginning](../index.md#the-lamp-factory).",
+    ] {
         assert!(patch.contains(line), "{line} is not in\n{patch}");
     }
 }
 
 #[tokio::test]
 async fn the_research_of_the_example_is_done_without_a_network() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let pages = Receiver::scripted(|got, _| site::page(got)).await;
     let there = |text: String| text.replace(site::ADDRESS, &pages.host());
     let examples = project().join("examples");
     let read = |name: &str| there(fs::read_to_string(examples.join(name)).expect("a readable file"));
-    fs::write(
-        folder.path().join("sortie.toml"),
-        format!("[node]\ndata_dir = \"data\"\n{}", read("research/sortie.toml")),
-    )
-    .expect("writable");
+    fs::write(folder.path().join("sortie.toml"), format!("{CONFIG}{}", read("research/sortie.toml")))
+        .expect("writable");
     fs::copy(examples.join("research/script.json"), folder.path().join("script.json")).expect("writable");
     let envelope = folder.path().join("envelope.json");
     fs::write(&envelope, read("research-three-sources.json")).expect("writable");
@@ -105,7 +104,7 @@ async fn the_research_of_the_example_is_done_without_a_network() {
         said.contains("4 claims, 0 without a source; 3 sources cited; 3 quotations found in their sources"),
         "{said}"
     );
-    let report = artifact(&folder, "report.md");
+    let report = artifact(&folder, &said, "report.md");
     assert!(report.contains("tries to instruct its readers") && !report.contains("No model wrote"), "{report}");
 }
 

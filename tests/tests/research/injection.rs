@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::with;
-use sortie_tests::{Receiver, Reply, workspace_of};
+use sortie_tests::{Receiver, Reply};
 
 use super::{REPORT, artifact, draft, mission, node, read, scripted, sources};
 
@@ -47,8 +47,9 @@ async fn a_model_that_obeys_a_page_can_do_nothing_that_the_mission_may_not() {
 
     let paths: Vec<String> = server.received().iter().map(|got| format!("{}{}", got.path, got.query)).collect();
     assert_eq!(paths, ["/orders", "/linked"], "what was given, and what it links to by number");
-    let workspace = workspace_of(&node, "vp.obeys");
-    assert_eq!(std::fs::read_dir(workspace).expect("its folder").count(), 0, "nothing is written");
+    let workspaces = std::fs::read_dir(node.data().join("workspaces")).into_iter().flatten().flatten();
+    let written = workspaces.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    assert_eq!(written.count(), 0, "nothing is written");
     let report = artifact(&node, "obeys", "report.md").await;
     assert!(!report.contains("steal") && !report.contains("<img") && !report.contains("!["), "{report}");
     let checked = &sources(&node, "obeys").await["checked"];

@@ -148,6 +148,7 @@ async fn a_node_without_a_model_says_which_line_to_add() {
     assert!(["failed", "422"].contains(&status.as_str()) && said.contains("[model."), "{said}");
     assert!(server.received().is_empty(), "nothing is fetched for nothing");
     let wrong = with(envelope, "/inputs/sources/1", json!("lists"));
-    let answer = node.dispatch(&with(wrong, "/mission_id", json!("wrong"))).await.expect_status(422);
+    let wrong = with(with(wrong, "/mission_id", json!("wrong")), "/idempotency_key", json!("wrong"));
+    let answer = node.dispatch(&wrong).await.expect_status(422);
     assert_eq!(answer.mistakes(), [("/inputs/sources/1".to_owned(), "not_an_address".to_owned())]);
 }
