@@ -89,6 +89,11 @@ impl Conversation {
         messages
     }
 
+    /// Whether the model spoke last.
+    pub(crate) fn ends_with_the_model(&self) -> bool {
+        self.turns.last().is_some_and(|turn| turn.told.is_empty())
+    }
+
     fn bytes(&self) -> usize {
         let lead: usize = self.lead.iter().map(|block| block.to_string().len()).sum();
         let memory = self.memory.as_ref().map_or(0, String::len);

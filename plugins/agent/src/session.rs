@@ -355,6 +355,37 @@ impl Session {
         }
     }
 
+    /// A request that asks something beside the conversation: what is answered does not become a part of it. With a schema the answer has an
+    /// `output` that fits it.
+    #[must_use]
+    pub fn question(&self, what: &str, schema: Option<&Value>) -> Value {
+        let mut aside = self.conversation.clone();
+        if let State::Over(Ending::Said(said)) = &self.state
+            && !aside.ends_with_the_model()
+        {
+            aside.said(&[text(said)]);
+        }
+        aside.tell([text(what)]);
+        let mut request = self.request();
+        request["messages"] = aside.messages().into();
+        if let Some(schema) = schema {
+            request["output_schema"] = schema.clone();
+        }
+        request
+    }
+
+    /// Notes the answer to such a question for people.
+    pub fn note_answer(&mut self, what: &str, answer: &Result<Value, CallError>) {
+        let line = match answer {
+            Ok(answer) => json!({
+                "kind": "aside", "asked": what, "content": answer["content"], "output": answer["output"], "usage": answer["usage"],
+                "cost_usd": answer["cost_usd"], "model": answer["model"],
+            }),
+            Err(error) => json!({ "kind": "aside", "asked": what, "error": error.code(), "why": error.to_string() }),
+        };
+        self.transcript.add(line);
+    }
+
     /// Says something to the model, in the user's place, with what it is told next.
     pub fn say(&mut self, what: &str) {
         self.transcript.add(json!({ "kind": "say", "turn": self.turns, "text": what }));

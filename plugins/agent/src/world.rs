@@ -170,11 +170,7 @@ impl World for Granted<'_> {
     }
 
     fn finish(&mut self, _wish: &Wish, call: Pending) -> Told {
-        let mut told = told(&call.get());
-        if let Some(amended) = call.info().amended {
-            told.content = format!("[a person had it made with {amended} instead]\n{}", told.content);
-        }
-        told
+        told_of(&call, &call.get())
     }
 
     fn is_closing(&mut self) -> bool {
@@ -192,6 +188,16 @@ impl World for Granted<'_> {
     fn warn(&mut self, text: &str) {
         report::warn(text);
     }
+}
+
+/// What a model is told of a call that has this result, also where a person changed what it was made with.
+#[must_use]
+pub fn told_of(call: &Pending, result: &Result<Value, CallError>) -> Told {
+    let mut told = told(result);
+    if let Some(amended) = call.info().amended {
+        told.content = format!("[a person had it made with {amended} instead]\n{}", told.content);
+    }
+    told
 }
 
 /// Why a plugin cannot work for want of a model, with what to write into the configuration; `None` where the node has the one that is meant.

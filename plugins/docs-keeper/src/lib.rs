@@ -40,7 +40,10 @@ struct DocsKeeper;
 impl Plugin for DocsKeeper {
     fn describe() -> Manifest {
         let description = "Finds stale pages and broken links in a project's documentation, proposes edits, and asks before it makes one.";
-        Manifest::new("docs-keeper", env!("CARGO_PKG_VERSION"), description).inputs_schema(inputs::schema())
+        Manifest::new("docs-keeper", env!("CARGO_PKG_VERSION"), description)
+            .inputs_schema(inputs::schema())
+            .needs_tool("Glob")
+            .needs_tool("Read")
     }
 
     fn check(brief: &Brief) -> Vec<Mistake> {

@@ -44,7 +44,10 @@ struct Research;
 impl Plugin for Research {
     fn describe() -> Manifest {
         let description = "Reads sources, and writes a report of which each citation and quotation is checked.";
-        Manifest::new("research", env!("CARGO_PKG_VERSION"), description).inputs_schema(inputs::schema())
+        Manifest::new("research", env!("CARGO_PKG_VERSION"), description)
+            .inputs_schema(inputs::schema())
+            .needs_model()
+            .needs_tool("WebFetch")
     }
 
     fn check(brief: &Brief) -> Vec<Mistake> {

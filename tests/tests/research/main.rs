@@ -134,21 +134,20 @@ async fn each_citation_was_fetched_and_its_digest_is_that_of_the_text() {
 }
 
 #[tokio::test]
-async fn a_node_without_a_model_says_which_line_to_add() {
+async fn what_cannot_be_done_is_refused_at_intake_with_what_to_change() {
     let server = Receiver::scripted(|got, _| page(got)).await;
-    let node = node(&server, "").await;
-    let envelope = mission("bare", &server, "well");
-    let (status, said) = match node.dispatch(&envelope).await {
-        answer if answer.status == 202 => {
-            let end = node.until_final("bare").await;
-            (end["status"].as_str().unwrap_or_default().to_owned(), end.to_string())
-        }
-        answer => (answer.status.to_string(), answer.text),
-    };
-    assert!(["failed", "422"].contains(&status.as_str()) && said.contains("[model."), "{said}");
+    let bare = node(&server, "").await;
+    let answer = bare.dispatch(&mission("bare", &server, "well")).await.expect_status(422);
+    assert!(answer.text.contains("[model.NAME]"), "{answer:#?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = node(&server, &scripted(folder.path(), "well", &well())).await;
+    for (pointer, value, at, code) in [
+        ("/constraints/allowed_tools", json!(["Read"]), "/constraints/allowed_tools", "need_unmet"),
+        ("/constraints/forbidden_tools", json!(["model"]), "/constraints/forbidden_tools", "need_unmet"),
+        ("/inputs/sources/1", json!("lists"), "/inputs/sources/1", "not_an_address"),
+    ] {
+        let answer = node.dispatch(&with(mission("wrong", &server, "well"), pointer, value)).await.expect_status(422);
+        assert_eq!(answer.mistakes(), [(at.to_owned(), code.to_owned())], "{answer:#?}");
+    }
     assert!(server.received().is_empty(), "nothing is fetched for nothing");
-    let wrong = with(envelope, "/inputs/sources/1", json!("lists"));
-    let wrong = with(with(wrong, "/mission_id", json!("wrong")), "/idempotency_key", json!("wrong"));
-    let answer = node.dispatch(&wrong).await.expect_status(422);
-    assert_eq!(answer.mistakes(), [("/inputs/sources/1".to_owned(), "not_an_address".to_owned())]);
 }

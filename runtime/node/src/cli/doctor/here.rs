@@ -484,7 +484,7 @@ mod tests {
         let says = |text: &str| plugins_to_be(&config(text), dir.path());
         assert_eq!(
             says(""),
-            Ok("automation, briefing, docs-keeper, hello, research".to_owned()),
+            Ok("automation, briefing, coding, docs-keeper, hello, research".to_owned()),
             "their own names, as a node lists them"
         );
         assert!(says("[plugin]\nautomation = \"automation\"").is_ok());
