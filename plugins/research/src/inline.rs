@@ -95,11 +95,8 @@ fn pieces_of(text: &str, line: &mut Line, at: At<'_>) -> Vec<Piece> {
                 }
             }
             // What a link says stays, unless it says the address.
-            Event::Text(label) | Event::Code(label) if within => {
-                if !open.iter().any(|(_, is_bare)| *is_bare) {
-                    pieces.push(Piece::Plain(label.to_string()));
-                }
-            }
+            Event::Text(_) | Event::Code(_) if open.iter().any(|(_, is_bare)| *is_bare) => {}
+            Event::Text(label) | Event::Code(label) if within => pieces.push(Piece::Plain(label.to_string())),
             Event::Code(_) => {
                 pieces.push(Piece::Plain(take(text, &mut done, range.start)));
                 pieces.push(Piece::Code(text[range.clone()].to_owned()));
@@ -277,10 +274,10 @@ mod tests {
             for event in Parser::new_ext(&page, Options::all()) {
                 match event {
                     Event::Html(_) | Event::InlineHtml(_) | Event::Start(Tag::Image { .. }) => {
-                        panic!("{given:?} became {page:?}")
+                        panic!("{given:?} became {page:?}");
                     }
                     Event::Start(Tag::Link { dest_url, .. }) => {
-                        assert_eq!(&*dest_url, "https://known.example/", "{given:?} became {page:?}")
+                        assert_eq!(&*dest_url, "https://known.example/", "{given:?} became {page:?}");
                     }
                     _ => {}
                 }

@@ -15,7 +15,7 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `inputs` | what the envelope says |
-//! | `mission` | the order of things, and how it ends |
+//! | `mission` | the order of things; `mission/gather` what a report is written from, `mission/write` the report and how it ends |
 //! | `flight` | calls side by side, until a limit is near |
 //! | `ask`, `words` | questions to the model, and how it is told that pages are data |
 //! | `address`, `source` | where things are from, what was fetched |

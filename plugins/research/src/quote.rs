@@ -138,7 +138,9 @@ fn is_in(text: &str, parts: &[String], from: usize, end: Option<usize>) -> bool 
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let word = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
     let (inside, before, behind) = (&text[start..end], text[..start].chars().next_back(), text[end..].chars().next());
-    !(word(before) && word(inside.chars().next())) && !(word(behind) && word(inside.chars().next_back()))
+    let cut_before = word(before) && word(inside.chars().next());
+    let cut_behind = word(behind) && word(inside.chars().next_back());
+    !cut_before && !cut_behind
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Whole missions, on a node that the tests play: a web of a few pages, a search engine, a model that says what the test has it say.
 
+#![expect(clippy::needless_pass_by_value, reason = "cases are literals, and read better without a & before each")]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -9,6 +11,9 @@ use sortie_plugin::testing::{Node, Ran};
 use sortie_plugin::{CallError, Value, json};
 
 use super::*;
+
+/// What a model says in turn; what the failure says; what the report says.
+type Row = (Vec<Result<Value, CallError>>, &'static str, &'static str);
 
 /// The addresses that were fetched, in order.
 type Fetched = Rc<RefCell<Vec<String>>>;
@@ -220,8 +225,7 @@ fn each_way_to_fail_leaves_what_there_is_and_says_why() {
     let cut =
         || Ok(json!({ "content": [{ "type": "text", "text": "{\"title\": \"La" }], "stop_reason": "max_tokens" }));
     let empty = || draft(&json!([]));
-    // What the model says in turn; what the failure says; what report.md says.
-    let rows: Vec<(Vec<Result<Value, CallError>>, &str, &str)> = vec![
+    let rows: Vec<Row> = vec![
         (vec![some(), some(), refuses()], "the model refused to write the report: I will not.", "> “nine hours” [1]"),
         (vec![some(), some(), failed("no JSON")], "the model wrote no report: no JSON", "> “nine hours” [1]"),
         (vec![some(), some(), cut()], "the model wrote no report", "> “nine hours” [1]"),
