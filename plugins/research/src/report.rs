@@ -206,9 +206,14 @@ impl Check {
     }
 }
 
-/// `1 claim`, `2 claims`.
+/// `1 claim`, `2 claims`, `2 searches`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    let ending = match count {
+        1 => "",
+        _ if what.ends_with(['s', 'h']) => "es",
+        _ => "s",
+    };
+    format!("{count} {what}{ending}")
 }
 
 impl Report {

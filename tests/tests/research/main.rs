@@ -1,5 +1,6 @@
 //! The research plugin on a real node: pages from a server of the test, a model that a script plays, and whatever goes wrong between them.
 
+mod docs;
 mod endings;
 mod injection;
 mod kills;

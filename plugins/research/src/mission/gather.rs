@@ -118,7 +118,7 @@ impl Mission<'_> {
         told::milestone(format!(
             "{}, {}",
             counted(self.questions.len(), "question"),
-            counted(searches.len(), "search").replace("searchs", "searches")
+            counted(searches.len(), "search")
         ));
         Ok(searches)
     }

@@ -160,10 +160,7 @@ impl Mission<'_> {
         judge::each(self.brief, &page.draft, check, self.cut.as_deref());
         let mut summary = check.in_words();
         if !self.sources.unreached.is_empty() {
-            summary.push_str(&format!(
-                "; {} not reached",
-                counted(self.sources.unreached.len(), "address").replace("addresss", "addresses")
-            ));
+            summary.push_str(&format!("; {} not reached", counted(self.sources.unreached.len(), "address")));
         }
         match &self.cut {
             _ if check.claims == 0 => {
