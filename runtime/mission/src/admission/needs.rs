@@ -84,8 +84,11 @@ mod tests {
         let needs = [Need::Model, Need::Tool(ToolName::new("Read"))];
         let place = |allowed: &[&str], forbidden: &[&str], needs: &[Need], has_model| {
             let list = |entries: &[&str]| entries.iter().map(|entry| (*entry).into()).collect();
-            let constraints =
-                Constraints { allowed_tools: list(allowed), forbidden_tools: list(forbidden), ..Constraints::default() };
+            let constraints = Constraints {
+                allowed_tools: list(allowed),
+                forbidden_tools: list(forbidden),
+                ..Constraints::default()
+            };
             let found = unmet(&plugin, needs, &constraints, &tools, has_model);
             found.iter().map(|mistake| mistake.pointer.as_str().to_string()).collect::<Vec<_>>()
         };
@@ -104,7 +107,11 @@ mod tests {
             (&[], &["*"], &[], false, &[]),
         ] {
             let told = place(grants, forbidden, needs, has_model);
-            assert_eq!(told, expected.iter().map(|place| place.to_string()).collect::<Vec<_>>(), "{grants:?} {forbidden:?}");
+            assert_eq!(
+                told,
+                expected.iter().map(|place| place.to_string()).collect::<Vec<_>>(),
+                "{grants:?} {forbidden:?}"
+            );
         }
         assert_eq!(place(&[], &[], &vec![Need::Model], true), Vec::<alloc::string::String>::new());
     }
