@@ -20,8 +20,8 @@ const EXAMPLES: [(&str, i32, &str); 5] = [
 const ELSEWHERE: [(&str, &str); 5] = [
     ("wait-for-export.json", "waits for a person"),
     ("with-callback.json", "needs a receiver and its secret"),
-    ("nightly-docs-pages.json", "comes before the next one"),
-    ("nightly-docs.json", "has a test of its own: it looks after the pages of the one before"),
+    ("nightly-docs.json", "has a test of its own: it wants its pages"),
+    ("coding-fix-a-test.json", "needs a repository and a model: it has a test of its own"),
     ("research-three-sources.json", "has a test of its own: it needs its pages"),
 ];
 
@@ -69,7 +69,7 @@ fn every_example_ends_as_it_should() {
 
 #[test]
 fn the_docs_of_the_example_are_looked_after() {
-    let (output, folder) = run("nightly-docs-pages.json");
+    let (output, folder) = run("nightly-docs/prepare.json");
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let output = run_in(&folder, &project().join("examples/nightly-docs.json"));
     let said = said(&output);
@@ -118,5 +118,27 @@ fn no_example_is_without_a_test() {
             assert!(known.contains(&name.as_str()), "{name} has no row here");
             assert!(page.contains(&name), "{name} is not in examples/README.md");
         }
+    }
+}
+
+/// As the page says: first a repository, then the mission, with the configuration that lies beside them.
+#[test]
+fn the_coding_example_mends_its_test() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let example = project().join("examples/coding-fix-a-test");
+    let config = fs::read_to_string(example.join("sortie.toml")).expect("it is there");
+    fs::write(folder.path().join("sortie.toml"), format!("{config}\n[node]\ndata_dir = \"data\"\n")).expect("writable");
+    fs::copy(example.join("script.json"), folder.path().join("script.json")).expect("it is there");
+    for (envelope, shown) in [("coding-fix-a-test/prepare.json", ""), ("coding-fix-a-test.json", "changes.patch")] {
+        let mut command = Command::new(binary());
+        command
+            .arg("run")
+            .arg(project().join("examples").join(envelope))
+            .current_dir(folder.path())
+            .env("NO_COLOR", "1");
+        let output = command.output().expect("it starts");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{envelope}:\n{said}");
+        assert!(said.contains(shown), "{said}");
     }
 }

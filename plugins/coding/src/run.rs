@@ -42,7 +42,7 @@ pub(crate) fn run(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
         notes,
     };
     let (ending, test) = mission.work();
-    mission.end(ending, test)
+    mission.end(&ending, &test)
 }
 
 /// Where the work is done: on a branch where git can be run, else on the files.
@@ -151,26 +151,26 @@ impl Mission<'_> {
     }
 
     /// Leaves what there is, judges it, and says how the mission ended.
-    fn end(mut self, ending: Ending, test: Test) -> Result<Outcome, Failure> {
-        let words = match &ending {
+    fn end(mut self, ending: &Ending, test: &Test) -> Result<Outcome, Failure> {
+        let words = match ending {
             Ending::Said(words) | Ending::Refused(words) => Some(words.clone()),
             Ending::Landed(words) => words.clone(),
             _ => None,
         };
         let message = Message::new(&self.brief.vp_id, &self.brief.mission_id, &self.brief.objective);
         let kept = self.keep(&message);
-        let files = kept.as_ref().map(Vec::clone).unwrap_or_default();
+        let files = kept.clone().unwrap_or_default();
         let is_done = matches!(ending, Ending::Said(_)) && !test.fails() && !files.is_empty() && kept.is_ok();
         let command = self.inputs.test.as_deref();
         let judged = judge::judge(
             &self.brief.success_criteria,
-            (&test, command),
+            (test, command),
             self.shell,
             is_done,
             &mut self.session,
             &mut self.world,
         );
-        let outcome = self.outcome(&ending, &test, &judged, &files, kept.err());
+        let outcome = self.outcome(ending, test, &judged, &files, kept.err());
         let (line, next) = match &outcome {
             Ok(outcome) => (&outcome.summary, &outcome.next_action),
             Err(failure) => (&failure.summary, &failure.next_action),
@@ -182,7 +182,7 @@ impl Mission<'_> {
             words: words.as_deref(),
             files: &files,
             branch: self.branch.as_ref().map(|branch| (branch.name.as_str(), branch.base.as_str())),
-            test: &test,
+            test,
             command,
             judged: &judged,
             notes: &self.notes,

@@ -84,7 +84,7 @@ impl Summary<'_> {
                 let _ = write!(text, "`{command}`: {}\n\n{}\n", ran.how(), fenced(&ran.last_lines()));
             }
             _ => {
-                let _ = write!(text, "No test was run. {}.\n", capital(&self.test.evidence("")));
+                let _ = writeln!(text, "{}.", capital(&self.test.evidence("")));
             }
         }
     }
