@@ -13,6 +13,9 @@ use unicode_normalization::UnicodeNormalization as _;
 /// Most bytes that `[…]` may stand for.
 const GAP_MAX: usize = 1_000;
 
+/// Longest quotation, in bytes: what is longer is a copy.
+const BYTES_MAX: usize = 4_000;
+
 /// Most parts of one quotation.
 const PARTS_MAX: usize = 8;
 
@@ -43,6 +46,9 @@ impl Text {
     /// # Errors
     /// Why it does not, in a few words.
     pub(crate) fn says(&self, quotation: &str) -> Result<(), &'static str> {
+        if quotation.len() > BYTES_MAX {
+            return Err("it is too long for a quotation");
+        }
         let forms = [normal(quotation), normal(&read(quotation))];
         let mut why = "it has no words";
         for form in &forms {
@@ -51,7 +57,7 @@ impl Text {
                 continue;
             }
             why = "the text does not say this";
-            if self.forms.iter().any(|text| is_in(text, &parts, 0, None)) {
+            if self.forms.iter().any(|text| is_in(text, &parts)) {
                 return Ok(());
             }
         }
@@ -116,22 +122,31 @@ fn parts(quotation: &str) -> Result<Vec<String>, &'static str> {
     Ok(parts.into_iter().filter(|part| part.contains(char::is_alphanumeric)).collect())
 }
 
-/// Whether these parts are in `text` from `from` on, in order; each but the first no further than [`GAP_MAX`] from `end`, where the one
-/// before it ends.
-fn is_in(text: &str, parts: &[String], from: usize, end: Option<usize>) -> bool {
-    let Some((part, rest)) = parts.split_first() else { return true };
-    let mut at = from;
-    while let Some(found) = text[at..].find(part.as_str()).map(|offset| at + offset) {
-        if end.is_some_and(|end| found - end > GAP_MAX) {
+/// Whether these parts are in `text`, in order, each but the first no further than [`GAP_MAX`] from an end of the one before it. One pass
+/// for each part, whatever the page is like: whoever writes pages must not be able to make this long.
+fn is_in(text: &str, parts: &[String]) -> bool {
+    let mut ends: Option<Vec<usize>> = None;
+    for part in parts {
+        let near = |start: usize| match &ends {
+            None => true,
+            Some(ends) => {
+                let before = ends.partition_point(|end| *end <= start);
+                before.checked_sub(1).is_some_and(|last| start - ends[last] <= GAP_MAX)
+            }
+        };
+        let (mut found, mut at) = (Vec::new(), 0);
+        while let Some(start) = text[at..].find(part.as_str()).map(|offset| at + offset) {
+            if is_whole(text, start, start + part.len()) && near(start) {
+                found.push(start + part.len());
+            }
+            at = text.ceil_char_boundary(start + 1);
+        }
+        if found.is_empty() {
             return false;
         }
-        let behind = found + part.len();
-        if is_whole(text, found, behind) && is_in(text, rest, behind, Some(behind)) {
-            return true;
-        }
-        at = text.ceil_char_boundary(found + 1);
+        ends = Some(found);
     }
-    false
+    true
 }
 
 /// Whether `text[start..end]` begins and ends where words do.
@@ -185,6 +200,14 @@ mod tests {
         let page = |gap: usize| Text::new(&format!("the first part {} the second part", "x ".repeat(gap / 2)), false);
         assert!(page(GAP_MAX - 10).says("the first part […] the second part").is_ok());
         assert!(page(GAP_MAX + 10).says("the first part […] the second part").is_err());
+    }
+
+    #[test]
+    fn a_page_cannot_make_it_long() {
+        let page = Text::new(&"a b ".repeat(100_000), false);
+        assert!(page.says("a b […] a b […] a b […] a b […] a b […] a b […] never there").is_err());
+        assert!(page.says("a b […] a b […] b a").is_ok());
+        assert!(page.says(&"a b ".repeat(2_000)).is_err(), "too long");
     }
 
     #[test]

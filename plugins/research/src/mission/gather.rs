@@ -21,7 +21,7 @@ const SEARCHES_MAX: usize = 6;
 const RESULTS_MAX: usize = 5;
 
 /// How much of a page is fetched, in bytes.
-const PAGE_BYTES_MAX: usize = 256 << 10;
+const PAGE_BYTES_MAX: usize = 512 << 10;
 
 /// Most notes of a page, and most links of it that are followed.
 const NOTES_MAX: usize = 20;
