@@ -13,6 +13,7 @@ pub mod load;
 pub mod nights;
 pub mod node;
 pub mod receiver;
+pub mod site;
 mod warm;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use http::Answer;
 pub use load::Load;
 pub use node::{Node, Options};
 pub use receiver::{Received, Receiver, Reply};
+pub use warm::warm;
 
 /// How long a test waits for what must happen. Far more than it takes: machines that test are slow and shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -101,7 +101,7 @@ impl Options {
         fs::write(folder.path().join("sortie.toml"), &self.config).expect("a writable folder");
         let disk = self.disk_bytes.map(|bytes| SmallDisk::mount(&folder.path().join("data"), bytes));
         let mut node = Node { folder, options: self, disk, child: None, url: String::new(), token: String::new() };
-        warm::warm(&node.data());
+        warm(&node.data());
         node.restart().await;
         node
     }

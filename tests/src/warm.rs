@@ -17,7 +17,7 @@ use crate::binary;
 ///
 /// # Panics
 /// If no node comes up at all.
-pub(crate) fn warm(data: &Path) {
+pub fn warm(data: &Path) {
     let plugins = compiled();
     copy(&plugins, &data.join("plugins"));
 }

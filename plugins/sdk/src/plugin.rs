@@ -30,24 +30,45 @@ pub trait Plugin {
 }
 
 /// What a plugin says of itself.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Manifest {
     name: String,
     version: String,
     description: String,
     inputs_schema: Option<Value>,
+    needs: Vec<world::Need>,
 }
 
 impl Manifest {
     /// A plugin's name (`a-z0-9-`, at most 64 characters), its version (SemVer), and a sentence or two about it.
     pub fn new(name: impl Into<String>, version: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { name: name.into(), version: version.into(), description: description.into(), inputs_schema: None }
+        Self {
+            name: name.into(),
+            version: version.into(),
+            description: description.into(),
+            inputs_schema: None,
+            needs: Vec::new(),
+        }
     }
 
     /// Declares the JSON Schema of the brief's `inputs`. The node checks it before a mission is accepted.
     #[must_use]
     pub fn inputs_schema(mut self, schema: Value) -> Self {
         self.inputs_schema = Some(schema);
+        self
+    }
+
+    /// Declares that no mission of the plugin can be done without a model: where the node has none, they are refused at intake.
+    #[must_use]
+    pub fn needs_model(mut self) -> Self {
+        self.needs.push(world::Need::Model);
+        self
+    }
+
+    /// Declares that no mission of the plugin can be done without this tool: those that would not be granted it are refused at intake.
+    #[must_use]
+    pub fn needs_tool(mut self, name: impl Into<String>) -> Self {
+        self.needs.push(world::Need::Tool(name.into()));
         self
     }
 }
@@ -151,8 +172,9 @@ pub struct Adapter<P>(PhantomData<P>);
 impl<P: Plugin> world::Guest for Adapter<P> {
     fn describe() -> world::Manifest {
         explain_panics();
-        let Manifest { name, version, description, inputs_schema } = P::describe();
-        world::Manifest { name, version, description, inputs_schema: inputs_schema.map(|schema| schema.to_string()) }
+        let Manifest { name, version, description, inputs_schema, needs } = P::describe();
+        let inputs_schema = inputs_schema.map(|schema| schema.to_string());
+        world::Manifest { name, version, description, inputs_schema, needs }
     }
 
     fn check(brief: world::Brief) -> Vec<world::Mistake> {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::tool::ToolName;
 
 /// Which plugin, to the byte. A mission stays on the one that it started with (contract reading, *After a crash*).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +36,19 @@ pub struct Manifest {
     pub description: String,
     /// JSON Schema that `inputs` must satisfy; `None` takes anything.
     pub inputs_schema: Option<serde_json::Value>,
+    /// What it cannot do any of its missions without: who would not get it is refused at intake.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+}
+
+/// Something that a plugin cannot do without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// A model, whichever.
+    Model,
+    /// A tool of that name.
+    Tool(ToolName),
 }
 
 /// A model, as a plugin is told of it.

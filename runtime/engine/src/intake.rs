@@ -297,6 +297,15 @@ impl Engine {
         self.first_look.over().await;
         let (mut examination, plugin) = self.hold(envelope, mistakes)?;
         if let Some(plugin) = plugin {
+            let Installed { identity, manifest } = &plugin;
+            let (toolbox, has_model) = (self.toolbox(), !self.models.list().is_empty());
+            examination.add(admission::unmet(
+                identity,
+                &manifest.needs,
+                &envelope.constraints,
+                toolbox.infos(),
+                has_model,
+            ));
             self.check(envelope, &plugin, &mut examination).await?;
         }
         Ok(examination)

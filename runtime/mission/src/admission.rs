@@ -12,11 +12,13 @@
 //! | --- | --- |
 //! | `rules` | what a node takes |
 //! | `plugin` | which plugin runs it, in which version |
+//! | `needs` | whether it would get what that plugin cannot do without |
 //! | `receiver` | which callbacks nothing could be sent to |
 //! | `wrong` | which mistakes are told |
 //!
 //! Never here: the log that gives numbers and knows the names, and the plugin that is asked.
 
+mod needs;
 mod plugin;
 mod receiver;
 mod rules;
@@ -38,6 +40,7 @@ use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
 use sortie_contract::tool::ToolInfo;
 
+pub use needs::unmet;
 pub use receiver::WayOut;
 pub use rules::{Admission, Ceilings, Denial, NodeRules, admit};
 

@@ -12,7 +12,7 @@ mod v0_2;
 
 use futures_util::future::BoxFuture;
 use sortie_contract::Mistake;
-use sortie_contract::plugin::{Brief, Verdict};
+use sortie_contract::plugin::{Brief, Need, Verdict};
 use wasmtime::component::{InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
@@ -73,6 +73,7 @@ pub(crate) struct Described {
     pub(crate) version: String,
     pub(crate) description: String,
     pub(crate) inputs_schema: Option<String>,
+    pub(crate) needs: Vec<Need>,
 }
 
 /// What a component of some world exports, ready to be called. A store is for one call.

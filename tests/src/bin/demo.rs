@@ -10,7 +10,7 @@ use std::fs;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use sortie_tests::{Node, Options, Received, Receiver, project, until};
+use sortie_tests::{Node, Options, Received, Receiver, project, site, until};
 
 /// What the envelopes of the demo name as the secret of their callbacks.
 const SECRET: &str = "UA_INTERNAL_API_TOKEN";
@@ -22,26 +22,29 @@ const RECEIVER: &str = "127.0.0.1:9000";
 const CANCELLED: &str = "demo-cancelled";
 
 /// Each mission and how it must end, in the order of dispatch.
-const ENDS: [(&str, &str); 5] = [
+const ENDS: [(&str, &str); 6] = [
     ("demo-nightly-report", "completed"),
     ("demo-briefing", "completed"),
     ("demo-window-closes", "timed_out"),
     (CANCELLED, "cancelled"),
     ("demo-not-granted", "failed"),
+    ("demo-research", "completed"),
 ];
 
 #[tokio::main]
 async fn main() {
     let receiver = Receiver::start().await;
-    let config = format!(
+    let pages = Receiver::scripted(|got, _| site::page(got)).await;
+    let callbacks = format!(
         "[callback]\nallow_private = [\"127.0.0.1\"]\n[[callback.secret]]\nref = \"env://{SECRET}\"\nhosts = [\"{}\"]",
         receiver.host()
     );
+    let config = format!("{callbacks}\n{}", research(&pages));
     let node = Options::new().config(&config).env(SECRET, "demo-secret").start().await;
     println!("node      {}   its data: {}", node.url(), node.data().display());
     println!("receiver  {}\n", receiver.url());
 
-    for envelope in envelopes(&receiver) {
+    for envelope in envelopes(&receiver, &pages) {
         let answer = node.dispatch(&envelope).await;
         println!("POST /v1/missions -> {}  {}", answer.status, envelope["mission_id"].as_str().unwrap_or_default());
         let _accepted = answer.expect_status(202);
@@ -62,17 +65,27 @@ async fn main() {
     assert!(as_expected, "a mission did not end as examples/README.md says");
 }
 
-/// The envelopes of `examples/demo/`, in the order of their names, with the times and the receiver of this run.
-fn envelopes(receiver: &Receiver) -> Vec<Value> {
+/// The envelopes of `examples/demo/`, in the order of their names, with the times, the receiver and the pages of this run.
+fn envelopes(receiver: &Receiver, pages: &Receiver) -> Vec<Value> {
     let folder = project().join("examples/demo");
     let mut files: Vec<_> =
         fs::read_dir(folder).expect("the demo's folder").flatten().map(|entry| entry.path()).collect();
     files.sort();
     let envelope = |text: String| {
-        let text = with_times(&text, Timestamp::now()).replace(RECEIVER, &receiver.host());
+        let text = with_times(&text, Timestamp::now())
+            .replace(RECEIVER, &receiver.host())
+            .replace(site::ADDRESS, &pages.host());
         serde_json::from_str(&text).expect("the demo's envelopes are JSON")
     };
     files.iter().map(|file| envelope(fs::read_to_string(file).expect("a readable file"))).collect()
+}
+
+/// The configuration of `examples/research`: its pages are on the server of this run, its model is played by its script.
+fn research(pages: &Receiver) -> String {
+    let folder = project().join("examples/research");
+    let config = fs::read_to_string(folder.join("sortie.toml")).expect("a readable file");
+    let script = format!("{:?}", folder.join("script.json"));
+    config.replace(site::ADDRESS, &pages.host()).replace("\"script.json\"", &script)
 }
 
 /// Puts `now` in place of `{{now}}`, and later times in place of `{{now+4s}}` and `{{now+1h}}`.

@@ -25,7 +25,7 @@ use sortie_tools::{BuiltIn, Providers, ToolsConfig, WorkspaceBounds};
 pub(crate) fn installed() -> Installed {
     let identity = PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") };
     let (name, version) = (identity.name.clone(), identity.version.clone());
-    let manifest = Manifest { name, version, description: String::new(), inputs_schema: None };
+    let manifest = Manifest { name, version, description: String::new(), inputs_schema: None, needs: Vec::new() };
     Installed { identity, manifest: Arc::new(manifest) }
 }
 

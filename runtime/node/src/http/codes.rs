@@ -156,6 +156,12 @@ pub(crate) const CODES: &[Known] = &[
         "Send UTF-8 JSON without a byte order mark.",
     ),
     known(
+        "need_unmet",
+        &[422],
+        "The mission would not get what its plugin cannot do without: a model, or a tool.",
+        "`errors` says what, and whether the constraints or the node's configuration are to be changed.",
+    ),
+    known(
         "not_parked",
         &[409],
         "No delivery of the mission is parked.",

@@ -1,8 +1,8 @@
 //! What a plugin returned from `describe`, held against the rules.
 
 use sortie_contract::id::is_reserved;
-use sortie_contract::limit::{NOTE_BYTES_MAX, clip};
-use sortie_contract::plugin::{Manifest, PluginRef};
+use sortie_contract::limit::{ID_BYTES_MAX, NOTE_BYTES_MAX, clip};
+use sortie_contract::plugin::{Manifest, Need, PluginRef};
 use sortie_contract::unfold;
 
 use super::InstallError;
@@ -14,10 +14,13 @@ const SCHEMA_BYTES_MAX: usize = 256 << 10;
 /// Longest version, in bytes: it is part of a file's name.
 const VERSION_BYTES_MAX: usize = 100;
 
+/// Most things that it may need: each is looked up at each dispatch.
+const NEEDS_MAX: usize = 32;
+
 /// The manifest, if it keeps the rules.
 pub(crate) fn manifest(described: Described) -> Result<Manifest, InstallError> {
     let wrong = |text: String| Err(InstallError::Manifest(text));
-    let Described { name, version, description, inputs_schema } = described;
+    let Described { name, version, description, inputs_schema, needs } = described;
     let reference = format!("{name}@{version}");
     match reference.parse::<PluginRef>() {
         // A name with an `@` would read back as another name and version.
@@ -57,11 +60,20 @@ pub(crate) fn manifest(described: Described) -> Result<Manifest, InstallError> {
             Err(error) => return wrong(format!("its inputs-schema is not JSON: {error}")),
         },
     };
-    Ok(Manifest { name, version, description: clip(&description, NOTE_BYTES_MAX), inputs_schema })
+    if needs.len() > NEEDS_MAX {
+        return wrong(format!("it needs {} things; at most {NEEDS_MAX}", needs.len()));
+    }
+    let is_odd = |need: &&Need| matches!(need, Need::Tool(tool) if tool.as_str().is_empty() || tool.as_str().len() > ID_BYTES_MAX);
+    if let Some(Need::Tool(tool)) = needs.iter().find(is_odd) {
+        return wrong(format!("`{}` is no name of a tool that it could need", clip(tool.as_str(), 200)));
+    }
+    Ok(Manifest { name, version, description: clip(&description, NOTE_BYTES_MAX), inputs_schema, needs })
 }
 
 #[cfg(test)]
 mod tests {
+    use sortie_contract::tool::ToolName;
+
     use super::*;
 
     fn check(name: &str, version: &str, schema: Option<&str>) -> Result<(), String> {
@@ -70,8 +82,30 @@ mod tests {
             version: version.to_owned(),
             description: String::new(),
             inputs_schema: schema.map(str::to_owned),
+            needs: Vec::new(),
         };
         manifest(described).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn needs_are_few_and_have_names() {
+        let tool = |name: &str| Need::Tool(ToolName::new(name));
+        for (needs, fits) in [
+            (vec![Need::Model, tool("Read")], true),
+            (vec![tool("Read"); NEEDS_MAX], true),
+            (vec![tool("Read"); NEEDS_MAX + 1], false),
+            (vec![tool("")], false),
+            (vec![tool(&"x".repeat(ID_BYTES_MAX + 1))], false),
+        ] {
+            let described = Described {
+                name: "needy".to_owned(),
+                version: "1.0.0".to_owned(),
+                description: String::new(),
+                inputs_schema: None,
+                needs: needs.clone(),
+            };
+            assert_eq!(manifest(described).is_ok(), fits, "{needs:?}");
+        }
     }
 
     #[test]

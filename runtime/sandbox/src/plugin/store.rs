@@ -266,7 +266,13 @@ mod tests {
     fn plugin(name: &str, version: &str, bytes: &[u8]) -> (Version, Installed) {
         let (name, digest) = (name.to_owned(), Digest::of(bytes));
         let identity = PluginIdentity { name: name.clone(), version: version.to_owned(), digest };
-        let manifest = Manifest { name, version: version.to_owned(), description: String::new(), inputs_schema: None };
+        let manifest = Manifest {
+            name,
+            version: version.to_owned(),
+            description: String::new(),
+            inputs_schema: None,
+            needs: Vec::new(),
+        };
         (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into() })
     }
 

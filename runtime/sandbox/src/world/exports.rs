@@ -82,13 +82,6 @@ macro_rules! exports {
         fn note(text: String) -> String {
             clip(&text, NOTE_BYTES_MAX)
         }
-
-        impl From<world::Manifest> for Described {
-            fn from(manifest: world::Manifest) -> Self {
-                let world::Manifest { name, version, description, inputs_schema } = manifest;
-                Self { name, version, description, inputs_schema }
-            }
-        }
     };
 }
 

@@ -2,7 +2,21 @@
 //!
 //! `model` and `limits` are its own, and are capabilities of their own. Never here: a rule, or a bound.
 
+use sortie_contract::plugin::Need;
+use sortie_contract::tool::ToolName;
+
 super::exports::exports!(crate::bindings::v0_2);
+
+impl From<world::Manifest> for Described {
+    fn from(manifest: world::Manifest) -> Self {
+        let world::Manifest { name, version, description, inputs_schema, needs } = manifest;
+        let needs = needs.into_iter().map(|need| match need {
+            world::Need::Model => Need::Model,
+            world::Need::Tool(name) => Need::Tool(ToolName::new(&name)),
+        });
+        Self { name, version, description, inputs_schema, needs: needs.collect() }
+    }
+}
 
 /// The interfaces that 0.1.0 has, too.
 pub(super) mod imports {

@@ -1,0 +1,327 @@
+//! Work in a repository with git: a worktree and a branch of the mission's own, commits, and the patch of all of it.
+//!
+//! The branch is `mission/ID`, its worktree `worktrees/ID` in the workspace. The repository's own checkout is never touched, whatever state it
+//! is in. Each command is plain, so that scoped allowances can mean it (`Bash(cd *)`, `Bash(git *)`), and can be repeated after a crash.
+
+use sortie_plugin::{CallError, Failure, artifacts};
+
+use crate::inputs::Source;
+use crate::mbox::{ADDRESS, Message, SIGNATURE, files};
+use crate::place::{Place, quoted};
+use crate::shell::{Ran, Shell};
+
+/// A branch of a mission's own.
+#[derive(Debug)]
+pub(crate) struct Branch<'a> {
+    shell: Shell<'a>,
+    /// Where it is checked out.
+    pub(crate) place: Place,
+    /// Its name.
+    pub(crate) name: String,
+    /// The commit that it began at.
+    pub(crate) base: String,
+}
+
+/// Why there is no branch to work on.
+#[derive(Debug)]
+pub(crate) enum NoBranch {
+    /// It can be done on the files alone; why that is so.
+    FilesAlone(String),
+    /// It cannot be done.
+    Failed(Failure),
+}
+
+/// What a branch has at the end.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    /// Files, and how much of them.
+    pub(crate) files: Vec<(String, String)>,
+    /// Whether they are committed; if not, why.
+    pub(crate) committed: Result<(), String>,
+    /// New files that commands made, which are in no commit.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// A part of a name of a branch that git takes, the same for no two missions: `+` is in no mission's id.
+pub(crate) fn branch_part(mission: &str) -> String {
+    let mut part = String::new();
+    let last = mission.chars().count().saturating_sub(1);
+    for (at, c) in mission.chars().enumerate() {
+        let is_odd = c == ':' || c == '.' && (at == 0 || at == last || part.ends_with('.'));
+        part.push(if is_odd { '+' } else { c });
+    }
+    match part.strip_suffix(".lock") {
+        Some(start) => format!("{start}+lock"),
+        None => part,
+    }
+}
+
+impl<'a> Branch<'a> {
+    /// Finds the repository, or gets it, and makes the branch.
+    pub(crate) fn make(
+        shell: Shell<'a>,
+        source: &Source,
+        base: Option<&str>,
+        mission: &str,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, NoBranch> {
+        let part = branch_part(mission);
+        let repository = match source {
+            Source::Folder(folder) => Place::new(folder),
+            Source::Url(url) => clone(shell, url, &part)?,
+        };
+        let asked = base.unwrap_or("HEAD");
+        let look = format!(
+            "git rev-parse --show-prefix && git rev-parse --verify --quiet --end-of-options {}",
+            quoted(&format!("{asked}^{{commit}}"))
+        );
+        let looked = shell.run(&repository, &look, "find the repository and the commit to begin at");
+        let looked = looked.map_err(|error| alone(source, &error.to_string()))?;
+        let mut lines = looked.stdout.lines();
+        match lines.next() {
+            Some("") => {}
+            Some(prefix) => {
+                let why = format!("`{}` is the folder {prefix} of another repository", repository.folder());
+                return Err(alone(source, &why));
+            }
+            None => return Err(alone(source, &format!("git: {}", looked.complaint()))),
+        }
+        let Some(commit) = lines.next().filter(|_| looked.is_well()) else {
+            let why = format!("the repository has no commit `{asked}`");
+            return Err(NoBranch::Failed(Failure::new(why).next_action("Name one that it has in inputs.base.")));
+        };
+        let commit = commit.to_owned();
+        notes.extend(state(shell, &repository));
+        let name = format!("mission/{part}");
+        let place = Place::new(&format!("worktrees/{part}"));
+        check_out(shell, &repository, &place, &name, &commit)?;
+        if shell
+            .run(&place, "git rev-parse --verify --quiet HEAD:.gitmodules", "look for submodules")
+            .is_ok_and(|ran| ran.is_well())
+        {
+            notes.push(
+                "The repository has submodules. Their folders are empty in the worktree: nothing was fetched for them."
+                    .to_owned(),
+            );
+        }
+        Ok(Self { shell, place, name, base: commit })
+    }
+
+    /// Commits what was written, and says what the branch has.
+    pub(crate) fn commit(&self, message: &Message, written: &[String]) -> Result<Changes, Failure> {
+        for paths in pieces(written) {
+            let words: String = paths.iter().map(|path| format!(" {}", quoted(path))).collect();
+            // One that git ignores is told by what is left out.
+            self.git(&format!("git add --{words}"), "add what was written")?;
+        }
+        let added = self.git("git add -u", "add what was changed")?;
+        if !added.is_well() {
+            return Err(self.failed("git add -u", &added));
+        }
+        let stat = self.git(&format!("git diff --cached --numstat {}", self.base), "count what was changed")?;
+        let mut changes = Changes { files: files(&stat.stdout), committed: Ok(()), left_out: Vec::new() };
+        let untracked =
+            self.git("git status --porcelain --untracked-files=normal", "look for files that nobody added")?;
+        let untracked = untracked.stdout.lines().filter_map(|line| line.strip_prefix("?? "));
+        changes.left_out = untracked.map(str::to_owned).collect();
+        let is_new = !self.git("git diff --cached --quiet HEAD", "see whether there is something to commit")?.is_well();
+        if is_new {
+            changes.committed = self.commit_as(message);
+        }
+        Ok(changes)
+    }
+
+    /// In the mission's name where the mission may say so, else in the repository's.
+    fn commit_as(&self, message: &Message) -> Result<(), String> {
+        let texts = format!("-m {} -m {}", quoted(&message.subject), quoted(&message.body));
+        let commit = format!("commit --quiet --no-verify --no-gpg-sign {texts}");
+        let own = format!(
+            "-c {} -c {}",
+            quoted(&format!("user.name={}", message.author)),
+            quoted(&format!("user.email={ADDRESS}"))
+        );
+        let mut why = String::new();
+        for command in [format!("git {own} {commit}"), format!("git {commit}")] {
+            match self.shell.run(&self.place, &command, "commit") {
+                Ok(ran) if ran.is_well() => return Ok(()),
+                Ok(ran) => why = ran.complaint(),
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
+    }
+
+    /// Leaves the patch of the whole branch as an artifact.
+    pub(crate) fn leave_patch(&self, message: &Message, artifact: &str) -> Result<(), Failure> {
+        let diff = format!(
+            "git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ {}",
+            self.base
+        );
+        let ran = self.git(&diff, "make the patch")?;
+        if !ran.is_well() {
+            return Err(self.failed("git diff", &ran));
+        }
+        let is_whole = !ran.truncated && !ran.stdout.contains('\u{fffd}') && !ran.stdout.contains('\r');
+        if is_whole {
+            artifacts::put(artifact, "text/x-patch", message.with(&ran.stdout))?;
+            return Ok(());
+        }
+        // Too long for a result, or with bytes that no text has: written by the command itself, in a form that mail keeps.
+        let file = format!("../{}.patch", self.place.folder().rsplit('/').next().unwrap_or("mission"));
+        let write = format!(
+            "{{ printf %s {}; {{ printf %s {}; {diff}; printf %s {}; }} | base64; }} > {}",
+            quoted(&message.headers("base64")),
+            quoted(&message.preamble()),
+            quoted(SIGNATURE),
+            quoted(&file)
+        );
+        let wrote = self.shell.run(&self.place, &write, "write the patch, which is long or has bytes that are no text");
+        let wrote = wrote.map_err(|error| {
+            Failure::new(format!("the patch is long, or has carriage returns or bytes that are no UTF-8, and {error}"))
+                .next_action(format!(
+                    "The work is on the branch {}: take it from there, or grant Bash without a scope.",
+                    self.name
+                ))
+        })?;
+        if !wrote.is_well() {
+            return Err(self.failed("base64", &wrote));
+        }
+        let path = format!("{}.patch", self.place.folder());
+        artifacts::put_file(artifact, "text/x-patch", &path)?;
+        Ok(())
+    }
+
+    fn git(&self, command: &str, what_for: &str) -> Result<Ran, Failure> {
+        let ran = self.shell.run(&self.place, command, what_for);
+        let mut ran = ran.map_err(|error| Failure::new(format!("{what_for}: {error}")).of_tool("Bash"))?;
+        // Whoever was killed in the middle of a command leaves its lock.
+        if let Some(lock) = stale_lock(&ran) {
+            let again = format!("rm -f {} && {command}", quoted(&lock));
+            if let Ok(second) = self.shell.run(&self.place, &again, what_for) {
+                ran = second;
+            }
+        }
+        Ok(ran)
+    }
+
+    fn failed(&self, command: &str, ran: &Ran) -> Failure {
+        let text = format!("{command} in {}: {}: {}", self.place.folder(), ran.how(), ran.complaint());
+        Failure::new(text).of_tool("Bash").next_action(format!("Look at the worktree {}.", self.place.folder()))
+    }
+}
+
+/// The index's lock, where git says that it is in its way: nobody else works in this worktree.
+fn stale_lock(ran: &Ran) -> Option<String> {
+    let (_, rest) = ran.stderr.split_once("Unable to create '")?;
+    let (path, _) = rest.split_once("index.lock': File exists")?;
+    path.contains("/worktrees/").then(|| format!("{path}index.lock"))
+}
+
+/// Paths in portions that fit into a command.
+fn pieces(paths: &[String]) -> impl Iterator<Item = &[String]> {
+    paths.chunks(50)
+}
+
+fn alone(source: &Source, why: &str) -> NoBranch {
+    match source {
+        Source::Folder(_) => NoBranch::FilesAlone(why.to_owned()),
+        Source::Url(url) => NoBranch::Failed(Failure::new(format!("{url} could not be used: {why}"))),
+    }
+}
+
+fn clone(shell: Shell<'_>, url: &str, part: &str) -> Result<Place, NoBranch> {
+    let place = Place::new(&format!("clones/{part}"));
+    let folder = quoted(place.folder());
+    let command =
+        format!("git rev-parse --resolve-git-dir {folder}/.git || git clone --quiet -- {} {folder}", quoted(url));
+    let failed = |why: String| {
+        NoBranch::Failed(Failure::new(format!("{url} could not be cloned: {why}")).of_tool("Bash").next_action(
+            "Commands of this node may have no network: put a clone into the workspace, and name its folder in inputs.repository.",
+        ))
+    };
+    match shell.run(&Place::new("."), &command, "clone the repository") {
+        Ok(ran) if ran.is_well() => Ok(place),
+        Ok(ran) => Err(failed(ran.complaint())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+/// What whoever looks at the patch should know of the checkout beside which it was made.
+fn state(shell: Shell<'_>, repository: &Place) -> Option<String> {
+    let ran = shell
+        .run(repository, "git status --porcelain --untracked-files=no", "see whether there is uncommitted work")
+        .ok()?;
+    let (mut changed, mut unmerged) = (0, 0);
+    for line in ran.stdout.lines() {
+        match line.get(..2) {
+            Some("DD" | "AU" | "UD" | "UA" | "DU" | "AA" | "UU") => unmerged += 1,
+            Some(_) => changed += 1,
+            None => {}
+        }
+    }
+    let unmerged = if unmerged > 0 { format!(", {unmerged} of them in an unfinished merge") } else { String::new() };
+    (ran.is_well() && !ran.stdout.trim().is_empty()).then(|| {
+        format!(
+            "The repository's own checkout has {changed} changed files that are in no commit{unmerged}: they are as they were, and not in this work."
+        )
+    })
+}
+
+/// The same as often as it is done: what was there of it is made anew.
+fn check_out(shell: Shell<'_>, repository: &Place, place: &Place, name: &str, commit: &str) -> Result<(), NoBranch> {
+    let up =
+        if repository.folder() == "." { String::new() } else { "../".repeat(repository.folder().split('/').count()) };
+    let folder = quoted(&format!("{up}{}", place.folder()));
+    let command = format!(
+        "git worktree remove --force --force {folder} 2>/dev/null; git worktree prune; \
+         git worktree add --quiet --force -B {} {folder} {commit}",
+        quoted(name)
+    );
+    let ran = shell.run(repository, &command, "make a worktree on a branch of the mission's own");
+    let failed = |why: String| {
+        let text = format!("no worktree could be made in {}: {why}", place.folder());
+        NoBranch::Failed(Failure::new(text).of_tool("Bash"))
+    };
+    match ran {
+        Ok(ran) if ran.is_well() => Ok(()),
+        Ok(ran) => Err(failed(ran.complaint())),
+        Err(CallError::Denied(why)) => Err(NoBranch::FilesAlone(why)),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mission_has_a_branch_that_git_takes() {
+        for (mission, part) in [
+            ("nightly-1", "nightly-1"),
+            ("fix:20261125T020000Z", "fix+20261125T020000Z"),
+            (".a..b.", "+a.+b+"),
+            ("a...b", "a.+.b"),
+            ("x.lock", "x+lock"),
+            ("a.b_c-d", "a.b_c-d"),
+        ] {
+            assert_eq!(branch_part(mission), part);
+        }
+    }
+
+    #[test]
+    fn only_the_lock_of_a_worktree_is_taken_away() {
+        let ran = |stderr: &str| Ran {
+            exit_code: 128,
+            stdout: String::new(),
+            stderr: stderr.to_owned(),
+            truncated: false,
+            timed_out: false,
+            stopped: None,
+        };
+        let lock = |path: &str| stale_lock(&ran(&format!("fatal: Unable to create '{path}': File exists.\n")));
+        let path = "/workspace/r/.git/worktrees/m/index.lock";
+        assert_eq!(lock(path).as_deref(), Some(path));
+        assert_eq!(lock("/workspace/r/.git/index.lock"), None);
+        assert_eq!(stale_lock(&ran("fatal: other")), None);
+    }
+}

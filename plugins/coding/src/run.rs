@@ -1,0 +1,282 @@
+//! A mission from its beginning to its end, and what each ending means.
+//!
+//! `completed` is what the model says to be done, what changes something, and what no test and no criterion contradicts. Everything else is
+//! `failed`, with what there is of the work, why it is not done, and how to go on.
+
+use sortie_agent::{Ending, Granted, Session, Settings, missing_model, work};
+use sortie_plugin::report::{self, Verdict};
+use sortie_plugin::{Brief, Failure, Outcome, Tools, artifacts, model};
+
+use crate::git::{Branch, NoBranch};
+use crate::inputs::{Inputs, Source, TURNS, source};
+use crate::judge::{self, Judged, Test};
+use crate::mbox::Message;
+use crate::place::Place;
+use crate::prompt;
+use crate::shell::Shell;
+use crate::summary::Summary;
+use crate::workshop::Workshop;
+
+const PATCH: &str = "changes.patch";
+
+/// Does the mission.
+pub(crate) fn run(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
+    let inputs: Inputs = brief.inputs()?;
+    if let Some(missing) = missing_model(inputs.model.as_deref()) {
+        return Err(missing);
+    }
+    for needed in ["Read", "Write"] {
+        tools.require(needed)?;
+    }
+    let granted = Granted::new(tools);
+    let shell = tools.get("Bash").map(Shell::new);
+    let mut notes = Vec::new();
+    let (branch, place) = place(brief, &inputs, shell, &mut notes)?;
+    let mut mission = Mission {
+        brief,
+        inputs: &inputs,
+        shell,
+        session: Session::new(settings(brief, tools, &inputs, branch.is_some())),
+        world: Workshop::new(granted, place, branch.is_none()),
+        branch,
+        notes,
+    };
+    let (ending, test) = mission.work();
+    mission.end(&ending, &test)
+}
+
+/// Where the work is done: on a branch where git can be run, else on the files.
+fn place<'a>(
+    brief: &Brief,
+    inputs: &Inputs,
+    shell: Option<Shell<'a>>,
+    notes: &mut Vec<String>,
+) -> Result<(Option<Branch<'a>>, Place), Failure> {
+    let source = source(&inputs.repository)?;
+    let why = match shell {
+        None => "the mission is not granted Bash".to_owned(),
+        Some(shell) => match Branch::make(shell, &source, inputs.base.as_deref(), &brief.mission_id, notes) {
+            Ok(branch) => {
+                report::milestone(format!("works on branch {} in {}", branch.name, branch.place.folder()));
+                let place = branch.place.clone();
+                return Ok((Some(branch), place));
+            }
+            Err(NoBranch::Failed(failure)) => return Err(failure),
+            Err(NoBranch::FilesAlone(why)) => why,
+        },
+    };
+    let Source::Folder(folder) = source else {
+        return Err(Failure::new(format!("{} cannot be cloned: {why}", inputs.repository)).next_action(
+            "Grant Bash (on a node whose commands have a network), or name a folder of the workspace in inputs.repository.",
+        ));
+    };
+    if let Some(base) = &inputs.base {
+        return Err(Failure::new(format!("`{base}` cannot be checked out: {why}")).next_action(
+            "Leave inputs.base out to work on the files as they are, or grant Bash (or Bash(cd *) and Bash(git *)).",
+        ));
+    }
+    report::milestone(format!("works on the files of {folder}"));
+    notes.push(format!(
+        "Git was not used ({why}): the files themselves were changed, and the patch was made from them."
+    ));
+    Ok((None, Place::new(&folder)))
+}
+
+fn settings(brief: &Brief, tools: &Tools, inputs: &Inputs, has_git: bool) -> Settings {
+    let settings = Settings {
+        model: inputs.model.clone(),
+        max_turns: inputs.max_turns.unwrap_or(TURNS),
+        reasoning: inputs.reasoning.clone(),
+        max_tokens: inputs.max_tokens.unwrap_or(8_192),
+        ..Settings::new(prompt::system(tools, inputs, has_git), prompt::task(brief))
+    };
+    let models = model::describe();
+    let meant = models.iter().find(|model| match &inputs.model {
+        Some(name) => model.name == *name,
+        None => model.is_default,
+    });
+    settings.context_tokens(meant.and_then(|model| model.context_tokens))
+}
+
+/// A mission that is under way.
+struct Mission<'a> {
+    brief: &'a Brief,
+    inputs: &'a Inputs,
+    shell: Option<Shell<'a>>,
+    session: Session,
+    world: Workshop<'a>,
+    branch: Option<Branch<'a>>,
+    notes: Vec<String>,
+}
+
+impl Mission<'_> {
+    /// Lets the model work until its work passes the tests, or until it is no use.
+    fn work(&mut self) -> (Ending, Test) {
+        let mut tested_at = None;
+        let mut test = Test::NotNamed;
+        loop {
+            let ending = work(&mut self.session, &mut self.world);
+            let is_limit = matches!(ending, Ending::Landed(_));
+            if is_limit {
+                // What the tests say would come too late, or be cut off itself.
+                let test = match test {
+                    Test::Ran(_) if tested_at == Some(self.world.changes()) => test,
+                    _ if self.inputs.test.is_none() => Test::NotNamed,
+                    _ => Test::NotRun("the mission was at its limit".to_owned()),
+                };
+                return (ending, test);
+            }
+            if tested_at != Some(self.world.changes()) {
+                test = self.test();
+                if let Test::Ran(ran) = &test {
+                    let how = if ran.is_well() { "pass".to_owned() } else { format!("fail: {}", ran.complaint()) };
+                    report::milestone(format!("the tests {how}"));
+                }
+            } else if test.fails() {
+                return (ending, test);
+            }
+            tested_at = Some(self.world.changes());
+            if !matches!(ending, Ending::Said(_)) || !test.fails() {
+                return (ending, test);
+            }
+            let evidence = test.evidence(self.inputs.test.as_deref().unwrap_or_default());
+            self.session.go_on(&format!(
+                "It is not done. {evidence}\n\nGo on. If you think that the test is wrong, or that it cannot be done, say so and change nothing."
+            ));
+        }
+    }
+
+    fn test(&self) -> Test {
+        judge::test(self.shell, self.world.place(), self.inputs.test.as_deref(), self.inputs.test_timeout_ms)
+    }
+
+    /// Leaves what there is, judges it, and says how the mission ended.
+    fn end(mut self, ending: &Ending, test: &Test) -> Result<Outcome, Failure> {
+        let words = match ending {
+            Ending::Said(words) | Ending::Refused(words) => Some(words.clone()),
+            Ending::Landed(words) => words.clone(),
+            _ => None,
+        };
+        let message = Message::new(&self.brief.vp_id, &self.brief.mission_id, &self.brief.objective);
+        let kept = self.keep(&message);
+        let files = kept.clone().unwrap_or_default();
+        let is_done = matches!(ending, Ending::Said(_)) && !test.fails() && !files.is_empty() && kept.is_ok();
+        let command = self.inputs.test.as_deref();
+        let judged = judge::judge(
+            &self.brief.success_criteria,
+            (test, command),
+            self.shell,
+            is_done,
+            &mut self.session,
+            &mut self.world,
+        );
+        let outcome = self.outcome(ending, test, &judged, &files, kept.err());
+        let (line, next) = match &outcome {
+            Ok(outcome) => (&outcome.summary, &outcome.next_action),
+            Err(failure) => (&failure.summary, &failure.next_action),
+        };
+        let summary = Summary {
+            objective: &self.brief.objective,
+            ending: line.clone(),
+            is_done: outcome.is_ok(),
+            words: words.as_deref(),
+            files: &files,
+            branch: self.branch.as_ref().map(|branch| (branch.name.as_str(), branch.base.as_str())),
+            test,
+            command,
+            judged: &judged,
+            notes: &self.notes,
+            next: next.as_deref().unwrap_or_default(),
+            session: &self.session,
+        };
+        artifacts::put("summary.md", "text/markdown; charset=utf-8", summary.text())?;
+        artifacts::put("transcript.jsonl", "application/jsonl", self.session.transcript().text())?;
+        outcome
+    }
+
+    /// Commits, and leaves the patch: which files it changes.
+    fn keep(&mut self, message: &Message) -> Result<Vec<(String, String)>, Failure> {
+        let Some(branch) = &self.branch else {
+            let Some(originals) = self.world.originals() else { return Ok(Vec::new()) };
+            let (diff, files) = originals.diff(self.world.tools(), self.world.place())?;
+            if !diff.is_empty() {
+                artifacts::put(PATCH, "text/x-patch", message.with(&diff))?;
+            }
+            return Ok(files);
+        };
+        let changes = branch.commit(message, &self.world.written())?;
+        if let Err(why) = &changes.committed {
+            self.notes.push(format!(
+                "Nothing was committed ({why}): the work is in the worktree {} and in {PATCH}.",
+                branch.place.folder()
+            ));
+        }
+        if !changes.left_out.is_empty() {
+            let shown = changes.left_out.iter().take(10).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+            self.notes.push(format!(
+                "{} new files that commands made are not in the patch: {shown}.",
+                changes.left_out.len()
+            ));
+        }
+        if !changes.files.is_empty() {
+            branch.leave_patch(message, PATCH)?;
+        }
+        Ok(changes.files)
+    }
+
+    fn outcome(
+        &self,
+        ending: &Ending,
+        test: &Test,
+        judged: &[Judged],
+        files: &[(String, String)],
+        lost: Option<Failure>,
+    ) -> Result<Outcome, Failure> {
+        let changed = match files.len() {
+            0 => "nothing is changed".to_owned(),
+            1 => "1 file is changed".to_owned(),
+            n => format!("{n} files are changed"),
+        };
+        let tested = match test {
+            Test::Ran(ran) if ran.is_well() => "the tests pass".to_owned(),
+            Test::Ran(ran) => format!("the tests fail ({}: {})", ran.how(), ran.complaint()),
+            Test::NotNamed | Test::NotRun(_) => "no test was run".to_owned(),
+        };
+        if let Some(lost) = lost {
+            return Err(lost);
+        }
+        let failed =
+            |why: String| Err(Failure::new(format!("{why}; {changed}, {tested}")).next_action(self.go_on(files)));
+        let unmet = judged.iter().find(|judged| judged.verdict == Verdict::Unmet);
+        match (ending, unmet) {
+            (Ending::Said(_), _) if files.is_empty() => failed("the model says that it is done".to_owned()),
+            (Ending::Said(_), _) if test.fails() => failed("the model says that it is done, and it is not".to_owned()),
+            (Ending::Said(_), Some(unmet)) => failed(format!("not met: {}", unmet.criterion)),
+            (Ending::Said(_), None) => Ok(Outcome::new(format!("{changed}, {tested}")).next_action(self.merge(test))),
+            (other, _) => failed(other.to_string()),
+        }
+    }
+
+    /// What to do with work that is done.
+    fn merge(&self, test: &Test) -> String {
+        let tested = if test.passes() { "" } else { " Run the tests: nobody has." };
+        match &self.branch {
+            Some(branch) => {
+                format!("Read {PATCH}, then merge {} (or `git am` it on {}).{tested}", branch.name, &branch.base)
+            }
+            None => format!("Read {PATCH}; the files of {} are changed already.{tested}", self.world.place().folder()),
+        }
+    }
+
+    /// What to do with work that is not.
+    fn go_on(&self, files: &[(String, String)]) -> String {
+        let look = "Read summary.md and the end of transcript.jsonl.";
+        match &self.branch {
+            Some(branch) if !files.is_empty() => {
+                format!("{look} To go on from here, dispatch a mission with inputs.base = \"{}\".", branch.name)
+            }
+            Some(_) => format!("{look} Then dispatch it again with an objective that is plainer, or more of a budget."),
+            None => format!("{look} The files of {} are as the model left them.", self.world.place().folder()),
+        }
+    }
+}

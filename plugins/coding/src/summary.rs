@@ -1,0 +1,156 @@
+//! `summary.md`: what a colleague would want to know in the morning. All of it is the plugin's word but for what is quoted from the model, and
+//! marked as that.
+
+use std::fmt::Write as _;
+
+use sortie_agent::{Session, middle_cut};
+use sortie_plugin::report::Verdict;
+
+use crate::judge::{Judged, Test};
+
+/// Most that is quoted of the model's words, in bytes.
+const WORDS_BYTES_MAX: usize = 8_000;
+
+/// Most entries of a list.
+const LISTED_MAX: usize = 50;
+
+/// What there is to say.
+#[derive(Debug)]
+pub(crate) struct Summary<'a> {
+    pub(crate) objective: &'a str,
+    /// How it ended, in a line.
+    pub(crate) ending: String,
+    /// Whether the mission did what it was to do.
+    pub(crate) is_done: bool,
+    /// The model's last words.
+    pub(crate) words: Option<&'a str>,
+    /// Files, and how much of them.
+    pub(crate) files: &'a [(String, String)],
+    /// The branch and its base, where there is one.
+    pub(crate) branch: Option<(&'a str, &'a str)>,
+    pub(crate) test: &'a Test,
+    pub(crate) command: Option<&'a str>,
+    pub(crate) judged: &'a [Judged],
+    pub(crate) notes: &'a [String],
+    pub(crate) next: &'a str,
+    pub(crate) session: &'a Session,
+}
+
+impl Summary<'_> {
+    /// As Markdown.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("# {}\n\n{}\n", headline(self.objective), self.ending);
+        self.changes(&mut text);
+        self.tests(&mut text);
+        self.criteria(&mut text);
+        if !self.is_done {
+            self.left(&mut text);
+        }
+        if let Some(words) = self.words.map(str::trim).filter(|words| !words.is_empty()) {
+            let quoted = middle_cut(words, WORDS_BYTES_MAX);
+            let _ = write!(text, "\n## In the model's words\n\nNothing here was checked.\n\n{}\n", quote(&quoted));
+        }
+        if !self.notes.is_empty() {
+            list(&mut text, "To know", self.notes.iter().cloned());
+        }
+        let _ = write!(text, "\n## How to go on\n\n{}\n", self.next);
+        text
+    }
+
+    fn changes(&self, text: &mut String) {
+        if self.files.is_empty() {
+            text.push_str("\n## Changes\n\nNone.\n");
+            return;
+        }
+        list(text, "Changes", self.files.iter().map(|(path, change)| format!("`{path}` {change}")));
+        let is_test = |path: &str| {
+            path.to_lowercase()
+                .split(|c: char| !c.is_alphanumeric())
+                .any(|word| word.starts_with("test") || word == "spec")
+        };
+        let tests = self.files.iter().filter(|(path, _)| is_test(path)).count();
+        if tests > 0 {
+            let _ = write!(text, "\n{tests} of these look like tests: see that they still ask what they asked.\n");
+        }
+        if let Some((branch, base)) = self.branch {
+            let _ = write!(text, "\nBranch `{branch}`, on {base}.\n");
+        }
+    }
+
+    fn tests(&self, text: &mut String) {
+        let _ = write!(text, "\n## Tests\n\n");
+        match (self.test, self.command) {
+            (Test::Ran(ran), Some(command)) => {
+                let _ = write!(text, "`{command}`: {}\n\n{}\n", ran.how(), fenced(&ran.last_lines()));
+            }
+            _ => {
+                let _ = writeln!(text, "{}.", capital(&self.test.evidence("")));
+            }
+        }
+    }
+
+    fn criteria(&self, text: &mut String) {
+        if self.judged.is_empty() {
+            return;
+        }
+        let line = |judged: &Judged| {
+            let verdict = match judged.verdict {
+                Verdict::Met => "met",
+                Verdict::Unmet => "**unmet**",
+                Verdict::NotJudged => "not judged",
+            };
+            let evidence = judged.evidence.lines().next().unwrap_or_default();
+            format!("{verdict}: {} ({evidence})", headline(&judged.criterion))
+        };
+        list(text, "Criteria", self.judged.iter().map(line));
+    }
+
+    /// What whoever goes on should know.
+    fn left(&self, text: &mut String) {
+        if let Some(plan) = self.session.plan() {
+            let _ = write!(text, "\n## The model's plan\n\n{}\n", quote(plan));
+        }
+        let failures: Vec<String> = self
+            .session
+            .failures()
+            .map(|(call, why)| format!("{}: {}", middle_cut(call, 200), headline(why)))
+            .collect();
+        if !failures.is_empty() {
+            list(text, "What failed last", failures.into_iter());
+        }
+    }
+}
+
+fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>) {
+    let more = items.len().saturating_sub(LISTED_MAX);
+    let _ = write!(text, "\n## {title}\n\n");
+    for item in items.take(LISTED_MAX) {
+        let _ = writeln!(text, "- {}", item.replace('\n', " "));
+    }
+    if more > 0 {
+        let _ = writeln!(text, "- and {more} more");
+    }
+}
+
+fn headline(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    middle_cut(line, 200).replace('\n', " ")
+}
+
+fn quote(text: &str) -> String {
+    text.lines().map(|line| format!("> {line}\n")).collect::<String>().trim_end().to_owned()
+}
+
+/// A block that nothing in it can end.
+fn fenced(text: &str) -> String {
+    let mut fence = "```".to_owned();
+    while text.contains(&fence) {
+        fence.push('`');
+    }
+    format!("{fence}\n{text}\n{fence}")
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,138 @@
+//! The world that the model works in: the mission's tools, in the folder that it was given.
+
+use std::collections::BTreeSet;
+
+use sortie_agent::{Granted, Told, Wish, World, told_of};
+use sortie_plugin::{CallError, Pending, Tools, Value};
+
+use crate::files::Originals;
+use crate::place::Place;
+
+/// The mission's tools, as the model has them.
+#[derive(Debug)]
+pub(crate) struct Workshop<'a> {
+    granted: Granted<'a>,
+    place: Place,
+    /// What files were, where there is no git to ask.
+    originals: Option<Originals>,
+    /// What was written, by the paths that the model knows.
+    written: BTreeSet<String>,
+    /// How many calls there were that may have changed something.
+    changes: u32,
+}
+
+impl<'a> Workshop<'a> {
+    pub(crate) fn new(granted: Granted<'a>, place: Place, remembers: bool) -> Self {
+        let originals = remembers.then(Originals::default);
+        Self { granted, place, originals, written: BTreeSet::new(), changes: 0 }
+    }
+
+    pub(crate) fn tools(&self) -> &'a Tools {
+        self.granted.tools()
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn originals(&self) -> Option<&Originals> {
+        self.originals.as_ref()
+    }
+
+    pub(crate) fn written(&self) -> Vec<String> {
+        self.written.iter().cloned().collect()
+    }
+
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// The arguments with which a wish is granted.
+    fn arguments(&mut self, wish: &Wish) -> Result<Value, String> {
+        let mut input = wish.input.clone();
+        let mut enter = |key: &str, place: &Place| -> Result<(), String> {
+            if let Some(path) = input.get(key).and_then(Value::as_str) {
+                input[key] = place.enter(path)?.into();
+            }
+            Ok(())
+        };
+        match wish.name.to_ascii_lowercase().as_str() {
+            "read" => enter("path", &self.place)?,
+            "glob" => enter("pattern", &self.place)?,
+            "grep" => {
+                if wish.input.get("glob").and_then(Value::as_str).is_some_and(|glob| glob.contains('/')) {
+                    enter("glob", &self.place)?;
+                }
+                if self.place.folder() != "." || input.get("path").is_some() {
+                    let path = input.get("path").and_then(Value::as_str).unwrap_or(".");
+                    input["path"] = self.place.enter(path)?.into();
+                }
+            }
+            "write" | "edit" => {
+                if let Some(path) = wish.input.get("path").and_then(Value::as_str) {
+                    let entered = self.place.change(path)?;
+                    if let Some(originals) = &mut self.originals {
+                        originals.remember(self.granted.tools(), &self.place, path)?;
+                    }
+                    self.written.insert(self.place.leave(&entered).to_owned());
+                    input["path"] = entered.into();
+                }
+            }
+            "bash" => {
+                if let Some(command) = input.get("command").and_then(Value::as_str) {
+                    input["command"] = self.place.command(command).into();
+                }
+            }
+            _ => {}
+        }
+        Ok(input)
+    }
+}
+
+impl World for Workshop<'_> {
+    type Pending = Pending;
+
+    fn tools(&self) -> Vec<String> {
+        World::tools(&self.granted)
+    }
+
+    fn is_read_only(&self, tool: &str) -> bool {
+        self.granted.is_read_only(tool)
+    }
+
+    fn ask(&mut self, request: &Value) -> Result<Value, CallError> {
+        self.granted.ask(request)
+    }
+
+    fn start(&mut self, wish: &Wish) -> Result<Pending, CallError> {
+        let input = self.arguments(wish).map_err(CallError::InvalidArguments)?;
+        if !self.granted.is_read_only(&wish.name) {
+            self.changes += 1;
+        }
+        self.granted.start(&Wish { input, ..wish.clone() })
+    }
+
+    fn finish(&mut self, _wish: &Wish, call: Pending) -> Told {
+        let result = call.get().map(|mut result| {
+            self.place.leave_all(&mut result);
+            result
+        });
+        told_of(&call, &result)
+    }
+
+    fn is_closing(&mut self) -> bool {
+        self.granted.is_closing()
+    }
+
+    fn land(&mut self) {
+        self.granted.land();
+    }
+
+    fn may_ask(&mut self) -> bool {
+        self.granted.may_ask()
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.granted.warn(text);
+    }
+}

@@ -1,0 +1,248 @@
+//! What a model may do, and how its mission ends.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::with;
+
+use super::{Bench, call, coding, mends, passes, repository, says, turn};
+
+/// A model, what its mission is dispatched with beyond the usual, and how that ends.
+struct Case {
+    name: &'static str,
+    script: Vec<Value>,
+    with: Vec<(&'static str, Value)>,
+    status: &'static str,
+    /// What stands in the last event's summary.
+    summary: &'static str,
+    /// What stands in `summary.md`.
+    told: &'static str,
+    /// Whether there is a patch, and whether the tests pass with it.
+    patch: Option<bool>,
+}
+
+fn case(name: &'static str, script: Vec<Value>, status: &'static str, summary: &'static str) -> Case {
+    let patch = (status == "completed").then_some(true);
+    Case { name, script, with: Vec::new(), status, summary, told: "", patch }
+}
+
+fn looks(path: &str) -> Value {
+    call("Read", json!({"path": path}))
+}
+
+fn cases() -> Vec<Case> {
+    let edit = |old: &str, new: &str| call("Edit", json!({"path": "add.sh", "old": old, "new": new}));
+    let cut = |text: &str| json!({"content": text, "stop_reason": "max_tokens"});
+    let failing: Vec<Value> = (0..12).map(|at| turn(at, looks("gone.txt"))).collect();
+    let back_and_forth =
+        (0..12).map(|at| turn(at, if at % 2 == 0 { edit("-", "*") } else { edit("*", "-") })).collect();
+    let reading = |from: usize| (from..40).map(|at| turn(at, looks(&format!("{at}.txt")))).collect::<Vec<_>>();
+    let both = |first: Vec<Value>, then: Vec<Value>| [first, then].concat();
+    let none: Vec<Value> = Vec::new();
+    vec![
+        Case {
+            told: "all is well",
+            ..case(
+                "right",
+                vec![turn(0, looks("add.sh")), mends(1), says(2, "It adds.")],
+                "completed",
+                "the tests pass",
+            )
+        },
+        Case {
+            told: "2 and 3 make 6",
+            patch: Some(false),
+            ..case(
+                "wrong",
+                vec![turn(0, edit("-", "*")), says(1, "All tests pass."), says(2, "They do.")],
+                "failed",
+                "and it is not",
+            )
+        },
+        // It learns of its mistake by the test that it did not run, and mends it.
+        case(
+            "learns",
+            vec![turn(0, edit("-", "*")), says(1, "Done."), turn(2, edit("*", "+")), says(3, "Now.")],
+            "completed",
+            "the tests pass",
+        ),
+        case("idle", vec![says(0, "It is fine as it is."), says(1, "It is.")], "failed", "nothing is changed"),
+        case(
+            "refuses",
+            vec![turn(0, json!({"content": "I will not.", "stop_reason": "refusal"}))],
+            "failed",
+            "refused: I will not.",
+        ),
+        case("fails-again", failing, "failed", "went in circles"),
+        Case { told: "back and forth", ..case("back-and-forth", back_and_forth, "failed", "went in circles") },
+        case(
+            "no-such-tool",
+            vec![turn(0, call("Deploy", json!({}))), mends(1), says(2, "Done.")],
+            "completed",
+            "the tests pass",
+        ),
+        case(
+            "cut",
+            both(
+                vec![json!({"when": {"turn": 0}, "times": 1, "fault": {"cut": true}})],
+                vec![mends(0), says(1, "Done.")],
+            ),
+            "completed",
+            "pass",
+        ),
+        case(
+            "no-json",
+            both(
+                vec![json!({"when": {"turn": 0}, "times": 1, "fault": {"malformed": "{\"content\": [{"}})],
+                vec![mends(0), says(1, "Done.")],
+            ),
+            "completed",
+            "pass",
+        ),
+        case(
+            "bad-arguments",
+            vec![turn(0, call("Edit", json!({"file": 7}))), mends(1), says(2, "Done.")],
+            "completed",
+            "pass",
+        ),
+        case("never-answers", vec![json!({"fault": {"malformed": "?"}, "times": 9})], "failed", "could not be asked"),
+        case(
+            "long",
+            vec![
+                turn(0, json!({"content": "w".repeat(400_000), "stop_reason": "max_tokens"})),
+                mends(1),
+                says(2, "Done."),
+            ],
+            "completed",
+            "pass",
+        ),
+        case(
+            "mid-sentence",
+            vec![turn(0, cut("I begin by")), mends(1), turn(2, cut("It")), says(3, " adds.")],
+            "completed",
+            "pass",
+        ),
+        case("silent", vec![json!({"answer": {"content": []}, "times": 9})], "failed", "said nothing"),
+        Case {
+            with: vec![("/inputs/max_turns", json!(2))],
+            patch: Some(true),
+            ..case(
+                "turns",
+                vec![mends(0), turn(1, looks("add.sh")), turn(2, looks("a"))],
+                "failed",
+                "all 2 turns are used",
+            )
+        },
+        // It has four calls, and a model that never comes to an end.
+        Case {
+            with: vec![("/budget", json!({"max_llm_calls": 4}))],
+            told: "dispatch a mission with inputs.base = \"mission/spent\"",
+            patch: Some(true),
+            ..case("spent", both(vec![mends(0)], reading(1)), "failed", "came to its limit")
+        },
+        Case {
+            with: vec![
+                ("/constraints/allowed_tools", json!(["Read", "Write", "Edit", "Glob"])),
+                ("/success_criteria", json!(["All tests pass."])),
+            ],
+            told: "No test was run: the mission is not granted Bash.",
+            ..case("no-bash", vec![mends(0), says(1, "All tests pass.")], "completed", "no test was run")
+        },
+        Case {
+            with: vec![("/constraints/allowed_tools", json!(["Read", "Write", "Edit", "Bash(cd *)", "Bash(git *)"]))],
+            told: "No test was run",
+            ..case("scoped", vec![mends(0), says(1, "Done.")], "completed", "no test was run")
+        },
+        Case {
+            with: vec![(
+                "/constraints/allowed_tools",
+                json!(["Read", "Write", "Edit", "Bash(cd *)", "Bash(git *)", "Bash(sh test.sh)"]),
+            )],
+            ..case("scoped-test", vec![mends(0), says(1, "Done.")], "completed", "the tests pass")
+        },
+        Case {
+            with: vec![("/success_criteria", json!(["`sh test.sh` passes", "`grep -q nowhere add.sh` succeeds"]))],
+            told: "**unmet**: `grep -q nowhere add.sh` succeeds",
+            patch: Some(true),
+            ..case("criterion", vec![mends(0), says(1, "Done.")], "failed", "")
+        },
+        Case {
+            with: vec![("/inputs/base", json!("nowhere"))],
+            ..case("no-base", none.clone(), "failed", "no commit `nowhere`")
+        },
+        Case {
+            with: vec![("/inputs/repository", json!("elsewhere"))],
+            ..case("no-repository", vec![says(0, "There is nothing.")], "failed", "nothing is changed")
+        },
+        Case {
+            with: vec![("/inputs/repository", json!("https://127.0.0.1:9/a.git"))],
+            ..case("no-network", none, "failed", "could not be cloned")
+        },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_model_has_the_ending_that_a_colleague_would_choose() {
+    let cases = cases();
+    let scripts: BTreeMap<&str, Vec<Value>> = cases.iter().map(|case| (case.name, case.script.clone())).collect();
+    let bench = Bench::start("[limits]\nlanding = 0.75", &scripts).await;
+    let mut repositories = BTreeMap::new();
+    for case in &cases {
+        let at = bench.workspace(&format!("vp.{}", case.name)).await.join("repo");
+        repository(&at);
+        repositories.insert(case.name, at);
+    }
+    for case in &cases {
+        let envelope =
+            case.with.iter().fold(coding(case.name), |envelope, (place, value)| with(envelope, place, value.clone()));
+        bench.node.accept(&envelope).await;
+    }
+    for case in &cases {
+        let name = case.name;
+        let end = bench.node.until_final(name).await;
+        assert_eq!(end["status"], case.status, "{name}: {end:#}");
+        let summary = end["summary"].as_str().unwrap_or_default();
+        assert!(summary.contains(case.summary), "{name}: {summary}");
+        assert!(end["detail"]["next_action"].as_str().is_some_and(|next| !next.is_empty()), "{name}: {end:#}");
+        let stored = end["artifact_refs"].to_string();
+        assert_eq!(stored.contains("changes.patch"), case.patch.is_some(), "{name}: {stored}");
+        if case.script.is_empty() {
+            continue;
+        }
+        let told = bench.text(name, "summary.md").await;
+        assert!(told.contains(case.told), "{name}: {told}");
+        let transcript = bench.text(name, "transcript.jsonl").await;
+        assert!(transcript.len() < 1_000_000, "{name}: {}", transcript.len());
+        assert!(transcript.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{name}");
+        if let Some(expected) = case.patch {
+            let patch = bench.artifact(name, "changes.patch").await;
+            assert_eq!(passes(&repositories[name], &patch), expected, "{name}: {}", String::from_utf8_lossy(&patch));
+        }
+    }
+    // Where it worked on the files alone nobody claims that it was tested.
+    let end = bench.node.events("no-bash").await.pop().expect("an end");
+    assert_eq!(end["detail"]["criteria"][0]["verdict"], "not_judged", "{end:#}");
+}
+
+/// It works until its window is nearly over: then it keeps what is sound and says how to go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_closes_is_landed_in() {
+    let waits = |at: usize| turn(at, call("Bash", json!({"command": format!("sleep 0.5; echo {at}")})));
+    let script = [vec![mends(0)], (1..60).map(waits).collect()].concat();
+    let bench = Bench::start("[limits]\nlanding = 0.5", &BTreeMap::from([("window", script)])).await;
+    let at = bench.workspace("vp.window").await.join("repo");
+    repository(&at);
+    let envelope = with(coding("window"), "/budget", json!({"max_runtime_minutes": 0.2}));
+    let end = bench.node.run(&envelope).await;
+    assert_eq!(
+        (&end["status"], end["summary"].as_str().is_some_and(|text| text.contains("came to its limit"))),
+        (&json!("failed"), true),
+        "{end:#}"
+    );
+    let told = bench.text("window", "summary.md").await;
+    assert!(
+        told.contains("no test was run: the mission was at its limit") || told.contains("No test was run"),
+        "{told}"
+    );
+    assert!(passes(&at, &bench.artifact("window", "changes.patch").await));
+}

@@ -1,0 +1,37 @@
+//! What it cannot do without is refused when it is dispatched, with what to change.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sortie_tests::Node;
+use sortie_tests::envelope::with;
+
+use super::{Bench, coding, says};
+
+#[tokio::test]
+async fn what_it_cannot_do_without_is_refused_at_intake() {
+    let bare = Node::start().await;
+    let refused = bare.dispatch(&coding("m")).await.expect_status(422).json;
+    let (code, detail) = (&refused["errors"][0]["code"], refused["errors"][0]["detail"].as_str().unwrap_or_default());
+    assert_eq!((code, detail.contains("add `[model.NAME]`")), (&json!("need_unmet"), true), "{refused:#}");
+
+    let bench = Bench::start("", &BTreeMap::from([("m", vec![says(0, "?")])])).await;
+    for (place, value, pointer, told) in [
+        ("/constraints/allowed_tools", json!(["Read", "Bash"]), "/constraints/allowed_tools", "add \"Write\""),
+        ("/constraints/allowed_tools", json!(["Write(a/**)"]), "/constraints/allowed_tools", "add \"Read\""),
+        ("/constraints/forbidden_tools", json!(["model"]), "/constraints/forbidden_tools", "needs a model"),
+        ("/inputs/repository", json!("../elsewhere"), "/inputs/repository", "no `..`"),
+        ("/inputs/repository", json!("https://a:b@example.org/a"), "/inputs/repository", "password"),
+        ("/inputs/base", json!("--all"), "/inputs/base", "a branch, a tag or a commit"),
+        ("/inputs/turns", json!(3), "/inputs", "turns"),
+    ] {
+        let refused = bench.node.dispatch(&with(coding("m"), place, value)).await.expect_status(422).json;
+        let error = &refused["errors"][0];
+        let detail = error["detail"].as_str().unwrap_or_default();
+        assert_eq!((&error["pointer"], detail.contains(told)), (&json!(pointer), true), "{refused:#}");
+    }
+    // A model that is named and not there can only be known when it runs.
+    let end = bench.node.run(&with(coding("m"), "/inputs/model", json!("other"))).await;
+    let summary = end["summary"].as_str().unwrap_or_default();
+    assert!(end["status"] == "failed" && summary.contains("no model `other`; it has `m`"), "{end:#}");
+}
