@@ -26,6 +26,7 @@ use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::{Bill, CallContext, Found};
 
+use super::asking::Asking;
 use super::handed::{Handed, gone};
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
@@ -215,6 +216,7 @@ impl RunHost {
         let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
         let mut context = self.context.clone();
         context.bill = Bill::default();
+        context.ask = Arc::new(Asking::new(Arc::clone(&engine), Arc::clone(&live), run, call));
         context.idempotency_key = format!("{}/{call}", context.mission_id);
         let (set_aside, amended) =
             live.with(|mission| (mission.set_aside_for(call), mission.amended(call).map(str::to_owned)));

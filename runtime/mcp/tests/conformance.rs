@@ -4,10 +4,11 @@
 //! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test against, and it is said.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sortie_mcp::{McpServer, ServerConfig};
-use sortie_tools::{Bill, CallContext, Provider as _, Workspace};
+use sortie_tools::{Bill, CallContext, Nobody, Provider as _, Workspace};
 
 use suite::{folder, suite, told};
 
@@ -40,8 +41,14 @@ async fn is_the_client() {
     server.connect().await.expect("it connects");
     let workspace = Workspace::open(Path::new("/nonexistent/workspace")).expect("opened when it is used");
     let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-    let context =
-        CallContext { workspace, mission_id, idempotency_key, trace_id: String::new(), bill: Bill::default() };
+    let context = CallContext {
+        workspace,
+        mission_id,
+        idempotency_key,
+        trace_id: String::new(),
+        bill: Bill::default(),
+        ask: Arc::new(Nobody),
+    };
     for tool in server.tools().await.expect("its tools") {
         tool.call(&context, &arguments).await.expect("a result");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_contract::tool::CallError;
 use sortie_mcp::{McpServer, ServerConfig, Setting};
-use sortie_tools::{Bill, CallContext, Changed, Offer, Provider as _, TOOLS_MAX, Tool, Workspace};
+use sortie_tools::{Bill, CallContext, Changed, Nobody, Offer, Provider as _, TOOLS_MAX, Tool, Workspace};
 
 /// Long enough on a busy machine, and no test waits for it that is green.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,8 +51,14 @@ impl Known {
         let workspace =
             Workspace::open(std::path::Path::new("/nonexistent/workspace")).expect("opened when it is used");
         let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-        let context =
-            CallContext { workspace, mission_id, idempotency_key, trace_id: TRACE.to_owned(), bill: Bill::default() };
+        let context = CallContext {
+            workspace,
+            mission_id,
+            idempotency_key,
+            trace_id: TRACE.to_owned(),
+            bill: Bill::default(),
+            ask: Arc::new(Nobody),
+        };
         Self { server, tools, context }
     }
 
