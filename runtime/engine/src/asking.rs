@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use super::Engine;
 use super::act::ActError;
 use super::live::{CommandError, Live, Wait};
+use super::results::{GUESS, Place};
 
 /// Why a request is withdrawn whose tool does not wait any more.
 const TAKEN_BACK: &str = "the tool that asked does not wait for the answer any more";
@@ -33,6 +34,8 @@ pub(super) struct Asking {
     live: Arc<Live>,
     run: RunNo,
     call: CallNo,
+    /// Given back while people think.
+    place: Arc<Place>,
     /// One question after the other.
     turn: Mutex<()>,
 }
@@ -44,8 +47,8 @@ impl std::fmt::Debug for Asking {
 }
 
 impl Asking {
-    pub(super) fn new(engine: Arc<Engine>, live: Arc<Live>, run: RunNo, call: CallNo) -> Self {
-        Self { engine, live, run, call, turn: Mutex::new(()) }
+    pub(super) fn new(engine: Arc<Engine>, live: Arc<Live>, run: RunNo, call: CallNo, place: Arc<Place>) -> Self {
+        Self { engine, live, run, call, place, turn: Mutex::new(()) }
     }
 }
 
@@ -72,6 +75,7 @@ impl Ask for Asking {
         });
         // Where its time is over, it has ended instead.
         let Some(request) = asked else { return Reply::Cancelled };
+        drop(self.place.take());
         let mut waiting = Waiting { asking: self, request, is_over: false };
         let decision = match self.live.said(request) {
             Some(said) => said.await.ok(),
@@ -80,6 +84,7 @@ impl Ask for Asking {
         waiting.is_over = true;
         // What a tool is told may become an effect: it is on disk before.
         let (Some(decision), Ok(())) = (decision, self.engine.durable().await) else { return Reply::Cancelled };
+        self.place.put(self.engine.results.pass(GUESS).await);
         match decision {
             Decision::Answer { text } => match form.filled(&text) {
                 Ok(content) => Reply::Accepted(content),

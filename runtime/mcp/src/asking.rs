@@ -11,7 +11,9 @@ use rmcp::model::{ElicitRequestParams, ElicitResult, ElicitationAction};
 use sortie_contract::limit;
 use sortie_egress::Redactor;
 use sortie_tools::{Ask, Form, Question, Reply};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+use crate::connection::Connection;
 
 /// Most questions of one server that wait for people at once. Half of what it may be owed ([`throttle`](crate::throttle)): it is heard
 /// while people think.
@@ -30,14 +32,22 @@ pub(crate) struct Asking {
     tool: String,
     ask: Arc<dyn Ask>,
     veil: Arc<Redactor>,
+    /// Of its server: questions that may wait for people at once.
+    room: Arc<Semaphore>,
     /// How many of its questions wait.
     open: watch::Sender<usize>,
 }
 
 impl Asking {
-    pub(crate) fn new(server: &Arc<str>, tool: &str, ask: &Arc<dyn Ask>, veil: &Arc<Redactor>) -> Self {
-        let (server, tool, ask, veil) = (Arc::clone(server), tool.to_owned(), Arc::clone(ask), Arc::clone(veil));
-        Self { server, tool, ask, veil, open: watch::Sender::new(0) }
+    pub(crate) fn new(connection: &Connection, tool: &str, ask: &Arc<dyn Ask>) -> Self {
+        Self {
+            server: Arc::clone(&connection.server),
+            tool: tool.to_owned(),
+            ask: Arc::clone(ask),
+            veil: Arc::clone(&connection.veil),
+            room: Arc::clone(&connection.news.room),
+            open: watch::Sender::new(0),
+        }
     }
 
     /// How many of its questions wait: no time passes for the call meanwhile.
@@ -55,6 +65,9 @@ impl Asking {
             Ok(form) => form,
             Err(why) => return self.declined(&why),
         };
+        let Ok(_place) = self.room.try_acquire() else {
+            return self.declined(&format!("{QUESTIONS_MAX} questions of its server wait for people already"));
+        };
         // Half of a secret nobody recognises: what is cut is cut where there is none any more.
         let message = self.veil.clipped(&message, limit::NOTE_BYTES_MAX);
         let _open = Open::of(&self.open);
@@ -66,7 +79,7 @@ impl Asking {
     }
 
     fn declined(&self, why: &str) -> ElicitResult {
-        declined(&self.server, format_args!("the question of `{}` is no form: {why}", self.tool), &self.veil)
+        declined(&self.server, format_args!("what `{}` asks reaches nobody: {why}", self.tool), &self.veil)
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) async fn ask(peer: &Peer<RoleClient>, request: ClientRequest) -> Resu
 pub(crate) async fn call(connection: &Connection, order: &Order<'_>) -> Result<Value, CallError> {
     let most = tokio::time::sleep(order.limits.most);
     tokio::pin!(most);
-    let asking = Arc::new(Asking::new(&connection.server, order.tool, order.ask, &connection.veil));
+    let asking = Arc::new(Asking::new(connection, order.tool, order.ask));
     let (mut responses, mut state) = (None, None);
     for _ in 0..ROUNDS_MAX {
         let mut params = CallToolRequestParams::new(order.tool.to_owned());

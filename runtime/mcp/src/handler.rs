@@ -19,12 +19,19 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::asking::{Asking, NO_ADDRESSES, QUESTIONS_MAX, RELATED, declined};
 
-/// What a server tells without being asked.
-#[derive(Default)]
+/// What a server tells without being asked, and what it asks.
 pub(crate) struct News {
     /// It has other tools.
     pub(crate) tools: Notify,
     pub(crate) progress: Arc<Progress>,
+    /// Questions that may wait for people at once.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+impl Default for News {
+    fn default() -> Self {
+        Self { tools: Notify::new(), progress: Arc::default(), room: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+    }
 }
 
 /// The calls that may tell of their progress.
@@ -104,15 +111,6 @@ pub(crate) struct Handler {
     pub(crate) server: Arc<str>,
     pub(crate) news: Arc<News>,
     pub(crate) veil: Arc<Redactor>,
-    /// Questions that may wait for people at once.
-    room: Semaphore,
-}
-
-impl Handler {
-    pub(crate) fn new(server: &Arc<str>, news: &Arc<News>, veil: &Arc<Redactor>) -> Self {
-        let (server, news, veil) = (Arc::clone(server), Arc::clone(news), Arc::clone(veil));
-        Self { server, news, veil, room: Semaphore::new(QUESTIONS_MAX) }
-    }
 }
 
 impl ClientHandler for Handler {
@@ -135,10 +133,6 @@ impl ClientHandler for Handler {
             _ => return Err(ErrorData::invalid_params(NO_ADDRESSES, None)),
         };
         let related = meta.and_then(|meta| meta.get(RELATED)).or_else(|| context.meta.get(RELATED)).cloned();
-        let Ok(_place) = self.room.try_acquire() else {
-            let why = format_args!("{QUESTIONS_MAX} of its questions wait for people already");
-            return Ok(declined(&self.server, why, &self.veil));
-        };
         let asking = match self.news.progress.asks(related.as_ref()) {
             Ok(asking) => asking,
             Err(why) => return Ok(declined(&self.server, why, &self.veil)),
