@@ -59,6 +59,10 @@ impl Ask for Asking {
         if self.engine.is_stopping() {
             return Reply::Cancelled;
         }
+        // Whoever asked before has taken that back, which may be on its way to the log.
+        if let Some(before) = self.live.with(|mission| mission.question_of(self.call)) {
+            self.engine.withdraw(&self.live, before, TAKEN_BACK).await;
+        }
         let (run, call, schema) = (self.run, self.call, form.to_string());
         let asks = || Command::AskFor { run, call, question: message.clone(), schema: schema.clone() };
         let taken = match self.engine.command_patiently(&self.live, asks, Wait::No).await {

@@ -375,3 +375,21 @@ fn events(answer: Answer, max: usize) -> BoxStream<'static, Result<Sse, SseError
     });
     SseStream::from_bytes_stream(bytes.boxed()).boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_asks_says_in_whose_answer_it_came() {
+        let asks = json!({"jsonrpc": "2.0", "id": 1, "method": ELICITATION, "params": {"message": "Who?", "_meta": {RELATED: 9, "a": 1}}});
+        let mut related = asks.clone();
+        related["params"]["_meta"][RELATED] = json!(4);
+        let told = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": ELICITATION}});
+        for (message, expected) in [(&asks, &related), (&told, &told)] {
+            let tagged: Value = serde_json::from_str(&tagged(message.to_string(), &json!(4))).expect("JSON");
+            assert_eq!(tagged, *expected);
+        }
+        assert_eq!(tagged("no JSON, but elicitation/create".to_owned(), &json!(4)), "no JSON, but elicitation/create");
+    }
+}

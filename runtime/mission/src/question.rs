@@ -96,6 +96,12 @@ impl Mission {
         self.requests.of_tools().map(|open| open.no)
     }
 
+    /// What the tool of a call asks at the moment.
+    #[must_use]
+    pub fn question_of(&self, call: CallNo) -> Option<RequestNo> {
+        self.requests.of_tools().find(|open| open.call == call).map(|open| open.no)
+    }
+
     /// What an answer to an open request must be, where a tool made it: a JSON Schema, as JSON text.
     #[must_use]
     pub fn form(&self, request: RequestNo) -> Option<&str> {
@@ -105,7 +111,7 @@ impl Mission {
     /// Whether all that is being done for it waits for people: each call that is being made asks them something.
     #[must_use]
     pub fn waits_with_its_tools(&self) -> bool {
-        let asks = |call: CallNo| self.requests.of_tools().any(|open| open.call == call);
+        let asks = |call: CallNo| self.question_of(call).is_some();
         let mut made = self.calls.made().peekable();
         made.peek().is_some() && made.all(|flight| asks(flight.call))
     }
