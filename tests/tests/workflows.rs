@@ -591,7 +591,11 @@ async fn a_model_sorts_the_inbox_and_each_message_goes_its_way() {
 async fn numbers_come_through_a_node_with_their_value() {
     let numbers = "[18446744073709551615,-9223372036854775808,9007199254740993,0.1,-0.0,5e-324,1.7976931348623157e308]";
     let stage = Stage::of(move |got, _| match got.method.as_str() {
-        "GET" => Reply::Body(200, "application/json", format!("{{\"numbers\": {numbers}, \"long\": 12345678901234567890123, \"as\": 1.10}}")),
+        "GET" => Reply::Body(
+            200,
+            "application/json",
+            format!("{{\"numbers\": {numbers}, \"long\": 12345678901234567890123, \"as\": 1.10}}"),
+        ),
         _ => Reply::Status(201),
     })
     .await;
@@ -607,7 +611,8 @@ async fn numbers_come_through_a_node_with_their_value() {
     envelope["inputs"]["numbers"] = serde_json::from_str(numbers).expect("JSON");
     let end = stage.node.run(&envelope).await;
     assert_eq!(end["status"], "completed", "{end:#}");
-    let sent: Vec<_> = stage.service.received().iter().map(|got| String::from_utf8_lossy(&got.bytes).into_owned()).collect();
+    let sent: Vec<_> =
+        stage.service.received().iter().map(|got| String::from_utf8_lossy(&got.bytes).into_owned()).collect();
     let written = numbers.replace("e308", "e+308");
     assert_eq!(sent[1], format!("[{written},{written}]"));
     // What no double and no 64 bits hold is the nearest double when it gets here; how a number was written is not kept.

@@ -86,6 +86,12 @@ pub const NOTES_MAX: u32 = 10_000;
 /// Most calls of one mission that are in flight together.
 pub const CALLS_IN_FLIGHT_MAX: usize = 64;
 
+/// Most questions that the tool of one call asks people, in all its attempts together: whoever asks and takes back without end is stopped.
+pub const QUESTIONS_OF_CALL_MAX: u32 = 64;
+
+/// Largest schema of the answer to such a question, in bytes: it is a form that people fill in, and each event of it carries the whole.
+pub const FORM_BYTES_MAX: usize = 16 << 10;
+
 /// Largest artifact, in bytes: it is hashed and stored through the guest's memory.
 pub const ARTIFACT_BYTES_MAX: usize = 64 << 20;
 

@@ -297,6 +297,26 @@ pub enum Record {
         /// What will be set aside for it.
         reserved: Spend,
     },
+    /// The tool of a call that is being made asks people something. The call is under way meanwhile, and what was set aside for it stays.
+    Elicited {
+        /// Its number among the requests.
+        request: RequestNo,
+        /// The call that is being made.
+        call: CallNo,
+        /// In the words of the tool.
+        question: String,
+        /// What an answer must be: a JSON Schema, as JSON text.
+        schema: String,
+        /// When the mission gives up.
+        expires_at: Timestamp,
+    },
+    /// Nobody waits any more for the answer to what a tool asked: its call has ended or broken off, or the tool took the question back.
+    Withdrawn {
+        /// Which request.
+        request: RequestNo,
+        /// For people.
+        why: String,
+    },
 }
 
 /// A limit that comes near.

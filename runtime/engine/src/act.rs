@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sortie_contract::request::{Decision, RequestNo};
-use sortie_contract::{MissionNo, Mistake, Record};
+use sortie_contract::{MissionNo, Mistake, Record, Stamped};
 use sortie_mission::{Command, Refusal, at_a_glance};
 
 use super::amend::Amendment;
@@ -39,6 +39,9 @@ pub enum ActError {
     /// The arguments that an approval puts in the place of the plugin's do not fit the tool's schema.
     #[error("the changed arguments do not fit")]
     Arguments(Vec<Mistake>),
+    /// The answer to what a tool asks does not fit its form.
+    #[error("the answer does not fit")]
+    Answer(Vec<Mistake>),
     /// A rule of the mission.
     #[error("{0}")]
     Refused(Refusal),
@@ -195,8 +198,10 @@ impl Engine {
             return answer.map(drop).map_err(|refusal| CommandError::Refused(refusal).into());
         }
         let live = self.bring(no).await?;
+        self.withdraw_unheard(&live)?;
         let amendment = match &decision {
             Decision::Amend { arguments } => self.amendment(&live, request, arguments).await,
+            Decision::Answer { text } => Self::answer_fits(&live, request, text).map(|()| None),
             _ => Ok(None),
         };
         let taken = match &amendment {
@@ -213,7 +218,14 @@ impl Engine {
         self.watch(&live);
         self.go_on(&live);
         self.lives.release(&live);
-        // Time was over when the decision came: the mission has ended instead.
+        // Time was over when the decision came: the mission has ended instead, or was carried over.
+        let withdrawn = |stamped: &Stamped| match &stamped.record {
+            Record::Withdrawn { request: other, why } if *other == request => Some(why.clone()),
+            _ => None,
+        };
+        if let Some(why) = taken.records.iter().find_map(withdrawn) {
+            return Err(ActError::Refused(Refusal::Withdrawn { request, why }));
+        }
         if taken.status.is_final() { Err(ActError::AlreadyFinal) } else { Ok(()) }
     }
 

@@ -26,13 +26,14 @@ use sortie_mission::{Command, Handle, Mission, Refusal, Timer};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Stop};
 use sortie_tools::{Bill, CallContext, Found};
 
+use super::asking::Asking;
 use super::handed::{Handed, gone};
 use super::keep::Source;
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::model::{Came, ModelOrder};
 use super::on_record::{OnRecord, place_of};
 use super::order::{Order, ToolOrder};
-use super::results::GUESS;
+use super::results::{GUESS, Place};
 use super::start::ROOM;
 use super::suspend::Waits;
 use super::{Engine, Room};
@@ -227,7 +228,8 @@ impl RunHost {
             if order.has_effects() || !set_aside.is_nothing() {
                 engine.durable().await.map_err(|_| Stop::Over)?;
             }
-            let passing = engine.results.pass(GUESS).await;
+            let place = Arc::new(Place::new(engine.results.pass(GUESS).await));
+            context.ask = Arc::new(Asking::new(Arc::clone(&engine), Arc::clone(&live), run, call, Arc::clone(&place)));
             // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
@@ -242,7 +244,7 @@ impl RunHost {
                 Came::Refused { until, why } => match this.put_off(call, until, &why).await? {
                     // It waits, and so does whoever waits for it.
                     None => {
-                        drop(passing);
+                        drop(place.take());
                         return this.held(call, Some(order)).await;
                     }
                     // It has waited for long enough.
@@ -250,7 +252,10 @@ impl RunHost {
                 },
             };
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
-            let passing = engine.results.pass_on(passing, bytes).await;
+            let passing = match place.take() {
+                Some(passing) => engine.results.pass_on(passing, bytes).await,
+                None => engine.results.pass(bytes).await,
+            };
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(taken) => Ok(this.on_record.arrived(call, place_of(call, &taken), outcome, passing)),

@@ -50,6 +50,7 @@
 pub mod act;
 mod amend;
 mod artifact_store;
+mod asking;
 mod check;
 mod clocks;
 mod collect;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::record::{Record, Stamped};
+use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_journal::{Append, Head, Receipt, WriteError};
@@ -48,8 +49,18 @@ struct Inner {
     waiting: FxHashMap<CallNo, oneshot::Sender<Released>>,
     /// What was decided about held calls since the current run began and before it came to wait for them.
     decided: FxHashMap<CallNo, Result<ToolAnswer, CallError>>,
+    /// What tools of the current run have asked and wait for: where the decision goes, and, until somebody takes it, where it comes from.
+    asked: FxHashMap<RequestNo, Asked>,
+    /// Whether the plugin waits, as far as its run has said.
+    is_idle: bool,
     /// Who waits to be told that a limit comes near: the current run.
     closing: Vec<oneshot::Sender<()>>,
+}
+
+/// A question of a tool.
+struct Asked {
+    tell: oneshot::Sender<Decision>,
+    said: Option<oneshot::Receiver<Decision>>,
 }
 
 /// What a decision makes of a held call.
@@ -115,6 +126,8 @@ impl Live {
                 out_since: None,
                 waiting,
                 decided,
+                asked: FxHashMap::default(),
+                is_idle: false,
                 closing: Vec::new(),
             }),
         }
@@ -172,8 +185,10 @@ impl Live {
         }
         inner.release(&records, done);
         let begins = records.iter().any(|stamped| matches!(stamped.record, Record::Started { .. }));
-        let Inner { mission, run, .. } = &mut *inner;
-        run.turn(mission, begins, steady);
+        if begins {
+            inner.is_idle = false;
+        }
+        inner.turn_clock(begins, steady);
         if begins {
             engine.clocks.begins();
         }
@@ -206,6 +221,26 @@ impl Live {
             let _ = tell.send(Released::Resumed);
         }
         told
+    }
+
+    /// What is decided about a question that a tool of this run has just asked, once it is. Gone, when nobody is to wait for it any more.
+    pub(crate) fn said(&self, request: RequestNo) -> Option<oneshot::Receiver<Decision>> {
+        self.inner.lock().asked.get_mut(&request)?.said.take()
+    }
+
+    /// What tools asked and do not wait for: it was asked before this mission came into memory.
+    pub(crate) fn unheard(&self) -> Vec<RequestNo> {
+        let inner = self.inner.lock();
+        inner.mission.asked_by_tools().filter(|request| !inner.asked.contains_key(request)).collect()
+    }
+
+    /// Its plugin waits, or goes on; whether its run clock starts or stops by that.
+    pub(crate) fn idles(&self, is_idle: bool, steady: Duration) -> bool {
+        let mut inner = self.inner.lock();
+        let went = inner.run.goes();
+        inner.is_idle = is_idle;
+        inner.turn_clock(false, steady);
+        went != inner.run.goes()
     }
 
     /// That one of its limits comes near, once it does. Gone, when the run that waits for it is.
@@ -265,7 +300,9 @@ impl Live {
     pub(crate) fn next_due(&self, engine: &Engine) -> (Due, Now) {
         let inner = self.inner.lock();
         let now = inner.now(engine, engine.ambient.steady());
-        (if inner.condemned { Due::default() } else { inner.mission.next_due(now) }, now)
+        let due = if inner.condemned { Due::default() } else { inner.mission.next_due(now) };
+        // Nothing is due by a clock that stands.
+        (Due { ran_ms: due.ran_ms.filter(|_| inner.run.goes()), ..due }, now)
     }
 
     /// Hands over the switch that stops the plugin's run. One that is over meanwhile (its mission has ended, or was carried over) is
@@ -314,6 +351,13 @@ pub(crate) fn why_put_off(stamped: &Stamped) -> Option<&str> {
 }
 
 impl Inner {
+    /// Starts or stops the run clock. While a plugin waits, and all that is being done for it waits for people, it takes no run time: it
+    /// stays in memory for the sake of its tools alone.
+    fn turn_clock(&mut self, begins: bool, steady: Duration) {
+        let rests = self.is_idle && self.mission.waits_with_its_tools();
+        self.run.turn(&self.mission, begins, rests, steady);
+    }
+
     /// The mission's times.
     fn now(&self, engine: &Engine, steady: Duration) -> Now {
         let out = self.out_since.map(|since| steady.saturating_sub(since));
@@ -377,7 +421,18 @@ impl Inner {
                     self.waiting.clear();
                     self.decided.clear();
                     self.closing.clear();
+                    self.asked.clear();
                 }
+                Record::Elicited { request, .. } => {
+                    let (tell, said) = oneshot::channel();
+                    self.asked.insert(*request, Asked { tell, said: Some(said) });
+                }
+                Record::Decided { request, decision, .. } => {
+                    if let Some(asked) = self.asked.remove(request) {
+                        let _ = asked.tell.send(decision.clone());
+                    }
+                }
+                Record::Withdrawn { request, .. } => drop(self.asked.remove(request)),
                 Record::Closing { .. } => {
                     for waiting in self.closing.drain(..) {
                         let _ = waiting.send(());

@@ -61,6 +61,8 @@ fn accepted(log: &dyn Log) -> Inner {
         out_since: None,
         waiting: FxHashMap::default(),
         decided: FxHashMap::default(),
+        asked: FxHashMap::default(),
+        is_idle: false,
         closing: Vec::new(),
     }
 }

@@ -276,7 +276,7 @@ impl Engine {
             idempotency_key: envelope.idempotency_key.to_string(),
             status: mission.status(),
             reason: mission.reason(),
-            summary: mission.last_summary().to_owned(),
+            summary: mission.last_summary().into_owned(),
             next_action: mission.next_action().map(str::to_owned),
             usage: UsageView::new(usage.runtime_minutes, mission.spent(), mission.reserved()),
             effective_budget: BudgetView::from(mission.budget()),

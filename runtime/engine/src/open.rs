@@ -249,6 +249,9 @@ impl Engine {
             let lives = self.lives.all();
             lives.into_iter().filter(|live| live.with(sortie_mission::Mission::run).is_some()).collect::<Vec<_>>()
         };
+        for live in running() {
+            self.withdraw_questions(&live).await;
+        }
         let busy = async {
             while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {
                 self.ambient.sleep(LAST_CALLS_LOOK).await;

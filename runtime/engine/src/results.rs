@@ -2,7 +2,7 @@
 //!
 //! One half is for results in passing: calls that are being made, results that are being recorded, results that are brought from
 //! the record for a plugin that takes them. A call waits for its share of it before it is made; what has it ends by itself, so
-//! that each gets its turn. The other half is for results that have come and wait for their plugin. Nobody waits for that: a
+//! that each gets its turn. A call whose tool waits for people gives its share back meanwhile ([`Place`]). The other half is for results that have come and wait for their plugin. Nobody waits for that: a
 //! result for which there is no room is let go of, and brought from the record when its plugin takes it. So a plugin that takes
 //! nothing keeps nobody from anything.
 //!
@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use parking_lot::Mutex;
 use sortie_contract::limit::CALL_BYTES_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -39,6 +40,25 @@ pub(crate) struct Results {
 /// Room that a result takes until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Room(OwnedSemaphorePermit);
+
+/// The room of a call that is being made. It has none while its tool waits for people: what has room is to end by itself.
+#[derive(Debug)]
+pub(crate) struct Place(Mutex<Option<Room>>);
+
+impl Place {
+    pub(crate) fn new(room: Room) -> Self {
+        Self(Mutex::new(Some(room)))
+    }
+
+    /// Takes the room out, where there is any.
+    pub(crate) fn take(&self) -> Option<Room> {
+        self.0.lock().take()
+    }
+
+    pub(crate) fn put(&self, room: Room) {
+        *self.0.lock() = Some(room);
+    }
+}
 
 impl Results {
     /// So many bytes in all, and no less than [`RESULTS_BYTES_MIN`].

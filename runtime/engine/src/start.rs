@@ -13,7 +13,7 @@ use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, VpId};
 use sortie_mission::replay::Replay;
 use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
-use sortie_tools::{Bill, CallContext, Workspace};
+use sortie_tools::{Bill, CallContext, Nobody, Workspace};
 
 use super::host::RunHost;
 use super::intake::brief;
@@ -198,7 +198,14 @@ impl Engine {
         };
         let mission_id = envelope.mission_id.to_string();
         let (idempotency_key, trace_id) = (String::new(), envelope.trace_id.to_string());
-        let context = CallContext { workspace, mission_id, idempotency_key, trace_id, bill: Bill::default() };
+        let context = CallContext {
+            workspace,
+            mission_id,
+            idempotency_key,
+            trace_id,
+            bill: Bill::default(),
+            ask: Arc::new(Nobody),
+        };
         let kill = Kill::new();
         live.armed(run, kill.clone());
         let (replay, on_record) = self.recorded(live).await?;
@@ -347,6 +354,7 @@ fn rings(record: &Record) -> bool {
     matches!(
         record,
         Record::Requested { .. }
+            | Record::Elicited { .. }
             | Record::Postponed { .. }
             | Record::PaymentAwaited { .. }
             | Record::Answered { question: HostQuestion::Closing, .. }

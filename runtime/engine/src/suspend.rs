@@ -63,6 +63,9 @@ impl Waits {
             state.since = waits.then_some(steady);
             state.waits += u64::from(waits);
         }
+        if self.live.idles(waits, steady) {
+            self.engine.watch(&self.live);
+        }
         // Asked behind that: whoever puts a call off from here on finds that it waits.
         let for_others = |mission: &Mission| !mission.open_requests().is_empty() || mission.postponed_until().is_some();
         if waits && self.live.with(for_others) {

@@ -156,7 +156,9 @@ impl Engine {
                 return;
             }
         };
-        match self.command(&live, Command::Tick, Wait::Durable) {
+        // Nobody could have answered.
+        let unheard = self.withdraw_unheard(&live);
+        match unheard.and_then(|()| self.command(&live, Command::Tick, Wait::Durable)) {
             Ok(taken) if taken.status.is_final() => self.release_later(live, taken.receipt),
             Ok(taken) => {
                 self.ask_about_broken_off(&live);

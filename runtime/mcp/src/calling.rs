@@ -1,9 +1,10 @@
 //! One request and its answer: what a call waits for, for how long, and what the server is told when nobody waits any more.
 //!
 //! A call may be silent for so long, and each sign of progress lets it be silent for as long again; but never longer than the hard limit,
-//! whatever a server says. Owned here: those limits, that an abandoned request is cancelled at the server, and what a call that ends
+//! whatever a server says. While people are asked for it no time passes. Owned here: those limits, that an abandoned request is cancelled at the server, and what a call that ends
 //! without a result is called. Never here: what a result means ([`content`](crate::content)).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{
@@ -14,11 +15,14 @@ use rmcp::service::{Peer, PeerRequestOptions, RequestHandle, RoleClient, Service
 use serde_json::{Value, json};
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, Repeat};
+use sortie_tools::Ask;
+use tokio::time::Instant;
 
+use crate::asking::Asking;
 use crate::connection::Connection;
 
-/// How often a call is asked for further input before it fails: the answer is no each time.
-const ROUNDS_MAX: usize = 4;
+/// How often a call is asked for further input before it fails: as often as people may be asked for it, and once more.
+const ROUNDS_MAX: usize = limit::QUESTIONS_OF_CALL_MAX as usize + 1;
 
 /// How long a call may take.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +42,8 @@ pub(crate) struct Order<'a> {
     pub(crate) limits: Limits,
     /// What it would mean to do it twice: says whether a call that was lost may have had an effect.
     pub(crate) repeat: Repeat,
+    /// Whom the server can ask meanwhile.
+    pub(crate) ask: &'a Arc<dyn Ask>,
 }
 
 /// A request that the server may still be at.
@@ -79,6 +85,7 @@ pub(crate) async fn ask(peer: &Peer<RoleClient>, request: ClientRequest) -> Resu
 pub(crate) async fn call(connection: &Connection, order: &Order<'_>) -> Result<Value, CallError> {
     let most = tokio::time::sleep(order.limits.most);
     tokio::pin!(most);
+    let asking = Arc::new(Asking::new(connection, order.tool, order.ask));
     let (mut responses, mut state) = (None, None);
     for _ in 0..ROUNDS_MAX {
         let mut params = CallToolRequestParams::new(order.tool.to_owned());
@@ -88,9 +95,12 @@ pub(crate) async fn call(connection: &Connection, order: &Order<'_>) -> Result<V
         params.input_responses = responses.take();
         params.request_state = state.take();
         let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-        match once(connection, request, order, most.as_mut()).await? {
+        match once(connection, request, order, &asking, most.as_mut()).await? {
             ServerResult::InputRequiredResult(wanted) => {
-                (responses, state) = declined(connection, wanted)?;
+                let since = Instant::now();
+                (responses, state) = answered(&asking, wanted).await?;
+                let until = most.deadline() + since.elapsed();
+                most.as_mut().reset(until);
             }
             ServerResult::CallToolResult(result) => return Ok(serde_json::to_value(result).unwrap_or_default()),
             // Some part of it is not of the protocol's form.
@@ -102,7 +112,7 @@ pub(crate) async fn call(connection: &Connection, order: &Order<'_>) -> Result<V
             _ => return Err(CallError::Failed("the server's answer is no result of a call".to_owned())),
         }
     }
-    Err(CallError::Failed(format!("the server asked for further input {ROUNDS_MAX} times; nobody gives any")))
+    Err(CallError::Failed(format!("the server asked for further input {ROUNDS_MAX} times")))
 }
 
 /// One request of a call.
@@ -110,15 +120,27 @@ async fn once(
     connection: &Connection,
     request: ClientRequest,
     order: &Order<'_>,
+    asking: &Arc<Asking>,
     mut most: std::pin::Pin<&mut tokio::time::Sleep>,
 ) -> Result<ServerResult, CallError> {
     let Limits { idle, most: hard } = order.limits;
     let sent = connection.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
     let mut handle = sent.map_err(|error| failed(connection, order.repeat, error))?;
-    let progress = connection.news.progress.of(handle.progress_token.clone());
+    let progress = connection.news.progress.of(handle.progress_token.clone(), handle.id.clone(), asking);
     let mut flight = InFlight::of(&handle);
     let mut too_large = connection.too_large();
+    let (mut asked, mut stands_since) = (asking.open(), None);
     loop {
+        let stands = *asked.borrow_and_update() > 0;
+        match (stands, stands_since) {
+            (true, None) => stands_since = Some(Instant::now()),
+            (false, Some(since)) => {
+                let until = most.deadline() + since.elapsed();
+                most.as_mut().reset(until);
+                stands_since = None;
+            }
+            _ => {}
+        }
         tokio::select! {
             biased;
             answer = &mut handle.rx => {
@@ -126,19 +148,20 @@ async fn once(
                 let answer = answer.unwrap_or(Err(ServiceError::TransportClosed));
                 return answer.map_err(|error| failed(connection, order.repeat, error));
             }
-            () = &mut most => {
+            () = &mut most, if !stands => {
                 let seconds = hard.as_secs();
                 return Err(CallError::TimedOut(format!(
                     "it was not done within {seconds} s (call_timeout_max); ask it for less"
                 )));
             }
-            () = tokio::time::sleep(idle) => {
+            () = tokio::time::sleep(idle), if !stands => {
                 let seconds = idle.as_secs();
                 return Err(CallError::TimedOut(format!(
                     "no answer and no sign of progress within {seconds} s (call_timeout); ask it for less"
                 )));
             }
             () = progress.moved() => {}
+            Ok(()) = asked.changed() => {}
             // Whose answer that was nobody can say, unless there was one call.
             Ok(()) = too_large.changed() => {
                 if connection.news.progress.alone() {
@@ -150,17 +173,16 @@ async fn once(
     }
 }
 
-/// What is answered to a server that wants input for a call that it has begun. People are not asked: the seam for that is not there.
-fn declined(
-    connection: &Connection,
+/// What is answered to a server that wants input for a call that it has begun: people are asked, one question after the other.
+async fn answered(
+    asking: &Asking,
     wanted: InputRequiredResult,
 ) -> Result<(Option<InputResponses>, Option<String>), CallError> {
     let mut responses = InputResponses::new();
     for (key, request) in wanted.input_requests.unwrap_or_default() {
         let response = match request {
-            InputRequest::Elicitation(_) => {
-                tracing::info!(server = &*connection.server, "a tool server asks people for input; it is declined");
-                json!({"action": "decline"})
+            InputRequest::Elicitation(wanted) => {
+                serde_json::to_value(asking.elicit(wanted.params).await).unwrap_or_default()
             }
             InputRequest::ListRoots(_) => json!({"roots": []}),
             _ => {

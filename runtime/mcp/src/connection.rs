@@ -122,7 +122,7 @@ impl Connection {
         let life = CancellationToken::new();
         let drop = life.clone().drop_guard();
         let news = Arc::new(News::default());
-        let handler = Handler { server: Arc::clone(server), news: Arc::clone(&news) };
+        let handler = Handler { server: Arc::clone(server), news: Arc::clone(&news), veil: Arc::clone(&veil) };
         let begun =
             serve_client_with_lifecycle_and_ct(handler, Throttled::new(transport), opening.mode(), life.clone());
         let service = match begun.await {

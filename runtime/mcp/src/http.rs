@@ -18,6 +18,7 @@ use rmcp::transport::streamable_http_client::{
     HttpStatusError, SseError, StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
     StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
+use serde_json::{Value, json};
 use sortie_contract::limit;
 use sortie_egress::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use sortie_egress::{Answer, Client, Limits, Method, Redactor, Request, Secret, SecretError, SendError, StatusCode};
@@ -25,6 +26,7 @@ use sse_stream::{Sse, SseStream};
 use url::Url;
 
 use crate::MESSAGE_BYTES_MAX;
+use crate::asking::RELATED;
 use crate::config::{ServerConfig, Setting};
 
 /// How long connecting may take.
@@ -35,6 +37,9 @@ const REQUESTS_MAX: usize = limit::CALLS_IN_FLIGHT_MAX;
 
 /// Most of an error page that is looked at, in bytes.
 const ERROR_BYTES_MAX: usize = 16 << 10;
+
+/// The request by which a server asks people.
+const ELICITATION: &str = "elicitation/create";
 
 const STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -162,7 +167,8 @@ impl StreamableHttpClient for Sender {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT => return Ok(StreamableHttpPostResponse::Accepted),
             StatusCode::NOT_FOUND if session_id.is_some() => return Err(StreamableHttpError::SessionExpired),
             _ if status.is_success() && kind == STREAM => {
-                return Ok(StreamableHttpPostResponse::Sse(events(answer, limits.max_sse_event_size), session));
+                let events = related(events(answer, limits.max_sse_event_size), &message);
+                return Ok(StreamableHttpPostResponse::Sse(events, session));
             }
             _ if status.is_success() && !awaits => return Ok(StreamableHttpPostResponse::Accepted),
             _ if status.is_success() && kind == JSON => {
@@ -301,6 +307,40 @@ enum StreamError {
     Read(SendError),
 }
 
+/// The same events. What the server asks in the answer to a call it asks for that call: the protocol's library does not say where a message
+/// came from, so the message does.
+fn related(
+    events: BoxStream<'static, Result<Sse, SseError>>,
+    message: &ClientJsonRpcMessage,
+) -> BoxStream<'static, Result<Sse, SseError>> {
+    let JsonRpcMessage::Request(asked) = message else { return events };
+    let (ClientRequest::CallToolRequest(_), Ok(id)) = (&asked.request, serde_json::to_value(&asked.id)) else {
+        return events;
+    };
+    let tell = move |event: Result<Sse, SseError>| {
+        event.map(|sse| Sse { data: sse.data.map(|data| tagged(data, &id)), ..sse })
+    };
+    events.map(tell).boxed()
+}
+
+/// A message of a server with the call that it belongs to, where it is one that asks people.
+fn tagged(data: String, id: &Value) -> String {
+    if !data.contains(ELICITATION) {
+        return data;
+    }
+    match serde_json::from_str::<Value>(&data) {
+        Ok(mut message) if message["method"] == ELICITATION && message["params"].is_object() => {
+            let meta = &mut message["params"]["_meta"];
+            if !meta.is_object() {
+                *meta = json!({});
+            }
+            meta[RELATED] = id.clone();
+            message.to_string()
+        }
+        _ => data,
+    }
+}
+
 /// The events of a stream. One that is too large ends it.
 fn events(answer: Answer, max: usize) -> BoxStream<'static, Result<Sse, SseError>> {
     /// What is read of the stream: the length of the event so far, and whether its last line is empty so far.
@@ -334,4 +374,22 @@ fn events(answer: Answer, max: usize) -> BoxStream<'static, Result<Sse, SseError
         Some((Ok(chunk), Some(reading)))
     });
     SseStream::from_bytes_stream(bytes.boxed()).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_asks_says_in_whose_answer_it_came() {
+        let asks = json!({"jsonrpc": "2.0", "id": 1, "method": ELICITATION, "params": {"message": "Who?", "_meta": {RELATED: 9, "a": 1}}});
+        let mut related = asks.clone();
+        related["params"]["_meta"][RELATED] = json!(4);
+        let told = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": ELICITATION}});
+        for (message, expected) in [(&asks, &related), (&told, &told)] {
+            let tagged: Value = serde_json::from_str(&tagged(message.to_string(), &json!(4))).expect("JSON");
+            assert_eq!(tagged, *expected);
+        }
+        assert_eq!(tagged("no JSON, but elicitation/create".to_owned(), &json!(4)), "no JSON, but elicitation/create");
+    }
 }

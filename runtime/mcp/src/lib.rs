@@ -8,6 +8,7 @@
 //!
 //! The only crate that names `rmcp`. It never decides who may call a tool, or when a server is reached.
 
+mod asking;
 mod calling;
 mod config;
 mod connection;

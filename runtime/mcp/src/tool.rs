@@ -52,7 +52,7 @@ impl Tool for McpTool {
         if let Some(traceparent) = context.traceparent() {
             meta.insert("traceparent".to_owned(), traceparent.into());
         }
-        let order = Order { tool: &self.name, arguments, meta, limits, repeat: self.info.repeat() };
+        let order = Order { tool: &self.name, arguments, meta, limits, repeat: self.info.repeat(), ask: &context.ask };
         let veil = &connection.veil;
         let answer = calling::call(&connection, &order).await.and_then(|answer| content::result(&answer, veil));
         let result = answer.map_err(|error| veiled(error, |text| veil.owned(text)))?;

@@ -4,11 +4,12 @@
 //! `cargo xtask test` installs the suite and says where (`SORTIE_MCP_SERVERS`); without that there is nothing to test against, and it is said.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_mcp::{McpServer, ServerConfig};
-use sortie_tools::{Bill, CallContext, Provider as _, Workspace};
+use sortie_tools::{Ask, Bill, CallContext, Provider as _, Question, Reply, Workspace};
 
 use suite::{folder, suite, told};
 
@@ -18,20 +19,35 @@ mod suite;
 type Arguments = fn() -> Value;
 
 /// The scenarios that this client is to pass, with the arguments of every call that is made in it.
-const PASSES: [(&str, Arguments); 3] =
-    [("initialize", || json!({})), ("tools_call", || json!({"a": 5, "b": 3})), ("sse-retry", || json!({}))];
+const PASSES: [(&str, Arguments); 4] = [
+    ("initialize", || json!({})),
+    ("tools_call", || json!({"a": 5, "b": 3})),
+    ("sse-retry", || json!({})),
+    ("elicitation-sep1034-client-defaults", || json!({})),
+];
 
 /// Those that it is not, and why. A name that ends with `/` is every scenario below.
-const NOT_HERE: [(&str, &str); 2] = [
-    ("elicitation-sep1034-client-defaults", "people are not asked by a server yet: every elicitation is declined"),
-    ("auth/", "no OAuth: an operator configures the credentials (`bearer`, `headers`), and nobody is there to log in"),
-];
+const NOT_HERE: [(&str, &str); 1] = [(
+    "auth/",
+    "no OAuth: an operator configures the credentials (`bearer`, `headers`), and nobody is there to log in",
+)];
 
 /// The variable that makes a test of this file the client under test. The suite sets it, too.
 const SCENARIO: &str = "MCP_CONFORMANCE_SCENARIO";
 
 /// Long enough for the client's own stream of a new session to be open.
 const OPENS: Duration = Duration::from_secs(1);
+
+/// Somebody who fills in nothing: what counts is what the form says of what is left out.
+#[derive(Debug)]
+struct Agrees;
+
+#[async_trait::async_trait]
+impl Ask for Agrees {
+    async fn ask(&self, question: Question) -> Reply {
+        question.form.filled("{}").map_or(Reply::Declined, Reply::Accepted)
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_the_client() {
@@ -46,8 +62,14 @@ async fn is_the_client() {
     tokio::time::sleep(OPENS).await;
     let workspace = Workspace::open(Path::new("/nonexistent/workspace")).expect("opened when it is used");
     let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-    let context =
-        CallContext { workspace, mission_id, idempotency_key, trace_id: String::new(), bill: Bill::default() };
+    let context = CallContext {
+        workspace,
+        mission_id,
+        idempotency_key,
+        trace_id: String::new(),
+        bill: Bill::default(),
+        ask: Arc::new(Agrees),
+    };
     for tool in server.tools().await.expect("its tools") {
         tool.call(&context, &arguments).await.expect("a result");
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sortie_contract::tool::CallError;
 use sortie_mcp::{McpServer, ServerConfig, Setting};
-use sortie_tools::{Bill, CallContext, Provider as _, Tool, Workspace};
+use sortie_tools::{Bill, CallContext, Nobody, Provider as _, Tool, Workspace};
 
 /// Python takes its time on a machine that does something else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,8 +73,14 @@ async fn check(case: Case) {
     }
     let workspace = Workspace::open(std::path::Path::new("/nonexistent/workspace")).expect("opened when it is used");
     let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
-    let context =
-        CallContext { workspace, mission_id, idempotency_key, trace_id: String::new(), bill: Bill::default() };
+    let context = CallContext {
+        workspace,
+        mission_id,
+        idempotency_key,
+        trace_id: String::new(),
+        bill: Bill::default(),
+        ask: Arc::new(Nobody),
+    };
     let (name, arguments, expected) = case.call;
     let told = match within(tool(name).call(&context, &arguments)).await {
         Ok(answer) => answer.result,

@@ -12,11 +12,9 @@ use alloc::vec::Vec;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, Window};
 use sortie_contract::id::CallNo;
-use sortie_contract::money::Spend;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
-use sortie_contract::request::Decision;
-use sortie_contract::tool::Repeat;
+use sortie_contract::request::{Decision, RequestKind};
 
 use crate::gate::Compiled;
 use crate::outputs::Outputs;
@@ -255,8 +253,32 @@ impl Mission {
                     asked_at: at,
                     expires_at: *expires_at,
                     reminded: false,
+                    form: None,
                 }))?;
                 self.calls.apply(CallStep::Waits(*call))?;
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::Elicited { request, call, question, schema, expires_at } => {
+                self.runs.going()?;
+                self.calls.is_made(*call)?;
+                self.requests.apply(RequestStep::Asked(OpenRequest {
+                    no: *request,
+                    call: *call,
+                    kind: RequestKind::Input,
+                    question: question.clone(),
+                    asked_at: at,
+                    expires_at: *expires_at,
+                    reminded: false,
+                    form: Some(schema.clone()),
+                }))?;
+                self.calls.apply(CallStep::Asks(*call))?;
+                self.outgoing.event(true);
+                Ok(())
+            }
+            Record::Withdrawn { request, why } => {
+                self.runs.going()?;
+                self.requests.apply(RequestStep::Withdrawn { no: *request, why })?;
                 self.outgoing.event(true);
                 Ok(())
             }
@@ -289,37 +311,15 @@ impl Mission {
             }
             Record::CallStarted { call, tool, arguments, digest, repeat, reserved }
             | Record::CallHeld { call, tool, arguments, digest, repeat, reserved } => self.begun(InFlight {
-                call: *call,
                 tool: Some(tool.clone()),
-                arguments: arguments.clone(),
-                wanted: None,
-                digest: *digest,
                 repeat: *repeat,
                 reserved: *reserved,
                 held: matches!(record, Record::CallHeld { .. }),
-                since: at,
-                doubted: false,
-                broke_off: false,
-                postponed: None,
-                unpaid: None,
-                decided: false,
+                ..InFlight::begun(*call, at, arguments, *digest)
             }),
-            Record::Asked { call, question } => self.begun(InFlight {
-                call: *call,
-                tool: None,
-                arguments: question.clone(),
-                wanted: None,
-                digest: Digest::of(question.as_bytes()),
-                repeat: Repeat::ReadOnly,
-                reserved: Spend::NOTHING,
-                held: true,
-                since: at,
-                doubted: false,
-                broke_off: false,
-                postponed: None,
-                unpaid: None,
-                decided: false,
-            }),
+            Record::Asked { call, question } => {
+                self.begun(InFlight::begun(*call, at, question, Digest::of(question.as_bytes())))
+            }
             Record::CallRefused { call, tool, error, .. } => {
                 self.called(CallStep::Refused { call: *call, tool, error })
             }
@@ -415,6 +415,7 @@ fn bytes(record: &Record) -> usize {
         Record::CallFinished { outcome, .. } => outcome.as_ref().map_or(0, |answer| answer.result.len()),
         Record::Answered { answer, .. } => answer.len(),
         Record::Asked { question, .. } | Record::Requested { question, .. } => question.len(),
+        Record::Elicited { question, schema, .. } => question.len() + schema.len(),
         Record::Judged { evidence, .. } => evidence.len(),
         // Of these, so many bytes at most, and so many of them.
         Record::Milestone { .. }
@@ -428,6 +429,7 @@ fn bytes(record: &Record) -> usize {
         | Record::Requoted { .. }
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
+        | Record::Withdrawn { .. }
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
@@ -471,6 +473,9 @@ pub(crate) fn goes_on(record: &Record) -> bool {
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
         | Record::Requested { .. }
+        // A call that is made again asks again.
+        | Record::Elicited { .. }
+        | Record::Withdrawn { .. }
         | Record::Reminded { .. }
         // The node's doing: a run that stopped its node has not come forward by that.
         | Record::CarriedOver { .. }
@@ -509,6 +514,8 @@ pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
         | Record::CallAgain { .. }
         | Record::Overbilled { .. }
         | Record::Requested { .. }
+        | Record::Elicited { .. }
+        | Record::Withdrawn { .. }
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
@@ -562,5 +569,7 @@ fn name(record: &Record) -> &'static str {
         Record::Landing { .. } => "landing",
         Record::PaymentAwaited { .. } => "payment_awaited",
         Record::Requoted { .. } => "requoted",
+        Record::Elicited { .. } => "elicited",
+        Record::Withdrawn { .. } => "withdrawn",
     }
 }

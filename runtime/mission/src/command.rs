@@ -128,6 +128,26 @@ pub enum Command<'a> {
         /// In its words.
         question: String,
     },
+    /// The tool of a call that is being made asks people something: answered with [`Elicited`].
+    ///
+    /// [`Elicited`]: sortie_contract::Record::Elicited
+    AskFor {
+        /// The run that makes the call.
+        run: RunNo,
+        /// Which.
+        call: CallNo,
+        /// In the words of the tool.
+        question: String,
+        /// What an answer must be: a JSON Schema, as JSON text.
+        schema: String,
+    },
+    /// Nobody waits any more for the answer to what a tool asked; nothing, where it is open no more.
+    Withdraw {
+        /// Which request.
+        request: RequestNo,
+        /// For people.
+        why: String,
+    },
     /// Somebody decides about a request.
     Decide {
         /// Which.
@@ -284,6 +304,7 @@ impl Command<'_> {
         match self {
             Self::Call { run, .. }
             | Self::Ask { run, .. }
+            | Self::AskFor { run, .. }
             | Self::Suspend { run, .. }
             | Self::CallDone { run, .. }
             | Self::Answer { run, .. }
@@ -298,6 +319,7 @@ impl Command<'_> {
             | Self::CollectArtifact { .. }
             | Self::Tick
             | Self::Cancel { .. }
+            | Self::Withdraw { .. }
             | Self::Decide { .. }
             | Self::Halt
             | Self::Doubt(_)
@@ -338,6 +360,20 @@ pub enum Refusal {
     UnknownRequest {
         /// The number.
         request: RequestNo,
+    },
+    /// Nobody waits for the answer any more.
+    #[error("{request} was taken back: {why}")]
+    Withdrawn {
+        /// Which.
+        request: RequestNo,
+        /// Why.
+        why: String,
+    },
+    /// The tool of a call asks again and again.
+    #[error("the tool of a call asks at most {max} questions")]
+    TooManyQuestions {
+        /// How many.
+        max: u32,
     },
     /// Somebody decided otherwise before.
     #[error("{request} was decided already: {decision}")]

@@ -57,7 +57,8 @@ impl Mission {
         if let Some(answer) = at_a_glance(self.status(), &command) {
             return answer;
         }
-        self.answer(now, command).map(|records| self.with_closing(now, self.with_paid(now, records)))
+        let records = self.with_withdrawn(self.answer(now, command)?);
+        Ok(self.with_closing(now, self.with_paid(now, records)))
     }
 
     fn answer(&self, now: Now, command: Command<'_>) -> Result<Vec<Record>, Refusal> {
@@ -77,6 +78,7 @@ impl Mission {
             (Phase::Active(active), Command::StopNode) => {
                 Ok(active.is_in_memory().then_some(Record::NodeStopped).into_iter().collect())
             }
+            (Phase::Active(_), Command::Withdraw { request, why }) => Ok(self.withdraw(request, why)),
             (Phase::Active(_), Command::Decide { request, decision, by, note, changed }) => {
                 self.decide_request(now, request, decision, by, note, changed)
             }
@@ -156,6 +158,7 @@ impl Mission {
         let record = match command {
             Command::Suspend { records, until, .. } => self.suspend(records, until)?,
             Command::Ask { question, .. } => return Ok(self.ask(now, question)),
+            Command::AskFor { call, question, schema, .. } => self.ask_for(now, call, question, schema)?,
             Command::Call { tool, arguments, digest, quote, .. } => {
                 return Ok(self.call(now, tool, arguments, digest, quote));
             }
@@ -181,6 +184,7 @@ impl Mission {
             | Command::Start { .. }
             | Command::Tick
             | Command::Cancel { .. }
+            | Command::Withdraw { .. }
             | Command::Decide { .. }
             | Command::Halt
             | Command::Doubt(_)

@@ -29,6 +29,7 @@
 //! | `command`, `decide` | what may happen next |
 //! | `decision` | what a decision comes to that somebody sends |
 //! | `request` | when it must ask, and what follows from an answer |
+//! | `question` | what a tool asks people while it makes a call, and when nobody waits for the answer any more |
 //! | `quarantine` | what is told of one whose records cannot be read |
 //! | `crashes` | when one is suspected to stop its node, and given up |
 //! | `night` | what became of it in a night |
@@ -68,6 +69,7 @@ mod overview;
 mod part;
 mod payment;
 mod quarantine;
+mod question;
 pub mod queue;
 pub mod replay;
 mod request;

@@ -47,7 +47,7 @@ impl Mission {
         let open = self.open_requests();
         Overview {
             objective: clip(&self.envelope().objective, TEXT_BYTES_MAX),
-            summary: clip(self.last_summary(), TEXT_BYTES_MAX),
+            summary: clip(&self.last_summary(), TEXT_BYTES_MAX),
             reason: self.reason(),
             sequence: self.sequence(),
             ran_ms: self.ran_ms(),

@@ -45,11 +45,15 @@ impl Mission {
 
     /// The record of a request that is made now.
     pub(crate) fn request(&self, now: Now, request: RequestNo, call: CallNo, (kind, question): Ask) -> Record {
+        Record::Requested { request, call, kind, question: note(question), expires_at: self.expires_at(now) }
+    }
+
+    /// When a request that is made now expires.
+    pub(crate) fn expires_at(&self, now: Now) -> Timestamp {
         // One that goes on in a further window keeps its question.
         let closes_at = self.windows.window.end_at.filter(|_| !self.windows.may_go_on());
         let by_itself = if self.on_expiry(now) == OnExpiry::Wait { Timestamp::MAX } else { now.expires_at };
-        let expires_at = closes_at.map_or(by_itself, |end| end.min(by_itself));
-        Record::Requested { request, call, kind, question: note(question), expires_at }
+        closes_at.map_or(by_itself, |end| end.min(by_itself))
     }
 
     /// What becomes of its requests that nobody answers.
@@ -61,7 +65,8 @@ impl Mission {
     pub(crate) fn expired(&self, now: Now) -> Option<Record> {
         let expired = self.requests.open().iter().find(|open| open.expires_at <= now.wall)?;
         let ends = self.on_expiry(now) != OnExpiry::Deny;
-        ends.then(|| self.end(Cause::RequestExpired { question: &expired.question, expired_at: expired.expires_at }))
+        let question = self.told_question(expired);
+        ends.then(|| self.end(Cause::RequestExpired { question: &question, expired_at: expired.expires_at }))
     }
 
     /// The requests that nobody answered in time, turned down, where that does not end it.
@@ -71,7 +76,8 @@ impl Mission {
             let flight = self.calls.flight(open.call).ok()?;
             let (by, note) = ("nobody".to_owned(), format!("no answer came until {}", open.expires_at));
             let follows = self.follows(now, open, flight, &Decision::Deny, &by, &note).ok()?;
-            Some([Record::Decided { request: open.no, decision: Decision::Deny, by, note }, follows])
+            let decided = Record::Decided { request: open.no, decision: Decision::Deny, by, note };
+            Some([decided].into_iter().chain(follows))
         });
         turned_down.flatten().collect()
     }
@@ -91,10 +97,15 @@ impl Mission {
             Some(before) => return Err(Refusal::AlreadyDecided { request, decision: before.as_str() }),
             None => {}
         }
+        if let Some(why) = self.requests.withdrawn(request) {
+            return Err(Refusal::Withdrawn { request, why: why.to_owned() });
+        }
         let open = self.requests.get(request).ok_or(Refusal::UnknownRequest { request })?;
         let over = self.time_over(now);
         let carried = over.as_ref().is_some_and(|over| matches!(over, Record::CarriedOver { .. }));
-        if let Some(end) = over.clone().filter(|_| !carried).or_else(|| self.expired(now)) {
+        // Carried over, a call that asks breaks off, and nobody waits for the answer.
+        let ends = |_: &Record| !carried || open.form.is_some();
+        if let Some(end) = over.clone().filter(ends).or_else(|| self.expired(now)) {
             return Ok(vec![end]);
         }
         if let (Moment::Before(start_at), true) = (moment(self.windows.window, now.wall), self.run().is_some()) {
@@ -110,7 +121,7 @@ impl Mission {
         let decided = Record::Decided { request, decision, by: note(by), note: note(why) };
         let requoted = amended.map(|amended| amended.reserved).filter(|reserved| *reserved != flight.reserved);
         let requoted = requoted.map(|reserved| Record::Requoted { call: open.call, reserved });
-        Ok(over.into_iter().chain([decided]).chain(requoted).chain([follows]).collect())
+        Ok(over.into_iter().chain([decided]).chain(requoted).chain(follows).collect())
     }
 
     /// The call as somebody changed it, if it may be made so: each rule of the constraints holds for it but the need of an approval, which this
@@ -147,8 +158,24 @@ impl Mission {
         self.requests.amended(call)
     }
 
-    /// What becomes of the call.
+    /// What becomes of the call; nothing of one whose tool has asked, and goes on by itself.
     fn follows(
+        &self,
+        now: Now,
+        open: &OpenRequest,
+        flight: &InFlight,
+        decision: &Decision,
+        by: &str,
+        why: &str,
+    ) -> Result<Option<Record>, Refusal> {
+        match &open.form {
+            Some(_) => Self::fits_question(open, decision).map(|()| None),
+            None => self.follows_for_held(now, open, flight, decision, by, why).map(Some),
+        }
+    }
+
+    /// What becomes of a call that waits for the decision.
+    fn follows_for_held(
         &self,
         now: Now,
         open: &OpenRequest,

@@ -22,7 +22,7 @@ impl RunClock {
     #[must_use]
     pub fn new(mission: &Mission, kept_ms: u64, steady: Duration) -> Self {
         let mut clock = Self { base_ms: mission.ran_ms().max(kept_ms), has_begun: false, since: None };
-        clock.turn(mission, false, steady);
+        clock.turn(mission, false, false, steady);
         clock
     }
 
@@ -40,10 +40,12 @@ impl RunClock {
         self.since.is_some()
     }
 
-    /// Starts or stops it, after records were applied to the mission; `begins` where a run began with them.
-    pub fn turn(&mut self, mission: &Mission, begins: bool, steady: Duration) {
+    /// Starts or stops it, after records were applied to the mission, or its plugin has begun to wait or gone on; `begins` where a run began
+    /// with the records, `rests` where the plugin waits and all that is being done for it waits for people
+    /// ([`Mission::waits_with_its_tools`]).
+    pub fn turn(&mut self, mission: &Mission, begins: bool, rests: bool, steady: Duration) {
         self.has_begun |= begins;
-        let goes = self.has_begun || mission.suspension().is_some();
+        let goes = (self.has_begun || mission.suspension().is_some()) && !rests;
         match (mission.takes_run_time() && goes, self.since) {
             (true, None) => self.since = Some(steady),
             (false, Some(_)) => *self = Self { base_ms: self.ran_ms(steady), since: None, ..*self },

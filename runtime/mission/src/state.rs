@@ -2,6 +2,7 @@
 //!
 //! Nothing here is stored. Whoever has the records has the state, by [`Mission::begin`] and [`Mission::apply`].
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
@@ -136,6 +137,8 @@ pub fn changes_standing(record: &Record) -> bool {
         | Record::Started { .. }
         | Record::Finished { .. }
         | Record::Requested { .. }
+        | Record::Elicited { .. }
+        | Record::Withdrawn { .. }
         | Record::Reminded { .. }
         | Record::Decided { .. }
         | Record::Suspended { .. }
@@ -425,13 +428,13 @@ impl Mission {
 
     /// The latest thing that people were told of it.
     #[must_use]
-    pub fn last_summary(&self) -> &str {
+    pub fn last_summary(&self) -> Cow<'_, str> {
         match (&self.runs.phase, self.requests.open().first(), self.report.last_milestone()) {
-            (Phase::Ended(end), ..) => &end.summary,
-            (_, Some(open), _) => &open.question,
-            (_, None, Some(milestone)) => milestone,
-            (Phase::Queued, None, None) => "Accepted.",
-            (Phase::Active(_), None, None) => "Started.",
+            (Phase::Ended(end), ..) => end.summary.as_str().into(),
+            (_, Some(open), _) => self.told_question(open).into(),
+            (_, None, Some(milestone)) => milestone.into(),
+            (Phase::Queued, None, None) => "Accepted.".into(),
+            (Phase::Active(_), None, None) => "Started.".into(),
         }
     }
 

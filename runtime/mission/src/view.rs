@@ -114,9 +114,18 @@ impl Mission {
             Record::Requested { request, question, .. } => {
                 Some((EventType::Blocked, question.clone(), json!({ "request": self.request_view(*request)? })))
             }
+            Record::Elicited { request, .. } => {
+                let summary = self.told_question(self.requests.get(*request)?);
+                Some((EventType::Blocked, summary, json!({ "request": self.request_view(*request)? })))
+            }
+            Record::Withdrawn { request, why } => {
+                let summary = format!("A question was taken back: {why}.");
+                let detail = json!({ "kind": "withdrawn", "request_id": request.to_string(), "note": why });
+                Some((EventType::Progress, summary, detail))
+            }
             Record::Reminded { request } => {
                 let view = self.request_view(*request)?;
-                let summary = format!("Still waiting: {}", view["question"].as_str().unwrap_or_default());
+                let summary = format!("Still waiting: {}", self.told_question(self.requests.get(*request)?));
                 Some((EventType::Blocked, summary, json!({ "request": view, "reminder": true })))
             }
             Record::Decided { request, decision, by, note } => {
@@ -213,6 +222,9 @@ impl Mission {
         let mut view = request_view(&line, self.spent(), self.reserved(), self.budget());
         if let Some(wanted) = self.calls.flight(open.call).ok().and_then(|flight| flight.wanted.as_deref()) {
             view["arguments_wanted"] = cut(wanted);
+        }
+        if let Some(form) = &open.form {
+            view["schema"] = serde_json::from_str(form).unwrap_or_default();
         }
         Some(view)
     }

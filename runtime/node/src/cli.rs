@@ -103,11 +103,12 @@ enum Command {
     Approve(decide::ApproveArgs),
     /// Turn a request down: the mission's plugin gets an error.
     Deny(decide::RequestArgs),
-    /// Answer a mission's question; say (in JSON) what an uncertain call returned.
+    /// Answer a mission's question, or that of a tool; say (in JSON) what an uncertain call returned.
     Answer {
         #[command(flatten)]
         which: decide::RequestArgs,
-        /// The answer.
+        /// The answer. Where a tool asks with a form: a JSON object with its fields, or, where
+        /// its only field takes a text, just that text.
         text: String,
     },
     /// Show a night at a glance: done, failed, carried over, waiting for people, spent, what comes next. Exit code 1 if something failed,

@@ -8,6 +8,7 @@
 //!
 //! A call is cancelled by dropping its future.
 
+mod ask;
 mod bash;
 mod builtin;
 mod config;
@@ -21,6 +22,7 @@ mod toolbox;
 mod web;
 mod workspace;
 
+pub use ask::{Ask, Form, Nobody, Question, Reply};
 pub use bash::{Confine, Confinement, Network, Shell};
 pub use builtin::BuiltIn;
 pub use config::{ConfigError, Price, ToolConfig, ToolsConfig};

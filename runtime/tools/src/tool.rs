@@ -16,6 +16,7 @@ use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolNa
 use sortie_contract::trace;
 
 use crate::Workspace;
+use crate::ask::Ask;
 use crate::config::ToolConfig;
 
 /// How long a call may take unless its tool says otherwise: far longer than a bounded walk of a workspace on a busy
@@ -38,6 +39,8 @@ pub struct CallContext {
     pub trace_id: String,
     /// Where its tool says what it did cost.
     pub bill: Bill,
+    /// Whom its tool can ask.
+    pub ask: Arc<dyn Ask>,
 }
 
 impl CallContext {

@@ -15,12 +15,13 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_contract::{limit, unfold};
 
+use crate::ask::Watched;
 use crate::link::Link;
 use crate::provider::{Offer, Offered, begins_with, compiled, leave_out};
 use crate::tool::{Bill, CallContext};
 
 /// Longest text of a mistake, in bytes: the validator quotes the argument, which may be a whole file.
-const MISTAKE_BYTES_MAX: usize = 300;
+pub(crate) const MISTAKE_BYTES_MAX: usize = 300;
 
 /// Every tool that missions of this node can be granted, as they are at a moment.
 pub struct Toolbox {
@@ -177,7 +178,8 @@ impl Toolbox {
     }
 
     /// Calls a tool with the text of its arguments, under its time limit, which `sleep` measures. Dropping the future cancels
-    /// the call.
+    /// the call. While its tool asks people nothing is measured, and behind their answer the limit begins anew: how often it asks is
+    /// bounded by whoever asks them.
     ///
     /// The arguments are held against the schema that whoever calls was `handed`: the tool's own, unless that has changed since. What
     /// a tool that has changed does not understand it says itself.
@@ -190,7 +192,7 @@ impl Toolbox {
         context: &CallContext,
         arguments: &str,
         handed: Option<&Value>,
-        sleep: impl FnOnce(Duration) -> S,
+        sleep: impl Fn(Duration) -> S,
     ) -> Result<ToolAnswer, CallError>
     where
         S: Future<Output = ()>,
@@ -210,14 +212,22 @@ impl Toolbox {
             return Err(CallError::Failed(format!("{} cannot be called: {why}", info.name)));
         }
         let time_limit = tool.time_limit();
-        let answer = tokio::select! {
-            biased;
-            answer = tool.call(context, &arguments) => answer?,
-            () = sleep(time_limit) => {
-                let (name, seconds) = (&info.name, time_limit.as_secs());
-                return Err(CallError::TimedOut(format!("{name} took longer than {seconds} s; ask it for less")));
+        let (watched, mut asking) = Watched::over(&context.ask);
+        let context = CallContext { ask: watched, ..context.clone() };
+        let mut call = tool.call(&context, &arguments);
+        let answer = loop {
+            let asks = *asking.borrow_and_update() > 0;
+            tokio::select! {
+                biased;
+                answer = &mut call => break answer?,
+                _ = asking.changed() => {}
+                () = sleep(time_limit), if !asks => {
+                    let (name, seconds) = (&info.name, time_limit.as_secs());
+                    return Err(CallError::TimedOut(format!("{name} took longer than {seconds} s; ask it for less")));
+                }
             }
         };
+        drop(call);
         if answer.result.len() > limit::CALL_BYTES_MAX {
             let (bytes, max) = (answer.result.len(), limit::CALL_BYTES_MAX);
             return Err(CallError::Failed(format!("the result has {bytes} bytes, {max} are allowed; ask for less")));

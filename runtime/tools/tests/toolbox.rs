@@ -11,8 +11,8 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Timestamp, limit};
 use sortie_tools::{
-    Bill, BuiltIn, CallContext, Changed, Found, LinkState, Offer, Provider, ProviderError, Providers, Tool, Toolbox,
-    ToolsConfig, Workspace,
+    Bill, BuiltIn, CallContext, Changed, Found, LinkState, Nobody, Offer, Provider, ProviderError, Providers, Tool,
+    Toolbox, ToolsConfig, Workspace,
 };
 use tokio::time::sleep;
 
@@ -32,6 +32,7 @@ fn context() -> CallContext {
         idempotency_key: "m/1".to_owned(),
         trace_id: String::new(),
         bill: Bill::default(),
+        ask: Arc::new(Nobody),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
 use sortie_contract::tool::{CallError, Written};
 use sortie_contract::{Timestamp, limit};
-use sortie_tools::{Bill, BuiltIn, CallContext, Providers, Toolbox, ToolsConfig, Workspace};
+use sortie_tools::{Bill, BuiltIn, CallContext, Nobody, Providers, Toolbox, ToolsConfig, Workspace};
 use tempfile::TempDir;
 
 /// A workspace with a secret beside it.
@@ -33,6 +33,7 @@ impl Desk {
             idempotency_key: "m/1".to_owned(),
             trace_id: String::new(),
             bill: Bill::default(),
+            ask: Arc::new(Nobody),
         };
         let built_in = BuiltIn::new(ToolsConfig::default()).unwrap();
         let toolbox = Providers::new(built_in, Vec::new(), Timestamp::UNIX_EPOCH).unwrap().toolbox();

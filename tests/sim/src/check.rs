@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value};
 use sortie_contract::envelope::{Envelope, OnWindowEnd, Window};
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Status;
@@ -18,7 +19,7 @@ use crate::ledger::{Item, Side};
 use crate::money;
 use crate::outside::{Client, Effects};
 use crate::scene::Clock;
-use crate::tools::quote;
+use crate::tools::{color, quote};
 
 /// What the record says of a call that may be made.
 #[derive(Debug, Clone)]
@@ -99,7 +100,29 @@ fn calls_once(records: &[Stamped]) {
     let (mut made, mut cut_off) = (BTreeSet::new(), BTreeSet::new());
     // Those that a provider refuses, until when.
     let (mut expires, mut put_off) = (BTreeMap::new(), BTreeMap::new());
+    // What tools ask that make calls, by call.
+    let mut asks: BTreeMap<CallNo, RequestNo> = BTreeMap::new();
     for (index, Stamped { at, record, .. }) in records.iter().enumerate() {
+        match record {
+            Record::Elicited { request, call, expires_at, .. } => {
+                assert!(in_memory && made.contains(call), "call {call} asks, and nobody makes it");
+                assert_eq!(asks.insert(*call, *request), None, "call {call} asks twice at once");
+                assert_eq!(asked.insert(*request, *call), None, "{request} is asked twice");
+                expires.insert(*request, *expires_at);
+            }
+            Record::Withdrawn { request, .. } => {
+                assert!(asks.values().any(|open| open == request), "{request} is taken back, and no tool asks it");
+                asks.retain(|_, open| open != request);
+            }
+            Record::CallFinished { call, .. } | Record::CallAgain { call } | Record::Requested { call, .. } => {
+                assert!(!asks.contains_key(call), "call {call} is over or broke off, and somebody is asked for it");
+            }
+            Record::Suspended { .. } | Record::CarriedOver { .. } | Record::NodeStopped => {
+                assert!(asks.is_empty(), "a tool waits for an answer out of memory");
+            }
+            Record::Decided { request, .. } => asks.retain(|_, open| open != request),
+            _ => {}
+        }
         match record {
             Record::Started { .. } => broke_off = std::mem::replace(&mut in_memory, true),
             Record::Suspended { .. } => in_memory = false,
@@ -169,7 +192,7 @@ pub(crate) fn window(mission: &Mission, records: &[Stamped]) {
             // Time may run out between the question whether it may be accepted and its acceptance: it then ends at once.
             Record::Accepted(_) | Record::Finished { .. } | Record::CarriedOver { .. } => true,
             // What the node says of itself.
-            Record::Accompanied | Record::NodeStopped => true,
+            Record::Accompanied | Record::NodeStopped | Record::Withdrawn { .. } => true,
             Record::CallFinished { .. } | Record::Overbilled { .. } | Record::Postponed { .. } => {
                 let mut behind = records[index + 1..].iter().map(|next| &next.record);
                 let next = behind.find(|record| !matches!(record, Record::Overbilled { .. }));
@@ -332,9 +355,34 @@ fn is_approved(records: &[Stamped], wanted: CallNo, wanted_tool: &ToolName) -> b
 
 fn call_of(records: &[Stamped], wanted: RequestNo) -> Option<CallNo> {
     records.iter().find_map(|stamped| match &stamped.record {
-        Record::Requested { request, call, .. } if *request == wanted => Some(*call),
+        Record::Requested { request, call, .. } | Record::Elicited { request, call, .. } if *request == wanted => {
+            Some(*call)
+        }
         _ => None,
     })
+}
+
+/// What people decided about what the tool of a call asked last.
+fn said_last(side: Option<&Side>, wanted: CallNo) -> Option<&Decision> {
+    let records = &side?.records;
+    let asked = records.iter().rev().find_map(|stamped| match &stamped.record {
+        Record::Elicited { request, call, .. } if *call == wanted => Some(*request),
+        _ => None,
+    });
+    decided(records, asked?)
+}
+
+/// 7. What a tool was answered is on disk, and is what somebody said.
+pub(crate) fn was_answered(side: Option<&Side>, call: CallNo, content: &Map<String, Value>) {
+    let Some(Decision::Answer { text }) = said_last(side, call) else {
+        panic!("the tool of call {call} was answered, and nobody has said anything")
+    };
+    assert_eq!(color().filled(text).as_ref(), Ok(content), "call {call} was told something else");
+}
+
+/// 7. The same of a tool that nobody answers: somebody does not want to, or nobody did in time.
+pub(crate) fn was_denied(side: Option<&Side>, call: CallNo) {
+    assert_eq!(said_last(side, call), Some(&Decision::Deny), "nobody has turned down what call {call} asks");
 }
 
 /// What the journal says of a decision.

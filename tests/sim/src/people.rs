@@ -17,6 +17,7 @@ use crate::check;
 use crate::executor::Executor;
 use crate::ledger::Side;
 use crate::scene::Scene;
+use crate::tools::color;
 
 /// Those who ask one life of a node.
 #[derive(Clone)]
@@ -120,6 +121,11 @@ impl People {
             RequestKind::Approval => {
                 let reach = [Reach::Call, Reach::Call, Reach::Tool, Reach::Mission][usize::from(dice) % 4];
                 Decision::Approve { reach }
+            }
+            // Now and then nothing that fits the form.
+            RequestKind::Input if request.form.is_some() => {
+                let texts = ["green", "blue", "{}", r#"{"color":"blue"}"#];
+                Decision::Answer { text: texts[usize::from(dice) % 4].to_owned() }
             }
             RequestKind::Input => Decision::Answer { text: format!("answer {dice}") },
             RequestKind::Budget => {
@@ -283,6 +289,17 @@ fn hear_of_decision(scene: &Scene, side: &Side, request: RequestNo, decision: &D
         Err(ActError::Arguments(_)) => {
             assert!(matches!(decision, Decision::Amend { .. }), "nothing was changed");
             scene.count("arguments that do not fit");
+        }
+        Err(ActError::Answer(_)) => {
+            let misfits = matches!(decision, Decision::Answer { text } if color().filled(text).is_err());
+            assert!(misfits, "it fits");
+            scene.count("answer that does not fit");
+        }
+        Err(ActError::Refused(Refusal::Withdrawn { .. })) => {
+            let is_told =
+                |stamped: &Stamped| matches!(stamped.record, Record::Withdrawn { request: no, .. } if no == request);
+            assert!(side.records.iter().any(is_told) && on_disk.is_none(), "{request} is said to be taken back");
+            scene.count("answer to what was taken back");
         }
         Err(ActError::Refused(Refusal::NotEnough { .. })) => scene.count("grant that is not enough"),
         Err(ActError::Refused(Refusal::Barred { .. })) => {

@@ -81,6 +81,8 @@ impl Scene {
         self.tell(client, &format!("{record:?}"));
         self.count(match record {
             Record::Requested { kind, .. } => kind.as_str(),
+            Record::Elicited { .. } => "tool that asks",
+            Record::Withdrawn { .. } => "question that is taken back",
             Record::Reminded { .. } => "reminded",
             Record::Heartbeat => "heartbeat",
             Record::CallAgain { .. } => "call that is paid for again",

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
-use serde_json::Value;
+use futures_util::future::{self, Either};
+use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo};
-use sortie_tools::{BuiltIn, CallContext, Provider, Providers, Tool};
+use sortie_tools::{BuiltIn, CallContext, Form, Provider, Providers, Question, Reply, Tool};
 
 use crate::check;
 use crate::envelope::tools;
@@ -40,6 +41,12 @@ fn own_quote(tool: &ToolInfo, arguments: &str) -> Spend {
 /// What is to be set aside for a call.
 pub(crate) fn quote(tool: &ToolInfo, arguments: &str) -> Spend {
     own_quote(tool, arguments).saturating_add(Spend::money(tool.price))
+}
+
+/// What a tool asks: red, unless somebody says otherwise.
+pub(crate) fn color() -> Form {
+    let color = json!({"type": "string", "enum": ["red", "blue"], "default": "red"});
+    Form::of(json!({"type": "object", "properties": {"color": color}})).expect("a form")
 }
 
 /// A tool, as it was when whoever calls it was told of it.
@@ -74,6 +81,9 @@ impl Tool for Scripted {
         let call = CallNo(call.parse().expect("a number"));
         self.leave(client, call, &arguments.to_string());
         self.bill(context, arguments);
+        if self.scene.one_in(6) {
+            self.ask(context, client, call, &executor).await;
+        }
         let mut flight = Flight { tool: self, client, call, landed: false, is_back: false };
         executor.pass().await;
         let answer = flight.land();
@@ -97,6 +107,39 @@ impl Scripted {
             _ => return,
         };
         context.bill.is(said);
+    }
+
+    /// It asks people something first, once or twice, and does not always wait for the answer. Whatever it is told is on disk.
+    async fn ask(&self, context: &CallContext, client: usize, call: CallNo, executor: &Executor) {
+        let scene = &self.scene;
+        for _ in 0..1 + scene.roll(|rng| rng.u8(..2)) {
+            let question = Question { message: format!("Which color has call {call}?"), form: color() };
+            let asking = context.ask.ask(question);
+            let said = if scene.one_in(4) {
+                let passes = async {
+                    for _ in 0..20 {
+                        executor.pass().await;
+                    }
+                };
+                match future::select(asking, Box::pin(passes)).await {
+                    Either::Left((said, _)) => said,
+                    Either::Right(_) => return scene.count("tool that takes its question back"),
+                }
+            } else {
+                asking.await
+            };
+            match said {
+                Reply::Accepted(content) => {
+                    scene.ledger(|ledger| check::was_answered(ledger.of(client), call, &content));
+                    scene.count("tool that is answered");
+                }
+                Reply::Declined => {
+                    scene.ledger(|ledger| check::was_denied(ledger.of(client), call));
+                    scene.count("tool that is not answered");
+                }
+                Reply::Cancelled => return scene.count("tool that nobody can answer"),
+            }
+        }
     }
 
     /// The call leaves the node: whatever it depends on must be certain.

@@ -15,9 +15,11 @@ const RARE: [u64; 1] = [5135];
 const THRIFTY_SEEDS: u64 = 400;
 
 /// What must have happened somewhere, lest the histories be of nothing much.
-const HAPPENS: [&str; 95] = [
+const HAPPENS: [&str; 103] = [
     "accepted",
     "answer",
+    "answer that does not fit",
+    "answer to what was taken back",
     "answered with a failure",
     "approval",
     "approve",
@@ -91,6 +93,7 @@ const HAPPENS: [&str; 95] = [
     "provider that is lost",
     "provider that is not reached",
     "provider that is reached",
+    "question that is taken back",
     "record",
     "redelivered",
     "refused at intake",
@@ -107,7 +110,12 @@ const HAPPENS: [&str; 95] = [
     "stopped in order",
     "suspended",
     "thread that waits for room",
+    "tool that asks",
+    "tool that is answered",
+    "tool that is not answered",
+    "tool that nobody can answer",
     "tool that panics",
+    "tool that takes its question back",
     "uncertain",
     "upload",
     "window_closed",

@@ -12,6 +12,7 @@ mod cli;
 mod crowd;
 mod disk;
 mod dispatch;
+mod elicitation;
 mod http_tools;
 mod keeping;
 mod lifecycle;

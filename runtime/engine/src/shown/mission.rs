@@ -295,6 +295,10 @@ pub struct RequestView {
     /// Their digest, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_sha256: Option<String>,
+    /// Where the tool asks, which the call waits with: what an answer must be, a JSON Schema of an object. The answer's `text` is such an object, as
+    /// JSON text, or what goes into its only field, where that takes a text. Lists leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
     /// Of a request for more budget: how much is wanted, and how much there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<ShortageView>,

@@ -3,6 +3,7 @@
 //! It is this test binary once more (`--exact fake::acts`), so that nothing has to be built beside it; what the harness prints before it
 //! begins is the first garbage that a client has to get over. Its mood is in its environment.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
 use std::process::Command;
 use std::time::Duration;
@@ -33,6 +34,10 @@ fn about_secret() -> String {
     std::env::var("TOKEN").unwrap_or_default().repeat(1_000)
 }
 
+fn name_form() -> Value {
+    json!({"type": "object", "properties": {"name": {"type": "string"}, "polite": {"type": "boolean", "default": true}}, "required": ["name"]})
+}
+
 fn text(text: &str) -> Value {
     json!({"content": [{"type": "text", "text": text}]})
 }
@@ -46,7 +51,7 @@ fn acts() {
     if let Ok(mood) = std::env::var(MOOD) {
         // The harness has begun a line.
         println!();
-        Fake { mood, lists: 0, seen: Vec::new(), has_discovered: false }.act();
+        Fake { mood, lists: 0, seen: Vec::new(), has_discovered: false, asked: BTreeMap::new() }.act();
         std::process::exit(0);
     }
 }
@@ -57,6 +62,8 @@ struct Fake {
     /// The notifications that came.
     seen: Vec<Value>,
     has_discovered: bool,
+    /// The calls that wait for what people say, by the number of the question, with the answers that are still missing.
+    asked: BTreeMap<String, (Value, usize, Vec<Value>)>,
 }
 
 impl Fake {
@@ -133,7 +140,66 @@ impl Fake {
             Some("tools/list") => self.list(id, message),
             Some("tools/call") => self.call(id, &message["params"]),
             Some(method) if method.starts_with("notifications/") => self.seen.push(message.clone()),
-            _ => self.seen.push(message.clone()),
+            _ => self.said(message),
+        }
+    }
+
+    /// What people said; the call is answered with it once all is there.
+    fn said(&mut self, message: &Value) {
+        self.seen.push(message.clone());
+        let group = message["id"].as_str().and_then(|id| id.split_once('.')).map(|(group, _)| group.to_owned());
+        let Some((call, missing, said)) = group.as_ref().and_then(|group| self.asked.get_mut(group)) else { return };
+        said.push(message.clone());
+        *missing -= 1;
+        if *missing == 0 {
+            answer(call, &json!({"content": [], "structuredContent": said}));
+        }
+    }
+
+    /// Asks people what the arguments say, and answers the call with what they say.
+    fn ask(&mut self, call: &Value, given: &Value) {
+        let times = usize::try_from(given["times"].as_u64().unwrap_or(1)).expect("a few");
+        let group = format!("e{}", self.asked.len());
+        self.asked.insert(group.clone(), (call.clone(), times, Vec::new()));
+        let mut params = json!({"message": "Who are you?", "requestedSchema": name_form()});
+        let fields = given["params"].as_object().into_iter().flatten();
+        fields.for_each(|(key, value)| params[key] = value.clone());
+        if given["secret"] == true {
+            params["message"] = about_secret().into();
+            params["requestedSchema"]["properties"]["name"]["title"] =
+                std::env::var("TOKEN").unwrap_or_default().into();
+        }
+        if given["related"] == true {
+            params["_meta"] = json!({"sortie/related-request": call});
+        }
+        for number in 0..times {
+            let id = format!("{group}.{number}");
+            say(&json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": params}));
+            if given["takes_back"] == true {
+                say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
+            }
+        }
+        if given["takes_back"] == true {
+            self.asked.remove(&group);
+            answer(call, &text("taken back"));
+        }
+    }
+
+    /// The same in the later era: the answer to the call is what is asked, and the call comes once more with what people say.
+    fn ask_back(call: &Value, params: &Value) {
+        match params.get("inputResponses") {
+            Some(said) => answer(
+                call,
+                &json!({"resultType": "complete", "content": [], "structuredContent": [said, params["requestState"]]}),
+            ),
+            None => {
+                let wanted = json!({"mode": "form", "message": "Who are you?", "requestedSchema": name_form()});
+                let wanted = json!({"method": "elicitation/create", "params": wanted});
+                answer(
+                    call,
+                    &json!({"resultType": "input_required", "requestState": "kept", "inputRequests": {"who": wanted}}),
+                );
+            }
         }
     }
 
@@ -168,6 +234,7 @@ impl Fake {
                     "change",
                     "env",
                     "elicit",
+                    "ask",
                     "error",
                     "child",
                     "secret_error",
@@ -220,6 +287,8 @@ impl Fake {
                 let vars: Vec<String> = std::env::vars().map(|(key, value)| format!("{key}={value}")).collect();
                 answer(&id, &text(&vars.join("\n")));
             }
+            "ask" if self.mood == "new" => Self::ask_back(&id, params),
+            "ask" => self.ask(&id, given),
             "elicit" => {
                 say(&json!({"jsonrpc": "2.0", "id": "e1", "method": "elicitation/create",
                     "params": {"message": "Who are you?", "requestedSchema": {"type": "object", "properties": {}}}}));

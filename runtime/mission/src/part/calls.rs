@@ -51,9 +51,32 @@ pub(crate) struct InFlight {
     pub(crate) unpaid: Option<Timestamp>,
     /// People have decided that it is made.
     pub(crate) decided: bool,
+    /// How often its tool has asked people something while it was being made, in all attempts together.
+    pub(crate) questions: u32,
 }
 
 impl InFlight {
+    /// A call that is asked for now, by nobody's tool so far.
+    pub(crate) fn begun(call: CallNo, at: Timestamp, arguments: &str, digest: Digest) -> Self {
+        Self {
+            call,
+            tool: None,
+            arguments: arguments.to_owned(),
+            wanted: None,
+            digest,
+            repeat: Repeat::ReadOnly,
+            reserved: Spend::NOTHING,
+            held: true,
+            since: at,
+            doubted: false,
+            broke_off: false,
+            postponed: None,
+            unpaid: None,
+            decided: false,
+            questions: 0,
+        }
+    }
+
     /// Until when its provider refuses it.
     pub(crate) fn put_off_until(&self) -> Option<Timestamp> {
         self.postponed.and_then(|put_off| put_off.until)
@@ -99,6 +122,8 @@ pub(crate) enum CallStep<'a> {
     Waits(CallNo),
     /// People have decided that it is made.
     Decided(CallNo),
+    /// Its tool, which is making it, asks people something.
+    Asks(CallNo),
     /// Nobody pays for it for now.
     Unpaid { call: CallNo, until: Timestamp },
     /// It is made again, after its run broke off.
@@ -193,11 +218,12 @@ impl Calls {
                 (flight.held, flight.broke_off) = (true, false);
             }
             CallStep::Decided(call) => held(&mut self.in_flight, call)?.decided = true,
+            CallStep::Asks(call) => {
+                let flight = made(&mut self.in_flight, call)?;
+                flight.questions = flight.questions.saturating_add(1);
+            }
             CallStep::Again { call, at } => {
-                let flight = in_flight(&mut self.in_flight, call)?;
-                if flight.held {
-                    return Err(CallMisfit::Held { call });
-                }
+                let flight = made(&mut self.in_flight, call)?;
                 (flight.doubted, flight.broke_off) = (true, false);
                 flight.since = at;
             }
@@ -208,10 +234,7 @@ impl Calls {
                 flight.waits_no_more();
             }
             CallStep::Postponed { call, at, until } => {
-                let flight = in_flight(&mut self.in_flight, call)?;
-                if flight.held {
-                    return Err(CallMisfit::Held { call });
-                }
+                let flight = made(&mut self.in_flight, call)?;
                 let (since, times) = flight.postponed.map_or((at, 0), |postponed| (postponed.since, postponed.times));
                 flight.postponed = Some(Postponed { since, times: times.saturating_add(1), until: Some(until) });
                 (flight.held, flight.broke_off) = (true, false);
@@ -242,6 +265,11 @@ impl Calls {
     /// The call, while it has no result.
     pub(crate) fn flight(&self, call: CallNo) -> Result<&InFlight, CallMisfit> {
         self.in_flight.iter().find(|flight| flight.call == call).ok_or(CallMisfit::NotInFlight { call })
+    }
+
+    /// That the call is being made.
+    pub(crate) fn is_made(&self, call: CallNo) -> Result<(), CallMisfit> {
+        if self.flight(call)?.held { Err(CallMisfit::Held { call }) } else { Ok(()) }
     }
 
     /// That the call was, and is over.
@@ -300,6 +328,12 @@ impl Calls {
 fn held(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {
     let flight = in_flight(all, call)?;
     if flight.held { Ok(flight) } else { Err(CallMisfit::NotHeld { call }) }
+}
+
+/// One that is being made.
+fn made(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {
+    let flight = in_flight(all, call)?;
+    if flight.held { Err(CallMisfit::Held { call }) } else { Ok(flight) }
 }
 
 fn in_flight(all: &mut [InFlight], call: CallNo) -> Result<&mut InFlight, CallMisfit> {

@@ -3,6 +3,7 @@
 //! Owned here: which requests are open, which were decided and how, and what was approved for later calls. Never here: who is asked
 //! when, and what follows from an answer, which is [`crate::request`]'s to say.
 
+use alloc::borrow::ToOwned as _;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,6 +22,8 @@ pub(crate) struct Requests {
     open: Vec<OpenRequest>,
     /// Those that were decided, and how: the same decision again is no mistake, another one is.
     decided: BTreeMap<RequestNo, Decision>,
+    /// Those whose answer nobody waits for any more, and why.
+    withdrawn: BTreeMap<RequestNo, String>,
     /// By which of those the arguments of a call were changed.
     amended: BTreeMap<CallNo, RequestNo>,
     approved: Approved,
@@ -43,6 +46,9 @@ pub struct OpenRequest {
     pub expires_at: Timestamp,
     /// Whether it was asked again.
     pub reminded: bool,
+    /// What an answer must be, where the tool of a call asks that is being made: a JSON Schema, as JSON text. The call waits for
+    /// the answer with its tool, and not out of memory.
+    pub form: Option<String>,
 }
 
 impl OpenRequest {
@@ -71,6 +77,8 @@ pub(crate) enum RequestStep<'a> {
     /// Somebody decides. With the tool that the call is of, where it is of one, the entries with scopes that hold the call, and whether that
     /// changes its arguments.
     Decided { no: RequestNo, decision: &'a Decision, tool: Option<&'a ToolName>, scopes: Vec<String>, changes: bool },
+    /// The tool that asked does not wait any more.
+    Withdrawn { no: RequestNo, why: &'a str },
     /// A call has ended: nobody needs to decide any more, if its plugin gave it up.
     CallOver { call: CallNo, given_up: bool },
     /// Nobody waits for an answer: the mission has ended, or begins again.
@@ -95,6 +103,12 @@ pub enum RequestMisfit {
     /// People are reminded once.
     #[error("of request {no} people were reminded before")]
     RemindedTwice {
+        /// Which.
+        no: RequestNo,
+    },
+    /// The node or a plugin asked, and does not take it back.
+    #[error("request {no} is none that a tool made")]
+    NoTools {
         /// Which.
         no: RequestNo,
     },
@@ -152,6 +166,14 @@ impl Requests {
                 }
                 self.decided.insert(no, decision.clone());
             }
+            RequestStep::Withdrawn { no, why } => {
+                let index = self.open.iter().position(|open| open.no == no).ok_or(RequestMisfit::NotOpen { no })?;
+                if self.open[index].form.is_none() {
+                    return Err(RequestMisfit::NoTools { no });
+                }
+                self.open.remove(index);
+                self.withdrawn.insert(no, why.to_owned());
+            }
             RequestStep::CallOver { call, given_up: true } => self.open.retain(|open| open.call != call),
             RequestStep::CallOver { call, given_up: false } => self.none_about(call)?,
             RequestStep::AllOver => self.open = Vec::new(),
@@ -177,6 +199,16 @@ impl Requests {
     /// What was decided about one that is open no more.
     pub(crate) fn decision(&self, no: RequestNo) -> Option<&Decision> {
         self.decided.get(&no)
+    }
+
+    /// Why nobody waits any more for the answer to one that is open no more.
+    pub(crate) fn withdrawn(&self, no: RequestNo) -> Option<&str> {
+        self.withdrawn.get(&no).map(String::as_str)
+    }
+
+    /// Those of the open ones that tools made whose calls are being made.
+    pub(crate) fn of_tools(&self) -> impl Iterator<Item = &OpenRequest> {
+        self.open.iter().filter(|open| open.form.is_some())
     }
 
     /// The arguments that a call was approved with, where they are not those that its plugin wanted.

@@ -13,6 +13,7 @@ mod models;
 mod money;
 mod overview;
 mod quarantine;
+mod questions;
 mod requests;
 #[path = "../support/mod.rs"]
 mod support;

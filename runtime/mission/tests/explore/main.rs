@@ -31,6 +31,7 @@ const CRASHES_VAR: &str = "SORTIE_EXPLORE_CRASHES";
 /// Fewer states than this would mean that the exploration is not what it was.
 const STATES_MIN: usize = 500_000;
 const THINKING_STATES_MIN: usize = 20_000;
+const ASKING_STATES_MIN: usize = 500;
 
 /// What is true in every state.
 fn check(world: &World) {
@@ -86,6 +87,7 @@ fn check(world: &World) {
         check_calls(records);
         check_changed(side);
         assert_eq!(status == Status::Blocked, !mission.open_requests().is_empty());
+        check_questions(side);
         // 8. State equals the fold of the journal.
         assert_eq!(Mission::fold(mission.envelope().clone(), records).as_ref(), Ok(mission));
     }
@@ -108,6 +110,27 @@ fn check_thoughts(side: &Side) {
     // What was being made when it ended counts as spent, and nobody is there to be told of it.
     let is_far = side.mission.spent().cost.0 < max - KEPT || side.mission.status().is_final();
     assert!(told.is_some() || landed.is_some() || granted.is_some() || is_far, "nobody is told");
+}
+
+/// A tool that makes a call waits for each open request of a tool, as long as there is a run; and no call ends with one.
+fn check_questions(side: &Side) {
+    let open: Vec<_> = side.mission.asked_by_tools().collect();
+    let waits = |request: &_| side.tasks.iter().any(|task| task.asked == Some(*request));
+    assert!(side.run.is_none() || open.iter().all(waits), "nobody waits for {open:?}");
+    assert!(!side.mission.standing().suspended || open.is_empty(), "a tool waits out of memory");
+    let mut asks = HashMap::new();
+    for Stamped { record, .. } in side.records.iter() {
+        match record {
+            Record::Elicited { request, call, .. } => {
+                assert_eq!(asks.insert(*call, *request), None, "{call} asks twice")
+            }
+            Record::Withdrawn { request, .. } | Record::Decided { request, .. } => {
+                asks.retain(|_, open| open != request)
+            }
+            Record::CallFinished { call, .. } => assert!(!asks.contains_key(call), "{call} ends, and asks"),
+            _ => {}
+        }
+    }
 }
 
 /// A call is made as it was approved, and as its plugin wanted it where nobody changed that.
@@ -296,4 +319,21 @@ fn in_every_state_of_a_mission_that_asks_models_what_is_kept_is_kept() {
     assert_eq!((both_waited, waited_landing, out_of_memory), (true, true, true), "what is put off");
     assert_eq!((landed, was_kept, again), (true, true, true), "what is kept");
     assert!(states >= THINKING_STATES_MIN);
+}
+
+#[test]
+fn in_every_state_of_a_mission_whose_tools_ask_somebody_waits_for_each_answer() {
+    let (mut asked_again, mut both_ask, mut doubted, mut stale) = (false, false, false, false);
+    let states = explore(World::asking(crashes()), |world| {
+        let side = &world.sides[1];
+        let is_completed = side.mission.status() == Status::Completed;
+        let asked = side.count(|record| matches!(record, Record::Elicited { .. }));
+        asked_again |= is_completed && asked > 2;
+        both_ask |= side.mission.asked_by_tools().count() == 2;
+        doubted |= asked > 0 && side.mission.open_requests().iter().any(|open| open.kind == RequestKind::Uncertain);
+        stale |= side.run.is_none() && side.mission.asked_by_tools().count() > 0;
+    });
+    println!("{states} states with at most {} crashes", crashes());
+    assert_eq!((asked_again, both_ask, doubted, stale), (true, true, true, true));
+    assert!(states >= ASKING_STATES_MIN);
 }

@@ -12,7 +12,7 @@ use sortie_contract::id::{CallNo, MissionNo};
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin;
 use sortie_contract::record::{HostQuestion, Record};
-use sortie_contract::request::{Decision, RequestKind};
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolName};
 use sortie_contract::{Stamped, Status};
 use sortie_mission::queue::Waiting;
@@ -58,6 +58,8 @@ pub(crate) enum Kind {
     Pays,
     /// It asks models, and wants to be told when its money comes near its end.
     Thinks,
+    /// Each of its tools asks people something while it makes a call.
+    Asks,
 }
 
 /// A call that is being made.
@@ -70,6 +72,8 @@ pub(crate) struct Task {
     pub(crate) durable: bool,
     /// It has happened, and nobody has heard of it.
     pub(crate) performed: bool,
+    /// What its tool has asked.
+    pub(crate) asked: Option<RequestNo>,
 }
 
 /// The times at which something is due.
@@ -138,6 +142,14 @@ pub(crate) fn program(kind: Kind, no: MissionNo, step: u8, outcome: impl Fn(usiz
             _ => Next::End,
         };
     }
+    if kind == Kind::Asks {
+        return match step {
+            0 => Next::Call("Edit", "{}".to_owned()),
+            1 => Next::Call("Read", "{}".to_owned()),
+            2 => Next::Wait(vec![0, 1]),
+            _ => Next::End,
+        };
+    }
     match (no.0, step) {
         (1, 0) => Next::Call("Edit", "{}".to_owned()),
         (1, 1) => Next::After,
@@ -176,7 +188,8 @@ impl Side {
         for record in &records {
             let sequence = self.mission.sequence();
             // Only of a request does it matter when it was made; one time for all others leaves fewer states to look at.
-            let at = if matches!(record, Record::Requested { .. }) { now.wall } else { noon() };
+            let is_asked = matches!(record, Record::Requested { .. } | Record::Elicited { .. });
+            let at = if is_asked { now.wall } else { noon() };
             let stamped = Stamped { at, ran_ms: 0, record: record.clone() };
             self.mission.apply(&stamped).expect("the core applies what it decided");
             let told = self.mission.event_of(&stamped).map_or(sequence, |event| event.sequence);
@@ -358,7 +371,7 @@ impl Side {
                     }
                     _ => false,
                 });
-                self.tasks.push(Task { call, effectful, durable, performed: false });
+                self.tasks.push(Task { call, effectful, durable, performed: false, asked: None });
             }
         }
     }
@@ -412,6 +425,8 @@ impl Hour {
 pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
     let (mut asked, mut calls, mut repeats, mut paid) = (Vec::new(), BTreeMap::new(), 0, 0);
     let (mut memory, mut back, mut lost, mut closing, mut changed) = (0, 0, 0, 0, 0);
+    // What tools ask that make calls.
+    let mut tools: BTreeMap<RequestNo, CallNo> = BTreeMap::new();
     for Stamped { at, record, .. } in records {
         match record {
             Record::Finished { status, .. } => return vec![OVER, u8::from(*status == Status::Completed)],
@@ -446,6 +461,15 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
                 let was_made = calls.get(call).is_some_and(|call| *call == [1]);
                 lost += u8::from(was_made && *kind == RequestKind::Budget);
                 calls.insert(*call, vec![3, *kind as u8, hour_of(*at)]);
+            }
+            Record::Elicited { request, call, .. } => {
+                tools.insert(*request, *call);
+                calls.insert(*call, vec![7, hour_of(*at)]);
+            }
+            // Once nobody waits any more it is as if nothing had been asked: what its tool was told, it knows itself.
+            Record::Withdrawn { request, .. } => drop(calls.insert(tools[request], vec![1])),
+            Record::Decided { request, .. } if tools.contains_key(request) => {
+                calls.insert(tools[request], vec![1]);
             }
             Record::CallAgain { .. } => paid += 1,
             Record::Decided { decision: Decision::Grant { .. }, .. } => paid += 4,

@@ -9,7 +9,7 @@ use sortie_contract::id::LaneId;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
-use sortie_contract::tool::ToolAnswer;
+use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_mission::queue::Queue;
 use sortie_mission::replay::Replay;
 use sortie_mission::{Changed, Command, Handle, Leave, Mission, Now};
@@ -39,6 +39,11 @@ impl World {
     /// The first mission is over; the second asks models, whose provider may refuse for now, and lands.
     pub(crate) fn thinking(crashes: u8) -> Self {
         Self::alone(Kind::Thinks, crashes)
+    }
+
+    /// The first mission is over; the tools of the second ask people something while they make its calls.
+    pub(crate) fn asking(crashes: u8) -> Self {
+        Self::alone(Kind::Asks, crashes)
     }
 
     fn alone(kind: Kind, crashes: u8) -> Self {
@@ -143,6 +148,29 @@ impl World {
                 (None, None) => {}
             }
             for (number, task) in side.tasks.iter().enumerate() {
+                if let (Kind::Asks, Some(run)) = (side.kind, side.mission.run()) {
+                    let (call, question, schema) = (task.call, String::new(), "{}".to_owned());
+                    match task.asked {
+                        // Before the first answer its tool does nothing else.
+                        None => {
+                            then(true, &|world| {
+                                world.ask(
+                                    index,
+                                    number,
+                                    Command::AskFor { run, call, question: question.clone(), schema: schema.clone() },
+                                )
+                            });
+                            continue;
+                        }
+                        Some(request) if side.mission.form(request).is_some() => {
+                            let withdraw = || Command::Withdraw { request, why: String::new() };
+                            then(false, &|world| world.command(index, withdraw()));
+                            then(false, &|world| world.break_off(index, number));
+                            continue;
+                        }
+                        Some(_) => {}
+                    }
+                }
                 if !task.effectful || task.performed {
                     then(true, &|world| world.finish(index, number));
                 } else if task.durable {
@@ -153,6 +181,12 @@ impl World {
                 }
             }
             for open in side.mission.open_requests() {
+                if open.form.is_some() && side.run.is_none() {
+                    // Who asked is gone with its run: whoever brings the mission in says so.
+                    let withdraw = || Command::Withdraw { request: open.no, why: String::new() };
+                    then(false, &|world| world.command(index, withdraw()));
+                    continue;
+                }
                 for decision in decisions(open.kind) {
                     then(true, &|world| world.decide(index, open.no, decision.clone()));
                 }
@@ -229,6 +263,24 @@ impl World {
         self.command(index, Command::CallDone { run, call, outcome, spent: None });
     }
 
+    /// The tool of a call asks people something.
+    fn ask(&mut self, index: usize, task: usize, asks: Command<'_>) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        let records = side.take(self.hour.now(), asks).expect("taken");
+        let [Record::Elicited { request, .. }] = records.as_slice() else { panic!("nobody is asked: {records:?}") };
+        side.tasks[task].asked = Some(*request);
+        self.settle(index);
+    }
+
+    /// A call fails while its tool waits for an answer.
+    fn break_off(&mut self, index: usize, task: usize) {
+        let side = Rc::make_mut(&mut self.sides[index]);
+        let call = side.tasks.remove(task).call;
+        let run = side.mission.run().expect("only a run makes calls");
+        let outcome = Err(CallError::Failed(String::new()));
+        self.command(index, Command::CallDone { run, call, outcome, spent: None });
+    }
+
     /// A model's provider refuses a call, and has done nothing for it.
     fn put_off(&mut self, index: usize, task: usize, until: Hour) {
         let side = Rc::make_mut(&mut self.sides[index]);
@@ -271,7 +323,8 @@ impl World {
             bytes.extend(side.shapes.iter().flatten());
             bytes.extend([step, effects]);
             for task in &side.tasks {
-                bytes.extend([byte(task.call.0), u8::from(task.durable), u8::from(task.performed)]);
+                let asked = u8::from(task.asked.is_some());
+                bytes.extend([byte(task.call.0), u8::from(task.durable), u8::from(task.performed), asked]);
             }
             bytes.push(0xff);
         }
@@ -317,6 +370,6 @@ pub(crate) fn decisions(kind: RequestKind) -> Vec<Decision> {
             vec![Decision::Repeat, Decision::Record { result: "\"recorded\"".to_owned() }, Decision::Deny]
         }
         RequestKind::Budget => vec![Decision::Grant { llm_calls: 0, cost: MicroUsd(1) }, Decision::Deny],
-        RequestKind::Input => panic!("nobody asks for {kind} here"),
+        RequestKind::Input => vec![Decision::Answer { text: "{}".to_owned() }, Decision::Deny],
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sortie_contract::limit;
+use sortie_contract::request::RequestKind;
 use tokio::sync::mpsc;
 
 use super::client::Client;
@@ -98,11 +99,51 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String
     } else {
         format!("  arguments {}", text::plain(&whole))
     });
+    if kind == RequestKind::Input.as_str() {
+        // A question of the plugin is no tool's.
+        lines.insert(1, format!("  {} asks, in its own words:", text::plain(tool)));
+        lines.extend(form(request, mission));
+    }
     if let Some(wanted) = request.get("arguments_wanted") {
         let wanted = limit::clip(&wanted.to_string(), ARGUMENTS_BYTES_MAX);
         lines.push(format!("  changed when it was approved; its plugin wanted {}", text::plain(&wanted)));
     }
     lines
+}
+
+/// Most fields of a form that are listed.
+const FIELDS_MAX: usize = 20;
+
+/// What a tool wants to know, field by field; where it is to be found, in a list, which has no room for it.
+fn form(request: &Value, mission: &str) -> Vec<String> {
+    let Some(fields) = request["schema"]["properties"].as_object() else {
+        return vec![format!("  its form: sortie show {mission} --json")];
+    };
+    let required =
+        |name: &str| request["schema"]["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let mut lines: Vec<String> = fields
+        .iter()
+        .take(FIELDS_MAX)
+        .map(|(name, field)| {
+            let must = if required(name) { "" } else { ", may be left out" };
+            let told = ["title", "description"].into_iter().filter_map(|key| field[key].as_str()).collect::<Vec<_>>();
+            let default = field.get("default").map(|default| format!(", else {default}")).unwrap_or_default();
+            let choices = field.get("enum").map(|choices| format!(", one of {choices}")).unwrap_or_default();
+            let kind = field["type"].as_str().unwrap_or("choice");
+            let line = format!("{name} ({kind}{must}{default}{choices}) {}", told.join(": "));
+            format!("  field {}", text::plain(limit::clip(&line, ARGUMENTS_BYTES_MAX).trim_end()))
+        })
+        .collect();
+    if fields.len() > FIELDS_MAX {
+        lines.push(format!("  and {} more: sortie show {mission} --json", fields.len() - FIELDS_MAX));
+    }
+    lines
+}
+
+/// Whether the only thing to be said is a text.
+fn is_plain(request: &Value) -> bool {
+    let fields = request["schema"]["properties"].as_object();
+    fields.is_none_or(|fields| fields.len() == 1 && fields.values().all(|field| field["type"] == "string"))
 }
 
 /// How large arguments are, and by what they are known again.
@@ -228,6 +269,7 @@ impl Terminal {
         let kind = request["kind"].as_str().unwrap_or_default();
         loop {
             let mut talk = io::stderr();
+            let kind = if is_plain(request) { kind } else { FORM };
             write!(talk, "{}", choice(kind))?;
             talk.flush()?;
             let Some(line) = self.line().await? else { return Ok(None) };
@@ -252,10 +294,19 @@ fn lines() -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
+/// What is asked for by a tool's form that takes more than a text.
+const FORM: &str = "form";
+
 /// Shows what is decided about.
 fn present(request: &Value) -> io::Result<()> {
     let mut talk = io::stderr().lock();
+    if request["kind"] == RequestKind::Input.as_str() && !request["tool"].is_null() {
+        writeln!(talk, "{} asks, in its own words:", text::cell(&request["tool"]))?;
+    }
     writeln!(talk, "{}", text::cell(&request["question"]))?;
+    if !request["schema"].is_null() {
+        form(request, "").iter().try_for_each(|line| writeln!(talk, "{line}"))?;
+    }
     if !request["tool"].is_null() {
         writeln!(talk, "  {} {}", text::cell(&request["tool"]), text::cell(&request["arguments"]))?;
         if is_cut(request) {
@@ -271,6 +322,7 @@ fn choice(kind: &str) -> &'static str {
         "approval" => "[y]es, yes to [t]his tool from now on, [n]o: ",
         "uncertain" => "[r]epeat, [n]o: ",
         "budget" => "how many US dollars more, or [n]o: ",
+        FORM => "answer, as a JSON object with these fields, or [n]o: ",
         _ => "answer: ",
     }
 }
@@ -278,7 +330,8 @@ fn choice(kind: &str) -> &'static str {
 /// What a line decides about a request of a kind; nothing, where it has to be asked again.
 fn decision(kind: &str, line: &str) -> Option<Value> {
     Some(match (kind, line.to_lowercase().as_str()) {
-        ("input", _) if !line.is_empty() => json!({"decision": "answer", "text": line}),
+        (FORM, "n" | "no") => json!({"decision": "deny"}),
+        ("input" | FORM, _) if !line.is_empty() => json!({"decision": "answer", "text": line}),
         ("approval", "y" | "yes") => json!({"decision": "approve"}),
         ("approval", "t") => json!({"decision": "approve", "for": "tool"}),
         ("uncertain", "r" | "repeat") => json!({"decision": "repeat"}),
@@ -357,6 +410,9 @@ mod tests {
             ("budget", "inf", None),
             ("budget", "-1", None),
             ("input", "no", Some(json!({"decision": "answer", "text": "no"}))),
+            (FORM, "no", Some(json!({"decision": "deny"}))),
+            (FORM, "{}", Some(json!({"decision": "answer", "text": "{}"}))),
+            (FORM, "", None),
             ("input", "", None),
         ] {
             assert_eq!(decision(kind, line), expected, "{kind}: {line:?}");
@@ -370,6 +426,22 @@ mod tests {
         let lines = shown(&request, "m", &json!({}));
         assert!(lines.iter().any(|line| line.contains(r#"arguments {"path":"b"}"#)), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains(r#"wanted {"path":"a\u{202e}"}"#)), "{lines:?}");
+    }
+
+    #[test]
+    fn what_a_tool_asks_is_shown_as_its_words_with_its_form() {
+        let schema = json!({"properties": {"name": {"type": "string", "title": "Name\u{202e}"}, "n": {"type": "integer", "default": 1}},
+            "required": ["name"]});
+        let mut request = json!({"request_id": "r1", "kind": "input", "question": "Who?", "tool": "mcp__a__b", "arguments": {},
+            "expires_at": "", "schema": schema});
+        let lines = shown(&request, "m", &json!({}));
+        assert_eq!(lines[1..3], ["  mcp__a__b asks, in its own words:", "  Who?"]);
+        for says in ["field name (string) Name\\u{202e}", "field n (integer, may be left out, else 1)"] {
+            assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
+        }
+        request["schema"] = Value::Null;
+        let lines = shown(&request, "m", &json!({}));
+        assert!(lines.iter().any(|line| line.ends_with("its form: sortie show m --json")), "{lines:?}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use sortie_engine::intake::DispatchError;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::DeliveryState;
 use sortie_engine::views::Events;
+use sortie_mission::Refusal;
 use sortie_models::Recorder;
 
 /// What to run.
@@ -203,15 +204,22 @@ impl Followed<'_> {
             writeln!(std::io::stderr(), "{}", text::plain(&talk))?;
             return Ok(false);
         }
-        let decision = match self.ask(request, id).await? {
-            Answered::Decision(decision) => decision,
-            Answered::Nobody => return Ok(false),
-            Answered::NoLonger => return Ok(true),
-        };
-        match crate::http::requests::decide_here(&self.node.engine, self.no, id, &decision).await {
-            // It came too late: the loop shows how the mission has ended.
-            Ok(()) | Err(ActError::AlreadyFinal) => Ok(true),
-            Err(error) => Err(error.into()),
+        loop {
+            let decision = match self.ask(request, id).await? {
+                Answered::Decision(decision) => decision,
+                Answered::Nobody => return Ok(false),
+                Answered::NoLonger => return Ok(true),
+            };
+            match crate::http::requests::decide_here(&self.node.engine, self.no, id, &decision).await {
+                // It came too late: the loop shows how the mission has ended, or goes on.
+                Ok(()) | Err(ActError::AlreadyFinal | ActError::Refused(Refusal::Withdrawn { .. })) => return Ok(true),
+                Err(ActError::Answer(mistakes)) => {
+                    for mistake in mistakes {
+                        writeln!(std::io::stderr(), "  {}", text::plain(&mistake.to_string()))?;
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

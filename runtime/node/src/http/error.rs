@@ -219,6 +219,13 @@ impl From<ActError> for Problem {
             ActError::Refused(refusal @ Refusal::Barred { .. }) => {
                 Self::new(StatusCode::CONFLICT, "overbilled", refusal.to_string())
             }
+            ActError::Refused(refusal @ Refusal::Withdrawn { .. }) => {
+                Self::new(StatusCode::CONFLICT, "request_withdrawn", refusal.to_string())
+            }
+            ActError::Answer(mistakes) => {
+                let detail = "the answer does not fit the form that is asked for; see `errors`";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_decision", detail).with("errors", json!(mistakes))
+            }
             ActError::Arguments(mistakes) => {
                 let detail = "the changed arguments do not fit the tool's schema; see `errors`";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_decision", detail).with("errors", json!(mistakes))

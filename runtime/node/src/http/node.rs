@@ -94,6 +94,7 @@ pub(super) async fn call_tool(
         idempotency_key: format!("{BY_HAND}/{}", app.engine.ambient().wall()),
         trace_id: String::new(),
         bill: sortie_tools::Bill::default(),
+        ask: std::sync::Arc::new(sortie_tools::Nobody),
     };
     let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
     let sleep = |limit| app.engine.ambient().sleep(limit);

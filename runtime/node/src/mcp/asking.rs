@@ -11,8 +11,14 @@ const SHOWN_BYTES_MAX: usize = 4_000;
 
 /// The form for a request of a mission.
 pub(super) fn question(mission: &str, request: &Value) -> Question {
-    let mut lines =
-        vec![format!("Mission {} asks: {}", plain(mission), plain(request["question"].as_str().unwrap_or_default()))];
+    let said = plain(request["question"].as_str().unwrap_or_default());
+    let mut lines = match request["tool"].as_str().filter(|_| request["kind"] == "input") {
+        None => vec![format!("Mission {} asks: {said}", plain(mission))],
+        // Anybody's words: who asks is said with them.
+        Some(tool) => {
+            vec![format!("In mission {} the tool {} asks, in its own words: {said}", plain(mission), plain(tool))]
+        }
+    };
     if let Some(tool) = request["tool"].as_str() {
         lines.push(format!("Tool: {}", plain(tool)));
         let arguments = match &request["arguments"] {
@@ -33,7 +39,25 @@ pub(super) fn question(mission: &str, request: &Value) -> Question {
     if let Some(expires) = request["expires_at"].as_str() {
         lines.push(format!("It expires {}.", plain(expires)));
     }
-    Question { message: lines.join("\n"), form: form(request["kind"].as_str().unwrap_or_default()) }
+    let form = match request.get("schema").filter(|schema| schema.is_object()) {
+        Some(schema) => shown(schema),
+        None => form(request["kind"].as_str().unwrap_or_default()),
+    };
+    Question { message: lines.join("\n"), form }
+}
+
+/// The form of a tool, with nothing in what it says of its fields that hides other text.
+fn shown(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    let fields = schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    for field in fields.filter_map(Value::as_object_mut) {
+        for key in ["title", "description"] {
+            if let Some(Value::String(text)) = field.get_mut(key) {
+                *text = plain(text);
+            }
+        }
+    }
+    schema
 }
 
 fn form(kind: &str) -> Value {
@@ -64,7 +88,11 @@ fn form(kind: &str) -> Value {
 }
 
 /// The decision that a filled form is, as the interface takes it. What is wrong with it the interface says.
-pub(super) fn decision(kind: &str, mut form: Map<String, Value>) -> Value {
+pub(super) fn decision(request: &Value, mut form: Map<String, Value>) -> Value {
+    if request["schema"].is_object() {
+        return json!({"decision": "answer", "text": Value::Object(form).to_string()});
+    }
+    let kind = request["kind"].as_str().unwrap_or_default();
     let filled = |value: Option<Value>| value.filter(|value| !value.is_null() && value.as_str() != Some(""));
     let note = filled(form.remove("note"));
     let choice = form.remove("decision").unwrap_or_default();
@@ -131,8 +159,26 @@ mod tests {
             ("input", json!({"decision": "deny", "text": "B"}), json!({"decision": "answer", "text": "B"})),
         ] {
             let Value::Object(filled) = form.clone() else { panic!("an object") };
-            assert_eq!(decision(kind, filled), expected, "{kind} {form}");
+            assert_eq!(decision(&json!({"kind": kind}), filled), expected, "{kind} {form}");
         }
+    }
+
+    #[test]
+    fn what_a_tool_asks_is_its_form() {
+        let schema = json!({"type": "object", "properties": {"note": {"type": "string", "title": "a\u{202e}b"}}, "required": ["note"]});
+        let request =
+            json!({"kind": "input", "question": "Who?", "tool": "mcp__a__b", "arguments": {}, "schema": schema});
+        let asked = question("m", &request);
+        assert!(
+            asked.message.starts_with("In mission m the tool mcp__a__b asks, in its own words: Who?\n"),
+            "{}",
+            asked.message
+        );
+        let mut shown = schema.clone();
+        shown["properties"]["note"]["title"] = json!("a\\u{202e}b");
+        assert_eq!(asked.form, shown);
+        let Value::Object(filled) = json!({"note": "n"}) else { panic!("an object") };
+        assert_eq!(decision(&request, filled), json!({"decision": "answer", "text": "{\"note\":\"n\"}"}));
     }
 
     #[test]

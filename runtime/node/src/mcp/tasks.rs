@@ -67,8 +67,7 @@ impl<A: Api> Service<A> {
         for (key, said) in said {
             let Some((_, request)) = open(&mission).find(|(request, _)| *request == key) else { continue };
             let Said::Form(form) = said else { continue };
-            let kind = request["kind"].as_str().unwrap_or_default();
-            match self.decide(caller, id, &key, &asking::decision(kind, form)).await {
+            match self.decide(caller, id, &key, &asking::decision(request, form)).await {
                 Err(trouble) if !is_too_late(&trouble) => return Err(trouble),
                 _ => {}
             }

@@ -131,8 +131,7 @@ impl<A: Api> Service<A> {
                 if may_decide? {
                     match self.ask(caller, &wait, &id, &request, talk, &mut events).await? {
                         Some(Reply::Said(Said::Form(form))) => {
-                            let kind = request["kind"].as_str().unwrap_or_default();
-                            self.decide_surely(caller, &wait, &id, &asking::decision(kind, form)).await?;
+                            self.decide_surely(caller, &wait, &id, &asking::decision(&request, form)).await?;
                         }
                         Some(Reply::Said(Said::No)) => {
                             refused.insert(id);
@@ -230,7 +229,7 @@ impl<A: Api> Service<A> {
 
 /// Whether somebody else was first, or the mission has ended.
 pub(super) fn is_too_late(trouble: &Trouble) -> bool {
-    matches!(trouble.code(), Some("already_decided" | "already_final"))
+    matches!(trouble.code(), Some("already_decided" | "already_final" | "request_withdrawn"))
 }
 
 /// An event is progress: so many of them, and what the last one says.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 
 use crate::tool::Tool;
-use crate::{Bill, BuiltIn, CallContext, Providers, ToolConfig, Workspace};
+use crate::{Bill, BuiltIn, CallContext, Nobody, Providers, ToolConfig, Workspace};
 
 /// A request as it arrived.
 #[derive(Debug, Clone, Default)]
@@ -119,6 +119,7 @@ pub(super) async fn call(tool: impl Tool, arguments: &Value) -> Result<Value, Ca
         idempotency_key: "m/7".to_owned(),
         trace_id: String::new(),
         bill: Bill::default(),
+        ask: Arc::new(Nobody),
     };
     let name = tool.info().name.as_str().to_owned();
     let providers = Providers::new(BuiltIn::of(vec![Arc::new(tool)]), Vec::new(), Timestamp::UNIX_EPOCH).unwrap();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::{Bill, BuiltIn, Providers, Workspace};
+use crate::{Bill, BuiltIn, Nobody, Providers, Workspace};
 
 /// What the server does with the path that it is asked for.
 enum Reply {
@@ -84,6 +84,7 @@ async fn fetch(tool: WebFetch, arguments: Value) -> Result<Value, CallError> {
         idempotency_key: "m/1".to_owned(),
         trace_id: String::new(),
         bill: Bill::default(),
+        ask: Arc::new(Nobody),
     };
     let providers = Providers::new(BuiltIn::of(vec![Arc::new(tool)]), Vec::new(), Timestamp::UNIX_EPOCH).unwrap();
     let toolbox = providers.toolbox();

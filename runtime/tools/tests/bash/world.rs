@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sortie_contract::Timestamp;
 use sortie_contract::tool::{CallError, ToolAnswer};
 use sortie_tools::{
-    Bill, BuiltIn, CallContext, Confinement, NodeRoom, Providers, SecretsConfig, Shell, Toolbox, ToolsConfig,
+    Bill, BuiltIn, CallContext, Confinement, Nobody, NodeRoom, Providers, SecretsConfig, Shell, Toolbox, ToolsConfig,
     Workspace, WorkspaceBounds,
 };
 use tokio::time::sleep;
@@ -103,6 +103,7 @@ impl World {
             idempotency_key: "m/1".to_owned(),
             trace_id: String::new(),
             bill: Bill::default(),
+            ask: Arc::new(Nobody),
         };
         self.toolbox.call("Bash", &context, &arguments.to_string(), None, sleep).await
     }
