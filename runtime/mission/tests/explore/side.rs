@@ -448,6 +448,7 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
                 calls.insert(*call, vec![3, *kind as u8, hour_of(*at)]);
             }
             Record::CallAgain { .. } => paid += 1,
+            Record::Decided { decision: Decision::NOT_NEEDED, .. } => {}
             Record::Decided { decision: Decision::Grant { .. }, .. } => paid += 4,
             Record::Decided { decision, .. } => {
                 repeats += u8::from(matches!(decision, Decision::Repeat));
