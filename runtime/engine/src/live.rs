@@ -279,8 +279,9 @@ impl Live {
         }
     }
 
-    /// It cannot be read, and goes into quarantine: its run stops, and it takes no command any more. How its head stood.
-    pub(crate) fn condemn(&self) -> (Status, bool) {
+    /// It cannot be read, and goes into quarantine: its run stops, and it takes no command any more. How its head stood, and what its end
+    /// moves in the books, by all that it has recorded.
+    pub(crate) fn condemn(&self) -> ((Status, bool), Vec<Booking>) {
         let mut inner = self.inner.lock();
         inner.condemned = true;
         // Its end is told, whatever it had on record.
@@ -288,7 +289,7 @@ impl Live {
         if let Some(kill) = inner.kill.take() {
             kill.now();
         }
-        (inner.head.status, inner.head.suspended)
+        ((inner.head.status, inner.head.suspended), inner.mission.bookings(&Record::Interrupted))
     }
 
     /// Has its head written again, where the one on disk cannot be read.
@@ -344,7 +345,7 @@ impl Inner {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
-        append = append.moves(to.wider().book(&mut held, &self.mission, &bookings));
+        append = append.moves(to.wider().book(&mut held, self.mission.payer(), &bookings));
         let mut moved = None;
         if changes_head {
             to.spending().count(records);
