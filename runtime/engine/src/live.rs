@@ -150,6 +150,11 @@ impl Live {
         let held = engine.commit.wider().hold_for(&inner.mission, &command);
         if let Some(purses) = &held {
             now.wider = purses.of(inner.mission.payer(), now.wall);
+            // A run that begins has its turn, and so has one that is in memory.
+            let has_turn = inner.mission.run().is_some() || matches!(command, Command::Start(_));
+            if let (false, Some(until)) = (has_turn, engine.settings.hours.shut(inner.mission.lane(), now.wall)) {
+                now.wider = now.wider.shut(until, now.wall);
+            }
         }
         let records: Vec<Stamped> = inner
             .mission
