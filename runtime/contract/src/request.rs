@@ -119,7 +119,13 @@ pub enum Decision {
     },
 }
 
+/// Who decides where nobody does: a request that nobody answered in time, or that need not be answered any more.
+pub const NOBODY: &str = "nobody";
+
 impl Decision {
+    /// Of a request for budget: what it asks for is there by now. Nobody can send it, for a grant is of something.
+    pub const NOT_NEEDED: Self = Self::Grant { llm_calls: 0, cost: MicroUsd::ZERO };
+
     /// Whether it has a call made.
     #[must_use]
     pub fn is_to_make(&self) -> bool {

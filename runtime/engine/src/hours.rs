@@ -56,6 +56,14 @@ impl NodeHours {
         self.is_always_open() || matches!(self.meet(lane, window, wall), Met::Open { .. })
     }
 
+    /// Whether a lane is shut, or the node with all of them: until when, where an end is in sight.
+    pub(crate) fn shut(&self, lane: &LaneId, wall: Timestamp) -> Option<Option<Timestamp>> {
+        match opening(self.lanes.get(lane), self.node.as_ref(), wall) {
+            Opening::Open { .. } => None,
+            Opening::Shut { until } => Some(until),
+        }
+    }
+
     /// Opens and shuts the lanes of a queue.
     pub(crate) fn let_in(&self, queue: &mut Queue, wall: Timestamp) {
         if self.is_always_open() {

@@ -381,6 +381,12 @@ impl Engine {
         self.commit.suspended()
     }
 
+    /// How many missions wait for people, in memory or out of it.
+    #[must_use]
+    pub fn blocked(&self) -> usize {
+        self.commit.standings().count(sortie_contract::Status::Blocked)
+    }
+
     /// What results of calls hold of the memory now, and the most that they ever held, in bytes.
     #[must_use]
     pub fn result_bytes(&self) -> (usize, usize) {

@@ -163,6 +163,11 @@ impl Live {
         let held = engine.commit.wider().hold_for(&inner.mission, &command);
         if let Some(purses) = &held {
             now.wider = purses.of(inner.mission.payer(), now.wall);
+            // A run that begins has its turn, and so has one that is in memory.
+            let has_turn = inner.mission.run().is_some() || matches!(command, Command::Start(_));
+            if let (false, Some(until)) = (has_turn, engine.settings.hours.shut(inner.mission.lane(), now.wall)) {
+                now.wider = now.wider.shut(until, now.wall);
+            }
         }
         let records: Vec<Stamped> = inner
             .mission
@@ -316,8 +321,9 @@ impl Live {
         }
     }
 
-    /// It cannot be read, and goes into quarantine: its run stops, and it takes no command any more. How its head stood.
-    pub(crate) fn condemn(&self) -> (Status, bool) {
+    /// It cannot be read, and goes into quarantine: its run stops, and it takes no command any more. How its head stood, and what its end
+    /// moves in the books, by all that it has recorded.
+    pub(crate) fn condemn(&self) -> ((Status, bool), Vec<Booking>) {
         let mut inner = self.inner.lock();
         inner.condemned = true;
         // Its end is told, whatever it had on record.
@@ -325,7 +331,7 @@ impl Live {
         if let Some(kill) = inner.kill.take() {
             kill.now();
         }
-        (inner.head.status, inner.head.suspended)
+        ((inner.head.status, inner.head.suspended), inner.mission.bookings(&Record::Interrupted))
     }
 
     /// Has its head written again, where the one on disk cannot be read.
@@ -388,7 +394,7 @@ impl Inner {
             self.told = self.mission.records();
         }
         to.spending().book(&bookings);
-        append = append.moves(to.wider().book(&mut held, &self.mission, &bookings));
+        append = append.moves(to.wider().book(&mut held, self.mission.payer(), &bookings));
         let mut moved = None;
         if changes_head {
             to.spending().count(records);

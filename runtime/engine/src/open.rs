@@ -53,6 +53,7 @@ const LAST_CALLS_LOOK: Duration = Duration::from_millis(20);
 /// Those that are in quarantine.
 fn admit_unread(
     log: &dyn Log,
+    wider: &WiderBooks,
     inventory: &mut Inventory,
     others: Others,
     wall: Timestamp,
@@ -67,7 +68,7 @@ fn admit_unread(
             }
             Found::Unreadable(case) => {
                 known.insert(no);
-                (case.head().cloned(), case.hand_over(log, no))
+                (case.head().cloned(), case.hand_over(log, wider, no))
             }
             Found::Nameless => {
                 known.insert(no);
@@ -174,14 +175,15 @@ impl Engine {
         let mut inventory = Inventory::new(queue);
         let unreadable = |error: sortie_journal::ReadError| OpenError::Unreadable(error.into());
         let log = log(&mut |no, head| inventory.add(no, &head, others)).map_err(unreadable)?;
-        let known = admit_unread(&*log, &mut inventory, others, ambient.wall()).map_err(OpenError::Unreadable)?;
+        let wider = WiderBooks::of(&*log, &settings.hours.zone, settings.budgets.clone());
+        let wider = wider.map_err(unreadable)?;
+        let known = admit_unread(&*log, &wider, &mut inventory, others, ambient.wall());
+        let known = known.map_err(OpenError::Unreadable)?;
         let undelivered = match others {
             Others::GoOn => log.undelivered().map_err(unreadable)?.into_iter().map(|(no, _)| no).collect(),
             Others::Wait => FxHashSet::default(),
         };
         let runs = Arc::new(Runs::default());
-        let wider = WiderBooks::of(&*log, &settings.hours.zone, settings.budgets.clone());
-        let wider = wider.map_err(unreadable)?;
         let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
         let kept = log.clocks().map_err(unreadable)?.into_iter().filter(|(no, _)| inventory.standings.has(*no));
         let clocks = Clocks::new(kept.collect());

@@ -16,10 +16,11 @@ use sortie_contract::envelope::Envelope;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionNo, Stamped, Status, Timestamp};
 use sortie_journal::{Append, Cursor, Head, Log, Quarantine, WriteError};
-use sortie_mission::{Mission, Remains};
+use sortie_mission::{Booking, Mission, Remains};
 use tokio::sync::Notify;
 
 use super::live::shown_by;
+use super::wider::WiderBooks;
 use super::{Engine, ReadError, begin, fold};
 
 /// Why a delivery waits whose address is lost.
@@ -56,6 +57,10 @@ pub(crate) struct Case {
     /// Its cursor, likewise.
     cursor: Option<Cursor>,
     status: Status,
+    /// What can be read of it, with its end.
+    mission: Mission,
+    /// What its end moves in the books: nobody learns what those of its calls did cost that were being made.
+    bookings: Vec<Booking>,
 }
 
 /// Whether it is one mission's trouble.
@@ -151,6 +156,10 @@ fn unreadable(
     let ran_ms = mission.ran_ms().max(shown_ms);
     let (gap, end) = (Stamped { at: wall, ran_ms, record: gap }, Stamped { at: ended_at, ran_ms, record: end });
     mission.apply(&gap)?;
+    // What had ended has nothing set aside. Of what is lost nobody knows: a call that ended there counts twice, so that no budget is passed.
+    let has_ended = head.as_ref().is_some_and(|head| head.status.is_final())
+        || remains.last.is_some_and(|last| matches!(last.record, Record::Finished { .. }));
+    let bookings = if has_ended { Vec::new() } else { mission.bookings(&end.record) };
     mission.apply(&end)?;
     let head = match head {
         // What it shows stays, but for how much is to be sent.
@@ -168,7 +177,7 @@ fn unreadable(
     let cursor = lost.map(|cursor| Cursor { parked: Some(NO_ADDRESS.to_owned()), retry: None, ..cursor });
     let status = mission.status();
     let quarantine = Quarantine { at: wall, why, readable, beginning, gap, end };
-    Ok(Found::Unreadable(Box::new(Case { quarantine, head, cursor, status })))
+    Ok(Found::Unreadable(Box::new(Case { quarantine, head, cursor, status, mission, bookings })))
 }
 
 /// In the place of a first record that cannot be read: what the head knows of it, and no more.
@@ -208,9 +217,17 @@ fn beginning_of(head: &Head) -> Stamped {
 }
 
 impl Case {
-    /// Has the log keep it; it is durable with what is handed over next.
-    pub(crate) fn hand_over(&self, log: &dyn Log, no: MissionNo) -> Result<sortie_journal::Receipt, WriteError> {
-        let mut append = Append::new(no, 0, &[]).quarantined(&self.quarantine);
+    /// Has the log keep it, with what its end moves in the wider budgets; it is durable with what is handed over next.
+    pub(crate) fn hand_over(
+        &self,
+        log: &dyn Log,
+        wider: &WiderBooks,
+        no: MissionNo,
+    ) -> Result<sortie_journal::Receipt, WriteError> {
+        let (mut held, at) = (None, self.quarantine.at);
+        let bookings: Vec<_> = self.bookings.iter().map(|booking| (at, booking.clone())).collect();
+        let moves = wider.book(&mut held, self.mission.payer(), &bookings);
+        let mut append = Append::new(no, 0, &[]).quarantined(&self.quarantine).moves(moves);
         if let Some(cursor) = &self.cursor {
             append = append.cursor(cursor);
         }
@@ -311,16 +328,20 @@ impl Engine {
         // From here on nothing is recorded of it.
         let condemned = self.lives.get(no).map(|live| live.condemn());
         self.durable().await?;
-        let Found::Unreadable(case) = self.look_at(no).await? else { return Ok(()) };
-        let (engine, before) = (Arc::clone(self), condemned);
-        let before = match before {
-            Some(before) => Some(before),
+        let Found::Unreadable(mut case) = self.look_at(no).await? else { return Ok(()) };
+        let engine = Arc::clone(self);
+        let before = match condemned {
+            Some((before, bookings)) => {
+                // In memory nothing is lost.
+                case.bookings = bookings;
+                Some(before)
+            }
             None => {
                 let head = self.ambient.unblock(move || engine.log.head(no)).await?;
                 head.ok().flatten().map(|head| (head.status, head.suspended))
             }
         };
-        case.hand_over(&*self.log, no)?.await?;
+        case.hand_over(&*self.log, self.commit.wider(), no)?.await?;
         self.put_away(no, before, &case);
         Ok(())
     }

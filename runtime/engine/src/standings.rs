@@ -39,6 +39,11 @@ impl Standings {
         }
     }
 
+    /// How many missions stand so; none are counted that are over.
+    pub(crate) fn count(&self, status: Status) -> usize {
+        place(status).map_or(0, |place| self.0.lock()[place].len())
+    }
+
     /// Whether a mission is not over.
     pub(crate) fn has(&self, no: MissionNo) -> bool {
         self.0.lock().iter().any(|set| set.contains(&no))

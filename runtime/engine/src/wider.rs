@@ -52,19 +52,18 @@ impl WiderBooks {
         (!self.is_empty && mission.may_pay(command)).then(|| self.purses.lock())
     }
 
-    /// Takes up what a mission's records move, each with its time; the books are in hand from then on, until that is handed over. What it
+    /// Takes up what the records of a payer's mission move, each with its time; the books are in hand from then on, until that is handed over. What it
     /// moves in the log's balances.
     pub(crate) fn book<'a>(
         &'a self,
         held: &mut Option<Held<'a>>,
-        mission: &Mission,
+        payer: Payer<'_>,
         bookings: &[(Timestamp, Booking)],
     ) -> Vec<Movement> {
         if bookings.is_empty() {
             return Vec::new();
         }
         let purses = held.get_or_insert_with(|| self.purses.lock());
-        let payer = mission.payer();
         let mut movements = Vec::new();
         for (at, booking) in bookings {
             for told in purses.book(payer, *at, booking) {

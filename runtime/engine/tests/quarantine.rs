@@ -22,13 +22,17 @@ use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
 use sortie_contract::digest::Digest;
 use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
 use sortie_contract::request::{Decision, RequestNo};
-use sortie_contract::{MissionNo, Mistake, Reason, Status};
+use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
+use sortie_contract::{MicroUsd, MissionNo, Mistake, Reason, Spend, Status};
 use sortie_engine::look::Filter;
 use sortie_engine::{Engine, Guests};
 use sortie_journal::sim::{Crash, SimDisk, Spot, spoil};
+use sortie_mission::Limits;
+use sortie_mission::wider::{Per, Scope, WiderBudget};
 use sortie_sandbox::{BoxFuture, Ending, Installed, Run};
+use sortie_tools::{CallContext, Changed, Provider, ProviderError, Tool};
 
-use common::{envelope, installed, open, until};
+use common::{envelope, installed, open, open_with, until};
 
 /// Plugins that do what the objective says.
 #[derive(Default)]
@@ -62,6 +66,13 @@ impl Guests for Obedient {
                     "ask" => {
                         let call = host.ask("Which one?".to_owned());
                         host.waits(true);
+                        drop(call.answer.await);
+                    }
+                    "buy" => {
+                        let call = host.start(&ToolName::new("shop__buy"), "{}".to_owned());
+                        if host.milestone("It is paid for.".to_owned()).is_err() {
+                            return Ending::Killed;
+                        }
                         drop(call.answer.await);
                     }
                     "sleep" => {
@@ -350,4 +361,102 @@ async fn one_that_runs_while_its_record_goes_bad_stops() {
     until("its slot is free", || life.engine.turns().running == 0).await;
     until("its end is told", || headquarters.events_of("m").len() == 4).await;
     life.engine.stop().await;
+}
+
+/// What a call of the shop may cost, in micro-dollars. It never ends.
+const PRICE: u64 = 600_000;
+
+struct Shop;
+
+#[async_trait]
+impl Provider for Shop {
+    fn name(&self) -> &'static str {
+        "shop"
+    }
+
+    fn prefix(&self) -> &'static str {
+        "shop__"
+    }
+
+    async fn connect(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn tools(&self) -> Result<Vec<Arc<dyn Tool>>, ProviderError> {
+        let input_schema = json!({"type": "object"});
+        Ok(vec![Arc::new(Buy(ToolInfo { input_schema, ..ToolInfo::undeclared(ToolName::new("shop__buy")) }))])
+    }
+
+    async fn health(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn changed(&self) -> Changed {
+        std::future::pending().await
+    }
+
+    async fn close(&self) {}
+}
+
+struct Buy(ToolInfo);
+
+#[async_trait]
+impl Tool for Buy {
+    fn info(&self) -> &ToolInfo {
+        &self.0
+    }
+
+    async fn call(&self, _: &CallContext, _: &Value) -> Result<ToolAnswer, CallError> {
+        std::future::pending().await
+    }
+
+    fn is_priced(&self) -> bool {
+        true
+    }
+
+    fn quote(&self, _: &Value) -> Spend {
+        Spend::money(MicroUsd(PRICE))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_had_set_aside_of_wider_budgets_counts_as_spent() {
+    let (folder, headquarters) = (tempfile::tempdir().unwrap(), Arc::<Headquarters>::default());
+    let open = |disk: &SimDisk| {
+        let limits = Limits { llm_calls: None, cost: Some(MicroUsd(1_000_000)) };
+        let budgets = vec![WiderBudget { scope: Scope::Node, per: Per::Day, limits }];
+        let (guests, wire) = (Arc::new(Obedient::default()), Arc::new(Wire(Arc::clone(&headquarters))));
+        let ambient = Arc::new(System::new(tokio::runtime::Handle::current()));
+        let engine = open_with(disk, folder.path(), guests, wire, ambient, vec![Arc::new(Shop)], budgets);
+        engine.start();
+        engine
+    };
+    let books = |engine: &Engine| engine.budgets(|standing| (standing.spent.cost.0, standing.reserved.cost.0))[0];
+    let disk = SimDisk::default();
+    let engine = open(&disk);
+    let mut wanted: Value = serde_json::from_str(&envelope("m", "buy")).unwrap();
+    wanted["constraints"] = json!({"allowed_tools": ["*"]});
+    engine.dispatch(wanted.to_string()).await.unwrap();
+    let told = || headquarters.events_of("m").len();
+    until("it has paid, and said so", || books(&engine) == (0, PRICE) && told() == 4).await;
+    // Its node dies, and one of its records goes bad: out of memory, only what can be read says what it had set aside.
+    let found = disk.after_crash(Crash::Process);
+    let frames = engine.log().feed_after(0, 1_000).unwrap().len();
+    spoil(&found, NO, &[Spot::Frame(frames - 1)]);
+    // In memory nothing is lost.
+    disk.garble(b"The first of several steps.");
+    until("somebody looks", || {
+        let _ = engine.show(NO);
+        engine.quarantined() == 1
+    })
+    .await;
+    assert_eq!(books(&engine), (PRICE, 0));
+    engine.stop().await;
+    let engine = open(&found);
+    until("it is in quarantine", || engine.quarantined() == 1).await;
+    assert_eq!(books(&engine), (PRICE, 0), "nothing is set aside for what nobody makes any more");
+    engine.stop().await;
+    let again = open(&found.after_crash(Crash::Process));
+    assert_eq!(books(&again), (PRICE, 0), "and so it is on the disk");
+    again.stop().await;
 }

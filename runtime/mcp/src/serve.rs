@@ -13,6 +13,7 @@ mod mount;
 mod pipes;
 mod sessions;
 mod talk;
+mod wrong;
 
 pub use desk::{
     About, Answer, Body, Content, Contents, Desk, Fault, Hints, Outcome, Question, Said, Stage, Task, Template, Tool,

@@ -376,12 +376,14 @@ pub enum Refusal {
         max: u32,
     },
     /// Somebody decided otherwise before.
-    #[error("{request} was decided already: {decision}")]
+    #[error("{request} was decided already: {decision}{}", if *changed { ", with other arguments than the plugin wanted" } else { "" })]
     AlreadyDecided {
         /// Which.
         request: RequestNo,
         /// How.
         decision: &'static str,
+        /// Whether the call was approved with other arguments than its plugin wanted.
+        changed: bool,
     },
     /// That is no decision about such a request.
     #[error("a request of kind `{kind}` is decided with: {}", kind.decisions().join(", "))]

@@ -4,6 +4,7 @@
 //! - Where only what other calls have set aside stands in the way, the call waits for what they give back: quotes are the most that a call
 //!   can cost, and people are not woken for what comes back by itself.
 //! - Where the mission's own budget is spent, people are asked. Where one is that is wider than the mission, it is waited for.
+//! - Nobody is asked for what is there: where a grant for another call, or landing, brings what a call needs, its request settles itself.
 //!
 //! What is left of a budget is [`crate::budget`]'s and [`crate::wider`]'s to say.
 
@@ -12,16 +13,18 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
+use sortie_contract::envelope::EffectiveBudget;
 use sortie_contract::id::CallNo;
 use sortie_contract::money::Spend;
 use sortie_contract::record::{Closing, Record};
-use sortie_contract::request::RequestNo;
+use sortie_contract::request::{Decision, NOBODY, RequestKind, RequestNo};
 use sortie_contract::tool::ToolName;
 
-use crate::budget::{Booking, Fit, Ledger, Limits, Short};
+use crate::budget::{Booking, Fit, Ledger, Limits, Short, raised};
 use crate::command::Now;
 use crate::decide::note;
 use crate::part::calls::InFlight;
+use crate::part::requests::OpenRequest;
 use crate::request::{Ask, beyond};
 use crate::spend::unpaid;
 use crate::state::Mission;
@@ -47,6 +50,10 @@ pub(crate) enum Payment {
 #[derive(Debug, Clone)]
 pub(crate) struct Means {
     own: Ledger,
+    /// How much of the mission's own budget calls may take.
+    payable: Limits,
+    /// All of it, with what is kept for landing.
+    whole: Limits,
     wider: Wider,
 }
 
@@ -61,28 +68,32 @@ impl Means {
 impl Mission {
     /// What it can pay from at the moment.
     pub(crate) fn means(&self, now: Now) -> Means {
-        Means { own: *self.books.ledger(), wider: now.wider }
+        self.means_of(now, &self.budget)
+    }
+
+    /// The same, where its own budget is this one.
+    pub(crate) fn means_of(&self, now: Now, budget: &EffectiveBudget) -> Means {
+        let (payable, whole) = (Limits::from(&self.payable(budget)), Limits::from(budget));
+        Means { own: *self.books.ledger(), payable, whole, wider: now.wider }
+    }
+
+    /// What it will be able to pay from, once these records are taken up: with what they grant, set free and book.
+    fn means_behind(&self, now: Now, records: &[Record]) -> Means {
+        let grants = records.iter().filter_map(|record| match record {
+            Record::Decided { decision: Decision::Grant { llm_calls, cost }, .. } => Some((*llm_calls, *cost)),
+            _ => None,
+        });
+        let budget = grants.fold(self.budget, |budget, (llm_calls, cost)| raised(&budget, llm_calls, cost));
+        let mut means = self.means_of(now, &budget);
+        if records.iter().any(|record| matches!(record, Record::Landing { .. })) {
+            means.payable = means.whole;
+        }
+        records.iter().flat_map(|record| self.bookings(record)).for_each(|booking| means.book(&booking));
+        means
     }
 
     /// Whether a call is paid for that may cost `wanted`.
     pub(crate) fn payment(&self, now: Now, means: &Means, tool: &ToolName, wanted: Spend) -> Payment {
-        self.paid_by(now, means, tool, wanted, Limits::from(&self.payable(&self.budget)))
-    }
-
-    /// The same of a call that people have decided about: where it would take of what is kept for landing they are asked for more, as
-    /// for what goes beyond the budget.
-    pub(crate) fn payment_decided(&self, now: Now, means: &Means, tool: &ToolName, wanted: Spend) -> Payment {
-        match self.payment(now, means, tool, wanted) {
-            Payment::Never(_, Some(_)) => match means.own.fit(Limits::from(&self.payable(&self.budget)), wanted) {
-                Fit::Now => Payment::Now,
-                Fit::SetAside(short) | Fit::Never(short) => Payment::Asks(beyond(tool, short)),
-            },
-            other => other,
-        }
-    }
-
-    /// The same, where so much of its own budget may be used.
-    pub(crate) fn paid_by(&self, now: Now, means: &Means, tool: &ToolName, wanted: Spend, limits: Limits) -> Payment {
         if wanted.is_nothing() {
             return Payment::Now;
         }
@@ -95,12 +106,12 @@ impl Mission {
             Says::Later(until, why) => Some((until, why)),
             Says::Covered => None,
         };
-        let own = match means.own.fit(limits, wanted) {
+        let own = match means.own.fit(means.payable, wanted) {
             Fit::Now => None,
             Fit::SetAside(short) => {
                 Some((now.wall.checked_add(OTHERS_LOOK).unwrap_or(Timestamp::MAX), short.of_mission()))
             }
-            Fit::Never(short) => match means.own.fit(Limits::from(&self.budget), wanted) {
+            Fit::Never(short) => match means.own.fit(means.whole, wanted) {
                 Fit::Now | Fit::SetAside(_) => {
                     let limit = match short {
                         Short::Calls { .. } => Closing::LlmCalls,
@@ -118,6 +129,18 @@ impl Mission {
         }
     }
 
+    /// The same of a call that people have decided about: where it would take of what is kept for landing they are asked for more, as
+    /// for what goes beyond the budget.
+    pub(crate) fn payment_decided(&self, now: Now, means: &Means, tool: &ToolName, wanted: Spend) -> Payment {
+        match self.payment(now, means, tool, wanted) {
+            Payment::Never(_, Some(_)) => match means.own.fit(means.payable, wanted) {
+                Fit::Now => Payment::Now,
+                Fit::SetAside(short) | Fit::Never(short) => Payment::Asks(beyond(tool, short)),
+            },
+            other => other,
+        }
+    }
+
     /// When the first call is looked at again that waits for its payment; nothing, before the mission has had a turn in its window.
     #[must_use]
     pub fn unpaid_until(&self) -> Option<Timestamp> {
@@ -130,35 +153,45 @@ impl Mission {
         Record::PaymentAwaited { call, until, why: note(why) }
     }
 
-    /// What was decided, and behind it what becomes of those calls that wait for their payment: where another of their mission has ended, and
-    /// where a run begins, for a budget may be another one since.
+    /// What was decided, and behind it what becomes of those calls that wait for their payment, or that people are asked to grant more for:
+    /// where another of their mission has ended, where more was granted or set free, and where a run begins, for a budget may be another
+    /// one since.
     pub(crate) fn with_paid(&self, now: Now, mut records: Vec<Record>) -> Vec<Record> {
         // Behind a call that was too dear, what waits has been turned down.
         let breaks_off = |record: &Record| {
             matches!(record, Record::Finished { .. } | Record::CarriedOver { .. } | Record::Overbilled { .. })
         };
-        let flights = self.calls.in_flight().iter().filter(|flight| flight.unpaid.is_some());
+        let flights = self.calls.in_flight().iter();
+        let waits = |flight: &&InFlight| flight.unpaid.is_some() || self.asks_for_money(flight).is_some();
         let is_decided = |flight: &&InFlight| !records.iter().any(|record| is_about(record, flight.call));
-        let waiting: Vec<&InFlight> = flights.filter(is_decided).collect();
+        let waiting: Vec<&InFlight> = flights.filter(waits).filter(is_decided).collect();
         let begins = matches!(records.first(), Some(Record::Started { .. }));
         let may_not = self.windows.is_awaited() && !begins;
         if waiting.is_empty() || may_not || records.iter().any(breaks_off) || self.time_over(now).is_some() {
             return records;
         }
-        let bookings: Vec<Booking> = records.iter().flat_map(|record| self.bookings(record)).collect();
-        if !begins && bookings.iter().all(|booking| booking.let_go.is_nothing()) {
+        let sets_free = |record: &Record| {
+            matches!(record, Record::Landing { .. } | Record::Decided { decision: Decision::Grant { .. }, .. })
+                || self.bookings(record).iter().any(|booking| !booking.let_go.is_nothing())
+        };
+        if !begins && !records.iter().any(sets_free) {
             return records;
         }
-        let mut means = self.means(now);
-        bookings.iter().for_each(|booking| means.book(booking));
+        let means = self.means_behind(now, &records);
         let asked = records.iter().filter(|record| matches!(record, Record::Requested { .. })).count();
         let request = RequestNo(self.requests.next().0 + u32::try_from(asked).unwrap_or(u32::MAX));
         records.extend(self.paid_or_asked(now, means, request, &waiting));
         records
     }
 
-    /// What becomes of calls that wait for their payment or their time, in their order. Of one that goes on waiting nothing is said before
-    /// its time is up.
+    /// The open request for the money for a call.
+    fn asks_for_money(&self, flight: &InFlight) -> Option<RequestNo> {
+        let of_it = |open: &&OpenRequest| open.call == flight.call && open.kind == RequestKind::Budget;
+        self.requests.open().iter().find(of_it).map(|open| open.no)
+    }
+
+    /// What becomes of calls that wait for their payment or their time, or that people are asked to grant more for, in their order. Of one
+    /// that goes on waiting nothing is said before its time is up.
     pub(crate) fn paid_or_asked(
         &self,
         now: Now,
@@ -169,9 +202,18 @@ impl Mission {
         let (mut records, mut closing) = (Vec::new(), None);
         for flight in waiting {
             let (call, Some(tool)) = (flight.call, &flight.tool) else { continue };
-            let is_decided = flight.decided && flight.unpaid.is_some();
+            let asked = self.asks_for_money(flight);
+            let is_decided = asked.is_some() || flight.decided && flight.unpaid.is_some();
             let payment = if is_decided { Self::payment_decided } else { Self::payment };
-            match payment(self, now, &means, tool, flight.reserved) {
+            let payment = payment(self, now, &means, tool, flight.reserved);
+            if let Some(request) = asked {
+                // People go on being asked, where there is no more than there was.
+                if matches!(payment, Payment::Asks(_) | Payment::Never(..)) {
+                    continue;
+                }
+                records.push(settled_by_itself(request));
+            }
+            match payment {
                 Payment::Now => {
                     means.book(&Booking::reserve(tool, flight.reserved));
                     records.push(Record::CallResumed { call });
@@ -194,6 +236,12 @@ impl Mission {
         records.extend(closing.filter(|_| self.landing.expected().is_some()).map(|limit| Record::Closing { limit }));
         records
     }
+}
+
+/// Nobody need grant more any more: it is on record as a grant of nothing, by nobody.
+fn settled_by_itself(request: RequestNo) -> Record {
+    let note = "the budget covers the call by now".to_owned();
+    Record::Decided { request, decision: Decision::NOT_NEEDED, by: NOBODY.to_owned(), note }
 }
 
 /// Whether a record says what becomes of a call.

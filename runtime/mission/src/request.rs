@@ -16,7 +16,7 @@ use sortie_contract::id::CallNo;
 use sortie_contract::limit;
 use sortie_contract::money::Spend;
 use sortie_contract::record::Record;
-use sortie_contract::request::{Decision, RequestKind, RequestNo};
+use sortie_contract::request::{Decision, NOBODY, RequestKind, RequestNo};
 use sortie_contract::tool::{ASK, CallError, MODEL, ToolAnswer, ToolInfo, ToolName};
 
 use crate::budget::{Fit, Limits, Short, raised};
@@ -74,7 +74,7 @@ impl Mission {
         let expired = self.requests.open().iter().filter(|open| open.expires_at <= now.wall);
         let turned_down = expired.filter_map(|open| {
             let flight = self.calls.flight(open.call).ok()?;
-            let (by, note) = ("nobody".to_owned(), format!("no answer came until {}", open.expires_at));
+            let (by, note) = (NOBODY.to_owned(), format!("no answer came until {}", open.expires_at));
             let follows = self.follows(now, open, flight, &Decision::Deny, &by, &note).ok()?;
             let decided = Record::Decided { request: open.no, decision: Decision::Deny, by, note };
             Some([decided].into_iter().chain(follows))
@@ -94,7 +94,10 @@ impl Mission {
     ) -> Result<Vec<Record>, Refusal> {
         match self.requests.decision(request) {
             Some(before) if *before == decision => return Ok(Vec::new()),
-            Some(before) => return Err(Refusal::AlreadyDecided { request, decision: before.as_str() }),
+            Some(before) => {
+                let (decision, changed) = (before.as_str(), self.requests.amends(request).is_some());
+                return Err(Refusal::AlreadyDecided { request, decision, changed });
+            }
             None => {}
         }
         if let Some(why) = self.requests.withdrawn(request) {
@@ -216,12 +219,13 @@ impl Mission {
             }
             (RequestKind::Input, Decision::Deny) => refused(CallError::Denied, "the question was turned down"),
             (RequestKind::Budget, Decision::Grant { llm_calls, cost }) => {
-                let limits = Limits::from(&self.payable(&raised(&self.budget, *llm_calls, *cost)));
+                let budget = raised(&self.budget, *llm_calls, *cost);
+                let limits = Limits::from(&self.payable(&budget));
                 let Some(tool) = &flight.tool else { return Err(Refusal::WrongDecision { kind: open.kind }) };
                 if let Fit::Never(short) = self.books.ledger().fit(limits, flight.reserved) {
                     return Err(Refusal::NotEnough { why: short.of_mission() });
                 }
-                match self.paid_by(now, &self.means(now), tool, flight.reserved, limits) {
+                match self.payment(now, &self.means_of(now, &budget), tool, flight.reserved) {
                     Payment::Now => Ok(Record::CallResumed { call }),
                     Payment::Later(until, why) => Ok(Self::awaits_payment(call, until, why)),
                     Payment::Never(why, _) => finished(Err(unpaid(flight.doubted, flight, why))),

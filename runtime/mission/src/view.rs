@@ -19,7 +19,7 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::outcome::Status;
 use sortie_contract::overview::RequestLine;
 use sortie_contract::record::{Accepted, Closing, Record, Stamped};
-use sortie_contract::request::{RequestKind, RequestNo};
+use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use url::Url;
 
 use crate::cadence;
@@ -129,7 +129,10 @@ impl Mission {
                 Some((EventType::Blocked, summary, json!({ "request": view, "reminder": true })))
             }
             Record::Decided { request, decision, by, note } => {
-                let mut summary = format!("Decided by {by}: {}.", decision.as_str());
+                let mut summary = match decision {
+                    &Decision::NOT_NEEDED => format!("Nobody need decide about {request} any more: {note}."),
+                    _ => format!("Decided by {by}: {}.", decision.as_str()),
+                };
                 let mut detail = json!({
                     "kind": "decided",
                     "request_id": request.to_string(),

@@ -150,6 +150,8 @@ const SHARES_MAX: usize = 8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wider {
     shares: [Option<Share>; SHARES_MAX],
+    /// The mission has no turn, and its place is shut until then: it takes nothing before.
+    shut_until: Option<Timestamp>,
 }
 
 /// What wider budgets say to a call.
@@ -171,9 +173,25 @@ const SET_ASIDE_LOOK: jiff::SignedDuration = jiff::SignedDuration::from_mins(15)
 const DAYS_MAX: usize = 100;
 
 impl Wider {
+    /// The same for a mission that is out of memory while its lane or its node is shut: until then, or, where no end is in sight, until
+    /// somebody looks again. What it took now it would only keep from others, who can do something with it.
+    #[must_use]
+    pub fn shut(self, until: Option<Timestamp>, wall: Timestamp) -> Self {
+        let look = || wall.checked_add(SET_ASIDE_LOOK).unwrap_or(Timestamp::MAX);
+        Self { shut_until: Some(until.unwrap_or_else(look)), ..self }
+    }
+
     /// Whether a call that may cost `wanted` is covered.
     pub(crate) fn covers(&self, wall: Timestamp, wanted: Spend) -> Says {
         let mut says = Says::Covered;
+        let under = self.shares.iter().flatten().next();
+        if let Some((Share { of, per, .. }, until)) = under.zip(self.shut_until) {
+            let per = per.as_str();
+            let why = format!(
+                "its lane or its node is shut until {until}: before, it takes nothing of the {of}'s budget for the {per}"
+            );
+            says = Says::Later(until, why);
+        }
         for share in self.shares.iter().flatten() {
             let Share { of, per, limits, ledger, span } = share;
             let renewed_at = span.to;

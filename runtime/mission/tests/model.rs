@@ -363,7 +363,7 @@ fn check_decisions(tested: &Tested) {
             let (by, note) = ("bob".to_owned(), String::new());
             let again = Command::Decide { request, decision: again, by, note, changed: None };
             let taken = tested.mission.decide(tested.now, again);
-            let refused = Refusal::AlreadyDecided { request, decision: before.as_str() };
+            let refused = Refusal::AlreadyDecided { request, decision: before.as_str(), changed: false };
             assert_eq!(taken, if same { Ok(Vec::new()) } else { Err(refused) });
         }
     }
@@ -468,7 +468,11 @@ fn check_step(before: &Tested, records: &[Record], fields: &Value) {
                 assert!(!outside(before.now.wall) && !spent);
                 let flight = flights(&before.records).into_iter().find(|flight| flight.call == *call);
                 assert!(flight.is_some_and(|flight| flight.reserved == 0) || !is_barred);
-                let Some(Record::Decided { request, decision, .. }) = records.first() else { panic!("{records:?}") };
+                // Others may have been settled by that decision, each behind one of its own.
+                let at = records.iter().position(|other| other == record).and_then(|at| at.checked_sub(1));
+                let Some(Record::Decided { request, decision, .. }) = at.map(|at| &records[at]) else {
+                    panic!("{records:?}")
+                };
                 let asked =
                     before.mission.open_requests().iter().find(|open| open.no == *request).expect("it was open");
                 assert_eq!(asked.call, *call);

@@ -1,7 +1,9 @@
 //! What people and agents may leave out of an envelope, and what it is then. A control plane leaves nothing out.
 
-use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use sortie_contract::digest::Digest;
@@ -19,16 +21,69 @@ pub(crate) fn filled(
     target: Option<&str>,
 ) -> Result<String, serde_json::Error> {
     // Each value as it was written: what is wrong with one is for the reader of envelopes to say.
-    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(envelope)?;
+    let Fields(mut fields) = serde_json::from_str(envelope)?;
     let now = crate::node::system().wall();
     let unique = Digest::of(format!("{now}{}{envelope}", std::process::id()).as_bytes()).to_string();
     let id = format!("{prefix}-{}", &unique[..24]);
     let values =
         [json!(id), json!(id), json!(&unique[..32]), json!("vp.local"), json!(source), json!(target), json!(now)];
     for (key, value) in BLANKS.into_iter().zip(values) {
-        if !value.is_null() && !fields.contains_key(key) {
-            fields.insert(key.to_owned(), to_raw_value(&value)?);
+        if !value.is_null() && !fields.iter().any(|(there, _)| there == key) {
+            fields.push((key.to_owned(), to_raw_value(&value)?));
         }
     }
-    serde_json::to_string(&fields)
+    serde_json::to_string(&Fields(fields))
+}
+
+/// The members of an object as they were written, one that is there twice too: that is for the reader of envelopes to say.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    fields.push(member);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_stays_as_it_was_written_also_twice() {
+        let given = r#"{"objective": "a", "mission_id": "m", "objective": "b", "budget": 1.50}"#;
+        let filled = filled(given, "x", "me", Some("node")).expect("an object");
+        for part in [
+            r#""objective":"a""#,
+            r#""objective":"b""#,
+            r#""mission_id":"m""#,
+            "1.50",
+            r#""target_instance_id":"node""#,
+        ] {
+            assert!(filled.contains(part), "{part}: {filled}");
+        }
+        assert_eq!(filled.matches("mission_id").count(), 1, "{filled}");
+        assert!(super::filled("[]", "x", "me", None).is_err());
+    }
 }

@@ -305,6 +305,62 @@ async fn what_a_mission_asks_reaches_the_agents_person() {
     assert_eq!(told["structuredContent"]["status"], "blocked", "{told:#}");
 }
 
+#[tokio::test]
+async fn what_is_no_message_is_answered_as_json_rpc_says() {
+    let node = Node::start().await;
+    let json = "application/json";
+    let both = "application/json, text/event-stream";
+    for (kind, accept, body, status, code, id) in [
+        (json, both, "{\"jsonrpc\": \"2.0\", ", 400, -32_700, Value::Null),
+        (json, both, "nonsense", 400, -32_700, Value::Null),
+        (json, both, "", 400, -32_700, Value::Null),
+        ("application/json; charset=utf-8", both, "{} {}", 400, -32_700, Value::Null),
+        (json, both, "[1]", 400, -32_600, Value::Null),
+        (json, both, "{\"id\": 7}", 400, -32_600, json!(7)),
+        (json, both, "{\"jsonrpc\": \"1.0\", \"id\": \"a\", \"method\": \"ping\"}", 400, -32_600, json!("a")),
+        ("text/plain", both, "{}", 415, -32_600, Value::Null),
+        (json, json, "{}", 406, -32_600, json!(null)),
+    ] {
+        let request = sortie_tests::http::client().post(format!("{}/mcp", node.url())).bearer_auth(node.token());
+        let request = request.header("content-type", kind).header("accept", accept).body(body);
+        let answer = sortie_tests::http::send(request).await.expect("an answer");
+        let told: Value = serde_json::from_str(&answer.text).unwrap_or_else(|_| panic!("{body}: {answer:#?}"));
+        assert_eq!((answer.status, &told["error"]["code"], &told["id"]), (status, &json!(code), &id), "{body}: {told}");
+        assert_eq!(answer.header("content-type"), json, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_told_so() {
+    let node = Node::start().await;
+    node.accept(&asking("asks")).await;
+    node.until_status("asks", "blocked").await;
+    let agent = Agent::of(&node);
+    let update =
+        async |replies: Value| agent.ask("tasks/update", json!({"taskId": "asks", "inputResponses": replies})).await;
+    for (replies, told) in [
+        (json!({"r1": 7}), "no reply to a form"),
+        (json!({"r1": {"action": "perhaps"}}), "no reply to a form"),
+        (json!({"r1": {"action": "accept", "content": ["approve"]}}), "no reply to a form"),
+        (json!({"question": {"action": "accept", "content": {"decision": "approve"}}}), "it asks r1"),
+        (json!({"r1": {"action": "accept", "content": {}}}), "decision"),
+        (json!({"r1": {"action": "accept", "content": {"decision": "perhaps"}}}), "approve"),
+    ] {
+        let answer = update(replies.clone()).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(answer["error"]["code"] == -32_602 && message.contains(told), "{replies}: {answer:#}");
+        assert_eq!(node.mission("asks").await["status"], "blocked", "{replies}");
+    }
+    // Nothing is taken of replies of which one is none.
+    let yes = json!({"action": "accept", "content": {"decision": "approve"}});
+    assert_eq!(update(json!({"r1": yes, "x": yes})).await["error"]["code"], -32_602);
+    assert_eq!(node.mission("asks").await["status"], "blocked");
+    assert!(update(json!({"r1": {"action": "decline"}})).await["result"].is_object(), "they would rather not");
+    assert!(update(json!({"r1": yes})).await["result"].is_object());
+    assert!(update(json!({"r1": yes})).await["result"].is_object(), "it is decided");
+    assert_eq!(node.until_final("asks").await["status"], "completed");
+}
+
 /// A session of the former era.
 struct Session<'a> {
     node: &'a Node,

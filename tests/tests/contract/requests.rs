@@ -137,6 +137,9 @@ async fn changed_arguments_hold_through_a_kill_before_the_call() {
     let path = node.data().join("changed.json");
     std::fs::write(&path, r#"{"path": "other.txt", "content": "changed"}"#).expect("a file");
     let file = format!("@{}", path.display());
+    let twice = node.cli(&["approve", "amend", "r1", "--arguments", "{\"path\": \"a\", \"path\": \"b\"}"]).await;
+    let told = String::from_utf8_lossy(&twice.stderr);
+    assert!(!twice.status.success() && told.contains("at `/path`"), "{told}");
     let approved = node.cli(&["approve", "amend", "r1", "--arguments", &file]).await;
     assert!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
     node.kill();
@@ -145,7 +148,14 @@ async fn changed_arguments_hold_through_a_kill_before_the_call() {
     // The same again is the same decision, another one is not.
     let arguments = json!({"path": "other.txt", "content": "changed"});
     decide(&node, "amend", "r1", json!({"decision": "approve", "arguments": arguments})).await.expect_status(200);
-    decide(&node, "amend", "r1", json!({"decision": "approve"})).await.expect_problem(409, "already_decided");
+    let other = decide(&node, "amend", "r1", json!({"decision": "approve"})).await;
+    assert_eq!((other.status, &other.json["code"]), (409, &json!("already_decided")), "{other:#?}");
+    assert_eq!(
+        (&other.json["decision"], &other.json["arguments_changed"]),
+        (&json!("approve"), &json!(true)),
+        "{other:#?}"
+    );
+    assert!(other.json["detail"].as_str().is_some_and(|told| told.contains("with other arguments")), "{other:#?}");
     node.post("/v1/node/resume", &Value::Null).await.expect_status(200);
     assert_eq!(node.until_final("amend").await["status"], "completed");
     let workspace = workspace_of(&node, "vp.amend");

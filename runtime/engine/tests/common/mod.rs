@@ -16,10 +16,11 @@ use sortie_engine::recover::Others;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Parts, Settings, SharedRoom};
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Options};
+use sortie_mission::wider::WiderBudget;
 use sortie_mission::{Ceilings, NodeRules, Retention};
 use sortie_models::{Configured, ModelsConfig};
 use sortie_sandbox::Installed;
-use sortie_tools::{BuiltIn, Providers, ToolsConfig, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Provider, Providers, ToolsConfig, WorkspaceBounds};
 
 /// The one plugin that there is.
 pub(crate) fn installed() -> Installed {
@@ -64,15 +65,28 @@ pub(crate) fn open(
     wire: Arc<dyn Transport>,
     ambient: Surroundings,
 ) -> Arc<Engine> {
+    open_with(disk, folder, guests, wire, ambient, Vec::new(), Vec::new())
+}
+
+/// The same, with tools of others and with budgets that are wider than a mission.
+pub(crate) fn open_with(
+    disk: &SimDisk,
+    folder: &Path,
+    guests: Arc<dyn Guests>,
+    wire: Arc<dyn Transport>,
+    ambient: Surroundings,
+    tools: Vec<Arc<dyn Provider>>,
+    budgets: Vec<WiderBudget>,
+) -> Arc<Engine> {
     let options = Options { cache_bytes: 0, ..Options::default() };
     let (journal, opened) = Journal::open_backend(disk.clone(), &options).unwrap();
     let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
     let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
     let parts = Parts {
-        settings: settings(),
+        settings: Settings { budgets, ..settings() },
         log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
         guests,
-        tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), Vec::new(), ambient.wall()).unwrap(),
+        tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), tools, ambient.wall()).unwrap(),
         models: Arc::new(Configured::new(&ModelsConfig::default(), folder, Arc::clone(&ambient)).unwrap()),
         artifacts: Arc::new(FolderArtifacts::open(folder, Arc::clone(&room), u64::MAX).unwrap()),
         workspaces: Arc::new(FolderWorkspaces::new(folder.to_owned(), bounds, room)),

@@ -239,8 +239,19 @@ impl<D: Desk> ServerHandler for Handler<D> {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let caller = self.caller(&context)?;
-        let told = request.input_responses.iter().filter_map(|(key, reply)| Some((key.clone(), said(reply)?)));
-        let told = self.desk().answer(&caller, &request.task_id, told.collect());
+        let mut replies = Vec::new();
+        for (key, reply) in &request.input_responses {
+            let said = said(reply).ok_or_else(|| {
+                let why = format!(
+                    "inputResponses: what is said to `{}` is no reply to a form: it is {{\"action\": \"accept\", \"content\": {{…}}}}, \
+                     {{\"action\": \"decline\"}} or {{\"action\": \"cancel\"}}",
+                    clip(key)
+                );
+                ErrorData::invalid_params(why, Some(serde_json::json!({"key": clip(key)})))
+            })?;
+            replies.push((key.clone(), said));
+        }
+        let told = self.desk().answer(&caller, &request.task_id, replies);
         self.while_wanted(&caller, &context, told).await
     }
 

@@ -9,24 +9,27 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use bytes::{Buf as _, Bytes};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use rmcp::transport::common::http_header::HEADER_SESSION_ID;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde::de::IgnoredAny;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
 use super::handler::{Handler, Shared};
 use super::sessions::{SESSIONS_EACH_MAX, SESSIONS_MAX, Sessions};
+use super::wrong::{INVALID_REQUEST, PARSE_ERROR, id_of, wrong};
 
 /// A desk that is asked over HTTP.
 pub struct Mount<D: Desk> {
     service: StreamableHttpService<Handler<D>, Sessions<D::Caller>>,
     sessions: Arc<Sessions<D::Caller>>,
     names: Arc<[String]>,
+    message_bytes_max: usize,
     stop: CancellationToken,
 }
 
@@ -36,6 +39,7 @@ impl<D: Desk> Clone for Mount<D> {
             service: self.service.clone(),
             sessions: Arc::clone(&self.sessions),
             names: Arc::clone(&self.names),
+            message_bytes_max: self.message_bytes_max,
             stop: self.stop.clone(),
         }
     }
@@ -60,7 +64,7 @@ impl<D: Desk> Mount<D> {
         let handler = move || Ok(Handler::new(Arc::clone(&shared), None));
         let service = StreamableHttpService::new(handler, Arc::clone(&sessions), config);
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Self { service, sessions, names, stop }
+        Self { service, sessions, names, message_bytes_max, stop }
     }
 
     /// Answers a request whose caller is among its extensions.
@@ -78,11 +82,48 @@ impl<D: Desk> Mount<D> {
             if !is_own {
                 return refused(StatusCode::NOT_FOUND, "there is no such session (any more): begin a new one");
             }
-            return self.service.handle(request).await;
+            return self.handle(request).await;
         }
-        let response = self.service.handle(request).await;
+        let response = self.handle(request).await;
         if let Some(Ok(id)) = response.headers().get(HEADER_SESSION_ID).map(|id| id.to_str()) {
             self.sessions.give(id, caller).await;
+        }
+        response
+    }
+
+    /// The same, of a caller whose session it is, or who has none. What is no message of the protocol is answered as JSON-RPC says it, and
+    /// not in plain text under another status, as the crate that speaks the protocol does.
+    async fn handle<B>(&self, request: Request<B>) -> Response<BoxBody<Bytes, Infallible>>
+    where
+        B: Body + Send + 'static,
+        B::Error: Display,
+    {
+        let (head, body) = request.into_parts();
+        let body = match whole(body, self.message_bytes_max).await {
+            Ok(body) => body,
+            Err((status, why)) => return refused(status, &why),
+        };
+        let is_message = head.method == Method::POST && is_json(&head.headers);
+        if is_message && let Err(error) = serde_json::from_slice::<IgnoredAny>(&body) {
+            return told(StatusCode::BAD_REQUEST, wrong(PARSE_ERROR, &format!("the body is not JSON: {error}"), None));
+        }
+        let response = self.service.handle(Request::from_parts(head, Full::new(body.clone()))).await;
+        if response.status().is_success() || is_json(response.headers()) {
+            return response;
+        }
+        let status = match response.status() {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE if is_message => StatusCode::BAD_REQUEST,
+            status => status,
+        };
+        let (head, why) = response.into_parts();
+        let why = why.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let why = String::from_utf8_lossy(&why);
+        let why = if why.is_empty() { status.canonical_reason().unwrap_or_default() } else { &why };
+        let id = is_message.then(|| id_of(&body)).flatten();
+        let mut response = told(status, wrong(INVALID_REQUEST, why, id));
+        let kept = head.headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
+        for (name, value) in kept.filter(|(name, _)| !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH)) {
+            response.headers_mut().insert(name, value);
         }
         response
     }
@@ -93,9 +134,41 @@ impl<D: Desk> Mount<D> {
     }
 }
 
-fn refused(status: StatusCode, why: &'static str) -> Response<BoxBody<Bytes, Infallible>> {
-    let body = serde_json::json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32_600, "message": why}});
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())).boxed());
+/// The whole of a body, or why not.
+async fn whole<B>(body: B, bytes_max: usize) -> Result<Bytes, (StatusCode, String)>
+where
+    B: Body + Send + 'static,
+    B::Error: Display,
+{
+    let mut body = std::pin::pin!(body);
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| (StatusCode::BAD_REQUEST, format!("the body broke off: {error}")))?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        if data.remaining() > bytes_max.saturating_sub(read.len()) {
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, format!("a message has at most {bytes_max} bytes")));
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            let bytes = chunk.len();
+            read.extend_from_slice(chunk);
+            data.advance(bytes);
+        }
+    }
+    Ok(read.into())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+fn refused(status: StatusCode, why: &str) -> Response<BoxBody<Bytes, Infallible>> {
+    told(status, wrong(INVALID_REQUEST, why, None))
+}
+
+fn told(status: StatusCode, body: Vec<u8>) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response

@@ -118,12 +118,21 @@ impl CommandScope {
             at += match runs(&name) {
                 Runs::Nothing => return is_text_by_option(&name, &words[at + 1..]),
                 Runs::Text => return true,
-                Runs::ByOption(options) => return fed || free.any(|word| options.is_one(word)),
+                Runs::ByOption(options) => {
+                    return fed || free.any(|word| options.is_one(word)) || is_text_by_option(&name, &words[at + 1..]);
+                }
+                Runs::Tame(writes) => {
+                    let mut open = (at + 1..words.len()).filter(|&at| !is_fixed(at));
+                    return fed
+                        || open.any(|at| writes.is_one(&words[at], words.get(at + 1)))
+                        || is_text_by_option(&name, &words[at + 1..]);
+                }
                 Runs::Speaks(language) => return fed || language.may_run(&words[at + 1..]),
                 Runs::Git => {
                     let own = words.get(at + 1).map_or("", String::as_str);
                     let is_own_fixed = is_fixed(at + 1) && is_operand(at + 1);
                     return fed
+                        || own == "config" && git::sets(&words[at + 2..])
                         || free.any(|word| {
                             git::is_runner(own, word)
                                 || !is_own_fixed && (git::is_setting(word) || own.starts_with('-'))

@@ -1,8 +1,9 @@
 //! Commands that run others: what is known of them.
 //!
-//! Owned here: the tables (the names are in `table`, and what a program's own language may say in `language`). An allowance that leaves open what such a command runs does not hold; a prohibition looks behind them. No table
+//! Owned here: the tables (the names are in `table`, what a program's own language may say in `language`, and git in `git`). An allowance that leaves open what such a command runs does not hold; a prohibition looks behind them. No table
 //! is complete, and what a program does is not in its name: a command scope is a fence and not a wall, which is the sandbox's part.
 
+pub(super) mod git;
 mod language;
 mod table;
 
@@ -34,6 +35,8 @@ pub(super) enum Runs {
     Git,
     /// What a language of its own says.
     Speaks(Language),
+    /// Nothing; but with one of these options it writes a file, or changes what it does from then on.
+    Tame(Writes),
 }
 
 /// Options that a command follows, or that do what the command is not known for.
@@ -57,9 +60,40 @@ impl Options {
     }
 }
 
+/// Options by which a command writes a file that they name, or changes what it is from then on; and the letters of all that have a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Writes {
+    options: Options,
+    values: &'static str,
+}
+
+impl Writes {
+    /// Whether a word is one of them, with the word behind it. To its output and to nowhere is no file.
+    pub(super) fn is_one(self, word: &str, next: Option<&String>) -> bool {
+        let is_none = |value: &str| matches!(value, "-" | "/dev/null");
+        let value = |attached: &str| match attached {
+            "" => next.is_some_and(|next| is_none(next)),
+            value => is_none(value),
+        };
+        if !word.starts_with('-') || word.starts_with("--") {
+            let (name, attached) = word.split_once('=').unwrap_or((word, ""));
+            return self.options.is_itself(name) && !value(attached);
+        }
+        let letters = language::letters(word, self.values);
+        let mut ones = letters
+            .char_indices()
+            .filter(|(_, letter)| self.options.0.iter().any(|option| option.len() == 2 && option.ends_with(*letter)));
+        match (ones.next(), ones.next()) {
+            (None, _) => false,
+            (Some((at, letter)), None) if at + letter.len_utf8() == letters.len() => !value(&word[1 + letters.len()..]),
+            _ => true,
+        }
+    }
+}
+
 /// The letters and the names of options that make a command run a text, a shell, or a program that they name, and behind how many operands
 /// such an option may stand.
-const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 16] = [
+const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 30] = [
     (&["bunx", "npx", "pnpx"], "c", &["--call"], 0),
     (&["doas"], "s", &[], 0),
     (&["env"], "S", &["--split-string"], 0),
@@ -82,13 +116,32 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 16] = [
         usize::MAX,
     ),
     (&["rsync"], "e", &["--rsh", "--rsync-path"], usize::MAX),
-    (&["scp", "sftp"], "FJSDo", &[], usize::MAX),
+    (&["scp", "sftp"], "FJSDbo", &[], usize::MAX),
     (&["cpio"], "", &["--rsh-command"], usize::MAX),
     (&["zip"], "T", &["--test", "--unzip-command"], usize::MAX),
     (&["gsort", "sort"], "", &["--compress-program"], usize::MAX),
     (&["gsplit", "split"], "", &["--filter"], usize::MAX),
     (&["tcpdump"], "z", &[], usize::MAX),
     (&["man"], "CHP", &["--config-file", "--html", "--pager"], usize::MAX),
+    (&["ag", "bat", "batcat", "delta"], "", &["--pager"], usize::MAX),
+    (&["apt", "apt-get", "aptitude"], "co", &["--config-file", "--option"], usize::MAX),
+    (&["c++", "cc", "clang", "clang++", "g++", "gcc"], "", &["-fplugin", "-specs", "-wrapper", "--specs"], usize::MAX),
+    (&["cargo"], "", &["--config"], usize::MAX),
+    (&["curl"], "K", &["--config"], usize::MAX),
+    (&["go"], "", &["--exec", "--toolexec", "--vettool", "-exec", "-toolexec", "-vettool"], usize::MAX),
+    (&["hg"], "", &["--config"], usize::MAX),
+    (
+        &["lualatex", "pdflatex", "xelatex"],
+        "",
+        &["--enable-write18", "--shell-escape", "-enable-write18", "-shell-escape"],
+        usize::MAX,
+    ),
+    (&["npm", "pnpm"], "", &["--git", "--script-shell", "--shell"], usize::MAX),
+    (&["pandoc"], "F", &["--filter", "--lua-filter", "--pdf-engine"], usize::MAX),
+    (&["rg"], "", &["--hostname-bin", "--pre"], usize::MAX),
+    (&["rpm", "rpmbuild"], "DE", &["--define", "--eval", "--load", "--macros", "--pipe", "--rcfile"], usize::MAX),
+    (&["svn"], "", &["--config-dir", "--config-option", "--diff-cmd", "--diff3-cmd", "--editor-cmd"], usize::MAX),
+    (&["wget"], "e", &["--config", "--execute", "--use-askpass"], usize::MAX),
 ];
 
 /// Most words behind a command that runs others, of which each may be the name of one: every one is held against all that follow it.
@@ -102,62 +155,7 @@ pub(super) fn runs(name: &str) -> Runs {
 impl Runs {
     /// Whether one of its words may be the name of a command.
     pub(super) fn is_runner(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Git | Self::Speaks(_))
-    }
-}
-
-/// What makes git run others.
-pub(super) mod git {
-    use alloc::string::String;
-
-    /// Options that do, or that write a file, with whatever command of git's; also abbreviated.
-    const OPTIONS: [&str; 11] = [
-        "--config-env",
-        "--exec-path",
-        "--exec",
-        "--extcmd",
-        "--ext-diff",
-        "--open-files-in-pager",
-        "--output",
-        "--receive-pack",
-        "--template",
-        "--textconv",
-        "--upload-pack",
-    ];
-
-    /// Words that do so with one of its commands.
-    const OF: [(&str, &str); 3] = [("bisect", "run"), ("submodule", "foreach"), ("filter-branch", "")];
-
-    /// Letters that do so with one of its commands, in whatever word with one dash: several may stand in one.
-    const LETTERS: [(&str, &str); 6] =
-        [("archive", "o"), ("clone", "cu"), ("difftool", "x"), ("format-patch", "o"), ("grep", "O"), ("rebase", "x")];
-
-    /// Whether a word behind git's own command makes it run something else, or write a file.
-    pub(in super::super) fn is_runner(own: &str, word: &str) -> bool {
-        is_option(word)
-            || OF.iter().any(|(command, begin)| *command == own && word.starts_with(begin))
-            || LETTERS.iter().any(|(command, letters)| *command == own && super::has_letter(word, letters))
-    }
-
-    /// Options may be cut to what no other begins with, which differs from command to command.
-    fn is_option(word: &str) -> bool {
-        let name = word.split('=').next().unwrap_or(word);
-        name.len() > 2 && name.starts_with("--") && OPTIONS.iter().any(|option| option.starts_with(name))
-    }
-
-    /// Whether it is a setting before git's own command: an alias, a pager, another folder of commands.
-    pub(in super::super) fn is_setting(word: &str) -> bool {
-        word.starts_with("-c") || word.starts_with("--config-env") || word.starts_with("--exec-path")
-    }
-
-    /// Whether git, with these words in lower case behind it, may run anything.
-    pub(super) fn is_any(words: &[String]) -> bool {
-        let is_there = |command: &str| words.iter().any(|word| word == command);
-        let has = |letters: &str| words.iter().any(|word| super::has_letter(word, &letters.to_lowercase()));
-        words.iter().any(|word| is_setting(word) || is_option(word))
-            || ["config", "difftool", "filter-branch", "mergetool"].into_iter().any(is_there)
-            || OF.iter().any(|(command, begin)| is_there(command) && words.iter().any(|word| word.starts_with(begin)))
-            || LETTERS.iter().any(|(command, letters)| is_there(command) && has(letters))
+        !matches!(self, Self::Nothing | Self::Git | Self::Speaks(_) | Self::Tame(_))
     }
 }
 
@@ -168,7 +166,8 @@ pub(super) fn hidden(words: &[String], folded: &[String]) -> Option<&'static str
         || words.len() > LOOKED_BEHIND_MAX || (1..words.len()).any(|at| is_any(&words[at..], &folded[at..]));
     let is_hidden = is_any(words, folded) || kind.is_runner() && is_behind();
     // What it gets from its input are further words, to whatever runs them.
-    let is_fed = kind == Runs::Fed && folded[1..].iter().any(|word| runs(base(word)) != Runs::Nothing);
+    let is_fed =
+        kind == Runs::Fed && folded[1..].iter().any(|word| !matches!(runs(base(word)), Runs::Nothing | Runs::Tame(_)));
     (is_hidden || is_fed).then_some("the command runs what its words do not say")
 }
 

@@ -46,7 +46,9 @@ fn the_call_is_made_as_it_was_approved_and_the_record_keeps_both() {
     assert_eq!(event.detail["arguments_wanted"], json!({"path": "a"}), "{event:#?}");
     // The same again is no other decision; any other is.
     assert_eq!(mission.amend(request, r#"{"path":"b"}"#, (&write).into(), 0), Ok(Vec::new()));
-    let refused = Err(Refusal::AlreadyDecided { request, decision: "approve" });
+    let already = Refusal::AlreadyDecided { request, decision: "approve", changed: true };
+    assert_eq!(already.to_string(), "r1 was decided already: approve, with other arguments than the plugin wanted");
+    let refused = Err(already);
     assert_eq!(mission.amend(request, r#"{"path":"c"}"#, (&write).into(), 0), refused);
     assert_eq!(mission.decide(request, Decision::Approve { reach: Reach::Call }), refused);
     // A replay is held against what the plugin asked for.

@@ -218,6 +218,28 @@ fn what_was_approved_or_put_off_does_not_take_what_is_kept_without_being_asked_a
 }
 
 #[test]
+fn nobody_is_asked_any_more_for_what_landing_sets_free() {
+    let fields = json!({
+        "constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]}, "budget": {"max_cost_usd": 1.0},
+    });
+    for (cost, is_covered) in [(100_000, true), (100_001, false)] {
+        let mut mission = asked(fields.clone(), 50);
+        let (call, request) = mission.held(&the("Edit"), cost, RequestKind::Approval);
+        let other = mission.call(&the("WebFetch"), 900_000).expect("before the mark");
+        mission.done(other, &[], 900_000);
+        mission.decide(request, Decision::Approve { reach: Reach::Call }).expect("a decision");
+        assert_eq!(mission.mission.open_requests()[0].kind, RequestKind::Budget);
+        let records = land(&mut mission);
+        let resumed = records.contains(&Record::CallResumed { call });
+        assert_eq!(
+            (resumed, mission.mission.open_requests().is_empty()),
+            (is_covered, is_covered),
+            "{cost}: {records:?}"
+        );
+    }
+}
+
+#[test]
 fn a_window_that_was_half_over_when_it_began_is_no_shorter_for_it() {
     let window = json!({"autonomy_window": {"start_at": at(-1_000_000), "end_at": at(1_000)}});
     let mission = asked(window, 50);

@@ -157,8 +157,11 @@ fn the_same_decision_again_is_no_change_and_another_is_already_decided() {
         let (mut mission, _, request) = asked(RequestKind::Approval);
         mission.decided(request, first.clone());
         let before = mission.mission.clone();
-        let expected =
-            if same { Ok(vec![]) } else { Err(Refusal::AlreadyDecided { request, decision: first.as_str() }) };
+        let expected = if same {
+            Ok(vec![])
+        } else {
+            Err(Refusal::AlreadyDecided { request, decision: first.as_str(), changed: false })
+        };
         assert_eq!(mission.decide(request, other.clone()), expected, "{first:?}, then {other:?}");
         assert_eq!(mission.mission, before);
     }
@@ -238,6 +241,67 @@ fn budget_spent_is_asked_for_and_a_grant_must_cover_the_call() {
     mission.unpaid(&the("WebFetch"), 1);
     mission.done(call, &[], 5);
     assert_eq!(mission.mission.usage(mission.now).estimated_cost_usd, 0.000_013);
+}
+
+#[test]
+fn nobody_is_asked_for_what_a_grant_for_another_call_has_brought() {
+    // What each of three calls may cost, what is granted for the second, and how each request stands then: 10 there are.
+    for (costs, granted, open) in [
+        ([12, 11, 13], 1, [true, false, true]),
+        ([12, 11, 13], 2, [false, false, true]),
+        ([12, 11, 13], 13, [false, false, false]),
+        ([12, 11, 13], 26, [false, false, false]),
+        ([24, 11, 12], 13, [true, false, false]),
+    ] {
+        let mut mission = guarded();
+        let held = costs.map(|cost| mission.held(&the("WebFetch"), cost, RequestKind::Budget));
+        let records = mission.decide(held[1].1, grant(granted)).expect("a decision");
+        let is_open = |no| mission.mission.open_requests().iter().any(|request| request.no == no);
+        assert_eq!(held.map(|(_, no)| is_open(no)), open, "{costs:?}, {granted}");
+        for ((call, no), cost) in held.into_iter().zip(costs).filter(|((_, no), _)| *no != held[1].1 && !is_open(*no)) {
+            let index = records.iter().position(|record| {
+                matches!(record, Record::Decided { request, decision: Decision::NOT_NEEDED, by, .. }
+                    if *request == no && by == "nobody")
+            });
+            let follows = &records[index.expect("it is settled") + 1];
+            // What has to wait for the second call's money waits, as it would if it came now.
+            let is_there = costs[1] + cost <= 10 + granted;
+            match follows {
+                Record::CallResumed { call: made } => {
+                    assert_eq!((*made, is_there), (call, true), "{costs:?}, {granted}")
+                }
+                Record::PaymentAwaited { call: waits, .. } => assert_eq!((*waits, is_there), (call, false)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(mission.mission.budget().cost_max, Some(MicroUsd(10 + granted)), "nobody granted more");
+    }
+}
+
+#[test]
+fn whoever_decides_about_a_request_that_settled_itself_is_told_so() {
+    let mut mission = guarded();
+    let (_, first) = mission.held(&the("WebFetch"), 11, RequestKind::Budget);
+    let (_, second) = mission.held(&the("WebFetch"), 12, RequestKind::Budget);
+    mission.decide(second, grant(13)).expect("a decision");
+    let told = mission.events.iter().rev().find(|event| event.detail["request_id"] == first.to_string()).expect("told");
+    assert_eq!(told.summary, "Nobody need decide about r1 any more: the budget covers the call by now.");
+    for decision in [grant(1), Decision::Deny] {
+        assert!(matches!(mission.decide(first, decision), Err(Refusal::AlreadyDecided { .. })));
+    }
+    assert_eq!(mission.mission.status(), Status::Running);
+}
+
+#[test]
+fn a_call_that_costs_too_much_as_ever_is_asked_about_as_ever() {
+    let mut mission = guarded();
+    let (_, first) = mission.held(&the("WebFetch"), 20, RequestKind::Budget);
+    let (_, approval) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+    let (other, second) = mission.held(&the("WebFetch"), 11, RequestKind::Budget);
+    mission.decided(second, grant(1));
+    mission.done(other, &[], 1);
+    let open: Vec<RequestNo> = mission.mission.open_requests().iter().map(|request| request.no).collect();
+    assert_eq!(open, [first, approval], "10 are left for 20, and an approval is no matter of money");
 }
 
 #[test]

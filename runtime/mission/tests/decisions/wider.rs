@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use sortie_contract::id::{InstanceId, LaneId, VpId};
 use sortie_contract::record::Record;
-use sortie_contract::request::Decision;
+use sortie_contract::request::{Decision, Reach, RequestKind};
 use sortie_contract::tool::{CallError, ToolName};
 use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
 use sortie_mission::wider::{Booked, Payer, Per, Purses, Scope, WiderBudget};
@@ -23,18 +23,28 @@ fn budget(scope: &str, per: Per, cost: u64) -> WiderBudget {
 struct Node {
     purses: Purses,
     told: Vec<String>,
+    shut_until: Option<i64>,
 }
 
 impl Node {
     fn new(budgets: Vec<WiderBudget>) -> Self {
-        Self { purses: Purses::new(TimeZone::UTC, budgets), told: Vec::new() }
+        Self { purses: Purses::new(TimeZone::UTC, budgets), told: Vec::new(), shut_until: None }
+    }
+
+    /// Its lane is shut until then, where it is, and it has no turn.
+    fn takes_shut(&mut self, mission: &mut Tested, until: Option<i64>, act: impl FnOnce(&mut Tested)) {
+        self.shut_until = until;
+        self.takes(mission, act);
+        self.shut_until = None;
     }
 
     fn takes(&mut self, mission: &mut Tested, act: impl FnOnce(&mut Tested)) {
         let envelope = mission.mission.envelope().clone();
         let lane = mission.mission.lane().clone();
         let payer = Payer { lane: &lane, source: &envelope.source_instance_id, vp: &envelope.vp_id };
-        mission.now.wider = self.purses.of(payer, mission.now.wall);
+        let wider = self.purses.of(payer, mission.now.wall);
+        let shut = |second| wider.shut(Some(moment(second)), mission.now.wall);
+        mission.now.wider = self.shut_until.map_or(wider, shut);
         let (before, mut fold) = (mission.records.len(), mission.mission.clone());
         act(mission);
         for stamped in &mission.records[before..] {
@@ -113,6 +123,63 @@ fn what_others_have_set_aside_is_waited_for_shortly() {
     node.done(&mut one, call, 1);
     assert_eq!(node.ticks(&mut other, 1), [Record::CallResumed { call: waits }]);
     assert_eq!(node.spent(&other), [(1, 4)]);
+}
+
+#[test]
+fn a_call_takes_nothing_of_a_budget_while_its_lane_is_shut() {
+    const OPENS: i64 = 8 * 3_600;
+    let tick = |node: &mut Node, mission: &mut Tested, until, seconds| {
+        mission.shift(seconds);
+        let mut records = Vec::new();
+        let act = |mission: &mut Tested| records = mission.take(Command::Tick).expect("a tick");
+        node.takes_shut(mission, until, act);
+        records
+    };
+    let mut node = Node::new(vec![budget("node", Per::Day, 10)]);
+    let (mut one, mut other) = (running(), running());
+    let call = node.made(&mut one, 8);
+    let Called::Unpaid(waits, _) = node.calls(&mut other, 4) else { panic!("8 + 4 pass 10") };
+    other.suspend(None).expect("it only waits");
+    node.done(&mut one, call, 1);
+    // Some of it has come back, and it is looked at: nothing is taken, and nothing is said before its time.
+    assert!(tick(&mut node, &mut other, Some(OPENS), 60).is_empty());
+    let later = tick(&mut node, &mut other, Some(OPENS), 15 * 60);
+    let [Record::PaymentAwaited { call: awaited, until, why }] = later.as_slice() else { panic!("{later:?}") };
+    assert_eq!((*awaited, *until), (waits, moment(OPENS)));
+    assert!(why.contains("is shut until 2026-11-22T20:00:00Z"), "{why}");
+    assert_eq!(other.mission.next_due(other.now).wall, Some(moment(OPENS)), "nobody looks all the time");
+    assert_eq!(node.spent(&other), [(1, 0)], "others can have it");
+    let call = node.made(&mut one, 9);
+    node.done(&mut one, call, 2);
+    assert!(tick(&mut node, &mut other, Some(OPENS), 3_600).is_empty());
+    assert_eq!(tick(&mut node, &mut other, None, OPENS), [Record::CallResumed { call: waits }]);
+    // What is renewed later than it opens is waited for.
+    let (mut spent, mut late) = (Node::new(vec![budget("node", Per::Day, 10)]), running());
+    let call = spent.made(&mut late, 8);
+    spent.done(&mut late, call, 8);
+    let Called::Unpaid(..) = spent.calls(&mut late, 4) else { panic!("8 + 4 pass 10") };
+    late.suspend(None).expect("it only waits");
+    let until = late.mission.unpaid_until();
+    assert!(tick(&mut spent, &mut late, Some(OPENS), 60).is_empty());
+    assert_eq!((until, late.mission.unpaid_until()), (Some(moment(MIDNIGHT)), until));
+}
+
+#[test]
+fn what_is_approved_while_its_lane_is_shut_is_paid_for_once_it_opens() {
+    let fields = json!({"constraints": {"allowed_tools": ["*"], "approval_required": ["Edit"]}});
+    for (budgets, is_paid) in [(vec![budget("node", Per::Day, 10)], false), (Vec::new(), true)] {
+        let (mut node, mut mission) = (Node::new(budgets), Tested::running(fields.clone()));
+        let (call, request) = mission.held(&the("Edit"), 4, RequestKind::Approval);
+        mission.suspend(None).expect("it only waits");
+        let mut records = Vec::new();
+        let approve = Decision::Approve { reach: Reach::Call };
+        let act = |mission: &mut Tested| records = mission.decide(request, approve).expect("a decision");
+        node.takes_shut(&mut mission, Some(3_600), act);
+        let follows = records.last().expect("it follows");
+        // Of its own budget it takes nothing from anybody.
+        assert_eq!(*follows == Record::CallResumed { call }, is_paid, "{follows:?}");
+        assert_eq!(matches!(follows, Record::PaymentAwaited { until, .. } if *until == moment(3_600)), !is_paid);
+    }
 }
 
 #[test]
@@ -208,7 +275,7 @@ fn what_was_approved_waits_for_a_budget_that_is_spent() {
     node.takes(&mut mission, |mission| called = Some(mission.calls(&the("Edit"), 5)));
     let Some(Called::Held(call, request, _)) = called else { panic!("it is asked about first") };
     let mut records = Vec::new();
-    let approve = Decision::Approve { reach: sortie_contract::request::Reach::Call };
+    let approve = Decision::Approve { reach: Reach::Call };
     node.takes(&mut mission, |mission| records = mission.decide(request, approve).expect("approved"));
     assert!(matches!(&records[1..], [Record::PaymentAwaited { call: of, .. }] if *of == call), "{records:?}");
     assert_eq!(node.ticks(&mut mission, MIDNIGHT), [Record::CallResumed { call }], "it is not asked about again");

@@ -472,6 +472,7 @@ pub(crate) fn shape(records: &[Stamped]) -> Vec<u8> {
                 calls.insert(tools[request], vec![1]);
             }
             Record::CallAgain { .. } => paid += 1,
+            Record::Decided { decision: Decision::NOT_NEEDED, .. } => {}
             Record::Decided { decision: Decision::Grant { .. }, .. } => paid += 4,
             Record::Decided { decision, .. } => {
                 repeats += u8::from(matches!(decision, Decision::Repeat));

@@ -2,6 +2,7 @@
 
 mod commands;
 mod files;
+mod git;
 mod network;
 mod old_missions;
 mod properties;

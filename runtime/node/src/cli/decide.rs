@@ -5,8 +5,9 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sortie_contract::limit;
+use sortie_contract::envelope::read_strictly;
 use sortie_contract::request::RequestKind;
+use sortie_contract::{Mistake, limit};
 use tokio::sync::mpsc;
 
 use super::client::Client;
@@ -172,8 +173,21 @@ fn changed(given: &str) -> Result<Value, Failure> {
             .map_err(|error| Failure::unusable(format!("{file} cannot be read: {error}")))?,
         None => given.to_owned(),
     };
-    serde_json::from_str(&text)
-        .map_err(|error| Failure::unusable(format!("the arguments of the call must be JSON: {error}")))
+    strict(&text, "the arguments of the call").map_err(Failure::unusable)
+}
+
+/// JSON that somebody decides with, read as strictly as the node reads a decision: of two equal keys one says the contrary of the other.
+fn strict(text: &str, what: &str) -> Result<Value, String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| format!("{what} must be JSON: {error}"))?;
+    let wrong = |mistakes: &[Mistake]| {
+        let told = mistakes.iter().map(|mistake| format!("at `{}`: {}", mistake.pointer, mistake.detail));
+        format!("{what} cannot be taken: {}", told.collect::<Vec<_>>().join("; "))
+    };
+    match read_strictly(text) {
+        Ok((value, mistakes)) if mistakes.is_empty() => Ok(value),
+        Ok((_, mistakes)) => Err(wrong(&mistakes)),
+        Err(mistake) => Err(wrong(&[mistake])),
+    }
 }
 
 /// What approving a request of a kind is; nothing that was said goes unheard.
@@ -222,8 +236,7 @@ pub(super) async fn answer(
     as_json: bool,
 ) -> Result<Exit, Failure> {
     let decision = if kind(&which, client).await? == "uncertain" {
-        let result: Value = serde_json::from_str(&answer)
-            .map_err(|error| Failure::unusable(format!("what the call returned must be JSON: {error}")))?;
+        let result = strict(&answer, "what the call returned").map_err(Failure::unusable)?;
         json!({"decision": "record", "result": result})
     } else {
         json!({"decision": "answer", "text": answer})
@@ -370,6 +383,24 @@ mod tests {
                 (Ok(said), Ok(expected)) => assert_eq!(said, expected, "{kind}"),
                 (Err(said), Err(expected)) => assert!(said.contains(expected), "{kind}: {said}"),
                 (said, _) => panic!("{kind}, {reach:?}, {amount:?}: {said:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_is_not_decided_by_the_last_word() {
+        for (given, expected) in [
+            ("{\"a\": 1, \"b\": [{\"c\": 2}]}", Ok(json!({"a": 1, "b": [{"c": 2}]}))),
+            ("7", Ok(json!(7))),
+            ("{\"path\": \"a\", \"path\": \"b\"}", Err("at `/path`")),
+            ("{\"b\": [{\"c\": 2, \"c\": 2}]}", Err("at `/b/0/c`")),
+            ("{\"a\": 1", Err("the arguments must be JSON: EOF")),
+            ("{'a': 1}", Err("must be JSON: key must be a string")),
+        ] {
+            match (strict(given, "the arguments"), expected) {
+                (Ok(said), Ok(expected)) => assert_eq!(said, expected, "{given}"),
+                (Err(said), Err(expected)) => assert!(said.contains(expected), "{given}: {said}"),
+                (said, _) => panic!("{given}: {said:?}"),
             }
         }
     }

@@ -210,8 +210,9 @@ impl From<ActError> for Problem {
             ActError::Refused(refusal @ Refusal::UnknownRequest { .. }) => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", refusal.to_string())
             }
-            ActError::Refused(refusal @ Refusal::AlreadyDecided { .. }) => {
-                Self::new(StatusCode::CONFLICT, "already_decided", refusal.to_string())
+            ActError::Refused(refusal @ Refusal::AlreadyDecided { decision, changed, .. }) => {
+                let problem = Self::new(StatusCode::CONFLICT, "already_decided", refusal.to_string());
+                problem.with("decision", json!(decision)).with("arguments_changed", json!(changed))
             }
             ActError::Refused(refusal @ Refusal::WrongDecision { .. }) => {
                 Self::of_field("wrong_decision", "/decision", &refusal.to_string())

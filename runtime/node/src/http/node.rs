@@ -42,6 +42,8 @@ fn view(app: &App) -> NodeView {
         max_running: engine.max_running(),
         queued,
         running,
+        suspended: engine.suspended(),
+        blocked: engine.blocked(),
         quarantined: engine.quarantined(),
         providers: engine.providers().into_iter().map(ProviderView::from).collect(),
         disk: DiskView {

@@ -7,7 +7,7 @@ use sortie_mcp::serve::{Answer, Said, Stage, Task};
 
 use super::api::{Api, Ask, Trouble};
 use super::waiting::{is_too_late, open, status};
-use super::{Service, asking};
+use super::{Service, asking, tools};
 
 /// The task that a dispatched mission is.
 pub(super) fn begun(dispatched: &Value) -> Task {
@@ -64,6 +64,15 @@ impl<A: Api> Service<A> {
         said: Vec<(String, Said)>,
     ) -> Result<(), Trouble> {
         let mission = self.mission(caller, id).await?;
+        // All of them are looked at before the first is taken.
+        if let Some((key, _)) =
+            said.iter().find(|(key, _)| key.strip_prefix('r').is_none_or(|no| no.parse::<u32>().is_err()))
+        {
+            let asked: Vec<&str> = open(&mission).map(|(request, _)| request).collect();
+            let asked = if asked.is_empty() { "nothing now".to_owned() } else { asked.join(", ") };
+            let why = format!("inputResponses: a task asks nothing by the key `{}`; it asks {asked}", tools::clip(key));
+            return Err(Trouble::Arguments(why));
+        }
         for (key, said) in said {
             let Some((_, request)) = open(&mission).find(|(request, _)| *request == key) else { continue };
             let Said::Form(form) = said else { continue };

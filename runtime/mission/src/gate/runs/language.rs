@@ -65,7 +65,7 @@ fn begins(word: &str, with: &[&str]) -> bool {
 }
 
 /// The letters of an option with one dash: those behind one of `values` are its value.
-fn letters<'a>(word: &'a str, values: &str) -> &'a str {
+pub(super) fn letters<'a>(word: &'a str, values: &str) -> &'a str {
     let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else { return "" };
     letters.split_inclusive(|letter| values.contains(letter)).next().unwrap_or_default()
 }

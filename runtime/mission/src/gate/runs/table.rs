@@ -1,6 +1,6 @@
 //! The names of commands that run others, by how they do: what `runs` goes by. Each list is in order.
 
-use super::{Language, Options, Runs};
+use super::{Language, Options, Runs, Writes};
 
 /// Their first operand is the command.
 const NEXT: &[&str] = &[
@@ -245,13 +245,53 @@ const FD: Options = Options(&["-x", "-X", "--exec", "--exec-batch"]);
 /// In a container, in another network: still a command.
 const WITHIN: Options = Options(&["create", "debug", "exec", "run"]);
 
-/// A program of a package, by its name.
-const OF_PACKAGE: Options = Options(&["dlx", "exec", "x"]);
+/// A program of a package, by its name; and what it runs from then on (`npm config set script-shell …`).
+const OF_PACKAGE: Options = Options(&["dlx", "edit", "exec", "explore", "set", "x"]);
 /// In an environment of its own.
 const INSIDE: Options = Options(&["run"]);
 const AS_TOOL: Options = Options(&["-E"]);
+/// What curl writes, or keeps; a download of wget's that goes elsewhere than it says.
+const CURL: Writes = Writes {
+    options: Options(&[
+        "-D",
+        "-O",
+        "-c",
+        "-o",
+        "--alt-svc",
+        "--cookie-jar",
+        "--dump-header",
+        "--etag-save",
+        "--hsts",
+        "--libcurl",
+        "--output",
+        "--output-dir",
+        "--remote-name",
+        "--remote-name-all",
+        "--stderr",
+        "--trace",
+        "--trace-ascii",
+    ]),
+    values: "ACDEFHKPQTUXYbcdehmortuwxyz",
+};
+const WGET: Writes = Writes {
+    options: Options(&[
+        "-O",
+        "-P",
+        "-a",
+        "-o",
+        "--append-output",
+        "--directory-prefix",
+        "--output-document",
+        "--output-file",
+        "--save-cookies",
+        "--warc-file",
+    ]),
+    values: "ABDGIOPQRTUXaeilotuw",
+};
+/// Commands of its own, from then on.
+const GH: Writes = Writes { options: Options(&["alias", "config", "ext", "extension", "extensions"]), values: "" };
 
-const TABLE: [(Runs, &[&str]); 21] = [
+const TABLE: [(Runs, &[&str]); 24] = [
     (Runs::Next, NEXT),
     (Runs::AfterOne, AFTER_ONE),
     (Runs::Shell, SHELLS),
@@ -265,6 +305,9 @@ const TABLE: [(Runs, &[&str]); 21] = [
     (Runs::ByOption(OF_PACKAGE), &["bundle", "direnv", "mise", "npm", "pnpm", "yarn"]),
     (Runs::ByOption(INSIDE), &["conda", "hatch", "mamba", "micromamba", "pdm", "pipenv", "poetry", "rye", "uv"]),
     (Runs::ByOption(AS_TOOL), &["cmake"]),
+    (Runs::Tame(CURL), &["curl"]),
+    (Runs::Tame(GH), &["gh"]),
+    (Runs::Tame(WGET), &["wget"]),
     (Runs::Speaks(Language::Code), CODE),
     (Runs::Speaks(Language::Awk), &["awk", "gawk", "goawk", "mawk", "nawk", "original-awk"]),
     (Runs::Speaks(Language::Sed), &["gsed", "sed", "ssed"]),

@@ -24,9 +24,21 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
 }
 
 fn described(node: &Value) -> String {
-    let [id, version, zones, queued, running] =
-        ["instance_id", "version", "zone_data", "queued", "running"].map(|key| text::cell(&node[key]));
-    format!("{id}, version {version}, zones as of {zones}; {running} missions running, {queued} waiting")
+    let [id, version, zones] = ["instance_id", "version", "zone_data"].map(|key| text::cell(&node[key]));
+    format!("{id}, version {version}, zones as of {zones}; {}", counted(node))
+}
+
+/// How many missions there are that are not over. A node of an older version tells less.
+fn counted(node: &Value) -> String {
+    let count = |key: &str| node[key].as_u64();
+    let told = [
+        (count("running"), "missions running"),
+        (count("queued"), "waiting for their turn"),
+        (count("suspended"), "waiting out of memory"),
+        (count("blocked").filter(|blocked| *blocked > 0), "of all of them asking people: `sortie requests`"),
+    ];
+    let told = told.into_iter().filter_map(|(count, what)| Some(format!("{} {what}", count?)));
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Whether it starts missions.
@@ -138,6 +150,23 @@ mod tests {
         ] {
             let says = state(&node).expect_err(expected);
             assert!(says.contains(expected), "{says}");
+        }
+    }
+
+    #[test]
+    fn missions_that_wait_are_counted_wherever_they_wait() {
+        for (node, expected) in [
+            (
+                json!({"running": 1, "queued": 2, "suspended": 3, "blocked": 4}),
+                "1 missions running, 2 waiting for their turn, 3 waiting out of memory, 4 of all of them asking people: `sortie requests`",
+            ),
+            (
+                json!({"running": 0, "queued": 0, "suspended": 3, "blocked": 0}),
+                "0 missions running, 0 waiting for their turn, 3 waiting out of memory",
+            ),
+            (json!({"running": 1, "queued": 2}), "1 missions running, 2 waiting for their turn"),
+        ] {
+            assert_eq!(counted(&node), expected);
         }
     }
 
