@@ -89,7 +89,7 @@ fn the_same_answer_again_is_no_change_and_another_is_already_decided() {
         mission.decide(request, first.clone()).expect("a decision");
         assert_eq!(mission.decide(request, again), Ok(vec![]));
         let decision = first.as_str();
-        assert_eq!(mission.decide(request, other), Err(Refusal::AlreadyDecided { request, decision }));
+        assert_eq!(mission.decide(request, other), Err(Refusal::AlreadyDecided { request, decision, changed: false }));
     }
 }
 
@@ -212,7 +212,7 @@ fn nobody_answers() {
                 );
                 assert!(mission.mission.is_being_made(call), "the tool goes on by itself");
                 let decision = Decision::Deny.as_str();
-                assert_eq!(mission.decide(request, answer("x")), Err(Refusal::AlreadyDecided { request, decision }));
+                assert_eq!(mission.decide(request, answer("x")), Err(Refusal::AlreadyDecided { request, decision, changed: false }));
             }
             "wait" => assert_eq!(mission.mission.status(), Status::Blocked),
             _ => {
