@@ -394,7 +394,10 @@ mod tests {
         for (source, expected) in [
             (json!("{{ steps.a.result }} of {{ date }}"), json!("{{ steps.a.result }} of 2026-11-25")),
             (json!("{% for s in steps %}{{ s }}{% endfor %}"), json!("{% for s in steps %}{{ s }}{% endfor %}")),
-            (json!("{{ result.id | tojson }} {{ failure.step }}"), json!("{{ result.id | tojson }} {{ failure.step }}")),
+            (
+                json!("{{ result.id | tojson }} {{ failure.step }}"),
+                json!("{{ result.id | tojson }} {{ failure.step }}"),
+            ),
             (json!("{{ previous.summary }}"), json!("All {{ '{{' }} steps.a.result }} done.")),
         ] {
             let mission = json!({"mission_type": "automation", "inputs": {"steps": [{"with": source}]}});
