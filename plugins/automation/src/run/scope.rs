@@ -69,7 +69,8 @@ impl<'p> Scope<'p> {
         let result = template::value(result);
         let Some(own) = own else { return context! { result, ..base.clone() } };
         let view = context! { skipped => false, error => (), result => result.clone() };
-        let steps = self.steps.iter().filter(|(id, _)| **id != own).map(|(id, view)| (*id, view.clone()));
+        // Of two of that id the last one counts.
+        let steps = self.steps.iter().map(|(id, view)| (*id, view.clone()));
         context! { result, steps => Value::from_pairs(steps.chain([(own, view)])), ..base.clone() }
     }
 

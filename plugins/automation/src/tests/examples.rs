@@ -70,7 +70,7 @@ fn run_example(name: &str) -> (String, String) {
 fn all_automation_examples_are_right() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let mut checked = 0;
-    for folder in [folder.join("demo"), folder] {
+    for folder in [folder.join("demo"), folder.join("workflows"), folder] {
         for entry in fs::read_dir(folder).expect("examples") {
             let file = entry.expect("a file").path();
             let envelope = file.extension().is_some_and(|extension| extension == "json");
@@ -80,7 +80,7 @@ fn all_automation_examples_are_right() {
             }
         }
     }
-    assert!(checked >= 8, "{checked}");
+    assert!(checked >= 23, "{checked}");
 }
 
 #[test]

@@ -3,114 +3,18 @@
 //!
 //! Only the address of the service and the lengths of rests are changed: nobody waits here for half a minute.
 
+mod stage;
+
 use std::fs;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sortie_tests::{Node, Options, Received, Receiver, Reply, project, until};
+use sortie_tests::{Options, Reply, project, until};
+
+use stage::{Stage, counting, line, says};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A node and the service that its mission speaks to.
-struct Stage {
-    node: Node,
-    service: Receiver,
-}
-
-impl Stage {
-    async fn of(script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
-        Self::on(Options::new(), script).await
-    }
-
-    /// On a node of a test's own.
-    async fn on(node: Options, script: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let service = Receiver::scripted(script).await;
-        let tool = format!("[tool.HttpRequest]\nhosts = [{:?}]\nallow_private = [\"127.0.0.1\"]\n", service.host());
-        Self { node: node.config(&tool).start().await, service }
-    }
-
-    /// A workflow as a dispatch, with this service.
-    fn envelope(&self, name: &str) -> Value {
-        let mut envelope = self.unhurried(name);
-        quicken(&mut envelope);
-        envelope
-    }
-
-    /// The same, with its rests between attempts as they are.
-    fn unhurried(&self, name: &str) -> Value {
-        let file = project().join("examples/workflows").join(name).with_extension("json");
-        let mut envelope: Value = serde_json::from_str(&fs::read_to_string(file).expect("a workflow")).expect("JSON");
-        envelope["inputs"]["service"] = json!(format!("http://{}", self.service.host()));
-        for key in ["mission_id", "idempotency_key"] {
-            envelope[key] = json!(name);
-        }
-        envelope["created_at"] = json!("2026-11-26T00:00:00Z");
-        envelope
-    }
-
-    /// Runs a workflow to its end, and says how it ended: status and summary.
-    async fn run(&self, name: &str) -> (String, String) {
-        let end = self.node.run(&self.envelope(name)).await;
-        let text = |key: &str| end[key].as_str().unwrap_or_default().to_owned();
-        (text("status"), text("summary"))
-    }
-
-    /// What the service was asked, line by line.
-    fn asked(&self) -> Vec<String> {
-        self.service.received().iter().map(line).collect()
-    }
-
-    /// Lets time go by until the mission has left memory for that time; returns how far ahead of ours the node is then.
-    async fn left_memory(&self, id: &str, times: usize, mut ahead: Duration) -> Duration {
-        until(&format!("{id} is out of memory"), async || {
-            self.node.faults().set_ahead(ahead);
-            ahead += Duration::from_millis(200);
-            let journal = self.node.get(&format!("/v1/missions/{id}/journal")).await.json;
-            let records = journal["items"].as_array()?;
-            (records.iter().filter(|record| record["kind"] == "suspended").count() >= times).then_some(ahead)
-        })
-        .await
-    }
-
-    async fn artifact(&self, name: &str, artifact: &str) -> String {
-        self.node.get(&format!("/v1/missions/{name}/artifacts/{artifact}")).await.text
-    }
-}
-
-/// A request in a line: method, address, body.
-fn line(received: &Received) -> String {
-    let query = if received.query.is_empty() { String::new() } else { format!("?{}", received.query) };
-    let body = if received.json.is_null() { String::new() } else { format!(" {}", received.json) };
-    format!("{} {}{query}{body}", received.method, received.path)
-}
-
-/// Makes the rests between attempts short.
-fn quicken(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (key, field) in fields {
-                if key == "backoff" { *field = json!("10ms") } else { quicken(field) }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(quicken),
-        _ => {}
-    }
-}
-
-fn says(status: u16, body: &Value) -> Reply {
-    Reply::Body(status, "application/json", body.to_string())
-}
-
-/// How often a thing has been asked for, this time included.
-fn counting() -> impl Fn() -> usize + Send + Sync {
-    let times = Mutex::new(0);
-    move || {
-        let mut times = times.lock().expect("no panic while it was held");
-        *times += 1;
-        *times
-    }
-}
 
 #[tokio::test]
 async fn a_saga_gives_back_what_it_had_booked() {
@@ -522,7 +426,7 @@ async fn a_customer_is_reminded_after_days_of_which_the_mission_is_in_memory_for
 
 #[tokio::test]
 async fn what_was_created_is_taken_down_when_the_time_is_nearly_over() {
-    let stage = Stage::on(Options::new().faulty(), |got, _| match (got.method.as_str(), got.path.as_str()) {
+    let mut stage = Stage::on(Options::new().faulty(), |got, _| match (got.method.as_str(), got.path.as_str()) {
         ("POST", "/clusters") => says(202, &json!({ "id": "c1" })),
         ("DELETE", _) => Reply::Status(202),
         _ => says(200, &json!({ "state": "STARTING" })),
@@ -538,6 +442,9 @@ async fn what_was_created_is_taken_down_when_the_time_is_nearly_over() {
         let state = if *down { "TERMINATED" } else { "STARTING" };
         if got.method == "GET" { says(200, &json!({ "state": state })) } else { Reply::Status(202) }
     });
+    // It remembers through a restart what it made, and that it is to be told of its end.
+    stage.node.kill();
+    stage.node.restart().await;
     // Of its 30 minutes, 95 % are over: it rests before it asks again.
     stage.node.faults().set_ahead(Duration::from_secs(28 * 60 + 40));
     let end = stage.node.until_final(&id).await;
@@ -621,7 +528,7 @@ async fn numbers_come_through_a_node_with_their_value() {
 
 #[test]
 fn every_workflow_is_run_here_and_says_what_it_retells() {
-    let own = fs::read_to_string(project().join("tests/tests/workflows.rs")).expect("this file");
+    let own = fs::read_to_string(project().join("tests/tests/workflows/main.rs")).expect("this file");
     let page = fs::read_to_string(project().join("examples/workflows/README.md")).expect("the workflows' page");
     let mut count = 0;
     for entry in fs::read_dir(project().join("examples/workflows")).expect("a folder").flatten() {
