@@ -124,7 +124,7 @@ fn no_example_is_without_a_test() {
 /// As the page says: first a repository, then the mission, with the configuration that lies beside them.
 #[test]
 fn the_coding_example_mends_its_test() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let example = project().join("examples/coding-fix-a-test");
     let config = fs::read_to_string(example.join("sortie.toml")).expect("it is there");
     fs::write(folder.path().join("sortie.toml"), format!("{config}\n[node]\ndata_dir = \"data\"\n")).expect("writable");
