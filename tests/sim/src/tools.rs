@@ -117,7 +117,7 @@ impl Scripted {
             let asking = context.ask.ask(question);
             let said = if scene.one_in(4) {
                 let passes = async {
-                    for _ in 0..20 {
+                    for _ in 0..3 {
                         executor.pass().await;
                     }
                 };

@@ -222,6 +222,12 @@ pub(crate) const CODES: &[Known] = &[
         "Look at it; `detail` says what stands against it.",
     ),
     known(
+        "request_withdrawn",
+        &[409],
+        "The tool that asked does not wait for the answer any more: its call has ended or broken off, or it took the question back.",
+        "Look at the mission: where the call is made again, its tool asks anew, as another request.",
+    ),
+    known(
         "revised",
         &[412],
         "Somebody changed the schedule meanwhile; `revision` is the one that it has.",
@@ -238,12 +244,6 @@ pub(crate) const CODES: &[Known] = &[
         &[409],
         "There is a schedule of that name.",
         "Name this one otherwise, or change that one (`PUT`).",
-    ),
-    known(
-        "request_withdrawn",
-        &[409],
-        "The tool that asked does not wait for the answer any more: its call has ended or broken off, or it took the question back.",
-        "Look at the mission: where the call is made again, its tool asks anew, as another request.",
     ),
     known("stopping", &[503], "The node is on its way out.", "Try again when it is back: what was accepted goes on."),
     known(
