@@ -335,7 +335,7 @@ async fn an_answer_that_is_none_is_told_so() {
     let node = Node::start().await;
     node.accept(&asking("asks")).await;
     node.until_status("asks", "blocked").await;
-    let agent = Agent::of(&node);
+    let agent = Agent::of(&node).that_can(json!({"extensions": {(TASKS): {}}}));
     let update =
         async |replies: Value| agent.ask("tasks/update", json!({"taskId": "asks", "inputResponses": replies})).await;
     for (replies, told) in [

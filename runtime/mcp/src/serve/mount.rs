@@ -120,7 +120,7 @@ impl<D: Desk> Mount<D> {
         let why = String::from_utf8_lossy(&why);
         let why = if why.is_empty() { status.canonical_reason().unwrap_or_default() } else { &why };
         let id = is_message.then(|| id_of(&body)).flatten();
-        let mut response = told(status, wrong(INVALID_REQUEST, why, id));
+        let mut response = told(status, wrong(INVALID_REQUEST, why, id.as_ref()));
         let kept = head.headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
         for (name, value) in kept.filter(|(name, _)| !matches!(*name, header::CONTENT_TYPE | header::CONTENT_LENGTH)) {
             response.headers_mut().insert(name, value);

@@ -9,7 +9,7 @@ pub(super) const PARSE_ERROR: i32 = -32_700;
 pub(super) const INVALID_REQUEST: i32 = -32_600;
 
 /// The answer to the message of that name, where its name is known.
-pub(super) fn wrong(code: i32, why: &str, id: Option<Value>) -> Vec<u8> {
+pub(super) fn wrong(code: i32, why: &str, id: Option<&Value>) -> Vec<u8> {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": why}}).to_string().into_bytes()
 }
 

@@ -268,7 +268,7 @@ fn nobody_is_asked_for_what_a_grant_for_another_call_has_brought() {
             let is_there = costs[1] + cost <= 10 + granted;
             match follows {
                 Record::CallResumed { call: made } => {
-                    assert_eq!((*made, is_there), (call, true), "{costs:?}, {granted}")
+                    assert_eq!((*made, is_there), (call, true), "{costs:?}, {granted}");
                 }
                 Record::PaymentAwaited { call: waits, .. } => assert_eq!((*waits, is_there), (call, false)),
                 other => panic!("{other:?}"),
