@@ -63,7 +63,11 @@ fn the_coding_example_mends_its_test() {
     fs::copy(example.join("script.json"), folder.path().join("script.json")).expect("it is there");
     for (envelope, shown) in [("coding-fix-a-test/prepare.json", ""), ("coding-fix-a-test.json", "changes.patch")] {
         let mut command = Command::new(binary());
-        command.arg("run").arg(project().join("examples").join(envelope)).current_dir(folder.path()).env("NO_COLOR", "1");
+        command
+            .arg("run")
+            .arg(project().join("examples").join(envelope))
+            .current_dir(folder.path())
+            .env("NO_COLOR", "1");
         let output = command.output().expect("it starts");
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{envelope}:\n{said}");

@@ -22,12 +22,14 @@ const RECEIVER: &str = "127.0.0.1:9000";
 const CANCELLED: &str = "demo-cancelled";
 
 /// Each mission and how it must end, in the order of dispatch.
-const ENDS: [(&str, &str); 5] = [
+const ENDS: [(&str, &str); 7] = [
     ("demo-nightly-report", "completed"),
     ("demo-briefing", "completed"),
     ("demo-window-closes", "timed_out"),
     (CANCELLED, "cancelled"),
     ("demo-not-granted", "failed"),
+    ("demo-repository", "completed"),
+    ("demo-coding", "completed"),
 ];
 
 #[tokio::main]
@@ -37,7 +39,7 @@ async fn main() {
         "[callback]\nallow_private = [\"127.0.0.1\"]\n[[callback.secret]]\nref = \"env://{SECRET}\"\nhosts = [\"{}\"]",
         receiver.host()
     );
-    let node = Options::new().config(&config).env(SECRET, "demo-secret").start().await;
+    let node = Options::new().config(&config).config(&played_model()).env(SECRET, "demo-secret").start().await;
     println!("node      {}   its data: {}", node.url(), node.data().display());
     println!("receiver  {}\n", receiver.url());
 
@@ -60,6 +62,12 @@ async fn main() {
         println!("{id:<22} {status:<10} {:<22} {}", mission["reason"].as_str().unwrap_or("-"), artifacts(&mission));
     }
     assert!(as_expected, "a mission did not end as examples/README.md says");
+}
+
+/// A model for the coding mission, which says what the script of the coding example has.
+fn played_model() -> String {
+    let script = project().join("examples/coding-fix-a-test/script.json");
+    format!("[model]\ndefault = \"played\"\n[model.played]\nprotocol = \"scripted\"\nfile = {script:?}\nfree = true")
 }
 
 /// The envelopes of `examples/demo/`, in the order of their names, with the times and the receiver of this run.
