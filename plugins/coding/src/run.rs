@@ -5,7 +5,7 @@
 
 use sortie_agent::{Ending, Granted, Session, Settings, missing_model, work};
 use sortie_plugin::report::{self, Verdict};
-use sortie_plugin::{Brief, Failure, Outcome, Tools, artifacts, model};
+use sortie_plugin::{Brief, Failure, Outcome, Tools, artifacts, json, model};
 
 use crate::git::{Branch, NoBranch};
 use crate::inputs::{Inputs, Source, TURNS, source};
@@ -31,7 +31,7 @@ pub(crate) fn run(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
     let granted = Granted::new(tools);
     let shell = tools.get("Bash").map(Shell::new);
     let mut notes = Vec::new();
-    let (branch, place) = place(brief, &inputs, shell, &mut notes)?;
+    let (branch, place) = place(brief, tools, &inputs, shell, &mut notes)?;
     let mut mission = Mission {
         brief,
         inputs: &inputs,
@@ -48,6 +48,7 @@ pub(crate) fn run(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
 /// Where the work is done: on a branch where git can be run, else on the files.
 fn place<'a>(
     brief: &Brief,
+    tools: &Tools,
     inputs: &Inputs,
     shell: Option<Shell<'a>>,
     notes: &mut Vec<String>,
@@ -75,11 +76,23 @@ fn place<'a>(
             "Leave inputs.base out to work on the files as they are, or grant Bash (or Bash(cd *) and Bash(git *)).",
         ));
     }
+    if folder != "." && !has_files(tools, &folder) {
+        return Err(Failure::new(format!("`{folder}` holds no file in the workspace of this session")).next_action(
+            "Put the repository there first, by another mission of the session, and dispatch this one again.",
+        ));
+    }
     report::milestone(format!("works on the files of {folder}"));
     notes.push(format!(
         "Git was not used ({why}): the files themselves were changed, and the patch was made from them."
     ));
     Ok((None, Place::new(&folder)))
+}
+
+/// Whether there is anything to work on. Where nobody can look, the model will see.
+fn has_files(tools: &Tools, folder: &str) -> bool {
+    let Some(glob) = tools.get("Glob") else { return true };
+    let found = glob.call(&json!({ "pattern": format!("{folder}/**") }));
+    found.map_or(true, |found| found["paths"].as_array().is_none_or(|paths| !paths.is_empty()))
 }
 
 fn settings(brief: &Brief, tools: &Tools, inputs: &Inputs, has_git: bool) -> Settings {

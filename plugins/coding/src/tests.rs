@@ -20,6 +20,11 @@ fn text(arguments: &Value, key: &str) -> String {
     arguments[key].as_str().unwrap_or_default().to_owned()
 }
 
+/// A path, or all that is in a folder.
+fn matches(path: &str, pattern: &str) -> bool {
+    pattern.strip_suffix("**").map_or(path == pattern, |folder| path.starts_with(folder))
+}
+
 /// A node with these files, a shell, and a model that says these things.
 fn node(files: &Files, bash: Option<Bash>, answers: Vec<Value>) -> Node {
     let gone = |path: &str| CallError::Failed(format!("`{path}` does not exist in the workspace"));
@@ -44,7 +49,7 @@ fn node(files: &Files, bash: Option<Bash>, answers: Vec<Value>) -> Node {
         })
         .tool("Glob", move |given| {
             let paths: Vec<String> =
-                glob.borrow().keys().filter(|path| **path == text(&given, "pattern")).cloned().collect();
+                glob.borrow().keys().filter(|path| matches(path, &text(&given, "pattern"))).cloned().collect();
             Ok(json!({ "paths": paths, "truncated": false }))
         });
     if let Some(bash) = bash {

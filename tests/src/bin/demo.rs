@@ -22,12 +22,14 @@ const RECEIVER: &str = "127.0.0.1:9000";
 const CANCELLED: &str = "demo-cancelled";
 
 /// Each mission and how it must end, in the order of dispatch.
-const ENDS: [(&str, &str); 6] = [
+const ENDS: [(&str, &str); 8] = [
     ("demo-nightly-report", "completed"),
     ("demo-briefing", "completed"),
     ("demo-window-closes", "timed_out"),
     (CANCELLED, "cancelled"),
     ("demo-not-granted", "failed"),
+    ("demo-repository", "completed"),
+    ("demo-coding", "completed"),
     ("demo-research", "completed"),
 ];
 
@@ -39,7 +41,7 @@ async fn main() {
         "[callback]\nallow_private = [\"127.0.0.1\"]\n[[callback.secret]]\nref = \"env://{SECRET}\"\nhosts = [\"{}\"]",
         receiver.host()
     );
-    let config = format!("{callbacks}\n{}", research(&pages));
+    let config = format!("{callbacks}\n{}\n{}", research(&pages), coding());
     let node = Options::new().config(&config).env(SECRET, "demo-secret").start().await;
     println!("node      {}   its data: {}", node.url(), node.data().display());
     println!("receiver  {}\n", receiver.url());
@@ -86,6 +88,12 @@ fn research(pages: &Receiver) -> String {
     let config = fs::read_to_string(folder.join("sortie.toml")).expect("a readable file");
     let script = format!("{:?}", folder.join("script.json"));
     config.replace(site::ADDRESS, &pages.host()).replace("\"script.json\"", &script)
+}
+
+/// A model for the coding mission, which says what the script of the coding example has.
+fn coding() -> String {
+    let script = project().join("examples/coding-fix-a-test/script.json");
+    format!("[model.colleague]\nprotocol = \"scripted\"\nfile = {script:?}\nfree = true")
 }
 
 /// Puts `now` in place of `{{now}}`, and later times in place of `{{now+4s}}` and `{{now+1h}}`.

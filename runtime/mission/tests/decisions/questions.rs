@@ -212,7 +212,10 @@ fn nobody_answers() {
                 );
                 assert!(mission.mission.is_being_made(call), "the tool goes on by itself");
                 let decision = Decision::Deny.as_str();
-                assert_eq!(mission.decide(request, answer("x")), Err(Refusal::AlreadyDecided { request, decision, changed: false }));
+                assert_eq!(
+                    mission.decide(request, answer("x")),
+                    Err(Refusal::AlreadyDecided { request, decision, changed: false })
+                );
             }
             "wait" => assert_eq!(mission.mission.status(), Status::Blocked),
             _ => {
