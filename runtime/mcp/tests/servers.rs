@@ -535,7 +535,7 @@ async fn a_server_that_asks_without_measure_is_still_heard() {
     let people = People::who_think(accepted(), None);
     let asking = {
         let (known, people) = (Arc::clone(&known), Arc::clone(&people));
-        tokio::spawn(async move { known.asks(&people, json!({"times": 200})).await.map(drop) })
+        tokio::spawn(async move { known.asks(&people, json!({"times": 200, "related": true})).await.map(drop) })
     };
     within(async {
         loop {

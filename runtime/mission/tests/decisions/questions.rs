@@ -15,7 +15,7 @@ use crate::support::{ANSWER_SECONDS, Tested, the, tools};
 const FORM: &str = r#"{"type":"object","properties":{"name":{"type":"string"}}}"#;
 
 /// Everything is allowed.
-fn open(fields: Value) -> Tested {
+fn open(fields: &Value) -> Tested {
     let mut all = json!({"constraints": {"allowed_tools": ["*"]}, "budget": {"max_cost_usd": 0.000_010}});
     all.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
     Tested::running(all)
@@ -36,7 +36,7 @@ fn asks(mission: &mut Tested, call: CallNo) -> Result<RequestNo, Refusal> {
 
 /// A mission, a call of that tool that costs three, and what its tool asks.
 fn asked(tool: &ToolInfo) -> (Tested, CallNo, RequestNo) {
-    let mut mission = open(json!({}));
+    let mut mission = open(&json!({}));
     let call = mission.call(tool, 3).expect("granted");
     let request = asks(&mut mission, call).expect("it may ask");
     (mission, call, request)
@@ -121,7 +121,7 @@ fn who_asks_without_a_call_that_is_made_is_refused() {
 
 #[test]
 fn several_calls_ask_side_by_side_and_each_answer_is_its_own() {
-    let mut mission = open(json!({}));
+    let mut mission = open(&json!({}));
     let calls: Vec<CallNo> = (0..3).map(|_| mission.call(&the("Read"), 0).expect("granted")).collect();
     let requests: Vec<RequestNo> = calls.iter().map(|call| asks(&mut mission, *call).expect("it may ask")).collect();
     assert!(mission.mission.waits_with_its_tools());
@@ -169,7 +169,7 @@ fn once_nobody_waits_the_request_is_withdrawn_with_its_reason() {
 #[test]
 fn after_a_crash_the_call_is_like_any_other_that_broke_off() {
     for (tool, asked_about) in [("Read", false), ("Write", false), ("Edit", true)] {
-        let mut mission = open(json!({}));
+        let mut mission = open(&json!({}));
         let call = mission.call(&the(tool), 0).expect("granted");
         let request = asks(&mut mission, call).expect("it may ask");
         mission.crash();
@@ -198,7 +198,7 @@ fn an_end_takes_the_question_along() {
 #[test]
 fn nobody_answers() {
     for (on_expiry, says) in [("end", Some(Reason::RequestExpired)), ("deny", None), ("wait", None)] {
-        let mut mission = open(json!({"on_expiry": on_expiry}));
+        let mut mission = open(&json!({"on_expiry": on_expiry}));
         let call = mission.call(&the("Edit"), 0).expect("granted");
         let request = asks(&mut mission, call).expect("it may ask");
         mission.shift(ANSWER_SECONDS + 1);
@@ -224,7 +224,7 @@ fn nobody_answers() {
             }
         }
     }
-    let mut mission = open(json!({}));
+    let mut mission = open(&json!({}));
     mission.now.on_expiry = OnExpiry::End;
     let call = mission.call(&the("Read"), 0).expect("granted");
     let request = asks(&mut mission, call).expect("it may ask");
@@ -236,7 +236,7 @@ fn nobody_answers() {
 #[test]
 fn carried_over_the_call_breaks_off_and_an_answer_comes_too_late() {
     let window = json!({"start_at": "2026-11-22T10:00:00Z", "end_at": "2026-11-22T14:00:00Z"});
-    let mut mission = open(json!({"autonomy_window": window, "on_window_end": "suspend"}));
+    let mut mission = open(&json!({"autonomy_window": window, "on_window_end": "suspend"}));
     let call = mission.call(&the("Edit"), 0).expect("granted");
     let request = asks(&mut mission, call).expect("it may ask");
     let end = mission.mission.window().end_at.expect("it closes");

@@ -122,10 +122,10 @@ fn check_questions(side: &Side) {
     for Stamped { record, .. } in side.records.iter() {
         match record {
             Record::Elicited { request, call, .. } => {
-                assert_eq!(asks.insert(*call, *request), None, "{call} asks twice")
+                assert_eq!(asks.insert(*call, *request), None, "{call} asks twice");
             }
             Record::Withdrawn { request, .. } | Record::Decided { request, .. } => {
-                asks.retain(|_, open| open != request)
+                asks.retain(|_, open| open != request);
             }
             Record::CallFinished { call, .. } => assert!(!asks.contains_key(call), "{call} ends, and asks"),
             _ => {}

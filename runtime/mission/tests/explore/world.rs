@@ -158,7 +158,7 @@ impl World {
                                     index,
                                     number,
                                     Command::AskFor { run, call, question: question.clone(), schema: schema.clone() },
-                                )
+                                );
                             });
                             continue;
                         }
