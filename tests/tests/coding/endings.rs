@@ -74,7 +74,11 @@ fn cases() -> Vec<Case> {
             "refused: I will not.",
         ),
         case("fails-again", failing, "failed", "went in circles"),
-        Case { told: "back and forth", ..case("back-and-forth", back_and_forth, "failed", "went in circles") },
+        Case {
+            patch: Some(false),
+            told: "back and forth",
+            ..case("back-and-forth", back_and_forth, "failed", "went in circles")
+        },
         case(
             "no-such-tool",
             vec![turn(0, call("Deploy", json!({}))), mends(1), says(2, "Done.")],

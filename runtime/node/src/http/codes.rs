@@ -130,6 +130,12 @@ pub(crate) const CODES: &[Known] = &[
         "The mission id was used before, with another idempotency key.",
         "Use another id: ids are unique for as long as missions are kept.",
     ),
+    known(
+        "need_unmet",
+        &[422],
+        "The mission would not get what its plugin cannot do without: a model, or a tool.",
+        "`errors` says what, and whether the constraints or the node's configuration are to be changed.",
+    ),
     known("no_room", &[507], "The disk does not take the plugin.", "Operators: make room; the log has the cause."),
     known(
         "not_available",
@@ -154,12 +160,6 @@ pub(crate) const CODES: &[Known] = &[
         &[400],
         "The envelope is no JSON; `errors` has the place.",
         "Send UTF-8 JSON without a byte order mark.",
-    ),
-    known(
-        "need_unmet",
-        &[422],
-        "The mission would not get what its plugin cannot do without: a model, or a tool.",
-        "`errors` says what, and whether the constraints or the node's configuration are to be changed.",
     ),
     known(
         "not_parked",
