@@ -9,8 +9,8 @@
 //! and `WebFetch`, and uses `WebSearch` where the mission was granted it.
 //!
 //! What a model says is a draft. What it may cite was fetched in this mission; what it quotes is in the text that was fetched; the plugin
-//! holds both against the sources, and takes out and marks what does not stand ([`report`], [`quote`]). What a page says is data: a model that
-//! reads holds no tools, sees one page at a time, names no addresses ([`address`]), and nothing that it writes can lead elsewhere ([`inline`]).
+//! holds both against the sources, and takes out and marks what does not stand (`report`, `quote`). What a page says is data: a model that
+//! reads holds no tools, sees one page at a time, names no addresses (`address`), and nothing that it writes can lead elsewhere (`inline`).
 //!
 //! | file | what it owns |
 //! | --- | --- |

@@ -93,10 +93,9 @@ impl Mission<'_> {
         let searches = self.plan(given.is_empty())?;
         let mut next: Vec<(Address, Origin)> = given.into_iter().map(|address| (address, Origin::Given)).collect();
         next.extend(self.search(&searches));
-        for step in 0..=self.inputs.depth {
+        for _ in 0..=self.inputs.depth {
             let new = self.fetch(next);
-            let is_last = step == self.inputs.depth;
-            next = self.read(&new, is_last)?;
+            next = self.read(&new)?;
             if next.is_empty() || self.cut.is_some() {
                 break;
             }

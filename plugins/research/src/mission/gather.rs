@@ -226,7 +226,7 @@ impl Mission<'_> {
     }
 
     /// Has these sources read, and gives the links that are worth a look.
-    pub(super) fn read(&mut self, new: &[usize], is_last: bool) -> Result<Vec<(Address, Origin)>, Failure> {
+    pub(super) fn read(&mut self, new: &[usize]) -> Result<Vec<(Address, Origin)>, Failure> {
         // One answer is for the report.
         let affordable = self.answers_left().map_or(usize::MAX, |left| left.saturating_sub(1));
         let (read, unread) = new.split_at(new.len().min(affordable));
@@ -247,7 +247,7 @@ impl Mission<'_> {
         let mut refused = 0;
         for (number, said) in read.iter().zip(said) {
             match said {
-                Said::Well(notes) => follow.extend(self.note(*number, notes, is_last)),
+                Said::Well(notes) => follow.extend(self.note(*number, notes)),
                 Said::Refused(why) => {
                     refused += 1;
                     self.remarks.push(format!("The model refused to read [{number}]: {}", or_nothing(&why)));
@@ -297,7 +297,7 @@ impl Mission<'_> {
     }
 
     /// Keeps notes of a source whose words are on it, and gives the links that are to be followed.
-    fn note(&mut self, number: usize, notes: Value, is_last: bool) -> Vec<(Address, Origin)> {
+    fn note(&mut self, number: usize, notes: Value) -> Vec<(Address, Origin)> {
         let (Ok(read), Some(source)) = (serde_json::from_value::<Notes>(notes), self.sources.get(number)) else {
             return Vec::new();
         };
@@ -335,7 +335,7 @@ impl Mission<'_> {
                 clipped(&read.warning)
             ));
         }
-        if is_last { Vec::new() } else { follow }
+        follow
     }
 }
 
