@@ -70,8 +70,8 @@ impl Serialize for Fields {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_there_stays_as_it_was_written_also_twice() {
+    #[tokio::test]
+    async fn what_is_there_stays_as_it_was_written_also_twice() {
         let given = r#"{"objective": "a", "mission_id": "m", "objective": "b", "budget": 1.50}"#;
         let filled = filled(given, "x", "me", Some("node")).expect("an object");
         for part in [
