@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use sortie_patch::{counts, diff};
 use sortie_plugin::{CallError, Failure, Tools, json};
 
-use crate::diff::{counts, diff};
 use crate::place::Place;
 
 /// Largest file that is changed, in bytes.

@@ -17,14 +17,13 @@
 //! | `run` | the order of things, and what an ending means |
 //! | `workshop`, `place` | the tools as the model has them: in one folder |
 //! | `git`, `shell` | worktree, branch, commits, patch, by commands |
-//! | `files`, `diff` | the same without git |
+//! | `files` | the same without git |
 //! | `mbox` | a patch as `git am` takes it |
 //! | `judge` | tests, criteria, evidence |
 //! | `summary` | what people read |
 //!
-//! Never here: the conversation with the model (`sortie-agent`), and any right beyond the mission's grants.
+//! Never here: the conversation with the model (`sortie-agent`), diffs (`sortie-patch`), and any right beyond the mission's grants.
 
-mod diff;
 mod files;
 mod git;
 mod inputs;

@@ -96,6 +96,9 @@ pub(crate) fn files(numstat: &str) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
+mod patches;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -3,8 +3,6 @@
 //! An edit is a place in the page (words that occur once, or a link as it is written) and what is to stand there. Nobody's edit
 //! changes the date on a page: that says that somebody looked, and only who looked can say so.
 
-use similar::TextDiff;
-
 use crate::date::{self, Dated};
 
 /// A change of a page.
@@ -89,12 +87,7 @@ impl Proposal {
 
     /// The patch, as `git apply` and `patch -p1` take it.
     pub(crate) fn patch(&self) -> String {
-        // A path with a space ends at a tab.
-        let tab = if self.path.contains(' ') { "\t" } else { "" };
-        let (old, new) = (format!("a/{}{tab}", self.path), format!("b/{}{tab}", self.path));
-        let diff = TextDiff::from_lines(&self.before, &self.after);
-        let hunks = diff.unified_diff().context_radius(3).header(&old, &new).to_string();
-        format!("diff --git a/{path} b/{path}\n{hunks}", path = self.path)
+        sortie_patch::diff(&self.path, Some(&self.before), &self.after)
     }
 }
 

@@ -1,4 +1,13 @@
-//! The diff of a file before and after, as git writes it: for missions that may not run git.
+//! The diff of a file before and after, as git writes it: for plugins that leave a patch and may not run git.
+//!
+//! ```
+//! assert_eq!(
+//!     sortie_patch::diff("a.txt", Some("one\n"), "two\n"),
+//!     "diff --git a/a.txt b/a.txt\n--- a/a.txt\n+++ b/a.txt\n@@ -1 +1 @@\n-one\n+two\n"
+//! );
+//! ```
+//!
+//! Never here: what a patch is sent in, and who made it.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -12,7 +21,8 @@ const CONTEXT: u32 = 3;
 const COMPARED_LINES_MAX: usize = 20_000;
 
 /// The diff of one file; `None` before: it is new. Empty where nothing changed.
-pub(crate) fn diff(path: &str, before: Option<&str>, after: &str) -> String {
+#[must_use]
+pub fn diff(path: &str, before: Option<&str>, after: &str) -> String {
     if before == Some(after) {
         return String::new();
     }
@@ -34,8 +44,9 @@ pub(crate) fn diff(path: &str, before: Option<&str>, after: &str) -> String {
     text
 }
 
-/// How many lines come and go.
-pub(crate) fn counts(before: &str, after: &str) -> (u32, u32) {
+/// How many lines come, and how many go.
+#[must_use]
+pub fn counts(before: &str, after: &str) -> (u32, u32) {
     let (before, after) = (lines(before), lines(after));
     let changes = compare(&before, &after);
     let sum = |of: fn(&Change) -> &Range<u32>| changes.iter().map(|change| of(change).len()).sum::<usize>() as u32;
@@ -147,4 +158,16 @@ fn name(side: &str, path: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_large_takes_no_time() {
+        let before: String = (0..150_000).map(|n| format!("{n}\n")).collect();
+        let after: String = (0..150_000).map(|n| format!("{}\n", n * 7 % 150_001)).collect();
+        let text = diff("a", Some(&before), &after);
+        assert!(text.len() > before.len());
+        assert_eq!(diff("a", Some(&before), &before), "");
+        assert_eq!(counts("a\nb\n", "a\nc\nd\n"), (2, 1));
+    }
+}
