@@ -66,6 +66,7 @@ fn lints(project: &Project, tally: &Tally) {
     tally.check(
         project.cargo_with("doc --workspace --no-deps --document-private-items").env("RUSTDOCFLAGS", "-D warnings"),
     );
+    tally.check(in_plugins(project, "doc --workspace --no-deps --locked").env("RUSTDOCFLAGS", "-D warnings"));
     if shell::works("cargo", &["deny", "--version"]) {
         tally.check(&mut project.cargo_with("deny check bans licenses sources"));
     } else {

@@ -1,5 +1,5 @@
 //! Models: questions that the mission pays for. What is set aside for a call, what it did cost and whether the budget covers it is the
-//! node's business; a call that the budget does not cover is [`CallError::BudgetExhausted`](crate::CallError::BudgetExhausted).
+//! node's business; a call that the budget does not cover is [`CallError::BudgetExhausted`].
 //!
 //! A request and its answer are JSON:
 //!
