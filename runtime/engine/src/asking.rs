@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use super::Engine;
 use super::act::ActError;
 use super::live::{CommandError, Live, Wait};
-use super::results::{GUESS, Place};
+use super::results::Place;
 
 /// Why a request is withdrawn whose tool does not wait any more.
 const TAKEN_BACK: &str = "the tool that asked does not wait for the answer any more";
@@ -47,8 +47,15 @@ impl std::fmt::Debug for Asking {
 }
 
 impl Asking {
-    pub(super) fn new(engine: Arc<Engine>, live: Arc<Live>, run: RunNo, call: CallNo, place: Arc<Place>) -> Self {
-        Self { engine, live, run, call, place, turn: Mutex::new(()) }
+    pub(super) fn of(
+        engine: &Arc<Engine>,
+        live: &Arc<Live>,
+        run: RunNo,
+        call: CallNo,
+        place: &Arc<Place>,
+    ) -> Arc<Self> {
+        let (engine, live, place) = (Arc::clone(engine), Arc::clone(live), Arc::clone(place));
+        Arc::new(Self { engine, live, run, call, place, turn: Mutex::new(()) })
     }
 }
 
@@ -88,7 +95,7 @@ impl Ask for Asking {
         waiting.is_over = true;
         // What a tool is told may become an effect: it is on disk before.
         let (Some(decision), Ok(())) = (decision, self.engine.durable().await) else { return Reply::Cancelled };
-        self.place.put(self.engine.results.pass(GUESS).await);
+        self.engine.results.come_back(&self.place).await;
         match decision {
             Decision::Answer { text } => match form.filled(&text) {
                 Ok(content) => Reply::Accepted(content),

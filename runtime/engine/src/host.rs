@@ -214,22 +214,18 @@ impl RunHost {
     fn perform(&self, call: CallNo, order: Order) -> BoxFuture<'static, Answer> {
         let this = self.this.upgrade().expect("a host that is called is there");
         let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
-        let mut context = self.context.clone();
-        context.bill = Bill::default();
-        context.idempotency_key = format!("{}/{call}", context.mission_id);
+        let idempotency_key = format!("{}/{call}", self.context.mission_id);
+        let mut context = CallContext { bill: Bill::default(), idempotency_key, ..self.context.clone() };
         let (set_aside, amended) =
             live.with(|mission| (mission.set_aside_for(call), mission.amended(call).map(str::to_owned)));
-        let order = match amended {
-            Some(arguments) => order.amended(arguments),
-            None => order,
-        };
+        let order = amended.into_iter().fold(order, Order::amended);
         let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it. Money is one.
             if order.has_effects() || !set_aside.is_nothing() {
                 engine.durable().await.map_err(|_| Stop::Over)?;
             }
             let place = Arc::new(Place::new(engine.results.pass(GUESS).await));
-            context.ask = Arc::new(Asking::new(Arc::clone(&engine), Arc::clone(&live), run, call, Arc::clone(&place)));
+            context.ask = Asking::of(&engine, &live, run, call, &place);
             // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
@@ -252,10 +248,7 @@ impl RunHost {
                 },
             };
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
-            let passing = match place.take() {
-                Some(passing) => engine.results.pass_on(passing, bytes).await,
-                None => engine.results.pass(bytes).await,
-            };
+            let passing = engine.results.pass_from(&place, bytes).await;
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent };
             match engine.command_patiently(&live, done, Wait::No).await {
                 Ok(taken) => Ok(this.on_record.arrived(call, place_of(call, &taken), outcome, passing)),

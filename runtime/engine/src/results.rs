@@ -54,10 +54,6 @@ impl Place {
     pub(crate) fn take(&self) -> Option<Room> {
         self.0.lock().take()
     }
-
-    pub(crate) fn put(&self, room: Room) {
-        *self.0.lock() = Some(room);
-    }
 }
 
 impl Results {
@@ -85,6 +81,20 @@ impl Results {
         }
         drop(room.0.split(has - wants));
         room
+    }
+
+    /// Room for the result of a call that turned out to be of `bytes`, in the place of what the call has.
+    pub(crate) async fn pass_from(&self, place: &Place, bytes: usize) -> Room {
+        match place.take() {
+            Some(room) => self.pass_on(room, bytes).await,
+            None => self.pass(bytes).await,
+        }
+    }
+
+    /// A call whose tool has waited for people has room again, in its turn.
+    pub(crate) async fn come_back(&self, place: &Place) {
+        let room = self.pass(GUESS).await;
+        *place.0.lock() = Some(room);
     }
 
     /// Room for a result that waits for its plugin, if there is any.
@@ -118,6 +128,26 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    #[test]
+    fn calls_that_wait_for_people_keep_nothing_from_passing() {
+        let results = Results::new(0);
+        let all = RESULTS_BYTES_MIN / 2 / GUESS;
+        let place = |_| Place::new(results.pass(GUESS).now_or_never().expect("room for each"));
+        let places: Vec<Place> = (0..all).map(place).collect();
+        assert!(results.pass(1).now_or_never().is_none(), "all of it is taken");
+        places.iter().for_each(|asks| drop(asks.take()));
+        let large = results.pass(CALL_BYTES_MAX).now_or_never().expect("room for the largest there is");
+        assert!(results.come_back(&places[0]).now_or_never().is_none(), "in its turn");
+        drop(large);
+        results.come_back(&places[0]).now_or_never().expect("it has room again");
+        assert_eq!(results.bytes(), GUESS);
+        for (asks, bytes) in [(&places[0], 3 * UNIT), (&places[1], 2 * UNIT)] {
+            let room = results.pass_from(asks, bytes).now_or_never().expect("room for its result");
+            assert_eq!(results.bytes(), bytes);
+            drop(room);
+        }
+    }
 
     #[test]
     fn what_waits_for_plugins_keeps_nothing_from_passing() {
