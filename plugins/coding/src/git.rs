@@ -71,8 +71,10 @@ impl<'a> Branch<'a> {
             Source::Url(url) => clone(shell, url, &part)?,
         };
         let asked = base.unwrap_or("HEAD");
+        // As few commands as can be: before and after each of them the node looks through the whole workspace.
         let look = format!(
-            "git rev-parse --show-prefix && git rev-parse --verify --quiet --end-of-options {}",
+            "git rev-parse --show-prefix && git rev-parse --verify --quiet --end-of-options {} && \
+             git status --porcelain --untracked-files=no",
             quoted(&format!("{asked}^{{commit}}"))
         );
         let looked = shell.run(&repository, &look, "find the repository and the commit to begin at");
@@ -86,19 +88,15 @@ impl<'a> Branch<'a> {
             }
             None => return Err(alone(source, &format!("git: {}", looked.complaint()))),
         }
-        let Some(commit) = lines.next().filter(|_| looked.is_well()) else {
+        let Some(commit) = lines.next() else {
             let why = format!("the repository has no commit `{asked}`");
             return Err(NoBranch::Failed(Failure::new(why).next_action("Name one that it has in inputs.base.")));
         };
         let commit = commit.to_owned();
-        notes.extend(state(shell, &repository));
+        notes.extend(state(lines));
         let name = format!("mission/{part}");
         let place = Place::new(&format!("worktrees/{part}"));
-        check_out(shell, &repository, &place, &name, &commit)?;
-        if shell
-            .run(&place, "git rev-parse --verify --quiet HEAD:.gitmodules", "look for submodules")
-            .is_ok_and(|ran| ran.is_well())
-        {
+        if check_out(shell, &repository, &place, &name, &commit)? {
             notes.push(
                 "The repository has submodules. Their folders are empty in the worktree: nothing was fetched for them."
                     .to_owned(),
@@ -109,23 +107,29 @@ impl<'a> Branch<'a> {
 
     /// Commits what was written, and says what the branch has.
     pub(crate) fn commit(&self, message: &Message, written: &[String]) -> Result<Changes, Failure> {
-        for paths in pieces(written) {
-            let words: String = paths.iter().map(|path| format!(" {}", quoted(path))).collect();
-            // One that git ignores is told by what is left out.
-            self.git(&format!("git add --{words}"), "add what was written")?;
+        // A path that git ignores fails, and the others are added: what is left out is told below.
+        let adds = |paths: &[String]| {
+            // One by one: a path that is gone again keeps nothing else out.
+            paths.iter().map(|path| format!("git add -- {}; ", quoted(path))).collect::<String>()
+        };
+        let mut pieces: Vec<&[String]> = pieces(written).collect();
+        let last = pieces.pop().map(adds).unwrap_or_default();
+        for paths in pieces {
+            self.git(&adds(paths), "add what was written")?;
         }
-        let added = self.git("git add -u", "add what was changed")?;
-        if !added.is_well() {
-            return Err(self.failed("git add -u", &added));
+        let command = format!(
+            "{last}git add -u && git diff --cached --numstat {} && git status --porcelain --untracked-files=normal",
+            self.base
+        );
+        let ran = self.git(&command, "add what was changed, and see what there is")?;
+        if !ran.is_well() {
+            return Err(self.failed("git add -u", &ran));
         }
-        let stat = self.git(&format!("git diff --cached --numstat {}", self.base), "count what was changed")?;
-        let mut changes = Changes { files: files(&stat.stdout), committed: Ok(()), left_out: Vec::new() };
-        let untracked =
-            self.git("git status --porcelain --untracked-files=normal", "look for files that nobody added")?;
-        let untracked = untracked.stdout.lines().filter_map(|line| line.strip_prefix("?? "));
-        changes.left_out = untracked.map(str::to_owned).collect();
-        let is_new = !self.git("git diff --cached --quiet HEAD", "see whether there is something to commit")?.is_well();
-        if is_new {
+        let untracked = ran.stdout.lines().filter_map(|line| line.strip_prefix("?? ")).map(str::to_owned).collect();
+        let is_staged =
+            |line: &str| line.get(1..3).is_some_and(|code| code.ends_with(' ')) && !line.starts_with([' ', '?']);
+        let mut changes = Changes { files: files(&ran.stdout), committed: Ok(()), left_out: untracked };
+        if ran.stdout.lines().any(is_staged) {
             changes.committed = self.commit_as(message);
         }
         Ok(changes)
@@ -246,35 +250,31 @@ fn clone(shell: Shell<'_>, url: &str, part: &str) -> Result<Place, NoBranch> {
     }
 }
 
-/// What whoever looks at the patch should know of the checkout beside which it was made.
-fn state(shell: Shell<'_>, repository: &Place) -> Option<String> {
-    let ran = shell
-        .run(repository, "git status --porcelain --untracked-files=no", "see whether there is uncommitted work")
-        .ok()?;
+/// What whoever looks at the patch should know of the checkout beside which it was made, by what `git status` says of it.
+fn state<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
     let (mut changed, mut unmerged) = (0, 0);
-    for line in ran.stdout.lines() {
-        match line.get(..2) {
-            Some("DD" | "AU" | "UD" | "UA" | "DU" | "AA" | "UU") => unmerged += 1,
-            Some(_) => changed += 1,
-            None => {}
+    for line in lines {
+        changed += 1;
+        if matches!(line.get(..2), Some("DD" | "AU" | "UD" | "UA" | "DU" | "AA" | "UU")) {
+            unmerged += 1;
         }
     }
     let unmerged = if unmerged > 0 { format!(", {unmerged} of them in an unfinished merge") } else { String::new() };
-    (ran.is_well() && !ran.stdout.trim().is_empty()).then(|| {
+    (changed > 0).then(|| {
         format!(
             "The repository's own checkout has {changed} changed files that are in no commit{unmerged}: they are as they were, and not in this work."
         )
     })
 }
 
-/// The same as often as it is done: what was there of it is made anew.
-fn check_out(shell: Shell<'_>, repository: &Place, place: &Place, name: &str, commit: &str) -> Result<(), NoBranch> {
+/// The same as often as it is done: what was there of it is made anew. Whether there are submodules in it.
+fn check_out(shell: Shell<'_>, repository: &Place, place: &Place, name: &str, commit: &str) -> Result<bool, NoBranch> {
     let up =
         if repository.folder() == "." { String::new() } else { "../".repeat(repository.folder().split('/').count()) };
     let folder = quoted(&format!("{up}{}", place.folder()));
     let command = format!(
         "git worktree remove --force --force {folder} 2>/dev/null; git worktree prune; \
-         git worktree add --quiet --force -B {} {folder} {commit}",
+         git worktree add --quiet --force -B {} {folder} {commit} && cd {folder} && git ls-files -- .gitmodules",
         quoted(name)
     );
     let ran = shell.run(repository, &command, "make a worktree on a branch of the mission's own");
@@ -283,7 +283,7 @@ fn check_out(shell: Shell<'_>, repository: &Place, place: &Place, name: &str, co
         NoBranch::Failed(Failure::new(text).of_tool("Bash"))
     };
     match ran {
-        Ok(ran) if ran.is_well() => Ok(()),
+        Ok(ran) if ran.is_well() => Ok(!ran.stdout.trim().is_empty()),
         Ok(ran) => Err(failed(ran.complaint())),
         Err(CallError::Denied(why)) => Err(NoBranch::FilesAlone(why)),
         Err(error) => Err(failed(error.to_string())),

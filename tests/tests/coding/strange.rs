@@ -164,10 +164,14 @@ fn cases() -> Vec<Strange> {
                 file(at, ".gitignore", "target/\n");
                 commit_all(at);
             },
-            vec![bash(
-                "mkdir target && echo x > target/x && echo junk > junk.log && echo new > new.txt && git add new.txt && rm a.txt",
-            )],
-            &[("new.txt", "new\n")],
+            vec![
+                ("Write", json!({"path": "gone.txt", "content": "for now\n"})),
+                ("Write", json!({"path": "kept.txt", "content": "kept\n"})),
+                bash(
+                    "mkdir target && echo x > target/x && echo junk > junk.log && echo new > new.txt && git add new.txt && rm a.txt gone.txt",
+                ),
+            ],
+            &[("new.txt", "new\n"), ("kept.txt", "kept\n")],
             "1 new files that commands made are not in the patch: `junk.log`",
         ),
     ]
