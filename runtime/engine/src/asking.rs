@@ -25,9 +25,6 @@ const TAKEN_BACK: &str = "the tool that asked does not wait for the answer any m
 /// Why a request is withdrawn of which nothing is in memory but its record.
 const BROKE_OFF: &str = "the node stopped while the tool waited for the answer";
 
-/// Why a request is withdrawn when the node stops.
-const STOPS: &str = "the node stops";
-
 /// Whom the tool of one call asks: whoever decides about the requests of its mission.
 pub(super) struct Asking {
     engine: Arc<Engine>,
@@ -64,7 +61,7 @@ impl Ask for Asking {
     async fn ask(&self, Question { message, form }: Question) -> Reply {
         let _turn = self.turn.lock().await;
         if self.engine.is_stopping() {
-            return Reply::Cancelled;
+            return nobody_says().await;
         }
         // Whoever asked before has taken that back, which may be on its way to the log.
         if let Some(before) = self.live.with(|mission| mission.question_of(self.call)) {
@@ -93,6 +90,9 @@ impl Ask for Asking {
             None => None,
         };
         waiting.is_over = true;
+        if decision.is_none() && self.engine.is_stopping() {
+            return nobody_says().await;
+        }
         // What a tool is told may become an effect: it is on disk before.
         let (Some(decision), Ok(())) = (decision, self.engine.durable().await) else { return Reply::Cancelled };
         self.engine.results.come_back(&self.place).await;
@@ -108,6 +108,12 @@ impl Ask for Asking {
             _ => Reply::Declined,
         }
     }
+}
+
+/// The node stops, and the call breaks off with its run. A tool that was told so much as that nobody answers could still end it, as if somebody
+/// had said that.
+async fn nobody_says() -> Reply {
+    std::future::pending().await
 }
 
 /// A question that waits. Dropped before it is over, it is taken back.
@@ -144,14 +150,6 @@ impl Engine {
             self.command(live, Command::Withdraw { request, why: BROKE_OFF.to_owned() }, Wait::No)?;
         }
         Ok(())
-    }
-
-    /// The node stops: tools are told that nobody answers, while there is time for their calls to end.
-    pub(super) async fn withdraw_questions(&self, live: &Live) {
-        let open: Vec<RequestNo> = live.with(|mission| mission.asked_by_tools().collect());
-        for request in open {
-            self.withdraw(live, request, STOPS).await;
-        }
     }
 
     /// Holds an answer against the form of a request that a tool made.

@@ -251,11 +251,9 @@ impl Engine {
             let lives = self.lives.all();
             lives.into_iter().filter(|live| live.with(sortie_mission::Mission::run).is_some()).collect::<Vec<_>>()
         };
-        for live in running() {
-            self.withdraw_questions(&live).await;
-        }
+        // A call whose tool asks people is none that ends by itself: it breaks off with its run, and asks anew.
         let busy = async {
-            while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {
+            while running().iter().any(|live| live.with(sortie_mission::Mission::is_busy)) {
                 self.ambient.sleep(LAST_CALLS_LOOK).await;
             }
         };

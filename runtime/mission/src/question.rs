@@ -111,9 +111,13 @@ impl Mission {
     /// Whether all that is being done for it waits for people: each call that is being made asks them something.
     #[must_use]
     pub fn waits_with_its_tools(&self) -> bool {
-        let asks = |call: CallNo| self.question_of(call).is_some();
-        let mut made = self.calls.made().peekable();
-        made.peek().is_some() && made.all(|flight| asks(flight.call))
+        self.calls_in_flight() > 0 && !self.is_busy()
+    }
+
+    /// Whether a call is being made that may end without people: one whose tool asks them nothing.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.calls.made().any(|flight| self.question_of(flight.call).is_none())
     }
 
     /// A question as people are told of it where it stands alone. That of a tool is anybody's words: who asks is said with it.

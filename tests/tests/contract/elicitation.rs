@@ -122,6 +122,23 @@ async fn after_a_kill_nobody_waits_for_the_answer_and_the_call_is_like_any_other
 }
 
 #[tokio::test]
+async fn a_node_that_stops_says_nothing_for_people() {
+    let mut node = node().await;
+    node.accept(&calling("reads", "ask")).await;
+    asked(&node, "reads").await;
+    assert!(node.stop().await.success());
+    node.restart().await;
+    let again = sortie_tests::until("it asks anew", async || {
+        let open = node.mission("reads").await["pending_requests"][0].clone();
+        (open["request_id"] == "r2").then_some(open)
+    })
+    .await;
+    assert_eq!(again["kind"], "input", "{again:#}");
+    decide(&node, "reads", "r2", json!({"decision": "answer", "text": "Ada"})).await.expect_status(200);
+    assert_eq!(result(&node, "reads").await, "it is Ada");
+}
+
+#[tokio::test]
 async fn a_mission_that_is_cancelled_takes_its_question_along() {
     let node = node().await;
     node.accept(&calling("gone", "book")).await;
