@@ -50,7 +50,7 @@ pub struct ToolConfig {
     /// What a call costs, in US dollars.
     pub cost_usd: Option<Price>,
     /// `WebFetch` and `HttpRequest`: the hosts that it may ask. `example.org` and `127.0.0.1` at any port, `example.org:8443` at
-    /// that one, `*.example.com` for every name below, `*` for every public one. None by default.
+    /// that one, `*.example.com` for every name below, `*` for every one whose address is public or in `allow_private`. None by default.
     pub hosts: Option<Vec<String>>,
     /// The tools of the web: addresses (`127.0.0.1`) and networks (`10.1.0.0/16`) that it may connect to although they are
     /// not public.
