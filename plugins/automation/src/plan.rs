@@ -74,6 +74,14 @@ impl Graph<'_> {
             step.is_finally || step.compensate.is_some() || within
         })
     }
+
+    /// Whether a graph within it may be tried again.
+    pub(crate) fn repeats(&self) -> bool {
+        self.steps.iter().any(|step| match &step.action {
+            Action::Graph(graph) => step.retry.attempts > 1 || graph.repeats(),
+            Action::Call(_) | Action::Sleep(_) => false,
+        })
+    }
 }
 
 /// One step.

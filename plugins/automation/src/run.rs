@@ -9,6 +9,7 @@ mod finish;
 mod foresee;
 mod frame;
 mod landing;
+mod rest;
 mod scope;
 
 use std::collections::BTreeMap;
@@ -24,9 +25,11 @@ use attempt::{Attempt, Doing, Flight};
 use ending::Blame;
 pub(crate) use foresee::foresee;
 use frame::{Frame, Phase, Progress, State};
+use rest::Rests;
 use scope::Scope;
 
-/// Most calls that are in flight or rest before a retry. Each has at most one timer beside it, and a node holds 64.
+/// Most calls that are in flight or rest before a retry. Each has at most one timer beside it, and a node holds 64; where
+/// something else is waited for beside them, it is one call less.
 const FLIGHTS_MAX: usize = 32;
 
 /// Most sub-graphs that run together, of each depth: those of one depth never wait for room at another that waits for theirs.
@@ -42,7 +45,7 @@ const ROOT: usize = 0;
 pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world: &mut W) -> Result<Outcome, Failure> {
     ending::refuse_early(plan, world)?;
     let closing = plan.graph.cleans_up().then(|| world.closing());
-    let flights_max = FLIGHTS_MAX - usize::from(closing.is_some());
+    let flights_max = FLIGHTS_MAX - usize::from(closing.is_some() || plan.graph.repeats());
     let root = Frame::new(&plan.graph, Scope::new(brief, inputs), None);
     let frames = BTreeMap::from([(ROOT, root)]);
     let may_land = closing.is_some();
@@ -53,6 +56,7 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
         depths: [0; NESTING_MAX + 1],
         flights: Vec::new(),
         flights_max,
+        rests: Rests::new(),
         closing,
         may_land,
         end: None,
@@ -62,6 +66,7 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
         if let Some(end) = run.end {
             return ending::ending(&end);
         }
+        run.set_alarm();
         run.land();
     }
 }
@@ -77,6 +82,7 @@ struct Run<'p, 'e, W: World> {
     /// At most `flights_max`.
     flights: Vec<Flight<W::Pending>>,
     flights_max: usize,
+    rests: Rests<W::Pending>,
     /// The signal that the mission should come to its end, until it was given; for plans that have something to do then.
     closing: Option<W::Pending>,
     /// What is kept for that was asked for, and not yet taken.
@@ -90,7 +96,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     fn launch(&mut self) {
         let mut may_go_on = true;
         while may_go_on && self.end.is_none() {
-            may_go_on = false;
+            may_go_on = self.resume();
             // A step may begin graphs and end them: these have their turn in the next round.
             let frames: Vec<usize> = self.frames.keys().copied().collect();
             for frame in frames {
