@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 use sortie_plugin::{Brief, Failure, Outcome};
 
 use crate::World;
-use crate::plan::{Action, NESTING_MAX, Need, Plan, Step};
+use crate::plan::{Action, ITEMS_MAX, NESTING_MAX, Need, Plan, Step};
 use attempt::{Attempt, Doing, Flight};
 use ending::Blame;
 pub(crate) use foresee::foresee;
@@ -34,9 +34,6 @@ const FLIGHTS_MAX: usize = 32;
 
 /// Most sub-graphs that run together, of each depth: those of one depth never wait for room at another that waits for theirs.
 const FRAMES_MAX: usize = 32;
-
-/// Most items of one `for_each`: their calls must leave room among the 100,000 that a node keeps of a mission.
-const ITEMS_MAX: usize = 20_000;
 
 /// The mission's own graph, among the frames.
 const ROOT: usize = 0;
@@ -211,7 +208,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
                     frame.open.insert(index);
                 }
             }
-            Err(why) => self.fail(id, index, Blame::step(format!("for_each {why}"))),
+            Err((_, why)) => self.fail(id, index, Blame::step(format!("for_each {why}"))),
         }
     }
 
@@ -325,11 +322,12 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     }
 }
 
-/// The items of a `for_each`.
-fn list(value: &Value) -> Result<Vec<Value>, String> {
+/// The items of a `for_each`; or what is wrong with them, as a code and for people.
+fn list(value: &Value) -> Result<Vec<Value>, (&'static str, String)> {
     if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
-        return Err(format!("must be a list, and it is {}", value.kind()));
+        return Err(("wrong_type", format!("must be a list, and it is {}", value.kind())));
     }
-    let items: Vec<Value> = value.try_iter().map_err(|error| error.to_string())?.take(ITEMS_MAX + 1).collect();
-    if items.len() > ITEMS_MAX { Err(format!("has more than {ITEMS_MAX} items")) } else { Ok(items) }
+    let items = value.try_iter().map_err(|error| ("wrong_type", error.to_string()))?;
+    let items: Vec<Value> = items.take(ITEMS_MAX + 1).collect();
+    if items.len() > ITEMS_MAX { Err(("too_many", format!("has more than {ITEMS_MAX} items"))) } else { Ok(items) }
 }
