@@ -84,6 +84,10 @@ impl World for Granted {
         Waiting::Call(time::after(duration))
     }
 
+    fn now_ms(&mut self) -> u64 {
+        time::now_ms()
+    }
+
     fn wait_any(&mut self, waiting: &[&Waiting]) -> usize {
         sortie_plugin::wait_any(waiting.iter().map(|waiting| waiting.pending()))
     }

@@ -4,7 +4,7 @@
 //! Everything that is wrong is reported together, each with its place in the envelope.
 
 mod graph;
-mod literal;
+pub(crate) mod literal;
 mod read;
 
 use core::time::Duration;
@@ -18,6 +18,9 @@ pub(crate) use read::KEYS;
 
 /// Most steps of one plan: more is a program and wants a plugin of its own. It also bounds what intake spends on a plan.
 pub(crate) const STEPS_MAX: usize = 1_000;
+
+/// Most items of one `for_each`: their calls must leave room among the 100,000 that a node keeps of a mission.
+pub(crate) const ITEMS_MAX: usize = 20_000;
 
 /// Most attempts of one call, as the contract of steps says.
 pub(crate) const ATTEMPTS_MAX: u32 = 100;
@@ -72,6 +75,14 @@ impl Graph<'_> {
         self.steps.iter().any(|step| {
             let within = matches!(&step.action, Action::Graph(graph) if graph.cleans_up());
             step.is_finally || step.compensate.is_some() || within
+        })
+    }
+
+    /// Whether a graph within it may be tried again.
+    pub(crate) fn repeats(&self) -> bool {
+        self.steps.iter().any(|step| match &step.action {
+            Action::Graph(graph) => step.retry.attempts > 1 || graph.repeats(),
+            Action::Call(_) | Action::Sleep(_) => false,
         })
     }
 }

@@ -9,6 +9,7 @@ mod finish;
 mod foresee;
 mod frame;
 mod landing;
+mod rest;
 mod scope;
 
 use std::collections::BTreeMap;
@@ -19,21 +20,20 @@ use serde_json::Value as Json;
 use sortie_plugin::{Brief, Failure, Outcome};
 
 use crate::World;
-use crate::plan::{Action, NESTING_MAX, Need, Plan, Step};
+use crate::plan::{Action, ITEMS_MAX, NESTING_MAX, Need, Plan, Step};
 use attempt::{Attempt, Doing, Flight};
 use ending::Blame;
 pub(crate) use foresee::foresee;
 use frame::{Frame, Phase, Progress, State};
+use rest::Rests;
 use scope::Scope;
 
-/// Most calls that are in flight or rest before a retry. Each has at most one timer beside it, and a node holds 64.
+/// Most calls that are in flight or rest before a retry. Each has at most one timer beside it, and a node holds 64; where
+/// something else is waited for beside them, it is one call less.
 const FLIGHTS_MAX: usize = 32;
 
 /// Most sub-graphs that run together, of each depth: those of one depth never wait for room at another that waits for theirs.
 const FRAMES_MAX: usize = 32;
-
-/// Most items of one `for_each`: their calls must leave room among the 100,000 that a node keeps of a mission.
-const ITEMS_MAX: usize = 20_000;
 
 /// The mission's own graph, among the frames.
 const ROOT: usize = 0;
@@ -42,7 +42,7 @@ const ROOT: usize = 0;
 pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world: &mut W) -> Result<Outcome, Failure> {
     ending::refuse_early(plan, world)?;
     let closing = plan.graph.cleans_up().then(|| world.closing());
-    let flights_max = FLIGHTS_MAX - usize::from(closing.is_some());
+    let flights_max = FLIGHTS_MAX - usize::from(closing.is_some() || plan.graph.repeats());
     let root = Frame::new(&plan.graph, Scope::new(brief, inputs), None);
     let frames = BTreeMap::from([(ROOT, root)]);
     let may_land = closing.is_some();
@@ -53,6 +53,7 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
         depths: [0; NESTING_MAX + 1],
         flights: Vec::new(),
         flights_max,
+        rests: Rests::new(),
         closing,
         may_land,
         end: None,
@@ -62,6 +63,7 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
         if let Some(end) = run.end {
             return ending::ending(&end);
         }
+        run.set_alarm();
         run.land();
     }
 }
@@ -77,6 +79,7 @@ struct Run<'p, 'e, W: World> {
     /// At most `flights_max`.
     flights: Vec<Flight<W::Pending>>,
     flights_max: usize,
+    rests: Rests<W::Pending>,
     /// The signal that the mission should come to its end, until it was given; for plans that have something to do then.
     closing: Option<W::Pending>,
     /// What is kept for that was asked for, and not yet taken.
@@ -90,7 +93,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     fn launch(&mut self) {
         let mut may_go_on = true;
         while may_go_on && self.end.is_none() {
-            may_go_on = false;
+            may_go_on = self.resume();
             // A step may begin graphs and end them: these have their turn in the next round.
             let frames: Vec<usize> = self.frames.keys().copied().collect();
             for frame in frames {
@@ -205,7 +208,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
                     frame.open.insert(index);
                 }
             }
-            Err(why) => self.fail(id, index, Blame::step(format!("for_each {why}"))),
+            Err((_, why)) => self.fail(id, index, Blame::step(format!("for_each {why}"))),
         }
     }
 
@@ -319,11 +322,12 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
     }
 }
 
-/// The items of a `for_each`.
-fn list(value: &Value) -> Result<Vec<Value>, String> {
+/// The items of a `for_each`; or what is wrong with them, as a code and for people.
+fn list(value: &Value) -> Result<Vec<Value>, (&'static str, String)> {
     if !matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) {
-        return Err(format!("must be a list, and it is {}", value.kind()));
+        return Err(("wrong_type", format!("must be a list, and it is {}", value.kind())));
     }
-    let items: Vec<Value> = value.try_iter().map_err(|error| error.to_string())?.take(ITEMS_MAX + 1).collect();
-    if items.len() > ITEMS_MAX { Err(format!("has more than {ITEMS_MAX} items")) } else { Ok(items) }
+    let items = value.try_iter().map_err(|error| ("wrong_type", error.to_string()))?;
+    let items: Vec<Value> = items.take(ITEMS_MAX + 1).collect();
+    if items.len() > ITEMS_MAX { Err(("too_many", format!("has more than {ITEMS_MAX} items"))) } else { Ok(items) }
 }

@@ -20,6 +20,8 @@ pub trait World {
     fn start(&mut self, tool: &str, arguments: &Json) -> Result<Self::Pending, CallError>;
     /// A timer.
     fn after(&mut self, duration: Duration) -> Self::Pending;
+    /// The present moment, in milliseconds since 1970.
+    fn now_ms(&mut self) -> u64;
     /// Waits until one of these (never none) is ready: its index.
     fn wait_any(&mut self, pending: &[&Self::Pending]) -> usize;
     /// The result of a call that is ready.

@@ -1,8 +1,10 @@
-//! The node's rules for texts that a step hands over with an artifact: names, paths of files, media types.
+//! The node's rules for values that a step hands over: names, paths of files, media types, what a model is asked.
 //!
 //! The node has the last word on all of them when the step is done, and a text that comes of a template is known no earlier.
 //! Fixed text is known at intake. What is refused here is therefore exactly what the node is certain to refuse: a rule that
 //! were stricter than the node's would turn away missions that could be done.
+
+use serde_json::Value as Json;
 
 /// Longest name of an artifact, in bytes, as the node has it.
 const NAME_BYTES_MAX: usize = 200;
@@ -44,6 +46,21 @@ pub(super) fn wrong_media_type(text: &str) -> Option<&'static str> {
     let two_parts = text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
     let good = text.len() <= MEDIA_TYPE_BYTES_MAX && two_parts && text.bytes().all(|b| (0x20..0x7f).contains(&b));
     (!good).then_some("it must be a media type such as text/markdown, as it is: templates are not rendered here")
+}
+
+/// What is wrong with a field of a `model`, as a code and for people. All but `prompt` may be null.
+pub(crate) fn wrong_for_model(key: &str, value: &Json) -> Option<(&'static str, &'static str)> {
+    let (fits, code, expected) = match key {
+        "max_tokens" => (
+            value.as_u64().is_some_and(|count| (1..=u32::MAX.into()).contains(&count)),
+            "out_of_range",
+            "it must be a whole number of tokens, 1 or more",
+        ),
+        "schema" => (value.is_object(), "wrong_type", "it must be an object: the JSON Schema of the answer"),
+        _ => (value.is_string(), "wrong_type", "it must be a text"),
+    };
+    let is_absent = value.is_null() && key != "prompt";
+    (!fits && !is_absent).then_some((code, expected))
 }
 
 #[cfg(test)]

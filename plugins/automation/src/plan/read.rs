@@ -10,7 +10,7 @@ use sortie_plugin::Mistake;
 use crate::template::{FAILURE, ITEM_NAMES, Language, Question, Shape};
 
 use super::graph::{Draft, Named};
-use super::{Each, STEPS_MAX, Source, Step};
+use super::{Each, ITEMS_MAX, STEPS_MAX, Source, Step};
 
 /// Longest id of a step: as long as a mission's.
 const ID_BYTES_MAX: usize = 200;
@@ -200,12 +200,20 @@ impl<'e> Reader<'e, '_> {
         needs: &mut Vec<Named>,
     ) -> Option<Each<'e>> {
         let concurrency = self.count(place, fields, "concurrency", 1, u64::MAX);
-        let value = fields.get("for_each")?;
+        let Some(value) = fields.get("for_each").filter(|value| !value.is_null()) else {
+            if is_there(fields, "concurrency") {
+                let detail = "it says how many items of a `for_each` are done together, and there is none";
+                self.complain(format!("{place}/concurrency"), "invalid", detail);
+            }
+            return None;
+        };
         let place = format!("{place}/for_each");
         let items = self.shape(&place, value, names, needs).shape;
         let list = matches!(items, Shape::Typed { .. } | Shape::List(_) | Shape::Fixed(Json::Array(_)));
         if !list && !self.has_mistake_at(&place) {
             self.complain(place, "wrong_type", "it must be a list, or one {{ … }} that gives a list");
+        } else if value.as_array().is_some_and(|items| items.len() > ITEMS_MAX) {
+            self.complain(place, "too_many", format!("it has more than {ITEMS_MAX} items"));
         }
         let concurrency = concurrency.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
         Some(Each { items, concurrency })
@@ -223,7 +231,7 @@ impl<'e> Reader<'e, '_> {
     }
 
     fn goes_on(&mut self, place: &str, fields: &'e Map<String, Json>) -> bool {
-        match fields.get("on_error").map(Json::as_str) {
+        match fields.get("on_error").filter(|value| !value.is_null()).map(Json::as_str) {
             None | Some(Some("fail")) => false,
             Some(Some("continue")) => true,
             Some(_) => {

@@ -1,11 +1,11 @@
-//! Attempts: a call, a rest before the next one, a sleep, a run of a sub-graph; and whether there is a further one.
+//! Attempts: a call, a rest before the next one (of a graph: `rest`), a sleep, a run of a sub-graph; and whether there is a further one.
 
 use serde_json::Value as Json;
 use sortie_plugin::CallError;
 
 use super::ending::Blame;
 use super::frame::{Frame, Parent, State};
-use super::{Phase, Run};
+use super::{FRAMES_MAX, Phase, Run};
 use crate::plan::{ASK, Action, Call, Retry};
 use crate::{World, duration};
 
@@ -38,6 +38,17 @@ pub(super) enum Leg<P> {
     Call { call: P, deadline: Option<P> },
     Rest(P),
     Sleep(P),
+}
+
+/// What can be ready first.
+#[derive(Clone, Copy)]
+enum Ready {
+    /// The signal that the mission should come to its end.
+    Closing,
+    /// The timer of the rests.
+    Alarm,
+    /// A flight: what is waited for `came`, or the time for it is over.
+    Flight { index: usize, came: bool },
 }
 
 /// How an attempt, or all of them, can end.
@@ -82,6 +93,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
                 self.frames.insert(self.next_frame, Frame::new(graph, scope, Some(parent)));
                 self.next_frame += 1;
                 self.depths[depth] += 1;
+                debug_assert!(self.depths[depth] <= FRAMES_MAX, "whoever begins a graph has seen that there is room");
             }
         }
     }
@@ -110,24 +122,27 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
 
     /// Waits for whatever comes first and takes it in.
     pub(super) fn land(&mut self) {
-        let mut waiting = Vec::with_capacity(2 * self.flights.len() + 1);
-        let mut owner = Vec::with_capacity(2 * self.flights.len() + 1);
+        let mut waiting = Vec::with_capacity(2 * self.flights.len() + 2);
+        let mut owner = Vec::with_capacity(2 * self.flights.len() + 2);
         // Of several that are ready the first is told: what keeps coming in must not keep this one out.
         waiting.extend(&self.closing);
-        owner.extend(self.closing.iter().map(|_| None));
+        owner.extend(self.closing.iter().map(|_| Ready::Closing));
+        waiting.extend(self.rests.alarm());
+        owner.extend(self.rests.alarm().map(|_| Ready::Alarm));
         for (index, flight) in self.flights.iter().enumerate() {
             let (awaited, deadline) = match &flight.leg {
                 Leg::Call { call, deadline } => (call, deadline.as_ref()),
                 Leg::Rest(timer) | Leg::Sleep(timer) => (timer, None),
             };
             waiting.push(awaited);
-            owner.push(Some((index, true)));
+            owner.push(Ready::Flight { index, came: true });
             waiting.extend(deadline);
-            owner.extend(deadline.map(|_| Some((index, false))));
+            owner.extend(deadline.map(|_| Ready::Flight { index, came: false }));
         }
         match owner[self.world.wait_any(&waiting)] {
-            None => self.close(),
-            Some((index, came)) => self.arrive(index, came),
+            Ready::Closing => self.close(),
+            Ready::Alarm => self.rested(),
+            Ready::Flight { index, came } => self.arrive(index, came),
         }
     }
 
@@ -187,15 +202,20 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         let is_last = attempt.number >= retry.attempts || self.is_doomed(attempt.frame);
         match end {
             End::NotYet(_) if !is_last => {
-                let rest = self.world.after(duration::backoff(retry.backoff, retry.factor, attempt.number));
-                self.fly(attempt, Leg::Rest(rest));
+                let lasts = duration::backoff(retry.backoff, retry.factor, attempt.number);
+                if self.is_of_graph(&attempt) {
+                    self.rest(attempt, lasts);
+                } else {
+                    let rest = self.world.after(lasts);
+                    self.fly(attempt, Leg::Rest(rest));
+                }
             }
             end => self.settle(&attempt, end),
         }
     }
 
     /// It ends for good.
-    fn settle(&mut self, attempt: &Attempt, end: End) {
+    pub(super) fn settle(&mut self, attempt: &Attempt, end: End) {
         let end = match end {
             End::Result(result) => Ok(result),
             End::NotYet(blame) | End::Never(blame) => Err(blame),

@@ -14,7 +14,7 @@ use super::{Flight, ROOT, Run, scope};
 use crate::World;
 
 /// Why something was given up that might still have come.
-const GIVEN_UP: &str = "it was given up, because the graph around it had failed";
+pub(super) const GIVEN_UP: &str = "it was given up, because the graph around it had failed";
 
 impl<'p, 'e, W: World> Run<'p, 'e, W> {
     /// A limit of the mission comes near.
@@ -29,6 +29,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             let is_doomed = |flight: &Flight<_>| self.is_doomed(flight.attempt.frame);
             let doomed: Vec<bool> = self.flights.iter().map(is_doomed).collect();
             self.drop_flights(&doomed, "its call was cancelled, because the mission had to come to its end");
+            self.drop_rests(Self::is_doomed, GIVEN_UP);
         }
         self.take_reserve();
     }
@@ -68,6 +69,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         let given_up: Vec<bool> =
             self.flights.iter().map(|flight| flight.attempt.frame == id && waits(flight)).collect();
         self.drop_flights(&given_up, GIVEN_UP);
+        self.drop_rests(|_, frame| frame == id, GIVEN_UP);
     }
 
     /// Drops flights, and with that cancels them.

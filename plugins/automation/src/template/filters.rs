@@ -17,6 +17,12 @@ use sha2::{Digest, Sha256};
 /// Largest regular expression once it is compiled, in bytes: a long list of words, and no nest of repetitions.
 const REGEX_BYTES_MAX: usize = 64 << 10;
 
+/// The least bound on that size that is tried; each further one is twice as large.
+const REGEX_BYTES_LEAST: usize = 256;
+
+/// Bytes of a part of a compiled expression, or a few less: a character, a class, a fork.
+const REGEX_PART_BYTES: usize = 4 * size_of::<usize>();
+
 /// Bytes that are worked through for one unit of fuel, as the template language has it.
 const BYTES_PER_FUEL: usize = 64;
 
@@ -45,15 +51,13 @@ pub(super) fn wrong_pattern(pattern: &str) -> Option<String> {
 /// `text | regex_match(pattern)`: whether it is found somewhere in it.
 fn regex_match(state: &State<'_, '_>, value: &Value, pattern: &str) -> Result<bool, Error> {
     let text = text("regex_match", value)?;
-    pay_search(state, text, pattern)?;
-    Ok(regex(pattern)?.is_match(text))
+    Ok(paid_regex(state, text, pattern)?.is_match(text))
 }
 
 /// `text | regex_find(pattern, group=0)`: the first match, or one of its groups, by number or by name; null where there is none.
 fn regex_find(state: &State<'_, '_>, value: &Value, pattern: &str, group: Option<&Value>) -> Result<Value, Error> {
     let text = text("regex_find", value)?;
-    pay_search(state, text, pattern)?;
-    let regex = regex(pattern)?;
+    let regex = paid_regex(state, text, pattern)?;
     let found = |captures: &Captures<'_>, group: Option<regex_lite::Match<'_>>| {
         debug_assert!(captures.get(0).is_some());
         group.map_or(Value::from(()), |found| Value::from(found.as_str()))
@@ -79,8 +83,7 @@ fn regex_find(state: &State<'_, '_>, value: &Value, pattern: &str, group: Option
 /// `text | regex_replace(pattern, with)`: all of them; `$1` and `${name}` in `with` are groups, `$$` is a dollar.
 fn regex_replace(state: &State<'_, '_>, value: &Value, pattern: &str, with: &str) -> Result<String, Error> {
     let text = text("regex_replace", value)?;
-    pay_search(state, text, pattern)?;
-    let regex = regex(pattern)?;
+    let regex = paid_regex(state, text, pattern)?;
     // What it makes is paid for as it grows: a short text can become a long one.
     let (mut out, mut end) = (String::with_capacity(text.len()), 0);
     for captures in regex.captures_iter(text) {
@@ -135,17 +138,31 @@ fn text<'v>(filter: &str, value: &'v Value) -> Result<&'v str, Error> {
 }
 
 fn regex(pattern: &str) -> Result<Regex, Error> {
-    RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
+    regex_of_bytes(pattern, REGEX_BYTES_MAX)
         .map_err(|error| wrong(format!("`{pattern}` is no regular expression: {error}")))
 }
 
-/// Pays for holding a text against a regular expression: each of its bytes against each part of that, and `{9}` is nine parts.
-fn pay_search(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<(), Error> {
-    let counts = pattern.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<usize>().ok());
-    let parts = counts.fold(pattern.len(), usize::saturating_add);
-    pay(state, (text.len() + BYTES_PER_FUEL).saturating_mul(parts))
+/// The regular expression, where it has at most so many bytes once it is compiled.
+fn regex_of_bytes(pattern: &str, bytes: usize) -> Result<Regex, regex_lite::Error> {
+    RegexBuilder::new(pattern).size_limit(bytes).build()
+}
+
+/// The regular expression, with holding a text against it paid for: each byte of the text against each part of it. How many
+/// parts there are is known when it is compiled alone, for repetitions within repetitions multiply; its size is not told, but
+/// kept to a bound, so that it is the least of some bounds that it keeps to.
+fn paid_regex(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<Regex, Error> {
+    let mut bytes = REGEX_BYTES_LEAST;
+    let regex = loop {
+        pay(state, pattern.len())?;
+        match regex_of_bytes(pattern, bytes) {
+            Ok(regex) => break regex,
+            // What is wrong in another way than by its size is told at the last of them.
+            Err(_) if bytes < REGEX_BYTES_MAX => bytes *= 2,
+            Err(_) => break regex(pattern)?,
+        }
+    };
+    pay(state, (text.len() + BYTES_PER_FUEL).saturating_mul(bytes / REGEX_PART_BYTES))?;
+    Ok(regex)
 }
 
 /// Pays for working through so many bytes.

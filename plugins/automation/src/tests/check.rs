@@ -259,3 +259,108 @@ fn cycles_are_found_however_the_steps_are_tied() {
         &["/1 cycle"],
     );
 }
+
+#[test]
+fn items_that_the_envelope_gives_are_a_list_and_not_too_many() {
+    let many: Vec<u32> = (0..20_001).collect();
+    for (each, expected) in [
+        (json!("{{ inputs.mising }}"), "bad_template"),
+        (json!("{{ inputs.week }}"), "wrong_type"),
+        (json!("{{ inputs }}"), "wrong_type"),
+        (json!("{{ range(20001) }}"), "too_many"),
+        (json!("{{ inputs.many }}"), "too_many"),
+        (json!("{{ range(20000) }}"), ""),
+        (json!("{{ inputs.week | list }}"), ""),
+    ] {
+        let step = |more: Json| {
+            let mut step = json!({ "id": "a", "tool": "Read", "for_each": each });
+            step.as_object_mut().expect("a step").extend(more.as_object().expect("fields").clone());
+            step
+        };
+        let found = |steps: Json| -> Vec<(String, String)> {
+            let found = crate::check(&brief(&json!({ "week": "W47", "many": many, "steps": steps })));
+            found.into_iter().map(|mistake| (mistake.pointer, mistake.code)).collect()
+        };
+        let at = |place: &str| match expected {
+            "" => vec![],
+            code => vec![(format!("/inputs/steps/{place}/for_each"), code.to_owned())],
+        };
+        assert_eq!(found(json!([step(json!({}))])), at("0"), "{each}");
+        assert_eq!(found(json!([step(json!({ "if": "{{ item }}" }))])), at("0"), "{each}");
+        assert_eq!(found(json!([{ "id": "g", "steps": [step(json!({}))] }])), at("0/steps/0"), "{each}");
+        // Where it may never come to it, or goes on without it, it is known when it does.
+        for more in [
+            json!({ "if": "{{ inputs.x is defined }}" }),
+            json!({ "on_error": "continue" }),
+            json!({ "finally": true }),
+        ] {
+            assert_eq!(found(json!([step(more)])), [], "{each}");
+        }
+    }
+    // A list that is spelled out is too long wherever it stands.
+    check_step(json!({ "for_each": many, "if": false }), &["/0/for_each too_many"]);
+    let templates = vec![json!("{{ inputs.week }}"); 20_001];
+    check_step(json!({ "for_each": templates, "if": false }), &["/0/for_each too_many"]);
+    check_step(json!({ "for_each": &many[1..], "if": false }), &[]);
+}
+
+#[test]
+fn a_duration_that_the_envelope_gives_is_read_at_intake() {
+    let sleep = |step: Json, expected: &[&str]| {
+        let found = crate::check(&brief(&json!({ "pause": "soon", "steps": [step] })));
+        let found: Vec<_> = found.iter().map(|mistake| format!("{} {}", mistake.pointer, mistake.code)).collect();
+        assert_eq!(found, expected, "{step}");
+    };
+    sleep(json!({ "id": "a", "sleep": "{{ inputs.pause }}" }), &["/inputs/steps/0/sleep bad_duration"]);
+    sleep(json!({ "id": "a", "sleep": "{{ inputs.pause | length }}" }), &["/inputs/steps/0/sleep bad_duration"]);
+    sleep(json!({ "id": "a", "sleep": "{{ inputs.pause | length }}s" }), &[]);
+    sleep(json!({ "id": "a", "sleep": "{{ inputs.pause }}", "if": "{{ inputs.pause != 'soon' }}" }), &[]);
+}
+
+#[test]
+fn what_a_model_is_asked_is_of_the_right_kind() {
+    let model = |fields: Json, expected: &[&str]| {
+        let mut model = json!({ "prompt": "x" });
+        model.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
+        check(json!([{ "id": "a", "model": model }]), expected);
+        // Fixed text is known wherever it stands.
+        if !fields.to_string().contains("{{") {
+            check(json!([{ "id": "a", "model": model, "if": false }]), expected);
+        }
+    };
+    for wrong in
+        [json!("many"), json!(0), json!(-1), json!(1.5), json!([1]), json!("{{ inputs.week }}"), json!("1{{ 0 }}")]
+    {
+        model(json!({ "max_tokens": wrong }), &["/0/model/max_tokens out_of_range"]);
+    }
+    for wrong in [json!("object"), json!(7), json!([]), json!("{{ inputs.week }}"), json!("{{ [] }}")] {
+        model(json!({ "schema": wrong }), &["/0/model/schema wrong_type"]);
+    }
+    for key in ["system", "model", "prompt"] {
+        model(json!({ key: "{{ 7 }}" }), &[&format!("/0/model/{key} wrong_type")]);
+        model(json!({ key: 7 }), &[&format!("/0/model/{key} wrong_type")]);
+    }
+    model(json!({ "max_tokens": null, "schema": null, "system": null, "model": null }), &[]);
+    model(json!({ "max_tokens": "{{ inputs.week | length }}", "schema": "{{ {} }}", "model": "{{ none }}" }), &[]);
+    model(json!({ "max_tokens": 9, "schema": { "type": "{{ 'object' }}" }, "system": "{{ inputs.week }}" }), &[]);
+    // What another step gives is known when it has given it.
+    model(json!({ "max_tokens": "{{ steps.b.result }}" }), &["/0/model/max_tokens unknown_step"]);
+}
+
+#[test]
+fn null_is_as_good_as_nothing() {
+    check_step(json!({ "for_each": null, "on_error": null, "concurrency": null }), &[]);
+    check_step(json!({ "for_each": null, "with": { "path": "{{ item }}" } }), &["/0/with/path bad_template"]);
+    check_step(json!({ "retry": { "attempts": null } }), &["/0/retry/attempts required"]);
+    check_step(
+        json!({ "criterion": { "text": null, "met": null } }),
+        &["/0/criterion/text required", "/0/criterion/met required"],
+    );
+}
+
+#[test]
+fn a_concurrency_without_items_is_refused() {
+    check_step(json!({ "concurrency": 2 }), &["/0/concurrency invalid"]);
+    check_step(json!({ "concurrency": 2, "for_each": null }), &["/0/concurrency invalid"]);
+    check_step(json!({ "concurrency": 2, "for_each": [1] }), &[]);
+}

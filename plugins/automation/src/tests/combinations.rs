@@ -51,7 +51,8 @@ fn until_wants_a_result_and_a_way_to_try_again() {
 #[test]
 fn a_sleep_is_a_duration_and_nothing_else() {
     check_bare(json!({ "sleep": "1.5h", "needs": [], "if": false, "milestone": "awake" }), &[]);
-    check_bare(json!({ "sleep": "{{ inputs.week }}" }), &[]);
+    check_bare(json!({ "sleep": "{{ inputs.week }}" }), &["/0/sleep bad_duration"]);
+    check_bare(json!({ "sleep": "{{ inputs.week }}", "if": "{{ inputs.week is not string }}" }), &[]);
     check_bare(json!({ "sleep": "{{ inputs.n }}s", "for_each": [1] }), &[]);
     check_bare(json!({ "sleep": "{{ inputs.nobody }}s" }), &["/0/sleep bad_template"]);
     for wrong in

@@ -147,3 +147,21 @@ fn digests_and_base64() {
         ("'x' | b64(decod=true)", "! unknown keyword argument"),
     ]);
 }
+
+#[test]
+fn what_a_filter_costs_is_what_it_does() {
+    check(&[
+        // Repetitions within repetitions are as many parts as their product.
+        ("inputs.long | regex_match('(?:(?:a{12}){12}){12}b')", "! fuel"),
+        ("inputs.long | regex_replace('(?:(?:a{12}){12}){12}b', '')", "! fuel"),
+        ("inputs.long | regex_find('(?:(?:(?:(?:(?:a{2}){3}){4}){3}){4}){2}b')", "! fuel"),
+        ("inputs.long | regex_match('a{12}b')", "false"),
+        ("inputs.t | regex_match('(?:(?:a{12}){12}){12}b')", "false"),
+        ("[1] | tojson(indent=9)", "! tojson: indent is 8 at most"),
+        ("[1] | tojson(indent=0)", r#""[1]""#),
+        ("([1] | tojson(indent=8)) | length", "13"),
+        ("([inputs.long] * 700) | tojson | length", "! fuel"),
+        ("('[' * 90 ~ '1' ~ ',1' * 10000 ~ ']' * 90) | fromjson | tojson(indent=8) | length", "7295161"),
+        ("('[' * 90 ~ '1' ~ ',1' * 90000 ~ ']' * 90) | fromjson | tojson(indent=8) | length", "! fuel"),
+    ]);
+}

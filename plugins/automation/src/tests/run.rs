@@ -198,9 +198,9 @@ fn for_each_over_nothing_is_done_and_over_no_list_is_a_failure() {
         &["0 milestone all 0"],
     );
     check(
-        json!([{ "id": "a", "tool": "Echo", "for_each": "{{ inputs.week }}" }]),
-        "FAILED step `a` failed: for_each must be a list, and it is string; no step was done",
-        &[],
+        json!([{ "id": "a", "tool": "Echo" }, { "id": "b", "needs": ["a"], "tool": "Echo", "for_each": "{{ inputs.week }}" }]),
+        "FAILED step `b` failed: for_each must be a list, and it is string; done: a",
+        &["0 Echo {}"],
     );
 }
 

@@ -230,3 +230,79 @@ fn a_condition_of_the_item_around_is_answered_once_in_each_graph() {
     assert_eq!(end.expect("it goes on").summary, "done: each (2 items)");
     assert_eq!(log, ["0 Echo {}", "0 Echo {\"skipped\":true}", "10 Echo {\"skipped\":false}"]);
 }
+
+#[test]
+fn graphs_that_rest_hold_no_timers_and_all_come_to_their_turn() {
+    // None of them has a call to make: each ends at once, and rests.
+    let mut world = Simulated::echo();
+    let p = json!({ "id": "p", "for_each": "{{ range(2000) | list }}", "steps": [{ "id": "x", "if": false, "tool": "Echo" }],
+        "until": "{{ result.x is defined }}", "retry": { "attempts": 3, "backoff": "1h" }, "on_error": "continue" });
+    let tell = json!({ "id": "tell", "tool": "Echo", "needs": ["p"], "with": { "why": "{{ steps.p.errors | unique | join }}" } });
+    let end = run_in(&mut world, json!({ "steps": [p, tell] })).expect("it goes on");
+    assert_eq!(end.summary, "done: tell; failed, and passed over: p");
+    let why = "it was tried 3 times, and until {{ result.x is defined }} is false";
+    assert_eq!(world.log.last(), Some(&format!("7200000 Echo {}", json!({ "why": why }))));
+}
+
+#[test]
+fn graphs_that_are_tried_again_take_their_turns_beside_other_calls() {
+    for undo in [json!(null), json!({ "tool": "Echo" })] {
+        let mut tried = std::collections::BTreeMap::<String, u32>::new();
+        let mut world = Simulated::new(&["Echo", "Get"], move |tool, arguments| {
+            let tries = tried.entry(format!("{tool} {arguments}")).or_default();
+            *tries += 1;
+            (10, Ok(json!({ "done": tool == "Echo" || *tries > 2 })))
+        });
+        let call =
+            json!({ "id": "call", "tool": "Get", "with": { "n": "{{ item }}" }, "timeout": "1h", "compensate": undo });
+        let inputs = json!({ "steps": [
+            { "id": "poll", "for_each": "{{ range(100) | list }}", "steps": [call], "until": "{{ result.call.done }}",
+              "retry": { "attempts": 3, "backoff": "1s" } },
+            { "id": "beside", "for_each": "{{ range(1000) | list }}", "tool": "Echo", "timeout": "1h", "with": { "n": "{{ item }}" } },
+        ] });
+        let end = run_in(&mut world, inputs).expect("it gets there");
+        assert_eq!(end.summary, "done: poll (100 items), beside (1000 items)");
+        assert_eq!(world.log.len(), 1_300);
+    }
+}
+
+#[test]
+fn a_shorter_rest_is_over_before_a_longer_one_that_began_earlier() {
+    let looped = |id: &str, backoff: &str, ms: u64| {
+        json!({ "id": id, "steps": [{ "id": "a", "tool": "Echo", "with": { "of": id, "ms": ms } }], "until": "{{ result.b is defined }}",
+            "retry": { "attempts": 2, "backoff": backoff }, "on_error": "continue" })
+    };
+    let (_, log) = run(json!([looped("long", "1h", 10), looped("short", "1s", 20), looped("same", "3599990ms", 20)]));
+    let times: Vec<_> = log
+        .iter()
+        .filter(|line| line.contains("Echo"))
+        .map(|line| line.split(",\"ms").next().expect("a part"))
+        .collect();
+    assert_eq!(
+        times,
+        [
+            "0 Echo {\"of\":\"long\"",
+            "0 Echo {\"of\":\"short\"",
+            "0 Echo {\"of\":\"same\"",
+            "1020 Echo {\"of\":\"short\"",
+            "3600010 Echo {\"of\":\"long\"",
+            "3600010 Echo {\"of\":\"same\"",
+        ]
+    );
+}
+
+#[test]
+fn nobody_waits_for_a_graph_that_rests_where_the_graph_around_it_has_failed() {
+    let p = json!({ "id": "p", "for_each": "{{ range(100) | list }}", "steps": [{ "id": "x", "if": false, "tool": "Echo" }],
+        "until": "{{ result.x is defined }}", "retry": { "attempts": 3, "backoff": "1h" } });
+    let last = json!({ "id": "last", "tool": "Echo", "finally": true });
+    check(
+        json!([p.clone(), { "id": "bad", "tool": "Echo", "with": { "fail": "broken" } }, last]),
+        "FAILED step `bad` failed: Echo: broken; done: last",
+        &["0 Echo {\"fail\":\"broken\"}", "10 Echo {}"],
+    );
+    let mut world = Simulated::echo();
+    world.closing_ms = 5_000;
+    run_in(&mut world, json!({ "steps": [p, last] })).expect_err("a limit came near");
+    assert_eq!(world.log, ["5000 land", "5000 Echo {}"]);
+}

@@ -9,6 +9,9 @@ use sortie_plugin::CallError;
 
 use crate::World;
 
+/// Most calls, timers and signals that a node holds for a mission.
+const HANDLES_MAX: usize = 64;
+
 /// How a simulated tool answers: after so many milliseconds, with this.
 pub(super) type Answer = (u64, Result<Json, CallError>);
 
@@ -23,6 +26,8 @@ pub(super) struct Simulated {
     /// When a limit of the mission comes near; never, unless a test says so.
     pub(super) closing_ms: u64,
     in_flight: Rc<Cell<usize>>,
+    /// Calls, timers and signals that are held.
+    handles: Rc<Cell<usize>>,
     /// Most calls that were in flight together.
     pub(super) in_flight_max: usize,
     /// What was done, with its time in milliseconds.
@@ -35,10 +40,12 @@ pub(super) struct Pending {
     result: Result<Json, CallError>,
     amended: Option<Json>,
     call: Option<Rc<Cell<usize>>>,
+    handles: Rc<Cell<usize>>,
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
+        self.handles.set(self.handles.get() - 1);
         if let Some(in_flight) = &self.call {
             in_flight.set(in_flight.get() - 1);
         }
@@ -55,6 +62,7 @@ impl Simulated {
             now_ms: 0,
             closing_ms: u64::MAX,
             in_flight: Rc::default(),
+            handles: Rc::default(),
             in_flight_max: 0,
             log: Vec::new(),
         }
@@ -69,6 +77,14 @@ impl Simulated {
                 None => (ms, Ok(arguments.clone())),
             }
         })
+    }
+
+    /// Something that is ready at a time. A node holds 64 of them for a mission, and answers with a failure behind that.
+    fn pending(&self, due_ms: u64) -> Pending {
+        self.handles.set(self.handles.get() + 1);
+        assert!(self.handles.get() <= HANDLES_MAX, "a node holds no more than {HANDLES_MAX}");
+        let handles = Rc::clone(&self.handles);
+        Pending { due_ms, result: Ok(json!(null)), amended: None, call: None, handles }
     }
 
     fn note(&mut self, what: &str) {
@@ -95,12 +111,18 @@ impl World for Simulated {
         let amended_first = arguments.get("amended_first").filter(|_| is_first);
         let amended = arguments.get("amended").or(amended_first).cloned();
         let (ms, result) = (self.answer)(tool, amended.as_ref().unwrap_or(arguments));
-        Ok(Pending { due_ms: self.now_ms + ms, result, amended, call: Some(Rc::clone(&self.in_flight)) })
+        let mut call = self.pending(self.now_ms + ms);
+        (call.result, call.amended, call.call) = (result, amended, Some(Rc::clone(&self.in_flight)));
+        Ok(call)
     }
 
     fn after(&mut self, duration: Duration) -> Pending {
         let ms = u64::try_from(duration.as_millis()).expect("durations of tests are short");
-        Pending { due_ms: self.now_ms + ms, result: Ok(json!(null)), amended: None, call: None }
+        self.pending(self.now_ms + ms)
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        self.now_ms
     }
 
     fn wait_any(&mut self, pending: &[&Pending]) -> usize {
@@ -119,7 +141,7 @@ impl World for Simulated {
     }
 
     fn closing(&mut self) -> Pending {
-        Pending { due_ms: self.closing_ms, result: Ok(json!(null)), amended: None, call: None }
+        self.pending(self.closing_ms)
     }
 
     fn land(&mut self) {

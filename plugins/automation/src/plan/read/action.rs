@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::duration;
 use crate::plan::graph::{self, Named};
+use crate::plan::literal;
 use crate::plan::{ASK, Action, Call, Compensate, MODEL, NESTING_MAX, Retry, Until};
 use crate::template::{FAILURE, RESULT, Shape};
 
@@ -141,7 +142,15 @@ impl<'e> Reader<'e, '_> {
             self.text(&place, asked, "system");
             self.text(&place, asked, "model");
         }
-        self.shape(&place, model, names, needs).shape
+        let shape = self.shape(&place, model, names, needs).shape;
+        for key in ["schema", "max_tokens"] {
+            let Some(value) = outline(&shape, key) else { continue };
+            let place = format!("{place}/{key}");
+            if let Some((code, why)) = literal::wrong_for_model(key, &value).filter(|_| !self.has_mistake_at(&place)) {
+                self.complain(place, code, why);
+            }
+        }
+        shape
     }
 
     /// What the step `ask` asks. Its arguments are the plugin's own, so that what is wrong with them is known here.
@@ -244,5 +253,21 @@ impl<'e> Reader<'e, '_> {
     /// Whether a step is among those that it names.
     fn own(&self, fields: &Map<String, Json>, named: &[Named]) -> bool {
         fields.get("id").and_then(Json::as_str).is_some_and(|id| named.iter().any(|named| named.id == id))
+    }
+}
+
+/// A field of a shape, as far as it is known before anything is rendered: of what has templates in it, its type.
+fn outline(shape: &Shape<'_>, key: &str) -> Option<Json> {
+    let field = match shape {
+        Shape::Fixed(value) => return value.get(key).cloned(),
+        Shape::Object(fields) => fields.iter().find_map(|(name, field)| (*name == key).then_some(field))?,
+        _ => return None,
+    };
+    match field {
+        Shape::Fixed(value) => Some(value.clone()),
+        Shape::Text { .. } => Some(Json::String(String::new())),
+        Shape::Typed { .. } => None,
+        Shape::List(_) => Some(Json::Array(Vec::new())),
+        Shape::Object(_) => Some(Json::Object(Map::new())),
     }
 }

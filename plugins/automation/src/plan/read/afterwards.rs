@@ -84,7 +84,7 @@ impl<'e> Reader<'e, '_> {
         let value = fields.get("criterion").filter(|value| !value.is_null())?;
         let fields = self.object(&place, value, &["text", "met"])?;
         let text = self.required_text(&place, fields, "text");
-        let met = match fields.get("met") {
+        let met = match fields.get("met").filter(|met| !met.is_null()) {
             Some(met) => self.question(format!("{place}/met"), met, names, needs),
             None => {
                 self.complain(format!("{place}/met"), "required", "say with one {{ … }} when the criterion is met");

@@ -10,7 +10,7 @@ use crate::plan::graph::{Named, named};
 use crate::plan::{ATTEMPTS_MAX, Retry, Text};
 use crate::template::{Compiler, Question, Shape};
 
-use super::{Names, Reader};
+use super::{Names, Reader, is_there};
 
 impl<'e> Reader<'e, '_> {
     pub(super) fn retry(&mut self, place: &str, fields: &'e Map<String, Json>) -> Retry {
@@ -19,7 +19,7 @@ impl<'e> Reader<'e, '_> {
         let Some(fields) = self.object(&place, value, &["attempts", "backoff", "factor"]) else {
             return Retry::default();
         };
-        if !fields.contains_key("attempts") {
+        if !is_there(fields, "attempts") {
             self.complain(
                 format!("{place}/attempts"),
                 "required",

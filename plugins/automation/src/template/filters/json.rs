@@ -11,10 +11,13 @@ use serde_json::Value as Json;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::value::RawValue;
 
-use super::{pay, text, wrong};
+use super::{BYTES_PER_FUEL, pay, text, wrong};
 
 /// Deepest nesting of a JSON text, as the rest of the project has it.
 const DEPTH_MAX: usize = 100;
+
+/// Widest indent that `tojson` writes: the deeper a value is nested, the more of its text is nothing else.
+const INDENT_MAX: usize = 8;
 
 /// `text | fromjson`: what the text says, as a value.
 #[expect(clippy::needless_pass_by_value, reason = "a filter gets its arguments by value")]
@@ -42,18 +45,49 @@ pub(super) fn fromjson(state: &State<'_, '_>, value: &Value, named: Kwargs) -> R
 pub(super) fn tojson(state: &State<'_, '_>, value: &Value, indent: Option<u8>, named: Kwargs) -> Result<String, Error> {
     let indent = if indent.is_some() { indent } else { named.get("indent")? };
     named.assert_all_used()?;
-    let failed = |error: serde_json::Error| wrong(format!("tojson: {error}"));
-    let json = match indent {
-        None | Some(0) => serde_json::to_string(value).map_err(failed)?,
-        Some(indent) => {
-            let (mut out, indent) = (Vec::new(), vec![b' '; usize::from(indent)]);
-            let mut serializer = Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(&indent));
-            serde::Serialize::serialize(value, &mut serializer).map_err(failed)?;
-            String::from_utf8(out).map_err(|error| wrong(format!("tojson: {error}")))?
-        }
+    let indent = indent.map_or(0, usize::from);
+    let Some(indent) = [b' '; INDENT_MAX].get(..indent) else {
+        return Err(wrong(format!("tojson: indent is {INDENT_MAX} at most, and this is {indent}")));
     };
-    pay(state, json.len())?;
-    Ok(json)
+    let mut out = Paid { state, text: Vec::new(), unpaid: 0, broke: None };
+    let written = if indent.is_empty() {
+        serde_json::to_writer(&mut out, value)
+    } else {
+        let formatter = PrettyFormatter::with_indent(indent);
+        serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut out, formatter))
+    };
+    match (written, out.broke) {
+        (_, Some(broke)) => Err(broke),
+        (Err(error), None) => Err(wrong(format!("tojson: {error}"))),
+        (Ok(()), None) => String::from_utf8(out.text).map_err(|error| wrong(format!("tojson: {error}"))),
+    }
+}
+
+/// A text that is paid for as it is written: a value may make a longer one than its template can pay.
+struct Paid<'s, 't, 'e> {
+    state: &'s State<'t, 'e>,
+    text: Vec<u8>,
+    /// Bytes that were written since the last payment.
+    unpaid: usize,
+    /// Why nothing more is written.
+    broke: Option<Error>,
+}
+
+impl std::io::Write for Paid<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.unpaid += bytes.len();
+        if let Err(error) = pay(self.state, self.unpaid) {
+            self.broke = Some(error);
+            return Err(std::io::ErrorKind::Other.into());
+        }
+        self.unpaid %= BYTES_PER_FUEL;
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Reader<'s, 't, 'e> {
