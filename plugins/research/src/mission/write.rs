@@ -121,7 +121,8 @@ impl Mission<'_> {
         let mut told = String::new();
         for (number, source) in self.sources.numbered() {
             let room = bytes_max * number / self.sources.fetched.len();
-            told.push_str(&format!("[{number}] {}\n", source.title));
+            let unread = if source.is_noted { "" } else { " (no notes: it is not to be cited)" };
+            told.push_str(&format!("[{number}] {}{unread}\n", source.title));
             for note in self.notes.iter().filter(|note| note.source == number) {
                 let line = format!("- question {}: {} “{}”\n", note.question, note.claim, note.quote);
                 if told.len() + line.len() <= room {
