@@ -42,6 +42,11 @@ impl Findings {
         }
         let made = self.proposals.iter().filter(|proposal| proposal.state == State::Made).count();
         let _ = write!(words, "; edits proposed for {}, {made} made", counted(self.proposals.len(), "page"));
+        let in_part =
+            self.proposals.iter().filter(|proposal| matches!(proposal.state, State::MadeInPart { .. })).count();
+        if in_part > 0 {
+            let _ = write!(words, ", {in_part} made in part");
+        }
         words
     }
 
@@ -110,13 +115,20 @@ fn proposed(proposal: &Proposal) -> String {
         State::Declined(answer) if answer.is_empty() => "declined".to_owned(),
         State::Declined(answer) => format!("declined: “{}”", one_line(answer)),
         State::Failed(why) => format!("not made: {}", one_line(why)),
+        State::MadeInPart { made, why } => {
+            format!(
+                "**made in part: {made} of {}, in this order**; the next one was not made: {}",
+                proposal.edits.len(),
+                one_line(why)
+            )
+        }
     };
     let mut lines = format!("{}: {state}", code(&proposal.path));
     for edit in &proposal.edits {
         let _ = write!(lines, "\n  - {}", one_line(&edit.why));
     }
     for address in proposal.new_addresses() {
-        let _ = write!(lines, "\n  - **new on the page, look at it first:** {}", code(address));
+        let _ = write!(lines, "\n  - **new on the page, look at it first:** {}", code(&address));
     }
     for dropped in &proposal.dropped {
         let _ = write!(lines, "\n  - left out: {}", one_line(dropped));

@@ -55,7 +55,8 @@ impl Mission<'_> {
     /// What is asked, and what is searched for. Questions and sources that are given need neither a plan nor a search.
     pub(super) fn plan(&mut self, must_search: bool) -> Result<Vec<String>, Failure> {
         let may_search = self.tools.get("WebSearch").is_some();
-        if !self.questions.is_empty() && !(may_search && must_search) {
+        let needs_searches = may_search && must_search;
+        if !self.questions.is_empty() && !needs_searches {
             return Ok(Vec::new());
         }
         let asked = if self.questions.is_empty() {
