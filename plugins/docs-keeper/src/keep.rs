@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use sortie_agent::counted;
 use sortie_plugin::report::{self as told, Verdict};
 use sortie_plugin::{Brief, CallError, Failure, Outcome, Tools, artifacts, human, json, limits, model, time};
 
 use crate::date::{self, Dated};
 use crate::edit::{Edit, Proposal, State};
 use crate::inputs::{Ask, Inputs};
-use crate::report::{Findings, code, counted};
+use crate::report::{Findings, code};
 use crate::suggest::{Asked, suggest};
 use crate::{files, links};
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
+use sortie_agent::counted;
 
 use crate::edit::{Proposal, State};
 use crate::files::Found;
@@ -101,11 +102,6 @@ impl Findings {
         );
         page
     }
-}
-
-/// `1 page`, `2 pages`.
-pub(crate) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn proposed(proposal: &Proposal) -> String {

@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sortie_agent::counted;
 
 use crate::inline;
 use crate::quote::normal;
@@ -211,16 +212,6 @@ impl Check {
             "sources_cited": self.sources_cited, "sound": self.is_sound(),
         })
     }
-}
-
-/// `1 claim`, `2 claims`, `2 searches`.
-pub(crate) fn counted(count: usize, what: &str) -> String {
-    let ending = match count {
-        1 => "",
-        _ if what.ends_with(['s', 'h']) => "es",
-        _ => "s",
-    };
-    format!("{count} {what}{ending}")
 }
 
 impl Report {

@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use sortie_agent::{counted, marked};
 use sortie_plugin::{Failure, Value, artifacts, json, report as told, time};
 
 use super::{Mission, NOTE_BYTES_MAX, Note, clipped_to, or_nothing};
 use crate::address::{Address, Origin};
 use crate::ask::{Question, Said};
 use crate::inputs::{PAGES_MAX, QUESTIONS_MAX};
-use crate::report::counted;
 use crate::source::{Source, Unreached, clipped};
 use crate::words;
 
@@ -66,7 +66,7 @@ impl Mission<'_> {
         };
         let question = Question {
             about: "plan".to_owned(),
-            system: words::PLAN,
+            system: words::PLAN.to_owned(),
             text: format!("The objective:\n{}{asked}", self.brief.objective),
             kept_as: None,
             schema: words::plan_schema(),
@@ -286,8 +286,8 @@ impl Mission<'_> {
         let asked = format!("The questions:\n{}", words::numbered(self.questions.iter().map(String::as_str)));
         Some(Question {
             about: format!("source {number}"),
-            system: words::READ,
-            text: format!("{asked}\nThe page, {}.{cut}\n{}", source.asked, words::marked("PAGE", &page)),
+            system: words::to_readers(),
+            text: format!("{asked}\nThe page, {}.{cut}\n{}", source.asked, marked("PAGE", &page)),
             kept_as: Some(format!(
                 "{asked}\nThe page, {}.{cut}\n(the text of {}, and its links)",
                 source.asked, source.artifact
