@@ -1,7 +1,8 @@
 //! A model's text, made fit for the report: one line of Markdown in which nothing leads anywhere but to a source.
 //!
 //! Links, images and bare addresses become the number of the source that was fetched from there, or are left out and told. So are
-//! numbers in brackets that are no source. What a page talked a model into writing can so neither look like a citation nor load
+//! numbers in brackets that are no source. Addresses of mail are written so that no renderer makes a link of them; where a text is to read
+//! as it is written (a title, the reason of a failure), they and all others are code. What a page talked a model into writing can so neither look like a citation nor load
 //! anything when somebody opens the report: markup of HTML is text, and a link has no way in.
 
 use std::collections::BTreeSet;
