@@ -24,35 +24,44 @@ pub(crate) enum Dated {
     Not,
 }
 
-/// What a page says of its own age.
+/// What a page says of its own age, in the words that say most about a look.
 pub(crate) fn of_page(text: &str) -> Dated {
+    let all = all_of_page(text);
+    let by_key = KEYS.iter().find_map(|key| all.iter().find(|(what, _)| what == key));
+    let best = by_key.or_else(|| all.iter().find(|(what, _)| LINES.contains(what)));
+    best.map_or(Dated::Not, |(what, value)| dated(what, value))
+}
+
+/// Every place in which a page says when somebody looked at it, in order: what says so, and what it says.
+pub(crate) fn all_of_page(text: &str) -> Vec<(&'static str, String)> {
     let in_front = front_matter(text);
-    for key in KEYS {
-        let lines = in_front.lines().filter_map(|line| line.split_once([':', '=']));
-        let mut values = lines.filter(|(name, _)| name.trim().trim_matches('"').eq_ignore_ascii_case(key));
-        if let Some((_, value)) = values.next() {
-            return dated(key, value);
-        }
+    let mut all = Vec::new();
+    for (name, value) in in_front.lines().filter_map(|line| line.split_once([':', '='])) {
+        let name = name.trim().trim_matches('"');
+        all.extend(KEYS.iter().find(|key| name.eq_ignore_ascii_case(key)).map(|key| (*key, value.to_owned())));
     }
     let mut in_code = false;
     for line in text[in_front.len()..].lines() {
         if line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~") {
             in_code = !in_code;
         }
-        let plain = line.replace(['*', '_', '>', '<'], "");
-        let small = plain.trim().to_lowercase();
-        let Some(begin) = LINES.iter().find(|begin| small.starts_with(**begin)).filter(|_| !in_code) else { continue };
-        // Small letters may have another length; the beginning is ASCII.
-        let rest = plain.trim().get(begin.len()..).unwrap_or_default().trim_start();
-        if let Some(value) = rest
-            .strip_prefix(':')
-            .or_else(|| rest.strip_prefix("on "))
-            .or_else(|| begin.ends_with("on").then_some(rest))
-        {
-            return dated(begin, value);
-        }
+        all.extend(line_with_date(line).filter(|_| !in_code));
     }
-    Dated::Not
+    all
+}
+
+/// How a line begins that has a date, and what is behind that.
+fn line_with_date(line: &str) -> Option<(&'static str, String)> {
+    let plain = line.replace(['*', '_', '>', '<'], "");
+    let small = plain.trim().to_lowercase();
+    let begin = LINES.iter().find(|begin| small.starts_with(**begin))?;
+    // Small letters may have another length; the beginning is ASCII.
+    let rest = plain.trim().get(begin.len()..).unwrap_or_default().trim_start();
+    let value = rest
+        .strip_prefix(':')
+        .or_else(|| rest.strip_prefix("on "))
+        .or_else(|| begin.ends_with("on").then_some(rest))?;
+    Some((begin, value.to_owned()))
 }
 
 fn dated(what: &str, value: &str) -> Dated {

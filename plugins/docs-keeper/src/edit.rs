@@ -3,7 +3,9 @@
 //! An edit is a place in the page (words that occur once, or a link as it is written) and what is to stand there. Nobody's edit
 //! changes the date on a page: that says that somebody looked, and only who looked can say so.
 
-use crate::date::{self, Dated};
+use std::collections::BTreeSet;
+
+use crate::{date, page};
 
 /// A change of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,11 @@ pub(crate) enum State {
     Declined(String),
     /// It could not be made.
     Failed(String),
+    /// So many of its edits were made, and then one could not be.
+    MadeInPart {
+        made: usize,
+        why: String,
+    },
 }
 
 impl Proposal {
@@ -68,20 +75,17 @@ impl Proposal {
             count => return Err(format!("the words that it is to change are on the page {count} times")),
         }
         let after = self.after.replace(old.as_str(), new);
-        let day = |text: &str| match date::of_page(text) {
-            Dated::On { says, .. } | Dated::Unclear(says) => Some(says),
-            Dated::Not => None,
-        };
-        if day(&after) != day(&self.after) {
-            return Err("it changes the date on the page, which is for whoever looked at it".to_owned());
+        if date::all_of_page(&after) != date::all_of_page(&self.after) {
+            return Err("it changes a date on the page, which is for whoever looked at it".to_owned());
         }
         Ok(after)
     }
 
-    /// Web addresses that are on the page afterwards and were not before.
-    pub(crate) fn new_addresses(&self) -> Vec<&str> {
-        let mut found: Vec<&str> = addresses(&self.after).filter(|address| !self.before.contains(address)).collect();
-        found.dedup();
+    /// Addresses of the web and of mail that are on the page afterwards and were not before, as they are written.
+    pub(crate) fn new_addresses(&self) -> Vec<String> {
+        let before: BTreeSet<String> = page::addresses(&self.before).into_iter().collect();
+        let mut found: Vec<String> = page::addresses(&self.after);
+        found.retain(|address| !before.contains(address));
         found
     }
 
@@ -91,19 +95,11 @@ impl Proposal {
     }
 }
 
-fn addresses(text: &str) -> impl Iterator<Item = &str> {
-    let starts = text.match_indices("http").map(|(at, _)| &text[at..]);
-    starts.filter(|rest| rest.starts_with("http://") || rest.starts_with("https://")).map(|rest| {
-        let end = rest.find(|c: char| c.is_whitespace() || "<>\"')]`".contains(c)).unwrap_or(rest.len());
-        rest[..end].trim_end_matches(['.', ',', ';', ':'])
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PAGE: &str = "---\nlast_reviewed: 2024-01-01\n---\nOne lamp.\nTwo lamps.\nSee [one](a.md) and [one](a.md).";
+    const PAGE: &str = "---\nlast_reviewed: 2024-01-01\nupdated: 2024-02-02\n---\nLast updated: 3 March 2024\nOne lamp.\nTwo lamps.\nSee [one](a.md) and [one](a.md).";
 
     fn edit(old: &str, new: &str, all: bool) -> Edit {
         Edit { old: old.to_owned(), new: new.to_owned(), all, why: "because".to_owned() }
@@ -118,8 +114,12 @@ mod tests {
             (edit("Three lamps.", "x", false), "not on the page"),
             (edit("", "x", false), "changes nothing"),
             (edit("One lamp.", "One lamp.", false), "changes nothing"),
-            (edit("2024-01-01", "2026-01-01", false), "the date"),
-            (edit("---\nlast_reviewed: 2024-01-01\n---\n", "", false), "the date"),
+            (edit("2024-01-01", "2026-01-01", false), "a date"),
+            (edit("---\nlast_reviewed: 2024-01-01\n", "---\n", false), "a date"),
+            // Each of them, and not only the one that ages are counted from.
+            (edit("updated: 2024-02-02", "updated: 2026-02-02", false), "a date"),
+            (edit("Last updated: 3 March 2024", "Last updated: 3 March 2026", false), "a date"),
+            (edit("One lamp.", "Last reviewed: 2026-01-01", false), "a date"),
         ] {
             let mut proposal = Proposal::new("docs/a.md", PAGE);
             proposal.add(edit.clone());
@@ -135,10 +135,37 @@ mod tests {
         proposal.add(edit("[one](a.md).", "[one](a.md), and [two](https://example.org/2).", false));
         assert_eq!(
             proposal.patch(),
-            "diff --git a/docs/my page.md b/docs/my page.md\n--- a/docs/my page.md\t\n+++ b/docs/my page.md\t\n@@ -3,4 +3,4 @@\n ---\n One lamp.\n \
+            "diff --git a/docs/my page.md b/docs/my page.md\n--- a/docs/my page.md\t\n+++ b/docs/my page.md\t\n@@ -5,4 +5,4 @@\n Last updated: 3 March 2024\n One lamp.\n \
              Two lamps.\n-See [one](a.md) and [one](a.md).\n\\ No newline at end of file\n+See [one](a.md) and [one](a.md), and \
              [two](https://example.org/2).\n\\ No newline at end of file\n"
         );
         assert_eq!(proposal.new_addresses(), ["https://example.org/2"]);
+    }
+
+    #[test]
+    fn each_address_that_an_edit_brings_along_is_named() {
+        const OLD: &str = "See [a](https://example.org/a/b), www.example.org and One lamp. [r]: no";
+        for (new, named) in [
+            ("[x](b.md#c) or `code`", &[][..]),
+            ("https://example.org/a/b", &[]),
+            ("https://example.org/a", &["https://example.org/a"]),
+            ("https://example.org/A/b", &["https://example.org/A/b"]),
+            ("[x](//evil.example/a)", &["//evil.example/a"]),
+            ("[x](/\\\\evil.example/a)", &["/\\evil.example/a"]),
+            ("HTTPS://evil.example", &["HTTPS://evil.example"]),
+            ("(www.evil.example), too", &["www.evil.example"]),
+            ("WWW.evil.example", &["WWW.evil.example"]),
+            ("[x](javascript:alert\\(1\\))", &["javascript:alert(1)"]),
+            ("[x](https&#58;//evil.example)", &["https://evil.example", "https&#58;//evil.example"]),
+            ("![x](data:image/png;base64,AA)", &["data:image/png;base64,AA"]),
+            ("<img src=//evil.example/x>", &["//evil.example/x"]),
+            ("<a href='https&#58;//evil.example'>x</a>", &["https&#58;//evil.example"]),
+            ("[x][y]\n\n[y]: ftp://evil.example", &["ftp://evil.example"]),
+            ("ada@evil.example", &["ada@evil.example"]),
+        ] {
+            let mut proposal = Proposal::new("docs/a.md", OLD);
+            proposal.add(edit("One lamp.", new, false));
+            assert_eq!(proposal.new_addresses(), named, "{new}");
+        }
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use sortie_agent::counted;
 use sortie_plugin::report::{self as told, Verdict};
 use sortie_plugin::{Brief, CallError, Failure, Outcome, Tools, artifacts, human, json, limits, model, time};
 
 use crate::date::{self, Dated};
 use crate::edit::{Edit, Proposal, State};
 use crate::inputs::{Ask, Inputs};
-use crate::report::{Findings, code, counted};
+use crate::report::{Findings, code};
 use crate::suggest::{Asked, suggest};
 use crate::{files, links};
 
@@ -45,7 +46,17 @@ pub(crate) fn run(brief: &Brief, tools: &Tools, inputs: &Inputs) -> Result<Outco
         is_over |= closing.is_given();
         !is_over
     };
+    work(brief, tools, inputs, (today, stale_before), &mut go_on)
+}
 
+/// The work of a night, for as long as `go_on` says.
+pub(crate) fn work(
+    brief: &Brief,
+    tools: &Tools,
+    inputs: &Inputs,
+    (today, stale_before): (Date, Date),
+    mut go_on: &mut dyn FnMut() -> bool,
+) -> Result<Outcome, Failure> {
     let mut findings = Findings { found: files::pages(tools, inputs.patterns(), &mut go_on)?, ..Findings::default() };
     look_at_dates(&mut findings, today, stale_before);
     told::milestone(format!("{} read, {} stale", counted(findings.found.pages.len(), "page"), findings.stale.len()));
@@ -54,11 +65,18 @@ pub(crate) fn run(brief: &Brief, tools: &Tools, inputs: &Inputs) -> Result<Outco
         told::milestone(format!("{} looked at, {} broken", counted(looked.count, "link"), looked.broken.len()));
         findings.looked = Some(looked);
     }
-    if !go_on() {
+    let mut is_whole = go_on();
+    if is_whole && inputs.propose {
+        is_whole = propose(&mut findings, inputs, &mut go_on);
+        let would_ask = inputs.ask != Ask::Never && !findings.proposals.is_empty();
+        // A limit that comes meanwhile leaves no time to wait for people.
+        is_whole &= go_on() || !would_ask;
+    }
+    if !is_whole {
         findings.cut = Some("the mission came to the end of its time or its budget".to_owned());
+    }
+    if !go_on() {
         limits::land();
-    } else if inputs.propose {
-        propose(&mut findings, inputs, &mut go_on);
     }
 
     store(brief, &findings, today)?;
@@ -106,8 +124,9 @@ fn look_at_dates(findings: &mut Findings, today: Date, stale_before: Date) {
     findings.stale.sort_by_key(|(path, date, _)| (*date, path.clone()));
 }
 
-/// Edits that follow from what was found; and those of a model, where there is one.
-fn propose(findings: &mut Findings, inputs: &Inputs, go_on: &mut dyn FnMut() -> bool) {
+/// Edits that follow from what was found; and those of a model, where there is one. Whether there was the time for all of them.
+fn propose(findings: &mut Findings, inputs: &Inputs, go_on: &mut dyn FnMut() -> bool) -> bool {
+    let mut is_whole = true;
     let mut about: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (path, date, days) in &findings.stale {
         about.entry(path.clone()).or_default().push(format!("nobody looked at it since {date}, {days} days ago"));
@@ -131,7 +150,8 @@ fn propose(findings: &mut Findings, inputs: &Inputs, go_on: &mut dyn FnMut() -> 
     let mut unanswered = 0;
     for (count, (path, about)) in about.iter().enumerate().filter(|_| has_model) {
         let Some(page) = findings.found.pages.get(path) else { continue };
-        if count == SUGGESTED_MAX || unanswered == UNANSWERED_MAX || !go_on() {
+        is_whole = go_on();
+        if count == SUGGESTED_MAX || unanswered == UNANSWERED_MAX || !is_whole {
             findings.notes.push(format!(
                 "The model was asked about {} of {}.",
                 count,
@@ -161,6 +181,7 @@ fn propose(findings: &mut Findings, inputs: &Inputs, go_on: &mut dyn FnMut() -> 
     findings.proposals = proposals.into_values().filter(is_one).collect();
     let pages = findings.proposals.iter().filter(|proposal| !proposal.edits.is_empty()).count();
     told::milestone(format!("edits are proposed for {}", counted(pages, "page")));
+    is_whole
 }
 
 /// How many pages there is something to say about, of which `asked` were asked about.
@@ -230,14 +251,14 @@ fn ask(findings: &mut Findings, tools: &Tools, ask: Ask) {
 }
 
 /// What becomes of a proposal after an answer. Only a clear yes is one.
-fn decided(answer: &Result<String, CallError>, make: impl FnOnce() -> Result<(), String>) -> State {
+fn decided(answer: &Result<String, CallError>, make: impl FnOnce() -> State) -> State {
     let answer = match answer {
         Ok(answer) => answer.trim(),
         Err(CallError::Denied(why)) => return State::Declined(why.clone()),
         Err(error) => return State::Failed(error.to_string()),
     };
     match answer.to_ascii_lowercase().trim_end_matches(['.', '!']) {
-        "yes" | "y" | "apply" => make().map_or_else(State::Failed, |()| State::Made),
+        "yes" | "y" | "apply" => make(),
         _ => State::Declined(answer.to_owned()),
     }
 }
@@ -262,24 +283,32 @@ fn question(asks: &str, about: &[String], patch: &str) -> String {
     question + ANSWER
 }
 
-/// Makes the edits of a page that is still as it was when it was read.
-fn make(proposal: &Proposal, tools: &Tools) -> Result<(), String> {
+/// Makes the edits of a page that is still as it was when it was read: several at once with one `Write`, where that is granted.
+fn make(proposal: &Proposal, tools: &Tools) -> State {
     if let Some(read) = tools.get("Read") {
-        let file = read.call(&json!({ "path": proposal.path })).map_err(|error| error.to_string())?;
-        if file["content"].as_str() != Some(proposal.before.as_str()) {
-            return Err("the page has changed since it was read".to_owned());
+        match read.call(&json!({ "path": proposal.path })) {
+            Ok(file) if file["content"].as_str() == Some(proposal.before.as_str()) => {}
+            Ok(_) => return State::Failed("the page has changed since it was read".to_owned()),
+            Err(error) => return State::Failed(error.to_string()),
         }
     }
-    let Some(edit) = tools.get("Edit") else {
-        let write = tools.require("Write").map_err(|failure| failure.summary)?;
+    let edit = tools.get("Edit");
+    if let Some(write) = tools.get("Write").filter(|_| edit.is_none() || proposal.edits.len() > 1) {
         let whole = json!({ "path": proposal.path, "content": proposal.after });
-        return write.call(&whole).map(drop).map_err(|error| error.to_string());
-    };
-    for Edit { old, new, all, .. } in &proposal.edits {
-        let arguments = json!({ "path": proposal.path, "old": old, "new": new, "all": all });
-        edit.call(&arguments).map_err(|error| error.to_string())?;
+        return write.call(&whole).map_or_else(|error| State::Failed(error.to_string()), |_| State::Made);
     }
-    Ok(())
+    let Some(edit) = edit else {
+        return State::Failed("the mission was not granted Edit or Write".to_owned());
+    };
+    for (made, Edit { old, new, all, .. }) in proposal.edits.iter().enumerate() {
+        let arguments = json!({ "path": proposal.path, "old": old, "new": new, "all": all });
+        match edit.call(&arguments) {
+            Ok(_) => {}
+            Err(error) if made == 0 => return State::Failed(error.to_string()),
+            Err(error) => return State::MadeInPart { made, why: error.to_string() },
+        }
+    }
+    State::Made
 }
 
 /// Judges what a program can judge; everything else is for whoever reads the report.

@@ -22,6 +22,7 @@ pub(crate) struct Broken {
     pub(crate) page: String,
     pub(crate) line: usize,
     pub(crate) written: String,
+    pub(crate) to: Target,
     pub(crate) why: String,
     /// How it should be written, where there is just one way.
     pub(crate) instead: Option<String>,
@@ -83,11 +84,11 @@ pub(crate) fn look(tools: &Tools, pages: &BTreeMap<String, Page>, go_on: &mut dy
             looked.count += 1;
             if let Some((why, instead)) = broken {
                 let (page, line, written) = (page.path.clone(), link.line, link.written.clone());
-                looked.broken.push(Broken { page, line, written, why, instead });
+                looked.broken.push(Broken { page, line, written, to: link.to.clone(), why, instead });
             }
         }
     }
-    find_moved(tools, pages, &mut looked.broken, go_on);
+    find_moved(tools, &mut looked.broken, go_on);
     looked.unclear.sort();
     looked.unclear.dedup();
     looked
@@ -186,19 +187,16 @@ fn what_it_says(answer: Option<Result<Value, sortie_plugin::CallError>>) -> Resu
 }
 
 /// Looks for files that are not where a link says, and are somewhere else: just one of that name.
-fn find_moved(tools: &Tools, pages: &BTreeMap<String, Page>, broken: &mut [Broken], go_on: &mut dyn FnMut() -> bool) {
+fn find_moved(tools: &Tools, broken: &mut [Broken], go_on: &mut dyn FnMut() -> bool) {
     let Some(glob) = tools.get("Glob") else { return };
-    let target = |broken: &Broken| {
-        let link = pages.get(&broken.page)?.links.iter().find(|link| link.written == broken.written)?;
-        match &link.to {
-            Target::File { path, anchor } => Some((path.clone(), anchor.clone())),
-            _ => None,
-        }
+    let target = |broken: &Broken| match &broken.to {
+        Target::File { path, .. } => Some(path.clone()),
+        _ => None,
     };
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let is_plain = |name: &String| !name.is_empty() && !name.contains(['*', '?', '[', '{', '\\', '!']);
     let wanted = broken.iter().filter(|broken| broken.instead.is_none()).filter_map(target);
-    let names: BTreeSet<String> = wanted.map(|(path, _)| name(&path)).filter(is_plain).collect();
+    let names: BTreeSet<String> = wanted.map(|path| name(&path)).filter(is_plain).collect();
     let names: Vec<String> = names.into_iter().collect();
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     let arguments = |name: &String| json!({ "pattern": format!("**/{name}") });
@@ -210,7 +208,7 @@ fn find_moved(tools: &Tools, pages: &BTreeMap<String, Page>, broken: &mut [Broke
         }
     }
     for broken in broken.iter_mut().filter(|broken| broken.instead.is_none()) {
-        let Some((path, _)) = target(broken) else { continue };
+        let Some(path) = target(broken) else { continue };
         if let Some(place) = places.get(&name(&path)).filter(|place| **place != path) {
             let rest = broken.written.find(['#', '?']).map_or("", |at| &broken.written[at..]);
             broken.instead = Some(format!("{}{rest}", page::relative(&broken.page, place)));

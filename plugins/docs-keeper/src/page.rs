@@ -43,13 +43,11 @@ impl Page {
     pub(crate) fn new(path: &str, text: String) -> Self {
         let (mut anchors, mut slugs): (BTreeSet<String>, BTreeMap<String, usize>) = Default::default();
         let mut links: Vec<Link> = Vec::new();
+        let mut written: BTreeSet<String> = BTreeSet::new();
+        // Whoever writes a page must not be able to make this long: lines are counted once.
+        let (mut line, mut counted) = (1, 0);
         let mut heading: Option<String> = None;
-        let options = Options::ENABLE_TABLES
-            | Options::ENABLE_HEADING_ATTRIBUTES
-            | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
-            | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
-            | Options::ENABLE_FOOTNOTES;
-        for (event, range) in Parser::new_ext(&text, options).into_offset_iter() {
+        for (event, range) in Parser::new_ext(&text, options()).into_offset_iter() {
             match event {
                 Event::Start(Tag::Heading { id, .. }) => {
                     anchors.extend(id.map(|id| id.to_string()));
@@ -62,10 +60,10 @@ impl Page {
                     *before += 1;
                 }
                 Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
-                    let line = text[..range.start].matches('\n').count() + 1;
-                    let link = Link { written: dest_url.to_string(), line, to: target(path, &dest_url) };
-                    if !links.iter().any(|other| other.written == link.written) {
-                        links.push(link);
+                    line += text.get(counted..range.start).map_or(0, |more| more.matches('\n').count());
+                    counted = counted.max(range.start);
+                    if written.insert(dest_url.to_string()) {
+                        links.push(Link { written: dest_url.to_string(), line, to: target(path, &dest_url) });
                     }
                 }
                 Event::Text(part) | Event::Code(part) => {
@@ -79,6 +77,56 @@ impl Page {
         }
         Self { path: path.to_owned(), text, anchors, links }
     }
+}
+
+fn options() -> Options {
+    Options::ENABLE_TABLES
+        | Options::ENABLE_HEADING_ATTRIBUTES
+        | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
+        | Options::ENABLE_FOOTNOTES
+}
+
+/// Everything on a page that leads, or that some renderer makes lead, out of the project: where links and images lead, what HTML names, and
+/// bare addresses of the web and of mail; each once, as it is written.
+pub(crate) fn addresses(text: &str) -> Vec<String> {
+    let (mut found, mut html) = (Vec::new(), String::new());
+    for event in Parser::new_ext(text, options()) {
+        match event {
+            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => found.push(dest_url.to_string()),
+            Event::Html(part) | Event::InlineHtml(part) => html.push_str(&part),
+            _ => {}
+        }
+    }
+    // Of HTML, every value of an attribute may lead somewhere.
+    let ends = |character: char| character.is_whitespace() || "<>\"'()[]{}|`,=".contains(character);
+    found.extend(html.split('=').skip(1).map(|rest| {
+        let rest = rest.trim_start().trim_start_matches(['"', '\'']);
+        rest[..rest
+            .find(|character: char| character.is_whitespace() || "<>\"'".contains(character))
+            .unwrap_or(rest.len())]
+            .to_owned()
+    }));
+    let bare = text.split(ends).map(|word| word.trim_end_matches(['.', ';', ':', '!', '?', '*', '_']));
+    found.extend(
+        bare.filter(|word| word.contains("//") || word.contains('@') || word.to_ascii_lowercase().starts_with("www."))
+            .map(str::to_owned),
+    );
+    let mut seen = BTreeSet::new();
+    found.retain(|address| leads_out(address) && seen.insert(address.clone()));
+    found
+}
+
+/// Whether an address is one of the web, of mail, or of anything else that is no file of the workspace.
+fn leads_out(written: &str) -> bool {
+    let small = written.to_ascii_lowercase();
+    let is_rooted = written.starts_with(['/', '\\']) && written[1..].starts_with(['/', '\\']) && written.len() > 2;
+    let has_scheme = small.split_once([':', '&']).is_some_and(|(scheme, rest)| {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        scheme.len() > 1 && !rest.is_empty() && scheme.bytes().all(is_name)
+    });
+    let is_mail = small.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+    is_rooted || has_scheme || is_mail || small.starts_with("www.")
 }
 
 /// Where a link of the page at `page` leads.
@@ -216,6 +264,14 @@ mod tests {
         assert_eq!(anchors, ["old", "own", "own-id", "twice", "twice-1", "was-ist-neu"]);
         let links: Vec<(&str, usize)> = page.links.iter().map(|link| (link.written.as_str(), link.line)).collect();
         assert_eq!(links, [("a.md", 11), ("b.png", 11), ("https://example.org", 11), ("d.md", 12)]);
+    }
+
+    #[test]
+    fn a_page_cannot_make_it_long() {
+        let text: String = (0..60_000).map(|number| format!("[a]({number})\n")).collect();
+        let page = Page::new("docs/page.md", text);
+        assert_eq!(page.links.len(), 60_000);
+        assert!(page.links.iter().enumerate().all(|(index, link)| link.line == index + 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::civil::Date;
+use sortie_agent::counted;
 
 use crate::edit::{Proposal, State};
 use crate::files::Found;
@@ -42,6 +43,11 @@ impl Findings {
         }
         let made = self.proposals.iter().filter(|proposal| proposal.state == State::Made).count();
         let _ = write!(words, "; edits proposed for {}, {made} made", counted(self.proposals.len(), "page"));
+        let in_part =
+            self.proposals.iter().filter(|proposal| matches!(proposal.state, State::MadeInPart { .. })).count();
+        if in_part > 0 {
+            let _ = write!(words, ", {in_part} made in part");
+        }
         words
     }
 
@@ -98,11 +104,6 @@ impl Findings {
     }
 }
 
-/// `1 page`, `2 pages`.
-pub(crate) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
 fn proposed(proposal: &Proposal) -> String {
     let state = match &proposal.state {
         State::Proposed => "proposed".to_owned(),
@@ -110,13 +111,20 @@ fn proposed(proposal: &Proposal) -> String {
         State::Declined(answer) if answer.is_empty() => "declined".to_owned(),
         State::Declined(answer) => format!("declined: “{}”", one_line(answer)),
         State::Failed(why) => format!("not made: {}", one_line(why)),
+        State::MadeInPart { made, why } => {
+            format!(
+                "**made in part: {made} of {}, in this order**; the next one was not made: {}",
+                proposal.edits.len(),
+                one_line(why)
+            )
+        }
     };
     let mut lines = format!("{}: {state}", code(&proposal.path));
     for edit in &proposal.edits {
         let _ = write!(lines, "\n  - {}", one_line(&edit.why));
     }
     for address in proposal.new_addresses() {
-        let _ = write!(lines, "\n  - **new on the page, look at it first:** {}", code(address));
+        let _ = write!(lines, "\n  - **new on the page, look at it first:** {}", code(&address));
     }
     for dropped in &proposal.dropped {
         let _ = write!(lines, "\n  - left out: {}", one_line(dropped));

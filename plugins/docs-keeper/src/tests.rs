@@ -164,6 +164,92 @@ fn an_edit_is_made_when_somebody_says_yes_and_only_then() {
 }
 
 #[test]
+fn several_edits_are_made_at_once_or_it_is_told_how_many() {
+    let two = || {
+        edits(&json!([
+            { "old": "# Old", "new": "# Old lamps", "why": "w" }, { "old": "See", "new": "Look at", "why": "w" },
+        ]))
+    };
+    let run = |tools: &[&str], with_write: bool| {
+        let files = workspace();
+        let (edited, written) = (Rc::clone(&files), Rc::clone(&files));
+        let calls = RefCell::new(0);
+        let mut node = node(&files, tools).tool("Edit", move |arguments| {
+            if calls.replace_with(|calls| *calls + 1) == 1 {
+                return Err(CallError::Denied("that is enough".to_owned()));
+            }
+            let mut files = edited.borrow_mut();
+            let text = files.get_mut("docs/old.md").expect("it is there");
+            *text = text.replace(arguments["old"].as_str().expect("old"), arguments["new"].as_str().expect("new"));
+            Ok(json!({ "replaced": 1 }))
+        });
+        if with_write {
+            node = node.tool("Write", move |arguments| {
+                let (path, content) = (arguments["path"].as_str(), arguments["content"].as_str());
+                let (path, content) = (path.expect("a path").to_owned(), content.expect("content").to_owned());
+                written.borrow_mut().insert(path, content);
+                Ok(json!({ "bytes": 1 }))
+            });
+        }
+        let inputs = json!({ "ask": "page", "check_links": false });
+        let ran = node.model(two()).answer(Ok("yes")).run::<DocsKeeper>(brief(&inputs));
+        let summary = ran.outcome.as_ref().map(|outcome| outcome.summary.clone()).expect("it is done");
+        (artifact(&ran, "docs-report.md"), summary, files.borrow()["docs/old.md"].clone())
+    };
+    let (report, summary, page) = run(&["Glob", "Read"], false);
+    assert!(report.contains("**made in part: 1 of 2") && report.contains("that is enough"), "{report}");
+    assert!(summary.ends_with("0 made, 1 made in part"), "{summary}");
+    assert!(page.contains("# Old lamps") && page.contains("See [the guide]"), "{page}");
+    let (report, summary, page) = run(&["Glob", "Read"], true);
+    assert!(report.contains("`docs/old.md`: made\n") && summary.ends_with("1 made"), "{report}");
+    assert!(page.contains("# Old lamps") && page.contains("Look at [the guide]"), "{page}");
+}
+
+/// The same plugin, of which a limit comes when it has asked so often whether to go on.
+struct Late<const TIMES: usize>;
+
+impl<const TIMES: usize> Plugin for Late<TIMES> {
+    fn describe() -> Manifest {
+        DocsKeeper::describe()
+    }
+
+    fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
+        let inputs = Inputs::read(&brief).expect("they are right");
+        let days = inputs.stale_before(jiff::civil::date(2026, 11, 26));
+        let mut asked = 0;
+        keep::work(&brief, &tools, &inputs, days, &mut || {
+            asked += 1;
+            asked <= TIMES
+        })
+    }
+}
+
+#[test]
+fn a_limit_that_comes_while_edits_are_proposed_is_seen() {
+    fn ends<const TIMES: usize>(ask: &str) -> (Ran, usize) {
+        let node = node(&workspace(), &["Glob", "Read", "Edit"]);
+        let ran = node
+            .model(edits(&json!([{ "old": "# Old", "new": "# Old lamps", "why": "w" }])))
+            .answer(Ok("yes"))
+            .run::<Late<TIMES>>(brief(&json!({ "ask": ask, "check_links": false })));
+        let questions = ran.questions.len();
+        (ran, questions)
+    }
+    // It is asked before pages are read, before edits are proposed, before the one page of the model, and behind that.
+    let (ran, questions) = ends::<4>("page");
+    assert!(ran.outcome.is_ok() && questions == 1 && ran.landed, "{:?}", ran.outcome);
+    let (ran, questions) = ends::<3>("page");
+    assert!(ran.outcome.is_err() && questions == 0 && ran.landed, "{:?}", ran.outcome);
+    assert!(artifact(&ran, "docs-report.md").contains("Not everything was looked at"));
+    assert!(!artifact(&ran, "proposals.patch").is_empty());
+    // Where nobody is to be asked, nothing is missing.
+    let (ran, _) = ends::<3>("never");
+    assert!(ran.outcome.is_ok() && ran.landed, "{:?}", ran.outcome);
+    let (ran, _) = ends::<2>("never");
+    assert!(ran.outcome.is_err() && ran.landed && ran.asked.is_empty(), "{:?}", ran.outcome);
+}
+
+#[test]
 fn a_page_that_has_changed_meanwhile_stays_as_it_is() {
     let files = workspace();
     let other = Rc::clone(&files);
@@ -190,7 +276,7 @@ fn a_model_that_gives_nothing_takes_nothing_from_the_report() {
         (cut, "it stopped for `max_tokens`"),
         (Err(CallError::Failed("the provider is out".to_owned())), "the provider is out"),
         (Err(CallError::BudgetExhausted("of 1 call none is left".to_owned())), "none is left"),
-        (edits(&json!([{ "old": "2025-01-10", "new": "2026-11-26", "why": "now it is fresh" }])), "changes the date"),
+        (edits(&json!([{ "old": "2025-01-10", "new": "2026-11-26", "why": "now it is fresh" }])), "changes a date"),
         (edits(&json!([{ "old": "nowhere", "new": "x", "why": "w" }])), "not on the page"),
         (
             edits(&json!([{ "old": "# Old", "new": "# Old\n<https://evil.example/login>", "why": "w" }])),

@@ -14,7 +14,7 @@ use crate::flight::Flight;
 pub(crate) struct Question {
     /// What it is about, for the transcript.
     pub(crate) about: String,
-    pub(crate) system: &'static str,
+    pub(crate) system: String,
     pub(crate) text: String,
     /// The text as the transcript has it, where something in it is kept elsewhere.
     pub(crate) kept_as: Option<String>,

@@ -1,7 +1,8 @@
 //! A model's text, made fit for the report: one line of Markdown in which nothing leads anywhere but to a source.
 //!
 //! Links, images and bare addresses become the number of the source that was fetched from there, or are left out and told. So are
-//! numbers in brackets that are no source. What a page talked a model into writing can so neither look like a citation nor load
+//! numbers in brackets that are no source. Addresses of mail are written so that no renderer makes a link of them; where a text is to read
+//! as it is written (a title, the reason of a failure), they and all others are code. What a page talked a model into writing can so neither look like a citation nor load
 //! anything when somebody opens the report: markup of HTML is text, and a link has no way in.
 
 use std::collections::BTreeSet;
@@ -10,6 +11,9 @@ use pulldown_cmark::{Event, LinkType, Options, Parser, Tag, TagEnd};
 
 /// Finds the number of the source at an address.
 pub(crate) type At<'a> = &'a dyn Fn(&str) -> Option<usize>;
+
+/// Whether a number is that of a source.
+pub(crate) type IsSource<'a> = &'a dyn Fn(usize) -> bool;
 
 /// A text without what does not belong there.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,8 +26,8 @@ pub(crate) struct Line {
     pub(crate) left_out: Vec<String>,
 }
 
-/// Cleans a text of one paragraph. `count` is how many sources there are, `at` finds one by its address.
-pub(crate) fn line(text: &str, count: usize, at: At<'_>) -> Line {
+/// Cleans a text of one paragraph. `is_source` knows the numbers that may be cited, `at` finds one by its address.
+pub(crate) fn line(text: &str, is_source: IsSource<'_>, at: At<'_>) -> Line {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text = joined.trim_start_matches(['#', '>', '-', '+', '*', '=', '|', ' ', '~']);
     let mut line = Line::default();
@@ -38,7 +42,7 @@ pub(crate) fn line(text: &str, count: usize, at: At<'_>) -> Line {
         match piece {
             Piece::Code(code) => line.text.push_str(&code),
             Piece::Source(number) => cite(&mut line, number),
-            Piece::Plain(plain) => scan(&plain, &mut line, count, at),
+            Piece::Plain(plain) => scan(&plain, &mut line, is_source, at),
         }
     }
     line.text = tidy(&line.text);
@@ -52,11 +56,27 @@ pub(crate) fn plain(text: &str) -> String {
         if !plain.is_empty() {
             plain.push(' ');
         }
+        if leads_somewhere(word) {
+            plain.push_str(&code(word));
+            continue;
+        }
         for character in word.chars().filter(|character| !character.is_control()) {
             push_escaped(&mut plain, character, true);
         }
     }
     plain
+}
+
+/// A text as it is written, of which no renderer makes a link.
+pub(crate) fn code(text: &str) -> String {
+    let text: String = text.chars().filter(|character| !character.is_control()).collect();
+    format!("`{}`", text.replace('`', "'"))
+}
+
+/// Whether renderers make a link of a word that is none in Markdown: of addresses of pages, and of mail.
+fn leads_somewhere(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    word.contains("://") || word.contains("www.") || word.contains('@')
 }
 
 /// What a text consists of.
@@ -117,21 +137,25 @@ fn take(text: &str, done: &mut usize, to: usize) -> String {
 }
 
 /// Takes bare addresses and numbers in brackets out of a text, and disarms what is left.
-fn scan(plain: &str, line: &mut Line, count: usize, at: At<'_>) {
+fn scan(plain: &str, line: &mut Line, is_source: IsSource<'_>, at: At<'_>) {
     let mut rest = plain;
     while let Some(character) = rest.chars().next() {
         if let Some((number, length)) = marker(rest).filter(|_| !line.text.ends_with(char::is_alphanumeric)) {
-            match number.filter(|number| (1..=count).contains(number)) {
+            match number.filter(|number| is_source(*number)) {
                 Some(number) => cite(line, number),
-                None => line.left_out.push(rest[..length].to_owned()),
+                None => leave_out(line, &rest[..length]),
             }
             rest = &rest[length..];
-        } else if let Some(length) = bare(rest).filter(|_| !line.text.ends_with(char::is_alphanumeric)) {
+        } else if let Some(length) = bare(rest).filter(|_| !line.text.ends_with(|c: char| c.is_ascii_alphabetic())) {
             match at(&rest[..length]) {
                 Some(number) => cite(line, number),
-                None => line.left_out.push(rest[..length].to_owned()),
+                None => leave_out(line, &rest[..length]),
             }
             rest = &rest[length..];
+        } else if character == '@' {
+            // Renderers make a link of an address of mail.
+            line.text.push_str(" (at) ");
+            rest = &rest[1..];
         } else if character == '\\' && rest[1..].starts_with(|next: char| next.is_ascii_punctuation()) {
             // It is written anew where it is needed.
             rest = &rest[1..];
@@ -144,6 +168,12 @@ fn scan(plain: &str, line: &mut Line, count: usize, at: At<'_>) {
             rest = &rest[character.len_utf8()..];
         }
     }
+}
+
+/// A hole stays where something is left out: what is around it must not become an address.
+fn leave_out(line: &mut Line, what: &str) {
+    line.left_out.push(what.to_owned());
+    line.text.push(' ');
 }
 
 fn cite(line: &mut Line, number: usize) {
@@ -192,11 +222,17 @@ fn push_escaped(text: &mut String, character: char, emphasis: bool) {
 
 /// Without the holes of what was taken out.
 fn tidy(text: &str) -> String {
-    let mut tidy = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (hole, filled) in [("( )", ""), ("()", ""), (" .", "."), (" ,", ","), (" ;", ";")] {
-        tidy = tidy.replace(hole, filled);
+    let whole = text.replace("( )", " ").replace("()", " ");
+    let mut tidy = String::with_capacity(whole.len());
+    for word in whole.split_whitespace() {
+        // A mark that stood behind what was taken out.
+        let is_mark = word.len() == 1 && ".,;:!?".contains(word);
+        if !tidy.is_empty() && !is_mark {
+            tidy.push(' ');
+        }
+        tidy.push_str(word);
     }
-    tidy.trim().to_owned()
+    tidy
 }
 
 #[cfg(test)]
@@ -205,7 +241,7 @@ mod tests {
 
     fn cleaned(text: &str) -> Line {
         let at = |address: &str| address.starts_with("https://known.example/").then_some(2);
-        line(text, 3, &at)
+        line(text, &|number| (1..=3).contains(&number), &at)
     }
 
     #[test]
@@ -228,6 +264,11 @@ mod tests {
             ("# Not a heading\n\n- nor a list", "Not a heading - nor a list", &[], &[]),
             ("[a]: https://evil.example/", "\\[a\\]:", &[], &["https://evil.example/"]),
             ("![x][1]", "!x [1]", &[1], &[]),
+            ("http:[7]//evil.example/x", "http: //evil.example/x", &[], &["[7]"]),
+            ("http:( )//evil.example/x", "http: //evil.example/x", &[], &[]),
+            ("www .evil.example", "www .evil.example", &[], &[]),
+            ("1https://evil.example/x", "1", &[], &["https://evil.example/x"]),
+            ("mail ada@evil.example", "mail ada (at) evil.example", &[], &[]),
             ("it is *so* and \\*so", "it is *so* and \\*so", &[], &[]),
         ] {
             let found = cleaned(given);
@@ -267,6 +308,12 @@ mod tests {
             "[1][evil]",
             "(https://evil.example)",
             "*https://evil.example*",
+            "9https://evil.example",
+            "http:[9]//evil.example",
+            "www[^x].evil.example",
+            "www [9].evil.example",
+            "http:[](//x)//evil.example",
+            "a@evil.example",
         ];
         for given in hostile {
             let found = cleaned(given);
@@ -282,12 +329,19 @@ mod tests {
                     _ => {}
                 }
             }
-            assert!(!found.text.to_lowercase().contains("://evil"), "{given:?} became {found:?}");
+            assert!(
+                !["://evil", "www.evil", "@evil"].iter().any(|link| found.text.to_lowercase().contains(link)),
+                "{given:?} became {found:?}"
+            );
         }
     }
 
     #[test]
     fn a_title_reads_as_it_is_written() {
         assert_eq!(plain("A *bold* [title](x)\n<b>\u{7}"), "A \\*bold\\* \\[title\\](x) &lt;b>");
+        assert_eq!(
+            plain("See HTTPS://evil.example/`*x*,\nwww.evil.example a@b.c"),
+            "See `HTTPS://evil.example/'*x*,` `www.evil.example` `a@b.c`"
+        );
     }
 }

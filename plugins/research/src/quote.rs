@@ -2,7 +2,9 @@
 //!
 //! Both sides are brought into one form first, in which the differences that are no difference are gone: Unicode's compatibility
 //! forms (NFKC), typographic quotation marks and dashes, soft hyphens and other characters without a width, and how much white space
-//! there is. Letters keep their case. A page is looked into as it was fetched, and as it reads: without the marks of Markdown.
+//! there is. Letters keep their case. A page is looked into as it was fetched, and as it reads: without the marks of Markdown. So is a
+//! quotation; and what is shown of it is what was found, never more: what Markdown does not show (a comment, the title of a link) was
+//! not compared.
 //!
 //! `[…]` stands for what was left out. Each part must be there, in order, whole words, and no further from the one before than
 //! [`GAP_MAX`]: two halves from the two ends of a page are no quotation.
@@ -28,6 +30,7 @@ const LEFT_OUT: [&str; 2] = ["[...]", "(...)"];
 /// A text in which quotations are looked up.
 #[derive(Debug, Clone)]
 pub(crate) struct Text {
+    /// What is read of it first, where that is another.
     forms: Vec<String>,
 }
 
@@ -41,39 +44,54 @@ impl Text {
         Self { forms }
     }
 
-    /// Whether the text says this.
+    /// The words of a quotation that the text says: they, and nothing else of it, may be shown as one.
     ///
     /// # Errors
-    /// Why it does not, in a few words.
-    pub(crate) fn says(&self, quotation: &str) -> Result<(), &'static str> {
+    /// Why it does not say this, in a few words.
+    pub(crate) fn says(&self, quotation: &str) -> Result<String, &'static str> {
         if quotation.len() > BYTES_MAX {
             return Err("it is too long for a quotation");
         }
-        let forms = [normal(quotation), normal(&read(quotation))];
         let mut why = "it has no words";
-        for form in &forms {
-            let parts = parts(form)?;
+        // As it is written, of what is read of the text; as it reads; as it is written, of the text as it was fetched.
+        let (written, reads) = (quotation.to_owned(), read(quotation));
+        for (form, texts) in [(&written, &self.forms[..1]), (&reads, &self.forms[..]), (&written, &self.forms[1..])] {
+            let parts = parts(&normal(form))?;
             if parts.is_empty() {
                 continue;
             }
             why = "the text does not say this";
-            if self.forms.iter().any(|text| is_in(text, &parts)) {
-                return Ok(());
+            if texts.iter().any(|text| is_in(text, &parts)) {
+                return Ok(shown(form));
             }
         }
         Err(why)
     }
 }
 
+/// In one line, without quotation marks around it and without what has no width: that could turn the order of what is seen.
+fn shown(form: &str) -> String {
+    let seen: String = form.chars().filter(|character| !is_unseen(*character)).collect();
+    let line = seen.split_whitespace().collect::<Vec<_>>().join(" ");
+    let marks = ['"', '“', '”', '„'];
+    let within = line.strip_prefix(marks).and_then(|rest| rest.strip_suffix(marks)).map(str::trim);
+    within.filter(|within| !within.contains(marks)).map(str::to_owned).unwrap_or(line)
+}
+
+fn is_unseen(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// Without the differences that are no difference.
 pub(crate) fn normal(text: &str) -> String {
     let mut normal = String::with_capacity(text.len());
     let mut spaced = false;
-    for character in text.nfkc() {
+    // Of a raised digit NFKC makes a plain one, and of 10² a hundred and two.
+    let raised = |character| matches!(character, '²' | '³' | '¹' | '⁰'..='⁹' | '₀'..='₉');
+    let marked = text.chars().flat_map(|character| raised(character).then_some('^').into_iter().chain([character]));
+    for character in marked.nfkc() {
         let character = match character {
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}' => {
-                continue;
-            }
+            unseen if is_unseen(unseen) => continue,
             '“' | '”' | '„' | '‟' | '«' | '»' | '″' => '"',
             '‘' | '’' | '‚' | '‛' | '‹' | '›' | '′' | '`' => '\'',
             '‐' | '‑' | '‒' | '–' | '—' | '―' | '−' => '-',
@@ -151,11 +169,34 @@ fn is_in(text: &str, parts: &[String]) -> bool {
 
 /// Whether `text[start..end]` begins and ends where words do.
 fn is_whole(text: &str, start: usize, end: usize) -> bool {
-    let word = |character: Option<char>| character.is_some_and(char::is_alphanumeric);
-    let (inside, before, behind) = (&text[start..end], text[..start].chars().next_back(), text[end..].chars().next());
-    let cut_before = word(before) && word(inside.chars().next());
-    let cut_behind = word(behind) && word(inside.chars().next_back());
-    !cut_before && !cut_behind
+    !is_within_a_word(text, start) && !is_within_a_word(text, end)
+}
+
+/// Whether a word goes on at a place: `5` is none of `1.5`, `000` none of `1,000`, and `42` none of `-42` or `10-42`.
+fn is_within_a_word(text: &str, at: usize) -> bool {
+    let (mut before, mut behind) = (text[..at].chars().rev(), text[at..].chars());
+    let (before, further_before) = (before.next().unwrap_or(' '), before.next().unwrap_or(' '));
+    let (behind, further_behind) = (behind.next().unwrap_or(' '), behind.next().unwrap_or(' '));
+    let joins = |character: char| ".,'/:^\u{2044}-".contains(character);
+    let digit = char::is_numeric;
+    match (before, behind) {
+        (before, behind) if before.is_alphanumeric() && behind.is_alphanumeric() => true,
+        ('-', behind) if digit(behind) => true,
+        ('.', behind) if digit(behind) => !further_before.is_alphabetic(),
+        (before, '-') if digit(before) => further_behind.is_alphanumeric(),
+        (before, behind) if joins(before) && digit(behind) => digit(further_before),
+        (before, behind) if digit(before) && joins(behind) => digit(further_behind),
+        (' ', behind) if digit(behind) => at.checked_sub(1).is_some_and(|space| is_grouped(text, space)),
+        (before, ' ') if digit(before) => is_grouped(text, at),
+        _ => false,
+    }
+}
+
+/// Whether the space at a place stands between the thousands of one number, as in `1 000`.
+fn is_grouped(text: &str, space: usize) -> bool {
+    let count = |digits: &mut dyn Iterator<Item = char>| digits.take(4).take_while(char::is_ascii_digit).count();
+    let before = count(&mut text[..space].chars().rev());
+    (1..=3).contains(&before) && count(&mut text[space..].chars().skip(1)) == 3
 }
 
 #[cfg(test)]
@@ -192,6 +233,65 @@ mod tests {
             ("—", false),
         ] {
             assert_eq!(page.says(quotation).is_ok(), is_there, "{quotation}: {:?}", page.says(quotation));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_found() {
+        let page = Text::new("The factory waits, and “Ada” is *10²* lamps away from `<b>`.", true);
+        for (quotation, shown) in [
+            ("The factory <!-- burned down and --> waits", "The factory waits"),
+            ("The factory <burned> waits", "The factory waits"),
+            ("The [factory](https://evil.example \"that burned\") waits", "The factory waits"),
+            ("1911. The factory waits", "The factory waits"),
+            ("The factory\n[burned]: https://evil.example/down\nwaits", ""),
+            ("[burned]: /down 'all of it'\n\nThe factory waits", "The factory waits"),
+            ("“The factory\u{202e} waits”", "The factory waits"),
+            ("“Ada” is […] lamps away", "“Ada” is […] lamps away"),
+            ("10² lamps", "10² lamps"),
+            ("from <b>", "from <b>"),
+        ] {
+            assert_eq!(page.says(quotation).unwrap_or_default(), shown, "{quotation}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_whole_or_not_there() {
+        let page = Text::new(
+            "Of 1.5 million lamps 1,000 dead, 1\u{a0}000 lost, -42 % at 10:30, 3/4 on 9-hour shifts, 10–20 of them, 10² left, .5 lit; \
+             COVID-19, in 1911, 300 stood. There were 7. They cost 5-.",
+            false,
+        );
+        for (quotation, is_there) in [
+            ("1.5 million lamps", true),
+            ("5 million lamps", false),
+            (".5 million lamps", false),
+            ("Of 1", false),
+            ("Of 1.", false),
+            ("000 dead", false),
+            (",000 dead", false),
+            ("lamps 1", false),
+            ("000 lost", false),
+            ("1 000 lost", true),
+            ("dead, 1", false),
+            ("-42 %", true),
+            ("42 %", false),
+            ("30, 3/4", false),
+            ("4 on", false),
+            ("on 9", false),
+            ("9-hour shifts", true),
+            ("20 of them", false),
+            ("10-20 of them", true),
+            ("102 left", false),
+            ("10", false),
+            ("5 lit", false),
+            ("19, in", false),
+            ("in 1911, 300 stood", true),
+            ("300 stood", true),
+            ("There were 7", true),
+            ("They cost 5", true),
+        ] {
+            assert_eq!(page.says(quotation).is_ok(), is_there, "{quotation}");
         }
     }
 

@@ -3,17 +3,19 @@
 //! A draft is made of claims. Each names its sources by number and may quote them. The plugin, and not the model, decides what stands:
 //!
 //! - a number that is no source is taken out, and so is every address that was not fetched; the claim is marked;
+//! - so is a source of which there is no note, and which is not quoted: nobody read it for this;
 //! - a quotation that its source does not say is taken out, and the claim is marked; words in quotation marks within a claim are held
 //!   against the claim's sources and lose the marks where none of them says so;
 //! - a claim without a source is marked.
 //!
-//! Sources, what was not reached, and the figures of the check are written by the plugin.
+//! The title, headings and what is left open are the model's, too: the same holds of citations and quotations in them. Sources, what was not reached, and the figures of the check are written by the plugin.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sortie_agent::counted;
 
 use crate::inline;
 use crate::quote::normal;
@@ -142,6 +144,8 @@ pub(crate) struct Report {
     pub(crate) check: Check,
     /// What the model should mend, where it is asked to, in sentences.
     pub(crate) faults: Vec<String>,
+    /// Sources that may be cited.
+    citable: BTreeSet<usize>,
     used_for: BTreeMap<usize, Vec<String>>,
     quotations: BTreeMap<usize, Vec<String>>,
 }
@@ -162,7 +166,7 @@ pub(crate) struct Check {
     pub(crate) claims: usize,
     /// Those that no source stands behind.
     pub(crate) without_source: usize,
-    /// Citations and addresses of what was not fetched: taken out.
+    /// Citations and addresses of what was not fetched or not read: taken out.
     pub(crate) citations_removed: usize,
     /// Quotations that were found in their sources.
     pub(crate) quotations: usize,
@@ -191,7 +195,11 @@ impl Check {
             let _ = write!(words, "; {} not found and taken out", counted(quotations_removed, "quotation"));
         }
         if citations_removed > 0 {
-            let _ = write!(words, "; {} of what was not fetched taken out", counted(citations_removed, "citation"));
+            let _ = write!(
+                words,
+                "; {} of what was not fetched or not read taken out",
+                counted(citations_removed, "citation")
+            );
         }
         words
     }
@@ -206,30 +214,61 @@ impl Check {
     }
 }
 
-/// `1 claim`, `2 claims`, `2 searches`.
-pub(crate) fn counted(count: usize, what: &str) -> String {
-    let ending = match count {
-        1 => "",
-        _ if what.ends_with(['s', 'h']) => "es",
-        _ => "s",
-    };
-    format!("{count} {what}{ending}")
-}
-
 impl Report {
     /// Holds a draft against the sources.
     pub(crate) fn check(draft: &Draft, sources: &Sources) -> Self {
-        let mut report = Self { title: cleaned(&draft.title, sources), ..Self::default() };
+        let mut report = Self { citable: citable(draft, sources), ..Self::default() };
+        report.title = report.said(&draft.title, sources);
         report.summary = draft.summary.iter().filter_map(|claim| report.state(claim, sources)).collect();
         for section in &draft.sections {
             let claims: Vec<Stated> = section.claims.iter().filter_map(|claim| report.state(claim, sources)).collect();
             if !claims.is_empty() {
-                report.sections.push((cleaned(&section.heading, sources), claims));
+                let heading = report.said(&section.heading, sources);
+                report.sections.push((heading, claims));
             }
         }
-        report.open = draft.open.iter().map(|open| cleaned(open, sources)).filter(|open| !open.is_empty()).collect();
+        let open = draft.open.iter().take(CLAIMS_MAX).map(|open| report.said(open, sources));
+        report.open = open.filter(|open| !open.is_empty()).collect();
         report.check.sources_cited = report.used_for.len();
         report
+    }
+
+    /// A text that is no claim, and of which the citations and quotations must stand all the same.
+    fn said(&mut self, text: &str, sources: &Sources) -> String {
+        let (short, before) = (crate::source::clipped(text), self.check);
+        let text = &text[..text.floor_char_boundary(CLAIM_BYTES_MAX)];
+        let line = self.line(text, &short, sources);
+        let mut said = self.without_invented_quotations(&line.text, &short, &line.cited, sources);
+        for mark in self.marks_since(before) {
+            let space = if said.is_empty() { "" } else { " " };
+            let _ = write!(said, "{space}*({mark})*");
+        }
+        for number in line.cited {
+            self.used_for.entry(number).or_default().push(short.clone());
+        }
+        said
+    }
+
+    /// A text without what is no source that may be cited.
+    fn line(&mut self, text: &str, short: &str, sources: &Sources) -> inline::Line {
+        let may_cite = |number: &usize| self.citable.contains(number);
+        let line = inline::line(text, &|number| may_cite(&number), &|address| sources.at(address).filter(may_cite));
+        for left_out in &line.left_out {
+            self.take_out_citation(short, left_out, sources);
+        }
+        line
+    }
+
+    /// What was taken out since then, for whoever reads the report.
+    fn marks_since(&self, before: Check) -> Vec<&'static str> {
+        let mut marks = Vec::new();
+        if self.check.citations_removed > before.citations_removed {
+            marks.push("a citation of something that was not fetched or not read is left out here");
+        }
+        if self.check.quotations_removed > before.quotations_removed {
+            marks.push("a quotation that its source does not have is left out here");
+        }
+        marks
     }
 
     /// One claim as it may stand; nothing where it says nothing.
@@ -238,36 +277,33 @@ impl Report {
             return None;
         }
         let text = &claim.text[..claim.text.floor_char_boundary(CLAIM_BYTES_MAX)];
-        let line = inline::line(text, sources.fetched.len(), &|address| sources.at(address));
-        let named = |number: i64| usize::try_from(number).ok().filter(|number| sources.get(*number).is_some());
-        let mut stated = Stated { cited: line.cited, text: line.text, quotes: Vec::new(), marks: Vec::new() };
         let short = crate::source::clipped(&claim.text);
         let before = self.check;
+        let line = self.line(text, &short, sources);
+        let named = |number: i64| usize::try_from(number).ok().filter(|number| sources.get(*number).is_some());
+        let mut stated = Stated { cited: line.cited, text: line.text, quotes: Vec::new(), marks: Vec::new() };
         if text.len() < claim.text.len() {
             stated.text.push('…');
             self.faults.push(format!("“{short}” is too long for one statement"));
         }
 
         for number in &claim.sources {
-            match named(*number) {
+            match named(*number).filter(|number| self.citable.contains(number)) {
                 Some(number) => drop(stated.cited.insert(number)),
-                None => self.take_out_citation(&short, &format!("source {number}")),
+                None => self.take_out_citation(&short, &format!("source {number}"), sources),
             }
-        }
-        for left_out in &line.left_out {
-            self.take_out_citation(&short, left_out);
         }
         for quote in &claim.quotes {
             let Some(number) = named(quote.source) else {
-                self.take_out_citation(&short, &format!("source {}", quote.source));
+                self.take_out_citation(&short, &format!("source {}", quote.source), sources);
                 continue;
             };
             match sources.get(number).map(|source| source.says(&quote.text)) {
-                Some(Ok(())) => {
+                Some(Ok(shown)) => {
                     self.check.quotations += 1;
                     stated.cited.insert(number);
-                    self.quotations.entry(number).or_default().push(quote.text.clone());
-                    stated.quotes.push((number, inline::plain(quote.text.trim_matches(['"', '“', '”', '„', ' ']))));
+                    stated.quotes.push((number, inline::plain(&shown)));
+                    self.quotations.entry(number).or_default().push(shown);
                 }
                 why => self.take_out_quotation(&short, &quote.text, why.and_then(Result::err)),
             }
@@ -278,12 +314,7 @@ impl Report {
         }
 
         self.check.claims += 1;
-        if self.check.citations_removed > before.citations_removed {
-            stated.marks.push("a citation of something that was not fetched is left out here");
-        }
-        if self.check.quotations_removed > before.quotations_removed {
-            stated.marks.push("a quotation that its source does not have is left out here");
-        }
+        stated.marks = self.marks_since(before);
         if stated.cited.is_empty() {
             self.check.without_source += 1;
             stated.marks.push("no source");
@@ -295,9 +326,16 @@ impl Report {
         Some(stated)
     }
 
-    fn take_out_citation(&mut self, claim: &str, what: &str) {
+    fn take_out_citation(&mut self, claim: &str, what: &str, sources: &Sources) {
         self.check.citations_removed += 1;
-        self.faults.push(format!("“{claim}” cites {what}, which was not fetched in this mission"));
+        let number = what.trim_matches(|character: char| !character.is_ascii_digit()).parse().ok();
+        let is_unread = number.is_some_and(|number| sources.get(number).is_some()) || sources.at(what).is_some();
+        let why = if is_unread {
+            "of which there are no notes: quote it, or leave it out"
+        } else {
+            "which was not fetched in this mission"
+        };
+        self.faults.push(format!("“{claim}” cites {what}, {why}"));
     }
 
     fn take_out_quotation(&mut self, claim: &str, quotation: &str, why: Option<&str>) {
@@ -318,13 +356,13 @@ impl Report {
         let mut rest = text;
         while let Some((start, end, inner)) = quoted(rest) {
             kept.push_str(&rest[..start]);
-            let says = |number: &usize| sources.get(*number).is_some_and(|source| source.says(inner).is_ok());
+            let says = |number: &usize| Some((*number, sources.get(*number)?.says(inner).ok()?));
             if normal(inner).split(' ').count() < QUOTED_WORDS_MIN {
                 kept.push_str(&rest[start..end]);
-            } else if let Some(number) = cited.iter().find(|number| says(number)) {
+            } else if let Some((number, shown)) = cited.iter().find_map(says) {
                 self.check.quotations += 1;
-                self.quotations.entry(*number).or_default().push(inner.to_owned());
-                kept.push_str(&rest[start..end]);
+                kept.push_str(&format!("“{}”", inline::plain(&shown)));
+                self.quotations.entry(number).or_default().push(shown);
             } else {
                 self.take_out_quotation(claim, inner, Some("none of the sources of this claim says this"));
                 kept.push_str(inner);
@@ -362,7 +400,7 @@ impl Report {
         let listed: String = listed.collect();
         let _ = write!(page, "\n## Sources\n\n{}", if listed.is_empty() { "None.\n" } else { &listed });
         let unreached = sources.unreached.iter().map(|unreached| {
-            format!("{} ({}): {}", address(&unreached.url), unreached.origin, inline::plain(&unreached.why))
+            format!("{} ({}): {}", inline::code(&unreached.url), unreached.origin, inline::plain(&unreached.why))
         });
         write_list(&mut page, "Not reached", &unreached.collect::<Vec<_>>());
         let _ = write!(page, "\n## Checked\n\nBy the plugin, not by the model: {}.\n", self.check.in_words());
@@ -402,13 +440,15 @@ pub(crate) struct About<'a> {
     pub(crate) notes: &'a [String],
 }
 
-fn cleaned(text: &str, sources: &Sources) -> String {
-    inline::line(text, sources.fetched.len(), &|address| sources.at(address)).text
-}
-
-/// An address that was given, as it is where that is safe.
-fn address(text: &str) -> String {
-    crate::address::Address::parse(text).map_or_else(|_| inline::plain(text), |address| format!("<{address}>"))
+/// The sources that somebody read: those with a note, and those that say what the draft quotes of them.
+fn citable(draft: &Draft, sources: &Sources) -> BTreeSet<usize> {
+    let noted = sources.numbered().filter(|(_, source)| source.is_noted).map(|(number, _)| number);
+    let claims = draft.summary.iter().chain(draft.sections.iter().flat_map(|section| &section.claims));
+    let quoted = claims.flat_map(|claim| &claim.quotes).filter_map(|quote| {
+        let number = usize::try_from(quote.source).ok()?;
+        sources.get(number)?.says(&quote.text).ok().map(|_| number)
+    });
+    noted.chain(quoted).collect()
 }
 
 fn write_claims(page: &mut String, heading: &str, claims: &[Stated]) {
@@ -444,22 +484,45 @@ fn write_list(page: &mut String, heading: &str, lines: &[String]) {
 
 /// The first words in quotation marks: where they begin and end, and what is within.
 fn quoted(text: &str) -> Option<(usize, usize, &str)> {
-    let open = text.find(['“', '„', '"', '«'])?;
-    let mark = text[open..].chars().next()?;
-    let begin = open + mark.len_utf8();
-    let closing: &[char] = match mark {
+    let mut before = ' ';
+    for (open, mark) in text.char_indices() {
+        let begin = open + mark.len_utf8();
+        let is_apostrophe = mark == '\'' && before.is_alphanumeric();
+        before = mark;
+        let closing = closing(mark);
+        if closing.is_empty() || is_apostrophe {
+            continue;
+        }
+        let ends = text[begin..].match_indices(closing).find(|(at, end)| {
+            let next = text[begin + at + end.len()..].chars().next();
+            // One in the middle of a word is an apostrophe.
+            !matches!(*end, "’" | "'") || !next.is_some_and(char::is_alphanumeric)
+        });
+        // Of a mark that is never closed, what is behind it is looked at for others.
+        if let Some((length, end)) = ends {
+            return Some((open, begin + length + end.len(), &text[begin..begin + length]));
+        }
+    }
+    None
+}
+
+/// The marks that end what this one begins; none where it begins nothing.
+fn closing(mark: char) -> &'static [char] {
+    match mark {
         '“' => &['”', '"'],
         '„' => &['“', '”', '"'],
+        '"' => &['"', '”', '“'],
+        '”' => &['”'],
+        '‘' => &['’'],
+        '‚' => &['‘', '’'],
+        '\'' => &['\''],
         '«' => &['»'],
-        _ => &['"', '”'],
-    };
-    match text[begin..].find(closing) {
-        Some(length) => {
-            let end = begin + length;
-            Some((open, end + text[end..].chars().next()?.len_utf8(), &text[begin..end]))
-        }
-        // A mark that is never closed: what is behind it is looked at for others.
-        None => quoted(&text[begin..]).map(|(from, to, inner)| (begin + from, begin + to, inner)),
+        '»' => &['«', '»'],
+        '‹' => &['›'],
+        '›' => &['‹', '›'],
+        '「' => &['」'],
+        '『' => &['』'],
+        _ => &[],
     }
 }
 

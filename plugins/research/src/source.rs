@@ -35,6 +35,8 @@ pub(crate) struct Source {
     /// It is Markdown, and may have links; any other text is taken as it is.
     pub(crate) is_markdown: bool,
     pub(crate) links: Vec<Link>,
+    /// A model read it, and there is a note of it.
+    pub(crate) is_noted: bool,
     /// The artifact that holds the text, and its digest.
     pub(crate) artifact: String,
     pub(crate) sha256: String,
@@ -102,6 +104,7 @@ impl Source {
         Ok(Self {
             title: if title.is_empty() { url.to_string() } else { title },
             links,
+            is_noted: false,
             is_markdown,
             text: Text::new(fetched, is_markdown),
             fetched: fetched.to_owned(),
@@ -116,8 +119,8 @@ impl Source {
         })
     }
 
-    /// Whether its text says this, with why it does not.
-    pub(crate) fn says(&self, quotation: &str) -> Result<(), &'static str> {
+    /// What of a quotation its text says, with why it does not say it.
+    pub(crate) fn says(&self, quotation: &str) -> Result<String, &'static str> {
         self.text.says(quotation)
     }
 
@@ -191,7 +194,7 @@ pub(crate) mod tests {
         let page = json!({ "status": 200, "url": address, "content_type": "text/html", "markdown": markdown });
         let asked = Address::parse(address).expect("an address");
         let mut source = Source::read(asked, Origin::Given, Timestamp::UNIX_EPOCH, &page).expect("a page");
-        source.sha256 = "0".repeat(64);
+        (source.sha256, source.is_noted) = ("0".repeat(64), true);
         source
     }
 

@@ -156,7 +156,7 @@ fn what_was_found_and_linked_is_read_in_turn() {
     assert_eq!(sources["not_reached"].as_array().map(Vec::len), Some(2));
     assert!(
         artifact(&ran, "report.md")
-            .contains("## Not reached\n\n- <https://example.org/none> (given): it answered with status 404")
+            .contains("## Not reached\n\n- `https://example.org/none` (given): it answered with status 404")
     );
 }
 
@@ -190,10 +190,10 @@ fn a_model_that_obeys_a_page_leads_nowhere() {
     let elsewhere = report.replace("<https://evil.example/>", "");
     assert!(!elsewhere.contains("evil.example") && !report.contains("<img") && !report.contains("!["), "{report}");
     assert!(report.contains("tries to instruct its readers, as the model says: it gives orders"), "{report}");
-    assert!(report.contains("a citation of something that was not fetched is left out here"), "{report}");
+    assert!(report.contains("a citation of something that was not fetched or not read is left out here"), "{report}");
     assert!(matches!(ran.verdicts.as_slice(), [(0, Verdict::Unmet, _)]), "{:?}", ran.verdicts);
     let checked = &json_of(&ran, "sources.json")["checked"];
-    assert_eq!((&checked["citations_removed"], &checked["sound"]), (&json!(4), &json!(false)), "{checked}");
+    assert_eq!((&checked["citations_removed"], &checked["sound"]), (&json!(6), &json!(false)), "{checked}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_draft_that_does_not_stand_is_mended_once() {
         (Err(CallError::BudgetExhausted("spent".to_owned())), 1, 1),
     ] {
         let (node, _) = node();
-        let node = node.model(notes(&[], &[])).model(notes(&[], &[]));
+        let node = node.model(notes(&[("Nine hours.", "nine hours")], &[])).model(notes(&[], &[]));
         let ran =
             node.model(draft(&json!([claim("Nine hours.", &[1, 9])]))).model(second).run::<Research>(brief(&given()));
         assert!(ran.outcome.is_ok(), "{:?}", ran.outcome);
@@ -253,6 +253,34 @@ fn each_way_to_fail_leaves_what_there_is_and_says_why() {
         );
         assert!(ran.verdicts.iter().all(|(_, verdict, _)| *verdict != Verdict::Met), "{why}: {:?}", ran.verdicts);
     }
+}
+
+#[test]
+fn a_source_that_nobody_read_is_not_cited() {
+    let (node, _) = node();
+    let both = || draft(&json!([claim("Nine hours.", &[1, 2])]));
+    let node = node.model(notes(&[("Nine hours.", "nine hours")], &[])).model(refuses()).model(both()).model(both());
+    let ran = node.run::<Research>(brief(&given()));
+    let told = ran.asked[2]["messages"].to_string();
+    assert!(told.contains("[2] Lists (no notes: it is not to be cited)"), "{told}");
+    let mended = ran.asked[3]["messages"].to_string();
+    assert!(mended.contains("cites source 2, of which there are no notes"), "{mended}");
+    let checked = &json_of(&ran, "sources.json")["checked"];
+    assert_eq!((&checked["sources_cited"], &checked["citations_removed"]), (&json!(1), &json!(1)));
+    assert!(artifact(&ran, "report.md").contains("given; not cited"));
+}
+
+#[test]
+fn given_questions_and_sources_need_no_plan_and_no_search() {
+    let (node, fetched) = node();
+    let node = node
+        .tool("WebSearch", |_| panic!("nobody searches"))
+        .model(notes(&[("Nine hours.", "nine hours")], &[]))
+        .model(notes(&[], &[]))
+        .model(draft(&json!([claim("Nine hours.", &[1])])));
+    let ran = node.run::<Research>(brief(&given()));
+    assert!(ran.outcome.is_ok() && ran.asked.len() == 3, "{:?}", ran.outcome);
+    assert_eq!(*fetched.borrow(), [LAMPS, LISTS]);
 }
 
 #[test]

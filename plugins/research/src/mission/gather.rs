@@ -2,13 +2,13 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use sortie_agent::{counted, marked};
 use sortie_plugin::{Failure, Value, artifacts, json, report as told, time};
 
 use super::{Mission, NOTE_BYTES_MAX, Note, clipped_to, or_nothing};
 use crate::address::{Address, Origin};
 use crate::ask::{Question, Said};
 use crate::inputs::{PAGES_MAX, QUESTIONS_MAX};
-use crate::report::counted;
 use crate::source::{Source, Unreached, clipped};
 use crate::words;
 
@@ -52,10 +52,11 @@ struct Noted {
 }
 
 impl Mission<'_> {
-    /// What is asked, and what is searched for.
+    /// What is asked, and what is searched for. Questions and sources that are given need neither a plan nor a search.
     pub(super) fn plan(&mut self, must_search: bool) -> Result<Vec<String>, Failure> {
         let may_search = self.tools.get("WebSearch").is_some();
-        if !self.questions.is_empty() && !may_search {
+        let needs_searches = may_search && must_search;
+        if !self.questions.is_empty() && !needs_searches {
             return Ok(Vec::new());
         }
         let asked = if self.questions.is_empty() {
@@ -65,7 +66,7 @@ impl Mission<'_> {
         };
         let question = Question {
             about: "plan".to_owned(),
-            system: words::PLAN,
+            system: words::PLAN.to_owned(),
             text: format!("The objective:\n{}{asked}", self.brief.objective),
             kept_as: None,
             schema: words::plan_schema(),
@@ -285,8 +286,8 @@ impl Mission<'_> {
         let asked = format!("The questions:\n{}", words::numbered(self.questions.iter().map(String::as_str)));
         Some(Question {
             about: format!("source {number}"),
-            system: words::READ,
-            text: format!("{asked}\nThe page, {}.{cut}\n{}", source.asked, words::marked("PAGE", &page)),
+            system: words::to_readers(),
+            text: format!("{asked}\nThe page, {}.{cut}\n{}", source.asked, marked("PAGE", &page)),
             kept_as: Some(format!(
                 "{asked}\nThe page, {}.{cut}\n(the text of {}, and its links)",
                 source.asked, source.artifact
@@ -301,28 +302,24 @@ impl Mission<'_> {
         let (Ok(read), Some(source)) = (serde_json::from_value::<Notes>(notes), self.sources.get(number)) else {
             return Vec::new();
         };
-        let mut invented = 0;
+        let (mut invented, mut is_noted) = (0, false);
         for noted in read.notes.into_iter().take(NOTES_MAX) {
             let question =
                 usize::try_from(noted.question).ok().filter(|question| (1..=self.questions.len()).contains(question));
-            if noted.quote.len() > NOTE_BYTES_MAX
-                || noted.claim.len() > NOTE_BYTES_MAX
-                || source.says(&noted.quote).is_err()
-            {
+            let quote =
+                source.says(&noted.quote).ok().filter(|quote| quote.len().max(noted.claim.len()) <= NOTE_BYTES_MAX);
+            let Some(quote) = quote else {
                 invented += 1;
                 continue;
-            }
-            self.notes.push(Note {
-                source: number,
-                question: question.unwrap_or(1),
-                claim: noted.claim,
-                quote: noted.quote,
-            });
+            };
+            self.notes.push(Note { source: number, question: question.unwrap_or(1), claim: noted.claim, quote });
+            is_noted = true;
         }
         let chosen =
             read.follow.iter().filter_map(|link| source.links.get(usize::try_from(*link).ok()?.checked_sub(1)?));
         let follow: Vec<(Address, Origin)> =
             chosen.take(FOLLOWED_MAX).map(|link| (link.address.clone(), Origin::Link(number))).collect();
+        self.sources.fetched[number - 1].is_noted |= is_noted;
         if invented > 0 {
             self.remarks.push(format!(
                 "{} on [{number}] were left out: the page does not have their words.",

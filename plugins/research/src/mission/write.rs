@@ -1,10 +1,11 @@
 //! The report: from the notes alone, or drafted by a model and held against the sources; and what is stored of it.
 
+use sortie_agent::{counted, marked};
 use sortie_plugin::{Failure, Outcome, artifacts, json, report as told, serde_json};
 
 use super::{Mission, Note, clipped_to, or_nothing};
 use crate::ask::{Question, Said};
-use crate::report::{About, Claim, Draft, Quote, Report, Section, counted, schema};
+use crate::report::{About, Claim, Draft, Quote, Report, Section, schema};
 use crate::source::clipped;
 use crate::{judge, words};
 
@@ -98,15 +99,15 @@ impl Mission<'_> {
                 words::numbered(self.brief.success_criteria.iter().map(String::as_str))
             ));
         }
-        text.push_str(&format!("\nThe notes, by source:\n{}", words::marked("NOTES", &self.told_notes())));
+        text.push_str(&format!("\nThe notes, by source:\n{}", marked("NOTES", &self.told_notes())));
         if let Some((draft, faults)) = faults {
             let draft = clipped_to(&draft.to_json().to_string(), NOTES_BYTES_MAX);
             let faults: String = faults.iter().take(FAULTS_TOLD_MAX).map(|fault| format!("- {fault}\n")).collect();
-            text.push_str(&format!("\n\nYou drafted this:\n{}\n\nThat was held against the sources, and this is wrong with it:\n{faults}\nWrite the whole report again, mended.", words::marked("DRAFT", &draft)));
+            text.push_str(&format!("\n\nYou drafted this:\n{}\n\nThat was held against the sources, and this is wrong with it:\n{faults}\nWrite the whole report again, mended.", marked("DRAFT", &draft)));
         }
         let question = Question {
             about: if faults.is_some() { "report, mended".to_owned() } else { "report".to_owned() },
-            system: words::REPORT,
+            system: words::to_the_writer(),
             text,
             kept_as: None,
             schema: schema(),
@@ -121,7 +122,8 @@ impl Mission<'_> {
         let mut told = String::new();
         for (number, source) in self.sources.numbered() {
             let room = bytes_max * number / self.sources.fetched.len();
-            told.push_str(&format!("[{number}] {}\n", source.title));
+            let unread = if source.is_noted { "" } else { " (no notes: it is not to be cited)" };
+            told.push_str(&format!("[{number}] {}{unread}\n", source.title));
             for note in self.notes.iter().filter(|note| note.source == number) {
                 let line = format!("- question {}: {} “{}”\n", note.question, note.claim, note.quote);
                 if told.len() + line.len() <= room {

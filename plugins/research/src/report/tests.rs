@@ -40,7 +40,7 @@ fn checked(claim: Claim) -> (Check, String) {
 
 #[test]
 fn each_claim_stands_as_its_sources_let_it() {
-    const CITATION: &str = "*(a citation of something that was not fetched is left out here)*";
+    const CITATION: &str = "*(a citation of something that was not fetched or not read is left out here)*";
     const QUOTATION: &str = "*(a quotation that its source does not have is left out here)*";
     // claims, without source, citations removed, quotations, quotations removed, sources cited
     let rows = [
@@ -89,6 +89,46 @@ fn each_claim_stands_as_its_sources_let_it() {
             "- It says “A lamp burns for nine hours”. [1]".to_owned(),
         ),
         (
+            claim("It says ‘a lamp burns for ten hours’.", &[1], &[]),
+            [1, 0, 0, 0, 1, 1],
+            format!("- It says a lamp burns for ten hours. [1] {QUOTATION}"),
+        ),
+        (
+            claim("It says ‘we don’t know how long a lamp burns’.", &[1], &[]),
+            [1, 0, 0, 0, 1, 1],
+            format!("- It says we don’t know how long a lamp burns. [1] {QUOTATION}"),
+        ),
+        (
+            claim("It says 'a lamp burns for ten hours'.", &[1], &[]),
+            [1, 0, 0, 0, 1, 1],
+            format!("- It says a lamp burns for ten hours. [1] {QUOTATION}"),
+        ),
+        (
+            claim("It says »a lamp burns for ten hours«, »A lamp burns for nine hours«.", &[1], &[]),
+            [1, 0, 0, 1, 1, 1],
+            format!("- It says a lamp burns for ten hours, “A lamp burns for nine hours”. [1] {QUOTATION}"),
+        ),
+        (
+            claim("It says ‹a lamp burns for ten hours› and „a lamp burns for two hours“.", &[1], &[]),
+            [1, 0, 0, 0, 2, 1],
+            format!("- It says a lamp burns for ten hours and a lamp burns for two hours. [1] {QUOTATION}"),
+        ),
+        (
+            claim("The lamps' keeper doesn't, and the lists' keeper won't, wait for it.", &[1], &[]),
+            [1, 0, 0, 0, 0, 1],
+            "- The lamps' keeper doesn't, and the lists' keeper won't, wait for it. [1]".to_owned(),
+        ),
+        (
+            claim("It says “1911. A lamp burns for nine hours”.", &[1], &[]),
+            [1, 0, 0, 1, 0, 1],
+            "- It says “A lamp burns for nine hours”. [1]".to_owned(),
+        ),
+        (
+            claim("Lamps burn long.", &[], &[(1, "A lamp <!-- never --> burns for [nine](/x \"or ten\") hours")]),
+            [1, 0, 0, 1, 0, 1],
+            "- Lamps burn long. [1]\n\n  > “A lamp burns for nine hours” [1]".to_owned(),
+        ),
+        (
             claim("A so-called \"long night\".", &[1], &[]),
             [1, 0, 0, 0, 0, 1],
             "- A so-called \"long night\". [1]".to_owned(),
@@ -123,11 +163,11 @@ fn the_page_tells_its_sources_what_was_not_reached_and_what_was_checked() {
         report.markdown(&About { objective: "What happens?", notes: &["It was cut short.".to_owned()] }, &sources);
     let zeros = "0".repeat(64);
     let expected = format!(
-        "# The night\n\nWhat happens?\n\n**It was cut short.**\n\n## Summary\n\n- Lamps burn long. [1]\n\n## Lists\n\n- Nobody compares. *(no source)*\n\
+        "# The night *(a citation of something that was not fetched or not read is left out here)*\n\nWhat happens?\n\n**It was cut short.**\n\n## Summary\n\n- Lamps burn long. [1]\n\n## Lists\n\n- Nobody compares. *(no source)*\n\
          \n## Not answered\n\n- Who fills it?\n\n## Sources\n\n1. Lamps, <https://example.org/lamps>, fetched 1970-01-01T00:00:00Z, SHA-256 `{zeros}`, given\n\
          2. Lists &lt;b>, <https://example.org/lists>, fetched 2025-11-24T16:00:00Z, SHA-256 `{zeros}`, given; not cited\n\
-         \n## Not reached\n\n- <https://example.org/gone> (found by a search for “lamps”): it answered with status 404\n\
-         \n## Checked\n\nBy the plugin, not by the model: 2 claims, 1 without a source; 1 source cited; 0 quotations found in their sources.\n\
+         \n## Not reached\n\n- `https://example.org/gone` (found by a search for “lamps”): it answered with status 404\n\
+         \n## Checked\n\nBy the plugin, not by the model: 2 claims, 1 without a source; 1 source cited; 0 quotations found in their sources; 1 citation of what was not fetched or not read taken out.\n\
          \n[1]: <https://example.org/lamps>\n[2]: <https://example.org/lists>\n"
     );
     assert_eq!(page, expected);
@@ -136,6 +176,65 @@ fn the_page_tells_its_sources_what_was_not_reached_and_what_was_checked() {
     assert_eq!(json["sources"][1]["used_for"], json!([]));
     assert_eq!(json["not_reached"][0]["from"], json!({ "search": "lamps" }));
     assert_eq!((&json["checked"]["claims"], &json["checked"]["sound"]), (&json!(2), &json!(false)));
+}
+
+#[test]
+fn what_is_no_claim_stands_as_its_sources_let_it_too() {
+    let draft = Draft {
+        title: "“The lamps will never burn again”".to_owned(),
+        sections: vec![Section {
+            heading: "See https://evil.example/".to_owned(),
+            claims: vec![claim("Lamps burn long.", &[1], &[])],
+        }],
+        open: ["The ministry says “we will never publish this” [1]", "How long is “nine hours” [9]?", "Why? [2]"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..Draft::default()
+    };
+    let report = Report::check(&draft, &sources());
+    let page = report.markdown(&About { objective: "o", notes: &[] }, &sources());
+    let (citation, quotation) = (
+        "*(a citation of something that was not fetched or not read is left out here)*",
+        "*(a quotation that its source does not have is left out here)*",
+    );
+    for line in [
+        format!("# The lamps will never burn again {quotation}\n"),
+        format!("## See {citation}\n"),
+        format!("- The ministry says we will never publish this [1] {quotation}\n"),
+        format!("- How long is “nine hours”? {citation}\n"),
+        "- Why? [2]\n".to_owned(),
+    ] {
+        assert!(page.contains(&line), "{line} is not in\n{page}");
+    }
+    assert_eq!(
+        (report.check.citations_removed, report.check.quotations_removed, report.check.sources_cited),
+        (2, 2, 2)
+    );
+    assert!(!report.check.is_sound() && report.faults.len() == 4, "{:?}", report.faults);
+}
+
+#[test]
+fn what_nobody_read_is_not_cited() {
+    let mut sources = sources();
+    sources.fetched[1].is_noted = false;
+    let cite = |claim: Claim| {
+        let draft = Draft { summary: vec![claim], ..Draft::default() };
+        let Report { check, faults, .. } = Report::check(&draft, &sources);
+        (check.sources_cited, check.citations_removed, faults.join("; "))
+    };
+    for claim in [
+        claim("Nobody compares.", &[2], &[]),
+        claim("Nobody compares. [2]", &[], &[]),
+        claim("See https://example.org/lists", &[], &[]),
+    ] {
+        let (cited, removed, faults) = cite(claim);
+        assert!(
+            cited == 0 && removed == 1 && faults.contains("of which there are no notes"),
+            "{cited} {removed} {faults}"
+        );
+    }
+    let quoted = claim("Nobody compares. [2]", &[2], &[(2, "Nobody compares the two lists")]);
+    assert_eq!(cite(quoted), (1, 0, String::new()));
 }
 
 #[test]
