@@ -95,7 +95,7 @@ impl<'a> Branch<'a> {
         // As few commands as can be: before and after each of them the node looks through the whole workspace.
         let look = |git: &str| {
             let chain = format!(
-                "{git} rev-parse --show-prefix && git {}{of_remote} && git status --porcelain --untracked-files=no",
+                "{git} rev-parse --show-prefix && git {}{of_remote} && {git} status --porcelain --untracked-files=no",
                 verify(asked)
             );
             shell.run(&repository, &chain, "find the repository and the commit to begin at")
@@ -151,7 +151,7 @@ impl<'a> Branch<'a> {
         };
         let rest = format!(
             "git branch --show-current && {git} add -u && git diff --cached --numstat {} && \
-             git status --porcelain --untracked-files=normal",
+             {git} status --porcelain --untracked-files=normal",
             self.base
         );
         let what_for = "add what was changed, and see what there is";
@@ -194,11 +194,10 @@ impl<'a> Branch<'a> {
     /// so keeps nothing else out, as it would of `git add`.
     fn adds(&self, paths: &[String]) -> String {
         let paths: Vec<String> = paths.iter().map(|path| quoted(&format!(":(literal){path}"))).collect();
-        let paths = paths.join(" ");
+        let (git, paths) = (self.git, paths.join(" "));
         format!(
-            "git ls-files -z --others --exclude-standard -- {paths} | {} update-index --add -z --stdin && \
-             git status --porcelain --ignored -- {paths}",
-            self.git
+            "git ls-files -z --others --exclude-standard -- {paths} | {git} update-index --add -z --stdin && \
+             {git} status --porcelain --ignored --untracked-files=all -- {paths}"
         )
     }
 
