@@ -43,7 +43,7 @@ mod world;
 pub use session::{Ending, Next, Session, Settings};
 pub use tell::{RESULT_BYTES_MAX, Told, middle_cut, told};
 pub use transcript::Transcript;
-pub use world::{Granted, World, missing_model, told_of, work};
+pub use world::{Granted, Patience, World, last_words, missing_model, told_of, work, work_until_landing};
 
 /// A call of a tool that the model asks for.
 #[derive(Debug, Clone, PartialEq)]

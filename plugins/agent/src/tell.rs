@@ -26,6 +26,12 @@ impl Told {
     pub fn error(content: impl Into<String>) -> Self {
         Self { content: content.into(), is_error: true }
     }
+
+    /// A call that was let go of when the mission came near one of its limits.
+    #[must_use]
+    pub fn let_go() -> Self {
+        Self::error("the mission came to its limit before this call was over: whether it happened nobody knows")
+    }
 }
 
 /// What is told of a result: text as text, the output of a command with its exit code, everything else as JSON. A command that failed is an

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use sortie_plugin::testing::Node;
 use sortie_plugin::{Brief, CallError, Failure, Manifest, Outcome, Plugin, Tools, Value, json};
 
-use crate::{Ending, Granted, Session, Settings, Told, Wish, World, told, work};
+use crate::{Ending, Granted, Session, Settings, Told, Wish, World, last_words, told, work, work_until_landing};
 
 /// What one tool does with one wish.
 type Play = fn(&Wish) -> Told;
@@ -20,6 +20,8 @@ struct Played {
     /// After so many answers a limit is near.
     closing_after: usize,
     calls_left: usize,
+    /// This answer is let go of.
+    late_at: Option<usize>,
     landed: bool,
 }
 
@@ -32,6 +34,7 @@ impl Played {
             order: Vec::new(),
             closing_after: usize::MAX,
             calls_left: usize::MAX,
+            late_at: None,
             landed: false,
         }
     }
@@ -57,11 +60,14 @@ impl World for Played {
         tool == "Read"
     }
 
-    fn ask(&mut self, request: &Value) -> Result<Value, CallError> {
+    fn ask(&mut self, request: &Value) -> Option<Result<Value, CallError>> {
         well_formed(request);
         self.asked.push(request.clone());
         self.calls_left = self.calls_left.saturating_sub(1);
-        self.answers.pop_front().unwrap_or_else(|| Ok(says("at last")))
+        if self.late_at == Some(self.asked.len()) {
+            return None;
+        }
+        Some(self.answers.pop_front().unwrap_or_else(|| Ok(says("at last"))))
     }
 
     fn start(&mut self, wish: &Wish) -> Result<(), CallError> {
@@ -319,6 +325,22 @@ fn a_limit_that_comes_near_leaves_one_answer() {
     world.answers[1] = Err(CallError::BudgetExhausted("kept for landing".to_owned()));
     assert_eq!(work(&mut session(), &mut world), Ending::Landed(Some("words".to_owned())));
     assert!(world.landed);
+}
+
+#[test]
+fn an_answer_that_takes_longer_than_there_is_time_is_not_waited_for() {
+    let looks = || calls(&[("Read", json!({ "path": "a" }))]);
+    let mut world = Played::new([looks(), says("half is done")]);
+    world.late_at = Some(2);
+    let mut late = session();
+    assert_eq!(work_until_landing(&mut late, &mut world), Ending::Landed(None));
+    assert!(world.landed && world.asked.len() == 2, "what there is can be kept before the last words");
+    assert_eq!(last_words(&mut late, &mut world), Ending::Landed(Some("half is done".to_owned())));
+    // Nor are the last words.
+    let mut world = Played::new([looks(), says("too late")]);
+    (world.closing_after, world.late_at) = (1, Some(2));
+    assert_eq!(work(&mut session(), &mut world), Ending::Landed(None));
+    assert_eq!(world.answers.len(), 1);
 }
 
 #[test]

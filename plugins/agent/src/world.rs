@@ -5,9 +5,10 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sortie_plugin::limits::{self, Closing};
-use sortie_plugin::{CallError, Failure, Pending, Tools, Value, model, report};
+use sortie_plugin::{CallError, Failure, Pending, Tool, Tools, Value, model, report, time, wait_any};
 
 use crate::Wish;
 use crate::session::{Ending, Next, Session};
@@ -15,6 +16,13 @@ use crate::tell::{Told, told};
 
 /// Most calls of one turn that are in flight together: the node takes 64, and the plugin may have its own beside them.
 const FLIGHTS_MAX: usize = 16;
+
+/// When a limit comes near while something is on its way: how much of the time that is left it may still take, in percent. The rest is for
+/// keeping what there is.
+const GRACE_PERCENT: u64 = 25;
+
+/// How much of the time that is left the model's last words may take, in percent.
+const LAST_WORDS_PERCENT: u64 = 50;
 
 /// Models, tools and limits of one mission.
 pub trait World {
@@ -25,17 +33,17 @@ pub trait World {
     fn tools(&self) -> Vec<String>;
     /// Whether a tool changes nothing: such calls of one turn are started together, all others one after another.
     fn is_read_only(&self, tool: &str) -> bool;
-    /// Asks the model and waits for its answer.
+    /// Asks the model and waits for its answer; `None`: a limit of the mission came near before there was one, and it was let go of.
     ///
     /// # Errors
     /// [`CallError`], of the node.
-    fn ask(&mut self, request: &Value) -> Result<Value, CallError>;
+    fn ask(&mut self, request: &Value) -> Option<Result<Value, CallError>>;
     /// Starts a call that the model wished for; its tool is one of [`World::tools`], its input an object.
     ///
     /// # Errors
     /// Where there is no call at all: what the model is told in place of a result.
     fn start(&mut self, wish: &Wish) -> Result<Self::Pending, CallError>;
-    /// Waits for the result of a call, and says what the model is told of it.
+    /// Waits for the result of a call, and says what the model is told of it; also where a limit came near before there was one.
     fn finish(&mut self, wish: &Wish, call: Self::Pending) -> Told;
     /// Whether one of the mission's limits is near: asked before each turn.
     fn is_closing(&mut self) -> bool;
@@ -47,39 +55,63 @@ pub trait World {
     fn warn(&mut self, text: &str);
 }
 
-/// Lets a session work until it ends.
+/// Lets a session work until it ends, with the model's last words where the mission lands.
 pub fn work<W: World>(session: &mut Session, world: &mut W) -> Ending {
+    match work_until_landing(session, world) {
+        Ending::Landed(_) => last_words(session, world),
+        ending => ending,
+    }
+}
+
+/// The same, and where the mission lands no further: a plugin that has something to keep does so now, and asks for [`last_words`] then.
+pub fn work_until_landing<W: World>(session: &mut Session, world: &mut W) -> Ending {
     let tools = world.tools();
     loop {
         match session.step() {
-            Next::Ask(request) => {
-                if !session.is_landing() && (world.is_closing() || !world.may_ask()) {
-                    session.close();
-                    continue;
-                }
-                if session.is_landing() && !world.may_ask() {
-                    session.answered(Err(CallError::BudgetExhausted("nothing of the budget is left".to_owned())));
-                    continue;
-                }
-                let answer = world.ask(&request);
-                session.answered(answer);
-            }
+            Next::Ask(_) if world.is_closing() || !world.may_ask() => session.close(),
+            Next::Ask(request) => match world.ask(&request) {
+                Some(answer) => session.answered(answer),
+                None => session.close(),
+            },
             Next::Land => {
                 world.land();
                 session.landed();
+                return Ending::Landed(None);
             }
             Next::Call(wishes) => {
                 let told = perform(world, &tools, &wishes);
                 session.called(&told);
             }
-            Next::End(ending) => {
-                for warning in session.take_warnings() {
-                    world.warn(&warning);
-                }
-                return ending;
-            }
+            Next::End(ending) => return over(session, world, ending),
         }
     }
+}
+
+/// What the model has to say when the mission has landed: one answer, if there is time for it and something of the budget left.
+pub fn last_words<W: World>(session: &mut Session, world: &mut W) -> Ending {
+    loop {
+        match session.step() {
+            Next::Ask(request) => {
+                let answer = if world.may_ask() {
+                    let late = || Err(CallError::TimedOut("there was no time for an answer".to_owned()));
+                    world.ask(&request).unwrap_or_else(late)
+                } else {
+                    Err(CallError::BudgetExhausted("nothing of the budget is left".to_owned()))
+                };
+                session.answered(answer);
+            }
+            Next::End(ending) => return over(session, world, ending),
+            // Not the state of a session that has landed.
+            Next::Land | Next::Call(_) => return Ending::Landed(None),
+        }
+    }
+}
+
+fn over<W: World>(session: &mut Session, world: &mut W, ending: Ending) -> Ending {
+    for warning in session.take_warnings() {
+        world.warn(&warning);
+    }
+    ending
 }
 
 /// Makes the calls of one turn: those that change nothing side by side, every other one when all before it are over.
@@ -126,7 +158,9 @@ fn mistaken(tools: &[String], wish: &Wish) -> Option<Told> {
 #[derive(Debug)]
 pub struct Granted<'a> {
     tools: &'a Tools,
-    closing: Closing,
+    /// The tool that the model is not told of, and may not call.
+    withheld: Option<&'static str>,
+    patience: Patience,
     read_only: OnceCell<BTreeMap<String, bool>>,
 }
 
@@ -134,7 +168,14 @@ impl<'a> Granted<'a> {
     /// Asks to be told when a limit comes near, too: from here on what is kept for landing is kept.
     #[must_use]
     pub fn new(tools: &'a Tools) -> Self {
-        Self { tools, closing: limits::closing(), read_only: OnceCell::new() }
+        Self { tools, withheld: None, patience: Patience::new(), read_only: OnceCell::new() }
+    }
+
+    /// The same, without a tool: the plugin may have use for it, the model has none.
+    #[must_use]
+    pub fn without(mut self, tool: &'static str) -> Self {
+        self.withheld = Some(tool);
+        self
     }
 
     /// The mission's tools.
@@ -142,43 +183,99 @@ impl<'a> Granted<'a> {
     pub fn tools(&self) -> &'a Tools {
         self.tools
     }
+
+    /// How long is waited for a call, of the plugin's own too.
+    #[must_use]
+    pub fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Those that the model has.
+    fn shown(&self) -> impl Iterator<Item = &'a Tool> {
+        let withheld = self.withheld;
+        self.tools
+            .iter()
+            .filter(move |tool| withheld.is_none_or(|withheld| !tool.name().eq_ignore_ascii_case(withheld)))
+    }
+}
+
+/// How long is waited for a call: as long as it takes, until one of the mission's limits comes near. Then for a part of the time that is
+/// left, so that there is some to keep what there is.
+#[derive(Debug)]
+pub struct Patience {
+    closing: Closing,
+    /// Begins when the limit is seen to be near; no timer where nothing says when time is over.
+    grace: OnceCell<Option<Pending>>,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { closing: limits::closing(), grace: OnceCell::new() }
+    }
+
+    /// Waits for a call: whether there is a result. Where there is none, let go of the call.
+    #[must_use]
+    pub fn lasts(&self, call: &Pending) -> bool {
+        if self.grace.get().is_none() && wait_any([call, self.closing.pending()]) == 0 {
+            return true;
+        }
+        // The limit may be one of money or of calls: then there is time.
+        match self.grace.get_or_init(|| part_of_what_is_left(GRACE_PERCENT)) {
+            Some(timer) => wait_any([call, timer]) == 0,
+            None => true,
+        }
+    }
+
+    fn land(&mut self) {
+        self.grace = OnceCell::from(part_of_what_is_left(LAST_WORDS_PERCENT));
+    }
+}
+
+fn part_of_what_is_left(percent: u64) -> Option<Pending> {
+    let left = limits::deadline_ms()?.saturating_sub(time::now_ms());
+    Some(time::after(Duration::from_millis(left * percent / 100)))
 }
 
 impl World for Granted<'_> {
     type Pending = Pending;
 
     fn tools(&self) -> Vec<String> {
-        self.tools.iter().map(|tool| tool.name().to_owned()).collect()
+        self.shown().map(|tool| tool.name().to_owned()).collect()
     }
 
     fn is_read_only(&self, tool: &str) -> bool {
         let known = self.read_only.get_or_init(|| {
-            let told = |tool: &sortie_plugin::Tool| (tool.name().to_ascii_lowercase(), tool.describe().read_only);
+            let told = |tool: &Tool| (tool.name().to_ascii_lowercase(), tool.describe().read_only);
             self.tools.iter().map(told).collect()
         });
         known.get(&tool.to_ascii_lowercase()).copied().unwrap_or_default()
     }
 
-    fn ask(&mut self, request: &Value) -> Result<Value, CallError> {
-        model::complete(request, self.tools)
+    fn ask(&mut self, request: &Value) -> Option<Result<Value, CallError>> {
+        match model::start(request, self.shown()) {
+            Ok(call) => self.patience.lasts(&call).then(|| call.get()),
+            Err(error) => Some(Err(error)),
+        }
     }
 
     fn start(&mut self, wish: &Wish) -> Result<Pending, CallError> {
-        let tool = self.tools.get(&wish.name);
+        let tool = self.shown().find(|tool| tool.name().eq_ignore_ascii_case(&wish.name));
         let none = || CallError::Denied(format!("the mission was not granted the tool {}", wish.name));
         tool.ok_or_else(none)?.start(&wish.input)
     }
 
     fn finish(&mut self, _wish: &Wish, call: Pending) -> Told {
-        told_of(&call, &call.get())
+        if self.patience.lasts(&call) { told_of(&call, &call.get()) } else { Told::let_go() }
     }
 
     fn is_closing(&mut self) -> bool {
-        self.closing.is_given()
+        self.patience.closing.is_given()
     }
 
+    /// From here on the time for the last words runs, and for keeping what there is before them.
     fn land(&mut self) {
         limits::land();
+        self.patience.land();
     }
 
     fn may_ask(&mut self) -> bool {

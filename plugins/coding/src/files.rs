@@ -67,9 +67,13 @@ impl Originals {
         for (path, before) in &self.files {
             let entered = place.enter(path)?;
             let after = read(tools, &entered).map_err(|why| Failure::new(format!("{path}: {why}")).of_tool("Read"))?;
-            // A call that was made and did nothing, or was refused.
-            let Some(after) = after else { continue };
-            let one = diff(path, before.as_deref(), &after);
+            let one = match (before, &after) {
+                (before, Some(after)) => diff(path, before.as_deref(), after),
+                (Some(before), None) => deletion(path, before),
+                // A call that was made and did nothing, or was refused.
+                (None, None) => continue,
+            };
+            let after = after.unwrap_or_default();
             if !one.is_empty() {
                 let (added, removed) = counts(before.as_deref().unwrap_or_default(), &after);
                 files.push((path.clone(), format!("+{added} -{removed}")));
@@ -78,6 +82,21 @@ impl Originals {
         }
         Ok((text, files))
     }
+}
+
+/// The diff of a file that is gone: its tests may have taken it away.
+fn deletion(path: &str, before: &str) -> String {
+    const EMPTY: &str = "index e69de29bb2d1d6434b8b29ae775ad8c2e48c5391..0000000000000000000000000000000000000000\n";
+    if before.is_empty() {
+        return diff(path, None, "").lines().next().unwrap_or_default().to_owned()
+            + "\ndeleted file mode 100644\n"
+            + EMPTY;
+    }
+    let emptied = diff(path, Some(before), "");
+    let mut lines = emptied.split_inclusive('\n');
+    let (git, old, _new) = (lines.next(), lines.next(), lines.next());
+    let head = [git.unwrap_or_default(), "deleted file mode 100644\n", old.unwrap_or_default(), "+++ /dev/null\n"];
+    head.into_iter().chain(lines).collect()
 }
 
 /// All of a file; `None` where there is none.

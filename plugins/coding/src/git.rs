@@ -3,6 +3,8 @@
 //! The branch is `mission/ID`, its worktree `worktrees/ID` in the workspace. The repository's own checkout is never touched, whatever state it
 //! is in. Each command is plain, so that scoped allowances can mean it (`Bash(cd *)`, `Bash(git *)`), and can be repeated after a crash.
 
+use std::collections::BTreeSet;
+
 use sortie_plugin::{CallError, Failure, artifacts};
 
 use crate::inputs::Source;
@@ -14,6 +16,8 @@ use crate::shell::{Ran, Shell};
 #[derive(Debug)]
 pub(crate) struct Branch<'a> {
     shell: Shell<'a>,
+    /// How git is called where it would run hooks.
+    git: &'static str,
     /// Where it is checked out.
     pub(crate) place: Place,
     /// Its name.
@@ -39,8 +43,17 @@ pub(crate) struct Changes {
     /// Whether they are committed; if not, why.
     pub(crate) committed: Result<(), String>,
     /// New files that commands made, which are in no commit.
-    pub(crate) left_out: Vec<String>,
+    pub(crate) left_out: BTreeSet<String>,
+    /// What the model wrote and git ignores.
+    pub(crate) ignored: BTreeSet<String>,
+    /// What the model wrote and git would not take: the path, and why.
+    pub(crate) refused: Vec<(String, String)>,
+    /// The branch that the model had switched to; nothing: none at all.
+    pub(crate) strayed: Option<String>,
 }
+
+/// Git without the hooks of the repository, which are whoever's; a scoped allowance such as `Bash(git *)` does not take it.
+const WITHOUT_HOOKS: &str = "git -c core.hooksPath=/dev/null";
 
 /// A part of a name of a branch that git takes, the same for no two missions: `+` is in no mission's id.
 pub(crate) fn branch_part(mission: &str) -> String {
@@ -71,13 +84,28 @@ impl<'a> Branch<'a> {
             Source::Url(url) => clone(shell, url, &part)?,
         };
         let asked = base.unwrap_or("HEAD");
+        let verify = |name: &str| {
+            format!("rev-parse --verify --quiet --end-of-options {}", quoted(&format!("{name}^{{commit}}")))
+        };
+        // A fresh clone has but one branch, and all others as the remote's.
+        let of_remote = match source {
+            Source::Url(_) if base.is_some() => format!(" || git {}", verify(&format!("origin/{asked}"))),
+            _ => String::new(),
+        };
         // As few commands as can be: before and after each of them the node looks through the whole workspace.
-        let look = format!(
-            "git rev-parse --show-prefix && git rev-parse --verify --quiet --end-of-options {} && \
-             git status --porcelain --untracked-files=no",
-            quoted(&format!("{asked}^{{commit}}"))
-        );
-        let looked = shell.run(&repository, &look, "find the repository and the commit to begin at");
+        let look = |git: &str| {
+            let chain = format!(
+                "{git} rev-parse --show-prefix && git {}{of_remote} && {git} status --porcelain --untracked-files=no",
+                verify(asked)
+            );
+            shell.run(&repository, &chain, "find the repository and the commit to begin at")
+        };
+        let mut git = WITHOUT_HOOKS;
+        let mut looked = look(git);
+        if matches!(looked, Err(CallError::Denied(_))) {
+            git = "git";
+            looked = look(git);
+        }
         let looked = looked.map_err(|error| alone(source, &error.to_string()))?;
         let mut lines = looked.stdout.lines();
         match lines.next() {
@@ -96,43 +124,115 @@ impl<'a> Branch<'a> {
         notes.extend(state(lines));
         let name = format!("mission/{part}");
         let place = Place::new(&format!("worktrees/{part}"));
-        if check_out(shell, &repository, &place, &name, &commit)? {
+        if git != WITHOUT_HOOKS {
+            notes.push(
+                "The mission's allowances take no `git -c`: hooks of the repository for checkouts and commits were run.".to_owned(),
+            );
+        }
+        if check_out(shell, git, &repository, &place, &name, &commit)? {
             notes.push(
                 "The repository has submodules. Their folders are empty in the worktree: nothing was fetched for them."
                     .to_owned(),
             );
         }
-        Ok(Self { shell, place, name, base: commit })
+        Ok(Self { shell, git, place, name, base: commit })
     }
 
     /// Commits what was written, and says what the branch has.
     pub(crate) fn commit(&self, message: &Message, written: &[String]) -> Result<Changes, Failure> {
-        // A path that git ignores fails, and the others are added: what is left out is told below.
-        let adds = |paths: &[String]| {
-            // One by one: a path that is gone again keeps nothing else out.
-            paths.iter().map(|path| format!("git add -- {}; ", quoted(path))).collect::<String>()
+        let git = self.git;
+        let mut changes = Changes {
+            files: Vec::new(),
+            committed: Ok(()),
+            left_out: BTreeSet::new(),
+            ignored: BTreeSet::new(),
+            refused: Vec::new(),
+            strayed: None,
         };
-        let mut pieces: Vec<&[String]> = pieces(written).collect();
-        let last = pieces.pop().map(adds).unwrap_or_default();
-        for paths in pieces {
-            self.git(&adds(paths), "add what was written")?;
-        }
-        let command = format!(
-            "{last}git add -u && git diff --cached --numstat {} && git status --porcelain --untracked-files=normal",
+        let rest = format!(
+            "git branch --show-current && {git} add -u && git diff --cached --numstat {} && \
+             {git} status --porcelain --untracked-files=normal",
             self.base
         );
-        let ran = self.git(&command, "add what was changed, and see what there is")?;
+        let what_for = "add what was changed, and see what there is";
+        let mut pieces: Vec<&[String]> = pieces(written);
+        let last = pieces.pop().unwrap_or_default();
+        for paths in pieces {
+            self.add(paths, &mut changes)?;
+        }
+        let mut ran = match last {
+            [] => self.git(&rest, what_for)?,
+            paths => self.git(&format!("{} && {rest}", self.adds(paths)), what_for)?,
+        };
+        if !ran.is_well() && !last.is_empty() {
+            self.add(last, &mut changes)?;
+            ran = self.git(&rest, what_for)?;
+        }
         if !ran.is_well() {
             return Err(self.failed("git add -u", &ran));
         }
-        let untracked = ran.stdout.lines().filter_map(|line| line.strip_prefix("?? ")).map(str::to_owned).collect();
+        changes.files = files(&ran.stdout);
+        let kept =
+            |sign: &str| ran.stdout.lines().filter_map(|line| line.strip_prefix(sign)).map(str::to_owned).collect();
+        changes.left_out = kept("?? ");
+        changes.ignored.extend::<BTreeSet<String>>(kept("!! "));
+        // All other lines have blanks or tabs between their parts.
+        let head = ran.stdout.lines().find(|line| !line.is_empty() && !line.contains([' ', '\t']));
+        if head != Some(self.name.as_str()) {
+            changes.strayed = Some(head.unwrap_or_default().to_owned());
+            changes.committed = self.come_back();
+        }
         let is_staged =
-            |line: &str| line.get(1..3).is_some_and(|code| code.ends_with(' ')) && !line.starts_with([' ', '?']);
-        let mut changes = Changes { files: files(&ran.stdout), committed: Ok(()), left_out: untracked };
-        if ran.stdout.lines().any(is_staged) {
+            |line: &str| line.get(1..3).is_some_and(|code| code.ends_with(' ')) && !line.starts_with([' ', '?', '!']);
+        if changes.committed.is_ok() && ran.stdout.lines().any(is_staged) {
             changes.committed = self.commit_as(message);
         }
         Ok(changes)
+    }
+
+    /// What adds new files that were written, and tells which of them git ignores. What is gone again is not listed by the first command, and
+    /// so keeps nothing else out, as it would of `git add`.
+    fn adds(&self, paths: &[String]) -> String {
+        let paths: Vec<String> = paths.iter().map(|path| quoted(&format!(":(literal){path}"))).collect();
+        let (git, paths) = (self.git, paths.join(" "));
+        format!(
+            "git ls-files -z --others --exclude-standard -- {paths} | {git} update-index --add -z --stdin && \
+             {git} status --porcelain --ignored --untracked-files=all -- {paths}"
+        )
+    }
+
+    /// The same; where git does not take all, one by one.
+    fn add(&self, paths: &[String], changes: &mut Changes) -> Result<(), Failure> {
+        let what_for = "add what was written";
+        let ran = self.git(&self.adds(paths), what_for)?;
+        if ran.is_well() {
+            changes.ignored.extend(ran.stdout.lines().filter_map(|line| line.strip_prefix("!! ")).map(str::to_owned));
+        } else if let [path] = paths {
+            changes.refused.push((path.clone(), ran.complaint()));
+        } else {
+            for path in paths {
+                self.add(std::slice::from_ref(path), changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever was checked out is what the mission's branch has from here on: the model may have switched to another one.
+    fn come_back(&self) -> Result<(), String> {
+        let (git, own) = (self.git, quoted(&format!("refs/heads/{}", self.name)));
+        let mut why = String::new();
+        // A branch without a commit has no `HEAD`: then what there is follows on what the mission's has.
+        for command in [
+            format!("{git} update-ref {own} HEAD && {git} symbolic-ref HEAD {own}"),
+            format!("{git} symbolic-ref HEAD {own}"),
+        ] {
+            match self.git(&command, "come back to the mission's branch") {
+                Ok(ran) if ran.is_well() => return Ok(()),
+                Ok(ran) => why = ran.complaint(),
+                Err(failure) => why = failure.summary,
+            }
+        }
+        Err(why)
     }
 
     /// In the mission's name where the mission may say so, else in the repository's.
@@ -145,7 +245,7 @@ impl<'a> Branch<'a> {
             quoted(&format!("user.email={ADDRESS}"))
         );
         let mut why = String::new();
-        for command in [format!("git {own} {commit}"), format!("git {commit}")] {
+        for command in [format!("{} {own} {commit}", self.git), format!("{} {commit}", self.git)] {
             match self.shell.run(&self.place, &command, "commit") {
                 Ok(ran) if ran.is_well() => return Ok(()),
                 Ok(ran) => why = ran.complaint(),
@@ -221,9 +321,23 @@ fn stale_lock(ran: &Ran) -> Option<String> {
     path.contains("/worktrees/").then(|| format!("{path}index.lock"))
 }
 
-/// Paths in portions that fit into a command.
-fn pieces(paths: &[String]) -> impl Iterator<Item = &[String]> {
-    paths.chunks(50)
+/// Paths in portions that fit into a command: scoped allowances are of commands of 16 KiB, and each path stands in it twice.
+fn pieces(paths: &[String]) -> Vec<&[String]> {
+    const PATHS_MAX: usize = 50;
+    const BYTES_MAX: usize = 6 << 10;
+    let (mut pieces, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, path) in paths.iter().enumerate() {
+        let more = path.len() + 16;
+        if at > from && (at - from == PATHS_MAX || bytes + more > BYTES_MAX) {
+            pieces.push(&paths[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += more;
+    }
+    if from < paths.len() {
+        pieces.push(&paths[from..]);
+    }
+    pieces
 }
 
 fn alone(source: &Source, why: &str) -> NoBranch {
@@ -236,14 +350,23 @@ fn alone(source: &Source, why: &str) -> NoBranch {
 fn clone(shell: Shell<'_>, url: &str, part: &str) -> Result<Place, NoBranch> {
     let place = Place::new(&format!("clones/{part}"));
     let folder = quoted(place.folder());
-    let command =
-        format!("git rev-parse --resolve-git-dir {folder}/.git || git clone --quiet -- {} {folder}", quoted(url));
+    let (half, address) = (quoted(&format!("{}.part", place.folder())), quoted(url));
+    // Who was killed in the middle of a clone leaves half of one, which looks like a whole one.
+    let whole = format!(
+        "test -e {folder}/.git || {{ rm -rf {half} && git clone --quiet -- {address} {half} && mv {half} {folder}; }}"
+    );
+    let plain = format!("git rev-parse --resolve-git-dir {folder}/.git || git clone --quiet -- {address} {folder}");
     let failed = |why: String| {
         NoBranch::Failed(Failure::new(format!("{url} could not be cloned: {why}")).of_tool("Bash").next_action(
             "Commands of this node may have no network: put a clone into the workspace, and name its folder in inputs.repository.",
         ))
     };
-    match shell.run(&Place::new("."), &command, "clone the repository") {
+    let run = |command: &str| shell.run(&Place::new("."), command, "clone the repository");
+    let ran = match run(&whole) {
+        Err(CallError::Denied(_)) => run(&plain),
+        ran => ran,
+    };
+    match ran {
         Ok(ran) if ran.is_well() => Ok(place),
         Ok(ran) => Err(failed(ran.complaint())),
         Err(error) => Err(failed(error.to_string())),
@@ -268,13 +391,20 @@ fn state<'a>(lines: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 /// The same as often as it is done: what was there of it is made anew. Whether there are submodules in it.
-fn check_out(shell: Shell<'_>, repository: &Place, place: &Place, name: &str, commit: &str) -> Result<bool, NoBranch> {
+fn check_out(
+    shell: Shell<'_>,
+    git: &str,
+    repository: &Place,
+    place: &Place,
+    name: &str,
+    commit: &str,
+) -> Result<bool, NoBranch> {
     let up =
         if repository.folder() == "." { String::new() } else { "../".repeat(repository.folder().split('/').count()) };
     let folder = quoted(&format!("{up}{}", place.folder()));
     let command = format!(
         "git worktree remove --force --force {folder} 2>/dev/null; git worktree prune; \
-         git worktree add --quiet --force -B {} {folder} {commit} && cd {folder} && git ls-files -- .gitmodules",
+         {git} worktree add --quiet --force -B {} {folder} {commit} && cd {folder} && git ls-files -- .gitmodules",
         quoted(name)
     );
     let ran = shell.run(repository, &command, "make a worktree on a branch of the mission's own");

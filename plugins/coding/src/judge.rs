@@ -3,16 +3,16 @@
 //!
 //! | a criterion | is judged by |
 //! | --- | --- |
-//! | that names a command in backquotes (`` `cargo clippy` passes ``) | that command's exit code |
-//! | about tests | the exit code of `inputs.test` |
+//! | that is a command in backquotes and says that it passes (`` `cargo clippy` passes ``) | that command's exit code |
+//! | that says that the tests pass, and no more | the exit code of `inputs.test` |
 //! | any other | the model, asked for evidence, which nobody has checked |
 //!
 //! What could not be run is not judged: never is it said of a test that it passes that was not run.
 
 use serde::Deserialize;
-use sortie_agent::{Session, World};
+use sortie_agent::{Patience, Session, World};
 use sortie_plugin::report::{self, Verdict};
-use sortie_plugin::{Value, json};
+use sortie_plugin::{CallError, Value, json};
 
 use crate::place::Place;
 use crate::shell::{Ran, Shell};
@@ -23,8 +23,10 @@ use crate::workshop::Workshop;
 pub(crate) enum Test {
     /// Nobody named one.
     NotNamed,
-    /// It could not be run: why.
+    /// It may not be run, or was not: why.
     NotRun(String),
+    /// It was to be run, and there is no result: why.
+    NoResult(String),
     /// It was run.
     Ran(Ran),
 }
@@ -37,14 +39,22 @@ pub(crate) struct Judged {
     pub(crate) evidence: String,
 }
 
-/// Runs the command that judges the work.
-pub(crate) fn test(shell: Option<Shell<'_>>, place: &Place, command: Option<&str>, timeout_ms: Option<u64>) -> Test {
-    let Some(command) = command else { return Test::NotNamed };
-    let Some(shell) = shell else { return Test::NotRun("the mission is not granted Bash".to_owned()) };
-    match shell.run_for(place, command, "run the tests that judge the work", timeout_ms) {
+/// Runs the command that judges the work; `None`: the mission came near a limit before it was over.
+pub(crate) fn test(
+    shell: Option<Shell<'_>>,
+    place: &Place,
+    command: Option<&str>,
+    timeout_ms: Option<u64>,
+    patience: &Patience,
+) -> Option<Test> {
+    let Some(command) = command else { return Some(Test::NotNamed) };
+    let Some(shell) = shell else { return Some(Test::NotRun("the mission is not granted Bash".to_owned())) };
+    Some(match shell.run_for(place, command, "run the tests that judge the work", timeout_ms, patience)? {
         Ok(ran) => Test::Ran(ran),
-        Err(error) => Test::NotRun(error.to_string()),
-    }
+        // What a mission may not do is no fault of its work; all else leaves open what should have been known.
+        Err(error @ CallError::Denied(_)) => Test::NotRun(error.to_string()),
+        Err(error) => Test::NoResult(error.to_string()),
+    })
 }
 
 impl Test {
@@ -56,11 +66,17 @@ impl Test {
         matches!(self, Self::Ran(ran) if !ran.is_well())
     }
 
+    /// Whether nothing speaks against the work.
+    pub(crate) fn allows(&self) -> bool {
+        self.passes() || matches!(self, Self::NotNamed | Self::NotRun(_))
+    }
+
     /// With the command: what was run, how it ended, what it said at last.
     pub(crate) fn evidence(&self, command: &str) -> String {
         match self {
             Self::NotNamed => "no test was run: inputs.test names none".to_owned(),
             Self::NotRun(why) => format!("no test was run: {why}"),
+            Self::NoResult(why) => format!("`{command}` has no result: {why}"),
             Self::Ran(ran) => evidence(command, ran),
         }
     }
@@ -78,30 +94,38 @@ enum By<'a> {
     Model,
 }
 
+/// Only the plainest forms are decided without a model: what says anything beyond them asks for more than an exit code.
 fn by(criterion: &str) -> By<'_> {
-    let mut parts = criterion.split('`');
-    let (before, command, after) = (parts.next(), parts.next(), parts.next());
-    let says_so = |text: Option<&str>| {
-        let text = text.unwrap_or_default().to_lowercase();
-        ["pass", "succeed", "exit", "runs", "run without", "is clean", "is green", "works"]
-            .iter()
-            .any(|word| text.contains(word))
-    };
-    if let Some(command) = command.map(str::trim).filter(|command| !command.is_empty())
-        && parts.next().is_none()
-        && after.is_some()
-        && (says_so(before) || says_so(after))
+    if let [before, command, after] = criterion.split('`').collect::<Vec<_>>()[..]
+        && !command.trim().is_empty()
+        && ["", "the command"].contains(&plain(before).as_str())
+        && PASSES.contains(&plain(after).as_str())
     {
-        return By::Command(command);
+        return By::Command(command.trim());
     }
-    let words = criterion.to_lowercase();
-    let mut words = words.split(|c: char| !c.is_alphanumeric());
-    let is_test = |word: &str| matches!(word, "test" | "tests" | "testsuite" | "suite" | "ci");
-    let passes = |word: &str| {
-        ["pass", "green", "succeed", "fail", "run"].iter().any(|begin| word.starts_with(begin)) || word == "ok"
+    let text = plain(criterion);
+    let words: Vec<&str> = text.split(' ').collect();
+    let is_all = |words: &[&str]| {
+        let words = words.strip_prefix(&["all"]).unwrap_or(words);
+        let words = words.strip_prefix(&["of"]).unwrap_or(words);
+        let words = words.strip_prefix(&["the"]).unwrap_or(words);
+        matches!(words, ["tests"] | ["suite"] | ["testsuite"] | ["test", "suite"])
     };
-    let all: Vec<&str> = words.by_ref().collect();
-    if all.iter().any(|word| is_test(word)) && all.iter().any(|word| passes(word)) { By::Test } else { By::Model }
+    let is_test = match words.as_slice() {
+        ["no", "test" | "tests", "fail" | "fails"] => true,
+        [all @ .., "pass" | "passes" | "succeed" | "succeeds"] | [all @ .., "is" | "are", "green"] => is_all(all),
+        _ => false,
+    };
+    if is_test { By::Test } else { By::Model }
+}
+
+/// What says of a command that its exit code is 0.
+const PASSES: [&str; 6] =
+    ["passes", "succeeds", "exits with 0", "exits with code 0", "exits with exit code 0", "exits with status 0"];
+
+/// In lower case, without a full stop and with one blank between words.
+fn plain(text: &str) -> String {
+    text.trim().trim_end_matches('.').to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Judges all criteria. `done`: the model says that it is; else its word is not asked for.
@@ -119,11 +143,13 @@ pub(crate) fn judge(
             let (verdict, evidence) = match by(criterion) {
                 // The tests were run already.
                 By::Command(named) if Some(named) == command => of_test(test, named),
-                By::Command(named) => match self::test(shell.filter(|_| done), world.place(), Some(named), None) {
-                    Test::NotRun(_) if !done => {
-                        (Verdict::NotJudged, format!("`{named}` was not run: the work is not done"))
-                    }
-                    ran => of_test(&ran, named),
+                By::Command(named) if !done => {
+                    (Verdict::NotJudged, format!("`{named}` was not run: the work is not done"))
+                }
+                By::Command(named) => match self::test(shell, world.place(), Some(named), None, world.patience()) {
+                    Some(Test::NoResult(why)) => (Verdict::Unmet, format!("`{named}` has no result: {why}")),
+                    Some(test) => of_test(&test, named),
+                    None => (Verdict::Unmet, format!("`{named}` has no result: the mission came to its limit")),
                 },
                 By::Test => of_test(test, command.unwrap_or_default()),
                 By::Model => (Verdict::NotJudged, "the work is not done".to_owned()),
@@ -145,7 +171,7 @@ fn of_test(test: &Test, command: &str) -> (Verdict, String) {
     let verdict = match test {
         Test::Ran(ran) if ran.is_well() => Verdict::Met,
         Test::Ran(_) => Verdict::Unmet,
-        Test::NotNamed | Test::NotRun(_) => Verdict::NotJudged,
+        Test::NotNamed | Test::NotRun(_) | Test::NoResult(_) => Verdict::NotJudged,
     };
     (verdict, test.evidence(command))
 }
@@ -192,7 +218,7 @@ fn ask(open: &[usize], criteria: &[String], judged: &mut [Judged], session: &mut
     if !world.may_ask() {
         return;
     }
-    let answer = world.ask(&session.question(&question, Some(&schema)));
+    let Some(answer) = world.ask(&session.question(&question, Some(&schema))) else { return };
     session.note_answer(&question, &answer);
     let Ok(answer) = answer else { return };
     let Ok(Answer { verdicts }) = serde_json::from_value(answer["output"].clone()) else { return };
@@ -219,13 +245,24 @@ mod tests {
             ("All tests pass.", By::Test),
             ("the test suite is green", By::Test),
             ("No test fails", By::Test),
-            ("tests/parser.rs runs", By::Test),
+            ("All of the tests are green", By::Test),
+            ("The README says how to run the tests", By::Model),
+            ("A test for empty lines is added and passes", By::Model),
+            ("The tests of the parser pass", By::Model),
+            ("All tests pass on Windows", By::Model),
+            ("tests/parser.rs runs", By::Model),
+            ("pass", By::Model),
+            ("`HttpClient` passes the header on", By::Model),
+            ("`dropdb x` runs only after a backup", By::Model),
+            ("`retry` succeeds when the server comes back", By::Model),
+            ("After a restart `make check` passes", By::Model),
             ("`parse` returns an error for an empty text", By::Model),
             ("There is a test for the empty text", By::Model),
             ("`a` and `b` pass", By::Model),
             ("The README tells how to install it", By::Model),
             ("the latest release is named", By::Model),
             ("``", By::Model),
+            ("`` passes", By::Model),
         ] {
             assert_eq!(by(criterion), expected, "{criterion}");
         }

@@ -5,6 +5,9 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// Who and what a patch is of.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
@@ -67,20 +70,7 @@ pub(crate) const SIGNATURE: &str = "-- \nsortie\n";
 
 /// In lines of 76 characters.
 fn base64(bytes: &[u8]) -> String {
-    const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len() / 3 * 4 + bytes.len() / 57 + 8);
-    for line in bytes.chunks(57) {
-        for three in line.chunks(3) {
-            let of = |at: usize| three.get(at).copied().unwrap_or_default();
-            let number = u32::from(of(0)) << 16 | u32::from(of(1)) << 8 | u32::from(of(2));
-            for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-                let sign = SIGNS[(number >> shift & 63) as usize];
-                text.push(if at <= three.len() { char::from(sign) } else { '=' });
-            }
-        }
-        text.push('\n');
-    }
-    text
+    bytes.chunks(57).map(|line| STANDARD.encode(line) + "\n").collect()
 }
 
 /// What a diff changes: each file, and how many lines it gets and loses.

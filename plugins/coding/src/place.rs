@@ -50,17 +50,35 @@ impl Place {
         Ok(entered)
     }
 
-    /// A command that is run there.
+    /// A command of somebody else's that is run there, all of it: a list after `cd … &&` would be elsewhere for a part of it where the folder
+    /// is gone, and from the start where a `&` follows.
     pub(crate) fn command(&self, command: &str) -> String {
+        match self.0.as_str() {
+            "." => command.to_owned(),
+            folder if is_list(command) => format!("cd {} || exit 125\n{command}", quoted(folder)),
+            _ => self.chain(command),
+        }
+    }
+
+    /// A chain of the plugin's own that is run there: of `&&`, or harmless elsewhere.
+    pub(crate) fn chain(&self, command: &str) -> String {
         match self.0.as_str() {
             "." => command.to_owned(),
             folder => format!("cd {} && {command}", quoted(folder)),
         }
     }
 
+    /// A path of the workspace from this folder on; `None`: it is elsewhere.
+    pub(crate) fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match self.0.as_str() {
+            "." => Some(path),
+            folder => path.strip_prefix(folder)?.strip_prefix('/'),
+        }
+    }
+
     /// A path of the workspace, as the model sees it.
     pub(crate) fn leave<'a>(&self, path: &'a str) -> &'a str {
-        path.strip_prefix(&self.0).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
+        self.inside(path).unwrap_or(path)
     }
 
     /// The paths in a tool's result, as the model sees them.
@@ -82,6 +100,13 @@ impl Place {
             }
         }
     }
+}
+
+/// Whether `cd … &&` may not hold all of a command. A sign in quotes counts, too: then it is only longer than it had to be.
+fn is_list(command: &str) -> bool {
+    let command = command.trim_end();
+    let rest = command.replace("&&", "").replace(">&", "").replace("&>", "");
+    command.contains(';') || command.contains('\n') || command.contains("||") || rest.contains('&')
 }
 
 /// A word of a shell that stands for just this text.
@@ -131,7 +156,27 @@ mod tests {
     #[test]
     fn commands_run_there_whatever_it_is_called() {
         assert_eq!(Place::new("it's here").command("make"), r"cd 'it'\''s here' && make");
-        assert_eq!(Place::new(".").command("make"), "make");
+        assert_eq!(Place::new(".").command("make; make test"), "make; make test");
+        for chain in ["make 2>&1 | tail -n 5", "make && make test >&2", "make &>/dev/null\n"] {
+            assert_eq!(Place::new("r").command(chain), format!("cd 'r' && {chain}"));
+        }
+    }
+
+    #[test]
+    fn all_of_a_command_runs_there_or_nothing() {
+        let folder = std::env::temp_dir().join(format!("sortie-place-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("w")).expect("writable");
+        for command in ["true & pwd", "true; pwd", "false || pwd", "true\npwd", "true && pwd"] {
+            let there = |name: &str| {
+                let mut bash = std::process::Command::new("bash");
+                let output = bash.args(["-c", &Place::new(name).command(command)]).current_dir(&folder).output();
+                let output = output.expect("this test asks bash");
+                (output.status.success(), String::from_utf8_lossy(&output.stdout).trim_end().ends_with("/w"))
+            };
+            assert_eq!(there("w"), (true, true), "{command}");
+            assert_eq!(there("gone"), (false, false), "{command}");
+        }
+        std::fs::remove_dir_all(folder).expect("it was made");
     }
 
     #[test]

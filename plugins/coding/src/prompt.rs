@@ -7,7 +7,9 @@ use crate::inputs::Inputs;
 
 /// Who it is and what it is to keep to.
 pub(crate) fn system(tools: &Tools, inputs: &Inputs, has_git: bool) -> String {
-    let may = |tool: &str| tools.get(tool).is_some();
+    // What commands change no patch of files has.
+    let may = |tool: &str| tools.get(tool).is_some() && (has_git || tool != "Bash");
+    let is_tested = tools.get("Bash").is_some();
     let mut text = String::from(
         "You are a careful programmer. You work alone, at night, in one repository; in the morning a colleague reads your patch. Do what the \
          first message asks for, and no more than that.\n\
@@ -24,12 +26,10 @@ pub(crate) fn system(tools: &Tools, inputs: &Inputs, has_git: bool) -> String {
     }
     if may("Bash") {
         text.push_str("- `Bash` runs a command at the repository's top. Commands may be refused: do not try to get around that.\n");
-        if has_git {
-            text.push_str(
-                "- You are on a branch of your own. What you write with Write and Edit is committed for you; a new file that a command makes \
-                 is in your work only if you `git add` it. Do not switch branches, and do not push.\n",
-            );
-        }
+        text.push_str(
+            "- You are on a branch of your own. What you write with Write and Edit is committed for you; a new file that a command makes \
+             is in your work only if you `git add` it. Do not switch branches, and do not push.\n",
+        );
     } else {
         text.push_str("- You cannot run anything here. Say of nothing that it was tested.\n");
     }
@@ -37,6 +37,11 @@ pub(crate) fn system(tools: &Tools, inputs: &Inputs, has_git: bool) -> String {
         Some(test) if may("Bash") => text.push_str(&format!(
             "- When you say that you are done, `{test}` is run, and you are told if it fails. Run it yourself before.\n"
         )),
+        Some(test) if is_tested => {
+            text.push_str(&format!(
+                "- When you say that you are done, `{test}` is run, and you are told if it fails.\n"
+            ));
+        }
         Some(test) => text.push_str(&format!("- Your work will be judged by `{test}`, which cannot be run here.\n")),
         None => {}
     }

@@ -3,7 +3,7 @@
 //! `completed` is what the model says to be done, what changes something, and what no test and no criterion contradicts. Everything else is
 //! `failed`, with what there is of the work, why it is not done, and how to go on.
 
-use sortie_agent::{Ending, Granted, Session, Settings, missing_model, work};
+use sortie_agent::{Ending, Granted, Session, Settings, last_words, missing_model, work_until_landing};
 use sortie_plugin::report::{self, Verdict};
 use sortie_plugin::{Brief, Failure, Outcome, Tools, artifacts, json, model};
 
@@ -32,6 +32,8 @@ pub(crate) fn run(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
     let shell = tools.get("Bash").map(Shell::new);
     let mut notes = Vec::new();
     let (branch, place) = place(brief, tools, &inputs, shell, &mut notes)?;
+    // What commands change is in no patch that is made of what was written.
+    let granted = if branch.is_none() { granted.without("Bash") } else { granted };
     let mut mission = Mission {
         brief,
         inputs: &inputs,
@@ -128,9 +130,8 @@ impl Mission<'_> {
         let mut tested_at = None;
         let mut test = Test::NotNamed;
         loop {
-            let ending = work(&mut self.session, &mut self.world);
-            let is_limit = matches!(ending, Ending::Landed(_));
-            if is_limit {
+            let ending = work_until_landing(&mut self.session, &mut self.world);
+            if matches!(ending, Ending::Landed(_)) {
                 // What the tests say would come too late, or be cut off itself.
                 let test = match test {
                     Test::Ran(_) if tested_at == Some(self.world.changes()) => test,
@@ -139,14 +140,25 @@ impl Mission<'_> {
                 };
                 return (ending, test);
             }
+            if tested_at == Some(self.world.changes()) && test.fails() {
+                return (ending, test);
+            }
             if tested_at != Some(self.world.changes()) {
-                test = self.test();
+                let Some(tested) = self.test() else {
+                    self.session.close();
+                    continue;
+                };
+                if let (Test::Ran(_), Test::NotRun(why)) = (&test, &tested) {
+                    self.notes.push(format!(
+                        "The tests could not be run again after the last changes ({why}): what is told of them is of before."
+                    ));
+                    return (ending, test);
+                }
+                test = tested;
                 if let Test::Ran(ran) = &test {
                     let how = if ran.is_well() { "pass".to_owned() } else { format!("fail: {}", ran.complaint()) };
                     report::milestone(format!("the tests {how}"));
                 }
-            } else if test.fails() {
-                return (ending, test);
             }
             tested_at = Some(self.world.changes());
             if !matches!(ending, Ending::Said(_)) || !test.fails() {
@@ -159,21 +171,21 @@ impl Mission<'_> {
         }
     }
 
-    fn test(&self) -> Test {
-        judge::test(self.shell, self.world.place(), self.inputs.test.as_deref(), self.inputs.test_timeout_ms)
+    fn test(&self) -> Option<Test> {
+        let Inputs { test, test_timeout_ms, .. } = self.inputs;
+        judge::test(self.shell, self.world.place(), test.as_deref(), *test_timeout_ms, self.world.patience())
     }
 
     /// Leaves what there is, judges it, and says how the mission ended.
     fn end(mut self, ending: &Ending, test: &Test) -> Result<Outcome, Failure> {
         let words = match ending {
             Ending::Said(words) | Ending::Refused(words) => Some(words.clone()),
-            Ending::Landed(words) => words.clone(),
             _ => None,
         };
         let message = Message::new(&self.brief.vp_id, &self.brief.mission_id, &self.brief.objective);
         let kept = self.keep(&message);
         let files = kept.clone().unwrap_or_default();
-        let is_done = matches!(ending, Ending::Said(_)) && !test.fails() && !files.is_empty() && kept.is_ok();
+        let is_done = matches!(ending, Ending::Said(_)) && test.allows() && !files.is_empty() && kept.is_ok();
         let command = self.inputs.test.as_deref();
         let judged = judge::judge(
             &self.brief.success_criteria,
@@ -188,7 +200,7 @@ impl Mission<'_> {
             Ok(outcome) => (&outcome.summary, &outcome.next_action),
             Err(failure) => (&failure.summary, &failure.next_action),
         };
-        let summary = Summary {
+        let mut summary = Summary {
             objective: &self.brief.objective,
             ending: line.clone(),
             is_done: outcome.is_ok(),
@@ -202,8 +214,15 @@ impl Mission<'_> {
             next: next.as_deref().unwrap_or_default(),
             session: &self.session,
         };
-        artifacts::put("summary.md", "text/markdown; charset=utf-8", summary.text())?;
-        artifacts::put("transcript.jsonl", "application/jsonl", self.session.transcript().text())?;
+        summary.leave()?;
+        if matches!(ending, Ending::Landed(_)) {
+            // All of it is kept: whether there is time for an answer makes no difference to that.
+            let mut session = self.session.clone();
+            if let Ending::Landed(words) = last_words(&mut session, &mut self.world) {
+                (summary.words, summary.session) = (words.as_deref(), &session);
+                summary.leave()?;
+            }
+        }
         outcome
     }
 
@@ -223,6 +242,19 @@ impl Mission<'_> {
                 "Nothing was committed ({why}): the work is in the worktree {} and in {PATCH}.",
                 branch.place.folder()
             ));
+        }
+        if let Some(strayed) = &changes.strayed {
+            let to = if strayed.is_empty() { "no branch at all".to_owned() } else { format!("the branch {strayed}") };
+            self.notes.push(format!(
+                "The model had switched to {to}: the branch {} was set to what it had there, with the rest of the work on it.",
+                branch.name
+            ));
+        }
+        for path in &changes.ignored {
+            self.notes.push(format!("`{path}` was written, and git ignores it: it is not in the patch."));
+        }
+        for (path, why) in &changes.refused {
+            self.notes.push(format!("`{path}` was written, and git does not take it ({why}): it is not in the patch."));
         }
         if !changes.left_out.is_empty() {
             let shown = changes.left_out.iter().take(10).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
@@ -253,6 +285,7 @@ impl Mission<'_> {
         let tested = match test {
             Test::Ran(ran) if ran.is_well() => "the tests pass".to_owned(),
             Test::Ran(ran) => format!("the tests fail ({}: {})", ran.how(), ran.complaint()),
+            Test::NoResult(why) => format!("the tests have no result ({why})"),
             Test::NotNamed | Test::NotRun(_) => "no test was run".to_owned(),
         };
         if let Some(lost) = lost {
@@ -263,7 +296,14 @@ impl Mission<'_> {
         let unmet = judged.iter().find(|judged| judged.verdict == Verdict::Unmet);
         match (ending, unmet) {
             (Ending::Said(_), _) if files.is_empty() => failed("the model says that it is done".to_owned()),
-            (Ending::Said(_), _) if test.fails() => failed("the model says that it is done, and it is not".to_owned()),
+            (Ending::Said(_), _) if !test.allows() => failed(
+                if test.fails() {
+                    "the model says that it is done, and it is not"
+                } else {
+                    "nobody knows whether it is done"
+                }
+                .to_owned(),
+            ),
             (Ending::Said(_), Some(unmet)) => failed(format!("not met: {}", unmet.criterion)),
             (Ending::Said(_), None) => Ok(Outcome::new(format!("{changed}, {tested}")).next_action(self.merge(test))),
             (other, _) => failed(other.to_string()),

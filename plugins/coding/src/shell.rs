@@ -1,6 +1,7 @@
 //! Commands of the plugin's own, by the `Bash` that the mission was granted: whatever it may run, it may by the mission's constraints.
 
 use serde::Deserialize;
+use sortie_agent::Patience;
 use sortie_plugin::{CallError, Tool, json};
 
 use crate::place::Place;
@@ -66,23 +67,28 @@ impl<'a> Shell<'a> {
         Self { bash }
     }
 
-    /// Runs a command in a folder.
-    pub(crate) fn run(self, place: &Place, command: &str, what_for: &str) -> Result<Ran, CallError> {
-        self.run_for(place, command, what_for, None)
+    /// Runs a chain of the plugin's own in a folder.
+    pub(crate) fn run(self, place: &Place, chain: &str, what_for: &str) -> Result<Ran, CallError> {
+        self.bash.call_as(&json!({ "command": place.chain(chain), "description": what_for }))
     }
 
-    /// The same, for so long.
+    /// Runs a command of somebody else's in a folder, for so long; `None`: the mission came near a limit before it was over, and it was let
+    /// go of.
     pub(crate) fn run_for(
         self,
         place: &Place,
         command: &str,
         what_for: &str,
         ms: Option<u64>,
-    ) -> Result<Ran, CallError> {
+        patience: &Patience,
+    ) -> Option<Result<Ran, CallError>> {
         let mut arguments = json!({ "command": place.command(command), "description": what_for });
         if let Some(ms) = ms {
             arguments["timeout_ms"] = ms.into();
         }
-        self.bash.call_as(&arguments)
+        match self.bash.start(&arguments) {
+            Ok(call) => patience.lasts(&call).then(|| call.get_as()),
+            Err(error) => Some(Err(error)),
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use sortie_agent::{Session, middle_cut};
 use sortie_plugin::report::Verdict;
+use sortie_plugin::{Failure, artifacts};
 
 use crate::judge::{Judged, Test};
 
@@ -37,8 +38,15 @@ pub(crate) struct Summary<'a> {
 }
 
 impl Summary<'_> {
+    /// Leaves it with the transcript, in place of what was left before.
+    pub(crate) fn leave(&self) -> Result<(), Failure> {
+        artifacts::put("summary.md", "text/markdown; charset=utf-8", self.text())?;
+        artifacts::put("transcript.jsonl", "application/jsonl", self.session.transcript().text())?;
+        Ok(())
+    }
+
     /// As Markdown.
-    pub(crate) fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut text = format!("# {}\n\n{}\n", headline(self.objective), self.ending);
         self.changes(&mut text);
         self.tests(&mut text);
@@ -63,18 +71,24 @@ impl Summary<'_> {
             return;
         }
         list(text, "Changes", self.files.iter().map(|(path, change)| format!("`{path}` {change}")));
-        let is_test = |path: &str| {
-            path.to_lowercase()
-                .split(|c: char| !c.is_alphanumeric())
-                .any(|word| word.starts_with("test") || word == "spec")
-        };
-        let tests = self.files.iter().filter(|(path, _)| is_test(path)).count();
-        if tests > 0 {
-            let _ = write!(text, "\n{tests} of these look like tests: see that they still ask what they asked.\n");
+        let tests: Vec<&str> = self.paths().filter(|path| is_test(path)).collect();
+        if !tests.is_empty() {
+            let tests = named(&tests);
+            let _ = write!(text, "\nThese look like tests: see that they still ask what they asked: {tests}.\n");
+        }
+        let command = self.command.unwrap_or_default();
+        let run: Vec<&str> = self.paths().filter(|path| !is_test(path) && is_run_by(command, path)).collect();
+        if !run.is_empty() {
+            let run = named(&run);
+            let _ = write!(text, "\nWhat `{command}` runs is decided by these, which are changed: {run}.\n");
         }
         if let Some((branch, base)) = self.branch {
             let _ = write!(text, "\nBranch `{branch}`, on {base}.\n");
         }
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(path, _)| path.as_str())
     }
 
     fn tests(&self, text: &mut String) {
@@ -84,7 +98,7 @@ impl Summary<'_> {
                 let _ = write!(text, "`{command}`: {}\n\n{}\n", ran.how(), fenced(&ran.last_lines()));
             }
             _ => {
-                let _ = writeln!(text, "{}.", capital(&self.test.evidence("")));
+                let _ = writeln!(text, "{}.", capital(&self.test.evidence(self.command.unwrap_or_default())));
             }
         }
     }
@@ -121,6 +135,61 @@ impl Summary<'_> {
     }
 }
 
+fn named(paths: &[&str]) -> String {
+    let more = paths.len().saturating_sub(LISTED_MAX);
+    let shown = paths.iter().take(LISTED_MAX).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown}, and {more} more") } else { shown }
+}
+
+/// Whether a file's path says that it is a test, or belongs to tests: `FooTest.java`, `conftest.py`, `parserSpec.js`, `tests/a.rs`.
+fn is_test(path: &str) -> bool {
+    const WORDS: [&str; 9] =
+        ["test", "tests", "spec", "specs", "testing", "testdata", "conftest", "unittest", "snapshots"];
+    let mut word = String::new();
+    let mut is_lower = false;
+    // The words of a name are set apart by signs, or by a capital letter behind a small one.
+    for c in path.chars().chain(['/']) {
+        if !c.is_alphanumeric() || c.is_uppercase() && is_lower {
+            if WORDS.contains(&word.to_lowercase().trim_end_matches(|c: char| c.is_ascii_digit())) {
+                return true;
+            }
+            word.clear();
+        }
+        if c.is_alphanumeric() {
+            word.push(c);
+        }
+        is_lower = c.is_lowercase() || c.is_ascii_digit();
+    }
+    false
+}
+
+/// Programs that run tests, and the files that tell them which, by their names.
+const RUNNERS: [(&[&str], &[&str]); 8] = [
+    (&["make", "gmake"], &["Makefile", "makefile", "GNUmakefile"]),
+    (&["npm", "npx", "yarn", "pnpm", "bun", "node", "jest", "vitest", "mocha"], &["package.json", "jest.config.js"]),
+    (&["cargo"], &["Cargo.toml", "config.toml", "build.rs"]),
+    (&["pytest", "python", "python3", "tox", "uv"], &["pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini"]),
+    (&["go"], &["go.mod"]),
+    (&["gradle", "gradlew"], &["build.gradle", "build.gradle.kts", "gradlew"]),
+    (&["mvn", "mvnw"], &["pom.xml", "mvnw"]),
+    (&["just"], &["justfile", "Justfile"]),
+];
+
+/// Whether a command names a file, or runs a program that is told by it what to run.
+fn is_run_by(command: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    command.split(|c: char| c.is_whitespace() || "'\"`;&|()<>=".contains(c)).filter(|word| !word.is_empty()).any(
+        |word| {
+            let word = word.trim_start_matches("./");
+            let program = word.rsplit('/').next().unwrap_or(word);
+            let is_told = |(programs, files): &(&[&str], &[&str])| programs.contains(&program) && files.contains(&name);
+            word == path
+                || path.strip_prefix(word).is_some_and(|rest| rest.starts_with('/'))
+                || RUNNERS.iter().any(is_told)
+        },
+    )
+}
+
 fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>) {
     let more = items.len().saturating_sub(LISTED_MAX);
     let _ = write!(text, "\n## {title}\n\n");
@@ -153,4 +222,48 @@ fn fenced(text: &str) -> String {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_known_by_their_names() {
+        for (path, is) in [
+            ("src/test/java/FooTest.java", true),
+            ("FooTest.java", true),
+            ("TestFoo.cs", true),
+            ("conftest.py", true),
+            ("parserSpec.js", true),
+            ("parser.spec.ts", true),
+            ("test_parser.py", true),
+            ("parser_test.go", true),
+            ("tests/a.rs", true),
+            ("spec/a_spec.rb", true),
+            ("testimonials.html", false),
+            ("latest.txt", false),
+            ("src/inspect.rs", false),
+            ("contest/Protest.md", false),
+        ] {
+            assert_eq!(is_test(path), is, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_runs_is_known() {
+        for (command, path, is) in [
+            ("make test", "Makefile", true),
+            ("npm test", "web/package.json", true),
+            ("cargo test --offline", "Cargo.toml", true),
+            ("sh ./check.sh && true", "check.sh", true),
+            ("sh scripts/check.sh", "scripts/check.sh", true),
+            ("pytest checks", "checks/a.py", true),
+            ("make test", "package.json", false),
+            ("cargo test", "src/lib.rs", false),
+            ("", "Makefile", false),
+        ] {
+            assert_eq!(is_run_by(command, path), is, "{command}: {path}");
+        }
+    }
 }

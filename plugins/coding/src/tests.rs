@@ -11,6 +11,8 @@ use sortie_plugin::{CallError, Value, json};
 
 use crate::Coding;
 
+mod real;
+
 type Files = Rc<RefCell<BTreeMap<String, String>>>;
 
 /// What a command does: its exit code, and what it prints.
@@ -89,6 +91,34 @@ fn plain(command: &str, files: &Files) -> Result<(i64, String), CallError> {
     }
 }
 
+/// It fails the first time, and is not allowed again.
+fn denied_again(command: &str, files: &Files) -> Result<(i64, String), CallError> {
+    match (command, files.borrow()["r/a.txt"].trim_end()) {
+        ("cd 'r' && make test", "worse") => Ok((2, "1 failed: it is worse\n".to_owned())),
+        ("cd 'r' && make test", _) => Err(CallError::Denied("a person said no".to_owned())),
+        _ => Ok((127, String::new())),
+    }
+}
+
+/// The test has no result.
+fn breaks(command: &str, _: &Files) -> Result<(i64, String), CallError> {
+    match command {
+        "cd 'r' && make test" => Err(CallError::TimedOut("nobody answered".to_owned())),
+        _ => Ok((127, String::new())),
+    }
+}
+
+/// The test passes, and takes the file away.
+fn removes(command: &str, files: &Files) -> Result<(i64, String), CallError> {
+    match command {
+        "cd 'r' && make test" => {
+            files.borrow_mut().remove("r/a.txt");
+            Ok((0, "1 passed\n".to_owned()))
+        }
+        _ => Ok((127, String::new())),
+    }
+}
+
 /// Nothing is allowed.
 fn denied(_: &str, _: &Files) -> Result<(i64, String), CallError> {
     Err(CallError::Denied("no entry of allowed_tools means it".to_owned()))
@@ -129,6 +159,22 @@ fn it_is_completed_only_where_nothing_contradicts() {
             "No test was run: no entry",
         ),
         (
+            "not allowed to test again",
+            Some(denied_again),
+            vec![spoils(), says("done"), edits("worse", "right"), says("done")],
+            false,
+            Verdict::Unmet,
+            "1 failed: it is worse",
+        ),
+        (
+            "no result",
+            Some(breaks),
+            vec![mends(), says("done")],
+            false,
+            Verdict::NotJudged,
+            "`make test` has no result",
+        ),
+        (
             "no shell",
             None,
             vec![mends(), says("All tests pass!")],
@@ -156,6 +202,16 @@ fn the_patch_of_files_alone_is_what_was_changed() {
     let ran = run(None, vec![edits("wrong", "right"), edits("right", "wrong"), says("done")]);
     assert!(!ran.artifacts.contains_key("changes.patch"), "it is as it was");
     assert!(ran.outcome.is_err_and(|failure| failure.summary.contains("nothing is changed")));
+}
+
+#[test]
+fn what_commands_do_to_files_alone_is_told_or_not_done() {
+    let ran = run(Some(plain), vec![edits("wrong", "right"), says("done")]);
+    assert!(ran.outcome.is_ok(), "the plugin runs the tests: {:?}", ran.outcome);
+    assert!(!ran.asked[0]["tools"].to_string().contains("Bash"), "the model runs nothing: {}", ran.asked[0]["tools"]);
+    let ran = run(Some(removes), vec![edits("wrong", "right"), says("done")]);
+    let patch = String::from_utf8_lossy(&ran.artifacts["changes.patch"]).into_owned();
+    assert!(patch.contains("deleted file mode 100644\n--- a/a.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-wrong\n"), "{patch}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sortie_agent::{Granted, Told, Wish, World, told_of};
+use sortie_agent::{Granted, Patience, Told, Wish, World, told_of};
 use sortie_plugin::{CallError, Pending, Tools, Value};
 
 use crate::files::Originals;
@@ -29,6 +29,11 @@ impl<'a> Workshop<'a> {
 
     pub(crate) fn tools(&self) -> &'a Tools {
         self.granted.tools()
+    }
+
+    /// How long is waited for calls of the plugin's own.
+    pub(crate) fn patience(&self) -> &Patience {
+        self.granted.patience()
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -74,7 +79,6 @@ impl<'a> Workshop<'a> {
                     if let Some(originals) = &mut self.originals {
                         originals.remember(self.granted.tools(), &self.place, path)?;
                     }
-                    self.written.insert(self.place.leave(&entered).to_owned());
                     input["path"] = entered.into();
                 }
             }
@@ -86,6 +90,22 @@ impl<'a> Workshop<'a> {
             _ => {}
         }
         Ok(input)
+    }
+
+    /// Remembers what a call wrote, or may have written: with the path that it was made with, where a person chose another.
+    fn wrote(&mut self, wish: &Wish, amended: Option<&Value>) {
+        if !["write", "edit"].contains(&wish.name.to_ascii_lowercase().as_str()) {
+            return;
+        }
+        let entered = match amended {
+            Some(amended) => amended["path"].as_str().map(str::to_owned),
+            None => wish.input["path"].as_str().and_then(|path| self.place.change(path).ok()),
+        };
+        if let Some(path) = entered
+            && let Some(path) = self.place.inside(&path)
+        {
+            self.written.insert(path.to_owned());
+        }
     }
 }
 
@@ -100,7 +120,7 @@ impl World for Workshop<'_> {
         self.granted.is_read_only(tool)
     }
 
-    fn ask(&mut self, request: &Value) -> Result<Value, CallError> {
+    fn ask(&mut self, request: &Value) -> Option<Result<Value, CallError>> {
         self.granted.ask(request)
     }
 
@@ -112,11 +132,18 @@ impl World for Workshop<'_> {
         self.granted.start(&Wish { input, ..wish.clone() })
     }
 
-    fn finish(&mut self, _wish: &Wish, call: Pending) -> Told {
+    fn finish(&mut self, wish: &Wish, call: Pending) -> Told {
+        if !self.patience().lasts(&call) {
+            self.wrote(wish, None);
+            return Told::let_go();
+        }
         let result = call.get().map(|mut result| {
             self.place.leave_all(&mut result);
             result
         });
+        if matches!(result, Ok(_) | Err(CallError::Uncertain(_) | CallError::TimedOut(_) | CallError::Cancelled)) {
+            self.wrote(wish, call.info().amended.as_ref());
+        }
         told_of(&call, &result)
     }
 

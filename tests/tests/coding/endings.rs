@@ -168,7 +168,12 @@ fn cases() -> Vec<Case> {
             with: vec![("/success_criteria", json!(["`sh test.sh` passes", "`grep -q nowhere add.sh` succeeds"]))],
             told: "**unmet**: `grep -q nowhere add.sh` succeeds",
             patch: Some(true),
-            ..case("criterion", vec![mends(0), says(1, "Done.")], "failed", "")
+            ..case(
+                "criterion",
+                vec![mends(0), says(1, "Done.")],
+                "failed",
+                "not met: `grep -q nowhere add.sh` succeeds; 1 file is changed, the tests pass",
+            )
         },
         Case {
             with: vec![("/inputs/base", json!("nowhere"))],
@@ -228,25 +233,39 @@ async fn each_model_has_the_ending_that_a_colleague_would_choose() {
     assert_eq!(end["detail"]["criteria"][0]["verdict"], "not_judged", "{end:#}");
 }
 
-/// It works until its window is nearly over: then it keeps what is sound and says how to go on.
+/// It works until its time is nearly over, whatever it waits for then: it keeps what is sound and says how to go on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_that_closes_is_landed_in() {
+async fn a_limit_is_landed_in_whatever_is_on_its_way() {
     let waits = |at: usize| turn(at, call("Bash", json!({"command": format!("sleep 0.5; echo {at}")})));
-    let script = [vec![mends(0)], (1..60).map(waits).collect()].concat();
-    let bench = Bench::start("[limits]\nlanding = 0.5", &BTreeMap::from([("window", script)])).await;
-    let at = bench.workspace("vp.window").await.join("repo");
-    repository(&at);
-    let envelope = with(coding("window"), "/budget", json!({"max_runtime_minutes": 0.2}));
-    let end = bench.node.run(&envelope).await;
-    assert_eq!(
-        (&end["status"], end["summary"].as_str().is_some_and(|text| text.contains("came to its limit"))),
-        (&json!("failed"), true),
-        "{end:#}"
-    );
-    let told = bench.text("window", "summary.md").await;
-    assert!(
-        told.contains("no test was run: the mission was at its limit") || told.contains("No test was run"),
-        "{told}"
-    );
-    assert!(passes(&at, &bench.artifact("window", "changes.patch").await));
+    let hangs = json!({"fault": {"hang_s": 600}, "times": 9});
+    let scripts = BTreeMap::from([
+        ("turns", [vec![mends(0)], (1..120).map(waits).collect()].concat()),
+        ("answer", vec![mends(0), hangs]),
+        ("command", vec![mends(0), turn(1, call("Bash", json!({"command": "sleep 600"}))), says(2, "Half is done.")]),
+        ("test", vec![mends(0), says(1, "Done."), says(2, "It adds.")]),
+    ]);
+    let bench = Bench::start("[limits]\nlanding = 0.5", &scripts).await;
+    for name in scripts.keys() {
+        repository(&bench.workspace(&format!("vp.{name}")).await.join("repo"));
+        let mut envelope = with(coding(name), "/budget", json!({"max_runtime_minutes": 0.4}));
+        if *name == "test" {
+            envelope = with(envelope, "/inputs/test", json!("sleep 600; sh test.sh"));
+        }
+        bench.node.accept(&envelope).await;
+    }
+    for name in scripts.keys() {
+        let end = bench.node.until_final(name).await;
+        let summary = end["summary"].as_str().unwrap_or_default();
+        assert_eq!(
+            (&end["status"], summary.contains("came to its limit before the work was done; 1 file is changed")),
+            (&json!("failed"), true),
+            "{name}: {end:#}"
+        );
+        let told = bench.text(name, "summary.md").await;
+        assert!(told.contains("No test was run: the mission was at its limit."), "{name}: {told}");
+        assert!(told.contains(&format!("inputs.base = \"mission/{name}\"")), "{name}: {told}");
+        assert_eq!(told.contains("> Half is done."), *name == "command", "{name}: the last words: {told}");
+        let at = sortie_tests::workspace_of(&bench.node, &format!("vp.{name}")).join("repo");
+        assert!(passes(&at, &bench.artifact(name, "changes.patch").await), "{name}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -174,6 +175,48 @@ fn cases() -> Vec<Strange> {
             &[("new.txt", "new\n"), ("kept.txt", "kept\n")],
             "1 new files that commands made are not in the patch: `junk.log`",
         ),
+        case(
+            "ignored",
+            |at| {
+                file(at, ".gitignore", "target/\n");
+                commit_all(at);
+            },
+            vec![
+                ("Write", json!({"path": "target/out.txt", "content": "out\n"})),
+                ("Write", json!({"path": "kept.txt", "content": "kept\n"})),
+            ],
+            &[("kept.txt", "kept\n")],
+            "`target/out.txt` was written, and git ignores it",
+        ),
+        case(
+            "hooks",
+            |at| {
+                file(at, "a.txt", "one\n");
+                commit_all(at);
+                for hook in ["post-checkout", "pre-commit", "prepare-commit-msg", "post-commit"] {
+                    file(
+                        at,
+                        &format!(".git/hooks/{hook}"),
+                        "#!/bin/sh\necho \"$0\" >> hooked.txt; git add hooked.txt\n",
+                    );
+                    let executable = fs::Permissions::from_mode(0o755);
+                    fs::set_permissions(at.join(".git/hooks").join(hook), executable).expect("writable");
+                }
+            },
+            vec![edit("a.txt", "one", "two")],
+            &[("a.txt", "two\n")],
+            "`a.txt` +1 -1",
+        ),
+        case(
+            "switched",
+            |at| {
+                file(at, "a.txt", "one\n");
+                commit_all(at);
+            },
+            vec![edit("a.txt", "one", "two"), bash("git checkout -q -b elsewhere")],
+            &[("a.txt", "two\n")],
+            "The model had switched to the branch elsewhere",
+        ),
     ]
 }
 
@@ -213,6 +256,10 @@ async fn a_patch_applies_to_the_base_whatever_the_repository_is_like() {
     }
     let stored = bench.text("made-by-commands", "changes.patch").await;
     assert!(!stored.contains("junk") && stored.contains("deleted file"), "{stored}");
+    let stored = bench.text("hooks", "changes.patch").await;
+    assert!(!stored.contains("hooked"), "{stored}");
+    let work = git_must(&bases["switched"].0, &["show", "mission/switched:a.txt"]);
+    assert_eq!(work, "two", "the mission's branch has the work");
 }
 
 /// Without git: the same repositories, as far as files alone go.
