@@ -146,6 +146,8 @@ pub(crate) struct Report {
     pub(crate) faults: Vec<String>,
     /// Sources that may be cited.
     citable: BTreeSet<usize>,
+    /// The objective and the questions, as quotations are compared.
+    asked: String,
     used_for: BTreeMap<usize, Vec<String>>,
     quotations: BTreeMap<usize, Vec<String>>,
 }
@@ -215,9 +217,9 @@ impl Check {
 }
 
 impl Report {
-    /// Holds a draft against the sources.
-    pub(crate) fn check(draft: &Draft, sources: &Sources) -> Self {
-        let mut report = Self { citable: citable(draft, sources), ..Self::default() };
+    /// Holds a draft against the sources. What was `asked` may be repeated where nothing is claimed, with its quotation marks.
+    pub(crate) fn check(draft: &Draft, sources: &Sources, asked: &str) -> Self {
+        let mut report = Self { citable: citable(draft, sources), asked: normal(asked), ..Self::default() };
         report.title = report.said(&draft.title, sources);
         report.summary = draft.summary.iter().filter_map(|claim| report.state(claim, sources)).collect();
         for section in &draft.sections {
@@ -233,12 +235,31 @@ impl Report {
         report
     }
 
+    /// The notes as a report. Its headings are questions, and nobody drafted them.
+    pub(crate) fn of_notes(sections: &[Section], sources: &Sources) -> Self {
+        let draft = Draft { sections: sections.to_vec(), ..Draft::default() };
+        let mut report = Self { citable: citable(&draft, sources), ..Self::default() };
+        for section in sections {
+            let claims: Vec<Stated> = section.claims.iter().filter_map(|claim| report.state(claim, sources)).collect();
+            let heading = inline::plain(&section.heading);
+            if claims.is_empty() {
+                report.open.push(heading);
+            } else {
+                report.sections.push((heading, claims));
+            }
+        }
+        report.check.sources_cited = report.used_for.len();
+        report
+    }
+
     /// A text that is no claim, and of which the citations and quotations must stand all the same.
     fn said(&mut self, text: &str, sources: &Sources) -> String {
         let (short, before) = (crate::source::clipped(text), self.check);
         let text = &text[..text.floor_char_boundary(CLAIM_BYTES_MAX)];
         let line = self.line(text, &short, sources);
-        let mut said = self.without_invented_quotations(&line.text, &short, &line.cited, sources);
+        let asked = std::mem::take(&mut self.asked);
+        let mut said = self.without_invented_quotations(&line.text, &short, &line.cited, sources, &asked);
+        self.asked = asked;
         for mark in self.marks_since(before) {
             let space = if said.is_empty() { "" } else { " " };
             let _ = write!(said, "{space}*({mark})*");
@@ -308,7 +329,7 @@ impl Report {
                 why => self.take_out_quotation(&short, &quote.text, why.and_then(Result::err)),
             }
         }
-        stated.text = self.without_invented_quotations(&stated.text, &short, &stated.cited, sources);
+        stated.text = self.without_invented_quotations(&stated.text, &short, &stated.cited, sources, "");
         if stated.text.is_empty() && stated.quotes.is_empty() {
             return None;
         }
@@ -344,20 +365,22 @@ impl Report {
         self.faults.push(format!("“{claim}” quotes “{quotation}”: {why}"));
     }
 
-    /// A claim's text, in which words in quotation marks that none of its sources says have lost the marks.
+    /// A claim's text, in which words in quotation marks that none of its sources says, and nobody `asked`, have lost the marks.
     fn without_invented_quotations(
         &mut self,
         text: &str,
         claim: &str,
         cited: &BTreeSet<usize>,
         sources: &Sources,
+        asked: &str,
     ) -> String {
         let mut kept = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((start, end, inner)) = quoted(rest) {
             kept.push_str(&rest[..start]);
             let says = |number: &usize| Some((*number, sources.get(*number)?.says(inner).ok()?));
-            if normal(inner).split(' ').count() < QUOTED_WORDS_MIN {
+            let words = normal(inner);
+            if words.split(' ').count() < QUOTED_WORDS_MIN || asked.contains(&words) {
                 kept.push_str(&rest[start..end]);
             } else if let Some((number, shown)) = cited.iter().find_map(says) {
                 self.check.quotations += 1;
@@ -375,7 +398,11 @@ impl Report {
 
     /// `report.md`.
     pub(crate) fn markdown(&self, about: &About<'_>, sources: &Sources) -> String {
-        let title = if self.title.is_empty() { inline::plain(about.objective) } else { self.title.clone() };
+        let title = if self.title.is_empty() {
+            inline::plain(&crate::source::clipped(about.objective))
+        } else {
+            self.title.clone()
+        };
         let mut page = format!("# {title}\n\n{}\n", inline::plain(about.objective));
         for note in about.notes {
             let _ = write!(page, "\n**{}**\n", inline::plain(note));

@@ -32,13 +32,13 @@ impl Mission<'_> {
             claims: self.notes.iter().filter(|note| note.question == index + 1).map(Note::claim).collect(),
         };
         let sections: Vec<Section> = self.questions.iter().enumerate().map(of_question).collect();
-        let open = sections
-            .iter()
-            .filter(|section| section.claims.is_empty())
-            .map(|section| section.heading.clone())
-            .collect();
-        let draft = Draft { title: clipped(&self.brief.objective), sections, open, ..Draft::default() };
-        Page { report: Report::check(&draft, &self.sources), draft }
+        let report = Report::of_notes(&sections, &self.sources);
+        Page { report, draft: Draft { sections, ..Draft::default() } }
+    }
+
+    /// The objective and the questions.
+    fn asked(&self) -> String {
+        format!("{}\n{}", self.brief.objective, self.questions.join("\n"))
     }
 
     /// Has the report drafted, mended where that is needed, and stored.
@@ -136,7 +136,7 @@ impl Mission<'_> {
 
     /// Holds a draft against the sources, has it mended once, stores it, and judges.
     fn finish(&mut self, draft: Draft) -> Result<Outcome, Failure> {
-        let mut page = Page { report: Report::check(&draft, &self.sources), draft };
+        let mut page = Page { report: Report::check(&draft, &self.sources, &self.asked()), draft };
         let may_mend = !page.report.faults.is_empty() && !self.flight.must_land() && self.answers_left() != Some(0);
         if may_mend {
             told::info(format!("the draft is mended: {}", page.report.faults.join("; ")));
@@ -144,7 +144,7 @@ impl Mission<'_> {
             if let Said::Well(mended) = said
                 && let Ok(mended) = serde_json::from_value::<Draft>(mended)
             {
-                let report = Report::check(&mended, &self.sources);
+                let report = Report::check(&mended, &self.sources, &self.asked());
                 if report.check.claims > 0 && report.faults.len() <= page.report.faults.len() {
                     page = Page { report, draft: mended };
                 }

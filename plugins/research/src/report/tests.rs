@@ -32,7 +32,7 @@ fn claim(text: &str, sources: &[i64], quotes: &[(i64, &str)]) -> Claim {
 /// The figures and the line of a report that has this one claim.
 fn checked(claim: Claim) -> (Check, String) {
     let draft = Draft { title: "T".to_owned(), summary: vec![claim], ..Draft::default() };
-    let report = Report::check(&draft, &sources());
+    let report = Report::check(&draft, &sources(), "");
     let page = report.markdown(&About { objective: "o", notes: &[] }, &sources());
     let from = page.find("## Summary").map_or("", |at| &page[at + 12..]);
     (report.check, from.split("\n## ").next().unwrap_or_default().trim().to_owned())
@@ -158,7 +158,7 @@ fn the_page_tells_its_sources_what_was_not_reached_and_what_was_checked() {
     };
     let mut sources = sources();
     sources.fetched[1].fetched_at = Timestamp::from_second(1_764_000_000).expect("a time");
-    let report = Report::check(&draft, &sources);
+    let report = Report::check(&draft, &sources, "");
     let page =
         report.markdown(&About { objective: "What happens?", notes: &["It was cut short.".to_owned()] }, &sources);
     let zeros = "0".repeat(64);
@@ -191,7 +191,7 @@ fn what_is_no_claim_stands_as_its_sources_let_it_too() {
             .to_vec(),
         ..Draft::default()
     };
-    let report = Report::check(&draft, &sources());
+    let report = Report::check(&draft, &sources(), "");
     let page = report.markdown(&About { objective: "o", notes: &[] }, &sources());
     let (citation, quotation) = (
         "*(a citation of something that was not fetched or not read is left out here)*",
@@ -214,12 +214,31 @@ fn what_is_no_claim_stands_as_its_sources_let_it_too() {
 }
 
 #[test]
+fn what_was_asked_may_be_repeated() {
+    let asked = "Who says “the lamps will never burn again”, and where is https://example.org/burnt?";
+    let claims = vec![claim("It is said: “the lamps will never burn again”.", &[1], &[])];
+    let draft =
+        Draft {
+            title: "Who says ‘the lamps will never burn again’?".to_owned(), summary: claims, ..Draft::default()
+        };
+    let report = Report::check(&draft, &sources(), asked);
+    assert_eq!(report.title, draft.title);
+    assert_eq!(report.check.quotations_removed, 1, "a claim is none of the question");
+    let section = |claims| Section { heading: asked.to_owned(), claims };
+    let notes = [section(vec![claim("Lamps burn long.", &[1], &[])]), section(Vec::new())];
+    let report = Report::of_notes(&notes, &sources());
+    assert!(report.check.is_sound(), "{:?}", report.faults);
+    let heading = "Who says “the lamps will never burn again”, and where is `https://example.org/burnt?`";
+    assert_eq!((report.sections[0].0.as_str(), report.open), (heading, vec![heading.to_owned()]));
+}
+
+#[test]
 fn what_nobody_read_is_not_cited() {
     let mut sources = sources();
     sources.fetched[1].is_noted = false;
     let cite = |claim: Claim| {
         let draft = Draft { summary: vec![claim], ..Draft::default() };
-        let Report { check, faults, .. } = Report::check(&draft, &sources);
+        let Report { check, faults, .. } = Report::check(&draft, &sources, "");
         (check.sources_cited, check.citations_removed, faults.join("; "))
     };
     for claim in [
@@ -240,7 +259,7 @@ fn what_nobody_read_is_not_cited() {
 #[test]
 fn what_a_model_should_mend_is_told_in_sentences() {
     let draft = Draft { summary: vec![claim("Lamps.", &[4], &[(1, "ten hours")])], ..Draft::default() };
-    let faults = Report::check(&draft, &sources()).faults;
+    let faults = Report::check(&draft, &sources(), "").faults;
     assert_eq!(
         faults,
         [
