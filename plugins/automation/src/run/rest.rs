@@ -21,6 +21,8 @@ pub(super) struct Rests<P> {
     begun: usize,
     /// The timer of the first of them, and which one that is.
     alarm: Option<((u64, usize), P)>,
+    /// The present moment, since the last wait: the node writes down each answer to that question.
+    now: Option<u64>,
     /// Those whose rest is over, by the depth of their graph.
     due: [VecDeque<Attempt>; NESTING_MAX + 1],
 }
@@ -35,7 +37,12 @@ struct Rest {
 
 impl<P> Rests<P> {
     pub(super) fn new() -> Self {
-        Self { resting: BTreeMap::new(), begun: 0, alarm: None, due: Default::default() }
+        Self { resting: BTreeMap::new(), begun: 0, alarm: None, now: None, due: Default::default() }
+    }
+
+    /// Something was waited for: time has passed.
+    pub(super) fn waited(&mut self) {
+        self.now = None;
     }
 
     /// The timer of the rest that is over first.
@@ -62,9 +69,13 @@ impl<W: World> Run<'_, '_, W> {
     pub(super) fn rest(&mut self, attempt: Attempt, lasts: Duration) {
         self.frame(attempt.frame).busy += 1;
         let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
-        let over = self.world.now_ms().saturating_add(lasts);
+        let over = self.now_ms().saturating_add(lasts);
         self.rests.resting.insert((over, self.rests.begun), Rest { attempt, lasts });
         self.rests.begun += 1;
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        *self.rests.now.get_or_insert_with(|| self.world.now_ms())
     }
 
     /// Sees that there is a timer for the rest that is over first, and for none else.
@@ -77,7 +88,7 @@ impl<W: World> Run<'_, '_, W> {
         self.rests.alarm = None;
         if let Some((key, lasts)) = first {
             // A clock that was set back meanwhile makes no rest longer than it is from here on.
-            let left = key.0.saturating_sub(self.world.now_ms()).min(lasts);
+            let left = key.0.saturating_sub(self.now_ms()).min(lasts);
             self.rests.alarm = Some((key, self.world.after(Duration::from_millis(left))));
         }
     }
