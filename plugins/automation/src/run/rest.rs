@@ -11,7 +11,7 @@ use super::ending::Blame;
 use super::landing::GIVEN_UP;
 use super::{FRAMES_MAX, Run};
 use crate::World;
-use crate::plan::NESTING_MAX;
+use crate::plan::{Action, NESTING_MAX};
 
 /// The attempts at graphs that failed, or gave what was not there yet, and are to be made again.
 pub(super) struct Rests<P> {
@@ -51,7 +51,7 @@ impl<P> Rests<P> {
     }
 
     /// Takes out those of which this is true, in the order in which they would be made.
-    pub(super) fn take(&mut self, mut is_taken: impl FnMut(&Attempt) -> bool) -> Vec<Attempt> {
+    pub(super) fn take(&mut self, is_taken: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
         let mut taken = Vec::new();
         for due in &mut self.due {
             for attempt in std::mem::take(due) {
@@ -117,20 +117,17 @@ impl<W: World> Run<'_, '_, W> {
         true
     }
 
-    /// Gives up the rests of some graphs.
-    pub(super) fn drop_rests(&mut self, is_of: impl Fn(&Self, usize) -> bool, why: &str) {
-        let mut rests = std::mem::replace(&mut self.rests, Rests::new());
-        let gone = rests.take(|attempt| is_of(self, attempt.frame));
-        self.rests = rests;
-        for attempt in gone {
-            self.frame(attempt.frame).busy -= 1;
-            self.settle(&attempt, End::Never(Blame::step(why.to_owned())));
+    /// Gives up the rests of attempts that a graph makes.
+    pub(super) fn drop_rests(&mut self, id: usize) {
+        for attempt in self.rests.take(|attempt| attempt.frame == id) {
+            self.frame(id).busy -= 1;
+            self.settle(&attempt, End::Never(Blame::step(GIVEN_UP.to_owned())));
         }
     }
 
     /// Whether it is an attempt at a graph.
     pub(super) fn is_of_graph(&self, attempt: &Attempt) -> bool {
         let Doing::Step { step, .. } = attempt.doing else { return false };
-        matches!(self.frames[&attempt.frame].graph.steps[step].action, crate::plan::Action::Graph(_))
+        matches!(self.frames[&attempt.frame].graph.steps[step].action, Action::Graph(_))
     }
 }
