@@ -139,7 +139,9 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             waiting.extend(deadline);
             owner.extend(deadline.map(|_| Ready::Flight { index, came: false }));
         }
-        match owner[self.world.wait_any(&waiting)] {
+        let ready = owner[self.world.wait_any(&waiting)];
+        self.rests.waited();
+        match ready {
             Ready::Closing => self.close(),
             Ready::Alarm => self.rested(),
             Ready::Flight { index, came } => self.arrive(index, came),

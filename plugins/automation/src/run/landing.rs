@@ -29,7 +29,6 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             let is_doomed = |flight: &Flight<_>| self.is_doomed(flight.attempt.frame);
             let doomed: Vec<bool> = self.flights.iter().map(is_doomed).collect();
             self.drop_flights(&doomed, "its call was cancelled, because the mission had to come to its end");
-            self.drop_rests(Self::is_doomed, GIVEN_UP);
         }
         self.take_reserve();
     }
@@ -69,7 +68,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         let given_up: Vec<bool> =
             self.flights.iter().map(|flight| flight.attempt.frame == id && waits(flight)).collect();
         self.drop_flights(&given_up, GIVEN_UP);
-        self.drop_rests(|_, frame| frame == id, GIVEN_UP);
+        self.drop_rests(id);
     }
 
     /// Drops flights, and with that cancels them.

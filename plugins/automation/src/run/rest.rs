@@ -11,7 +11,7 @@ use super::ending::Blame;
 use super::landing::GIVEN_UP;
 use super::{FRAMES_MAX, Run};
 use crate::World;
-use crate::plan::NESTING_MAX;
+use crate::plan::{Action, NESTING_MAX};
 
 /// The attempts at graphs that failed, or gave what was not there yet, and are to be made again.
 pub(super) struct Rests<P> {
@@ -21,6 +21,8 @@ pub(super) struct Rests<P> {
     begun: usize,
     /// The timer of the first of them, and which one that is.
     alarm: Option<((u64, usize), P)>,
+    /// The present moment, since the last wait: the node writes down each answer to that question.
+    now: Option<u64>,
     /// Those whose rest is over, by the depth of their graph.
     due: [VecDeque<Attempt>; NESTING_MAX + 1],
 }
@@ -35,7 +37,12 @@ struct Rest {
 
 impl<P> Rests<P> {
     pub(super) fn new() -> Self {
-        Self { resting: BTreeMap::new(), begun: 0, alarm: None, due: Default::default() }
+        Self { resting: BTreeMap::new(), begun: 0, alarm: None, now: None, due: Default::default() }
+    }
+
+    /// Something was waited for: time has passed.
+    pub(super) fn waited(&mut self) {
+        self.now = None;
     }
 
     /// The timer of the rest that is over first.
@@ -44,7 +51,7 @@ impl<P> Rests<P> {
     }
 
     /// Takes out those of which this is true, in the order in which they would be made.
-    pub(super) fn take(&mut self, mut is_taken: impl FnMut(&Attempt) -> bool) -> Vec<Attempt> {
+    pub(super) fn take(&mut self, is_taken: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
         let mut taken = Vec::new();
         for due in &mut self.due {
             for attempt in std::mem::take(due) {
@@ -62,9 +69,13 @@ impl<W: World> Run<'_, '_, W> {
     pub(super) fn rest(&mut self, attempt: Attempt, lasts: Duration) {
         self.frame(attempt.frame).busy += 1;
         let lasts = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
-        let over = self.world.now_ms().saturating_add(lasts);
+        let over = self.now_ms().saturating_add(lasts);
         self.rests.resting.insert((over, self.rests.begun), Rest { attempt, lasts });
         self.rests.begun += 1;
+    }
+
+    fn now_ms(&mut self) -> u64 {
+        *self.rests.now.get_or_insert_with(|| self.world.now_ms())
     }
 
     /// Sees that there is a timer for the rest that is over first, and for none else.
@@ -77,7 +88,7 @@ impl<W: World> Run<'_, '_, W> {
         self.rests.alarm = None;
         if let Some((key, lasts)) = first {
             // A clock that was set back meanwhile makes no rest longer than it is from here on.
-            let left = key.0.saturating_sub(self.world.now_ms()).min(lasts);
+            let left = key.0.saturating_sub(self.now_ms()).min(lasts);
             self.rests.alarm = Some((key, self.world.after(Duration::from_millis(left))));
         }
     }
@@ -106,20 +117,17 @@ impl<W: World> Run<'_, '_, W> {
         true
     }
 
-    /// Gives up the rests of some graphs.
-    pub(super) fn drop_rests(&mut self, is_of: impl Fn(&Self, usize) -> bool, why: &str) {
-        let mut rests = std::mem::replace(&mut self.rests, Rests::new());
-        let gone = rests.take(|attempt| is_of(self, attempt.frame));
-        self.rests = rests;
-        for attempt in gone {
-            self.frame(attempt.frame).busy -= 1;
-            self.settle(&attempt, End::Never(Blame::step(why.to_owned())));
+    /// Gives up the rests of attempts that a graph makes.
+    pub(super) fn drop_rests(&mut self, id: usize) {
+        for attempt in self.rests.take(|attempt| attempt.frame == id) {
+            self.frame(id).busy -= 1;
+            self.settle(&attempt, End::Never(Blame::step(GIVEN_UP.to_owned())));
         }
     }
 
     /// Whether it is an attempt at a graph.
     pub(super) fn is_of_graph(&self, attempt: &Attempt) -> bool {
         let Doing::Step { step, .. } = attempt.doing else { return false };
-        matches!(self.frames[&attempt.frame].graph.steps[step].action, crate::plan::Action::Graph(_))
+        matches!(self.frames[&attempt.frame].graph.steps[step].action, Action::Graph(_))
     }
 }

@@ -241,6 +241,7 @@ fn graphs_that_rest_hold_no_timers_and_all_come_to_their_turn() {
     let end = run_in(&mut world, json!({ "steps": [p, tell] })).expect("it goes on");
     assert_eq!(end.summary, "done: tell; failed, and passed over: p");
     let why = "it was tried 3 times, and until {{ result.x is defined }} is false";
+    assert!(world.asked_now <= 4, "once after each wait, and not for each of them: {}", world.asked_now);
     assert_eq!(world.log.last(), Some(&format!("7200000 Echo {}", json!({ "why": why }))));
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Simulated {
     handles: Rc<Cell<usize>>,
     /// Most calls that were in flight together.
     pub(super) in_flight_max: usize,
+    /// How often the time was asked for: the node writes down each answer.
+    pub(super) asked_now: usize,
     /// What was done, with its time in milliseconds.
     pub(super) log: Vec<String>,
 }
@@ -64,6 +66,7 @@ impl Simulated {
             in_flight: Rc::default(),
             handles: Rc::default(),
             in_flight_max: 0,
+            asked_now: 0,
             log: Vec::new(),
         }
     }
@@ -122,6 +125,7 @@ impl World for Simulated {
     }
 
     fn now_ms(&mut self) -> u64 {
+        self.asked_now += 1;
         self.now_ms
     }
 
