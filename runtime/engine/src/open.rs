@@ -251,10 +251,11 @@ impl Engine {
             let lives = self.lives.all();
             lives.into_iter().filter(|live| live.with(sortie_mission::Mission::run).is_some()).collect::<Vec<_>>()
         };
-        for live in running() {
-            self.withdraw_questions(&live).await;
-        }
         let busy = async {
+            // Under the same limit as all else: a log that is full, or has failed, holds up no stop.
+            for live in running() {
+                self.withdraw_questions(&live).await;
+            }
             while running().iter().any(|live| live.with(|mission| mission.calls_in_flight() > 0)) {
                 self.ambient.sleep(LAST_CALLS_LOOK).await;
             }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sortie_contract::tool::CallError;
 use sortie_mcp::{McpServer, ServerConfig, Setting};
 use sortie_tools::{
-    Ask, Bill, CallContext, Changed, Nobody, Offer, Provider as _, Question, Reply, TOOLS_MAX, Tool, Workspace,
+    Ask, Bill, CallContext, Changed, Nobody, Offer, Provider as _, Question, Reply, TOOLS_MAX, Tool, Waits, Workspace,
 };
 
 /// Long enough on a busy machine, and no test waits for it that is green.
@@ -353,6 +353,7 @@ struct People {
     thinks: Option<Duration>,
     /// How many questions were taken back.
     taken_back: AtomicUsize,
+    waits: Waits,
 }
 
 impl People {
@@ -362,7 +363,13 @@ impl People {
 
     /// `None`: without end.
     fn who_think(says: Reply, thinks: Option<Duration>) -> Arc<Self> {
-        Arc::new(Self { asked: Mutex::default(), says, thinks, taken_back: AtomicUsize::new(0) })
+        Arc::new(Self {
+            asked: Mutex::default(),
+            says,
+            thinks,
+            taken_back: AtomicUsize::new(0),
+            waits: Waits::default(),
+        })
     }
 
     fn asked(&self) -> Vec<Question> {
@@ -373,21 +380,26 @@ impl People {
 #[async_trait::async_trait]
 impl Ask for People {
     async fn ask(&self, question: Question) -> Reply {
-        struct Waits<'a>(&'a People, bool);
-        impl Drop for Waits<'_> {
+        struct Asked<'a>(&'a People, bool);
+        impl Drop for Asked<'_> {
             fn drop(&mut self) {
                 self.0.taken_back.fetch_add(usize::from(!self.1), Relaxed);
             }
         }
 
         self.asked.lock().push(question);
-        let mut waits = Waits(self, false);
+        let mut waits = Asked(self, false);
+        let _counted = (self.thinks != Some(Duration::ZERO)).then(|| self.waits.one());
         match self.thinks {
             Some(thinks) => tokio::time::sleep(thinks).await,
             None => std::future::pending().await,
         }
         waits.1 = true;
         self.says.clone()
+    }
+
+    fn waits(&self) -> tokio::sync::watch::Receiver<usize> {
+        self.waits.watched()
     }
 }
 
@@ -436,6 +448,22 @@ async fn in_the_later_era_the_call_is_made_once_more_with_what_people_say() {
     assert_eq!(result["structured"], json!([said, "kept"]));
     let result = known.call("ask", json!({})).await.expect("a result");
     assert_eq!(result["structured"], json!([{"who": {"action": "decline"}}, "kept"]), "nobody is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_of_a_server_that_is_gone_is_taken_back_from_people() {
+    for mood in ["well", "new"] {
+        let known = Known::of(&config(mood)).await;
+        let people = People::who_think(accepted(), None);
+        let error = known.asks(&people, json!({"dies": true})).await.expect_err("its server is gone");
+        assert!(matches!(&error, CallError::Uncertain(why) if why.contains("was lost")), "{mood}: {error:?}");
+        within(async {
+            while people.taken_back.load(Relaxed) < people.asked().len() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
