@@ -17,7 +17,7 @@ use super::desk::Desk;
 use super::handler::{Handler, Shared};
 use super::wrong::{INVALID_REQUEST, PARSE_ERROR, wrong};
 
-/// Most bytes of a message: a result of a tool has at most so many, and an envelope by default far fewer.
+/// Most bytes of a message: twice a result of a tool, and many envelopes.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// What is on its way between the client and who speaks the protocol.

@@ -237,7 +237,7 @@ impl Calls {
             CallStep::Resumed { call, at } => {
                 let flight = held(&mut self.in_flight, call)?;
                 flight.held = false;
-                flight.since = at;
+                (flight.since, flight.asks_until) = (at, None);
                 flight.waits_no_more();
             }
             CallStep::Postponed { call, at, until } => {
