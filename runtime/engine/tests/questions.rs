@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+#[expect(dead_code, reason = "here a node is opened with settings of its own")]
 mod common;
 
 use std::collections::BTreeMap;
@@ -160,8 +161,8 @@ impl Tool for Endless {
 
 /// The operating system's, but for the steady clock.
 struct Ahead {
-    system: System,
-    ahead_s: AtomicU64,
+    system: Arc<System>,
+    ahead_s: Arc<AtomicU64>,
 }
 
 impl Ambient for Ahead {
@@ -174,7 +175,19 @@ impl Ambient for Ahead {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.system.sleep(duration)
+        let (system, ahead_s) = (Arc::clone(&self.system), Arc::clone(&self.ahead_s));
+        let until = self.steady().saturating_add(duration);
+        async move {
+            // It may be put forward meanwhile.
+            loop {
+                let left = until.saturating_sub(system.steady() + Duration::from_secs(ahead_s.load(Relaxed)));
+                if left.is_zero() {
+                    return;
+                }
+                system.sleep(left.min(Duration::from_millis(20))).await;
+            }
+        }
+        .boxed()
     }
 
     fn spawn_boxed(&self, task: BoxFuture<'static, ()>) -> Abort {
@@ -204,8 +217,8 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let system = System::new(tokio::runtime::Handle::current());
-        let ambient = Arc::new(Ahead { system, ahead_s: AtomicU64::new(0) });
+        let system = Arc::new(System::new(tokio::runtime::Handle::current()));
+        let ambient = Arc::new(Ahead { system, ahead_s: Arc::default() });
         Self { folder: tempfile::tempdir().unwrap(), ambient, asks: Arc::default(), takes_back: Arc::default() }
     }
 
