@@ -127,7 +127,7 @@ mod tests {
                 "{grants:?} {forbidden:?}"
             );
         }
-        assert_eq!(place(&[], &[], &vec![Need::Model], true), Vec::<alloc::string::String>::new());
+        assert_eq!(place(&[], &[], &vec![Need::Model], true), Vec::<String>::new());
         // Its server may come back: then nothing is to be configured.
         let away = |name: &str| (name == "Bash").then(|| "it does not answer".to_string());
         let found = unmet(&plugin, &bash, &Constraints::default(), &tools, away, true);
