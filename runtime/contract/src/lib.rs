@@ -13,6 +13,7 @@ pub mod digest;
 pub mod duration;
 pub mod envelope;
 pub mod event;
+pub mod hidden;
 pub mod host;
 pub mod id;
 pub mod limit;

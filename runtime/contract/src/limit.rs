@@ -89,6 +89,14 @@ pub const CALLS_IN_FLIGHT_MAX: usize = 64;
 /// Most questions that the tool of one call asks people, in all its attempts together: whoever asks and takes back without end is stopped.
 pub const QUESTIONS_OF_CALL_MAX: u32 = 64;
 
+/// Most requests of one tool server that are not answered yet: it asks people, for roots, or whether the node is there. More are not read.
+pub const OWED_TO_SERVER_MAX: usize = 64;
+
+/// Most questions of one tool server that wait for people at once: it is heard while they think.
+pub const QUESTIONS_OF_SERVER_MAX: usize = OWED_TO_SERVER_MAX / 2;
+
+const _: () = assert!(0 < QUESTIONS_OF_SERVER_MAX && QUESTIONS_OF_SERVER_MAX < OWED_TO_SERVER_MAX);
+
 /// Largest schema of the answer to such a question, in bytes: it is a form that people fill in, and each event of it carries the whole.
 pub const FORM_BYTES_MAX: usize = 16 << 10;
 

@@ -5,14 +5,15 @@
 //! to say.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use sortie_contract::id::{CallNo, RunNo};
 use sortie_contract::record::Record;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_mission::{Command, Refusal};
-use sortie_tools::{Ask, Form, Question, Reply};
-use tokio::sync::Mutex;
+use sortie_tools::{Ask, Form, Question, Reply, Waits};
+use tokio::sync::{Mutex, watch};
 
 use super::Engine;
 use super::act::ActError;
@@ -35,6 +36,9 @@ pub(super) struct Asking {
     place: Arc<Place>,
     /// One question after the other.
     turn: Mutex<()>,
+    waits: Waits,
+    /// That it asks more than it may was told.
+    told: AtomicBool,
 }
 
 impl std::fmt::Debug for Asking {
@@ -52,7 +56,16 @@ impl Asking {
         place: &Arc<Place>,
     ) -> Arc<Self> {
         let (engine, live, place) = (Arc::clone(engine), Arc::clone(live), Arc::clone(place));
-        Arc::new(Self { engine, live, run, call, place, turn: Mutex::new(()) })
+        Arc::new(Self {
+            engine,
+            live,
+            run,
+            call,
+            place,
+            turn: Mutex::new(()),
+            waits: Waits::default(),
+            told: AtomicBool::new(false),
+        })
     }
 }
 
@@ -71,8 +84,12 @@ impl Ask for Asking {
         let asks = || Command::AskFor { run, call, question: message.clone(), schema: schema.clone() };
         let taken = match self.engine.command_patiently(&self.live, asks, Wait::No).await {
             Ok(taken) => taken,
-            Err(CommandError::Refused(refusal @ Refusal::TooManyQuestions { .. })) => {
-                tracing::warn!(no = %self.live.no, call = %self.call, %refusal, "it is declined");
+            Err(CommandError::Refused(
+                refusal @ (Refusal::TooManyQuestions { .. } | Refusal::NobodyAnswers { .. }),
+            )) => {
+                if !self.told.swap(true, Relaxed) {
+                    tracing::warn!(no = %self.live.no, call = %self.call, %refusal, "its questions are declined from now on");
+                }
                 return Reply::Declined;
             }
             Err(_) => return Reply::Cancelled,
@@ -83,6 +100,7 @@ impl Ask for Asking {
         });
         // Where its time is over, it has ended instead.
         let Some(request) = asked else { return Reply::Cancelled };
+        let _waits = self.waits.one();
         drop(self.place.take());
         let mut waiting = Waiting { asking: self, request, is_over: false };
         let decision = match self.live.said(request) {
@@ -107,6 +125,10 @@ impl Ask for Asking {
             },
             _ => Reply::Declined,
         }
+    }
+
+    fn waits(&self) -> watch::Receiver<usize> {
+        self.waits.watched()
     }
 }
 

@@ -19,6 +19,7 @@ use sortie_journal::{
 use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict, WayOut};
 use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
+use sortie_tools::Found;
 
 use super::live::Live;
 use super::{Engine, ReadError, Room};
@@ -304,6 +305,10 @@ impl Engine {
                 &manifest.needs,
                 &envelope.constraints,
                 toolbox.infos(),
+                |name| match toolbox.find(name) {
+                    Found::Away(why) => Some(why),
+                    Found::Here(_) | Found::Nowhere => None,
+                },
                 has_model,
             ));
             self.check(envelope, &plugin, &mut examination).await?;

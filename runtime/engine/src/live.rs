@@ -57,9 +57,9 @@ struct Inner {
     closing: Vec<oneshot::Sender<()>>,
 }
 
-/// A question of a tool.
+/// A question of a tool. What is decided before the tool comes to wait for it is kept until it does.
 struct Asked {
-    tell: oneshot::Sender<Decision>,
+    tell: Option<oneshot::Sender<Decision>>,
     said: Option<oneshot::Receiver<Decision>>,
 }
 
@@ -81,6 +81,8 @@ pub(crate) struct Taken {
     pub(crate) first: u32,
     /// The status after it.
     pub(crate) status: Status,
+    /// Whether the run clock began to go or to stand with it: then other things are due than before.
+    pub(crate) turned: bool,
     /// Resolves when the records are on disk; there where the command asked for it.
     pub(crate) receipt: Option<Receipt>,
 }
@@ -163,8 +165,9 @@ impl Live {
         let held = engine.commit.wider().hold_for(&inner.mission, &command);
         if let Some(purses) = &held {
             now.wider = purses.of(inner.mission.payer(), now.wall);
-            // A run that begins has its turn, and so has one that is in memory.
-            let has_turn = inner.mission.run().is_some() || matches!(command, Command::Start(_));
+            // A run that begins has its turn, and so has one that is in memory. One that its record alone still shows broke off with its node.
+            let is_here = inner.kill.is_some() && inner.mission.run().is_some();
+            let has_turn = is_here || matches!(command, Command::Start(_));
             if let (false, Some(until)) = (has_turn, engine.settings.hours.shut(inner.mission.lane(), now.wall)) {
                 now.wider = now.wider.shut(until, now.wall);
             }
@@ -178,7 +181,8 @@ impl Live {
             .collect();
         let first = inner.mission.records();
         if records.is_empty() {
-            return Ok(Taken { records, first, status: inner.mission.status(), receipt: None });
+            let status = inner.mission.status();
+            return Ok(Taken { records, first, status, turned: false, receipt: None });
         }
         let receipt = inner.append(&engine.commit, self.no, &records, held, wait)?;
         let why = records.iter().rev().find_map(why_put_off);
@@ -193,7 +197,9 @@ impl Live {
         if begins {
             inner.is_idle = false;
         }
+        let went = inner.run.goes();
         inner.turn_clock(begins, steady);
+        let turned = went != inner.run.goes();
         if begins {
             engine.clocks.begins();
         }
@@ -211,7 +217,7 @@ impl Live {
         {
             kill.now();
         }
-        Ok(Taken { records, first, status, receipt })
+        Ok(Taken { records, first, status, turned, receipt })
     }
 
     /// What is decided about a held call, once it is. Gone, when the run that waits for it is.
@@ -230,7 +236,13 @@ impl Live {
 
     /// What is decided about a question that a tool of this run has just asked, once it is. Gone, when nobody is to wait for it any more.
     pub(crate) fn said(&self, request: RequestNo) -> Option<oneshot::Receiver<Decision>> {
-        self.inner.lock().asked.get_mut(&request)?.said.take()
+        let mut inner = self.inner.lock();
+        let asked = inner.asked.get_mut(&request)?;
+        let said = asked.said.take();
+        if asked.tell.is_none() {
+            inner.asked.remove(&request);
+        }
+        said
     }
 
     /// What tools asked and do not wait for: it was asked before this mission came into memory.
@@ -431,11 +443,14 @@ impl Inner {
                 }
                 Record::Elicited { request, .. } => {
                     let (tell, said) = oneshot::channel();
-                    self.asked.insert(*request, Asked { tell, said: Some(said) });
+                    self.asked.insert(*request, Asked { tell: Some(tell), said: Some(said) });
                 }
                 Record::Decided { request, decision, .. } => {
-                    if let Some(asked) = self.asked.remove(request) {
-                        let _ = asked.tell.send(decision.clone());
+                    if let Some(asked) = self.asked.get_mut(request) {
+                        let _ = asked.tell.take().map(|tell| tell.send(decision.clone()));
+                        if asked.said.is_none() {
+                            self.asked.remove(request);
+                        }
                     }
                 }
                 Record::Withdrawn { request, .. } => drop(self.asked.remove(request)),

@@ -180,3 +180,37 @@ fn what_the_log_has_no_room_for_has_not_happened() {
     assert_eq!(records.len(), 1 + start.len() + milestone.len());
     assert_eq!(log.head(NO).expect("it reads").expect("it is there"), inner.head);
 }
+
+#[test]
+fn what_is_decided_before_the_tool_waits_for_it_is_kept_for_it() {
+    let log = MemoryLog::default();
+    let live = Live { no: NO, inner: Mutex::new(accepted(&log)) };
+    let stamped = |record| Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record };
+    let happens = |record| live.inner.lock().release(&[stamped(record)], None);
+    let elicited = |no| Record::Elicited {
+        request: RequestNo(no),
+        call: CallNo(1),
+        question: "Who?".to_owned(),
+        schema: "{}".to_owned(),
+        expires_at: Timestamp::MAX,
+    };
+    let answer = Decision::Answer { text: "Ada".to_owned() };
+    let decided = |no| Record::Decided {
+        request: RequestNo(no),
+        decision: answer.clone(),
+        by: "op".to_owned(),
+        note: String::new(),
+    };
+    happens(elicited(1));
+    happens(decided(1));
+    let said = live.said(RequestNo(1)).map(|mut said| said.try_recv());
+    assert_eq!(said, Some(Ok(answer.clone())));
+    happens(elicited(2));
+    let mut waiting = live.said(RequestNo(2)).expect("it is asked");
+    happens(decided(2));
+    assert_eq!(waiting.try_recv(), Ok(answer.clone()));
+    happens(elicited(3));
+    happens(Record::Withdrawn { request: RequestNo(3), why: String::new() });
+    assert!(live.said(RequestNo(3)).is_none(), "nobody is to wait for it");
+    assert!(live.inner.lock().asked.is_empty(), "and nothing is kept of them");
+}

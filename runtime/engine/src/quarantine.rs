@@ -224,13 +224,15 @@ impl Case {
         wider: &WiderBooks,
         no: MissionNo,
     ) -> Result<sortie_journal::Receipt, WriteError> {
-        let (mut held, at) = (None, self.quarantine.at);
-        let bookings: Vec<_> = self.bookings.iter().map(|booking| (at, booking.clone())).collect();
-        let moves = wider.book(&mut held, self.mission.payer(), &bookings);
-        let mut append = Append::new(no, 0, &[]).quarantined(&self.quarantine).moves(moves);
+        let mut append = Append::new(no, 0, &[]).quarantined(&self.quarantine);
         if let Some(cursor) = &self.cursor {
             append = append.cursor(cursor);
         }
+        // What is booked is handed over: where there is no room, it is tried again, and would be booked twice.
+        let room = log.reserve(&append)?;
+        let (mut held, at) = (None, self.quarantine.at);
+        let bookings: Vec<_> = self.bookings.iter().map(|booking| (at, booking.clone())).collect();
+        let append = append.moves(wider.book(&mut held, self.mission.payer(), &bookings)).within(room);
         match &self.head {
             Some(head) => log.mend(append, no, head),
             None => log.append_durable(append),

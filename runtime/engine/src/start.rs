@@ -294,7 +294,7 @@ impl Engine {
         }
         if taken.status.is_final() && !taken.records.is_empty() {
             self.ended(live, taken.status);
-        } else if taken.records.iter().any(|stamped| rings(&stamped.record)) {
+        } else if taken.turned || taken.records.iter().any(|stamped| rings(&stamped.record)) {
             self.watch(live);
         }
         Ok(taken)
@@ -349,7 +349,7 @@ impl Engine {
 }
 
 /// Whether a record brings something that is due at its time while the plugin goes on: people are reminded, and do not have for ever; a
-/// call that was put off is made; a limit comes near.
+/// call that was put off is made; a limit comes near. What is due by the run clock is looked at whenever that clock turns.
 fn rings(record: &Record) -> bool {
     matches!(
         record,

@@ -7,17 +7,13 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::TOLD_BYTES_MAX;
+use crate::connection::Connection;
+use crate::handler::News;
 use rmcp::model::{ElicitRequestParams, ElicitResult, ElicitationAction};
-use sortie_contract::limit;
+use sortie_contract::limit::{self, QUESTIONS_OF_SERVER_MAX};
 use sortie_egress::Redactor;
 use sortie_tools::{Ask, Form, Question, Reply};
-use tokio::sync::{Semaphore, watch};
-
-use crate::connection::Connection;
-
-/// Most questions of one server that wait for people at once. Half of what it may be owed ([`throttle`](crate::throttle)): it is heard
-/// while people think.
-pub(crate) const QUESTIONS_MAX: usize = 32;
 
 /// Under which name the transport says, in the `_meta` of what a server asks, in the answer to which request it came.
 pub(crate) const RELATED: &str = "sortie/related-request";
@@ -33,9 +29,7 @@ pub(crate) struct Asking {
     ask: Arc<dyn Ask>,
     veil: Arc<Redactor>,
     /// Of its server: questions that may wait for people at once.
-    room: Arc<Semaphore>,
-    /// How many of its questions wait.
-    open: watch::Sender<usize>,
+    news: Arc<News>,
 }
 
 impl Asking {
@@ -45,14 +39,8 @@ impl Asking {
             tool: tool.to_owned(),
             ask: Arc::clone(ask),
             veil: Arc::clone(&connection.veil),
-            room: Arc::clone(&connection.news.room),
-            open: watch::Sender::new(0),
+            news: Arc::clone(&connection.news),
         }
-    }
-
-    /// How many of its questions wait: no time passes for the call meanwhile.
-    pub(crate) fn open(&self) -> watch::Receiver<usize> {
-        self.open.subscribe()
     }
 
     /// Asks, and waits for the answer.
@@ -65,12 +53,12 @@ impl Asking {
             Ok(form) => form,
             Err(why) => return self.declined(&why),
         };
-        let Ok(_place) = self.room.try_acquire() else {
-            return self.declined(&format!("{QUESTIONS_MAX} questions of its server wait for people already"));
+        let Ok(_place) = self.news.room.try_acquire() else {
+            return self
+                .declined(&format!("{QUESTIONS_OF_SERVER_MAX} questions of its server wait for people already"));
         };
         // Half of a secret nobody recognises: what is cut is cut where there is none any more.
         let message = self.veil.clipped(&message, limit::NOTE_BYTES_MAX);
-        let _open = Open::of(&self.open);
         match self.ask.ask(Question { message, form }).await {
             Reply::Accepted(content) => ElicitResult::new(ElicitationAction::Accept).with_content(content.into()),
             Reply::Declined => ElicitResult::new(ElicitationAction::Decline),
@@ -79,29 +67,19 @@ impl Asking {
     }
 
     fn declined(&self, why: &str) -> ElicitResult {
-        declined(&self.server, format_args!("what `{}` asks reaches nobody: {why}", self.tool), &self.veil)
+        declined(&self.server, &self.news, format_args!("what `{}` asks reaches nobody: {why}", self.tool), &self.veil)
     }
 }
 
 /// A question of a server that nobody is asked.
-pub(crate) fn declined(server: &str, why: impl Display, veil: &Redactor) -> ElicitResult {
-    let why = veil.clipped(&why.to_string(), limit::NOTE_BYTES_MAX);
-    tracing::warn!(server, why, "a tool server asks people for input, and is declined");
+pub(crate) fn declined(server: &str, news: &News, why: impl Display, veil: &Redactor) -> ElicitResult {
+    let (is_told, left_out) = news.declined.lock().one_more();
+    if let Some(questions) = left_out {
+        tracing::warn!(server, questions, "a tool server was declined more often than is told");
+    }
+    if is_told {
+        let why = veil.clipped(&why.to_string(), TOLD_BYTES_MAX);
+        tracing::warn!(server, why, "a tool server asks people for input, and is declined");
+    }
     ElicitResult::new(ElicitationAction::Decline)
-}
-
-/// A question that waits.
-struct Open<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Open<'a> {
-    fn of(open: &'a watch::Sender<usize>) -> Self {
-        open.send_modify(|open| *open += 1);
-        Self(open)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
-    }
 }

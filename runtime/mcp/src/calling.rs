@@ -1,8 +1,8 @@
 //! One request and its answer: what a call waits for, for how long, and what the server is told when nobody waits any more.
 //!
 //! A call may be silent for so long, and each sign of progress lets it be silent for as long again; but never longer than the hard limit,
-//! whatever a server says. While people are asked for it no time passes. Owned here: those limits, that an abandoned request is cancelled at the server, and what a call that ends
-//! without a result is called. Never here: what a result means ([`content`](crate::content)).
+//! whatever a server says. While people are asked for it no time passes. Owned here: those limits, that an abandoned request is cancelled at
+//! the server, and what a call that ends without a result is called. Never here: what a result means ([`content`](crate::content)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +98,12 @@ pub(crate) async fn call(connection: &Connection, order: &Order<'_>) -> Result<V
         match once(connection, request, order, &asking, most.as_mut()).await? {
             ServerResult::InputRequiredResult(wanted) => {
                 let since = Instant::now();
-                (responses, state) = answered(&asking, wanted).await?;
+                // Nothing of the call is on its way meanwhile that would tell.
+                (responses, state) = tokio::select! {
+                    biased;
+                    answered = answered(&asking, wanted) => answered?,
+                    why = connection.lost() => return Err(lost(order.repeat, &why)),
+                };
                 let until = most.deadline() + since.elapsed();
                 most.as_mut().reset(until);
             }
@@ -129,7 +134,7 @@ async fn once(
     let progress = connection.news.progress.of(handle.progress_token.clone(), handle.id.clone(), asking);
     let mut flight = InFlight::of(&handle);
     let mut too_large = connection.too_large();
-    let (mut asked, mut stands_since) = (asking.open(), None);
+    let (mut asked, mut stands_since) = (order.ask.waits(), None);
     loop {
         let stands = *asked.borrow_and_update() > 0;
         match (stands, stands_since) {
@@ -209,12 +214,17 @@ fn failed(connection: &Connection, repeat: Repeat, error: ServiceError) -> CallE
         // It never got there, or got lost there.
         error => {
             let why = connection.why_lost().unwrap_or_else(|| crate::causes(&error, &connection.veil));
-            match repeat {
-                Repeat::ReadOnly => CallError::Failed(format!("the server was lost during the call: {why}")),
-                Repeat::Idempotent | Repeat::Effectful => CallError::Uncertain(format!(
-                    "the server was lost during the call, which may have been done: {why}"
-                )),
-            }
+            lost(repeat, &why)
+        }
+    }
+}
+
+/// What a call ends with whose server is gone.
+fn lost(repeat: Repeat, why: &str) -> CallError {
+    match repeat {
+        Repeat::ReadOnly => CallError::Failed(format!("the server was lost during the call: {why}")),
+        Repeat::Idempotent | Repeat::Effectful => {
+            CallError::Uncertain(format!("the server was lost during the call, which may have been done: {why}"))
         }
     }
 }

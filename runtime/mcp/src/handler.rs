@@ -14,10 +14,12 @@ use rmcp::model::{
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use serde_json::Value;
+use sortie_contract::limit::QUESTIONS_OF_SERVER_MAX;
 use sortie_egress::Redactor;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::asking::{Asking, NO_ADDRESSES, QUESTIONS_MAX, RELATED, declined};
+use crate::asking::{Asking, NO_ADDRESSES, RELATED, declined};
+use crate::rate::Rate;
 
 /// What a server tells without being asked, and what it asks.
 pub(crate) struct News {
@@ -25,12 +27,19 @@ pub(crate) struct News {
     pub(crate) tools: Notify,
     pub(crate) progress: Arc<Progress>,
     /// Questions that may wait for people at once.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) room: Semaphore,
+    /// Questions that nobody is asked, in the log.
+    pub(crate) declined: Mutex<Rate>,
 }
 
 impl Default for News {
     fn default() -> Self {
-        Self { tools: Notify::new(), progress: Arc::default(), room: Arc::new(Semaphore::new(QUESTIONS_MAX)) }
+        Self {
+            tools: Notify::new(),
+            progress: Arc::default(),
+            room: Semaphore::new(QUESTIONS_OF_SERVER_MAX),
+            declined: Mutex::default(),
+        }
     }
 }
 
@@ -135,7 +144,7 @@ impl ClientHandler for Handler {
         let related = meta.and_then(|meta| meta.get(RELATED)).or_else(|| context.meta.get(RELATED)).cloned();
         let asking = match self.news.progress.asks(related.as_ref()) {
             Ok(asking) => asking,
-            Err(why) => return Ok(declined(&self.server, why, &self.veil)),
+            Err(why) => return Ok(declined(&self.server, &self.news, why, &self.veil)),
         };
         tokio::select! {
             biased;

@@ -249,7 +249,8 @@ impl StreamableHttpClient for Sender {
             _ if media_type(&answer) != STREAM => {
                 Err(StreamableHttpError::UnexpectedContentType(Some(media_type(&answer))))
             }
-            _ => Ok(events(answer, max_sse_event_size)),
+            // It is of no call: nor is what comes over it, whatever a server says.
+            _ => Ok(told_apart(events(answer, max_sse_event_size), None)),
         }
     }
 }
@@ -313,28 +314,41 @@ fn related(
     events: BoxStream<'static, Result<Sse, SseError>>,
     message: &ClientJsonRpcMessage,
 ) -> BoxStream<'static, Result<Sse, SseError>> {
-    let JsonRpcMessage::Request(asked) = message else { return events };
-    let (ClientRequest::CallToolRequest(_), Ok(id)) = (&asked.request, serde_json::to_value(&asked.id)) else {
-        return events;
+    let id = match message {
+        JsonRpcMessage::Request(asked) if matches!(asked.request, ClientRequest::CallToolRequest(_)) => {
+            serde_json::to_value(&asked.id).ok()
+        }
+        _ => None,
     };
+    told_apart(events, id)
+}
+
+/// The same events, of the answer to that call, or of none.
+fn told_apart(
+    events: BoxStream<'static, Result<Sse, SseError>>,
+    id: Option<Value>,
+) -> BoxStream<'static, Result<Sse, SseError>> {
     let tell = move |event: Result<Sse, SseError>| {
-        event.map(|sse| Sse { data: sse.data.map(|data| tagged(data, &id)), ..sse })
+        event.map(|sse| Sse { data: sse.data.map(|data| tagged(data, id.as_ref())), ..sse })
     };
     events.map(tell).boxed()
 }
 
-/// A message of a server with the call that it belongs to, where it is one that asks people.
-fn tagged(data: String, id: &Value) -> String {
-    if !data.contains(ELICITATION) {
+/// A message of a server with the call that it belongs to, where it is one that asks people. What it says of that itself it cannot know.
+fn tagged(data: String, id: Option<&Value>) -> String {
+    // Any letter of a text may be escaped, and some escape every `/`.
+    if !data.contains(ELICITATION) && !data.contains('\\') {
         return data;
     }
     match serde_json::from_str::<Value>(&data) {
         Ok(mut message) if message["method"] == ELICITATION && message["params"].is_object() => {
             let meta = &mut message["params"]["_meta"];
-            if !meta.is_object() {
-                *meta = json!({});
+            match (id, meta.as_object_mut()) {
+                (Some(id), Some(meta)) => drop(meta.insert(RELATED.to_owned(), id.clone())),
+                (Some(id), None) => *meta = json!({RELATED: id}),
+                (None, Some(meta)) => drop(meta.remove(RELATED)),
+                (None, None) => drop(message["params"].as_object_mut().map(|params| params.remove("_meta"))),
             }
-            meta[RELATED] = id.clone();
             message.to_string()
         }
         _ => data,
@@ -386,10 +400,27 @@ mod tests {
         let mut related = asks.clone();
         related["params"]["_meta"][RELATED] = json!(4);
         let told = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": ELICITATION}});
-        for (message, expected) in [(&asks, &related), (&told, &told)] {
-            let tagged: Value = serde_json::from_str(&tagged(message.to_string(), &json!(4))).expect("JSON");
-            assert_eq!(tagged, *expected);
+        let mut of_none = asks.clone();
+        of_none["params"]["_meta"] = json!({"a": 1});
+        let bare = json!({"jsonrpc": "2.0", "id": 1, "method": ELICITATION, "params": {"message": "Who?"}});
+        let four = json!(4);
+        for (message, id, expected) in [
+            (&asks, Some(&four), &related),
+            (&asks, None, &of_none),
+            (&bare, None, &bare),
+            (&told, Some(&four), &told),
+            (&told, None, &told),
+        ] {
+            // Some write every `/` as `\/`, and may write any letter as its number.
+            for text in [
+                message.to_string(),
+                message.to_string().replace('/', "\\/"),
+                message.to_string().replace("elicitation", "\\u0065licitation"),
+            ] {
+                let tagged: Value = serde_json::from_str(&tagged(text, id)).expect("JSON");
+                assert_eq!(tagged, *expected);
+            }
         }
-        assert_eq!(tagged("no JSON, but elicitation/create".to_owned(), &json!(4)), "no JSON, but elicitation/create");
+        assert_eq!(tagged("no JSON, but elicitation/create".to_owned(), None), "no JSON, but elicitation/create");
     }
 }

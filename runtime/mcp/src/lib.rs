@@ -18,6 +18,7 @@ mod handler;
 mod http;
 mod keep;
 mod listing;
+mod rate;
 pub mod serve;
 mod server;
 mod stderr;

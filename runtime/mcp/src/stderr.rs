@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sortie_egress::{RedactedStream, Redactor};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::connection::End;
+use crate::rate::Rate;
 
 /// Most of one line that is kept, in bytes.
 const LINE_BYTES_MAX: usize = 4_096;
@@ -17,10 +18,6 @@ const TOLD_BYTES_MAX: usize = 512;
 
 /// After so long without a word what came is told, if it ends with a line: a secret of several lines comes in one go.
 const SILENCE: Duration = Duration::from_millis(250);
-
-/// So many lines are told in so long. The rest is counted.
-const LINES_MAX: u32 = 20;
-const LINES_PER: Duration = Duration::from_secs(60);
 
 /// Follows it to its end, in a task of its own, so that it never waits for its reader. Secrets are taken out before it is cut into lines.
 pub(crate) fn follow(
@@ -32,7 +29,7 @@ pub(crate) fn follow(
     tokio::spawn(async move {
         let line = Vec::new();
         let mut veiled = RedactedStream::new(Arc::clone(&veil));
-        let mut teller = Teller { server, end, veil, line, told: 0, left_out: 0, since: Instant::now() };
+        let mut teller = Teller { server, end, veil, line, rate: Rate::default() };
         let mut buffer = vec![0; 8 << 10];
         let mut is_pending = false;
         loop {
@@ -52,7 +49,8 @@ pub(crate) fn follow(
         }
         veiled.end(|bytes| teller.take(bytes));
         teller.tell();
-        teller.tell_left_out();
+        let left_out = teller.rate.left_out();
+        teller.tell_left_out(left_out);
         teller.end.quiet.cancel();
     });
 }
@@ -62,9 +60,7 @@ struct Teller {
     end: Arc<End>,
     veil: Arc<Redactor>,
     line: Vec<u8>,
-    told: u32,
-    left_out: u64,
-    since: Instant,
+    rate: Rate,
 }
 
 impl Teller {
@@ -84,24 +80,18 @@ impl Teller {
         if text.is_empty() {
             return;
         }
-        if self.since.elapsed() >= LINES_PER {
-            self.tell_left_out();
-            (self.told, self.since) = (0, Instant::now());
-        }
+        let (is_told, left_out) = self.rate.one_more();
+        self.tell_left_out(left_out);
         // The last line is kept whatever was left out before it.
         let says = self.veil.clipped(&text, TOLD_BYTES_MAX);
-        if self.told < LINES_MAX {
-            self.told += 1;
+        if is_told {
             tracing::info!(server = &*self.server, says, "a tool server writes to standard error");
-        } else {
-            self.left_out += 1;
         }
         self.end.said(says);
     }
 
-    fn tell_left_out(&mut self) {
-        let lines = std::mem::take(&mut self.left_out);
-        if lines > 0 {
+    fn tell_left_out(&self, lines: Option<u64>) {
+        if let Some(lines) = lines {
             tracing::info!(server = &*self.server, lines, "a tool server wrote more to standard error than is told");
         }
     }

@@ -1,7 +1,8 @@
 //! A connection that takes nothing more from a server which is owed too many answers.
 //!
-//! Servers may ask, too. Each question becomes a task and an answer that waits to be sent; one that asks without end, and does not read
-//! the answers, would fill the node's memory. Here it fills its own pipe.
+//! Servers may ask, too: whether the node is there, for roots, and people. Each question becomes a task and an answer that waits to be
+//! sent, some of them for days; one that asks without end, and does not read the answers, would fill the node's memory. Here it fills its own
+//! pipe.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -10,10 +11,8 @@ use std::sync::Arc;
 use rmcp::model::JsonRpcMessage;
 use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
+use sortie_contract::limit::OWED_TO_SERVER_MAX;
 use tokio::sync::Semaphore;
-
-/// Most questions of a server that are not answered yet: it asks for roots, or whether the node is there.
-const OWED_MAX: usize = 64;
 
 /// See the module.
 pub(crate) struct Throttled<T> {
@@ -23,7 +22,7 @@ pub(crate) struct Throttled<T> {
 
 impl<T> Throttled<T> {
     pub(crate) fn new(inner: T) -> Self {
-        Self { inner, room: Arc::new(Semaphore::new(OWED_MAX)) }
+        Self { inner, room: Arc::new(Semaphore::new(OWED_TO_SERVER_MAX)) }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_mcp::{McpServer, ServerConfig};
-use sortie_tools::{Ask, Bill, CallContext, Provider as _, Question, Reply, Workspace};
+use sortie_tools::{Ask, Bill, CallContext, Provider as _, Question, Reply, Waits, Workspace};
 
 use suite::{folder, suite, told};
 
@@ -46,6 +46,10 @@ struct Agrees;
 impl Ask for Agrees {
     async fn ask(&self, question: Question) -> Reply {
         question.form.filled("{}").map_or(Reply::Declined, Reply::Accepted)
+    }
+
+    fn waits(&self) -> tokio::sync::watch::Receiver<usize> {
+        Waits::default().watched()
     }
 }
 

@@ -14,7 +14,7 @@ use sortie_contract::envelope::{Envelope, Window};
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::Status;
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
-use sortie_contract::request::{Decision, RequestKind};
+use sortie_contract::request::{Decision, NOBODY, RequestKind};
 
 use crate::gate::Compiled;
 use crate::outputs::Outputs;
@@ -272,7 +272,7 @@ impl Mission {
                     reminded: false,
                     form: Some(schema.clone()),
                 }))?;
-                self.calls.apply(CallStep::Asks(*call))?;
+                self.calls.apply(CallStep::Asks { call: *call, until: *expires_at })?;
                 self.outgoing.event(true);
                 Ok(())
             }
@@ -288,9 +288,10 @@ impl Mission {
                 self.outgoing.event(true);
                 Ok(())
             }
-            Record::Decided { request, decision, .. } => {
+            Record::Decided { request, decision, by, .. } => {
                 self.runs.going()?;
-                let call = self.requests.get(*request).map(|open| open.call);
+                let open = self.requests.get(*request);
+                let (call, is_heard) = (open.map(|open| open.call), open.is_some_and(|open| open.form.is_some()));
                 let flight = call.and_then(|call| self.calls.flight(call).ok());
                 let tool = flight.and_then(|flight| flight.tool.as_ref());
                 let scopes = flight.map(|flight| self.scoped_approvals(flight)).unwrap_or_default();
@@ -299,6 +300,9 @@ impl Mission {
                 self.requests.apply(RequestStep::Decided { no: *request, decision, tool, scopes, changes })?;
                 if let (Some(arguments), Some(call)) = (amended, call) {
                     self.calls.apply(CallStep::Amended { call, arguments })?;
+                }
+                if let Some(call) = call.filter(|_| is_heard && by != NOBODY) {
+                    self.calls.apply(CallStep::Heard(call))?;
                 }
                 if let Some(call) = call.filter(|_| decision.is_to_make()) {
                     self.calls.apply(CallStep::Decided(call))?;

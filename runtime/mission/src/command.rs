@@ -375,6 +375,12 @@ pub enum Refusal {
         /// How many.
         max: u32,
     },
+    /// Nobody has said anything to what the tool of a call asks, for as long as people have for it.
+    #[error("nobody answered what the tool of this call asks until {until}, and it asks no more")]
+    NobodyAnswers {
+        /// When that time was over.
+        until: Timestamp,
+    },
     /// Somebody decided otherwise before.
     #[error("{request} was decided already: {decision}{}", if *changed { ", with other arguments than the plugin wanted" } else { "" })]
     AlreadyDecided {

@@ -42,7 +42,13 @@ impl Mission {
         if self.recorded_bytes >= limit::RECORDED_BYTES_MAX {
             return Ok(self.recorded_too_much());
         }
-        let (request, question, expires_at) = (self.requests.next(), note(question), self.expires_at(now));
+        // What nobody answers, or is taken back and asked anew, gives nobody more time: only what people say does.
+        let (by_itself, until) = (self.expires_at(now), flight.asks_until);
+        let expires_at = until.map_or(by_itself, |until| until.min(by_itself));
+        if expires_at <= now.wall {
+            return Err(Refusal::NobodyAnswers { until: expires_at });
+        }
+        let (request, question) = (self.requests.next(), note(question));
         Ok(Record::Elicited { request, call, question, schema, expires_at })
     }
 

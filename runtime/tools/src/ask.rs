@@ -5,11 +5,12 @@
 //! who is asked, and what becomes of a question that nobody answers.
 
 use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use jsonschema::Validator;
 use serde_json::{Map, Value};
+use sortie_contract::envelope::read_strictly;
+use sortie_contract::hidden::is_hidden;
 use sortie_contract::limit;
 use sortie_contract::mistake::{Mistake, Pointer, code};
 use sortie_contract::unfold;
@@ -25,6 +26,10 @@ const FIELDS_MAX: usize = 100;
 pub trait Ask: fmt::Debug + Send + Sync + 'static {
     /// Asks, and waits for the answer, which may take days. Dropping the future takes the question back.
     async fn ask(&self, question: Question) -> Reply;
+
+    /// How many of the questions wait for people: no time passes for the call meanwhile. One that nobody is asked does not count, however
+    /// often it comes.
+    fn waits(&self) -> watch::Receiver<usize>;
 }
 
 /// What a tool asks.
@@ -47,34 +52,38 @@ pub enum Reply {
     Cancelled,
 }
 
-/// Somebody who is asked, and whether that is going on.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    inner: Arc<dyn Ask>,
-    open: watch::Sender<usize>,
-}
+/// How many questions wait for people: whoever is asked keeps it, and whoever measures the time of a call looks at it.
+#[derive(Debug, Clone)]
+pub struct Waits(watch::Sender<usize>);
 
-impl Watched {
-    /// With how many questions wait for their answers.
-    pub(crate) fn over(inner: &Arc<dyn Ask>) -> (Arc<dyn Ask>, watch::Receiver<usize>) {
-        let (open, seen) = watch::channel(0);
-        (Arc::new(Self { inner: Arc::clone(inner), open }), seen)
+/// A question that waits, until this is dropped.
+#[derive(Debug)]
+pub struct Waiting(watch::Sender<usize>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
     }
 }
 
-#[async_trait]
-impl Ask for Watched {
-    async fn ask(&self, question: Question) -> Reply {
-        struct Open<'a>(&'a watch::Sender<usize>);
-        impl Drop for Open<'_> {
-            fn drop(&mut self) {
-                self.0.send_modify(|open| *open -= 1);
-            }
-        }
+impl Waits {
+    /// One more waits.
+    #[must_use]
+    pub fn one(&self) -> Waiting {
+        self.0.send_modify(|waits| *waits += 1);
+        Waiting(self.0.clone())
+    }
 
-        self.open.send_modify(|open| *open += 1);
-        let _open = Open(&self.open);
-        self.inner.ask(question).await
+    /// How many wait, from now on.
+    #[must_use]
+    pub fn watched(&self) -> watch::Receiver<usize> {
+        self.0.subscribe()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.send_modify(|waits| *waits -= 1);
     }
 }
 
@@ -86,6 +95,10 @@ pub struct Nobody;
 impl Ask for Nobody {
     async fn ask(&self, _: Question) -> Reply {
         Reply::Declined
+    }
+
+    fn waits(&self) -> watch::Receiver<usize> {
+        Waits::default().watched()
     }
 }
 
@@ -114,8 +127,23 @@ impl Form {
             let name = limit::clip(name, limit::QUOTE_BYTES_MAX);
             return Err(format!("its field `{name}` is neither a text, a number, a boolean nor a choice"));
         }
+        if let Some(place) = hides(&schema, false) {
+            let place = limit::clip(&place.escape_debug().to_string(), limit::QUOTE_BYTES_MAX);
+            return Err(format!(
+                "`{place}`, in its schema, has characters that nobody sees: only what is shown of a field (its title, its description) may"
+            ));
+        }
         let form = Self(schema);
         form.validator().map(|_| form)
+    }
+
+    /// The schema, with what is only shown of it (titles, descriptions) as `plain` makes it. What else it says (names, choices, defaults)
+    /// hides nothing.
+    #[must_use]
+    pub fn shown(schema: &Value, plain: impl Fn(&str) -> String) -> Value {
+        let mut schema = schema.clone();
+        show(&mut schema, false, &plain);
+        schema
     }
 
     /// The form in a text that [`Form::to_string`](ToString::to_string) has written.
@@ -160,8 +188,17 @@ impl Form {
     pub fn filled(&self, text: &str) -> Result<Map<String, Value>, Vec<Mistake>> {
         let place = Pointer::root().join("text");
         let wrong = |code, why: &str| vec![Mistake::new(place.clone(), code, why)];
-        let mut content = match (serde_json::from_str(text), self.only_text()) {
-            (Ok(Value::Object(content)), _) => content,
+        // As strictly as a decision: of two equal keys one says the contrary of the other.
+        let read = read_strictly(text);
+        let mut content = match (read, self.only_text()) {
+            (Ok((Value::Object(_), mistakes)), _) if !mistakes.is_empty() => {
+                let below = |mistake: Mistake| Mistake {
+                    pointer: Pointer::raw(format!("{place}{}", mistake.pointer.as_str())),
+                    ..mistake
+                };
+                return Err(mistakes.into_iter().map(below).collect());
+            }
+            (Ok((Value::Object(content), _)), _) => content,
             (_, Some(name)) => [(name.to_owned(), Value::from(text))].into_iter().collect(),
             (Ok(_), None) => return Err(wrong(code::WRONG_TYPE, &self.wanted())),
             (Err(_), None) => return Err(wrong(code::NOT_JSON, &self.wanted())),
@@ -217,6 +254,33 @@ impl Form {
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// Keys of a schema that only say something to people.
+const WORDS: [&str; 4] = ["title", "description", "enumNames", "$comment"];
+
+/// The first text of a schema that hides something where it is more than words.
+fn hides(value: &Value, is_words: bool) -> Option<&str> {
+    let hidden = |text: &&str| text.chars().any(is_hidden);
+    match value {
+        Value::String(text) => Some(text.as_str()).filter(hidden).filter(|_| !is_words),
+        Value::Array(all) => all.iter().find_map(|value| hides(value, is_words)),
+        Value::Object(all) => all.iter().find_map(|(key, value)| {
+            Some(key.as_str()).filter(hidden).or_else(|| hides(value, WORDS.contains(&key.as_str())))
+        }),
+        _ => None,
+    }
+}
+
+fn show(value: &mut Value, is_words: bool, plain: &impl Fn(&str) -> String) {
+    match value {
+        Value::String(text) if is_words => *text = plain(text),
+        Value::Array(all) => all.iter_mut().for_each(|value| show(value, is_words, plain)),
+        Value::Object(all) => {
+            all.iter_mut().for_each(|(key, value)| show(value, WORDS.contains(&key.as_str()), plain));
+        }
+        _ => {}
     }
 }
 
@@ -319,6 +383,10 @@ mod tests {
                 json!({"type": "object", "properties": {"a": {"type": "string", "title": "x".repeat(20_000)}}}),
                 "16384 are allowed",
             ),
+            (json!({"type": "object", "properties": {"a\u{202e}": {"type": "string"}}}), "`a\\u{202e}`, in its schema"),
+            (json!({"type": "object", "properties": {"a": {"type": "string", "enum": ["b\u{200b}"]}}}), "nobody sees"),
+            (json!({"type": "object", "properties": {"a": {"type": "string", "default": "\u{1b}[2K"}}}), "nobody sees"),
+            (json!({"type": "object", "properties": {"a": {"oneOf": [{"const": "\u{7f}"}]}}}), "nobody sees"),
             (json!({"type": "object", "properties": {"a": {"type": "string", "minLength": "x"}}}), "is none"),
             (
                 json!({"type": "object", "properties": {"a": {"type": "string", "$ref": "https://example.org/x"}}}),

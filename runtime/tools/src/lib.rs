@@ -22,7 +22,7 @@ mod toolbox;
 mod web;
 mod workspace;
 
-pub use ask::{Ask, Form, Nobody, Question, Reply};
+pub use ask::{Ask, Form, Nobody, Question, Reply, Waiting, Waits};
 pub use bash::{Confine, Confinement, Network, Shell};
 pub use builtin::BuiltIn;
 pub use config::{ConfigError, Price, ToolConfig, ToolsConfig};

@@ -15,7 +15,6 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_contract::{limit, unfold};
 
-use crate::ask::Watched;
 use crate::link::Link;
 use crate::provider::{Offer, Offered, begins_with, compiled, leave_out};
 use crate::tool::{Bill, CallContext};
@@ -212,15 +211,14 @@ impl Toolbox {
             return Err(CallError::Failed(format!("{} cannot be called: {why}", info.name)));
         }
         let time_limit = tool.time_limit();
-        let (watched, mut asking) = Watched::over(&context.ask);
-        let context = CallContext { ask: watched, ..context.clone() };
-        let mut call = tool.call(&context, &arguments);
+        let mut asking = context.ask.waits();
+        let mut call = tool.call(context, &arguments);
         let answer = loop {
             let asks = *asking.borrow_and_update() > 0;
             tokio::select! {
                 biased;
                 answer = &mut call => break answer?,
-                _ = asking.changed() => {}
+                Ok(()) = asking.changed() => {}
                 () = sleep(time_limit), if !asks => {
                     let (name, seconds) = (&info.name, time_limit.as_secs());
                     return Err(CallError::TimedOut(format!("{name} took longer than {seconds} s; ask it for less")));

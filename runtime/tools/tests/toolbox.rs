@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,9 +12,10 @@ use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, Repeat, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{Timestamp, limit};
 use sortie_tools::{
-    Bill, BuiltIn, CallContext, Changed, Found, LinkState, Nobody, Offer, Provider, ProviderError, Providers, Tool,
-    Toolbox, ToolsConfig, Workspace,
+    Ask, Bill, BuiltIn, CallContext, Changed, Form, Found, LinkState, Nobody, Offer, Provider, ProviderError,
+    Providers, Question, Reply, Tool, Toolbox, ToolsConfig, Waits, Workspace,
 };
+use tokio::sync::watch;
 use tokio::time::sleep;
 
 const BEGUN: Timestamp = Timestamp::UNIX_EPOCH;
@@ -186,6 +188,62 @@ async fn every_tool_is_bounded() {
     let toolbox = Providers::new(BuiltIn::of(tools), Vec::new(), BEGUN).unwrap().toolbox();
     assert!(matches!(toolbox.call("slow", &context(), "{}", None, sleep).await, Err(CallError::TimedOut(_))));
     assert!(matches!(toolbox.call("large", &context(), "{}", None, sleep).await, Err(CallError::Failed(_))));
+}
+
+/// A tool that asks again and again.
+struct Nags(ToolInfo);
+
+#[async_trait]
+impl Tool for Nags {
+    fn info(&self) -> &ToolInfo {
+        &self.0
+    }
+
+    async fn call(&self, context: &CallContext, _: &Value) -> Result<ToolAnswer, CallError> {
+        loop {
+            let form = Form::of(json!({"type": "object", "properties": {}})).unwrap();
+            context.ask.ask(Question { message: "Who?".to_owned(), form }).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn time_limit(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+/// People who answer a few questions after an hour each, and are asked no more.
+#[derive(Debug, Default)]
+struct Few {
+    waits: Waits,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Ask for Few {
+    async fn ask(&self, _: Question) -> Reply {
+        if self.asked.fetch_add(1, Relaxed) < 5 {
+            let _waits = self.waits.one();
+            sleep(Duration::from_secs(3_600)).await;
+        }
+        Reply::Declined
+    }
+
+    fn waits(&self) -> watch::Receiver<usize> {
+        self.waits.watched()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_passes_while_people_think_and_what_nobody_is_asked_gives_none() {
+    let nags = Arc::new(Nags(ToolInfo { input_schema: json!(true), ..ToolInfo::undeclared(ToolName::new("nags")) }));
+    let toolbox = Providers::new(BuiltIn::of(vec![nags]), Vec::new(), BEGUN).unwrap().toolbox();
+    let context = CallContext { ask: Arc::new(Few::default()), ..context() };
+    let begun = tokio::time::Instant::now();
+    let call = toolbox.call("nags", &context, "{}", None, sleep);
+    let ended = tokio::time::timeout(Duration::from_secs(50_000), call).await.expect("under its limit");
+    assert!(matches!(ended, Err(CallError::TimedOut(_))), "{ended:?}");
+    assert_eq!(begun.elapsed().as_secs(), 5 * 3_600 + 60);
 }
 
 /// A provider that nobody asks: what it offers is told by the test.

@@ -78,12 +78,27 @@ pub(crate) fn open_with(
     tools: Vec<Arc<dyn Provider>>,
     budgets: Vec<WiderBudget>,
 ) -> Arc<Engine> {
+    open_set(disk, folder, guests, wire, ambient, tools, |settings| settings.budgets = budgets)
+}
+
+/// The same, with tools of others, and set otherwise.
+pub(crate) fn open_set(
+    disk: &SimDisk,
+    folder: &Path,
+    guests: Arc<dyn Guests>,
+    wire: Arc<dyn Transport>,
+    ambient: Surroundings,
+    tools: Vec<Arc<dyn Provider>>,
+    set: impl FnOnce(&mut Settings),
+) -> Arc<Engine> {
+    let mut settings = settings();
+    set(&mut settings);
     let options = Options { cache_bytes: 0, ..Options::default() };
     let (journal, opened) = Journal::open_backend(disk.clone(), &options).unwrap();
     let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
     let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
     let parts = Parts {
-        settings: Settings { budgets, ..settings() },
+        settings,
         log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
         guests,
         tools: Providers::new(BuiltIn::new(ToolsConfig::default()).unwrap(), tools, ambient.wall()).unwrap(),

@@ -16,7 +16,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use rmcp::transport::common::http_header::HEADER_SESSION_ID;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
@@ -104,7 +104,7 @@ impl<D: Desk> Mount<D> {
             Err((status, why)) => return refused(status, &why),
         };
         let is_message = head.method == Method::POST && is_json(&head.headers);
-        if is_message && let Err(error) = serde_json::from_slice::<IgnoredAny>(&body) {
+        if is_message && let Err(error) = serde_json::from_slice::<Value>(&body) {
             return told(StatusCode::BAD_REQUEST, wrong(PARSE_ERROR, &format!("the body is not JSON: {error}"), None));
         }
         let response = self.service.handle(Request::from_parts(head, Full::new(body.clone()))).await;

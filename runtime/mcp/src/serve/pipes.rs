@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use rmcp::service::ServiceExt as _;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, DuplexStream,
 };
@@ -17,7 +17,7 @@ use super::desk::Desk;
 use super::handler::{Handler, Shared};
 use super::wrong::{INVALID_REQUEST, PARSE_ERROR, wrong};
 
-/// Most bytes of a message: an envelope has at most so many by default, and a result of a tool as well.
+/// Most bytes of a message: twice a result of a tool, and many envelopes.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
 /// What is on its way between the client and who speaks the protocol.
@@ -87,7 +87,7 @@ async fn hear<W: AsyncWrite + Unpin>(
             pass_over(&mut input).await?;
             let why = format!("a message has at most {LINE_BYTES_MAX} bytes");
             put(&output, &wrong(INVALID_REQUEST, &why, None)).await?;
-        } else if let Err(error) = serde_json::from_slice::<IgnoredAny>(&line)
+        } else if let Err(error) = serde_json::from_slice::<Value>(&line)
             && !line.trim_ascii().is_empty()
         {
             put(&output, &wrong(PARSE_ERROR, &format!("the line is not JSON: {error}"), None)).await?;
@@ -164,6 +164,9 @@ mod tests {
             ("{\"a\": 1}", "{\"a\": 1}\n", json!([])),
             ("{\"a\"", "", json!([-32_700])),
             ("\u{feff}{}\n", "", json!([-32_700])),
+            // Within texts and numbers, too.
+            ("{\"a\": \"\\ud800\"}\n", "", json!([-32_700])),
+            ("{\"a\": \"\\x\"}\n{\"a\": 1e999}\n", "", json!([-32_700, -32_700])),
         ] {
             let (read, told) = heard(input.as_bytes().to_vec()).await;
             let told_codes: Vec<&Value> = told.iter().map(|told| &told["error"]["code"]).collect();
@@ -178,7 +181,9 @@ mod tests {
         input.extend_from_slice(b"\n{}\n");
         let (read, told) = heard(input).await;
         assert_eq!((read.as_slice(), told.len(), &told[0]["error"]["code"]), (&b"{}\n"[..], 1, &json!(-32_600)));
-        let (read, _) = heard(b"\xff\xfe\n{}\n".to_vec()).await;
-        assert_eq!(read, b"{}\n");
+        for bad in [&b"\xff\xfe"[..], b"{\"a\": \"\xff\xfe\"}", b"{\"\xc3\": 1}"] {
+            let (read, told) = heard([bad, b"\n{}\n"].concat()).await;
+            assert_eq!((read.as_slice(), told.len(), &told[0]["error"]["code"]), (&b"{}\n"[..], 1, &json!(-32_700)));
+        }
     }
 }

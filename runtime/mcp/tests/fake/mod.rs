@@ -179,6 +179,9 @@ impl Fake {
                 say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
             }
         }
+        if given["dies"] == true {
+            std::process::exit(0);
+        }
         if given["takes_back"] == true {
             self.asked.remove(&group);
             answer(call, &text("taken back"));
@@ -199,6 +202,9 @@ impl Fake {
                     call,
                     &json!({"resultType": "input_required", "requestState": "kept", "inputRequests": {"who": wanted}}),
                 );
+                if params["arguments"]["dies"] == true {
+                    std::process::exit(0);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Owned here: when a need is met. Never here: whether a call is granted, which is decided call by call.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use sortie_contract::envelope::Constraints;
@@ -12,13 +13,15 @@ use sortie_contract::tool::{MODEL, ToolInfo, ToolName};
 
 use crate::gate::Rules;
 
-/// What a mission with these constraints would not get of what its plugin needs, on a node with these tools.
+/// What a mission with these constraints would not get of what its plugin needs, on a node with these tools; and why one is not there that
+/// the node has at other times, where it is `away`.
 #[must_use]
 pub fn unmet(
     plugin: &PluginIdentity,
     needs: &[Need],
     constraints: &Constraints,
     tools: &[ToolInfo],
+    away: impl Fn(&str) -> Option<String>,
     has_model: bool,
 ) -> Vec<Mistake> {
     if needs.is_empty() {
@@ -28,7 +31,7 @@ pub fn unmet(
     let name = &plugin.name;
     let lacks = needs.iter().filter_map(|need| match need {
         Need::Model => model(name, &rules, has_model),
-        Need::Tool(tool) => missing(name, tool, &rules, tools),
+        Need::Tool(tool) => missing(name, tool, &rules, tools, &away),
     });
     lacks.collect()
 }
@@ -50,12 +53,23 @@ fn model(plugin: &str, rules: &Rules, has_model: bool) -> Option<Mistake> {
     })
 }
 
-fn missing(plugin: &str, wanted: &ToolName, rules: &Rules, tools: &[ToolInfo]) -> Option<Mistake> {
+fn missing(
+    plugin: &str,
+    wanted: &ToolName,
+    rules: &Rules,
+    tools: &[ToolInfo],
+    away: impl Fn(&str) -> Option<String>,
+) -> Option<Mistake> {
     let name = wanted.as_str();
     let Some(tool) = tools.iter().find(|tool| tool.name.as_str().eq_ignore_ascii_case(name)) else {
-        let detail = format!(
-            "the plugin `{plugin}` needs the tool {name}, and this node has none of that name: configure `[tool.{name}]` or its server"
-        );
+        let detail = match away(name) {
+            Some(why) => format!(
+                "the plugin `{plugin}` needs the tool {name}, and its server is away for now ({why}): dispatch the mission again once it is back"
+            ),
+            None => format!(
+                "the plugin `{plugin}` needs the tool {name}, and this node has none of that name: configure `[tool.{name}]` or its server"
+            ),
+        };
         return Some(Mistake::new(Pointer::root().join("plugin"), code::NEED_UNMET, detail));
     };
     (!rules.may_grant(tool)).then(|| {
@@ -88,7 +102,7 @@ mod tests {
                 forbidden_tools: list(forbidden),
                 ..Constraints::default()
             };
-            let found = unmet(&plugin, needs, &constraints, &tools, has_model);
+            let found = unmet(&plugin, needs, &constraints, &tools, |_| None, has_model);
             found.iter().map(|mistake| mistake.pointer.as_str().to_string()).collect::<Vec<_>>()
         };
         let allowed = "/constraints/allowed_tools";
@@ -108,6 +122,10 @@ mod tests {
             let told = place(grants, forbidden, needs, has_model);
             assert_eq!(told, expected.iter().map(ToString::to_string).collect::<Vec<_>>(), "{grants:?} {forbidden:?}");
         }
-        assert_eq!(place(&[], &[], &[Need::Model], true), Vec::<alloc::string::String>::new());
+        assert_eq!(place(&[], &[], &[Need::Model], true), Vec::<String>::new());
+        // Its server may come back: then nothing is to be configured.
+        let away = |name: &str| (name == "Bash").then(|| "it does not answer".to_string());
+        let found = unmet(&plugin, &bash, &Constraints::default(), &tools, away, true);
+        assert!(found[0].detail.contains("away for now (it does not answer): dispatch the mission again"), "{found:?}");
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct InFlight {
     pub(crate) decided: bool,
     /// How often its tool has asked people something while it was being made, in all attempts together.
     pub(crate) questions: u32,
+    /// Until when people have time for what its tool asks, where it has asked something that nobody has answered.
+    pub(crate) asks_until: Option<Timestamp>,
 }
 
 impl InFlight {
@@ -74,6 +76,7 @@ impl InFlight {
             unpaid: None,
             decided: false,
             questions: 0,
+            asks_until: None,
         }
     }
 
@@ -123,7 +126,9 @@ pub(crate) enum CallStep<'a> {
     /// People have decided that it is made.
     Decided(CallNo),
     /// Its tool, which is making it, asks people something.
-    Asks(CallNo),
+    Asks { call: CallNo, until: Timestamp },
+    /// Somebody has said something to what its tool asked.
+    Heard(CallNo),
     /// Nobody pays for it for now.
     Unpaid { call: CallNo, until: Timestamp },
     /// It is made again, after its run broke off.
@@ -218,19 +223,21 @@ impl Calls {
                 (flight.held, flight.broke_off) = (true, false);
             }
             CallStep::Decided(call) => held(&mut self.in_flight, call)?.decided = true,
-            CallStep::Asks(call) => {
+            CallStep::Asks { call, until } => {
                 let flight = made(&mut self.in_flight, call)?;
                 flight.questions = flight.questions.saturating_add(1);
+                flight.asks_until = Some(until);
             }
+            CallStep::Heard(call) => made(&mut self.in_flight, call)?.asks_until = None,
             CallStep::Again { call, at } => {
                 let flight = made(&mut self.in_flight, call)?;
                 (flight.doubted, flight.broke_off) = (true, false);
-                flight.since = at;
+                (flight.since, flight.asks_until) = (at, None);
             }
             CallStep::Resumed { call, at } => {
                 let flight = held(&mut self.in_flight, call)?;
                 flight.held = false;
-                flight.since = at;
+                (flight.since, flight.asks_until) = (at, None);
                 flight.waits_no_more();
             }
             CallStep::Postponed { call, at, until } => {

@@ -286,6 +286,30 @@ fn the_run_clock_stands_while_people_think_and_the_plugin_waits() {
 }
 
 #[test]
+fn only_what_people_say_gives_a_call_more_time_to_ask() {
+    let until = |mission: &Tested| mission.mission.open_requests()[0].expires_at;
+    let mut mission = open(&json!({"on_expiry": "deny"}));
+    let call = mission.call(&the("Read"), 0).expect("granted");
+    let first = asks(&mut mission, call).expect("it may ask");
+    let first_end = until(&mission);
+    mission.shift(ANSWER_SECONDS / 2);
+    mission.take(Command::Withdraw { request: first, why: String::new() }).expect("taken");
+    let second = asks(&mut mission, call).expect("it may ask");
+    assert_eq!(until(&mission), first_end, "what is taken back and asked anew has no more time");
+    mission.decide(second, answer("x")).expect("an answer");
+    asks(&mut mission, call).expect("it may ask");
+    let end = until(&mission);
+    assert!(end > first_end, "people are there");
+    mission.shift(ANSWER_SECONDS);
+    mission.take(Command::Tick).expect("a tick");
+    assert!(mission.mission.open_requests().is_empty(), "it was turned down");
+    assert_eq!(asks(&mut mission, call), Err(Refusal::NobodyAnswers { until: end }));
+    let other = mission.call(&the("Read"), 0).expect("granted");
+    asks(&mut mission, other).expect("another call may ask");
+    mission.done(call, &[], 0);
+}
+
+#[test]
 fn whoever_asks_without_end_is_stopped_and_long_words_are_cut() {
     let (mut mission, call, first) = asked(&the("Read"));
     mission.take(Command::Withdraw { request: first, why: "x".repeat(10_000) }).expect("taken");

@@ -129,7 +129,7 @@ fn form(request: &Value, mission: &str) -> Vec<String> {
             let must = if required(name) { "" } else { ", may be left out" };
             let told = ["title", "description"].into_iter().filter_map(|key| field[key].as_str()).collect::<Vec<_>>();
             let default = field.get("default").map(|default| format!(", else {default}")).unwrap_or_default();
-            let choices = field.get("enum").map(|choices| format!(", one of {choices}")).unwrap_or_default();
+            let choices = choices(field);
             let kind = field["type"].as_str().unwrap_or("choice");
             let line = format!("{name} ({kind}{must}{default}{choices}) {}", told.join(": "));
             format!("  field {}", text::plain(limit::clip(&line, ARGUMENTS_BYTES_MAX).trim_end()))
@@ -139,6 +139,20 @@ fn form(request: &Value, mission: &str) -> Vec<String> {
         lines.push(format!("  and {} more: sortie show {mission} --json", fields.len() - FIELDS_MAX));
     }
     lines
+}
+
+/// What a field may be, where it says so: itself, or each of several.
+fn choices(field: &Value) -> String {
+    let several = &field["items"];
+    let (of, what) = if several.is_object() { (several, "some of") } else { (field, "one of") };
+    let listed = ["enum", "oneOf", "anyOf"].into_iter().find_map(|key| of[key].as_array().map(|all| (key, all)));
+    let Some((key, all)) = listed else { return String::new() };
+    let choice = |one: &Value| match (key, one["title"].as_str()) {
+        ("enum", _) => one.to_string(),
+        (_, Some(title)) => format!("{} ({title})", one["const"]),
+        (_, None) => one["const"].to_string(),
+    };
+    format!(", {what} {}", all.iter().map(choice).collect::<Vec<_>>().join(", "))
 }
 
 /// Whether the only thing to be said is a text.
@@ -277,8 +291,8 @@ impl Terminal {
     }
 
     /// Asks about a request; `None` where nobody answers (the end of the input). May be dropped while it waits.
-    pub(super) async fn ask(&mut self, request: &Value) -> io::Result<Option<Value>> {
-        present(request)?;
+    pub(super) async fn ask(&mut self, mission: &str, request: &Value) -> io::Result<Option<Value>> {
+        present(mission, request)?;
         let kind = request["kind"].as_str().unwrap_or_default();
         loop {
             let mut talk = io::stderr();
@@ -311,14 +325,14 @@ fn lines() -> mpsc::Receiver<io::Result<String>> {
 const FORM: &str = "form";
 
 /// Shows what is decided about.
-fn present(request: &Value) -> io::Result<()> {
+fn present(mission: &str, request: &Value) -> io::Result<()> {
     let mut talk = io::stderr().lock();
     if request["kind"] == RequestKind::Input.as_str() && !request["tool"].is_null() {
         writeln!(talk, "{} asks, in its own words:", text::cell(&request["tool"]))?;
     }
     writeln!(talk, "{}", text::cell(&request["question"]))?;
     if !request["schema"].is_null() {
-        form(request, "").iter().try_for_each(|line| writeln!(talk, "{line}"))?;
+        form(request, mission).iter().try_for_each(|line| writeln!(talk, "{line}"))?;
     }
     if !request["tool"].is_null() {
         writeln!(talk, "  {} {}", text::cell(&request["tool"]), text::cell(&request["arguments"]))?;
@@ -468,6 +482,22 @@ mod tests {
         let lines = shown(&request, "m", &json!({}));
         assert_eq!(lines[1..3], ["  mcp__a__b asks, in its own words:", "  Who?"]);
         for says in ["field name (string) Name\\u{202e}", "field n (integer, may be left out, else 1)"] {
+            assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
+        }
+        for (field, says) in [
+            (json!({"type": "string", "enum": ["a", "b"]}), r#"field f (string, one of "a", "b")"#),
+            (
+                json!({"oneOf": [{"const": "a", "title": "A\u{202e}"}, {"const": "b"}]}),
+                r#"field f (choice, one of "a" (A\u{202e}), "b")"#,
+            ),
+            (
+                json!({"type": "array", "items": {"anyOf": [{"const": "a", "title": "A"}]}}),
+                r#"field f (array, some of "a" (A))"#,
+            ),
+            (json!({"type": "array", "items": {"type": "string", "enum": ["a"]}}), r#"field f (array, some of "a")"#),
+        ] {
+            request["schema"] = json!({"properties": {"f": field}, "required": ["f"]});
+            let lines = shown(&request, "m", &json!({}));
             assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
         }
         request["schema"] = Value::Null;

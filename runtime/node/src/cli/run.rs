@@ -225,9 +225,10 @@ impl Followed<'_> {
 
     /// Asks on the terminal, for as long as the request is open and no signal comes.
     async fn ask(&mut self, request: &Value, id: &str) -> Result<Answered, Failure> {
+        let mission = mission_id(self.node, self.no)?;
         let mut terminal = std::mem::take(&mut self.terminal);
         let answered = {
-            let mut asking = std::pin::pin!(terminal.ask(request));
+            let mut asking = std::pin::pin!(terminal.ask(&mission, request));
             loop {
                 tokio::select! {
                     answer = &mut asking => break answer?.map_or(Answered::Nobody, Answered::Decision),

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
+use sortie_contract::hidden::is_hidden;
 
 /// Prints `value` as JSON: on a terminal indented, and nothing in it hidden; one line elsewhere.
 pub(super) fn json(value: &Value) -> io::Result<()> {
@@ -63,17 +64,6 @@ pub(crate) fn plain(text: &str) -> String {
 /// Text of several lines that are our own, each of them [`plain`].
 pub(super) fn plain_lines(text: &str) -> String {
     text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
-}
-
-/// Whether a terminal obeys a character, or shows nothing of it: controls, line and paragraph separators, marks of
-/// direction, and what Unicode calls default ignorable (joiners, fillers, variation selectors, tags).
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// An event in one line.

@@ -24,7 +24,7 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "already_decided",
         &[409],
-        "A request was decided otherwise before.",
+        "A request was decided otherwise before: `decision` says how, and `arguments_changed` whether its call was approved with other arguments than the plugin wanted.",
         "Look at the mission: the first decision holds.",
     ),
     known(

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use sortie_contract::limit;
 use sortie_mcp::serve::Question;
+use sortie_tools::Form;
 
 use crate::cli::plain;
 
@@ -40,24 +41,10 @@ pub(super) fn question(mission: &str, request: &Value) -> Question {
         lines.push(format!("It expires {}.", plain(expires)));
     }
     let form = match request.get("schema").filter(|schema| schema.is_object()) {
-        Some(schema) => shown(schema),
+        Some(schema) => Form::shown(schema, plain),
         None => form(request["kind"].as_str().unwrap_or_default()),
     };
     Question { message: lines.join("\n"), form }
-}
-
-/// The form of a tool, with nothing in what it says of its fields that hides other text.
-fn shown(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    let fields = schema["properties"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for field in fields.filter_map(Value::as_object_mut) {
-        for key in ["title", "description"] {
-            if let Some(Value::String(text)) = field.get_mut(key) {
-                *text = plain(text);
-            }
-        }
-    }
-    schema
 }
 
 fn form(kind: &str) -> Value {
@@ -165,7 +152,12 @@ mod tests {
 
     #[test]
     fn what_a_tool_asks_is_its_form() {
-        let schema = json!({"type": "object", "properties": {"note": {"type": "string", "title": "a\u{202e}b"}}, "required": ["note"]});
+        let schema = json!({"type": "object", "title": "a\u{202e}b", "required": ["note"], "properties": {
+            "note": {"type": "string", "title": "a\u{202e}b"},
+            "title": {"type": "string", "oneOf": [{"const": "x", "title": "a\u{202e}b"}]},
+            "all": {"type": "array", "items": {"anyOf": [{"const": "y", "description": "a\u{202e}b"}]}},
+            "old": {"type": "string", "enum": ["z"], "enumNames": ["a\u{202e}b"]},
+        }});
         let request =
             json!({"kind": "input", "question": "Who?", "tool": "mcp__a__b", "arguments": {}, "schema": schema});
         let asked = question("m", &request);
@@ -174,9 +166,8 @@ mod tests {
             "{}",
             asked.message
         );
-        let mut shown = schema.clone();
-        shown["properties"]["note"]["title"] = json!("a\\u{202e}b");
-        assert_eq!(asked.form, shown);
+        let shown = schema.to_string().replace('\u{202e}', "\\\\u{202e}");
+        assert_eq!(asked.form, serde_json::from_str::<Value>(&shown).expect("JSON"));
         let Value::Object(filled) = json!({"note": "n"}) else { panic!("an object") };
         assert_eq!(decision(&request, filled), json!({"decision": "answer", "text": "{\"note\":\"n\"}"}));
     }
