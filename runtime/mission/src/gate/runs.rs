@@ -160,7 +160,7 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 30] = [
     (&["cargo"], "", &["--config"], usize::MAX),
     (&["curl"], "K", &["--config"], usize::MAX),
     (&["go"], "", &["--exec", "--toolexec", "--vettool", "-exec", "-toolexec", "-vettool"], usize::MAX),
-    (&["hg"], "", &["--config"], usize::MAX),
+    (&["hg"], "", &["--config", "--remotecmd", "--ssh"], usize::MAX),
     (
         &["lualatex", "pdflatex", "xelatex"],
         "",
@@ -168,7 +168,7 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 30] = [
         usize::MAX,
     ),
     (&["npm", "pnpm"], "", &["--git", "--script-shell", "--shell"], usize::MAX),
-    (&["pandoc"], "F", &["--filter", "--lua-filter", "--pdf-engine"], usize::MAX),
+    (&["pandoc"], "FL", &["--filter", "--lua-filter", "--pdf-engine"], usize::MAX),
     (&["rg"], "", &["--hostname-bin", "--pre"], usize::MAX),
     (&["rpm", "rpmbuild"], "DE", &["--define", "--eval", "--load", "--macros", "--pipe", "--rcfile"], usize::MAX),
     (&["svn"], "", &["--config-dir", "--config-option", "--diff-cmd", "--diff3-cmd", "--editor-cmd"], usize::MAX),
@@ -207,8 +207,30 @@ fn has_letter(word: &str, letters: &str) -> bool {
     word.starts_with('-') && !word.starts_with("--") && word.contains(|letter| letters.contains(letter))
 }
 
+/// Whether a program is told, in a form of its own, which other one to run.
+fn is_told(name: &str, words: &[String]) -> bool {
+    let any = |is: fn(&str) -> bool| words.iter().any(|word| is(word));
+    let mut behind = words.iter().skip_while(|word| !matches!(word.as_str(), "create" | "init" | "innit"));
+    match name {
+        "c++" | "cc" | "clang" | "clang++" | "g++" | "gcc" => any(|word| word.starts_with("-B")),
+        "cargo" => any(|word| word.contains("linker=")),
+        "go" => {
+            let is_written = |word: &String| matches!(word.split('=').next(), Some("-w" | "--w"));
+            any(|word| word.contains("-extld"))
+                || words.first().is_some_and(|word| word == "env") && words.iter().any(is_written)
+        }
+        "hg" => any(|word| language::letters(word, "IRTXlmr").contains('e')),
+        // What is made from a package is made by the package.
+        "npm" | "pnpm" | "yarn" => behind.next().is_some() && behind.any(|word| !word.starts_with('-')),
+        _ => false,
+    }
+}
+
 /// Whether a command is told by an option to run a text.
 pub(super) fn is_text_by_option(name: &str, words: &[String]) -> bool {
+    if is_told(name, words) {
+        return true;
+    }
     let Some((_, letters, names, operands)) = TEXT_BY_OPTION.iter().find(|(known, ..)| known.contains(&name)) else {
         return false;
     };
