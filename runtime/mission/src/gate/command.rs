@@ -130,13 +130,10 @@ impl CommandScope {
                 Runs::Speaks(language) => return fed || language.may_run(&words[at + 1..]),
                 Runs::Git => {
                     let own = words.get(at + 1).map_or("", String::as_str);
-                    let is_own_fixed = is_fixed(at + 1) && is_operand(at + 1);
+                    // Behind its own command nothing is a setting; before it, most options are, or have a value that hides one.
                     return fed
                         || own == "config" && git::sets(&words[at + 2..])
-                        || free.any(|word| {
-                            git::is_runner(own, word)
-                                || !is_own_fixed && (git::is_setting(word) || own.starts_with('-'))
-                        });
+                        || free.any(|word| own.starts_with('-') || git::is_runner(own, word));
                 }
                 Runs::AfterOne if at + 1 >= words.len() => return fed,
                 Runs::AfterOne if is_fixed(at + 1) && is_operand(at + 1) => 2,

@@ -7,6 +7,7 @@ pub(super) mod git;
 mod language;
 mod table;
 
+use alloc::borrow::ToOwned as _;
 use alloc::string::String;
 
 use super::command::base;
@@ -60,35 +61,65 @@ impl Options {
     }
 }
 
-/// Options by which a command writes a file that they name, or changes what it is from then on; and the letters of all that have a value.
+/// Options by which a command writes a file that they name, or changes what it is from then on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Writes {
+    /// With the file as their value.
     options: Options,
+    /// Without a value; and words that are no option.
+    flags: Options,
+    /// With a text as their value, that may name a file, or stand in one.
+    texts: Options,
+    /// The letters of all that have a value.
     values: &'static str,
 }
 
 impl Writes {
     /// Whether a word is one of them, with the word behind it. To its output and to nowhere is no file.
     pub(super) fn is_one(self, word: &str, next: Option<&String>) -> bool {
-        let is_none = |value: &str| matches!(value, "-" | "/dev/null");
-        let value = |attached: &str| match attached {
-            "" => next.is_some_and(|next| is_none(next)),
-            value => is_none(value),
+        let value = |attached: &'_ str| match attached {
+            "" => next.map_or("", String::as_str).to_owned(),
+            value => value.to_owned(),
         };
+        let is_file = |attached: &str| !matches!(value(attached).as_str(), "-" | "/dev/null");
+        let says_file = |attached: &str| value(attached).starts_with('@') || value(attached).contains("%output{");
         if !word.starts_with('-') || word.starts_with("--") {
-            let (name, attached) = word.split_once('=').unwrap_or((word, ""));
-            return self.options.is_itself(name) && !value(attached);
+            let attached = word.split_once('=').map_or("", |(_, value)| value);
+            return is_given(self.flags.0, word)
+                || is_given(self.options.0, word) && is_file(attached)
+                || is_given(self.texts.0, word) && says_file(attached);
         }
         let letters = language::letters(word, self.values);
-        let mut ones = letters
-            .char_indices()
-            .filter(|(_, letter)| self.options.0.iter().any(|option| option.len() == 2 && option.ends_with(*letter)));
-        match (ones.next(), ones.next()) {
-            (None, _) => false,
-            (Some((at, letter)), None) if at + letter.len_utf8() == letters.len() => !value(&word[1 + letters.len()..]),
-            _ => true,
-        }
+        let attached = &word[(1 + letters.len()).min(word.len())..];
+        letters.chars().any(|letter| {
+            let is_of = |options: Options| options.0.iter().any(|o| o.len() == 2 && o.ends_with(letter));
+            is_of(self.flags)
+                || is_of(self.options) && (!self.values.contains(letter) || is_file(attached))
+                || is_of(self.texts) && says_file(attached)
+        })
     }
+}
+
+/// Options that others, which are looked for, begin with: in full they are no abbreviation.
+const IN_FULL: [&str; 4] = ["--cookie", "--global", "--hsts", "--reject"];
+
+/// Whether a word is one of these options, with or without its value. Programs take a name that is cut to what no other begins with, which
+/// differs from one to the next.
+fn is_given(options: &[&str], word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or(word);
+    let is_cut = name.len() > 2 && name.starts_with('-') && !IN_FULL.contains(&name);
+    options.iter().any(|option| *option == name || is_cut && option.starts_with(name))
+}
+
+/// The words that may be a program's own command: the first behind its options, each of which may have a value.
+fn own(words: &[String]) -> impl Iterator<Item = &str> {
+    words[..(before_own(words) + 1).min(words.len())].iter().map(String::as_str).filter(|word| !word.starts_with('-'))
+}
+
+/// How many words surely stand before a program's own command, or may be it already.
+fn before_own(words: &[String]) -> usize {
+    let is_option = |at: usize| words.get(at).is_some_and(|word| word.starts_with('-'));
+    (0..words.len()).find(|&at| !is_option(at) && (at == 0 || !is_option(at - 1))).unwrap_or(words.len())
 }
 
 /// The letters and the names of options that make a command run a text, a shell, or a program that they name, and behind how many operands
@@ -129,7 +160,7 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 30] = [
     (&["cargo"], "", &["--config"], usize::MAX),
     (&["curl"], "K", &["--config"], usize::MAX),
     (&["go"], "", &["--exec", "--toolexec", "--vettool", "-exec", "-toolexec", "-vettool"], usize::MAX),
-    (&["hg"], "", &["--config"], usize::MAX),
+    (&["hg"], "", &["--config", "--remotecmd", "--ssh"], usize::MAX),
     (
         &["lualatex", "pdflatex", "xelatex"],
         "",
@@ -137,7 +168,7 @@ const TEXT_BY_OPTION: [(&[&str], &str, &[&str], usize); 30] = [
         usize::MAX,
     ),
     (&["npm", "pnpm"], "", &["--git", "--script-shell", "--shell"], usize::MAX),
-    (&["pandoc"], "F", &["--filter", "--lua-filter", "--pdf-engine"], usize::MAX),
+    (&["pandoc"], "FL", &["--filter", "--lua-filter", "--pdf-engine"], usize::MAX),
     (&["rg"], "", &["--hostname-bin", "--pre"], usize::MAX),
     (&["rpm", "rpmbuild"], "DE", &["--define", "--eval", "--load", "--macros", "--pipe", "--rcfile"], usize::MAX),
     (&["svn"], "", &["--config-dir", "--config-option", "--diff-cmd", "--diff3-cmd", "--editor-cmd"], usize::MAX),
@@ -176,8 +207,30 @@ fn has_letter(word: &str, letters: &str) -> bool {
     word.starts_with('-') && !word.starts_with("--") && word.contains(|letter| letters.contains(letter))
 }
 
+/// Whether a program is told, in a form of its own, which other one to run.
+fn is_told(name: &str, words: &[String]) -> bool {
+    let any = |is: fn(&str) -> bool| words.iter().any(|word| is(word));
+    let mut behind = words.iter().skip_while(|word| !matches!(word.as_str(), "create" | "init" | "innit"));
+    match name {
+        "c++" | "cc" | "clang" | "clang++" | "g++" | "gcc" => any(|word| word.starts_with("-B")),
+        "cargo" => any(|word| word.contains("linker=")),
+        "go" => {
+            let is_written = |word: &String| matches!(word.split('=').next(), Some("-w" | "--w"));
+            any(|word| word.contains("-extld"))
+                || words.first().is_some_and(|word| word == "env") && words.iter().any(is_written)
+        }
+        "hg" => any(|word| language::letters(word, "IRTXlmr").contains('e')),
+        // What is made from a package is made by the package.
+        "npm" | "pnpm" | "yarn" => behind.next().is_some() && behind.any(|word| !word.starts_with('-')),
+        _ => false,
+    }
+}
+
 /// Whether a command is told by an option to run a text.
 pub(super) fn is_text_by_option(name: &str, words: &[String]) -> bool {
+    if is_told(name, words) {
+        return true;
+    }
     let Some((_, letters, names, operands)) = TEXT_BY_OPTION.iter().find(|(known, ..)| known.contains(&name)) else {
         return false;
     };
@@ -188,8 +241,7 @@ pub(super) fn is_text_by_option(name: &str, words: &[String]) -> bool {
     let (mut left, mut may_be_value) = (*operands, false);
     for word in words {
         if word.starts_with('-') {
-            let given = word.split('=').next().unwrap_or(word);
-            if has_letter(word, letters) || given.len() > 2 && names.iter().any(|option| option.starts_with(given)) {
+            if has_letter(word, letters) || is_given(names, word) {
                 return true;
             }
             may_be_value = true;
@@ -211,7 +263,7 @@ fn is_any(words: &[String], folded: &[String]) -> bool {
     }
     match runs(name) {
         Runs::Shell | Runs::Text => true,
-        Runs::Git => git::is_any(&folded[1..]),
+        Runs::Git => git::is_any(&words[1..], &folded[1..]),
         Runs::Speaks(language) => language.may_run(&words[1..]),
         Runs::ByOption(options) => words[1..].iter().any(|word| options.is_attached(word)),
         _ => false,

@@ -4,38 +4,50 @@
 
 use alloc::string::String;
 
-use super::has_letter;
+use super::{before_own, has_letter, is_given, own};
 
 /// Options that do, or that write a file, with whatever command of git's; also abbreviated.
-const OPTIONS: [&str; 11] = [
-    "--config-env",
-    "--exec-path",
+const OPTIONS: [&str; 9] = [
     "--exec",
-    "--extcmd",
     "--ext-diff",
+    "--extcmd",
     "--open-files-in-pager",
     "--output",
+    "--output-directory",
     "--receive-pack",
-    "--template",
     "--textconv",
     "--upload-pack",
 ];
 
-/// Words that do so with one of its commands, by how they begin.
-const OF: [(&str, &str); 6] = [
-    ("archive", "--r"),
+/// The same of one of its commands, where others have an option that begins like it.
+const OPTIONS_OF: [(&str, &[&str]); 10] = [
+    ("apply", &["--unsafe-paths"]),
+    ("archive", &["--remote"]),
+    ("checkout-index", &["--prefix"]),
+    ("clone", &["--config", "--template"]),
+    ("credential-store", &["--file"]),
+    ("fast-export", &["--export-marks"]),
+    ("fast-import", &["--allow-unsafe-features", "--export-marks", "--export-pack-edges"]),
+    ("init", &["--template"]),
+    ("read-tree", &["--index-output"]),
+    ("svn", &["--authors-prog", "--config-dir"]),
+];
+
+/// Words that do so with one of its commands.
+const WORDS: [(&str, &str); 5] = [
     ("bisect", "run"),
-    ("filter-branch", ""),
+    ("bundle", "create"),
     ("maintenance", "register"),
     ("maintenance", "start"),
     ("submodule", "foreach"),
 ];
 
 /// Commands of its that are for that, or that do nothing else.
-const WHOLE: [&str; 13] = [
+const WHOLE: [&str; 14] = [
     "bisect--helper",
     "daemon",
     "difftool--helper",
+    "filter-branch",
     "filter-repo",
     "for-each-repo",
     "instaweb",
@@ -49,13 +61,17 @@ const WHOLE: [&str; 13] = [
 ];
 
 /// Letters that do so with one of its commands, in whatever word with one dash: several may stand in one.
-const LETTERS: [(&str, &str); 7] = [
+const LETTERS: [(&str, &str); 11] = [
     ("archive", "o"),
+    ("bugreport", "o"),
     ("clone", "cu"),
+    ("diagnose", "o"),
     ("difftool", "x"),
     ("format-patch", "o"),
     ("grep", "O"),
+    ("index-pack", "o"),
     ("ls-remote", "u"),
+    ("mailsplit", "o"),
     ("rebase", "x"),
 ];
 
@@ -65,17 +81,13 @@ const REMOTE: [&str; 10] =
 
 /// Whether a word behind git's own command makes it run something else, or write a file.
 pub(in super::super) fn is_runner(own: &str, word: &str) -> bool {
-    is_option(word)
+    let of = |options: &(&str, &[&str])| options.0 == own && is_given(options.1, word);
+    is_given(&OPTIONS, word)
+        || OPTIONS_OF.iter().any(of)
         || WHOLE.contains(&own)
+        || WORDS.contains(&(own, word))
         || REMOTE.contains(&own) && has_transport(word)
-        || OF.iter().any(|(command, begin)| *command == own && word.starts_with(begin))
         || LETTERS.iter().any(|(command, letters)| *command == own && has_letter(word, letters))
-}
-
-/// Options may be cut to what no other begins with, which differs from command to command.
-fn is_option(word: &str) -> bool {
-    let name = word.split('=').next().unwrap_or(word);
-    name.len() > 2 && name.starts_with("--") && OPTIONS.iter().any(|option| option.starts_with(name))
 }
 
 /// Whether it is an address with a program of its own to reach it: `ext::…`, also behind an option.
@@ -86,34 +98,20 @@ fn has_transport(word: &str) -> bool {
     address(word) || word.split_once('=').is_some_and(|(_, value)| address(value))
 }
 
+/// Whether git, with these words behind it, may run anything: as they are written, and in lower case.
+pub(super) fn is_any(words: &[String], folded: &[String]) -> bool {
+    // Settings count before its own command alone: `git switch -c x` is none.
+    words.iter().take(before_own(folded)).any(|word| is_setting(word))
+        || own(folded).any(|own| {
+            ["config", "difftool", "mergetool"].contains(&own)
+                || WHOLE.contains(&own)
+                || words.iter().any(|word| is_runner(own, word))
+        })
+}
+
 /// Whether it is a setting before git's own command: an alias, a pager, another folder of commands.
-pub(in super::super) fn is_setting(word: &str) -> bool {
-    word.starts_with("-c") || word.starts_with("--config-env") || word.starts_with("--exec-path")
-}
-
-/// Whether git, with these words in lower case behind it, may run anything.
-pub(super) fn is_any(words: &[String]) -> bool {
-    let is_there = |command: &str| words.iter().any(|word| word == command);
-    let has = |letters: &str| words.iter().any(|word| has_letter(word, &letters.to_lowercase()));
-    words.iter().any(|word| is_setting(word) || is_option(word))
-        || ["config", "difftool", "filter-branch", "mergetool"].into_iter().any(is_there)
-        || own(words).any(|own| WHOLE.contains(&own))
-        || own(words).any(|own| REMOTE.contains(&own)) && words.iter().any(|word| has_transport(word))
-        || OF.iter().any(|(command, begin)| is_there(command) && words.iter().any(|word| word.starts_with(begin)))
-        || LETTERS.iter().any(|(command, letters)| is_there(command) && has(letters))
-}
-
-/// The words that may be git's own command: the first behind its options, each of which may have a value.
-fn own(words: &[String]) -> impl Iterator<Item = &str> {
-    let (mut may_be_value, mut is_over) = (false, false);
-    words.iter().map(String::as_str).filter(move |word| {
-        if is_over || word.starts_with('-') {
-            may_be_value = true;
-            return false;
-        }
-        is_over = !core::mem::take(&mut may_be_value);
-        true
-    })
+fn is_setting(word: &str) -> bool {
+    ["-c", "--config-env", "--exec-path"].iter().any(|setting| word.starts_with(setting))
 }
 
 /// Options of `git config` that only say where, or of which form a value is.

@@ -254,7 +254,6 @@ const AS_TOOL: Options = Options(&["-E"]);
 const CURL: Writes = Writes {
     options: Options(&[
         "-D",
-        "-O",
         "-c",
         "-o",
         "--alt-svc",
@@ -265,12 +264,13 @@ const CURL: Writes = Writes {
         "--libcurl",
         "--output",
         "--output-dir",
-        "--remote-name",
-        "--remote-name-all",
+        "--ssl-sessions",
         "--stderr",
         "--trace",
         "--trace-ascii",
     ]),
+    flags: Options(&["-O", "--remote-name", "--remote-name-all"]),
+    texts: Options(&["-w", "--write-out"]),
     values: "ACDEFHKPQTUXYbcdehmortuwxyz",
 };
 const WGET: Writes = Writes {
@@ -281,15 +281,25 @@ const WGET: Writes = Writes {
         "-o",
         "--append-output",
         "--directory-prefix",
+        "--hsts-file",
         "--output-document",
         "--output-file",
+        "--rejected-log",
         "--save-cookies",
         "--warc-file",
     ]),
+    flags: NONE,
+    texts: NONE,
     values: "ABDGIOPQRTUXaeilotuw",
 };
-/// Commands of its own, from then on.
-const GH: Writes = Writes { options: Options(&["alias", "config", "ext", "extension", "extensions"]), values: "" };
+const NONE: Options = Options(&[]);
+/// Commands of its own, from then on; and what it hands on to git or to ssh.
+const GH: Writes = Writes {
+    options: NONE,
+    flags: Options(&["--", "alias", "config", "ext", "extension", "extensions"]),
+    texts: NONE,
+    values: "",
+};
 
 const TABLE: [(Runs, &[&str]); 24] = [
     (Runs::Next, NEXT),
