@@ -58,7 +58,10 @@ async fn a_node_that_is_killed_at_each_call_leaves_the_same_patch_and_the_same_t
         repository(&workspace.join("repo"));
         bench.node.accept(&coding("m")).await;
         let (mut seen, mut kills) = (0, 0);
-        while is_killed {
+        loop {
+            if !is_killed {
+                break;
+            }
             let node = &bench.node;
             let (calls, is_over) = until("the next call", async || {
                 answer(node, &workspace.join("worktrees/m")).await;

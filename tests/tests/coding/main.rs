@@ -31,11 +31,13 @@ struct Bench {
 }
 
 /// A wish of a model.
+#[expect(clippy::needless_pass_by_value, reason = "tests write it down where they call")]
 fn call(name: &str, input: Value) -> Value {
     json!({"content": [{"type": "tool_use", "id": "t", "name": name, "input": input}], "stop_reason": "tool_use"})
 }
 
 /// An entry of a script: what the model says in that turn.
+#[expect(clippy::needless_pass_by_value, reason = "tests write it down where they call")]
 fn turn(turn: usize, answer: Value) -> Value {
     json!({"when": {"turn": turn}, "answer": answer})
 }

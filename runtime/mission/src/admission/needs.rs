@@ -70,8 +70,7 @@ fn missing(plugin: &str, wanted: &ToolName, rules: &Rules, tools: &[ToolInfo]) -
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString as _;
-    use alloc::vec;
+    use alloc::string::ToString;
 
     use sortie_contract::digest::Digest;
 
@@ -107,12 +106,8 @@ mod tests {
             (&[], &["*"], &[], false, &[]),
         ] {
             let told = place(grants, forbidden, needs, has_model);
-            assert_eq!(
-                told,
-                expected.iter().map(|place| place.to_string()).collect::<Vec<_>>(),
-                "{grants:?} {forbidden:?}"
-            );
+            assert_eq!(told, expected.iter().map(ToString::to_string).collect::<Vec<_>>(), "{grants:?} {forbidden:?}");
         }
-        assert_eq!(place(&[], &[], &vec![Need::Model], true), Vec::<alloc::string::String>::new());
+        assert_eq!(place(&[], &[], &[Need::Model], true), Vec::<alloc::string::String>::new());
     }
 }
