@@ -84,8 +84,10 @@ fn place<'a>(
         ));
     }
     report::milestone(format!("works on the files of {folder}"));
+    let withheld =
+        if shell.is_some() { " The model ran no commands: what they change would be in no patch." } else { "" };
     notes.push(format!(
-        "Git was not used ({why}): the files themselves were changed, and the patch was made from them."
+        "Git was not used ({why}): the files themselves were changed, and the patch was made from them.{withheld}"
     ));
     Ok((None, Place::new(&folder)))
 }
