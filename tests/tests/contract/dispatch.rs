@@ -205,7 +205,8 @@ async fn another_nodes_mission_is_never_run() {
 
 #[tokio::test]
 async fn a_type_without_a_plugin_is_refused_at_intake() {
-    let node = Node::start().await;
+    let gone = "[plugin]\ncoding = \"gone\"\nresearch = \"gone\"";
+    let node = Options::new().config(gone).start().await;
     for kind in ["coding", "research"] {
         let envelope = without(with(writing(kind), "/mission_type", json!(kind)), "inputs");
         node.dispatch(&envelope).await.expect_problem(422, "plugin_not_installed");

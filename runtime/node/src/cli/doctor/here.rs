@@ -482,7 +482,11 @@ mod tests {
     fn plugins_that_are_not_there_are_found() {
         let dir = tempfile::tempdir().expect("a folder");
         let says = |text: &str| plugins_to_be(&config(text), dir.path());
-        assert_eq!(says(""), Ok("automation, briefing, hello".to_owned()), "their own names, as a node lists them");
+        assert_eq!(
+            says(""),
+            Ok("automation, briefing, coding, hello".to_owned()),
+            "their own names, as a node lists them"
+        );
         assert!(says("[plugin]\nautomation = \"automation\"").is_ok());
         let missing = says("[plugin]\nautomation = \"nope\"").expect_err("not there");
         assert!(missing.contains("`nope` (plugin.automation)"), "{missing}");
