@@ -110,6 +110,10 @@ pub(crate) struct Postponed {
 
 /// Something that happens to a call.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a step is made and taken at once: a box would be an allocation for each call"
+)]
 pub(crate) enum CallStep<'a> {
     /// A host call takes the next number, and is answered at once.
     Numbered(CallNo),
