@@ -129,9 +129,11 @@ async fn once(
     mut most: std::pin::Pin<&mut tokio::time::Sleep>,
 ) -> Result<ServerResult, CallError> {
     let Limits { idle, most: hard } = order.limits;
+    let sending = connection.news.sending.read().await;
     let sent = connection.peer.send_request_with_option(request, PeerRequestOptions::no_options()).await;
     let mut handle = sent.map_err(|error| failed(connection, order.repeat, error))?;
     let progress = connection.news.progress.of(handle.progress_token.clone(), handle.id.clone(), asking);
+    drop(sending);
     let mut flight = InFlight::of(&handle);
     let mut too_large = connection.too_large();
     let (mut asked, mut stands_since) = (order.ask.waits(), None);

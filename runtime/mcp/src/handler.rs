@@ -16,7 +16,7 @@ use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use serde_json::Value;
 use sortie_contract::limit::QUESTIONS_OF_SERVER_MAX;
 use sortie_egress::Redactor;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore};
 
 use crate::asking::{Asking, NO_ADDRESSES, RELATED, declined};
 use crate::rate::Rate;
@@ -26,6 +26,8 @@ pub(crate) struct News {
     /// It has other tools.
     pub(crate) tools: Notify,
     pub(crate) progress: Arc<Progress>,
+    /// Held while a call is sent, until it is known here: a server may ask before whoever sent the call goes on.
+    pub(crate) sending: RwLock<()>,
     /// Questions that may wait for people at once.
     pub(crate) room: Semaphore,
     /// Questions that nobody is asked, in the log.
@@ -37,6 +39,7 @@ impl Default for News {
         Self {
             tools: Notify::new(),
             progress: Arc::default(),
+            sending: RwLock::default(),
             room: Semaphore::new(QUESTIONS_OF_SERVER_MAX),
             declined: Mutex::default(),
         }
@@ -142,6 +145,8 @@ impl ClientHandler for Handler {
             _ => return Err(ErrorData::invalid_params(NO_ADDRESSES, None)),
         };
         let related = meta.and_then(|meta| meta.get(RELATED)).or_else(|| context.meta.get(RELATED)).cloned();
+        // Every call that was sent before the question is known then.
+        drop(self.news.sending.write().await);
         let asking = match self.news.progress.asks(related.as_ref()) {
             Ok(asking) => asking,
             Err(why) => return Ok(declined(&self.server, &self.news, why, &self.veil)),

@@ -159,6 +159,7 @@ impl Mission {
                 let (run, alone, interval_ms) = (*run, *alone, interval_ms(&self.envelope));
                 self.runs.apply(RunStep::Started { run, alone, at, ran_ms, interval_ms })?;
                 self.windows.begins();
+                self.calls.apply(CallStep::RunBegins)?;
                 // One that only waited has been spoken of when it was decided about.
                 self.outgoing.event(*announced && !self.went_on());
                 Ok(())

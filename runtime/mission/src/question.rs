@@ -43,10 +43,12 @@ impl Mission {
             return Ok(self.recorded_too_much());
         }
         // What nobody answers, or is taken back and asked anew, gives nobody more time: only what people say does.
-        let (by_itself, until) = (self.expires_at(now), flight.asks_until);
-        let expires_at = until.map_or(by_itself, |until| until.min(by_itself));
-        if expires_at <= now.wall {
-            return Err(Refusal::NobodyAnswers { until: expires_at });
+        let mut expires_at = self.expires_at(now);
+        if let Some(until) = flight.asks_until {
+            if until <= now.wall {
+                return Err(Refusal::NobodyAnswers { until });
+            }
+            expires_at = expires_at.min(until);
         }
         let (request, question) = (self.requests.next(), note(question));
         Ok(Record::Elicited { request, call, question, schema, expires_at })

@@ -148,7 +148,7 @@ impl<A: Api> Desk for Service<A> {
         self.task_of(caller, id, asks).await.map_err(Fault::from)
     }
 
-    async fn answer(&self, caller: &A::Caller, id: &str, said: Vec<(String, Said)>) -> Result<(), Fault> {
+    async fn answer(&self, caller: &A::Caller, id: &str, said: Vec<(String, Option<Said>)>) -> Result<(), Fault> {
         self.take_answers(caller, id, said).await.map_err(Fault::from)
     }
 

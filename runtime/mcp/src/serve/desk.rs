@@ -49,9 +49,9 @@ pub trait Desk: Send + Sync + 'static {
         Err(Fault::unknown(format!("there is no task `{id}`")))
     }
 
-    /// What people said to the questions of a task, by their keys. Answers to what is not asked any more are dropped, those to what never was
-    /// are refused.
-    async fn answer(&self, caller: &Self::Caller, id: &str, said: Vec<(String, Said)>) -> Result<(), Fault> {
+    /// What people said to the questions of a task, by their keys; nothing, where that is no reply to a form. Answers to what is not asked are
+    /// dropped (SEP-2663).
+    async fn answer(&self, caller: &Self::Caller, id: &str, said: Vec<(String, Option<Said>)>) -> Result<(), Fault> {
         let _ = (caller, said);
         Err(Fault::unknown(format!("there is no task `{id}`")))
     }

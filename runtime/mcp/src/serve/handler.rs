@@ -239,18 +239,7 @@ impl<D: Desk> ServerHandler for Handler<D> {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         let caller = self.caller(&context)?;
-        let mut replies = Vec::new();
-        for (key, reply) in &request.input_responses {
-            let said = said(reply).ok_or_else(|| {
-                let why = format!(
-                    "inputResponses: what is said to `{}` is no reply to a form: it is {{\"action\": \"accept\", \"content\": {{…}}}}, \
-                     {{\"action\": \"decline\"}} or {{\"action\": \"cancel\"}}",
-                    clip(key)
-                );
-                ErrorData::invalid_params(why, Some(serde_json::json!({"key": clip(key)})))
-            })?;
-            replies.push((key.clone(), said));
-        }
+        let replies = request.input_responses.iter().map(|(key, reply)| (key.clone(), said(reply))).collect();
         let told = self.desk().answer(&caller, &request.task_id, replies);
         self.while_wanted(&caller, &context, told).await
     }

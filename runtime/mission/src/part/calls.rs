@@ -147,6 +147,8 @@ pub(crate) enum CallStep<'a> {
     CarriedOver,
     /// The calls are given up: the mission has ended, or begins again.
     BrokenOff,
+    /// A run begins: whoever asked in the one before is gone, and what is made again asks anew.
+    RunBegins,
 }
 
 /// Why something cannot have happened to a call.
@@ -258,6 +260,7 @@ impl Calls {
                 self.in_flight.iter_mut().filter(|flight| !flight.held).for_each(|flight| flight.broke_off = true);
             }
             CallStep::BrokenOff => self.in_flight = Vec::new(),
+            CallStep::RunBegins => self.in_flight.iter_mut().for_each(|flight| flight.asks_until = None),
         }
         Ok(())
     }

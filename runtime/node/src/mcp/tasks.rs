@@ -7,7 +7,7 @@ use sortie_mcp::serve::{Answer, Said, Stage, Task};
 
 use super::api::{Api, Ask, Trouble};
 use super::waiting::{is_too_late, open, status};
-use super::{Service, asking, tools};
+use super::{Service, asking};
 
 /// The task that a dispatched mission is.
 pub(super) fn begun(dispatched: &Value) -> Task {
@@ -61,22 +61,26 @@ impl<A: Api> Service<A> {
         &self,
         caller: &A::Caller,
         id: &str,
-        said: Vec<(String, Said)>,
+        said: Vec<(String, Option<Said>)>,
     ) -> Result<(), Trouble> {
         let mission = self.mission(caller, id).await?;
-        // All of them are looked at before the first is taken.
-        if let Some((key, _)) =
-            said.iter().find(|(key, _)| key.strip_prefix('r').is_none_or(|no| no.parse::<u32>().is_err()))
-        {
-            let asked: Vec<&str> = open(&mission).map(|(request, _)| request).collect();
-            let asked = if asked.is_empty() { "nothing now".to_owned() } else { asked.join(", ") };
-            let why = format!("inputResponses: a task asks nothing by the key `{}`; it asks {asked}", tools::clip(key));
-            return Err(Trouble::Arguments(why));
-        }
+        let mut forms = Vec::new();
         for (key, said) in said {
             let Some((_, request)) = open(&mission).find(|(request, _)| *request == key) else { continue };
-            let Said::Form(form) = said else { continue };
-            match self.decide(caller, id, &key, &asking::decision(request, form)).await {
+            match said {
+                Some(Said::Form(form)) => forms.push((key, asking::decision(request, form))),
+                Some(Said::No) => {}
+                // All of them are looked at before the first is taken.
+                None => {
+                    return Err(Trouble::Arguments(format!(
+                        "inputResponses: what is said to `{key}` is no reply to a form: it is {{\"action\": \"accept\", \"content\": \
+                         {{…}}}}, {{\"action\": \"decline\"}} or {{\"action\": \"cancel\"}}"
+                    )));
+                }
+            }
+        }
+        for (key, decision) in forms {
+            match self.decide(caller, id, &key, &decision).await {
                 Err(trouble) if !is_too_late(&trouble) => return Err(trouble),
                 _ => {}
             }
