@@ -77,7 +77,7 @@ async fn a_node_that_is_killed_at_each_call_leaves_the_same_patch_and_the_same_t
             kills += 1;
             bench.node.restart().await;
         }
-        assert!(!is_killed || kills >= 10, "{kills} kills");
+        assert!(!is_killed || kills >= 5, "some calls are over before anybody looks, and never so many: {kills} kills");
         eprintln!("{kills} kills");
         let end = bench.node.until_final("m").await;
         assert_eq!(end["status"], "completed", "{end:#}");
