@@ -52,11 +52,8 @@ pub fn run<W: World>(brief: &Brief, world: &mut W) -> Result<Outcome, Failure> {
     let inputs = brief.inputs()?;
     let language = Language::of_run();
     let source = Source { inputs: &inputs, success_criteria: &brief.success_criteria };
-    let plan = Plan::parse(&language, source).map_err(|mistakes| mistakes.into_iter().next().map(Failure::from));
-    match plan {
-        Ok(plan) => run::run(&plan, brief, &inputs, world),
-        Err(mistake) => Err(mistake.unwrap_or_else(|| Failure::new("the steps cannot be run"))),
-    }
+    let plan = Plan::parse(&language, source)?;
+    run::run(&plan, brief, &inputs, world)
 }
 
 #[cfg(test)]

@@ -55,9 +55,7 @@ impl Plugin for Research {
     }
 
     fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
-        let inputs = Inputs::read(&brief).map_err(|mistakes| {
-            mistakes.into_iter().next().map_or_else(|| Failure::new("the inputs are wrong"), Failure::from)
-        })?;
+        let inputs = Inputs::read(&brief)?;
         mission::run(&brief, &tools, &inputs)
     }
 }

@@ -164,6 +164,13 @@ impl From<Mistake> for Failure {
     }
 }
 
+/// The first of them: a node refuses such a brief at intake, and tells all of them there.
+impl From<Vec<Mistake>> for Failure {
+    fn from(mistakes: Vec<Mistake>) -> Self {
+        mistakes.into_iter().next().map_or_else(|| Self::new("the inputs are wrong"), Self::from)
+    }
+}
+
 /// Between the generated face of the world and [`Plugin`]. Named by [`crate::export!`] only.
 #[doc(hidden)]
 #[derive(Debug)]
