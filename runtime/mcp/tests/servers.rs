@@ -4,6 +4,7 @@
 mod asks;
 mod fake;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -273,14 +274,19 @@ async fn a_result_that_is_too_large_is_an_error_and_the_server_stays() {
     assert_eq!(known.call("echo", json!({"text": "still"})).await.expect("a result")["text"], "still");
 }
 
+/// With a secret in its environment, which lies in this folder.
+fn with_token(mut config: ServerConfig, folder: &Path) -> ServerConfig {
+    let path = folder.join("token");
+    std::fs::write(&path, "tell-nobody-this").expect("written");
+    let reference = format!("file://{}", path.display()).parse().expect("a reference");
+    config.env.insert("TOKEN".to_owned(), Setting::Secret(reference));
+    config
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn its_environment_is_what_the_configuration_gives_and_secrets_are_not_repeated() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("token");
-    std::fs::write(&path, "tell-nobody-this").expect("written");
-    let mut config = config("well");
-    let reference = format!("file://{}", path.display()).parse().expect("a reference");
-    config.env.insert("TOKEN".to_owned(), Setting::Secret(reference));
+    let config = with_token(config("well"), folder.path());
     let known = Known::of(&config).await;
     let env = known.call("env", json!({})).await.expect("a result");
     let mut lines: Vec<&str> = env["text"].as_str().expect("text").lines().collect();

@@ -195,11 +195,7 @@ async fn what_is_no_form_reaches_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_says_no_secret() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("token");
-    std::fs::write(&path, "tell-nobody-this").expect("written");
-    let mut config = config("well");
-    let reference = format!("file://{}", path.display()).parse().expect("a reference");
-    config.env.insert("TOKEN".to_owned(), Setting::Secret(reference));
+    let config = with_token(config("well"), folder.path());
     let known = Known::of(&config).await;
     let people = People::who_say(Reply::Declined);
     known.asks(&people, json!({"secret": true})).await.expect("a result");
