@@ -51,8 +51,7 @@ impl Known {
     async fn of(config: &ServerConfig) -> Self {
         let server = connected(config).await;
         let tools = within(server.tools()).await.expect("its tools");
-        let workspace =
-            Workspace::open(std::path::Path::new("/nonexistent/workspace")).expect("opened when it is used");
+        let workspace = Workspace::open(Path::new("/nonexistent/workspace")).expect("opened when it is used");
         let (mission_id, idempotency_key) = ("m".to_owned(), "m/1".to_owned());
         let context = CallContext {
             workspace,
