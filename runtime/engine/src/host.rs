@@ -33,7 +33,7 @@ use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::model::{Came, ModelOrder};
 use super::on_record::{OnRecord, place_of};
 use super::order::{Order, ToolOrder};
-use super::results::{GUESS, Place};
+use super::results::Place;
 use super::start::ROOM;
 use super::suspend::Waits;
 use super::{Engine, Room};
@@ -224,7 +224,7 @@ impl RunHost {
             if order.has_effects() || !set_aside.is_nothing() {
                 engine.durable().await.map_err(|_| Stop::Over)?;
             }
-            let place = Arc::new(Place::new(engine.results.pass(GUESS).await));
+            let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
             context.ask = Asking::of(&engine, &live, run, call, &place);
             // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.

@@ -8,6 +8,7 @@ use sortie_tools::{CallContext, Toolbox};
 
 use super::Engine;
 use super::model::{Came, ModelOrder};
+use super::results::{GUESS, GUESS_OF_MODEL};
 
 /// A call as the plugin wants it made.
 pub(super) enum Order {
@@ -38,6 +39,14 @@ impl Order {
             Self::Tool(order) => order.repeat != Repeat::ReadOnly,
             // It is paid for, and what is free of it is still somebody's.
             Self::Model(_) => true,
+        }
+    }
+
+    /// What it counts as, in bytes, before its result is known.
+    pub(super) fn guess(&self) -> usize {
+        match self {
+            Self::Tool(_) => GUESS,
+            Self::Model(_) => GUESS_OF_MODEL,
         }
     }
 

@@ -21,11 +21,15 @@ const UNIT: usize = 1 << 10;
 /// What a call counts as before its result is known.
 pub(crate) const GUESS: usize = 1 << 20;
 
+/// What a call of a model counts as before its answer is known: some 16,000 tokens. A model takes minutes, and a thousand missions that wait
+/// for one are to keep nobody waiting.
+pub(crate) const GUESS_OF_MODEL: usize = 64 << 10;
+
 /// The least that a node needs: the largest result must fit into either half.
 pub const RESULTS_BYTES_MIN: usize = 2 * CALL_BYTES_MAX;
 
 // What is guessed of a result is no more than the least room that there may be.
-const _: () = assert!(UNIT <= GUESS && GUESS <= CALL_BYTES_MAX);
+const _: () = assert!(UNIT <= GUESS_OF_MODEL && GUESS_OF_MODEL <= GUESS && GUESS <= CALL_BYTES_MAX);
 
 /// The room for results.
 #[derive(Debug)]

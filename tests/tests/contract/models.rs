@@ -12,8 +12,12 @@ const KEY: &str = "sk-planted-0123456789-abcdef";
 
 /// A node with a model of protocol `openai` behind this server: a dollar a million tokens read, two a million written.
 async fn node(provider: &Receiver) -> Node {
+    with_model(provider, "").await
+}
+
+async fn with_model(provider: &Receiver, more: &str) -> Node {
     let config = format!(
-        "[model.brain]\nprotocol = \"openai\"\nbase_url = {:?}\nmodel = \"b-1\"\nkey = \"env://BRAIN_KEY\"\n\
+        "{more}[model.brain]\nprotocol = \"openai\"\nbase_url = {:?}\nmodel = \"b-1\"\nkey = \"env://BRAIN_KEY\"\n\
          allow_private = [\"127.0.0.1\"]\nmax_output_tokens = 1000\n\
          price_usd_per_mtok = {{ input = 1, output = 2, cached_input = 0.5 }}",
         format!("http://{}/v1", provider.host())
@@ -132,6 +136,20 @@ async fn eight_at_once_never_pass_the_budget_and_the_rest_asks() {
     assert_eq!(mission["pending_requests"][0]["kind"], "budget");
     assert!(mission["usage"]["llm_calls"].as_u64().is_some_and(|calls| calls <= 3), "{mission:#}");
     assert!(provider.received().len() - asked <= 3, "no more than three were made");
+}
+
+#[tokio::test]
+async fn models_that_are_silent_keep_nobody_from_asking_and_no_tool_from_working() {
+    let provider = Receiver::scripted(|_, _| Reply::Hang).await;
+    // Room for eight results, as large as what a call of a tool is taken for before it is known.
+    let node = with_model(&provider, "[limits]\nresults_mib = 16\n").await;
+    for mission in 0..20 {
+        node.accept(&asking(&format!("silent-{mission}"), 1, json!({}))).await;
+    }
+    until("all of them ask", async || (provider.received().len() >= 20).then_some(())).await;
+    let read = json!([{"id": "look", "tool": "Glob", "with": {"pattern": "*"}}]);
+    let end = node.run(&with(automation("works", &read), "/constraints/allowed_tools", json!(["Glob"]))).await;
+    assert_eq!(end["status"], "completed", "{end:#}");
 }
 
 #[tokio::test]
