@@ -51,7 +51,7 @@ pub(crate) fn schema() -> Value {
             "base": { "type": "string", "minLength": 1, "description": "the commit to begin at: a branch, a tag, a hash; default HEAD" },
             "test": { "type": "string", "minLength": 1, "description": "the command that judges the work, run in the repository" },
             "test_timeout_ms": { "type": "integer", "minimum": 1 },
-            "model": { "type": "string", "minLength": 1 },
+            "model": { "type": "string", "minLength": 1, "format": "sortie-model" },
             "max_turns": { "type": "integer", "minimum": 1, "maximum": TURNS_MAX },
             "max_tokens": { "type": "integer", "minimum": 256, "description": "of one answer; default 8192" },
             "reasoning": { "enum": ["low", "medium", "high"] },

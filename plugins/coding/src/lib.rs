@@ -52,7 +52,7 @@ impl Plugin for Coding {
         .inputs_schema(inputs::schema())
         .needs_model()
         .needs_tool("Read")
-        .needs_tool("Write")
+        .needs_one_of(["Write", "Edit"])
     }
 
     fn check(brief: &Brief) -> Vec<Mistake> {

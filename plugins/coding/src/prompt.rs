@@ -22,8 +22,12 @@ pub(crate) fn system(tools: &Tools, inputs: &Inputs, has_git: bool) -> String {
          - If it cannot be done, or you do not know how to go on, stop and say so: that is a good answer, too.\n",
     );
     if may("Edit") {
-        text.push_str("- `Edit` replaces a text that occurs once: give enough of it. `Write` replaces a whole file.\n");
+        text.push_str("- `Edit` replaces a text that occurs once: give enough of it.\n");
     }
+    text.push_str(match may("Write") {
+        true => "- `Write` replaces a whole file.\n",
+        false => "- You can change files that are there, and make no new ones.\n",
+    });
     if may("Bash") {
         text.push_str("- `Bash` runs a command at the repository's top. Commands may be refused: do not try to get around that.\n");
         text.push_str(

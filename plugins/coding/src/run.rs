@@ -25,8 +25,9 @@ pub(crate) fn run(brief: &Brief, tools: &Tools) -> Result<Outcome, Failure> {
     if let Some(missing) = missing_model(inputs.model.as_deref()) {
         return Err(missing);
     }
-    for needed in ["Read", "Write"] {
-        tools.require(needed)?;
+    tools.require("Read")?;
+    if tools.get("Edit").is_none() {
+        tools.require("Write")?;
     }
     let granted = Granted::new(tools);
     let shell = tools.get("Bash").map(Shell::new);

@@ -142,7 +142,7 @@ pub(crate) fn schema() -> Value {
             "today": { "type": "string", "description": "2026-11-26; by default the day on which the mission runs, in UTC" },
             "check_links": { "type": "boolean", "description": "by default true" },
             "propose": { "type": "boolean", "description": "whether edits are proposed; by default true" },
-            "model": { "type": "string", "description": "which model is asked for edits; by default the node's default one, where there is one" },
+            "model": { "type": "string", "format": "sortie-model", "description": "which model is asked for edits; by default the node's default one, where there is one" },
             "ask": { "enum": ["never", "page", "all"], "description": "whether people are asked, and the edits that they want are made; by default never" },
         },
         "additionalProperties": false,

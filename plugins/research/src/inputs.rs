@@ -84,7 +84,7 @@ pub(crate) fn schema() -> Value {
             "questions": texts("what is asked; without any, the objective is taken apart"),
             "sources": texts("addresses of pages to read"),
             "depth": { "type": "integer", "minimum": 0, "description": "how many steps links of what was read are followed, 0 to 3; by default 1" },
-            "model": { "type": "string", "description": "which model of the node; by default its default one" },
+            "model": { "type": "string", "format": "sortie-model", "description": "which model of the node; by default its default one" },
         },
         "additionalProperties": false,
     })

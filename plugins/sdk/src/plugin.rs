@@ -71,6 +71,14 @@ impl Manifest {
         self.needs.push(world::Need::Tool(name.into()));
         self
     }
+
+    /// Declares that no mission of the plugin can be done without one of these tools, whichever: those that would be granted none are
+    /// refused at intake.
+    #[must_use]
+    pub fn needs_one_of<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.needs.push(world::Need::OneOf(names.into_iter().map(Into::into).collect()));
+        self
+    }
 }
 
 /// Something wrong with a brief: where it is, a stable code for programs, a sentence for people.

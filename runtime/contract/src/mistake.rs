@@ -86,6 +86,8 @@ pub mod code {
     pub const OFFSET_REQUIRED: &str = "offset_required";
     /// A window that ends before it begins.
     pub const INVALID_WINDOW: &str = "invalid_window";
+    /// No plugin of this node runs such a mission.
+    pub const PLUGIN_NOT_INSTALLED: &str = "plugin_not_installed";
     /// The mission would not get what its plugin cannot do without.
     pub const NEED_UNMET: &str = "need_unmet";
     /// A window in which the lane or the node is closed throughout.

@@ -49,6 +49,20 @@ pub enum Need {
     Model,
     /// A tool of that name.
     Tool(ToolName),
+    /// One of these tools.
+    OneOf(Vec<ToolName>),
+}
+
+impl Need {
+    /// The tools of which one will do; none where it is no tool that is needed.
+    #[must_use]
+    pub fn tools(&self) -> &[ToolName] {
+        match self {
+            Self::Model => &[],
+            Self::Tool(tool) => core::slice::from_ref(tool),
+            Self::OneOf(tools) => tools,
+        }
+    }
 }
 
 /// A model, as a plugin is told of it.

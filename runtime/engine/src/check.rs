@@ -12,7 +12,7 @@ use sortie_contract::digest::Digest;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::plugin::{Brief, Crash};
 use sortie_contract::{Mistake, Pointer, SessionId, limit, unfold};
-use sortie_mission::admission::Examination;
+use sortie_mission::admission::{self, Examination};
 use sortie_sandbox::Installed;
 
 use super::Engine;
@@ -144,7 +144,13 @@ impl Engine {
             }
         };
         let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
-        schema.mistakes(&inputs)
+        let mistakes = schema.mistakes(&inputs);
+        if !mistakes.is_empty() {
+            return mistakes;
+        }
+        let models = self.models.list();
+        let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+        admission::unknown_models(&schema.schema, &inputs, &names)
     }
 
     /// What the plugin can know to be wrong: by its schema, and by its own word.

@@ -46,8 +46,8 @@ use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
     Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NightView, NodeView,
-    OpenRequestView, Page, Paused, Planned, PluginView, RecordView, ScheduleLine, ScheduleView, SessionView, ToolsView,
-    UndeliveredView, UpcomingView,
+    OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView, ScheduleLine, ScheduleView,
+    SessionView, ToolsView, UndeliveredView, UpcomingView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
@@ -273,7 +273,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .takes(json::<requests::Form>()),
         route(GET, "/v1/events", Read, "Events of the whole node", events, events::of_node)
             .asks::<events::EventsQuery>(),
-        route(GET, "/v1/plugins", Read, "Installed plugins", json::<Page<PluginView>>(), plugins::list),
+        route(GET, "/v1/plugins", Read, "Installed plugins", json::<PluginsView>(), plugins::list),
         route(
             POST,
             "/v1/plugins",

@@ -145,6 +145,7 @@ async fn what_cannot_be_done_is_refused_at_intake_with_what_to_change() {
     for (pointer, value, at, code) in [
         ("/constraints/allowed_tools", json!(["Read"]), "/constraints/allowed_tools", "need_unmet"),
         ("/constraints/forbidden_tools", json!(["model"]), "/constraints/forbidden_tools", "need_unmet"),
+        ("/inputs/model", json!("other"), "/inputs/model", "unknown_value"),
         ("/inputs/sources/1", json!("lists"), "/inputs/sources/1", "not_an_address"),
     ] {
         let answer = node.dispatch(&with(mission("wrong", &server, "well"), pointer, value)).await.expect_status(422);

@@ -129,6 +129,28 @@ pub struct PluginView {
     pub inputs_schema: Option<Value>,
 }
 
+/// What is installed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct PluginsView {
+    /// The plugins that run missions.
+    pub items: Vec<PluginView>,
+    /// There is one page.
+    pub next_cursor: Option<String>,
+    /// Those that are installed and run none, because the node does not have what they need.
+    pub unusable: Vec<UnusablePlugin>,
+}
+
+/// A plugin that is installed and runs no mission.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct UnusablePlugin {
+    /// Its name and version, as `NAME@VERSION`.
+    pub plugin: String,
+    /// What is missing, and what to do.
+    pub detail: String,
+}
+
 /// What a node does with missions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -6,12 +6,31 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use serde_json::Value;
 use sortie_contract::envelope::Constraints;
+use sortie_contract::limit;
 use sortie_contract::mistake::{Mistake, Pointer, code};
 use sortie_contract::plugin::{Need, PluginIdentity};
 use sortie_contract::tool::{MODEL, ToolInfo, ToolName};
 
 use crate::gate::Rules;
+
+/// The `format` of what names a model, in the JSON Schema of a plugin's inputs.
+const MODEL_FORMAT: &str = "sortie-model";
+
+/// What the plugin could do no mission at all without, and the node does not have: it is as if it was not installed.
+///
+/// A tool of a server comes and goes; whether there is a model, the configuration says.
+#[must_use]
+pub fn unusable(plugin: &PluginIdentity, needs: &[Need], has_model: bool) -> Option<String> {
+    (!has_model && needs.contains(&Need::Model)).then(|| {
+        format!(
+            "the plugin `{}` needs a model, and this node has none: add `[model.NAME]` with protocol, model, key and price to its \
+             configuration",
+            plugin.name
+        )
+    })
+}
 
 /// What a mission with these constraints would not get of what its plugin needs, on a node with these tools; and why one is not there that
 /// the node has at other times, where it is `away`.
@@ -27,23 +46,38 @@ pub fn unmet(
     if needs.is_empty() {
         return Vec::new();
     }
+    // The rest of its needs is another matter, and somebody else's: what an envelope grants says nothing about the node.
+    if let Some(detail) = unusable(plugin, needs, has_model) {
+        return alloc::vec![Mistake::new(Pointer::root().join("plugin"), code::PLUGIN_NOT_INSTALLED, detail)];
+    }
     let rules = Rules::new(constraints);
     let name = &plugin.name;
     let lacks = needs.iter().filter_map(|need| match need {
-        Need::Model => model(name, &rules, has_model),
-        Need::Tool(tool) => missing(name, tool, &rules, tools, &away),
+        Need::Model => forbidden_model(name, &rules),
+        Need::Tool(_) | Need::OneOf(_) => missing(name, need.tools(), &rules, tools, &away),
     });
     lacks.collect()
 }
 
-fn model(plugin: &str, rules: &Rules, has_model: bool) -> Option<Mistake> {
-    if !has_model {
+/// Inputs that name a model which the node does not have: those whose place in the plugin's schema has the format `sortie-model`.
+#[must_use]
+pub fn unknown_models(schema: &Value, inputs: &Value, models: &[&str]) -> Vec<Mistake> {
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let named = properties.filter(|(_, property)| property.get("format").and_then(Value::as_str) == Some(MODEL_FORMAT));
+    let named = named.filter_map(|(key, _)| Some((key, inputs.get(key)?.as_str()?)));
+    let unknown = named.filter(|(_, name)| !models.contains(name));
+    let has = if models.is_empty() { "it has none".into() } else { format!("it has `{}`", models.join("`, `")) };
+    let told = unknown.map(|(key, name)| {
+        let name = limit::clip(name, limit::QUOTE_BYTES_MAX);
         let detail = format!(
-            "the plugin `{plugin}` needs a model, and this node has none: add `[model.NAME]` with protocol, model, key and price to its \
-             configuration"
+            "this node has no model `{name}`; {has}. Name one of them, or add `[model.NAME]` to its configuration"
         );
-        return Some(Mistake::new(Pointer::root().join("plugin"), code::NEED_UNMET, detail));
-    }
+        Mistake::new(Pointer::root().join("inputs").join(key), code::UNKNOWN_VALUE, detail)
+    });
+    told.collect()
+}
+
+fn forbidden_model(plugin: &str, rules: &Rules) -> Option<Mistake> {
     let model = ToolInfo::undeclared(ToolName::new(MODEL));
     let is_forbidden = matches!(rules.gate_of_model(&model), crate::gate::Gate::Forbidden(_));
     is_forbidden.then(|| {
@@ -53,39 +87,53 @@ fn model(plugin: &str, rules: &Rules, has_model: bool) -> Option<Mistake> {
     })
 }
 
+/// What is wrong where none of the `wanted` tools may be called.
 fn missing(
     plugin: &str,
-    wanted: &ToolName,
+    wanted: &[ToolName],
     rules: &Rules,
     tools: &[ToolInfo],
     away: impl Fn(&str) -> Option<String>,
 ) -> Option<Mistake> {
-    let name = wanted.as_str();
-    let Some(tool) = tools.iter().find(|tool| tool.name.as_str().eq_ignore_ascii_case(name)) else {
-        let detail = match away(name) {
-            Some(why) => format!(
-                "the plugin `{plugin}` needs the tool {name}, and its server is away for now ({why}): dispatch the mission again once it is back"
-            ),
-            None => format!(
-                "the plugin `{plugin}` needs the tool {name}, and this node has none of that name: configure `[tool.{name}]` or its server"
-            ),
-        };
-        return Some(Mistake::new(Pointer::root().join("plugin"), code::NEED_UNMET, detail));
+    let is_here = |name: &&ToolName| tools.iter().find(|tool| tool.name.as_str().eq_ignore_ascii_case(name.as_str()));
+    let here: Vec<&ToolInfo> = wanted.iter().filter_map(|name| is_here(&name)).collect();
+    if here.iter().any(|tool| rules.may_grant(tool)) {
+        return None;
+    }
+    let names = wanted.iter().map(ToolName::as_str).collect::<Vec<_>>().join(", ");
+    let needs = match wanted {
+        [_] => format!("the plugin `{plugin}` needs the tool {names}"),
+        _ => format!("the plugin `{plugin}` needs one of the tools {names}"),
     };
-    (!rules.may_grant(tool)).then(|| {
-        let pointer = Pointer::root().join("constraints").join("allowed_tools");
+    let (pointer, detail) = if let Some(tool) = here.first() {
         let detail = format!(
-            "the plugin `{plugin}` needs the tool {name}, and no entry lets the mission call it: add \"{name}\", or an entry that says \
-             which calls; and forbid none of all its calls"
+            "{needs}, and no entry lets the mission call it: add \"{}\", or an entry that says which calls; and forbid none of all its \
+             calls",
+            tool.name
         );
-        Mistake::new(pointer, code::NEED_UNMET, detail)
-    })
+        (Pointer::root().join("constraints").join("allowed_tools"), detail)
+    } else {
+        let detail = match wanted.iter().find_map(|name| away(name.as_str())) {
+            Some(why) => {
+                format!("{needs}, and its server is away for now ({why}): dispatch the mission again once it is back")
+            }
+            None => {
+                format!(
+                    "{needs}, and this node has none of that name: configure `[tool.{}]` or its server",
+                    wanted.first()?
+                )
+            }
+        };
+        (Pointer::root().join("plugin"), detail)
+    };
+    Some(Mistake::new(pointer, code::NEED_UNMET, detail))
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
 
+    use serde_json::json;
     use sortie_contract::digest::Digest;
 
     use super::*;
@@ -107,13 +155,20 @@ mod tests {
         };
         let allowed = "/constraints/allowed_tools";
         let bash = [Need::Tool(ToolName::new("Bash"))];
+        let write = [Need::OneOf(["Bash", "Edit", "Write"].map(ToolName::new).to_vec())];
         for (grants, forbidden, needs, has_model, expected) in [
             (&["Read"][..], &[][..], &needs[..], true, &[][..]),
             (&["read"], &[], &needs, true, &[]),
             (&["*"], &["Read(secret/**)"], &needs, true, &[]),
             (&["Read(docs/**)"], &[], &needs, true, &[]),
             (&["Write"], &[], &needs, true, &[allowed]),
-            (&[], &[], &needs, false, &["/plugin", allowed]),
+            (&["*"], &[], &needs, false, &["/plugin"]),
+            // Nothing is said of the envelope by what the node does not have.
+            (&[], &[], &needs, false, &["/plugin"]),
+            (&["Write"], &[], &write, true, &[]),
+            (&["Read", "Bash"], &[], &write, true, &[allowed]),
+            (&["*"], &["Write"], &write, true, &[allowed]),
+            (&["*"], &[], &write[..0], false, &[]),
             (&["*"], &["Read"], &needs, true, &[allowed]),
             (&["*"], &["model"], &needs, true, &["/constraints/forbidden_tools"]),
             (&["*"], &[], &bash, true, &["/plugin"]),
@@ -126,6 +181,30 @@ mod tests {
         // Its server may come back: then nothing is to be configured.
         let away = |name: &str| (name == "Bash").then(|| "it does not answer".to_string());
         let found = unmet(&plugin, &bash, &Constraints::default(), &tools, away, true);
+        assert_eq!(
+            unmet(&plugin, &needs, &Constraints::default(), &tools, away, false)[0].code,
+            code::PLUGIN_NOT_INSTALLED
+        );
         assert!(found[0].detail.contains("away for now (it does not answer): dispatch the mission again"), "{found:?}");
+    }
+
+    #[test]
+    fn a_model_that_is_named_is_there() {
+        let schema = json!({"properties": {"model": {"format": "sortie-model"}, "judge": {"format": "sortie-model"}, "note": {"format": "date"}}});
+        for (inputs, expected) in [
+            (json!({"model": "cheap", "judge": "dear"}), &[][..]),
+            (json!({"model": "other", "note": "other"}), &["/inputs/model"]),
+            (json!({"model": "other", "judge": "another"}), &["/inputs/judge", "/inputs/model"]),
+            // What is no name is the schema's to tell.
+            (json!({"model": null}), &[]),
+            (json!([]), &[]),
+        ] {
+            let told = unknown_models(&schema, &inputs, &["cheap", "dear"]);
+            let mut places: Vec<&str> = told.iter().map(|mistake| mistake.pointer.as_str()).collect();
+            places.sort_unstable();
+            assert_eq!(places, expected, "{inputs}");
+            assert!(told.iter().all(|mistake| mistake.detail.contains("it has `cheap`, `dear`. Name one")), "{told:?}");
+        }
+        assert!(unknown_models(&json!(true), &json!({"model": "a"}), &[]).is_empty());
     }
 }

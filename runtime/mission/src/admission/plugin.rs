@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use semver::Version;
 use sortie_contract::envelope::{Envelope, MissionType};
-use sortie_contract::mistake::{Mistake, Pointer};
+use sortie_contract::mistake::{Mistake, Pointer, code};
 use sortie_contract::plugin::{PluginIdentity, PluginRef};
 
 /// The plugin that will run it: the envelope's, else its VP's, else its type's, in the version that is meant of those that are
@@ -21,7 +21,7 @@ pub(super) fn choose(
     installed: &dyn Fn(&str) -> Vec<PluginIdentity>,
 ) -> Result<PluginIdentity, Mistake> {
     let kind = envelope.mission_type.as_str();
-    let missing = |detail: String| Mistake::new(Pointer::root().join("plugin"), "plugin_not_installed", detail);
+    let missing = |detail: String| Mistake::new(Pointer::root().join("plugin"), code::PLUGIN_NOT_INSTALLED, detail);
     let wanted = wanted(envelope, plugins_by).ok_or_else(|| {
         missing(format!("no plugin runs {kind} missions on this node: name one in the field `plugin`"))
     })?;

@@ -68,6 +68,12 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
                 &["NAME", "VERSION", "DIGEST", "DESCRIPTION"],
                 &["name", "version", "digest", "description"],
             )?;
+            if !as_json {
+                for unusable in page["unusable"].as_array().into_iter().flatten() {
+                    let [plugin, detail] = ["plugin", "detail"].map(|key| text::cell(&unusable[key]));
+                    writeln!(std::io::stderr(), "{plugin} runs no mission here: {detail}")?;
+                }
+            }
         }
         PluginCommand::Install { file } => {
             let bytes =

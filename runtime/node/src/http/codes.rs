@@ -133,7 +133,7 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "need_unmet",
         &[422],
-        "The mission would not get what its plugin cannot do without: a model, or a tool.",
+        "The mission would not get what its plugin cannot do without: a tool, or leave to ask a model.",
         "`errors` says what, and whether the constraints or the node's configuration are to be changed.",
     ),
     known("no_room", &[507], "The disk does not take the plugin.", "Operators: make room; the log has the cause."),
@@ -194,8 +194,8 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "plugin_not_installed",
         &[422],
-        "No plugin of this node runs such a mission.",
-        "Install it (`sortie plugin install`), or name one that is there.",
+        "No plugin of this node runs such a mission, or the one that would needs a model and there is none.",
+        "Install it (`sortie plugin install`), name one that is there, or add `[model.NAME]` to the configuration; `errors` says which.",
     ),
     known(
         "plugin_refused",

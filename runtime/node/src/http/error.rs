@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use sortie_contract::mistake::code::PLUGIN_NOT_INSTALLED;
 use sortie_journal::WriteError;
 use sortie_mission::Refusal;
 
@@ -157,7 +158,7 @@ impl From<DispatchError> for Problem {
                     [only] if only.code == "not_json" => "not_json",
                     [only] if only.code == "window_closed" => "window_closed",
                     [only] if only.code == "invalid_pattern" => "invalid_pattern",
-                    [only] if only.code == "plugin_not_installed" => "plugin_not_installed",
+                    [only] if only.code == PLUGIN_NOT_INSTALLED => PLUGIN_NOT_INSTALLED,
                     [first, ..] if first.code == "unknown_constraint" => "unknown_constraint",
                     _ => "invalid_envelope",
                 };

@@ -18,7 +18,8 @@ use super::App;
 use super::body::{Chunks, Unread};
 use super::error::Problem;
 use super::query::{NoParameters, Query};
-use sortie_engine::shown::{Page, PluginView};
+use sortie_engine::shown::{Page, PluginView, PluginsView, UnusablePlugin};
+use sortie_mission::admission;
 
 /// Most plugins that are on their way at once: each takes room on the disk before it is looked at.
 const UPLOADS_MAX: usize = 4;
@@ -40,8 +41,16 @@ fn view(plugin: &Installed) -> PluginView {
 }
 
 /// `GET /v1/plugins`
-pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Page<PluginView>> {
-    Json(Page::whole(app.sandbox.plugins().iter().map(view)))
+pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<PluginsView> {
+    let has_model = !app.engine.models().list().is_empty();
+    let mut all = PluginsView { items: Vec::new(), next_cursor: None, unusable: Vec::new() };
+    for installed in app.sandbox.plugins() {
+        match admission::unusable(&installed.identity, &installed.manifest.needs, has_model) {
+            None => all.items.push(view(&installed)),
+            Some(detail) => all.unusable.push(UnusablePlugin { plugin: installed.identity.to_string(), detail }),
+        }
+    }
+    Json(all)
 }
 
 /// A plugin that was asked for, as a problem names it.

@@ -63,8 +63,11 @@ pub(crate) fn manifest(described: Described) -> Result<Manifest, InstallError> {
     if needs.len() > NEEDS_MAX {
         return wrong(format!("it needs {} things; at most {NEEDS_MAX}", needs.len()));
     }
+    if needs.iter().any(|need| matches!(need, Need::OneOf(tools) if tools.is_empty() || tools.len() > NEEDS_MAX)) {
+        return wrong(format!("it needs one of no tools, or of more than {NEEDS_MAX}"));
+    }
     // A name is never longer than one may be: what is too long is cut, and no tool bears it.
-    if needs.iter().any(|need| matches!(need, Need::Tool(tool) if tool.as_str().is_empty())) {
+    if needs.iter().flat_map(Need::tools).any(|tool| tool.as_str().is_empty()) {
         return wrong("it needs a tool without a name".to_owned());
     }
     Ok(Manifest { name, version, description: clip(&description, NOTE_BYTES_MAX), inputs_schema, needs })
@@ -95,6 +98,10 @@ mod tests {
             (vec![tool("Read"); NEEDS_MAX], true),
             (vec![tool("Read"); NEEDS_MAX + 1], false),
             (vec![tool("")], false),
+            (vec![Need::OneOf(vec![ToolName::new("Write"), ToolName::new("Edit")])], true),
+            (vec![Need::OneOf(Vec::new())], false),
+            (vec![Need::OneOf(vec![ToolName::new("Read"); NEEDS_MAX + 1])], false),
+            (vec![Need::OneOf(vec![ToolName::new("Read"), ToolName::new("")])], false),
         ] {
             let described = Described {
                 name: "needy".to_owned(),

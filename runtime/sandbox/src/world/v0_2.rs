@@ -13,6 +13,7 @@ impl From<world::Manifest> for Described {
         let needs = needs.into_iter().map(|need| match need {
             world::Need::Model => Need::Model,
             world::Need::Tool(name) => Need::Tool(ToolName::new(&name)),
+            world::Need::OneOf(names) => Need::OneOf(names.iter().map(|name| ToolName::new(name)).collect()),
         });
         Self { name, version, description, inputs_schema, needs: needs.collect() }
     }

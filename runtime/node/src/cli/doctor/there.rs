@@ -1,6 +1,7 @@
 //! What `sortie doctor` is told by a node that answers.
 
 use serde_json::Value;
+use sortie_contract::plugin::PluginRef;
 
 use super::Finding;
 use super::here::named;
@@ -120,7 +121,17 @@ async fn plugins(config: Option<&Config>, client: &Client) -> Result<String, Str
     let page = client.page(&["v1", "plugins"], &[]).await.map_err(|failure| failure.error.to_string())?;
     let installed = page["items"].as_array().into_iter().flatten();
     let installed = installed.map(|item| (text::cell(&item["name"]), Some(text::cell(&item["version"]))));
-    named(config.unwrap_or(&Config::default()), &installed.collect())
+    // One that needs a model is there, if nothing is to be mended but that: and a node without a model is none that is broken.
+    let unusable = page["unusable"].as_array().into_iter().flatten().map(|item| text::cell(&item["plugin"]));
+    let unusable: Vec<String> = unusable.collect();
+    let there = unusable.iter().filter_map(|plugin| plugin.parse::<PluginRef>().ok());
+    let there = installed.chain(there.map(|plugin| (plugin.name, plugin.version)));
+    let says = named(config.unwrap_or(&Config::default()), &there.collect())?;
+    Ok(if unusable.is_empty() {
+        says
+    } else {
+        format!("{says}; without a model these run no mission: {}", unusable.join(", "))
+    })
 }
 
 async fn callbacks(client: &Client) -> Result<String, String> {
