@@ -161,7 +161,7 @@ impl Sandbox {
     /// # Errors
     /// [`InstallError`]; the store is then as before.
     pub async fn install(&self, bytes: Vec<u8>) -> Result<Installed, InstallError> {
-        let taken = self.take_in(|| Ok(bytes)).await?;
+        let taken = self.take_in(|| Component::from_wasm(bytes)).await?;
         let inner = Arc::clone(&self.0);
         let kept = self.0.guests.spawn_blocking(move || inner.keep(taken));
         kept.await.map_err(|_| InstallError::ShuttingDown)?
@@ -178,21 +178,32 @@ impl Sandbox {
             file.take(PLUGIN_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let taken = self.take_in(read).await?;
+        let taken = self.take_in(|| Component::from_wasm(read().map_err(InstallError::Unread)?)).await?;
         let inner = Arc::clone(&self.0);
         let kept = self.0.guests.spawn_blocking(move || inner.keep(taken));
         kept.await.map_err(|_| InstallError::ShuttingDown)?
     }
 
-    /// The same, of a plugin that comes back at each start: where the disk does not take it, it is used from memory. A node whose
-    /// disk is full must start, so that somebody can look and cancel.
+    /// The same, of a plugin that comes back at each start. One that is installed already costs a look at its files: nothing of it is
+    /// in memory until a mission runs on it. Where the disk does not take it, it is used from memory: a node whose disk is full must
+    /// start, so that somebody can look and cancel.
     ///
     /// # Errors
     /// [`InstallError`], for anything but the disk.
     pub async fn install_carried(&self, bytes: Vec<u8>) -> Result<Installed, InstallError> {
-        let Taken { component, manifest, plugin } = self.take_in(|| Ok(bytes)).await?;
         let inner = Arc::clone(&self.0);
-        let kept = self.0.guests.spawn_blocking(move || inner.keep_or_lend(Taken { component, manifest, plugin }));
+        let looked = self.0.guests.spawn_blocking(move || {
+            let component = Component::from_wasm(bytes)?;
+            let installed = inner.store.installed(&component);
+            Ok::<_, InstallError>((component, installed))
+        });
+        let (component, installed) = looked.await.map_err(|_| InstallError::ShuttingDown)??;
+        if let Some(installed) = installed {
+            return Ok(installed);
+        }
+        let taken = self.take_in(|| Ok(component)).await?;
+        let inner = Arc::clone(&self.0);
+        let kept = self.0.guests.spawn_blocking(move || inner.keep_or_lend(taken));
         kept.await.map_err(|_| InstallError::ShuttingDown)
     }
 
@@ -305,11 +316,11 @@ impl Sandbox {
     /// Everything of an installation up to what is written, one at a time.
     async fn take_in(
         &self,
-        read: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
+        read: impl FnOnce() -> Result<Component, InstallError> + Send + 'static,
     ) -> Result<Taken, InstallError> {
         let _turn = self.0.installing.lock().await;
         let inner = Arc::clone(&self.0);
-        let prepared = self.0.guests.spawn_blocking(move || inner.prepare(read().map_err(InstallError::Unread)?));
+        let prepared = self.0.guests.spawn_blocking(move || inner.prepare(read()?));
         let (component, plugin) = prepared.await.map_err(|_| InstallError::ShuttingDown)??;
         let describing = Arc::clone(&plugin);
         let describe = move |mut store: wasmtime::Store<Guest>| async move {
@@ -369,8 +380,7 @@ impl Sandbox {
 
 impl Inner {
     /// Everything about an installation that takes a while and runs no guest.
-    fn prepare(&self, bytes: Vec<u8>) -> Result<(Component, Plugin), InstallError> {
-        let component = Component::from_wasm(bytes)?;
+    fn prepare(&self, component: Component) -> Result<(Component, Plugin), InstallError> {
         let compiled = self.cache.component(&self.engine, &component.digest, &component.bytes);
         let plugin = compiled.and_then(|compiled| self.linkers.link(&compiled));
         let plugin = plugin.map_err(|error| InstallError::NotAPlugin(format!("{error:#}")))?;
@@ -387,11 +397,11 @@ impl Inner {
     fn keep_or_lend(&self, Taken { component, manifest, plugin }: Taken) -> Installed {
         let (version, installed) = installed(&component, manifest);
         if let Err(error) = self.store.install(&component, version.clone(), installed.clone()) {
-            let (plugin, error) = (&installed.identity, chain(&error));
-            tracing::warn!(%plugin, error, "a plugin that the node carries cannot be written; it is used from memory");
+            let error = chain(&error);
+            tracing::warn!(plugin = %installed.identity, error, "a plugin that the node carries cannot be written; it is used from memory");
             self.store.lend(&component, version, installed.clone());
+            self.ready.lock().insert(component.digest, Arc::new(OnceCell::new_with(Some(plugin))));
         }
-        self.ready.lock().insert(component.digest, Arc::new(OnceCell::new_with(Some(plugin))));
         installed
     }
 

@@ -102,11 +102,20 @@ impl Store {
         let mut stored = self.stored.lock();
         self.keep(&mut stored, component)?;
         let path = named(&self.folder, &plugin);
-        let text = serde_json::to_vec_pretty(&plugin).expect("a manifest is plain data");
+        let text = described(&plugin);
         if !std::fs::read(&path).is_ok_and(|there| there == text) {
             write(&self.folder, &path, &[&text]).map_err(|source| StoreError { path: path.clone(), source })?;
         }
         self.enter(&mut stored, version, Entry { plugin, path: Some(path) })
+    }
+
+    /// What a component is installed as, if all that says so is on disk, and whole: as this version would write it.
+    pub(crate) fn installed(&self, component: &Component) -> Option<Installed> {
+        let is_it = |entry: &&Entry| entry.plugin.identity.digest == component.digest;
+        let Entry { plugin, path } = self.installed.read().values().find(is_it).cloned()?;
+        let is_whole = std::fs::read(path?).is_ok_and(|there| there == described(&plugin))
+            && std::fs::read(self.wasm(&component.digest)).is_ok_and(|bytes| bytes == component.bytes);
+        is_whole.then_some(plugin)
     }
 
     /// Installs a component that the disk does not take, for as long as this node runs.
@@ -243,6 +252,11 @@ fn named(folder: &Path, plugin: &Installed) -> PathBuf {
     folder.join(format!("{}@{}.json", plugin.identity.name, plugin.identity.version))
 }
 
+/// What it says.
+fn described(plugin: &Installed) -> Vec<u8> {
+    serde_json::to_vec_pretty(plugin).expect("a manifest is plain data")
+}
+
 fn modified(path: &Path) -> SystemTime {
     path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
@@ -315,6 +329,24 @@ mod tests {
         assert!(!store.remove("a", &Version::new(1, 10, 0)).unwrap());
         assert_eq!(versions(&store, "a"), ["1.9.0", "2.0.0-rc.1"]);
         assert_eq!(versions(&open(&folder), "a"), ["1.9.0", "2.0.0-rc.1"], "after a restart, too");
+    }
+
+    #[test]
+    fn what_is_installed_and_whole_is_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        install(&open(&folder), "a", "1.0.0", b"code");
+        let known = || open(&folder).installed(&component(b"code")).map(|plugin| plugin.identity.name);
+        assert_eq!(known().as_deref(), Some("a"));
+        assert!(open(&folder).installed(&component(b"other")).is_none());
+        let (entry, code) = (folder.path().join("a@1.0.0.json"), open(&folder).wasm(&Digest::of(b"code")));
+        // A version that knew less of plugins has written it.
+        let whole = std::fs::read_to_string(&entry).unwrap();
+        std::fs::write(&entry, whole.replace("\"needs\": []", "\"wants\": []")).unwrap();
+        assert_eq!(known(), None);
+        std::fs::write(&entry, whole).unwrap();
+        assert_eq!(known().as_deref(), Some("a"));
+        std::fs::write(code, b"cod").unwrap();
+        assert_eq!(known(), None);
     }
 
     #[test]
