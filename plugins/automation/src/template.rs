@@ -6,6 +6,7 @@
 //! and are not rendered again, whatever they hold.
 
 mod filters;
+mod paid;
 mod question;
 mod references;
 mod text;
