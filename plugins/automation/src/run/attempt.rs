@@ -184,7 +184,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             Ok(true) => End::Result(result),
             Ok(false) => {
                 let times = if attempt.number == 1 { "once".to_owned() } else { format!("{} times", attempt.number) };
-                End::NotYet(Blame::step(format!("it was tried {times}, and until {} is false", until.source)))
+                End::NotYet(Blame::not_yet(format!("it was tried {times}, and until {} is false", until.source)))
             }
             Err(error) => End::Never(Blame::template(step, &error)),
         };

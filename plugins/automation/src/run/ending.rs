@@ -29,6 +29,11 @@ impl Blame {
         Self { text, ..Self::default() }
     }
 
+    /// It did not come to pass this time; a graph around it that is tried again may see it.
+    pub(super) fn not_yet(text: String) -> Self {
+        Self { may_pass: true, ..Self::step(text) }
+    }
+
     /// A template of the step is wrong.
     pub(super) fn template(step: &Step<'_>, error: &TemplateError) -> Self {
         let place = error.place.strip_prefix(&step.place).unwrap_or(&error.place).trim_start_matches('/');
