@@ -8,6 +8,7 @@ mod ending;
 mod finish;
 mod foresee;
 mod frame;
+mod grants;
 mod landing;
 mod rest;
 mod scope;
@@ -40,7 +41,7 @@ const ROOT: usize = 0;
 
 /// Runs the plan to its end.
 pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world: &mut W) -> Result<Outcome, Failure> {
-    ending::refuse_early(plan, world)?;
+    grants::refuse_early(plan, brief, inputs, world)?;
     let closing = plan.graph.cleans_up().then(|| world.closing());
     let flights_max = FLIGHTS_MAX - usize::from(closing.is_some() || plan.graph.repeats());
     let root = Frame::new(&plan.graph, Scope::new(brief, inputs), None);

@@ -7,6 +7,7 @@ mod cleanup;
 mod combinations;
 mod examples;
 mod filters;
+mod grants;
 mod messages;
 mod poll;
 mod reference;

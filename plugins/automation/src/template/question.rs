@@ -44,6 +44,15 @@ impl Question<'_> {
         }
     }
 
+    /// The answer, where it is certain before anything has run: `scope` is what the envelope gives.
+    pub(crate) fn foreseen(&self, scope: &Value) -> Option<bool> {
+        match self {
+            Self::Answered(answer) => Some(*answer),
+            Self::Asked { of_envelope: true, each_item: false, .. } => self.answer(scope).ok(),
+            Self::Asked { .. } => None,
+        }
+    }
+
     /// Whether it uses `item` or `index`.
     pub(crate) fn is_of_items(&self) -> bool {
         matches!(self, Self::Asked { each_item: true, .. })

@@ -506,25 +506,6 @@ fn criteria_are_judged_with_evidence() {
 }
 
 #[test]
-fn a_tool_that_was_not_granted_is_named_before_anything_is_done() {
-    let (end, log) = run(json!([
-        { "id": "a", "tool": "Echo" },
-        { "id": "b", "tool": "Write", "needs": ["a"] },
-    ]));
-    let failure = end.expect_err("it does not hold Write");
-    assert_eq!(failure.summary, "step `b` needs the tool Write, which the mission was not granted; nothing was done");
-    assert_eq!((failure.tool.as_deref(), log.len()), (Some("Write"), 0));
-    // Where it may never be reached, or is not the end, it is a call that is refused like any other.
-    let (end, log) = run(json!([
-        { "id": "a", "tool": "Echo" },
-        { "id": "b", "tool": "Write", "needs": ["a"], "on_error": "continue" },
-        { "id": "c", "tool": "Write", "if": "{{ steps.b.error is none }}" },
-    ]));
-    assert_eq!(end.expect("it goes on").summary, "done: a; skipped: c; failed, and passed over: b");
-    assert_eq!(log[1], "10 warn step `b` failed, and the mission goes on: Write: not granted");
-}
-
-#[test]
 fn a_template_that_fails_says_where() {
     check(
         json!([{ "id": "a", "tool": "Echo" }, { "id": "b", "tool": "Echo", "with": { "x": ["{{ steps.a.result.title.name }}"] } }]),

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
@@ -21,6 +22,8 @@ type Tools = Box<dyn FnMut(&str, &Json) -> Answer>;
 /// The simulation.
 pub(super) struct Simulated {
     held: Vec<&'static str>,
+    /// What the arguments of tools must be; of others nothing is known.
+    pub(super) schemas: BTreeMap<&'static str, Json>,
     answer: Tools,
     now_ms: u64,
     /// When a limit of the mission comes near; never, unless a test says so.
@@ -60,6 +63,7 @@ impl Simulated {
         let held = tools.to_vec();
         Self {
             held,
+            schemas: BTreeMap::new(),
             answer: Box::new(answer),
             now_ms: 0,
             closing_ms: u64::MAX,
@@ -100,6 +104,14 @@ impl World for Simulated {
 
     fn holds(&self, tool: &str) -> bool {
         self.held.iter().any(|held| held.eq_ignore_ascii_case(tool))
+    }
+
+    fn tools(&self) -> Vec<String> {
+        self.held.iter().map(|tool| (*tool).to_owned()).collect()
+    }
+
+    fn schema(&self, tool: &str) -> Option<Json> {
+        self.schemas.iter().find(|(held, _)| held.eq_ignore_ascii_case(tool)).map(|(_, schema)| schema.clone())
     }
 
     fn start(&mut self, tool: &str, arguments: &Json) -> Result<Pending, CallError> {
