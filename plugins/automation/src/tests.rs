@@ -9,6 +9,7 @@ mod examples;
 mod filters;
 mod grants;
 mod messages;
+mod numbers;
 mod poll;
 mod reference;
 mod run;
