@@ -78,10 +78,10 @@ impl Graph<'_> {
         })
     }
 
-    /// Whether a graph within it may be tried again.
-    pub(crate) fn repeats(&self) -> bool {
+    /// Whether a graph within it may be tried again, or has so much time and no more: something waits for a moment beside the calls.
+    pub(crate) fn has_moments(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {
-            Action::Graph(graph) => step.retry.attempts > 1 || graph.repeats(),
+            Action::Graph(graph) => step.retry.attempts > 1 || step.timeout.is_some() || graph.has_moments(),
             Action::Call(_) | Action::Sleep(_) => false,
         })
     }

@@ -5,6 +5,7 @@
 mod check;
 mod cleanup;
 mod combinations;
+mod deadline;
 mod examples;
 mod filters;
 mod grants;

@@ -35,6 +35,8 @@ pub(super) struct Simulated {
     pub(super) in_flight_max: usize,
     /// How often the time was asked for: the node writes down each answer.
     pub(super) asked_now: usize,
+    /// How often something was waited for.
+    pub(super) waits: usize,
     /// What was done, with its time in milliseconds.
     pub(super) log: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl Simulated {
             handles: Rc::default(),
             in_flight_max: 0,
             asked_now: 0,
+            waits: 0,
             log: Vec::new(),
         }
     }
@@ -142,6 +145,7 @@ impl World for Simulated {
     }
 
     fn wait_any(&mut self, pending: &[&Pending]) -> usize {
+        self.waits += 1;
         let (index, first) = pending.iter().enumerate().min_by_key(|(_, pending)| pending.due_ms).expect("never none");
         self.now_ms = self.now_ms.max(first.due_ms);
         index
