@@ -19,8 +19,14 @@ const TOLD_MAX: usize = 12;
 
 /// Fails a mission where a step lacks its tool, or the one that undoes it, or gives a tool arguments that its schema does not know.
 pub(super) fn refuse_early<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world: &W) -> Result<(), Failure> {
-    let mut look =
-        Look { world, scope: Scope::new(brief, inputs), schemas: BTreeMap::new(), lacking: vec![], wrong: vec![] };
+    let mut look = Look {
+        world,
+        calls: plan.graph.calls(),
+        scope: Scope::new(brief, inputs),
+        schemas: BTreeMap::new(),
+        lacking: vec![],
+        wrong: vec![],
+    };
     look.at(&plan.graph);
     let Look { lacking, wrong, .. } = look;
     let Some((tool, _)) = lacking.first().or(wrong.first()) else { return Ok(()) };
@@ -42,6 +48,8 @@ pub(super) fn refuse_early<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Js
 /// What is seen of a plan. Each mistake is one of a tool.
 struct Look<'e, 'w, 'p, W> {
     world: &'w W,
+    /// How many calls there are.
+    calls: usize,
     /// What the envelope gives.
     scope: Scope<'p>,
     /// Of each tool that was asked for its schema; asking is written down by the node.
@@ -101,6 +109,10 @@ impl<'e, W: World> Look<'e, '_, '_, W> {
             // What a template gives is known when it has given it.
             _ => return,
         };
+        // Of the only call that there is the node says the same, with nothing done before it.
+        if self.calls < 2 {
+            return;
+        }
         let world = self.world;
         let schema = self.schemas.entry(tool).or_insert_with(|| world.schema(tool));
         let Some(takes) = schema.as_ref().and_then(Takes::of) else { return };

@@ -131,7 +131,22 @@ fn what_a_schema_leaves_open_is_left_to_the_node() {
     ] {
         let mut world = world();
         world.schemas.insert("Echo", schema.clone());
-        let steps = json!([{ "id": "a", "tool": "Echo", "with": { "any": 1 } }]);
+        let steps = json!([writes("w"), { "id": "a", "tool": "Echo", "with": { "any": 1 } }]);
         run_in(&mut world, json!({ "steps": steps })).unwrap_or_else(|failure| panic!("{schema}: {failure:?}"));
+    }
+}
+
+#[test]
+fn nothing_is_asked_of_a_tool_whose_call_is_the_only_one() {
+    let lone = json!({ "id": "a", "tool": "Write", "with": { "path": "x" }, "for_each": [1, 2] });
+    for (steps, is_asked) in [
+        (json!([lone]), false),
+        (json!([{ "id": "s", "sleep": "1s" }, { "id": "g", "steps": [lone] }]), false),
+        (json!([lone, { "id": "b", "tool": "Echo" }]), true),
+        (json!([{ "id": "g", "steps": [lone, { "id": "b", "tool": "Echo" }] }]), true),
+        (json!([{ "id": "b", "tool": "Echo", "compensate": { "tool": "Write", "with": { "path": "x" } } }]), true),
+    ] {
+        let end = run_in(&mut world(), json!({ "steps": steps }));
+        assert_eq!(end.is_err(), is_asked, "{steps}: {end:?}");
     }
 }
