@@ -1,5 +1,9 @@
 //! What somebody may have meant who wrote a name that is not there.
 
+/// Most names that another is measured against, and the longest of them, in bytes.
+const MEASURED_MAX: usize = 1_000;
+const MEASURED_BYTES_MAX: usize = 200;
+
 /// Most names that a message lists.
 const LISTED_MAX: usize = 12;
 
@@ -8,10 +12,15 @@ const SHOWN_MAX: usize = 40;
 
 /// The name among these that is nearest to one that is not among them; none where they are all of another kind.
 pub(crate) fn near<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    if wrong.len() > MEASURED_BYTES_MAX {
+        return None;
+    }
     let small = wrong.to_lowercase();
     // A slip of the finger or two, and no more than every third letter.
     let far = (small.chars().count() / 3).min(3);
-    let measured = names.into_iter().map(|name| (strsim::osa_distance(&small, &name.to_lowercase()), name));
+    // Names may come of what a tool answered: as many and as long as it likes.
+    let names = names.into_iter().take(MEASURED_MAX).filter(|name| name.len() <= MEASURED_BYTES_MAX);
+    let measured = names.map(|name| (strsim::osa_distance(&small, &name.to_lowercase()), name));
     measured.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
@@ -48,7 +57,8 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_meant_where_one_is_near() {
-        let names = ["Read", "Write", "HttpRequest", "mcp__shop__order"];
+        let long = "Write".repeat(100_000);
+        let names = ["Read", "Write", &long, "HttpRequest", "mcp__shop__order"];
         for (wrong, meant) in [
             ("Wirte", Some("Write")),
             ("write", Some("Write")),
@@ -59,6 +69,7 @@ mod tests {
             ("Bash", None),
             ("", None),
             ("WriteAll", None),
+            (&"Write".repeat(100_000), None),
         ] {
             assert_eq!(near(wrong, names), meant, "{wrong}");
         }
