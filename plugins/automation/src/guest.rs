@@ -68,6 +68,14 @@ impl World for Granted {
         self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK) || tool == MODEL
     }
 
+    fn tools(&self) -> Vec<String> {
+        self.0.iter().map(|tool| tool.name().to_owned()).collect()
+    }
+
+    fn schema(&self, tool: &str) -> Option<Json> {
+        self.0.get(tool).map(|tool| tool.describe().input_schema)
+    }
+
     fn start(&mut self, tool: &str, arguments: &Json) -> Result<Waiting, CallError> {
         match self.0.get(tool) {
             Some(tool) => tool.start(arguments).map(Waiting::Call),

@@ -19,6 +19,7 @@ mod duration;
 mod guest;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod model;
+mod near;
 mod plan;
 mod run;
 mod template;

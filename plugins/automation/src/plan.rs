@@ -78,10 +78,20 @@ impl Graph<'_> {
         })
     }
 
-    /// Whether a graph within it may be tried again.
-    pub(crate) fn repeats(&self) -> bool {
+    /// How many different calls it may make: of its steps, of those within them, and of what undoes them.
+    pub(crate) fn calls(&self) -> usize {
+        let of_step = |step: &Step<'_>| match &step.action {
+            Action::Call(_) => 1,
+            Action::Sleep(_) => 0,
+            Action::Graph(graph) => graph.calls(),
+        };
+        self.steps.iter().map(|step| of_step(step) + usize::from(step.compensate.is_some())).sum()
+    }
+
+    /// Whether a graph within it may be tried again, or has so much time and no more: something waits for a moment beside the calls.
+    pub(crate) fn has_moments(&self) -> bool {
         self.steps.iter().any(|step| match &step.action {
-            Action::Graph(graph) => step.retry.attempts > 1 || graph.repeats(),
+            Action::Graph(graph) => step.retry.attempts > 1 || step.timeout.is_some() || graph.has_moments(),
             Action::Call(_) | Action::Sleep(_) => false,
         })
     }

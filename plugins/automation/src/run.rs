@@ -8,8 +8,9 @@ mod ending;
 mod finish;
 mod foresee;
 mod frame;
+mod grants;
 mod landing;
-mod rest;
+mod moment;
 mod scope;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use attempt::{Attempt, Doing, Flight};
 use ending::Blame;
 pub(crate) use foresee::foresee;
 use frame::{Frame, Phase, Progress, State};
-use rest::Rests;
+use moment::Moments;
 use scope::Scope;
 
 /// Most calls that are in flight or rest before a retry. Each has at most one timer beside it, and a node holds 64; where
@@ -40,9 +41,9 @@ const ROOT: usize = 0;
 
 /// Runs the plan to its end.
 pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world: &mut W) -> Result<Outcome, Failure> {
-    ending::refuse_early(plan, world)?;
+    grants::refuse_early(plan, brief, inputs, world)?;
     let closing = plan.graph.cleans_up().then(|| world.closing());
-    let flights_max = FLIGHTS_MAX - usize::from(closing.is_some() || plan.graph.repeats());
+    let flights_max = FLIGHTS_MAX - usize::from(closing.is_some() || plan.graph.has_moments());
     let root = Frame::new(&plan.graph, Scope::new(brief, inputs), None);
     let frames = BTreeMap::from([(ROOT, root)]);
     let may_land = closing.is_some();
@@ -53,7 +54,7 @@ pub(crate) fn run<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Json, world
         depths: [0; NESTING_MAX + 1],
         flights: Vec::new(),
         flights_max,
-        rests: Rests::new(),
+        moments: Moments::new(),
         closing,
         may_land,
         end: None,
@@ -79,7 +80,7 @@ struct Run<'p, 'e, W: World> {
     /// At most `flights_max`.
     flights: Vec<Flight<W::Pending>>,
     flights_max: usize,
-    rests: Rests<W::Pending>,
+    moments: Moments<W::Pending>,
     /// The signal that the mission should come to its end, until it was given; for plans that have something to do then.
     closing: Option<W::Pending>,
     /// What is kept for that was asked for, and not yet taken.
@@ -167,6 +168,11 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             let within_finally = self.frames[&parent.frame].graph.steps[parent.step].is_finally;
             !within_finally && self.is_stopped(parent.frame)
         })
+    }
+
+    /// Whether a graph is another one, or part of it.
+    fn lies_in(&self, id: usize, around: usize) -> bool {
+        id == around || self.frames[&id].parent.is_some_and(|parent| self.lies_in(parent.frame, around))
     }
 
     /// Whether what a graph does now is none of its cleaning up, and is for nothing.

@@ -6,13 +6,15 @@
 //! and are not rendered again, whatever they hold.
 
 mod filters;
+mod paid;
 mod question;
 mod references;
 mod text;
+mod wrong;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, ErrorKind, Expression, Template, UndefinedBehavior, Value};
+use minijinja::{Environment, Expression, Template, UndefinedBehavior, Value};
 use serde_json::Value as Json;
 
 #[cfg(test)]
@@ -20,6 +22,7 @@ pub(crate) use filters::FILTERS;
 pub(crate) use question::Question;
 pub(crate) use references::{Look, References};
 
+use crate::near::did_you_mean;
 use question::Asked;
 
 /// Work that one template may do in a run (an instruction is 1, 64 bytes are 1): enough for a report of several megabytes,
@@ -28,10 +31,6 @@ const RUN_FUEL: u64 = 1_000_000;
 
 /// The same at intake, where somebody waits for the answer: about a millisecond.
 const CHECK_FUEL: u64 = 20_000;
-
-/// What is said of a template that is too much work.
-const TOO_MUCH: &str = "it is out of fuel: it is more work than one template may do, which is about a million instructions or 64 MB \
-                        of text; loop over less, or split it over several steps (`for_each` takes one item at a time)";
 
 /// The names that every template sees.
 const NAMES: [&str; 4] = ["inputs", "objective", "mission", "steps"];
@@ -68,6 +67,8 @@ impl Language<'_> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(fuel));
+        // An error knows which expression it is about; otherwise it does in debug builds alone.
+        environment.set_debug(true);
         environment.set_syntax(syntax());
         text::speak_json(&mut environment);
         filters::add(&mut environment);
@@ -89,7 +90,13 @@ pub(crate) enum Shape<'e> {
     /// Text with templates in it.
     Text { place: String, template: Template<'e, 'e> },
     /// One `{{ … }}`: keeps its type.
-    Typed { place: String, expression: Expression<'e, 'e> },
+    Typed {
+        place: String,
+        /// All of it.
+        source: &'e str,
+        expression: Expression<'e, 'e>,
+        language: &'e Language<'e>,
+    },
     /// A list with templates somewhere in it.
     List(Vec<Shape<'e>>),
     /// An object with templates in its values. Keys are taken as they are.
@@ -134,7 +141,8 @@ impl Shape<'_> {
         match self {
             Self::Fixed(value) => Ok(value.clone()),
             Self::Text { place, template } => {
-                template.render(scope.clone()).map(Json::String).map_err(|error| error_at(place, &error))
+                let failed = |error| wrong::failed(place, template.source(), scope, &error);
+                template.render(scope.clone()).map(Json::String).map_err(failed)
             }
             Self::Typed { place, .. } => serde_json::to_value(self.evaluate(scope)?)
                 .map_err(|error| TemplateError::new(place, error.to_string())),
@@ -147,12 +155,12 @@ impl Shape<'_> {
 
     /// The value as the template language has it.
     pub(crate) fn evaluate(&self, scope: &Value) -> Result<Value, TemplateError> {
-        let Self::Typed { place, expression } = self else {
+        let Self::Typed { place, source, expression, language } = self else {
             return Ok(value(&self.render(scope)?));
         };
-        let value = expression.eval(scope.clone()).map_err(|error| error_at(place, &error))?;
+        let value = expression.eval(scope.clone()).map_err(|error| wrong::failed(place, source, scope, &error))?;
         if value.is_undefined() {
-            return Err(TemplateError::new(place, "it refers to something that does not exist"));
+            return Err(wrong::gave_nothing(language, place, source, scope));
         }
         Ok(value)
     }
@@ -259,7 +267,8 @@ impl<'a, 'e> Compiler<'a, 'e> {
             Some(inner) => {
                 let expression = environment.compile_expression(inner).map_err(|error| describe(&error))?;
                 let undeclared = expression.undeclared_variables(false);
-                (Shape::Typed { place: place.to_owned(), expression }, undeclared)
+                let shape = Shape::Typed { place: place.to_owned(), source, expression, language: self.language };
+                (shape, undeclared)
             }
             None => {
                 let template =
@@ -306,7 +315,8 @@ fn not_known(unknown: &str, source: &str, names: &[&str]) -> String {
         ""
     };
     let known: Vec<_> = NAMES.iter().chain(names).copied().collect();
-    format!("`{unknown}` is not known here; known are {}{hint}", known.join(", "))
+    let meant = did_you_mean(unknown, known.iter().copied());
+    format!("`{unknown}` is not known here{meant}; known are {}{hint}", known.join(", "))
 }
 
 impl Language<'_> {
@@ -324,13 +334,6 @@ impl Language<'_> {
 /// JSON, as templates see it.
 pub(crate) fn value(json: &Json) -> Value {
     Value::from(Serde(json))
-}
-
-fn error_at(place: &str, error: &minijinja::Error) -> TemplateError {
-    if error.kind() == ErrorKind::OutOfFuel {
-        return TemplateError { why: Why::OutOfFuel, ..TemplateError::new(place, TOO_MUCH) };
-    }
-    TemplateError::new(place, describe(error))
 }
 
 /// The error without the engine's own idea of a file name, which says nothing here.

@@ -5,8 +5,12 @@
 mod check;
 mod cleanup;
 mod combinations;
+mod deadline;
 mod examples;
 mod filters;
+mod grants;
+mod messages;
+mod numbers;
 mod poll;
 mod reference;
 mod run;

@@ -13,6 +13,10 @@ pub trait World {
 
     /// Whether the mission holds this tool. Names are compared without regard to case.
     fn holds(&self, tool: &str) -> bool;
+    /// The names of the tools that the mission holds, as the node writes them.
+    fn tools(&self) -> Vec<String>;
+    /// The JSON Schema of a tool's arguments, where the mission holds it.
+    fn schema(&self, tool: &str) -> Option<Json>;
     /// Starts a call.
     ///
     /// # Errors

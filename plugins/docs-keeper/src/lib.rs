@@ -20,6 +20,7 @@
 //!
 //! Of the success criteria it judges `no page is stale`, `no link is broken` and `every page has a date`; others are for people.
 
+mod address;
 mod date;
 mod edit;
 mod files;

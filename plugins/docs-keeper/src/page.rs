@@ -79,54 +79,13 @@ impl Page {
     }
 }
 
-fn options() -> Options {
+/// What is read of Markdown.
+pub(crate) fn options() -> Options {
     Options::ENABLE_TABLES
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
         | Options::ENABLE_FOOTNOTES
-}
-
-/// Everything on a page that leads, or that some renderer makes lead, out of the project: where links and images lead, what HTML names, and
-/// bare addresses of the web and of mail; each once, as it is written.
-pub(crate) fn addresses(text: &str) -> Vec<String> {
-    let (mut found, mut html) = (Vec::new(), String::new());
-    for event in Parser::new_ext(text, options()) {
-        match event {
-            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => found.push(dest_url.to_string()),
-            Event::Html(part) | Event::InlineHtml(part) => html.push_str(&part),
-            _ => {}
-        }
-    }
-    // Of HTML, every value of an attribute may lead somewhere.
-    let ends = |character: char| character.is_whitespace() || "<>\"'()[]{}|`,=".contains(character);
-    found.extend(html.split('=').skip(1).map(|rest| {
-        let rest = rest.trim_start().trim_start_matches(['"', '\'']);
-        rest[..rest
-            .find(|character: char| character.is_whitespace() || "<>\"'".contains(character))
-            .unwrap_or(rest.len())]
-            .to_owned()
-    }));
-    let bare = text.split(ends).map(|word| word.trim_end_matches(['.', ';', ':', '!', '?', '*', '_']));
-    found.extend(
-        bare.filter(|word| word.contains("//") || word.contains('@') || word.to_ascii_lowercase().starts_with("www."))
-            .map(str::to_owned),
-    );
-    let mut seen = BTreeSet::new();
-    found.retain(|address| leads_out(address) && seen.insert(address.clone()));
-    found
-}
-
-/// Whether an address is one of the web, of mail, or of anything else that is no file of the workspace.
-fn leads_out(written: &str) -> bool {
-    let small = written.to_ascii_lowercase();
-    let is_rooted = written.starts_with(['/', '\\']) && written[1..].starts_with(['/', '\\']) && written.len() > 2;
-    let has_scheme = small.split_once([':', '&']).is_some_and(|(scheme, rest)| {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-        scheme.len() > 1 && !rest.is_empty() && scheme.bytes().all(is_name)
-    });
-    let is_mail = small.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
-    is_rooted || has_scheme || is_mail || small.starts_with("www.")
 }
 
 /// Where a link of the page at `page` leads.

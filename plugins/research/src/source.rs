@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use serde_json::{Value, json};
+use sortie_agent::middle_cut;
 
 use crate::address::{Address, Origin};
 use crate::quote::Text;
@@ -18,6 +19,9 @@ const LINKS_MAX: usize = 60;
 
 /// Longest title and label, in characters.
 const TITLE_MAX: usize = 120;
+
+/// Longest reason, in bytes: a sentence of the node's, with the place in its configuration.
+const REASON_BYTES_MAX: usize = 400;
 
 /// A page that answered.
 #[derive(Debug, Clone)]
@@ -183,6 +187,16 @@ pub(crate) fn clipped(text: &str) -> String {
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line,
     }
+}
+
+/// Why something went wrong, in one line, with its beginning and its end: what to do about it stands last.
+pub(crate) fn reason(text: &str) -> String {
+    middle_cut(text, REASON_BYTES_MAX).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The same of an address that is named beside it, and need not be named twice.
+pub(crate) fn reason_of(address: &Address, text: &str) -> String {
+    reason(text.strip_prefix(address.as_str()).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(text))
 }
 
 #[cfg(test)]

@@ -317,6 +317,37 @@ fn what_cannot_be_done_is_said_before_anything_is_spent() {
 }
 
 #[test]
+fn a_refusal_names_its_address_once_and_says_what_to_do() {
+    let long = format!("https://example.org/{}", "a".repeat(300));
+    for (url, why) in [
+        (
+            "http://127.0.0.1:9080/a.md",
+            "127.0.0.1 leads to a private, local or reserved address, and [tool.WebFetch] allow_private does not list it; the operator lists there what is meant",
+        ),
+        (&long, "the host example.org:443 is not listed; the operator lists hosts under [tool.WebFetch] hosts"),
+        // Of where it was sent on to nothing else is told.
+        (
+            "https://example.org/",
+            "https://evil.example/: the host evil.example:443 is not listed; the operator lists hosts under [tool.WebFetch] hosts",
+        ),
+    ] {
+        let said = if why.starts_with("https") { why.to_owned() } else { format!("{url}: {why}") };
+        let node = Node::new().tool("WebFetch", move |_| Err(CallError::Denied(said.clone())));
+        let ran = node.run::<Research>(brief(&json!({ "questions": ["q"], "sources": [url], "depth": 0 })));
+        let failure = ran.outcome.as_ref().expect_err("nothing is there");
+        assert_eq!(failure.summary, format!("none of 1 page could be reached; the first one, {url}: {why}"));
+        assert_eq!(json_of(&ran, "sources.json")["not_reached"][0]["why"], *why);
+        assert!(artifact(&ran, "report.md").contains("the operator lists"), "{}", artifact(&ran, "report.md"));
+    }
+    // What is longer has its end, too.
+    let node =
+        Node::new().tool("WebFetch", |_| Err(CallError::Failed(format!("no: {}\nset it to 7", "x".repeat(2_000)))));
+    let ran = node.run::<Research>(brief(&json!({ "questions": ["q"], "sources": [LAMPS], "depth": 0 })));
+    let summary = ran.outcome.expect_err("nothing is there").summary;
+    assert!(summary.len() < 600 && summary.ends_with("set it to 7") && !summary.contains('\n'), "{summary}");
+}
+
+#[test]
 fn calls_of_a_model_are_kept_for_the_report() {
     let (node, _) = node();
     let left = Left { runtime_ms: 60_000, llm_calls: Some(2), ..Left::default() };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use sortie_plugin::Mistake;
 
+use crate::near::did_you_mean;
 use crate::template::{Look, References};
 
 use super::{Action, Graph, Need, Step};
@@ -112,10 +113,13 @@ fn unknown(named: &Named, steps: &[Step<'_>]) -> Mistake {
         Action::Graph(graph) => graph.steps.iter().any(|inner| inner.id == named.id),
         _ => false,
     };
-    let hint = steps.iter().find(has_it).map_or_else(String::new, |step| {
-        let results = if step.each.is_some() { "results[…]" } else { "result" };
-        format!("; the one within `{0}` is seen from here as steps[\"{0}\"].{results}[\"{1}\"]", step.id, named.id)
-    });
+    let hint = match steps.iter().find(has_it) {
+        Some(step) => {
+            let results = if step.each.is_some() { "results[…]" } else { "result" };
+            format!("; the one within `{0}` is seen from here as steps[\"{0}\"].{results}[\"{1}\"]", step.id, named.id)
+        }
+        None => did_you_mean(&named.id, steps.iter().map(|step| step.id)),
+    };
     Mistake::new(&named.place, "unknown_step", format!("there is no step `{}`{hint}", named.id))
 }
 

@@ -1,4 +1,4 @@
-//! Attempts: a call, a rest before the next one (of a graph: `rest`), a sleep, a run of a sub-graph; and whether there is a further one.
+//! Attempts: a call, a rest before the next one (of a graph: `moment`), a sleep, a run of a sub-graph; and whether there is a further one.
 
 use serde_json::Value as Json;
 use sortie_plugin::CallError;
@@ -45,7 +45,7 @@ pub(super) enum Leg<P> {
 enum Ready {
     /// The signal that the mission should come to its end.
     Closing,
-    /// The timer of the rests.
+    /// The timer of the moments.
     Alarm,
     /// A flight: what is waited for `came`, or the time for it is over.
     Flight { index: usize, came: bool },
@@ -90,8 +90,13 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
                 let depth = frame.depth() + 1;
                 frame.busy += 1;
                 let parent = Parent { frame: attempt.frame, step: index, item, number: attempt.number, depth };
-                self.frames.insert(self.next_frame, Frame::new(graph, scope, Some(parent)));
+                let timeout = frame.graph.steps[index].timeout;
+                let id = self.next_frame;
+                self.frames.insert(id, Frame::new(graph, scope, Some(parent)));
                 self.next_frame += 1;
+                if let Some(timeout) = timeout {
+                    self.set_deadline(id, timeout);
+                }
                 self.depths[depth] += 1;
                 debug_assert!(self.depths[depth] <= FRAMES_MAX, "whoever begins a graph has seen that there is room");
             }
@@ -127,8 +132,8 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         // Of several that are ready the first is told: what keeps coming in must not keep this one out.
         waiting.extend(&self.closing);
         owner.extend(self.closing.iter().map(|_| Ready::Closing));
-        waiting.extend(self.rests.alarm());
-        owner.extend(self.rests.alarm().map(|_| Ready::Alarm));
+        waiting.extend(self.moments.alarm());
+        owner.extend(self.moments.alarm().map(|_| Ready::Alarm));
         for (index, flight) in self.flights.iter().enumerate() {
             let (awaited, deadline) = match &flight.leg {
                 Leg::Call { call, deadline } => (call, deadline.as_ref()),
@@ -140,10 +145,10 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             owner.extend(deadline.map(|_| Ready::Flight { index, came: false }));
         }
         let ready = owner[self.world.wait_any(&waiting)];
-        self.rests.waited();
+        self.moments.waited();
         match ready {
             Ready::Closing => self.close(),
-            Ready::Alarm => self.rested(),
+            Ready::Alarm => self.came_to_moment(),
             Ready::Flight { index, came } => self.arrive(index, came),
         }
     }
@@ -184,7 +189,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
             Ok(true) => End::Result(result),
             Ok(false) => {
                 let times = if attempt.number == 1 { "once".to_owned() } else { format!("{} times", attempt.number) };
-                End::NotYet(Blame::step(format!("it was tried {times}, and until {} is false", until.source)))
+                End::NotYet(Blame::not_yet(format!("it was tried {times}, and until {} is false", until.source)))
             }
             Err(error) => End::Never(Blame::template(step, &error)),
         };

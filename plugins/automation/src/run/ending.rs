@@ -3,8 +3,7 @@
 use sortie_plugin::{CallError, Failure, Outcome};
 
 use super::frame::{Frame, Progress, State};
-use crate::World;
-use crate::plan::{Action, Graph, MODEL, Plan, Step};
+use crate::plan::{MODEL, Step};
 use crate::template::TemplateError;
 
 /// Most steps that a summary names; it is a line for people.
@@ -27,6 +26,11 @@ impl Blame {
     /// The step itself is wrong.
     pub(super) fn step(text: String) -> Self {
         Self { text, ..Self::default() }
+    }
+
+    /// It did not come to pass this time; a graph around it that is tried again may see it.
+    pub(super) fn not_yet(text: String) -> Self {
+        Self { may_pass: true, ..Self::step(text) }
     }
 
     /// A template of the step is wrong.
@@ -83,39 +87,6 @@ impl Blame {
         self.text = format!("item {} of {items}: {}", item + 1, self.text);
         self
     }
-}
-
-/// Fails a mission before its first call where it is certain to end at a tool that it does not hold, or could not undo
-/// what it did for want of one: better nothing done than half of it.
-pub(super) fn refuse_early<W: World>(plan: &Plan<'_>, world: &W) -> Result<(), Failure> {
-    match missing(&plan.graph, true, &|tool| world.holds(tool)) {
-        None => Ok(()),
-        Some((id, tool, what)) => {
-            let summary =
-                format!("step `{id}` needs the tool {tool}{what}, which the mission was not granted; nothing was done");
-            Err(Failure::new(summary)
-                .of_tool(tool)
-                .next_action(format!("grant {tool} to the mission, or take the step out")))
-        }
-    }
-}
-
-/// The first step that lacks its tool, or the one that undoes it. `comes`: the graph is certain to run.
-fn missing<'e>(
-    graph: &Graph<'e>,
-    comes: bool,
-    holds: &dyn Fn(&str) -> bool,
-) -> Option<(&'e str, &'e str, &'static str)> {
-    graph.steps.iter().find_map(|step| {
-        let runs = comes && step.is_decisive();
-        let lacking = match &step.action {
-            Action::Call(call) => (runs && !holds(call.tool)).then_some((step.id, call.tool, "")),
-            Action::Sleep(_) => None,
-            Action::Graph(graph) => missing(graph, runs, holds),
-        };
-        let undo = step.compensate.as_ref().filter(|compensate| !holds(compensate.call.tool));
-        lacking.or_else(|| undo.map(|compensate| (step.id, compensate.call.tool, " to undo what it does")))
-    })
 }
 
 /// The run's own account of itself.

@@ -24,17 +24,22 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         if root.phase == Phase::Main {
             root.failed.get_or_insert((None, Blame::landing()));
             self.take_what_came();
-            let doomed: Vec<usize> = self.frames.keys().copied().filter(|id| self.is_doomed(*id)).collect();
-            doomed.into_iter().for_each(|id| self.frame(id).give_up());
-            let is_doomed = |flight: &Flight<_>| self.is_doomed(flight.attempt.frame);
-            let doomed: Vec<bool> = self.flights.iter().map(is_doomed).collect();
-            self.drop_flights(&doomed, "its call was cancelled, because the mission had to come to its end");
+            self.cancel_doomed(ROOT, "its call was cancelled, because the mission had to come to its end");
         }
         self.take_reserve();
     }
 
+    /// Cancels what is for nothing now that a graph has failed, calls too: in it, and in the graphs within it.
+    pub(super) fn cancel_doomed(&mut self, around: usize, why: &str) {
+        let is_doomed = |id: usize| self.is_doomed(id) && self.lies_in(id, around);
+        let graphs: Vec<usize> = self.frames.keys().copied().filter(|id| is_doomed(*id)).collect();
+        let doomed: Vec<bool> = self.flights.iter().map(|flight| is_doomed(flight.attempt.frame)).collect();
+        graphs.into_iter().for_each(|id| self.frame(id).give_up());
+        self.drop_flights(&doomed, why);
+    }
+
     /// Takes the results that are there already: what was done is to be known, so that it can be undone.
-    fn take_what_came(&mut self) {
+    pub(super) fn take_what_came(&mut self) {
         loop {
             let calls = self.flights.iter().enumerate();
             let calls: Vec<usize> = calls.filter(|(_, f)| matches!(f.leg, Leg::Call { .. })).map(|(i, _)| i).collect();
@@ -92,6 +97,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
         let lacks_budget = frame.failed.as_ref().is_some_and(|(_, blame)| blame.lacks_budget);
         frame.phase = Phase::Undo;
         frame.show_failure();
+        self.moments.drop_deadline(id);
         if lacks_budget {
             self.take_reserve();
         }
@@ -129,6 +135,7 @@ impl<'p, 'e, W: World> Run<'p, 'e, W> {
 
     /// From here on the `finally` steps run. They see how all others ended, also those that it never came to.
     pub(super) fn clean_up(&mut self, id: usize) -> bool {
+        self.moments.drop_deadline(id);
         let frame = self.frame(id);
         frame.phase = Phase::Finally;
         frame.open.clear();

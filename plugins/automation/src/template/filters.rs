@@ -14,6 +14,8 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use regex_lite::{Captures, Regex, RegexBuilder};
 use sha2::{Digest, Sha256};
 
+use super::paid::{BYTES_PER_FUEL, pay};
+
 /// Largest regular expression once it is compiled, in bytes: a long list of words, and no nest of repetitions.
 const REGEX_BYTES_MAX: usize = 64 << 10;
 
@@ -22,9 +24,6 @@ const REGEX_BYTES_LEAST: usize = 256;
 
 /// Bytes of a part of a compiled expression, or a few less: a character, a class, a fork.
 const REGEX_PART_BYTES: usize = 4 * size_of::<usize>();
-
-/// Bytes that are worked through for one unit of fuel, as the template language has it.
-const BYTES_PER_FUEL: usize = 64;
 
 /// Names of all that is added here or behaves otherwise than the template language's own.
 #[cfg(test)]
@@ -163,11 +162,6 @@ fn paid_regex(state: &State<'_, '_>, text: &str, pattern: &str) -> Result<Regex,
     };
     pay(state, (text.len() + BYTES_PER_FUEL).saturating_mul(bytes / REGEX_PART_BYTES))?;
     Ok(regex)
-}
-
-/// Pays for working through so many bytes.
-fn pay(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
-    state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)
 }
 
 fn wrong(detail: impl Into<String>) -> Error {

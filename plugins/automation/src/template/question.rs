@@ -9,7 +9,7 @@ use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::value::ValueKind;
 use minijinja::{Expression, Value};
 
-use super::{Language, TemplateError, Why, describe, error_at};
+use super::{Language, TemplateError, Why, describe, wrong};
 
 /// Deepest nesting of questions in a question; the language itself allows about that many brackets.
 const DEPTH_MAX: usize = 64;
@@ -44,6 +44,15 @@ impl Question<'_> {
         }
     }
 
+    /// The answer, where it is certain before anything has run: `scope` is what the envelope gives.
+    pub(crate) fn foreseen(&self, scope: &Value) -> Option<bool> {
+        match self {
+            Self::Answered(answer) => Some(*answer),
+            Self::Asked { of_envelope: true, each_item: false, .. } => self.answer(scope).ok(),
+            Self::Asked { .. } => None,
+        }
+    }
+
     /// Whether it uses `item` or `index`.
     pub(crate) fn is_of_items(&self) -> bool {
         matches!(self, Self::Asked { each_item: true, .. })
@@ -57,7 +66,7 @@ impl Question<'_> {
 
 /// A part of a question, itself a question.
 pub(crate) enum Asked<'e> {
-    Plain(&'e str, Expression<'e, 'e>),
+    Plain(&'e str, Expression<'e, 'e>, &'e Language<'e>),
     Not(Box<Asked<'e>>),
     All(Vec<Asked<'e>>),
     Any(Vec<Asked<'e>>),
@@ -75,22 +84,24 @@ impl<'e> Asked<'e> {
 
     fn answer(&self, place: &str, scope: &Value) -> Result<bool, TemplateError> {
         match self {
-            Self::Plain(source, expression) => {
-                let value = expression.eval(scope.clone()).map_err(|error| error_at(place, &error))?;
+            Self::Plain(source, expression, language) => {
+                let whole = || format!("{{{{ {source} }}}}");
+                let value =
+                    expression.eval(scope.clone()).map_err(|error| wrong::failed(place, &whole(), scope, &error))?;
                 bool::try_from(value.clone()).ok().filter(|_| value.kind() == ValueKind::Bool).ok_or_else(|| {
-                    let (why, what) = match value.kind() {
-                        ValueKind::Undefined => (Why::Wrong, "something that does not exist"),
-                        ValueKind::None => (Why::NoAnswer, "null"),
-                        ValueKind::Number => (Why::NoAnswer, "a number"),
-                        ValueKind::String => (Why::NoAnswer, "a text"),
-                        ValueKind::Map => (Why::NoAnswer, "an object"),
-                        ValueKind::Seq | ValueKind::Iterable => (Why::NoAnswer, "a list"),
-                        _ => (Why::NoAnswer, "something else"),
+                    let what = match value.kind() {
+                        ValueKind::Undefined => return wrong::gave_nothing(language, place, &whole(), scope),
+                        ValueKind::None => "null",
+                        ValueKind::Number => "a number",
+                        ValueKind::String => "a text",
+                        ValueKind::Map => "an object",
+                        ValueKind::Seq | ValueKind::Iterable => "a list",
+                        _ => "something else",
                     };
                     let source = clip(source);
                     let detail =
                         format!("`{source}` must be true or false, and it is {what}; compare it with something");
-                    TemplateError { why, ..TemplateError::new(place, detail) }
+                    TemplateError { why: Why::NoAnswer, ..TemplateError::new(place, detail) }
                 })
             }
             Self::Not(asked) => Ok(!asked.answer(place, scope)?),
@@ -161,7 +172,7 @@ impl<'e> Splitter<'e> {
                 let end = tokens[tokens.len() - 1].1.end_offset as usize;
                 let source = self.source.get(first.start_offset as usize..end).unwrap_or(self.source);
                 let expression = self.language.environment.compile_expression(source);
-                Ok(Asked::Plain(source, expression.map_err(|error| describe(&error))?))
+                Ok(Asked::Plain(source, expression.map_err(|error| describe(&error))?, self.language))
             }
             [] => Err("a part of it is empty".to_owned()),
         }

@@ -5,7 +5,9 @@
 //! to write what is none: `tojson` comes before them.
 
 use minijinja::value::{Kwargs, StringInput, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Output, State, Value, filters};
+use minijinja::{Environment, Error, Output, State, Value, filters};
+
+use super::paid::{self, Paid};
 
 /// Makes an environment write JSON.
 pub(super) fn speak_json(environment: &mut Environment<'_>) {
@@ -16,15 +18,15 @@ pub(super) fn speak_json(environment: &mut Environment<'_>) {
 
 /// `{{ value }}`.
 fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    if is_json(value) { Ok(out.write_str(&json(value)?)?) } else { minijinja::escape_formatter(out, state, value) }
+    if is_json(value) { paid::write(out, state, value) } else { minijinja::escape_formatter(out, state, value) }
 }
 
 /// `value | string`.
 fn string(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
-    if is_json(value) { json(value).map(Value::from) } else { filters::string(state, value) }
+    if is_json(value) { Paid::new(state).json(value, &[]).map(Value::from) } else { filters::string(state, value) }
 }
 
-/// `value | join(joiner, attribute)`: the library's own, which charges for its work, of items that are texts already.
+/// `value | join(joiner, attribute)`: the library's own, of items that are texts already and paid for.
 #[expect(clippy::needless_pass_by_value, reason = "a filter gets its arguments by value")]
 fn join(
     state: &mut State<'_, '_>,
@@ -47,16 +49,27 @@ fn join(
         }
         None => value.clone(),
     };
-    let text = |item: Value| if is_json(&item) { json(&item).map_or_else(Value::from, Value::from) } else { item };
-    filters::join(state, &Value::make_one_shot_iterator(items.try_iter()?.map(text)), joiner, None, none())
+    let texts = texts(state, &items)?;
+    filters::join(state, &Value::from(texts), joiner, None, none())
+}
+
+/// Items as texts. A text that is there a thousand times is a thousand times as long where they are joined.
+fn texts(state: &State<'_, '_>, items: &Value) -> Result<Vec<Value>, Error> {
+    let mut paid = Paid::new(state);
+    let mut texts = Vec::new();
+    for item in items.try_iter()? {
+        if is_json(&item) {
+            texts.push(Value::from(paid.json(&item, &[])?));
+        } else {
+            paid.pay(item.as_str().map_or(0, str::len))?;
+            texts.push(item);
+        }
+    }
+    Ok(texts)
 }
 
 /// Whether JSON is the way to write it: it is neither text nor a thing of the template language.
 fn is_json(value: &Value) -> bool {
     use ValueKind::{Bool, Iterable, Map, None, Number, Seq};
     matches!(value.kind(), None | Bool | Number | Seq | Map | Iterable)
-}
-
-fn json(value: &Value) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }

@@ -174,7 +174,7 @@ fn what_cannot_be_undone_is_told_and_the_rest_is_undone() {
             echo("bad", json!({ "needs": ["d"], "with": { "fail": "broken" } })),
         ]),
         "FAILED step `bad` failed: Echo: broken; done: a, b, c, d; undone: d, a; could not be undone: c (template in \
-         compensate/with/x: undefined value: `result.nothing` is undefined), b (Echo (attempt 2): b is gone)",
+         compensate/with/x: `{{ result.nothing.at_all }}`: `result` has no `nothing`: it has is), b (Echo (attempt 2): b is gone)",
         &[
             "0 Echo {\"is\":\"a\"}",
             "10 Echo {\"is\":\"b\"}",
@@ -182,7 +182,8 @@ fn what_cannot_be_undone_is_told_and_the_rest_is_undone() {
             "30 Echo {\"is\":\"d\"}",
             "40 Echo {\"fail\":\"broken\"}",
             "50 Echo {\"undo\":\"d\"}",
-            "60 warn step `c` could not be undone: template in compensate/with/x: undefined value: `result.nothing` is undefined",
+            "60 warn step `c` could not be undone: template in compensate/with/x: `{{ result.nothing.at_all }}`: \
+             `result` has no `nothing`: it has is",
             "60 Echo {\"fail\":\"b is gone\"}",
             "1070 Echo {\"fail\":\"b is gone\"}",
             "1080 warn step `b` could not be undone: Echo (attempt 2): b is gone",

@@ -22,8 +22,8 @@ fn a_step_does_one_thing() {
     check_bare(json!({ "sleep": "1s", "steps": [{ "id": "b", "tool": "Read" }] }), &["/0/steps invalid"]);
     check_bare(json!({ "steps": [{ "id": "b", "tool": "Read" }], "tool": "Read" }), &["/0/tool invalid"]);
     check_bare(
-        json!({ "steps": [{ "id": "b", "tool": "Read" }], "with": {}, "timeout": "1s" }),
-        &["/0/with invalid", "/0/timeout invalid"],
+        json!({ "steps": [{ "id": "b", "tool": "Read" }], "with": {}, "timeout": "0s" }),
+        &["/0/with invalid", "/0/timeout bad_duration"],
     );
 }
 

@@ -119,6 +119,18 @@ fn times_are_told_in_another_way() {
         ("inputs.s | date", r#""2026-11-26T18:40:05Z""#),
         ("inputs.ms | date", r#""2026-11-26T18:40:05.5Z""#),
         ("inputs.z | date('%s') | int - 5", "1795717800"),
+        // Up to the last moment that can be written, and no further.
+        ("'9999-12-31T23:59:59Z' | date", r#""9999-12-31T23:59:59Z""#),
+        ("'9999-12-31T23:59:59.999999999Z' | date('%F %T')", r#""9999-12-31 23:59:59""#),
+        ("'9999-12-31T23:59:59-12:00' | date('%F %:z')", r#""9999-12-31 -12:00""#),
+        ("'9999-12-31T23:59:59Z' | date(offset='-06:00')", r#""9999-12-31T17:59:59-06:00""#),
+        ("'9999-12-31T23:59:59Z' | date('%F', add='-1d')", r#""9999-12-30""#),
+        ("253402300799 | date", r#""9999-12-31T23:59:59Z""#),
+        ("'0000-01-01T00:00:00Z' | date", r#""0000-01-01T00:00:00Z""#),
+        ("'9999-12-31T23:59:59Z' | date(offset='+01:00')", "! date"),
+        ("'9999-12-31T23:59:59Z' | date(add='1s')", "! date"),
+        ("253402300800 | date", "! are no moment"),
+        ("'9999-12-31T23:59:60.5+99:00' | date", "! is no RFC 3339 time"),
         ("inputs.z | date('%!')", "! is no format"),
         ("'2026-11-26' | date('%F')", "! is no RFC 3339 time"),
         ("'2026-11-26T10:00:00' | date('%F')", "! is no RFC 3339 time"),
@@ -149,6 +161,25 @@ fn digests_and_base64() {
 }
 
 #[test]
+fn a_text_is_paid_for_before_it_is_built() {
+    for (template, is_paid) in [
+        ("<{{ [inputs.long] * 30 }}>", true),
+        ("<{{ [inputs.long] * 100000 }}>", false),
+        ("{% for n in range(3) %}{{ [inputs.long] * 30 }}{% endfor %}", false),
+        ("{% set all %}{{ [inputs.long] * 100000 }}{% endset %}{{ all | length }}", false),
+        ("<{{ inputs.long * 100 }}>", true),
+    ] {
+        let mut world = Simulated::echo();
+        let step = json!({ "id": "a", "tool": "Echo", "needs": ["first"], "with": { "v": template } });
+        let inputs = json!({ "long": "a".repeat(100_000), "steps": [{ "id": "first", "tool": "Echo" }, step] });
+        match run_in(&mut world, inputs) {
+            Ok(_) => assert!(is_paid, "{template}"),
+            Err(failure) => assert!(!is_paid && failure.summary.contains("out of fuel"), "{template}: {failure:?}"),
+        }
+    }
+}
+
+#[test]
 fn what_a_filter_costs_is_what_it_does() {
     check(&[
         // Repetitions within repetitions are as many parts as their product.
@@ -161,6 +192,13 @@ fn what_a_filter_costs_is_what_it_does() {
         ("[1] | tojson(indent=0)", r#""[1]""#),
         ("([1] | tojson(indent=8)) | length", "13"),
         ("([inputs.long] * 700) | tojson | length", "! fuel"),
+        // What one text can pay once, a thousand of it cannot; nothing of that is built first.
+        ("([inputs.long] * 10) | string | length", "1000031"),
+        ("([inputs.long] * 100000) | string | length", "! fuel"),
+        ("([inputs.long] * 10) | join | length", "1000000"),
+        ("([inputs.long] * 100000) | join | length", "! fuel"),
+        ("([[inputs.long]] * 100000) | join | length", "! fuel"),
+        ("([inputs.long] * 100000) | join('-') | length", "! fuel"),
         ("('[' * 90 ~ '1' ~ ',1' * 10000 ~ ']' * 90) | fromjson | tojson(indent=8) | length", "7295161"),
         ("('[' * 90 ~ '1' ~ ',1' * 90000 ~ ']' * 90) | fromjson | tojson(indent=8) | length", "! fuel"),
     ]);

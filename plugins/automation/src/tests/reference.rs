@@ -1,7 +1,7 @@
 //! `docs/AUTOMATION.md`: its examples do what stands below them, its tables are true, and nothing is left out.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -54,6 +54,19 @@ fn rows(page: &str, heading: &str) -> Vec<(String, String)> {
     rows
 }
 
+/// What the node's tools take: an example that lacks an argument, or has one too many, would be no good to copy.
+fn schemas() -> BTreeMap<&'static str, Json> {
+    let closed = |names: &[&str], required: &[&str]| {
+        let properties: BTreeMap<&str, Json> = names.iter().map(|name| (*name, json!({}))).collect();
+        json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    };
+    BTreeMap::from([
+        ("HttpRequest", closed(&["method", "url", "headers", "body", "expect"], &["method", "url"])),
+        ("Read", closed(&["path", "offset", "limit"], &["path"])),
+        ("Write", closed(&["path", "content"], &["path", "content"])),
+    ])
+}
+
 /// Runs the steps in a world that answers as the lines of a script say, and gives back what it did, in the script's form.
 fn play(steps: &Json, script: &str) -> Vec<String> {
     let answer = |line: &str| -> Option<(String, Answer)> {
@@ -72,6 +85,7 @@ fn play(steps: &Json, script: &str) -> Vec<String> {
         assert_eq!(format!("{tool} {arguments}"), call, "what is called next");
         answer
     });
+    world.schemas = schemas();
     let brief = brief(&inputs(steps));
     assert_eq!(crate::check(&brief), [], "{steps:#}");
     let end = crate::run(&brief, &mut world);

@@ -197,6 +197,31 @@ fn a_graph_is_tried_again_as_a_whole() {
 }
 
 #[test]
+fn a_graph_is_tried_again_where_what_it_waited_for_did_not_come() {
+    for (attempts, expected) in [(3, Ok(5)), (2, Err(4))] {
+        let mut made = 0;
+        let mut world = Simulated::new(&["Order", "Get"], move |tool, _| {
+            made += u64::from(tool == "Order");
+            (10, Ok(json!({ "is_there": made == 3 })))
+        });
+        // Of the job that was ordered first nothing comes; it is asked for twice, and then ordered anew.
+        let get = json!({ "id": "get", "tool": "Get", "needs": ["order"], "until": "{{ result.is_there }}",
+            "retry": { "attempts": 2, "backoff": "1s" } });
+        let job = json!({ "id": "job", "retry": { "attempts": attempts, "backoff": "1m" }, "steps": [
+            { "id": "order", "tool": "Order" }, get,
+        ] });
+        let end = run_in(&mut world, json!({ "steps": [job] }));
+        let asked = world.log.iter().filter(|line| line.contains("Get")).count();
+        assert_eq!(end.as_ref().map(|_| asked).map_err(|_| asked), expected, "{end:?} {:#?}", world.log);
+        if let Err(failure) = end {
+            let why =
+                "step `job` failed: step `get` failed: it was tried 2 times, and until {{ result.is_there }} is false";
+            assert!(failure.summary.starts_with(why), "{failure:?}");
+        }
+    }
+}
+
+#[test]
 fn a_graph_is_repeated_until_its_result_holds() {
     let mut n = 0;
     let mut world = Simulated::new(&["Next"], move |_, _| {

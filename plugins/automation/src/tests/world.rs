@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
@@ -21,6 +22,8 @@ type Tools = Box<dyn FnMut(&str, &Json) -> Answer>;
 /// The simulation.
 pub(super) struct Simulated {
     held: Vec<&'static str>,
+    /// What the arguments of tools must be; of others nothing is known.
+    pub(super) schemas: BTreeMap<&'static str, Json>,
     answer: Tools,
     now_ms: u64,
     /// When a limit of the mission comes near; never, unless a test says so.
@@ -32,6 +35,8 @@ pub(super) struct Simulated {
     pub(super) in_flight_max: usize,
     /// How often the time was asked for: the node writes down each answer.
     pub(super) asked_now: usize,
+    /// How often something was waited for.
+    pub(super) waits: usize,
     /// What was done, with its time in milliseconds.
     pub(super) log: Vec<String>,
 }
@@ -60,6 +65,7 @@ impl Simulated {
         let held = tools.to_vec();
         Self {
             held,
+            schemas: BTreeMap::new(),
             answer: Box::new(answer),
             now_ms: 0,
             closing_ms: u64::MAX,
@@ -67,6 +73,7 @@ impl Simulated {
             handles: Rc::default(),
             in_flight_max: 0,
             asked_now: 0,
+            waits: 0,
             log: Vec::new(),
         }
     }
@@ -102,6 +109,14 @@ impl World for Simulated {
         self.held.iter().any(|held| held.eq_ignore_ascii_case(tool))
     }
 
+    fn tools(&self) -> Vec<String> {
+        self.held.iter().map(|tool| (*tool).to_owned()).collect()
+    }
+
+    fn schema(&self, tool: &str) -> Option<Json> {
+        self.schemas.iter().find(|(held, _)| held.eq_ignore_ascii_case(tool)).map(|(_, schema)| schema.clone())
+    }
+
     fn start(&mut self, tool: &str, arguments: &Json) -> Result<Pending, CallError> {
         if !self.holds(tool) {
             return Err(CallError::Denied("not granted".into()));
@@ -130,6 +145,7 @@ impl World for Simulated {
     }
 
     fn wait_any(&mut self, pending: &[&Pending]) -> usize {
+        self.waits += 1;
         let (index, first) = pending.iter().enumerate().min_by_key(|(_, pending)| pending.due_ms).expect("never none");
         self.now_ms = self.now_ms.max(first.due_ms);
         index

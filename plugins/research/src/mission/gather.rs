@@ -9,7 +9,7 @@ use super::{Mission, NOTE_BYTES_MAX, Note, clipped_to, or_nothing};
 use crate::address::{Address, Origin};
 use crate::ask::{Question, Said};
 use crate::inputs::{PAGES_MAX, QUESTIONS_MAX};
-use crate::source::{Source, Unreached, clipped};
+use crate::source::{Source, Unreached, clipped, reason, reason_of};
 use crate::words;
 
 /// Pages that are fetched, and read, side by side.
@@ -90,7 +90,7 @@ impl Mission<'_> {
             Some(Said::Nothing(why)) => {
                 self.remarks.push(format!(
                     "The model made no plan ({}): the objective was taken as the question.",
-                    clipped(&why)
+                    reason(&why)
                 ));
                 None
             }
@@ -138,7 +138,7 @@ impl Mission<'_> {
             let results = match &answer {
                 Some(Ok(results)) => results["results"].as_array().map_or(&[][..], Vec::as_slice),
                 Some(Err(error)) => {
-                    self.remarks.push(format!("The search for “{query}” failed: {}", clipped(&error.to_string())));
+                    self.remarks.push(format!("The search for “{query}” failed: {}", reason(&error.to_string())));
                     continue;
                 }
                 None => continue,
@@ -187,7 +187,8 @@ impl Mission<'_> {
             match read.and_then(|source| self.keep(source)) {
                 Ok(number) => new.push(number),
                 Err(why) => {
-                    self.sources.unreached.push(Unreached { url: address.to_string(), origin, why: clipped(&why) });
+                    let why = reason_of(&address, &why);
+                    self.sources.unreached.push(Unreached { url: address.to_string(), origin, why });
                 }
             }
         }
@@ -253,9 +254,9 @@ impl Mission<'_> {
                     refused += 1;
                     self.remarks.push(format!("The model refused to read [{number}]: {}", or_nothing(&why)));
                 }
-                Said::Nothing(why) => self.remarks.push(format!("[{number}] was not read: {}", clipped(&why))),
+                Said::Nothing(why) => self.remarks.push(format!("[{number}] was not read: {}", reason(&why))),
                 Said::Spent(why) => {
-                    self.cut = Some(format!("the budget was spent before [{number}] was read: {}", clipped(&why)));
+                    self.cut = Some(format!("the budget was spent before [{number}] was read: {}", reason(&why)));
                 }
                 Said::Late => self.cut_by_limit(),
             }

@@ -6,7 +6,7 @@ use sortie_plugin::{Failure, Outcome, artifacts, json, report as told, serde_jso
 use super::{Mission, Note, clipped_to, or_nothing};
 use crate::ask::{Question, Said};
 use crate::report::{About, Claim, Draft, Quote, Report, Section, schema};
-use crate::source::clipped;
+use crate::source::reason;
 use crate::{judge, words};
 
 /// Longest report, in tokens.
@@ -61,8 +61,8 @@ impl Mission<'_> {
                 Err(error) => format!("the model's draft cannot be read: {error}"),
             },
             Said::Refused(why) => format!("the model refused to write the report: {}", or_nothing(&why)),
-            Said::Nothing(why) => format!("the model wrote no report: {}", clipped(&why)),
-            Said::Spent(why) => format!("the budget was spent before the report was written: {}", clipped(&why)),
+            Said::Nothing(why) => format!("the model wrote no report: {}", reason(&why)),
+            Said::Spent(why) => format!("the budget was spent before the report was written: {}", reason(&why)),
             Said::Late => "the mission came to its limit before the report was written".to_owned(),
         };
         self.store(

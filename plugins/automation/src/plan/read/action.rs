@@ -52,7 +52,6 @@ impl<'e> Reader<'e, '_> {
             (Kind::Graph, "with") => {
                 Some("a sub-graph takes no arguments: its steps see `item`, `inputs` and the steps around it")
             }
-            (Kind::Graph, "timeout") => Some("a timeout is of one call: put it on the steps within"),
             (Kind::Ask | Kind::Model | Kind::Sleep, "compensate") => {
                 Some("there is nothing to undo: put it on the step whose call changes something")
             }

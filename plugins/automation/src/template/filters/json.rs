@@ -8,10 +8,10 @@ use minijinja::{Error, State, Value};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
-use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::value::RawValue;
 
-use super::{BYTES_PER_FUEL, pay, text, wrong};
+use super::{text, wrong};
+use crate::template::paid::{Paid, pay};
 
 /// Deepest nesting of a JSON text, as the rest of the project has it.
 const DEPTH_MAX: usize = 100;
@@ -49,45 +49,7 @@ pub(super) fn tojson(state: &State<'_, '_>, value: &Value, indent: Option<u8>, n
     let Some(indent) = [b' '; INDENT_MAX].get(..indent) else {
         return Err(wrong(format!("tojson: indent is {INDENT_MAX} at most, and this is {indent}")));
     };
-    let mut out = Paid { state, text: Vec::new(), unpaid: 0, broke: None };
-    let written = if indent.is_empty() {
-        serde_json::to_writer(&mut out, value)
-    } else {
-        let formatter = PrettyFormatter::with_indent(indent);
-        serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut out, formatter))
-    };
-    match (written, out.broke) {
-        (_, Some(broke)) => Err(broke),
-        (Err(error), None) => Err(wrong(format!("tojson: {error}"))),
-        (Ok(()), None) => String::from_utf8(out.text).map_err(|error| wrong(format!("tojson: {error}"))),
-    }
-}
-
-/// A text that is paid for as it is written: a value may make a longer one than its template can pay.
-struct Paid<'s, 't, 'e> {
-    state: &'s State<'t, 'e>,
-    text: Vec<u8>,
-    /// Bytes that were written since the last payment.
-    unpaid: usize,
-    /// Why nothing more is written.
-    broke: Option<Error>,
-}
-
-impl std::io::Write for Paid<'_, '_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.unpaid += bytes.len();
-        if let Err(error) = pay(self.state, self.unpaid) {
-            self.broke = Some(error);
-            return Err(std::io::ErrorKind::Other.into());
-        }
-        self.unpaid %= BYTES_PER_FUEL;
-        self.text.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    Paid::new(state).json(value, indent)
 }
 
 struct Reader<'s, 't, 'e> {
