@@ -31,6 +31,7 @@ fn each_shape_can_be_measured_and_its_figures_read() {
         "blocked",
         "schedules",
         "tools",
+        "agent",
     ] {
         assert!(shapes.contains(shape), "{shape}: {said}");
     }
@@ -48,6 +49,7 @@ fn each_shape_can_be_measured_and_its_figures_read() {
         ("blocked", 3),
         ("schedules", 3),
         ("tools", 4),
+        ("agent", 1),
     ] {
         let ratios =
             lines.iter().filter(|line| line["shape"] == shape && line["ratio"].as_f64().is_some_and(|r| r > 0.0));

@@ -24,11 +24,11 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
     if names().next().is_none() || names().any(|name| name == TOOLS) {
         shell::run(&mut project.cargo_with("bench --quiet --package sortie-mission --bench gate"))?;
     }
-    // What fills a journal lies beside the node.
-    let multiply = "build --release --quiet --package sortie-journal --example multiply";
-    shell::run(&mut project.cargo_with(multiply))?;
-    let filler = node.with_file_name("examples").join("multiply");
+    // What fills a journal, and what weighs one, lie beside the node.
+    let examples = "build --release --quiet --package sortie-journal --example multiply --example weigh";
+    shell::run(&mut project.cargo_with(examples))?;
+    let examples = node.with_file_name("examples");
     let mut bench = project.cargo_with("run --release --quiet --package sortie-tests --bin bench --");
     bench.args(arguments.iter().filter(|argument| *argument != SANDBOX));
-    shell::run(bench.env("SORTIE_BIN", node).env("SORTIE_MULTIPLY", filler))
+    shell::run(bench.env("SORTIE_BIN", node).env("SORTIE_JOURNAL_EXAMPLES", examples))
 }

@@ -1,4 +1,4 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
@@ -6,6 +6,7 @@
 mod bench;
 mod demo;
 mod guests;
+mod polyglot;
 mod servers;
 mod setup;
 mod shell;
@@ -32,6 +33,10 @@ cargo xtask COMMAND
   bench [--json] [--only SHAPE]…
                        measures a release build on this machine, each shape beside its small case; the figures go to
                        docs/BENCHMARKS.md
+  polyglot DIR [--jest DIR] [--tasks N]
+                       lets the plugin `coding` do N tasks (8) of each language of the Polyglot benchmark, of which DIR is a
+                       checkout, once with a model that writes the solution and once with one that only says so; what is
+                       completed must be right. JavaScript needs a folder with jest (docs/CODING.md)
 ";
 
 fn main() -> ExitCode {
@@ -64,6 +69,7 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "plugins" if options.has("--setup") => setup::toolchain(project).map(|_| ()),
         "plugins" => setup::plugins(project),
         "bench" => bench::run(project, rest),
+        "polyglot" => polyglot::run(project, rest),
         _ => unreachable!("its options are not known"),
     }
 }
@@ -74,12 +80,13 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 5] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 6] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
+        ("polyglot", &[("--jest", true), ("--tasks", true)]),
     ];
 
     /// Reads the options of `command`, or says what is wrong with them.
@@ -89,8 +96,8 @@ impl Options {
         let mut given = Vec::new();
         let mut rest = rest.iter();
         while let Some(argument) = rest.next() {
-            // A shape, of which the bench itself knows whether there is such a one.
-            if command == "bench" && !argument.starts_with('-') {
+            // A shape, of which the bench itself knows whether there is such a one; a folder.
+            if ["bench", "polyglot"].contains(&command) && !argument.starts_with('-') {
                 continue;
             }
             let found = known.iter().find(|(name, _)| name == argument);
@@ -126,6 +133,7 @@ mod tests {
             "plugins --setup",
             "bench --json --only a --only b",
             "bench a b",
+            "polyglot dir --jest dir --tasks 2",
         ] {
             assert!(of(line).is_ok(), "{line}");
         }
@@ -133,6 +141,8 @@ mod tests {
             ("bench --help", "`bench` does not take `--help`"),
             ("demo intake", "does not take `intake`"),
             ("bench --only", "--only takes a value"),
+            ("polyglot --jest", "--jest takes a value"),
+            ("polyglot dir --task 2", "`polyglot` does not take `--task`"),
             ("bench --only --json", "--only takes a value"),
             ("test --quik", "`--quik`"),
             ("demo --help", "`--help`"),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sortie_patch::{counts, diff};
 use sortie_plugin::{CallError, Failure, Tools, json};
 
+use crate::changed::{Changed, File, Kind};
 use crate::place::Place;
 
 /// Largest file that is changed, in bytes.
@@ -62,7 +63,7 @@ impl Originals {
     ///
     /// # Errors
     /// A file that cannot be read any more.
-    pub(crate) fn diff(&self, tools: &Tools, place: &Place) -> Result<(String, Vec<(String, String)>), Failure> {
+    pub(crate) fn diff(&self, tools: &Tools, place: &Place) -> Result<(String, Changed), Failure> {
         let (mut text, mut files) = (String::new(), Vec::new());
         for (path, before) in &self.files {
             let entered = place.enter(path)?;
@@ -73,14 +74,19 @@ impl Originals {
                 // A call that was made and did nothing, or was refused.
                 (None, None) => continue,
             };
+            let kind = match (before, &after) {
+                (None, _) => Kind::New,
+                (Some(_), None) => Kind::Removed,
+                (Some(_), Some(_)) => Kind::Changed,
+            };
             let after = after.unwrap_or_default();
             if !one.is_empty() {
                 let (added, removed) = counts(before.as_deref().unwrap_or_default(), &after);
-                files.push((path.clone(), format!("+{added} -{removed}")));
+                files.push(File { path: path.clone(), lines: format!("+{added} -{removed}"), kind });
                 text.push_str(&one);
             }
         }
-        Ok((text, files))
+        Ok((text, Changed::of(files)))
     }
 }
 

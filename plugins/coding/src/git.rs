@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 
 use sortie_plugin::{CallError, Failure, artifacts};
 
+use crate::changed::Changed;
+use crate::commits::{self, COMMITS_MAX, Command, Own};
 use crate::inputs::Source;
-use crate::mbox::{ADDRESS, Message, SIGNATURE, files};
+use crate::mbox::{ADDRESS, Message, SIGNATURE};
 use crate::place::{Place, quoted};
 use crate::shell::{Ran, Shell};
 
@@ -16,7 +18,7 @@ use crate::shell::{Ran, Shell};
 #[derive(Debug)]
 pub(crate) struct Branch<'a> {
     shell: Shell<'a>,
-    /// How git is called where it would run hooks.
+    /// How git is called.
     git: &'static str,
     /// Where it is checked out.
     pub(crate) place: Place,
@@ -35,13 +37,13 @@ pub(crate) enum NoBranch {
     Failed(Failure),
 }
 
-/// What a branch has at the end.
+/// What became of the work at the end.
 #[derive(Debug)]
-pub(crate) struct Changes {
-    /// Files, and how much of them.
-    pub(crate) files: Vec<(String, String)>,
-    /// Whether they are committed; if not, why.
+pub(crate) struct Kept {
+    /// Whether it is committed; if not, why.
     pub(crate) committed: Result<(), String>,
+    /// What the plugin committed, where that was left to do.
+    own: Option<Own>,
     /// New files that commands made, which are in no commit.
     pub(crate) left_out: BTreeSet<String>,
     /// What the model wrote and git ignores.
@@ -52,8 +54,10 @@ pub(crate) struct Changes {
     pub(crate) strayed: Option<String>,
 }
 
-/// Git without the hooks of the repository, which are whoever's; a scoped allowance such as `Bash(git *)` does not take it.
-const WITHOUT_HOOKS: &str = "git -c core.hooksPath=/dev/null";
+/// Git without what the repository's configuration would have it run beside its work (hooks, a monitor of its files, maintenance), which is
+/// whoever's; a scoped allowance such as `Bash(git *)` does not take it. Its filters are part of the work: without them files are not what
+/// they are to be.
+const ALONE: &str = "git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c maintenance.auto=false";
 
 /// A part of a name of a branch that git takes, the same for no two missions: `+` is in no mission's id.
 pub(crate) fn branch_part(mission: &str) -> String {
@@ -84,23 +88,24 @@ impl<'a> Branch<'a> {
             Source::Url(url) => clone(shell, url, &part)?,
         };
         let asked = base.unwrap_or("HEAD");
-        let verify = |name: &str| {
-            format!("rev-parse --verify --quiet --end-of-options {}", quoted(&format!("{name}^{{commit}}")))
+        let verify = |git: &str, name: &str| {
+            format!("{git} rev-parse --verify --quiet --end-of-options {}", quoted(&format!("{name}^{{commit}}")))
         };
         // A fresh clone has but one branch, and all others as the remote's.
-        let of_remote = match source {
-            Source::Url(_) if base.is_some() => format!(" || git {}", verify(&format!("origin/{asked}"))),
+        let of_remote = |git: &str| match source {
+            Source::Url(_) if base.is_some() => format!(" || {}", verify(git, &format!("origin/{asked}"))),
             _ => String::new(),
         };
         // As few commands as can be: before and after each of them the node looks through the whole workspace.
         let look = |git: &str| {
             let chain = format!(
-                "{git} rev-parse --show-prefix && git {}{of_remote} && {git} status --porcelain --untracked-files=no",
-                verify(asked)
+                "{git} rev-parse --show-prefix && {}{} && {git} status --porcelain --untracked-files=no",
+                verify(git, asked),
+                of_remote(git)
             );
             shell.run(&repository, &chain, "find the repository and the commit to begin at")
         };
-        let mut git = WITHOUT_HOOKS;
+        let mut git = ALONE;
         let mut looked = look(git);
         if matches!(looked, Err(CallError::Denied(_))) {
             git = "git";
@@ -124,9 +129,11 @@ impl<'a> Branch<'a> {
         notes.extend(state(lines));
         let name = format!("mission/{part}");
         let place = Place::new(&format!("worktrees/{part}"));
-        if git != WITHOUT_HOOKS {
+        if git != ALONE {
             notes.push(
-                "The mission's allowances take no `git -c`: hooks of the repository for checkouts and commits were run.".to_owned(),
+                "The mission's allowances take no `git -c`: what the repository has git run was run (hooks for checkouts and commits, \
+                 `core.fsmonitor`)."
+                    .to_owned(),
             );
         }
         if check_out(shell, git, &repository, &place, &name, &commit)? {
@@ -138,56 +145,55 @@ impl<'a> Branch<'a> {
         Ok(Self { shell, git, place, name, base: commit })
     }
 
-    /// Commits what was written, and says what the branch has.
-    pub(crate) fn commit(&self, message: &Message, written: &[String]) -> Result<Changes, Failure> {
+    /// Commits what was written.
+    pub(crate) fn commit(&self, message: &Message, written: &[String]) -> Result<Kept, Failure> {
         let git = self.git;
-        let mut changes = Changes {
-            files: Vec::new(),
+        let mut kept = Kept {
             committed: Ok(()),
+            own: None,
             left_out: BTreeSet::new(),
             ignored: BTreeSet::new(),
             refused: Vec::new(),
             strayed: None,
         };
-        let rest = format!(
-            "git branch --show-current && {git} add -u && git diff --cached --numstat {} && \
-             {git} status --porcelain --untracked-files=normal",
-            self.base
-        );
+        let rest =
+            format!("{git} branch --show-current && {git} add -u && {git} status --porcelain --untracked-files=normal");
         let what_for = "add what was changed, and see what there is";
         let mut pieces: Vec<&[String]> = pieces(written);
         let last = pieces.pop().unwrap_or_default();
         for paths in pieces {
-            self.add(paths, &mut changes)?;
+            self.add(paths, &mut kept)?;
         }
         let mut ran = match last {
             [] => self.git(&rest, what_for)?,
             paths => self.git(&format!("{} && {rest}", self.adds(paths)), what_for)?,
         };
         if !ran.is_well() && !last.is_empty() {
-            self.add(last, &mut changes)?;
+            self.add(last, &mut kept)?;
             ran = self.git(&rest, what_for)?;
         }
         if !ran.is_well() {
             return Err(self.failed("git add -u", &ran));
         }
-        changes.files = files(&ran.stdout);
-        let kept =
+        let lines =
             |sign: &str| ran.stdout.lines().filter_map(|line| line.strip_prefix(sign)).map(str::to_owned).collect();
-        changes.left_out = kept("?? ");
-        changes.ignored.extend::<BTreeSet<String>>(kept("!! "));
-        // All other lines have blanks or tabs between their parts.
-        let head = ran.stdout.lines().find(|line| !line.is_empty() && !line.contains([' ', '\t']));
+        kept.left_out = lines("?? ");
+        kept.ignored.extend::<BTreeSet<String>>(lines("!! "));
+        // All other lines have blanks between their parts.
+        let head = ran.stdout.lines().find(|line| !line.is_empty() && !line.contains(' '));
         if head != Some(self.name.as_str()) {
-            changes.strayed = Some(head.unwrap_or_default().to_owned());
-            changes.committed = self.come_back();
+            kept.strayed = Some(head.unwrap_or_default().to_owned());
+            kept.committed = self.come_back();
         }
         let is_staged =
             |line: &str| line.get(1..3).is_some_and(|code| code.ends_with(' ')) && !line.starts_with([' ', '?', '!']);
-        if changes.committed.is_ok() && ran.stdout.lines().any(is_staged) {
-            changes.committed = self.commit_as(message);
+        if kept.committed.is_ok() && ran.stdout.lines().any(is_staged) {
+            match self.commit_as(message) {
+                Ok(own) => kept.own = own,
+                Err(why) => kept.committed = Err(why),
+            }
         }
-        Ok(changes)
+        Ok(kept)
     }
 
     /// What adds new files that were written, and tells which of them git ignores. What is gone again is not listed by the first command, and
@@ -196,22 +202,22 @@ impl<'a> Branch<'a> {
         let paths: Vec<String> = paths.iter().map(|path| quoted(&format!(":(literal){path}"))).collect();
         let (git, paths) = (self.git, paths.join(" "));
         format!(
-            "git ls-files -z --others --exclude-standard -- {paths} | {git} update-index --add -z --stdin && \
+            "{git} ls-files -z --others --exclude-standard -- {paths} | {git} update-index --add -z --stdin && \
              {git} status --porcelain --ignored --untracked-files=all -- {paths}"
         )
     }
 
     /// The same; where git does not take all, one by one.
-    fn add(&self, paths: &[String], changes: &mut Changes) -> Result<(), Failure> {
+    fn add(&self, paths: &[String], kept: &mut Kept) -> Result<(), Failure> {
         let what_for = "add what was written";
         let ran = self.git(&self.adds(paths), what_for)?;
         if ran.is_well() {
-            changes.ignored.extend(ran.stdout.lines().filter_map(|line| line.strip_prefix("!! ")).map(str::to_owned));
+            kept.ignored.extend(ran.stdout.lines().filter_map(|line| line.strip_prefix("!! ")).map(str::to_owned));
         } else if let [path] = paths {
-            changes.refused.push((path.clone(), ran.complaint()));
+            kept.refused.push((path.clone(), ran.complaint()));
         } else {
             for path in paths {
-                self.add(std::slice::from_ref(path), changes)?;
+                self.add(std::slice::from_ref(path), kept)?;
             }
         }
         Ok(())
@@ -235,8 +241,10 @@ impl<'a> Branch<'a> {
         Err(why)
     }
 
-    /// In the mission's name where the mission may say so, else in the repository's.
-    fn commit_as(&self, message: &Message) -> Result<(), String> {
+    /// In the mission's name where the mission may say so, else in the repository's. What was committed, so that it can be told from what
+    /// hooks make of it.
+    fn commit_as(&self, message: &Message) -> Result<Option<Own>, String> {
+        let git = self.git;
         let texts = format!("-m {} -m {}", quoted(&message.subject), quoted(&message.body));
         let commit = format!("commit --quiet --no-verify --no-gpg-sign {texts}");
         let own = format!(
@@ -245,9 +253,13 @@ impl<'a> Branch<'a> {
             quoted(&format!("user.email={ADDRESS}"))
         );
         let mut why = String::new();
-        for command in [format!("{} {own} {commit}", self.git), format!("{} {commit}", self.git)] {
+        for command in [format!("{git} {own} {commit}"), format!("{git} {commit}")] {
+            let command = format!("{git} rev-parse HEAD && {git} write-tree && {command}");
             match self.shell.run(&self.place, &command, "commit") {
-                Ok(ran) if ran.is_well() => return Ok(()),
+                Ok(ran) if ran.is_well() => {
+                    let mut lines = ran.stdout.lines().map(str::to_owned);
+                    return Ok(lines.next().zip(lines.next()).map(|(parent, tree)| Own { parent, tree }));
+                }
                 Ok(ran) => why = ran.complaint(),
                 Err(error) => why = error.to_string(),
             }
@@ -255,29 +267,64 @@ impl<'a> Branch<'a> {
         Err(why)
     }
 
-    /// Leaves the patch of the whole branch as an artifact.
-    pub(crate) fn leave_patch(&self, message: &Message, artifact: &str) -> Result<(), Failure> {
-        let diff = format!(
-            "git diff --cached --binary --full-index --no-color --no-ext-diff --no-textconv --src-prefix=a/ --dst-prefix=b/ {}",
-            self.base
+    /// Leaves the patch of the whole branch as an artifact where there is something in it, and says what is: which files, and what there is to
+    /// say of commits that somebody else made.
+    pub(crate) fn leave_patch(
+        &self,
+        message: &Message,
+        kept: &Kept,
+        commands: &[Command],
+        artifact: &str,
+    ) -> Result<(Changed, Option<String>), Failure> {
+        let (git, base) = (self.git, &self.base);
+        // What is told of the patch is from the output that has it: in between, a hook may do anything.
+        let log = format!(
+            "{git} log --first-parent --reverse --max-count={COMMITS_MAX} --no-show-signature --no-color {} {base}..HEAD",
+            quoted(&format!("--format={}", commits::FORMAT))
         );
-        let ran = self.git(&diff, "make the patch")?;
+        let tip = |tip: &str| match kept.committed {
+            Ok(()) => format!("{base} {tip}"),
+            Err(_) => format!("--cached {base}"),
+        };
+        let diff = |what: &str, tip: &str| {
+            format!(
+                "{git} diff {what} --full-index --no-color --no-ext-diff --no-textconv --submodule=short \
+                 --src-prefix=a/ --dst-prefix=b/ {tip}"
+            )
+        };
+        let head = tip("HEAD");
+        let all = format!(
+            "{log} && {} && {}",
+            diff("--shortstat", &head),
+            diff("--numstat --summary --patch --binary", &head)
+        );
+        let ran = self.git(&all, "make the patch, and see what is in it")?;
         if !ran.is_well() {
             return Err(self.failed("git diff", &ran));
         }
-        let is_whole = !ran.truncated && !ran.stdout.contains('\u{fffd}') && !ran.stdout.contains('\r');
+        let (commits, rest) = commits::parse(&ran.stdout);
+        let others = commits::told(&commits::of_others(&commits, kept.own.as_ref(), commands));
+        let (changed, patch) = Changed::parse(rest);
+        if changed.is_empty() {
+            return Ok((changed, others));
+        }
+        let is_whole = !ran.truncated && !patch.contains('\u{fffd}') && !patch.contains('\r');
         if is_whole {
-            artifacts::put(artifact, "text/x-patch", message.with(&ran.stdout))?;
-            return Ok(());
+            artifacts::put(artifact, "text/x-patch", message.with(patch))?;
+            return Ok((changed, others));
         }
         // Too long for a result, or with bytes that no text has: written by the command itself, in a form that mail keeps.
         let file = format!("../{}.patch", self.place.folder().rsplit('/').next().unwrap_or("mission"));
+        let tip = tip(commits.last().map_or(base, |commit| &commit.hash));
         let write = format!(
-            "{{ printf %s {}; {{ printf %s {}; {diff}; printf %s {}; }} | base64; }} > {}",
+            "{{ printf %s {}; {{ printf %s {}; {}; printf %s {}; }} | base64; }} > {} && {} && {}",
             quoted(&message.headers("base64")),
             quoted(&message.preamble()),
+            diff("--patch --binary", &tip),
             quoted(SIGNATURE),
-            quoted(&file)
+            quoted(&file),
+            diff("--shortstat", &tip),
+            diff("--numstat --summary", &tip)
         );
         let wrote = self.shell.run(&self.place, &write, "write the patch, which is long or has bytes that are no text");
         let wrote = wrote.map_err(|error| {
@@ -292,7 +339,7 @@ impl<'a> Branch<'a> {
         }
         let path = format!("{}.patch", self.place.folder());
         artifacts::put_file(artifact, "text/x-patch", &path)?;
-        Ok(())
+        Ok((Changed::parse(&wrote.stdout).0, others))
     }
 
     fn git(&self, command: &str, what_for: &str) -> Result<Ran, Failure> {
@@ -403,8 +450,8 @@ fn check_out(
         if repository.folder() == "." { String::new() } else { "../".repeat(repository.folder().split('/').count()) };
     let folder = quoted(&format!("{up}{}", place.folder()));
     let command = format!(
-        "git worktree remove --force --force {folder} 2>/dev/null; git worktree prune; \
-         {git} worktree add --quiet --force -B {} {folder} {commit} && cd {folder} && git ls-files -- .gitmodules",
+        "{git} worktree remove --force --force {folder} 2>/dev/null; {git} worktree prune; \
+         {git} worktree add --quiet --force -B {} {folder} {commit} && cd {folder} && {git} ls-files -- .gitmodules",
         quoted(name)
     );
     let ran = shell.run(repository, &command, "make a worktree on a branch of the mission's own");

@@ -17,6 +17,8 @@
 //! | `run` | the order of things, and what an ending means |
 //! | `workshop`, `place` | the tools as the model has them: in one folder |
 //! | `git`, `shell` | worktree, branch, commits, patch, by commands |
+//! | `commits` | which commits of the work somebody else made |
+//! | `changed` | which files the work changes, and which of them judge it |
 //! | `files` | the same without git |
 //! | `mbox` | a patch as `git am` takes it |
 //! | `judge` | tests, criteria, evidence |
@@ -24,6 +26,8 @@
 //!
 //! Never here: the conversation with the model (`sortie-agent`), diffs (`sortie-patch`), and any right beyond the mission's grants.
 
+mod changed;
+mod commits;
 mod files;
 mod git;
 mod inputs;

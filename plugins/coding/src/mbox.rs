@@ -3,8 +3,6 @@
 //! A diff with carriage returns or with bytes that are no UTF-8 does not survive as plain text (git takes carriage returns off the lines of a
 //! message), so it travels in base64, which git decodes. Everything else stays readable.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -71,18 +69,6 @@ pub(crate) const SIGNATURE: &str = "-- \nsortie\n";
 /// In lines of 76 characters.
 fn base64(bytes: &[u8]) -> String {
     bytes.chunks(57).map(|line| STANDARD.encode(line) + "\n").collect()
-}
-
-/// What a diff changes: each file, and how many lines it gets and loses.
-pub(crate) fn files(numstat: &str) -> Vec<(String, String)> {
-    let line = |line: &str| {
-        let mut parts = line.splitn(3, '\t');
-        let (added, removed, path) = (parts.next()?, parts.next()?, parts.next()?);
-        let mut change = String::new();
-        let _ = if added == "-" { write!(change, "binary") } else { write!(change, "+{added} -{removed}") };
-        Some((path.to_owned(), change))
-    };
-    numstat.lines().filter_map(line).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use sortie_agent::{Ending, Granted, Session, Settings, last_words, missing_model
 use sortie_plugin::report::{self, Verdict};
 use sortie_plugin::{Brief, Failure, Outcome, Tools, artifacts, json, model};
 
+use crate::changed::Changed;
 use crate::git::{Branch, NoBranch};
 use crate::inputs::{Inputs, Source, TURNS, source};
 use crate::judge::{self, Judged, Test};
@@ -187,8 +188,8 @@ impl Mission<'_> {
         };
         let message = Message::new(&self.brief.vp_id, &self.brief.mission_id, &self.brief.objective);
         let kept = self.keep(&message);
-        let files = kept.clone().unwrap_or_default();
-        let is_done = matches!(ending, Ending::Said(_)) && test.allows() && !files.is_empty() && kept.is_ok();
+        let (changed, others) = kept.clone().unwrap_or_default();
+        let is_done = matches!(ending, Ending::Said(_)) && test.allows() && !changed.is_empty() && kept.is_ok();
         let command = self.inputs.test.as_deref();
         let judged = judge::judge(
             &self.brief.success_criteria,
@@ -198,7 +199,7 @@ impl Mission<'_> {
             &mut self.session,
             &mut self.world,
         );
-        let outcome = self.outcome(ending, test, &judged, &files, kept.err());
+        let outcome = self.outcome(ending, test, &judged, (&changed, others.as_deref()), kept.err());
         let (line, next) = match &outcome {
             Ok(outcome) => (&outcome.summary, &outcome.next_action),
             Err(failure) => (&failure.summary, &failure.next_action),
@@ -208,7 +209,7 @@ impl Mission<'_> {
             ending: line.clone(),
             is_done: outcome.is_ok(),
             words: words.as_deref(),
-            files: &files,
+            changed: &changed,
             branch: self.branch.as_ref().map(|branch| (branch.name.as_str(), branch.base.as_str())),
             test,
             command,
@@ -229,47 +230,46 @@ impl Mission<'_> {
         outcome
     }
 
-    /// Commits, and leaves the patch: which files it changes.
-    fn keep(&mut self, message: &Message) -> Result<Vec<(String, String)>, Failure> {
+    /// Commits, and leaves the patch: which files it changes, and what is to be said of commits in it that somebody else made.
+    fn keep(&mut self, message: &Message) -> Result<(Changed, Option<String>), Failure> {
         let Some(branch) = &self.branch else {
-            let Some(originals) = self.world.originals() else { return Ok(Vec::new()) };
-            let (diff, files) = originals.diff(self.world.tools(), self.world.place())?;
+            let Some(originals) = self.world.originals() else { return Ok((Changed::default(), None)) };
+            let (diff, changed) = originals.diff(self.world.tools(), self.world.place())?;
             if !diff.is_empty() {
                 artifacts::put(PATCH, "text/x-patch", message.with(&diff))?;
             }
-            return Ok(files);
+            return Ok((changed, None));
         };
-        let changes = branch.commit(message, &self.world.written())?;
-        if let Err(why) = &changes.committed {
+        let kept = branch.commit(message, &self.world.written())?;
+        if let Err(why) = &kept.committed {
             self.notes.push(format!(
                 "Nothing was committed ({why}): the work is in the worktree {} and in {PATCH}.",
                 branch.place.folder()
             ));
         }
-        if let Some(strayed) = &changes.strayed {
+        if let Some(strayed) = &kept.strayed {
             let to = if strayed.is_empty() { "no branch at all".to_owned() } else { format!("the branch {strayed}") };
             self.notes.push(format!(
                 "The model had switched to {to}: the branch {} was set to what it had there, with the rest of the work on it.",
                 branch.name
             ));
         }
-        for path in &changes.ignored {
+        for path in &kept.ignored {
             self.notes.push(format!("`{path}` was written, and git ignores it: it is not in the patch."));
         }
-        for (path, why) in &changes.refused {
+        for (path, why) in &kept.refused {
             self.notes.push(format!("`{path}` was written, and git does not take it ({why}): it is not in the patch."));
         }
-        if !changes.left_out.is_empty() {
-            let shown = changes.left_out.iter().take(10).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-            self.notes.push(format!(
-                "{} new files that commands made are not in the patch: {shown}.",
-                changes.left_out.len()
-            ));
+        if !kept.left_out.is_empty() {
+            let shown = kept.left_out.iter().take(10).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+            self.notes
+                .push(format!("{} new files that commands made are not in the patch: {shown}.", kept.left_out.len()));
         }
-        if !changes.files.is_empty() {
-            branch.leave_patch(message, PATCH)?;
+        let (changed, others) = branch.leave_patch(message, &kept, self.world.commands(), PATCH)?;
+        if let Some(others) = &others {
+            self.notes.push(format!("{others}. What they changed is in the work and in the patch: look at it."));
         }
-        Ok(changes.files)
+        Ok((changed, others))
     }
 
     fn outcome(
@@ -277,10 +277,10 @@ impl Mission<'_> {
         ending: &Ending,
         test: &Test,
         judged: &[Judged],
-        files: &[(String, String)],
+        (work, others): (&Changed, Option<&str>),
         lost: Option<Failure>,
     ) -> Result<Outcome, Failure> {
-        let changed = match files.len() {
+        let changed = match work.total {
             0 => "nothing is changed".to_owned(),
             1 => "1 file is changed".to_owned(),
             n => format!("{n} files are changed"),
@@ -294,11 +294,13 @@ impl Mission<'_> {
         if let Some(lost) = lost {
             return Err(lost);
         }
-        let failed =
-            |why: String| Err(Failure::new(format!("{why}; {changed}, {tested}")).next_action(self.go_on(files)));
+        // What people must not overlook is in the line that they read first.
+        let others = others.map(|others| format!("; {others}")).unwrap_or_default();
+        let there_is = format!("{changed}, {tested}{}{others}", work.asides(self.inputs.test.as_deref()));
+        let failed = |why: String| Err(Failure::new(format!("{why}; {there_is}")).next_action(self.go_on(work)));
         let unmet = judged.iter().find(|judged| judged.verdict == Verdict::Unmet);
         match (ending, unmet) {
-            (Ending::Said(_), _) if files.is_empty() => failed("the model says that it is done".to_owned()),
+            (Ending::Said(_), _) if work.is_empty() => failed("the model says that it is done".to_owned()),
             (Ending::Said(_), _) if !test.allows() => failed(
                 if test.fails() {
                     "the model says that it is done, and it is not"
@@ -308,7 +310,7 @@ impl Mission<'_> {
                 .to_owned(),
             ),
             (Ending::Said(_), Some(unmet)) => failed(format!("not met: {}", unmet.criterion)),
-            (Ending::Said(_), None) => Ok(Outcome::new(format!("{changed}, {tested}")).next_action(self.merge(test))),
+            (Ending::Said(_), None) => Ok(Outcome::new(there_is.clone()).next_action(self.merge(test))),
             (other, _) => failed(other.to_string()),
         }
     }
@@ -325,10 +327,10 @@ impl Mission<'_> {
     }
 
     /// What to do with work that is not.
-    fn go_on(&self, files: &[(String, String)]) -> String {
+    fn go_on(&self, work: &Changed) -> String {
         let look = "Read summary.md and the end of transcript.jsonl.";
         match &self.branch {
-            Some(branch) if !files.is_empty() => {
+            Some(branch) if !work.is_empty() => {
                 format!("{look} To go on from here, dispatch a mission with inputs.base = \"{}\".", branch.name)
             }
             Some(_) => format!("{look} Then dispatch it again with an objective that is plainer, or more of a budget."),

@@ -7,6 +7,7 @@ use sortie_agent::{Session, middle_cut};
 use sortie_plugin::report::Verdict;
 use sortie_plugin::{Failure, artifacts};
 
+use crate::changed::{Changed, File, Kind};
 use crate::judge::{Judged, Test};
 
 /// Most that is quoted of the model's words, in bytes.
@@ -26,7 +27,7 @@ pub(crate) struct Summary<'a> {
     /// The model's last words.
     pub(crate) words: Option<&'a str>,
     /// Files, and how much of them.
-    pub(crate) files: &'a [(String, String)],
+    pub(crate) changed: &'a Changed,
     /// The branch and its base, where there is one.
     pub(crate) branch: Option<(&'a str, &'a str)>,
     pub(crate) test: &'a Test,
@@ -66,18 +67,26 @@ impl Summary<'_> {
     }
 
     fn changes(&self, text: &mut String) {
-        if self.files.is_empty() {
+        if self.changed.is_empty() {
             text.push_str("\n## Changes\n\nNone.\n");
             return;
         }
-        list(text, "Changes", self.files.iter().map(|(path, change)| format!("`{path}` {change}")));
-        let tests: Vec<&str> = self.paths().filter(|path| is_test(path)).collect();
+        let line = |file: &File| {
+            let kind = match file.kind {
+                Kind::Changed => "",
+                Kind::New => " (new)",
+                Kind::Removed => " (removed)",
+            };
+            format!("`{}` {}{kind}", file.path, file.lines)
+        };
+        list_of(text, "Changes", self.changed.files.iter().map(line), self.changed.total);
+        let tests: Vec<&File> = self.changed.tests().collect();
         if !tests.is_empty() {
             let tests = named(&tests);
             let _ = write!(text, "\nThese look like tests: see that they still ask what they asked: {tests}.\n");
         }
         let command = self.command.unwrap_or_default();
-        let run: Vec<&str> = self.paths().filter(|path| !is_test(path) && is_run_by(command, path)).collect();
+        let run: Vec<&File> = self.changed.run_by(command).collect();
         if !run.is_empty() {
             let run = named(&run);
             let _ = write!(text, "\nWhat `{command}` runs is decided by these, which are changed: {run}.\n");
@@ -85,10 +94,6 @@ impl Summary<'_> {
         if let Some((branch, base)) = self.branch {
             let _ = write!(text, "\nBranch `{branch}`, on {base}.\n");
         }
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().map(|(path, _)| path.as_str())
     }
 
     fn tests(&self, text: &mut String) {
@@ -135,63 +140,20 @@ impl Summary<'_> {
     }
 }
 
-fn named(paths: &[&str]) -> String {
-    let more = paths.len().saturating_sub(LISTED_MAX);
-    let shown = paths.iter().take(LISTED_MAX).map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+fn named(files: &[&File]) -> String {
+    let more = files.len().saturating_sub(LISTED_MAX);
+    let shown = files.iter().take(LISTED_MAX).map(|file| format!("`{}`", file.path)).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown}, and {more} more") } else { shown }
 }
 
-/// Whether a file's path says that it is a test, or belongs to tests: `FooTest.java`, `conftest.py`, `parserSpec.js`, `tests/a.rs`.
-fn is_test(path: &str) -> bool {
-    const WORDS: [&str; 9] =
-        ["test", "tests", "spec", "specs", "testing", "testdata", "conftest", "unittest", "snapshots"];
-    let mut word = String::new();
-    let mut is_lower = false;
-    // The words of a name are set apart by signs, or by a capital letter behind a small one.
-    for c in path.chars().chain(['/']) {
-        if !c.is_alphanumeric() || c.is_uppercase() && is_lower {
-            if WORDS.contains(&word.to_lowercase().trim_end_matches(|c: char| c.is_ascii_digit())) {
-                return true;
-            }
-            word.clear();
-        }
-        if c.is_alphanumeric() {
-            word.push(c);
-        }
-        is_lower = c.is_lowercase() || c.is_ascii_digit();
-    }
-    false
-}
-
-/// Programs that run tests, and the files that tell them which, by their names.
-const RUNNERS: [(&[&str], &[&str]); 8] = [
-    (&["make", "gmake"], &["Makefile", "makefile", "GNUmakefile"]),
-    (&["npm", "npx", "yarn", "pnpm", "bun", "node", "jest", "vitest", "mocha"], &["package.json", "jest.config.js"]),
-    (&["cargo"], &["Cargo.toml", "config.toml", "build.rs"]),
-    (&["pytest", "python", "python3", "tox", "uv"], &["pyproject.toml", "pytest.ini", "setup.cfg", "tox.ini"]),
-    (&["go"], &["go.mod"]),
-    (&["gradle", "gradlew"], &["build.gradle", "build.gradle.kts", "gradlew"]),
-    (&["mvn", "mvnw"], &["pom.xml", "mvnw"]),
-    (&["just"], &["justfile", "Justfile"]),
-];
-
-/// Whether a command names a file, or runs a program that is told by it what to run.
-fn is_run_by(command: &str, path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    command.split(|c: char| c.is_whitespace() || "'\"`;&|()<>=".contains(c)).filter(|word| !word.is_empty()).any(
-        |word| {
-            let word = word.trim_start_matches("./");
-            let program = word.rsplit('/').next().unwrap_or(word);
-            let is_told = |(programs, files): &(&[&str], &[&str])| programs.contains(&program) && files.contains(&name);
-            word == path
-                || path.strip_prefix(word).is_some_and(|rest| rest.starts_with('/'))
-                || RUNNERS.iter().any(is_told)
-        },
-    )
-}
-
 fn list(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>) {
-    let more = items.len().saturating_sub(LISTED_MAX);
+    let total = items.len();
+    list_of(text, title, items, total);
+}
+
+/// The same, of so many, of which not all are known.
+fn list_of(text: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>, total: usize) {
+    let more = total - items.len().min(LISTED_MAX);
     let _ = write!(text, "\n## {title}\n\n");
     for item in items.take(LISTED_MAX) {
         let _ = writeln!(text, "- {}", item.replace('\n', " "));
@@ -222,48 +184,4 @@ fn fenced(text: &str) -> String {
 fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tests_are_known_by_their_names() {
-        for (path, is) in [
-            ("src/test/java/FooTest.java", true),
-            ("FooTest.java", true),
-            ("TestFoo.cs", true),
-            ("conftest.py", true),
-            ("parserSpec.js", true),
-            ("parser.spec.ts", true),
-            ("test_parser.py", true),
-            ("parser_test.go", true),
-            ("tests/a.rs", true),
-            ("spec/a_spec.rb", true),
-            ("testimonials.html", false),
-            ("latest.txt", false),
-            ("src/inspect.rs", false),
-            ("contest/Protest.md", false),
-        ] {
-            assert_eq!(is_test(path), is, "{path}");
-        }
-    }
-
-    #[test]
-    fn what_a_command_runs_is_known() {
-        for (command, path, is) in [
-            ("make test", "Makefile", true),
-            ("npm test", "web/package.json", true),
-            ("cargo test --offline", "Cargo.toml", true),
-            ("sh ./check.sh && true", "check.sh", true),
-            ("sh scripts/check.sh", "scripts/check.sh", true),
-            ("pytest checks", "checks/a.py", true),
-            ("make test", "package.json", false),
-            ("cargo test", "src/lib.rs", false),
-            ("", "Makefile", false),
-        ] {
-            assert_eq!(is_run_by(command, path), is, "{command}: {path}");
-        }
-    }
 }

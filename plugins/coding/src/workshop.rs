@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sortie_agent::{Granted, Patience, Told, Wish, World, told_of};
 use sortie_plugin::{CallError, Pending, Tools, Value};
 
+use crate::commits::Command;
 use crate::files::Originals;
 use crate::place::Place;
 
@@ -17,6 +18,8 @@ pub(crate) struct Workshop<'a> {
     originals: Option<Originals>,
     /// What was written, by the paths that the model knows.
     written: BTreeSet<String>,
+    /// The commands in which the model named git.
+    commands: Vec<Command>,
     /// How many calls there were that may have changed something.
     changes: u32,
 }
@@ -24,7 +27,7 @@ pub(crate) struct Workshop<'a> {
 impl<'a> Workshop<'a> {
     pub(crate) fn new(granted: Granted<'a>, place: Place, remembers: bool) -> Self {
         let originals = remembers.then(Originals::default);
-        Self { granted, place, originals, written: BTreeSet::new(), changes: 0 }
+        Self { granted, place, originals, written: BTreeSet::new(), commands: Vec::new(), changes: 0 }
     }
 
     pub(crate) fn tools(&self) -> &'a Tools {
@@ -46,6 +49,11 @@ impl<'a> Workshop<'a> {
 
     pub(crate) fn written(&self) -> Vec<String> {
         self.written.iter().cloned().collect()
+    }
+
+    /// The commands with which the model may have made commits.
+    pub(crate) fn commands(&self) -> &[Command] {
+        &self.commands
     }
 
     pub(crate) fn changes(&self) -> u32 {
@@ -92,9 +100,17 @@ impl<'a> Workshop<'a> {
         Ok(input)
     }
 
-    /// Remembers what a call wrote, or may have written: with the path that it was made with, where a person chose another.
-    fn wrote(&mut self, wish: &Wish, amended: Option<&Value>) {
-        if !["write", "edit"].contains(&wish.name.to_ascii_lowercase().as_str()) {
+    /// Remembers what a call did, or may have done: with what it was made with, where a person chose something else. `code` is how a command
+    /// ended, where that is known.
+    fn note(&mut self, wish: &Wish, amended: Option<&Value>, code: Option<i64>) {
+        let name = wish.name.to_ascii_lowercase();
+        if name == "bash" {
+            let text = amended.unwrap_or(&wish.input)["command"].as_str().unwrap_or_default();
+            if text.contains("git") {
+                self.commands.push(Command { text: text.to_owned(), is_well: code.is_none_or(|code| code == 0) });
+            }
+        }
+        if !["write", "edit"].contains(&name.as_str()) {
             return;
         }
         let entered = match amended {
@@ -134,7 +150,7 @@ impl World for Workshop<'_> {
 
     fn finish(&mut self, wish: &Wish, call: Pending) -> Told {
         if !self.patience().lasts(&call) {
-            self.wrote(wish, None);
+            self.note(wish, None, None);
             return Told::let_go();
         }
         let result = call.get().map(|mut result| {
@@ -142,7 +158,8 @@ impl World for Workshop<'_> {
             result
         });
         if matches!(result, Ok(_) | Err(CallError::Uncertain(_) | CallError::TimedOut(_) | CallError::Cancelled)) {
-            self.wrote(wish, call.info().amended.as_ref());
+            let code = result.as_ref().ok().and_then(|result| result["exit_code"].as_i64());
+            self.note(wish, call.info().amended.as_ref(), code);
         }
         told_of(&call, &result)
     }

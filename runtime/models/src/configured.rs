@@ -91,6 +91,8 @@ impl Configured {
             Some(Err(Broken::NotAsked(why) | Broken::NotReached(why) | Broken::NoAnswer(why) | Broken::Cut(why))) => {
                 return Some(Health::Ill(why));
             }
+            // Who asks this runs the node.
+            Some(Err(Broken::AtHome { host, .. })) => return Some(Health::Ill(host)),
         };
         Some(match reply.status {
             200..=299 => listed(&reply.body, &model.info.model),

@@ -22,6 +22,8 @@ pub(crate) struct Reply {
 pub(crate) enum Broken {
     /// Nobody was asked, and asking again would not help.
     NotAsked(String),
+    /// The same, for something on this host. Who asked is told `why`; `host` has its paths, and is for who runs it.
+    AtHome { why: String, host: String },
     /// There was no connection, so that nobody was asked.
     NotReached(String),
     /// The connection broke before a byte of an answer was there: whether anything was done nobody knows.

@@ -162,6 +162,10 @@ fn outcome(model: &Model, asked: Option<Result<Reply, Broken>>, round: &Round<'_
         Some(Err(Broken::NotAsked(why))) => {
             return failed(format!("[model.{name}] cannot be asked: {why}"), Cost::NotAsked);
         }
+        Some(Err(Broken::AtHome { why, host })) => {
+            tracing::warn!(model = %name, "a model cannot be asked: {why}: {host}");
+            return failed(format!("[model.{name}] cannot be asked: {why} (the node's log says more)"), Cost::NotAsked);
+        }
         Some(Err(Broken::NotReached(why))) => return later(format!("[model.{name}] cannot be reached: {why}"), false),
         Some(Err(Broken::NoAnswer(why))) => return later(format!("[model.{name}] gave no answer: {why}"), true),
         Some(Err(Broken::Cut(why))) => {

@@ -259,6 +259,23 @@ async fn a_key_that_is_not_there_is_told_by_its_name() {
     assert_eq!((failed.hold, failed.spent), (None, Some(Spend::NOTHING)));
 }
 
+/// Where files of the host lie is told to whoever runs the node, and to no plugin.
+#[tokio::test]
+async fn a_file_of_a_key_that_is_not_there_is_told_without_its_path_but_to_who_checks() {
+    let missing = common::models(
+        "[model.m]\nprotocol = \"openai\"\nmodel = \"x\"\nkey = \"file:///no/such/key\"\nfree = true\n",
+        std::path::Path::new("."),
+        Arc::new(Swift::default()),
+    );
+    let failed = missing.complete(&ask(&say("hi"))).await.unwrap_err();
+    let why = failed.error.to_string();
+    assert!(why.contains("[model.m] cannot be asked: the file of its key cannot be used"), "{why}");
+    assert!(!why.contains("/no/such"), "{why}");
+    assert_eq!((failed.hold, failed.spent), (None, Some(Spend::NOTHING)));
+    let health = missing.check("m").await;
+    assert!(matches!(&health, Some(Health::Ill(why)) if why.contains("/no/such/key cannot be read")), "{health:?}");
+}
+
 #[tokio::test]
 async fn an_answer_that_does_not_end_is_given_up() {
     let provider = Provider::start(vec![Does::Hangs]).await;

@@ -61,7 +61,13 @@ async fn the_first_entry_that_fits_and_is_not_used_up_answers() {
     }
     let failed = models.complete(&ask(&hi)).await.unwrap_err();
     let why = failed.error.to_string();
-    assert!(why.contains("script.json has no answer for this request (after 0 answers of the assistant)"), "{why}");
+    let told =
+        "[model.m] cannot be asked: its script has no answer for this request (after 0 answers of the assistant)";
+    assert!(why.contains(told), "{why}");
+    assert!(
+        !why.contains('/') && !why.contains("script.json"),
+        "where files of the host lie is nobody's business: {why}"
+    );
     assert_eq!((failed.spent, failed.hold), (Some(Spend::NOTHING), None));
     let other = Ask { mission_id: "m-2", ..ask(&hi) };
     assert_eq!(said(&models, &other).await, "first", "each mission has its own place in the script");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use sortie_tests::envelope::with;
+use sortie_tests::envelope::{in_ms, with};
 
 use super::{Bench, call, coding, mends, passes, repository, says, turn};
 
@@ -57,6 +57,20 @@ fn cases() -> Vec<Case> {
                 vec![turn(0, edit("-", "*")), says(1, "All tests pass."), says(2, "They do.")],
                 "failed",
                 "and it is not",
+            )
+        },
+        // What judges the work was changed by it: nobody can say whether it still asks what it asked, and all are told.
+        Case {
+            told: "see that they still ask what they asked: `test.sh`",
+            patch: Some(true),
+            ..case(
+                "weakened",
+                vec![
+                    turn(0, call("Write", json!({"path": "test.sh", "content": "exit 0\n"}))),
+                    says(1, "All tests pass."),
+                ],
+                "completed",
+                "1 file is changed, the tests pass; tests among them: `test.sh` (changed)",
             )
         },
         // It learns of its mistake by the test that it did not run, and mends it.
@@ -233,27 +247,45 @@ async fn each_model_has_the_ending_that_a_colleague_would_choose() {
     assert_eq!(end["detail"]["criteria"][0]["verdict"], "not_judged", "{end:#}");
 }
 
-/// It works until its time is nearly over, whatever it waits for then: it keeps what is sound and says how to go on.
+/// It works until its time is nearly over, be it the run time's end or the window's, and whatever it waits for then: it keeps what is sound
+/// and says how to go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_is_landed_in_whatever_is_on_its_way() {
     let waits = |at: usize| turn(at, call("Bash", json!({"command": format!("sleep 0.5; echo {at}")})));
     let hangs = json!({"fault": {"hang_s": 600}, "times": 9});
-    let scripts = BTreeMap::from([
+    let sleeps = turn(1, call("Bash", json!({"command": "sleep 600"})));
+    let ways = [
         ("turns", [vec![mends(0)], (1..120).map(waits).collect()].concat()),
         ("answer", vec![mends(0), hangs]),
-        ("command", vec![mends(0), turn(1, call("Bash", json!({"command": "sleep 600"}))), says(2, "Half is done.")]),
+        ("command", vec![mends(0), sleeps, says(2, "Half is done.")]),
         ("test", vec![mends(0), says(1, "Done."), says(2, "It adds.")]),
-    ]);
-    let bench = Bench::start("[limits]\nlanding = 0.5", &scripts).await;
-    for name in scripts.keys() {
+    ];
+    let cases: Vec<(String, &str, bool, &Vec<Value>)> = ways
+        .iter()
+        .flat_map(|(way, script)| {
+            [("window", true), ("time", false)].map(|limit| (format!("{way}-{}", limit.0), *way, limit.1, script))
+        })
+        .collect();
+    let scripts = cases.iter().map(|(name, _, _, script)| (name.as_str(), (*script).clone())).collect();
+    let bench = Bench::start("concurrency = 16\n[limits]\nlanding = 0.5\n[node]\nmax_running = 16", &scripts).await;
+    for (name, ..) in &cases {
         repository(&bench.workspace(&format!("vp.{name}")).await.join("repo"));
-        let mut envelope = with(coding(name), "/budget", json!({"max_runtime_minutes": 0.4}));
-        if *name == "test" {
+    }
+    let mut ends = BTreeMap::new();
+    for (name, way, has_window, _) in &cases {
+        let mut envelope = if *has_window {
+            let closes = in_ms(24_000);
+            ends.insert(name, closes.clone());
+            with(coding(name), "/autonomy_window", json!({"end_at": closes}))
+        } else {
+            with(coding(name), "/budget", json!({"max_runtime_minutes": 0.4}))
+        };
+        if *way == "test" {
             envelope = with(envelope, "/inputs/test", json!("sleep 600; sh test.sh"));
         }
         bench.node.accept(&envelope).await;
     }
-    for name in scripts.keys() {
+    for (name, way, ..) in &cases {
         let end = bench.node.until_final(name).await;
         let summary = end["summary"].as_str().unwrap_or_default();
         assert_eq!(
@@ -261,11 +293,64 @@ async fn a_limit_is_landed_in_whatever_is_on_its_way() {
             (&json!("failed"), true),
             "{name}: {end:#}"
         );
+        if let Some(closes) = ends.get(name) {
+            let ended = end["emitted_at"].as_str().unwrap_or_default();
+            assert!(ended < closes.as_str(), "{name}: {ended}, {closes}");
+        }
         let told = bench.text(name, "summary.md").await;
         assert!(told.contains("No test was run: the mission was at its limit."), "{name}: {told}");
         assert!(told.contains(&format!("inputs.base = \"mission/{name}\"")), "{name}: {told}");
-        assert_eq!(told.contains("> Half is done."), *name == "command", "{name}: the last words: {told}");
+        assert_eq!(told.contains("> Half is done."), *way == "command", "{name}: the last words: {told}");
         let at = sortie_tests::workspace_of(&bench.node, &format!("vp.{name}")).join("repo");
         assert!(passes(&at, &bench.artifact(name, "changes.patch").await), "{name}");
     }
+}
+
+/// Money that is spent in the middle: the mission lands with what it kept for that, leaves what there is, and pays nothing beyond.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_is_spent_in_the_middle_leaves_the_work_and_nothing_is_overdrawn() {
+    const BUDGET_USD: f64 = 0.05;
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("money.json");
+    let looks = (1..200).map(|at| turn(at, looks(&format!("{at}.txt"))));
+    let answers: Vec<Value> = [mends(0)].into_iter().chain(looks).collect();
+    std::fs::write(&script, json!({"answers": answers}).to_string()).expect("writable");
+    // A dollar for a million tokens that are read, ten for as many that are written.
+    let config = format!(
+        "[limits]\nlanding = 0.25\n[model.money]\nprotocol = \"scripted\"\nfile = {script:?}\nmax_output_tokens = 1000\n\
+         price_usd_per_mtok = {{ input = 1, output = 10 }}\n"
+    );
+    let bench = Bench::start(&config, &BTreeMap::new()).await;
+    let at = bench.workspace("vp.money").await.join("repo");
+    repository(&at);
+    let envelope = with(coding("money"), "/budget", json!({"max_cost_usd": BUDGET_USD}));
+    let end = bench.node.run(&with(envelope, "/inputs/max_tokens", json!(300))).await;
+    assert_eq!(
+        (&end["status"], &end["detail"]["reason"], &end["summary"]),
+        (
+            &json!("failed"),
+            &json!("plugin_failed"),
+            &json!("the mission came to its limit before the work was done; 1 file is changed, no test was run")
+        ),
+        "{end:#}"
+    );
+    let next = "Read summary.md and the end of transcript.jsonl. To go on from here, dispatch a mission with inputs.base = \"mission/money\".";
+    assert_eq!(end["detail"]["next_action"], next, "{end:#}");
+    let mut names: Vec<&str> =
+        end["detail"]["artifacts"].as_array().expect("a list").iter().filter_map(|a| a["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["changes.patch", "summary.md", "transcript.jsonl"], "{end:#}");
+    assert!(passes(&at, &bench.artifact("money", "changes.patch").await));
+    // A good part of it was used (what a call may cost at most is set aside before it, and that is more than it does cost), and none of it
+    // twice: what is told of each answer makes the sum.
+    let spent = end["usage"]["estimated_cost_usd"].as_f64().expect("a sum");
+    assert!((0.2 * BUDGET_USD..=BUDGET_USD).contains(&spent), "{end:#}");
+    let transcript = bench.text("money", "transcript.jsonl").await;
+    let lines: Vec<Value> = transcript.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told: f64 = lines.iter().filter_map(|line| line["cost_usd"].as_f64()).sum();
+    assert!((told - spent).abs() < 1e-9, "{told} told, {spent} spent");
+    let mission = bench.node.mission("money").await;
+    assert_eq!(mission["status"], "failed", "{mission:#}");
+    let open = bench.node.get("/v1/requests").await.expect_status(200).json;
+    assert_eq!(open["items"], json!([]), "nobody was asked for more");
 }

@@ -1,86 +1,159 @@
-//! kill -9 at each call of a mission in turn: what it leaves in the end is the same as if nothing had happened.
+//! kill -9 in the middle of each call of a mission in turn: what it leaves in the end is the same as if nothing had happened.
+//!
+//! Each request to the model and each command is held in its middle until the node is dead, so that none is over before anybody looks, and each
+//! is hit once. What the node does itself (`Glob`, `Read`, `Edit`, `Write`) cannot be held so: those calls are hit before and behind, and in
+//! their middle by `tests/crash`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use sortie_tests::{Node, until};
+use sortie_tests::{Node, Receiver, Reply, until};
 
-use super::{Bench, call, coding, mends, repository, says, turn};
+use super::{Bench, coding, repository};
 
-fn script() -> Vec<Value> {
-    let two = json!({"content": [
-        {"type": "text", "text": "Plan:\n1. look\n2. mend"},
-        {"type": "tool_use", "id": "a", "name": "Glob", "input": {"pattern": "*.sh"}},
-        {"type": "tool_use", "id": "b", "name": "Read", "input": {"path": "add.sh"}},
-    ], "stop_reason": "tool_use"});
-    let write = call("Write", json!({"path": "notes/why.md", "content": "It took away.\n"}));
+/// What each command runs first. Every second one waits for as long as it is to be held: the first time that it is made, for one that was
+/// killed is made once more.
+const HOLD: &str = "\
+echo begun >> .begun
+while [ $(($(wc -l < .begun) % 2)) = 1 ] && [ -e .hold ]; do sleep 0.02; done
+";
+
+/// What the model says in each turn: text, and calls.
+fn turns() -> Vec<(&'static str, Vec<(&'static str, Value)>)> {
     vec![
-        turn(0, two),
-        mends(1),
-        turn(2, write),
-        turn(3, call("Bash", json!({"command": "sh test.sh"}))),
-        says(4, "It adds."),
+        ("Plan:\n1. look\n2. mend", vec![("Glob", json!({"pattern": "*.sh"})), ("Read", json!({"path": "add.sh"}))]),
+        ("", vec![("Edit", json!({"path": "add.sh", "old": "-", "new": "+"}))]),
+        ("", vec![("Write", json!({"path": "notes/why.md", "content": "It took away.\n"}))]),
+        ("", vec![("Bash", json!({"command": "sh test.sh"}))]),
+        ("It adds.", vec![]),
     ]
 }
 
-/// How many calls are on record, and whether the mission is over.
-async fn progress(node: &Node) -> (usize, bool) {
-    let items = node.get("/v1/missions/m/journal").await.expect_status(200).json["items"].clone();
-    let items = items.as_array().expect("records");
-    let is = |kind: &str| items.iter().filter(|record| record["kind"] == kind).count();
-    (is("call_started") + is("call_finished"), is("finished") > 0)
+/// The answer of a provider, by how often the model has spoken before.
+fn answer(asked: &Value) -> Reply {
+    let spoken = asked["messages"].as_array().into_iter().flatten().filter(|message| message["role"] == "assistant");
+    let turns = turns();
+    let (text, calls) = &turns[spoken.count().min(turns.len() - 1)];
+    let call = |(at, (name, input)): (usize, &(&str, Value))| json!({"id": format!("t{at}"), "type": "function", "function": {"name": name, "arguments": input.to_string()}});
+    let mut message = json!({"role": "assistant", "content": text});
+    if !calls.is_empty() {
+        message["tool_calls"] = calls.iter().enumerate().map(call).collect();
+    }
+    let reason = if calls.is_empty() { "stop" } else { "tool_calls" };
+    let choice = json!({"index": 0, "finish_reason": reason, "message": message});
+    let usage = json!({"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20});
+    let body = json!({"id": "x", "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage});
+    Reply::Body(200, "application/json", body.to_string())
 }
 
-/// Answers for a person who looks before saying what became of a call.
-async fn answer(node: &Node, worktree: &Path) {
-    for request in node.get("/v1/requests").await.expect_status(200).json["items"].as_array().expect("a list") {
-        let is_edited = || fs::read_to_string(worktree.join("add.sh")).is_ok_and(|text| text.contains('+'));
-        let decision = match request["tool"].as_str() {
-            Some("Edit") if is_edited() => {
-                json!({"decision": "record", "result": {"path": "worktrees/m/add.sh", "replaced": 1}})
+/// Whether calls of a tool are held in their middle.
+fn can_be_held(tool: &str) -> bool {
+    ["Bash", "model"].contains(&tool)
+}
+
+/// Its calls: their numbers, with their tools.
+type Calls = BTreeMap<u64, String>;
+
+async fn records(node: &Node) -> Vec<Value> {
+    let journal = node.get("/v1/missions/m/journal").await.expect_status(200).json;
+    journal["items"].as_array().expect("records").clone()
+}
+
+/// All calls that were made, those that are on their way, and those that were when a node died.
+fn calls(records: &[Value]) -> (Calls, Calls, Calls) {
+    let (mut all, mut flying, mut hit) = (Calls::new(), Calls::new(), Calls::new());
+    for record in records {
+        let (kind, body) = (record["kind"].as_str().unwrap_or_default(), &record["body"]);
+        match (kind, body["call"].as_u64()) {
+            ("call_started", Some(call)) => {
+                let tool = body["tool"].as_str().expect("a call has a tool").to_owned();
+                all.insert(call, tool.clone());
+                flying.insert(call, tool);
             }
-            _ => json!({"decision": "repeat"}),
-        };
+            ("call_finished", Some(call)) => drop(flying.remove(&call)),
+            // A run begins: what was on its way broke off.
+            ("started", _) => hit.extend(flying.clone()),
+            _ => {}
+        }
+    }
+    (all, flying, hit)
+}
+
+/// Says for a person who has looked that a command can be run again.
+async fn repeat(node: &Node) {
+    for request in node.get("/v1/requests").await.expect_status(200).json["items"].as_array().expect("a list") {
+        assert_eq!((&request["tool"], &request["kind"]), (&json!("Bash"), &json!("uncertain")), "{request:#}");
         let path = format!("/v1/missions/m/requests/{}", request["request_id"].as_str().expect("an id"));
-        let answered = node.post(&path, &decision).await;
-        assert!(answered.status < 300, "{decision}: {answered:#?}");
+        let answered = node.post(&path, &json!({"decision": "repeat"})).await;
+        assert!(answered.status < 300, "{answered:#?}");
     }
 }
 
+fn begun(workspace: &Path) -> usize {
+    fs::read_to_string(workspace.join(".begun")).unwrap_or_default().lines().count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_killed_at_each_call_leaves_the_same_patch_and_the_same_transcript() {
+async fn a_node_that_is_killed_in_each_call_leaves_the_same_patch_and_the_same_transcript() {
     let mut left = Vec::new();
     for is_killed in [false, true] {
-        let mut bench = Bench::start("[limits]\ncrashes_alone = 1000", &BTreeMap::from([("m", script())])).await;
+        let (asked, holds) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, held) = (Arc::clone(&asked), Arc::clone(&holds));
+        let provider = Receiver::scripted(move |got, _| {
+            // Every second request waits, as every second command does.
+            let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
+            if held.load(Ordering::SeqCst) && number % 2 == 1 { Reply::Hang } else { answer(&got.json) }
+        })
+        .await;
+        let config = format!(
+            "env = {{ BASH_ENV = \".hold.sh\" }}\n[limits]\ncrashes_alone = 1000\n[model.m]\nprotocol = \"openai\"\n\
+             base_url = \"http://{}/v1\"\nmodel = \"m\"\nfree = true\nallow_private = [\"127.0.0.1\"]\n",
+            provider.host()
+        );
+        let mut bench = Bench::start(&config, &BTreeMap::new()).await;
         let workspace = bench.workspace("vp.m").await;
         repository(&workspace.join("repo"));
+        fs::write(workspace.join(".hold.sh"), HOLD).expect("writable");
+        if is_killed {
+            fs::write(workspace.join(".hold"), "").expect("writable");
+        }
+        holds.store(is_killed, Ordering::SeqCst);
         bench.node.accept(&coding("m")).await;
-        let (mut seen, mut kills) = (0, 0);
-        loop {
-            if !is_killed {
-                break;
-            }
+        let mut struck = Calls::new();
+        while is_killed {
             let node = &bench.node;
-            let (calls, is_over) = until("the next call", async || {
-                answer(node, &workspace.join("worktrees/m")).await;
-                let now = progress(node).await;
-                (now.0 > seen || now.1).then_some(now)
+            let held = until("a call that is held, or the end", async || {
+                repeat(node).await;
+                let records = records(node).await;
+                if records.iter().any(|record| record["kind"] == "finished") {
+                    return Some(None);
+                }
+                let (_, flying, _) = calls(&records);
+                let is_held = |(call, tool): &(u64, String)| {
+                    let number = if tool == "Bash" { begun(&workspace) } else { asked.load(Ordering::SeqCst) };
+                    !struck.contains_key(call) && can_be_held(tool) && number % 2 == 1
+                };
+                flying.into_iter().find(is_held).map(Some)
             })
             .await;
-            if is_over {
-                break;
-            }
-            seen = calls;
+            let Some((call, tool)) = held else { break };
             bench.node.kill();
-            kills += 1;
+            struck.insert(call, tool);
             bench.node.restart().await;
         }
-        assert!(!is_killed || kills >= 5, "some calls are over before anybody looks, and never so many: {kills} kills");
-        eprintln!("{kills} kills");
         let end = bench.node.until_final("m").await;
         assert_eq!(end["status"], "completed", "{end:#}");
+        let (all, flying, hit) = calls(&records(&bench.node).await);
+        let expected: Calls = all.clone().into_iter().filter(|(_, tool)| is_killed && can_be_held(tool)).collect();
+        eprintln!("{} kills, in the middle of {hit:?}; of {} calls", struck.len(), all.len());
+        assert_eq!((&hit, &struck, flying.len()), (&expected, &expected, 0), "of {all:?}");
+        let count = |tool: &str| all.values().filter(|known| *known == tool).count();
+        // Worktree, commit and patch, the model's own test and the plugin's; each turn of the model.
+        assert!(count("Bash") >= 5 && count("model") == turns().len(), "{all:?}");
         // The commit's hash has the time in it; the patch has none.
         let patch = bench.text("m", "changes.patch").await;
         left.push((patch, bench.text("m", "transcript.jsonl").await));

@@ -1,13 +1,9 @@
 //! The Polyglot benchmark, with models that write its own solutions, and with models that write none and say that they did: whether a mission
 //! is `completed` says whether the work is good.
 //!
-//! The benchmark is not part of this project: `SORTIE_POLYGLOT` names a checkout of it. Rust takes the toolchain that `rustc` is of, JavaScript
-//! a folder with `node_modules` (`SORTIE_JEST`: jest, babel-jest, @babel/core, @exercism/babel-preset-javascript, core-js). `TASKS` says how
-//! many of each language.
-//!
-//! ```sh
-//! SORTIE_POLYGLOT=~/polyglot-benchmark SORTIE_JEST=~/jest cargo nextest run --workspace --run-ignored only -E 'binary(coding)' --no-capture
-//! ```
+//! `cargo xtask polyglot DIR [--jest DIR] [--tasks N]` runs it: the benchmark is not part of this project. `SORTIE_POLYGLOT` names a checkout of
+//! it. Rust takes the toolchain that `rustc` is of, JavaScript a folder with jest in its `node_modules` (`SORTIE_JEST`). `TASKS` says how many of
+//! each language.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -128,7 +124,7 @@ fn tools(jest: Option<&Path>) -> (String, Vec<(&'static str, String)>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it needs the benchmark, which is elsewhere, and minutes"]
+#[ignore = "it needs the benchmark, which is elsewhere, and minutes: `cargo xtask polyglot DIR`"]
 async fn a_mission_is_completed_if_and_only_if_the_solution_is_right() {
     let benchmark =
         PathBuf::from(std::env::var_os("SORTIE_POLYGLOT").expect("SORTIE_POLYGLOT names a checkout of the benchmark"));
@@ -142,7 +138,14 @@ async fn a_mission_is_completed_if_and_only_if_the_solution_is_right() {
         let mut folders: Vec<PathBuf> =
             fs::read_dir(folder).expect("tasks").flatten().map(|entry| entry.path()).collect();
         folders.sort();
-        for task in folders.into_iter().filter_map(task).take(count) {
+        let tasks: Vec<Task> = folders.into_iter().filter_map(task).take(count).collect();
+        assert!(
+            tasks.len() >= count.min(TASKS),
+            "{} tasks of {} need nothing from elsewhere",
+            tasks.len(),
+            language.name
+        );
+        for task in tasks {
             for is_right in [true, false] {
                 let id = format!("{}-{}-{}", language.name, task.name, if is_right { "right" } else { "wrong" });
                 let writes = task.solution.iter().enumerate().map(|(at, (file, example))| {
@@ -202,5 +205,5 @@ async fn a_mission_is_completed_if_and_only_if_the_solution_is_right() {
         begun.elapsed().as_secs_f64(),
         wrong.len()
     );
-    assert!(missions.len() >= 40 && wrong.is_empty(), "{wrong:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

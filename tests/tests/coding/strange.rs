@@ -207,6 +207,24 @@ fn cases() -> Vec<Strange> {
             &[("a.txt", "two\n")],
             "`a.txt` +1 -1",
         ),
+        Strange {
+            name: "hooks-scoped",
+            make: |at| {
+                file(at, "a.txt", "one\n");
+                commit_all(at);
+                // Where no identity is given with the commit, it is the repository's.
+                git_must(at, &["config", "user.name", "Owner"]);
+                git_must(at, &["config", "user.email", "owner@localhost"]);
+                let hook = "#!/bin/sh\n[ -n \"$HOOKED\" ] && exit 0\nexport HOOKED=1\n\
+                            echo hooked > hooked.txt\ngit add hooked.txt\ngit commit -q -m 'Slip this in'\n";
+                file(at, ".git/hooks/post-commit", hook);
+                let executable = fs::Permissions::from_mode(0o755);
+                fs::set_permissions(at.join(".git/hooks/post-commit"), executable).expect("writable");
+            },
+            writes: vec![edit("a.txt", "one", "two")],
+            becomes: vec![("a.txt", b"two\n".to_vec()), ("hooked.txt", b"hooked\n".to_vec())],
+            told: "`hooked.txt` +1 -0 (new)",
+        },
         case(
             "switched",
             |at| {
@@ -238,7 +256,12 @@ async fn a_patch_applies_to_the_base_whatever_the_repository_is_like() {
         let base = git_must(&at, &["rev-parse", "HEAD"]);
         bases.insert(case.name, (at, base, before));
         let inputs = json!({"repository": "repo", "model": case.name});
-        bench.node.accept(&with(coding(case.name), "/inputs", inputs)).await;
+        let mut envelope = with(coding(case.name), "/inputs", inputs);
+        if case.name.ends_with("-scoped") {
+            let tools = json!(["Read", "Write", "Edit", "Bash(cd *)", "Bash(git *)"]);
+            envelope = with(envelope, "/constraints/allowed_tools", tools);
+        }
+        bench.node.accept(&envelope).await;
     }
     for case in &cases {
         let name = case.name;
@@ -246,6 +269,11 @@ async fn a_patch_applies_to_the_base_whatever_the_repository_is_like() {
         assert_eq!(end["status"], "completed", "{name}: {end:#}");
         let told = bench.text(name, "summary.md").await;
         assert!(told.contains(case.told), "{name}: {told}");
+        // Whoever slips something in is told where people look first.
+        let by_others =
+            end["summary"].as_str().is_some_and(|summary| summary.contains("made by something else (a hook?): "));
+        let is_slipped_in = name == "hooks-scoped";
+        assert_eq!((by_others, told.contains("Slip this in")), (is_slipped_in, is_slipped_in), "{name}: {end:#}");
         let (at, base, before) = &bases[name];
         assert_eq!(git_must(at, &["status", "--porcelain"]), *before, "{name}: its own checkout is as it was");
         let patch = bench.artifact(name, "changes.patch").await;

@@ -185,8 +185,6 @@ fn the_missions_branch_has_the_work_wherever_the_model_went() {
 
 #[test]
 fn hooks_are_not_run_where_the_mission_may_say_so_and_are_told_elsewhere() {
-    // As the gate takes them under `Bash(cd *)` and `Bash(git *)`.
-    let scoped = |command: &str| !command.contains("git -c ");
     for (name, may, runs) in [("hooks", anything as fn(&str) -> bool, false), ("hooks-scoped", scoped, true)] {
         let workspace = Workspace::new(name);
         let hook = format!("#!/bin/sh\necho \"$0\" >> '{}'\n", workspace.0.join("hooked").display());
@@ -205,7 +203,107 @@ fn hooks_are_not_run_where_the_mission_may_say_so_and_are_told_elsewhere() {
         let hooked = workspace.bash("cat hooked").1;
         assert!(ran.outcome.is_ok() && patch(&ran).contains("b/new.txt"), "{name}: {:?}", ran.outcome);
         assert_eq!(!hooked.is_empty(), runs, "{name}: {hooked}");
-        assert_eq!(summary(&ran).contains("hooks of the repository"), runs, "{name}: {}", summary(&ran));
+        assert_eq!(
+            summary(&ran).contains("what the repository has git run was run"),
+            runs,
+            "{name}: {}",
+            summary(&ran)
+        );
+    }
+}
+
+/// As the gate takes them under `Bash(cd *)` and `Bash(git *)`.
+fn scoped(command: &str) -> bool {
+    !command.contains("git -c ")
+}
+
+#[test]
+fn commits_that_a_hook_made_are_told_and_the_counts_are_those_of_the_patch() {
+    let again =
+        "#!/bin/sh\n[ -n \"$HOOKED\" ] && exit 0\nexport HOOKED=1\necho hooked >> hooked.txt\ngit add hooked.txt\n";
+    let adds = format!("{again}git commit -q -m 'Tidy `up`'\n");
+    let amends = format!("{again}git commit -q --amend --no-edit\n");
+    let own = || command("git add -A && git commit -q -m 'My own'");
+    let made = |what: &str| format!("1 commit was made by something else (a hook?): {what}");
+    for (name, hook, script, may, calls, told) in [
+        ("after", "post-commit", &adds, scoped as fn(&str) -> bool, vec![], Some("Tidy  up")),
+        ("amended", "post-commit", &amends, scoped, vec![], Some("Mend it")),
+        ("before", "post-checkout", &adds, scoped, vec![], Some("Tidy  up")),
+        ("of-the-model", "post-commit", &adds, scoped, vec![own()], Some("Tidy  up")),
+        // Its own git calls run hooks wherever it may call git.
+        ("unscoped", "post-commit", &adds, anything, vec![own()], Some("Tidy  up")),
+        ("none", "post-commit", &adds, anything, vec![], None),
+        ("own", "post-merge", &adds, scoped, vec![own(), write("late.txt", "late")], None),
+    ] {
+        let workspace = Workspace::new(&format!("made-{name}"));
+        workspace.file(&format!("r/.git/hooks/{hook}"), script);
+        workspace.must("chmod +x r/.git/hooks/*");
+        let calls: Vec<_> = [write("new.txt", "new\n")].into_iter().chain(calls).collect();
+        let ran = workspace.run(&here(), &calls, may);
+        let (patch, summary) = (patch(&ran), summary(&ran));
+        let ending = ran.outcome.expect(name).summary;
+        match told {
+            Some(subject) => {
+                for text in [&ending, &summary] {
+                    let (_, rest) = text.split_once(&made("")).unwrap_or_else(|| panic!("{name}: {text}"));
+                    assert!(rest.get(8..).is_some_and(|rest| rest.starts_with(subject)), "{name}: {text}");
+                }
+            }
+            None => {
+                assert!(!ending.contains("something else") && !summary.contains("something else"), "{name}: {summary}");
+            }
+        }
+        // What the summary counts is what the patch has, and the patch is what the branch has.
+        let counted = workspace.must("cd r && git diff --numstat main mission/test");
+        assert!(told.is_none() || counted.contains("hooked.txt"), "{name}: {counted}");
+        for line in counted.lines() {
+            let (added, path) = line.split_once("\t0\t").expect("lines are only added");
+            assert!(summary.contains(&format!("- `{path}` +{added} -0 (new)\n")), "{name}: {path}: {summary}");
+            assert!(patch.contains(&format!("+++ b/{path}\n")), "{name}: {path}: {patch}");
+        }
+        assert_eq!(patch.matches("\n+++ b/").count(), counted.lines().count(), "{name}: {patch}");
+        let count = counted.lines().count();
+        let files = if count == 1 { "1 file is changed".to_owned() } else { format!("{count} files are changed") };
+        assert!(ending.starts_with(&files), "{name}: {ending}");
+    }
+}
+
+#[test]
+fn an_ending_names_the_tests_that_were_touched_and_what_runs_them() {
+    let workspace = Workspace::new("weakened");
+    workspace
+        .must("cd r && echo 'exit 1' > check.sh && echo old > old_test.txt && git add -A && git commit -q -m tests");
+    let calls = [write("check.sh", "exit 0\n"), write("new_test.txt", "new\n"), command("git rm -q old_test.txt")];
+    let inputs = json!({ "repository": "r", "test": "sh check.sh" });
+    let ran = workspace.run(&inputs, &calls, anything);
+    let told = "3 files are changed, the tests pass; tests among them: `new_test.txt` (new), `old_test.txt` (removed); \
+                what `sh check.sh` runs is decided by `check.sh` (changed)";
+    assert_eq!(ran.outcome.expect("it passes").summary, told);
+}
+
+#[test]
+fn what_the_configuration_has_git_run_is_not_run_where_the_mission_may_say_so() {
+    for (name, may, runs) in [("monitor", anything as fn(&str) -> bool, false), ("monitor-scoped", scoped, true)] {
+        let workspace = Workspace::new(name);
+        let monitor = workspace.0.join("monitor.sh");
+        let seen = workspace.0.join("seen");
+        workspace.file("monitor.sh", &format!("#!/bin/sh\necho monitor >> '{}'\n", seen.display()));
+        let text = format!("#!/bin/sh\necho text >> '{}'\ncat \"$1\"\n", seen.display());
+        workspace.file("text.sh", &text);
+        workspace.must("chmod +x monitor.sh text.sh");
+        workspace.must(&format!(
+            "cd r && git config core.fsmonitor '{}' && git config diff.shown.textconv '{}' && git config diff.external '{}' && \
+             echo '*.txt diff=shown' > .gitattributes && git add -A && git commit -q -m attributes && rm -f '{}'",
+            monitor.display(),
+            workspace.0.join("text.sh").display(),
+            workspace.0.join("text.sh").display(),
+            seen.display()
+        ));
+        let ran = workspace.run(&here(), &[write("a.txt", "two\n")], may);
+        assert!(ran.outcome.is_ok() && patch(&ran).contains("+two"), "{name}: {:?}", ran.outcome);
+        let seen = workspace.bash("cat seen").1;
+        assert_eq!(seen.contains("monitor"), runs, "{name}: {seen}");
+        assert!(!seen.contains("text"), "{name}: no diff of the plugin's asks another program: {seen}");
     }
 }
 

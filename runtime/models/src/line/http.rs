@@ -78,7 +78,12 @@ impl Http {
     }
 
     async fn exchange(&self, method: Method, path: &str, mut headers: HeaderMap, body: Bytes) -> Result<Reply, Broken> {
-        let key = self.key().await.map_err(|error| Broken::NotAsked(chain(&error)))?;
+        let key = self.key().await.map_err(|error| match &self.key {
+            Some(SecretRef::File(_)) => {
+                Broken::AtHome { why: "the file of its key cannot be used".to_owned(), host: chain(&error) }
+            }
+            _ => Broken::NotAsked(chain(&error)),
+        })?;
         if let Some(key) = &key {
             let (name, value) = self.key_header.of(key).map_err(|error| Broken::NotAsked(chain(&error)))?;
             headers.insert(name, value);

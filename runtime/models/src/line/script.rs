@@ -29,7 +29,7 @@ const BYTES_A_TOKEN: usize = 4;
 
 /// Answers from a file.
 pub(crate) struct Script {
-    /// Where it lies, for errors.
+    /// Where it lies, for who runs the node.
     file: String,
     entries: Vec<Entry>,
     ambient: Surroundings,
@@ -67,13 +67,12 @@ impl Script {
         loop {
             let Some(entry) = self.next(round, mission_id) else {
                 let why = format!(
-                    "the script {} has no answer for this request (after {} answers of the assistant): none of its {} entries fits, or \
-                     those that do are used up",
-                    self.file,
+                    "its script has no answer for this request (after {} answers of the assistant): none of its {} entries fits, or those \
+                     that do are used up",
                     round.request.turn(),
                     self.entries.len()
                 );
-                return Err(Broken::NotAsked(why));
+                return Err(Broken::AtHome { why, host: format!("the script is {}", self.file) });
             };
             let good = |body: String| Ok(Reply { status: 200, wait: None, body });
             match &entry.say {

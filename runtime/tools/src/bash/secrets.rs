@@ -30,7 +30,14 @@ pub(super) async fn environment(
             Variable::Plain(value) => value.clone(),
             Variable::Secret(reference) => {
                 let secret = resolve(reference).await.map_err(|error| {
-                    CallError::Failed(format!("`{name}` of [tool.Bash] env: {error}; it was not run"))
+                    // Where files of the host lie is for who runs the node.
+                    tracing::warn!(
+                        variable = name,
+                        error = &error as &dyn std::error::Error,
+                        "a command was not run: a secret of [tool.Bash] env has no usable value"
+                    );
+                    let why = "has no usable value at the moment (the node's log says why); it was not run";
+                    CallError::Failed(format!("`{name}` of [tool.Bash] env {why}"))
                 })?;
                 let value = secret.expose().to_owned();
                 secrets.push(secret);

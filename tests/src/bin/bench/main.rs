@@ -10,8 +10,10 @@
 #![expect(clippy::disallowed_methods, reason = "measuring is what it does")]
 #![expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
 
+mod agent;
 mod client;
 mod crowd;
+mod journal;
 mod kept;
 mod lists;
 mod memory;
@@ -30,7 +32,7 @@ use report::Report;
 use sizes::Sizes;
 
 /// Every shape, in the order in which they are measured, and what it is.
-const SHAPES: [(&str, &str); 17] = [
+const SHAPES: [(&str, &str); 18] = [
     ("floor", "what the machine gives to a bare echo"),
     ("dispatch", "durable dispatches a second"),
     ("missions", "trivial missions a second"),
@@ -48,6 +50,7 @@ const SHAPES: [(&str, &str); 17] = [
     ("blocked", "memory, restart and requests with many blocked missions"),
     ("schedules", "memory and start with many schedules, the lateness of many fires at once, a long preview"),
     ("tools", "calls of a tool server, missions of an agent, memory of missions that wait for a model"),
+    ("agent", "turns of coding missions, what they leave in the journal, their replay, the sizes of plugins"),
 ];
 
 #[tokio::main]
@@ -111,6 +114,7 @@ async fn measure(shape: &str, sizes: &Sizes, report: &Report) {
         "blocked" => memory::blocked(sizes, report).await,
         "schedules" => schedules::schedules(sizes, report).await,
         "tools" => tools::tools(sizes, report).await,
+        "agent" => agent::agent(sizes, report).await,
         other => unreachable!("{other} is in the table"),
     }
 }

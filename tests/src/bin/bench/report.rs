@@ -11,6 +11,8 @@ pub(crate) enum Unit {
     Ms,
     /// MiB.
     MiB,
+    /// KiB.
+    KiB,
 }
 
 impl Unit {
@@ -19,6 +21,7 @@ impl Unit {
             Self::PerSecond => "per second",
             Self::Ms => "ms",
             Self::MiB => "MiB",
+            Self::KiB => "KiB",
         }
     }
 
@@ -26,7 +29,7 @@ impl Unit {
     fn ratio(self, value: f64, small: f64) -> f64 {
         match self {
             Self::PerSecond => small / value,
-            Self::Ms | Self::MiB => value / small,
+            Self::Ms | Self::MiB | Self::KiB => value / small,
         }
     }
 }

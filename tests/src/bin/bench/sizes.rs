@@ -60,6 +60,10 @@ pub(crate) struct Sizes {
     pub(crate) agents: u64,
     /// Missions that wait for a model.
     pub(crate) waiting: u64,
+    /// Turns of a coding mission.
+    pub(crate) turns: usize,
+    /// Coding missions side by side.
+    pub(crate) coders: usize,
     /// How long what was let go of has to go back to the system.
     pub(crate) settle: Duration,
 }
@@ -96,6 +100,8 @@ impl Sizes {
         tool_calls: 2_000,
         agents: 1_000,
         waiting: 1_000,
+        turns: 200,
+        coders: 16,
         settle: Duration::from_secs(5),
     };
 
@@ -129,6 +135,8 @@ impl Sizes {
         tool_calls: 5,
         agents: 3,
         waiting: 5,
+        turns: 12,
+        coders: 2,
         settle: Duration::ZERO,
     };
 }
