@@ -102,7 +102,7 @@ impl Fields {
             return Err(Refused::forged(None));
         }
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !kind.split(';').next().is_some_and(|kind| kind.trim() == "application/x-www-form-urlencoded") {
+        if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/x-www-form-urlencoded") {
             return Err(Refused::bad("What was sent is no form of this page."));
         }
         let sent =

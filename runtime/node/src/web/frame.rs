@@ -108,7 +108,7 @@ pub(super) fn form_key(viewer: &Viewer) -> Markup {
 }
 
 /// Attributes of the part of a page that is fetched anew when something happens on the node: with scripts only.
-pub(super) fn live(again: &str, part: Markup) -> Markup {
+pub(super) fn live(again: &str, part: &Markup) -> Markup {
     html! {
         div hx-ext="sse" sse-connect="/live" {
             div id="live" hx-get=(again) hx-select="#live" hx-swap="outerHTML" hx-trigger="sse:change throttle:1s, every 60s" {

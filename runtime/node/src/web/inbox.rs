@@ -48,7 +48,7 @@ pub(super) async fn page(
     let main = html! {
         h1 { "Inbox" }
         // What is written into a form stays there: only this line is fetched anew.
-        (live(&with_query("/inbox", &[("cursor", &query.cursor)]), standing(items(&list), &list, &clock)))
+        (live(&with_query("/inbox", &[("cursor", &query.cursor)]), &standing(items(&list), &list, &clock)))
         @if asked.is_empty() { p { "Nobody is asked for anything." } }
         @for (kind, title) in KINDS {
             @let of_kind: Vec<&Asked<'_>> = asked.iter().filter(|asked| str(asked.request, "kind") == kind).collect();
@@ -141,7 +141,8 @@ pub(super) async fn decide(
     let Posted { viewer, fields } = posted;
     match web.decide(&viewer, &id, &request, &fields).await {
         Ok(()) => {
-            web.sessions.tell(viewer.key, done(&[format!("{id} {request}: {}.", in_words(fields.text("decision")))]))
+            let lines = vec![format!("{id} {request}: {}.", in_words(fields.text("decision")))];
+            web.sessions.tell(viewer.key, Notice { is_bad: false, lines });
         }
         // The page was old: the inbox tells that, and shows what there is now.
         Err(refused) if refused.is_late() => web.sessions.tell(viewer.key, late(&id, &request, refused)),
@@ -172,10 +173,6 @@ pub(super) async fn decide_several(State(web): State<Web>, posted: Posted) -> Re
     }
     web.sessions.tell(viewer.key, Notice { is_bad, lines });
     Ok(Redirect::to("/inbox").into_response())
-}
-
-fn done(lines: &[String]) -> Notice {
-    Notice { is_bad: false, lines: lines.to_vec() }
 }
 
 fn late(id: &str, request: &str, refused: Refused) -> Notice {

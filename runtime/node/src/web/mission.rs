@@ -34,7 +34,7 @@ pub(super) async fn page(viewer: Viewer, State(web): State<Web>, Path(id): Path<
     let again = path(&["missions", &id]);
     let main = html! {
         h1 { (plain(&id)) }
-        (live(&again, html! { (shown(&mission, &clock)) (timeline.shown(&clock)) }))
+        (live(&again, &html! { (shown(&mission, &clock)) (timeline.shown(&clock)) }))
         @if !is_over(&mission) { (cancel_form(&viewer, &id)) }
     };
     Ok(Page { title: &id, at: "/missions", main }.shown(&web, &viewer))

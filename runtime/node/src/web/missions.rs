@@ -60,7 +60,7 @@ pub(super) async fn page(
     let main = html! {
         h1 { "Missions" }
         (filter(&query))
-        (live(&with_query("/missions", &query.pairs()), shown(&list, &query, &clock)))
+        (live(&with_query("/missions", &query.pairs()), &shown(&list, &query, &clock)))
     };
     Ok(Page { title: "Missions", at: "/missions", main }.shown(&web, &viewer))
 }

@@ -51,7 +51,7 @@ pub(super) async fn page(
     let main = html! {
         h1 { "Night of " (cell(&night["date"])) }
         (others(&night))
-        (live(&again, shown(&night, &query, &clock)))
+        (live(&again, &shown(&night, &query, &clock)))
     };
     Ok(Page { title: "Night", at: "/", main }.shown(&web, &viewer))
 }

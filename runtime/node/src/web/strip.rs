@@ -230,7 +230,7 @@ fn parts(bar: &Bar<'_>) -> Vec<(f64, f64, &'static str)> {
     let mut parts = vec![(bar.queued, started, "queued")];
     match bar.asked {
         Some(asked) => {
-            parts.extend([(started, asked.max(started), at_last), (asked.max(started), bar.ends, "blocked")])
+            parts.extend([(started, asked.max(started), at_last), (asked.max(started), bar.ends, "blocked")]);
         }
         None => parts.push((started, bar.ends, at_last)),
     }

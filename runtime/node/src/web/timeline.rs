@@ -70,17 +70,17 @@ impl Timeline {
     fn take(&mut self, Stamped { at, record, .. }: &Stamped) {
         match record {
             Record::CallStarted { call, tool, arguments, .. } => {
-                self.call(*call, tool.as_str(), arguments, *at, "running", "")
+                self.call(*call, tool.as_str(), arguments, *at, "running", "");
             }
             Record::CallHeld { call, tool, arguments, .. } => {
-                self.call(*call, tool.as_str(), arguments, *at, "waiting", "held")
+                self.call(*call, tool.as_str(), arguments, *at, "waiting", "held");
             }
             Record::CallRefused { call, tool, error, .. } => {
                 self.call(*call, tool.as_str(), "", *at, "failed", &format!("refused ({}): {error}", error.code()));
             }
             Record::CallResumed { call } | Record::CallAgain { call } => self.change(*call, "running", ""),
             Record::Postponed { call, why, .. } | Record::PaymentAwaited { call, why, .. } => {
-                self.change(*call, "waiting", why)
+                self.change(*call, "waiting", why);
             }
             Record::CallFinished { call, outcome, spent } => {
                 match outcome {
