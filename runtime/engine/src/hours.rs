@@ -64,6 +64,29 @@ impl NodeHours {
         }
     }
 
+    /// The times between two instants at which a lane is shut, or the node with all of them: in order, apart from each other.
+    pub(crate) fn closed(&self, lane: &LaneId, from: Timestamp, until: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let mut closed = Vec::new();
+        for hours in self.lanes.get(lane).into_iter().chain(&self.node) {
+            let mut behind = from;
+            for (opens, closes) in hours.open(from, until) {
+                closed.push((behind, opens));
+                behind = closes;
+            }
+            closed.push((behind, until));
+        }
+        closed.retain(|(shuts, opens)| shuts < opens);
+        closed.sort_unstable();
+        let mut apart: Vec<(Timestamp, Timestamp)> = Vec::new();
+        for (shuts, opens) in closed {
+            match apart.last_mut().filter(|last| shuts <= last.1) {
+                Some(last) => last.1 = last.1.max(opens),
+                None => apart.push((shuts, opens)),
+            }
+        }
+        apart
+    }
+
     /// Opens and shuts the lanes of a queue.
     pub(crate) fn let_in(&self, queue: &mut Queue, wall: Timestamp) {
         if self.is_always_open() {

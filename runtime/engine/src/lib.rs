@@ -303,6 +303,12 @@ impl Engine {
         &self.settings.lanes
     }
 
+    /// The node's zone: that of its nights.
+    #[must_use]
+    pub fn zone(&self) -> &sortie_schedule::Zone {
+        &self.settings.hours.zone
+    }
+
     /// How many missions run side by side, in all lanes.
     #[must_use]
     pub fn max_running(&self) -> usize {

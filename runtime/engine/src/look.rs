@@ -293,6 +293,7 @@ impl Engine {
             ),
             calls_in_flight: calls_in_flight(mission),
             pending_requests: requests(mission),
+            on_expiry: envelope.on_expiry.unwrap_or(self.settings.on_expiry).as_str(),
             criteria: criteria.collect(),
             artifacts: artifacts(mission),
             plugin: PluginName::from(mission.plugin()),

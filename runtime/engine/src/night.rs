@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use sortie_contract::{MissionNo, Spend, Timestamp};
+use sortie_contract::{LaneId, MissionNo, Spend, Timestamp};
 use sortie_journal::Head;
-use sortie_mission::{Left, Night, Part};
+use sortie_mission::{Left, Mission, Night, Part};
 use sortie_schedule::{Action, Fire, LATE, is_closed, night, night_of};
 
 use super::schedules::{Made, ScheduleError};
-use super::shown::{GapView, NextWindow, NightLine, NightView, SpendView, name};
+use super::shown::{GapView, NextWindow, NightLane, NightLine, NightView, SpendView, StretchView, WindowView, name};
 use super::views::Next;
 use super::{Engine, ReadError};
 
@@ -71,7 +71,7 @@ impl Engine {
                 let Some(part) = self.part_of(no, &head, from, until, now)? else { continue };
                 spent = spent.saturating_add(part.spent);
                 *counts.entry(part.left).or_default() += 1;
-                lines.insert((part.left, no), line(&head, part));
+                lines.insert((part.left, no), self.night_line(no, &head, part));
                 if lines.len() > LINES_MAX {
                     lines.pop_last();
                 }
@@ -99,6 +99,8 @@ impl Engine {
             refused,
             missed,
             gaps,
+            lanes: self.night_lanes(from, until),
+            clock_changes: zone.changes(from, until),
             needs_people: missed + refused > 0 || counts.keys().any(|left| left.needs_people()),
             next_window: if (from..until).contains(&now) { self.next_of_all(now)? } else { None },
             more: counts.values().sum::<usize>() > lines.len(),
@@ -242,17 +244,41 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The lanes, with what of a night they are shut.
+    fn night_lanes(&self, from: Timestamp, until: Timestamp) -> Vec<NightLane> {
+        let stretch = |(from, until)| StretchView { from, until };
+        let lane = |(id, _): &(LaneId, usize)| {
+            let closed = self.settings.hours.closed(id, from, until).into_iter().map(stretch).collect();
+            NightLane { id: id.to_string(), closed }
+        };
+        self.settings.lanes.iter().map(lane).collect()
+    }
+
+    fn night_line(&self, no: MissionNo, head: &Head, part: Part) -> NightLine {
+        // Only what is in memory lands now.
+        let lands = !head.status.is_final() && self.lives.get(no).is_some_and(|live| live.with(Mission::lands));
+        NightLine { lands, ..line(head, part) }
+    }
+}
+
 fn line(head: &Head, part: Part) -> NightLine {
     let overview = head.overview.as_ref();
+    let requests = overview.and_then(|overview| overview.pending.as_ref()).map(|pending| &pending.requests);
     NightLine {
         mission_id: head.mission_id.to_string(),
         vp_id: head.vp.to_string(),
+        vp_runtime_id: head.lane.to_string(),
         left: part.left.as_str(),
         status: head.status,
         reason: overview.and_then(|overview| overview.reason),
         summary: overview.map(|overview| overview.summary.clone()).unwrap_or_default(),
         spent: SpendView::from(part.spent),
+        autonomy_window: WindowView { start_at: head.start_at, end_at: head.end_at },
         accepted_at: head.accepted_at,
+        started_at: overview.and_then(|overview| overview.started_at),
+        asked_at: requests.and_then(|requests| requests.iter().map(|request| request.asked_at).min()),
+        lands: false,
         ended_at: head.ended_at,
     }
 }

@@ -4,12 +4,12 @@ mod agents;
 pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
-mod body;
+pub(crate) mod body;
 mod budgets;
 mod codes;
 mod connection;
 mod deliveries;
-mod error;
+pub(crate) mod error;
 mod events;
 mod mcp;
 mod metrics;
@@ -21,7 +21,7 @@ mod openapi;
 mod patient;
 pub(crate) mod places;
 mod plugins;
-mod query;
+pub(crate) mod query;
 mod replay;
 pub(crate) mod requests;
 mod schedules;
@@ -461,9 +461,7 @@ fn router(app: App, tokens: &Tokens) -> Router {
         };
         router = router.route(path, handler);
     }
-    let later = |what: &'static str| axum::routing::any(move || async move { Problem::not_available(what) });
     router
-        .route("/", later("The dashboard"))
         .fallback(async || Problem::not_found("such path; /openapi.json lists those that there are"))
         .method_not_allowed_fallback(async || {
             let detail = "this path has no such method; /openapi.json lists those that there are";
@@ -499,7 +497,8 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let own = router(app.clone(), tokens);
     let agents = agents::mount(&app, own.clone());
-    let router = own.merge(agents::router(agents.clone(), app.body_bytes, tokens));
+    let dashboard = crate::web::router(&app, own.clone(), tokens.clone());
+    let router = own.merge(agents::router(agents.clone(), app.body_bytes, tokens)).merge(dashboard);
     let App { engine, places, .. } = app;
     let stop = async move {
         shutdown.await;

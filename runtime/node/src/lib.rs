@@ -15,6 +15,7 @@ mod memory;
 mod node;
 mod telemetry;
 mod unheld;
+mod web;
 
 /// The command that the node starts itself with to confine a command; nobody types it.
 pub(crate) const SANDBOX: &str = "__sandbox";

@@ -4,7 +4,7 @@
 //! refused and how, and what is shown is said there, once. The node asks itself within the process ([`Own`]), `sortie mcp --stdio` asks
 //! over the network. Nothing is kept here: a task is a mission, and outlives the node like one.
 
-mod api;
+pub(crate) mod api;
 mod artifacts;
 mod asking;
 mod tasks;

@@ -44,6 +44,8 @@ mod tests {
             assert_eq!(night(date(of), &chicago), (at(from), at(until)), "{of}");
             let last = at(until) - jiff::SignedDuration::from_nanos(1);
             assert_eq!((night_of(at(from), &chicago), night_of(last, &chicago)), (date(of), date(of)));
+            let set: &[Timestamp] = if of == "2026-11-01" { &[at("2026-11-01T07:00:00Z")] } else { &[] };
+            assert_eq!(chicago.changes(at(from), at(until)), set, "{of}");
             assert_eq!(night_of(at(until), &chicago), date(of).tomorrow().expect("a date"));
         }
     }

@@ -113,6 +113,21 @@ impl Zone {
         at.display_with_offset(self.rules.to_offset(at)).to_string()
     }
 
+    /// The instants from one on, and before another, at which the clock is set.
+    #[must_use]
+    pub fn changes(&self, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+        let mut offset = self.rules.to_offset(from);
+        let mut changes = Vec::new();
+        for change in self.rules.following(from).take_while(|change| change.timestamp() < until) {
+            // A zone that only renames its time is not set.
+            if change.offset() != offset {
+                changes.push(change.timestamp());
+            }
+            offset = change.offset();
+        }
+        changes
+    }
+
     /// Whether the clock shows this time twice.
     pub(crate) fn is_twice(&self, at: Timestamp) -> bool {
         matches!(self.rules.to_ambiguous_timestamp(self.local(at)).offset(), AmbiguousOffset::Fold { .. })

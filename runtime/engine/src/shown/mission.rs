@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sortie_contract::envelope::{EffectiveBudget, MissionType, Window};
+use sortie_contract::envelope::{EffectiveBudget, MissionType, OnExpiry, Window};
 use sortie_contract::outcome::{Reason, Verdict};
 use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::request::RequestKind;
@@ -59,6 +59,9 @@ pub struct MissionView {
     pub carried_over: u32,
     /// What it asks of people, and nobody has decided.
     pub pending_requests: Vec<RequestView>,
+    /// What becomes of a request that nobody answers in time.
+    #[schemars(extend("enum" = OnExpiry::ALL.map(OnExpiry::as_str)))]
+    pub on_expiry: &'static str,
     /// What it waits for; null where it does not wait.
     pub waits_for: Option<WaitView>,
     /// Calls that are being made.

@@ -6,7 +6,7 @@ use sortie_contract::outcome::Reason;
 use sortie_contract::{Spend, Status, Timestamp};
 use sortie_mission::Left;
 
-use super::SpendView;
+use super::{SpendView, WindowView};
 
 /// What happened in a night.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -53,6 +53,11 @@ pub struct NightView {
     pub missed: u64,
     /// Which were missed, or refused.
     pub gaps: Vec<GapView>,
+    /// The lanes, with what of the night they are shut.
+    pub lanes: Vec<NightLane>,
+    /// When the clock of the zone is set in it.
+    #[schemars(with = "Vec<String>")]
+    pub clock_changes: Vec<Timestamp>,
     /// Whether something failed, was missed or refused, or waits for people.
     pub needs_people: bool,
     /// What begins next by itself; null where nothing does, and of any night but the one in which it is now.
@@ -61,6 +66,28 @@ pub struct NightView {
     pub missions: Vec<NightLine>,
     /// Whether there are more of them.
     pub more: bool,
+}
+
+/// A lane in a night.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct NightLane {
+    /// Its name.
+    pub id: String,
+    /// When it is shut, or the node with it: in order, apart from each other.
+    pub closed: Vec<StretchView>,
+}
+
+/// A stretch of time.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "Stretch")]
+pub struct StretchView {
+    /// From then on.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub from: Timestamp,
+    /// Before that.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: Timestamp,
 }
 
 /// Times of a schedule that were missed, or whose missions were not taken.
@@ -111,6 +138,8 @@ pub struct NightLine {
     pub mission_id: String,
     /// Who it is done as.
     pub vp_id: String,
+    /// The lane that it belongs to.
+    pub vp_runtime_id: String,
     /// How the night left it.
     #[schemars(extend("enum" = Left::NAMES))]
     pub left: &'static str,
@@ -122,9 +151,19 @@ pub struct NightLine {
     pub summary: String,
     /// What its calls cost in the night.
     pub spent: SpendView,
+    /// When it may run: its own window, or that which it was carried over into.
+    pub autonomy_window: WindowView,
     /// When it was accepted.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub accepted_at: Timestamp,
+    /// When its first run began.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub started_at: Option<Timestamp>,
+    /// Since when it waits for people; null where it does not.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub asked_at: Option<Timestamp>,
+    /// Whether it runs, and lands: it uses what was kept for its end.
+    pub lands: bool,
     /// When it became final.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub ended_at: Option<Timestamp>,

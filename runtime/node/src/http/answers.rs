@@ -109,7 +109,7 @@ fn full() -> Problem {
 
 impl App {
     /// Reads something that may be large, in its turn.
-    pub(super) async fn reading<T: Send + 'static>(
+    pub(crate) async fn reading<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Engine) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, Problem> {

@@ -33,7 +33,7 @@ impl FromRequest<App> for Body {
 }
 
 /// The whole of a body that has at most so many bytes.
-pub(super) async fn whole(request: Request, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn whole(request: Request, limit: usize) -> Result<Bytes, Problem> {
     read(request, limit, TIME).await.map_err(|error| match error {
         Unread::TooLarge => too_large(limit),
         error => error.into(),

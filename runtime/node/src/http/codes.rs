@@ -138,12 +138,6 @@ pub(crate) const CODES: &[Known] = &[
     ),
     known("no_room", &[507], "The disk does not take the plugin.", "Operators: make room; the log has the cause."),
     known(
-        "not_available",
-        &[501],
-        "This version of sortie has no such thing.",
-        "Use a version that has it; `detail` names what is meant.",
-    ),
-    known(
         "not_enough",
         &[422],
         "The budget that was granted does not cover the call that asks for it.",

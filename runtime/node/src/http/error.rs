@@ -58,11 +58,6 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {what}"))
     }
 
-    pub(crate) fn not_available(what: &str) -> Self {
-        let detail = format!("{what} is not available in this version of sortie");
-        Self::new(StatusCode::NOT_IMPLEMENTED, "not_available", detail)
-    }
-
     /// Something broke inside. The cause goes to the log and not to the client.
     pub(crate) fn internal(error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error, code = "internal", "a request failed");

@@ -168,8 +168,13 @@ impl Place {
         self.told.notified().await;
     }
 
+    /// Whose it is: what counts as one peer.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// A token was shown on it. False where there is no place for that.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         let mut held = self.held.lock();
         if held.known {
             return true;

@@ -47,7 +47,7 @@ impl<S: Sync> FromRequestParts<S> for NoParameters {
 }
 
 /// Reads a query. A list may be split by commas and over several parameters of its name; anything else is there once.
-pub(super) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let mut pairs: Vec<(String, Vec<String>)> = Vec::new();
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match pairs.iter_mut().find(|(known, _)| *known == key) {

@@ -29,13 +29,31 @@ impl Ask {
         Self { method, path, query: Vec::new(), headers: Vec::new(), body: None }
     }
 
-    pub(super) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    pub(super) fn with_body(self, body: String) -> Self {
+    pub(crate) fn with_body(self, body: String) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    pub(crate) fn with_query(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.query.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// As a request that the node makes of itself.
+    pub(crate) fn request(self) -> Result<Request<Body>, Away> {
+        let base = Url::parse("http://localhost/").expect("a URL");
+        let url = self.url(&base);
+        let target = url[url::Position::BeforePath..].to_owned();
+        let mut request = Request::builder().method(self.method).uri(target);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(self.body.map_or_else(Body::empty, Body::from));
+        request.map_err(|error| Away(format!("it cannot be asked for that: {error}")))
     }
 
     /// Where that is, below `base`. A name that is a step of a path is escaped into one that is not there.
@@ -87,15 +105,8 @@ impl Api for Own {
     type Caller = Bearer;
 
     async fn send(&self, caller: &Bearer, ask: Ask) -> Result<Response<Body>, Away> {
-        let base = Url::parse("http://localhost/").expect("a URL");
-        let url = ask.url(&base);
-        let target = url[url::Position::BeforePath..].to_owned();
-        let mut request = Request::builder().method(ask.method).uri(target).header(header::AUTHORIZATION, &caller.0);
-        for (name, value) in ask.headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(ask.body.map_or_else(Body::empty, Body::from));
-        let request = request.map_err(|error| Away(format!("it cannot be asked for that: {error}")))?;
+        let mut request = ask.request()?;
+        request.headers_mut().insert(header::AUTHORIZATION, caller.0.clone());
         match self.0.clone().call(request).await {
             Ok(response) => Ok(response),
             Err(never) => match never {},
@@ -105,7 +116,7 @@ impl Api for Own {
 
 /// Why a tool did not do what it was called for.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// The node refused: its problem.
     Refused(Value),
     /// No node answered.
@@ -175,7 +186,7 @@ impl From<Trouble> for Fault {
 }
 
 /// Sends a request; a problem becomes trouble, with what to do about it.
-pub(super) async fn good<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Result<Response<Body>, Trouble> {
+pub(crate) async fn good<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Result<Response<Body>, Trouble> {
     let response = api.send(caller, ask).await?;
     if response.status().is_success() {
         return Ok(response);
@@ -191,7 +202,7 @@ pub(super) async fn good<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Resul
 }
 
 /// Asks for something that is JSON.
-pub(super) async fn json<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Result<Value, Trouble> {
+pub(crate) async fn json<A: Api>(api: &A, caller: &A::Caller, ask: Ask) -> Result<Value, Trouble> {
     let response = good(api, caller, ask).await?;
     if response.status() == StatusCode::NO_CONTENT {
         return Ok(json!({}));

@@ -1,0 +1,96 @@
+//! The dashboard: pages made on the server for whoever looks after a node.
+//!
+//! Nothing is known or decided here. What a page shows, and what its forms do, is asked of the node's own HTTP interface, within the process,
+//! in the name of whoever signed in ([`ask`]): who may do what, what is refused and how, is said there, once. Owned here: how it looks, who
+//! is signed in ([`session`]), and that a form was sent by a page of ours ([`door`]).
+//!
+//! Every page works without scripts, by links and forms; what is vendored in `web/assets` only fetches its live part anew.
+
+mod ask;
+mod assets;
+mod decision;
+mod diff;
+mod door;
+mod frame;
+mod inbox;
+mod live;
+mod mission;
+mod missions;
+mod night;
+mod request;
+mod session;
+mod signin;
+mod strip;
+mod tables;
+mod text;
+mod timeline;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use crate::http::App;
+use crate::http::auth::Tokens;
+use ask::Inside;
+use session::Sessions;
+
+/// What every page works with.
+#[derive(Clone)]
+pub(crate) struct Web {
+    app: App,
+    inside: Inside,
+    sessions: Arc<Sessions>,
+    tokens: Tokens,
+}
+
+/// Where nothing comes from but this node, and nothing runs or is styled but what is a file of it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// The pages of a node, which ask `own`.
+pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
+    let sessions = Arc::new(Sessions::new(&app.called.instance_id));
+    let web = Web { app: app.clone(), inside: Inside(own), sessions, tokens };
+    Router::new()
+        .route("/", get(night::page))
+        .route("/signin", get(signin::page).post(signin::sign_in))
+        .route("/signout", post(signin::sign_out))
+        .route("/inbox", get(inbox::page).post(inbox::decide_several))
+        .route("/missions", get(missions::page))
+        .route("/missions/{id}", get(mission::page))
+        .route("/missions/{id}/cancel", post(mission::cancel))
+        .route("/missions/{id}/requests/{request}", post(inbox::decide))
+        .route("/missions/{id}/files/{*name}", get(mission::file))
+        .route("/missions/{id}/download/{*name}", get(mission::download))
+        .route("/schedules", get(tables::schedules))
+        .route("/sessions", get(tables::sessions))
+        .route("/deliveries", get(tables::deliveries))
+        .route("/plugins", get(tables::plugins))
+        .route("/tools", get(tables::tools))
+        .route("/models", get(tables::models))
+        .route("/node", get(tables::node))
+        .route("/live", get(live::stream))
+        .route("/assets/{name}", get(assets::file))
+        .layer(axum::middleware::map_response(guarded))
+        .with_state(web)
+}
+
+/// What holds of every answer, unless it says something stricter itself.
+async fn guarded(mut response: Response) -> Response {
+    let all = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in all {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

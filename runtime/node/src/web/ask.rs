@@ -1,0 +1,70 @@
+//! The node's own interface, as pages ask it: within the process, in the name of whoever signed in.
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower_service::Service as _;
+
+use super::Web;
+use super::door::Viewer;
+use super::frame::Refused;
+use crate::http::auth::{self, Holder};
+use crate::http::query;
+use crate::mcp::api::{self, Api, Ask, Away};
+
+/// The interface of the node in this process.
+#[derive(Clone)]
+pub(super) struct Inside(pub(super) Router);
+
+#[async_trait]
+impl Api for Inside {
+    type Caller = Holder;
+
+    async fn send(&self, caller: &Holder, ask: Ask) -> Result<Response<Body>, Away> {
+        let mut request = ask.request()?;
+        request.extensions_mut().insert(auth::Inside(caller.clone()));
+        match self.0.clone().call(request).await {
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl Web {
+    /// What the interface answers to this, or why it refuses.
+    pub(super) async fn ask(&self, viewer: &Viewer, ask: Ask) -> Result<Value, Refused> {
+        api::json(&self.inside, &viewer.holder, ask).await.map_err(|trouble| Refused::trouble(viewer, trouble))
+    }
+
+    /// What lies at that path.
+    pub(super) async fn get(&self, viewer: &Viewer, path: &[&str]) -> Result<Value, Refused> {
+        self.ask(viewer, Ask::new(Method::GET, path.iter().copied())).await
+    }
+
+    /// An answer that is not JSON, or not only.
+    pub(super) async fn send(&self, viewer: &Viewer, ask: Ask) -> Result<Response<Body>, Refused> {
+        api::good(&self.inside, &viewer.holder, ask).await.map_err(|trouble| Refused::trouble(viewer, trouble))
+    }
+}
+
+/// The parameters of a page, read as strictly as those of the interface.
+pub(super) struct Read<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Web> for Read<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Refused> {
+        let read = query::read(parts.uri.query().unwrap_or_default());
+        read.map(Self).map_err(|problem| Refused::problem(None, &problem.body()))
+    }
+}
+
+/// The items of a page of a list.
+pub(super) fn items(page: &Value) -> &[Value] {
+    page["items"].as_array().map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,203 @@
+//! Who stands before a page, and whether a form was sent by one of ours.
+//!
+//! A form counts only if it brings along what its session put into it, and if its browser, where it says from where it comes, says from here:
+//! each of the two would do. The node's interface below `/v1` knows no cookie, so that no page of others reaches it with somebody's right.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri, header};
+use sortie_contract::digest::Digest;
+use url::Url;
+
+use super::Web;
+use super::frame::Refused;
+use super::session::Key;
+use crate::config::Scope;
+use crate::http::auth::Holder;
+use crate::http::body;
+use crate::http::places::Place;
+
+/// Most bytes of a form: arguments of a call, as they may be.
+const FORM_BYTES_MAX: usize = 2 << 20;
+
+/// Somebody who is signed in.
+#[derive(Clone)]
+pub(super) struct Viewer {
+    pub(super) key: Key,
+    pub(super) holder: Holder,
+    /// What each form must bring along.
+    pub(super) form_key: String,
+}
+
+impl Viewer {
+    /// Whether it may do what changes something.
+    pub(super) fn operates(&self) -> bool {
+        self.holder.may(Scope::Operate)
+    }
+}
+
+impl FromRequestParts<Web> for Viewer {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Refused> {
+        let place = parts.extensions.get::<Arc<Place>>();
+        let is_use = !parts.headers.contains_key("hx-request");
+        let found = key(&parts.headers, &web.sessions.cookie).and_then(|key| web.sessions.find(key, is_use));
+        let Some((key, holder, form_key)) = found else {
+            let back = if parts.method == Method::GET { parts.uri.path_and_query() } else { None };
+            return Err(Refused::unknown(back.map_or("/", |back| back.as_str()), &parts.headers));
+        };
+        // Who is known keeps its connection, as who has shown a token does.
+        if place.is_some_and(|place| !place.is_known()) {
+            return Err(Refused::busy());
+        }
+        Ok(Self { key, holder, form_key })
+    }
+}
+
+/// The key in the cookie of that name.
+fn key<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut keys = pairs.filter(|(found, _)| *found == name).map(|(_, key)| key);
+    // Two of one name were not both set by us.
+    keys.next().filter(|_| keys.next().is_none())
+}
+
+/// A form that somebody sent who is signed in.
+pub(super) struct Posted {
+    pub(super) viewer: Viewer,
+    pub(super) fields: Fields,
+}
+
+impl FromRequest<Web> for Posted {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
+        let (mut parts, sent) = request.into_parts();
+        let viewer = Viewer::from_request_parts(&mut parts, web).await?;
+        let fields = Fields::read(Request::from_parts(parts, sent)).await?;
+        let given = fields.text(FORM_KEY);
+        // Digests are compared: how much of a guess is right takes no time that could be measured.
+        if Digest::of(given.as_bytes()) != Digest::of(viewer.form_key.as_bytes()) {
+            return Err(Refused::forged(Some(&viewer)));
+        }
+        Ok(Self { viewer, fields })
+    }
+}
+
+/// The field with what a session put into its forms.
+pub(super) const FORM_KEY: &str = "form_key";
+
+/// What a form says: each name may be there several times.
+#[derive(Debug, Default)]
+pub(super) struct Fields(pub(super) Vec<(String, String)>);
+
+impl Fields {
+    /// Reads a form that a page of this node sent, as far as its browser says.
+    pub(super) async fn read(request: Request) -> Result<Self, Refused> {
+        if !is_ours(request.headers(), request.uri()) {
+            return Err(Refused::forged(None));
+        }
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/x-www-form-urlencoded") {
+            return Err(Refused::bad("What was sent is no form of this page."));
+        }
+        let sent =
+            body::whole(request, FORM_BYTES_MAX).await.map_err(|problem| Refused::problem(None, &problem.body()))?;
+        Ok(Self(url::form_urlencoded::parse(&sent).into_owned().collect()))
+    }
+
+    /// The field of that name; empty where there is none.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The field of that name, unless it is blank.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        Some(self.text(name)).filter(|text| !text.trim().is_empty())
+    }
+
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Whether a request comes from a page of this node, as far as its browser says where it comes from.
+fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
+        return false;
+    }
+    let Some(origin) = text("origin") else { return true };
+    // A proxy may ask under another name, and says then what it was asked under. No page of others can send that header here.
+    let asked = [text("x-forwarded-host"), text("host"), uri.authority().map(axum::http::uri::Authority::as_str)];
+    let Ok(origin) = Url::parse(origin) else { return false };
+    let Some(host) = origin.host_str() else { return false };
+    let own = origin.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    asked.into_iter().flatten().any(|asked| without_default_port(asked.trim(), origin.scheme()) == own)
+}
+
+/// An authority without the port that its scheme has anyway.
+fn without_default_port<'a>(authority: &'a str, scheme: &str) -> &'a str {
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn a_form_comes_from_here_or_is_none_of_ours() {
+        let uri = Uri::from_static("/inbox");
+        for (pairs, expected) in [
+            (&[][..], true),
+            (&[("host", "node:8080"), ("origin", "http://node:8080")], true),
+            (&[("host", "node"), ("origin", "http://node:80")], true),
+            (&[("host", "node:443"), ("origin", "https://node")], true),
+            (&[("host", "node:8080"), ("origin", "http://node:8081")], false),
+            (&[("host", "node:8080"), ("origin", "http://node")], false),
+            (&[("host", "node"), ("origin", "http://node.evil.example")], false),
+            (&[("host", "node"), ("origin", "http://evil.example/node")], false),
+            (&[("host", "node"), ("origin", "null")], false),
+            (&[("host", "node"), ("origin", "")], false),
+            (
+                &[("host", "10.0.0.2"), ("x-forwarded-host", "factory.example"), ("origin", "https://factory.example")],
+                true,
+            ),
+            (&[("host", "node"), ("sec-fetch-site", "same-origin"), ("origin", "http://node")], true),
+            (&[("host", "node"), ("sec-fetch-site", "cross-site"), ("origin", "http://node")], false),
+            (&[("host", "node"), ("sec-fetch-site", "same-site")], false),
+            (&[("host", "node"), ("sec-fetch-site", "none")], false),
+            (&[("host", "[::1]:8080"), ("origin", "http://[::1]:8080")], true),
+        ] {
+            assert_eq!(is_ours(&headers(pairs), &uri), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_that_of_the_one_cookie_of_its_name() {
+        for (pairs, expected) in [
+            (&[("cookie", "sortie_1=abc")][..], Some("abc")),
+            (&[("cookie", "a=b; sortie_1=abc; sortie_10=x")], Some("abc")),
+            (&[("cookie", "a=b"), ("cookie", "sortie_1=abc")], Some("abc")),
+            (&[("cookie", "sortie_1=abc; sortie_1=def")], None),
+            (&[("cookie", "xsortie_1=abc")], None),
+            (&[], None),
+        ] {
+            assert_eq!(key(&headers(pairs), "sortie_1"), expected, "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The first page: a night at a glance.
+
+use axum::extract::State;
+use axum::http::Method;
+use axum::response::Response;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Web;
+use super::ask::Read;
+use super::door::Viewer;
+use super::frame::{Page, Refused, live};
+use super::strip;
+use super::text::{Clock, badge, cell, moment, money, path, plain, str, with_query};
+use crate::mcp::Ask;
+
+/// Which night, and which of its missions are listed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct NightQuery {
+    date: String,
+    left: String,
+}
+
+/// The numbers of the morning line: the key, the name, whether it is said of none, too.
+const COUNTS: [(&str, &str, bool); 7] = [
+    ("done", "done", true),
+    ("failed", "failed", true),
+    ("carried_over", "carried over", true),
+    ("waiting", "waiting for people", true),
+    ("running", "running", false),
+    ("queued", "queued", false),
+    ("cancelled", "cancelled", false),
+];
+
+/// Times of schedules that did not come to a mission in time.
+const TIMES: [(&str, &str); 4] =
+    [("missed", "times missed"), ("refused", "times refused"), ("late", "times late"), ("skipped", "times skipped")];
+
+/// `GET /`
+pub(super) async fn page(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Read(query): Read<NightQuery>,
+) -> Result<Response, Refused> {
+    let date = if query.date.is_empty() { "current" } else { &query.date };
+    let night = web.ask(&viewer, Ask::new(Method::GET, ["v1", "nights", date])).await?;
+    let clock = web.clock();
+    let again = with_query("/", &[("date", &query.date), ("left", &query.left)]);
+    let main = html! {
+        h1 { "Night of " (cell(&night["date"])) }
+        (others(&night))
+        (live(&again, &shown(&night, &query, &clock)))
+    };
+    Ok(Page { title: "Night", at: "/", main }.shown(&web, &viewer))
+}
+
+/// The nights before and after.
+fn others(night: &Value) -> Markup {
+    let date = str(night, "date").parse::<jiff::civil::Date>().ok();
+    let link = |date: Option<jiff::civil::Date>, name: &str| {
+        html! { @if let Some(date) = date { a href=(with_query("/", &[("date", &date.to_string())])) { (name) } " " } }
+    };
+    html! {
+        nav aria-label="Nights" class="others" {
+            (link(date.and_then(|date| date.yesterday().ok()), "← Night before"))
+            a href="/" { "Tonight" } " "
+            (link(date.and_then(|date| date.tomorrow().ok()), "Night after →"))
+        }
+    }
+}
+
+/// What changes while one looks: the line, the strip, the missions.
+fn shown(night: &Value, query: &NightQuery, clock: &Clock) -> Markup {
+    let missions = night["missions"].as_array().map_or(&[][..], Vec::as_slice);
+    let listed = missions.iter().filter(|mission| query.left.is_empty() || str(mission, "left") == query.left);
+    let listed: Vec<&Value> = listed.collect();
+    html! {
+        (morning_line(night, query, clock))
+        (strip::strip(night, clock))
+        h2 id="missions" {
+            "Missions"
+            @if !query.left.is_empty() { ": " (plain(&query.left.replace('_', " "))) }
+        }
+        @if !query.left.is_empty() { p { a href=(with_query("/", &[("date", &query.date)])) { "Show all of them" } } }
+        (table(&listed, clock))
+        @if night["more"] == true { p { "There are more; " a href="/missions" { "the list" } " has all of them." } }
+        (gaps(night, clock))
+        p class="dim" { "As of " (clock.local(clock.now)) "." }
+    }
+}
+
+fn morning_line(night: &Value, query: &NightQuery, clock: &Clock) -> Markup {
+    let count = |key: &str| night[key].as_u64().unwrap_or(0);
+    let needs = night["needs_people"] == true;
+    let next = &night["next_window"];
+    html! {
+        section aria-labelledby="line" {
+            h2 id="line" class="sr" { "The night in a line" }
+            p class=(if needs { "line needs" } else { "line" }) {
+                @if needs { strong { "Needs you. " } }
+                @for (key, name, _) in COUNTS.into_iter().filter(|(key, _, always)| *always || count(key) > 0) {
+                    a class=(format!("count s-{key}")) href={ (with_query("/", &[("date", &query.date), ("left", key)])) "#missions" }
+                        aria-current=[(query.left == key).then_some("true")] { b { (count(key)) } " " (name) }
+                    " "
+                }
+            }
+            p class="line" {
+                (money(&night["spent"]["cost_usd"])) " spent, " (count("fired")) " times fired"
+                @for (key, name) in TIMES.into_iter().filter(|(key, _)| count(key) > 0) {
+                    ", " a href="#gaps" { (count(key)) " " (name) }
+                }
+                ". "
+                @match moment(&next["at"]) {
+                    Some(_) => {
+                        "Next begins " (clock.time(&next["at"])) ": "
+                        @if let Some(mission) = next["mission_id"].as_str() { a href=(path(&["missions", mission])) { (plain(mission)) } }
+                        @else { "schedule " (cell(&next["schedule"])) }
+                        "."
+                    }
+                    None if night["over"] == true => { "It is over." }
+                    None => { "Nothing begins by itself." }
+                }
+            }
+        }
+    }
+}
+
+fn table(missions: &[&Value], clock: &Clock) -> Markup {
+    html! {
+        @if missions.is_empty() { p class="dim" { "None." } }
+        @else {
+            div class="wide" tabindex="0" role="region" aria-label="Missions of the night" {
+                table {
+                    thead { tr { th scope="col" { "Mission" } th scope="col" { "Left" } th scope="col" { "Lane" } th scope="col" { "Spent" } th scope="col" { "Ended" } th scope="col" { "Summary" } } }
+                    tbody {
+                        @for mission in missions {
+                            tr {
+                                th scope="row" { a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) } }
+                                td { (badge(str(mission, "left"))) @if !mission["reason"].is_null() { " " span class="dim" { (cell(&mission["reason"])) } } }
+                                td { (cell(&mission["vp_runtime_id"])) }
+                                td class="num" { (money(&mission["spent"]["cost_usd"])) }
+                                td { (clock.brief(&mission["ended_at"])) }
+                                td { (plain(str(mission, "summary"))) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Times that were missed or refused.
+fn gaps(night: &Value, clock: &Clock) -> Markup {
+    let gaps = night["gaps"].as_array().map_or(&[][..], Vec::as_slice);
+    html! {
+        @if !gaps.is_empty() {
+            h2 id="gaps" { "Times that made no mission" }
+            ul {
+                @for gap in gaps {
+                    li {
+                        "Schedule " b { (cell(&gap["schedule"])) } ": " (cell(&gap["count"])) " from " (clock.time(&gap["first"]))
+                        " to " (clock.time(&gap["last"])) ", " (cell(&gap["reason"])) "."
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What a mission did, call by call, and who decided what: a fold over its journal, read piece by piece and bounded.
+
+use std::collections::VecDeque;
+
+use jiff::{SignedDuration, Timestamp};
+use maud::{Markup, html};
+use sortie_contract::id::CallNo;
+use sortie_contract::limit::clip;
+use sortie_contract::record::Record;
+use sortie_contract::request::{Decision, RequestNo};
+use sortie_contract::{MissionNo, Spend, Stamped};
+use sortie_engine::{Engine, ReadError};
+
+use super::text::{Clock, badge, block, dollars, length, plain};
+
+/// Bytes of a journal that are read at once.
+const PIECE: usize = 128 << 10;
+/// Calls, and decisions, that are shown: the latest.
+const SHOWN_MAX: usize = 60;
+/// Most bytes of a text of a call.
+const TEXT_MAX: usize = 240;
+
+/// A call.
+struct Call {
+    no: CallNo,
+    tool: String,
+    arguments: String,
+    asked_at: Timestamp,
+    /// How it stands, in a word that a badge knows.
+    stands: &'static str,
+    /// The result, the error, or what it waits for.
+    said: String,
+    /// How long it took, once it is over.
+    took: Option<SignedDuration>,
+    spent: Spend,
+}
+
+/// A request, with what was decided.
+struct Asked {
+    no: RequestNo,
+    question: String,
+    decided: Option<(String, String, String, Timestamp)>,
+}
+
+/// What is shown of a journal.
+#[derive(Default)]
+pub(super) struct Timeline {
+    calls: VecDeque<Call>,
+    calls_left_out: usize,
+    requests: VecDeque<Asked>,
+    milestones: VecDeque<(Timestamp, String)>,
+}
+
+impl Timeline {
+    /// Of a mission.
+    pub(super) fn read(engine: &Engine, no: MissionNo) -> Result<Self, ReadError> {
+        let (mut timeline, mut next) = (Self::default(), 0);
+        loop {
+            let records = engine.log().read(no, next, PIECE)?;
+            if records.is_empty() {
+                return Ok(timeline);
+            }
+            for stamped in &records {
+                timeline.take(stamped);
+                next = stamped.next_no(next);
+            }
+        }
+    }
+
+    fn take(&mut self, Stamped { at, record, .. }: &Stamped) {
+        match record {
+            Record::CallStarted { call, tool, arguments, .. } => {
+                self.call(*call, tool.as_str(), arguments, *at, "running", "");
+            }
+            Record::CallHeld { call, tool, arguments, .. } => {
+                self.call(*call, tool.as_str(), arguments, *at, "waiting", "held");
+            }
+            Record::CallRefused { call, tool, error, .. } => {
+                self.call(*call, tool.as_str(), "", *at, "failed", &format!("refused ({}): {error}", error.code()));
+            }
+            Record::CallResumed { call } | Record::CallAgain { call } => self.change(*call, "running", ""),
+            Record::Postponed { call, why, .. } | Record::PaymentAwaited { call, why, .. } => {
+                self.change(*call, "waiting", why);
+            }
+            Record::CallFinished { call, outcome, spent } => {
+                match outcome {
+                    Ok(answer) => self.change(*call, "done", &answer.result),
+                    Err(error) => self.change(*call, "failed", &format!("{}: {error}", error.code())),
+                }
+                if let Some(call) = self.find(*call) {
+                    (call.spent, call.took) = (*spent, Some(at.duration_since(call.asked_at)));
+                }
+            }
+            Record::Requested { request, question, .. } | Record::Elicited { request, question, .. } => {
+                let asked = Asked { no: *request, question: clip(question, TEXT_MAX), decided: None };
+                push(&mut self.requests, asked);
+            }
+            Record::Decided { request, decision, by, note } => {
+                self.settle(*request, (in_words(decision), by.clone(), clip(note, TEXT_MAX), *at));
+            }
+            Record::Withdrawn { request, why } => {
+                self.settle(*request, ("withdrawn".to_owned(), String::new(), clip(why, TEXT_MAX), *at));
+            }
+            Record::Milestone { text, .. } => {
+                push(&mut self.milestones, (*at, clip(text, TEXT_MAX)));
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, no: CallNo, tool: &str, arguments: &str, at: Timestamp, stands: &'static str, said: &str) {
+        let call = Call {
+            no,
+            tool: tool.to_owned(),
+            arguments: clip(arguments, TEXT_MAX),
+            asked_at: at,
+            stands,
+            said: clip(said, TEXT_MAX),
+            took: None,
+            spent: Spend::NOTHING,
+        };
+        self.calls_left_out += usize::from(push(&mut self.calls, call));
+    }
+
+    /// One that is not shown any more is not changed.
+    fn find(&mut self, no: CallNo) -> Option<&mut Call> {
+        self.calls.iter_mut().rev().find(|call| call.no == no)
+    }
+
+    fn change(&mut self, no: CallNo, stands: &'static str, said: &str) {
+        if let Some(call) = self.find(no) {
+            (call.stands, call.said) = (stands, clip(said, TEXT_MAX));
+        }
+    }
+
+    fn settle(&mut self, no: RequestNo, decided: (String, String, String, Timestamp)) {
+        if let Some(asked) = self.requests.iter_mut().rev().find(|asked| asked.no == no) {
+            asked.decided = Some(decided);
+        }
+    }
+
+    pub(super) fn shown(&self, clock: &Clock) -> Markup {
+        html! {
+            @if !self.milestones.is_empty() {
+                section aria-labelledby="milestones" {
+                    h2 id="milestones" { "Milestones" }
+                    ul { @for (at, text) in &self.milestones { li { time datetime=(at) { (clock.local(*at)) } " " (plain(text)) } } }
+                }
+            }
+            section aria-labelledby="calls" {
+                h2 id="calls" { "Calls" }
+                @if self.calls_left_out > 0 { p class="dim" { (self.calls_left_out) " earlier ones are in the journal." } }
+                @if self.calls.is_empty() { p class="dim" { "None so far." } } @else { (self.call_table(clock)) }
+            }
+            @if !self.requests.is_empty() {
+                section aria-labelledby="decisions" {
+                    h2 id="decisions" { "Who decided what" }
+                    ul { @for asked in &self.requests { (decided(asked, clock)) } }
+                }
+            }
+        }
+    }
+
+    fn call_table(&self, clock: &Clock) -> Markup {
+        html! {
+            div class="wide" tabindex="0" role="region" aria-label="Calls of the mission" {
+                table {
+                    thead { tr { th scope="col" { "No" } th scope="col" { "Tool" } th scope="col" { "Stands" } th scope="col" { "Asked" } th scope="col" { "Took" } th scope="col" { "Cost" } th scope="col" { "Arguments and result" } } }
+                    tbody {
+                        @for call in &self.calls {
+                            tr {
+                                td class="num" { (call.no) }
+                                th scope="row" { (plain(&call.tool)) }
+                                td { (badge(call.stands)) }
+                                td { time datetime=(call.asked_at) { (clock.local(call.asked_at)) } }
+                                td class="num" { (call.took.map(length).unwrap_or_default()) }
+                                td class="num" { @if !call.spent.is_nothing() { (dollars(call.spent.cost.as_usd())) } }
+                                td {
+                                    @if !call.arguments.is_empty() { code { (block(&call.arguments)) } }
+                                    @if !call.said.is_empty() { div class="dim" { "→ " code { (block(&call.said)) } } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn decided(asked: &Asked, clock: &Clock) -> Markup {
+    html! {
+        li {
+            b { (asked.no) } " " (plain(&asked.question)) ": "
+            @match &asked.decided {
+                None => { "open." }
+                Some((what, by, note, at)) => {
+                    (what)
+                    @if !by.is_empty() { " by " b { (plain(by)) } }
+                    ", " (clock.local(*at)) "."
+                    @if !note.is_empty() { " “" (plain(note)) "”" }
+                }
+            }
+        }
+    }
+}
+
+/// Adds to what is shown; whether something else had to make room.
+fn push<T>(list: &mut VecDeque<T>, item: T) -> bool {
+    list.push_back(item);
+    list.len() > SHOWN_MAX && list.pop_front().is_some()
+}
+
+fn in_words(decision: &Decision) -> String {
+    match decision {
+        Decision::Approve { .. } => "approved".to_owned(),
+        Decision::Amend { .. } => "approved with other arguments".to_owned(),
+        Decision::Deny => "denied".to_owned(),
+        Decision::Answer { .. } => "answered".to_owned(),
+        Decision::Grant { llm_calls, cost } => {
+            format!("granted {} and {llm_calls} model calls", dollars(cost.as_usd()))
+        }
+        Decision::Repeat => "made again".to_owned(),
+        Decision::Record { .. } => "recorded".to_owned(),
+    }
+}
