@@ -97,6 +97,31 @@ fn begun(workspace: &Path) -> usize {
     fs::read_to_string(workspace.join(".begun")).unwrap_or_default().lines().count()
 }
 
+/// Kills the node in the middle of each call that is held, until the mission is over: of these calls.
+async fn strike(node: &mut Node, workspace: &Path, asked: &AtomicUsize) -> Calls {
+    let mut struck = Calls::new();
+    loop {
+        let held = until("a call that is held, or the end", async || {
+            repeat(node).await;
+            let records = records(node).await;
+            if records.iter().any(|record| record["kind"] == "finished") {
+                return Some(None);
+            }
+            let (_, flying, _) = calls(&records);
+            let is_held = |(call, tool): &(u64, String)| {
+                let number = if tool == "Bash" { begun(workspace) } else { asked.load(Ordering::SeqCst) };
+                !struck.contains_key(call) && can_be_held(tool) && number % 2 == 1
+            };
+            flying.into_iter().find(is_held).map(Some)
+        })
+        .await;
+        let Some((call, tool)) = held else { return struck };
+        node.kill();
+        struck.insert(call, tool);
+        node.restart().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_killed_in_each_call_leaves_the_same_patch_and_the_same_transcript() {
     let mut left = Vec::new();
@@ -123,28 +148,7 @@ async fn a_node_that_is_killed_in_each_call_leaves_the_same_patch_and_the_same_t
         }
         holds.store(is_killed, Ordering::SeqCst);
         bench.node.accept(&coding("m")).await;
-        let mut struck = Calls::new();
-        while is_killed {
-            let node = &bench.node;
-            let held = until("a call that is held, or the end", async || {
-                repeat(node).await;
-                let records = records(node).await;
-                if records.iter().any(|record| record["kind"] == "finished") {
-                    return Some(None);
-                }
-                let (_, flying, _) = calls(&records);
-                let is_held = |(call, tool): &(u64, String)| {
-                    let number = if tool == "Bash" { begun(&workspace) } else { asked.load(Ordering::SeqCst) };
-                    !struck.contains_key(call) && can_be_held(tool) && number % 2 == 1
-                };
-                flying.into_iter().find(is_held).map(Some)
-            })
-            .await;
-            let Some((call, tool)) = held else { break };
-            bench.node.kill();
-            struck.insert(call, tool);
-            bench.node.restart().await;
-        }
+        let struck = if is_killed { strike(&mut bench.node, &workspace, &asked).await } else { Calls::new() };
         let end = bench.node.until_final("m").await;
         assert_eq!(end["status"], "completed", "{end:#}");
         let (all, flying, hit) = calls(&records(&bench.node).await);
