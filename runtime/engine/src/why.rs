@@ -126,7 +126,7 @@ impl Story {
                 self.windows.push(place.cause(format!("it was carried over into a further window{end}")));
             }
             Record::Unreadable { .. } => {
-                self.unreadable = Some(place.cause("what stands here cannot be read any more"))
+                self.unreadable = Some(place.cause("what stands here cannot be read any more"));
             }
             Record::Finished { status, reason, summary, .. } => {
                 self.end = Some((*reason, place.cause(format!("it ended {status} ({reason}): {summary}"))));
