@@ -14,6 +14,7 @@ pub mod nights;
 pub mod node;
 pub mod receiver;
 pub mod site;
+pub mod terminal;
 mod warm;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use http::Answer;
 pub use load::Load;
 pub use node::{Node, Options};
 pub use receiver::{Received, Receiver, Reply};
+pub use terminal::{Terminal, at_a_terminal, without_colours};
 pub use warm::warm;
 
 /// How long a test waits for what must happen. Far more than it takes: machines that test are slow and shared.

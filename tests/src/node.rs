@@ -260,7 +260,12 @@ impl Node {
             command.args(["--node", &self.url, "--token", &self.token]);
         }
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
-        command.env("NO_COLOR", "1").env_remove("SORTIE_TOKEN").current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+            .env("NO_COLOR", "1")
+            .env("TZ", "UTC")
+            .env_remove("SORTIE_TOKEN")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
         command
     }
 

@@ -299,7 +299,12 @@ impl Engine {
         let (mut examination, plugin) = self.hold(envelope, mistakes)?;
         if let Some(plugin) = plugin {
             let Installed { identity, manifest } = &plugin;
-            let (toolbox, has_model) = (self.toolbox(), !self.models.list().is_empty());
+            // As good as not installed: nothing of what it says of the rest counts.
+            if let Some(lack) = admission::unusable(identity, &manifest.needs, !self.models.list().is_empty()) {
+                examination.add(vec![lack]);
+                return Ok(examination);
+            }
+            let toolbox = self.toolbox();
             examination.add(admission::unmet(
                 identity,
                 &manifest.needs,
@@ -309,7 +314,6 @@ impl Engine {
                     Found::Away(why) => Some(why),
                     Found::Here(_) | Found::Nowhere => None,
                 },
-                has_model,
             ));
             self.check(envelope, &plugin, &mut examination).await?;
         }

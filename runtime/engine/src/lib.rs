@@ -24,6 +24,7 @@
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
 //! | `look`, `shown`, `standings` | what anybody may see, in which form, and what lists go by |
+//! | `why` | which records led to how a mission stands |
 //! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
 //! | `outbox`, `deliveries` | what is still to be delivered, and how far deliveries are |
@@ -92,6 +93,7 @@ mod supervise;
 mod suspend;
 mod timer;
 pub mod views;
+pub mod why;
 mod wider;
 mod workspaces;
 

@@ -265,7 +265,7 @@ async fn a_file_of_a_key_that_is_not_there_is_told_without_its_path_but_to_who_c
     let missing = common::models(
         "[model.m]\nprotocol = \"openai\"\nmodel = \"x\"\nkey = \"file:///no/such/key\"\nfree = true\n",
         std::path::Path::new("."),
-        Arc::new(Swift::default()),
+        Arc::new(System::new(tokio::runtime::Handle::current())),
     );
     let failed = missing.complete(&ask(&say("hi"))).await.unwrap_err();
     let why = failed.error.to_string();

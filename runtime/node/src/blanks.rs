@@ -35,6 +35,12 @@ pub(crate) fn filled(
     serde_json::to_string(&Fields(fields))
 }
 
+/// Which of them an envelope leaves out; nothing, where it is none.
+pub(crate) fn left_out(envelope: &str) -> Vec<&'static str> {
+    let Ok(Fields(fields)) = serde_json::from_str(envelope) else { return Vec::new() };
+    BLANKS.into_iter().filter(|blank| !fields.iter().any(|(there, _)| there == blank)).collect()
+}
+
 /// The members of an object as they were written, one that is there twice too: that is for the reader of envelopes to say.
 struct Fields(Vec<(String, Box<RawValue>)>);
 

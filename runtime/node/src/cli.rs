@@ -1,9 +1,13 @@
-//! The command line. Data goes to standard output, talk to standard error; colour and progress only to a terminal.
+//! The command line. Data goes to standard output, talk to standard error; colour and progress only to a terminal. How things look is
+//! `text`'s; each other file is a command, or a few.
 
+mod beside;
 mod client;
+mod complete;
 mod decide;
 mod doctor;
 mod input;
+mod journal;
 mod look;
 mod manage;
 mod mcp;
@@ -12,15 +16,18 @@ mod replay;
 mod run;
 mod schedule;
 mod serve;
+mod show;
 mod submit;
 mod text;
+mod watch;
+mod why;
 
 use std::error::Error;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueHint};
 use serde_json::json;
 use sortie_confine::Role;
 
@@ -60,25 +67,27 @@ enum Command {
     /// Show a mission's state.
     Show {
         /// The mission's id.
-        #[arg(value_parser = named)]
+        #[arg(value_parser = named, add = complete::missions())]
+        id: String,
+    },
+    /// Show why a mission stands as it does: what led to its end, or what it waits for, record by record.
+    Why {
+        /// The mission's id.
+        #[arg(value_parser = named, add = complete::missions())]
         id: String,
     },
     /// Show a mission's events as they happen, until its final one.
     Watch {
         /// The mission's id.
-        #[arg(value_parser = named)]
+        #[arg(value_parser = named, add = complete::missions())]
         id: String,
     },
     /// Show every record of a mission.
-    Journal {
-        /// The mission's id.
-        #[arg(value_parser = named)]
-        id: String,
-    },
+    Journal(journal::JournalArgs),
     /// List a mission's artifacts, or get one.
     Artifacts {
         /// The mission's id.
-        #[arg(value_parser = named)]
+        #[arg(value_parser = named, add = complete::missions())]
         id: String,
         /// Write this artifact's bytes to standard output.
         #[arg(long, value_name = "NAME", value_parser = named)]
@@ -87,7 +96,7 @@ enum Command {
     /// Cancel a mission.
     Cancel {
         /// The mission's id.
-        #[arg(value_parser = named)]
+        #[arg(value_parser = named, add = complete::missions())]
         id: String,
         /// Why: part of its final event.
         #[arg(long, default_value = "")]
@@ -127,14 +136,17 @@ enum Command {
     Tool(manage::ToolCommand),
     /// Check a configuration with its data directory and its node, or the node that --node names, and say what to do.
     Doctor(doctor::DoctorArgs),
-    /// Print completions for a shell.
+    /// Print completions for a shell, such as `source <(sortie completions bash)` reads; they know the missions of the node.
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page.
-    #[command(hide = true)]
-    Man,
+    /// Print the manual page, or write one for each command into a folder.
+    Man {
+        /// The folder; it is made where there is none.
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        folder: Option<PathBuf>,
+    },
     /// What the node starts itself as to confine a command of `Bash`; of no use by hand.
     #[command(name = crate::SANDBOX, hide = true)]
     Sandbox {
@@ -236,6 +248,7 @@ pub fn main() -> ExitCode {
         crate::memory::keep_private();
         return sortie_mcp::keep(arguments);
     }
+    complete::answer();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
@@ -281,17 +294,8 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match &cli.command {
-        Command::Completions { shell } => {
-            // clap panics where its output breaks off, as it does for `head`.
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "sortie", &mut script);
-            std::io::stdout().write_all(&script)?;
-            return Ok(Exit::Completed);
-        }
-        Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
-            return Ok(Exit::Completed);
-        }
+        Command::Completions { shell } => return complete::print(*shell),
+        Command::Man { folder } => return complete::manual(folder.as_deref()),
         _ => {}
     }
     let config = Config::load(cli.config.as_deref())?;
@@ -308,13 +312,14 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
     let client = || client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
     let json = cli.json;
     match cli.command {
-        Command::Run(args) => run::run(args, config, json).await,
+        Command::Run(args) => run::run(args, config, cli.token.as_deref(), json).await,
         Command::Serve(args) => serve::serve(args, config).await,
         Command::Submit(args) => submit::submit(args, &client()?, json).await,
         Command::Ls(args) => look::ls(args, &client()?, json).await,
-        Command::Show { id } => look::show(&id, &client()?, json).await,
-        Command::Watch { id } => look::watch(&id, &client()?, json).await,
-        Command::Journal { id } => look::journal(&id, &client()?, json).await,
+        Command::Show { id } => show::show(&id, &client()?, json).await,
+        Command::Why { id } => why::why(&id, &client()?, json).await,
+        Command::Watch { id } => watch::watch(&id, &client()?, json).await,
+        Command::Journal(args) => journal::journal(args, &client()?, json).await,
         Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
         Command::Cancel { id, reason } => look::cancel(&id, &reason, &client()?, json).await,
         Command::Replay(args) => replay::replay(args, &client()?, json).await,
@@ -335,6 +340,6 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
             let client = client::Client::new(cli.node.as_deref(), cli.token.as_deref(), &config);
             doctor::doctor(&config, Config::place(cli.config.as_deref()), client, cli.node.is_some(), json).await
         }
-        Command::Completions { .. } | Command::Man | Command::Sandbox { .. } => Ok(Exit::Completed),
+        Command::Completions { .. } | Command::Man { .. } | Command::Sandbox { .. } => Ok(Exit::Completed),
     }
 }

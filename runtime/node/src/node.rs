@@ -94,6 +94,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether another process works on the data directory.
+    pub(crate) fn is_in_use(&self) -> bool {
+        matches!(self, Self::Journal(sortie_journal::OpenError::InUse { .. }))
+    }
+
     /// Whether the configuration has to be corrected, and nothing else will do.
     pub(crate) fn is_of_the_configuration(&self) -> bool {
         use sortie_callback::ConfigError as Callback;

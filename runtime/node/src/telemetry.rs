@@ -6,9 +6,22 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+/// What is logged where nobody says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Usual {
+    /// What a node does: the log is what is seen of it.
+    All,
+    /// What somebody should know of: the log stands among what is shown otherwise.
+    Warnings,
+}
+
 /// Starts logging to standard error. Secrets have types that cannot be printed, so no filter is needed here.
-pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("SORTIE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+pub(crate) fn start(format: LogFormat, usual: Usual) {
+    let usual = match usual {
+        Usual::All => "info",
+        Usual::Warnings => "warn",
+    };
+    let filter = EnvFilter::try_from_env("SORTIE_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     // It logs whatever servers say, whole: arguments, results, and as much of it as they like. What is to be known of them is said by
     // `sortie-mcp`.
     let filter = filter.add_directive("rmcp=off".parse().expect("a directive"));

@@ -17,6 +17,7 @@ mod http_tools;
 mod keeping;
 mod lifecycle;
 mod listed;
+mod looks;
 mod mcp;
 mod mcp_server;
 mod models;

@@ -1,22 +1,19 @@
 //! `sortie run` at a terminal: what it asks there, and that a question holds up no signal.
 
-use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
-use sortie_tests::{Node, Receiver, Reply, binary, looping};
+use sortie_tests::{Node, Receiver, Reply, Terminal, binary, looping};
 use tempfile::TempDir;
 
 /// `sortie run` of a mission that asks, with a terminal as its standard input, at its prompt.
 struct AtThePrompt {
     child: Child,
-    terminal: File,
+    terminal: Terminal,
     _folder: TempDir,
 }
 
@@ -27,13 +24,10 @@ impl AtThePrompt {
         std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
         let asks = with(writing("asks"), "/constraints/approval_required", json!(["Write"]));
         std::fs::write(folder.path().join("mission.json"), asks.to_string()).expect("writable");
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
-        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal of ours");
-        let name = ptsname(&master, Vec::new()).expect("it has a name");
-        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its other side");
+        let terminal = Terminal::open(80);
         let mut command = Command::new(binary());
         command.args(["run", "mission.json"]).current_dir(folder.path()).env("NO_COLOR", "1");
-        command.stdin(Stdio::from(slave)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(terminal.end()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let mut talk = child.stderr.take().expect("it was piped");
         let mut said = Vec::new();
@@ -44,7 +38,7 @@ impl AtThePrompt {
             said.extend_from_slice(&more[..read]);
         }
         std::thread::spawn(move || std::io::copy(&mut talk, &mut std::io::sink()));
-        Self { child, terminal: master.into(), _folder: folder }
+        Self { child, terminal, _folder: folder }
     }
 
     /// How it ends: its exit code, and what it said of the mission.
@@ -75,7 +69,7 @@ async fn an_interrupt_at_the_prompt_cancels_the_mission() {
 async fn an_answer_at_the_prompt_lets_the_mission_go_on() {
     let mut run = AtThePrompt::begin();
     // What is no answer is asked again.
-    run.terminal.write_all(b"perhaps\ny\n").expect("a terminal");
+    run.terminal.screen.write_all(b"perhaps\ny\n").expect("a terminal");
     let (code, said) = run.end().await;
     assert_eq!(code, Some(0), "{said}");
 }

@@ -22,18 +22,19 @@ const MODEL_FORMAT: &str = "sortie-model";
 ///
 /// A tool of a server comes and goes; whether there is a model, the configuration says.
 #[must_use]
-pub fn unusable(plugin: &PluginIdentity, needs: &[Need], has_model: bool) -> Option<String> {
+pub fn unusable(plugin: &PluginIdentity, needs: &[Need], has_model: bool) -> Option<Mistake> {
     (!has_model && needs.contains(&Need::Model)).then(|| {
-        format!(
+        let detail = format!(
             "the plugin `{}` needs a model, and this node has none: add `[model.NAME]` with protocol, model, key and price to its \
              configuration",
             plugin.name
-        )
+        );
+        Mistake::new(Pointer::root().join("plugin"), code::PLUGIN_NOT_INSTALLED, detail)
     })
 }
 
-/// What a mission with these constraints would not get of what its plugin needs, on a node with these tools; and why one is not there that
-/// the node has at other times, where it is `away`.
+/// What a mission with these constraints would not get of what its plugin needs, on a node with a model and these tools; and why one is not
+/// there that the node has at other times, where it is `away`.
 #[must_use]
 pub fn unmet(
     plugin: &PluginIdentity,
@@ -41,14 +42,9 @@ pub fn unmet(
     constraints: &Constraints,
     tools: &[ToolInfo],
     away: impl Fn(&str) -> Option<String>,
-    has_model: bool,
 ) -> Vec<Mistake> {
     if needs.is_empty() {
         return Vec::new();
-    }
-    // The rest of its needs is another matter, and somebody else's: what an envelope grants says nothing about the node.
-    if let Some(detail) = unusable(plugin, needs, has_model) {
-        return alloc::vec![Mistake::new(Pointer::root().join("plugin"), code::PLUGIN_NOT_INSTALLED, detail)];
     }
     let rules = Rules::new(constraints);
     let name = &plugin.name;
@@ -143,49 +139,44 @@ mod tests {
         let plugin = PluginIdentity { name: "coding".into(), version: "1.0.0".into(), digest: Digest::of(b"plugin") };
         let tools = ["Read", "Write"].map(|name| ToolInfo::undeclared(ToolName::new(name)));
         let needs = [Need::Model, Need::Tool(ToolName::new("Read"))];
-        let place = |allowed: &[&str], forbidden: &[&str], needs: &[Need], has_model| {
+        let place = |allowed: &[&str], forbidden: &[&str], needs: &[Need]| {
             let list = |entries: &[&str]| entries.iter().map(|entry| (*entry).into()).collect();
             let constraints = Constraints {
                 allowed_tools: list(allowed),
                 forbidden_tools: list(forbidden),
                 ..Constraints::default()
             };
-            let found = unmet(&plugin, needs, &constraints, &tools, |_| None, has_model);
+            let found = unmet(&plugin, needs, &constraints, &tools, |_| None);
             found.iter().map(|mistake| mistake.pointer.as_str().to_string()).collect::<Vec<_>>()
         };
         let allowed = "/constraints/allowed_tools";
         let bash = [Need::Tool(ToolName::new("Bash"))];
         let write = [Need::OneOf(["Bash", "Edit", "Write"].map(ToolName::new).to_vec())];
-        for (grants, forbidden, needs, has_model, expected) in [
-            (&["Read"][..], &[][..], &needs[..], true, &[][..]),
-            (&["read"], &[], &needs, true, &[]),
-            (&["*"], &["Read(secret/**)"], &needs, true, &[]),
-            (&["Read(docs/**)"], &[], &needs, true, &[]),
-            (&["Write"], &[], &needs, true, &[allowed]),
-            (&["*"], &[], &needs, false, &["/plugin"]),
-            // Nothing is said of the envelope by what the node does not have.
-            (&[], &[], &needs, false, &["/plugin"]),
-            (&["Write"], &[], &write, true, &[]),
-            (&["Read", "Bash"], &[], &write, true, &[allowed]),
-            (&["*"], &["Write"], &write, true, &[allowed]),
-            (&["*"], &[], &write[..0], false, &[]),
-            (&["*"], &["Read"], &needs, true, &[allowed]),
-            (&["*"], &["model"], &needs, true, &["/constraints/forbidden_tools"]),
-            (&["*"], &[], &bash, true, &["/plugin"]),
-            (&[], &["*"], &[], false, &[]),
+        for (grants, forbidden, needs, expected) in [
+            (&["Read"][..], &[][..], &needs[..], &[][..]),
+            (&["read"], &[], &needs, &[]),
+            (&["*"], &["Read(secret/**)"], &needs, &[]),
+            (&["Read(docs/**)"], &[], &needs, &[]),
+            (&["Write"], &[], &needs, &[allowed]),
+            (&["*"], &["Read"], &needs, &[allowed]),
+            (&["*"], &["model"], &needs, &["/constraints/forbidden_tools"]),
+            (&["*"], &[], &bash, &["/plugin"]),
+            (&["Write"], &[], &write, &[]),
+            (&["Read", "Bash"], &[], &write, &[allowed]),
+            (&["*"], &["Write"], &write, &[allowed]),
+            (&[], &["*"], &[], &[]),
         ] {
-            let told = place(grants, forbidden, needs, has_model);
+            let told = place(grants, forbidden, needs);
             assert_eq!(told, expected.iter().map(ToString::to_string).collect::<Vec<_>>(), "{grants:?} {forbidden:?}");
         }
-        assert_eq!(place(&[], &[], &[Need::Model], true), Vec::<String>::new());
+        assert_eq!(place(&[], &[], &[Need::Model]), Vec::<String>::new());
         // Its server may come back: then nothing is to be configured.
         let away = |name: &str| (name == "Bash").then(|| "it does not answer".to_string());
-        let found = unmet(&plugin, &bash, &Constraints::default(), &tools, away, true);
-        assert_eq!(
-            unmet(&plugin, &needs, &Constraints::default(), &tools, away, false)[0].code,
-            code::PLUGIN_NOT_INSTALLED
-        );
+        let found = unmet(&plugin, &bash, &Constraints::default(), &tools, away);
         assert!(found[0].detail.contains("away for now (it does not answer): dispatch the mission again"), "{found:?}");
+        for (needs, has_model, is_usable) in [(&needs[..], false, false), (&needs, true, true), (&bash, false, true)] {
+            assert_eq!(unusable(&plugin, needs, has_model).is_none(), is_usable, "{needs:?} {has_model}");
+        }
     }
 
     #[test]

@@ -259,7 +259,7 @@ pub(super) fn problem(status: StatusCode, said: &str) -> String {
     let Ok(body) = serde_json::from_str::<Value>(said) else { return format!("{status}: {}", text::plain(said)) };
     let detail = body["detail"].as_str().unwrap_or(said);
     // They follow.
-    let detail = detail.strip_suffix("; see `errors`").unwrap_or(detail);
+    let detail = &in_options(detail.strip_suffix("; see `errors`").unwrap_or(detail));
     let code = body["code"].as_str().unwrap_or("error");
     let mut message = format!("{} ({})", text::plain(detail), text::plain(code));
     for error in body["errors"].as_array().into_iter().flatten() {
@@ -267,6 +267,29 @@ pub(super) fn problem(status: StatusCode, said: &str) -> String {
         message.push_str(&format!("\n  {}: {}", text::plain(place), text::cell(&error["detail"])));
     }
     message
+}
+
+/// What a node calls the parts of a request, and what was typed for them.
+const OPTIONS: [(&str, &str); 14] = [
+    ("the parameter `status`", "--status"),
+    ("the parameter `mission_type`", "--type"),
+    ("the parameter `vp_id`", "--vp"),
+    ("the parameter `vp_session_id`", "--session"),
+    ("the parameter `vp_runtime_id`", "--lane"),
+    ("the parameter `created_after`", "--since"),
+    ("the parameter `q`", "-q"),
+    ("the parameter `cursor`", "--cursor"),
+    ("the parameter `limit`", "--limit"),
+    ("the parameter `state`", "--state"),
+    ("the parameter `version`", "--version"),
+    ("the `next_cursor` of a page", "what the page before said"),
+    ("`?version=`", "`--version`"),
+    ("`If-Match`", "`--revision`"),
+];
+
+/// What a node says of a request, in the words of who typed a command.
+fn in_options(says: &str) -> String {
+    OPTIONS.iter().fold(says.to_owned(), |says, (node, typed)| says.replace(node, typed))
 }
 
 #[cfg(test)]
@@ -318,6 +341,21 @@ mod tests {
             assert!(said.contains(&format!("no answer from {url}/ for 0.05 s")), "{said}");
             assert_eq!(failure.exit, super::super::Exit::Undone);
             silent.abort();
+        }
+    }
+
+    #[test]
+    fn a_problem_speaks_of_what_was_typed() {
+        for (detail, expected) in [
+            (
+                "the parameter `cursor` must be the `next_cursor` of a page",
+                "--cursor must be what the page before said",
+            ),
+            ("remove other versions with `?version=`", "remove other versions with `--version`"),
+            ("there is no such mission", "there is no such mission"),
+        ] {
+            let body = serde_json::json!({"detail": detail, "code": "x"}).to_string();
+            assert_eq!(problem(StatusCode::BAD_REQUEST, &body), format!("{expected} (x)"));
         }
     }
 

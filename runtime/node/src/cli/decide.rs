@@ -11,17 +11,18 @@ use sortie_contract::{Mistake, limit};
 use tokio::sync::mpsc;
 
 use super::client::Client;
-use super::look::{PageArgs, say_more};
-use super::{Exit, Failure, text};
+use super::look::{PageArgs, items, say_more};
+use super::text::{self, Screen};
+use super::{Exit, Failure};
 
 /// Which request.
 #[derive(Debug, Args)]
 pub(super) struct RequestArgs {
     /// The mission's id.
-    #[arg(value_parser = super::named)]
+    #[arg(value_parser = super::named, add = super::complete::missions())]
     id: String,
     /// The request's id, such as `r1`.
-    #[arg(value_parser = super::named)]
+    #[arg(value_parser = super::named, add = super::complete::requests())]
     request: String,
     /// Why: part of the record.
     #[arg(long, default_value = "")]
@@ -60,10 +61,15 @@ pub(super) async fn requests(which: &PageArgs, client: &Client, as_json: bool) -
         return Ok(Exit::Completed);
     }
     let tools = tools(client).await;
+    let screen = Screen::of_output();
     let mut out = io::stdout().lock();
-    for item in page["items"].as_array().into_iter().flatten() {
-        for line in shown(item, &text::cell(&item["mission_id"]), &tools) {
+    for item in items(&page) {
+        let mission = text::cell(&item["mission_id"]);
+        for line in shown(item, &mission, &tools, &screen) {
             writeln!(out, "{line}")?;
+        }
+        for command in commands(item, &mission) {
+            writeln!(out, "    {command}")?;
         }
     }
     say_more(&page);
@@ -79,9 +85,9 @@ pub(super) async fn tools(client: &Client) -> Value {
 const ARGUMENTS_BYTES_MAX: usize = 2000;
 
 /// A request of `mission` in lines: all that is decided about.
-pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String> {
-    let [id, kind, expires, question] =
-        ["request_id", "kind", "expires_at", "question"].map(|key| text::cell(&request[key]));
+pub(super) fn shown(request: &Value, mission: &str, tools: &Value, screen: &Screen) -> Vec<String> {
+    let [id, kind, question] = ["request_id", "kind", "question"].map(|key| text::cell(&request[key]));
+    let expires = screen.when(&request["expires_at"]);
     let mut lines = vec![format!("{mission}  {id}  {kind}  expires {expires}"), format!("  {question}")];
     let Some(tool) = request["tool"].as_str() else { return lines };
     let mut of = tools["items"].as_array().into_iter().flatten();
@@ -110,6 +116,23 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value) -> Vec<String
         lines.push(format!("  changed when it was approved; its plugin wanted {}", text::plain(&wanted)));
     }
     lines
+}
+
+/// The commands that decide a request of `mission`, ready to be copied.
+pub(super) fn commands(request: &Value, mission: &str) -> Vec<String> {
+    let of = format!("{} {}", text::word(mission), text::word(request["request_id"].as_str().unwrap_or_default()));
+    let command = |decision: &Value| {
+        Some(match decision.as_str()? {
+            "approve" | "repeat" => format!("sortie approve {of}"),
+            "grant" => format!("sortie approve {of} --amount USD"),
+            "deny" => format!("sortie deny {of}"),
+            "answer" if is_plain(request) => format!("sortie answer {of} TEXT"),
+            "answer" => format!("sortie answer {of} JSON"),
+            "record" => format!("sortie answer {of} RESULT"),
+            _ => return None,
+        })
+    };
+    request["decisions"].as_array().into_iter().flatten().filter_map(command).collect()
 }
 
 /// Most fields of a form that are listed.
@@ -340,7 +363,7 @@ fn present(mission: &str, request: &Value) -> io::Result<()> {
             writeln!(talk, "  These arguments are cut: this is their beginning only, of {}.", size(request))?;
         }
     }
-    writeln!(talk, "  expires {}", text::cell(&request["expires_at"]))
+    writeln!(talk, "  expires {}", Screen::of_output().when(&request["expires_at"]))
 }
 
 /// What can be answered to a request of a kind.
@@ -373,7 +396,32 @@ fn decision(kind: &str, line: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
+
+    fn screen() -> Screen {
+        Screen::fixed(Some(80), false, TimeZone::UTC, "2026-01-02T00:00:00Z")
+    }
+
+    #[test]
+    fn a_request_names_the_commands_that_decide_it() {
+        for (kind, decisions, expected) in [
+            ("approval", json!(["approve", "deny"]), vec!["sortie approve m r1", "sortie deny m r1"]),
+            ("budget", json!(["grant", "deny"]), vec!["sortie approve m r1 --amount USD", "sortie deny m r1"]),
+            ("input", json!(["answer"]), vec!["sortie answer m r1 TEXT"]),
+            (
+                "uncertain",
+                json!(["repeat", "record", "deny"]),
+                vec!["sortie approve m r1", "sortie answer m r1 RESULT", "sortie deny m r1"],
+            ),
+        ] {
+            let request = json!({"request_id": "r1", "kind": kind, "decisions": decisions});
+            assert_eq!(commands(&request, "m"), expected, "{kind}");
+        }
+        let request = json!({"request_id": "r1", "decisions": ["deny"]});
+        assert_eq!(commands(&request, "m; rm -rf ~"), ["sortie deny 'm; rm -rf ~' r1"]);
+    }
 
     #[test]
     fn what_has_no_effect_is_refused() {
@@ -468,7 +516,7 @@ mod tests {
     fn a_changed_call_shows_what_its_plugin_wanted() {
         let request = json!({"request_id": "r2", "kind": "budget", "question": "More?", "tool": "Write", "expires_at": "",
             "arguments": {"path": "b"}, "arguments_wanted": {"path": "a\u{202e}"}});
-        let lines = shown(&request, "m", &json!({}));
+        let lines = shown(&request, "m", &json!({}), &screen());
         assert!(lines.iter().any(|line| line.contains(r#"arguments {"path":"b"}"#)), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains(r#"wanted {"path":"a\u{202e}"}"#)), "{lines:?}");
     }
@@ -479,7 +527,7 @@ mod tests {
             "required": ["name"]});
         let mut request = json!({"request_id": "r1", "kind": "input", "question": "Who?", "tool": "mcp__a__b", "arguments": {},
             "expires_at": "", "schema": schema});
-        let lines = shown(&request, "m", &json!({}));
+        let lines = shown(&request, "m", &json!({}), &screen());
         assert_eq!(lines[1..3], ["  mcp__a__b asks, in its own words:", "  Who?"]);
         for says in ["field name (string) Name\\u{202e}", "field n (integer, may be left out, else 1)"] {
             assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
@@ -497,11 +545,11 @@ mod tests {
             (json!({"type": "array", "items": {"type": "string", "enum": ["a"]}}), r#"field f (array, some of "a")"#),
         ] {
             request["schema"] = json!({"properties": {"f": field}, "required": ["f"]});
-            let lines = shown(&request, "m", &json!({}));
+            let lines = shown(&request, "m", &json!({}), &screen());
             assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
         }
         request["schema"] = Value::Null;
-        let lines = shown(&request, "m", &json!({}));
+        let lines = shown(&request, "m", &json!({}), &screen());
         assert!(lines.iter().any(|line| line.ends_with("its form: sortie show m --json")), "{lines:?}");
     }
 
@@ -523,8 +571,8 @@ mod tests {
             let request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
                 "arguments": arguments, "arguments_bytes": bytes, "arguments_sha256": "abc",
                 "expires_at": "2026-01-02T03:04:05Z"});
-            let lines = shown(&request, "m", &tools);
-            assert_eq!(lines[0], "m  r1  approval  expires 2026-01-02T03:04:05Z");
+            let lines = shown(&request, "m", &tools, &screen());
+            assert_eq!(lines[0], "m  r1  approval  expires 2026-01-02 03:04:05 UTC (in 3 h)");
             assert_eq!(lines[2], "  tool Write  (workspace_write)");
             assert!(says.iter().all(|says| lines[3].contains(says)), "{lines:?}");
         }

@@ -38,6 +38,11 @@ impl fmt::Display for Input {
 }
 
 impl Input {
+    /// As it is named on a command line.
+    pub(super) fn to_argument(&self) -> String {
+        self.0.display().to_string()
+    }
+
     /// The text, and it is not empty.
     pub(super) fn read(&self) -> Result<String, Failure> {
         self.bytes().map_err(InputError::from).and_then(text).map_err(|error| self.unusable(error))

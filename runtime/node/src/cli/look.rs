@@ -1,26 +1,27 @@
-//! `ls`, `show`, `watch`, `journal`, `artifacts`, `cancel`: one mission, or many, on a node.
+//! `ls`, `deliveries`, `artifacts`, `cancel`: many missions on a node, and what one of them left behind.
 
-use std::io::Write as _;
-use std::time::Duration;
+use std::io::{IsTerminal as _, Write as _};
 
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use reqwest::header::{self, HeaderName};
 use serde_json::{Value, json};
+use sortie_contract::Status;
 use sortie_contract::envelope::MissionType;
 use sortie_contract::time::rfc3339;
 
 use super::client::Client;
-use super::{Exit, Failure, decide, text};
+use super::text::{self, Cell, Column, Meaning, Progress, Screen};
+use super::{Exit, Failure};
 
 /// Which page of a list.
 #[derive(Debug, Args)]
 pub(super) struct PageArgs {
     /// How many, at most.
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// Where to go on: what the page before said.
     #[arg(long)]
     cursor: Option<String>,
@@ -46,12 +47,36 @@ pub(super) fn say_more(page: &Value) {
     }
 }
 
+/// The items of a page.
+pub(super) fn items(page: &Value) -> impl Iterator<Item = &Value> {
+    page["items"].as_array().into_iter().flatten()
+}
+
+/// By what missions are put in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    /// The newest first.
+    Age,
+    /// Those that need somebody first, then those that go on, then those that are over.
+    Status,
+    /// By type.
+    Type,
+    /// By lane.
+    Lane,
+    /// Those whose window closes next first.
+    Window,
+    /// The dearest first.
+    Cost,
+    /// By id.
+    Id,
+}
+
 /// What to list.
 #[derive(Debug, Args)]
 pub(super) struct LsArgs {
     /// Only missions in this status; several with commas.
-    #[arg(long)]
-    status: Option<String>,
+    #[arg(long, value_delimiter = ',', value_parser = PossibleValuesParser::new(Status::ALL.map(Status::as_str)))]
+    status: Vec<String>,
     /// Only missions of this VP.
     #[arg(long, value_name = "ID")]
     vp: Option<String>,
@@ -70,6 +95,9 @@ pub(super) struct LsArgs {
     /// Only missions whose id, or the beginning of whose objective or summary, holds this text.
     #[arg(short, value_name = "TEXT")]
     q: Option<String>,
+    /// Put all that match in this order, and list the first of them. Without it, the newest come first, page by page.
+    #[arg(long, value_name = "BY", conflicts_with = "cursor")]
+    sort: Option<Sort>,
     #[command(flatten)]
     page: PageArgs,
 }
@@ -79,9 +107,15 @@ fn time(text: &str) -> Result<String, &'static str> {
     rfc3339(text).map(|_| text.to_owned()).map_err(|_| "it must be an RFC 3339 time such as 2026-11-22T20:00:00Z")
 }
 
+/// Missions that are asked for at once, where all of them are looked at.
+const AT_ONCE: usize = 500;
+
+/// Most missions that are put in order, or counted.
+const LOOKED_AT_MAX: usize = 5_000;
+
 pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let filters = [
-        ("status", args.status),
+        ("status", Some(args.status.join(",")).filter(|status| !status.is_empty())),
         ("vp_id", args.vp),
         ("vp_session_id", args.session),
         ("vp_runtime_id", args.lane),
@@ -89,35 +123,184 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
         ("created_after", args.since),
         ("q", args.q),
     ];
-    let filters = filters.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    let query: Vec<(&str, String)> = filters.chain(args.page.query()).collect();
-    let page = client.page(&["v1", "missions"], &query).await?;
+    let filters: Vec<(&str, String)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    let page = match args.sort {
+        Some(by) => sorted(by, &filters, args.page.limit, client).await?,
+        None => {
+            let query: Vec<(&str, String)> = filters.iter().cloned().chain(args.page.query()).collect();
+            client.page(&["v1", "missions"], &query).await?
+        }
+    };
     if as_json {
         text::json(&page)?;
         return Ok(Exit::Completed);
     }
-    let row = |mission: &Value| {
-        let mut row = ["mission_id", "status", "mission_type", "vp_id", "accepted_at", "summary"]
-            .map(|key| text::cell(&mission[key]));
-        if let Some(wait) = wait(&mission["waits_for"]) {
-            row[1] = format!("{} ({wait})", row[1]);
-        }
-        if mission["quarantined"] == true {
-            row[1].push_str(" (quarantine)");
-        }
-        row.to_vec()
-    };
-    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(&["MISSION", "STATUS", "TYPE", "VP", "ACCEPTED", "SUMMARY"], &rows)?;
-    say_more(&page);
+    let screen = Screen::of_output();
+    let rows: Vec<_> = items(&page).map(|mission| row(mission, &screen)).collect();
+    text::table(&COLUMNS, &rows, &screen)?;
+    if let Some(cursor) = page["next_cursor"].as_str() {
+        let more = rest(&filters, cursor, client).await?;
+        eprintln!(
+            "{more} more; --limit shows more at once. The next ones: the same again with --cursor {}",
+            text::plain(cursor)
+        );
+    }
     Ok(Exit::Completed)
+}
+
+/// All missions that match, in another order than the node's, as a page of the first of them.
+async fn sorted(by: Sort, filters: &[(&str, String)], limit: u32, client: &Client) -> Result<Value, Failure> {
+    let progress = Progress::of("missions are looked at");
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let mut page = further(filters, cursor.take(), client).await?;
+        if let Value::Array(items) = page["items"].take() {
+            all.extend(items);
+        }
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() || all.len() >= LOOKED_AT_MAX {
+            break;
+        }
+        progress.now(format!("missions are looked at: {} so far", all.len()));
+    }
+    drop(progress);
+    let (found, limit) = (all.len(), usize::try_from(limit).unwrap_or(usize::MAX));
+    put_in_order(by, &mut all);
+    all.truncate(limit);
+    if cursor.is_some() {
+        eprintln!("Only the newest {found} that match were looked at: narrow the list (--status, --since, …)");
+    }
+    if found > limit {
+        eprintln!("{} more; --limit {found} shows all of them", found - limit);
+    }
+    Ok(json!({"items": all, "next_cursor": null}))
+}
+
+/// Puts missions in order; those that are equal stay newest first.
+fn put_in_order(by: Sort, missions: &mut [Value]) {
+    const STATUSES: [&str; 7] = ["blocked", "running", "queued", "failed", "timed_out", "cancelled", "completed"];
+    let name = |mission: &Value, key: &str| mission[key].as_str().unwrap_or_default().to_owned();
+    match by {
+        Sort::Age => {}
+        Sort::Status => missions.sort_by_key(|mission| {
+            STATUSES.iter().position(|status| mission["status"] == *status).unwrap_or(STATUSES.len())
+        }),
+        Sort::Type => missions.sort_by_key(|mission| name(mission, "mission_type")),
+        Sort::Lane => missions.sort_by_key(|mission| name(mission, "vp_runtime_id")),
+        Sort::Id => missions.sort_by_key(|mission| name(mission, "mission_id")),
+        Sort::Window => missions.sort_by_key(|mission| {
+            let closes = mission["autonomy_window"]["end_at"].as_str().and_then(|at| rfc3339(at).ok());
+            // One that is over has no window to come, and one without an end none that closes.
+            (!mission["ended_at"].is_null(), closes.is_none(), closes)
+        }),
+        Sort::Cost => {
+            let cost = |mission: &Value| mission["usage"]["estimated_cost_usd"].as_f64().unwrap_or(0.0);
+            missions.sort_by(|a, b| cost(b).total_cmp(&cost(a)));
+        }
+    }
+}
+
+/// How many missions that match come behind a page.
+async fn rest(filters: &[(&str, String)], cursor: &str, client: &Client) -> Result<String, Failure> {
+    let progress = Progress::of("the other missions are counted");
+    let (mut count, mut cursor) = (0, Some(cursor.to_owned()));
+    while let Some(from) = cursor.take() {
+        let page = further(filters, Some(from), client).await?;
+        count += items(&page).count();
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_some() && count >= LOOKED_AT_MAX {
+            return Ok(format!("More than {count}"));
+        }
+    }
+    drop(progress);
+    Ok(count.to_string())
+}
+
+async fn further(filters: &[(&str, String)], cursor: Option<String>, client: &Client) -> Result<Value, Failure> {
+    let limit = [("limit", AT_ONCE.to_string())];
+    let cursor = cursor.map(|cursor| ("cursor", cursor));
+    let query: Vec<(&str, String)> = filters.iter().cloned().chain(limit).chain(cursor).collect();
+    client.page(&["v1", "missions"], &query).await
+}
+
+/// What a list tells of a mission. Where there is no room, the last of them go first.
+const COLUMNS: [Column<'static>; 8] = [
+    Column::whole("MISSION"),
+    Column::cut("STATUS", 28),
+    Column::whole("ACCEPTED"),
+    Column::cut("TYPE", 8).spare(),
+    Column::cut("LANE", 8).spare(),
+    Column::whole("WINDOW").spare(),
+    Column::whole("COST").spare(),
+    Column::cut("SUMMARY", 16).spare(),
+];
+
+fn row(mission: &Value, screen: &Screen) -> Vec<Cell> {
+    let meaning = if mission["quarantined"] == true { Meaning::Bad } else { Meaning::of(&mission["status"]) };
+    let [id, kind, lane, summary] =
+        ["mission_id", "mission_type", "vp_runtime_id", "summary"].map(|key| text::cell(&mission[key]));
+    let cost = text::money(&mission["usage"]["estimated_cost_usd"]);
+    vec![
+        id.into(),
+        Cell::new(stands(mission, screen), meaning),
+        screen.age(&mission["accepted_at"]).into(),
+        kind.into(),
+        lane.into(),
+        window(mission, screen).into(),
+        cost.into(),
+        summary.into(),
+    ]
+}
+
+/// How a mission stands, and why.
+fn stands(mission: &Value, screen: &Screen) -> String {
+    let mut stands = text::cell(&mission["status"]);
+    let reason = text::cell(&mission["reason"]);
+    if let Some(wait) = wait(&mission["waits_for"], screen) {
+        stands.push_str(&format!(" ({wait})"));
+    } else if !reason.is_empty() && mission["status"] != "completed" {
+        stands.push_str(&format!(" ({reason})"));
+    }
+    if mission["quarantined"] == true {
+        stands.push_str(" (quarantine)");
+    }
+    stands
+}
+
+/// What a mission waits for, in words; nothing where it does not wait.
+fn wait(wait: &Value, screen: &Screen) -> Option<String> {
+    let what = text::plain(wait["what"].as_str()?);
+    let first = text::cell(&wait["mission_id"]);
+    let first = if first.is_empty() { first } else { format!(", busy with {first}") };
+    let until = match (screen.age(&wait["until"]), screen.width()) {
+        (until, _) if until.is_empty() => until,
+        (until, None) => format!(", until {until}"),
+        (until, Some(_)) if what == "people" => format!(", expires {until}"),
+        (until, Some(_)) => format!(" {until}"),
+    };
+    Some(format!("{what}{until}{first}"))
+}
+
+/// When a mission may run. What is over has no window that matters to who reads now.
+fn window(mission: &Value, screen: &Screen) -> String {
+    let window = &mission["autonomy_window"];
+    let [from, to] = ["start_at", "end_at"].map(|key| screen.age(&window[key]));
+    if screen.width().is_none() {
+        return if from.is_empty() && to.is_empty() { String::new() } else { format!("{from}..{to}") };
+    }
+    let is_ahead = from.starts_with("in ");
+    match (mission["ended_at"].is_null(), is_ahead, to.is_empty()) {
+        (true, true, _) => format!("opens {from}"),
+        (true, false, false) => format!("closes {to}"),
+        _ => String::new(),
+    }
 }
 
 /// Which deliveries.
 #[derive(Debug, Args)]
 pub(super) struct DeliveriesArgs {
-    /// Only those in this state: `pending`, `parked` or `incomplete`. Without it, those that are pending or parked.
-    #[arg(long)]
+    /// Only those in this state. Without it, those that are pending or parked.
+    #[arg(long, value_parser = ["pending", "parked", "incomplete"])]
     state: Option<String>,
     #[command(flatten)]
     page: PageArgs,
@@ -131,173 +314,29 @@ pub(super) async fn deliveries(args: DeliveriesArgs, client: &Client, as_json: b
         text::json(&page)?;
         return Ok(Exit::Completed);
     }
+    let screen = Screen::of_output();
     let row = |item: &Value| {
-        ["mission_id", "state", "waiting", "attempts", "next_attempt_at", "error"]
-            .map(|key| text::cell(&item[key]))
-            .to_vec()
+        let [id, state, waiting, attempts, error] =
+            ["mission_id", "state", "waiting", "attempts", "error"].map(|key| text::cell(&item[key]));
+        let meaning = if state == "pending" { Meaning::Plain } else { Meaning::Bad };
+        let next = screen.age(&item["next_attempt_at"]);
+        vec![id.into(), Cell::new(state, meaning), waiting.into(), attempts.into(), next.into(), error.into()]
     };
-    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(&["MISSION", "STATE", "WAITING", "ATTEMPTS", "NEXT ATTEMPT", "ERROR"], &rows)?;
+    let columns = [
+        Column::whole("MISSION"),
+        Column::whole("STATE"),
+        Column::whole("WAITING"),
+        Column::whole("ATTEMPTS"),
+        Column::whole("NEXT ATTEMPT"),
+        Column::cut("ERROR", 20),
+    ];
+    text::table(&columns, &items(&page).map(row).collect::<Vec<_>>(), &screen)?;
     say_more(&page);
     Ok(Exit::Completed)
 }
 
-pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let state = client.get(&["v1", "missions", id], "mission_id").await?;
-    if as_json {
-        text::json(&state)?;
-        return Ok(Exit::Completed);
-    }
-    let plugin = format!("{}@{}", text::cell(&state["plugin"]["name"]), text::cell(&state["plugin"]["version"]));
-    let mut rows: Vec<Vec<String>> = [
-        "mission_id",
-        "status",
-        "reason",
-        "summary",
-        "next_action",
-        "objective",
-        "mission_type",
-        "vp_id",
-        "vp_session_id",
-        "vp_runtime_id",
-        "trace_id",
-        "accepted_at",
-        "started_at",
-        "ended_at",
-    ]
-    .iter()
-    .filter(|key| !state[**key].is_null())
-    .map(|key| vec![(*key).to_owned(), text::cell(&state[*key])])
-    .collect();
-    rows.push(vec!["plugin".to_owned(), plugin]);
-    for key in ["usage", "effective_budget", "autonomy_window", "delivery"] {
-        rows.push(vec![key.to_owned(), text::cell(&state[key])]);
-    }
-    rows.extend(reasons(&state).into_iter().map(|(name, said)| vec![name.to_owned(), said]));
-    text::table(&["FIELD", "VALUE"], &rows)?;
-    let call = |call: &Value| ["call", "tool", "started_at"].map(|key| text::cell(&call[key])).to_vec();
-    let calls: Vec<_> = state["calls_in_flight"].as_array().into_iter().flatten().map(call).collect();
-    if !calls.is_empty() {
-        writeln!(std::io::stdout())?;
-        text::table(&["CALL", "TOOL", "SINCE"], &calls)?;
-    }
-    let criterion = |found: &Value| ["criterion", "verdict", "evidence"].map(|key| text::cell(&found[key])).to_vec();
-    let criteria: Vec<_> = state["criteria"].as_array().into_iter().flatten().map(criterion).collect();
-    if !criteria.is_empty() {
-        writeln!(std::io::stdout())?;
-        text::table(&["CRITERION", "VERDICT", "EVIDENCE"], &criteria)?;
-    }
-    let requests = state["pending_requests"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if !requests.is_empty() {
-        let tools = decide::tools(client).await;
-        writeln!(std::io::stdout())?;
-        for line in
-            requests.iter().flat_map(|request| decide::shown(request, &text::cell(&state["mission_id"]), &tools))
-        {
-            writeln!(std::io::stdout(), "{line}")?;
-        }
-    }
-    let artifacts = text::artifact_rows(&state["artifacts"]);
-    if !artifacts.is_empty() {
-        writeln!(std::io::stdout())?;
-        text::table(&text::ARTIFACT_HEAD, &artifacts)?;
-    }
-    Ok(Exit::Completed)
-}
-
-/// What a mission waits for, in words; nothing where it does not wait.
-fn wait(wait: &Value) -> Option<String> {
-    let what = text::plain(wait["what"].as_str()?);
-    let (until, first) = (text::cell(&wait["until"]), text::cell(&wait["mission_id"]));
-    let until = if until.is_empty() { until } else { format!(", until {until}") };
-    let first = if first.is_empty() { first } else { format!(", busy with {first}") };
-    Some(format!("{what}{until}{first}"))
-}
-
-/// Why a mission, or its deliveries, are no further, in words.
-fn reasons(state: &Value) -> Vec<(&'static str, String)> {
-    let mut reasons = Vec::new();
-    reasons.extend(wait(&state["waits_for"]).map(|wait| ("waits_for", wait)));
-    let why = text::cell(&state["waits_for"]["why"]);
-    reasons.extend((!why.is_empty()).then_some(("because", why)));
-    let window = &state["effective_window"];
-    for (end, by, key) in [("start_at", "opens_by", "opens"), ("end_at", "closes_by", "closes")] {
-        let at = text::cell(&window[end]);
-        if !at.is_empty() && state["ended_at"].is_null() {
-            reasons.push((key, format!("{at}, by its {}", text::cell(&window[by]))));
-        }
-    }
-    if state["carried_over"].as_u64().is_some_and(|times| times > 0) {
-        reasons.push(("carried over", text::cell(&state["carried_over"])));
-    }
-    let quarantine = &state["quarantine"];
-    if quarantine.is_object() {
-        let [why, remedy] = ["why", "remedy"].map(|key| text::cell(&quarantine[key]));
-        reasons.push(("quarantine", format!("{why}. {remedy}")));
-    }
-    let delivery = &state["delivery"];
-    let (error, next) = (text::cell(&delivery["error"]), text::cell(&delivery["next_attempt_at"]));
-    reasons.extend((!error.is_empty()).then_some(("delivery error", error)));
-    reasons.extend((!next.is_empty()).then_some(("next attempt", next)));
-    reasons
-}
-
-pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let mut last = 0;
-    // How often the node was asked in vain since it was heard; nothing, before it was heard at all.
-    let mut tries: Option<u32> = None;
-    loop {
-        let request = client
-            .request(Method::GET, &["v1", "missions", id, "events"])
-            .header("accept", "text/event-stream")
-            .header("last-event-id", last.to_string());
-        let patient = tries.is_some_and(|tries| tries < TRIES_MAX);
-        let mut chunks = match client.first(request).await {
-            Ok(response) if patient && response.status().is_server_error() => None,
-            Err(_) if patient => None,
-            Ok(response) => Some(client.marked(client.good(response).await?, EVENTS)?.bytes_stream()),
-            Err(failure) => return Err(failure),
-        };
-        let mut buffer = Vec::new();
-        while let Some(chunks) = &mut chunks {
-            let Some(Ok(chunk)) = chunks.next().await else { break };
-            tries = Some(0);
-            buffer.extend_from_slice(&chunk);
-            while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = buffer.drain(..=end).collect();
-                let Some(data) = line.strip_prefix(b"data:") else { continue };
-                let event: Value = serde_json::from_slice(data)?;
-                last = event["sequence"].as_u64().unwrap_or(last);
-                if as_json {
-                    text::json(&event)?;
-                } else {
-                    writeln!(std::io::stdout(), "{}", text::event(&event))?;
-                }
-                if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
-                    return Ok(exit);
-                }
-            }
-        }
-        // The node went away in the middle; ask whether it is back, after the last event that was shown.
-        let before = tries.unwrap_or_default();
-        tokio::time::sleep(pause(before)).await;
-        tries = Some(before + 1);
-    }
-}
-
-/// What says that an answer is a stream of events.
-const EVENTS: (HeaderName, &str) = (header::CONTENT_TYPE, "text/event-stream");
-
 /// What says that an answer is the bytes of an artifact: its tag.
 const BYTES: (HeaderName, &str) = (header::ETAG, "\"");
-
-/// How often a node that went away is asked for in vain before `watch` gives up: for about a minute.
-const TRIES_MAX: u32 = 16;
-
-/// How long `watch` waits after so many tries in vain.
-fn pause(tries: u32) -> Duration {
-    Duration::from_millis(250 << tries.min(4))
-}
 
 /// The exit code of a final status.
 pub(super) fn exit_of(status: &str) -> Option<Exit> {
@@ -310,25 +349,21 @@ pub(super) fn exit_of(status: &str) -> Option<Exit> {
     }
 }
 
-pub(super) async fn journal(id: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let journal = client.page(&["v1", "missions", id, "journal"], &[]).await?;
-    if as_json {
-        text::json(&journal)?;
-        return Ok(Exit::Completed);
-    }
-    let row = |record: &Value| ["record", "at", "kind", "body"].map(|key| text::cell(&record[key])).to_vec();
-    let rows: Vec<_> = journal["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(&["NO", "AT", "KIND", "WHAT"], &rows)?;
-    Ok(Exit::Completed)
-}
-
 pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     if let Some(name) = get {
         let path: Vec<&str> = ["v1", "missions", id, "artifacts"].into_iter().chain(name.split('/')).collect();
         let mut chunks = client.stream(client.request(Method::GET, &path), BYTES).await?.bytes_stream();
         let mut out = std::io::stdout();
+        // The bytes themselves are what is seen of it where they go to a terminal.
+        let progress = (!out.is_terminal()).then(|| Progress::of(text::plain(name)));
+        let mut written: u64 = 0;
         while let Some(chunk) = chunks.next().await {
-            out.write_all(&chunk?)?;
+            let chunk = chunk?;
+            out.write_all(&chunk)?;
+            written += chunk.len() as u64;
+            if let Some(progress) = &progress {
+                progress.now(format!("{}: {}", text::plain(name), text::size(written)));
+            }
         }
         out.flush()?;
         return Ok(Exit::Completed);
@@ -337,7 +372,8 @@ pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_j
     if as_json {
         text::json(&index)?;
     } else {
-        text::table(&text::ARTIFACT_HEAD, &text::artifact_rows(&index["items"]))?;
+        let screen = Screen::of_output();
+        text::table(&text::ARTIFACTS, &text::artifact_rows(&index["items"], &screen), &screen)?;
     }
     Ok(Exit::Completed)
 }
@@ -352,4 +388,94 @@ pub(super) async fn cancel(id: &str, reason: &str, client: &Client, as_json: boo
         writeln!(std::io::stdout(), "{} {}", text::cell(&state["mission_id"]), text::cell(&state["status"]))?;
     }
     Ok(Exit::Completed)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    fn screen(width: Option<usize>) -> Screen {
+        Screen::fixed(width, false, TimeZone::UTC, "2026-11-26T21:00:00Z")
+    }
+
+    #[test]
+    fn a_mission_says_why_it_stands_as_it_does() {
+        let until = json!({"what": "window", "until": "2026-11-26T23:00:00Z"});
+        for (mission, on_a_terminal, in_a_file) in [
+            (
+                json!({"status": "queued", "waits_for": until}),
+                "queued (window in 2 h)",
+                "queued (window, until 2026-11-26T23:00:00+00:00)",
+            ),
+            (
+                json!({"status": "blocked", "waits_for": {"what": "people", "until": "2026-11-27T20:00:00Z"}}),
+                "blocked (people, expires in 23 h)",
+                "blocked (people, until 2026-11-27T20:00:00+00:00)",
+            ),
+            (
+                json!({"status": "queued", "waits_for": {"what": "session", "mission_id": "first"}}),
+                "queued (session, busy with first)",
+                "queued (session, busy with first)",
+            ),
+            (
+                json!({"status": "failed", "reason": "criterion_unmet"}),
+                "failed (criterion_unmet)",
+                "failed (criterion_unmet)",
+            ),
+            (json!({"status": "completed", "reason": "done"}), "completed", "completed"),
+            (json!({"status": "running", "quarantined": true}), "running (quarantine)", "running (quarantine)"),
+        ] {
+            assert_eq!(stands(&mission, &screen(Some(80))), on_a_terminal);
+            assert_eq!(stands(&mission, &screen(None)), in_a_file);
+        }
+    }
+
+    #[test]
+    fn a_window_matters_until_the_mission_is_over() {
+        let of = |from: Value, to: Value, ended: Value| json!({"autonomy_window": {"start_at": from, "end_at": to}, "ended_at": ended});
+        let (past, ahead) = (json!("2026-11-26T20:00:00Z"), json!("2026-11-26T23:00:00Z"));
+        for (mission, on_a_terminal, in_a_file) in [
+            (of(Value::Null, Value::Null, Value::Null), "", ""),
+            (of(ahead.clone(), Value::Null, Value::Null), "opens in 2 h", "2026-11-26T23:00:00+00:00.."),
+            (
+                of(past.clone(), ahead.clone(), Value::Null),
+                "closes in 2 h",
+                "2026-11-26T20:00:00+00:00..2026-11-26T23:00:00+00:00",
+            ),
+            (of(Value::Null, ahead, past), "", "..2026-11-26T23:00:00+00:00"),
+        ] {
+            assert_eq!(window(&mission, &screen(Some(80))), on_a_terminal);
+            assert_eq!(window(&mission, &screen(None)), in_a_file);
+        }
+    }
+
+    #[test]
+    fn missions_are_put_in_order() {
+        let mission = |id: &str, status: &str, lane: &str, cost: f64, closes: Option<&str>, ended: Option<&str>| {
+            json!({"mission_id": id, "status": status, "mission_type": lane, "vp_runtime_id": lane,
+                "usage": {"estimated_cost_usd": cost}, "autonomy_window": {"end_at": closes}, "ended_at": ended})
+        };
+        let all = [
+            mission("d", "completed", "x", 0.5, Some("2026-11-26T20:00:00Z"), Some("2026-11-26T20:00:00Z")),
+            mission("c", "queued", "y", 0.0, Some("2026-11-26T23:00:00Z"), None),
+            mission("b", "blocked", "x", 2.0, Some("2026-11-26T22:00:00Z"), None),
+            mission("a", "failed", "w", 0.5, None, None),
+        ];
+        for (by, expected) in [
+            (Sort::Age, "dcba"),
+            (Sort::Status, "bcad"),
+            (Sort::Type, "adbc"),
+            (Sort::Lane, "adbc"),
+            (Sort::Window, "bcad"),
+            (Sort::Cost, "bdac"),
+            (Sort::Id, "abcd"),
+        ] {
+            let mut missions = all.to_vec();
+            put_in_order(by, &mut missions);
+            let order: String = missions.iter().filter_map(|mission| mission["mission_id"].as_str()).collect();
+            assert_eq!(order, expected, "{by:?}");
+        }
+    }
 }

@@ -9,7 +9,9 @@ use serde_json::Value;
 use sortie_contract::plugin::PluginRef;
 
 use super::client::Client;
-use super::{Exit, Failure, text};
+use super::look::items;
+use super::text::{self, Cell, Column, Meaning, Progress, Screen};
+use super::{Exit, Failure};
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
@@ -24,7 +26,7 @@ pub(super) enum PluginCommand {
     /// Remove a plugin; missions that started with it keep it.
     Rm {
         /// Its name.
-        #[arg(value_parser = plugin_name)]
+        #[arg(value_parser = plugin_name, add = super::complete::plugins())]
         name: String,
         /// Only this version.
         #[arg(long)]
@@ -40,7 +42,7 @@ pub(super) enum ToolCommand {
     /// Call a tool by hand, in a workspace for that.
     Call {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::tools())]
         name: String,
         /// The arguments, a JSON object.
         arguments: String,
@@ -62,13 +64,10 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
     match command {
         PluginCommand::Ls => {
             let page = client.page(&["v1", "plugins"], &[]).await?;
-            list(
-                &page,
-                as_json,
-                &["NAME", "VERSION", "DIGEST", "DESCRIPTION"],
-                &["name", "version", "digest", "description"],
-            )?;
-            if !as_json {
+            if as_json {
+                text::json(&page)?;
+            } else {
+                plugins(&page)?;
                 for unusable in page["unusable"].as_array().into_iter().flatten() {
                     let [plugin, detail] = ["plugin", "detail"].map(|key| text::cell(&unusable[key]));
                     writeln!(std::io::stderr(), "{plugin} runs no mission here: {detail}")?;
@@ -78,6 +77,7 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
         PluginCommand::Install { file } => {
             let bytes =
                 std::fs::read(&file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
+            let _progress = Progress::of(format!("the node compiles {}", text::plain(&file.display().to_string())));
             let request = client.request(Method::POST, &["v1", "plugins"]).header("content-type", "application/wasm");
             let installed = client.patient().json(request.body(bytes), "digest").await?;
             if as_json {
@@ -101,18 +101,15 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
 pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     match command {
         ToolCommand::Ls => {
-            let mut page = client.page(&["v1", "tools"], &[]).await?;
-            if !as_json {
-                with_states(&mut page);
+            let page = client.page(&["v1", "tools"], &[]).await?;
+            if as_json {
+                text::json(&page)?;
+            } else {
+                tools(&page)?;
             }
-            list(
-                &page,
-                as_json,
-                &["NAME", "PROVIDER", "STATE", "REPEAT", "COST_USD", "EFFECTS", "DESCRIPTION"],
-                &["name", "provider", "state", "repeat", "cost_usd", "effects", "description"],
-            )?;
         }
         ToolCommand::Call { name, arguments } => {
+            let _progress = Progress::of(format!("{} is called", text::plain(&name)));
             let request = client.request(Method::POST, &["v1", "tools", &name, "call"]);
             let result =
                 client.patient().any_json(request.header("content-type", "application/json").body(arguments)).await?;
@@ -122,20 +119,50 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
     Ok(Exit::Completed)
 }
 
-/// Says of each tool how its provider is.
-fn with_states(page: &mut Value) {
-    let providers = page["providers"].take();
-    for item in page["items"].as_array_mut().into_iter().flatten() {
-        let of = providers.as_array().into_iter().flatten().find(|provider| provider["name"] == item["provider"]);
-        item["state"] = of.map(|provider| provider["state"].clone()).unwrap_or_default();
-    }
+fn plugins(page: &Value) -> std::io::Result<()> {
+    let screen = Screen::of_output();
+    let row = |plugin: &Value| {
+        let [name, version, description] = ["name", "version", "description"].map(|key| text::cell(&plugin[key]));
+        vec![Cell::from(name), version.into(), text::digest(&plugin["digest"], &screen).into(), description.into()]
+    };
+    let columns = [
+        Column::whole("NAME"),
+        Column::whole("VERSION"),
+        Column::whole("DIGEST").spare(),
+        Column::cut("DESCRIPTION", 16).spare(),
+    ];
+    text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)
 }
 
-fn list(page: &Value, as_json: bool, head: &[&str], keys: &[&str]) -> std::io::Result<()> {
-    if as_json {
-        return text::json(page);
-    }
-    let row = |item: &Value| keys.iter().map(|key| text::cell(&item[*key])).collect();
-    let rows: Vec<Vec<String>> = page["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(head, &rows)
+/// The tools of a node, each with how its provider is.
+fn tools(page: &Value) -> std::io::Result<()> {
+    let screen = Screen::of_output();
+    let row = |tool: &Value| {
+        let [name, provider, repeat, cost, description] =
+            ["name", "provider", "repeat", "cost_usd", "description"].map(|key| text::cell(&tool[key]));
+        let providers = page["providers"].as_array();
+        let of = providers.into_iter().flatten().find(|known| known["name"] == tool["provider"]);
+        let state = of.map(|known| text::cell(&known["state"])).unwrap_or_default();
+        let meaning = if matches!(state.as_str(), "" | "connected") { Meaning::Plain } else { Meaning::Bad };
+        let effects: Vec<String> = tool["effects"].as_array().into_iter().flatten().map(text::cell).collect();
+        vec![
+            Cell::from(name),
+            provider.into(),
+            Cell::new(state, meaning),
+            repeat.into(),
+            cost.into(),
+            effects.join(", ").into(),
+            description.into(),
+        ]
+    };
+    let columns = [
+        Column::whole("NAME"),
+        Column::cut("PROVIDER", 8),
+        Column::whole("STATE"),
+        Column::whole("REPEAT").spare(),
+        Column::whole("COST_USD").spare(),
+        Column::cut("EFFECTS", 12).spare(),
+        Column::cut("DESCRIPTION", 16).spare(),
+    ];
+    text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)
 }

@@ -27,7 +27,7 @@ pub(super) async fn mcp(args: &McpArgs, client: Client, as_json: bool) -> Result
         return tell(&client, as_json);
     }
     // Standard output is the protocol's.
-    telemetry::start(crate::config::LogFormat::Auto);
+    telemetry::start(crate::config::LogFormat::Auto, telemetry::Usual::All);
     let service = Service::new(client, None);
     let (input, output) = (pipe(&std::io::stdin())?, pipe(&std::io::stdout())?);
     sortie_mcp::serve::over(service, (), input, output).await?;

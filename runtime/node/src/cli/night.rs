@@ -7,7 +7,8 @@ use jiff::civil::Date;
 use serde_json::Value;
 
 use super::client::Client;
-use super::{Exit, Failure, text};
+use super::text::{self, Cell, Column, Meaning, Screen};
+use super::{Exit, Failure};
 
 /// Which night.
 #[derive(Debug, Args)]
@@ -31,33 +32,57 @@ pub(super) async fn night(args: NightArgs, client: &Client, as_json: bool) -> Re
         return Ok(exit);
     }
     let mut out = std::io::stdout();
-    writeln!(out, "{}", said(&night))?;
+    let screen = Screen::of_output();
+    writeln!(out, "{}", said(&night, &screen))?;
     let row = |mission: &Value| {
-        let cells = ["mission_id", "left", "reason", "spent", "summary"].map(|key| match key {
-            "spent" => money(&mission[key]["cost_usd"]),
-            key => text::cell(&mission[key]),
-        });
-        cells.to_vec()
+        let [id, left, reason, summary] =
+            ["mission_id", "left", "reason", "summary"].map(|key| text::cell(&mission[key]));
+        let meaning = match left.as_str() {
+            "done" => Meaning::Good,
+            "failed" => Meaning::Bad,
+            "waiting" => Meaning::Attention,
+            _ => Meaning::Plain,
+        };
+        let spent = money(&mission["spent"]["cost_usd"]);
+        vec![Cell::from(id), Cell::new(left, meaning), reason.into(), spent.into(), summary.into()]
     };
     let rows: Vec<_> = night["missions"].as_array().into_iter().flatten().map(row).collect();
     if !rows.is_empty() {
+        let columns = [
+            Column::whole("MISSION"),
+            Column::whole("LEFT"),
+            Column::cut("REASON", 12).spare(),
+            Column::whole("SPENT").spare(),
+            Column::cut("SUMMARY", 16).spare(),
+        ];
         writeln!(out)?;
-        text::table(&["MISSION", "LEFT", "REASON", "SPENT", "SUMMARY"], &rows)?;
+        text::table(&columns, &rows, &screen)?;
     }
     if night["more"] == true {
         eprintln!("There are more missions; `sortie ls` lists all of them.");
     }
-    let gap = |gap: &Value| ["schedule", "first", "last", "count", "reason"].map(|key| text::cell(&gap[key])).to_vec();
+    let gap = |gap: &Value| {
+        let [schedule, count, reason] = ["schedule", "count", "reason"].map(|key| text::cell(&gap[key]));
+        let [first, last] = ["first", "last"].map(|key| screen.time(&gap[key]));
+        vec![Cell::from(schedule), first.into(), last.into(), count.into(), reason.into()]
+    };
     let gaps: Vec<_> = night["gaps"].as_array().into_iter().flatten().map(gap).collect();
     if !gaps.is_empty() {
+        let columns = [
+            Column::whole("MISSED"),
+            Column::whole("FIRST"),
+            Column::whole("LAST"),
+            Column::whole("TIMES").spare(),
+            Column::cut("REASON", 12).spare(),
+        ];
         writeln!(out)?;
-        text::table(&["MISSED", "FIRST", "LAST", "TIMES", "REASON"], &gaps)?;
+        text::table(&columns, &gaps, &screen)?;
     }
     Ok(exit)
 }
 
 /// The night in a line.
-fn said(night: &Value) -> String {
+fn said(night: &Value, screen: &Screen) -> String {
     let count = |key: &str| night[key].as_u64().unwrap_or(0);
     let always =
         [("done", "done"), ("failed", "failed"), ("carried_over", "carried over"), ("waiting", "waiting for people")];
@@ -79,7 +104,7 @@ fn said(night: &Value) -> String {
         "nothing begins by itself".to_owned()
     } else {
         let who = if next["schedule"].is_null() { &next["mission_id"] } else { &next["schedule"] };
-        format!("next window {} ({})", text::cell(&next["at"]), text::cell(who))
+        format!("next window {} ({})", screen.time(&next["at"]), text::cell(who))
     };
     let spent = money(&night["spent"]["cost_usd"]);
     format!("Night of {}{so_far}: {}; {spent} spent; {next}.", text::cell(&night["date"]), counts.join(", "))

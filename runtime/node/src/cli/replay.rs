@@ -26,7 +26,8 @@ use sortie_mission::{Mission, ModelCall};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Kill, Options, Run, Sandbox, Stop};
 
 use super::client::Client;
-use super::{Exit, Failure, text};
+use super::text::{self, Progress};
+use super::{Exit, Failure};
 use verdict::{End, Ran, Recorded};
 
 use sortie_engine::begin;
@@ -37,7 +38,7 @@ use sortie_engine::look::parse_record;
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
     /// The mission's id.
-    #[arg(value_parser = super::named)]
+    #[arg(value_parser = super::named, add = super::complete::missions())]
     id: String,
     /// Run this build of the plugin instead of the one that the mission ran on.
     #[arg(long, value_name = "FILE.wasm")]
@@ -64,7 +65,9 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
     };
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::new(Options { instances_max: 1, ..Options::new(folder.path().to_owned()) })?;
+    let compiling = Progress::of("the plugin is compiled");
     let installed = sandbox.install(component).await.map_err(Failure::unusable)?;
+    drop(compiling);
     let tools = client.page(&["v1", "tools"], &[]).await?;
     let tools: Vec<ToolInfo> = tools["items"].as_array().into_iter().flatten().filter_map(tool).collect();
 

@@ -5,16 +5,18 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use serde_json::Value;
 use sortie_contract::MissionNo;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::beside::{self, Wanted};
 use super::decide::Terminal;
 use super::input::Input;
 use super::look::exit_of;
 use super::submit::again;
-use super::{Exit, Failure, text};
+use super::text::{self, EventLines, Screen};
+use super::{Exit, Failure};
 use crate::config::Config;
 use crate::node::{Node, system};
 use crate::telemetry;
@@ -30,15 +32,15 @@ use sortie_models::Recorder;
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The envelope; `-` is standard input. `created_at`, `idempotency_key`, ids and a window may be left out.
-    #[arg(value_name = "ENVELOPE.json")]
+    #[arg(value_name = "ENVELOPE.json", value_hint = ValueHint::FilePath)]
     envelope: Input,
     /// Write what models answer into this file: a script for a model of protocol `scripted`, which answers the same.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<Exit, Failure> {
-    telemetry::start(config.telemetry.format);
+pub(super) async fn run(args: RunArgs, config: Config, token: Option<&str>, as_json: bool) -> Result<Exit, Failure> {
+    telemetry::start(config.telemetry.format, telemetry::Usual::Warnings);
     // First: a signal that comes while the journal is read must not leave a mission behind that nobody follows.
     let signals = Signals::listen()?;
     let ambient = system();
@@ -46,7 +48,15 @@ pub(super) async fn run(args: RunArgs, config: Config, as_json: bool) -> Result<
     let envelope = crate::blanks::filled(&input, "run", "terminal", Some(&config.node.instance_id))
         .map_err(|error| args.envelope.no_envelope(&error))?;
     let script = args.record.as_deref().map(Script::create).transpose()?;
-    let node = Node::open_as(&config, ambient, Others::Wait, script.is_some()).await?;
+    let node = match Node::open_as(&config, ambient, Others::Wait, script.is_some()).await {
+        Err(taken) if taken.is_in_use() => {
+            let file = args.envelope.to_argument();
+            let is_a_nodes = script.is_none();
+            let wanted = Wanted { file: &file, given: &input, envelope: &envelope, config: &config, token, is_a_nodes };
+            return beside::run(wanted, taken, as_json).await;
+        }
+        opened => opened?,
+    };
     // It is examined by the tools that there are.
     node.engine.start_providers();
     let dispatched = node.engine.dispatch(envelope).await.map_err(|error| Failure::unusable(refusal(error)));
@@ -159,6 +169,7 @@ impl Followed<'_> {
     /// Shows the mission's events until the last, asks on a terminal what it asks, then says where its artifacts are.
     async fn follow(mut self) -> Result<Exit, Failure> {
         let mut shown = 0;
+        let mut lines = EventLines::on(Screen::of_output());
         loop {
             let Events { events, more, .. } = self.node.engine.events(self.no, shown, EVENTS_AT_ONCE)?;
             for event in events {
@@ -167,7 +178,9 @@ impl Followed<'_> {
                 if self.as_json {
                     text::json(&event)?;
                 } else {
-                    writeln!(std::io::stdout(), "{}", text::event(&event))?;
+                    for line in lines.of(&event) {
+                        writeln!(std::io::stdout(), "{line}")?;
+                    }
                 }
                 if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
                     if !self.as_json {

@@ -15,8 +15,9 @@ use sortie_engine::shown::UpcomingView;
 use sortie_schedule::{Calendars, Form, Schedule, upcoming};
 
 use super::client::Client;
-use super::look::{PageArgs, say_more};
-use super::{Exit, Failure, text};
+use super::look::{PageArgs, items, say_more};
+use super::text::{self, Cell, Column, Meaning, Screen};
+use super::{Exit, Failure};
 
 /// What to do with schedules.
 #[derive(Debug, Subcommand)]
@@ -39,13 +40,13 @@ pub(super) enum ScheduleCommand {
     /// Show a schedule: its next times, what runs, who changed what.
     Show {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
     },
     /// Show what became of its fires, the newest first.
     Fires {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
         #[command(flatten)]
         page: PageArgs,
@@ -53,7 +54,7 @@ pub(super) enum ScheduleCommand {
     /// Pause it; this outlasts every automatic pause.
     Pause {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
         /// Until then, such as 2026-12-01T06:00:00Z; without it, until it is resumed.
         #[arg(long, value_name = "TIME", value_parser = time)]
@@ -64,7 +65,7 @@ pub(super) enum ScheduleCommand {
     /// Lift every pause.
     Resume {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
         #[command(flatten)]
         why: Why,
@@ -72,7 +73,7 @@ pub(super) enum ScheduleCommand {
     /// Fire now, paused or not.
     Trigger {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
         /// Another overlap policy than its own.
         #[arg(long, value_name = "POLICY")]
@@ -83,7 +84,7 @@ pub(super) enum ScheduleCommand {
     /// Make the missions of times that are over.
     Backfill {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
         /// The first time, included.
         #[arg(long, value_name = "TIME", value_parser = time)]
@@ -102,7 +103,7 @@ pub(super) enum ScheduleCommand {
     /// Remove it, with its history. Its missions go on.
     Rm {
         /// Its name.
-        #[arg(value_parser = super::named)]
+        #[arg(value_parser = super::named, add = super::complete::schedules())]
         id: String,
     },
     /// Show when an expression fires, by the clock of a zone and in UTC. No node is asked.
@@ -211,9 +212,10 @@ pub(super) fn next(args: NextArgs, as_json: bool) -> Result<Exit, Failure> {
             Some(_) => "the clock shows its time twice",
             None => "",
         };
-        vec![time.local.clone(), time.at.to_string(), note.to_owned()]
+        vec![Cell::from(time.local.clone()), time.at.to_string().into(), note.to_owned().into()]
     });
-    text::table(&[schedule.zone().name(), "UTC", ""], &rows.collect::<Vec<_>>())?;
+    let columns = [Column::whole(schedule.zone().name()), Column::whole("UTC"), Column::cut("", 16).spare()];
+    text::table(&columns, &rows.collect::<Vec<_>>(), &Screen::of_output())?;
     Ok(Exit::Completed)
 }
 
@@ -278,16 +280,36 @@ fn list(page: &Value, as_json: bool) -> std::io::Result<()> {
     if as_json {
         return text::json(page);
     }
+    let screen = Screen::of_output();
     let row = |item: &Value| {
-        let mut row =
+        let [id, local, zone, running, waiting, failures, note] =
             ["id", "next_local", "zone", "running", "waiting", "failures", "note"].map(|key| text::cell(&item[key]));
-        if item["paused"] == true {
-            row[1] = format!("paused ({})", row[1]);
-        }
-        row.to_vec()
+        let next = if item["paused"] == true {
+            Cell::new(format!("paused ({local})"), Meaning::Attention)
+        } else {
+            local.into()
+        };
+        let meaning = if failures == "0" { Meaning::Plain } else { Meaning::Bad };
+        vec![
+            Cell::from(id),
+            next,
+            zone.into(),
+            running.into(),
+            waiting.into(),
+            Cell::new(failures, meaning),
+            note.into(),
+        ]
     };
-    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(&["SCHEDULE", "NEXT", "ZONE", "RUNNING", "WAITING", "FAILURES", "NOTE"], &rows)?;
+    let columns = [
+        Column::whole("SCHEDULE"),
+        Column::whole("NEXT"),
+        Column::cut("ZONE", 8).spare(),
+        Column::whole("RUNNING").spare(),
+        Column::whole("WAITING").spare(),
+        Column::whole("FAILURES").spare(),
+        Column::cut("NOTE", 12).spare(),
+    ];
+    text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)?;
     say_more(page);
     Ok(())
 }
@@ -297,9 +319,11 @@ fn show(schedule: &Value, as_json: bool) -> std::io::Result<()> {
         return text::json(schedule);
     }
     tell(schedule, false)?;
+    let screen = Screen::of_output();
     let mut out = std::io::stdout().lock();
     if let Some(pause) = schedule["paused"].as_object() {
-        let until = pause["until"].as_str().map_or(String::new(), |until| format!(" until {until}"));
+        let until = screen.when(pause.get("until").unwrap_or(&Value::Null));
+        let until = if until.is_empty() { until } else { format!(" until {until}") };
         let note = pause["note"].as_str().map_or(String::new(), |note| format!(": {}", text::plain(note)));
         let failed = pause["after_failures"].as_u64().map_or(String::new(), |count| format!(" after {count} failures"));
         writeln!(out, "paused{until}{failed}{note}")?;
@@ -326,7 +350,8 @@ fn show(schedule: &Value, as_json: bool) -> std::io::Result<()> {
         }
     }
     for change in schedule["changes"].as_array().into_iter().flatten() {
-        let [at, what, by, note] = ["at", "what", "by", "note"].map(|key| text::cell(&change[key]));
+        let [what, by, note] = ["what", "by", "note"].map(|key| text::cell(&change[key]));
+        let at = screen.time(&change["at"]);
         writeln!(out, "{at}  {what} by {by}, revision {}  {note}", change["revision"])?;
     }
     drop(out);
@@ -351,18 +376,28 @@ fn fires(page: &Value, as_json: bool) -> std::io::Result<()> {
     if as_json {
         return text::json(page);
     }
+    let screen = Screen::of_output();
     let row = |item: &Value| {
-        let mut row =
-            ["recorded_at", "what", "first", "count", "reason", "mission_id"].map(|key| text::cell(&item[key]));
-        match item["made"].as_str() {
-            Some("refused") => row[4] = format!("refused: {}", text::cell(&item["errors"][0]["detail"])),
-            Some("found") => row[4] = "its mission was there".to_owned(),
-            _ => {}
-        }
-        row.to_vec()
+        let [what, count, reason, mission] =
+            ["what", "count", "reason", "mission_id"].map(|key| text::cell(&item[key]));
+        let [recorded, first] = ["recorded_at", "first"].map(|key| screen.time(&item[key]));
+        let (reason, meaning) = match item["made"].as_str() {
+            Some("refused") => (format!("refused: {}", text::cell(&item["errors"][0]["detail"])), Meaning::Bad),
+            Some("found") => ("its mission was there".to_owned(), Meaning::Plain),
+            _ => (reason, Meaning::Plain),
+        };
+        let why = Cell::new(reason, meaning);
+        vec![Cell::from(recorded), what.into(), first.into(), count.into(), why, mission.into()]
     };
-    let rows: Vec<_> = page["items"].as_array().into_iter().flatten().map(row).collect();
-    text::table(&["RECORDED", "WHAT", "TIME", "COUNT", "WHY", "MISSION"], &rows)?;
+    let columns = [
+        Column::whole("RECORDED"),
+        Column::whole("WHAT"),
+        Column::whole("TIME").spare(),
+        Column::whole("COUNT").spare(),
+        Column::cut("WHY", 16),
+        Column::whole("MISSION").spare(),
+    ];
+    text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)?;
     say_more(page);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use sortie_contract::Status;
@@ -15,26 +15,42 @@ use super::{Exit, Failure, text};
 #[derive(Debug, Args)]
 pub(super) struct SubmitArgs {
     /// Files with one envelope, an array of them, or one a line; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<Input>,
+    /// Fill in what a person may leave out of an envelope, as `sortie run` does: ids, `created_at`, `idempotency_key`. What is filled
+    /// in is new each time: the same file once more is another mission.
+    #[arg(long)]
+    fill: bool,
 }
 
 pub(super) async fn submit(args: SubmitArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let mut refused = false;
+    let node = if args.fill { Some(instance(client).await?) } else { None };
     for file in &args.files {
         let envelopes = split(&file.read()?).map_err(|error| file.no_envelope(&error))?;
         if envelopes.is_empty() && !as_json {
             writeln!(std::io::stderr(), "{}: an empty list: nothing is dispatched", text::plain(&file.to_string()))?;
         }
         for (number, envelope) in (1..).zip(envelopes) {
+            let envelope = match &node {
+                Some(node) => crate::blanks::filled(&envelope, "submit", "terminal", Some(node))
+                    .map_err(|error| file.no_envelope(&error))?,
+                None => envelope,
+            };
             refused |= !dispatch(&envelope, client, as_json, &format!("{file}:{number}")).await?;
         }
     }
     Ok(if refused { Exit::Unusable } else { Exit::Completed })
 }
 
+/// What the node calls itself: what an envelope has to be meant for.
+pub(super) async fn instance(client: &Client) -> Result<String, Failure> {
+    let node = client.get(&["v1", "node"], "instance_id").await?;
+    Ok(node["instance_id"].as_str().unwrap_or_default().to_owned())
+}
+
 /// Dispatches one; false where the node refuses it. The others still go.
-async fn dispatch(envelope: &str, client: &Client, as_json: bool, place: &str) -> Result<bool, Failure> {
+pub(super) async fn dispatch(envelope: &str, client: &Client, as_json: bool, place: &str) -> Result<bool, Failure> {
     let request = client.request(Method::POST, &["v1", "missions"]).header("content-type", "application/json");
     let response = client.first(request.body(envelope.to_owned())).await?;
     let status = response.status();

@@ -1,9 +1,23 @@
-//! How things look on a terminal.
+//! How things look: the one room for how values, times, tables and pages are shown.
+//!
+//! Owned here: forms. Never here: what is shown of which thing, and what is asked of a node.
+
+mod events;
+mod page;
+mod progress;
+mod screen;
+mod table;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 use sortie_contract::hidden::is_hidden;
+
+pub(super) use events::{Days, EventLines};
+pub(super) use page::Page;
+pub(super) use progress::Progress;
+pub(super) use screen::{Meaning, Screen, span};
+pub(super) use table::{Cell, Column, cut, table};
 
 /// Prints `value` as JSON: on a terminal indented, and nothing in it hidden; one line elsewhere.
 pub(super) fn json(value: &Value) -> io::Result<()> {
@@ -23,22 +37,6 @@ fn open_json(value: &Value) -> String {
         }
     }
     open
-}
-
-/// Prints rows in columns, each as wide as its widest cell; long last columns are left alone.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head[column].len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let mut out = io::stdout().lock();
-    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
-    for row in std::iter::once(&head).chain(rows) {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }
 
 /// A cell: the text of a JSON value, without quotes, safe for a terminal.
@@ -66,27 +64,119 @@ pub(super) fn plain_lines(text: &str) -> String {
     text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
-/// An event in one line.
-pub(super) fn event(event: &Value) -> String {
-    let time = event["emitted_at"].as_str().and_then(|at| at.get(11..19)).unwrap_or("");
-    let kind = event["event_type"].as_str().unwrap_or("").trim_start_matches("mission.");
-    format!("{time}  {:>3}  {kind:<10} {}", cell(&event["sequence"]), cell(&event["summary"]))
+/// A number of bytes, in a unit that people read; in a file, the number.
+pub(super) fn bytes(value: &Value, screen: &Screen) -> String {
+    match (value.as_u64(), screen.width()) {
+        (Some(bytes), Some(_)) => size(bytes),
+        _ => cell(value),
+    }
+}
+
+/// So many bytes, in a unit that people read.
+pub(super) fn size(bytes: u64) -> String {
+    let (mut name, mut unit) = ("B", 1);
+    for (larger, size) in [("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)] {
+        if bytes >= size {
+            (name, unit) = (larger, size);
+        }
+    }
+    // One digit behind the point, where that says something.
+    match (bytes / unit, bytes % unit * 10 / unit) {
+        (whole, tenth) if unit > 1 && whole < 10 => format!("{whole}.{tenth} {name}"),
+        (whole, _) => format!("{whole} {name}"),
+    }
+}
+
+/// Digits of a digest that tell it from others, for people; a file and JSON get all of them.
+const DIGEST_DIGITS: usize = 12;
+
+/// A digest, as far as it is wanted there.
+pub(super) fn digest(value: &Value, screen: &Screen) -> String {
+    let whole = cell(value);
+    match (screen.width(), whole.get(..DIGEST_DIGITS)) {
+        (Some(_), Some(beginning)) => beginning.to_owned(),
+        _ => whole,
+    }
+}
+
+/// A name as a word of a command: something to copy must not turn into another command.
+pub(super) fn word(name: &str) -> String {
+    let name = plain(name);
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._:/@+,=%-".contains(c);
+    let is_word = !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain);
+    if is_word { name } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
+/// Money, in US dollars: cents, or more digits where it is less than some.
+pub(super) fn money(usd: &Value) -> String {
+    let usd = usd.as_f64().unwrap_or(0.0);
+    if usd > 0.0 && usd < 0.1 { format!("${usd:.4}") } else { format!("${usd:.2}") }
 }
 
 /// The artifacts of a state or an index, as rows.
-pub(super) fn artifact_rows(items: &Value) -> Vec<Vec<String>> {
-    let row = |artifact: &Value| ["name", "media_type", "bytes", "sha256"].map(|key| cell(&artifact[key])).to_vec();
+pub(super) fn artifact_rows(items: &Value, screen: &Screen) -> Vec<Vec<Cell>> {
+    let row = |artifact: &Value| {
+        let [name, kind] = ["name", "media_type"].map(|key| cell(&artifact[key]));
+        let (bytes, sha256) = (bytes(&artifact["bytes"], screen), digest(&artifact["sha256"], screen));
+        vec![name.into(), kind.into(), bytes.into(), sha256.into()]
+    };
     items.as_array().into_iter().flatten().map(row).collect()
 }
 
 /// The columns of [`artifact_rows`].
-pub(super) const ARTIFACT_HEAD: [&str; 4] = ["NAME", "TYPE", "BYTES", "SHA256"];
+pub(super) const ARTIFACTS: [Column<'static>; 4] =
+    [Column::whole("NAME"), Column::cut("TYPE", 8).spare(), Column::whole("SIZE"), Column::whole("SHA256").spare()];
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn quantities_are_short() {
+        for (value, expected) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (1_960, "1.9 kB"),
+            (12_345, "12 kB"),
+            (7_250_000, "7.2 MB"),
+            (3_000_000_000, "3.0 GB"),
+        ] {
+            assert_eq!(size(value), expected);
+        }
+        for (usd, expected) in
+            [(json!(0.0), "$0.00"), (json!(0.0012), "$0.0012"), (json!(0.1), "$0.10"), (json!(12.346), "$12.35")]
+        {
+            assert_eq!(money(&usd), expected);
+        }
+        let screen = |width| Screen::fixed(width, false, TimeZone::UTC, "2026-11-26T21:00:00Z");
+        let (terminal, file) = (screen(Some(80)), screen(None));
+        assert_eq!(digest(&json!("0123456789abcdef"), &terminal), "0123456789ab");
+        assert_eq!(digest(&json!("0123456789abcdef"), &file), "0123456789abcdef");
+        assert_eq!(
+            (bytes(&json!(12_345), &terminal), bytes(&json!(12_345), &file)),
+            ("12 kB".to_owned(), "12345".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_name_is_one_word_of_a_command() {
+        for (name, expected) in [
+            ("nightly-wiki_1.2", "nightly-wiki_1.2"),
+            ("a b", "'a b'"),
+            ("x; rm -rf ~", "'x; rm -rf ~'"),
+            ("it's", "'it'\\''s'"),
+            ("$(x)", "'$(x)'"),
+            ("--json", "'--json'"),
+            ("", "''"),
+            ("a\nb", "'a\\u{a}b'"),
+        ] {
+            assert_eq!(word(name), expected);
+        }
+    }
 
     #[test]
     fn nothing_a_terminal_hides_or_obeys_goes_through() {

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sortie_contract::limit;
 use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::{Mistake, limit};
 use sortie_sandbox::{Installed, PLUGIN_BYTES_MAX};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
@@ -47,7 +47,9 @@ pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<Plugin
     for installed in app.sandbox.plugins() {
         match admission::unusable(&installed.identity, &installed.manifest.needs, has_model) {
             None => all.items.push(view(&installed)),
-            Some(detail) => all.unusable.push(UnusablePlugin { plugin: installed.identity.to_string(), detail }),
+            Some(Mistake { detail, .. }) => {
+                all.unusable.push(UnusablePlugin { plugin: installed.identity.to_string(), detail });
+            }
         }
     }
     Json(all)

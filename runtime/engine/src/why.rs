@@ -1,0 +1,449 @@
+//! Why a mission stands as it does: of all its records those that led there, the nearest cause first.
+//!
+//! Owned here: which records are causes of which end, and of which waiting. It knows no clock and reads nothing: whoever has the records
+//! of a mission may ask. Never here: what the node keeps from it (its turn, room, hours), which `look` tells as `waits_for`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sortie_contract::id::CallNo;
+use sortie_contract::outcome::{Reason, Verdict};
+use sortie_contract::plugin::LogLevel;
+use sortie_contract::record::{Closing, Record, Stamped};
+use sortie_contract::request::{Decision, RequestNo};
+use sortie_contract::tool::CallError;
+use sortie_contract::{Timestamp, limit};
+
+/// Most causes that are told: what lies further back is in the journal.
+const CAUSES_MAX: usize = 8;
+
+/// Most bytes of a cause; the record has the whole.
+const SAYS_BYTES_MAX: usize = 600;
+
+/// A record, and what it has to do with how the mission stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// Its number in the journal, from 1.
+    pub record: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// For people.
+    pub says: String,
+}
+
+/// Why the mission of these records stands as it does: first how it ended, if it did, then what led there.
+#[must_use]
+pub fn why(records: &[Stamped]) -> Vec<Cause> {
+    let mut story = Story::default();
+    let mut no = 0;
+    for stamped in records {
+        story.hear(u64::from(no) + 1, stamped);
+        no = stamped.next_no(no);
+    }
+    story.causes()
+}
+
+/// A record by its number and time.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    record: u64,
+    at: Timestamp,
+}
+
+impl Place {
+    fn cause(self, says: impl AsRef<str>) -> Cause {
+        Cause { record: self.record, at: self.at, says: limit::clip(says.as_ref(), SAYS_BYTES_MAX).to_owned() }
+    }
+}
+
+/// A call, as far as it is a cause.
+#[derive(Debug)]
+struct Call {
+    tool: String,
+    began: Place,
+    /// How it ended badly.
+    error: Option<(Place, CallError)>,
+    is_over: bool,
+    /// Why it is put off.
+    put_off: Option<Cause>,
+}
+
+/// A request, as far as it is a cause.
+#[derive(Debug)]
+struct Request {
+    asked: Place,
+    call: CallNo,
+    question: String,
+    decided: Option<(Place, Decision, String, String)>,
+    is_withdrawn: bool,
+}
+
+/// What is known of a mission so far.
+#[derive(Debug, Default)]
+struct Story {
+    calls: BTreeMap<CallNo, Call>,
+    requests: BTreeMap<RequestNo, Request>,
+    /// The last judgement of each criterion that does not hold.
+    unmet: BTreeMap<u32, Cause>,
+    closing: Vec<(Closing, Place)>,
+    windows: Vec<Cause>,
+    starts: Vec<Cause>,
+    logged: Option<Cause>,
+    suspended: Option<Cause>,
+    milestone: Option<Cause>,
+    accepted: Option<Cause>,
+    unreadable: Option<Cause>,
+    end: Option<(Reason, Cause)>,
+}
+
+impl Story {
+    fn hear(&mut self, record: u64, stamped: &Stamped) {
+        let place = Place { record, at: stamped.at };
+        match &stamped.record {
+            Record::Accepted(_) => self.accepted = Some(place.cause("it was accepted, and has not been started since")),
+            Record::Started { run, .. } => {
+                (self.accepted, self.suspended) = (None, None);
+                let says = format!("run {run} of its plugin began");
+                self.starts.push(place.cause(says));
+            }
+            Record::Suspended { until } => {
+                let until = until.map_or(String::new(), |until| format!(", until {until}"));
+                self.suspended = Some(place.cause(format!("its plugin waits, out of memory{until}")));
+            }
+            Record::Milestone { text, .. } => self.milestone = Some(place.cause(format!("it had come to: {text}"))),
+            Record::Logged { level: LogLevel::Error, text, .. } => {
+                self.logged = Some(place.cause(format!("its plugin said: {text}")));
+            }
+            Record::Judged { criterion, verdict: Verdict::Unmet, evidence, .. } => {
+                let says = format!("criterion {} was found not to hold: {evidence}", criterion + 1);
+                self.unmet.insert(*criterion, place.cause(says));
+            }
+            Record::Judged { criterion, .. } => drop(self.unmet.remove(criterion)),
+            Record::Closing { limit } => self.closing.push((*limit, place)),
+            Record::OpenUntil { at } => self.windows.push(place.cause(format!("its lane or its node closes at {at}"))),
+            Record::CarriedOver { end_at, .. } => {
+                let end = end_at.map_or(String::new(), |end| format!(", which ends at {end}"));
+                self.windows.push(place.cause(format!("it was carried over into a further window{end}")));
+            }
+            Record::Unreadable { .. } => {
+                self.unreadable = Some(place.cause("what stands here cannot be read any more"));
+            }
+            Record::Finished { status, reason, summary, .. } => {
+                self.end = Some((*reason, place.cause(format!("it ended {status} ({reason}): {summary}"))));
+            }
+            record => self.hear_of_a_call(place, record),
+        }
+    }
+
+    fn hear_of_a_call(&mut self, place: Place, record: &Record) {
+        match record {
+            Record::CallStarted { call, tool, .. } | Record::CallHeld { call, tool, .. } => {
+                self.begun(*call, tool.to_string(), place);
+            }
+            Record::CallRefused { call, tool, error, .. } => {
+                self.begun(*call, tool.to_string(), place);
+                self.ended(*call, Some((place, error.clone())));
+            }
+            Record::CallFinished { call, outcome, .. } => {
+                self.ended(*call, outcome.as_ref().err().map(|error| (place, error.clone())));
+            }
+            Record::CallResumed { call } | Record::CallAgain { call } => {
+                if let Some(call) = self.calls.get_mut(call) {
+                    call.put_off = None;
+                }
+            }
+            Record::Postponed { call, until, why } | Record::PaymentAwaited { call, until, why } => {
+                if let Some(known) = self.calls.get_mut(call) {
+                    let says = format!("call {call}, `{}`, is put off until {until}: {why}", known.tool);
+                    known.put_off = Some(place.cause(says));
+                }
+            }
+            Record::Requested { request, call, question, .. } | Record::Elicited { request, call, question, .. } => {
+                let asked = Request {
+                    asked: place,
+                    call: *call,
+                    question: question.clone(),
+                    decided: None,
+                    is_withdrawn: false,
+                };
+                self.requests.insert(*request, asked);
+            }
+            Record::Decided { request, decision, by, note } => {
+                if let Some(known) = self.requests.get_mut(request) {
+                    known.decided = Some((place, decision.clone(), by.clone(), note.clone()));
+                }
+            }
+            Record::Withdrawn { request, .. } => {
+                if let Some(known) = self.requests.get_mut(request) {
+                    known.is_withdrawn = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begun(&mut self, call: CallNo, tool: String, began: Place) {
+        self.calls.insert(call, Call { tool, began, error: None, is_over: false, put_off: None });
+    }
+
+    fn ended(&mut self, call: CallNo, error: Option<(Place, CallError)>) {
+        if let Some(known) = self.calls.get_mut(&call) {
+            (known.is_over, known.error, known.put_off) = (true, error, None);
+        }
+    }
+
+    /// What led to how it stands.
+    fn causes(self) -> Vec<Cause> {
+        let mut causes: Vec<Cause> = Vec::new();
+        match &self.end {
+            None => causes.extend(self.waiting()),
+            Some((reason, end)) => {
+                causes.push(end.clone());
+                causes.extend(self.led_to(*reason));
+            }
+        }
+        causes.truncate(CAUSES_MAX);
+        causes
+    }
+
+    /// What led to an end.
+    fn led_to(&self, reason: Reason) -> Vec<Cause> {
+        let milestone = || self.milestone.clone().into_iter().collect::<Vec<_>>();
+        match reason {
+            Reason::Done => milestone(),
+            Reason::PluginFailed | Reason::ToolFailed | Reason::OutputMissing | Reason::LimitExceeded => {
+                let failed = self.failed_calls();
+                if failed.is_empty() { self.logged.clone().into_iter().chain(milestone()).collect() } else { failed }
+            }
+            Reason::CriterionUnmet => self.unmet.values().cloned().chain(self.failed_calls()).collect(),
+            Reason::PluginTrapped | Reason::OutOfMemory | Reason::Nondeterminism => {
+                self.logged.clone().into_iter().chain(milestone()).collect()
+            }
+            Reason::CancelledByRequest | Reason::Halted => self.waiting().into_iter().chain(milestone()).collect(),
+            Reason::WindowClosed | Reason::RequestExpired => {
+                let windows = self.windows.iter().rev().cloned();
+                let closing = self.closing_by(&[Closing::Window]);
+                self.waiting().into_iter().chain(closing).chain(windows).collect()
+            }
+            Reason::RunTimeSpent => self.closing_by(&[Closing::RunTime]).chain(self.waiting()).collect(),
+            Reason::Interrupted => self.under_way().into_iter().chain(self.starts.iter().rev().cloned()).collect(),
+            Reason::Unreadable => self.unreadable.clone().into_iter().collect(),
+            Reason::NodeFailed => self.starts.last().cloned().into_iter().collect(),
+        }
+    }
+
+    /// What it waits for, or waited for when it ended, by its own record.
+    fn waiting(&self) -> Vec<Cause> {
+        let open = self.requests.iter().rev().filter(|(_, request)| request.decided.is_none() && !request.is_withdrawn);
+        let asks = open.map(|(no, request)| {
+            request.asked.cause(format!("it asks people ({no}), and nobody has decided: {}", request.question))
+        });
+        let put_off = self.calls.values().rev().filter_map(|call| call.put_off.clone());
+        let mut causes: Vec<Cause> = asks.chain(put_off).collect();
+        if causes.is_empty() {
+            causes = self.under_way();
+        }
+        causes.extend(self.suspended.clone());
+        causes.extend(self.accepted.clone());
+        causes
+    }
+
+    /// The calls that were being made, the oldest first: it is what the others may wait for.
+    fn under_way(&self) -> Vec<Cause> {
+        let under_way = self.calls.iter().filter(|(_, call)| !call.is_over && call.put_off.is_none());
+        under_way.map(|(no, call)| call.began.cause(format!("call {no}, `{}`, has no result yet", call.tool))).collect()
+    }
+
+    /// The calls that ended badly, the last first, each with what led to that. One that was stopped because the mission ended is no
+    /// cause of the end.
+    fn failed_calls(&self) -> Vec<Cause> {
+        let failed = self.calls.iter().rev().filter_map(|(no, call)| Some((*no, call, call.error.as_ref()?)));
+        let failed = failed.filter(|(_, _, (_, error))| *error != CallError::Cancelled);
+        failed.flat_map(|(no, call, (place, error))| self.failed_call(no, call, *place, error)).collect()
+    }
+
+    fn failed_call(&self, no: CallNo, call: &Call, place: Place, error: &CallError) -> Vec<Cause> {
+        let mut causes = vec![place.cause(format!("call {no}, `{}`, ended {}: {error}", call.tool, error.code()))];
+        let request = self.requests.values().rev().find(|request| request.call == no);
+        if let Some((place, decision, by, note)) = request.and_then(|request| request.decided.as_ref())
+            && *decision == Decision::Deny
+        {
+            let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+            causes.push(place.cause(format!("{by} turned call {no} down{note}")));
+        }
+        causes
+    }
+
+    fn closing_by(&self, limits: &'static [Closing]) -> impl Iterator<Item = Cause> + '_ {
+        let came_near = self.closing.iter().rev().filter(|(limit, _)| limits.contains(limit));
+        came_near.map(|(limit, place)| place.cause(format!("its limit came near: {}", limit.code().replace('_', " "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::digest::Digest;
+    use sortie_contract::id::RunNo;
+    use sortie_contract::request::{Reach, RequestKind};
+    use sortie_contract::tool::{Repeat, ToolAnswer, ToolName};
+    use sortie_contract::{Spend, Status};
+
+    use super::*;
+
+    fn started(call: u32, tool: &str) -> Record {
+        Record::CallStarted {
+            call: CallNo(call),
+            tool: ToolName::new(tool),
+            arguments: "{}".to_owned(),
+            digest: Digest::of(b"{}"),
+            repeat: Repeat::Effectful,
+            reserved: Spend::NOTHING,
+        }
+    }
+
+    fn finished(call: u32, outcome: Result<ToolAnswer, CallError>) -> Record {
+        Record::CallFinished { call: CallNo(call), outcome, spent: Spend::NOTHING }
+    }
+
+    fn end(status: Status, reason: Reason) -> Record {
+        Record::Finished { status, reason, summary: "It is over.".to_owned(), next_action: "Look.".to_owned() }
+    }
+
+    fn asked(call: u32) -> [Record; 2] {
+        let held = Record::CallHeld {
+            call: CallNo(call),
+            tool: ToolName::new("Bash"),
+            arguments: "{}".to_owned(),
+            digest: Digest::of(b"{}"),
+            repeat: Repeat::Effectful,
+            reserved: Spend::NOTHING,
+        };
+        let requested = Record::Requested {
+            request: RequestNo(1),
+            call: CallNo(call),
+            kind: RequestKind::Approval,
+            question: "May it?".to_owned(),
+            expires_at: Timestamp::UNIX_EPOCH,
+        };
+        [held, requested]
+    }
+
+    fn decided(decision: Decision) -> Record {
+        Record::Decided { request: RequestNo(1), decision, by: "ada".to_owned(), note: "not today".to_owned() }
+    }
+
+    fn judged(verdict: Verdict) -> Record {
+        Record::Judged { call: CallNo(9), criterion: 0, verdict, evidence: "no page".to_owned() }
+    }
+
+    fn told(records: Vec<Record>) -> Vec<(u64, String)> {
+        let start = Record::Started { run: RunNo(1), alone: false, announced: true };
+        let records = std::iter::once(start).chain(records);
+        let stamped = |record| Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record };
+        why(&records.map(stamped).collect::<Vec<_>>()).into_iter().map(|cause| (cause.record, cause.says)).collect()
+    }
+
+    fn says(lines: &[(u64, &str)]) -> Vec<(u64, String)> {
+        lines.iter().map(|(record, says)| (*record, (*says).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_end_is_followed_back_to_what_led_there() {
+        let failed = || Err(CallError::Failed("no such file".to_owned()));
+        let denied = || Err(CallError::Denied("it was turned down".to_owned()));
+        let over = |reason| format!("it ended failed ({reason}): It is over.");
+        let [held, requested] = asked(1);
+        for (records, expected) in [
+            (
+                vec![
+                    started(1, "Read"),
+                    finished(1, failed()),
+                    started(2, "Bash"),
+                    started(3, "Grep"),
+                    finished(3, Err(CallError::Cancelled)),
+                    end(Status::Failed, Reason::ToolFailed),
+                ],
+                says(&[(7, &over("tool_failed")), (3, "call 1, `Read`, ended failed: no such file")]),
+            ),
+            (
+                vec![
+                    held,
+                    requested,
+                    decided(Decision::Deny),
+                    finished(1, denied()),
+                    end(Status::Failed, Reason::PluginFailed),
+                ],
+                says(&[
+                    (6, &over("plugin_failed")),
+                    (5, "call 1, `Bash`, ended denied: it was turned down"),
+                    (4, "ada turned call 1 down: not today"),
+                ]),
+            ),
+            (
+                vec![judged(Verdict::Unmet), end(Status::Failed, Reason::CriterionUnmet)],
+                says(&[(3, &over("criterion_unmet")), (2, "criterion 1 was found not to hold: no page")]),
+            ),
+            // The last judgement counts.
+            (
+                vec![judged(Verdict::Unmet), judged(Verdict::Met), end(Status::Failed, Reason::CriterionUnmet)],
+                says(&[(4, &over("criterion_unmet"))]),
+            ),
+            (
+                vec![
+                    Record::Logged { call: CallNo(1), level: LogLevel::Error, text: "index 7".to_owned() },
+                    end(Status::Failed, Reason::PluginTrapped),
+                ],
+                says(&[(3, &over("plugin_trapped")), (2, "its plugin said: index 7")]),
+            ),
+            (
+                vec![started(1, "Bash"), end(Status::Failed, Reason::Interrupted)],
+                says(&[
+                    (3, &over("interrupted")),
+                    (2, "call 1, `Bash`, has no result yet"),
+                    (1, "run 1 of its plugin began"),
+                ]),
+            ),
+        ] {
+            assert_eq!(told(records), expected);
+        }
+    }
+
+    #[test]
+    fn what_goes_on_is_told_by_what_it_waits_for() {
+        let [held, requested] = asked(1);
+        let put_off = Record::Postponed { call: CallNo(2), until: Timestamp::UNIX_EPOCH, why: "busy".to_owned() };
+        for (records, expected) in [
+            (
+                vec![held.clone(), requested.clone()],
+                says(&[(3, "it asks people (r1), and nobody has decided: May it?")]),
+            ),
+            (
+                vec![
+                    held,
+                    requested,
+                    decided(Decision::Approve { reach: Reach::Call }),
+                    Record::CallResumed { call: CallNo(1) },
+                ],
+                says(&[(2, "call 1, `Bash`, has no result yet")]),
+            ),
+            (
+                vec![started(2, "Model"), put_off],
+                says(&[(3, "call 2, `Model`, is put off until 1970-01-01T00:00:00Z: busy")]),
+            ),
+            (vec![started(1, "Read"), finished(1, Err(CallError::Cancelled))], vec![]),
+            (vec![Record::Suspended { until: None }], says(&[(2, "its plugin waits, out of memory")])),
+        ] {
+            assert_eq!(told(records), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_told_has_a_most() {
+        let failing = (1..50)
+            .flat_map(|call| [started(call, "Read"), finished(call, Err(CallError::Failed("x".repeat(10_000))))]);
+        let causes = told(failing.chain([end(Status::Failed, Reason::ToolFailed)]).collect());
+        assert_eq!(causes.len(), CAUSES_MAX);
+        assert!(causes.iter().all(|(_, says)| says.len() <= SAYS_BYTES_MAX));
+        assert!(causes[1].1.starts_with("call 49"), "the last first: {causes:?}");
+    }
+}

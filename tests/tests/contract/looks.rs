@@ -1,0 +1,265 @@
+//! How the command line looks to people: at a terminal and in a file, by the clock of the place, and across what goes wrong.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{with, without, writing};
+use sortie_tests::{Node, Options, at_a_terminal, automation, binary, hand_over, looping, until, without_colours};
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command shows at a terminal of so many columns.
+async fn seen(node: &Node, columns: u16, arguments: &[&str]) -> String {
+    let (_, seen) = at_a_terminal(node.command(arguments), columns, "").await;
+    seen
+}
+
+/// A node on which a mission failed, one is done, and one waits for its window.
+async fn some_missions() -> Node {
+    let node = Node::start().await;
+    let outside = with(writing("fails"), "/inputs/steps/0/with/path", json!("../outside"));
+    let step = json!({"id": "w", "tool": "Write", "with": {"path": "a.md", "content": "x"}, "artifact": "report of the night.md"});
+    for (id, envelope) in [("fails", outside), ("done", automation("done", &json!([step])))] {
+        node.accept(&envelope).await;
+        node.until_final(id).await;
+    }
+    let later = with(writing("later"), "/autonomy_window/start_at", json!("2999-01-01T00:00:00Z"));
+    node.accept(&later).await;
+    node
+}
+
+#[tokio::test]
+async fn tables_fit_a_terminal_and_a_file_gets_all_of_them() {
+    let node = some_missions().await;
+    let whole = text(&node.cli(&["ls"]).await.stdout);
+    let summary = node.mission("fails").await["summary"].as_str().expect("a summary").to_owned();
+    assert!(whole.contains(&summary) && !whole.contains(['\u{1b}', '…']), "{whole}");
+    for columns in [40, 80, 120] {
+        for arguments in [&["ls"][..], &["tool", "ls"], &["plugin", "ls"], &["journal", "done"]] {
+            let seen = without_colours(&seen(&node, columns, arguments).await);
+            let widest = seen.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            assert!(widest > 10 && widest <= columns.into(), "{arguments:?} at {columns}: {widest}\n{seen}");
+        }
+    }
+    let plugins = text(&node.cli(&["plugin", "ls"]).await.stdout);
+    let digest = node.get("/v1/plugins").await.json["items"][0]["digest"].as_str().expect("a digest").to_owned();
+    assert!(plugins.contains(&digest), "{plugins}");
+    let at_the_terminal = seen(&node, 120, &["plugin", "ls"]).await;
+    assert!(at_the_terminal.contains(&digest[..12]) && !at_the_terminal.contains(&digest), "{at_the_terminal}");
+}
+
+#[tokio::test]
+async fn colours_are_for_terminals_alone_and_mean_something() {
+    let node = some_missions().await;
+    let seen = seen(&node, 120, &["ls"]).await;
+    assert!(seen.contains("\u{1b}[31mfailed") && seen.contains("\u{1b}[32mcompleted\u{1b}[0m"), "{seen}");
+    let mut quiet = Command::new("env");
+    quiet.arg("NO_COLOR=1").arg(binary()).args(["ls", "--node", node.url(), "--token", node.token()]);
+    let (code, seen) = at_a_terminal(quiet, 120, "").await;
+    assert!(code == Some(0) && seen.contains("failed") && !seen.contains('\u{1b}'), "{seen}");
+}
+
+#[tokio::test]
+async fn times_are_those_of_this_place() {
+    let node = some_missions().await;
+    let accepted: jiff::Timestamp =
+        node.mission("done").await["accepted_at"].as_str().expect("a time").parse().expect("a time");
+    // Without summer time, so that the test is the same all year; its name of letters is told on a terminal.
+    let clock = accepted.checked_add(jiff::SignedDuration::from_hours(9)).expect("in range").to_string();
+    let (date, time) = clock.get(..19).and_then(|clock| clock.split_once('T')).expect("a time");
+    let mut there = node.command(&["show", "done"]);
+    there.env("TZ", "Asia/Tokyo");
+    let piped = there.output().expect("the binary starts");
+    assert!(text(&piped.stdout).contains(&format!("{date}T{time}+09:00")), "{}", text(&piped.stdout));
+    let mut there = node.command(&["show", "done"]);
+    there.env("TZ", "Asia/Tokyo");
+    let (_, seen) = at_a_terminal(there, 100, "").await;
+    assert!(seen.contains(&format!("{date} {time} JST (")), "{seen}");
+    // As in `21:54:34.123`.
+    let is_fraction =
+        |part: &[u8]| matches!(part, [b':', a, b, b'.', c] if [a, b, c].iter().all(|c| c.is_ascii_digit()));
+    for arguments in [&["ls"][..], &["show", "done"], &["watch", "done"]] {
+        let said = node.cli(arguments).await.stdout;
+        assert!(!said.windows(5).any(is_fraction), "no fractions for people: {}", text(&said));
+    }
+}
+
+#[tokio::test]
+async fn a_page_says_what_is_next_with_the_command_for_it() {
+    let node = some_missions().await;
+    let shown = text(&node.cli(&["show", "done"]).await.stdout);
+    for says in ["done  completed", "sortie artifacts done --get 'report of the night.md'", "run time"] {
+        assert!(shown.contains(says), "{says}: {shown}");
+    }
+    assert!(!shown.contains("DELIVERIES") && !shown.contains('{'), "nothing that is not there, nothing raw: {shown}");
+    let asking = with(writing("asks"), "/constraints/approval_required", json!(["Write"]));
+    node.accept(&asking).await;
+    node.until_status("asks", "blocked").await;
+    for arguments in [&["show", "asks"][..], &["requests"], &["why", "asks"]] {
+        let shown = text(&node.cli(arguments).await.stdout);
+        for says in ["sortie approve asks r1", "sortie deny asks r1"] {
+            assert!(shown.contains(says), "{arguments:?}, {says}: {shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_an_order_and_says_how_many_more_there_are() {
+    let node = Node::start().await;
+    for id in ["m-1", "m-2", "m-3", "m-4"] {
+        let later = with(writing(id), "/autonomy_window/start_at", json!("2999-01-01T00:00:00Z"));
+        node.accept(&later).await;
+    }
+    let ids = |output: &Output| -> Vec<String> {
+        let said = text(&output.stdout);
+        said.lines().skip(1).filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+    };
+    let paged = node.cli(&["ls", "--limit", "1"]).await;
+    assert_eq!(ids(&paged), ["m-4"]);
+    assert!(text(&paged.stderr).starts_with("3 more;"), "{}", text(&paged.stderr));
+    let sorted = node.cli(&["ls", "--sort", "id", "--limit", "3"]).await;
+    assert_eq!(ids(&sorted), ["m-1", "m-2", "m-3"]);
+    assert_eq!(text(&sorted.stderr), "1 more; --limit 4 shows all of them\n");
+    let json = node.cli(&["ls", "--sort", "id", "--limit", "2", "--json"]).await;
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!((&json["items"][1]["mission_id"], &json["next_cursor"]), (&json!("m-2"), &Value::Null));
+}
+
+#[tokio::test]
+async fn mistakes_are_told_in_the_words_of_who_typed_them() {
+    let node = Node::start().await;
+    for (arguments, exit, says) in [
+        (&["ls", "--cursor", "x"][..], 2, "--cursor must be what the page before said"),
+        (&["ls", "--limit", "0"], 2, "'--limit <LIMIT>'"),
+        (&["ls", "--status", "queud"], 2, "'--status <STATUS>'"),
+        (&["deliveries", "--state", "lost"], 2, "'--state <STATE>'"),
+        (&["plugin", "rm", "automation"], 6, "remove other versions with `--version`"),
+    ] {
+        let output = node.cli(arguments).await;
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(exit) && said.contains(says), "{arguments:?}: {said}");
+        assert!(!said.contains("next_cursor") && !said.contains("?version="), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn watching_survives_a_restart_of_the_node() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let mut node = Options::new().listen(port).start().await;
+    let envelope = with(looping("long"), "/inputs/steps/0/retry/backoff", json!("1s"));
+    node.accept(&envelope).await;
+    node.until_status("long", "running").await;
+    let mut command = node.command(&["watch", "long"]);
+    let (out, talk) = (node.folder().join("watched"), node.folder().join("said"));
+    let file = |path| Stdio::from(std::fs::File::create(path).expect("writable"));
+    let mut watching = command.stdout(file(&out)).stderr(file(&talk)).spawn().expect("the binary starts");
+    let read = |path| std::fs::read_to_string(path).expect("readable");
+    until("it watches", async || read(&out).contains("Started").then_some(())).await;
+    node.kill();
+    until("it says that the node is gone", async || read(&talk).contains("asked again").then_some(())).await;
+    node.restart().await;
+    until("it says that the node is back", async || read(&talk).contains("The node is back").then_some(())).await;
+    hand_over(&node, "vp.long", "never.txt").await;
+    let ended = until("the watching ends", async || watching.try_wait().expect("a child")).await;
+    let (said, talk) = (read(&out), read(&talk));
+    assert_eq!(ended.code(), Some(0), "{said}\n{talk}");
+    let sequences: Vec<u32> = said.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok()).collect();
+    let all: Vec<u32> = (1..=u32::try_from(sequences.len()).expect("few")).collect();
+    assert!(sequences == all && said.contains("completed"), "each event once, in order: {said}");
+}
+
+/// `sortie run` of this envelope, on the data directory of a node that runs.
+fn beside(node: &Node, envelope: &Value) -> Command {
+    std::fs::write(node.folder().join("mission.json"), envelope.to_string()).expect("writable");
+    let config = format!("[node]\ninstance_id = \"factory-1\"\ndata_dir = {:?}\n", node.data());
+    std::fs::write(node.folder().join("same.toml"), config).expect("writable");
+    let mut command = Command::new(binary());
+    command.args(["--config", "same.toml", "run", "mission.json"]).current_dir(node.folder());
+    command.env_remove("SORTIE_TOKEN").env("TZ", "UTC");
+    command
+}
+
+#[tokio::test]
+async fn a_run_beside_a_node_is_offered_to_it() {
+    let mut node = Node::start().await;
+    let piped = beside(&node, &writing("told")).stdin(Stdio::null()).output().expect("the binary starts");
+    let said = text(&piped.stderr);
+    let command = format!("sortie submit mission.json --node {}", node.url());
+    assert!(piped.status.code() == Some(6) && said.contains(&command) && said.contains("in use by another"), "{said}");
+    // A file that leaves out what `run` fills in needs the same of `submit`, and gets it.
+    let sparse = without(without(writing("sparse"), "mission_id"), "idempotency_key");
+    let piped = beside(&node, &sparse).stdin(Stdio::null()).output().expect("the binary starts");
+    assert!(text(&piped.stderr).contains("submit mission.json --fill --node"), "{}", text(&piped.stderr));
+    let file = node.folder().join("mission.json").to_string_lossy().into_owned();
+    let filled = node.cli(&["submit", "--fill", &file]).await;
+    assert!(filled.status.success(), "{}", text(&filled.stderr));
+    let (code, seen) = at_a_terminal(beside(&node, &writing("no")), 100, "n\n").await;
+    assert_eq!(code, Some(6), "{seen}");
+    node.get("/v1/missions/no").await.expect_status(404);
+    let (code, seen) = at_a_terminal(beside(&node, &writing("yes")), 100, "y\n").await;
+    assert!(code == Some(0) && seen.contains("completed"), "{seen}");
+    assert_eq!(node.mission("yes").await["status"], "completed");
+    // Where it listens is written down for as long as it does.
+    let address = node.data().join("address");
+    assert_eq!(std::fs::read_to_string(&address).expect("written").trim(), node.url());
+    node.stop().await;
+    assert!(!address.exists());
+}
+
+#[tokio::test]
+async fn a_run_at_a_terminal_shows_its_events_and_no_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[node]\ninstance_id = \"factory-1\"\ndata_dir = \"data\"\n";
+    std::fs::write(folder.path().join("sortie.toml"), config).expect("writable");
+    std::fs::write(folder.path().join("mission.json"), writing("m").to_string()).expect("writable");
+    let mut command = Command::new(binary());
+    command.args(["run", "mission.json"]).current_dir(folder.path()).env("TZ", "Asia/Tokyo");
+    let (code, seen) = at_a_terminal(command, 100, "").await;
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(seen.contains("(JST, UTC+09:00)") && seen.contains("completed"), "{seen}");
+    assert!(!seen.contains("INFO") && !seen.contains("\"level\""), "{seen}");
+}
+
+#[tokio::test]
+async fn why_names_the_records_that_led_to_the_end() {
+    let node = some_missions().await;
+    let said = text(&node.cli(&["why", "fails"]).await.stdout);
+    let said_json = node.cli(&["why", "fails", "--json"]).await;
+    let json: Value = serde_json::from_slice(&said_json.stdout).expect("JSON");
+    let causes = json["causes"].as_array().expect("a list");
+    assert!(causes.len() >= 2, "{json:#}");
+    let journal = node.get("/v1/missions/fails/journal").await.json["items"].clone();
+    for (cause, kinds) in causes.iter().zip([&["finished"][..], &["call_refused", "call_finished"]]) {
+        let no = cause["record"].as_u64().expect("a number");
+        let record = &journal[usize::try_from(no - 1).expect("few")];
+        assert!(kinds.contains(&record["kind"].as_str().expect("a kind")), "{cause} is {record}");
+        assert!(said.contains(&format!("record {no}")), "{said}");
+    }
+    assert!(causes[1]["says"].as_str().is_some_and(|says| says.contains("`Write`")), "{json:#}");
+    let waits = text(&node.cli(&["why", "later"]).await.stdout);
+    assert!(waits.contains("its window to open") && waits.contains("2999-01-01"), "{waits}");
+}
+
+#[tokio::test]
+async fn completions_know_the_missions() {
+    let node = some_missions().await;
+    let script = text(&node.cli(&["completions", "bash"]).await.stdout);
+    assert!(script.contains("SORTIE_COMPLETE=\"bash\""), "{script}");
+    let complete = |words: &[&str]| {
+        let mut command = Command::new(binary());
+        let given = ["sortie", "--node", node.url(), "--token", node.token()];
+        let index = given.len() + words.len() - 1;
+        command.arg("--").args(given).args(words).current_dir(node.folder());
+        command.env("SORTIE_COMPLETE", "bash").env("_CLAP_COMPLETE_INDEX", index.to_string()).env("_CLAP_IFS", "\n");
+        let output = command.output().expect("the binary starts");
+        assert_eq!(text(&output.stderr), "", "a shell takes no talk");
+        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Options of the command are offered behind them.
+    assert_eq!(complete(&["show", ""])[..3], ["later", "done", "fails"]);
+    assert_eq!(complete(&["watch", "fa"]), ["fails"]);
+    assert!(complete(&["tool", "call", "We"]).contains(&"WebFetch".to_owned()));
+    assert!(complete(&["jou"]).contains(&"journal".to_owned()));
+}
