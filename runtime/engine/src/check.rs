@@ -144,13 +144,11 @@ impl Engine {
             }
         };
         let inputs: Value = serde_json::from_str(inputs).expect("the envelope holds valid JSON");
-        let mistakes = schema.mistakes(&inputs);
-        if !mistakes.is_empty() {
-            return mistakes;
-        }
         let models = self.models.list();
         let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
-        admission::unknown_models(&schema.schema, &inputs, &names)
+        let mut mistakes = schema.mistakes(&inputs);
+        mistakes.extend(admission::unknown_models(&schema.schema, &inputs, &names));
+        mistakes
     }
 
     /// What the plugin can know to be wrong: by its schema, and by its own word.
