@@ -63,7 +63,7 @@ fn it_is_found_wherever_it_stands() {
         json!([writes("a"), { "id": "b", "tool": "Bash", "for_each": [1], "if": "{{ item > 1 }}" }]),
         json!([writes("a"), within(bash.clone())]),
         json!([writes("a"), with("for_each", json!("{{ inputs.hosts }}"))]),
-        json!([writes("a"), with("for_each", json!("{{ steps.a.result.list | default([]) }}"))]),
+        json!([writes("a"), with("for_each", json!("{{ [1] if steps.a is defined else [] }}"))]),
         json!([writes("a"), { "id": "g", "for_each": [[]], "steps": [with("for_each", json!("{{ item }}"))] }]),
         // A step that is done for nothing is done: what needs it comes to its turn.
         json!([{ "id": "c", "for_each": [], "tool": "Echo" }, with("needs", json!(["c"]))]),
