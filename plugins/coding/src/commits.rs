@@ -2,9 +2,9 @@
 //!
 //! The plugin knows its own commit by what it put into it. A commit of the model's is known by the commands that the model gave: each `git
 //! commit` of them makes one, `git merge` and its like make what they make, which stands behind the last commit that was known before them
-//! (those that move commits, such as `git rebase`, may put it anywhere before the next). All that is left over was made by something else. Nothing here
-//! looks into a commit, so that a hook which *replaces* the model's own commit while the model makes it is not found out; one that replaces
-//! the plugin's is.
+//! (those that move commits, such as `git rebase`, may put it anywhere before the next). All that is left over was made by something else.
+//! Nothing here looks into a commit, so that a hook which *replaces* the model's own commit while the model makes it is not found out; one that
+//! replaces the plugin's is.
 
 use crate::makes::{Makes, makes};
 
