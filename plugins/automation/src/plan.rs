@@ -185,6 +185,8 @@ pub(crate) struct Need {
 /// `for_each`: the step's call once for each item.
 pub(crate) struct Each<'e> {
     pub(crate) items: Shape<'e>,
+    /// Nothing but the envelope is needed for the items.
+    pub(crate) of_envelope: bool,
     /// Most calls of this step in flight together.
     pub(crate) concurrency: usize,
 }
@@ -210,6 +212,8 @@ pub(crate) struct Text<'e> {
     pub(crate) shape: Shape<'e>,
     /// It uses `item` or `index`: it is then rendered once for each of them.
     pub(crate) each_item: bool,
+    /// Nothing but the envelope, and the item, is needed for it.
+    pub(crate) of_envelope: bool,
 }
 
 /// `artifact`.

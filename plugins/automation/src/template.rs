@@ -243,7 +243,7 @@ impl<'a, 'e> Compiler<'a, 'e> {
                 return None;
             }
         };
-        let of_envelope = references.steps.is_empty() && !references.moment;
+        let of_envelope = references.are_of_envelope();
         let each_item = references.item;
         self.references.merge(references);
         if !matches!(shape, Shape::Typed { .. }) {

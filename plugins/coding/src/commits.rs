@@ -1,9 +1,12 @@
 //! Which commits the work has, and which of them somebody else made: a hook of the repository, a script, a `make`.
 //!
 //! The plugin knows its own commit by what it put into it. A commit of the model's is known by the commands that the model gave: each `git
-//! commit` of them makes one, `git merge` and its like make what they make. All that is left over was made by something else. Nothing here
-//! looks into a commit, so that a hook which *replaces* the model's own commit while the model makes it is not found out; one that replaces
-//! the plugin's is.
+//! commit` of them makes one, `git merge` and its like make what they make, which stands behind the last commit that was known before them
+//! (those that move commits, such as `git rebase`, may put it anywhere before the next). All that is left over was made by something else.
+//! Nothing here looks into a commit, so that a hook which *replaces* the model's own commit while the model makes it is not found out; one that
+//! replaces the plugin's is.
+
+use crate::makes::{Makes, makes};
 
 /// Commits that are looked at, and that the line of an ending names.
 pub(crate) const COMMITS_MAX: usize = 200;
@@ -92,106 +95,38 @@ pub(crate) fn told(others: &[&Commit]) -> Option<String> {
 
 /// Those that are left when each command has taken what it can have made.
 fn not_of<'a>(commands: &[Command], commits: &'a [Commit]) -> Vec<&'a Commit> {
-    let mut left: Vec<&Commit> = commits.iter().collect();
-    let mut makes: Vec<(String, usize, bool)> = Vec::new();
-    for command in commands {
-        match makers(&command.text) {
-            Makes::Whatever if command.is_well => return Vec::new(),
-            Makes::Whatever => {}
-            Makes::Commits(count) => makes.push((plain(&command.text), count, command.is_well)),
-        }
-    }
+    let mut makes: Vec<(String, Makes)> =
+        commands.iter().map(|command| (plain(&command.text), makes(&command.text))).collect();
     // First what a command says in so many words; a chain that failed at its end may have committed before.
-    left.retain(|commit| {
+    let mut named: Vec<Option<usize>> = Vec::new();
+    for commit in commits {
         let subject: String = plain(&commit.subject).chars().take(SUBJECT_CHARS_MAX).collect();
         let said =
-            makes.iter_mut().find(|(text, count, _)| *count > 0 && !subject.is_empty() && text.contains(&subject));
-        said.map(|(_, count, _)| *count -= 1).is_none()
-    });
+            |(text, makes): &(String, Makes)| makes.commits > 0 && !subject.is_empty() && text.contains(&subject);
+        let by = makes.iter().position(said);
+        by.into_iter().for_each(|by| makes[by].1.commits -= 1);
+        named.push(by);
+    }
+    // Where all else that a command made can stand: behind what was known before it, and before what is known to have come after it.
+    let place = |by: usize, moves: bool| {
+        let is_earlier = |named: &Option<usize>| named.is_some_and(|named| named < by);
+        let from = if moves { None } else { named.iter().rposition(is_earlier) };
+        let to = named.iter().position(|named| named.is_some_and(|named| named > by));
+        from.map_or(0, |at| at + 1)..to.unwrap_or(named.len())
+    };
+    let well = || (0..commands.len()).filter(|by| commands[*by].is_well);
+    let mut taken: Vec<bool> = named.iter().map(Option::is_some).collect();
     // The words of some stand elsewhere: in a file, in an editor's place, in the commit before.
-    let mut unnamed: usize = makes.iter().filter(|(_, _, is_well)| *is_well).map(|(_, count, _)| count).sum();
-    left.retain(|_| {
-        let is_taken = unnamed > 0;
-        unnamed = unnamed.saturating_sub(1);
-        !is_taken
-    });
-    left
-}
-
-/// How many commits a command may make.
-#[derive(Debug, PartialEq, Eq)]
-enum Makes {
-    /// One for each call of git that is not known to make none.
-    Commits(usize),
-    /// As many as others made before.
-    Whatever,
-}
-
-/// Commands of git's that make none.
-const MAKE_NONE: [&str; 38] = [
-    "add",
-    "apply",
-    "archive",
-    "blame",
-    "branch",
-    "cat-file",
-    "check-ignore",
-    "checkout",
-    "clean",
-    "clone",
-    "config",
-    "describe",
-    "diff",
-    "fetch",
-    "for-each-ref",
-    "format-patch",
-    "fsck",
-    "gc",
-    "grep",
-    "help",
-    "init",
-    "log",
-    "ls-files",
-    "ls-tree",
-    "mv",
-    "reflog",
-    "remote",
-    "reset",
-    "restore",
-    "rev-list",
-    "rev-parse",
-    "rm",
-    "show",
-    "stash",
-    "status",
-    "switch",
-    "tag",
-    "worktree",
-];
-
-/// Those that make many, or bring along what others made.
-const MAKE_MANY: [&str; 8] = ["am", "cherry-pick", "fast-import", "filter-branch", "merge", "pull", "rebase", "revert"];
-
-fn makers(command: &str) -> Makes {
-    let apart = command.replace([';', '|', '&', '(', ')', '\n', '`', '{', '}'], " ; ");
-    let mut words = apart.split_whitespace().map(|word| word.trim_matches(['"', '\'', '$', '\\'])).peekable();
-    let mut count = 0;
-    while let Some(word) = words.next() {
-        if word.rsplit('/').next() != Some("git") {
-            continue;
-        }
-        while let Some(option) = words.next_if(|word| word.starts_with('-')) {
-            if ["-c", "-C", "--git-dir", "--work-tree", "--namespace"].contains(&option) {
-                words.next();
-            }
-        }
-        match words.peek() {
-            Some(own) if MAKE_MANY.contains(own) => return Makes::Whatever,
-            Some(own) if *own != ";" && !MAKE_NONE.contains(own) => count += 1,
-            _ => {}
+    for by in well() {
+        for _ in 0..makes[by].1.commits {
+            let free = place(by, false).find(|at| !taken[*at]);
+            free.into_iter().for_each(|at| taken[at] = true);
         }
     }
-    Makes::Commits(count)
+    for by in well().filter(|by| makes[*by].1.brings) {
+        place(by, makes[by].1.moves).for_each(|at| taken[at] = true);
+    }
+    commits.iter().zip(taken).filter(|(_, taken)| !taken).map(|(commit, _)| commit).collect()
 }
 
 /// Without what a shell would take away, and with one blank between words.
@@ -252,6 +187,37 @@ mod tests {
             (vec!["released"], vec![well("make release")], vec!["released"]),
             (vec!["alias"], vec![well("git ci -am x")], vec![]),
             (vec!["x"], vec![well("cat .git/config; ls git")], vec!["x"]),
+            // A message, or a search, is no call of git.
+            (
+                vec!["Teach git rebase to wait", "hooked"],
+                vec![well("git commit -qm 'Teach git rebase to wait'")],
+                vec!["hooked"],
+            ),
+            (vec!["Fix git detection", "hooked"], vec![well("git commit -qm 'Fix git detection'")], vec!["hooked"]),
+            (
+                vec!["hooked"],
+                vec![well("grep -rn 'git merge' docs; git shortlog; git show-ref; which git python")],
+                vec!["hooked"],
+            ),
+            // What others made comes behind what was known, and before what is known to be later.
+            (vec!["x", "y"], vec![well("git reset --hard other")], vec![]),
+            (
+                vec!["hooked", "a", "x", "y", "b", "hooked"],
+                vec![well("git commit -m a"), well("git merge other"), well("git commit -m b")],
+                vec!["hooked", "hooked"],
+            ),
+            (
+                vec!["x", "a", "b", "hooked"],
+                vec![well("git commit -m a"), well("git rebase main"), well("git commit -m b")],
+                vec!["hooked"],
+            ),
+            (vec!["x", "a"], vec![well("git merge other && git commit -m a")], vec![]),
+            (vec!["b", "hooked"], vec![well("git commit -m a"), well("git commit --amend -m b")], vec!["hooked"]),
+            (
+                vec!["a", "from a file", "b", "hooked"],
+                vec![well("git commit -m a"), well("git commit -F msg"), well("git commit -m b")],
+                vec!["hooked"],
+            ),
         ] {
             let commits = chain(&subjects);
             let found: Vec<&str> =

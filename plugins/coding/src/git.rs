@@ -294,7 +294,7 @@ impl<'a> Branch<'a> {
         };
         let head = tip("HEAD");
         let all = format!(
-            "{log} && {} && {}",
+            "{git} rev-parse HEAD && {log} && {} && {}",
             diff("--shortstat", &head),
             diff("--numstat --summary --patch --binary", &head)
         );
@@ -302,7 +302,8 @@ impl<'a> Branch<'a> {
         if !ran.is_well() {
             return Err(self.failed("git diff", &ran));
         }
-        let (commits, rest) = commits::parse(&ran.stdout);
+        let (last, said) = ran.stdout.split_once('\n').unwrap_or_default();
+        let (commits, rest) = commits::parse(said);
         let others = commits::told(&commits::of_others(&commits, kept.own.as_ref(), commands));
         let (changed, patch) = Changed::parse(rest);
         if changed.is_empty() {
@@ -315,7 +316,7 @@ impl<'a> Branch<'a> {
         }
         // Too long for a result, or with bytes that no text has: written by the command itself, in a form that mail keeps.
         let file = format!("../{}.patch", self.place.folder().rsplit('/').next().unwrap_or("mission"));
-        let tip = tip(commits.last().map_or(base, |commit| &commit.hash));
+        let tip = tip(last);
         let write = format!(
             "{{ printf %s {}; {{ printf %s {}; {}; printf %s {}; }} | base64; }} > {} && {} && {}",
             quoted(&message.headers("base64")),

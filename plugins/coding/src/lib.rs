@@ -32,6 +32,7 @@ mod files;
 mod git;
 mod inputs;
 mod judge;
+mod makes;
 mod mbox;
 mod place;
 mod prompt;

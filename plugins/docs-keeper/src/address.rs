@@ -23,8 +23,28 @@ const LEADING: [&str; 12] = [
     "xlink:href",
 ];
 
-/// What a page leads to, outside of the project; each once, as it is written first.
-pub(crate) fn addresses(text: &str) -> Vec<String> {
+/// Those of them that may have several.
+const SEVERAL: [&str; 2] = ["srcset", "ping"];
+
+/// Most that is told of a value which stands within another one.
+const WITHIN_BYTES_MAX: usize = 256;
+
+/// A destination: as it is written, and as whoever follows it reads that.
+struct Destination {
+    written: String,
+    meant: String,
+}
+
+impl Destination {
+    /// Of what is no HTML any more.
+    fn plain(written: impl Into<String>) -> Self {
+        let written = written.into();
+        Self { meant: without_breaks(&written), written }
+    }
+}
+
+/// Where a page leads to, outside of the project.
+fn destinations(text: &str) -> Vec<Destination> {
     let mut found = Vec::new();
     let (mut html, mut words) = (String::new(), String::new());
     // What a link shows is no destination of its own.
@@ -32,8 +52,9 @@ pub(crate) fn addresses(text: &str) -> Vec<String> {
     for event in Parser::new_ext(text, crate::page::options()) {
         match event {
             Event::Start(Tag::Link { dest_url, link_type, .. } | Tag::Image { dest_url, link_type, .. }) => {
-                if link_type == LinkType::Email || leads_out(&dest_url) {
-                    found.push(dest_url.to_string());
+                let to = Destination::plain(dest_url.as_ref());
+                if link_type == LinkType::Email || leads_out(&to.meant) {
+                    found.push(to);
                 }
                 links += 1;
             }
@@ -50,37 +71,50 @@ pub(crate) fn addresses(text: &str) -> Vec<String> {
         }
         words.push(' ');
     }
-    for (name, value) in attributes(&html).filter(|(name, _)| LEADING.contains(&name.to_ascii_lowercase().as_str())) {
-        let one = || std::iter::once(value.trim());
-        let several = || value.split([',', ' ', '\n']);
-        let values: Vec<&str> = if name.eq_ignore_ascii_case("srcset") { several().collect() } else { one().collect() };
-        found.extend(values.into_iter().filter(|value| leads_out(value)).map(str::to_owned));
-    }
-    found.extend(bare(&words));
+    found.extend(of_html(&html));
+    found.extend(bare(&words).into_iter().map(Destination::plain));
     // Scripts, styles, comments: whatever looks like an address in them.
-    found.extend(bare(&html));
-    let mut seen = BTreeSet::new();
-    found.retain(|address| seen.insert(same(address)));
+    found.extend(bare(&htmlize::unescape(html.as_str())).into_iter().map(Destination::plain));
     found
 }
 
-/// Those of `after` that `before` does not lead to.
-pub(crate) fn new_addresses(before: &str, after: &str) -> Vec<String> {
-    let known: BTreeSet<String> = addresses(before).iter().map(|address| same(address)).collect();
-    let mut found = addresses(after);
-    found.retain(|address| !known.contains(&same(address)));
+/// Where attributes lead.
+fn of_html(html: &str) -> Vec<Destination> {
+    let mut found = Vec::new();
+    for (name, value) in attributes(html).filter(|(name, _)| LEADING.contains(&name.to_ascii_lowercase().as_str())) {
+        let meant = htmlize::unescape_attribute(value);
+        if SEVERAL.contains(&name.to_ascii_lowercase().as_str()) {
+            let each = meant.split(|letter: char| letter == ',' || letter.is_ascii_whitespace());
+            found.extend(each.map(Destination::plain));
+        } else {
+            found.push(Destination { written: value.trim().to_owned(), meant: without_breaks(&meant) });
+        }
+    }
+    found.retain(|to| leads_out(&to.meant));
     found
+}
+
+/// Those of `after` that `before` does not lead to; each once, as it is written first.
+pub(crate) fn new_addresses(before: &str, after: &str) -> Vec<String> {
+    let mut known: BTreeSet<String> = destinations(before).iter().map(|to| same(&to.meant)).collect();
+    let found = destinations(after).into_iter();
+    found.filter(|to| known.insert(same(&to.meant))).map(|to| to.written).collect()
+}
+
+/// Without what browsers take out of an address before they read it.
+fn without_breaks(address: &str) -> String {
+    let inner = address.trim_matches(|letter: char| letter <= ' ');
+    inner.chars().filter(|letter| !matches!(letter, '\t' | '\n' | '\r')).collect()
 }
 
 /// Whether the destination of a link is one of the web, of mail, or of anything else that is no file of the project.
-fn leads_out(written: &str) -> bool {
+fn leads_out(meant: &str) -> bool {
     let is_slash = |letter: Option<char>| letter.is_some_and(|letter| matches!(letter, '/' | '\\'));
-    let mut letters = written.chars();
+    let mut letters = meant.chars();
     if is_slash(letters.next()) && is_slash(letters.next()) {
         return letters.next().is_some();
     }
-    let plain = without_references(written);
-    plain.split_once(':').is_some_and(|(scheme, rest)| {
+    meant.split_once(':').is_some_and(|(scheme, rest)| {
         // Schemes may have dots, and none that anybody uses has; files have (`page.md:12`). One letter is a drive.
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"+-".contains(&byte);
         scheme.len() > 1 && !rest.is_empty() && scheme.bytes().all(is_name)
@@ -140,8 +174,8 @@ fn mail(word: &str) -> Option<String> {
 }
 
 /// The form in which addresses of the same place are equal.
-fn same(address: &str) -> String {
-    let plain = without_references(address).replace('\\', "/");
+fn same(meant: &str) -> String {
+    let plain = meant.replace('\\', "/");
     if let Some((scheme, rest)) = plain.split_once("://") {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
@@ -158,47 +192,32 @@ fn same(address: &str) -> String {
     }
 }
 
-/// With the character references of HTML that can stand in an address read.
-fn without_references(text: &str) -> String {
-    let mut plain = text.to_owned();
-    let known = [
-        ("&amp;", "&"),
-        ("&#58;", ":"),
-        ("&#x3a;", ":"),
-        ("&#x3A;", ":"),
-        ("&colon;", ":"),
-        ("&#47;", "/"),
-        ("&#x2f;", "/"),
-        ("&#x2F;", "/"),
-        ("&sol;", "/"),
-    ];
-    for (written, meant) in known {
-        if plain.contains(written) {
-            plain = plain.replace(written, meant);
-        }
-    }
-    plain
-}
-
-/// The attributes of a piece of HTML, with their values.
+/// The attributes of a piece of HTML, with their values. One is taken to begin at each `=`: what is a comment, a tag or a text to whoever
+/// shows the page is not known here, and none of them can hide what comes after it.
 fn attributes(html: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut at = 0;
+    // Where the last value without quotes ends: those that begin within it end there, too, and are not looked through once more.
+    let mut bare_end = 0;
     std::iter::from_fn(move || {
         let equals = at + html.get(at..)?.find('=')?;
-        let before = html[at..equals].trim_end();
+        at = equals + 1;
+        let before = html[..equals].trim_end();
         let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || ":_-".contains(letter);
         let name = &before[before.trim_end_matches(is_of_name).len()..];
-        let rest = html[equals + 1..].trim_start();
+        let rest = html[at..].trim_start();
         let start = html.len() - rest.len();
-        let quote = rest.chars().next().filter(|letter| matches!(letter, '"' | '\''));
-        let start = start + usize::from(quote.is_some());
-        let ends = |letter: char| match quote {
-            Some(quote) => letter == quote,
-            None => letter.is_whitespace() || letter == '>',
+        if let Some(quote) = rest.chars().next().filter(|letter| matches!(letter, '"' | '\'')) {
+            return Some((name, rest[1..].split(quote).next().unwrap_or_default()));
+        }
+        let value = if start < bare_end {
+            let within = &html[start..bare_end];
+            &within[..within.floor_char_boundary(WITHIN_BYTES_MAX)]
+        } else {
+            let ends = |letter: char| letter.is_whitespace() || letter == '>';
+            bare_end = rest.find(ends).map_or(html.len(), |end| start + end);
+            &html[start..bare_end]
         };
-        let end = html[start..].find(ends).map_or(html.len(), |end| start + end);
-        at = end + usize::from(quote.is_some() && end < html.len());
-        Some((name, &html[start..end]))
+        Some((name, value))
     })
 }
 
@@ -230,6 +249,24 @@ mod tests {
             ("![x](data:image/png;base64,AA)", &["data:image/png;base64,AA"]),
             ("<img src=//evil.example/x>", &["//evil.example/x"]),
             ("<a href='https&#58;//evil.example'>x</a>", &["https&#58;//evil.example"]),
+            ("<a href=\"https&#0058;//evil.example/\">x</a>", &["https&#0058;//evil.example/"]),
+            ("<a href=\"https&#x0003a;//evil.example/\">x</a>", &["https&#x0003a;//evil.example/"]),
+            ("<a href=\"https&#58//evil.example/\">x</a>", &["https&#58//evil.example/"]),
+            ("<a href=\"https&colon;&sol;&#X2F;evil.example\">x</a>", &["https&colon;&sol;&#X2F;evil.example"]),
+            ("<a href=&#x6a;avascript:alert(1)>x</a>", &["&#x6a;avascript:alert(1)"]),
+            ("<a href=\"java&Tab;script:alert(1)\">x</a>", &["java&Tab;script:alert(1)"]),
+            ("<a href=\"java&NewLine;script&#58alert(1)\">x</a>", &["java&NewLine;script&#58alert(1)"]),
+            ("<a href=\"&#1; javascript:alert(1)\">x</a>", &["&#1; javascript:alert(1)"]),
+            ("<a href=\"java\nscript:alert(1)\">x</a>", &["java\nscript:alert(1)"]),
+            ("<a href=\"/&#9;/evil.example\">x</a>", &["/&#9;/evil.example"]),
+            ("<a href=\"/&bsol;evil.example\">x</a>", &["/&bsol;evil.example"]),
+            ("[x](java&Tab;script:alert\\(1\\))", &["java\tscript:alert(1)"]),
+            ("<!-- a=\" --><a href=\"//evil.example/\">x</a>", &["//evil.example/"]),
+            ("<!-- a=' --><a href='//evil.example/'>x</a>", &["//evil.example/"]),
+            ("x\n\n<div><a title='c=d'href=//evil.example/>x</a></div>\n\nx", &["//evil.example/"]),
+            ("<img srcset=\"b.png&#32;1x&#44;//evil.example/c.png\">", &["//evil.example/c.png"]),
+            ("<a href=b.md ping=\"c.md //evil.example/p\">x</a>", &["//evil.example/p"]),
+            ("<p style=\"background:url(https&#58;//evil.example/x)\">x</p>", &["https://evil.example/x"]),
             ("<a HREF = \"https://evil.example/?a=b\">x</a>", &["https://evil.example/?a=b"]),
             ("<a href=JavaScript:alert(1)>x</a>", &["JavaScript:alert(1)"]),
             ("<img srcset=\"b.png 1x, https://evil.example/c.png 2x\">", &["https://evil.example/c.png"]),
@@ -263,6 +300,8 @@ mod tests {
             "**www.example.org**, again",
             "[by mail](mailto:ada@example.org) or <ada@example.org>",
             "[the picture](https://example.org/i.png?s=1&t=2)",
+            "<a href=\"https&#58;//example.org&sol;a/b\">again</a>",
+            "<a href=\"https://example.org/?a=b&amp;c=d\">again</a>",
             "[front](https://example.org/front) and https://example.org/code",
             "[x][r2]\n\n[r2]: https://example.org/a/b",
         ] {
@@ -281,6 +320,9 @@ mod tests {
             "[x](/rooted/b.md) and [y](a//b.md)",
             "[x](www.files/b.md)",
             "<img src=\"b.png\" style=\"width:100%;margin:0\" alt=\"a:b\">",
+            "<a href=\"AT&T.md\">x</a>, <a href=\"?a=1&b=2\">y</a> and <a href=b&copy;.md>z</a>",
+            "<a href=\"a&sol;b.md#c=d\">x</a> and <a href=\"page.md&#58;12\">y</a>",
+            "[x](https&amp;#58;/b.md)",
             "<td align=center data-x=\"a:b\">x</td>",
             "`a // comment`, and 1:2, and a/b@c",
             "nothing\n\n[unused]: https://nobody.example",

@@ -208,7 +208,8 @@ impl<'e> Reader<'e, '_> {
             return None;
         };
         let place = format!("{place}/for_each");
-        let items = self.shape(&place, value, names, needs).shape;
+        let text = self.shape(&place, value, names, needs);
+        let (items, of_envelope) = (text.shape, text.of_envelope);
         let list = matches!(items, Shape::Typed { .. } | Shape::List(_) | Shape::Fixed(Json::Array(_)));
         if !list && !self.has_mistake_at(&place) {
             self.complain(place, "wrong_type", "it must be a list, or one {{ … }} that gives a list");
@@ -216,7 +217,7 @@ impl<'e> Reader<'e, '_> {
             self.complain(place, "too_many", format!("it has more than {ITEMS_MAX} items"));
         }
         let concurrency = concurrency.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-        Some(Each { items, concurrency })
+        Some(Each { items, of_envelope, concurrency })
     }
 
     fn condition(

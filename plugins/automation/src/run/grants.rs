@@ -1,13 +1,14 @@
 //! Whether a mission holds what its plan calls, seen before its first call: better nothing done than half of it.
 //!
 //! A tool that was not granted can never be called, whatever `on_error` says of a call that fails. What cannot come to its turn
-//! (the envelope itself answers its `if`, or that of a step that it needs, with no) needs no tool.
+//! (the envelope itself answers its `if`, or that of a step that it needs, with no; or gives its `for_each` no items) needs no tool.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 use sortie_plugin::{Brief, Failure};
 
+use super::list;
 use super::scope::Scope;
 use crate::World;
 use crate::near::{did_you_mean, listed};
@@ -63,7 +64,10 @@ struct Look<'e, 'w, 'p, W> {
 impl<'e, W: World> Look<'e, '_, '_, W> {
     fn at(&mut self, graph: &Graph<'e>) {
         let never = self.never(graph);
-        for (step, _) in graph.steps.iter().zip(never).filter(|(_, never)| !never) {
+        for (step, never) in graph.steps.iter().zip(never) {
+            if never || self.is_for_nothing(step) {
+                continue;
+            }
             match &step.action {
                 Action::Call(call) => self.at_call(step, call, ""),
                 Action::Sleep(_) => {}
@@ -92,6 +96,13 @@ impl<'e, W: World> Look<'e, '_, '_, W> {
                 return never;
             }
         }
+    }
+
+    /// Whether a step is certain to be done for no item. It is done then, and not skipped: what needs it comes to its turn.
+    fn is_for_nothing(&mut self, step: &Step<'e>) -> bool {
+        let Some(each) = step.each.as_ref().filter(|each| each.of_envelope) else { return false };
+        let items = each.items.evaluate(&self.scope.step());
+        items.is_ok_and(|items| list(&items).is_ok_and(|items| items.is_empty()))
     }
 
     fn at_call(&mut self, step: &Step<'e>, call: &Call<'e>, what_for: &str) {

@@ -34,6 +34,11 @@ pub(crate) struct References {
 }
 
 impl References {
+    /// Whether nothing but the envelope is needed, for each item or for all.
+    pub(crate) fn are_of_envelope(&self) -> bool {
+        self.steps.is_empty() && !self.moment
+    }
+
     /// Adds what one more template refers to.
     pub(super) fn add(&mut self, place: &str, steps: Vec<(String, Look)>) {
         for (id, look) in steps {

@@ -22,8 +22,8 @@ fn world() -> Simulated {
 #[track_caller]
 fn refused(steps: Json) -> Failure {
     let mut world = world();
-    let failure =
-        run_in(&mut world, json!({ "yes": true, "no": false, "steps": steps })).expect_err("it lacks something");
+    let failure = run_in(&mut world, json!({ "yes": true, "no": false, "none": [], "hosts": ["h"], "steps": steps }))
+        .expect_err("it lacks something");
     assert_eq!(world.log, [""; 0], "nothing was done: {failure:?}");
     failure
 }
@@ -62,6 +62,11 @@ fn it_is_found_wherever_it_stands() {
         json!([writes("a"), with("if", json!("{{ inputs.yes }}"))]),
         json!([writes("a"), { "id": "b", "tool": "Bash", "for_each": [1], "if": "{{ item > 1 }}" }]),
         json!([writes("a"), within(bash.clone())]),
+        json!([writes("a"), with("for_each", json!("{{ inputs.hosts }}"))]),
+        json!([writes("a"), with("for_each", json!("{{ [1] if steps.a is defined else [] }}"))]),
+        json!([writes("a"), { "id": "g", "for_each": [[]], "steps": [with("for_each", json!("{{ item }}"))] }]),
+        // A step that is done for nothing is done: what needs it comes to its turn.
+        json!([{ "id": "c", "for_each": [], "tool": "Echo" }, with("needs", json!(["c"]))]),
         json!([{ "id": "c", "if": "{{ inputs.no }}", "tool": "Echo" }, with("if", json!("{{ steps.c.skipped }}"))]),
         json!([writes("a"), { "id": "b", "tool": "Echo", "compensate": { "tool": "Bash" } }]),
     ] {
@@ -82,8 +87,17 @@ fn what_the_envelope_itself_turns_off_needs_no_tool() {
             "done: a; skipped: g",
         ),
         (json!([{ "id": "g", "steps": [bash, writes("c")] }, writes("a")]), "done: g, a"),
+        (
+            json!([{ "id": "b", "tool": "Bash", "for_each": "{{ inputs.none }}", "compensate": { "tool": "Bash" } }, writes("a")]),
+            "done: b (0 items), a",
+        ),
+        (json!([writes("a"), { "id": "b", "tool": "Bash", "for_each": [] }, writes("c")]), "done: a, b (0 items), c"),
+        (
+            json!([{ "id": "g", "for_each": "{{ inputs.hosts | reject('eq', 'h') }}", "steps": [{ "id": "b", "tool": "Bash" }] }, writes("a")]),
+            "done: g (0 items), a",
+        ),
     ] {
-        let end = run_in(&mut world(), json!({ "yes": true, "no": false, "steps": steps }));
+        let end = run_in(&mut world(), json!({ "yes": true, "no": false, "none": [], "hosts": ["h"], "steps": steps }));
         assert_eq!(end.expect("it does the rest").summary, summary);
     }
 }

@@ -269,6 +269,20 @@ fn commits_that_a_hook_made_are_told_and_the_counts_are_those_of_the_patch() {
 }
 
 #[test]
+fn a_patch_of_bytes_is_of_what_is_checked_out_also_where_the_model_went_back() {
+    let workspace = Workspace::new("went-back");
+    workspace.must("cd r && printf 'a\\r\\nb\\r\\n' > crlf.txt && git add -A && git commit -q -m crlf");
+    let ran = workspace.run(&here(), &[command("git reset -q --hard HEAD~1")], anything);
+    let ending = ran.outcome.expect("something is changed").summary;
+    assert!(ending.starts_with("1 file is changed"), "{ending}");
+    let mail = workspace.must("cat worktrees/test.patch");
+    let (_, body) = mail.split_once("\n\n").expect("headers");
+    workspace.file("body", body);
+    let body = workspace.must("base64 -d body");
+    assert!(body.contains("deleted file mode") && body.contains("-a\r\n"), "{body}");
+}
+
+#[test]
 fn an_ending_names_the_tests_that_were_touched_and_what_runs_them() {
     let workspace = Workspace::new("weakened");
     workspace

@@ -74,8 +74,9 @@ impl<'e> Reader<'e, '_> {
             self.complain(error.place, "bad_template", error.detail);
         }
         let each_item = references.item;
+        let of_envelope = references.are_of_envelope();
         needs.extend(named(references));
-        Text { shape, each_item }
+        Text { shape, each_item, of_envelope }
     }
 
     /// Holds a text against the node's rule for it, where it is fixed: what a template gives is known later.
