@@ -1,5 +1,6 @@
 //! The interpreter as a component of the mission world.
 
+use core::cell::OnceCell;
 use core::time::Duration;
 
 use serde_json::Value as Json;
@@ -34,14 +35,14 @@ impl Plugin for Automation {
     }
 
     fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
-        crate::run(&brief, &mut Granted(tools))
+        crate::run(&brief, &mut Granted(tools, OnceCell::new()))
     }
 }
 
 sortie_plugin::export!(Automation);
 
-/// The mission world, with the tools that the mission was granted.
-struct Granted(Tools);
+/// The mission world, with the tools that the mission was granted, and whether the node has a model: asking is written down by the node.
+struct Granted(Tools, OnceCell<bool>);
 
 /// A call on its way, a timer, or a signal.
 enum Waiting {
@@ -65,7 +66,8 @@ impl World for Granted {
     type Pending = Waiting;
 
     fn holds(&self, tool: &str) -> bool {
-        self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK) || tool == MODEL
+        let has_model = || *self.1.get_or_init(|| !model::describe().is_empty());
+        self.0.get(tool).is_some() || tool.eq_ignore_ascii_case(ASK) || tool == MODEL && has_model()
     }
 
     fn tools(&self) -> Vec<String> {

@@ -12,7 +12,7 @@ use super::list;
 use super::scope::Scope;
 use crate::World;
 use crate::near::{did_you_mean, listed};
-use crate::plan::{Action, Call, Graph, Plan, Step};
+use crate::plan::{Action, Call, Graph, MODEL, Plan, Step};
 use crate::template::Shape;
 
 /// Most mistakes that one failure tells.
@@ -35,6 +35,8 @@ pub(super) fn refuse_early<W: World>(plan: &Plan<'_>, brief: &Brief, inputs: &Js
     let held = listed(granted.iter().map(String::as_str)).unwrap_or_else(|| "none".to_owned());
     let advice = if lacking.is_empty() {
         format!("mend the arguments: `sortie tool ls` shows what {tool} takes")
+    } else if *tool == MODEL {
+        "add `[model.NAME]` to the node's configuration, or take the step out".to_owned()
     } else {
         format!("grant {tool} to the mission, or take the step out; the mission holds {held}")
     };
@@ -108,6 +110,10 @@ impl<'e, W: World> Look<'e, '_, '_, W> {
     fn at_call(&mut self, step: &Step<'e>, call: &Call<'e>, what_for: &str) {
         let (id, tool) = (step.id, call.tool);
         if !self.world.holds(tool) {
+            if tool == MODEL {
+                self.lacking.push((tool, format!("step `{id}` asks a model, and this node has no model")));
+                return;
+            }
             let granted = self.world.tools();
             let meant = did_you_mean(tool, granted.iter().map(String::as_str));
             let text = format!("step `{id}` needs the tool {tool}{what_for}, which the mission was not granted{meant}");

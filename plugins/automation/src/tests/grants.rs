@@ -45,6 +45,16 @@ fn a_tool_that_was_not_granted_is_named_before_anything_is_done() {
 }
 
 #[test]
+fn a_node_without_a_model_is_told_before_anything_is_done() {
+    let failure = refused(
+        json!([writes("a"), { "id": "b", "needs": ["a"], "model": { "prompt": "Why?" }, "on_error": "continue" }]),
+    );
+    assert_eq!(failure.summary, "step `b` asks a model, and this node has no model; nothing was done");
+    let next = "add `[model.NAME]` to the node's configuration, or take the step out";
+    assert_eq!(failure.next_action.as_deref(), Some(next));
+}
+
+#[test]
 fn it_is_found_wherever_it_stands() {
     let bash = json!({ "id": "b", "tool": "Bash" });
     let with = |key: &str, value: Json| {
