@@ -10,11 +10,11 @@ use sortie_contract::id::CallNo;
 use sortie_contract::outcome::{Reason, Verdict};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{Closing, Record, Stamped};
-use sortie_contract::request::{Decision, RequestNo};
+use sortie_contract::request::{Decision, NOBODY, RequestNo};
 use sortie_contract::tool::CallError;
 use sortie_contract::{Timestamp, limit};
 
-/// Most causes that are told: what lies further back is in the journal.
+/// Most causes that are told, the last of them for those that are left out: what lies further back is in the journal.
 const CAUSES_MAX: usize = 8;
 
 /// Most bytes of a cause; the record has the whole.
@@ -94,6 +94,8 @@ struct Story {
     accepted: Option<Cause>,
     unreadable: Option<Cause>,
     end: Option<(Reason, Cause)>,
+    /// What the end says in words.
+    summary: String,
 }
 
 impl Story {
@@ -130,6 +132,7 @@ impl Story {
             }
             Record::Finished { status, reason, summary, .. } => {
                 self.end = Some((*reason, place.cause(format!("it ended {status} ({reason}): {summary}"))));
+                self.summary.clone_from(summary);
             }
             record => self.hear_of_a_call(place, record),
         }
@@ -202,23 +205,29 @@ impl Story {
                 causes.extend(self.led_to(*reason));
             }
         }
-        causes.truncate(CAUSES_MAX);
+        // The last that is told stands for all that are not.
+        let left_out = causes.len().saturating_sub(CAUSES_MAX - 1);
+        if left_out > 1 {
+            causes.truncate(CAUSES_MAX);
+            if let Some(last) = causes.last_mut() {
+                last.says = format!("{left_out} more records led there, this one first; the journal has them");
+            }
+        }
         causes
     }
 
     /// What led to an end.
     fn led_to(&self, reason: Reason) -> Vec<Cause> {
         let milestone = || self.milestone.clone().into_iter().collect::<Vec<_>>();
+        let said = || self.logged.clone().into_iter().chain(milestone());
         match reason {
             Reason::Done => milestone(),
-            Reason::PluginFailed | Reason::ToolFailed | Reason::OutputMissing | Reason::LimitExceeded => {
-                let failed = self.failed_calls();
-                if failed.is_empty() { self.logged.clone().into_iter().chain(milestone()).collect() } else { failed }
-            }
-            Reason::CriterionUnmet => self.unmet.values().cloned().chain(self.failed_calls()).collect(),
-            Reason::PluginTrapped | Reason::OutOfMemory | Reason::Nondeterminism => {
-                self.logged.clone().into_iter().chain(milestone()).collect()
-            }
+            Reason::ToolFailed => self.failure_of_the_tool(),
+            Reason::PluginFailed | Reason::OutputMissing => said().chain(self.failed_since()).collect(),
+            // A limit is no fault of a call.
+            Reason::LimitExceeded => said().collect(),
+            Reason::CriterionUnmet => self.unmet.values().cloned().chain(self.failed_since()).collect(),
+            Reason::PluginTrapped | Reason::OutOfMemory | Reason::Nondeterminism => said().collect(),
             Reason::CancelledByRequest | Reason::Halted => self.waiting().into_iter().chain(milestone()).collect(),
             Reason::WindowClosed | Reason::RequestExpired => {
                 let windows = self.windows.iter().rev().cloned();
@@ -254,12 +263,27 @@ impl Story {
         under_way.map(|(no, call)| call.began.cause(format!("call {no}, `{}`, has no result yet", call.tool))).collect()
     }
 
-    /// The calls that ended badly, the last first, each with what led to that. One that was stopped because the mission ended is no
-    /// cause of the end.
-    fn failed_calls(&self) -> Vec<Cause> {
-        let failed = self.calls.iter().rev().filter_map(|(no, call)| Some((*no, call, call.error.as_ref()?)));
-        let failed = failed.filter(|(_, _, (_, error))| *error != CallError::Cancelled);
-        failed.flat_map(|(no, call, (place, error))| self.failed_call(no, call, *place, error)).collect()
+    /// The calls that ended badly, the last first. One that was stopped because the mission ended is no cause of the end.
+    fn failures(&self) -> impl Iterator<Item = (CallNo, &Call, Place, &CallError)> {
+        let failed = self.calls.iter().rev().filter_map(|(no, call)| {
+            let (place, error) = call.error.as_ref()?;
+            Some((*no, call, *place, error))
+        });
+        failed.filter(|(.., error)| **error != CallError::Cancelled)
+    }
+
+    /// Those that ended badly since the mission last came to something, each with what led to that: before, it went on all the same.
+    fn failed_since(&self) -> Vec<Cause> {
+        let since = self.milestone.as_ref().map_or(0, |milestone| milestone.record);
+        let failed = self.failures().filter(|(_, _, place, _)| place.record > since);
+        failed.flat_map(|(no, call, place, error)| self.failed_call(no, call, place, error)).collect()
+    }
+
+    /// The last failure of the tool that a mission failed of: the one that its end names, else whichever failed last.
+    fn failure_of_the_tool(&self) -> Vec<Cause> {
+        let is_named = |call: &Call| self.summary.contains(&format!("`{}`", call.tool));
+        let failed = self.failures().find(|(_, call, ..)| is_named(call)).or_else(|| self.failures().next());
+        failed.map(|(no, call, place, error)| self.failed_call(no, call, place, error)).unwrap_or_default()
     }
 
     fn failed_call(&self, no: CallNo, call: &Call, place: Place, error: &CallError) -> Vec<Cause> {
@@ -269,7 +293,12 @@ impl Story {
             && *decision == Decision::Deny
         {
             let note = if note.is_empty() { String::new() } else { format!(": {note}") };
-            causes.push(place.cause(format!("{by} turned call {no} down{note}")));
+            // An answer that never came is none that somebody gave.
+            causes.push(place.cause(if by == NOBODY {
+                format!("nobody decided about call {no} in time, which counts as turned down{note}")
+            } else {
+                format!("{by} turned call {no} down{note}")
+            }));
         }
         causes
     }
@@ -329,7 +358,19 @@ mod tests {
     }
 
     fn decided(decision: Decision) -> Record {
-        Record::Decided { request: RequestNo(1), decision, by: "ada".to_owned(), note: "not today".to_owned() }
+        decided_by("ada", decision, "not today")
+    }
+
+    fn decided_by(by: &str, decision: Decision, note: &str) -> Record {
+        Record::Decided { request: RequestNo(1), decision, by: by.to_owned(), note: note.to_owned() }
+    }
+
+    fn milestone(text: &str) -> Record {
+        Record::Milestone { call: CallNo(1), text: text.to_owned() }
+    }
+
+    fn logged(text: &str) -> Record {
+        Record::Logged { call: CallNo(1), level: LogLevel::Error, text: text.to_owned() }
     }
 
     fn judged(verdict: Verdict) -> Record {
@@ -352,7 +393,7 @@ mod tests {
         let failed = || Err(CallError::Failed("no such file".to_owned()));
         let denied = || Err(CallError::Denied("it was turned down".to_owned()));
         let over = |reason| format!("it ended failed ({reason}): It is over.");
-        let [held, requested] = asked(1);
+        let ([held, requested], [held_again, requested_again]) = (asked(1), asked(1));
         for (records, expected) in [
             (
                 vec![
@@ -379,6 +420,21 @@ mod tests {
                     (4, "ada turned call 1 down: not today"),
                 ]),
             ),
+            // An answer that never came is nobody's.
+            (
+                vec![
+                    held_again,
+                    requested_again,
+                    decided_by(NOBODY, Decision::Deny, "no answer came until noon"),
+                    finished(1, denied()),
+                    end(Status::Failed, Reason::PluginFailed),
+                ],
+                says(&[
+                    (6, &over("plugin_failed")),
+                    (5, "call 1, `Bash`, ended denied: it was turned down"),
+                    (4, "nobody decided about call 1 in time, which counts as turned down: no answer came until noon"),
+                ]),
+            ),
             (
                 vec![judged(Verdict::Unmet), end(Status::Failed, Reason::CriterionUnmet)],
                 says(&[(3, &over("criterion_unmet")), (2, "criterion 1 was found not to hold: no page")]),
@@ -389,10 +445,7 @@ mod tests {
                 says(&[(4, &over("criterion_unmet"))]),
             ),
             (
-                vec![
-                    Record::Logged { call: CallNo(1), level: LogLevel::Error, text: "index 7".to_owned() },
-                    end(Status::Failed, Reason::PluginTrapped),
-                ],
+                vec![logged("index 7"), end(Status::Failed, Reason::PluginTrapped)],
                 says(&[(3, &over("plugin_trapped")), (2, "its plugin said: index 7")]),
             ),
             (
@@ -405,6 +458,41 @@ mod tests {
             ),
         ] {
             assert_eq!(told(records), expected);
+        }
+    }
+
+    #[test]
+    fn a_call_that_failed_is_a_cause_of_some_ends_only() {
+        let failed =
+            |call, tool: &str| [started(call, tool), finished(call, Err(CallError::Failed("no such file".to_owned())))];
+        let over = |reason, summary: &str| Record::Finished {
+            status: Status::Failed,
+            reason,
+            summary: summary.to_owned(),
+            next_action: "Look.".to_owned(),
+        };
+        // The records 3, 5, 8 and 10 are failures, 6 is a milestone, 11 what the plugin logged as an error.
+        let story = |reason, summary: &str| {
+            let before = failed(1, "Read")
+                .into_iter()
+                .chain([started(2, "Bash"), finished(2, Err(CallError::Failed("x".to_owned())))]);
+            let behind = failed(3, "Read").into_iter().chain(failed(4, "Grep"));
+            let records =
+                before.chain([milestone("half of it")]).chain(behind).chain([logged("give up"), over(reason, summary)]);
+            told(records.collect()).into_iter().skip(1).collect::<Vec<_>>()
+        };
+        let [read, grep] =
+            [(8, "call 3, `Read`, ended failed: no such file"), (10, "call 4, `Grep`, ended failed: no such file")];
+        let [logged, milestone] = [(11, "its plugin said: give up"), (6, "it had come to: half of it")];
+        for (reason, summary, expected) in [
+            (Reason::ToolFailed, "The tool `Read` failed.", says(&[read])),
+            (Reason::ToolFailed, "It is over.", says(&[grep])),
+            (Reason::PluginFailed, "It is over.", says(&[logged, milestone, grep, read])),
+            (Reason::OutputMissing, "It is over.", says(&[logged, milestone, grep, read])),
+            (Reason::CriterionUnmet, "It is over.", says(&[grep, read])),
+            (Reason::LimitExceeded, "It is over.", says(&[logged, milestone])),
+        ] {
+            assert_eq!(story(reason, summary), expected, "{reason}: {summary}");
         }
     }
 
@@ -441,8 +529,11 @@ mod tests {
     fn what_is_told_has_a_most() {
         let failing = (1..50)
             .flat_map(|call| [started(call, "Read"), finished(call, Err(CallError::Failed("x".repeat(10_000))))]);
-        let causes = told(failing.chain([end(Status::Failed, Reason::ToolFailed)]).collect());
+        let causes = told(failing.chain([end(Status::Failed, Reason::PluginFailed)]).collect());
         assert_eq!(causes.len(), CAUSES_MAX);
+        let (record, says) = causes.last().expect("there are some");
+        // Of 49 failures and the end seven are told; the rest begins with the one of call 43, recorded as 87.
+        assert_eq!((*record, says.as_str()), (87, "43 more records led there, this one first; the journal has them"));
         assert!(causes.iter().all(|(_, says)| says.len() <= SAYS_BYTES_MAX));
         assert!(causes[1].1.starts_with("call 49"), "the last first: {causes:?}");
     }

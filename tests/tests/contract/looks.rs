@@ -1,10 +1,15 @@
 //! How the command line looks to people: at a terminal and in a file, by the clock of the place, and across what goes wrong.
 
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, without, writing};
-use sortie_tests::{Node, Options, at_a_terminal, automation, binary, hand_over, looping, until, without_colours};
+use sortie_tests::{
+    Node, Options, Receiver, at_a_terminal, automation, binary, hand_over, looping, until, without_colours,
+};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -18,7 +23,11 @@ async fn seen(node: &Node, columns: u16, arguments: &[&str]) -> String {
 
 /// A node on which a mission failed, one is done, and one waits for its window.
 async fn some_missions() -> Node {
-    let node = Node::start().await;
+    some_missions_on(Node::start().await).await
+}
+
+/// The same on this node.
+async fn some_missions_on(node: Node) -> Node {
     let outside = with(writing("fails"), "/inputs/steps/0/with/path", json!("../outside"));
     let step = json!({"id": "w", "tool": "Write", "with": {"path": "a.md", "content": "x"}, "artifact": "report of the night.md"});
     for (id, envelope) in [("fails", outside), ("done", automation("done", &json!([step])))] {
@@ -32,14 +41,35 @@ async fn some_missions() -> Node {
 
 #[tokio::test]
 async fn tables_fit_a_terminal_and_a_file_gets_all_of_them() {
-    let node = some_missions().await;
+    let nobody = Receiver::closed();
+    let options = Options::new().config(&nobody.config()).env("CALLBACK_TOKEN", "hush-hush");
+    let node = some_missions_on(options.start().await).await;
+    node.accept(&with(writing("untold"), "/callback", nobody.callback())).await;
+    node.until_final("untold").await;
+    until("a delivery has failed", async || {
+        let listed = node.get("/v1/deliveries").await.json;
+        listed["items"][0]["error"].is_string().then_some(())
+    })
+    .await;
     let whole = text(&node.cli(&["ls"]).await.stdout);
     let summary = node.mission("fails").await["summary"].as_str().expect("a summary").to_owned();
     assert!(whole.contains(&summary) && !whole.contains(['\u{1b}', '…']), "{whole}");
     for columns in [40, 80, 120] {
-        for arguments in [&["ls"][..], &["tool", "ls"], &["plugin", "ls"], &["journal", "done"]] {
+        for arguments in [
+            &["ls"][..],
+            &["ls", "--sort", "status"],
+            &["deliveries"],
+            &["artifacts", "done"],
+            &["schedule", "ls"],
+            &["tool", "ls"],
+            &["plugin", "ls"],
+            &["journal", "done"],
+        ] {
             let seen = without_colours(&seen(&node, columns, arguments).await);
-            let widest = seen.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            // Behind what moved, and without the talk below a table.
+            let rows = seen.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
+            let rows = rows.filter(|line| !line.contains("runs no mission here"));
+            let widest = rows.map(|line| line.chars().count()).max().unwrap_or_default();
             assert!(widest > 10 && widest <= columns.into(), "{arguments:?} at {columns}: {widest}\n{seen}");
         }
     }
@@ -99,8 +129,10 @@ async fn a_page_says_what_is_next_with_the_command_for_it() {
     node.until_status("asks", "blocked").await;
     for arguments in [&["show", "asks"][..], &["requests"], &["why", "asks"]] {
         let shown = text(&node.cli(arguments).await.stdout);
+        // To the node that was named: another one may be the configured.
         for says in ["sortie approve asks r1", "sortie deny asks r1"] {
-            assert!(shown.contains(says), "{arguments:?}, {says}: {shown}");
+            let says = format!("{says} --node {}", node.url());
+            assert!(shown.contains(&says), "{arguments:?}, {says}: {shown}");
         }
     }
 }
@@ -118,13 +150,16 @@ async fn a_list_has_an_order_and_says_how_many_more_there_are() {
     };
     let paged = node.cli(&["ls", "--limit", "1"]).await;
     assert_eq!(ids(&paged), ["m-4"]);
-    assert!(text(&paged.stderr).starts_with("3 more;"), "{}", text(&paged.stderr));
+    assert!(text(&paged.stderr).starts_with("There is more;"), "nobody counts for a file: {}", text(&paged.stderr));
+    let counted = seen(&node, 120, &["ls", "--limit", "1"]).await;
+    assert!(counted.contains("3 more; --limit, up to 500,"), "{counted}");
     let sorted = node.cli(&["ls", "--sort", "id", "--limit", "3"]).await;
     assert_eq!(ids(&sorted), ["m-1", "m-2", "m-3"]);
-    assert_eq!(text(&sorted.stderr), "1 more; --limit 4 shows all of them\n");
+    assert_eq!(text(&sorted.stderr), "1 more; --limit 4 shows them\n");
     let json = node.cli(&["ls", "--sort", "id", "--limit", "2", "--json"]).await;
     let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
-    assert_eq!((&json["items"][1]["mission_id"], &json["next_cursor"]), (&json!("m-2"), &Value::Null));
+    assert_eq!((&json["items"][1]["mission_id"], &json["more"]), (&json!("m-2"), &json!(true)));
+    assert!(json.get("next_cursor").is_none(), "it is no page of the node's list: {json}");
 }
 
 #[tokio::test]
@@ -170,6 +205,77 @@ async fn watching_survives_a_restart_of_the_node() {
     assert!(sequences == all && said.contains("completed"), "each event once, in order: {said}");
 }
 
+/// Something that answers like a node, each request (by its number, from 0) with what the function says: its URL, and how many came.
+fn answering(says: impl Fn(usize) -> String + Send + 'static) -> (String, Arc<AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its own"));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&count);
+    std::thread::spawn(move || {
+        while let Ok((mut connection, _)) = listener.accept() {
+            let read = connection.read(&mut [0; 4096]).unwrap_or_default();
+            if read > 0 {
+                let answer = says(counting.fetch_add(1, Ordering::SeqCst));
+                let _ = connection.write_all(answer.as_bytes());
+            }
+        }
+    });
+    (url, count)
+}
+
+#[tokio::test]
+async fn a_list_asks_for_a_few_pages_whatever_a_node_answers() {
+    let answer = |status: &str, body: &Value| {
+        let body = body.to_string();
+        let head = "content-type: application/json\r\nconnection: close\r\ncontent-length";
+        format!("HTTP/1.1 {status}\r\n{head}: {}\r\n\r\n{body}", body.len())
+    };
+    let page = answer("200 OK", &json!({"items": [{"mission_id": "m", "status": "queued"}], "next_cursor": "further"}));
+    let empty = answer("200 OK", &json!({"items": [], "next_cursor": "further"}));
+    let broken = answer("500 Internal Server Error", &json!({"code": "internal", "detail": "no"}));
+    for (first, then, arguments, expected, requests) in [
+        (&page, &page, &["ls"][..], "More than 2 more;", 3),
+        (&page, &broken, &["ls"], "There is more;", 2),
+        (&page, &empty, &["ls", "--sort", "id"], "Only the newest 1 that match", 10),
+    ] {
+        let (first, then) = (first.clone(), then.clone());
+        let (url, count) = answering(move |number| if number == 0 { first.clone() } else { then.clone() });
+        let mut command = Command::new(binary());
+        command.args(arguments).args(["--node", &url, "--token", "x"]);
+        let (code, seen) = at_a_terminal(command, 120, "").await;
+        assert!(code == Some(0) && seen.contains(expected), "{arguments:?}: {seen}");
+        assert_eq!(count.load(Ordering::SeqCst), requests, "{arguments:?}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn what_moves_is_gone_before_the_answer() {
+    let node = Node::start().await;
+    let seen = seen(&node, 80, &["tool", "call", "Write", "{\"path\": \"a.txt\", \"content\": \"x\"}"]).await;
+    let (answer, behind) = seen.rsplit_once('}').expect("JSON");
+    assert!(answer.contains("a.txt") && behind.trim_matches('\n').is_empty(), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_node_is_back_once_it_says_something() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let event = |sequence: u32, status: &str| {
+        let event =
+            json!({"sequence": sequence, "status": status, "mission_id": "m", "event_type": "mission.progress"});
+        format!("{HEAD}data: {event}\n\n")
+    };
+    // The second answer has a head and breaks off.
+    let answers = [event(1, "running"), HEAD.to_owned(), event(2, "completed")];
+    let (url, _) = answering(move |number| answers[number.min(2)].clone());
+    let mut watch = Command::new(binary());
+    watch.args(["watch", "m", "--node", &url, "--token", "x"]).stdin(Stdio::null());
+    let watched = tokio::task::spawn_blocking(move || watch.output()).await.expect("no panic").expect("it starts");
+    let talk = text(&watched.stderr);
+    assert_eq!(watched.status.code(), Some(0), "{talk}");
+    let times = |says: &str| talk.matches(says).count();
+    assert_eq!((times("does not answer any more"), times("The node is back")), (1, 1), "{talk}");
+}
+
 /// `sortie run` of this envelope, on the data directory of a node that runs.
 fn beside(node: &Node, envelope: &Value) -> Command {
     std::fs::write(node.folder().join("mission.json"), envelope.to_string()).expect("writable");
@@ -203,7 +309,13 @@ async fn a_run_beside_a_node_is_offered_to_it() {
     assert_eq!(node.mission("yes").await["status"], "completed");
     // Where it listens is written down for as long as it does.
     let address = node.data().join("address");
-    assert_eq!(std::fs::read_to_string(&address).expect("written").trim(), node.url());
+    let written = format!("{}\nfactory-1\n", node.url());
+    assert_eq!(std::fs::read_to_string(&address).expect("written"), written);
+    // Whoever has the address by now is not told to run it.
+    std::fs::write(&address, format!("{}\nfactory-2\n", node.url())).expect("writable");
+    let (code, seen) = at_a_terminal(beside(&node, &writing("astray")), 100, "y\n").await;
+    assert!(code == Some(6) && !seen.contains("Dispatch") && !seen.contains("sortie submit"), "{seen}");
+    std::fs::write(&address, written).expect("writable");
     node.stop().await;
     assert!(!address.exists());
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sortie_tests::envelope::{in_ms, with};
 use sortie_tests::http::{self, Answer};
-use sortie_tests::{Node, Options, until};
+use sortie_tests::{Node, Options, at_a_terminal, until, without_colours};
 
 /// A schedule that fires each second the mission that does the least.
 fn each_second(id: &str) -> Value {
@@ -509,4 +509,14 @@ async fn nobody_takes_the_place_of_a_fire() {
     let night = node.get("/v1/nights/current").await.expect_status(200).json;
     assert_eq!((&night["fired"], &night["refused"], &night["needs_people"]), (&json!(0), &json!(1), &json!(true)));
     assert_eq!(night["gaps"][0]["reason"], "mission_id_conflict", "{night:#}");
+    for (columns, arguments) in [40_u16, 80].into_iter().flat_map(|columns| {
+        [&["night"][..], &["schedule", "ls"], &["schedule", "fires", "soon"]].map(|arguments| (columns, arguments))
+    }) {
+        let (_, seen) = at_a_terminal(node.command(arguments), columns, "").await;
+        let seen = without_colours(&seen);
+        // A night in a line is a sentence, which is as long as it is.
+        let rows: Vec<&str> = seen.lines().skip_while(|line| line.starts_with("Night of")).collect();
+        let widest = rows.iter().map(|line| line.chars().count()).max().unwrap_or_default();
+        assert!(widest > 10 && widest <= columns.into(), "{arguments:?} at {columns}: {widest}\n{seen}");
+    }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(wanted: Wanted<'_>, taken: OpenError, as_json: bool) -> 
     let dispatches = wanted.is_a_nodes && !as_json && can_ask && asked(&node).await?;
     if !dispatches {
         let fill = if crate::blanks::left_out(wanted.given).is_empty() { "" } else { " --fill" };
-        let command = format!("sortie submit {}{fill} --node {node}", text::word(wanted.file));
+        let command = client.commands().line(&format!("submit {}{fill}", text::word(wanted.file)));
         return Err(Taken { node, command, source: taken }.into());
     }
     if !submit::dispatch(wanted.envelope, &client, false, wanted.file).await? {
@@ -60,16 +60,17 @@ pub(super) async fn run(wanted: Wanted<'_>, taken: OpenError, as_json: bool) -> 
     let id = envelope["mission_id"].as_str().unwrap_or_default();
     writeln!(std::io::stderr(), "Ctrl-C ends the watching only: the mission is the node's.")?;
     let exit = watch::watch(id, &client, false).await?;
-    writeln!(std::io::stderr(), "What it left behind: sortie show {} --node {node}", text::word(id))?;
+    let command = client.commands().line(&format!("show {}", text::word(id)));
+    writeln!(std::io::stderr(), "What it left behind: {command}")?;
     Ok(exit)
 }
 
-/// The node that works on the data directory, where one says so and answers.
+/// The node that works on the data directory, where one says so and answers. Another one that has its address by now is not meant.
 async fn node(wanted: &Wanted<'_>) -> Option<Client> {
-    let url = Address::read(&wanted.config.data_dir().ok()?)?;
-    let client = Client::new(Some(&url), wanted.token, wanted.config).ok()?;
+    let said = Address::read(&wanted.config.data_dir().ok()?)?;
+    let client = Client::new(Some(&said.url), wanted.token, wanted.config).ok()?;
     let there = timeout(PATIENCE, submit::instance(&client)).await;
-    matches!(there, Ok(Ok(_))).then_some(client)
+    matches!(there, Ok(Ok(instance_id)) if instance_id == said.instance_id).then_some(client)
 }
 
 /// Asks whether to dispatch to it.

@@ -27,6 +27,26 @@ pub(super) struct Client {
     token: String,
     http: reqwest::Client,
     patience: Duration,
+    commands: Commands,
+}
+
+/// How commands for a node are written, ready to be copied: with the node, where one that is typed without it would find another.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Commands {
+    node: Option<String>,
+}
+
+impl Commands {
+    /// Those for the node at a URL that was named or found; without one they find it as this one did.
+    fn of(node: Option<&Url>) -> Self {
+        Self { node: node.map(|url| text::word(url.as_str().trim_end_matches('/'))) }
+    }
+
+    /// The command of these words, each of which is [`text::word`] where it is not our own.
+    pub(super) fn line(&self, words: &str) -> String {
+        let node = self.node.as_ref().map_or_else(String::new, |node| format!(" --node {node}"));
+        format!("sortie {words}{node}")
+    }
 }
 
 impl Client {
@@ -50,7 +70,8 @@ impl Client {
             return Err(Failure::unusable(format!("what {place} holds is no token: {ONE_LINE}")));
         }
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build()?;
-        Ok(Self { base, token, http, patience: PATIENCE })
+        let commands = Commands::of(node.map(|_| &base));
+        Ok(Self { base, token, http, patience: PATIENCE, commands })
     }
 
     /// The same node, given more time for each answer.
@@ -61,6 +82,11 @@ impl Client {
     /// The same node, asked with another token.
     pub(super) fn with_token(&self, token: &str) -> Self {
         Self { token: token.trim().to_owned(), ..self.clone() }
+    }
+
+    /// How commands for the same node are written.
+    pub(super) fn commands(&self) -> &Commands {
+        &self.commands
     }
 
     /// Where the node is.
@@ -312,6 +338,18 @@ mod tests {
                 (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
                 (said, _) => panic!("{named}: {said:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_command_leads_to_the_same_node() {
+        for (node, expected) in [
+            (None, "sortie show m"),
+            (Some("http://127.0.0.1:7433"), "sortie show m --node http://127.0.0.1:7433"),
+            (Some("https://factory.example/a;b"), "sortie show m --node 'https://factory.example/a;b'"),
+        ] {
+            let url = node.map(|node| base(node).expect("a URL"));
+            assert_eq!(Commands::of(url.as_ref()).line("show m"), expected);
         }
     }
 

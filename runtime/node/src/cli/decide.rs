@@ -10,7 +10,7 @@ use sortie_contract::request::RequestKind;
 use sortie_contract::{Mistake, limit};
 use tokio::sync::mpsc;
 
-use super::client::Client;
+use super::client::{Client, Commands};
 use super::look::{PageArgs, items, say_more};
 use super::text::{self, Screen};
 use super::{Exit, Failure};
@@ -65,10 +65,10 @@ pub(super) async fn requests(which: &PageArgs, client: &Client, as_json: bool) -
     let mut out = io::stdout().lock();
     for item in items(&page) {
         let mission = text::cell(&item["mission_id"]);
-        for line in shown(item, &mission, &tools, &screen) {
+        for line in shown(item, &mission, &tools, &screen, client.commands()) {
             writeln!(out, "{line}")?;
         }
-        for command in commands(item, &mission) {
+        for command in commands(item, &mission, client.commands()) {
             writeln!(out, "    {command}")?;
         }
     }
@@ -85,13 +85,13 @@ pub(super) async fn tools(client: &Client) -> Value {
 const ARGUMENTS_BYTES_MAX: usize = 2000;
 
 /// A request of `mission` in lines: all that is decided about.
-pub(super) fn shown(request: &Value, mission: &str, tools: &Value, screen: &Screen) -> Vec<String> {
+pub(super) fn shown(request: &Value, mission: &str, tools: &Value, screen: &Screen, of: &Commands) -> Vec<String> {
     let [id, kind, question] = ["request_id", "kind", "question"].map(|key| text::cell(&request[key]));
     let expires = screen.when(&request["expires_at"]);
     let mut lines = vec![format!("{mission}  {id}  {kind}  expires {expires}"), format!("  {question}")];
     let Some(tool) = request["tool"].as_str() else { return lines };
-    let mut of = tools["items"].as_array().into_iter().flatten();
-    let classes: Vec<String> = of
+    let mut known = tools["items"].as_array().into_iter().flatten();
+    let classes: Vec<String> = known
         .find(|known| known["name"] == tool)
         .and_then(|known| known["effects"].as_array())
         .map(|effects| effects.iter().map(text::cell).collect())
@@ -100,16 +100,16 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value, screen: &Scre
     lines.push(format!("  tool {}{classes}", text::plain(tool)));
     let whole = request["arguments"].to_string();
     lines.push(if is_cut(request) {
-        format!("  arguments {}; whole: sortie journal {mission} --json", size(request))
+        format!("  arguments {}; whole: {}", size(request), whole_of("journal", mission, of))
     } else if whole.len() > ARGUMENTS_BYTES_MAX {
-        format!("  arguments {}; whole: sortie show {mission} --json", size(request))
+        format!("  arguments {}; whole: {}", size(request), whole_of("show", mission, of))
     } else {
         format!("  arguments {}", text::plain(&whole))
     });
     if kind == RequestKind::Input.as_str() {
         // A question of the plugin is no tool's.
         lines.insert(1, format!("  {} asks, in its own words:", text::plain(tool)));
-        lines.extend(form(request, mission));
+        lines.extend(form(request, mission, of));
     }
     if let Some(wanted) = request.get("arguments_wanted") {
         let wanted = limit::clip(&wanted.to_string(), ARGUMENTS_BYTES_MAX);
@@ -118,19 +118,24 @@ pub(super) fn shown(request: &Value, mission: &str, tools: &Value, screen: &Scre
     lines
 }
 
+/// The command that shows something of `mission` whole.
+fn whole_of(command: &str, mission: &str, of: &Commands) -> String {
+    of.line(&format!("{command} {} --json", text::word(mission)))
+}
+
 /// The commands that decide a request of `mission`, ready to be copied.
-pub(super) fn commands(request: &Value, mission: &str) -> Vec<String> {
-    let of = format!("{} {}", text::word(mission), text::word(request["request_id"].as_str().unwrap_or_default()));
+pub(super) fn commands(request: &Value, mission: &str, of: &Commands) -> Vec<String> {
+    let which = format!("{} {}", text::word(mission), text::word(request["request_id"].as_str().unwrap_or_default()));
     let command = |decision: &Value| {
-        Some(match decision.as_str()? {
-            "approve" | "repeat" => format!("sortie approve {of}"),
-            "grant" => format!("sortie approve {of} --amount USD"),
-            "deny" => format!("sortie deny {of}"),
-            "answer" if is_plain(request) => format!("sortie answer {of} TEXT"),
-            "answer" => format!("sortie answer {of} JSON"),
-            "record" => format!("sortie answer {of} RESULT"),
+        Some(of.line(&match decision.as_str()? {
+            "approve" | "repeat" => format!("approve {which}"),
+            "grant" => format!("approve {which} --amount USD"),
+            "deny" => format!("deny {which}"),
+            "answer" if is_plain(request) => format!("answer {which} TEXT"),
+            "answer" => format!("answer {which} JSON"),
+            "record" => format!("answer {which} RESULT"),
             _ => return None,
-        })
+        }))
     };
     request["decisions"].as_array().into_iter().flatten().filter_map(command).collect()
 }
@@ -139,9 +144,9 @@ pub(super) fn commands(request: &Value, mission: &str) -> Vec<String> {
 const FIELDS_MAX: usize = 20;
 
 /// What a tool wants to know, field by field; where it is to be found, in a list, which has no room for it.
-fn form(request: &Value, mission: &str) -> Vec<String> {
+fn form(request: &Value, mission: &str, of: &Commands) -> Vec<String> {
     let Some(fields) = request["schema"]["properties"].as_object() else {
-        return vec![format!("  its form: sortie show {mission} --json")];
+        return vec![format!("  its form: {}", whole_of("show", mission, of))];
     };
     let required =
         |name: &str| request["schema"]["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
@@ -159,7 +164,7 @@ fn form(request: &Value, mission: &str) -> Vec<String> {
         })
         .collect();
     if fields.len() > FIELDS_MAX {
-        lines.push(format!("  and {} more: sortie show {mission} --json", fields.len() - FIELDS_MAX));
+        lines.push(format!("  and {} more: {}", fields.len() - FIELDS_MAX, whole_of("show", mission, of)));
     }
     lines
 }
@@ -355,7 +360,7 @@ fn present(mission: &str, request: &Value) -> io::Result<()> {
     }
     writeln!(talk, "{}", text::cell(&request["question"]))?;
     if !request["schema"].is_null() {
-        form(request, mission).iter().try_for_each(|line| writeln!(talk, "{line}"))?;
+        form(request, mission, &Commands::default()).iter().try_for_each(|line| writeln!(talk, "{line}"))?;
     }
     if !request["tool"].is_null() {
         writeln!(talk, "  {} {}", text::cell(&request["tool"]), text::cell(&request["arguments"]))?;
@@ -417,10 +422,10 @@ mod tests {
             ),
         ] {
             let request = json!({"request_id": "r1", "kind": kind, "decisions": decisions});
-            assert_eq!(commands(&request, "m"), expected, "{kind}");
+            assert_eq!(commands(&request, "m", &Commands::default()), expected, "{kind}");
         }
         let request = json!({"request_id": "r1", "decisions": ["deny"]});
-        assert_eq!(commands(&request, "m; rm -rf ~"), ["sortie deny 'm; rm -rf ~' r1"]);
+        assert_eq!(commands(&request, "m; rm -rf ~", &Commands::default()), ["sortie deny 'm; rm -rf ~' r1"]);
     }
 
     #[test]
@@ -516,7 +521,7 @@ mod tests {
     fn a_changed_call_shows_what_its_plugin_wanted() {
         let request = json!({"request_id": "r2", "kind": "budget", "question": "More?", "tool": "Write", "expires_at": "",
             "arguments": {"path": "b"}, "arguments_wanted": {"path": "a\u{202e}"}});
-        let lines = shown(&request, "m", &json!({}), &screen());
+        let lines = shown(&request, "m", &json!({}), &screen(), &Commands::default());
         assert!(lines.iter().any(|line| line.contains(r#"arguments {"path":"b"}"#)), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains(r#"wanted {"path":"a\u{202e}"}"#)), "{lines:?}");
     }
@@ -527,7 +532,7 @@ mod tests {
             "required": ["name"]});
         let mut request = json!({"request_id": "r1", "kind": "input", "question": "Who?", "tool": "mcp__a__b", "arguments": {},
             "expires_at": "", "schema": schema});
-        let lines = shown(&request, "m", &json!({}), &screen());
+        let lines = shown(&request, "m", &json!({}), &screen(), &Commands::default());
         assert_eq!(lines[1..3], ["  mcp__a__b asks, in its own words:", "  Who?"]);
         for says in ["field name (string) Name\\u{202e}", "field n (integer, may be left out, else 1)"] {
             assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
@@ -545,12 +550,14 @@ mod tests {
             (json!({"type": "array", "items": {"type": "string", "enum": ["a"]}}), r#"field f (array, some of "a")"#),
         ] {
             request["schema"] = json!({"properties": {"f": field}, "required": ["f"]});
-            let lines = shown(&request, "m", &json!({}), &screen());
+            let lines = shown(&request, "m", &json!({}), &screen(), &Commands::default());
             assert!(lines.iter().any(|line| line.ends_with(says)), "{says}: {lines:?}");
         }
         request["schema"] = Value::Null;
-        let lines = shown(&request, "m", &json!({}), &screen());
+        let lines = shown(&request, "m", &json!({}), &screen(), &Commands::default());
         assert!(lines.iter().any(|line| line.ends_with("its form: sortie show m --json")), "{lines:?}");
+        let lines = shown(&request, "m; x", &json!({}), &screen(), &Commands::default());
+        assert!(lines.iter().any(|line| line.ends_with("its form: sortie show 'm; x' --json")), "{lines:?}");
     }
 
     #[test]
@@ -571,7 +578,7 @@ mod tests {
             let request = json!({"request_id": "r1", "kind": "approval", "question": "May it?", "tool": "Write",
                 "arguments": arguments, "arguments_bytes": bytes, "arguments_sha256": "abc",
                 "expires_at": "2026-01-02T03:04:05Z"});
-            let lines = shown(&request, "m", &tools, &screen());
+            let lines = shown(&request, "m", &tools, &screen(), &Commands::default());
             assert_eq!(lines[0], "m  r1  approval  expires 2026-01-02 03:04:05 UTC (in 3 h)");
             assert_eq!(lines[2], "  tool Write  (workspace_write)");
             assert!(says.iter().all(|says| lines[3].contains(says)), "{lines:?}");

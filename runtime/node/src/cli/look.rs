@@ -107,11 +107,14 @@ fn time(text: &str) -> Result<String, &'static str> {
     rfc3339(text).map(|_| text.to_owned()).map_err(|_| "it must be an RFC 3339 time such as 2026-11-22T20:00:00Z")
 }
 
-/// Missions that are asked for at once, where all of them are looked at.
+/// Missions that are asked for at once, where all of them are looked at: as many as a node answers with.
 const AT_ONCE: usize = 500;
 
-/// Most missions that are put in order, or counted.
-const LOOKED_AT_MAX: usize = 5_000;
+/// Most pages of them that are asked for to put missions in order. A page may be short, or empty, and not be the last.
+const SORTED_PAGES_MAX: usize = 10;
+
+/// Most pages that are asked for to say how many more there are: nobody asked for that number.
+const COUNTED_PAGES_MAX: usize = 2;
 
 pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     let filters = [
@@ -139,26 +142,31 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
     let rows: Vec<_> = items(&page).map(|mission| row(mission, &screen)).collect();
     text::table(&COLUMNS, &rows, &screen)?;
     if let Some(cursor) = page["next_cursor"].as_str() {
-        let more = rest(&filters, cursor, client).await?;
-        eprintln!(
-            "{more} more; --limit shows more at once. The next ones: the same again with --cursor {}",
-            text::plain(cursor)
-        );
+        let counted = if screen.width().is_some() { rest(&filters, cursor, client).await } else { None };
+        let more = counted.unwrap_or_else(|| "There is more".to_owned());
+        // Of a limit beyond that the node gives no more.
+        let shows = if rows.len() < AT_ONCE {
+            format!("; --limit, up to {AT_ONCE}, shows more at once")
+        } else {
+            String::new()
+        };
+        eprintln!("{more}{shows}. The next ones: the same again with --cursor {}", text::plain(cursor));
     }
     Ok(Exit::Completed)
 }
 
-/// All missions that match, in another order than the node's, as a page of the first of them.
+/// The first of all missions that match, in another order than the node's. They are no page of a list that goes on behind a cursor: `more`
+/// says whether more match than these.
 async fn sorted(by: Sort, filters: &[(&str, String)], limit: u32, client: &Client) -> Result<Value, Failure> {
     let progress = Progress::of("missions are looked at");
     let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
+    for _ in 0..SORTED_PAGES_MAX {
         let mut page = further(filters, cursor.take(), client).await?;
         if let Value::Array(items) = page["items"].take() {
             all.extend(items);
         }
         cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_none() || all.len() >= LOOKED_AT_MAX {
+        if cursor.is_none() {
             break;
         }
         progress.now(format!("missions are looked at: {} so far", all.len()));
@@ -167,13 +175,21 @@ async fn sorted(by: Sort, filters: &[(&str, String)], limit: u32, client: &Clien
     let (found, limit) = (all.len(), usize::try_from(limit).unwrap_or(usize::MAX));
     put_in_order(by, &mut all);
     all.truncate(limit);
-    if cursor.is_some() {
-        eprintln!("Only the newest {found} that match were looked at: narrow the list (--status, --since, …)");
+    if let Some(says) = left_out(found, limit, cursor.is_none()) {
+        eprintln!("{says}");
     }
-    if found > limit {
-        eprintln!("{} more; --limit {found} shows all of them", found - limit);
-    }
-    Ok(json!({"items": all, "next_cursor": null}))
+    Ok(json!({"items": all, "more": found > limit || cursor.is_some()}))
+}
+
+/// What is not in a list of the first `limit` of `found` missions in order, where there is something; `is_all`, where no others match.
+fn left_out(found: usize, limit: usize, is_all: bool) -> Option<String> {
+    let more = found.saturating_sub(limit);
+    let more = (more > 0).then(|| format!("{more} more; --limit {found} shows them"));
+    let others = (!is_all).then(|| {
+        format!("Only the newest {found} that match were looked at: narrow the list (--status, --since, …) to have all in order")
+    });
+    let says: Vec<String> = more.into_iter().chain(others).collect();
+    (!says.is_empty()).then(|| says.join(". "))
 }
 
 /// Puts missions in order; those that are equal stay newest first.
@@ -200,20 +216,19 @@ fn put_in_order(by: Sort, missions: &mut [Value]) {
     }
 }
 
-/// How many missions that match come behind a page.
-async fn rest(filters: &[(&str, String)], cursor: &str, client: &Client) -> Result<String, Failure> {
-    let progress = Progress::of("the other missions are counted");
-    let (mut count, mut cursor) = (0, Some(cursor.to_owned()));
-    while let Some(from) = cursor.take() {
-        let page = further(filters, Some(from), client).await?;
+/// How many missions that match come behind a page; nothing where that cannot be found out.
+async fn rest(filters: &[(&str, String)], cursor: &str, client: &Client) -> Option<String> {
+    let _progress = Progress::of("the other missions are counted");
+    let (mut count, mut cursor) = (0, cursor.to_owned());
+    for _ in 0..COUNTED_PAGES_MAX {
+        let page = further(filters, Some(cursor), client).await.ok()?;
         count += items(&page).count();
-        cursor = page["next_cursor"].as_str().map(str::to_owned);
-        if cursor.is_some() && count >= LOOKED_AT_MAX {
-            return Ok(format!("More than {count}"));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => return Some(format!("{count} more")),
         }
     }
-    drop(progress);
-    Ok(count.to_string())
+    Some(format!("More than {count} more"))
 }
 
 async fn further(filters: &[(&str, String)], cursor: Option<String>, client: &Client) -> Result<Value, Failure> {
@@ -320,15 +335,15 @@ pub(super) async fn deliveries(args: DeliveriesArgs, client: &Client, as_json: b
             ["mission_id", "state", "waiting", "attempts", "error"].map(|key| text::cell(&item[key]));
         let meaning = if state == "pending" { Meaning::Plain } else { Meaning::Bad };
         let next = screen.age(&item["next_attempt_at"]);
-        vec![id.into(), Cell::new(state, meaning), waiting.into(), attempts.into(), next.into(), error.into()]
+        vec![id.into(), Cell::new(state, meaning), next.into(), attempts.into(), waiting.into(), error.into()]
     };
     let columns = [
         Column::whole("MISSION"),
         Column::whole("STATE"),
-        Column::whole("WAITING"),
-        Column::whole("ATTEMPTS"),
-        Column::whole("NEXT ATTEMPT"),
-        Column::cut("ERROR", 20),
+        Column::whole("NEXT ATTEMPT").spare(),
+        Column::whole("ATTEMPTS").spare(),
+        Column::whole("WAITING").spare(),
+        Column::cut("ERROR", 16),
     ];
     text::table(&columns, &items(&page).map(row).collect::<Vec<_>>(), &screen)?;
     say_more(&page);
@@ -448,6 +463,26 @@ mod tests {
         ] {
             assert_eq!(window(&mission, &screen(Some(80))), on_a_terminal);
             assert_eq!(window(&mission, &screen(None)), in_a_file);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_order_is_told_without_contradiction() {
+        let narrow = "narrow the list (--status, --since, …) to have all in order";
+        for (found, limit, is_all, expected) in [
+            (3, 50, true, None),
+            (60, 50, true, Some("10 more; --limit 60 shows them".to_owned())),
+            (40, 50, false, Some(format!("Only the newest 40 that match were looked at: {narrow}"))),
+            (
+                5_000,
+                50,
+                false,
+                Some(format!(
+                    "4950 more; --limit 5000 shows them. Only the newest 5000 that match were looked at: {narrow}"
+                )),
+            ),
+        ] {
+            assert_eq!(left_out(found, limit, is_all), expected, "{limit} of {found}");
         }
     }
 

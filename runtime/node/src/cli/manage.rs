@@ -77,9 +77,10 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
         PluginCommand::Install { file } => {
             let bytes =
                 std::fs::read(&file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
-            let _progress = Progress::of(format!("the node compiles {}", text::plain(&file.display().to_string())));
+            let what = format!("the node compiles {}", text::plain(&file.display().to_string()));
             let request = client.request(Method::POST, &["v1", "plugins"]).header("content-type", "application/wasm");
-            let installed = client.patient().json(request.body(bytes), "digest").await?;
+            let patient = client.patient();
+            let installed = Progress::during(what, patient.json(request.body(bytes), "digest")).await?;
             if as_json {
                 text::json(&installed)?;
             } else {
@@ -109,10 +110,10 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
             }
         }
         ToolCommand::Call { name, arguments } => {
-            let _progress = Progress::of(format!("{} is called", text::plain(&name)));
             let request = client.request(Method::POST, &["v1", "tools", &name, "call"]);
-            let result =
-                client.patient().any_json(request.header("content-type", "application/json").body(arguments)).await?;
+            let request = request.header("content-type", "application/json").body(arguments);
+            let (what, patient) = (format!("{} is called", text::plain(&name)), client.patient());
+            let result = Progress::during(what, patient.any_json(request)).await?;
             text::json(&result)?;
         }
     }

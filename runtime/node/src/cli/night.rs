@@ -59,7 +59,7 @@ pub(super) async fn night(args: NightArgs, client: &Client, as_json: bool) -> Re
         text::table(&columns, &rows, &screen)?;
     }
     if night["more"] == true {
-        eprintln!("There are more missions; `sortie ls` lists all of them.");
+        eprintln!("There are more missions; `{}` lists all of them.", client.commands().line("ls"));
     }
     let gap = |gap: &Value| {
         let [schedule, count, reason] = ["schedule", "count", "reason"].map(|key| text::cell(&gap[key]));
@@ -70,10 +70,10 @@ pub(super) async fn night(args: NightArgs, client: &Client, as_json: bool) -> Re
     if !gaps.is_empty() {
         let columns = [
             Column::whole("MISSED"),
-            Column::whole("FIRST"),
-            Column::whole("LAST"),
-            Column::whole("TIMES").spare(),
-            Column::cut("REASON", 12).spare(),
+            Column::whole("FIRST").spare(),
+            Column::whole("LAST").spare(),
+            Column::whole("TIMES"),
+            Column::cut("REASON", 12),
         ];
         writeln!(out)?;
         text::table(&columns, &gaps, &screen)?;

@@ -380,7 +380,7 @@ fn fires(page: &Value, as_json: bool) -> std::io::Result<()> {
     let row = |item: &Value| {
         let [what, count, reason, mission] =
             ["what", "count", "reason", "mission_id"].map(|key| text::cell(&item[key]));
-        let [recorded, first] = ["recorded_at", "first"].map(|key| screen.time(&item[key]));
+        let (recorded, first) = (screen.age(&item["recorded_at"]), screen.time(&item["first"]));
         let (reason, meaning) = match item["made"].as_str() {
             Some("refused") => (format!("refused: {}", text::cell(&item["errors"][0]["detail"])), Meaning::Bad),
             Some("found") => ("its mission was there".to_owned(), Meaning::Plain),

@@ -1,7 +1,8 @@
 //! `sortie serve`: a node.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,51 +41,131 @@ pub(super) async fn serve(args: ServeArgs, config: Config) -> Result<Exit, Failu
     let address = listener.local_addr()?;
     let node = Node::open(&config, system(), Others::GoOn).await?;
     // The data directory is this process's now.
-    let place = Address::write(&config.data_dir()?, &format!("http://{address}"));
+    let place = Address::write(&config.data_dir()?, format!("http://{address}"), config.node.instance_id.clone());
+    let place = Arc::new(place);
     node.start();
     // Nobody may be reading, or the line may go to a disk that is full: that is no reason not to serve.
-    if let Err(error) = writeln!(std::io::stdout(), "sortie listening on http://{address}") {
+    if let Err(error) = writeln!(io::stdout(), "sortie listening on http://{address}") {
         tracing::warn!(%error, %address, "listening; standard output does not take the line that says so");
     }
+    let leaving = Arc::clone(&place);
     let served = node.serve(listener, async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        // Before the data directory may be the next one's.
+        leaving.remove();
         tracing::info!("stopping: no new missions; what runs goes on after the next start");
     });
     let served = served.await;
-    drop(place);
+    // Where it came to an end otherwise.
+    place.remove();
     served?;
     Ok(Exit::Completed)
 }
 
-/// The file in a data directory that says where the node on it listens, for as long as it does.
-pub(super) struct Address(PathBuf);
+/// The file in a data directory that says which node on it listens where, for as long as it does: its URL, and below what it calls itself.
+#[derive(Debug)]
+pub(super) struct Address {
+    path: PathBuf,
+    said: Said,
+}
+
+/// What it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) url: String,
+    /// Another node may listen there by now.
+    pub(super) instance_id: String,
+}
 
 impl Address {
     /// What it is called.
     const NAME: &'static str = "address";
 
+    /// More bytes than this are no address.
+    const BYTES_MAX: u64 = 4096;
+
     /// Writes it. Without it a node does all that it does otherwise.
-    fn write(data_dir: &Path, url: &str) -> Self {
+    fn write(data_dir: &Path, url: String, instance_id: String) -> Self {
         let path = data_dir.join(Self::NAME);
-        if let Err(error) = std::fs::write(&path, format!("{url}\n")) {
+        if let Err(error) = Self::replace(&path, &format!("{url}\n{instance_id}\n")) {
             tracing::warn!(%error, path = %path.display(), "the node's address cannot be written down");
         }
-        Self(path)
+        Self { path, said: Said { url, instance_id } }
+    }
+
+    /// Puts a file in the place of what is there, which may be a link to something else.
+    fn replace(path: &Path, content: &str) -> io::Result<()> {
+        let fresh = path.with_extension("new");
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => std::fs::File::create_new(&fresh)?.write_all(content.as_bytes())?,
+        }
+        std::fs::rename(&fresh, path)
     }
 
     /// What it says; nothing where no node listens, or none wrote it. One that was killed leaves it behind.
-    pub(super) fn read(data_dir: &Path) -> Option<String> {
-        let url = std::fs::read_to_string(data_dir.join(Self::NAME)).ok()?;
-        Some(url.trim().to_owned()).filter(|url| !url.is_empty())
+    pub(super) fn read(data_dir: &Path) -> Option<Said> {
+        Self::said(&data_dir.join(Self::NAME))
+    }
+
+    fn said(path: &Path) -> Option<Said> {
+        let kind = std::fs::symlink_metadata(path).ok()?;
+        if !kind.is_file() || kind.len() > Self::BYTES_MAX {
+            return None;
+        }
+        let text = std::fs::read_to_string(path).ok()?;
+        let (url, instance_id) = text.strip_suffix('\n')?.split_once('\n')?;
+        let is_url = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+        is_url.then(|| Said { url: url.to_owned(), instance_id: instance_id.to_owned() })
+    }
+
+    /// Takes it away, where it is still this node's.
+    fn remove(&self) {
+        if Self::said(&self.path).is_some_and(|said| said == self.said) {
+            // It is not there, or cannot be removed: whoever reads it asks who answers.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
-impl Drop for Address {
-    fn drop(&mut self) {
-        // It is not there, or cannot be removed: whoever reads it asks whether a node answers.
-        let _ = std::fs::remove_file(&self.0);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(folder: &Path, url: &str) -> Address {
+        Address::write(folder, url.to_owned(), "factory-1".to_owned())
+    }
+
+    #[test]
+    fn an_address_is_taken_away_by_who_wrote_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = address(folder.path(), "http://127.0.0.1:1");
+        assert_eq!(Address::read(folder.path()), Some(first.said.clone()));
+        let next = address(folder.path(), "http://127.0.0.1:2");
+        first.remove();
+        assert_eq!(Address::read(folder.path()), Some(next.said.clone()));
+        next.remove();
+        assert!(!folder.path().join("address").exists());
+    }
+
+    #[test]
+    fn what_is_no_address_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, other) = (folder.path().join("address"), folder.path().join("other"));
+        for text in ["", "\n", "http://127.0.0.1:1\n", "127.0.0.1:1\nf\n", "file:///etc\nf\n", "x y\nf\n"] {
+            std::fs::write(&path, text).expect("writable");
+            assert_eq!(Address::read(folder.path()), None, "{text:?}");
+        }
+        // A link is not followed, neither to be read nor to be written.
+        std::fs::write(&other, "http://127.0.0.1:1\nf\n").expect("writable");
+        std::fs::remove_file(&path).expect("it is there");
+        std::os::unix::fs::symlink(&other, &path).expect("a link");
+        assert_eq!(Address::read(folder.path()), None);
+        let own = address(folder.path(), "http://127.0.0.1:2");
+        assert_eq!(Address::read(folder.path()), Some(own.said));
+        assert_eq!(std::fs::read_to_string(&other).expect("readable"), "http://127.0.0.1:1\nf\n");
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 use sortie_contract::time::rfc3339;
 
-use super::client::Client;
+use super::client::{Client, Commands};
 use super::text::{self, Cell, Column, Meaning, Page, Screen};
 use super::{Exit, Failure, decide};
 
@@ -16,12 +16,12 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
     }
     let asks = list(&state, "pending_requests").next().is_some();
     let tools = if asks { decide::tools(client).await } else { Value::Null };
-    page(&state, &tools, &Screen::of_output()).show()?;
+    page(&state, &tools, &Screen::of_output(), client.commands()).show()?;
     Ok(Exit::Completed)
 }
 
 /// The page of a mission in this state.
-fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen) -> Page<'s> {
+fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen, of: &Commands) -> Page<'s> {
     let mut page = Page::new(screen);
     let id = text::cell(&state["mission_id"]);
     let (status, reason) = (text::cell(&state["status"]), text::cell(&state["reason"]));
@@ -48,9 +48,9 @@ fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen) -> Page<'s> {
         page.fact_that("warning", &text::cell(warning), Meaning::Attention);
     }
     calls(state, screen, &mut page);
-    requests(state, &id, tools, screen, &mut page);
+    requests(state, tools, screen, of, &mut page);
     criteria(state, &mut page);
-    artifacts(state, &id, screen, &mut page);
+    artifacts(state, screen, of, &mut page);
     delivery(state, &id, screen, &mut page);
     page
 }
@@ -182,15 +182,16 @@ fn calls(state: &Value, screen: &Screen, page: &mut Page<'_>) {
 }
 
 /// What it asks, each request with the commands that decide it.
-fn requests(state: &Value, id: &str, tools: &Value, screen: &Screen, page: &mut Page<'_>) {
+fn requests(state: &Value, tools: &Value, screen: &Screen, of: &Commands, page: &mut Page<'_>) {
+    let id = &text::cell(&state["mission_id"]);
     for (number, request) in list(state, "pending_requests").enumerate() {
         if number == 0 {
             page.head("ASKS");
         }
-        for line in decide::shown(request, id, tools, screen) {
+        for line in decide::shown(request, id, tools, screen, of) {
             page.line(&line);
         }
-        for command in decide::commands(request, id) {
+        for command in decide::commands(request, id, of) {
             page.command(&format!("  {command}"));
         }
     }
@@ -210,12 +211,13 @@ fn criteria(state: &Value, page: &mut Page<'_>) {
     page.table(&columns, &list(state, "criteria").map(row).collect::<Vec<_>>());
 }
 
-fn artifacts(state: &Value, id: &str, screen: &Screen, page: &mut Page<'_>) {
+fn artifacts(state: &Value, screen: &Screen, of: &Commands, page: &mut Page<'_>) {
     let rows = text::artifact_rows(&state["artifacts"], screen);
     page.table(&text::ARTIFACTS, &rows);
     if let Some(first) = list(state, "artifacts").next() {
         let name = text::word(first["name"].as_str().unwrap_or_default());
-        page.command(&format!("sortie artifacts {} --get {name}", text::word(id)));
+        let id = text::word(&text::cell(&state["mission_id"]));
+        page.command(&of.line(&format!("artifacts {id} --get {name}")));
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::Method;
 use reqwest::header::{self, HeaderName};
 use serde_json::Value;
 
-use super::client::Client;
+use super::client::{Client, Commands};
 use super::look::exit_of;
 use super::text::{self, EventLines, Screen};
 use super::{Exit, Failure};
@@ -36,22 +36,20 @@ pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Ex
             Ok(response) => Some(client.marked(client.good(response).await?, EVENTS)?.bytes_stream()),
             Err(failure) => return Err(failure),
         };
-        if chunks.is_some() && tries.is_some_and(|tries| tries > 0) {
-            eprintln!("The node is back; what happened meanwhile comes first.");
-        }
-        if chunks.is_some() {
-            tries = Some(0);
-        }
         let mut buffer = Vec::new();
         while let Some(chunks) = &mut chunks {
             let Some(Ok(chunk)) = chunks.next().await else { break };
+            // The head of an answer is none yet: what stands before a node sends it, and breaks off.
+            if tries.replace(0).is_some_and(|tries| tries > 0) {
+                eprintln!("The node is back; what happened meanwhile comes first.");
+            }
             buffer.extend_from_slice(&chunk);
             while let Some(end) = buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = buffer.drain(..=end).collect();
                 let Some(data) = line.strip_prefix(b"data:") else { continue };
                 let event: Value = serde_json::from_slice(data)?;
                 last = event["sequence"].as_u64().unwrap_or(last);
-                show(&event, &mut lines, as_json)?;
+                show(&event, &mut lines, client.commands(), as_json)?;
                 if let Some(exit) = exit_of(event["status"].as_str().unwrap_or_default()) {
                     return Ok(exit);
                 }
@@ -68,7 +66,7 @@ pub(super) async fn watch(id: &str, client: &Client, as_json: bool) -> Result<Ex
 }
 
 /// Shows an event; where people are asked, also which commands answer.
-fn show(event: &Value, lines: &mut EventLines, as_json: bool) -> Result<(), Failure> {
+fn show(event: &Value, lines: &mut EventLines, of: &Commands, as_json: bool) -> Result<(), Failure> {
     if as_json {
         text::json(event)?;
         return Ok(());
@@ -78,7 +76,7 @@ fn show(event: &Value, lines: &mut EventLines, as_json: bool) -> Result<(), Fail
     }
     if event["event_type"] == "mission.blocked" {
         let id = event["mission_id"].as_str().unwrap_or_default();
-        for command in super::decide::commands(&event["detail"]["request"], id) {
+        for command in super::decide::commands(&event["detail"]["request"], id, of) {
             eprintln!("  {command}");
         }
     }

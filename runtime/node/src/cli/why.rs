@@ -5,7 +5,7 @@ use sortie_contract::record::Stamped;
 use sortie_engine::look::parse_record;
 use sortie_engine::why::why as causes_of;
 
-use super::client::Client;
+use super::client::{Client, Commands};
 use super::text::{self, Meaning, Page, Screen};
 use super::{Exit, Failure, decide, look, show};
 
@@ -27,12 +27,12 @@ pub(super) async fn why(id: &str, client: &Client, as_json: bool) -> Result<Exit
         }))?;
         return Ok(Exit::Completed);
     }
-    page(&state, &causes, &Screen::of_output()).show()?;
+    page(&state, &causes, &Screen::of_output(), client.commands()).show()?;
     Ok(Exit::Completed)
 }
 
 /// The page of a mission in this state, with these causes.
-fn page<'s>(state: &Value, causes: &Value, screen: &'s Screen) -> Page<'s> {
+fn page<'s>(state: &Value, causes: &Value, screen: &'s Screen, of: &Commands) -> Page<'s> {
     let mut page = Page::new(screen);
     let id = text::cell(&state["mission_id"]);
     page.title(&id, &text::cell(&state["status"]), Meaning::of(&state["status"]));
@@ -45,11 +45,11 @@ fn page<'s>(state: &Value, causes: &Value, screen: &'s Screen) -> Page<'s> {
         page.fact(&format!("record {}", cause["record"]), &format!("{}  [{at}]", text::cell(&cause["says"])));
     }
     for request in state["pending_requests"].as_array().into_iter().flatten() {
-        for command in decide::commands(request, &id) {
+        for command in decide::commands(request, &id, of) {
             page.command(&command);
         }
     }
     page.fact("next", &text::cell(&state["next_action"]));
-    page.command(&format!("sortie journal {} --full", text::word(&id)));
+    page.command(&of.line(&format!("journal {} --full", text::word(&id))));
     page
 }

@@ -41,10 +41,11 @@ impl<'s> Page<'s> {
         if says.is_empty() {
             return;
         }
-        for (number, line) in self.wrapped(says, MARGIN).iter().enumerate() {
+        // One for all of its lines: they stand below each other.
+        let margin = MARGIN.max(name.width() + 1);
+        for (number, line) in self.wrapped(says, margin).iter().enumerate() {
             let name = if number == 0 { name } else { "" };
             let line = self.screen.paint(meaning, line);
-            let margin = MARGIN.max(name.width() + 1);
             self.lines.push(format!("{name:<margin$}{line}"));
         }
     }
@@ -150,6 +151,13 @@ mod tests {
             page.fact("reason", says);
             page.fact("nothing", "");
             assert_eq!(page.lines, expected, "{width:?}");
+            let mut page = Page::new(&screen);
+            page.fact("record 12345", says);
+            assert!(page.lines.iter().all(|line| line.width() <= width.unwrap_or(80)), "{:?}", page.lines);
+            let beginning = |line: &String| {
+                line.get(..13).is_some_and(|name| name.trim_end() == "record 12345" || name.trim().is_empty())
+            };
+            assert!(page.lines.iter().all(beginning), "{:?}", page.lines);
         }
     }
 }

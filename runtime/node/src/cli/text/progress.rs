@@ -22,6 +22,12 @@ impl Progress {
         Self(bar)
     }
 
+    /// Says what is done for as long as that takes. It is gone before anything is told of what came of it.
+    pub(in crate::cli) async fn during<T>(what: impl Into<String>, done: impl Future<Output = T>) -> T {
+        let _shown = Self::of(what);
+        done.await
+    }
+
     /// Says what is done now.
     pub(in crate::cli) fn now(&self, what: String) {
         self.0.set_message(what);

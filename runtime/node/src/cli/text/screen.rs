@@ -1,5 +1,5 @@
 //! What the output goes to, as far as that changes how things look: a terminal has a width, colours and somebody who reads now; a
-//! file or another program gets everything, in a form that stays the same.
+//! file or another program gets everything, in one form. Times are by the clock of this place (`TZ`) in both, in a file with their offset.
 //!
 //! Owned here: times, ages and colours. Never here: what is shown.
 

@@ -1,5 +1,5 @@
 //! Tables that fit. On a terminal the widest cells are cut, and columns that can be done without are left out; elsewhere a table is
-//! whole and does not depend on who looks.
+//! whole, however wide that is.
 //!
 //! Our own, because of what is asked of it: a name that somebody copies is never cut, the least needed column goes first, and
 //! colours have no width.
