@@ -38,9 +38,9 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
         ] {
             assert!(policy.split("; ").any(|found| found == part), "{path}: {policy}");
         }
-        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("data:"), "{path}: {policy}");
         for (name, value) in
-            [("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-content-type-options", "nosniff")]
+            [("cache-control", "no-store"), ("referrer-policy", "same-origin"), ("x-content-type-options", "nosniff")]
         {
             assert_eq!(answer.header(name), value, "{path}");
         }
@@ -63,6 +63,7 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
         let answer = stranger.get(&file).await.expect_status(200);
         assert!(answer.header("cache-control").contains("immutable") && answer.text.len() > 100, "{file}");
     }
+    stranger.get("/assets/none.js").await.expect_status(404);
 }
 
 #[tokio::test]
@@ -176,6 +177,7 @@ async fn a_mission_shows_what_it_did_what_it_left_and_what_was_decided() {
     assert_eq!(got.text, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n");
     assert_eq!(got.header("content-disposition"), "attachment; filename=\"x.patch\"");
     assert!(got.header("content-security-policy").contains("sandbox"), "{got:#?}");
+    assert_eq!(got.header("content-type"), "application/octet-stream");
     browser.get("/missions/all/files/none.txt").await.expect_status(404);
     browser.get("/missions/gone").await.expect_status(404);
 }
