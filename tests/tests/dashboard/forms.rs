@@ -137,10 +137,10 @@ async fn enter_in_a_field_decides_nothing() {
     let page = browser.page("/inbox").await;
     let forms = page.select("form.decide");
     assert_eq!(forms.nodes().len(), 5, "two of the call, one of the question, of the budget, of several");
-    for form in forms.iter() {
+    for form in &forms {
         // The button that a browser presses then: the first that sends the form.
-        let first = form.select("button:not([type=button]), input[type=submit]");
-        let first = first.nodes().first().expect("a button").clone();
+        let buttons = form.select("button:not([type=button]), input[type=submit]");
+        let first = buttons.nodes().first().expect("a button");
         let said = (first.attr("name"), first.attr("value"));
         let (name, value) = (said.0.as_deref(), said.1.as_deref());
         assert_eq!((name, value), (Some("decision"), Some("")), "{}", form.html());
