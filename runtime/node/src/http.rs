@@ -78,6 +78,8 @@ pub(crate) struct Called {
     pub(crate) instance_id: Arc<str>,
     /// The names of this machine, or of what stands before it.
     pub(crate) names: Arc<[String]>,
+    /// Where its data are, which tells it apart from others on this machine that have the same name.
+    pub(crate) data_dir: Arc<str>,
 }
 
 impl App {

@@ -270,6 +270,7 @@ impl Node {
             called: http::Called {
                 instance_id: config.node.instance_id.as_str().into(),
                 names: config.node.names.clone().into(),
+                data_dir: data_dir.canonicalize().unwrap_or(data_dir).to_string_lossy().into(),
             },
             recorder,
             token,

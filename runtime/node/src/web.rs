@@ -43,17 +43,18 @@ pub(crate) struct Web {
     app: App,
     inside: Inside,
     sessions: Arc<Sessions>,
+    tonight: Arc<night::Tonight>,
     tokens: Tokens,
 }
 
 /// Where nothing comes from but this node, and nothing runs or is styled but what is a file of it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// The pages of a node, which ask `own`.
 pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
-    let sessions = Arc::new(Sessions::new(&app.called.instance_id));
-    let web = Web { app: app.clone(), inside: Inside(own), sessions, tokens };
+    let sessions = Arc::new(Sessions::new(&app.called.instance_id, &app.called.data_dir));
+    let web = Web { app: app.clone(), inside: Inside(own), sessions, tonight: Arc::default(), tokens };
     Router::new()
         .route("/", get(night::page))
         .route("/signin", get(signin::page).post(signin::sign_in))
@@ -72,7 +73,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/tools", get(tables::tools))
         .route("/models", get(tables::models))
         .route("/node", get(tables::node))
-        .route("/live", get(live::stream))
+        .route(frame::LIVE, get(live::stream))
         .route("/assets/{name}", get(assets::file))
         .layer(axum::middleware::map_response(guarded))
         .with_state(web)
@@ -82,7 +83,8 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
 async fn guarded(mut response: Response) -> Response {
     let all = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Not `no-referrer`: under that a browser says `Origin: null` of our own forms, as of those of others.
+        (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CACHE_CONTROL, "no-store"),

@@ -8,6 +8,15 @@ pub(crate) struct Browser {
     pub(crate) url: String,
     /// The cookie as it is sent; empty where nobody is signed in.
     pub(crate) cookie: String,
+    /// What it says as `Origin` of forms of the pages that it was shown.
+    pub(crate) origin: String,
+}
+
+/// The `Origin` of a form of a page of `url` with that `Referrer-Policy`, as the standard of `fetch` has it: under some policies a browser
+/// does not tell where a form comes from, to the page's own node neither.
+fn origin(url: &str, policy: &str) -> String {
+    let is_told = matches!(policy, "same-origin" | "strict-origin" | "origin" | "strict-origin-when-cross-origin" | "");
+    if is_told { url.to_owned() } else { "null".to_owned() }
 }
 
 /// A token that may look, and nothing else; and one that may look and decide.
@@ -26,12 +35,14 @@ pub(crate) fn options() -> Options {
 impl Browser {
     /// Somebody who is not signed in.
     pub(crate) fn stranger(node: &Node) -> Self {
-        Self { url: node.url().to_owned(), cookie: String::new() }
+        Self { url: node.url().to_owned(), cookie: String::new(), origin: node.url().to_owned() }
     }
 
     /// Somebody who signed in with this token.
     pub(crate) async fn signed_in(node: &Node, token: &str) -> Self {
         let mut browser = Self::stranger(node);
+        let page = browser.get("/signin").await.expect_status(200);
+        browser.origin = origin(&browser.url, page.header("referrer-policy"));
         let answer = browser.post("/signin", &[("token", token), ("next", "/")]).await.expect_status(303);
         assert_eq!(answer.header("location"), "/");
         browser.cookie = answer.header("set-cookie").split(';').next().expect("a cookie").to_owned();
@@ -67,8 +78,13 @@ impl Browser {
         http::send(self.form(path, fields)).await.expect("an answer")
     }
 
-    /// A form of these fields.
+    /// A form of these fields, from a page of the node.
     pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
+        self.bare_form(path, fields).header("origin", &self.origin).header("sec-fetch-site", "same-origin")
+    }
+
+    /// A form of these fields, which does not say where it comes from.
+    pub(crate) fn bare_form(&self, path: &str, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
         let mut url = reqwest::Url::parse("http://form/").expect("a URL");
         url.query_pairs_mut().extend_pairs(fields);
         let body = url.query().unwrap_or_default().to_owned();

@@ -39,7 +39,7 @@ async fn a_form_of_others_does_nothing() {
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
         ] {
-            let form = browser.form(path, &fields).header(name, value);
+            let form = browser.bare_form(path, &fields).header(name, value);
             let answer = http::send(form).await.expect("an answer");
             assert_eq!(answer.status, 403, "{path} {name}: {value}: {answer:#?}");
         }
@@ -48,15 +48,13 @@ async fn a_form_of_others_does_nothing() {
         let json = browser.request("POST", path).header("content-type", "text/plain").body(body);
         http::send(json).await.expect("an answer").expect_status(400);
     }
-    let signin = browser.form("/signin", &[("token", READER)]).header("origin", "http://evil.example");
+    let signin = browser.bare_form("/signin", &[("token", READER)]).header("origin", "http://evil.example");
     http::send(signin).await.expect("an answer").expect_status(403);
     blocked(&node, "ask").await;
     browser.get("/").await.expect_status(200);
     // The same with all that it needs.
-    let origin = node.url().to_owned();
-    let form = browser.form("/missions/ask/requests/r1", &[("decision", "approve"), ("form_key", &own)]);
-    let form = form.header("origin", origin).header("sec-fetch-site", "same-origin");
-    http::send(form).await.expect("an answer").expect_status(303);
+    let fields = [("decision", "approve"), ("form_key", own.as_str())];
+    browser.post("/missions/ask/requests/r1", &fields).await.expect_status(303);
     assert_eq!(node.until_final("ask").await["status"], "completed");
 }
 
@@ -126,6 +124,55 @@ async fn a_call_is_approved_with_other_arguments() {
 }
 
 #[tokio::test]
+async fn enter_in_a_field_decides_nothing() {
+    let node = options().config("[tool.Glob]\ncost_usd = 0.01\n").start().await;
+    node.accept(&asking("enter")).await;
+    node.accept(&automation("asks", &json!([{"id": "q", "tool": "ask", "with": {"question": "Which?"}}]))).await;
+    let steps = json!([{"id": "f", "tool": "Glob", "with": {"pattern": "*"}}]);
+    node.accept(&with(automation("pays", &steps), "/budget", json!({"max_cost_usd": 0.005}))).await;
+    for id in ["enter", "asks", "pays"] {
+        blocked(&node, id).await;
+    }
+    let browser = Browser::signed_in(&node, OPERATOR).await;
+    let page = browser.page("/inbox").await;
+    let forms = page.select("form.decide");
+    assert_eq!(forms.nodes().len(), 5, "two of the call, one of the question, of the budget, of several");
+    for form in &forms {
+        // The button that a browser presses then: the first that sends the form.
+        let buttons = form.select("button:not([type=button]), input[type=submit]");
+        let first = buttons.nodes().first().expect("a button");
+        let said = (first.attr("name"), first.attr("value"));
+        let (name, value) = (said.0.as_deref(), said.1.as_deref());
+        assert_eq!((name, value), (Some("decision"), Some("")), "{}", form.html());
+        let action = form.attr("action").expect("an action").to_string();
+        assert!(!form.select("input[name=decision]").exists(), "{}", form.html());
+        let fields = [("note", "fine"), ("item", "enter/r1"), ("decision", ""), ("text", "x"), ("arguments", "{}")];
+        let answer = browser.send(&action, &fields).await.expect_status(400);
+        assert!(answer.text.contains("say what you decide"), "{action}: {}", answer.text);
+    }
+    for id in ["enter", "asks", "pays"] {
+        blocked(&node, id).await;
+    }
+}
+
+#[tokio::test]
+async fn lines_of_an_answer_end_as_they_do_elsewhere() {
+    let node = options().start().await;
+    let steps = json!([
+        {"id": "q", "tool": "ask", "with": {"question": "Which?"}},
+        {"id": "w", "tool": "Write", "with": {"path": "a.txt", "content": "{{ steps.q.result }}"}, "artifact": "a.txt"},
+    ]);
+    node.accept(&automation("lines", &steps)).await;
+    blocked(&node, "lines").await;
+    let browser = Browser::signed_in(&node, OPERATOR).await;
+    let answer = [("decision", "answer"), ("text", "one\r\ntwo")];
+    browser.send("/missions/lines/requests/r1", &answer).await.expect_status(303);
+    node.until_final("lines").await;
+    let got = browser.get("/missions/lines/download/a.txt").await.expect_status(200).text;
+    assert!(got.contains("one") && got.contains("two") && !got.contains('\r') && !got.contains("\\r"), "{got:?}");
+}
+
+#[tokio::test]
 async fn a_decision_that_comes_too_late_is_told_kindly() {
     let node = options().start().await;
     node.accept(&asking("late")).await;
@@ -139,6 +186,12 @@ async fn a_decision_that_comes_too_late_is_told_kindly() {
     let notice = text(&browser.page("/inbox").await, ".notice.bad");
     assert!(notice.contains("late r1: nothing was changed"), "{notice}");
     assert_eq!(text(&browser.page("/inbox").await, ".notice"), "", "it is told once");
+    // A part of an open page that is fetched anew does not take it away from the page that one is shown.
+    browser.send(path, &[("decision", "deny")]).await.expect_status(303);
+    let part = browser.request("GET", "/inbox").header("hx-request", "true");
+    let part = http::send(part).await.expect("an answer").expect_status(200);
+    assert_eq!(text(&dom_query::Document::from(part.text), ".notice"), "");
+    assert!(text(&browser.page("/inbox").await, ".notice.bad").contains("late r1"));
 }
 
 #[tokio::test]

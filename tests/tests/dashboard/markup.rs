@@ -58,6 +58,7 @@ const ATTRIBUTES: &[&str] = &[
     "selected",
     "spellcheck",
     "src",
+    "sse-close",
     "sse-connect",
     "tabindex",
     "text-anchor",

@@ -38,9 +38,9 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
         ] {
             assert!(policy.split("; ").any(|found| found == part), "{path}: {policy}");
         }
-        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("data:"), "{path}: {policy}");
         for (name, value) in
-            [("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-content-type-options", "nosniff")]
+            [("cache-control", "no-store"), ("referrer-policy", "same-origin"), ("x-content-type-options", "nosniff")]
         {
             assert_eq!(answer.header(name), value, "{path}");
         }
@@ -63,6 +63,7 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
         let answer = stranger.get(&file).await.expect_status(200);
         assert!(answer.header("cache-control").contains("immutable") && answer.text.len() > 100, "{file}");
     }
+    stranger.get("/assets/none.js").await.expect_status(404);
 }
 
 #[tokio::test]
@@ -98,12 +99,34 @@ async fn the_night_shows_what_the_interface_says_of_it() {
         let bar = page.select(&format!(".strip a[href='/missions/{id}'] rect.{class}"));
         assert!(bar.exists(), "{id}: {}", page.select(".strip").html());
     }
+    // Only the night in which it is now changes while one looks.
+    let tonight = night["date"].as_str().expect("a date");
+    for (path, is_live) in
+        [("/".to_owned(), true), (format!("/?date={tonight}"), true), ("/?date=2020-02-29".to_owned(), false)]
+    {
+        assert_eq!(browser.page(&path).await.select("[sse-connect]").exists(), is_live, "{path}");
+    }
     let wrong = browser.get("/?date=tomorrow").await.expect_status(400);
     assert!(
         wrong.text.contains("a night is named by the date") || wrong.text.contains("A night is named"),
         "{}",
         wrong.text
     );
+}
+
+#[tokio::test]
+async fn plugins_that_lack_something_are_told() {
+    let node = Node::start().await;
+    let lacking = node.get("/v1/plugins").await.expect_status(200).json["unusable"].clone();
+    let lacking = lacking.as_array().expect("a list");
+    assert!(!lacking.is_empty(), "a node without a model cannot use all of its plugins");
+    let page = text(&Browser::signed_in(&node, node.token()).await.page("/plugins").await, "main");
+    for one in lacking {
+        for key in ["plugin", "detail"] {
+            let said = one[key].as_str().expect("a text");
+            assert!(page.contains(said), "{said}: {page}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -176,6 +199,7 @@ async fn a_mission_shows_what_it_did_what_it_left_and_what_was_decided() {
     assert_eq!(got.text, "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n");
     assert_eq!(got.header("content-disposition"), "attachment; filename=\"x.patch\"");
     assert!(got.header("content-security-policy").contains("sandbox"), "{got:#?}");
+    assert_eq!(got.header("content-type"), "application/octet-stream");
     browser.get("/missions/all/files/none.txt").await.expect_status(404);
     browser.get("/missions/gone").await.expect_status(404);
 }
@@ -200,13 +224,16 @@ async fn a_mission_is_cancelled_and_of_one_that_has_ended_it_is_told_that_it_is_
 #[tokio::test]
 async fn an_edit_is_shown_as_a_diff_and_expiry_in_words() {
     let node = Node::start().await;
-    let steps = json!([write("w", "a.txt", "one"), {"id": "e", "tool": "Edit", "needs": ["w"], "with": {"path": "a.txt", "old": "one", "new": "two"}}]);
+    let steps = json!([write("w", "a.txt", "one"), {"id": "e", "tool": "Edit", "needs": ["w"], "with": {"path": "a.txt", "old": "one", "new": "two", "all": true}}]);
     let envelope = with(automation("edits", &steps), "/constraints/approval_required", json!(["Edit"]));
     node.accept(&with(envelope, "/on_expiry", json!("deny"))).await;
     node.until_status("edits", "blocked").await;
     let browser = Browser::signed_in(&node, node.token()).await;
     let page = browser.page("/inbox").await;
     assert_eq!((text(&page, ".diff .del"), text(&page, ".diff .add")), ("-one".to_owned(), "+two".to_owned()));
+    // What the call says beside that is seen without opening anything.
+    let beside = text(&page, "[aria-label='Further arguments']");
+    assert_eq!(serde_json::from_str::<Value>(&beside).expect("JSON"), json!({"all": true}));
     assert!(text(&page, ".expiry").contains("counts as denied"), "{}", text(&page, ".expiry"));
     until("the night tells of it", async || {
         let page = browser.page("/").await;

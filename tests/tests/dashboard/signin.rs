@@ -3,7 +3,7 @@
 use serde_json::json;
 use sortie_tests::{Node, http};
 
-use crate::browser::{Browser, READER, options};
+use crate::browser::{Browser, READER, options, text};
 
 #[tokio::test]
 async fn a_cookie_is_a_key_and_never_the_token() {
@@ -19,7 +19,10 @@ async fn a_cookie_is_a_key_and_never_the_token() {
     assert!(!answer.text.contains(node.token()));
     let form = stranger.form("/signin", &[("token", node.token())]).header("x-forwarded-proto", "https");
     let secure = http::send(form).await.expect("an answer").expect_status(303);
-    assert!(secure.header("set-cookie").ends_with("; Secure"), "{secure:#?}");
+    let set = secure.header("set-cookie");
+    assert!(set.starts_with("__Host-sortie_") && set.ends_with("; Secure"), "{secure:#?}");
+    let cookie_of_tls = set.split(';').next().expect("a cookie").to_owned();
+    Browser { cookie: cookie_of_tls, ..Browser::stranger(&node) }.get("/").await.expect_status(200);
     let again = stranger.post("/signin", &[("token", node.token())]).await.expect_status(303);
     assert_ne!(again.header("set-cookie"), cookie, "each session has a key of its own");
     let page = Browser::signed_in(&node, node.token()).await.get("/").await;
@@ -55,7 +58,9 @@ async fn who_is_not_signed_in_is_shown_nothing() {
         http::send(node.request("GET", path)).await.expect("an answer").expect_status(303);
     }
     for path in ["/inbox", "/missions/x/cancel", "/missions/x/requests/r1", "/signout"] {
-        stranger.post(path, &[("decision", "approve")]).await.expect_status(303);
+        let answer = stranger.post(path, &[("decision", "approve")]).await.expect_status(303);
+        let page = stranger.page(answer.header("location")).await;
+        assert!(text(&page, "[role=alert]").contains("nothing was done"), "{path}: {}", text(&page, "main"));
     }
 }
 
@@ -95,8 +100,21 @@ async fn a_wrong_token_opens_nothing_and_who_guesses_waits() {
         guesses += 1;
         assert!(guesses < 100, "somebody may guess for ever");
     }
-    let right = stranger.post("/signin", &[("token", READER)]).await.expect_status(429);
-    assert_eq!(right.header("set-cookie"), "", "the right one is a guess like others");
+    let wrong = stranger.post("/signin", &[("token", "guess")]).await.expect_status(429);
+    assert!(wrong.text.contains("Wait a minute"), "{}", wrong.text);
+    // Who has a token is not shut out by others who guess: behind a proxy all of them come from one address.
+    let right = stranger.post("/signin", &[("token", READER)]).await.expect_status(303);
+    assert!(right.header("set-cookie").contains("sortie_"), "{right:#?}");
+}
+
+#[tokio::test]
+async fn a_stranger_sends_no_more_than_a_token_needs() {
+    let node = options().start().await;
+    let stranger = Browser::stranger(&node);
+    for (bytes, status) in [(7 << 10, 401), (9 << 10, 413)] {
+        let token = "x".repeat(bytes);
+        stranger.post("/signin", &[("token", &token)]).await.expect_status(status);
+    }
 }
 
 #[tokio::test]
@@ -107,6 +125,19 @@ async fn who_signs_out_is_out_and_others_are_not() {
     assert!(answer.header("set-cookie").contains("Max-Age=0"), "{answer:#?}");
     here.get("/").await.expect_status(303);
     there.get("/").await.expect_status(200);
+}
+
+#[tokio::test]
+async fn signing_in_over_a_session_ends_it() {
+    let node = options().start().await;
+    let before = Browser::signed_in(&node, READER).await;
+    let answer = before.post("/signin", &[("token", node.token())]).await.expect_status(303);
+    before.get("/").await.expect_status(303);
+    let name = |browser: &Browser| browser.cookie.split('=').next().map(str::to_owned);
+    assert!(answer.header("set-cookie").starts_with(&name(&before).expect("a name")));
+    // Two nodes that nobody named sign nobody out of each other, though a browser on one machine sends both what it keeps of either.
+    let other = Node::start().await;
+    assert_ne!(name(&Browser::signed_in(&other, other.token()).await), name(&before));
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ fn version(asset: &Asset) -> String {
 /// `GET /assets/{name}`: open to everybody, as the page on which one signs in needs them.
 pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some(asset) = find(&name) else {
-        return Refused::bad("There is no such file.").into_response();
+        return Refused::missing("There is no such file.").into_response();
     };
     let tag = format!("\"{}\"", version(asset));
     let common =

@@ -16,9 +16,15 @@ pub(super) const LIST: &str = "l:";
 /// What is wrong with a form, in words for who filled it in.
 pub(super) type Wrong = String;
 
+/// What is said of a form that was sent by no button that decides.
+pub(super) const SAY_WHAT: &str = "Nothing was decided: say what you decide, by one of the buttons.";
+
 /// The body of a decision.
 pub(super) fn body(fields: &Fields) -> Result<Value, Wrong> {
     let decision = fields.text("decision");
+    if decision.is_empty() {
+        return Err(SAY_WHAT.to_owned());
+    }
     let mut body = Map::new();
     let said = if decision == "amend" { "approve" } else { decision };
     body.insert("decision".to_owned(), json!(said));
@@ -131,7 +137,6 @@ mod tests {
             ),
             (&[("decision", "record"), ("result", "null")], json!({"decision": "record", "result": null})),
             (&[("decision", "answer"), ("text", "B")], json!({"decision": "answer", "text": "B"})),
-            (&[("decision", "")], json!({"decision": ""})),
         ] {
             assert_eq!(read(pairs), Ok(expected), "{pairs:?}");
         }
@@ -156,6 +161,8 @@ mod tests {
             (&[("decision", "amend"), ("arguments", "{\"a\":1,\"a\":2}")], "The changed arguments must be JSON"),
             (&[("decision", "grant"), ("cost_usd", "much")], "The money must be a number"),
             (&[("decision", "answer"), ("n:age", "old")], "`age` must be a number"),
+            (&[("decision", ""), ("note", "fine")], SAY_WHAT),
+            (&[("note", "fine")], SAY_WHAT),
             (&[("decision", "record"), ("result", "")], "What the call returned must be JSON"),
         ] {
             let wrong = read(pairs).expect_err("wrong");

@@ -7,19 +7,20 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Method, Uri, header};
 use sortie_contract::digest::Digest;
 use url::Url;
 
 use super::Web;
-use super::frame::Refused;
+use super::frame::{LIVE, Refused};
 use super::session::Key;
 use crate::config::Scope;
 use crate::http::auth::Holder;
 use crate::http::body;
 use crate::http::places::Place;
 
-/// Most bytes of a form: arguments of a call, as they may be.
+/// Most bytes of a form of somebody who is signed in: arguments of a call, as they may be.
 const FORM_BYTES_MAX: usize = 2 << 20;
 
 /// Somebody who is signed in.
@@ -29,6 +30,8 @@ pub(super) struct Viewer {
     pub(super) holder: Holder,
     /// What each form must bring along.
     pub(super) form_key: String,
+    /// Whether it asks for a part of a page that it has: by itself, and shows nothing else of the answer.
+    pub(super) is_part: bool,
 }
 
 impl Viewer {
@@ -43,27 +46,42 @@ impl FromRequestParts<Web> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Refused> {
         let place = parts.extensions.get::<Arc<Place>>();
-        let is_use = !parts.headers.contains_key("hx-request");
-        let found = key(&parts.headers, &web.sessions.cookie).and_then(|key| web.sessions.find(key, is_use));
+        let is_part = parts.headers.contains_key("hx-request");
+        let is_use = is_use(is_part, parts.uri.path());
+        let found =
+            keys(&parts.headers, &web.sessions.cookie).into_iter().find_map(|key| web.sessions.find(key, is_use));
         let Some((key, holder, form_key)) = found else {
             let back = if parts.method == Method::GET { parts.uri.path_and_query() } else { None };
-            return Err(Refused::unknown(back.map_or("/", |back| back.as_str()), &parts.headers));
+            return Err(Refused::unknown(back.map(PathAndQuery::as_str), is_part));
         };
         // Who is known keeps its connection, as who has shown a token does.
         if place.is_some_and(|place| !place.is_known()) {
             return Err(Refused::busy());
         }
-        Ok(Self { key, holder, form_key })
+        Ok(Self { key, holder, form_key, is_part })
     }
 }
 
-/// The key in the cookie of that name.
-fn key<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// Whether somebody asks: what a page asks by itself, its parts and the stream to which it listens, is no use of a session.
+fn is_use(is_part: bool, path: &str) -> bool {
+    !is_part && path != LIVE
+}
+
+/// Before the name of a cookie that a browser takes from this host alone, and over TLS.
+pub(super) const HOST: &str = "__Host-";
+
+/// The keys in the cookies of that name, that of TLS first: where both are there, one of them is of an earlier sign-in.
+pub(super) fn keys<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    let names = [format!("{HOST}{name}"), name.to_owned()];
+    // Two of one name were not both set by us.
+    names.iter().filter_map(|name| <[&str; 1]>::try_from(named(headers, name)).ok()).flatten().collect()
+}
+
+/// The values of the cookies of that name.
+fn named<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut keys = pairs.filter(|(found, _)| *found == name).map(|(_, key)| key);
-    // Two of one name were not both set by us.
-    keys.next().filter(|_| keys.next().is_none())
+    pairs.filter(|(found, _)| *found == name).map(|(_, key)| key).collect()
 }
 
 /// A form that somebody sent who is signed in.
@@ -78,7 +96,7 @@ impl FromRequest<Web> for Posted {
     async fn from_request(request: Request, web: &Web) -> Result<Self, Refused> {
         let (mut parts, sent) = request.into_parts();
         let viewer = Viewer::from_request_parts(&mut parts, web).await?;
-        let fields = Fields::read(Request::from_parts(parts, sent)).await?;
+        let fields = Fields::read(Request::from_parts(parts, sent), FORM_BYTES_MAX).await?;
         let given = fields.text(FORM_KEY);
         // Digests are compared: how much of a guess is right takes no time that could be measured.
         if Digest::of(given.as_bytes()) != Digest::of(viewer.form_key.as_bytes()) {
@@ -96,8 +114,9 @@ pub(super) const FORM_KEY: &str = "form_key";
 pub(super) struct Fields(pub(super) Vec<(String, String)>);
 
 impl Fields {
-    /// Reads a form that a page of this node sent, as far as its browser says.
-    pub(super) async fn read(request: Request) -> Result<Self, Refused> {
+    /// Reads a form of at most so many bytes that a page of this node sent, as far as its browser says. Lines of a text end as they do
+    /// everywhere but in what browsers send.
+    pub(super) async fn read(request: Request, bytes_max: usize) -> Result<Self, Refused> {
         if !is_ours(request.headers(), request.uri()) {
             return Err(Refused::forged(None));
         }
@@ -105,9 +124,9 @@ impl Fields {
         if kind.split(';').next().is_none_or(|kind| kind.trim() != "application/x-www-form-urlencoded") {
             return Err(Refused::bad("What was sent is no form of this page."));
         }
-        let sent =
-            body::whole(request, FORM_BYTES_MAX).await.map_err(|problem| Refused::problem(None, &problem.body()))?;
-        Ok(Self(url::form_urlencoded::parse(&sent).into_owned().collect()))
+        let sent = body::whole(request, bytes_max).await.map_err(|problem| Refused::problem(None, &problem.body()))?;
+        let pairs = url::form_urlencoded::parse(&sent).into_owned();
+        Ok(Self(pairs.map(|(name, value)| (name, value.replace("\r\n", "\n"))).collect()))
     }
 
     /// The field of that name; empty where there is none.
@@ -132,8 +151,10 @@ fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
         return false;
     }
     let Some(origin) = text("origin") else { return true };
-    // A proxy may ask under another name, and says then what it was asked under. No page of others can send that header here.
-    let asked = [text("x-forwarded-host"), text("host"), uri.authority().map(axum::http::uri::Authority::as_str)];
+    // A proxy may ask under another name, and says then what it was asked under: of several proxies the first. No page of others can send
+    // that header here.
+    let forwarded = text("x-forwarded-host").and_then(|hosts| hosts.split(',').next());
+    let asked = [forwarded, text("host"), uri.authority().map(axum::http::uri::Authority::as_str)];
     let Ok(origin) = Url::parse(origin) else { return false };
     let Some(host) = origin.host_str() else { return false };
     let own = origin.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -177,6 +198,8 @@ mod tests {
                 &[("host", "10.0.0.2"), ("x-forwarded-host", "factory.example"), ("origin", "https://factory.example")],
                 true,
             ),
+            (&[("host", "b"), ("x-forwarded-host", "factory.example, a"), ("origin", "https://factory.example")], true),
+            (&[("host", "b"), ("x-forwarded-host", "factory.example, evil"), ("origin", "https://evil")], false),
             (&[("host", "node"), ("sec-fetch-site", "same-origin"), ("origin", "http://node")], true),
             (&[("host", "node"), ("sec-fetch-site", "cross-site"), ("origin", "http://node")], false),
             (&[("host", "node"), ("sec-fetch-site", "same-site")], false),
@@ -188,16 +211,26 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_that_of_the_one_cookie_of_its_name() {
+    fn what_a_page_asks_by_itself_keeps_no_session() {
+        for (is_part, path, expected) in [(false, "/", true), (true, "/", false), (false, "/live", false)] {
+            assert_eq!(is_use(is_part, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_that_of_the_one_cookie_of_its_name() {
         for (pairs, expected) in [
-            (&[("cookie", "sortie_1=abc")][..], Some("abc")),
-            (&[("cookie", "a=b; sortie_1=abc; sortie_10=x")], Some("abc")),
-            (&[("cookie", "a=b"), ("cookie", "sortie_1=abc")], Some("abc")),
-            (&[("cookie", "sortie_1=abc; sortie_1=def")], None),
-            (&[("cookie", "xsortie_1=abc")], None),
-            (&[], None),
+            (&[("cookie", "sortie_1=abc")][..], &["abc"][..]),
+            (&[("cookie", "a=b; sortie_1=abc; sortie_10=x")], &["abc"][..]),
+            (&[("cookie", "a=b"), ("cookie", "sortie_1=abc")], &["abc"][..]),
+            (&[("cookie", "sortie_1=abc; sortie_1=def")], &[][..]),
+            (&[("cookie", "xsortie_1=abc")], &[][..]),
+            (&[("cookie", "sortie_1=abc; __Host-sortie_1=def")], &["def", "abc"][..]),
+            (&[("cookie", "sortie_1=abc; __Host-sortie_1=def; __Host-sortie_1=ghi")], &["abc"][..]),
+            (&[("cookie", "__Secure-sortie_1=def")], &[][..]),
+            (&[][..], &[][..]),
         ] {
-            assert_eq!(key(&headers(pairs), "sortie_1"), expected, "{pairs:?}");
+            assert_eq!(keys(&headers(pairs), "sortie_1"), expected, "{pairs:?}");
         }
     }
 }

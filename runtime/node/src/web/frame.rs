@@ -1,6 +1,6 @@
 //! What all pages have around them, and how a page says that there is nothing to show.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Web;
 use super::assets;
 use super::door::{FORM_KEY, Viewer};
+use super::live::ENOUGH;
 use super::session::Notice;
 use super::text::plain;
 use crate::mcp::api::Trouble;
@@ -40,7 +41,8 @@ pub(super) struct Page<'a> {
 impl Page<'_> {
     /// The page, with what is to be said of what was done just before.
     pub(super) fn shown(self, web: &Web, viewer: &Viewer) -> Response {
-        let notice = web.sessions.notice(viewer.key);
+        // A part of a page shows no notice: it is for the next page that somebody sees.
+        let notice = if viewer.is_part { None } else { web.sessions.notice(viewer.key) };
         let instance = &web.app.called.instance_id;
         let main = html! {
             @if let Some(notice) = &notice { (told(notice)) }
@@ -107,10 +109,19 @@ pub(super) fn form_key(viewer: &Viewer) -> Markup {
     html! { input type="hidden" name=(FORM_KEY) value=(viewer.form_key); }
 }
 
+/// The first button of a form that decides something. A browser takes the first one when somebody presses Enter in a field: this one decides
+/// nothing, and nobody sees it.
+pub(super) fn decides_nothing() -> Markup {
+    html! { button type="submit" name="decision" value="" class="sr" tabindex="-1" formnovalidate { "Decide nothing" } }
+}
+
+/// Where a page hears that something has changed.
+pub(super) const LIVE: &str = "/live";
+
 /// Attributes of the part of a page that is fetched anew when something happens on the node: with scripts only.
 pub(super) fn live(again: &str, part: &Markup) -> Markup {
     html! {
-        div hx-ext="sse" sse-connect="/live" {
+        div hx-ext="sse" sse-connect=(LIVE) sse-close=(ENOUGH) {
             div id="live" hx-get=(again) hx-select="#live" hx-swap="outerHTML" hx-trigger="sse:change throttle:1s, every 60s" {
                 (part)
             }
@@ -136,10 +147,14 @@ impl Refused {
         Self { status, viewer: None, title: title.to_owned(), lines, sign_in: None, code: String::new() }
     }
 
-    /// Nobody is signed in: they come back to `back` once they are.
-    pub(super) fn unknown(back: &str, headers: &HeaderMap) -> Self {
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", back).finish();
-        let is_part = headers.contains_key("hx-request");
+    /// Nobody is signed in: they come back to `back` once they are. Without it a form was sent, which is lost: that is told.
+    pub(super) fn unknown(back: Option<&str>, is_part: bool) -> Self {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("next", back.unwrap_or("/"));
+        if back.is_none() {
+            query.append_pair("lost", "form");
+        }
+        let query = query.finish();
         let sign_in = Some((format!("/signin?{query}"), is_part));
         Self {
             sign_in,
@@ -154,6 +169,11 @@ impl Refused {
 
     pub(super) fn bad(said: &str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "That cannot be taken", &[said])
+    }
+
+    /// Nothing is there.
+    pub(super) fn missing(said: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not here", &[said])
     }
 
     /// A form that no page of this session sent.
@@ -210,6 +230,19 @@ impl Refused {
         Notice { is_bad: true, lines }
     }
 
+    /// The same, of this: whether it was changed, first.
+    pub(super) fn about(self, what: &str) -> Notice {
+        let stands = if self.is_unsure() { "it is unknown whether this was done; look" } else { "nothing was changed" };
+        let Notice { is_bad, mut lines } = self.notice();
+        lines.insert(0, format!("{what}: {stands}."));
+        Notice { is_bad, lines }
+    }
+
+    /// Whether the node failed, and does not know itself how far it came.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// Whether what was asked for came too late, or was of nothing that is there: the page that asked for it is old.
     pub(super) fn is_late(&self) -> bool {
         matches!(self.status, StatusCode::CONFLICT | StatusCode::NOT_FOUND | StatusCode::GONE)
@@ -250,5 +283,26 @@ impl IntoResponse for Refused {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_decision_that_failed_in_the_node_is_not_told_as_undone() {
+        for (status, code, expected) in [
+            (409, "already_decided", "m r1: nothing was changed."),
+            (422, "invalid", "m r1: nothing was changed."),
+            (500, "internal", "m r1: it is unknown whether this was done; look."),
+            (503, "journal_failed", "m r1: it is unknown whether this was done; look."),
+        ] {
+            let notice =
+                Refused::problem(None, &json!({"status": status, "code": code, "detail": "why"})).about("m r1");
+            assert_eq!((notice.is_bad, notice.lines[0].as_str()), (true, expected), "{code}");
+        }
     }
 }

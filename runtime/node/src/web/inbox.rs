@@ -11,10 +11,10 @@ use super::Web;
 use super::ask::{Read, items};
 use super::decision;
 use super::door::{Fields, Posted, Viewer};
-use super::frame::{Page, Refused, form_key, live};
+use super::frame::{Page, Refused, decides_nothing, form_key, live};
 use super::request::{Asked, KINDS};
 use super::session::Notice;
-use super::text::{Clock, path, plain, str, with_query};
+use super::text::{Clock, moment, path, plain, str, with_query};
 use crate::mcp::Ask;
 
 /// Requests of a page: each is shown with all that it is about.
@@ -85,6 +85,7 @@ fn several(viewer: &Viewer) -> Markup {
             h2 id="several-title" { "All that are marked" }
             form id=(SEVERAL) method="post" action="/inbox" class="decide" {
                 (form_key(viewer))
+                (decides_nothing())
                 label for="note-several" { "Note" }
                 input id="note-several" name="note" maxlength="2000";
                 button type="submit" name="decision" value="approve" class="primary" { "Approve" } " "
@@ -129,6 +130,7 @@ fn whole<'a>(line: &'a Value, missions: &'a [Value]) -> Asked<'a> {
         mission_id: str(line, "mission_id"),
         request: request.unwrap_or(line),
         on_expiry: mission.map_or("", |mission| str(mission, "on_expiry")),
+        window_ends: mission.and_then(|mission| moment(&mission["autonomy_window"]["end_at"])),
     }
 }
 
@@ -144,8 +146,10 @@ pub(super) async fn decide(
             let lines = vec![format!("{id} {request}: {}.", in_words(fields.text("decision")))];
             web.sessions.tell(viewer.key, Notice { is_bad: false, lines });
         }
-        // The page was old: the inbox tells that, and shows what there is now.
-        Err(refused) if refused.is_late() => web.sessions.tell(viewer.key, late(&id, &request, refused)),
+        // The page was old, or the node failed in the middle: the inbox tells that, and shows what there is now.
+        Err(refused) if refused.is_late() || refused.is_unsure() => {
+            web.sessions.tell(viewer.key, refused.about(&format!("{id} {request}")));
+        }
         Err(refused) => return Err(refused),
     }
     Ok(Redirect::to("/inbox").into_response())
@@ -154,6 +158,9 @@ pub(super) async fn decide(
 /// `POST /inbox`: one decision about all that are marked.
 pub(super) async fn decide_several(State(web): State<Web>, posted: Posted) -> Result<Response, Refused> {
     let Posted { viewer, fields } = posted;
+    if fields.text("decision").is_empty() {
+        return Err(Refused::bad(decision::SAY_WHAT).seen_by(&viewer));
+    }
     let marked: Vec<&str> = fields.all("item").take(AT_ONCE_MAX).collect();
     if marked.is_empty() {
         return Err(Refused::bad("No request is marked.").seen_by(&viewer));
@@ -167,18 +174,12 @@ pub(super) async fn decide_several(State(web): State<Web>, posted: Posted) -> Re
             Err(refused) if refused.status() == axum::http::StatusCode::FORBIDDEN => return Err(refused),
             Err(refused) => {
                 is_bad = true;
-                lines.extend(late(id, request, refused).lines);
+                lines.extend(refused.about(&format!("{id} {request}")).lines);
             }
         }
     }
     web.sessions.tell(viewer.key, Notice { is_bad, lines });
     Ok(Redirect::to("/inbox").into_response())
-}
-
-fn late(id: &str, request: &str, refused: Refused) -> Notice {
-    let Notice { is_bad, mut lines } = refused.notice();
-    lines.insert(0, format!("{id} {request}: nothing was changed."));
-    Notice { is_bad, lines }
 }
 
 fn in_words(decision: &str) -> &'static str {

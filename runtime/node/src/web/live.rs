@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -10,6 +11,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use sortie_contract::MissionNo;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::sleep;
@@ -25,11 +27,16 @@ const GATHER: Duration = Duration::from_secs(1);
 /// How often a silent stream says that it is alive; and how long at most one goes on that has been signed out.
 const ALIVE: Duration = Duration::from_secs(15);
 
+/// The event after which a page listens no more, and does not come back: newer pages of its session do.
+pub(super) const ENOUGH: &str = "enough";
+
 /// A page that listens.
 struct Ear {
     web: Web,
     key: Key,
     news: Receiver<MissionNo>,
+    enough: Arc<Notify>,
+    is_over: bool,
 }
 
 /// The stream.
@@ -38,7 +45,8 @@ pub(super) async fn stream(viewer: Viewer, State(web): State<Web>) -> Result<Res
         return Err(Refused::problem(Some(&viewer), &viewer.holder.lacks(Scope::Read).body()));
     }
     let news = web.app.engine.news();
-    let ear = Ear { web, key: viewer.key, news };
+    let enough = web.sessions.listen(viewer.key);
+    let ear = Ear { web, key: viewer.key, news, enough, is_over: false };
     let frames = stream::unfold(ear, |mut ear| async move {
         let frame = ear.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from_static(frame)), ear))
@@ -53,7 +61,7 @@ impl Ear {
         // Listens before it asks: a goodbye between the two must not be missed.
         let mut goodbye = pin!(engine.goodbye().notified());
         goodbye.as_mut().enable();
-        if engine.is_stopping() || !self.web.sessions.is_open(self.key) {
+        if self.is_over || engine.is_stopping() || !self.web.sessions.is_open(self.key) {
             return None;
         }
         let frame = tokio::select! {
@@ -61,14 +69,22 @@ impl Ear {
                 Ok(_) | Err(RecvError::Lagged(_)) => &b"event: change\ndata: \n\n"[..],
                 Err(RecvError::Closed) => return None,
             },
+            () = self.enough.notified() => return Some(self.last()),
             () = sleep(ALIVE) => &b":\n\n"[..],
             () = goodbye.as_mut() => return None,
         };
         tokio::select! {
             () = sleep(GATHER) => {}
+            () = self.enough.notified() => return Some(self.last()),
             () = goodbye => return None,
         }
         while !matches!(self.news.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
         self.web.sessions.is_open(self.key).then_some(frame)
+    }
+
+    /// The frame behind which there is no other.
+    fn last(&mut self) -> &'static [u8] {
+        self.is_over = true;
+        b"event: enough\ndata: \n\n"
     }
 }

@@ -1,7 +1,7 @@
 //! A mission, its files, and its cancel.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(super) async fn page(viewer: Viewer, State(web): State<Web>, Path(id): Path<
     let again = path(&["missions", &id]);
     let main = html! {
         h1 { (plain(&id)) }
-        (live(&again, &html! { (shown(&mission, &clock)) (timeline.shown(&clock)) }))
+        (live(&again, &html! { (shown(&mission, &clock)) (timeline.shown(&clock, is_over(&mission))) }))
         @if !is_over(&mission) { (cancel_form(&viewer, &id)) }
     };
     Ok(Page { title: &id, at: "/missions", main }.shown(&web, &viewer))
@@ -253,6 +253,7 @@ pub(super) async fn cancel(
     let notice = match web.ask(&viewer, ask).await {
         Ok(_) => Notice { is_bad: false, lines: vec!["Cancelled.".to_owned()] },
         Err(refused) if refused.code == "already_final" => refused.notice(),
+        Err(refused) if refused.is_unsure() => refused.about(&id),
         Err(refused) => return Err(refused),
     };
     web.sessions.tell(viewer.key, notice);
@@ -319,9 +320,13 @@ pub(super) async fn download(
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{ascii}\"")) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
     }
-    response.headers_mut().insert(
-        HeaderName::from_static("content-security-policy"),
-        HeaderValue::from_static("sandbox; default-src 'none'"),
-    );
+    let none_of_ours = [
+        // Whatever the plugin called it: a script of ours has another type, and nothing else counts as one.
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
+    ];
+    for (name, value) in none_of_ours {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     Ok(response)
 }

@@ -1,11 +1,19 @@
 //! The first page: a night at a glance.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::Method;
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
+use sortie_contract::MissionNo;
+use sortie_schedule::night_of;
+use tokio::sync::Mutex;
+use tokio::sync::broadcast::Receiver;
+use tokio::time::{Instant, sleep};
 
 use super::Web;
 use super::ask::Read;
@@ -13,6 +21,7 @@ use super::door::Viewer;
 use super::frame::{Page, Refused, live};
 use super::strip;
 use super::text::{Clock, badge, cell, moment, money, path, plain, str, with_query};
+use crate::config::Scope;
 use crate::mcp::Ask;
 
 /// Which night, and which of its missions are listed.
@@ -44,16 +53,74 @@ pub(super) async fn page(
     State(web): State<Web>,
     Read(query): Read<NightQuery>,
 ) -> Result<Response, Refused> {
-    let date = if query.date.is_empty() { "current" } else { &query.date };
-    let night = web.ask(&viewer, Ask::new(Method::GET, ["v1", "nights", date])).await?;
     let clock = web.clock();
-    let again = with_query("/", &[("date", &query.date), ("left", &query.left)]);
+    let is_tonight = query.date.is_empty() || query.date == night_of(clock.now, &clock.zone).to_string();
+    let night = if is_tonight { web.tonight(&viewer).await? } else { web.night(&viewer, &query.date).await?.into() };
+    let part = shown(&night, &query, &clock);
     let main = html! {
         h1 { "Night of " (cell(&night["date"])) }
         (others(&night))
-        (live(&again, &shown(&night, &query, &clock)))
+        // Of another night nothing changes while one looks.
+        @if is_tonight { (live(&with_query("/", &[("date", &query.date), ("left", &query.left)]), &part)) }
+        @else { div id="live" { (part) } }
     };
     Ok(Page { title: "Night", at: "/", main }.shown(&web, &viewer))
+}
+
+/// How long a night is kept that was made: all heads of a node are gone through for it.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The night in which it is now, which all pages share that show it.
+#[derive(Default)]
+pub(super) struct Tonight(Mutex<Option<Kept>>);
+
+/// A night as it was.
+struct Kept {
+    begun: Instant,
+    done: Instant,
+    /// What happened since it was begun.
+    news: Receiver<MissionNo>,
+    night: Arc<Value>,
+}
+
+impl Tonight {
+    /// The night as it stood when this was asked or later. However many pages ask, it is made once in [`AGAIN`]: they wait, where something
+    /// has happened since.
+    async fn get<E>(
+        &self,
+        news: impl FnOnce() -> Receiver<MissionNo>,
+        make: impl Future<Output = Result<Value, E>>,
+    ) -> Result<Arc<Value>, E> {
+        let asked = Instant::now();
+        let mut kept = self.0.lock().await;
+        if let Some(kept) = &*kept {
+            let age = kept.done.elapsed();
+            if kept.begun > asked || (age < AGAIN && kept.news.is_empty()) {
+                return Ok(Arc::clone(&kept.night));
+            }
+            sleep(AGAIN.saturating_sub(age)).await;
+        }
+        let (begun, news) = (Instant::now(), news());
+        let night = Arc::new(make.await?);
+        *kept = Some(Kept { begun, done: Instant::now(), news, night: Arc::clone(&night) });
+        Ok(night)
+    }
+}
+
+impl Web {
+    async fn night(&self, viewer: &Viewer, date: &str) -> Result<Value, Refused> {
+        self.ask(viewer, Ask::new(Method::GET, ["v1", "nights", date])).await
+    }
+
+    /// The night in which it is now: the same for all who may read.
+    async fn tonight(&self, viewer: &Viewer) -> Result<Arc<Value>, Refused> {
+        let make = self.night(viewer, "current");
+        if viewer.holder.may(Scope::Read) {
+            self.tonight.get(|| self.app.engine.news(), make).await
+        } else {
+            make.await.map(Arc::new)
+        }
+    }
 }
 
 /// The nights before and after.
@@ -167,5 +234,41 @@ fn gaps(night: &Value, clock: &Clock) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use serde_json::json;
+    use tokio::sync::broadcast;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_night_is_made_once_for_all_who_ask_and_again_for_what_happened_since() {
+        let (tell, _) = broadcast::channel(16);
+        let (tonight, made) = (Tonight::default(), AtomicU64::new(0));
+        let get = async || {
+            let make = async {
+                sleep(Duration::from_millis(100)).await;
+                Ok::<_, Infallible>(json!(made.fetch_add(1, Ordering::Relaxed)))
+            };
+            let Ok(night) = tonight.get(|| tell.subscribe(), make).await;
+            night
+        };
+        let all = async || futures_util::future::join_all((0..20).map(|_| get())).await;
+        assert!(all().await.iter().all(|night| **night == 0));
+        assert!(all().await.iter().all(|night| **night == 0), "nothing has happened since");
+        let before = Instant::now();
+        tell.send(MissionNo(1)).expect("it is heard");
+        assert!(all().await.iter().all(|night| **night == 1), "whoever asks behind it is shown it");
+        assert!(before.elapsed() >= AGAIN, "one that was just made is not made again at once");
+        // What nobody tells, such as the time, is seen, too.
+        sleep(AGAIN).await;
+        assert_eq!(*get().await, 2);
+        assert_eq!(made.load(Ordering::Relaxed), 3);
     }
 }

@@ -1,12 +1,13 @@
 //! A request on a page: what is asked, of what, until when, what becomes of it then, and the forms to decide about it.
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::decision::{CHOICE, LIST, NUMBER, TEXT};
 use super::diff;
 use super::door::Viewer;
-use super::frame::form_key;
+use super::frame::{decides_nothing, form_key};
 use super::text::{Clock, block, dollars, json, moment, path, plain, str};
 
 /// The request of a mission, with all that one needs to decide.
@@ -16,6 +17,8 @@ pub(super) struct Asked<'a> {
     pub(super) request: &'a Value,
     /// What becomes of it when nobody answers.
     pub(super) on_expiry: &'a str,
+    /// When the mission's window ends, and the mission with it.
+    pub(super) window_ends: Option<Timestamp>,
 }
 
 /// What each class is about, in the order in which an inbox has them.
@@ -68,7 +71,11 @@ impl Asked<'_> {
             @if !arguments.is_null() {
                 @match diff {
                     Some(diff) => {
-                        (diff)
+                        (diff.shown)
+                        @if !diff.rest.is_empty() {
+                            p { "Beside that the call says:" }
+                            pre tabindex="0" role="region" aria-label="Further arguments" { (json(&Value::Object(diff.rest))) }
+                        }
                         details { summary { "Arguments" } pre tabindex="0" { (json(arguments)) } }
                     }
                     None => pre tabindex="0" role="region" aria-label="Arguments" { (json(arguments)) }
@@ -108,20 +115,12 @@ impl Asked<'_> {
     }
 
     fn expiry(&self, clock: &Clock) -> Markup {
-        let what = match self.on_expiry {
-            "end" => "Then the mission ends as timed out.",
-            "deny" => "Then it counts as denied, and the mission goes on.",
-            "wait" => "It does not expire by itself; with the mission's window it does.",
-            _ => "",
-        };
-        let at = moment(&self.request["expires_at"]);
+        let at = moment(&self.request["expires_at"]).filter(|at| !clock.is_never(*at));
+        let what = then(self.on_expiry, at, self.window_ends);
         html! {
             p class="expiry" {
                 "Asked " (clock.brief(&self.request["asked_at"])) ". "
-                @match at {
-                    Some(at) if !clock.is_never(at) => { "Expires " (clock.time(&self.request["expires_at"])) ". " }
-                    _ => {}
-                }
+                @if at.is_some() { "Expires " (clock.time(&self.request["expires_at"])) ". " }
                 (what)
             }
         }
@@ -138,7 +137,7 @@ impl Asked<'_> {
             html! { button type="submit" name="decision" value=(decision) class=(class) { (name) } " " }
         };
         let form = |inner: Markup| {
-            html! { form method="post" action=(action) class="decide" { (form_key(viewer)) (inner) } }
+            html! { form method="post" action=(action) class="decide" { (form_key(viewer)) (decides_nothing()) (inner) } }
         };
         match str(self.request, "kind") {
             "approval" => html! {
@@ -183,12 +182,11 @@ impl Asked<'_> {
             details {
                 summary { "Approve with other arguments" }
                 (form(html! {
-                    input type="hidden" name="decision" value="amend";
                     label for=(format!("arguments-{own}")) { "Arguments (JSON); they are held against the tool's schema and the mission's constraints" }
                     textarea id=(format!("arguments-{own}")) name="arguments" rows="8" spellcheck="false" { "\n" (arguments) }
                     label for=(format!("amended-{own}")) { "Note" }
                     input id=(format!("amended-{own}")) name="note" maxlength="2000";
-                    button type="submit" class="primary" { "Approve so" }
+                    button type="submit" name="decision" value="amend" class="primary" { "Approve so" }
                 }))
             }
         }
@@ -213,6 +211,19 @@ impl Asked<'_> {
                 textarea id=(format!("text-{own}")) name="text" rows="3" required {}
             },
         }
+    }
+}
+
+/// What becomes of a request that nobody answers until it expires, which is at the latest when the window of its mission ends.
+fn then(on_expiry: &str, expires_at: Option<Timestamp>, window_ends: Option<Timestamp>) -> &'static str {
+    let is_window = expires_at.is_some() && expires_at == window_ends;
+    match on_expiry {
+        "end" => "Then the mission ends as timed out.",
+        "deny" if is_window => "Then the mission's window ends, and the mission with it.",
+        "deny" => "Then it counts as denied, and the mission goes on.",
+        "wait" if expires_at.is_some() => "Then the mission's window ends, and the mission with it.",
+        "wait" => "It does not expire.",
+        _ => "",
     }
 }
 
@@ -312,6 +323,24 @@ mod tests {
     }
 
     #[test]
+    fn what_becomes_of_one_that_nobody_answers_is_told_as_it_is() {
+        let [soon, later] = ["2026-11-26T06:00:00Z", "2026-11-26T08:00:00Z"].map(|at| at.parse::<Timestamp>().ok());
+        for (on_expiry, expires_at, window_ends, expected) in [
+            ("end", soon, later, "ends as timed out"),
+            ("deny", soon, later, "counts as denied"),
+            ("deny", soon, None, "counts as denied"),
+            ("deny", soon, soon, "window ends"),
+            ("wait", soon, soon, "window ends"),
+            ("wait", None, None, "does not expire"),
+            // A window behind which there is another one ends no question.
+            ("wait", None, later, "does not expire"),
+        ] {
+            let said = then(on_expiry, expires_at, window_ends);
+            assert!(said.contains(expected), "{on_expiry} {expires_at:?} {window_ends:?}: {said}");
+        }
+    }
+
+    #[test]
     fn what_is_cut_is_told_and_cannot_be_changed() {
         let asked = |arguments: Value, bytes: u64| json!({"arguments": arguments, "arguments_bytes": bytes});
         for (request, expected) in [
@@ -321,7 +350,7 @@ mod tests {
             (json!({}), true),
         ] {
             assert_eq!(
-                Asked { mission_id: "m", request: &request, on_expiry: "end" }.is_whole(),
+                Asked { mission_id: "m", request: &request, on_expiry: "end", window_ends: None }.is_whole(),
                 expected,
                 "{request}"
             );

@@ -4,12 +4,14 @@
 //! everybody out. Owned here, too: how often somebody may guess a token. Never here: what a holder may do.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::Rng as _;
 use rustc_hash::FxHashMap;
 use sortie_contract::digest::Digest;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::http::auth::Holder;
@@ -28,6 +30,8 @@ const GUESSES_MAX: u32 = 20;
 const GUESS_TIME: Duration = Duration::from_secs(60);
 /// Peers whose wrong tokens are remembered. With more of them at the same time nobody new signs in for a moment.
 const GUESSERS_MAX: usize = 4_096;
+/// Pages of one session that are told of changes: a browser holds six connections to a node, and has to fetch pages, too.
+const STREAMS_MAX: usize = 2;
 /// Length of the random keys, in bytes.
 const KEY_BYTES: usize = 32;
 
@@ -37,6 +41,16 @@ pub(super) struct Sessions {
     pub(super) cookie: String,
     open: Mutex<FxHashMap<Digest, Session>>,
     guesses: Mutex<FxHashMap<IpAddr, (u32, Instant)>>,
+    told: Mutex<Told>,
+}
+
+/// What was logged of wrong tokens.
+#[derive(Default)]
+struct Told {
+    /// When last.
+    at: Option<Instant>,
+    /// So many came since.
+    since: u64,
 }
 
 /// A session.
@@ -48,6 +62,8 @@ struct Session {
     used: Instant,
     /// What the next page says first.
     notice: Option<Notice>,
+    /// Its streams, the oldest first.
+    streams: Vec<Arc<Notify>>,
 }
 
 /// What a page says of what was just done.
@@ -69,9 +85,15 @@ pub(super) enum NotOpened {
 }
 
 impl Sessions {
-    pub(super) fn new(instance_id: &str) -> Self {
-        let of = Digest::of(instance_id.as_bytes()).to_string();
-        Self { cookie: format!("sortie_{}", &of[..8]), open: Mutex::default(), guesses: Mutex::default() }
+    /// Of the node with that name and that data directory: names alone are the same on nodes that nobody named.
+    pub(super) fn new(instance_id: &str, data_dir: &str) -> Self {
+        let of = Digest::of(format!("{instance_id}\n{data_dir}").as_bytes()).to_string();
+        Self {
+            cookie: format!("sortie_{}", &of[..8]),
+            open: Mutex::default(),
+            guesses: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
     /// Opens one, and gives the key that the browser keeps.
@@ -90,7 +112,7 @@ impl Sessions {
             return Err(NotOpened::Full);
         }
         let key = random();
-        let session = Session { holder, form_key: random(), begun: now, used: now, notice: None };
+        let session = Session { holder, form_key: random(), begun: now, used: now, notice: None, streams: Vec::new() };
         open.insert(Digest::of(key.as_bytes()), session);
         Ok(key)
     }
@@ -119,6 +141,20 @@ impl Sessions {
         self.open.lock().remove(&digest);
     }
 
+    /// Another of its pages listens: what the stream hears once there are too many of them, because others began after it.
+    pub(super) fn listen(&self, Key(digest): Key) -> Arc<Notify> {
+        let enough = Arc::new(Notify::new());
+        let mut open = self.open.lock();
+        let Some(session) = open.get_mut(&digest) else { return enough };
+        // Who has hung up is no listener.
+        session.streams.retain(|stream| Arc::strong_count(stream) > 1);
+        session.streams.push(Arc::clone(&enough));
+        while session.streams.len() > STREAMS_MAX {
+            session.streams.remove(0).notify_one();
+        }
+        enough
+    }
+
     /// Leaves a notice for the next page.
     pub(super) fn tell(&self, Key(digest): Key, notice: Notice) {
         if let Some(session) = self.open.lock().get_mut(&digest) {
@@ -131,7 +167,7 @@ impl Sessions {
         self.open.lock().get_mut(&digest)?.notice.take()
     }
 
-    /// Whether a peer may show a token now. One that guessed too often may not, though it were right: else a limit would be none.
+    /// Whether a peer may show a wrong token now, or has done so too often.
     pub(super) fn may_guess(&self, peer: IpAddr) -> bool {
         let now = Instant::now();
         let mut guesses = self.guesses.lock();
@@ -150,11 +186,19 @@ impl Sessions {
         }
     }
 
-    /// It showed a wrong one.
-    pub(super) fn guessed(&self, peer: IpAddr) {
+    /// It showed a wrong one. How many came since that was last logged, where it is time to log it again.
+    pub(super) fn guessed(&self, peer: IpAddr) -> Option<u64> {
+        let now = Instant::now();
         let mut guesses = self.guesses.lock();
-        let (wrong, _) = guesses.entry(peer).or_insert((0, Instant::now()));
+        let (wrong, _) = guesses.entry(peer).or_insert((0, now));
         *wrong = wrong.saturating_add(1);
+        let mut told = self.told.lock();
+        told.since += 1;
+        if told.at.is_some_and(|at| now - at < GUESS_TIME) {
+            return None;
+        }
+        told.at = Some(now);
+        Some(std::mem::take(&mut told.since))
     }
 }
 
@@ -184,7 +228,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_ends_when_nobody_uses_it_when_it_is_old_and_when_it_is_closed() {
-        let sessions = Sessions::new("factory-1");
+        let sessions = Sessions::new("factory-1", "/data");
         let key = sessions.open(holder("ada")).expect("opened");
         assert!(sessions.find(&key[1..], true).is_none() && sessions.find("", true).is_none());
         tokio::time::advance(IDLE - Duration::from_secs(1)).await;
@@ -211,7 +255,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_token_has_so_many_sessions_and_takes_none_of_others() {
-        let sessions = Sessions::new("factory-1");
+        let sessions = Sessions::new("factory-1", "/data");
         let other = sessions.open(holder("bob")).expect("opened");
         let mut keys = Vec::new();
         for _ in 0..=OF_ONE_TOKEN_MAX {
@@ -229,20 +273,43 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_guesses_waits_and_others_do_not() {
-        let sessions = Sessions::new("factory-1");
+        let sessions = Sessions::new("factory-1", "/data");
         let [guesser, other] = ["192.0.2.1", "192.0.2.2"].map(|peer| peer.parse::<IpAddr>().expect("an address"));
-        for _ in 0..GUESSES_MAX {
+        for no in 0..GUESSES_MAX {
             assert!(sessions.may_guess(guesser));
-            sessions.guessed(guesser);
+            // It is logged once a minute, whoever guesses.
+            assert_eq!(sessions.guessed(guesser), (no == 0).then_some(1));
         }
         assert!(!sessions.may_guess(guesser) && sessions.may_guess(other));
         tokio::time::advance(GUESS_TIME).await;
         assert!(sessions.may_guess(guesser));
+        assert_eq!(sessions.guessed(other), Some(u64::from(GUESSES_MAX)));
+    }
+
+    #[test]
+    fn nodes_with_the_same_name_have_cookies_of_their_own() {
+        let [one, other] = ["/one", "/other"].map(|data| Sessions::new("factory-1", data).cookie);
+        assert_ne!(one, other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_oldest_of_too_many_streams_is_told() {
+        use futures_util::FutureExt as _;
+        let sessions = Sessions::new("factory-1", "/data");
+        let key = sessions.open(holder("ada")).expect("opened");
+        let (name, ..) = sessions.find(&key, true).expect("open");
+        let is_told = |stream: &Arc<Notify>| stream.notified().now_or_never().is_some();
+        // Whoever hangs up makes room by that.
+        drop(sessions.listen(name));
+        let [first, second] = [sessions.listen(name), sessions.listen(name)];
+        assert!(!is_told(&first) && !is_told(&second));
+        let third = sessions.listen(name);
+        assert_eq!([&first, &second, &third].map(is_told), [true, false, false]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_notice_is_told_once() {
-        let sessions = Sessions::new("factory-1");
+        let sessions = Sessions::new("factory-1", "/data");
         let key = sessions.open(holder("ada")).expect("opened");
         let (name, ..) = sessions.find(&key, true).expect("open");
         let notice = Notice { is_bad: false, lines: vec!["done".to_owned()] };

@@ -5,21 +5,28 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use axum::response::{AppendHeaders, Html, IntoResponse as _, Redirect, Response};
 use maud::html;
 
 use super::Web;
-use super::door::{Fields, Posted};
+use super::door::{Fields, HOST, Posted, keys};
 use super::frame::{Refused, frame};
 use super::session::{AGE, NotOpened};
 use crate::http::places::Place;
 
+/// Most bytes of the form: a token, and where to go on. Whoever sends it is a stranger.
+const FORM_BYTES_MAX: usize = 8 << 10;
+
 /// `GET /signin`
 pub(super) async fn page(request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
-    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-    let next = pairs.find(|(name, _)| name == "next").map(|(_, next)| next.into_owned());
-    shown(StatusCode::OK, own_path(next.as_deref()), None)
+    let of = |wanted: &str| {
+        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    let lost =
+        "Nobody was signed in any more when the form came: nothing was done. Sign in, and look how things stand.";
+    shown(StatusCode::OK, own_path(of("next").as_deref()), of("lost").map(|_| lost))
 }
 
 /// The page, with what was wrong.
@@ -48,16 +55,16 @@ pub(super) async fn sign_in(State(web): State<Web>, request: Request) -> Result<
     let place = request.extensions().get::<Arc<Place>>();
     let peer = place.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |place| place.peer());
     let is_secure = is_secure(request.headers());
-    let fields = Fields::read(request).await?;
+    let before: Vec<String> = keys(request.headers(), &web.sessions.cookie).into_iter().map(str::to_owned).collect();
+    let fields = Fields::read(request, FORM_BYTES_MAX).await?;
     let next = own_path(Some(fields.text("next")));
-    if !web.sessions.may_guess(peer) {
-        let said = "Too many wrong tokens came from this address. Wait a minute, then try again.";
-        return Ok(shown(StatusCode::TOO_MANY_REQUESTS, next, Some(said)));
-    }
     let Some(holder) = web.tokens.of(fields.text("token")) else {
-        web.sessions.guessed(peer);
-        return Ok(shown(StatusCode::UNAUTHORIZED, next, Some("This is no token of this node.")));
+        return Ok(wrong(&web, peer, next));
     };
+    // Whoever signs in over a session leaves it.
+    for (before, ..) in before.iter().filter_map(|before| web.sessions.find(before, false)) {
+        web.sessions.close(before);
+    }
     let key = match web.sessions.open(holder.clone()) {
         Ok(key) => key,
         Err(NotOpened::Full) => {
@@ -70,16 +77,31 @@ pub(super) async fn sign_in(State(web): State<Web>, request: Request) -> Result<
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(next)).into_response())
 }
 
+/// What is said of a token that is none of this node. The right one is taken however many wrong ones came before: behind a proxy all
+/// people are one peer, and none of them shuts out the others.
+fn wrong(web: &Web, peer: IpAddr, next: &str) -> Response {
+    if !web.sessions.may_guess(peer) {
+        let said = "This is no token of this node, and too many wrong ones came from this address. Wait a minute, then try again.";
+        return shown(StatusCode::TOO_MANY_REQUESTS, next, Some(said));
+    }
+    if let Some(tokens) = web.sessions.guessed(peer) {
+        tracing::warn!(%peer, tokens, "wrong tokens were shown to the dashboard");
+    }
+    shown(StatusCode::UNAUTHORIZED, next, Some("This is no token of this node."))
+}
+
 /// `POST /signout`
 pub(super) async fn sign_out(State(web): State<Web>, headers: HeaderMap, posted: Posted) -> Response {
     web.sessions.close(posted.viewer.key);
-    let cookie = cookie(&web.sessions.cookie, "", 0, is_secure(&headers));
-    ([(header::SET_COOKIE, cookie)], Redirect::to("/signin")).into_response()
+    // Under either name: a browser that came over TLS may have signed in without it.
+    let names = if is_secure(&headers) { &[true, false][..] } else { &[false] };
+    let gone = names.iter().map(|is_secure| (header::SET_COOKIE, cookie(&web.sessions.cookie, "", 0, *is_secure)));
+    (AppendHeaders(gone.collect::<Vec<_>>()), Redirect::to("/signin")).into_response()
 }
 
 fn cookie(name: &str, key: &str, seconds: u64, is_secure: bool) -> String {
-    let secure = if is_secure { "; Secure" } else { "" };
-    format!("{name}={key}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+    let (host, secure) = if is_secure { (HOST, "; Secure") } else { ("", "") };
+    format!("{host}{name}={key}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
 /// Whether a browser speaks to what stands before the node over TLS. Who lies about it has a cookie that is kept closer.
@@ -138,6 +160,8 @@ mod tests {
             let name_and_value = (HeaderName::from_static(name), HeaderValue::from_static(value));
             assert_eq!(is_secure(&HeaderMap::from_iter([name_and_value])), expected, "{name}: {value}");
         }
+        assert!(cookie("c", "k", 1, true).starts_with("__Host-c=k; Path=/; "));
+        assert!(cookie("c", "k", 1, false).starts_with("c=k; Path=/; "));
         assert!(cookie("c", "k", 1, true).ends_with("; HttpOnly; SameSite=Strict; Secure"));
         assert!(cookie("c", "k", 1, false).ends_with("; HttpOnly; SameSite=Strict"));
     }

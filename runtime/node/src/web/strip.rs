@@ -166,7 +166,8 @@ impl<'a> Lane<'a> {
 }
 
 fn bar<'a>(mission: &'a Value, axis: &Axis, now: Timestamp) -> Option<Bar<'a>> {
-    let at = |key: &str| moment(&mission[key]);
+    // What came behind a night is no part of it, though the mission has it.
+    let at = |key: &str| moment(&mission[key]).filter(|at| *at < axis.until);
     let accepted = at("accepted_at")?;
     let ended = at("ended_at").unwrap_or(now).min(axis.until);
     let queued = axis.at(accepted);
@@ -396,12 +397,19 @@ mod tests {
         let mut asking = mission("ask", "a", "2026-11-26T00:00:00Z", None, "waiting");
         asking["started_at"] = json!("2026-11-26T01:00:00Z");
         asking["asked_at"] = json!("2026-11-26T02:00:00Z");
+        // What came behind the night is of another one.
+        let mut tomorrow = asking.clone();
+        (tomorrow["started_at"], tomorrow["asked_at"]) = (json!("2026-11-26T00:00:00Z"), json!("2026-11-26T18:00:00Z"));
+        let mut behind = mission("behind", "a", "2026-11-26T00:00:00Z", None, "carried_over");
+        behind["started_at"] = json!("2026-11-26T19:00:00Z");
         let mut never = mission("never", "a", "2026-11-26T00:00:00Z", Some("2026-11-26T02:00:00Z"), "cancelled");
         never["started_at"] = Value::Null;
         let mut landing = mission("land", "a", "2026-11-26T00:00:00Z", None, "running");
         landing["lands"] = json!(true);
         for (mission, expected) in [
             (asking, vec!["queued", "running", "blocked"]),
+            (tomorrow, vec!["running"]),
+            (behind, vec!["queued"]),
             (never, vec!["queued", "cancelled"]),
             (landing, vec!["landing"]),
             (mission("ok", "a", "2026-11-26T00:00:00Z", Some("2026-11-26T02:00:00Z"), "done"), vec!["done"]),

@@ -171,8 +171,18 @@ pub(super) async fn plugins(viewer: Viewer, State(web): State<Web>) -> Result<Re
             |row, _| html! { code title=(str(row, "digest")) { (plain(&str(row, "digest").chars().take(12).collect::<String>())) } },
         ),
     ];
-    let main =
-        html! { h1 { "Plugins" } (table("Plugins", columns, items(&list), "There are no plugins.", &web.clock())) };
+    let unusable: &[Column] =
+        &[("Plugin", |row, _| html! { b { (cell(&row["plugin"])) } }), ("What is missing", as_is!("detail"))];
+    let lacking = list["unusable"].as_array().map_or(&[][..], Vec::as_slice);
+    let clock = web.clock();
+    let main = html! {
+        h1 { "Plugins" }
+        (table("Plugins", columns, items(&list), "There are no plugins.", &clock))
+        @if !lacking.is_empty() {
+            h2 { "Installed, and run nothing" }
+            (table("Plugins that lack something", unusable, lacking, "None.", &clock))
+        }
+    };
     Ok(Page { title: "Plugins", at: "/plugins", main }.shown(&web, &viewer))
 }
 

@@ -26,6 +26,8 @@ struct Call {
     tool: String,
     arguments: String,
     asked_at: Timestamp,
+    /// Since when it is made, by what runs last: none while it waits for people or for money.
+    made_at: Option<Timestamp>,
     /// How it stands, in a word that a badge knows.
     stands: &'static str,
     /// The result, the error, or what it waits for.
@@ -71,6 +73,7 @@ impl Timeline {
         match record {
             Record::CallStarted { call, tool, arguments, .. } => {
                 self.call(*call, tool.as_str(), arguments, *at, "running", "");
+                self.begin(*call, *at);
             }
             Record::CallHeld { call, tool, arguments, .. } => {
                 self.call(*call, tool.as_str(), arguments, *at, "waiting", "held");
@@ -78,7 +81,10 @@ impl Timeline {
             Record::CallRefused { call, tool, error, .. } => {
                 self.call(*call, tool.as_str(), "", *at, "failed", &format!("refused ({}): {error}", error.code()));
             }
-            Record::CallResumed { call } | Record::CallAgain { call } => self.change(*call, "running", ""),
+            Record::CallResumed { call } | Record::CallAgain { call } => {
+                self.change(*call, "running", "");
+                self.begin(*call, *at);
+            }
             Record::Postponed { call, why, .. } | Record::PaymentAwaited { call, why, .. } => {
                 self.change(*call, "waiting", why);
             }
@@ -88,7 +94,7 @@ impl Timeline {
                     Err(error) => self.change(*call, "failed", &format!("{}: {error}", error.code())),
                 }
                 if let Some(call) = self.find(*call) {
-                    (call.spent, call.took) = (*spent, Some(at.duration_since(call.asked_at)));
+                    (call.spent, call.took) = (*spent, call.made_at.map(|made| at.duration_since(made)));
                 }
             }
             Record::Requested { request, question, .. } | Record::Elicited { request, question, .. } => {
@@ -114,6 +120,7 @@ impl Timeline {
             tool: tool.to_owned(),
             arguments: clip(arguments, TEXT_MAX),
             asked_at: at,
+            made_at: None,
             stands,
             said: clip(said, TEXT_MAX),
             took: None,
@@ -133,13 +140,19 @@ impl Timeline {
         }
     }
 
+    fn begin(&mut self, no: CallNo, at: Timestamp) {
+        if let Some(call) = self.find(no) {
+            call.made_at = Some(at);
+        }
+    }
+
     fn settle(&mut self, no: RequestNo, decided: (String, String, String, Timestamp)) {
         if let Some(asked) = self.requests.iter_mut().rev().find(|asked| asked.no == no) {
             asked.decided = Some(decided);
         }
     }
 
-    pub(super) fn shown(&self, clock: &Clock) -> Markup {
+    pub(super) fn shown(&self, clock: &Clock, is_over: bool) -> Markup {
         html! {
             @if !self.milestones.is_empty() {
                 section aria-labelledby="milestones" {
@@ -155,7 +168,7 @@ impl Timeline {
             @if !self.requests.is_empty() {
                 section aria-labelledby="decisions" {
                     h2 id="decisions" { "Who decided what" }
-                    ul { @for asked in &self.requests { (decided(asked, clock)) } }
+                    ul { @for asked in &self.requests { (decided(asked, clock, is_over)) } }
                 }
             }
         }
@@ -188,11 +201,12 @@ impl Timeline {
     }
 }
 
-fn decided(asked: &Asked, clock: &Clock) -> Markup {
+fn decided(asked: &Asked, clock: &Clock, is_over: bool) -> Markup {
     html! {
         li {
             b { (asked.no) } " " (plain(&asked.question)) ": "
             @match &asked.decided {
+                None if is_over => { "nobody decided; the mission has ended." }
                 None => { "open." }
                 Some((what, by, note, at)) => {
                     (what)
@@ -222,5 +236,51 @@ fn in_words(decision: &Decision) -> String {
         }
         Decision::Repeat => "made again".to_owned(),
         Decision::Record { .. } => "recorded".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::digest::Digest;
+    use sortie_contract::request::RequestKind;
+    use sortie_contract::tool::{Repeat, ToolAnswer, ToolName};
+    use sortie_schedule::Zone;
+
+    use super::*;
+
+    #[test]
+    fn a_call_took_as_long_as_it_was_made_and_what_nobody_decided_is_not_open_for_ever() {
+        let at = |second: i64| Timestamp::from_second(second).expect("a time");
+        let (call, request) = (CallNo(1), RequestNo(1));
+        let held = Record::CallHeld {
+            call,
+            tool: ToolName::new("Write"),
+            arguments: "{}".to_owned(),
+            digest: Digest::of(b"{}"),
+            repeat: Repeat::Idempotent,
+            reserved: Spend::NOTHING,
+        };
+        let outcome = Ok(ToolAnswer { result: "null".to_owned(), wrote: Vec::new() });
+        let asked = |request| Record::Requested {
+            request,
+            call,
+            kind: RequestKind::Input,
+            question: "Which?".to_owned(),
+            expires_at: at(9_000),
+        };
+        let mut timeline = Timeline::default();
+        for (second, record) in [
+            (0, held),
+            (1, asked(request)),
+            (3_600, Record::CallResumed { call }),
+            (3_605, Record::CallFinished { call, outcome, spent: Spend::NOTHING }),
+        ] {
+            timeline.take(&Stamped { at: at(second), ran_ms: 0, record });
+        }
+        assert_eq!(timeline.calls[0].took.map(length).as_deref(), Some("5 s"), "people's time is not the call's");
+        let clock = Clock { zone: Zone::utc(), now: at(9_001) };
+        for (is_over, expected) in [(false, "open."), (true, "nobody decided")] {
+            assert!(timeline.shown(&clock, is_over).into_string().contains(expected), "{is_over}");
+        }
     }
 }
