@@ -369,17 +369,24 @@ pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_j
         let path: Vec<&str> = ["v1", "missions", id, "artifacts"].into_iter().chain(name.split('/')).collect();
         let mut chunks = client.stream(client.request(Method::GET, &path), BYTES).await?.bytes_stream();
         let mut out = std::io::stdout();
-        // The bytes themselves are what is seen of it where they go to a terminal.
-        let progress = (!out.is_terminal()).then(|| Progress::of(text::plain(name)));
-        let mut written: u64 = 0;
+        // At a terminal its lines are seen, with what a terminal would obey or hide written out; elsewhere the bytes go on as they are.
+        let is_seen = out.is_terminal();
+        let progress = (!is_seen).then(|| Progress::of(text::plain(name)));
+        let (mut written, mut line) = (0_u64, Vec::new());
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk?;
-            out.write_all(&chunk)?;
             written += chunk.len() as u64;
+            if is_seen {
+                line.extend_from_slice(&chunk);
+                show_lines(&mut out, &mut line)?;
+            } else {
+                out.write_all(&chunk)?;
+            }
             if let Some(progress) = &progress {
                 progress.now(format!("{}: {}", text::plain(name), text::size(written)));
             }
         }
+        out.write_all(text::plain(&String::from_utf8_lossy(&line)).as_bytes())?;
         out.flush()?;
         return Ok(Exit::Completed);
     }
@@ -391,6 +398,14 @@ pub(super) async fn artifacts(id: &str, get: Option<&str>, client: &Client, as_j
         text::table(&text::ARTIFACTS, &text::artifact_rows(&index["items"], &screen), &screen)?;
     }
     Ok(Exit::Completed)
+}
+
+/// Writes the lines that are whole, and keeps what is behind them.
+fn show_lines(out: &mut impl std::io::Write, line: &mut Vec<u8>) -> std::io::Result<()> {
+    let Some(end) = line.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+    let rest = line.split_off(end + 1);
+    let whole = std::mem::replace(line, rest);
+    out.write_all(text::plain_lines(&String::from_utf8_lossy(&whole)).as_bytes())
 }
 
 pub(super) async fn cancel(id: &str, reason: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
@@ -512,5 +527,15 @@ mod tests {
             let order: String = missions.iter().filter_map(|mission| mission["mission_id"].as_str()).collect();
             assert_eq!(order, expected, "{by:?}");
         }
+    }
+
+    #[test]
+    fn a_terminal_is_shown_lines_that_it_does_not_obey() {
+        let (mut out, mut line) = (Vec::new(), Vec::new());
+        for chunk in [&b"a\x1b[2J\nb\xc3"[..], b"\xa4\n", b"rest"] {
+            line.extend_from_slice(chunk);
+            show_lines(&mut out, &mut line).expect("memory");
+        }
+        assert_eq!((String::from_utf8_lossy(&out).as_ref(), line.as_slice()), ("a\\u{1b}[2J\nb\u{e4}\n", &b"rest"[..]));
     }
 }

@@ -1,6 +1,7 @@
 //! `sortie serve`: a node.
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -118,7 +119,10 @@ impl Address {
         }
         let text = std::fs::read_to_string(path).ok()?;
         let (url, instance_id) = text.strip_suffix('\n')?.split_once('\n')?;
-        let is_url = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+        // Whoever is named is sent a token: on this machine, and nothing but where it listens.
+        let is_url = url
+            .strip_prefix("http://")
+            .is_some_and(|at| at.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_loopback()));
         is_url.then(|| Said { url: url.to_owned(), instance_id: instance_id.to_owned() })
     }
 
@@ -155,7 +159,17 @@ mod tests {
     fn what_is_no_address_is_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, other) = (folder.path().join("address"), folder.path().join("other"));
-        for text in ["", "\n", "http://127.0.0.1:1\n", "127.0.0.1:1\nf\n", "file:///etc\nf\n", "x y\nf\n"] {
+        for text in [
+            "",
+            "\n",
+            "http://127.0.0.1:1\n",
+            "127.0.0.1:1\nf\n",
+            "file:///etc\nf\n",
+            "x y\nf\n",
+            "http://192.0.2.1:1\nf\n",
+            "http://a:b@127.0.0.1:1\nf\n",
+            "http://127.0.0.1:1/../x\nf\n",
+        ] {
             std::fs::write(&path, text).expect("writable");
             assert_eq!(Address::read(folder.path()), None, "{text:?}");
         }
