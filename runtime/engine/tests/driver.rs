@@ -12,44 +12,24 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sortie_ambient::{Abort, Ambient, BoxFuture, System};
 use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
-use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
-use sortie_contract::{MissionNo, Mistake, Status, Timestamp};
+use sortie_contract::plugin::Brief;
+use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_engine::{Engine, Guests};
 use sortie_journal::sim::SimDisk;
-use sortie_sandbox::{Ending, Installed, Run};
 
-use common::{envelope, installed, open, until};
+use common::{Play, done, envelope, open, until};
 
 /// Plugins that do what the objective says.
-struct Obedient;
-
-impl Guests for Obedient {
-    fn installed(&self, _: &str) -> Vec<Installed> {
-        vec![installed()]
-    }
-
-    fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {
-        async { Ok(Vec::new()) }.boxed()
-    }
-
-    fn memory_bytes_max(&self) -> u64 {
-        1 << 20
-    }
-
-    fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
-        async move {
-            assert_ne!(run.brief.objective, "panic", "as the objective says");
-            Ending::Returned(Verdict::Done { summary: "Done.".to_owned(), next_action: None })
-        }
-        .boxed()
-    }
+fn obedient() -> Arc<dyn Guests> {
+    Arc::new(Play(|brief: Brief, _| async move {
+        assert_ne!(brief.objective, "panic", "as the objective says");
+        done()
+    }))
 }
 
 /// Who takes events as the test wants: what was taken, and the sequence that is refused so many times.
@@ -160,8 +140,7 @@ fn for_an_hour(id: &str, now: Timestamp) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_that_takes_long_holds_up_no_other() {
     let (folder, outside) = (tempfile::tempdir().unwrap(), Outside::new());
-    let engine =
-        open(&SimDisk::default(), folder.path(), Arc::new(Obedient), Arc::<Receiver>::default(), outside.clone());
+    let engine = open(&SimDisk::default(), folder.path(), obedient(), Arc::<Receiver>::default(), outside.clone());
     engine.start();
     engine.pause(true).await.unwrap();
     let mut news = engine.news();
@@ -183,7 +162,7 @@ async fn an_alarm_that_takes_long_holds_up_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_that_panics_stops_the_node() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Arc::<Receiver>::default());
-    let engine = open(&SimDisk::default(), folder.path(), Arc::new(Obedient), receiver, Outside::new());
+    let engine = open(&SimDisk::default(), folder.path(), obedient(), receiver, Outside::new());
     engine.start();
     engine.dispatch(envelope("well", "work")).await.unwrap();
     until("a turn that ends is no death", || status(&engine, 1) == Status::Completed).await;
@@ -198,7 +177,7 @@ async fn a_turn_that_panics_stops_the_node() {
 async fn the_age_of_an_event_counts_from_its_turn() {
     let (folder, outside, receiver) = (tempfile::tempdir().unwrap(), Outside::new(), Arc::<Receiver>::default());
     receiver.is_down.store(true, Relaxed);
-    let engine = open(&SimDisk::default(), folder.path(), Arc::new(Obedient), receiver.clone(), outside.clone());
+    let engine = open(&SimDisk::default(), folder.path(), obedient(), receiver.clone(), outside.clone());
     engine.start();
     engine.dispatch(envelope("m", "work")).await.unwrap();
     until("it has ended", || status(&engine, 1) == Status::Completed).await;

@@ -14,84 +14,57 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sortie_ambient::System;
 use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
-use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
+use sortie_contract::plugin::Brief;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{MicroUsd, MissionNo, Mistake, Reason, Spend, Status};
+use sortie_contract::{MicroUsd, MissionNo, Reason, Spend, Status};
 use sortie_engine::look::Filter;
 use sortie_engine::{Engine, Guests};
 use sortie_journal::sim::{Crash, SimDisk, Spot, spoil};
 use sortie_mission::Limits;
 use sortie_mission::wider::{Per, Scope, WiderBudget};
-use sortie_sandbox::{BoxFuture, Ending, Installed, Run};
+use sortie_sandbox::{Ending, Host};
 use sortie_tools::{CallContext, Changed, Provider, ProviderError, Tool};
 
-use common::{envelope, installed, open, open_with, until};
+use common::{Play, done, envelope, open, open_with, until};
 
-/// Plugins that do what the objective says.
-#[derive(Default)]
-struct Obedient {
-    runs: AtomicUsize,
-}
-
-impl Guests for Obedient {
-    fn installed(&self, _: &str) -> Vec<Installed> {
-        vec![installed()]
-    }
-
-    fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {
-        async { Ok(Vec::new()) }.boxed()
-    }
-
-    fn memory_bytes_max(&self) -> u64 {
-        1 << 20
-    }
-
-    fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
-        self.runs.fetch_add(1, Relaxed);
+/// Plugins that do what the objective says, and count their runs.
+fn obedient(runs: &Arc<AtomicUsize>) -> Arc<dyn Guests> {
+    let runs = Arc::clone(runs);
+    Arc::new(Play(move |brief: Brief, host: Arc<dyn Host>| {
+        runs.fetch_add(1, Relaxed);
         async move {
-            let Run { brief, host, kill, .. } = run;
-            let work = async {
-                if host.milestone("The first of several steps.".to_owned()).is_err() {
-                    return Ending::Killed;
-                }
-                match brief.objective.as_str() {
-                    "hang" => std::future::pending::<()>().await,
-                    "ask" => {
-                        let call = host.ask("Which one?".to_owned());
-                        host.waits(true);
-                        drop(call.answer.await);
-                    }
-                    "buy" => {
-                        let call = host.start(&ToolName::new("shop__buy"), "{}".to_owned());
-                        if host.milestone("It is paid for.".to_owned()).is_err() {
-                            return Ending::Killed;
-                        }
-                        drop(call.answer.await);
-                    }
-                    "sleep" => {
-                        let timer = host.after(Duration::from_secs(50_000));
-                        host.waits(true);
-                        drop(timer.await);
-                    }
-                    _ => {}
-                }
-                Ending::Returned(Verdict::Done { summary: "Done.".to_owned(), next_action: None })
-            };
-            let killed = std::pin::pin!(kill.thrown());
-            match futures_util::future::select(killed, std::pin::pin!(work)).await {
-                futures_util::future::Either::Left(_) => Ending::Killed,
-                futures_util::future::Either::Right((ending, _)) => ending,
+            if host.milestone("The first of several steps.".to_owned()).is_err() {
+                return Ending::Killed;
             }
+            match brief.objective.as_str() {
+                "hang" => std::future::pending::<()>().await,
+                "ask" => {
+                    let call = host.ask("Which one?".to_owned());
+                    host.waits(true);
+                    drop(call.answer.await);
+                }
+                "buy" => {
+                    let call = host.start(&ToolName::new("shop__buy"), "{}".to_owned());
+                    if host.milestone("It is paid for.".to_owned()).is_err() {
+                        return Ending::Killed;
+                    }
+                    drop(call.answer.await);
+                }
+                "sleep" => {
+                    let timer = host.after(Duration::from_secs(50_000));
+                    host.waits(true);
+                    drop(timer.await);
+                }
+                _ => {}
+            }
+            done()
         }
-        .boxed()
-    }
+    }))
 }
 
 /// What a control plane has received, by key; `None` for as long as it is down.
@@ -132,14 +105,15 @@ impl Headquarters {
 
 struct Life {
     engine: Arc<Engine>,
-    guests: Arc<Obedient>,
+    /// Of its plugins.
+    runs: Arc<AtomicUsize>,
 }
 
 fn live(disk: &SimDisk, folder: &Path, headquarters: &Arc<Headquarters>) -> Life {
-    let guests = Arc::new(Obedient::default());
+    let runs = Arc::default();
     let ambient = Arc::new(System::new(tokio::runtime::Handle::current()));
-    let engine = open(disk, folder, guests.clone(), Arc::new(Wire(Arc::clone(headquarters))), ambient);
-    Life { engine, guests }
+    let engine = open(disk, folder, obedient(&runs), Arc::new(Wire(Arc::clone(headquarters))), ambient);
+    Life { engine, runs }
 }
 
 /// How a mission stands when its node dies.
@@ -274,7 +248,7 @@ async fn mended(state: State, life: &Life, headquarters: &Headquarters, context:
     assert!(again.replayed, "{context}: it is known by its key");
     let status = || engine.log().head(NO).unwrap().map(|head| head.status);
     match state {
-        State::Running => until(context, || life.guests.runs.load(Relaxed) == 1).await,
+        State::Running => until(context, || life.runs.load(Relaxed) == 1).await,
         State::Sleeping => until(context, || status() == Some(Status::Running)).await,
         State::Blocked => {
             let decision = Decision::Answer { text: "This one.".to_owned() };
@@ -425,7 +399,7 @@ async fn what_it_had_set_aside_of_wider_budgets_counts_as_spent() {
     let open = |disk: &SimDisk| {
         let limits = Limits { llm_calls: None, cost: Some(MicroUsd(1_000_000)) };
         let budgets = vec![WiderBudget { scope: Scope::Node, per: Per::Day, limits }];
-        let (guests, wire) = (Arc::new(Obedient::default()), Arc::new(Wire(Arc::clone(&headquarters))));
+        let (guests, wire) = (obedient(&Arc::default()), Arc::new(Wire(Arc::clone(&headquarters))));
         let ambient = Arc::new(System::new(tokio::runtime::Handle::current()));
         let engine = open_with(disk, folder.path(), guests, wire, ambient, vec![Arc::new(Shop)], budgets);
         engine.start();

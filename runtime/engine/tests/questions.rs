@@ -18,57 +18,31 @@ use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use sortie_ambient::{Abort, Ambient, BoxFuture, System};
 use sortie_callback::{Reply as Told, Request, SendError, StatusCode, Transport};
-use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
+use sortie_contract::plugin::Brief;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
-use sortie_contract::{LaneId, MicroUsd, MissionNo, Mistake, Pointer, Spend, Status, Timestamp};
+use sortie_contract::{LaneId, MicroUsd, MissionNo, Pointer, Spend, Status, Timestamp};
 use sortie_engine::{Engine, Guests, NodeHours};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_mission::Limits;
 use sortie_mission::wider::{Per, Scope, WiderBudget};
-use sortie_sandbox::{Ending, Installed, Run};
+use sortie_sandbox::Host;
 use sortie_schedule::{Calendars, Hours, Zone};
 use sortie_tools::{CallContext, Changed, Form, Provider, ProviderError, Question, Tool};
 use tokio::sync::Notify;
 
-use common::{envelope, installed, open_set, until};
+use common::{Play, done, envelope, open_set, until};
 
 const NO: MissionNo = MissionNo(1);
 
 /// A plugin that makes the one call that its objective names, and waits for it.
-struct Caller;
-
-impl Guests for Caller {
-    fn installed(&self, _: &str) -> Vec<Installed> {
-        vec![installed()]
-    }
-
-    fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {
-        async { Ok(Vec::new()) }.boxed()
-    }
-
-    fn memory_bytes_max(&self) -> u64 {
-        1 << 20
-    }
-
-    fn run(&self, run: Run) -> BoxFuture<'_, Ending> {
-        async move {
-            let Run { brief, host, kill, .. } = run;
-            let call = host.start(&ToolName::new(&brief.objective), "{}".to_owned());
-            let work = async {
-                host.waits(true);
-                drop(call.answer.await);
-                Ending::Returned(Verdict::Done { summary: "Done.".to_owned(), next_action: None })
-            };
-            let killed = std::pin::pin!(kill.thrown());
-            match futures_util::future::select(killed, std::pin::pin!(work)).await {
-                futures_util::future::Either::Left(_) => Ending::Killed,
-                futures_util::future::Either::Right((ending, _)) => ending,
-            }
-        }
-        .boxed()
-    }
+fn caller() -> Arc<dyn Guests> {
+    Arc::new(Play(|brief: Brief, host: Arc<dyn Host>| async move {
+        let call = host.start(&ToolName::new(&brief.objective), "{}".to_owned());
+        host.waits(true);
+        drop(call.answer.await);
+        done()
+    }))
 }
 
 struct Nowhere;
@@ -225,7 +199,7 @@ impl Node {
     fn open(&self, disk: &SimDisk, hours: NodeHours) -> Arc<Engine> {
         let tools = Arc::new(Tools { asks: Arc::clone(&self.asks), takes_back: Arc::clone(&self.takes_back) });
         let (folder, ambient) = (self.folder.path(), self.ambient.clone());
-        let engine = open_set(disk, folder, Arc::new(Caller), Arc::new(Nowhere), ambient, vec![tools], |settings| {
+        let engine = open_set(disk, folder, caller(), Arc::new(Nowhere), ambient, vec![tools], |settings| {
             let limits = Limits { llm_calls: None, cost: Some(MicroUsd(1_000_000)) };
             settings.budgets = vec![WiderBudget { scope: Scope::Node, per: Per::Day, limits }];
             settings.hours = Arc::new(hours);

@@ -9,43 +9,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use serde_json::json;
 use sortie_ambient::System;
 use sortie_callback::{Reply, Request, SendError, Transport};
-use sortie_contract::Mistake;
-use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash as PluginCrash, Verdict};
+use sortie_engine::Engine;
 use sortie_engine::schedules::{By, ScheduleError};
-use sortie_engine::{Engine, Guests};
 use sortie_journal::ScheduleChange;
 use sortie_journal::sim::{Crash, Row, SimDisk, spoil_schedule};
-use sortie_sandbox::{BoxFuture, Ending, Installed, Run};
 use sortie_schedule::{Calendars, Form, Schedule};
 
-use common::{envelope, installed, open, until};
-
-/// Plugins that are done at once.
-struct Swift;
-
-impl Guests for Swift {
-    fn installed(&self, _: &str) -> Vec<Installed> {
-        vec![installed()]
-    }
-
-    fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, PluginCrash>> {
-        async { Ok(Vec::new()) }.boxed()
-    }
-
-    fn memory_bytes_max(&self) -> u64 {
-        1 << 20
-    }
-
-    fn run(&self, _: Run) -> BoxFuture<'_, Ending> {
-        async { Ending::Returned(Verdict::Done { summary: "Done.".to_owned(), next_action: None }) }.boxed()
-    }
-}
+use common::{Play, done, envelope, open, until};
 
 /// Nobody is told anything here.
 struct Nowhere;
@@ -59,7 +33,7 @@ impl Transport for Nowhere {
 
 fn live(disk: &SimDisk, folder: &Path) -> Arc<Engine> {
     let ambient = Arc::new(System::new(tokio::runtime::Handle::current()));
-    let engine = open(disk, folder, Arc::new(Swift), Arc::new(Nowhere), ambient);
+    let engine = open(disk, folder, Arc::new(Play(|_, _| async { done() })), Arc::new(Nowhere), ambient);
     engine.start();
     engine
 }

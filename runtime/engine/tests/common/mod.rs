@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
 use serde_json::json;
 use sortie_ambient::Surroundings;
 use sortie_callback::{CallbackConfig, Courier, Transport};
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Manifest, PluginIdentity};
-use sortie_contract::{InstanceId, LaneId};
+use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity, Verdict};
+use sortie_contract::{InstanceId, LaneId, Mistake};
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Parts, Settings, SharedRoom};
@@ -19,11 +22,48 @@ use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::wider::WiderBudget;
 use sortie_mission::{Ceilings, NodeRules, Retention};
 use sortie_models::{Configured, ModelsConfig};
-use sortie_sandbox::Installed;
+use sortie_sandbox::{BoxFuture, Ending, Host, Installed, Run};
 use sortie_tools::{BuiltIn, Provider, Providers, ToolsConfig, WorkspaceBounds};
 
+/// Guests that do in each run what the test says, until they are killed.
+pub(crate) struct Play<F>(pub(crate) F);
+
+impl<F, R> Guests for Play<F>
+where
+    F: Fn(Brief, Arc<dyn Host>) -> R + Send + Sync + 'static,
+    R: Future<Output = Ending> + Send + 'static,
+{
+    fn installed(&self, _: &str) -> Vec<Installed> {
+        vec![installed()]
+    }
+
+    fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn memory_bytes_max(&self) -> u64 {
+        1 << 20
+    }
+
+    fn run(&self, Run { brief, host, kill, .. }: Run) -> BoxFuture<'_, Ending> {
+        let work = self.0(brief, host);
+        async move {
+            match select(pin!(kill.thrown()), pin!(work)).await {
+                Either::Left(_) => Ending::Killed,
+                Either::Right((ending, _)) => ending,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The end of a run that did what it was to do.
+pub(crate) fn done() -> Ending {
+    Ending::Returned(Verdict::Done { summary: "Done.".to_owned(), next_action: None })
+}
+
 /// The one plugin that there is.
-pub(crate) fn installed() -> Installed {
+fn installed() -> Installed {
     let identity = PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") };
     let (name, version) = (identity.name.clone(), identity.version.clone());
     let manifest = Manifest { name, version, description: String::new(), inputs_schema: None, needs: Vec::new() };
