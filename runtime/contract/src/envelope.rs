@@ -22,7 +22,7 @@ use crate::money::MicroUsd;
 use crate::plugin::PluginRef;
 
 pub use canonical::{canonical_digest, differing_fields};
-pub use json::read_strictly;
+pub use json::{long_integers, read_strictly};
 pub use parse::{Draft, Parsed, Rejected};
 pub use schema::{envelope_schema, event_schema};
 

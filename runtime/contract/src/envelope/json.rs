@@ -26,6 +26,16 @@ pub fn read_strictly(text: &str) -> Result<(serde_json::Value, Vec<Mistake>), Mi
     Ok((value, duplicates.into_iter().chain(inexact).take(limit::MISTAKES_MAX).collect()))
 }
 
+/// The integers beyond 64 bits in a JSON text, the first `most` of them, each with its place and the digits that stand there: whoever reads the
+/// text into values gets doubles for them. None where the text is no JSON, or deeper than an envelope may be.
+#[must_use]
+pub fn long_integers(text: &str, most: usize) -> Vec<(Pointer, &str)> {
+    let mut notes = Notes::new(text, most);
+    let mut source = serde_json::Deserializer::from_str(text);
+    let read = Seed { place: &Place::ROOT, notes: &mut notes }.deserialize(&mut source);
+    if read.is_ok() { notes.inexact } else { Vec::new() }
+}
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json<'a> {
@@ -54,11 +64,16 @@ impl<'a> Json<'a> {
             let detail = "the body begins with a byte order mark (U+FEFF, at line 1 column 1), which JSON does not know: send it without";
             return Err(Mistake::new(Pointer::root(), code::NOT_JSON, detail));
         }
-        let mut notes = Notes::new(text);
+        // One more than is reported, so that the report can say that there are more.
+        let mut notes = Notes::new(text, limit::MISTAKES_MAX + 1);
         let mut source = serde_json::Deserializer::from_str(text);
         let seed = Seed { place: &Place::ROOT, notes: &mut notes };
         match seed.deserialize(&mut source).and_then(|json| source.end().map(|()| json)) {
-            Ok(json) => Ok(Read { json, duplicates: notes.duplicates, inexact: notes.inexact }),
+            Ok(json) => {
+                let detail = "an integer beyond 64 bits cannot be kept exactly: send it as a string";
+                let told = |(pointer, _)| Mistake::new(pointer, code::NOT_EXACT, detail);
+                Ok(Read { json, duplicates: notes.duplicates, inexact: notes.inexact.into_iter().map(told).collect() })
+            }
             Err(error) => Err(notes.too_deep.take().unwrap_or_else(|| unreadable(text, &error, notes.failed))),
         }
     }
@@ -105,15 +120,15 @@ fn unreadable(text: &str, error: &serde_json::Error, failed: Option<Pointer>) ->
     Mistake::new(Pointer::root(), code::NOT_JSON, format!("the body is not JSON: {error}"))
 }
 
-/// Which of the numbers in a text, counted from 0, are integers of so many digits that they may not fit in 64 bits.
-fn long_integers(text: &str) -> Vec<usize> {
+/// Those of the numbers in a text, counted from 0, that are integers of so many digits that they may not fit in 64 bits.
+fn many_digits(text: &str) -> Vec<(usize, &str)> {
     let mut found = Vec::new();
-    let mut bytes = text.bytes().peekable();
+    let mut bytes = text.bytes().enumerate().peekable();
     let mut number = 0;
-    while let Some(byte) = bytes.next() {
+    while let Some((start, byte)) = bytes.next() {
         match byte {
             b'"' => {
-                while let Some(byte) = bytes.next() {
+                while let Some((_, byte)) = bytes.next() {
                     match byte {
                         b'"' => break,
                         b'\\' => drop(bytes.next()),
@@ -122,15 +137,16 @@ fn long_integers(text: &str) -> Vec<usize> {
                 }
             }
             b'-' | b'0'..=b'9' => {
-                let (mut digits, mut is_integer) = (usize::from(byte != b'-'), true);
-                while let Some(byte) =
-                    bytes.next_if(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+                let (mut end, mut is_integer) = (start + 1, true);
+                while let Some((at, byte)) =
+                    bytes.next_if(|(_, byte)| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
                 {
-                    digits += 1;
+                    end = at + 1;
                     is_integer &= byte.is_ascii_digit();
                 }
+                let digits = end - start - usize::from(byte == b'-');
                 if is_integer && digits >= LONG_DIGITS {
-                    found.push(number);
+                    found.push((number, &text[start..end]));
                 }
                 number += 1;
             }
@@ -177,20 +193,22 @@ impl<'p> Place<'p> {
 struct Notes<'t> {
     duplicates: Vec<Mistake>,
     too_deep: Option<Mistake>,
-    inexact: Vec<Mistake>,
+    /// Integers beyond 64 bits, as they are written, and at most `most` of them.
+    inexact: Vec<(Pointer, &'t str)>,
+    most: usize,
     text: &'t str,
     /// Numbers so far, in the order of the text.
     numbers: usize,
-    /// See [`long_integers`]; made when the first number asks for it, which hardly any does.
-    long: Option<Vec<usize>>,
+    /// See [`many_digits`]; made when the first number asks for it, which hardly any does.
+    long: Option<Vec<(usize, &'t str)>>,
     /// The innermost place that could not be read.
     failed: Option<Pointer>,
 }
 
 impl<'t> Notes<'t> {
-    fn new(text: &'t str) -> Self {
+    fn new(text: &'t str, most: usize) -> Self {
         let (duplicates, inexact) = (Vec::new(), Vec::new());
-        Self { duplicates, too_deep: None, inexact, text, numbers: 0, long: None, failed: None }
+        Self { duplicates, too_deep: None, inexact, most, text, numbers: 0, long: None, failed: None }
     }
 }
 
@@ -232,13 +250,12 @@ impl Seed<'_, '_, '_> {
     /// serde_json reads an integer beyond 64 bits as a double, and does not say so.
     fn note_inexact(&mut self, value: f64) {
         let notes = &mut *self.notes;
-        if value.abs() < BEYOND_I64 || notes.inexact.len() > limit::MISTAKES_MAX {
+        if value.abs() < BEYOND_I64 || notes.inexact.len() >= notes.most {
             return;
         }
-        let long = notes.long.get_or_insert_with(|| long_integers(notes.text));
-        if long.binary_search(&notes.numbers).is_ok() {
-            let detail = "an integer beyond 64 bits cannot be kept exactly: send it as a string";
-            notes.inexact.push(Mistake::new(self.place.pointer(), code::NOT_EXACT, detail));
+        let long = notes.long.get_or_insert_with(|| many_digits(notes.text));
+        if let Ok(at) = long.binary_search_by_key(&notes.numbers, |(number, _)| *number) {
+            notes.inexact.push((self.place.pointer(), long[at].1));
         }
     }
 

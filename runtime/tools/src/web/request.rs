@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sortie_contract::envelope::long_integers;
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_egress::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -42,6 +43,9 @@ const EXPECTED_MAX: usize = 100;
 
 /// How much of a body an error quotes, in bytes: what a service says of a mistake.
 const QUOTED_BYTES_MAX: usize = 1_000;
+
+/// Most numbers of an answer whose digits are told beside it.
+const EXACT_MAX: usize = 1_000;
 
 /// The tool.
 pub(crate) struct HttpRequest {
@@ -78,6 +82,9 @@ struct Answered {
     content_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     json: Option<Value>,
+    /// The digits of what is in `json` a double and was a whole number beyond 64 bits, by JSON Pointer.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    exact: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     /// Whether the body is neither.
@@ -112,7 +119,7 @@ impl HttpRequest {
         let description = "Sends an HTTP request to a service. Only hosts that the node's configuration lists can be \
             asked. A header's value may name a secret of the configuration as `${secret:NAME}`. Every status is a result, \
             unless `expect` lists those that are. The answer has `json` where it is JSON, else `text`; where `truncated` \
-            is true it was longer. Redirects are followed for GET and HEAD.";
+            is true it was longer. Whole numbers of `json` beyond 64 bits are there digit by digit in `exact`, by JSON Pointer. Redirects are followed for GET and HEAD.";
         // What a request does only the service knows, and whether it heeds the key. An operator who knows says `idempotent = true`.
         let nature = Nature { effects: &["external_side_effect"], read_only: false, idempotent: false };
         Ok(Self {
@@ -301,6 +308,10 @@ fn told(planned: &Planned, came: Came, redactor: &Redactor) -> Result<ToolAnswer
     }
     let is_json = !truncated && matches!(essence(&content_type).as_str(), kind if is_json_type(kind));
     let parsed = text.as_deref().filter(|_| is_json).and_then(|text| serde_json::from_str(text).ok());
+    let exact = match (&text, &parsed) {
+        (Some(text), Some(_)) => exact(text, redactor),
+        _ => Map::new(),
+    };
     let json = parsed.map(|value| redactor.json(value));
     let binary = text.is_none();
     let (text, is_cut) = match text.filter(|_| json.is_none()) {
@@ -318,10 +329,18 @@ fn told(planned: &Planned, came: Came, redactor: &Redactor) -> Result<ToolAnswer
         headers: head::shown(&headers, redactor),
         content_type: redactor.cut(&content_type, limit::QUOTE_BYTES_MAX).0,
         json,
+        exact,
         text,
         binary,
         truncated: truncated || is_cut,
     })
+}
+
+/// What a value cannot hold of a JSON text, and a text can.
+fn exact(text: &str, redactor: &Redactor) -> Map<String, Value> {
+    let clean = |text: &str| redactor.text(text).into_owned();
+    let long = long_integers(text, EXACT_MAX).into_iter();
+    long.map(|(place, digits)| (clean(place.as_str()), clean(digits).into())).collect()
 }
 
 fn is_json_type(kind: &str) -> bool {

@@ -91,6 +91,16 @@ async fn a_request_is_sent_as_it_was_asked_for_with_the_key_of_its_call() {
 }
 
 #[tokio::test]
+async fn no_digit_of_a_whole_number_is_lost() {
+    let body = r#"{"wei": 12345678901234567890123, "a/b": [1, -98765432109876543210, 18446744073709551615], "far": 1e30, "f": 0.1}"#;
+    let server = Server::start(move |_| page("200 OK\r\nContent-Type: application/json", body)).await;
+    let answer = ask(&[&server], &json!({ "method": "GET", "url": server.url("/") })).await.unwrap();
+    assert_eq!(answer["exact"], json!({ "/wei": "12345678901234567890123", "/a~1b/1": "-98765432109876543210" }));
+    assert_eq!(answer["json"], serde_json::from_str::<Value>(body).unwrap());
+    assert_eq!((&answer["json"]["a/b"][2], answer.get("text")), (&json!(u64::MAX), None));
+}
+
+#[tokio::test]
 async fn a_status_that_was_not_expected_fails_and_says_what_came() {
     let server = Server::start(|_| page("500 Oh\r\nContent-Type: text/plain", "w".repeat(5_000))).await;
     let request = |expect: Value| json!({ "method": "POST", "url": server.url("/x"), "expect": expect });
