@@ -104,6 +104,27 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::Done,
+        Self::PluginFailed,
+        Self::PluginTrapped,
+        Self::OutOfMemory,
+        Self::OutputMissing,
+        Self::CriterionUnmet,
+        Self::ToolFailed,
+        Self::CancelledByRequest,
+        Self::Halted,
+        Self::WindowClosed,
+        Self::RunTimeSpent,
+        Self::RequestExpired,
+        Self::Interrupted,
+        Self::Nondeterminism,
+        Self::LimitExceeded,
+        Self::Unreadable,
+        Self::NodeFailed,
+    ];
+
     /// The stable code.
     #[must_use]
     pub fn as_str(self) -> &'static str {

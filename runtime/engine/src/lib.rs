@@ -24,6 +24,7 @@
 //! | `timer` | windows, heartbeats, run time |
 //! | `act` | what operators do: decide, cancel, halt, pause |
 //! | `look`, `shown`, `standings` | what anybody may see, in which form, and what lists go by |
+//! | `search` | the language in which lists are narrowed |
 //! | `why` | which records led to how a mission stands |
 //! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
@@ -84,6 +85,7 @@ pub mod recover;
 mod results;
 mod retain;
 pub mod schedules;
+pub mod search;
 mod shared_room;
 pub mod shown;
 mod spending;
@@ -93,7 +95,7 @@ mod supervise;
 mod suspend;
 mod timer;
 pub mod views;
-pub mod why;
+mod why;
 mod wider;
 mod workspaces;
 

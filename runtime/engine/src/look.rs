@@ -13,6 +13,7 @@ use sortie_mission::{Mission, event_key, request_view};
 
 use super::outbox::key_of;
 use super::put_off::Held;
+use super::search::{Filter, Misread, Search};
 use super::shown::{
     ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, Links, MissionLine, MissionView,
     OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView,
@@ -21,40 +22,6 @@ use super::shown::{
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
 use super::{Engine, ReadError};
-
-/// What a list is narrowed to. Empty takes everything.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Any of these statuses.
-    pub statuses: Vec<Status>,
-    /// This type.
-    pub mission_type: Option<String>,
-    /// This VP.
-    pub vp_id: Option<String>,
-    /// This session.
-    pub vp_session_id: Option<String>,
-    /// This trace.
-    pub trace_id: Option<String>,
-    /// Accepted after this moment.
-    pub created_after: Option<Timestamp>,
-    /// This lane.
-    pub vp_runtime_id: Option<String>,
-    /// A text that the id, or what lists show of the objective or the last summary, holds, in any case.
-    pub q: Option<String>,
-}
-
-impl Filter {
-    fn takes(&self, head: &Head) -> bool {
-        let is = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
-        (self.statuses.is_empty() || self.statuses.contains(&head.status))
-            && is(&self.mission_type, head.mission_type.as_str())
-            && is(&self.vp_id, head.vp.as_str())
-            && is(&self.vp_session_id, head.session.as_str())
-            && is(&self.vp_runtime_id, head.lane.as_str())
-            && is(&self.trace_id, head.trace_id.as_str())
-            && self.created_after.is_none_or(|after| head.accepted_at > after)
-    }
-}
 
 /// Heads that are read at once, at least, once as many as a page has were not enough: of those few fit.
 const LIST_CHUNK: usize = 200;
@@ -73,6 +40,14 @@ struct Heads {
 }
 
 impl Engine {
+    /// What a search asks for, whose days are those of the node's zone.
+    ///
+    /// # Errors
+    /// [`Misread`]: it cannot be understood.
+    pub fn search(&self, text: &str) -> Result<Search, Misread> {
+        Search::read(text, &self.settings.hours.zone, self.ambient.wall())
+    }
+
     /// A page of missions, newest first.
     pub fn list(
         &self,
@@ -83,7 +58,7 @@ impl Engine {
         let mut page = Page::new();
         let (mut scanned, mut chunk) = (0, limit);
         loop {
-            let Heads { heads, last } = self.some_heads(&filter.statuses, before, chunk)?;
+            let Heads { heads, last } = self.some_heads(filter.statuses(), before, chunk)?;
             let Some(last) = last else { return Ok(page) };
             chunk = limit.max(LIST_CHUNK);
             scanned += heads.len();
@@ -92,7 +67,7 @@ impl Engine {
                     continue;
                 }
                 // One may be removed while it is looked for.
-                let Some(line) = self.listed(no, &head, filter.q.as_deref())? else { continue };
+                let Some(line) = self.listed(no, &head, &filter.search)? else { continue };
                 page.push(&line);
                 if page.is_full(limit) {
                     return Ok(page.followed_by((no.0 > 1).then_some(no)));
@@ -151,14 +126,13 @@ impl Engine {
         Ok(pending.map(|pending| (overview, pending)))
     }
 
-    /// A mission as a list shows it, unless it has been removed or does not mention `q`. Reads its head and no more, unless an
+    /// A mission as a list shows it, unless it has been removed or is not searched for. Reads its head and no more, unless an
     /// older Sortie wrote that and nothing has changed it since.
-    fn listed(&self, no: MissionNo, head: &Head, q: Option<&str>) -> Result<Option<MissionLine>, ReadError> {
+    fn listed(&self, no: MissionNo, head: &Head, search: &Search) -> Result<Option<MissionLine>, ReadError> {
         let Some(overview) = head.overview.clone().map_or_else(|| self.folded(no), |shown| Ok(Some(shown)))? else {
             return Ok(None);
         };
-        let texts = [head.mission_id.as_str(), &overview.objective, &overview.summary];
-        if !q.is_none_or(|q| mention(&texts, q)) {
+        if !search.takes_overview(head, &overview) {
             return Ok(None);
         }
         let ran_ms = match self.lives.get(no).filter(|_| head.status == Status::Running) {
@@ -171,7 +145,7 @@ impl Engine {
         } else {
             None
         };
-        Ok(Some(MissionLine {
+        let line = MissionLine {
             mission_id: head.mission_id.to_string(),
             vp_id: head.vp.to_string(),
             vp_session_id: head.session.to_string(),
@@ -196,7 +170,8 @@ impl Engine {
             links: Links::of(head.mission_id.as_str()),
             objective: overview.objective,
             summary: overview.summary,
-        }))
+        };
+        Ok(search.takes_line(&line).then_some(line))
     }
 
     /// What a mission waits for that stands so.
@@ -520,11 +495,6 @@ fn error_of(cursor: &Cursor) -> Option<String> {
 
 fn next_attempt(cursor: &Cursor) -> Option<Timestamp> {
     cursor.retry.as_ref().filter(|_| cursor.parked.is_none()).map(|retry| retry.at)
-}
-
-fn mention(texts: &[&str], q: &str) -> bool {
-    let q = q.to_lowercase();
-    texts.iter().any(|text| text.to_lowercase().contains(&q))
 }
 
 /// The calls that are being made.

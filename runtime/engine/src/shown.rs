@@ -16,12 +16,14 @@ mod mission;
 mod night;
 mod node;
 mod schedule;
+mod why;
 
 pub use delivery::*;
 pub use mission::*;
 pub use night::*;
 pub use node::*;
 pub use schedule::*;
+pub use why::*;
 
 /// Most bytes of a page. At least one item is on it, however large.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;

@@ -22,7 +22,7 @@ use sortie_contract::plugin::Brief;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{MicroUsd, MissionNo, Reason, Spend, Status};
-use sortie_engine::look::Filter;
+use sortie_engine::search::Filter;
 use sortie_engine::{Engine, Guests};
 use sortie_journal::sim::{Crash, SimDisk, Spot, spoil};
 use sortie_mission::Limits;

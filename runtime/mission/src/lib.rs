@@ -40,6 +40,7 @@
 //! | `replay` | what a run is told that goes over recorded ground |
 //! | `outputs`, `finish` | how it ends, and as what a file is kept |
 //! | `view` | what others see of it |
+//! | `why` | which records led to how it stands |
 //! | `delivery` | where what it sends stands, after each attempt and each act of an operator |
 //! | `queue` | whose turn it is |
 
@@ -80,6 +81,7 @@ mod state;
 mod suspension;
 mod timer;
 mod view;
+mod why;
 pub mod wider;
 mod window;
 
@@ -100,3 +102,4 @@ pub use state::{Criterion, Due, Mission, OpenRequest, Standing, Storable, change
 pub use suspension::{Idle, Leave};
 pub use timer::Timer;
 pub use view::{Outgoing, effective_budget, event_key, request_view, upload_url};
+pub use why::{Cause, Story};

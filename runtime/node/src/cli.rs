@@ -1,6 +1,8 @@
 //! The command line. Data goes to standard output, talk to standard error; colour and progress only to a terminal. How things look is
 //! `text`'s; each other file is a command, or a few.
 
+mod act;
+mod agree;
 mod beside;
 mod client;
 mod complete;
@@ -93,12 +95,11 @@ enum Command {
         #[arg(long, value_name = "NAME", value_parser = named)]
         get: Option<String>,
     },
-    /// Cancel a mission.
+    /// Cancel missions.
     Cancel {
-        /// The mission's id.
-        #[arg(value_parser = named, add = complete::missions())]
-        id: String,
-        /// Why: part of its final event.
+        #[command(flatten)]
+        which: act::Which,
+        /// Why: part of the final event.
         #[arg(long, default_value = "")]
         reason: String,
     },
@@ -108,6 +109,16 @@ enum Command {
     Requests(look::PageArgs),
     /// List deliveries that are on their way or parked: why they are no further, and when the next attempt is due.
     Deliveries(look::DeliveriesArgs),
+    /// Try parked deliveries again, once what kept them is mended.
+    Redeliver {
+        #[command(flatten)]
+        which: act::Which,
+    },
+    /// Leave parked deliveries out, and go on behind them.
+    Skip {
+        #[command(flatten)]
+        which: act::Which,
+    },
     /// Approve a call; grant a budget (--amount); have an uncertain call repeated.
     Approve(decide::ApproveArgs),
     /// Turn a request down: the mission's plugin gets an error.
@@ -313,7 +324,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
     let json = cli.json;
     match cli.command {
         Command::Run(args) => run::run(args, config, cli.token.as_deref(), json).await,
-        Command::Serve(args) => serve::serve(args, config).await,
+        Command::Serve(args) => serve::serve(args, Config::place(cli.config.as_deref()), config).await,
         Command::Submit(args) => submit::submit(args, &client()?, json).await,
         Command::Ls(args) => look::ls(args, &client()?, json).await,
         Command::Show { id } => show::show(&id, &client()?, json).await,
@@ -321,7 +332,9 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Watch { id } => watch::watch(&id, &client()?, json).await,
         Command::Journal(args) => journal::journal(args, &client()?, json).await,
         Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
-        Command::Cancel { id, reason } => look::cancel(&id, &reason, &client()?, json).await,
+        Command::Cancel { which, reason } => act::cancel(&which, &reason, &client()?, json).await,
+        Command::Redeliver { which } => act::redeliver(&which, &client()?, json).await,
+        Command::Skip { which } => act::skip(&which, &client()?, json).await,
         Command::Replay(args) => replay::replay(args, &client()?, json).await,
         Command::Requests(which) => decide::requests(&which, &client()?, json).await,
         Command::Deliveries(args) => look::deliveries(args, &client()?, json).await,

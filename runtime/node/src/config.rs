@@ -202,8 +202,16 @@ impl Config {
         let Some(path) = Self::place(path) else { return Ok(Self::default()) };
         let text =
             std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
-        let mut config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Malformed { path: path.clone(), source: Misplaced::new(&text, &error) })?;
+        Self::of(&path, &text)
+    }
+
+    /// What the text of that file says.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with the place.
+    pub(crate) fn of(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Malformed { path: path.to_owned(), source: Misplaced::new(text, &error) })?;
         config.folder = path.parent().map(Path::to_owned);
         config.validate()?;
         Ok(config)

@@ -47,7 +47,7 @@ use places::Places;
 use sortie_engine::shown::{
     Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NightView, NodeView,
     OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView, ScheduleLine, ScheduleView,
-    SessionView, ToolsView, UndeliveredView, UpcomingView,
+    SessionView, ToolsView, UndeliveredView, UpcomingView, WhyView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
@@ -236,6 +236,7 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Page<RecordView>>(),
             missions::journal,
         ),
+        route(GET, "/v1/missions/{id}/why", Read, "What led to how it stands", json::<WhyView>(), missions::why),
         route(
             GET,
             "/v1/missions/{id}/plugin",

@@ -22,6 +22,7 @@ use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, places::Places};
+use crate::reload::Reload;
 use crate::{SANDBOX, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
@@ -281,6 +282,11 @@ impl Node {
     pub fn start(&self) {
         self.engine.start();
         self.watch_disk();
+    }
+
+    /// What reads the configuration in that file again, for this node.
+    pub(crate) fn reload(&self, file: Option<PathBuf>) -> Reload {
+        Reload::new(file, self.token.clone(), self.tokens.clone())
     }
 
     /// Looks at the disk again and again, and says when it runs out and when there is room again.

@@ -24,6 +24,7 @@ mod strip;
 mod tables;
 mod text;
 mod timeline;
+mod why;
 
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/missions", get(missions::page))
         .route("/missions/{id}", get(mission::page))
         .route("/missions/{id}/cancel", post(mission::cancel))
+        .route("/missions/{id}/why", get(why::page))
         .route("/missions/{id}/requests/{request}", post(inbox::decide))
         .route("/missions/{id}/files/{*name}", get(mission::file))
         .route("/missions/{id}/download/{*name}", get(mission::download))

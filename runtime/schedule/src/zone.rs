@@ -6,7 +6,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 
 use crate::expression::Wall;
@@ -111,6 +111,12 @@ impl Zone {
     #[must_use]
     pub fn shown(&self, at: Timestamp) -> String {
         at.display_with_offset(self.rules.to_offset(at)).to_string()
+    }
+
+    /// The instant at which a day begins.
+    #[must_use]
+    pub fn midnight(&self, date: Date) -> Timestamp {
+        second(self.instant(wall(date.at(0, 0, 0, 0))))
     }
 
     /// The instants from one on, and before another, at which the clock is set.

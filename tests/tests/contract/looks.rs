@@ -335,6 +335,67 @@ async fn a_run_at_a_terminal_shows_its_events_and_no_log() {
 }
 
 #[tokio::test]
+async fn a_search_finds_the_same_on_the_command_line_and_over_http() {
+    let node = some_missions().await;
+    for (terms, expected) in [
+        (&["status:over"][..], &["done", "fails"][..]),
+        (&["status:open"], &["later"]),
+        (&["--not", "status:completed", "type:automation"], &["later", "fails"]),
+        (&["-q", "-status:completed text:'steps'"], &[]),
+        (&["-q", "-status:completed text:\"the steps\""], &["later", "fails"]),
+        (&["reason:tool_failed"], &["fails"]),
+        (&["waits:window"], &["later"]),
+        (&["DO", "text:the steps", "id:d*"], &["done"]),
+        (&["since:today", "until:2999-01-01", "cost:<1", "ran:<1h", "plugin:automation"], &["later", "done", "fails"]),
+        (&["cost:>0"], &[]),
+        (&["delivery:parked"], &[]),
+        (&["lane:nowhere"], &[]),
+    ] {
+        let arguments: Vec<&str> = ["ls", "--json"].iter().chain(terms).copied().collect();
+        let output = node.cli(&arguments).await;
+        let listed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let found: Vec<&str> =
+            listed["items"].as_array().expect("a list").iter().filter_map(|item| item["mission_id"].as_str()).collect();
+        assert_eq!(found, expected, "{terms:?}");
+    }
+    let refused = node.get("/v1/missions?q=statsu:failed").await.expect_status(400).json;
+    assert!(refused["detail"].as_str().is_some_and(|says| says.contains("did you mean `status:`?")), "{refused}");
+    let said = node.cli(&["ls", "since:soon"]).await;
+    assert!(!said.status.success() && text(&said.stderr).contains("yesterday"), "{said:?}");
+}
+
+#[tokio::test]
+async fn all_that_a_search_finds_are_cancelled_once_somebody_said_so() {
+    let node = some_missions().await;
+    let later = |id: &str| {
+        with(with(writing(id), "/autonomy_window/start_at", json!("2999-01-01T00:00:00Z")), "/vp_id", json!(id))
+    };
+    node.accept(&later("later-too")).await;
+    let cancel = ["cancel", "--matching", "later", "--reason", "wrong night"];
+    let unasked = node.cli(&cancel).await;
+    assert!(
+        !unasked.status.success() && text(&unasked.stderr).contains("2 missions match: later-too, later"),
+        "{unasked:?}"
+    );
+    // At a terminal somebody is asked, and an empty line is a no.
+    for (answer, status) in [("\n", "queued"), ("y\n", "cancelled")] {
+        let (_, seen) = at_a_terminal(node.command(&cancel), 100, answer).await;
+        assert!(seen.contains("2 missions match"), "{seen}");
+        for id in ["later", "later-too"] {
+            assert_eq!(node.mission(id).await["status"], status, "{seen}");
+        }
+    }
+    assert_eq!(node.mission("done").await["status"], "completed");
+    let nothing = node.cli(&[&cancel[..], &["--yes"]].concat()).await;
+    assert!(nothing.status.success() && text(&nothing.stderr).contains("nothing to cancel"), "{nothing:?}");
+    // One that cannot be acted on keeps nobody from the others.
+    let mixed = node.cli(&["--json", "redeliver", "done", "nobody"]).await;
+    let told: Value = serde_json::from_slice(&mixed.stdout).expect("JSON");
+    assert_eq!(mixed.status.code(), Some(6), "{told:#}");
+    assert_eq!(told["items"].as_array().map(Vec::len), Some(2), "{told:#}");
+}
+
+#[tokio::test]
 async fn why_names_the_records_that_led_to_the_end() {
     let node = some_missions().await;
     let said = text(&node.cli(&["why", "fails"]).await.stdout);

@@ -23,6 +23,7 @@ mod mcp_server;
 mod models;
 mod money;
 mod openapi;
+mod reload;
 mod replay;
 mod requests;
 mod restart;

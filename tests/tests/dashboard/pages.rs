@@ -23,9 +23,13 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
     node.accept(&asking("asks")).await;
     node.until_status("asks", "blocked").await;
     let browser = Browser::signed_in(&node, node.token()).await;
-    for path in
-        PAGES.iter().copied().chain(["/missions/done", "/missions/asks", "/?left=done", "/missions?status=completed"])
-    {
+    for path in PAGES.iter().copied().chain([
+        "/missions/done",
+        "/missions/asks",
+        "/missions/asks/why",
+        "/?left=done",
+        "/missions?status=completed",
+    ]) {
         let answer = browser.get(path).await.expect_status(200);
         let policy = answer.header("content-security-policy");
         for part in [

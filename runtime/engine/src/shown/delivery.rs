@@ -20,6 +20,11 @@ pub enum DeliveryState {
     Incomplete,
 }
 
+impl DeliveryState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Delivered, Self::Pending, Self::Parked, Self::Incomplete];
+}
+
 /// How far a mission's deliveries are.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]

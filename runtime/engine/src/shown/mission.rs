@@ -380,6 +380,24 @@ pub enum WaitKind {
     Budget,
 }
 
+impl WaitKind {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Window,
+        Self::NodePaused,
+        Self::SchedulePaused,
+        Self::Hours,
+        Self::Session,
+        Self::Lane,
+        Self::Node,
+        Self::Turn,
+        Self::People,
+        Self::Time,
+        Self::Provider,
+        Self::Budget,
+    ];
+}
+
 /// What a mission waits for, and for how long at most.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]

@@ -1,7 +1,7 @@
 //! `sortie run` where a node works on the data directory: the mission is the node's to run. On a terminal it is offered to dispatch it
 //! there; elsewhere it is said how.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::client::Client;
 use super::serve::Address;
-use super::{Exit, Failure, submit, text, watch};
+use super::{Exit, Failure, agree, submit, text, watch};
 use crate::config::Config;
 use crate::node::OpenError;
 
@@ -46,8 +46,8 @@ struct Taken {
 pub(super) async fn run(wanted: Wanted<'_>, taken: OpenError, as_json: bool) -> Result<Exit, Failure> {
     let Some(client) = node(&wanted).await else { return Err(taken.into()) };
     let node = client.url().as_str().trim_end_matches('/').to_owned();
-    let can_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let dispatches = wanted.is_a_nodes && !as_json && can_ask && asked(&node).await?;
+    let question = format!("The node at {node} works on this data directory. Dispatch the mission to it?");
+    let dispatches = wanted.is_a_nodes && !as_json && agree::can_ask() && agree::agrees(&question, true).await?;
     if !dispatches {
         let fill = if crate::blanks::left_out(wanted.given).is_empty() { "" } else { " --fill" };
         let command = client.commands().line(&format!("submit {}{fill}", text::word(wanted.file)));
@@ -71,16 +71,4 @@ async fn node(wanted: &Wanted<'_>) -> Option<Client> {
     let client = Client::new(Some(&said.url), wanted.token, wanted.config).ok()?;
     let there = timeout(PATIENCE, submit::instance(&client)).await;
     matches!(there, Ok(Ok(instance_id)) if instance_id == said.instance_id).then_some(client)
-}
-
-/// Asks whether to dispatch to it.
-async fn asked(node: &str) -> Result<bool, Failure> {
-    let mut talk = std::io::stderr();
-    write!(talk, "The node at {node} works on this data directory. Dispatch the mission to it? [Y/n] ")?;
-    talk.flush()?;
-    let mut line = String::new();
-    let read = tokio::task::spawn_blocking(move || std::io::stdin().read_line(&mut line).map(|read| (read, line)));
-    let (read, line) = read.await??;
-    // The end of the input is no answer.
-    Ok(read > 0 && matches!(line.trim().to_lowercase().as_str(), "" | "y" | "yes"))
 }

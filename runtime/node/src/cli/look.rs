@@ -1,4 +1,4 @@
-//! `ls`, `deliveries`, `artifacts`, `cancel`: many missions on a node, and what one of them left behind.
+//! `ls`, `deliveries`, `artifacts`: many missions on a node, and what one of them left behind.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -92,14 +92,39 @@ pub(super) struct LsArgs {
     /// Only missions that were accepted after this time, such as 2026-11-22T20:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
-    /// Only missions whose id, or the beginning of whose objective or summary, holds this text.
-    #[arg(short, value_name = "TEXT")]
+    /// Only missions that fit all of these: KEY:VALUE (status, reason, type, lane, vp, session, trace, source, plugin, id, waits, delivery,
+    /// since, until, cost, ran), or a text that the id, objective or summary mentions.
+    #[arg(value_name = "TERM")]
+    terms: Vec<String>,
+    /// Only missions that do not fit this term.
+    #[arg(long, value_name = "TERM")]
+    not: Vec<String>,
+    /// The same, as one text.
+    #[arg(short, value_name = "SEARCH")]
     q: Option<String>,
     /// Put all that match in this order, and list the first of them. Without it, the newest come first, page by page.
     #[arg(long, value_name = "BY", conflicts_with = "cursor")]
     sort: Option<Sort>,
     #[command(flatten)]
     page: PageArgs,
+}
+
+/// The terms as one search. A shell has taken the quotation marks away: a term with spaces gets them again.
+fn search(terms: &[String], not: &[String], q: Option<&str>) -> Option<String> {
+    let quoted = |term: &String| {
+        if !term.contains(char::is_whitespace) || term.contains('"') {
+            return term.clone();
+        }
+        match term.split_once(':') {
+            Some((key, value)) if key.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-') => {
+                format!("{key}:\"{value}\"")
+            }
+            _ => format!("\"{term}\""),
+        }
+    };
+    let not = not.iter().map(|term| format!("-{}", quoted(term)));
+    let words: Vec<String> = terms.iter().map(quoted).chain(not).chain(q.map(str::to_owned)).collect();
+    Some(words.join(" ")).filter(|search| !search.is_empty())
 }
 
 /// A time, as it was written: who mistakes it is told of the option, not of what the node calls it.
@@ -117,6 +142,7 @@ const SORTED_PAGES_MAX: usize = 10;
 const COUNTED_PAGES_MAX: usize = 2;
 
 pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let search = search(&args.terms, &args.not, args.q.as_deref());
     let filters = [
         ("status", Some(args.status.join(",")).filter(|status| !status.is_empty())),
         ("vp_id", args.vp),
@@ -124,7 +150,7 @@ pub(super) async fn ls(args: LsArgs, client: &Client, as_json: bool) -> Result<E
         ("vp_runtime_id", args.lane),
         ("mission_type", args.mission_type),
         ("created_after", args.since),
-        ("q", args.q),
+        ("q", search),
     ];
     let filters: Vec<(&str, String)> = filters.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     let page = match args.sort {
@@ -406,18 +432,6 @@ fn show_lines(out: &mut impl std::io::Write, line: &mut Vec<u8>) -> std::io::Res
     let rest = line.split_off(end + 1);
     let whole = std::mem::replace(line, rest);
     out.write_all(text::plain_lines(&String::from_utf8_lossy(&whole)).as_bytes())
-}
-
-pub(super) async fn cancel(id: &str, reason: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let request = client.request(Method::POST, &["v1", "missions", id, "cancel"]);
-    let body = json!({"reason": reason}).to_string();
-    let state = client.json(request.header("content-type", "application/json").body(body), "mission_id").await?;
-    if as_json {
-        text::json(&state)?;
-    } else {
-        writeln!(std::io::stdout(), "{} {}", text::cell(&state["mission_id"]), text::cell(&state["status"]))?;
-    }
-    Ok(Exit::Completed)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure};
@@ -28,7 +29,7 @@ pub(super) struct ServeArgs {
     instance_id: Option<String>,
 }
 
-pub(super) async fn serve(args: ServeArgs, config: Config) -> Result<Exit, Failure> {
+pub(super) async fn serve(args: ServeArgs, file: Option<PathBuf>, config: Config) -> Result<Exit, Failure> {
     let mut config = super::in_data_dir(config, args.data_dir);
     config.node.listen = args.listen.unwrap_or(config.node.listen);
     config.node.instance_id = args.instance_id.unwrap_or(config.node.instance_id);
@@ -36,6 +37,7 @@ pub(super) async fn serve(args: ServeArgs, config: Config) -> Result<Exit, Failu
     crate::http::places::raise_files();
     // Signals first: one that comes while the journal is read must not kill the node in the middle.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
     let listener = tokio::net::TcpListener::bind(&config.node.listen)
         .await
         .map_err(|error| Failure::unusable(format!("cannot listen on {}: {error}", config.node.listen)))?;
@@ -49,11 +51,19 @@ pub(super) async fn serve(args: ServeArgs, config: Config) -> Result<Exit, Failu
     if let Err(error) = writeln!(io::stdout(), "sortie listening on http://{address}") {
         tracing::warn!(%error, %address, "listening; standard output does not take the line that says so");
     }
+    let reload = Arc::new(Mutex::new(node.reload(file)));
     let leaving = Arc::clone(&place);
     let served = node.serve(listener, async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {
+                    // It lies on a disk, and so may its tokens.
+                    let reload = Arc::clone(&reload);
+                    tokio::task::spawn_blocking(move || reload.lock().now());
+                }
+            }
         }
         // Before the data directory may be the next one's.
         leaving.remove();

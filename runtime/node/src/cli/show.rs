@@ -51,7 +51,7 @@ fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen, of: &Commands) -> 
     requests(state, tools, screen, of, &mut page);
     criteria(state, &mut page);
     artifacts(state, screen, of, &mut page);
-    delivery(state, &id, screen, &mut page);
+    delivery(state, &id, screen, of, &mut page);
     page
 }
 
@@ -222,7 +222,7 @@ fn artifacts(state: &Value, screen: &Screen, of: &Commands, page: &mut Page<'_>)
 }
 
 /// How its deliveries are, where there are any.
-fn delivery(state: &Value, id: &str, screen: &Screen, page: &mut Page<'_>) {
+fn delivery(state: &Value, id: &str, screen: &Screen, of: &Commands, page: &mut Page<'_>) {
     let delivery = &state["delivery"];
     if delivery.is_null() {
         return;
@@ -243,6 +243,8 @@ fn delivery(state: &Value, id: &str, screen: &Screen, page: &mut Page<'_>) {
         page.line(&format!("next attempt {next}"));
     }
     if how == "parked" {
-        page.line(&format!("over HTTP, POST /v1/deliveries/{id}/redeliver tries again, …/skip leaves it out"));
+        for command in ["redeliver", "skip"] {
+            page.command(&of.line(&format!("{command} {}", text::word(id))));
+        }
     }
 }

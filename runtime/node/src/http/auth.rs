@@ -12,6 +12,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use sortie_contract::digest::Digest;
 
@@ -25,14 +26,17 @@ pub(crate) const ADMIN: &str = "admin";
 /// Length of a token that the node makes up, in random bytes.
 const TOKEN_BYTES: usize = 32;
 
-/// The tokens of a node; of each only its digest is kept, which also makes the comparison take the same time for every guess.
+/// The tokens of a node, which may change while it runs; of each only its digest is kept, which also makes the comparison take the same time for
+/// every guess.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tokens(Arc<FxHashMap<Digest, Holder>>);
+pub(crate) struct Tokens(Arc<RwLock<FxHashMap<Digest, Holder>>>);
 
 /// Who holds a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) name: Arc<str>,
+    /// Of the token itself: another one of the same name is somebody else's.
+    token: Digest,
     scopes: Arc<[Scope]>,
 }
 
@@ -54,19 +58,31 @@ impl Tokens {
     pub(crate) fn new(own: &str, further: impl IntoIterator<Item = (String, String, Vec<Scope>)>) -> Self {
         let own = (ADMIN.to_owned(), own.to_owned(), vec![Scope::Admin]);
         let tokens = std::iter::once(own).chain(further).map(|(name, token, scopes)| {
-            (Digest::of(token.trim().as_bytes()), Holder { name: name.into(), scopes: scopes.into() })
+            let token = Digest::of(token.trim().as_bytes());
+            (token, Holder { name: name.into(), token, scopes: scopes.into() })
         });
-        Self(Arc::new(tokens.collect()))
+        Self(Arc::new(RwLock::new(tokens.collect())))
+    }
+
+    /// From here on these hold, and no others.
+    pub(crate) fn become_those_of(&self, other: &Self) {
+        let other = other.0.read().clone();
+        *self.0.write() = other;
     }
 
     /// Who holds this token.
-    pub(crate) fn of(&self, token: &str) -> Option<&Holder> {
-        self.0.get(&Digest::of(token.trim().as_bytes()))
+    pub(crate) fn of(&self, token: &str) -> Option<Holder> {
+        self.0.read().get(&Digest::of(token.trim().as_bytes())).cloned()
     }
 
-    fn holder<'a>(&'a self, request: &'a Request) -> Option<&'a Holder> {
+    /// Whether somebody still holds the token that they held, for the same.
+    pub(crate) fn has(&self, holder: &Holder) -> bool {
+        self.0.read().get(&holder.token) == Some(holder)
+    }
+
+    fn holder(&self, request: &Request) -> Option<Holder> {
         if let Some(Inside(holder)) = request.extensions().get::<Inside>() {
-            return Some(holder);
+            return Some(holder.clone());
         }
         let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = value.split_once(' ')?;
@@ -88,7 +104,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     let holder = tokens.holder(&request);
-    if let (Some(holder), Some(scope)) = (holder, scope)
+    if let (Some(holder), Some(scope)) = (&holder, scope)
         && !holder.may(scope)
     {
         return holder.lacks(scope).into_response();
@@ -104,7 +120,6 @@ pub(crate) async fn guard(
             Problem::busy("connections_full", "all connections that the node can hold are taken").into_response()
         }
         Some(holder) => {
-            let holder = holder.clone();
             request.extensions_mut().insert(holder);
             next.run(request).await
         }
@@ -165,7 +180,7 @@ mod tests {
 
     #[test]
     fn admin_implies_all_and_nothing_else_does() {
-        let holder = |scopes: &[Scope]| Holder { name: "x".into(), scopes: scopes.into() };
+        let holder = |scopes: &[Scope]| Holder { name: "x".into(), token: Digest::of(b"x"), scopes: scopes.into() };
         for scope in [Scope::Dispatch, Scope::Read, Scope::Operate, Scope::Admin] {
             assert!(holder(&[Scope::Admin]).may(scope));
             assert!(holder(&[scope]).may(scope));

@@ -23,7 +23,8 @@ use super::query::{Cursor, Moment, NoParameters, PageSize, Query};
 use super::{App, Body};
 use sortie_engine::Engine;
 use sortie_engine::intake::{DispatchError, Dispatched};
-use sortie_engine::look::{self, Filter};
+use sortie_engine::look;
+use sortie_engine::search::Filter;
 use sortie_engine::shown::{Acted, BudgetView, EffectiveWindowView, Links};
 
 /// Items of a page, unless the client asks for another number.
@@ -200,7 +201,8 @@ pub(super) struct MissionsQuery {
     vp_runtime_id: Option<String>,
     /// Only missions of this trace.
     trace_id: Option<String>,
-    /// Only missions whose id, or the beginning of whose objective or summary, holds this text.
+    /// Only missions that fit this search: terms such as `status:failed lane:coder since:yesterday cost:>1 "a text"`; words without a
+    /// key are looked for in the id, and at the beginning of the objective and the summary.
     q: Option<String>,
     /// Only missions that were accepted after this time.
     created_after: Option<Moment>,
@@ -213,6 +215,7 @@ pub(super) struct MissionsQuery {
 /// `GET /v1/missions`
 pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQuery>) -> Result<Response, Problem> {
     let MissionsQuery { cursor, limit, .. } = query;
+    let search = app.engine.search(query.q.as_deref().unwrap_or_default());
     let filter = Filter {
         statuses: query.status,
         mission_type: query.mission_type.map(|kind| kind.as_str().to_owned()),
@@ -220,7 +223,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQue
         vp_session_id: query.vp_session_id,
         vp_runtime_id: query.vp_runtime_id,
         trace_id: query.trace_id,
-        q: query.q,
+        search: search.map_err(|misread| Problem::bad_request(format!("`q` cannot be understood: {misread}")))?,
         created_after: query.created_after.map(|Moment(after)| after),
     };
     let (before, size) = (cursor.map(|Cursor(no)| no), limit.map_or(PAGE, |PageSize(size)| size));
@@ -231,6 +234,12 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQue
 pub(super) async fn show(State(app): State<App>, Path(id): Path<String>, _: NoParameters) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
     app.shown(move |engine| engine.show(no)).await
+}
+
+/// `GET /v1/missions/{id}/why`
+pub(super) async fn why(State(app): State<App>, Path(id): Path<String>, _: NoParameters) -> Result<Response, Problem> {
+    let no = app.mission(id).await?;
+    app.shown(move |engine| engine.why(no)).await
 }
 
 /// `GET /v1/missions/{id}/journal`: written out as it is read, so that nobody ever holds all of it.

@@ -50,6 +50,14 @@ impl FromRequestParts<Web> for Viewer {
         let is_use = is_use(is_part, parts.uri.path());
         let found =
             keys(&parts.headers, &web.sessions.cookie).into_iter().find_map(|key| web.sessions.find(key, is_use));
+        // Whose token was taken away is signed out with it.
+        let found = found.filter(|(key, holder, _)| {
+            let is_known = web.tokens.has(holder);
+            if !is_known {
+                web.sessions.close(*key);
+            }
+            is_known
+        });
         let Some((key, holder, form_key)) = found else {
             let back = if parts.method == Method::GET { parts.uri.path_and_query() } else { None };
             return Err(Refused::unknown(back.map(PathAndQuery::as_str), is_part));

@@ -50,6 +50,7 @@ fn shown(mission: &Value, clock: &Clock) -> Markup {
             (badge(str(mission, "status")))
             @if !mission["reason"].is_null() { " " (cell(&mission["reason"])) }
             " " span class="dim" { (waits(&mission["waits_for"], clock)) }
+            " " a href=(path(&["missions", str(mission, "mission_id"), "why"])) { "Why?" }
         }
         (inbox::link(mission))
         @if !mission["quarantine"].is_null() {

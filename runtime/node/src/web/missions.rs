@@ -80,7 +80,7 @@ fn filter(query: &MissionsQuery) -> Markup {
                     @for status in STATUSES { option value=(status) selected[query.status == status] { (status.replace('_', " ")) } }
                 }
             }
-            (text("q", "Id, objective or summary", &query.q))
+            (text("q", "Search, such as wiki cost:>1 since:yesterday", &query.q))
             (text("vp_id", "VP", &query.vp_id))
             (text("vp_runtime_id", "Lane", &query.vp_runtime_id))
             (text("mission_type", "Type", &query.mission_type))

@@ -223,7 +223,7 @@ mod tests {
     fn holder(name: &str) -> Holder {
         let token = format!("the-token-of-{name}");
         let tokens = Tokens::new("own", [(name.to_owned(), token.clone(), vec![Scope::Read])]);
-        tokens.of(&token).expect("it was just given").clone()
+        tokens.of(&token).expect("it was just given")
     }
 
     #[tokio::test(start_paused = true)]

@@ -142,7 +142,7 @@ async fn callbacks(client: &Client) -> Result<String, String> {
     if parked.is_empty() {
         return Ok("none are parked".to_owned());
     }
-    Err(format!("parked for {}: mend the receiver, then POST /v1/deliveries/MISSION/redeliver", parked.join(", ")))
+    Err(format!("parked for {}: mend the receiver, then `sortie redeliver MISSION`", parked.join(", ")))
 }
 
 #[cfg(test)]

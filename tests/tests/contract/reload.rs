@@ -1,0 +1,46 @@
+//! SIGHUP: the configuration is read again, and missions know nothing of it.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+use sortie_tests::{Node, Options, automation, http, until};
+
+/// Whether a token opens the list of missions.
+async fn opens(node: &Node, token: &str) -> bool {
+    let request = http::client().get(format!("{}/v1/missions", node.url())).bearer_auth(token);
+    http::send(request).await.expect("an answer").status == 200
+}
+
+#[tokio::test]
+async fn tokens_come_and_go_without_a_restart_and_what_cannot_be_used_changes_nothing() {
+    let mut node = Options::new().start().await;
+    let file = node.folder().join("ada");
+    fs::write(&file, "the-long-token-of-ada").expect("writable");
+    let ada = format!("[[token]]\nname = \"ada\"\nref = \"file://{}\"\nscopes = [\"read\"]\n", file.display());
+    let ask = json!([{"id": "q", "tool": "ask", "with": {"question": "A or B?"}}]);
+    node.accept(&automation("asks", &ask)).await;
+    node.until_status("asks", "blocked").await;
+
+    node.reconfigure(&format!("{ada}[limits]\nrequest_expiry = \"2h\"\n"));
+    node.signal(Signal::HUP);
+    until("the token is taken", async || opens(&node, "the-long-token-of-ada").await.then_some(())).await;
+    until("what waits is named", async || {
+        let log = node.read_log();
+        (log.contains("hold after a restart") && log.contains("limits")).then_some(())
+    })
+    .await;
+
+    node.reconfigure("[limits]\nrequest_expiry = \"soon\"\n");
+    node.signal(Signal::HUP);
+    until("the mistake is told", async || node.read_log().contains("request_expiry").then_some(())).await;
+    assert!(opens(&node, "the-long-token-of-ada").await, "it changes nothing");
+
+    node.reconfigure(&ada);
+    fs::write(&file, "another-long-token-of-ada").expect("writable");
+    node.signal(Signal::HUP);
+    until("the new one is taken", async || opens(&node, "another-long-token-of-ada").await.then_some(())).await;
+    assert!(!opens(&node, "the-long-token-of-ada").await && opens(&node, node.token()).await);
+    node.post("/v1/missions/asks/requests/r1", &json!({"decision": "answer", "text": "A"})).await.expect_status(200);
+    assert_eq!(node.until_final("asks").await["status"], "completed");
+}
