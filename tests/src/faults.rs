@@ -20,6 +20,8 @@ pub enum Disk {
     ReadOnly = 2,
     /// Nothing gets to it, and nothing fails.
     Stuck = 3,
+    /// The same, and nothing is read from it.
+    Held = 4,
 }
 
 /// What is wrong below a node. It holds from one moment to the next, and through restarts.
@@ -42,19 +44,19 @@ impl Faults {
         Self { path }
     }
 
-    /// What a process is started with, so that these faults strike it, and below `data` its disk.
+    /// What a process is started with, so that these faults strike it, and its disk below a folder.
     ///
     /// # Panics
     /// If the library has not been built: `cargo build -p sortie-faults --examples` makes it.
     #[must_use]
-    pub fn environment(&self, data: &Path) -> [(&'static str, PathBuf); 3] {
+    pub fn environment(&self, below: &Path) -> [(&'static str, PathBuf); 3] {
         let own = std::env::current_exe().expect("a running program has a path");
         let built = own.ancestors().skip(1).take(2).map(|folder| folder.join("examples/libsortie_faults.so"));
         let library = built.into_iter().find(|file| file.is_file()).expect(
             "the faults are built, for Linux with glibc: run `cargo nextest run --workspace`, or `cargo build -p \
              sortie-faults --examples` first",
         );
-        [("LD_PRELOAD", library), ("SORTIE_FAULTS", self.path.clone()), ("SORTIE_FAULTS_BELOW", data.to_owned())]
+        [("LD_PRELOAD", library), ("SORTIE_FAULTS", self.path.clone()), ("SORTIE_FAULTS_BELOW", below.to_owned())]
     }
 
     /// Sets the wall clock of the node ahead of ours by so much; back, by less than nothing.

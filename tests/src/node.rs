@@ -20,12 +20,14 @@ use crate::{binary, until, warm};
 pub struct Options {
     config: String,
     environment: Vec<(String, String)>,
-    faulty: bool,
+    /// Below which of its data's folders a disk can be spoilt, where one can.
+    faulty: Option<PathBuf>,
     files: Option<(u32, Option<u32>)>,
     port: u16,
     disk_bytes: Option<u64>,
     mute: bool,
     cores: bool,
+    program: Option<PathBuf>,
 }
 
 impl Options {
@@ -52,8 +54,14 @@ impl Options {
 
     /// On clocks and a disk that [`Node::faults`] can spoil.
     #[must_use]
-    pub fn faulty(mut self) -> Self {
-        self.faulty = true;
+    pub fn faulty(self) -> Self {
+        self.faulty_below(".")
+    }
+
+    /// The same, with a disk that is ill below one folder of its data alone.
+    #[must_use]
+    pub fn faulty_below(mut self, folder: &str) -> Self {
+        self.faulty = Some(folder.into());
         self
     }
 
@@ -89,6 +97,13 @@ impl Options {
     #[must_use]
     pub fn cores(mut self) -> Self {
         self.cores = true;
+        self
+    }
+
+    /// Of another binary than that which was built.
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
         self
     }
 
@@ -227,8 +242,10 @@ impl Node {
             "--instance-id",
             "factory-1",
         ]);
-        if self.options.faulty {
-            command.envs(self.faults().environment(&self.data()));
+        if let Some(folder) = &self.options.faulty {
+            // Without the `.` of the whole of it: it is compared with what the system says of open files.
+            let below = self.data().join(folder).components().collect::<PathBuf>();
+            command.envs(self.faults().environment(&below));
         }
         command
     }
@@ -236,6 +253,7 @@ impl Node {
     /// The command line of this node's binary, with its configuration and token.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
+        let binary = || self.options.program.clone().unwrap_or_else(binary);
         let mut command = match self.options.files {
             Some((soft, hard)) if arguments.first() == Some(&"serve") => {
                 let hard = hard.map(|hard| format!("ulimit -Hn {hard}; ")).unwrap_or_default();
@@ -321,7 +339,7 @@ impl Node {
         let method = method.parse().expect("a method's name");
         let request = http::client().request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
         // A node whose clock is set ahead closes what was idle for so long, while the next request is on its way there.
-        if self.options.faulty { request.header("connection", "close") } else { request }
+        if self.options.faulty.is_some() { request.header("connection", "close") } else { request }
     }
 
     /// GET.

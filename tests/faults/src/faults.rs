@@ -27,7 +27,7 @@ struct Control {
     wall_ahead_ns: AtomicI64,
     /// How far the steady clocks are ahead, in nanoseconds.
     steady_ahead_ns: AtomicI64,
-    /// How the disk is: well (0), [`FULL`], [`READ_ONLY`] or [`STUCK`].
+    /// How the disk is: well (0), [`FULL`], [`READ_ONLY`], [`STUCK`] or [`HELD`].
     disk: AtomicI64,
 }
 
@@ -35,6 +35,8 @@ const FULL: i64 = 1;
 const READ_ONLY: i64 = 2;
 /// Nothing gets to it, for as long as it is so, and nothing fails.
 const STUCK: i64 = 3;
+/// The same, and nothing is read from it.
+const HELD: i64 = 4;
 
 /// How often it is looked whether a stuck disk goes on.
 const STUCK_LOOK_US: c_uint = 10_000;
@@ -185,6 +187,8 @@ enum Deed {
     Change,
     /// The same, and waits for the disk.
     Sync,
+    /// Reads.
+    Look,
 }
 
 /// The error that this comes to, as the disk is.
@@ -192,8 +196,8 @@ fn fault(deed: Deed, is_struck: impl FnOnce(&CStr) -> bool) -> Option<c_int> {
     let disk = &control()?.disk;
     let error = match (disk.load(Relaxed), deed) {
         (FULL, Deed::Fill) => Some(libc::ENOSPC),
-        (READ_ONLY, _) => Some(libc::EROFS),
-        (STUCK, Deed::Sync) => None,
+        (READ_ONLY, Deed::Fill | Deed::Change | Deed::Sync) => Some(libc::EROFS),
+        (STUCK | HELD, Deed::Sync) | (HELD, Deed::Look) => None,
         _ => return None,
     };
     let below = BELOW.load(Relaxed);
@@ -202,7 +206,7 @@ fn fault(deed: Deed, is_struck: impl FnOnce(&CStr) -> bool) -> Option<c_int> {
     if !is_struck(below) {
         return None;
     }
-    while error.is_none() && disk.load(Relaxed) == STUCK {
+    while error.is_none() && matches!(disk.load(Relaxed), STUCK | HELD) {
         // SAFETY: it only waits.
         unsafe { libc::usleep(STUCK_LOOK_US) };
     }
@@ -266,6 +270,7 @@ of_files! {
     ftruncate64(len: off64_t) -> c_int, Change;
     fsync() -> c_int, Sync;
     fdatasync() -> c_int, Sync;
+    read(bytes: *mut c_void, len: size_t) -> ssize_t, Look;
 }
 
 /// The same, of functions whose first argument is a path.

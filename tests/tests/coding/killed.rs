@@ -1,8 +1,8 @@
 //! kill -9 in the middle of each call of a mission in turn: what it leaves in the end is the same as if nothing had happened.
 //!
-//! Each request to the model and each command is held in its middle until the node is dead, so that none is over before anybody looks, and each
-//! is hit once. What the node does itself (`Glob`, `Read`, `Edit`, `Write`) cannot be held so: those calls are hit before and behind, and in
-//! their middle by `tests/crash`.
+//! Each request to the model, each command, and each file that is read or written is held in its middle until the node is dead, so that none is
+//! over before anybody looks, and each is hit once. `Glob` alone cannot be held so, for it opens no file: it is hit before and behind, changes
+//! nothing and is asked again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use sortie_tests::{Node, Receiver, Reply, until};
+use sortie_tests::{Disk, Node, Options, Receiver, Reply, until};
 
 use super::{Bench, coding, repository};
 
@@ -50,9 +50,17 @@ fn answer(asked: &Value) -> Reply {
     Reply::Body(200, "application/json", body.to_string())
 }
 
+/// The tools whose calls are held by the disk below the workspaces, from which nothing comes.
+const OF_FILES: [&str; 3] = ["Read", "Edit", "Write"];
+
 /// Whether calls of a tool are held in their middle.
 fn can_be_held(tool: &str) -> bool {
-    ["Bash", "model"].contains(&tool)
+    ["Bash", "model"].contains(&tool) || OF_FILES.contains(&tool)
+}
+
+/// Those of the calls that are of files.
+fn of_files(calls: &Calls) -> usize {
+    calls.values().filter(|tool| OF_FILES.contains(&tool.as_str())).count()
 }
 
 /// Its calls: their numbers, with their tools.
@@ -108,15 +116,28 @@ async fn strike(node: &mut Node, workspace: &Path, asked: &AtomicUsize) -> Calls
                 return Some(None);
             }
             let (_, flying, _) = calls(&records);
+            let is_open = |call: &u64| !struck.contains_key(call);
+            // Before each of them is a turn of the model; one that was struck is made once more, and let through then. A command looks at the
+            // files itself.
+            let is_due =
+                flying.iter().any(|(call, tool)| tool == "model" || OF_FILES.contains(&tool.as_str()) && is_open(call));
+            node.faults().set_disk(if is_due && of_files(&struck) < OF_FILES.len() { Disk::Held } else { Disk::Well });
             let is_held = |(call, tool): &(u64, String)| {
-                let number = if tool == "Bash" { begun(workspace) } else { asked.load(Ordering::SeqCst) };
-                !struck.contains_key(call) && can_be_held(tool) && number % 2 == 1
+                is_open(call)
+                    && match tool.as_str() {
+                        "Bash" => begun(workspace) % 2 == 1,
+                        "model" => asked.load(Ordering::SeqCst) % 2 == 1,
+                        tool => can_be_held(tool),
+                    }
             };
             flying.into_iter().find(is_held).map(Some)
         })
         .await;
         let Some((call, tool)) = held else { return struck };
         node.kill();
+        if tool != "model" {
+            node.faults().set_disk(Disk::Well);
+        }
         struck.insert(call, tool);
         node.restart().await;
     }
@@ -139,7 +160,7 @@ async fn a_node_that_is_killed_in_each_call_leaves_the_same_patch_and_the_same_t
              base_url = \"http://{}/v1\"\nmodel = \"m\"\nfree = true\nallow_private = [\"127.0.0.1\"]\n",
             provider.host()
         );
-        let mut bench = Bench::start(&config, &BTreeMap::new()).await;
+        let mut bench = Bench::on(Options::new().faulty_below("workspaces"), &config, &BTreeMap::new()).await;
         let workspace = bench.workspace("vp.m").await;
         repository(&workspace.join("repo"));
         fs::write(workspace.join(".hold.sh"), HOLD).expect("writable");

@@ -55,6 +55,11 @@ fn mends(at: usize) -> Value {
 impl Bench {
     /// A node with a model for each script, and with these further lines of configuration.
     async fn start(config: &str, scripts: &BTreeMap<&str, Vec<Value>>) -> Self {
+        Self::on(Options::new(), config, scripts).await
+    }
+
+    /// The same, of a node that is started so.
+    async fn on(options: Options, config: &str, scripts: &BTreeMap<&str, Vec<Value>>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut toml = format!("[tool.Bash]\nenabled = true\n{config}\n");
         for (name, answers) in scripts {
@@ -62,7 +67,7 @@ impl Bench {
             fs::write(&file, json!({"answers": answers}).to_string()).expect("writable");
             toml += &format!("[model.{name}]\nprotocol = \"scripted\"\nfile = {file:?}\nfree = true\n");
         }
-        let node = Options::new().config(&toml).start().await;
+        let node = options.config(&toml).start().await;
         Self { node, _scripts: folder }
     }
 
