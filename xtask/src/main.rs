@@ -1,10 +1,12 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `dist`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
 
 mod bench;
+mod debian;
 mod demo;
+mod dist;
 mod guests;
 mod polyglot;
 mod servers;
@@ -37,6 +39,9 @@ cargo xtask COMMAND
                        lets the plugin `coding` do N tasks (8) of each language of the Polyglot benchmark, of which DIR is a
                        checkout, once with a model that writes the solution and once with one that only says so; what is
                        completed must be right. JavaScript needs a folder with jest (docs/CODING.md)
+  dist [--only tarball|deb|image]… [--binary FILE] [--out DIR] [--quick]
+                       makes what a node is deployed from, in target/dist: a tarball, a Debian package, an image of the Open
+                       Container Initiative; of a release build, static where musl-tools are installed, or of FILE; --quick packs for a test
 ";
 
 fn main() -> ExitCode {
@@ -70,6 +75,7 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "plugins" => setup::plugins(project),
         "bench" => bench::run(project, rest),
         "polyglot" => polyglot::run(project, rest),
+        "dist" => dist::run(project, rest),
         _ => unreachable!("its options are not known"),
     }
 }
@@ -80,13 +86,14 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 6] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 7] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
+        ("dist", &[("--only", true), ("--binary", true), ("--out", true), ("--quick", false)]),
     ];
 
     /// Reads the options of `command`, or says what is wrong with them.
