@@ -511,6 +511,7 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
                 model.prune_feed_before(position).unwrap();
             }
             16 => [log, model as &dyn Log].iter().for_each(|log| log.keep_clocks(&[(no, step as u64)]).unwrap()),
+            17 => [log, model as &dyn Log].map(|log| log.act(step.to_string()).unwrap().wait().unwrap()).fill(0),
             _ => {
                 let leased = |log: &dyn Log| {
                     let (lease, receipt) = log.lease(no).unwrap();
@@ -528,6 +529,9 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
 fn agree(log: &dyn Log, model: &dyn Log) {
     assert_eq!(*log.follow().borrow(), *model.follow().borrow());
     assert_eq!(log.clocks().unwrap(), model.clocks().unwrap());
+    let actions =
+        |log: &dyn Log| [(None, 1_000), (Some(3), 1)].map(|(before, most)| log.actions(before, most).unwrap());
+    assert_eq!(actions(log), actions(model));
     for no in (0..120).map(MissionNo) {
         assert_eq!(all(log, no), all(model, no), "records of {no}");
         for first in 0..4 {
