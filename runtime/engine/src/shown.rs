@@ -12,15 +12,19 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 mod delivery;
+mod explained;
 mod mission;
 mod night;
 mod node;
+mod past;
 mod schedule;
 
 pub use delivery::*;
+pub use explained::*;
 pub use mission::*;
 pub use night::*;
 pub use node::*;
+pub use past::*;
 pub use schedule::*;
 
 /// Most bytes of a page. At least one item is on it, however large.
