@@ -73,7 +73,7 @@ fn of_what_people_did_the_newest_are_kept_and_outlive_their_node() {
     };
     let (log, model) = (open(), MemoryLog::default());
     for no in 1..=most + 3 {
-        model.act(no.to_string()).unwrap();
+        drop(model.act(no.to_string()).unwrap());
         let receipt = log.act(no.to_string()).unwrap();
         if no % 500 == 0 || no > most {
             receipt.wait().unwrap();
@@ -97,5 +97,7 @@ fn an_opened_log_knows_what_the_one_before_knew() {
         let log = EmbeddedLog::new(journal, &opened, |_, _| shown += 1).unwrap();
         assert_eq!(shown, model.heads_newest_first(None, 1_000).unwrap().len());
         log_suite::history(&log, &model, round, 40);
+        assert_eq!(log.actions(None, 999).unwrap(), model.actions(None, 999).unwrap());
+        assert_eq!(log.actions(Some(3), 1).unwrap(), model.actions(Some(3), 1).unwrap());
     }
 }
