@@ -168,7 +168,7 @@ impl Engine {
     }
 
     /// Nothing, where they leave nothing.
-    fn what_hours_leave(
+    pub(crate) fn what_hours_leave(
         &self,
         lane: &LaneId,
         window: Window,

@@ -293,7 +293,11 @@ impl Engine {
     }
 
     /// Everything that this node has against an envelope: what the core says of it, then its plugin.
-    async fn examine(&self, envelope: &Envelope, mistakes: Vec<Mistake>) -> Result<Examination, DispatchError> {
+    pub(crate) async fn examine(
+        &self,
+        envelope: &Envelope,
+        mistakes: Vec<Mistake>,
+    ) -> Result<Examination, DispatchError> {
         // What it says of tools is to hold: a server that is still on its way has some.
         self.first_look.over().await;
         let (mut examination, plugin) = self.hold(envelope, mistakes)?;

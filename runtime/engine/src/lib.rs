@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `open` | what it is put together of, and how it starts and stops |
 //! | `intake`, `check` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
+//! | `explain` | what would become of an envelope |
 //! | `desk` | whose turn it is |
 //! | `commit` | the way of records to the log, and what goes by them |
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
@@ -25,6 +26,7 @@
 //! | `act` | what operators do: decide, cancel, halt, pause |
 //! | `look`, `shown`, `standings` | what anybody may see, in which form, and what lists go by |
 //! | `search` | the language in which lists are narrowed |
+//! | `past` | a mission as of one of its records |
 //! | `why` | which records led to how a mission stands |
 //! | `views` | folds that are kept for readers |
 //! | `herald` | says what is new on disk |
@@ -60,6 +62,7 @@ mod commit;
 mod deliveries;
 mod desk;
 mod disk;
+mod explain;
 mod guests;
 mod handed;
 mod held;
@@ -77,6 +80,7 @@ mod on_record;
 mod open;
 mod order;
 pub mod outbox;
+mod past;
 mod probation;
 mod providers;
 mod put_off;
@@ -210,6 +214,12 @@ pub enum ReadError {
     /// Its records make no sense.
     #[error("its records do not follow each other")]
     Illegal(#[from] sortie_mission::Illegal),
+    /// There is no record of that number.
+    #[error("there is no such record: the mission has {records}")]
+    NoRecord {
+        /// So many there are.
+        records: u32,
+    },
     /// The bytes of an artifact are gone.
     #[error("an artifact cannot be read")]
     Artifact(#[source] std::io::Error),

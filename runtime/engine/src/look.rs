@@ -12,12 +12,13 @@ use sortie_mission::queue::WaitsFor;
 use sortie_mission::{Mission, event_key, request_view};
 
 use super::outbox::key_of;
+use super::past;
 use super::put_off::Held;
 use super::search::{Filter, Misread, Search};
 use super::shown::{
-    ArtifactView, BudgetView, CallView, CriterionView, DeliveryState, DeliveryView, Links, MissionLine, MissionView,
-    OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView,
-    UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
+    ArtifactView, BudgetView, CallView, DeliveryState, DeliveryView, Links, MissionLine, MissionView, OpenRequestView,
+    PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView, UndeliveredView, UsageView,
+    WaitKind, WaitView, WindowView, minutes,
 };
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
@@ -234,11 +235,6 @@ impl Engine {
             None => mission.usage(self.now(mission.ran_ms())),
         };
         let standing = mission.standing();
-        let criteria = mission.criteria().map(|criterion| CriterionView {
-            criterion: criterion.text.to_owned(),
-            verdict: criterion.verdict,
-            evidence: criterion.evidence.to_owned(),
-        });
         Ok(MissionView {
             mission_id: envelope.mission_id.to_string(),
             vp_id: envelope.vp_id.to_string(),
@@ -255,6 +251,7 @@ impl Engine {
             next_action: mission.next_action().map(str::to_owned),
             usage: UsageView::new(usage.runtime_minutes, mission.spent(), mission.reserved()),
             effective_budget: BudgetView::from(mission.budget()),
+            landing: past::landing(mission),
             autonomy_window: WindowView::from(&envelope.window),
             effective_window: self.effective_window(fold.no, mission),
             carried_over: mission.carried_over(),
@@ -269,13 +266,14 @@ impl Engine {
             calls_in_flight: calls_in_flight(mission),
             pending_requests: requests(mission),
             on_expiry: envelope.on_expiry.unwrap_or(self.settings.on_expiry).as_str(),
-            criteria: criteria.collect(),
+            criteria: past::criteria(mission),
             artifacts: artifacts(mission),
             plugin: PluginName::from(mission.plugin()),
             delivery: self.delivery(fold)?,
             warnings: fold.warnings.to_vec(),
             quarantine: self.log.quarantine(fold.no)?.as_ref().map(QuarantineView::from),
             sequence: mission.sequence(),
+            records: mission.records(),
             accepted_at: fold.accepted_at,
             started_at: mission.started_at(),
             ended_at: mission.ended_at(),
@@ -498,7 +496,7 @@ fn next_attempt(cursor: &Cursor) -> Option<Timestamp> {
 }
 
 /// The calls that are being made.
-fn calls_in_flight(mission: &Mission) -> Vec<CallView> {
+pub(super) fn calls_in_flight(mission: &Mission) -> Vec<CallView> {
     let made = mission.calls_being_made();
     made.map(|(call, tool, at)| CallView { call: call.0, tool: tool.to_string(), started_at: at }).collect()
 }
@@ -519,7 +517,7 @@ fn open_request(head: &Head, overview: &Overview, line: &RequestLine) -> OpenReq
 }
 
 /// What it asks of people.
-fn requests(mission: &Mission) -> Vec<RequestView> {
+pub(super) fn requests(mission: &Mission) -> Vec<RequestView> {
     mission.open_requests().iter().filter_map(|request| mission.request_view(request.no)).map(form).collect()
 }
 

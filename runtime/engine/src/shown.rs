@@ -12,16 +12,20 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 mod delivery;
+mod explained;
 mod mission;
 mod night;
 mod node;
+mod past;
 mod schedule;
 mod why;
 
 pub use delivery::*;
+pub use explained::*;
 pub use mission::*;
 pub use night::*;
 pub use node::*;
+pub use past::*;
 pub use schedule::*;
 pub use why::*;
 

@@ -202,6 +202,16 @@ impl Journal {
         Ok(Receipt { receipt })
     }
 
+    /// Adds to what people did, as [`Journal::append_durable`].
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub(crate) fn act(&self, text: String) -> Result<Receipt, WriteError> {
+        let (waker, receipt) = oneshot::channel();
+        self.change(Change::Action(text), Some(waker))?;
+        Ok(Receipt { receipt })
+    }
+
     /// Keeps how long missions have been running, in the place of what was kept before. Nobody is told, as with [`Journal::remove`].
     ///
     /// # Errors

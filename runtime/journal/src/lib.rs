@@ -10,6 +10,7 @@
 //! The crate keeps bytes and their order. It knows nothing of what the records mean; which of them may follow which is
 //! the mission core's business. It reads no clock. `docs/JOURNAL.md` has the layout of the file and its invariants.
 
+mod actions;
 mod append;
 mod balance;
 mod catalog;
@@ -37,6 +38,7 @@ mod tails;
 mod transaction;
 mod writer;
 
+pub use actions::ACTIONS_MAX;
 pub use append::Append;
 pub use balance::{Account, BALANCE_DAYS, Balance, Movement};
 pub use catalog::{Catalog, Session};

@@ -213,6 +213,19 @@ pub trait Log: Debug + Send + Sync {
     /// As [`Log::read`].
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError>;
 
+    /// Adds to what people did: a text that is its writer's own. The newest [`ACTIONS_MAX`](crate::ACTIONS_MAX) are kept. The receipt resolves
+    /// once it is durable.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn act(&self, text: String) -> Result<Receipt, WriteError>;
+
+    /// At most `limit` of what people did, before number `before`, the newest first, each with its number.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError>;
+
     /// The balances of a day and of all later ones: see [`Append::moves`]. Those of [`BALANCE_DAYS`](crate::BALANCE_DAYS) are kept.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
+use crate::actions;
 use crate::balance::{self, Account, Balance};
 use crate::clocks;
 use crate::cursor;
@@ -25,7 +26,8 @@ use crate::schedule::{self, Kept, Mark};
 use crate::seal::SealError;
 use crate::snapshot::{self, Draft, SnapshotError};
 use crate::table::{
-    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES,
+    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST,
+    SCHEDULES,
 };
 
 impl Journal {
@@ -136,6 +138,27 @@ impl Journal {
             let Some(row) = table.get(clocks::KEY).map_err(storage)? else { return Ok(Vec::new()) };
             let source = |source| ReadError::Row { table: "clocks", key: clocks::KEY, source };
             Ok(there(clocks::decode(row.value()).map_err(source))?.unwrap_or_default())
+        })
+    }
+
+    /// At most `limit` actions before number `before`, the newest first. One that cannot be read is passed over, and told in the log.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub(crate) fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let Some(table) = open(snapshot, ACTIONS)? else { return Ok(Vec::new()) };
+            let mut actions = Vec::new();
+            for row in table.range(..before.unwrap_or(u64::MAX)).map_err(storage)?.rev() {
+                if actions.len() >= limit {
+                    break;
+                }
+                let (key, value) = row.map_err(storage)?;
+                let key = key.value();
+                let source = |source| ReadError::Row { table: "actions", key, source };
+                actions.extend(there(actions::unsealed(key, value.value()).map_err(source))?.map(|text| (key, text)));
+            }
+            Ok(actions)
         })
     }
 

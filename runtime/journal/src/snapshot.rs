@@ -13,7 +13,7 @@ use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
 use crate::open;
 use crate::table::{
-    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
+    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
 };
 
 /// Rows that are written with one commit: they are in memory until then.
@@ -64,6 +64,7 @@ pub(crate) enum Row {
     Cursor(u64, Vec<u8>),
     Quarantine(u64, Vec<u8>),
     Clocks(u64, Vec<u8>),
+    Action(u64, Vec<u8>),
     Schedule(String, Vec<u8>),
     Position(String, Vec<u8>),
     Fire(String, u64, Vec<u8>),
@@ -78,6 +79,7 @@ impl Row {
         | Self::Cursor(_, bytes)
         | Self::Quarantine(_, bytes)
         | Self::Clocks(_, bytes)
+        | Self::Action(_, bytes)
         | Self::Schedule(_, bytes)
         | Self::Position(_, bytes)
         | Self::Fire(_, _, bytes)
@@ -144,6 +146,7 @@ impl Draft {
                 let mut cursors = transaction.open_table(CURSORS)?;
                 let mut quarantine = transaction.open_table(QUARANTINE)?;
                 let mut clocks = transaction.open_table(CLOCKS)?;
+                let mut actions = transaction.open_table(ACTIONS)?;
                 let mut schedules = transaction.open_table(SCHEDULES)?;
                 let mut positions = transaction.open_table(POSITIONS)?;
                 let mut fires = transaction.open_table(FIRES)?;
@@ -156,6 +159,7 @@ impl Draft {
                         Row::Cursor(key, bytes) => drop(cursors.insert(*key, bytes.as_slice())?),
                         Row::Quarantine(key, bytes) => drop(quarantine.insert(*key, bytes.as_slice())?),
                         Row::Clocks(key, bytes) => drop(clocks.insert(*key, bytes.as_slice())?),
+                        Row::Action(key, bytes) => drop(actions.insert(*key, bytes.as_slice())?),
                         Row::Schedule(id, bytes) => drop(schedules.insert(id.as_str(), bytes.as_slice())?),
                         Row::Position(id, bytes) => drop(positions.insert(id.as_str(), bytes.as_slice())?),
                         Row::Balance(key, bytes) => drop(balances.insert(key.as_str(), bytes.as_slice())?),
@@ -196,6 +200,7 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), Snaps
         (CURSORS, Row::Cursor),
         (QUARANTINE, Row::Quarantine),
         (CLOCKS, Row::Clocks),
+        (ACTIONS, Row::Action),
     ] {
         let Some(table) = there(read.open_table(table))? else { continue };
         for found in table.iter().map_err(unreadable)? {

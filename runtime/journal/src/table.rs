@@ -35,6 +35,8 @@ pub(crate) const FIRES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinitio
 pub(crate) const CLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("clocks");
 /// Day and whose calls → what is booked to them. An older Sortie made none.
 pub(crate) const BALANCES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("balances");
+/// Number → what somebody did. An older Sortie neither made it nor misses it.
+pub(crate) const ACTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("actions");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use redb::{Database, ReadableTable, WriteTransaction};
 use sortie_contract::MissionNo;
 
+use crate::actions;
 use crate::append::{Append, Change, CursorChange};
 use crate::balance::{self, Movement};
 use crate::clocks;
@@ -30,6 +31,7 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     write_quarantine(&transaction, &sum.appends)?;
     schedule::write(&transaction, sum.schedules)?;
     clocks::write(&transaction, sum.clocks)?;
+    actions::write(&transaction, &sum.actions)?;
     balance::write(&transaction, sum.movements.into_iter())?;
     let meta = Meta {
         format: FORMAT,
@@ -59,6 +61,8 @@ struct Sum<'a> {
     schedules: Vec<&'a schedule::Written>,
     /// The last row of run clocks.
     clocks: Option<&'a [u8]>,
+    /// What people did, in the order of the queue.
+    actions: Vec<&'a str>,
     /// What moves in balances, in the order of the queue: what was spent stays so, though its mission be removed.
     movements: Vec<&'a Movement>,
     /// The greatest mission number among them.
@@ -70,7 +74,9 @@ impl<'a> Sum<'a> {
     fn of(changes: &'a [Change], position: u64) -> Self {
         let removals = changes.iter().enumerate().filter_map(|(index, change)| match change {
             Change::Remove(mission) => Some((*mission, index)),
-            Change::Append(_) | Change::PruneFeed(_) | Change::Schedule(_) | Change::Clocks(_) => None,
+            Change::Append(_) | Change::PruneFeed(_) | Change::Schedule(_) | Change::Clocks(_) | Change::Action(_) => {
+                None
+            }
         });
         let removals = last_of_each(removals.collect());
         let removed_after = |mission: u64, index: usize| {
@@ -92,6 +98,7 @@ impl<'a> Sum<'a> {
                 Change::Remove(mission) => sum.last_no = sum.last_no.max(*mission),
                 Change::Schedule(change) => sum.schedules.push(change),
                 Change::Clocks(row) => sum.clocks = Some(row),
+                Change::Action(text) => sum.actions.push(text),
                 Change::PruneFeed(begin) => {
                     let next = position + sum.told.len() as u64 + 1;
                     sum.feed_begin = sum.feed_begin.max(Some((*begin).min(next)));

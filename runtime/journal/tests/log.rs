@@ -65,6 +65,29 @@ fn a_lease_of_an_earlier_opening_is_older_than_each_of_this_one() {
 }
 
 #[test]
+fn of_what_people_did_the_newest_are_kept_and_outlive_their_node() {
+    let (disk, most) = (SimDisk::default(), sortie_journal::ACTIONS_MAX);
+    let open = || {
+        let (journal, opened) = Journal::open_backend(disk.clone(), &Options::default()).unwrap();
+        EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap()
+    };
+    let (log, model) = (open(), MemoryLog::default());
+    for no in 1..=most + 3 {
+        drop(model.act(no.to_string()).unwrap());
+        let receipt = log.act(no.to_string()).unwrap();
+        if no % 500 == 0 || no > most {
+            receipt.wait().unwrap();
+        }
+    }
+    let kept = log.actions(None, usize::MAX).unwrap();
+    assert_eq!(kept, model.actions(None, usize::MAX).unwrap());
+    assert_eq!((kept.len() as u64, kept.last().map(|(no, _)| *no), kept[0].0), (most, Some(4), most + 3));
+    assert!(kept.iter().all(|(no, text)| no.to_string() == *text), "each under its own number");
+    drop(log);
+    assert_eq!(open().actions(None, usize::MAX).unwrap(), kept);
+}
+
+#[test]
 fn an_opened_log_knows_what_the_one_before_knew() {
     let disk = SimDisk::default();
     let model = MemoryLog::default();
@@ -74,5 +97,7 @@ fn an_opened_log_knows_what_the_one_before_knew() {
         let log = EmbeddedLog::new(journal, &opened, |_, _| shown += 1).unwrap();
         assert_eq!(shown, model.heads_newest_first(None, 1_000).unwrap().len());
         log_suite::history(&log, &model, round, 40);
+        assert_eq!(log.actions(None, 999).unwrap(), model.actions(None, 999).unwrap());
+        assert_eq!(log.actions(Some(3), 1).unwrap(), model.actions(Some(3), 1).unwrap());
     }
 }

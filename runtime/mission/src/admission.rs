@@ -106,6 +106,18 @@ impl Examination {
         self.plugin.as_ref().filter(|_| !self.wrong.leaves_brief_open())
     }
 
+    /// What the node's rules make of it, where they have nothing against it.
+    #[must_use]
+    pub fn admission(&self) -> Option<&Admission> {
+        self.admission.as_ref()
+    }
+
+    /// The plugin that would run it, where that is not open.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&PluginIdentity> {
+        self.plugin.as_ref()
+    }
+
     /// Adds what was found wrong by those who were asked.
     pub fn add(&mut self, mistakes: impl IntoIterator<Item = Mistake>) {
         self.wrong.add(mistakes);

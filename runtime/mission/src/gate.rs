@@ -11,6 +11,7 @@
 //! | `path`, `domain`, `arguments`, `command` | what each kind of scope means |
 //! | `shell`, `runs` | which commands can be told from their text, and which run others |
 //! | `call` | what is looked up of a call |
+//! | `said` | what is told of a tool before any call is known |
 //!
 //! Never here: what a tool does with a call, and whether its arguments are of its schema.
 
@@ -22,6 +23,7 @@ mod glob;
 mod path;
 mod pattern;
 mod runs;
+mod said;
 mod shell;
 
 use alloc::boxed::Box;
@@ -32,6 +34,8 @@ use alloc::vec::Vec;
 use once_cell::race::OnceBox;
 use sortie_contract::envelope::Constraints;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES, ToolInfo, ToolName};
+
+pub use said::{Said, Stands};
 
 use call::Call;
 use pattern::Pattern;

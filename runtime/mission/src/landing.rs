@@ -99,6 +99,24 @@ impl Mission {
         self.landing.closing().is_some()
     }
 
+    /// How much of each limit may be gone until its plugin is to land; nothing where that has not asked to be told.
+    #[must_use]
+    pub fn landing_marks(&self) -> Option<EffectiveBudget> {
+        let share = self.landing.share()?;
+        let kept = kept(&self.budget, share);
+        Some(EffectiveBudget {
+            runtime_ms_max: self.closing_ran_ms(share),
+            llm_calls_max: self.budget.llm_calls_max.map(|max| max - kept.llm_calls),
+            cost_max: self.budget.cost_max.map(|max| max.saturating_sub(kept.cost)),
+        })
+    }
+
+    /// Which limit came near first, once its plugin was told.
+    #[must_use]
+    pub fn closing(&self) -> Option<Closing> {
+        self.landing.closing()
+    }
+
     /// Whether its plugin has said that it lands.
     #[must_use]
     pub fn lands(&self) -> bool {

@@ -1,5 +1,6 @@
 //! The HTTP interface: one table of routes, from which the router, the scopes and the OpenAPI document are made.
 
+mod actions;
 mod agents;
 pub(crate) mod answers;
 mod artifacts;
@@ -39,15 +40,17 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::{Event, MissionNo};
 
 use crate::config::Scope;
+use actions::Deed;
+pub(crate) use actions::Via;
 use answers::Answers;
 use auth::{Holder, Tokens};
 pub(crate) use body::Body;
 use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
-    Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NightView, NodeView,
-    OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView, ScheduleLine, ScheduleView,
-    SessionView, ToolsView, UndeliveredView, UpcomingView, WhyView,
+    Acted, ArtifactView, Either, ExplainedView, FireView, Halted, Health, MissionAtView, MissionLine, MissionView,
+    Moved, NightView, NodeView, OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView,
+    ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView, UpcomingView, WhyView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
@@ -207,7 +210,7 @@ pub(crate) fn routes() -> Vec<Route> {
         gives: json::<Health>(),
         handler,
     };
-    let acted = json::<Either<MissionView, Acted>>();
+    let (acted, state) = (json::<Either<MissionView, Acted>>(), json::<Either<MissionView, MissionAtView>>());
     let answer = form::<missions::Answer<'_>>();
     let schedule = json::<Either<ScheduleView, Planned>>();
     let (schema, events) = (json::<Map<String, Value>>(), Content::Stream(form::<Page<Event>>()));
@@ -223,9 +226,19 @@ pub(crate) fn routes() -> Vec<Route> {
             missions::batch,
         )
         .takes(Content::Envelopes),
+        route(
+            POST,
+            "/v1/explain",
+            Dispatch,
+            "What would hold of an envelope",
+            json::<ExplainedView>(),
+            missions::explain,
+        )
+        .takes(Content::Envelope),
         route(GET, "/v1/missions", Read, "Missions, newest first", json::<Page<MissionLine>>(), missions::list)
             .asks::<missions::MissionsQuery>(),
-        route(GET, "/v1/missions/{id}", Read, "The state of a mission", json::<MissionView>(), missions::show),
+        route(GET, "/v1/missions/{id}", Read, "The state of a mission, now or as of a record", state, missions::show)
+            .asks::<missions::ShowQuery>(),
         route(GET, "/v1/missions/{id}/events", Read, "Its events", events, events::of_mission)
             .asks::<events::EventsQuery>(),
         route(
@@ -375,6 +388,15 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Moved>(),
             deliveries::skip,
         ),
+        route(
+            GET,
+            "/v1/actions",
+            Operate,
+            "What operators did, newest first",
+            json::<Page<actions::ActionView>>(),
+            actions::list,
+        )
+        .asks::<actions::ActionsQuery>(),
         route(GET, "/v1/nights/{date}", Read, "A night at a glance", json::<NightView>(), nights::show),
         route(GET, "/v1/schedules", Read, "Schedules", json::<Page<ScheduleLine>>(), schedules::list)
             .asks::<schedules::SchedulesQuery>(),
@@ -455,7 +477,13 @@ pub(crate) fn routes() -> Vec<Route> {
 fn router(app: App, tokens: &Tokens) -> Router {
     let limit = app.body_bytes;
     let mut router = Router::new();
-    for Route { path, scope, handler, .. } in routes() {
+    for Route { method, path, scope, handler, .. } in routes() {
+        let handler = match Deed::of(&method, path) {
+            None => handler,
+            Some(deed) => {
+                handler.route_layer(axum::middleware::from_fn_with_state((app.clone(), deed), actions::written))
+            }
+        };
         let handler = match scope {
             None => handler,
             Some(scope) => {

@@ -6,18 +6,29 @@
 //!
 //! Every page works without scripts, by links and forms; what is vendored in `web/assets` only fetches its live part anew.
 
+mod actions;
 mod ask;
 mod assets;
 mod decision;
+mod delivery;
 mod diff;
+mod dispatch;
 mod door;
+mod explained;
+mod files;
 mod frame;
+mod gauges;
 mod inbox;
+mod inputs;
 mod live;
+mod markdown;
 mod mission;
 mod missions;
 mod night;
+mod record;
 mod request;
+mod schedule_edit;
+mod schedules;
 mod session;
 mod signin;
 mod strip;
@@ -61,20 +72,30 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/signin", get(signin::page).post(signin::sign_in))
         .route("/signout", post(signin::sign_out))
         .route("/inbox", get(inbox::page).post(inbox::decide_several))
+        .route("/dispatch", get(dispatch::page).post(dispatch::send))
         .route("/missions", get(missions::page))
         .route("/missions/{id}", get(mission::page))
         .route("/missions/{id}/cancel", post(mission::cancel))
         .route("/missions/{id}/why", get(why::page))
         .route("/missions/{id}/requests/{request}", post(inbox::decide))
-        .route("/missions/{id}/files/{*name}", get(mission::file))
-        .route("/missions/{id}/download/{*name}", get(mission::download))
+        .route("/missions/{id}/redeliver", post(delivery::redeliver))
+        .route("/missions/{id}/skip", post(delivery::skip))
+        .route("/missions/{id}/files/{*name}", get(files::page))
+        .route("/missions/{id}/images/{*name}", get(files::image))
+        .route("/missions/{id}/download/{*name}", get(files::download))
         .route("/schedules", get(tables::schedules))
+        .route("/schedules/{id}", get(schedules::page))
+        .route("/schedules/{id}/edit", get(schedule_edit::edit).post(schedule_edit::change))
+        .route("/schedules/{id}/{what}", post(schedules::act))
+        .route("/new-schedule", get(schedule_edit::begin).post(schedule_edit::make))
         .route("/sessions", get(tables::sessions))
         .route("/deliveries", get(tables::deliveries))
         .route("/plugins", get(tables::plugins))
         .route("/tools", get(tables::tools))
         .route("/models", get(tables::models))
         .route("/node", get(tables::node))
+        .route("/node/{what}", post(actions::node))
+        .route("/actions", get(actions::page))
         .route(frame::LIVE, get(live::stream))
         .route("/assets/{name}", get(assets::file))
         .layer(axum::middleware::map_response(guarded))

@@ -159,6 +159,7 @@ async fn every_answer_has_the_form_that_is_described() {
     }
     // With all that may be shown, and with as little as possible.
     for (template, path, body) in [
+        ("/v1/explain", "/v1/explain", writing("new")),
         ("/v1/missions", "/v1/missions", writing("new")),
         ("/v1/missions", "/v1/missions", writing("new")),
         ("/v1/tools/{name}/call", "/v1/tools/Glob/call", json!({"pattern": "*"})),

@@ -2,28 +2,92 @@
 
 use std::collections::BTreeSet;
 
-use dom_query::Document;
+use dom_query::{Document, NodeRef};
 
 /// Elements that templates have.
 const ELEMENTS: &[&str] = &[
-    "a", "article", "b", "body", "button", "caption", "code", "dd", "defs", "details", "div", "dl", "dt", "form", "g",
-    "h1", "h2", "h3", "head", "header", "html", "input", "label", "li", "line", "link", "main", "meta", "nav", "ol",
-    "option", "p", "path", "pattern", "pre", "rect", "script", "section", "select", "span", "strong", "summary", "svg",
-    "table", "tbody", "td", "text", "textarea", "th", "thead", "time", "title", "tr", "ul",
+    "a",
+    "article",
+    "b",
+    "blockquote",
+    "body",
+    "br",
+    "button",
+    "caption",
+    "code",
+    "dd",
+    "defs",
+    "del",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "fieldset",
+    "form",
+    "g",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "head",
+    "header",
+    "hr",
+    "html",
+    "img",
+    "input",
+    "label",
+    "legend",
+    "li",
+    "line",
+    "link",
+    "main",
+    "meta",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "path",
+    "pattern",
+    "pre",
+    "rect",
+    "script",
+    "section",
+    "select",
+    "span",
+    "strong",
+    "summary",
+    "svg",
+    "table",
+    "tbody",
+    "td",
+    "text",
+    "textarea",
+    "th",
+    "thead",
+    "time",
+    "title",
+    "tr",
+    "ul",
 ];
 
 /// Attributes that templates have. Nothing of a mission is the name of one.
 const ATTRIBUTES: &[&str] = &[
     "action",
+    "alt",
     "aria-current",
     "aria-describedby",
     "aria-hidden",
+    "aria-invalid",
     "aria-label",
     "aria-labelledby",
     "aria-live",
     "autocomplete",
     "autofocus",
     "charset",
+    "checked",
     "class",
     "content",
     "d",
@@ -40,15 +104,22 @@ const ATTRIBUTES: &[&str] = &[
     "hx-get",
     "hx-select",
     "hx-swap",
+    "hx-target",
     "hx-trigger",
     "id",
     "inputmode",
     "lang",
+    "loading",
+    "max",
     "maxlength",
     "method",
+    "min",
+    "minlength",
     "multiple",
     "name",
+    "pattern",
     "patternUnits",
+    "placeholder",
     "rel",
     "required",
     "role",
@@ -60,6 +131,8 @@ const ATTRIBUTES: &[&str] = &[
     "src",
     "sse-close",
     "sse-connect",
+    "start",
+    "step",
     "tabindex",
     "text-anchor",
     "title",
@@ -88,6 +161,7 @@ pub(crate) fn is_ours(path: &str, page: &Document) {
             assert!(ATTRIBUTES.contains(&key.as_str()), "{path}: <{name} {key}=\"{value}\">");
             if ADDRESSES.contains(&key.as_str()) {
                 let own = value.starts_with('#') || (value.starts_with('/') && !value.starts_with("//"));
+                let own = own || is_foreign_and_marked(node, &value);
                 assert!(own && !value.contains('\\'), "{path}: <{name} {key}=\"{value}\"> leads elsewhere");
             }
         }
@@ -95,6 +169,14 @@ pub(crate) fn is_ours(path: &str, page: &Document) {
             assert!(node.attr("src").is_some() && node.text().trim().is_empty(), "{path}: a script on the page");
         }
     }
+}
+
+/// Whether that is a link of a mission's Markdown to the web, marked as one.
+fn is_foreign_and_marked(node: &NodeRef<'_>, address: &str) -> bool {
+    let is_web = ["http://", "https://", "mailto:"].iter().any(|scheme| address.starts_with(scheme));
+    is_web
+        && node.node_name().is_some_and(|name| &*name == "a")
+        && node.attr("rel").as_deref() == Some("noopener noreferrer nofollow")
 }
 
 /// Holds what everybody needs who does not see a page, or has no mouse: one main part and one first heading, names for all that is

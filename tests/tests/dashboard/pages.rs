@@ -8,8 +8,22 @@ use crate::browser::{Browser, options, text};
 use crate::markup;
 
 /// All pages that need no mission.
-const PAGES: [&str; 10] =
-    ["/", "/inbox", "/missions", "/schedules", "/sessions", "/deliveries", "/plugins", "/tools", "/models", "/node"];
+const PAGES: [&str; 14] = [
+    "/",
+    "/inbox",
+    "/missions",
+    "/dispatch",
+    "/dispatch?plugin=automation",
+    "/schedules",
+    "/new-schedule",
+    "/sessions",
+    "/deliveries",
+    "/plugins",
+    "/tools",
+    "/models",
+    "/node",
+    "/actions",
+];
 
 /// A mission that may write, after somebody said so.
 fn asking(id: &str) -> Value {

@@ -8,7 +8,7 @@ use crate::browser::{Browser, options, text};
 use crate::markup;
 
 /// What would run, or be more than text, somewhere in a page that is put together carelessly.
-const PAYLOADS: [&str; 48] = [
+pub(crate) const PAYLOADS: [&str; 48] = [
     "<script>alert(1)</script>",
     "</script><script>alert(1)</script>",
     "<ScRiPt>alert(1)</sCrIpT>",

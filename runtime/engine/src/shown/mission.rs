@@ -14,7 +14,7 @@ use sortie_contract::request::RequestKind;
 use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
 use sortie_journal::Quarantine;
 
-use super::{DeliveryState, DeliveryView};
+use super::{DeliveryState, DeliveryView, LandingView};
 
 /// The state of a mission.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -50,6 +50,8 @@ pub struct MissionView {
     pub usage: UsageView,
     /// What holds of its budget.
     pub effective_budget: BudgetView,
+    /// From where on it lands; null where its plugin has not asked to be told when a limit comes near.
+    pub landing: Option<LandingView>,
     /// When it may run, as its envelope says.
     pub autonomy_window: WindowView,
     /// When it may run: its own window, or that which it was carried over into, and what the hours of its lane and node leave of it;
@@ -80,6 +82,8 @@ pub struct MissionView {
     pub quarantine: Option<QuarantineView>,
     /// That of its latest event.
     pub sequence: u64,
+    /// So many records it consists of: `?at=N` shows it as of one of them.
+    pub records: u32,
     /// When it was accepted.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub accepted_at: Timestamp,

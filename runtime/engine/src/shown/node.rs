@@ -277,12 +277,12 @@ pub struct Health {
     pub status: &'static str,
 }
 
-/// One of two forms of an answer: which one depends on what the token may.
+/// One of two forms of an answer: which one depends on what the token may, or on what was asked for.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Either<A, B> {
-    /// With `read`.
+    /// With `read`, or as it is now.
     Whole(A),
-    /// Without.
+    /// Without, or as it was.
     Part(B),
 }

@@ -258,6 +258,14 @@ impl Log for EmbeddedLog {
         self.journal.clocks()
     }
 
+    fn act(&self, text: String) -> Result<Receipt, WriteError> {
+        self.journal.act(text)
+    }
+
+    fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        self.journal.actions(before, limit)
+    }
+
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
         self.journal.prune_feed_before(position)
     }

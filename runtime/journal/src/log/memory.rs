@@ -11,6 +11,7 @@ use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
 use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
+use crate::actions::{self, ACTIONS_MAX};
 use crate::append::{Append, CursorChange};
 use crate::balance::{self, Account, Balance};
 use crate::catalog::Session;
@@ -43,6 +44,7 @@ struct State {
     leases: BTreeMap<u64, u64>,
     schedules: BTreeMap<String, Plan>,
     clocks: Vec<(MissionNo, u64)>,
+    actions: BTreeMap<u64, String>,
     balances: BTreeMap<Account, Balance>,
     closed: bool,
 }
@@ -306,6 +308,22 @@ impl Log for MemoryLog {
         Ok(self.state.lock().clocks.clone())
     }
 
+    fn act(&self, text: String) -> Result<Receipt, WriteError> {
+        self.open(|state| {
+            let no = state.actions.last_key_value().map_or(0, |(no, _)| *no) + 1;
+            state.actions.insert(no, text);
+            state.actions.retain(|kept, _| *kept > no.saturating_sub(ACTIONS_MAX));
+            Ok(())
+        })?;
+        Ok(self.receipt())
+    }
+
+    fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        let state = self.state.lock();
+        let actions = state.actions.range(..before.unwrap_or(u64::MAX)).rev().take(limit);
+        Ok(actions.map(|(no, text)| (*no, text.clone())).collect())
+    }
+
     fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
         let state = self.state.lock();
         let rows = state.balances.iter().filter(|(account, _)| account.day >= from);
@@ -471,6 +489,9 @@ impl Log for MemoryLog {
             }
         }
         draft.push(Row::Clocks(clocks::KEY, clocks::encode(&state.clocks)))?;
+        for (no, text) in &state.actions {
+            draft.push(Row::Action(*no, actions::sealed(*no, text)))?;
+        }
         for (account, balance) in &state.balances {
             let (key, bytes) = balance::written(account, *balance);
             draft.push(Row::Balance(key, bytes))?;

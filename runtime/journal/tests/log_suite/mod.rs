@@ -511,6 +511,7 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
                 model.prune_feed_before(position).unwrap();
             }
             16 => [log, model as &dyn Log].iter().for_each(|log| log.keep_clocks(&[(no, step as u64)]).unwrap()),
+            17 => [log, model as &dyn Log].map(|log| log.act(step.to_string()).unwrap().wait().unwrap()).fill(0),
             _ => {
                 let leased = |log: &dyn Log| {
                     let (lease, receipt) = log.lease(no).unwrap();

@@ -62,6 +62,11 @@ impl Landing {
         self.share.filter(|_| self.landed.is_none())
     }
 
+    /// The share that its plugin was told.
+    pub(crate) fn share(&self) -> Option<u16> {
+        self.share
+    }
+
     /// Which limit came near first.
     pub(crate) fn closing(&self) -> Option<Closing> {
         self.closing

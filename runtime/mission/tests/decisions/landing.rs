@@ -57,6 +57,25 @@ fn the_signal_is_given_at_the_mark_of_each_limit_and_once() {
 }
 
 #[test]
+fn the_marks_that_are_shown_are_those_at_which_the_signal_is_given() {
+    let limits = json!({"budget": {"max_runtime_minutes": 10, "max_cost_usd": 1, "max_llm_calls": 40}});
+    assert_eq!(Tested::running(limits.clone()).mission.landing_marks(), None, "nobody asked");
+    let mut mission = asked(limits, 50);
+    let marks = mission.mission.landing_marks().expect("it was asked for");
+    assert_eq!(
+        (marks.runtime_ms_max, marks.llm_calls_max, marks.cost_max),
+        (570_000, Some(38), Some(MicroUsd(950_000)))
+    );
+    let call = mission.call(&the("WebFetch"), 950_000).expect("before the mark");
+    mission.done(call, &[], 949_999);
+    assert_eq!(mission.mission.closing(), None, "a millionth before");
+    let call = mission.call(&the("WebFetch"), 1).expect("before the mark");
+    mission.done(call, &[], 1);
+    assert_eq!(mission.mission.closing(), Some(Closing::Cost));
+    assert_eq!(mission.mission.landing_marks(), Some(marks), "they stay where they were");
+}
+
+#[test]
 fn who_never_asks_is_not_told_and_has_all_of_its_budget() {
     let mut mission = Tested::running(budget(100));
     let call = mission.call(&the("WebFetch"), 1_000_000).expect("all of it");

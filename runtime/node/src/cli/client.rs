@@ -69,7 +69,11 @@ impl Client {
         if token.is_empty() || !may_be_sent(&token) {
             return Err(Failure::unusable(format!("what {place} holds is no token: {ONE_LINE}")));
         }
-        let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT).build()?;
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("sortie/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .connect_timeout(CONNECT)
+            .build()?;
         let commands = Commands::of(node.map(|_| &base));
         Ok(Self { base, token, http, patience: PATIENCE, commands })
     }

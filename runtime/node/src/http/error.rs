@@ -192,6 +192,9 @@ impl From<ReadError> for Problem {
         match error {
             ReadError::Unknown => Self::not_found("such mission"),
             ReadError::Ahead { last } => Self::position_ahead(last),
+            ReadError::NoRecord { records } => {
+                Self::not_found(&format!("such record of this mission: it has {records}, counted from 1"))
+            }
             error @ ReadError::Task(_) => Self::task_failed(&error),
             error => Self::internal(&error),
         }

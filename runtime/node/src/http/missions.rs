@@ -10,7 +10,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use sortie_contract::envelope::MissionType;
 use sortie_contract::{MissionNo, Mistake, Pointer, Status, limit};
@@ -25,7 +26,7 @@ use sortie_engine::Engine;
 use sortie_engine::intake::{DispatchError, Dispatched};
 use sortie_engine::look;
 use sortie_engine::search::Filter;
-use sortie_engine::shown::{Acted, BudgetView, EffectiveWindowView, Links};
+use sortie_engine::shown::{Acted, BudgetView, EffectiveWindowView, ExplainedView, Links};
 
 /// Items of a page, unless the client asks for another number.
 const PAGE: usize = 50;
@@ -45,6 +46,11 @@ pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// `POST /v1/explain`
+pub(super) async fn explain(State(app): State<App>, Body(body): Body) -> Result<Json<ExplainedView>, Problem> {
+    Ok(Json(app.engine.explain(&text(&body)?).await?))
 }
 
 /// `POST /v1/missions/batch`: a line in, a line out, in order.
@@ -230,10 +236,37 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQue
     app.shown(move |engine| engine.list(&filter, before, size)).await
 }
 
+/// As of when a mission is shown.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ShowQuery {
+    /// As of its record of this number, counted from 1, instead of now.
+    at: Option<RecordNo>,
+}
+
+/// The number of a record.
+#[derive(Debug, Clone, Copy, JsonSchema)]
+#[schemars(transparent)]
+struct RecordNo(#[schemars(range(min = 1))] u32);
+
+impl<'de> Deserialize<'de> for RecordNo {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        let no = String::deserialize(source)?.parse().ok().filter(|no| *no > 0);
+        no.map(Self).ok_or_else(|| de::Error::custom("the number of a record, from 1 on"))
+    }
+}
+
 /// `GET /v1/missions/{id}`
-pub(super) async fn show(State(app): State<App>, Path(id): Path<String>, _: NoParameters) -> Result<Response, Problem> {
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(query): Query<ShowQuery>,
+) -> Result<Response, Problem> {
     let no = app.mission(id).await?;
-    app.shown(move |engine| engine.show(no)).await
+    match query.at {
+        None => app.shown(move |engine| engine.show(no)).await,
+        Some(RecordNo(at)) => app.shown(move |engine| engine.past(no, at)).await,
+    }
 }
 
 /// `GET /v1/missions/{id}/why`

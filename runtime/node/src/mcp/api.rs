@@ -9,6 +9,8 @@ use sortie_mcp::serve::{Answer, Fault};
 use tower_service::Service as _;
 use url::Url;
 
+use crate::http::Via;
+
 /// Most of an answer that is JSON, in bytes: a page of a list, or a mission with long arguments.
 const JSON_BYTES_MAX: usize = 16 << 20;
 
@@ -107,6 +109,7 @@ impl Api for Own {
     async fn send(&self, caller: &Bearer, ask: Ask) -> Result<Response<Body>, Away> {
         let mut request = ask.request()?;
         request.headers_mut().insert(header::AUTHORIZATION, caller.0.clone());
+        request.extensions_mut().insert(Via::Agent);
         match self.0.clone().call(request).await {
             Ok(response) => Ok(response),
             Err(never) => match never {},

@@ -15,7 +15,7 @@ use super::door::Viewer;
 use super::frame::Refused;
 use crate::http::auth::{self, Holder};
 use crate::http::query;
-use crate::mcp::api::{self, Api, Ask, Away};
+use crate::mcp::api::{self, Api, Ask, Away, Trouble};
 
 /// The interface of the node in this process.
 #[derive(Clone)]
@@ -39,6 +39,19 @@ impl Web {
     /// What the interface answers to this, or why it refuses.
     pub(super) async fn ask(&self, viewer: &Viewer, ask: Ask) -> Result<Value, Refused> {
         api::json(&self.inside, &viewer.holder, ask).await.map_err(|trouble| Refused::trouble(viewer, trouble))
+    }
+
+    /// The same; with what the interface has against what was sent, for the form that it came from.
+    pub(super) async fn try_ask(&self, viewer: &Viewer, ask: Ask) -> Result<Result<Value, Value>, Refused> {
+        match api::json(&self.inside, &viewer.holder, ask).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(Trouble::Refused(problem))
+                if matches!(problem["status"].as_u64(), Some(400 | 409 | 412 | 413 | 422)) =>
+            {
+                Ok(Err(problem))
+            }
+            Err(trouble) => Err(Refused::trouble(viewer, trouble)),
+        }
     }
 
     /// What lies at that path.

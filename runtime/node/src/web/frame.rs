@@ -17,7 +17,7 @@ use crate::mcp::api::Trouble;
 const HTMX: &str = r#"{"includeIndicatorStyles":false,"allowEval":false,"allowScriptTags":false,"selfRequestsOnly":true,"historyEnabled":false,"historyCacheSize":0}"#;
 
 /// The pages of the navigation: where, and what they are called.
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("/", "Night"),
     ("/inbox", "Inbox"),
     ("/missions", "Missions"),
@@ -28,6 +28,7 @@ const PAGES: [(&str, &str); 10] = [
     ("/tools", "Tools"),
     ("/models", "Models"),
     ("/node", "Node"),
+    ("/actions", "Log"),
 ];
 
 /// A page, for who is signed in.

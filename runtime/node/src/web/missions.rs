@@ -59,6 +59,7 @@ pub(super) async fn page(
     let clock = web.clock();
     let main = html! {
         h1 { "Missions" }
+        @if viewer.holder.may(crate::config::Scope::Dispatch) { p { a href="/dispatch" { "Dispatch a mission" } } }
         (filter(&query))
         (live(&with_query("/missions", &query.pairs()), &shown(&list, &query, &clock)))
     };

@@ -39,6 +39,8 @@ struct List<'a> {
     of: &'static [&'static str],
     none: &'static str,
     columns: &'a [Column],
+    /// What stands before it.
+    first: Markup,
 }
 
 impl List<'_> {
@@ -50,6 +52,7 @@ impl List<'_> {
         let list = web.ask(viewer, ask).await?;
         let main = html! {
             h1 { (self.title) }
+            (self.first)
             (table(self.title, self.columns, items(&list), self.none, &web.clock()))
             @if let Some(cursor) = list["next_cursor"].as_str() {
                 nav aria-label="Pages of the list" { a href=(with_query(self.at, &[("cursor", cursor)])) rel="next" { "Further →" } }
@@ -95,7 +98,7 @@ pub(super) async fn schedules(
         columns: &[
             (
                 "Schedule",
-                |row, _| html! { b { (cell(&row["id"])) } div class="dim" { (row["note"].as_str().map(plain).unwrap_or_default()) } },
+                |row, _| html! { (super::schedules::link(row)) div class="dim" { (row["note"].as_str().map(plain).unwrap_or_default()) } },
             ),
             ("Next", |row, clock| html! { (clock.time(&row["next_at"])) }),
             ("In its zone", |row, _| html! { (cell(&row["next_local"])) div class="dim" { (cell(&row["zone"])) } }),
@@ -104,6 +107,7 @@ pub(super) async fn schedules(
             ("Waiting", as_is!("waiting")),
             ("Failed in a row", as_is!("failures")),
         ],
+        first: html! { @if viewer.operates() { p { a href="/new-schedule" { "A new schedule" } } } },
     };
     list.page(&web, &viewer, &query).await
 }
@@ -130,6 +134,7 @@ pub(super) async fn sessions(
             ("Accepted", |row, clock| clock.brief(&row["last_mission_at"])),
             ("Workspace", |row, _| html! { code { (cell(&row["workspace"])) } }),
         ],
+        first: html! {},
     };
     list.page(&web, &viewer, &query).await
 }
@@ -155,6 +160,7 @@ pub(super) async fn deliveries(
             ("Next attempt", |row, clock| clock.time(&row["next_attempt_at"])),
             ("Last error", as_is!("error")),
         ],
+        first: html! {},
     };
     list.page(&web, &viewer, &query).await
 }
@@ -280,6 +286,7 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
     let main = html! {
         h1 { "Node " (cell(&node["instance_id"])) }
         p class="line" { b { (cell(&node["state"])) } }
+        @if viewer.operates() { (super::actions::node_form(&viewer, str(&node, "state"))) }
         dl {
             (row("Version", cell(&node["version"]))) (row("Zone data", cell(&node["zone_data"])))
             (row("Zone of its nights", web.app.engine.zone().name().to_owned()))

@@ -54,8 +54,8 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Of a mission.
-    pub(super) fn read(engine: &Engine, no: MissionNo) -> Result<Self, ReadError> {
+    /// Of a mission; where `until` is given, of so many of its records.
+    pub(super) fn read(engine: &Engine, no: MissionNo, until: Option<u64>) -> Result<Self, ReadError> {
         let (mut timeline, mut next) = (Self::default(), 0);
         loop {
             let records = engine.log().read(no, next, PIECE)?;
@@ -65,6 +65,9 @@ impl Timeline {
             for stamped in &records {
                 timeline.take(stamped);
                 next = stamped.next_no(next);
+                if until.is_some_and(|until| u64::from(next) >= until) {
+                    return Ok(timeline);
+                }
             }
         }
     }
