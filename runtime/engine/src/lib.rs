@@ -33,6 +33,7 @@
 //! | `probation` | missions that may be what stops the node run alone for a while |
 //! | `held` | which plugins missions hold |
 //! | `providers` | where tools come from: reached, watched, tried again |
+//! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
 //! | `schedules` | what is due of schedules fires, and what became of each fire is on record |
 //! | `supervise` | background tasks, and what becomes of the node when one dies |
@@ -81,6 +82,8 @@ mod providers;
 mod put_off;
 mod quarantine;
 pub mod recover;
+mod removals;
+mod restored;
 mod results;
 mod retain;
 pub mod schedules;
@@ -118,6 +121,7 @@ pub use guests::Guests;
 pub use hours::NodeHours;
 pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use put_off::Held;
+pub use removals::{Hold, Removals};
 pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
 pub use spending::Spending;
@@ -160,6 +164,8 @@ pub struct Engine {
     pub(crate) unread: quarantine::Unread,
     pub(crate) life: supervise::Life,
     pub(crate) schedules: schedules::Schedules,
+    pub(crate) removals: Removals,
+    pub(crate) outward: restored::Outward,
     /// Missions that were in the journal when it was opened.
     found: usize,
 }
@@ -339,6 +345,12 @@ impl Engine {
     #[must_use]
     pub fn courier(&self) -> &Courier {
         &self.deliveries.courier
+    }
+
+    /// Who keeps what is over from being removed.
+    #[must_use]
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     /// The log.

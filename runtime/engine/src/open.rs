@@ -37,6 +37,7 @@ use super::outbox::EngineOutbox;
 use super::providers::FirstLook;
 use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
+use super::restored::Outward;
 use super::results::Results;
 use super::schedules::{Runs, Schedules};
 use super::supervise::Life;
@@ -44,7 +45,7 @@ use super::timer::Timer;
 use super::views::Views;
 use super::wider::WiderBooks;
 use super::workspaces::Workspaces;
-use super::{Counters, Engine, NEWS_CAPACITY, ReadError};
+use super::{Counters, Engine, NEWS_CAPACITY, ReadError, Removals};
 
 /// How often it is looked whether they have.
 const LAST_CALLS_LOOK: Duration = Duration::from_millis(20);
@@ -214,6 +215,8 @@ impl Engine {
             unread: Unread::new(known),
             life: Life::default(),
             schedules,
+            removals: Removals::default(),
+            outward: Outward::default(),
             found: inventory.found,
             settings,
         });
@@ -223,16 +226,21 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Starts running missions and delivering events.
+    /// Starts running missions and delivering events; where the data were restored, without what reaches outside by itself.
     pub fn start(self: &Arc<Self>) {
+        let reaches_out = !self.pause_mark.is_restored() && self.begins_to_reach_out();
         self.start_timer();
         self.start_herald();
         self.start_sweep();
         self.start_clocks();
         self.start_quarantine();
-        self.start_courier();
+        if reaches_out {
+            self.start_courier();
+        }
         self.start_providers();
-        self.start_schedules();
+        if reaches_out {
+            self.start_schedules();
+        }
         self.start_payments();
         self.pump();
     }

@@ -80,7 +80,11 @@ impl Engine {
                 }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if self.settings.retention.is_over(Kept { delivered, ..kept }, wall) {
-                    self.remove(no)?;
+                    match self.removals.unless_held(|| self.remove(no)) {
+                        Some(done) => done?,
+                        // A backup is taken: another round finds them again.
+                        None => return Ok(removed),
+                    }
                     removed += 1;
                 }
             }

@@ -32,7 +32,7 @@ use crate::journal::Receipt;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, ScheduleChange};
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{Copied, SnapshotError};
 
 pub use embedded::EmbeddedLog;
 pub use memory::MemoryLog;
@@ -360,7 +360,7 @@ pub trait Log: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`SnapshotError`]; nothing is left at `to` then.
-    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError>;
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError>;
 
     /// Why nothing is taken any more, where it has failed.
     fn poisoned(&self) -> Option<WriteError>;

@@ -23,7 +23,7 @@ use crate::head::Head;
 use crate::quarantine::{Quarantine, Remains};
 use crate::schedule::{self, Kept, Mark};
 use crate::seal::SealError;
-use crate::snapshot::{self, Draft, SnapshotError};
+use crate::snapshot::{self, Copied, Draft, SnapshotError};
 use crate::table::{
     BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES,
 };
@@ -34,7 +34,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`SnapshotError`]; nothing is left at `to` then.
-    pub fn copy_to(&self, to: &Path) -> Result<(), SnapshotError> {
+    pub fn copy_to(&self, to: &Path) -> Result<Copied, SnapshotError> {
         let draft = Draft::create(to)?;
         self.snapshot(|read| Ok(snapshot::copy(read, draft)))?
     }

@@ -8,9 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
+use sortie_contract::MissionNo;
 
 use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
+use crate::head::Head;
 use crate::open;
 use crate::table::{
     BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
@@ -18,6 +20,9 @@ use crate::table::{
 
 /// Rows that are written with one commit: they are in memory until then.
 const BYTES_A_COMMIT: usize = 8 << 20;
+
+/// Memory for the copy's pages, which nobody reads again.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Why a log was not copied. What was written of the copy is removed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,23 @@ impl From<redb::Error> for SnapshotError {
     fn from(error: redb::Error) -> Self {
         Self::Write { why: storage_message(&error) }
     }
+}
+
+/// What a copy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// Of the file: see docs/JOURNAL.md.
+    pub format: u64,
+    /// How many commits there had been.
+    pub commits: u64,
+    /// The position of the newest frame; 0 where there is none.
+    pub position: u64,
+    /// The greatest number that a mission ever had.
+    pub last_no: MissionNo,
+    /// How many missions are in it.
+    pub missions: u64,
+    /// Those of them that had not ended.
+    pub unfinished: u64,
 }
 
 /// A row of a journal.
@@ -95,6 +117,8 @@ pub(crate) struct Draft {
     to: PathBuf,
     rows: Vec<Row>,
     bytes: usize,
+    missions: u64,
+    unfinished: u64,
 }
 
 impl Draft {
@@ -107,9 +131,10 @@ impl Draft {
         path.push(".part");
         let path = PathBuf::from(path);
         File::create(&path).map_err(|source| SnapshotError::Io { path: path.clone(), source })?;
-        let mut draft = Self { db: None, path, to: to.to_owned(), rows: Vec::new(), bytes: 0 };
+        let mut draft =
+            Self { db: None, path, to: to.to_owned(), rows: Vec::new(), bytes: 0, missions: 0, unfinished: 0 };
         open::restrict(&draft.path);
-        let db = Database::builder().create(&draft.path).map_err(redb::Error::from)?;
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create(&draft.path).map_err(redb::Error::from)?;
         open::initialise(&db)?;
         draft.db = Some(db);
         Ok(draft)
@@ -117,12 +142,17 @@ impl Draft {
 
     pub(crate) fn push(&mut self, row: Row) -> Result<(), SnapshotError> {
         self.bytes += row.bytes();
+        if let Row::Head(no, bytes) = &row {
+            self.missions += 1;
+            // One that cannot be read is copied as it is, and its mission is told of when the copy is opened.
+            self.unfinished += u64::from(Head::decode(*no, bytes).is_ok_and(|head| !head.status.is_final()));
+        }
         self.rows.push(row);
         if self.bytes >= BYTES_A_COMMIT { self.write(None) } else { Ok(()) }
     }
 
     /// The copy is whole, and has these numbers. When this returns it is on disk, under its name.
-    pub(crate) fn finish(mut self, meta: Meta) -> Result<(), SnapshotError> {
+    pub(crate) fn finish(mut self, meta: Meta) -> Result<Copied, SnapshotError> {
         self.write(Some(meta))?;
         // Closed before it is moved.
         self.db = None;
@@ -130,7 +160,10 @@ impl Draft {
         File::open(&self.path).and_then(|file| file.sync_all()).map_err(io)?;
         fs::rename(&self.path, &self.to).map_err(io)?;
         let folder = self.to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        let Meta { format, commits, position, last_no, .. } = meta;
+        let (missions, unfinished) = (self.missions, self.unfinished);
+        Ok(Copied { format, commits, position, last_no: MissionNo(last_no), missions, unfinished })
     }
 
     fn write(&mut self, meta: Option<Meta>) -> Result<(), SnapshotError> {
@@ -185,7 +218,7 @@ impl Drop for Draft {
 }
 
 /// Copies what `read` sees.
-pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), SnapshotError> {
+pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<Copied, SnapshotError> {
     for row in read.open_table(FRAMES).map_err(unreadable)?.iter().map_err(unreadable)? {
         let (key, value) = row.map_err(unreadable)?;
         draft.push(Row::Frame(key.value(), value.value().to_vec()))?;

@@ -1,6 +1,7 @@
 //! The command line. Data goes to standard output, talk to standard error; colour and progress only to a terminal. How things look is
 //! `text`'s; each other file is a command, or a few.
 
+mod backup;
 mod beside;
 mod client;
 mod complete;
@@ -12,7 +13,9 @@ mod look;
 mod manage;
 mod mcp;
 mod night;
+mod node;
 mod replay;
+mod restore;
 mod run;
 mod schedule;
 mod serve;
@@ -128,6 +131,13 @@ enum Command {
     /// Manage schedules: recurring missions.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Pause the node, or let it go on.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Take a backup of the node while it runs, or of its data directory while it does not: one file, checked.
+    Backup(backup::BackupArgs),
+    /// Restore a data directory from a backup, say what is forgotten by it, and start paused.
+    Restore(restore::RestoreArgs),
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -333,6 +343,15 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         // Nobody has to be asked.
         Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),
         Command::Schedule(command) => schedule::schedule(command, &client()?, json).await,
+        Command::Node(command) => node::node(command, &client()?, json).await,
+        Command::Backup(args) => {
+            let config = in_data_dir(config, args.data_dir.clone());
+            backup::backup(args, &config, (cli.node.as_deref(), cli.token.as_deref()), json).await
+        }
+        Command::Restore(args) => {
+            let config = in_data_dir(config, args.data_dir.clone());
+            restore::restore(args, &config, json).await
+        }
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {

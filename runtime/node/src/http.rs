@@ -4,6 +4,7 @@ mod agents;
 pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod body;
 mod budgets;
 mod codes;
@@ -46,8 +47,8 @@ use error::Problem;
 use places::Places;
 use sortie_engine::shown::{
     Acted, ArtifactView, Either, FireView, Halted, Health, MissionLine, MissionView, Moved, NightView, NodeView,
-    OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView, ScheduleLine, ScheduleView,
-    SessionView, ToolsView, UndeliveredView, UpcomingView,
+    OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView, RestoredView, ScheduleLine,
+    ScheduleView, SessionView, ToolsView, UndeliveredView, UpcomingView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
@@ -69,6 +70,9 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     /// What the node is called, by envelopes and by who asks for `/mcp`.
     pub(crate) called: Called,
+    pub(crate) backups: backup::Backups,
+    /// From which backup its data are, where they were restored and nobody has let it go on since.
+    pub(crate) restored: Option<Arc<RestoredView>>,
 }
 
 /// What the node is called.
@@ -347,6 +351,14 @@ pub(crate) fn routes() -> Vec<Route> {
             "Start missions again",
             json::<Either<NodeView, Paused>>(),
             node::resume,
+        ),
+        route(
+            GET,
+            "/v1/backup",
+            Admin,
+            "A backup: the node as it is at this moment, as one archive",
+            Content::Bytes("application/x-tar"),
+            backup::take,
         ),
         route(POST, "/v1/node/halt", Operate, "Cancel everything", json::<Halted>(), node::halt),
         route(

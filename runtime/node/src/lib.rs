@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 
+mod backup;
 mod blanks;
 mod builtin;
 mod http;

@@ -10,6 +10,7 @@ use sortie_callback::Courier;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
+use sortie_engine::shown::RestoredView;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mcp::McpServer;
@@ -21,8 +22,8 @@ use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::http::auth::{self, Tokens};
-use crate::http::{self, App, answers::Answers, places::Places};
-use crate::{SANDBOX, unheld};
+use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
+use crate::{SANDBOX, backup, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -40,6 +41,8 @@ pub struct Node {
     mcp: Vec<McpServer>,
     body_bytes: usize,
     called: http::Called,
+    backups: Backups,
+    restored: Option<backup::Mark>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
@@ -63,6 +66,15 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A restore.
+    #[error(
+        "a restore of {} was broken off: `sortie restore FILE --replace` with the same backup makes it whole; what was there before \
+         lies in its folder `before-restore-…`", path.display()
+    )]
+    HalfRestored {
+        /// The data directory.
+        path: PathBuf,
     },
     /// The journal.
     #[error("the journal cannot be opened")]
@@ -109,6 +121,7 @@ impl OpenError {
             }
             Self::Engine(sortie_engine::OpenError::Unreadable(_))
             | Self::DataDir { .. }
+            | Self::HalfRestored { .. }
             | Self::Journal(_)
             | Self::Sandbox(_)
             | Self::BuiltIn { .. } => false,
@@ -191,6 +204,11 @@ impl Node {
             );
         }
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
+        let whole = || match backup::is_half_restored(&data_dir) {
+            false => Ok(()),
+            true => Err(OpenError::HalfRestored { path: data_dir.clone() }),
+        };
+        whole()?;
         let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
         // Before anything is written: on a full disk there is nothing else to write it to.
         if let Err(error) = disk.balance(Moment::Start) {
@@ -219,7 +237,10 @@ impl Node {
             ..sortie_sandbox::Options::new(data_dir.join("plugins"))
         })?;
         let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
-        // The journal is this process's now, and so is everything beside it.
+        // The journal is this process's now, and so is everything beside it: unless somebody was moving it away just now.
+        whole()?;
+        backup::clean(&data_dir).map_err(unusable)?;
+        let restored = backup::Mark::read(&data_dir);
         let token = auth::own_token(&data_dir, given).map_err(unusable)?;
         sendable(&data_dir.join("token").display().to_string(), &token)?;
         warn_of_weak_tokens(&token, &further);
@@ -270,8 +291,10 @@ impl Node {
             called: http::Called {
                 instance_id: config.node.instance_id.as_str().into(),
                 names: config.node.names.clone().into(),
-                data_dir: data_dir.canonicalize().unwrap_or(data_dir).to_string_lossy().into(),
+                data_dir: data_dir.canonicalize().unwrap_or_else(|_| data_dir.clone()).to_string_lossy().into(),
             },
+            backups: Backups::of(&data_dir),
+            restored,
             recorder,
             token,
         })
@@ -348,6 +371,11 @@ impl Node {
             places,
             answers: Answers::new(),
             called: self.called.clone(),
+            backups: self.backups.clone(),
+            restored: self.restored.clone().map(|mark| {
+                let backup::Mark { taken_at, restored_at, unfinished } = mark;
+                Arc::new(RestoredView { taken_at, restored_at, unfinished })
+            }),
         };
         let failed = self.engine.log().failed();
         let served = tokio::select! {

@@ -191,12 +191,28 @@ pub struct NodeView {
     pub quarantined: usize,
     /// Where its tools come from.
     pub providers: Vec<ProviderView>,
+    /// That its data were restored from a backup, and it starts, delivers and fires nothing until it is resumed. Else null.
+    pub restored: Option<RestoredView>,
     /// The disk of its data folder.
     pub disk: DiskView,
     /// Its connections.
     pub connections: ConnectionsView,
     /// Its ceilings.
     pub limits: LimitsView,
+}
+
+/// Where the data of a node come from that was restored.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RestoredView {
+    /// The moment that the backup shows.
+    #[schemars(with = "String")]
+    pub taken_at: Timestamp,
+    /// When it was restored.
+    #[schemars(with = "String")]
+    pub restored_at: Timestamp,
+    /// Missions that had not ended at that moment.
+    pub unfinished: u64,
 }
 
 /// A lane.

@@ -23,7 +23,7 @@ use crate::open::Opened;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, Mark, ScheduleChange, Written};
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{Copied, SnapshotError};
 
 /// A journal as a [`Log`].
 ///
@@ -364,7 +364,7 @@ impl Log for EmbeddedLog {
         self.journal.crowded()
     }
 
-    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError> {
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError> {
         self.journal.copy_to(to)
     }
 

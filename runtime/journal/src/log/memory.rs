@@ -24,7 +24,7 @@ use crate::journal::Receipt;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{self, FIRES_MAX, Kept, Mark, ScheduleChange, To};
-use crate::snapshot::{Draft, Row, SnapshotError};
+use crate::snapshot::{Copied, Draft, Row, SnapshotError};
 use crate::table::Meta;
 
 /// A log that is gone with its process.
@@ -442,7 +442,7 @@ impl Log for MemoryLog {
         false
     }
 
-    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError> {
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError> {
         // Of one moment: nobody writes while the copy is drafted.
         let state = self.state.lock();
         let mut draft = Draft::create(to)?;

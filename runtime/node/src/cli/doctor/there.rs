@@ -46,8 +46,16 @@ fn counted(node: &Value) -> String {
 fn state(node: &Value) -> Result<String, String> {
     match node["state"].as_str() {
         Some("serving") => Ok("serving".to_owned()),
+        Some("paused") if !node["restored"].is_null() => {
+            let [taken, unfinished] = ["taken_at", "unfinished"].map(|key| text::cell(&node["restored"][key]));
+            Err(format!(
+                "held since it was restored from a backup of {taken}: it starts, delivers and fires nothing. {unfinished} missions had \
+                 not ended then, and do again what they did since; look at them, cancel what was done (`sortie ls`, `sortie cancel`), \
+                 then `sortie node resume`"
+            ))
+        }
         Some("paused") => {
-            Err("paused: it takes missions and starts none; POST /v1/node/resume lets it go on".to_owned())
+            Err("paused: it takes missions and starts none; `sortie node resume` lets it go on".to_owned())
         }
         Some("stopping") => Err("stopping: it takes nothing any more".to_owned()),
         other => Err(format!("it says `{}`, which this version of sortie does not know", other.unwrap_or_default())),
