@@ -161,12 +161,8 @@ fn whatever_member_is_spoilt_is_named_and_nothing_is_restored() {
         }
         before.clone_from(name);
     }
-    for (what, bytes, expected) in [
-        ("nothing", &b""[..], "it is empty"),
-        ("something else", &b"PK and so on, for long enough that it might be a header ".repeat(20), "no tar file"),
-    ] {
-        refused(what, bytes, expected);
-    }
+    refused("nothing", b"", "it is empty");
+    refused("something else", &b"PK and so on, for long enough that it might be a header ".repeat(20), "no tar file");
 }
 
 /// An archive of these members, whose names and types nobody checked.
@@ -193,15 +189,15 @@ fn what_has_no_place_in_an_archive_is_refused_by_its_name() {
     let newer =
         String::from_utf8_lossy(manifest).replace("\"format\": 1,\n  \"version\"", "\"format\": 2,\n  \"version\"");
     for (members, expected) in [
-        (vec![("manifest.json", Regular, manifest), ("../../etc/passwd", Regular, b"x")], "../../etc/passwd"),
-        (vec![("manifest.json", Regular, manifest), ("token", Regular, b"x")], "`token` has no place"),
+        (vec![("manifest.json", Regular, manifest), ("../../etc/passwd", Regular, &b"x"[..])], "../../etc/passwd"),
+        (vec![("manifest.json", Regular, manifest), ("token", Regular, &b"x"[..])], "`token` has no place"),
         (
-            vec![("manifest.json", Regular, manifest), ("plugins/b.json", Regular, b"x")],
+            vec![("manifest.json", Regular, manifest), ("plugins/b.json", Regular, &b"x"[..])],
             "the manifest does not know it",
         ),
-        (vec![("manifest.json", Regular, manifest), ("journal.redb", Symlink, b"")], "it is no file"),
-        (vec![("journal.redb", Regular, b"x")], "does not begin with"),
-        (vec![("manifest.json", Regular, b"{}")], "cannot be read"),
+        (vec![("manifest.json", Regular, manifest), ("journal.redb", Symlink, &b""[..])], "it is no file"),
+        (vec![("journal.redb", Regular, &b"x"[..])], "does not begin with"),
+        (vec![("manifest.json", Regular, &b"{}"[..])], "cannot be read"),
         (vec![("manifest.json", Regular, newer.as_bytes())], "a newer Sortie"),
     ] {
         fs::write(folder.archive(), crafted(&members)).expect("written");
