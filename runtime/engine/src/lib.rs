@@ -33,6 +33,7 @@
 //! | `probation` | missions that may be what stops the node run alone for a while |
 //! | `held` | which plugins missions hold |
 //! | `providers` | where tools come from: reached, watched, tried again |
+//! | `pins` | missions that somebody wants kept |
 //! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
 //! | `schedules` | what is due of schedules fires, and what became of each fire is on record |
@@ -77,6 +78,7 @@ mod on_record;
 mod open;
 mod order;
 pub mod outbox;
+mod pins;
 mod probation;
 mod providers;
 mod put_off;
@@ -165,6 +167,7 @@ pub struct Engine {
     pub(crate) life: supervise::Life,
     pub(crate) schedules: schedules::Schedules,
     pub(crate) removals: Removals,
+    pub(crate) pins: pins::Pins,
     pub(crate) outward: restored::Outward,
     /// Missions that were in the journal when it was opened.
     found: usize,

@@ -17,7 +17,7 @@ use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::wider::WiderBudget;
-use sortie_mission::{Command, NodeRules, Retention};
+use sortie_mission::{Command, NodeRules, Retentions};
 use sortie_models::Models;
 use sortie_tools::Providers;
 use tokio::sync::broadcast;
@@ -34,6 +34,7 @@ use super::hours::NodeHours;
 use super::live::Wait;
 use super::lives::Lives;
 use super::outbox::EngineOutbox;
+use super::pins::Pins;
 use super::providers::FirstLook;
 use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
@@ -104,7 +105,7 @@ pub struct Settings {
     /// What becomes of one that nobody answers, where its envelope does not say.
     pub on_expiry: OnExpiry,
     /// What is removed, and when.
-    pub retention: Retention,
+    pub retention: Retentions,
     /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.
     pub crashes_alone_max: u32,
     /// What results of calls may hold of the memory, in bytes.
@@ -188,6 +189,7 @@ impl Engine {
         let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
         let kept = log.clocks().map_err(unreadable)?.into_iter().filter(|(no, _)| inventory.standings.has(*no));
         let clocks = Clocks::new(kept.collect());
+        let pins = Pins::of(&*log).map_err(unreadable)?;
         let this = Arc::new(OnceLock::new());
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
@@ -216,6 +218,7 @@ impl Engine {
             life: Life::default(),
             schedules,
             removals: Removals::default(),
+            pins,
             outward: Outward::default(),
             found: inventory.found,
             settings,

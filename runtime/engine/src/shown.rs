@@ -12,16 +12,20 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 mod delivery;
+mod kept;
 mod mission;
 mod night;
 mod node;
 mod schedule;
+mod space;
 
 pub use delivery::*;
+pub use kept::KeptView;
 pub use mission::*;
 pub use night::*;
 pub use node::*;
 pub use schedule::*;
+pub use space::SpaceView;
 
 /// Most bytes of a page. At least one item is on it, however large.
 pub const PAGE_BYTES_MAX: usize = 1 << 20;

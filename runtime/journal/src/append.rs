@@ -64,6 +64,8 @@ pub(crate) enum Change {
     Schedule(schedule::Written),
     /// The row of run clocks.
     Clocks(Vec<u8>),
+    /// The pin of a mission; `None`: it is taken away.
+    Pin(u64, Option<Vec<u8>>),
 }
 
 /// What a removal weighs in the queue and in a commit, whatever the mission holds: a commit has 256 removals at most, so
@@ -81,6 +83,7 @@ impl Change {
             Self::Remove(_) | Self::PruneFeed(_) => REMOVAL_BYTES,
             Self::Schedule(change) => change.bytes(),
             Self::Clocks(row) => row.len(),
+            Self::Pin(_, row) => row.as_ref().map_or(0, Vec::len),
         }
     }
 }

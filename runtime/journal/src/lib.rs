@@ -24,6 +24,7 @@ mod journal;
 mod log;
 mod mark;
 mod open;
+mod pin;
 mod quarantine;
 mod read;
 mod room;
@@ -50,6 +51,7 @@ pub use log::{
     AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin,
 };
 pub use open::{Opened, Options};
+pub use pin::Pinned;
 pub use quarantine::{Quarantine, Remains};
 pub use room::Room;
 pub use schedule::{FIRES_MAX, Kept, ScheduleChange};

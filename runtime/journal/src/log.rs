@@ -29,6 +29,7 @@ use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, ScheduleChange};
@@ -212,6 +213,19 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError>;
+
+    /// Keeps a mission, or takes that back, in the order of what is handed over: whoever removes missions asks. A pin goes with its
+    /// mission.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError>;
+
+    /// The missions that are kept, oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError>;
 
     /// The balances of a day and of all later ones: see [`Append::moves`]. Those of [`BALANCE_DAYS`](crate::BALANCE_DAYS) are kept.
     ///

@@ -17,7 +17,7 @@ use sortie_contract::cursor::Cursor;
 use crate::error::{OpenError, panic_message};
 use crate::mark::{Mark, Memory};
 use crate::table::{
-    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
+    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, PINS, POSITIONS, QUARANTINE, SCHEDULES,
 };
 
 /// What can be chosen about a journal.
@@ -259,6 +259,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(FIRES)?;
     transaction.open_table(CLOCKS)?;
     transaction.open_table(BALANCES)?;
+    transaction.open_table(PINS)?;
     Meta::NEW.write(&mut transaction.open_table(META)?)?;
     transaction.commit()?;
     Ok(())

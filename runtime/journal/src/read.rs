@@ -10,7 +10,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use sortie_contract::cursor::Cursor;
-use sortie_contract::{MissionNo, Stamped};
+use sortie_contract::{MissionNo, Stamped, Timestamp};
 
 use crate::Journal;
 use crate::balance::{self, Account, Balance};
@@ -20,12 +20,14 @@ use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::schedule::{self, Kept, Mark};
 use crate::seal::SealError;
 use crate::snapshot::{self, Copied, Draft, SnapshotError};
 use crate::table::{
-    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST, SCHEDULES,
+    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, PINS, POSITIONS, QUARANTINE, RECORD_LAST,
+    SCHEDULES,
 };
 
 impl Journal {
@@ -136,6 +138,23 @@ impl Journal {
             let Some(row) = table.get(clocks::KEY).map_err(storage)? else { return Ok(Vec::new()) };
             let source = |source| ReadError::Row { table: "clocks", key: clocks::KEY, source };
             Ok(there(clocks::decode(row.value()).map_err(source))?.unwrap_or_default())
+        })
+    }
+
+    /// The missions that are kept, and who said so. A pin that cannot be read is one all the same: nothing is removed for want of it.
+    pub(crate) fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let Some(table) = open(snapshot, PINS)? else { return Ok(Vec::new()) };
+            let mut pins = Vec::new();
+            for row in table.iter().map_err(storage)? {
+                let (key, row) = row.map_err(storage)?;
+                let pin = Pinned::decode(key.value(), row.value()).unwrap_or_else(|error| {
+                    tracing::error!(mission = key.value(), %error, "a pin cannot be read; its mission is kept");
+                    Pinned { at: Timestamp::UNIX_EPOCH, by: "nobody knows: it cannot be read".to_owned() }
+                });
+                pins.push((MissionNo(key.value()), pin));
+            }
+            Ok(pins)
         })
     }
 

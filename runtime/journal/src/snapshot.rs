@@ -15,7 +15,7 @@ use crate::frame::FrameKey;
 use crate::head::Head;
 use crate::open;
 use crate::table::{
-    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
+    BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, PINS, POSITIONS, QUARANTINE, SCHEDULES,
 };
 
 /// Rows that are written with one commit: they are in memory until then.
@@ -86,6 +86,7 @@ pub(crate) enum Row {
     Cursor(u64, Vec<u8>),
     Quarantine(u64, Vec<u8>),
     Clocks(u64, Vec<u8>),
+    Pin(u64, Vec<u8>),
     Schedule(String, Vec<u8>),
     Position(String, Vec<u8>),
     Fire(String, u64, Vec<u8>),
@@ -100,6 +101,7 @@ impl Row {
         | Self::Cursor(_, bytes)
         | Self::Quarantine(_, bytes)
         | Self::Clocks(_, bytes)
+        | Self::Pin(_, bytes)
         | Self::Schedule(_, bytes)
         | Self::Position(_, bytes)
         | Self::Fire(_, _, bytes)
@@ -177,6 +179,7 @@ impl Draft {
                 let mut cursors = transaction.open_table(CURSORS)?;
                 let mut quarantine = transaction.open_table(QUARANTINE)?;
                 let mut clocks = transaction.open_table(CLOCKS)?;
+                let mut pins = transaction.open_table(PINS)?;
                 let mut schedules = transaction.open_table(SCHEDULES)?;
                 let mut positions = transaction.open_table(POSITIONS)?;
                 let mut fires = transaction.open_table(FIRES)?;
@@ -188,6 +191,7 @@ impl Draft {
                         Row::Feed(key, bytes) => drop(feed.insert(*key, bytes.as_slice())?),
                         Row::Cursor(key, bytes) => drop(cursors.insert(*key, bytes.as_slice())?),
                         Row::Quarantine(key, bytes) => drop(quarantine.insert(*key, bytes.as_slice())?),
+                        Row::Pin(key, bytes) => drop(pins.insert(*key, bytes.as_slice())?),
                         Row::Clocks(key, bytes) => drop(clocks.insert(*key, bytes.as_slice())?),
                         Row::Schedule(id, bytes) => drop(schedules.insert(id.as_str(), bytes.as_slice())?),
                         Row::Position(id, bytes) => drop(positions.insert(id.as_str(), bytes.as_slice())?),
@@ -229,6 +233,7 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<Copied, S
         (CURSORS, Row::Cursor),
         (QUARANTINE, Row::Quarantine),
         (CLOCKS, Row::Clocks),
+        (PINS, Row::Pin),
     ] {
         let Some(table) = there(read.open_table(table))? else { continue };
         for found in table.iter().map_err(unreadable)? {

@@ -35,6 +35,8 @@ pub(crate) const FIRES: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinitio
 pub(crate) const CLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("clocks");
 /// Day and whose calls → what is booked to them. An older Sortie made none.
 pub(crate) const BALANCES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("balances");
+/// Mission → that it is kept, since when and by whom. An older Sortie neither made it nor heeds it.
+pub(crate) const PINS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pins");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

@@ -127,6 +127,16 @@ impl Mark {
     }
 }
 
+/// Whether a name of a data folder is of something that is made of it, or into it, and not yet done.
+pub(crate) fn is_draft(name: &str) -> bool {
+    name == DRAFTS || name.starts_with(restore::DRAFT)
+}
+
+/// Whether it is of what a restore has moved aside.
+pub(crate) fn is_moved_aside(name: &str) -> bool {
+    name.starts_with(restore::ASIDE)
+}
+
 /// Whether a restore was broken off in this folder: what is there is a part of two nodes.
 pub(crate) fn is_half_restored(data_dir: &Path) -> bool {
     data_dir.join(HALF_RESTORED).exists()

@@ -105,6 +105,15 @@ enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Keep a mission and its artifacts, whatever `[retention]` says.
+    Keep {
+        /// The mission's id.
+        #[arg(value_parser = named, add = complete::missions())]
+        id: String,
+        /// Leave it to `[retention]` again.
+        #[arg(long)]
+        off: bool,
+    },
     /// Run a mission's plugin again on its record, doing nothing, and show each call; says where it goes another way.
     Replay(replay::ReplayArgs),
     /// List what missions ask of people.
@@ -332,6 +341,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Journal(args) => journal::journal(args, &client()?, json).await,
         Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
         Command::Cancel { id, reason } => look::cancel(&id, &reason, &client()?, json).await,
+        Command::Keep { id, off } => look::keep(&id, !off, &client()?, json).await,
         Command::Replay(args) => replay::replay(args, &client()?, json).await,
         Command::Requests(which) => decide::requests(&which, &client()?, json).await,
         Command::Deliveries(args) => look::deliveries(args, &client()?, json).await,

@@ -40,6 +40,7 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::{Event, MissionNo};
 
 use crate::config::Scope;
+use crate::space::Space;
 use answers::Answers;
 use auth::{Holder, Tokens};
 pub(crate) use body::Body;
@@ -71,6 +72,8 @@ pub(crate) struct App {
     /// What the node is called, by envelopes and by who asks for `/mcp`.
     pub(crate) called: Called,
     pub(crate) backups: backup::Backups,
+    /// What the data folder takes.
+    pub(crate) space: Space,
     /// From which backup its data are, where they were restored and nobody has let it go on since.
     pub(crate) restored: Option<Arc<RestoredView>>,
 }
@@ -266,6 +269,8 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", acted, missions::cancel)
             .takes(json::<missions::Cancel>()),
+        route(POST, "/v1/missions/{id}/keep", Operate, "Keep it whatever its age", acted, missions::keep)
+            .takes(json::<missions::Keep>()),
         route(
             GET,
             "/v1/requests",

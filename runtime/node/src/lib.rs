@@ -14,6 +14,7 @@ mod http;
 mod mcp;
 mod memory;
 mod node;
+mod space;
 mod telemetry;
 mod unheld;
 mod web;

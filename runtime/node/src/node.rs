@@ -23,6 +23,7 @@ use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
+use crate::space::Space;
 use crate::{SANDBOX, backup, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
@@ -42,6 +43,7 @@ pub struct Node {
     body_bytes: usize,
     called: http::Called,
     backups: Backups,
+    space: Space,
     restored: Option<backup::Mark>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
@@ -209,7 +211,9 @@ impl Node {
             true => Err(OpenError::HalfRestored { path: data_dir.clone() }),
         };
         whole()?;
-        let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
+        let mib = |mib: u64| mib.saturating_mul(1 << 20);
+        let disk = Disk::new(&data_dir, mib(config.limits.disk_reserve_mib)).warning(mib(config.limits.disk_warn_mib));
+        let disk = Arc::new(disk);
         // Before anything is written: on a full disk there is nothing else to write it to.
         if let Err(error) = disk.balance(Moment::Start) {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
@@ -294,6 +298,7 @@ impl Node {
                 data_dir: data_dir.canonicalize().unwrap_or_else(|_| data_dir.clone()).to_string_lossy().into(),
             },
             backups: Backups::of(&data_dir),
+            space: Space::default(),
             restored,
             recorder,
             token,
@@ -315,7 +320,7 @@ impl Node {
         }
         let (engine, ambient) = (Arc::downgrade(&self.engine), Arc::clone(self.engine.ambient()));
         self.engine.supervise("disk", async move {
-            let (mut was_low, mut was_full, mut cannot_hold) = (false, false, false);
+            let (mut was_low, mut was_full, mut cannot_hold, mut was_scarce) = (false, false, false, false);
             loop {
                 let (free_mib, reserve_mib) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
                 let (is_low, is_full) = (disk.is_low(), disk.is_full());
@@ -328,6 +333,12 @@ impl Node {
                     engine.pump();
                 }
                 was_full = is_full;
+                let is_scarce = disk.is_scarce();
+                if is_scarce && !was_scarce && !is_low {
+                    let warn_mib = disk.warn_bytes >> 20;
+                    tracing::warn!(free_mib, warn_mib, "room on the disk is getting scarce: nothing has stopped yet");
+                }
+                was_scarce = is_scarce;
                 if is_low && !was_low {
                     tracing::error!(free_mib, reserve_mib, "the disk is nearly full: no missions are taken");
                 } else if was_low && !is_low {
@@ -360,6 +371,7 @@ impl Node {
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
         unheld::start(&self.engine, &self.sandbox);
+        self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -372,6 +384,7 @@ impl Node {
             answers: Answers::new(),
             called: self.called.clone(),
             backups: self.backups.clone(),
+            space: self.space.clone(),
             restored: self.restored.clone().map(|mark| {
                 let backup::Mark { taken_at, restored_at, unfinished } = mark;
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })

@@ -20,6 +20,7 @@ use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::{Journal, Receipt};
 use crate::open::Opened;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, Mark, ScheduleChange, Written};
@@ -256,6 +257,14 @@ impl Log for EmbeddedLog {
 
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
         self.journal.clocks()
+    }
+
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError> {
+        self.journal.pin(mission, pin)
+    }
+
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        self.journal.pins()
     }
 
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {

@@ -21,6 +21,7 @@ use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{self, FIRES_MAX, Kept, Mark, ScheduleChange, To};
@@ -43,6 +44,7 @@ struct State {
     leases: BTreeMap<u64, u64>,
     schedules: BTreeMap<String, Plan>,
     clocks: Vec<(MissionNo, u64)>,
+    pins: BTreeMap<u64, Pinned>,
     balances: BTreeMap<Account, Balance>,
     closed: bool,
 }
@@ -265,6 +267,7 @@ impl Log for MemoryLog {
         self.open(|state| {
             state.last_no = state.last_no.max(mission.0);
             state.missions.remove(&mission.0);
+            state.pins.remove(&mission.0);
             Ok(())
         })?;
         Ok(())
@@ -304,6 +307,20 @@ impl Log for MemoryLog {
 
     fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
         Ok(self.state.lock().clocks.clone())
+    }
+
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError> {
+        self.open(|state| {
+            match pin {
+                Some(pin) => drop(state.pins.insert(mission.0, pin.clone())),
+                None => drop(state.pins.remove(&mission.0)),
+            }
+            Ok(self.receipt())
+        })
+    }
+
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        Ok(self.state.lock().pins.iter().map(|(no, pin)| (MissionNo(*no), pin.clone())).collect())
     }
 
     fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
@@ -471,6 +488,9 @@ impl Log for MemoryLog {
             }
         }
         draft.push(Row::Clocks(clocks::KEY, clocks::encode(&state.clocks)))?;
+        for (no, pin) in &state.pins {
+            draft.push(Row::Pin(*no, pin.encode(*no)))?;
+        }
         for (account, balance) in &state.balances {
             let (key, bytes) = balance::written(account, *balance);
             draft.push(Row::Balance(key, bytes))?;

@@ -23,8 +23,8 @@ use super::{ArchiveError, Checked, HALF_RESTORED, JOURNAL, Manifest, Mark, Membe
 const STAYS: [&str; 4] = ["token", "reserve", "lost+found", HALF_RESTORED];
 
 /// Names of folders that restores make.
-const ASIDE: &str = "before-restore-";
-const DRAFT: &str = "restoring-";
+pub(super) const ASIDE: &str = "before-restore-";
+pub(super) const DRAFT: &str = "restoring-";
 
 /// How many of the missions that are forgotten are named.
 const NAMED: usize = 5;

@@ -279,6 +279,9 @@ fn stands(mission: &Value, screen: &Screen) -> String {
     if mission["quarantined"] == true {
         stands.push_str(" (quarantine)");
     }
+    if mission["kept"] == true {
+        stands.push_str(" (kept)");
+    }
     stands
 }
 
@@ -416,6 +419,19 @@ pub(super) async fn cancel(id: &str, reason: &str, client: &Client, as_json: boo
         text::json(&state)?;
     } else {
         writeln!(std::io::stdout(), "{} {}", text::cell(&state["mission_id"]), text::cell(&state["status"]))?;
+    }
+    Ok(Exit::Completed)
+}
+
+pub(super) async fn keep(id: &str, keeps: bool, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let request = client.request(Method::POST, &["v1", "missions", id, "keep"]);
+    let body = json!({"keep": keeps}).to_string();
+    let state = client.json(request.header("content-type", "application/json").body(body), "mission_id").await?;
+    if as_json {
+        text::json(&state)?;
+    } else {
+        let says = if keeps { "is kept, with its artifacts" } else { "goes when its time has come" };
+        writeln!(std::io::stdout(), "{} {says}", text::cell(&state["mission_id"]))?;
     }
     Ok(Exit::Completed)
 }

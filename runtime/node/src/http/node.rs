@@ -50,9 +50,12 @@ fn view(app: &App) -> NodeView {
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,
             reserve_mib: disk.reserve_bytes >> 20,
+            warn_mib: disk.warn_bytes >> 20,
+            scarce: disk.is_scarce(),
             low: disk.is_low(),
             files_mib: app.artifacts.shared_room().bytes() >> 20,
         },
+        space: app.space.seen(),
         connections: ConnectionsView {
             places: app.places.most,
             open: places.open,
