@@ -52,12 +52,20 @@ pub trait PauseMark: Send + Sync + 'static {
     /// Whether it is.
     fn is_set(&self) -> bool;
 
+    /// Whether it is because the node's data were restored from a backup, and nobody has let it go on since.
+    fn is_restored(&self) -> bool {
+        false
+    }
+
     /// Sets it or takes it away; when this returns, a loss of power does not change that.
     ///
     /// # Errors
     /// It is as before, or as it was to be.
     fn set(&self, paused: bool) -> std::io::Result<()>;
 }
+
+/// The file of a data folder that says from which backup it was restored, until an operator lets the node go on.
+pub const RESTORED: &str = "restored.json";
 
 /// A file that is there while the node is paused.
 #[derive(Debug, Clone)]
@@ -73,16 +81,25 @@ impl PauseFile {
 
 impl PauseMark for PauseFile {
     fn is_set(&self) -> bool {
-        self.0.exists()
+        self.0.exists() || self.is_restored()
+    }
+
+    fn is_restored(&self) -> bool {
+        self.0.with_file_name(RESTORED).exists()
     }
 
     fn set(&self, paused: bool) -> std::io::Result<()> {
         if paused {
             File::create(&self.0)?.sync_all()?;
-        } else if let Err(error) = fs::remove_file(&self.0)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error);
+        } else {
+            // The mark of a restore goes last: a node that is killed in between holds back still.
+            for path in [&self.0, &self.0.with_file_name(RESTORED)] {
+                if let Err(error) = fs::remove_file(path)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    return Err(error);
+                }
+            }
         }
         self.0.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
@@ -236,6 +253,7 @@ impl Engine {
         let marked = self.ambient.unblock(move || mark.set(paused)).await;
         marked.map_err(std::io::Error::other).flatten().map_err(ActError::Mark)?;
         if !paused {
+            self.reach_out();
             self.pump();
         }
         Ok(())

@@ -36,6 +36,8 @@ pub struct Disk {
     folder: PathBuf,
     /// What is kept free for the journal, in bytes.
     pub reserve_bytes: u64,
+    /// Below so much it is warned.
+    pub warn_bytes: u64,
     /// As it was found last.
     free_bytes: AtomicU64,
 }
@@ -53,9 +55,16 @@ impl Disk {
     /// The disk of `folder`, of which so much is kept free.
     #[must_use]
     pub fn new(folder: &Path, reserve_bytes: u64) -> Self {
-        let disk = Self { folder: folder.to_owned(), reserve_bytes, free_bytes: AtomicU64::new(u64::MAX) };
+        let warn_bytes = reserve_bytes.saturating_mul(2);
+        let disk = Self { folder: folder.to_owned(), reserve_bytes, warn_bytes, free_bytes: AtomicU64::new(u64::MAX) };
         disk.look();
         disk
+    }
+
+    /// The same, of which it is warned below so many bytes: at the least where missions stop writing.
+    #[must_use]
+    pub fn warning(self, bytes: u64) -> Self {
+        Self { warn_bytes: self.warn_bytes.max(bytes), ..self }
     }
 
     /// What is free, and what is remembered of it. Blocks. A disk that does not say is taken for one with room: the journal finds
@@ -83,6 +92,12 @@ impl Disk {
     #[must_use]
     pub fn is_low(&self) -> bool {
         self.free_bytes() < self.reserve_bytes
+    }
+
+    /// Whether somebody should make room, before anything stops.
+    #[must_use]
+    pub fn is_scarce(&self) -> bool {
+        self.free_bytes() < self.warn_bytes
     }
 
     /// Whether missions may write no more files.
@@ -161,6 +176,9 @@ mod tests {
             (u64::MAX, 0, false, true, true, true),
         ] {
             let disk = Disk::new(dir.path(), reserve);
+            assert_eq!(disk.is_scarce(), tight, "it is warned no later than that");
+            let disk = disk.warning(u64::MAX);
+            assert!(disk.is_scarce(), "and earlier, where that is wanted");
             let found = (disk.takes(bytes), disk.is_tight(), disk.is_low(), disk.is_full());
             assert_eq!(found, (takes, tight, low, full), "{reserve} of {free} kept, {bytes} to write");
         }

@@ -36,6 +36,8 @@
 //! | `probation` | missions that may be what stops the node run alone for a while |
 //! | `held` | which plugins missions hold |
 //! | `providers` | where tools come from: reached, watched, tried again |
+//! | `pins` | missions that somebody wants kept |
+//! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
 //! | `schedules` | what is due of schedules fires, and what became of each fire is on record |
 //! | `supervise` | background tasks, and what becomes of the node when one dies |
@@ -81,11 +83,14 @@ mod open;
 mod order;
 pub mod outbox;
 mod past;
+mod pins;
 mod probation;
 mod providers;
 mod put_off;
 mod quarantine;
 pub mod recover;
+mod removals;
+mod restored;
 mod results;
 mod retain;
 pub mod schedules;
@@ -124,6 +129,7 @@ pub use guests::Guests;
 pub use hours::NodeHours;
 pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use put_off::Held;
+pub use removals::{Hold, Removals};
 pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
 pub use spending::Spending;
@@ -166,6 +172,9 @@ pub struct Engine {
     pub(crate) unread: quarantine::Unread,
     pub(crate) life: supervise::Life,
     pub(crate) schedules: schedules::Schedules,
+    pub(crate) removals: Removals,
+    pub(crate) pins: pins::Pins,
+    pub(crate) outward: restored::Outward,
     /// Missions that were in the journal when it was opened.
     found: usize,
 }
@@ -351,6 +360,12 @@ impl Engine {
     #[must_use]
     pub fn courier(&self) -> &Courier {
         &self.deliveries.courier
+    }
+
+    /// Who keeps what is over from being removed.
+    #[must_use]
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     /// The log.

@@ -16,9 +16,9 @@ use super::past;
 use super::put_off::Held;
 use super::search::{Filter, Misread, Search};
 use super::shown::{
-    ArtifactView, BudgetView, CallView, DeliveryState, DeliveryView, Links, MissionLine, MissionView, OpenRequestView,
-    PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView, UndeliveredView, UsageView,
-    WaitKind, WaitView, WindowView, minutes,
+    ArtifactView, BudgetView, CallView, DeliveryState, DeliveryView, KeptView, Links, MissionLine, MissionView,
+    OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView,
+    UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
 };
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
@@ -158,6 +158,7 @@ impl Engine {
             status: head.status,
             reason: overview.reason,
             quarantined: self.is_quarantined(no),
+            kept: self.pins.of_mission(no).is_some(),
             usage: UsageView::new(minutes(ran_ms), overview.spent, overview.reserved),
             effective_budget: BudgetView::from(&overview.budget),
             autonomy_window: WindowView { start_at: head.start_at, end_at: head.end_at },
@@ -269,6 +270,7 @@ impl Engine {
             criteria: past::criteria(mission),
             artifacts: artifacts(mission),
             plugin: PluginName::from(mission.plugin()),
+            kept: self.pins.of_mission(fold.no).map(KeptView::from),
             delivery: self.delivery(fold)?,
             warnings: fold.warnings.to_vec(),
             quarantine: self.log.quarantine(fold.no)?.as_ref().map(QuarantineView::from),

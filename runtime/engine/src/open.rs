@@ -17,7 +17,7 @@ use sortie_contract::{LaneId, MissionNo, Timestamp, limit};
 use sortie_journal::{Append, Head, Log};
 use sortie_mission::queue::Queue;
 use sortie_mission::wider::WiderBudget;
-use sortie_mission::{Command, NodeRules, Retention};
+use sortie_mission::{Command, NodeRules, Retentions};
 use sortie_models::Models;
 use sortie_tools::Providers;
 use tokio::sync::broadcast;
@@ -34,9 +34,11 @@ use super::hours::NodeHours;
 use super::live::Wait;
 use super::lives::Lives;
 use super::outbox::EngineOutbox;
+use super::pins::Pins;
 use super::providers::FirstLook;
 use super::quarantine::{self, Found, Unread};
 use super::recover::{Inventory, Others};
+use super::restored::Outward;
 use super::results::Results;
 use super::schedules::{Runs, Schedules};
 use super::supervise::Life;
@@ -44,7 +46,7 @@ use super::timer::Timer;
 use super::views::Views;
 use super::wider::WiderBooks;
 use super::workspaces::Workspaces;
-use super::{Counters, Engine, NEWS_CAPACITY, ReadError};
+use super::{Counters, Engine, NEWS_CAPACITY, ReadError, Removals};
 
 /// How often it is looked whether they have.
 const LAST_CALLS_LOOK: Duration = Duration::from_millis(20);
@@ -103,7 +105,7 @@ pub struct Settings {
     /// What becomes of one that nobody answers, where its envelope does not say.
     pub on_expiry: OnExpiry,
     /// What is removed, and when.
-    pub retention: Retention,
+    pub retention: Retentions,
     /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.
     pub crashes_alone_max: u32,
     /// What results of calls may hold of the memory, in bytes.
@@ -187,6 +189,7 @@ impl Engine {
         let schedules = Schedules::of(&*log, others, Arc::clone(&runs), ambient.wall()).map_err(unreadable)?;
         let kept = log.clocks().map_err(unreadable)?.into_iter().filter(|(no, _)| inventory.standings.has(*no));
         let clocks = Clocks::new(kept.collect());
+        let pins = Pins::of(&*log).map_err(unreadable)?;
         let this = Arc::new(OnceLock::new());
         let courier = courier(Arc::new(EngineOutbox::of(Arc::clone(&this))))?;
         let (news, _) = broadcast::channel(NEWS_CAPACITY);
@@ -214,6 +217,9 @@ impl Engine {
             unread: Unread::new(known),
             life: Life::default(),
             schedules,
+            removals: Removals::default(),
+            pins,
+            outward: Outward::default(),
             found: inventory.found,
             settings,
         });
@@ -223,16 +229,21 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Starts running missions and delivering events.
+    /// Starts running missions and delivering events; where the data were restored, without what reaches outside by itself.
     pub fn start(self: &Arc<Self>) {
+        let reaches_out = !self.pause_mark.is_restored() && self.begins_to_reach_out();
         self.start_timer();
         self.start_herald();
         self.start_sweep();
         self.start_clocks();
         self.start_quarantine();
-        self.start_courier();
+        if reaches_out {
+            self.start_courier();
+        }
         self.start_providers();
-        self.start_schedules();
+        if reaches_out {
+            self.start_schedules();
+        }
         self.start_payments();
         self.pump();
     }

@@ -22,7 +22,7 @@ use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::{InstanceId, LaneId, MissionNo, Mistake, SessionId, Timestamp, VpId};
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Options};
-use sortie_mission::{Ceilings, NodeRules, Retention};
+use sortie_mission::{Ceilings, NodeRules, Retentions};
 use sortie_models::{Configured, ModelsConfig};
 use sortie_sandbox::{Ending, Host, Installed, Run};
 use sortie_tools::{BuiltIn, CallContext, Providers, Standing, Tool, Workspace};
@@ -330,7 +330,7 @@ impl Bench {
             lanes: vec![(lane, 9)],
             max_running: 9,
             request_expiry: SignedDuration::from_hours(24),
-            retention: Retention { age: None, missions: None },
+            retention: Retentions::default(),
             on_expiry: sortie_contract::envelope::OnExpiry::End,
             crashes_alone_max: 3,
             hours: Arc::default(),

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_contract::MissionNo;
-use sortie_journal::AdmitError;
-use sortie_mission::Kept;
+use sortie_journal::{AdmitError, Head};
+use sortie_mission::{Kept, KeptAs, Retention, Retentions};
 
+use super::schedules::made_by;
 use super::{Engine, ReadError};
 
 /// How often it is looked for missions that have outlived their use, unless they do so sooner.
@@ -24,10 +26,19 @@ const HEADS: usize = 512;
 /// How much of the feed is read at once.
 const CHUNK: usize = 4_096;
 
+/// By schedule, the names of the missions that it made.
+type Made = FxHashMap<String, FxHashSet<String>>;
+
+/// Which of the bounds hold of a mission.
+fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
+    let made_by = |schedule: &str| made.get(schedule).is_some_and(|names| names.contains(head.mission_id.as_str()));
+    retentions.place_of(KeptAs { lane: &head.lane, mission_type: head.mission_type, made_by: &made_by })
+}
+
 impl Engine {
     /// Starts to remove missions as the configuration says.
     pub fn start_retention(self: &Arc<Self>) {
-        let age = self.settings.retention.age.and_then(|age| Duration::try_from(age).ok());
+        let age = self.settings.retention.shortest().and_then(|age| Duration::try_from(age).ok());
         let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
         let engine = Arc::downgrade(self);
         let ambient = Arc::clone(&self.ambient);
@@ -65,26 +76,54 @@ impl Engine {
     /// those that are old enough is it asked how far their delivery is.
     fn remove_outlived(&self) -> Result<usize, ReadError> {
         let wall = self.ambient.wall();
-        let (mut removed, mut newer, mut before) = (0, 0, None);
+        let (mut removed, mut before) = (0, None);
+        let retentions = &self.settings.retention;
+        let bounds: Vec<Retention> = retentions.each().collect();
+        let mut newer = vec![0; bounds.len()];
+        let made = self.made_by_schedules_of_rules()?;
         loop {
             let heads = self.log.heads_newest_first(before, HEADS)?;
             let Some((last, _)) = heads.last() else { return Ok(removed) };
             before = Some(*last);
             for (no, head) in heads.into_iter().filter(|(_, head)| head.status.is_final()) {
-                let ended_at = head.ended_at.unwrap_or(head.accepted_at);
-                let (status, quarantined) = (head.status, self.is_quarantined(no));
-                let kept = Kept { status, ended_at, delivered: true, quarantined, newer };
-                newer += 1;
-                if !self.settings.retention.is_over(kept, wall) {
+                let place = place_of(&head, retentions, &made);
+                let kept = Kept { newer: newer[place], ..self.kept(no, &head) };
+                newer[place] += usize::from(!kept.pinned);
+                if !bounds[place].is_over(kept, wall) {
                     continue;
                 }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
-                if self.settings.retention.is_over(Kept { delivered, ..kept }, wall) {
-                    self.remove(no)?;
+                if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
+                    match self.removals.unless_held(|| self.pins.unless_kept(no, || self.remove(no))) {
+                        Some(Some(done)) => done?,
+                        // Somebody has just said that it is to be kept.
+                        Some(None) => continue,
+                        // A backup is taken: another round finds them again.
+                        None => return Ok(removed),
+                    }
                     removed += 1;
                 }
             }
         }
+    }
+
+    /// What has to be known of a mission, but for its delivery and its place.
+    fn kept(&self, no: MissionNo, head: &Head) -> Kept {
+        Kept {
+            status: head.status,
+            ended_at: head.ended_at.unwrap_or(head.accepted_at),
+            delivered: true,
+            quarantined: self.is_quarantined(no),
+            pinned: self.pins.of_mission(no).is_some(),
+            newer: 0,
+        }
+    }
+
+    /// The missions that those schedules made, by name, which rules name. A history has the newest fires of each: earlier missions are
+    /// like any.
+    fn made_by_schedules_of_rules(&self) -> Result<Made, ReadError> {
+        let named = self.settings.retention.rules.iter().filter_map(|rule| rule.schedule.as_ref());
+        named.map(|schedule| Ok((schedule.clone(), made_by(&*self.log, schedule)?))).collect()
     }
 
     fn remove(&self, no: MissionNo) -> Result<(), ReadError> {

@@ -27,6 +27,7 @@ use super::recover::Others;
 use super::{Engine, ReadError};
 
 pub use act::{By, History};
+pub(crate) use kept::made_by;
 pub use kept::{Change, Entry, Made};
 pub use plan::State;
 pub(crate) use runs::Runs;

@@ -13,20 +13,24 @@ use serde_json::value::RawValue;
 
 mod delivery;
 mod explained;
+mod kept;
 mod mission;
 mod night;
 mod node;
 mod past;
 mod schedule;
+mod space;
 mod why;
 
 pub use delivery::*;
 pub use explained::*;
+pub use kept::KeptView;
 pub use mission::*;
 pub use night::*;
 pub use node::*;
 pub use past::*;
 pub use schedule::*;
+pub use space::SpaceView;
 pub use why::*;
 
 /// Most bytes of a page. At least one item is on it, however large.

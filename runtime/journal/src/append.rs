@@ -66,6 +66,8 @@ pub(crate) enum Change {
     Clocks(Vec<u8>),
     /// What somebody did.
     Action(String),
+    /// The pin of a mission; `None`: it is taken away.
+    Pin(u64, Option<Vec<u8>>),
 }
 
 /// What a removal weighs in the queue and in a commit, whatever the mission holds: a commit has 256 removals at most, so
@@ -84,6 +86,7 @@ impl Change {
             Self::Schedule(change) => change.bytes(),
             Self::Clocks(row) => row.len(),
             Self::Action(text) => size_of::<Self>() + text.len(),
+            Self::Pin(_, row) => row.as_ref().map_or(0, Vec::len),
         }
     }
 }

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
+use crate::Journal;
 use crate::error::OpenError;
 use crate::mark::{Mark, Memory};
-use crate::open::{Options, builder, guard, read_meta};
+use crate::open::{Opened, Options, builder, guard, read_meta};
 
 /// A journal that could be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,42 @@ pub fn examine(path: &Path, options: &Options) -> Result<Examined, OpenError> {
         }
         commits => Ok(Examined::Whole { bytes, marked: commits.is_some() }),
     }
+}
+
+/// The right to a journal, whether it can be opened or not: nobody else opens it for as long as this is held.
+#[derive(Debug)]
+pub struct Claim {
+    _mark: Mark,
+}
+
+/// Takes the journal at `path` for this process, wherever its file is moved meanwhile. `None`: another process has it. Where there is
+/// none its mark is made, empty.
+///
+/// # Errors
+/// [`OpenError::Io`]
+pub fn claim(path: &Path) -> Result<Option<Claim>, OpenError> {
+    let claimed =
+        Mark::claim(&Mark::path_of(path)).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    Ok(claimed.map(|_mark| Claim { _mark }))
+}
+
+/// Whether another process has the journal at `path`.
+///
+/// # Errors
+/// [`OpenError::Io`]
+pub fn is_in_use(path: &Path) -> Result<bool, OpenError> {
+    Mark::is_held(&Mark::path_of(path)).map_err(|source| OpenError::Io { path: path.to_owned(), source })
+}
+
+/// Opens the journal at `path` to be read alone: whatever is written to it goes to memory, and is gone with it. For whoever holds its
+/// [`Claim`], or knows that nobody writes it. What its mark remembers is not asked.
+///
+/// # Errors
+/// As [`crate::Journal::open`].
+pub fn peek(path: &Path) -> Result<(Journal, Opened), OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let backend = Overlay::new(File::open(path).map_err(io)?).map_err(io)?;
+    Journal::open_backend(backend, &Options { compact_bytes_min: u64::MAX, ..Options::default() })
 }
 
 /// How many commits a file has.
@@ -184,7 +221,6 @@ impl StorageBackend for Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Journal;
 
     /// The journal of a folder, and the files in it byte for byte.
     fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -226,6 +262,29 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(matches!(examine(&path, &options), Err(OpenError::Missing { .. })));
         assert_eq!(files(dir.path()).len(), 1);
+    }
+
+    #[test]
+    fn who_has_a_claim_is_alone_and_whoever_peeks_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.redb");
+        let (journal, _) = Journal::open(&path, &Options::default()).unwrap();
+        assert!(claim(&path).unwrap().is_none() && is_in_use(&path).unwrap());
+        drop(journal);
+        assert!(!is_in_use(&path).unwrap());
+        let before = files(dir.path());
+        let held = claim(&path).unwrap().unwrap();
+        assert!(matches!(Journal::open(&path, &Options::default()), Err(OpenError::InUse { .. })));
+        let (peeked, opened) = peek(&path).unwrap();
+        assert_eq!((opened.last_no.0, opened.position), (0, 0));
+        peeked.keep_clocks(&[(sortie_contract::MissionNo(1), 7)]).unwrap();
+        peeked.close().unwrap();
+        drop(peeked);
+        assert_eq!(files(dir.path()), before);
+        fs::write(&path, vec![7; 100_000]).unwrap();
+        assert!(matches!(peek(&path), Err(OpenError::Damaged { .. })));
+        drop(held);
+        assert!(claim(&path).unwrap().is_some());
     }
 
     #[test]

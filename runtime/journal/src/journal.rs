@@ -17,6 +17,7 @@ use crate::append::{Append, Change, HEAD_BYTES};
 use crate::clocks;
 use crate::error::{OpenError, ReadError, WriteError};
 use crate::open::{self, Checked, Opened, Options};
+use crate::pin::Pinned;
 use crate::room::{Load, Room};
 use crate::schedule::Written;
 use crate::tails::Tails;
@@ -218,6 +219,16 @@ impl Journal {
     /// [`WriteError`]; nothing was taken.
     pub(crate) fn keep_clocks(&self, clocks: &[(MissionNo, u64)]) -> Result<(), WriteError> {
         self.change(Change::Clocks(clocks::encode(clocks)), None)
+    }
+
+    /// Keeps a mission, or takes that back, as [`Journal::append_durable`].
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    pub(crate) fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError> {
+        let (waker, receipt) = oneshot::channel();
+        self.change(Change::Pin(mission.0, pin.map(|pin| pin.encode(mission.0))), Some(waker))?;
+        Ok(Receipt { receipt })
     }
 
     /// The receipt resolves once everything that was handed over before is durable. Costs no commit where nothing is on

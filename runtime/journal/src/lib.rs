@@ -25,6 +25,7 @@ mod journal;
 mod log;
 mod mark;
 mod open;
+mod pin;
 mod quarantine;
 mod read;
 mod room;
@@ -43,7 +44,7 @@ pub use append::Append;
 pub use balance::{Account, BALANCE_DAYS, Balance, Movement};
 pub use catalog::{Catalog, Session};
 pub use error::{OpenError, ReadError, WriteError};
-pub use examine::{Examined, examine};
+pub use examine::{Claim, Examined, claim, examine, is_in_use, peek};
 pub use feed::FeedEntry;
 pub use frame::FrameError;
 pub use head::Head;
@@ -52,9 +53,10 @@ pub use log::{
     AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin,
 };
 pub use open::{Opened, Options};
+pub use pin::Pinned;
 pub use quarantine::{Quarantine, Remains};
 pub use room::Room;
 pub use schedule::{FIRES_MAX, Kept, ScheduleChange};
 pub use seal::SealError;
-pub use snapshot::SnapshotError;
+pub use snapshot::{Copied, SnapshotError};
 pub use sortie_contract::cursor::Cursor;

@@ -29,10 +29,11 @@ use crate::error::{ReadError, WriteError};
 use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, ScheduleChange};
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{Copied, SnapshotError};
 
 pub use embedded::EmbeddedLog;
 pub use memory::MemoryLog;
@@ -226,6 +227,19 @@ pub trait Log: Debug + Send + Sync {
     /// As [`Log::read`].
     fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError>;
 
+    /// Keeps a mission, or takes that back, in the order of what is handed over: whoever removes missions asks. A pin goes with its
+    /// mission.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing was taken.
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError>;
+
+    /// The missions that are kept, oldest first.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError>;
+
     /// The balances of a day and of all later ones: see [`Append::moves`]. Those of [`BALANCE_DAYS`](crate::BALANCE_DAYS) are kept.
     ///
     /// # Errors
@@ -373,7 +387,7 @@ pub trait Log: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`SnapshotError`]; nothing is left at `to` then.
-    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError>;
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError>;
 
     /// Why nothing is taken any more, where it has failed.
     fn poisoned(&self) -> Option<WriteError>;

@@ -17,7 +17,7 @@ use sortie_contract::cursor::Cursor;
 use crate::error::{OpenError, panic_message};
 use crate::mark::{Mark, Memory};
 use crate::table::{
-    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE,
+    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FORMAT, FRAMES, HEADS, META, Meta, PINS, POSITIONS, QUARANTINE,
     SCHEDULES,
 };
 
@@ -261,6 +261,7 @@ pub(crate) fn initialise(db: &Database) -> Result<(), redb::Error> {
     transaction.open_table(CLOCKS)?;
     transaction.open_table(BALANCES)?;
     transaction.open_table(ACTIONS)?;
+    transaction.open_table(PINS)?;
     Meta::NEW.write(&mut transaction.open_table(META)?)?;
     transaction.commit()?;
     Ok(())

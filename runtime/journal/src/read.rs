@@ -10,7 +10,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use sortie_contract::cursor::Cursor;
-use sortie_contract::{MissionNo, Stamped};
+use sortie_contract::{MissionNo, Stamped, Timestamp};
 
 use crate::Journal;
 use crate::actions;
@@ -21,13 +21,14 @@ use crate::error::{ReadError, panic_message};
 use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::schedule::{self, Kept, Mark};
 use crate::seal::SealError;
-use crate::snapshot::{self, Draft, SnapshotError};
+use crate::snapshot::{self, Copied, Draft, SnapshotError};
 use crate::table::{
-    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, RECORD_LAST,
-    SCHEDULES,
+    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, PINS, POSITIONS, QUARANTINE,
+    RECORD_LAST, SCHEDULES,
 };
 
 impl Journal {
@@ -36,7 +37,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`SnapshotError`]; nothing is left at `to` then.
-    pub fn copy_to(&self, to: &Path) -> Result<(), SnapshotError> {
+    pub fn copy_to(&self, to: &Path) -> Result<Copied, SnapshotError> {
         let draft = Draft::create(to)?;
         self.snapshot(|read| Ok(snapshot::copy(read, draft)))?
     }
@@ -159,6 +160,23 @@ impl Journal {
                 actions.extend(there(actions::unsealed(key, value.value()).map_err(source))?.map(|text| (key, text)));
             }
             Ok(actions)
+        })
+    }
+
+    /// The missions that are kept, and who said so. A pin that cannot be read is one all the same: nothing is removed for want of it.
+    pub(crate) fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        self.snapshot(|snapshot| {
+            let Some(table) = open(snapshot, PINS)? else { return Ok(Vec::new()) };
+            let mut pins = Vec::new();
+            for row in table.iter().map_err(storage)? {
+                let (key, row) = row.map_err(storage)?;
+                let pin = Pinned::decode(key.value(), row.value()).unwrap_or_else(|error| {
+                    tracing::error!(mission = key.value(), %error, "a pin cannot be read; its mission is kept");
+                    Pinned { at: Timestamp::UNIX_EPOCH, by: "nobody knows: it cannot be read".to_owned() }
+                });
+                pins.push((MissionNo(key.value()), pin));
+            }
+            Ok(pins)
         })
     }
 

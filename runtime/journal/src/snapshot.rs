@@ -8,16 +8,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
+use sortie_contract::MissionNo;
 
 use crate::error::{ReadError, storage_message};
 use crate::frame::FrameKey;
+use crate::head::Head;
 use crate::open;
 use crate::table::{
-    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, POSITIONS, QUARANTINE, SCHEDULES,
+    ACTIONS, BALANCES, CLOCKS, CURSORS, FEED, FIRES, FRAMES, HEADS, META, Meta, PINS, POSITIONS, QUARANTINE, SCHEDULES,
 };
 
 /// Rows that are written with one commit: they are in memory until then.
 const BYTES_A_COMMIT: usize = 8 << 20;
+
+/// Memory for the copy's pages, which nobody reads again.
+const CACHE_BYTES: usize = 8 << 20;
 
 /// Why a log was not copied. What was written of the copy is removed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,23 @@ impl From<redb::Error> for SnapshotError {
     }
 }
 
+/// What a copy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// Of the file: see docs/JOURNAL.md.
+    pub format: u64,
+    /// How many commits there had been.
+    pub commits: u64,
+    /// The position of the newest frame; 0 where there is none.
+    pub position: u64,
+    /// The greatest number that a mission ever had.
+    pub last_no: MissionNo,
+    /// How many missions are in it.
+    pub missions: u64,
+    /// Those of them that had not ended.
+    pub unfinished: u64,
+}
+
 /// A row of a journal.
 #[derive(Debug)]
 pub(crate) enum Row {
@@ -65,6 +87,7 @@ pub(crate) enum Row {
     Quarantine(u64, Vec<u8>),
     Clocks(u64, Vec<u8>),
     Action(u64, Vec<u8>),
+    Pin(u64, Vec<u8>),
     Schedule(String, Vec<u8>),
     Position(String, Vec<u8>),
     Fire(String, u64, Vec<u8>),
@@ -80,6 +103,7 @@ impl Row {
         | Self::Quarantine(_, bytes)
         | Self::Clocks(_, bytes)
         | Self::Action(_, bytes)
+        | Self::Pin(_, bytes)
         | Self::Schedule(_, bytes)
         | Self::Position(_, bytes)
         | Self::Fire(_, _, bytes)
@@ -97,6 +121,8 @@ pub(crate) struct Draft {
     to: PathBuf,
     rows: Vec<Row>,
     bytes: usize,
+    missions: u64,
+    unfinished: u64,
 }
 
 impl Draft {
@@ -109,9 +135,10 @@ impl Draft {
         path.push(".part");
         let path = PathBuf::from(path);
         File::create(&path).map_err(|source| SnapshotError::Io { path: path.clone(), source })?;
-        let mut draft = Self { db: None, path, to: to.to_owned(), rows: Vec::new(), bytes: 0 };
+        let mut draft =
+            Self { db: None, path, to: to.to_owned(), rows: Vec::new(), bytes: 0, missions: 0, unfinished: 0 };
         open::restrict(&draft.path);
-        let db = Database::builder().create(&draft.path).map_err(redb::Error::from)?;
+        let db = Database::builder().set_cache_size(CACHE_BYTES).create(&draft.path).map_err(redb::Error::from)?;
         open::initialise(&db)?;
         draft.db = Some(db);
         Ok(draft)
@@ -119,12 +146,17 @@ impl Draft {
 
     pub(crate) fn push(&mut self, row: Row) -> Result<(), SnapshotError> {
         self.bytes += row.bytes();
+        if let Row::Head(no, bytes) = &row {
+            self.missions += 1;
+            // One that cannot be read is copied as it is, and its mission is told of when the copy is opened.
+            self.unfinished += u64::from(Head::decode(*no, bytes).is_ok_and(|head| !head.status.is_final()));
+        }
         self.rows.push(row);
         if self.bytes >= BYTES_A_COMMIT { self.write(None) } else { Ok(()) }
     }
 
     /// The copy is whole, and has these numbers. When this returns it is on disk, under its name.
-    pub(crate) fn finish(mut self, meta: Meta) -> Result<(), SnapshotError> {
+    pub(crate) fn finish(mut self, meta: Meta) -> Result<Copied, SnapshotError> {
         self.write(Some(meta))?;
         // Closed before it is moved.
         self.db = None;
@@ -132,7 +164,10 @@ impl Draft {
         File::open(&self.path).and_then(|file| file.sync_all()).map_err(io)?;
         fs::rename(&self.path, &self.to).map_err(io)?;
         let folder = self.to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        let Meta { format, commits, position, last_no, .. } = meta;
+        let (missions, unfinished) = (self.missions, self.unfinished);
+        Ok(Copied { format, commits, position, last_no: MissionNo(last_no), missions, unfinished })
     }
 
     fn write(&mut self, meta: Option<Meta>) -> Result<(), SnapshotError> {
@@ -147,6 +182,7 @@ impl Draft {
                 let mut quarantine = transaction.open_table(QUARANTINE)?;
                 let mut clocks = transaction.open_table(CLOCKS)?;
                 let mut actions = transaction.open_table(ACTIONS)?;
+                let mut pins = transaction.open_table(PINS)?;
                 let mut schedules = transaction.open_table(SCHEDULES)?;
                 let mut positions = transaction.open_table(POSITIONS)?;
                 let mut fires = transaction.open_table(FIRES)?;
@@ -158,6 +194,7 @@ impl Draft {
                         Row::Feed(key, bytes) => drop(feed.insert(*key, bytes.as_slice())?),
                         Row::Cursor(key, bytes) => drop(cursors.insert(*key, bytes.as_slice())?),
                         Row::Quarantine(key, bytes) => drop(quarantine.insert(*key, bytes.as_slice())?),
+                        Row::Pin(key, bytes) => drop(pins.insert(*key, bytes.as_slice())?),
                         Row::Clocks(key, bytes) => drop(clocks.insert(*key, bytes.as_slice())?),
                         Row::Action(key, bytes) => drop(actions.insert(*key, bytes.as_slice())?),
                         Row::Schedule(id, bytes) => drop(schedules.insert(id.as_str(), bytes.as_slice())?),
@@ -189,7 +226,7 @@ impl Drop for Draft {
 }
 
 /// Copies what `read` sees.
-pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), SnapshotError> {
+pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<Copied, SnapshotError> {
     for row in read.open_table(FRAMES).map_err(unreadable)?.iter().map_err(unreadable)? {
         let (key, value) = row.map_err(unreadable)?;
         draft.push(Row::Frame(key.value(), value.value().to_vec()))?;
@@ -201,6 +238,7 @@ pub(crate) fn copy(read: &ReadTransaction, mut draft: Draft) -> Result<(), Snaps
         (QUARANTINE, Row::Quarantine),
         (CLOCKS, Row::Clocks),
         (ACTIONS, Row::Action),
+        (PINS, Row::Pin),
     ] {
         let Some(table) = there(read.open_table(table))? else { continue };
         for found in table.iter().map_err(unreadable)? {

@@ -37,6 +37,9 @@ pub(crate) const CLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(crate) const BALANCES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("balances");
 /// Number → what somebody did. An older Sortie neither made it nor misses it.
 pub(crate) const ACTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("actions");
+
+/// Mission → that it is kept, since when and by whom. An older Sortie neither made it nor heeds it.
+pub(crate) const PINS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("pins");
 /// Name → number; the names are those of [`Meta`].
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 

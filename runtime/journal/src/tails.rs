@@ -60,7 +60,11 @@ impl Tails {
                     cursors.moved(*mission, Some(&CursorChange::Remove));
                     last_no = last_no.max(*mission);
                 }
-                Change::PruneFeed(_) | Change::Schedule(_) | Change::Clocks(_) | Change::Action(_) => {}
+                Change::PruneFeed(_)
+                | Change::Schedule(_)
+                | Change::Clocks(_)
+                | Change::Action(_)
+                | Change::Pin(..) => {}
             }
         }
         Ok(refused)

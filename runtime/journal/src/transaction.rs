@@ -14,8 +14,9 @@ use crate::balance::{self, Movement};
 use crate::clocks;
 use crate::feed::{self, FeedEntry};
 use crate::frame::FrameKey;
+use crate::pin;
 use crate::schedule;
-use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, QUARANTINE, RECORD_LAST};
+use crate::table::{CURSORS, FEED, FORMAT, FRAMES, HEADS, META, Meta, PINS, QUARANTINE, RECORD_LAST};
 
 /// Writes `changes` in one transaction and commits it. Returns the journal's numbers afterwards.
 pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair: bool) -> Result<Meta, redb::Error> {
@@ -32,6 +33,7 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
     schedule::write(&transaction, sum.schedules)?;
     clocks::write(&transaction, sum.clocks)?;
     actions::write(&transaction, &sum.actions)?;
+    pin::write(&transaction, &sum.pins)?;
     balance::write(&transaction, sum.movements.into_iter())?;
     let meta = Meta {
         format: FORMAT,
@@ -63,6 +65,8 @@ struct Sum<'a> {
     clocks: Option<&'a [u8]>,
     /// What people did, in the order of the queue.
     actions: Vec<&'a str>,
+    /// The pins that come after the removal of their mission, where it is removed, in the order of the queue.
+    pins: Vec<(u64, Option<&'a [u8]>)>,
     /// What moves in balances, in the order of the queue: what was spent stays so, though its mission be removed.
     movements: Vec<&'a Movement>,
     /// The greatest mission number among them.
@@ -74,9 +78,12 @@ impl<'a> Sum<'a> {
     fn of(changes: &'a [Change], position: u64) -> Self {
         let removals = changes.iter().enumerate().filter_map(|(index, change)| match change {
             Change::Remove(mission) => Some((*mission, index)),
-            Change::Append(_) | Change::PruneFeed(_) | Change::Schedule(_) | Change::Clocks(_) | Change::Action(_) => {
-                None
-            }
+            Change::Append(_)
+            | Change::PruneFeed(_)
+            | Change::Schedule(_)
+            | Change::Clocks(_)
+            | Change::Action(_)
+            | Change::Pin(..) => None,
         });
         let removals = last_of_each(removals.collect());
         let removed_after = |mission: u64, index: usize| {
@@ -99,6 +106,11 @@ impl<'a> Sum<'a> {
                 Change::Schedule(change) => sum.schedules.push(change),
                 Change::Clocks(row) => sum.clocks = Some(row),
                 Change::Action(text) => sum.actions.push(text),
+                Change::Pin(mission, row) => {
+                    if !removed_after(*mission, index) {
+                        sum.pins.push((*mission, row.as_deref()));
+                    }
+                }
                 Change::PruneFeed(begin) => {
                     let next = position + sum.told.len() as u64 + 1;
                     sum.feed_begin = sum.feed_begin.max(Some((*begin).min(next)));
@@ -118,6 +130,7 @@ fn remove(transaction: &WriteTransaction, missions: &[u64]) -> Result<u64, redb:
     let mut heads = transaction.open_table(HEADS)?;
     let mut cursors = transaction.open_table(CURSORS)?;
     let mut quarantine = transaction.open_table(QUARANTINE)?;
+    let mut pins = transaction.open_table(PINS)?;
     let mut bytes = 0;
     for mission in missions {
         frames.retain_in(frames_of(*mission), |_, frame| {
@@ -127,6 +140,7 @@ fn remove(transaction: &WriteTransaction, missions: &[u64]) -> Result<u64, redb:
         heads.remove(mission)?;
         cursors.remove(mission)?;
         quarantine.remove(mission)?;
+        pins.remove(mission)?;
     }
     Ok(bytes)
 }

@@ -96,7 +96,7 @@ pub use model::ModelCall;
 pub use night::{Left, Night, Part};
 pub use outputs::media_type;
 pub use quarantine::Remains;
-pub use retention::{Kept, Retention};
+pub use retention::{Kept, KeptAs, Retention, RetentionRule, Retentions};
 pub use run_clock::RunClock;
 pub use state::{Criterion, Due, Mission, OpenRequest, Standing, Storable, changes_standing};
 pub use suspension::{Idle, Leave};

@@ -3,6 +3,7 @@
 
 mod act;
 mod agree;
+mod backup;
 mod beside;
 mod client;
 mod complete;
@@ -14,7 +15,9 @@ mod look;
 mod manage;
 mod mcp;
 mod night;
+mod node;
 mod replay;
+mod restore;
 mod run;
 mod schedule;
 mod serve;
@@ -103,6 +106,15 @@ enum Command {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Keep a mission and its artifacts, whatever `[retention]` says.
+    Keep {
+        /// The mission's id.
+        #[arg(value_parser = named, add = complete::missions())]
+        id: String,
+        /// Leave it to `[retention]` again.
+        #[arg(long)]
+        off: bool,
+    },
     /// Run a mission's plugin again on its record, doing nothing, and show each call; says where it goes another way.
     Replay(replay::ReplayArgs),
     /// List what missions ask of people.
@@ -139,6 +151,13 @@ enum Command {
     /// Manage schedules: recurring missions.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// Pause the node, or let it go on.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
+    /// Take a backup of the node while it runs, or of its data directory while it does not: one file, checked.
+    Backup(backup::BackupArgs),
+    /// Restore a data directory from a backup, say what is forgotten by it, and start paused.
+    Restore(restore::RestoreArgs),
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -335,6 +354,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Cancel { which, reason } => act::cancel(&which, &reason, &client()?, json).await,
         Command::Redeliver { which } => act::redeliver(&which, &client()?, json).await,
         Command::Skip { which } => act::skip(&which, &client()?, json).await,
+        Command::Keep { id, off } => look::keep(&id, !off, &client()?, json).await,
         Command::Replay(args) => replay::replay(args, &client()?, json).await,
         Command::Requests(which) => decide::requests(&which, &client()?, json).await,
         Command::Deliveries(args) => look::deliveries(args, &client()?, json).await,
@@ -346,6 +366,15 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         // Nobody has to be asked.
         Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),
         Command::Schedule(command) => schedule::schedule(command, &client()?, json).await,
+        Command::Node(command) => node::node(command, &client()?, json).await,
+        Command::Backup(args) => {
+            let config = in_data_dir(config, args.data_dir.clone());
+            backup::backup(args, &config, (cli.node.as_deref(), cli.token.as_deref()), json).await
+        }
+        Command::Restore(args) => {
+            let config = in_data_dir(config, args.data_dir.clone());
+            restore::restore(args, &config, json).await
+        }
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {

@@ -15,7 +15,7 @@ use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd};
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mcp::McpConfig;
-use sortie_mission::{Ceilings, Retention};
+use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 
@@ -24,6 +24,7 @@ mod lane;
 mod limits;
 mod mcp;
 mod misplaced;
+mod retention;
 mod token;
 
 pub use budget::BudgetConfig;
@@ -31,6 +32,7 @@ pub use lane::LaneConfig;
 pub use limits::LimitsConfig;
 pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
+pub use retention::{RetentionConfig, RetentionRuleConfig};
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 
 /// The whole file.
@@ -107,23 +109,6 @@ impl Default for NodeConfig {
             hours: Vec::new(),
             closed: Vec::new(),
         }
-    }
-}
-
-/// `[retention]`: how long missions are kept once they are over. One whose events are not all delivered is kept.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetentionConfig {
-    /// So long after their end; `None` for ever.
-    #[serde(deserialize_with = "sortie_contract::duration::deserialize_some")]
-    pub age: Option<Duration>,
-    /// So many; without it, as many as there are.
-    pub missions: Option<usize>,
-}
-
-impl Default for RetentionConfig {
-    fn default() -> Self {
-        Self { age: Some(Duration::from_secs(90 * 24 * 60 * 60)), missions: None }
     }
 }
 
@@ -366,19 +351,6 @@ impl Config {
             ),
         };
         Ok(Ceilings { runtime_ms: (minutes * 60_000.0) as u64, llm_calls: self.limits.max_llm_calls, cost })
-    }
-
-    /// `[retention]`.
-    ///
-    /// # Errors
-    /// [`ConfigError::Value`] for an age beyond what a clock can show.
-    pub fn retention(&self) -> Result<Retention, ConfigError> {
-        let years = 100 * 365 * 24 * 60 * 60;
-        let age = self.retention.age.map(|age| {
-            let age = SignedDuration::try_from(age).ok().filter(|age| age.as_secs() <= years);
-            age.ok_or_else(|| ConfigError::value("retention.age", "must be at most a hundred years"))
-        });
-        Ok(Retention { age: age.transpose()?, missions: self.retention.missions })
     }
 
     /// `limits.request_expiry`.

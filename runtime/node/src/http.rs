@@ -5,6 +5,7 @@ mod agents;
 pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
+pub(crate) mod backup;
 pub(crate) mod body;
 mod budgets;
 mod codes;
@@ -40,6 +41,7 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::{Event, MissionNo};
 
 use crate::config::Scope;
+use crate::space::Space;
 use actions::Deed;
 pub(crate) use actions::Via;
 use answers::Answers;
@@ -50,7 +52,7 @@ use places::Places;
 use sortie_engine::shown::{
     Acted, ArtifactView, Either, ExplainedView, FireView, Halted, Health, MissionAtView, MissionLine, MissionView,
     Moved, NightView, NodeView, OpenRequestView, Page, Paused, Planned, PluginView, PluginsView, RecordView,
-    ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView, UpcomingView, WhyView,
+    RestoredView, ScheduleLine, ScheduleView, SessionView, ToolsView, UndeliveredView, UpcomingView, WhyView,
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
@@ -72,6 +74,11 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     /// What the node is called, by envelopes and by who asks for `/mcp`.
     pub(crate) called: Called,
+    pub(crate) backups: backup::Backups,
+    /// What the data folder takes.
+    pub(crate) space: Space,
+    /// From which backup its data are, where they were restored and nobody has let it go on since.
+    pub(crate) restored: Option<Arc<RestoredView>>,
 }
 
 /// What the node is called.
@@ -276,6 +283,8 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", acted, missions::cancel)
             .takes(json::<missions::Cancel>()),
+        route(POST, "/v1/missions/{id}/keep", Operate, "Keep it whatever its age", acted, missions::keep)
+            .takes(json::<missions::Keep>()),
         route(
             GET,
             "/v1/requests",
@@ -361,6 +370,14 @@ pub(crate) fn routes() -> Vec<Route> {
             "Start missions again",
             json::<Either<NodeView, Paused>>(),
             node::resume,
+        ),
+        route(
+            GET,
+            "/v1/backup",
+            Admin,
+            "A backup: the node as it is at this moment, as one archive",
+            Content::Bytes("application/x-tar"),
+            backup::take,
         ),
         route(POST, "/v1/node/halt", Operate, "Cancel everything", json::<Halted>(), node::halt),
         route(

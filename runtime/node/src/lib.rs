@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 
+mod backup;
 mod blanks;
 mod builtin;
 mod http;
@@ -14,6 +15,7 @@ mod mcp;
 mod memory;
 mod node;
 mod reload;
+mod space;
 mod telemetry;
 mod unheld;
 mod web;

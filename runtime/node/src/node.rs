@@ -10,6 +10,7 @@ use sortie_callback::Courier;
 use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
+use sortie_engine::shown::RestoredView;
 use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
 use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mcp::McpServer;
@@ -21,9 +22,10 @@ use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::http::auth::{self, Tokens};
-use crate::http::{self, App, answers::Answers, places::Places};
+use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
-use crate::{SANDBOX, unheld};
+use crate::space::Space;
+use crate::{SANDBOX, backup, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -41,6 +43,9 @@ pub struct Node {
     mcp: Vec<McpServer>,
     body_bytes: usize,
     called: http::Called,
+    backups: Backups,
+    space: Space,
+    restored: Option<backup::Mark>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
@@ -64,6 +69,15 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A restore.
+    #[error(
+        "a restore of {} was broken off: `sortie restore FILE --replace` with the same backup makes it whole; what was there before \
+         lies in its folder `before-restore-…`", path.display()
+    )]
+    HalfRestored {
+        /// The data directory.
+        path: PathBuf,
     },
     /// The journal.
     #[error("the journal cannot be opened")]
@@ -110,6 +124,7 @@ impl OpenError {
             }
             Self::Engine(sortie_engine::OpenError::Unreadable(_))
             | Self::DataDir { .. }
+            | Self::HalfRestored { .. }
             | Self::Journal(_)
             | Self::Sandbox(_)
             | Self::BuiltIn { .. } => false,
@@ -192,7 +207,14 @@ impl Node {
             );
         }
         let unusable = |source| OpenError::DataDir { path: data_dir.clone(), source };
-        let disk = Arc::new(Disk::new(&data_dir, config.limits.disk_reserve_mib.saturating_mul(1 << 20)));
+        let whole = || match backup::is_half_restored(&data_dir) {
+            false => Ok(()),
+            true => Err(OpenError::HalfRestored { path: data_dir.clone() }),
+        };
+        whole()?;
+        let mib = |mib: u64| mib.saturating_mul(1 << 20);
+        let disk = Disk::new(&data_dir, mib(config.limits.disk_reserve_mib)).warning(mib(config.limits.disk_warn_mib));
+        let disk = Arc::new(disk);
         // Before anything is written: on a full disk there is nothing else to write it to.
         if let Err(error) = disk.balance(Moment::Start) {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
@@ -220,7 +242,10 @@ impl Node {
             ..sortie_sandbox::Options::new(data_dir.join("plugins"))
         })?;
         let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
-        // The journal is this process's now, and so is everything beside it.
+        // The journal is this process's now, and so is everything beside it: unless somebody was moving it away just now.
+        whole()?;
+        backup::clean(&data_dir).map_err(unusable)?;
+        let restored = backup::Mark::read(&data_dir);
         let token = auth::own_token(&data_dir, given).map_err(unusable)?;
         sendable(&data_dir.join("token").display().to_string(), &token)?;
         warn_of_weak_tokens(&token, &further);
@@ -271,8 +296,11 @@ impl Node {
             called: http::Called {
                 instance_id: config.node.instance_id.as_str().into(),
                 names: config.node.names.clone().into(),
-                data_dir: data_dir.canonicalize().unwrap_or(data_dir).to_string_lossy().into(),
+                data_dir: data_dir.canonicalize().unwrap_or_else(|_| data_dir.clone()).to_string_lossy().into(),
             },
+            backups: Backups::of(&data_dir),
+            space: Space::default(),
+            restored,
             recorder,
             token,
         })
@@ -298,7 +326,7 @@ impl Node {
         }
         let (engine, ambient) = (Arc::downgrade(&self.engine), Arc::clone(self.engine.ambient()));
         self.engine.supervise("disk", async move {
-            let (mut was_low, mut was_full, mut cannot_hold) = (false, false, false);
+            let (mut was_low, mut was_full, mut cannot_hold, mut was_scarce) = (false, false, false, false);
             loop {
                 let (free_mib, reserve_mib) = (disk.free_bytes() >> 20, disk.reserve_bytes >> 20);
                 let (is_low, is_full) = (disk.is_low(), disk.is_full());
@@ -311,6 +339,12 @@ impl Node {
                     engine.pump();
                 }
                 was_full = is_full;
+                let is_scarce = disk.is_scarce();
+                if is_scarce && !was_scarce && !is_low {
+                    let warn_mib = disk.warn_bytes >> 20;
+                    tracing::warn!(free_mib, warn_mib, "room on the disk is getting scarce: nothing has stopped yet");
+                }
+                was_scarce = is_scarce;
                 if is_low && !was_low {
                     tracing::error!(free_mib, reserve_mib, "the disk is nearly full: no missions are taken");
                 } else if was_low && !is_low {
@@ -343,6 +377,7 @@ impl Node {
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
         unheld::start(&self.engine, &self.sandbox);
+        self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -354,6 +389,12 @@ impl Node {
             places,
             answers: Answers::new(),
             called: self.called.clone(),
+            backups: self.backups.clone(),
+            space: self.space.clone(),
+            restored: self.restored.clone().map(|mark| {
+                let backup::Mark { taken_at, restored_at, unfinished } = mark;
+                Arc::new(RestoredView { taken_at, restored_at, unfinished })
+            }),
         };
         let failed = self.engine.log().failed();
         let served = tokio::select! {

@@ -42,7 +42,9 @@ fn round(engine: &Engine, sandbox: &Sandbox) {
             }
         }
     }
-    match sandbox.discard(&unheld) {
+    // While a backup is taken another round finds them again.
+    let Some(discarded) = engine.removals().unless_held(|| sandbox.discard(&unheld)) else { return };
+    match discarded {
         Ok(freed) if freed.files > 0 => {
             tracing::info!(files = freed.files, bytes = freed.bytes, "removed plugins that nobody holds");
         }

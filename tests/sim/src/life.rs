@@ -12,8 +12,8 @@ use sortie_engine::recover::Others;
 use sortie_engine::{Engine, Guests, NodeHours, Parts, Settings};
 use sortie_journal::sim::{Crash, SimDisk};
 use sortie_journal::{EmbeddedLog, Journal, Options};
-use sortie_mission::Retention;
 use sortie_mission::wider::WiderBudget;
+use sortie_mission::{Retention, Retentions};
 use sortie_models::{Configured, Models, ModelsConfig};
 use sortie_tools::Providers;
 
@@ -50,7 +50,7 @@ pub(crate) struct Outfit {
     pub(crate) guests: Arc<dyn Guests>,
     pub(crate) tools: Providers,
     pub(crate) models: Arc<dyn Models>,
-    pub(crate) retention: Retention,
+    pub(crate) retention: Retentions,
     pub(crate) hours: NodeHours,
     pub(crate) budgets: Vec<WiderBudget>,
 }
@@ -80,7 +80,7 @@ impl Life {
             guests: Arc::new(Plugins { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: providers(scene, executor),
             models: Arc::new(Oracle { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
-            retention: Retention { age: Some(RETENTION), missions: None },
+            retention: Retentions { general: Retention { age: Some(RETENTION), missions: None }, rules: Vec::new() },
             hours: hours(),
             budgets: money::wider(scene),
         };

@@ -19,7 +19,7 @@ use sortie_contract::{Timestamp, limit};
 use sortie_engine::NodeHours;
 use sortie_journal::Journal;
 use sortie_journal::sim::{Crash, SimDisk};
-use sortie_mission::Retention;
+use sortie_mission::Retentions;
 use sortie_tools::{BuiltIn, Providers};
 
 use self::book::{Book, NAMES};
@@ -146,7 +146,7 @@ impl Nights {
             guests: Arc::new(Sleepers { scene: Arc::clone(scene), executor: Arc::downgrade(executor) }),
             tools: Providers::new(BuiltIn::of(Vec::new()), Vec::new(), scene.clock.wall()).expect("there are none"),
             models: no_models(executor),
-            retention: Retention::default(),
+            retention: Retentions::default(),
             hours: NodeHours::default(),
             budgets: Vec::new(),
         };

@@ -4,15 +4,20 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashSet;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sortie_contract::{Mistake, Timestamp};
+use sortie_journal::{Log, ReadError};
 use sortie_schedule::{Action, Calendars, Form, Position, Schedule};
 
 /// Changes of a schedule that are remembered: the newest.
 const CHANGES_MAX: usize = 100;
+
+/// Fires that are read at once.
+const FIRES: usize = 1_024;
 
 /// What a schedule is.
 #[derive(Debug, Deserialize)]
@@ -123,6 +128,19 @@ pub enum Made {
     Found,
     /// The node did not take it.
     Refused,
+}
+
+/// The missions that a schedule made, by name, as far as its history goes. Blocks.
+pub(crate) fn made_by(log: &dyn Log, schedule: &str) -> Result<FxHashSet<String>, ReadError> {
+    let (mut made, mut before) = (FxHashSet::default(), None);
+    loop {
+        let fires = log.fires(schedule, before, FIRES)?;
+        let Some((last, _)) = fires.last() else { return Ok(made) };
+        before = Some(*last);
+        // One that cannot be read made none that anybody knows of.
+        let entries = fires.iter().filter_map(|(_, text)| read::<Entry>(text).ok());
+        made.extend(entries.filter(|entry| entry.made == Some(Made::Made)).filter_map(|entry| entry.mission_id));
+    }
 }
 
 /// Text of the log.

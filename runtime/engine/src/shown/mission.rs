@@ -14,7 +14,7 @@ use sortie_contract::request::RequestKind;
 use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
 use sortie_journal::Quarantine;
 
-use super::{DeliveryState, DeliveryView, LandingView};
+use super::{DeliveryState, DeliveryView, KeptView, LandingView};
 
 /// The state of a mission.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -80,6 +80,8 @@ pub struct MissionView {
     pub warnings: Vec<String>,
     /// Why not all that was recorded of it can be read; null where all of it can.
     pub quarantine: Option<QuarantineView>,
+    /// That somebody wants it kept whatever its age; null where it goes when its time has come.
+    pub kept: Option<KeptView>,
     /// That of its latest event.
     pub sequence: u64,
     /// So many records it consists of: `?at=N` shows it as of one of them.
@@ -460,6 +462,8 @@ pub struct MissionLine {
     pub reason: Option<Reason>,
     /// Whether not all that was recorded of it can be read.
     pub quarantined: bool,
+    /// Whether somebody wants it kept whatever its age.
+    pub kept: bool,
     /// The latest thing that people were told of it; cut where it is long.
     pub summary: String,
     /// What it has used, as of its latest change that a list shows.

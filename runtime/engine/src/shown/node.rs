@@ -9,6 +9,8 @@ use sortie_contract::Timestamp;
 use sortie_contract::tool::{EffectClass, Repeat, ToolInfo};
 use sortie_tools::{LinkState, ProviderHealth, Toolbox};
 
+use super::SpaceView;
+
 /// A tool of this node.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -191,12 +193,30 @@ pub struct NodeView {
     pub quarantined: usize,
     /// Where its tools come from.
     pub providers: Vec<ProviderView>,
+    /// That its data were restored from a backup, and it starts, delivers and fires nothing until it is resumed. Else null.
+    pub restored: Option<RestoredView>,
     /// The disk of its data folder.
     pub disk: DiskView,
+    /// What its data folder takes, by kind, in bytes; null for a moment after the start.
+    pub space: Option<SpaceView>,
     /// Its connections.
     pub connections: ConnectionsView,
     /// Its ceilings.
     pub limits: LimitsView,
+}
+
+/// Where the data of a node come from that was restored.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RestoredView {
+    /// The moment that the backup shows.
+    #[schemars(with = "String")]
+    pub taken_at: Timestamp,
+    /// When it was restored.
+    #[schemars(with = "String")]
+    pub restored_at: Timestamp,
+    /// Missions that had not ended at that moment.
+    pub unfinished: u64,
 }
 
 /// A lane.
@@ -217,6 +237,10 @@ pub struct DiskView {
     pub free_mib: u64,
     /// Kept free for the journal.
     pub reserve_mib: u64,
+    /// Below so much it is warned.
+    pub warn_mib: u64,
+    /// Less is free than that.
+    pub scarce: bool,
     /// No missions are taken until there is room.
     pub low: bool,
     /// What artifacts and workspaces take.

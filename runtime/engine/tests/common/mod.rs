@@ -20,7 +20,7 @@ use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Guests, Par
 use sortie_journal::sim::SimDisk;
 use sortie_journal::{EmbeddedLog, Journal, Options};
 use sortie_mission::wider::WiderBudget;
-use sortie_mission::{Ceilings, NodeRules, Retention};
+use sortie_mission::{Ceilings, NodeRules, Retentions};
 use sortie_models::{Configured, ModelsConfig};
 use sortie_sandbox::{BoxFuture, Ending, Host, Installed, Run};
 use sortie_tools::{BuiltIn, Provider, Providers, ToolsConfig, WorkspaceBounds};
@@ -85,7 +85,7 @@ fn settings() -> Settings {
         lanes: vec![(lane, 4)],
         max_running: 4,
         request_expiry: jiff::SignedDuration::from_hours(24),
-        retention: Retention::default(),
+        retention: Retentions::default(),
         on_expiry: sortie_contract::envelope::OnExpiry::End,
         crashes_alone_max: 3,
         hours: Arc::default(),

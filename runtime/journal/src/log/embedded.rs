@@ -20,10 +20,11 @@ use crate::feed::FeedEntry;
 use crate::head::Head;
 use crate::journal::{Journal, Receipt};
 use crate::open::Opened;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{Kept, Mark, ScheduleChange, Written};
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{Copied, SnapshotError};
 
 /// A journal as a [`Log`].
 ///
@@ -266,6 +267,14 @@ impl Log for EmbeddedLog {
         self.journal.actions(before, limit)
     }
 
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError> {
+        self.journal.pin(mission, pin)
+    }
+
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        self.journal.pins()
+    }
+
     fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
         self.journal.prune_feed_before(position)
     }
@@ -372,7 +381,7 @@ impl Log for EmbeddedLog {
         self.journal.crowded()
     }
 
-    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError> {
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError> {
         self.journal.copy_to(to)
     }
 

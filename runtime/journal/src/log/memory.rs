@@ -22,10 +22,11 @@ use crate::feed::{self, FeedEntry};
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
+use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
 use crate::schedule::{self, FIRES_MAX, Kept, Mark, ScheduleChange, To};
-use crate::snapshot::{Draft, Row, SnapshotError};
+use crate::snapshot::{Copied, Draft, Row, SnapshotError};
 use crate::table::Meta;
 
 /// A log that is gone with its process.
@@ -45,6 +46,7 @@ struct State {
     schedules: BTreeMap<String, Plan>,
     clocks: Vec<(MissionNo, u64)>,
     actions: BTreeMap<u64, String>,
+    pins: BTreeMap<u64, Pinned>,
     balances: BTreeMap<Account, Balance>,
     closed: bool,
 }
@@ -267,6 +269,7 @@ impl Log for MemoryLog {
         self.open(|state| {
             state.last_no = state.last_no.max(mission.0);
             state.missions.remove(&mission.0);
+            state.pins.remove(&mission.0);
             Ok(())
         })?;
         Ok(())
@@ -322,6 +325,20 @@ impl Log for MemoryLog {
         let state = self.state.lock();
         let actions = state.actions.range(..before.unwrap_or(u64::MAX)).rev().take(limit);
         Ok(actions.map(|(no, text)| (*no, text.clone())).collect())
+    }
+
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError> {
+        self.open(|state| {
+            match pin {
+                Some(pin) => drop(state.pins.insert(mission.0, pin.clone())),
+                None => drop(state.pins.remove(&mission.0)),
+            }
+            Ok(self.receipt())
+        })
+    }
+
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        Ok(self.state.lock().pins.iter().map(|(no, pin)| (MissionNo(*no), pin.clone())).collect())
     }
 
     fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
@@ -460,7 +477,7 @@ impl Log for MemoryLog {
         false
     }
 
-    fn snapshot(&self, to: &Path) -> Result<(), SnapshotError> {
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError> {
         // Of one moment: nobody writes while the copy is drafted.
         let state = self.state.lock();
         let mut draft = Draft::create(to)?;
@@ -491,6 +508,9 @@ impl Log for MemoryLog {
         draft.push(Row::Clocks(clocks::KEY, clocks::encode(&state.clocks)))?;
         for (no, text) in &state.actions {
             draft.push(Row::Action(*no, actions::sealed(*no, text)))?;
+        }
+        for (no, pin) in &state.pins {
+            draft.push(Row::Pin(*no, pin.encode(*no)))?;
         }
         for (account, balance) in &state.balances {
             let (key, bytes) = balance::written(account, *balance);

@@ -4,7 +4,8 @@ use jiff::civil::date;
 use sortie_contract::{MicroUsd, Spend, VpId};
 use sortie_journal::{Account, Append, Balance, Log, Movement, WriteError};
 
-use super::{copy_of, plain, stamped};
+use super::snapshots::copy_of;
+use super::{plain, stamped};
 
 pub(super) fn they_move_with_the_records_that_move_them(log: &dyn Log) {
     let (_, Some(no)) = plain(1).to(log) else { panic!("not taken") };

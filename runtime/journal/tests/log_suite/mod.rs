@@ -3,6 +3,8 @@
 //! An implementation passes by calling [`laws`] and [`agrees_with_the_model`] with a way to make an empty one.
 
 mod balances;
+mod pins;
+mod snapshots;
 
 use std::collections::BTreeSet;
 
@@ -11,8 +13,8 @@ use sortie_contract::plugin::LogLevel;
 use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, Timestamp, VpId};
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
-    AdmitError, Admitted, Append, Beginning, Cursor, Decision, EmbeddedLog, FIRES_MAX, Head, Journal, Kept, Keys,
-    Known, Lease, Log, MemoryLog, Options, Quarantine, Receipt, ScheduleChange, SnapshotError, Twin, WriteError,
+    AdmitError, Admitted, Append, Beginning, Cursor, Decision, FIRES_MAX, Head, Kept, Keys, Known, Lease, Log,
+    MemoryLog, Quarantine, Receipt, ScheduleChange, Twin, WriteError,
 };
 
 /// Makes an empty log.
@@ -34,8 +36,9 @@ pub(crate) fn laws(make: Make<'_>) {
         a_schedule_is_changed_only_from_where_it_stands,
         a_fire_and_how_far_its_schedule_has_come_are_one,
         a_history_of_fires_keeps_the_newest,
+        pins::one_stays_until_it_is_taken_back_or_goes_with_its_mission,
         balances::they_move_with_the_records_that_move_them,
-        a_snapshot_opens_with_all_that_was_acknowledged,
+        snapshots::a_snapshot_opens_with_all_that_was_acknowledged,
         a_snapshot_of_a_busy_log_has_no_gaps,
         a_closed_log_takes_nothing,
     ] {
@@ -366,36 +369,11 @@ fn a_mission_in_quarantine_is_read_as_far_as_it_can_be_and_then_to_its_end(log: 
     assert_eq!((log.quarantine(no).unwrap(), log.quarantined().unwrap()), (Some(kept), vec![no]));
     assert_eq!((log.headless(), log.head(no).unwrap()), (vec![], Some(head)));
     let folder = tempfile::tempdir().unwrap();
-    let copy = copy_of(log, folder.path(), "copy");
+    let copy = snapshots::copy_of(log, folder.path(), "copy");
     assert_eq!((copy.read_all(no, 0).unwrap(), copy.quarantined().unwrap()), (expected, vec![no]));
     log.remove(no).unwrap();
     log.barrier().unwrap().wait().unwrap();
     assert_eq!((log.read_all(no, 0).unwrap(), log.quarantined().unwrap()), (vec![], vec![]));
-}
-
-/// The log that a snapshot holds, of one that it is made of now.
-fn copy_of(log: &dyn Log, folder: &std::path::Path, name: &str) -> EmbeddedLog {
-    let path = folder.join(name);
-    log.snapshot(&path).unwrap();
-    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
-    EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap()
-}
-
-fn a_snapshot_opens_with_all_that_was_acknowledged(log: &dyn Log) {
-    let folder = tempfile::tempdir().unwrap();
-    agree(&copy_of(log, folder.path(), "empty"), log);
-    history(log, &MemoryLog::default(), 7, 90);
-    let copy = copy_of(log, folder.path(), "full");
-    agree(&copy, log);
-    let given = |log: &dyn Log| plain(999).ask(log, false).0.unwrap().no;
-    assert_eq!(given(&copy), given(log), "a number is given once, though its mission was removed");
-    // It is nobody else's: neither sees what the other writes, and nothing is written over.
-    plain(500).to(log);
-    assert_eq!(copy.find(&plain(500).names().0).unwrap(), None);
-    assert_eq!(plain(501).to(&copy).1, Some(given(&copy)).map(|no| MissionNo(no.0 - 1)));
-    assert!(matches!(log.snapshot(&folder.path().join("full")), Err(SnapshotError::Exists { .. })));
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".part")), "{left:?}");
 }
 
 fn a_snapshot_of_a_busy_log_has_no_gaps(log: &dyn Log) {
@@ -421,7 +399,7 @@ fn a_snapshot_of_a_busy_log_has_no_gaps(log: &dyn Log) {
         });
         for round in 0..5 {
             let before = acknowledged.load(std::sync::atomic::Ordering::Acquire);
-            let copy = copy_of(log, folder.path(), &format!("copy-{round}"));
+            let copy = snapshots::copy_of(log, folder.path(), &format!("copy-{round}"));
             for no in (1..=20).map(MissionNo) {
                 assert!(all(&copy, no).len() > before as usize, "{no} in round {round}");
             }
@@ -456,8 +434,8 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
         let given = plain(99).ask(model, false).0.unwrap().no.0 - 1;
         let no = MissionNo(dice.below(given.max(1)) + 1);
         let there = model.head(no).unwrap().is_some();
-        match dice.below(24) {
-            20.. => {
+        match dice.below(26) {
+            20..24 => {
                 let name = dice.below(3);
                 let stands = model.schedule(&id_of(name)).unwrap().map_or(0, |kept| kept.version);
                 let from = [stands, stands, stands, stands + 1][dice.at(4)];
@@ -510,6 +488,7 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
                 log.prune_feed_before(position).unwrap();
                 model.prune_feed_before(position).unwrap();
             }
+            24 | 25 => pins::step([log, model], no, step, dice.below(3) > 0),
             16 => [log, model as &dyn Log].iter().for_each(|log| log.keep_clocks(&[(no, step as u64)]).unwrap()),
             17 => [log, model as &dyn Log].map(|log| log.act(step.to_string()).unwrap().wait().unwrap()).fill(0),
             _ => {
@@ -529,6 +508,7 @@ pub(crate) fn history(log: &dyn Log, model: &MemoryLog, seed: u64, steps: usize)
 fn agree(log: &dyn Log, model: &dyn Log) {
     assert_eq!(*log.follow().borrow(), *model.follow().borrow());
     assert_eq!(log.clocks().unwrap(), model.clocks().unwrap());
+    assert_eq!(log.pins().unwrap(), model.pins().unwrap());
     for no in (0..120).map(MissionNo) {
         assert_eq!(all(log, no), all(model, no), "records of {no}");
         for first in 0..4 {

@@ -144,6 +144,15 @@ impl Subject {
     }
 }
 
+/// What takes the most of a data directory, in words, behind what is free.
+fn taken_by(kinds: &[(&str, u64)]) -> String {
+    let mut kinds: Vec<_> = kinds.iter().filter(|(_, bytes)| bytes >> 20 > 0).collect();
+    kinds.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let told: Vec<_> =
+        kinds.iter().map(|(kind, bytes)| format!("{} {}", kind.replace('_', " "), text::size(*bytes))).collect();
+    if told.is_empty() { String::new() } else { format!("; taken by {}", told.join(", ")) }
+}
+
 fn report(subject: &Subject, findings: &[(Side, Finding)], as_json: bool) -> std::io::Result<()> {
     let side = |side: &Side| if *side == Side::Here { "here" } else { "node" };
     if as_json {

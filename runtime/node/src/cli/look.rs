@@ -305,6 +305,9 @@ fn stands(mission: &Value, screen: &Screen) -> String {
     if mission["quarantined"] == true {
         stands.push_str(" (quarantine)");
     }
+    if mission["kept"] == true {
+        stands.push_str(" (kept)");
+    }
     stands
 }
 
@@ -432,6 +435,19 @@ fn show_lines(out: &mut impl std::io::Write, line: &mut Vec<u8>) -> std::io::Res
     let rest = line.split_off(end + 1);
     let whole = std::mem::replace(line, rest);
     out.write_all(text::plain_lines(&String::from_utf8_lossy(&whole)).as_bytes())
+}
+
+pub(super) async fn keep(id: &str, keeps: bool, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    let request = client.request(Method::POST, &["v1", "missions", id, "keep"]);
+    let body = json!({"keep": keeps}).to_string();
+    let state = client.json(request.header("content-type", "application/json").body(body), "mission_id").await?;
+    if as_json {
+        text::json(&state)?;
+    } else {
+        let says = if keeps { "is kept, with its artifacts" } else { "goes when its time has come" };
+        writeln!(std::io::stdout(), "{} {says}", text::cell(&state["mission_id"]))?;
+    }
+    Ok(Exit::Completed)
 }
 
 #[cfg(test)]

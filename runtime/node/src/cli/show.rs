@@ -35,6 +35,10 @@ fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen, of: &Commands) -> 
         page.fact("because", &text::cell(&state["waits_for"]["why"]));
     }
     quarantine(state, screen, &mut page);
+    if state["kept"].is_object() {
+        let by = text::cell(&state["kept"]["by"]);
+        page.fact("kept", &format!("whatever its age, since {}, by {by}", screen.when(&state["kept"]["since"])));
+    }
     page.fact("objective", &text::cell(&state["objective"]));
     let plugin = format!("{}@{}", text::cell(&state["plugin"]["name"]), text::cell(&state["plugin"]["version"]));
     page.fact("type", &format!("{}, by the plugin {plugin}", text::cell(&state["mission_type"])));

@@ -32,6 +32,8 @@ pub struct LimitsConfig {
     pub files_mib: u64,
     /// What is kept free on the disk for the journal, in MiB.
     pub disk_reserve_mib: u64,
+    /// Below so much free room it is warned, in MiB: long before anything stops.
+    pub disk_warn_mib: u64,
     /// So many crashes of the node in a row, with one mission running alone and nothing new of it on record, and it is given up.
     pub crashes_alone: u32,
     /// How long a mission waits for an answer before it gives up, unless its window closes before.
@@ -64,6 +66,8 @@ impl Default for LimitsConfig {
             files_mib: 64 << 10,
             // What the queue of the journal holds, several times over: enough to end everything that there is.
             disk_reserve_mib: 256,
+            // Four times what is kept: room for the work of some hours, and for somebody to look.
+            disk_warn_mib: 1 << 10,
             // A few: in a loop of kills from outside it is nobody's fault.
             crashes_alone: 5,
             request_expiry: Duration::from_secs(24 * 60 * 60),

@@ -46,6 +46,12 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` names the rule. Approve with arguments that the constraints allow, approve the call as it is, or deny it.",
     ),
     known(
+        "backup_runs",
+        &[409],
+        "A backup of this node is being taken: there is one at a time.",
+        "Wait until it is done, or stop whoever reads it.",
+    ),
+    known(
         "bad_request",
         &[400],
         "Something of the request cannot be read: a parameter, a path, a body that broke off.",

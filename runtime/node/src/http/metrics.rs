@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use sortie_callback::Counters;
 use sortie_contract::tool::ToolName;
 use sortie_contract::{Spend, Status};
+use sortie_engine::shown::SpaceView;
 use sortie_engine::{Held, Turns};
 use sortie_mission::wider::Standing;
 use sortie_tools::{LinkState, ProviderHealth};
@@ -76,6 +77,15 @@ fn budgets(registry: &mut Registry, taken: Vec<(Labels, Spend)>) {
     let usd_help = "What is spent or set aside of each budget wider than one mission, in US dollars";
     registry.register("budget_taken_usd", usd_help, usd);
     registry.register("budget_taken_llm_calls", "The same, in calls of language models", calls);
+}
+
+/// What the data folder takes, by kind.
+fn space(registry: &mut Registry, seen: Option<&SpaceView>) {
+    let taken = Family::<Labels, Gauge>::default();
+    for (kind, bytes) in seen.into_iter().flat_map(SpaceView::kinds) {
+        taken.get_or_create(&vec![("kind", kind.to_owned())]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+    registry.register("data_bytes", "What the data folder takes on its disk, by kind", taken);
 }
 
 /// Where tools come from: a row for each provider, of which an operator has a few.
@@ -157,6 +167,11 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
             "What is free on the disk of the data folder",
             bytes(app.artifacts.shared_room().disk().free_bytes()),
         ),
+        (
+            "disk_warn_bytes",
+            "Below so much free room it is warned",
+            bytes(app.artifacts.shared_room().disk().warn_bytes),
+        ),
         ("files_bytes", "What artifacts and workspaces take on the disk", bytes(app.artifacts.shared_room().bytes())),
         ("connections_open", "Connections that are open", places.open),
         ("connections_places", "Connections that can be open", app.places.most),
@@ -167,6 +182,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     }
+    space(&mut registry, app.space.seen().as_ref());
     providers(&mut registry, &engine.providers());
     failures(&mut registry, engine.courier().counters());
     let mut text = String::new();

@@ -370,6 +370,38 @@ pub(super) async fn cancel(
     }
 }
 
+/// What keeping a mission may hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Keep {
+    /// False leaves it to retention again.
+    keep: bool,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { keep: true }
+    }
+}
+
+/// `POST /v1/missions/{id}/keep`
+pub(super) async fn keep(
+    State(app): State<App>,
+    Extension(holder): Extension<Holder>,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let Keep { keep } = super::schedules::form(&body)?;
+    let named = id.clone();
+    let no = app.mission(id).await?;
+    let by = holder.name.to_string();
+    app.to_the_end(move |engine| async move { engine.keep_mission(no, keep, by).await }).await??;
+    Ok(match app.state_for(&holder, no).await? {
+        Some(state) => Json(state).into_response(),
+        None => Json(Acted::on(&named, None)).into_response(),
+    })
+}
+
 /// The body of a cancel.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "it describes what is read by hand, so that mistakes are told with their place")]

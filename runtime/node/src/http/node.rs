@@ -46,12 +46,16 @@ fn view(app: &App) -> NodeView {
         blocked: engine.blocked(),
         quarantined: engine.quarantined(),
         providers: engine.providers().into_iter().map(ProviderView::from).collect(),
+        restored: app.restored.as_deref().filter(|_| engine.holds_back()).cloned(),
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,
             reserve_mib: disk.reserve_bytes >> 20,
+            warn_mib: disk.warn_bytes >> 20,
+            scarce: disk.is_scarce(),
             low: disk.is_low(),
             files_mib: app.artifacts.shared_room().bytes() >> 20,
         },
+        space: app.space.seen(),
         connections: ConnectionsView {
             places: app.places.most,
             open: places.open,
@@ -172,6 +176,9 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     ready(&app.engine)
 }
 
+/// What a node says that was restored from a backup.
+const HELD: &str = "held: restored from a backup; it starts, delivers and fires nothing until POST /v1/node/resume (`sortie node resume`)";
+
 fn ready(engine: &Engine) -> Response {
     if let Some(task) = engine.dead_task() {
         let detail = format!("the background task `{task}` has died; the node stops, and its next start recovers");
@@ -181,7 +188,7 @@ fn ready(engine: &Engine) -> Response {
         let detail = "the node is stopping";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
     }
-    Json(Health { status: "ready" }).into_response()
+    Json(Health { status: if engine.holds_back() { HELD } else { "ready" } }).into_response()
 }
 
 #[cfg(test)]

@@ -341,7 +341,7 @@ pub(super) struct Backfill {
 }
 
 /// A small body of this form; an empty one is an empty object.
-fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let (value, mistakes) = super::body::json(body, "a JSON object")?;
     match mistakes.into_iter().next() {

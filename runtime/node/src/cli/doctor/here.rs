@@ -15,15 +15,12 @@ use sortie_mcp::McpServer;
 use sortie_models::{Configured, Health, Models as _};
 use sortie_tools::{BuiltIn, ConfigError, Provider as _};
 
-use super::{Finding, with_causes};
+use super::{Finding, taken_by, with_causes};
 use crate::builtin;
 use crate::cli::text;
 use crate::config::{Config, TOKEN_CHARS_MIN, is_weak};
 use crate::http::auth::ADMIN;
 use crate::node::{PRIVATE, system};
-
-/// Free space below which the journal is in danger, in bytes.
-const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// Looks. `runs` says that a node works on this data directory at the moment.
 pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Finding> {
@@ -35,7 +32,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         Finding::new("data directory", writable(data_dir)),
         Finding::new("modes", modes(data_dir)),
         Finding::new("journal", journal(data_dir, runs).await),
-        Finding::new("disk", space(data_dir)),
+        Finding::new("disk", space(config, data_dir)),
         Finding::new("clock", clock(system().wall())),
     ];
     findings.extend(bash(config, data_dir).await);
@@ -288,16 +285,21 @@ async fn journal(data_dir: &Path, runs: bool) -> Result<String, String> {
     }
 }
 
-fn space(data_dir: &Path) -> Result<String, String> {
+/// What is free, and what takes the rest of it here.
+fn space(config: &Config, data_dir: &Path) -> Result<String, String> {
     let folder = nearest(data_dir).unwrap_or(Path::new("."));
     let stat = rustix::fs::statvfs(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let says = format!("{} MiB are free", free >> 20);
-    if free >= FREE_BYTES_MIN {
-        Ok(says)
-    } else {
-        Err(format!("{says}: make room, the node stops when the journal finds none"))
+    let taken = crate::space::measure(data_dir, system().wall());
+    let says = format!("{} MiB are free{}", free >> 20, taken_by(&taken.kinds()));
+    let mib = |mib: u64| mib.saturating_mul(1 << 20);
+    let (warn, reserve) = (mib(config.limits.disk_warn_mib), mib(config.limits.disk_reserve_mib));
+    if free >= warn.max(reserve.saturating_mul(2)) {
+        return Ok(says);
     }
+    let then =
+        if free < reserve { "a node takes no missions until there is more" } else { "a node stops taking missions" };
+    Err(format!("{says}: make room, or shorten `[retention]`; {then}, where less than {} MiB are free", reserve >> 20))
 }
 
 /// A clock before the program was written is wrong, and every window with it.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 use sortie_contract::plugin::PluginRef;
 
-use super::Finding;
 use super::here::named;
+use super::{Finding, taken_by};
 use crate::cli::client::Client;
 use crate::cli::{Failure, text};
 use crate::config::Config;
@@ -46,8 +46,16 @@ fn counted(node: &Value) -> String {
 fn state(node: &Value) -> Result<String, String> {
     match node["state"].as_str() {
         Some("serving") => Ok("serving".to_owned()),
+        Some("paused") if !node["restored"].is_null() => {
+            let [taken, unfinished] = ["taken_at", "unfinished"].map(|key| text::cell(&node["restored"][key]));
+            Err(format!(
+                "held since it was restored from a backup of {taken}: it starts, delivers and fires nothing. {unfinished} missions had \
+                 not ended then, and do again what they did since; look at them, cancel what was done (`sortie ls`, `sortie cancel`), \
+                 then `sortie node resume`"
+            ))
+        }
         Some("paused") => {
-            Err("paused: it takes missions and starts none; POST /v1/node/resume lets it go on".to_owned())
+            Err("paused: it takes missions and starts none; `sortie node resume` lets it go on".to_owned())
         }
         Some("stopping") => Err("stopping: it takes nothing any more".to_owned()),
         other => Err(format!("it says `{}`, which this version of sortie does not know", other.unwrap_or_default())),
@@ -83,12 +91,19 @@ fn room(node: &Value) -> Result<String, String> {
     let (open, places) = (number("/connections/open"), number("/connections/places"));
     let (displaced, refused) = (number("/connections/displaced"), number("/connections/refused"));
     let (free, reserve) = (number("/disk/free_mib"), number("/disk/reserve_mib"));
-    let says = format!("{open} of {places} connections, {free} MiB on its disk");
+    let (warn, scarce) = (number("/disk/warn_mib"), node["disk"]["scarce"] == true);
+    let kinds = node["space"].as_object().into_iter().flatten();
+    let kinds: Vec<_> = kinds.filter_map(|(kind, bytes)| Some((kind.as_str(), bytes.as_u64()?))).collect();
+    let says = format!("{open} of {places} connections, {free} MiB free on its disk{}", taken_by(&kinds));
     let mut wrong = Vec::new();
     if free < reserve {
         wrong.push(format!("it takes no missions until there are {reserve} MiB: make room"));
     } else if free < reserve.saturating_mul(2) {
         wrong.push(format!("missions write no files until there are {} MiB: make room", reserve.saturating_mul(2)));
+    } else if scarce {
+        wrong.push(format!(
+            "less than {warn} MiB are free: make room before it stops taking missions, at {reserve} MiB"
+        ));
     }
     if displaced + refused > 0 {
         wrong.push(format!(
@@ -222,6 +237,13 @@ mod tests {
             })
         };
         assert!(room(&node(512, 0)).is_ok());
+        let mut scarce = node(900, 0);
+        (scarce["disk"]["warn_mib"], scarce["disk"]["scarce"]) = (json!(1_024), json!(true));
+        scarce["space"] =
+            json!({"measured_at": "2026-11-27T01:02:03Z", "artifacts": 3 << 20, "journal": 5 << 20, "other": 7});
+        let says = room(&scarce).expect_err("it is warned");
+        assert!(says.contains("less than 1024 MiB are free") && says.contains("journal 5"), "{says}");
+        assert!(says.contains("artifacts 3") && !says.contains("other"), "{says}");
         for (node, expected) in [
             (node(511, 0), "write no files until there are 512 MiB"),
             (node(255, 0), "takes no missions until there are 256 MiB"),

@@ -1,0 +1,194 @@
+//! Backups of nodes that run and of folders where none does, and what becomes of them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{with, write, writing};
+use sortie_tests::load::one_end;
+use sortie_tests::node::is_final;
+use sortie_tests::{Node, Options, Receiver, automation, binary, http, until};
+
+/// A mission that is on its way for a moment, leaves an artifact, and tells a receiver.
+fn mission(id: &str, receiver: &Receiver) -> Value {
+    let rest = json!({"id": "rest", "sleep": "300ms", "needs": ["a"]});
+    let mut last = write("b", "b.txt", &format!("of {id}"));
+    (last["needs"], last["artifact"]) = (json!(["rest"]), json!("b.txt"));
+    let mission = automation(id, &json!([write("a", "a.txt", "first"), rest, last]));
+    with(mission, "/callback", receiver.callback())
+}
+
+/// The command line without a node that is named: as whoever stands before a machine would type it.
+async fn bare(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(folder.join("sortie.toml")).args(arguments).env("NO_COLOR", "1").env("TZ", "UTC");
+    command.env_remove("SORTIE_TOKEN").env_remove("SORTIE_NODE").env("CALLBACK_TOKEN", "hush");
+    tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("the binary starts")
+}
+
+fn ok(output: &Output) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {out}{err}", output.status);
+    out.into_owned()
+}
+
+fn refused(output: &Output, code: i32, says: &str) {
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{err}");
+    assert!(err.contains(says), "{err}");
+}
+
+async fn statuses(node: &Node) -> Vec<(String, String)> {
+    let page = node.get("/v1/missions?limit=500").await.expect_status(200);
+    let items = page.json["items"].as_array().expect("a list").clone();
+    let text = |item: &Value, key: &str| item[key].as_str().expect("a text").to_owned();
+    items.iter().map(|item| (text(item, "mission_id"), text(item, "status"))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_backup_under_load_knows_goes_on_elsewhere_once_somebody_says_so() {
+    let receiver = Receiver::start().await;
+    let config = receiver.config();
+    let options = || Options::new().config(&config).env("CALLBACK_TOKEN", "hush");
+    let mut node = options().start().await;
+    for number in 0..12 {
+        node.accept(&mission(&format!("before-{number}"), &receiver)).await;
+    }
+    node.until_final("before-0").await;
+    // While it is taken, others come.
+    let file = node.folder().join("backup.tar");
+    let name = file.to_str().expect("a name");
+    let arguments = ["--json", "backup", name];
+    let (taken, ()) = tokio::join!(node.cli(&arguments), async {
+        for number in 0..12 {
+            node.accept(&mission(&format!("meanwhile-{number}"), &receiver)).await;
+        }
+    });
+    let taken: Value = serde_json::from_str(&ok(&taken)).expect("JSON");
+    node.accept(&mission("later", &receiver)).await;
+    node.kill();
+    let known = taken["manifest"]["journal"]["missions"].as_u64().expect("a number");
+    assert!((12..=24).contains(&known), "{taken}");
+    let held_aside = std::fs::read_dir(node.data().join("backup.partial")).map_or(0, Iterator::count);
+    assert_eq!(held_aside, 0, "the copy of the journal is gone");
+    ok(&bare(node.folder(), &["backup", "--verify", name]).await);
+    refused(&bare(node.folder(), &["backup", name]).await, 2, "is there already");
+
+    // Elsewhere: a node of its own, with a token of its own.
+    let mut other = options().start().await;
+    let data = other.data();
+    let data_dir = data.to_str().expect("a name");
+    refused(&bare(other.folder(), &["restore", name, "--data-dir", data_dir]).await, 6, "a node works on");
+    assert!(other.stop().await.success());
+    refused(&bare(other.folder(), &["restore", name, "--data-dir", data_dir]).await, 6, "is not empty");
+    let planned = ok(&bare(other.folder(), &["restore", name, "--data-dir", data_dir, "--dry-run"]).await);
+    assert!(planned.contains("nothing was written"), "{planned}");
+    let said = ok(&bare(other.folder(), &["restore", name, "--data-dir", data_dir, "--replace"]).await);
+    assert!(said.contains("sortie node resume") && said.contains("before-restore-"), "{said}");
+
+    // It holds back: it takes missions, and nothing leaves it.
+    let (received, token) = (receiver.received().len(), other.token().to_owned());
+    other.restart().await;
+    assert_eq!(other.token(), token, "who was let in is let in");
+    let before = statuses(&other).await;
+    assert_eq!(before.len() as u64, known);
+    let info = other.get("/v1/node").await.expect_status(200).json;
+    assert_eq!((&info["state"], &info["restored"]["taken_at"]), (&json!("paused"), &taken["manifest"]["taken_at"]));
+    let ready = http::send(http::client().get(format!("{}/readyz", other.url()))).await.expect("an answer");
+    assert!(ready.json["status"].as_str().is_some_and(|says| says.starts_with("held")), "{ready:?}");
+    let doctor = other.cli(&["doctor"]).await;
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("held since it was restored"), "{doctor:?}");
+    other.accept(&mission("in-the-meantime", &receiver)).await;
+    // Through a restart, too.
+    other.kill();
+    other.restart().await;
+    let still = statuses(&other).await;
+    assert!(still.contains(&("in-the-meantime".to_owned(), "queued".to_owned())), "{still:?}");
+    for mission in &before {
+        assert!(is_final(&mission.1) || still.contains(mission), "{mission:?} went on by itself");
+    }
+    assert_eq!(receiver.received().len(), received, "nothing was sent");
+
+    ok(&other.cli(&["node", "resume"]).await);
+    assert_eq!(other.get("/v1/node").await.json["restored"], Value::Null);
+    let all: BTreeSet<String> = still.into_iter().map(|(id, _)| id).collect();
+    for id in &all {
+        let ended = other.until_final(id).await;
+        assert_eq!(ended["status"], "completed", "{id}: {ended}");
+        let _ = one_end(id, &other.events(id).await);
+        let artifact = other.get(&format!("/v1/missions/{id}/artifacts/b.txt")).await.expect_status(200);
+        assert_eq!(artifact.text, format!("of {id}"), "its bytes came along");
+        let arrived = receiver.until_final(id).await;
+        let ends = arrived.iter().filter(|event| is_final(event.json["status"].as_str().unwrap_or_default()));
+        let keys: BTreeSet<&str> = ends.map(|event| event.header("idempotency-key")).collect();
+        assert_eq!(keys.len(), 1, "{id}: one end, however often it is told: {keys:?}");
+    }
+    other.get("/v1/missions/later").await.expect_status(404);
+    // From now on a start is a start.
+    other.kill();
+    other.restart().await;
+    assert_eq!(other.get("/v1/node").await.json["state"], "serving");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_without_a_node_is_backed_up_and_an_older_copy_says_what_it_forgets() {
+    let mut node = Node::start().await;
+    node.run(&writing("kept")).await;
+    assert!(node.stop().await.success());
+    let (folder, data) = (node.folder().to_owned(), node.data());
+    let data_dir = data.to_str().expect("a name").to_owned();
+    let file = folder.join("cold.tar");
+    let name = file.to_str().expect("a name");
+    let said = ok(&bare(&folder, &["backup", name, "--data-dir", &data_dir]).await);
+    assert!(said.contains("whole") && said.contains("1, of which 0 had not ended"), "{said}");
+    node.restart().await;
+    node.run(&writing("forgotten")).await;
+    // Somebody who has the token of the folder and not the address asks the node that runs there.
+    let warm = folder.join("warm.tar");
+    ok(&bare(&folder, &["backup", warm.to_str().expect("a name"), "--data-dir", &data_dir]).await);
+    assert!(node.stop().await.success());
+    let said = ok(&bare(&folder, &["restore", name, "--data-dir", &data_dir, "--replace"]).await);
+    assert!(said.contains("1 missions that were accepted since (forgotten)"), "{said}");
+    node.restart().await;
+    assert_eq!(statuses(&node).await, [("kept".to_owned(), "completed".to_owned())]);
+    // Back again: nothing was removed, and the newer backup has it, too.
+    assert!(node.stop().await.success());
+    ok(&bare(&folder, &["restore", warm.to_str().expect("a name"), "--data-dir", &data_dir, "--replace"]).await);
+    node.restart().await;
+    assert_eq!(statuses(&node).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_for_administrators_one_at_a_time_and_gone_with_who_reads_it() {
+    let config = "[[token]]\nname = \"op\"\nref = \"env://OP\"\nscopes = [\"read\", \"operate\", \"dispatch\"]";
+    let node = Options::new().config(config).env("OP", "operator-operator").start().await;
+    // More than fits between the node and a client that does not read.
+    for number in 0..4 {
+        let text = number.to_string().repeat(900_000);
+        let mut step = write("w", "big.txt", &text);
+        step["artifact"] = json!("big.txt");
+        node.run(&automation(&format!("big-{number}"), &json!([step]))).await;
+    }
+    let asked = http::client().get(format!("{}/v1/backup", node.url())).bearer_auth("operator-operator");
+    http::send(asked).await.expect("an answer").expect_problem(403, "forbidden");
+    let slow = node.request("GET", "/v1/backup").send().await.expect("an answer");
+    assert_eq!(slow.status(), 200);
+    node.get("/v1/backup").await.expect_problem(409, "backup_runs");
+    drop(slow);
+    until("the place is free again", async || {
+        let answer = node.request("GET", "/v1/backup").send().await.ok()?;
+        (answer.status() == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_does_not_start_where_a_restore_was_broken_off() {
+    let mut node = Node::start().await;
+    assert!(node.stop().await.success());
+    std::fs::write(node.data().join("restore-in-progress"), "").expect("written");
+    let said = node.refused().await;
+    assert!(said.contains("was broken off") && said.contains("--replace"), "{said}");
+}
