@@ -12,6 +12,7 @@ mod look;
 mod manage;
 mod mcp;
 mod night;
+mod notify;
 mod replay;
 mod run;
 mod schedule;
@@ -128,6 +129,9 @@ enum Command {
     /// Manage schedules: recurring missions.
     #[command(subcommand)]
     Schedule(schedule::ScheduleCommand),
+    /// See and try the channels by which people are told.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -156,6 +160,7 @@ enum Command {
     },
 }
 
+pub(crate) use night::line as night_line;
 pub(crate) use text::plain;
 
 /// The configuration with another data directory, where one is named.
@@ -333,6 +338,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         // Nobody has to be asked.
         Command::Schedule(schedule::ScheduleCommand::Next(args)) => schedule::next(args, json),
         Command::Schedule(command) => schedule::schedule(command, &client()?, json).await,
+        Command::Notify(command) => notify::notify(command, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {

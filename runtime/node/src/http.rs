@@ -17,6 +17,7 @@ mod missions;
 pub(crate) mod models;
 mod nights;
 mod node;
+mod notify;
 mod openapi;
 mod patient;
 pub(crate) mod places;
@@ -51,6 +52,7 @@ use sortie_engine::shown::{
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
+use sortie_notify::Notifier;
 use sortie_sandbox::Sandbox;
 
 /// What every handler works with.
@@ -69,6 +71,8 @@ pub(crate) struct App {
     pub(crate) answers: Answers,
     /// What the node is called, by envelopes and by who asks for `/mcp`.
     pub(crate) called: Called,
+    /// How people are told while they are away.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 /// What the node is called.
@@ -374,6 +378,8 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Moved>(),
             deliveries::skip,
         ),
+        route(GET, "/v1/notify", Read, "Channels: how people are told", json::<notify::ChannelsView>(), notify::list),
+        route(POST, "/v1/notify/{name}/test", Operate, "Send a test message", json::<notify::Tested>(), notify::test),
         route(GET, "/v1/nights/{date}", Read, "A night at a glance", json::<NightView>(), nights::show),
         route(GET, "/v1/schedules", Read, "Schedules", json::<Page<ScheduleLine>>(), schedules::list)
             .asks::<schedules::SchedulesQuery>(),

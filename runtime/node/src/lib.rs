@@ -13,6 +13,7 @@ mod http;
 mod mcp;
 mod memory;
 mod node;
+mod notices;
 mod telemetry;
 mod unheld;
 mod web;

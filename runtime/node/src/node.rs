@@ -15,6 +15,7 @@ use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
+use sortie_notify::Notifier;
 use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 
@@ -22,7 +23,7 @@ use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, places::Places};
-use crate::{SANDBOX, unheld};
+use crate::{SANDBOX, notices, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -40,6 +41,7 @@ pub struct Node {
     mcp: Vec<McpServer>,
     body_bytes: usize,
     called: http::Called,
+    notifier: Arc<Notifier>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
@@ -82,6 +84,9 @@ pub enum OpenError {
     /// The sandbox.
     #[error("the sandbox cannot be set up")]
     Sandbox(#[from] sortie_sandbox::OpenError),
+    /// The key of links that decide.
+    #[error("the key of links, DATA_DIR/notify/links.key, cannot be read or made")]
+    Links(#[source] std::io::Error),
     /// A plugin that comes with the node.
     #[error("the built-in plugin `{name}` cannot be installed")]
     BuiltIn {
@@ -110,6 +115,7 @@ impl OpenError {
             Self::Engine(sortie_engine::OpenError::Unreadable(_))
             | Self::DataDir { .. }
             | Self::Journal(_)
+            | Self::Links(_)
             | Self::Sandbox(_)
             | Self::BuiltIn { .. } => false,
         }
@@ -224,6 +230,7 @@ impl Node {
         sendable(&data_dir.join("token").display().to_string(), &token)?;
         warn_of_weak_tokens(&token, &further);
         let tokens = Tokens::new(&token, further);
+        let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
@@ -272,6 +279,7 @@ impl Node {
                 names: config.node.names.clone().into(),
                 data_dir: data_dir.canonicalize().unwrap_or(data_dir).to_string_lossy().into(),
             },
+            notifier,
             recorder,
             token,
         })
@@ -337,6 +345,7 @@ impl Node {
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
         unheld::start(&self.engine, &self.sandbox);
+        notices::start(&self.engine, &self.notifier);
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -348,6 +357,7 @@ impl Node {
             places,
             answers: Answers::new(),
             called: self.called.clone(),
+            notifier: Arc::clone(&self.notifier),
         };
         let failed = self.engine.log().failed();
         let served = tokio::select! {
@@ -417,11 +427,12 @@ pub enum ServeError {
 }
 
 /// What in a data directory is for its owner alone, and with which mode.
-pub(crate) const PRIVATE: [(&str, u32); 6] = [
+pub(crate) const PRIVATE: [(&str, u32); 7] = [
     ("", 0o700),
     ("journal.redb", 0o600),
     ("journal.redb.mark", 0o600),
     ("artifacts", 0o700),
+    ("notify", 0o700),
     ("workspaces", 0o700),
     ("plugins", 0o700),
 ];

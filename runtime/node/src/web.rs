@@ -12,6 +12,7 @@ mod decision;
 mod diff;
 mod door;
 mod frame;
+mod go;
 mod inbox;
 mod live;
 mod mission;
@@ -66,6 +67,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/missions/{id}/requests/{request}", post(inbox::decide))
         .route("/missions/{id}/files/{*name}", get(mission::file))
         .route("/missions/{id}/download/{*name}", get(mission::download))
+        .route("/go/{link}", get(go::page).post(go::decide))
         .route("/schedules", get(tables::schedules))
         .route("/sessions", get(tables::sessions))
         .route("/deliveries", get(tables::deliveries))
