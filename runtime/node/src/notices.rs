@@ -4,8 +4,8 @@
 //! worth something costs more than a look at its frame.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +17,7 @@ use sortie_engine::Engine;
 use sortie_engine::schedules::{Made, ScheduleError};
 use sortie_journal::{FeedEntry, Head, ReadError as Unread};
 use sortie_notify::{About, Item, Key, News, Notifier, Setup, Source, SourceError, Step, is_told, of_record};
-use sortie_schedule::{Action, is_closed};
+use sortie_schedule::{Action, Zone, is_closed};
 use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError};
@@ -73,56 +73,64 @@ pub(crate) enum NoChannels {
 /// Has people told, where there are channels.
 pub(crate) fn start(engine: &Arc<Engine>, notifier: &Arc<Notifier>) {
     if !notifier.is_idle() {
-        let source: Arc<dyn Source> = Arc::new(Journal(Arc::clone(engine)));
+        let source: Arc<dyn Source> = Arc::new(Journal::of(engine));
         engine.supervise("notifications", Arc::clone(notifier).run(source));
     }
 }
 
-/// The node's journal.
-struct Journal(Arc<Engine>);
+/// The node's journal. It does not keep the driver.
+struct Journal {
+    engine: Weak<Engine>,
+    position: watch::Receiver<u64>,
+    zone: Zone,
+    ambient: Surroundings,
+}
 
 impl Source for Journal {
     fn follow(&self) -> watch::Receiver<u64> {
-        self.0.log().follow()
+        self.position.clone()
     }
 
     fn after(&self, position: u64) -> Result<Step, SourceError> {
-        let entries = self.0.log().feed_after(position, FRAMES)?;
+        let engine = self.engine()?;
+        let entries = engine.log().feed_after(position, FRAMES)?;
         let Some(last) = entries.last() else {
             // What was there was pruned, or is not on disk yet: it is looked again.
             return Ok(Step { position, ..Step::default() });
         };
         let mut step = Step { position: last.position, more: entries.len() == FRAMES, news: Vec::new() };
         for entry in &entries {
-            self.news_of(entry, &mut step.news)?;
+            news_of(&engine, entry, &mut step.news)?;
         }
         Ok(step)
     }
 
     fn missed(&self, since: Timestamp) -> Result<Vec<(Timestamp, String, u64, Item)>, SourceError> {
-        let mut missed = Vec::new();
+        let (engine, mut missed) = (self.engine()?, Vec::new());
         let mut after: Option<String> = None;
         loop {
-            let some = self.0.schedules(after.as_deref(), SCHEDULES);
+            let some = engine.schedules(after.as_deref(), SCHEDULES);
             let Some(last) = some.last() else { return Ok(missed) };
             after = Some(last.schedule().id().to_owned());
             for state in some {
-                self.missed_of(state.schedule().id(), since, &mut missed)?;
+                self.missed_of(&engine, state.schedule().id(), since, &mut missed)?;
             }
         }
     }
 
     fn missed_mark(&self) -> u64 {
-        let counters = self.0.counters();
+        let Some(engine) = self.engine.upgrade() else { return 0 };
+        let counters = engine.counters();
         counters.missed.load(Relaxed).wrapping_add(counters.refused.load(Relaxed))
     }
 
     fn night(&self) -> Result<(String, Vec<Item>), SourceError> {
-        let mut night = self.0.night(None)?;
-        if self.0.ambient().wall().duration_since(night.from) < NIGHT_BEGUN
+        let engine = self.engine()?;
+        let mut night = engine.night(None)?;
+        if self.ambient.wall().duration_since(night.from) < NIGHT_BEGUN
             && let Ok(before) = night.date.parse::<jiff::civil::Date>().and_then(jiff::civil::Date::yesterday)
         {
-            night = self.0.night(Some(before))?;
+            night = engine.night(Some(before))?;
         }
         let line = crate::cli::night_line(&serde_json::to_value(&night)?, |at| {
             at.as_str().and_then(|at| at.parse().ok()).map_or_else(String::new, |at| self.local(at))
@@ -144,7 +152,7 @@ impl Source for Journal {
     }
 
     fn next(&self, time: Time, after: Timestamp) -> Timestamp {
-        let zone = self.0.zone();
+        let zone = &self.zone;
         let today = zone.local(after).date();
         let at = |date: jiff::civil::Date| {
             date.to_datetime(time).to_zoned(zone.rules().clone()).ok().map(|at| at.timestamp())
@@ -155,50 +163,32 @@ impl Source for Journal {
     }
 
     fn local(&self, at: Timestamp) -> String {
-        let zone = self.0.zone();
-        let (local, today) = (zone.local(at), zone.local(self.0.ambient().wall()));
+        let (local, today) = (self.zone.local(at), self.zone.local(self.ambient.wall()));
         let form = if local.date() == today.date() { "%H:%M" } else { "%a %d %b %H:%M" };
         local.strftime(form).to_string()
     }
 }
 
 impl Journal {
-    /// What the records of a frame are worth.
-    fn news_of(&self, entry: &FeedEntry, news: &mut Vec<(u64, LaneId, News)>) -> Result<(), SourceError> {
-        let log = self.0.log();
-        let records = match log.read(entry.mission, entry.first, 1) {
-            Ok(records) => records,
-            // One mission's damage is its own: what became of it its head says.
-            Err(Unread::Row { .. }) => {
-                if let Some(head) = log.head(entry.mission).ok().flatten()
-                    && let Some(told) = of_head(&head)
-                {
-                    news.push((entry.position, head.lane, told));
-                }
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut told = records.iter().take(entry.count as usize).filter(|stamped| is_told(&stamped.record)).peekable();
-        if told.peek().is_none() {
-            return Ok(());
-        }
-        // It may have been removed meanwhile, and nobody can look at it any more.
-        let Some(head) = log.head(entry.mission)? else { return Ok(()) };
-        let told = told.filter_map(|stamped| of_record(&head.mission_id, stamped));
-        news.extend(told.map(|told| (entry.position, head.lane.clone(), told)));
-        Ok(())
+    fn of(engine: &Arc<Engine>) -> Self {
+        let (position, ambient) = (engine.log().follow(), Arc::clone(engine.ambient()));
+        Self { engine: Arc::downgrade(engine), position, zone: engine.zone().clone(), ambient }
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>, SourceError> {
+        self.engine.upgrade().ok_or_else(|| "the node is stopping".into())
     }
 
     fn missed_of(
         &self,
+        engine: &Engine,
         id: &str,
         since: Timestamp,
         missed: &mut Vec<(Timestamp, String, u64, Item)>,
     ) -> Result<(), SourceError> {
         let mut before = None;
         loop {
-            let fires = match self.0.fires(id, before, FIRES) {
+            let fires = match engine.fires(id, before, FIRES) {
                 Ok(fires) => fires,
                 Err(ScheduleError::Read(error)) => return Err(error.into()),
                 // It has been removed meanwhile.
@@ -233,6 +223,37 @@ impl Journal {
             }
         }
     }
+}
+
+/// What the records of a frame are worth.
+fn news_of(engine: &Engine, entry: &FeedEntry, news: &mut Vec<(u64, LaneId, News)>) -> Result<(), SourceError> {
+    let log = engine.log();
+    let records = match log.read(entry.mission, entry.first, 1) {
+        Ok(records) => records,
+        // One mission's damage is its own: what became of it its head says.
+        Err(Unread::Row { .. }) => {
+            if let Some(head) = log.head(entry.mission).ok().flatten()
+                && let Some(told) = of_head(&head)
+            {
+                news.push((entry.position, head.lane, told));
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut told = records.iter().take(entry.count as usize).filter(|stamped| is_told(&stamped.record)).peekable();
+    if told.peek().is_none() {
+        return Ok(());
+    }
+    let head = match log.head(entry.mission) {
+        Ok(Some(head)) => head,
+        // It has been removed meanwhile, or nobody knows what it is called: a head is made anew, and its end is told then.
+        Ok(None) | Err(Unread::Row { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let told = told.filter_map(|stamped| of_record(&head.mission_id, stamped));
+    news.extend(told.map(|told| (entry.position, head.lane.clone(), told)));
+    Ok(())
 }
 
 /// What became of a mission of which no record can be read.

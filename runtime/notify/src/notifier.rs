@@ -281,9 +281,27 @@ async fn kept<F: Future<Output = ()> + Send + 'static>(ambient: Surroundings, be
     }
 }
 
+/// What of a mark has been looked at. What it counts may be on its way to the disk while it is counted: it is looked twice.
+#[derive(Default)]
+struct Mark {
+    at: Option<u64>,
+    looks: u32,
+}
+
+impl Mark {
+    fn is_seen(&self, now: u64) -> bool {
+        self.at == Some(now) && self.looks >= 2
+    }
+
+    fn saw(&mut self, now: u64) {
+        self.looks = if self.at == Some(now) { self.looks + 1 } else { 1 };
+        self.at = Some(now);
+    }
+}
+
 /// Takes up what happens, for all channels.
 async fn read(notifier: Arc<Notifier>, source: Arc<dyn Source>) {
-    let (shared, mut follow, mut mark) = (&notifier.shared, source.follow(), None);
+    let (shared, mut follow, mut mark) = (&notifier.shared, source.follow(), Mark::default());
     loop {
         let end = *follow.borrow_and_update();
         let outcome = notifier.read_to(&source, end).await;
@@ -336,10 +354,10 @@ impl Notifier {
     }
 
     /// Takes up the times of schedules that nobody saw to, where there may be new ones.
-    async fn read_missed(&self, source: &Arc<dyn Source>, mark: &mut Option<u64>) -> Result<(), SourceError> {
+    async fn read_missed(&self, source: &Arc<dyn Source>, mark: &mut Mark) -> Result<(), SourceError> {
         let wants = |channel: &&Arc<Channel>| channel.meant.rules.on.contains(&Kind::Missed);
         let now = source.missed_mark();
-        if *mark == Some(now) || !self.channels.iter().any(|channel| wants(&channel)) {
+        if mark.is_seen(now) || !self.channels.iter().any(|channel| wants(&channel)) {
             return Ok(());
         }
         let until = |channel: &Arc<Channel>| channel.ledger.lock().as_ref().and_then(|ledger| ledger.fires_until);
@@ -353,7 +371,7 @@ impl Notifier {
                 self.shared.save(channel, true).await;
             }
         }
-        *mark = Some(now);
+        mark.saw(now);
         Ok(())
     }
 }

@@ -56,6 +56,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_channel_of_the_document_can_be_meant() {
+        let document = include_str!("../../../../docs/NOTIFICATIONS.md");
+        let blocks = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let mut channels = 0;
+        for block in blocks {
+            let config: Config = toml::from_str(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+            config.validate().unwrap_or_else(|error| panic!("{error}\n{block}"));
+            channels += config.notify.len();
+        }
+        assert_eq!(channels, 4);
+    }
+
+    #[test]
     fn channels_name_lanes_that_there_are_and_a_node_that_has_an_address() {
         let check = |text: &str| {
             let config: Config = toml::from_str(text).map_err(|error| error.to_string())?;
