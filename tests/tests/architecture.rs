@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 18] = [
+const PICTURE: [(&str, &[&str]); 19] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -22,6 +22,8 @@ const PICTURE: [(&str, &[&str]); 18] = [
     ("sortie-mcp", &["sortie-contract", "sortie-egress", "sortie-tools"]),
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
+    // Only the node knows it: what is owed it is told through a trait.
+    ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
         "sortie-engine",
         &[
@@ -50,6 +52,7 @@ const PICTURE: [(&str, &[&str]); 18] = [
             "sortie-mcp",
             "sortie-mission",
             "sortie-models",
+            "sortie-notify",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
@@ -79,7 +82,7 @@ const PICTURE: [(&str, &[&str]); 18] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     ("redb", &["sortie-journal"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
@@ -91,9 +94,11 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("rmcp", &["sortie-mcp"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
-    // Signatures of deliveries, which a receiver of the tests verifies; and the mark by which a node knows the compiled code that it
+    // Mail.
+    ("lettre", &["sortie-notify"]),
+    // Signatures of deliveries, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
     // wrote itself.
-    ("hmac", &["sortie-callback", "sortie-sandbox", "sortie-tests"]),
+    ("hmac", &["sortie-callback", "sortie-notify", "sortie-sandbox", "sortie-tests"]),
     ("axum", &["sortie", "sortie-tests"]),
     ("clap", &["sortie"]),
     // Recurrence, calendars and zones: one answer to when a night begins.
@@ -149,6 +154,7 @@ fn siblings_do_not_name_each_other_in_tests_either() {
         "sortie-tools",
         "sortie-models",
         "sortie-callback",
+        "sortie-notify",
     ];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
         let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();
@@ -206,7 +212,7 @@ fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
     for folder in [
         "contract", "mission", "schedule", "journal", "sandbox", "confine", "egress", "tools", "mcp", "models",
-        "callback", "node",
+        "callback", "notify", "node",
     ] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");

@@ -15,6 +15,7 @@ use sortie_contract::limit;
 use url::{Host, Url};
 
 use crate::address::{Network, NotANetwork, may_connect};
+use crate::client::SendError;
 
 /// Decides; also the resolver of the HTTP client. Clones are the same guard.
 #[derive(Debug, Clone)]
@@ -75,6 +76,13 @@ impl Guard {
     fn filter(&self, host: &str, resolved: &[SocketAddr]) -> Result<Vec<SocketAddr>, Refused> {
         let allowed: Vec<_> = resolved.iter().copied().filter(|address| self.allows(address.ip())).collect();
         if allowed.is_empty() && !resolved.is_empty() { Err(self.refusal(host)) } else { Ok(allowed) }
+    }
+
+    /// The addresses of a host, a name or an address, that may be connected to.
+    pub(crate) async fn resolved(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, SendError> {
+        let found =
+            tokio::net::lookup_host((host, port)).await.map_err(|error| SendError::Connect(error.to_string()))?;
+        Ok(self.filter(host, &found.collect::<Vec<_>>())?)
     }
 
     fn refusal(&self, host: &str) -> Refused {

@@ -14,6 +14,7 @@
 
 mod address;
 mod client;
+mod dial;
 mod guard;
 mod host;
 mod named;
@@ -22,6 +23,7 @@ mod secret;
 
 pub use address::{Network, NotANetwork};
 pub use client::{Answer, Client, Limits, Request, SendError, SetupError};
+pub use dial::{Secured, dial, secure};
 pub use guard::{Guard, Refused};
 pub use host::{HostPattern, NotAHost, may_be_sent, may_carry_secrets};
 pub use named::{NamedSecretError, NamedSecrets, NotATemplate, Opened, Template, Withheld, usable};

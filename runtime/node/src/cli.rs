@@ -16,6 +16,7 @@ mod manage;
 mod mcp;
 mod night;
 mod node;
+mod notify;
 mod replay;
 mod restore;
 mod run;
@@ -158,6 +159,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Restore a data directory from a backup, say what is forgotten by it, and start paused.
     Restore(restore::RestoreArgs),
+    /// See and try the channels by which people are told.
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -186,6 +190,7 @@ enum Command {
     },
 }
 
+pub(crate) use night::line as night_line;
 pub(crate) use text::plain;
 
 /// The configuration with another data directory, where one is named.
@@ -375,6 +380,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
             let config = in_data_dir(config, args.data_dir.clone());
             restore::restore(args, &config, json).await
         }
+        Command::Notify(command) => notify::notify(command, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {

@@ -17,6 +17,7 @@ use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
+use sortie_notify::NotifyConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 
 mod budget;
@@ -24,6 +25,7 @@ mod lane;
 mod limits;
 mod mcp;
 mod misplaced;
+mod notify;
 mod retention;
 mod token;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub callback: CallbackConfig,
     /// `[[token]]`
     pub token: Vec<TokenConfig>,
+    /// `[[notify]]`: how people are told while they are away.
+    pub notify: Vec<NotifyConfig>,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
@@ -86,6 +90,8 @@ pub struct NodeConfig {
     pub listen: String,
     /// Names by which `/mcp` is asked for, beside addresses and `localhost`: of this machine, or of what stands before it.
     pub names: Vec<String>,
+    /// Where people reach its pages: what the links of messages begin with.
+    pub public_url: Option<String>,
     /// Most missions running at the same time.
     pub max_running: usize,
     /// The zone of hours that name none, of closed days, and of nights, by its name in the IANA list.
@@ -103,6 +109,7 @@ impl Default for NodeConfig {
             data_dir: None,
             listen: "127.0.0.1:7433".to_owned(),
             names: Vec::new(),
+            public_url: None,
             // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
             max_running: 256,
             time_zone: "UTC".to_owned(),
@@ -170,6 +177,9 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         why: String,
     },
+    /// A channel that cannot be.
+    #[error(transparent)]
+    Channel(sortie_notify::ConfigError),
 }
 
 impl ConfigError {
@@ -250,6 +260,7 @@ impl Config {
             token.r#ref.parse::<SecretRef>().map_err(|why| ConfigError::value("token.ref", why.to_string()))?;
         }
         self.mcp()?;
+        self.channels()?;
         self.effects()
     }
 

@@ -19,6 +19,7 @@ mod missions;
 pub(crate) mod models;
 mod nights;
 mod node;
+mod notify;
 mod openapi;
 mod patient;
 pub(crate) mod places;
@@ -56,6 +57,7 @@ use sortie_engine::shown::{
 };
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
+use sortie_notify::Notifier;
 use sortie_sandbox::Sandbox;
 
 /// What every handler works with.
@@ -79,6 +81,8 @@ pub(crate) struct App {
     pub(crate) space: Space,
     /// From which backup its data are, where they were restored and nobody has let it go on since.
     pub(crate) restored: Option<Arc<RestoredView>>,
+    /// How people are told while they are away.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 /// What the node is called.
@@ -414,6 +418,8 @@ pub(crate) fn routes() -> Vec<Route> {
             actions::list,
         )
         .asks::<actions::ActionsQuery>(),
+        route(GET, "/v1/notify", Read, "Channels: how people are told", json::<notify::ChannelsView>(), notify::list),
+        route(POST, "/v1/notify/{name}/test", Operate, "Send a test message", json::<notify::Tested>(), notify::test),
         route(GET, "/v1/nights/{date}", Read, "A night at a glance", json::<NightView>(), nights::show),
         route(GET, "/v1/schedules", Read, "Schedules", json::<Page<ScheduleLine>>(), schedules::list)
             .asks::<schedules::SchedulesQuery>(),

@@ -14,6 +14,7 @@ mod http;
 mod mcp;
 mod memory;
 mod node;
+mod notices;
 mod reload;
 mod space;
 mod telemetry;

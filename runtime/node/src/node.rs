@@ -16,6 +16,7 @@ use sortie_journal::{EmbeddedLog, Journal};
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
+use sortie_notify::Notifier;
 use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 
@@ -25,7 +26,7 @@ use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
 use crate::space::Space;
-use crate::{SANDBOX, backup, unheld};
+use crate::{SANDBOX, backup, notices, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -46,6 +47,7 @@ pub struct Node {
     backups: Backups,
     space: Space,
     restored: Option<backup::Mark>,
+    notifier: Arc<Notifier>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
@@ -97,6 +99,9 @@ pub enum OpenError {
     /// The sandbox.
     #[error("the sandbox cannot be set up")]
     Sandbox(#[from] sortie_sandbox::OpenError),
+    /// The key of links that decide.
+    #[error("the key of links, DATA_DIR/notify/links.key, cannot be read or made")]
+    Links(#[source] std::io::Error),
     /// A plugin that comes with the node.
     #[error("the built-in plugin `{name}` cannot be installed")]
     BuiltIn {
@@ -126,6 +131,7 @@ impl OpenError {
             | Self::DataDir { .. }
             | Self::HalfRestored { .. }
             | Self::Journal(_)
+            | Self::Links(_)
             | Self::Sandbox(_)
             | Self::BuiltIn { .. } => false,
         }
@@ -250,6 +256,7 @@ impl Node {
         sendable(&data_dir.join("token").display().to_string(), &token)?;
         warn_of_weak_tokens(&token, &further);
         let tokens = Tokens::new(&token, further);
+        let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
@@ -301,6 +308,7 @@ impl Node {
             backups: Backups::of(&data_dir),
             space: Space::default(),
             restored,
+            notifier,
             recorder,
             token,
         })
@@ -378,6 +386,7 @@ impl Node {
         self.engine.start_retention();
         unheld::start(&self.engine, &self.sandbox);
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
+        notices::start(&self.engine, &self.notifier);
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -395,6 +404,7 @@ impl Node {
                 let backup::Mark { taken_at, restored_at, unfinished } = mark;
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
+            notifier: Arc::clone(&self.notifier),
         };
         let failed = self.engine.log().failed();
         let served = tokio::select! {
@@ -464,11 +474,12 @@ pub enum ServeError {
 }
 
 /// What in a data directory is for its owner alone, and with which mode.
-pub(crate) const PRIVATE: [(&str, u32); 6] = [
+pub(crate) const PRIVATE: [(&str, u32); 7] = [
     ("", 0o700),
     ("journal.redb", 0o600),
     ("journal.redb.mark", 0o600),
     ("artifacts", 0o700),
+    ("notify", 0o700),
     ("workspaces", 0o700),
     ("plugins", 0o700),
 ];

@@ -18,6 +18,7 @@ mod explained;
 mod files;
 mod frame;
 mod gauges;
+mod go;
 mod inbox;
 mod inputs;
 mod live;
@@ -83,6 +84,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/missions/{id}/files/{*name}", get(files::page))
         .route("/missions/{id}/images/{*name}", get(files::image))
         .route("/missions/{id}/download/{*name}", get(files::download))
+        .route("/go/{link}", get(go::page).post(go::decide))
         .route("/schedules", get(tables::schedules))
         .route("/schedules/{id}", get(schedules::page))
         .route("/schedules/{id}/edit", get(schedule_edit::edit).post(schedule_edit::change))

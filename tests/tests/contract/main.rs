@@ -22,6 +22,7 @@ mod mcp;
 mod mcp_server;
 mod models;
 mod money;
+mod notify;
 mod openapi;
 mod reload;
 mod replay;

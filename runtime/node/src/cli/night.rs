@@ -33,7 +33,7 @@ pub(super) async fn night(args: NightArgs, client: &Client, as_json: bool) -> Re
     }
     let mut out = std::io::stdout();
     let screen = Screen::of_output();
-    writeln!(out, "{}", said(&night, &screen))?;
+    writeln!(out, "{}", line(&night, |at| screen.time(at)))?;
     let row = |mission: &Value| {
         let [id, left, reason, summary] =
             ["mission_id", "left", "reason", "summary"].map(|key| text::cell(&mission[key]));
@@ -81,8 +81,8 @@ pub(super) async fn night(args: NightArgs, client: &Client, as_json: bool) -> Re
     Ok(exit)
 }
 
-/// The night in a line.
-fn said(night: &Value, screen: &Screen) -> String {
+/// The night in a line, with times as `time` writes them.
+pub(crate) fn line(night: &Value, time: impl Fn(&Value) -> String) -> String {
     let count = |key: &str| night[key].as_u64().unwrap_or(0);
     let always =
         [("done", "done"), ("failed", "failed"), ("carried_over", "carried over"), ("waiting", "waiting for people")];
@@ -104,7 +104,7 @@ fn said(night: &Value, screen: &Screen) -> String {
         "nothing begins by itself".to_owned()
     } else {
         let who = if next["schedule"].is_null() { &next["mission_id"] } else { &next["schedule"] };
-        format!("next window {} ({})", screen.time(&next["at"]), text::cell(who))
+        format!("next window {} ({})", time(&next["at"]), text::cell(who))
     };
     let spent = money(&night["spent"]["cost_usd"]);
     format!("Night of {}{so_far}: {}; {spent} spent; {next}.", text::cell(&night["date"]), counts.join(", "))

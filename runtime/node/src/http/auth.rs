@@ -41,6 +41,11 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
+    /// One that holds no token: what a node itself lets somebody do.
+    pub(crate) fn new(name: &str, scopes: &[Scope]) -> Self {
+        Self { name: name.into(), scopes: scopes.into() }
+    }
+
     /// That its scopes do not let it do this.
     pub(crate) fn lacks(&self, scope: Scope) -> Problem {
         let detail = format!("the token `{}` has not the scope `{}`", self.name, scope.as_str());

@@ -58,6 +58,12 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` says what; `/openapi.json` has what is taken.",
     ),
     known(
+        "channel_failed",
+        &[502],
+        "A test message did not get through its channel.",
+        "`detail` says why. Mend the receiver, or its `[[notify]]`, and try again.",
+    ),
+    known(
         "connections_full",
         &[503],
         "The node holds as many connections as it can.",

@@ -61,7 +61,7 @@ pub(super) fn body(fields: &Fields) -> Result<Value, Wrong> {
 }
 
 /// The answer to a question: a text, or what the fields of a tool's form come to.
-fn answer(fields: &Fields) -> Result<String, Wrong> {
+pub(super) fn answer(fields: &Fields) -> Result<String, Wrong> {
     if let Some(text) = fields.0.iter().find(|(name, _)| name == "text") {
         return Ok(text.1.clone());
     }

@@ -196,6 +196,16 @@ impl Refused {
         }
     }
 
+    /// What the interface refuses, for somebody who is not signed in.
+    pub(super) fn stranger(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(problem) => Self::problem(None, &problem),
+            Trouble::Away(why) | Trouble::Arguments(why) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The node did not answer", &[&why])
+            }
+        }
+    }
+
     /// A problem of the interface, in its words.
     pub(super) fn problem(viewer: Option<&Viewer>, problem: &Value) -> Self {
         let status =

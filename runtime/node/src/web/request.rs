@@ -54,13 +54,18 @@ impl Asked<'_> {
                     a href=(path(&["missions", self.mission_id])) { (plain(self.mission_id)) } " · " (plain(str(self.request, "request_id")))
                     @if let Some(tool) = self.request["tool"].as_str() { " · " code { (plain(tool)) } }
                 }
-                p class="question" { (block(str(self.request, "question"))) }
-                (self.arguments())
-                (self.money())
-                (self.expiry(clock))
+                (self.told(clock))
                 @if viewer.operates() { (self.forms(viewer)) }
                 @else { p class="dim" { "This token may not decide: it has not the scope " code { "operate" } "." } }
             }
+        }
+    }
+
+    /// What is asked, of what and until when, without a form.
+    pub(super) fn told(&self, clock: &Clock) -> Markup {
+        html! {
+            p class="question" { (block(str(self.request, "question"))) }
+            (self.arguments()) (self.money()) (self.expiry(clock))
         }
     }
 
@@ -193,7 +198,7 @@ impl Asked<'_> {
     }
 
     /// Fields for an answer: those of the form that a tool asks for, or one for a text.
-    fn answer(&self) -> Markup {
+    pub(super) fn answer(&self) -> Markup {
         let own = self.id();
         match self.request["schema"]["properties"].as_object() {
             Some(fields) if fields.values().all(is_plain) => {

@@ -20,6 +20,7 @@ pub(super) async fn look(node: &Value, client: &Client, config: Option<&Config>)
         Finding::new("plugins", plugins(config, client).await),
         Finding::new("callbacks", callbacks(client).await),
     ];
+    findings.extend(channels(client).await);
     findings.extend(node["providers"].as_array().into_iter().flatten().map(|one| Finding::new("tools", provider(one))));
     findings
 }
@@ -149,6 +150,24 @@ async fn plugins(config: Option<&Config>, client: &Client) -> Result<String, Str
     })
 }
 
+/// Each channel by which people are told: one that fails is told before somebody waits for its message.
+async fn channels(client: &Client) -> Vec<Finding> {
+    // A node of an older version has none.
+    let Ok(page) = client.page(&["v1", "notify"], &[]).await else { return Vec::new() };
+    page["items"].as_array().into_iter().flatten().map(|one| Finding::new("notify", channel(one))).collect()
+}
+
+fn channel(channel: &Value) -> Result<String, String> {
+    let [name, form, owed, since, error] =
+        ["name", "form", "owed", "failing_since", "error"].map(|key| text::cell(&channel[key]));
+    match channel["failed_attempts"].as_u64().unwrap_or_default() {
+        0 => Ok(format!("{name} ({form}): well; `sortie notify test {name}` tries it")),
+        attempts => Err(format!(
+            "{name} ({form}) has failed {attempts} times since {since}: {error}; {owed} things wait to be told, and it is tried again"
+        )),
+    }
+}
+
 async fn callbacks(client: &Client) -> Result<String, String> {
     let parked = [("state", "parked".to_owned())];
     let page = client.page(&["v1", "deliveries"], &parked).await.map_err(|failure| failure.error.to_string())?;
@@ -226,6 +245,19 @@ mod tests {
             let says = provider(&provided).expect_err(expected);
             assert!(says.contains(expected), "{says}");
         }
+    }
+
+    #[test]
+    fn a_channel_that_fails_is_told() {
+        let one = |attempts: u64| {
+            json!({
+                "name": "night", "form": "slack", "owed": 3, "failed_attempts": attempts,
+                "failing_since": "2026-11-27T02:00:00Z", "error": "the receiver answered 404",
+            })
+        };
+        assert!(channel(&one(0)).is_ok());
+        let says = channel(&one(7)).expect_err("it fails");
+        assert!(says.contains("7 times since 2026-11-27T02:00:00Z: the receiver answered 404; 3 things"), "{says}");
     }
 
     #[test]
