@@ -18,12 +18,16 @@ pub(crate) mod models;
 mod nights;
 mod node;
 mod openapi;
+mod outcomes;
 mod patient;
 pub(crate) mod places;
 mod plugins;
+mod problems;
 pub(crate) mod query;
+mod reasons;
 mod replay;
 pub(crate) mod requests;
+mod samples;
 mod schedules;
 
 use std::sync::Arc;
@@ -142,6 +146,8 @@ pub(crate) enum Content {
     Json(Form),
     /// JSON of this form, or the same as a stream of events.
     Stream(Form),
+    /// JSON of this form, or the same as a page or a text for people.
+    Page(Form),
     /// JSON of this form on each line.
     Lines(Form),
     /// An envelope, whose schema is written by hand.
@@ -197,16 +203,17 @@ pub(crate) fn routes() -> Vec<Route> {
     const POST: Method = Method::POST;
     const PUT: Method = Method::PUT;
     const DELETE: Method = Method::DELETE;
-    let health = |path, summary, handler| Route {
+    let open = |path, summary, gives, handler| Route {
         method: GET,
         path,
         scope: None,
         summary,
         query: None,
         takes: None,
-        gives: json::<Health>(),
+        gives,
         handler,
     };
+    let health = |path, summary, handler| open(path, summary, json::<Health>(), handler);
     let acted = json::<Either<MissionView, Acted>>();
     let answer = form::<missions::Answer<'_>>();
     let schedule = json::<Either<ScheduleView, Planned>>();
@@ -328,7 +335,7 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Value>(),
             node::call_tool,
         )
-        .takes(json::<Value>()),
+        .takes(json::<Map<String, Value>>()),
         route(GET, "/v1/sessions", Read, "VP sessions", json::<Page<SessionView>>(), node::sessions)
             .asks::<query::PageQuery>(),
         route(GET, "/v1/node", Read, "Identity, capacity, limits", json::<NodeView>(), node::show),
@@ -379,7 +386,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .asks::<schedules::SchedulesQuery>(),
         route(POST, "/v1/schedules", Operate, "Make a schedule", schedule, schedules::make)
             .asks::<schedules::ChangeQuery>()
-            .takes(json::<Map<String, Value>>()),
+            .takes(Content::Json(schedules::made)),
         route(
             POST,
             "/v1/schedules/preview",
@@ -399,7 +406,7 @@ pub(crate) fn routes() -> Vec<Route> {
             schedules::revise,
         )
         .asks::<schedules::ChangeQuery>()
-        .takes(json::<Map<String, Value>>()),
+        .takes(Content::Json(schedules::revised)),
         route(DELETE, "/v1/schedules/{id}", Operate, "Remove it", Content::Nothing, schedules::remove),
         route(
             GET,
@@ -435,6 +442,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
         route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
+        route(GET, "/schemas/schedule.json", Read, "JSON Schema of a schedule", schema, openapi::schedule),
         route(GET, "/schemas/event.json", Read, "JSON Schema of an event", schema, openapi::event),
         route(
             GET,
@@ -447,6 +455,13 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/schemas/model-answer.json", Read, "JSON Schema of what it is answered", schema, models::answer),
         health("/healthz", "Alive", get(node::healthz)),
         health("/readyz", "Ready for missions", get(node::readyz)),
+        open("/problems", "Every problem", Content::Page(form::<Page<problems::About>>()), get(problems::index)),
+        open(
+            "/problems/{code}",
+            "A problem: what happened, why, what to do",
+            Content::Page(form::<problems::About>()),
+            get(problems::show),
+        ),
     ]
 }
 
@@ -454,12 +469,21 @@ pub(crate) fn routes() -> Vec<Route> {
 fn router(app: App, tokens: &Tokens) -> Router {
     let limit = app.body_bytes;
     let mut router = Router::new();
-    for Route { path, scope, handler, .. } in routes() {
+    for route in routes() {
+        let outcomes = cfg!(debug_assertions).then(|| Arc::new(outcomes::of(&route)));
+        let Route { path, scope, handler, .. } = route;
         let handler = match scope {
             None => handler,
             Some(scope) => {
                 handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard))
             }
+        };
+        let handler = match outcomes {
+            None => handler,
+            Some(outcomes) => handler.route_layer(axum::middleware::map_response(move |response| {
+                let outcomes = Arc::clone(&outcomes);
+                async move { outcomes::held(&outcomes, response) }
+            })),
         };
         router = router.route(path, handler);
     }
