@@ -1,9 +1,10 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `book`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
 
 mod bench;
+mod book;
 mod demo;
 mod guests;
 mod polyglot;
@@ -37,6 +38,7 @@ cargo xtask COMMAND
                        lets the plugin `coding` do N tasks (8) of each language of the Polyglot benchmark, of which DIR is a
                        checkout, once with a model that writes the solution and once with one that only says so; what is
                        completed must be right. JavaScript needs a folder with jest (docs/CODING.md)
+  book                 builds the documents as a site into target/book, with an mdBook that is compiled once where there is none
 ";
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "plugins" => setup::plugins(project),
         "bench" => bench::run(project, rest),
         "polyglot" => polyglot::run(project, rest),
+        "book" => book::run(project),
         _ => unreachable!("its options are not known"),
     }
 }
@@ -80,13 +83,14 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 6] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 7] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
+        ("book", &[]),
     ];
 
     /// Reads the options of `command`, or says what is wrong with them.

@@ -495,23 +495,8 @@ fn router(app: App, tokens: &Tokens) -> Router {
         })
         // `Body` reads bodies, with its own limits; this one is for what would forget to.
         .layer(DefaultBodyLimit::max(limit))
-        .layer(axum::middleware::map_response(as_problem))
+        .layer(axum::middleware::map_response(error::as_problem))
         .with_state(app)
-}
-
-/// The refusals of axum itself (of a path that is no UTF-8) are plain text; here every error is a problem.
-async fn as_problem(response: Response) -> Response {
-    let status = response.status();
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    if !(status.is_client_error() || status.is_server_error()) || kind.is_some_and(|kind| kind == error::PROBLEM_JSON) {
-        return response;
-    }
-    // Such a text is a sentence.
-    let text = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let code = if status.is_client_error() { "bad_request" } else { "internal" };
-    let detail = if text.is_empty() { status.canonical_reason().unwrap_or(code) } else { &text };
-    Problem::new(status, code, detail).into_response()
 }
 
 /// Serves until `shutdown` resolves, then lets requests in flight finish.

@@ -280,6 +280,7 @@ pub struct Health {
 /// One of two forms of an answer: which one depends on what the token may.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "{A}Or{B}")]
 pub enum Either<A, B> {
     /// With `read`.
     Whole(A),

@@ -150,6 +150,21 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The refusals of axum itself (of a path that is no UTF-8) are plain text; here every error is a problem.
+pub(super) async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !(status.is_client_error() || status.is_server_error()) || kind.is_some_and(|kind| kind == PROBLEM_JSON) {
+        return response;
+    }
+    // Such a text is a sentence.
+    let text = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let code = if status.is_client_error() { "bad_request" } else { "internal" };
+    let detail = if text.is_empty() { status.canonical_reason().unwrap_or(code) } else { &text };
+    Problem::new(status, code, detail).into_response()
+}
+
 impl From<DispatchError> for Problem {
     fn from(error: DispatchError) -> Self {
         let detail = error.to_string();

@@ -80,7 +80,7 @@ pub(super) struct Form {
     #[schemars(skip_serializing_if = "Option::is_none")]
     arguments: Option<Value>,
     /// Of a grant: US dollars, or an object with `cost_usd`, `llm_calls` or both.
-    #[schemars(skip_serializing_if = "Option::is_none", schema_with = "amount")]
+    #[schemars(default, skip_serializing_if = "Option::is_none", schema_with = "amount")]
     amount: Option<Value>,
     /// Of an answer.
     #[schemars(skip_serializing_if = "Option::is_none")]
