@@ -1,9 +1,11 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `dist`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `dist`,
+//! `book`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
 
 mod bench;
+mod book;
 mod debian;
 mod demo;
 mod dist;
@@ -42,6 +44,7 @@ cargo xtask COMMAND
   dist [--only tarball|deb|image]… [--binary FILE] [--out DIR] [--quick]
                        makes what a node is deployed from, in target/dist: a tarball, a Debian package, an image of the Open
                        Container Initiative; of a release build, static where musl-tools are installed, or of FILE; --quick packs for a test
+  book                 builds the documents as a site into target/book, with an mdBook that is compiled once where there is none
 ";
 
 fn main() -> ExitCode {
@@ -76,6 +79,7 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "bench" => bench::run(project, rest),
         "polyglot" => polyglot::run(project, rest),
         "dist" => dist::run(project, rest),
+        "book" => book::run(project),
         _ => unreachable!("its options are not known"),
     }
 }
@@ -86,7 +90,7 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 7] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 8] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
@@ -94,6 +98,7 @@ impl Options {
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
         ("dist", &[("--only", true), ("--binary", true), ("--out", true), ("--quick", false)]),
+        ("book", &[]),
     ];
 
     /// Reads the options of `command`, or says what is wrong with them.

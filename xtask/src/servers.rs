@@ -1,5 +1,5 @@
-//! Gets the reference servers of the tool protocol, its conformance suite, and AgentDojo onto the machine: others wrote them, and the node has
-//! to get along with them.
+//! Gets the reference servers of the tool protocol, its conformance suite, AgentDojo and Schemathesis onto the machine: others wrote them, and
+//! the node has to get along with them.
 //!
 //! From npm and PyPI through their own clients, whatever registries those are set up for, into the target folder; once for each set of
 //! versions.
@@ -32,14 +32,22 @@ const AGENTDOJO: &str = "agentdojo==0.1.35";
 /// All that it brings along, so that two machines test against the same: `pip freeze` of an environment with nothing else.
 const AGENTDOJO_CONSTRAINTS: &str = include_str!("../../tests/agentdojo/constraints.txt");
 
-/// The folder with `node_modules/.bin`, `venv/bin` and `agentdojo/bin`, with all of them in it.
+/// What asks a node whatever its description of the interface tells and forbids, and all that it brings along.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+const SCHEMATHESIS_CONSTRAINTS: &str = include_str!("../../tests/schemathesis/constraints.txt");
+
+/// The folder with `node_modules/.bin`, `venv/bin`, `agentdojo/bin` and `schemathesis/bin`, with all of them in it.
 pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
     let folder = project.target().join("tools").join("mcp");
     let node = node();
     let npm = NPM.into_iter().chain(node.as_deref());
     let (mark, versions) = (
         folder.join("versions"),
-        npm.clone().chain(PYPI).chain([AGENTDOJO, AGENTDOJO_CONSTRAINTS]).collect::<Vec<_>>().join("\n"),
+        npm.clone()
+            .chain(PYPI)
+            .chain([AGENTDOJO, AGENTDOJO_CONSTRAINTS, SCHEMATHESIS, SCHEMATHESIS_CONSTRAINTS])
+            .collect::<Vec<_>>()
+            .join("\n"),
     );
     if fs::read_to_string(&mark).is_ok_and(|there| there == versions) {
         return Ok(folder);
@@ -57,9 +65,13 @@ pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
         .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"])
         .args(npm);
     shell::run(&mut install).map_err(|error| format!("{error}; the tests of tool servers need npm and Node 20"))?;
-    fs::write(folder.join("constraints.txt"), AGENTDOJO_CONSTRAINTS).map_err(failed)?;
-    let pinned = [AGENTDOJO, "--constraint", "constraints.txt"];
-    for (venv, packages) in [("venv", &PYPI[..]), ("agentdojo", &pinned)] {
+    let constrained = |package: &'static str, file: &'static str, constraints: &str| {
+        fs::write(folder.join(file), constraints).map_err(failed)?;
+        Ok::<_, String>([package, "--constraint", file])
+    };
+    let agentdojo = constrained(AGENTDOJO, "agentdojo.txt", AGENTDOJO_CONSTRAINTS)?;
+    let schemathesis = constrained(SCHEMATHESIS, "schemathesis.txt", SCHEMATHESIS_CONSTRAINTS)?;
+    for (venv, packages) in [("venv", &PYPI[..]), ("agentdojo", &agentdojo), ("schemathesis", &schemathesis)] {
         shell::run(Command::new("python3").current_dir(&folder).args(["-m", "venv", venv]))
             .map_err(|error| format!("{error}; the tests of tool servers need Python 3.10 with venv"))?;
         let mut pip = Command::new(folder.join(venv).join("bin/pip"));

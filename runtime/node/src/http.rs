@@ -21,12 +21,16 @@ mod nights;
 mod node;
 mod notify;
 mod openapi;
+mod outcomes;
 mod patient;
 pub(crate) mod places;
 mod plugins;
+mod problems;
 pub(crate) mod query;
+mod reasons;
 mod replay;
 pub(crate) mod requests;
+mod samples;
 mod schedules;
 
 use std::sync::Arc;
@@ -156,6 +160,8 @@ pub(crate) enum Content {
     Json(Form),
     /// JSON of this form, or the same as a stream of events.
     Stream(Form),
+    /// JSON of this form, or the same as a page or a text for people.
+    Page(Form),
     /// JSON of this form on each line.
     Lines(Form),
     /// An envelope, whose schema is written by hand.
@@ -211,16 +217,17 @@ pub(crate) fn routes() -> Vec<Route> {
     const POST: Method = Method::POST;
     const PUT: Method = Method::PUT;
     const DELETE: Method = Method::DELETE;
-    let health = |path, summary, handler| Route {
+    let open = |path, summary, gives, handler| Route {
         method: GET,
         path,
         scope: None,
         summary,
         query: None,
         takes: None,
-        gives: json::<Health>(),
+        gives,
         handler,
     };
+    let health = |path, summary, handler| open(path, summary, json::<Health>(), handler);
     let (acted, state) = (json::<Either<MissionView, Acted>>(), json::<Either<MissionView, MissionAtView>>());
     let answer = form::<missions::Answer<'_>>();
     let schedule = json::<Either<ScheduleView, Planned>>();
@@ -355,7 +362,7 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Value>(),
             node::call_tool,
         )
-        .takes(json::<Value>()),
+        .takes(json::<Map<String, Value>>()),
         route(GET, "/v1/sessions", Read, "VP sessions", json::<Page<SessionView>>(), node::sessions)
             .asks::<query::PageQuery>(),
         route(GET, "/v1/node", Read, "Identity, capacity, limits", json::<NodeView>(), node::show),
@@ -425,7 +432,7 @@ pub(crate) fn routes() -> Vec<Route> {
             .asks::<schedules::SchedulesQuery>(),
         route(POST, "/v1/schedules", Operate, "Make a schedule", schedule, schedules::make)
             .asks::<schedules::ChangeQuery>()
-            .takes(json::<Map<String, Value>>()),
+            .takes(Content::Json(schedules::made)),
         route(
             POST,
             "/v1/schedules/preview",
@@ -445,7 +452,7 @@ pub(crate) fn routes() -> Vec<Route> {
             schedules::revise,
         )
         .asks::<schedules::ChangeQuery>()
-        .takes(json::<Map<String, Value>>()),
+        .takes(Content::Json(schedules::revised)),
         route(DELETE, "/v1/schedules/{id}", Operate, "Remove it", Content::Nothing, schedules::remove),
         route(
             GET,
@@ -481,6 +488,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
         route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
+        route(GET, "/schemas/schedule.json", Read, "JSON Schema of a schedule", schema, openapi::schedule),
         route(GET, "/schemas/event.json", Read, "JSON Schema of an event", schema, openapi::event),
         route(
             GET,
@@ -493,6 +501,13 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/schemas/model-answer.json", Read, "JSON Schema of what it is answered", schema, models::answer),
         health("/healthz", "Alive", get(node::healthz)),
         health("/readyz", "Ready for missions", get(node::readyz)),
+        open("/problems", "Every problem", Content::Page(form::<Page<problems::About>>()), get(problems::index)),
+        open(
+            "/problems/{code}",
+            "A problem: what happened, why, what to do",
+            Content::Page(form::<problems::About>()),
+            get(problems::show),
+        ),
     ]
 }
 
@@ -500,7 +515,9 @@ pub(crate) fn routes() -> Vec<Route> {
 fn router(app: App, tokens: &Tokens) -> Router {
     let limit = app.body_bytes;
     let mut router = Router::new();
-    for Route { method, path, scope, handler, .. } in routes() {
+    for route in routes() {
+        let outcomes = cfg!(debug_assertions).then(|| Arc::new(outcomes::of(&route)));
+        let Route { method, path, scope, handler, .. } = route;
         let handler = match Deed::of(&method, path) {
             None => handler,
             Some(deed) => {
@@ -513,6 +530,13 @@ fn router(app: App, tokens: &Tokens) -> Router {
                 handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard))
             }
         };
+        let handler = match outcomes {
+            None => handler,
+            Some(outcomes) => handler.route_layer(axum::middleware::map_response(move |response| {
+                let outcomes = Arc::clone(&outcomes);
+                async move { outcomes::held(&outcomes, response) }
+            })),
+        };
         router = router.route(path, handler);
     }
     router
@@ -523,23 +547,8 @@ fn router(app: App, tokens: &Tokens) -> Router {
         })
         // `Body` reads bodies, with its own limits; this one is for what would forget to.
         .layer(DefaultBodyLimit::max(limit))
-        .layer(axum::middleware::map_response(as_problem))
+        .layer(axum::middleware::map_response(error::as_problem))
         .with_state(app)
-}
-
-/// The refusals of axum itself (of a path that is no UTF-8) are plain text; here every error is a problem.
-async fn as_problem(response: Response) -> Response {
-    let status = response.status();
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    if !(status.is_client_error() || status.is_server_error()) || kind.is_some_and(|kind| kind == error::PROBLEM_JSON) {
-        return response;
-    }
-    // Such a text is a sentence.
-    let text = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let code = if status.is_client_error() { "bad_request" } else { "internal" };
-    let detail = if text.is_empty() { status.canonical_reason().unwrap_or(code) } else { &text };
-    Problem::new(status, code, detail).into_response()
 }
 
 /// Serves until `shutdown` resolves, then lets requests in flight finish.

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use crate::http::App;
@@ -104,8 +104,17 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .with_state(web)
 }
 
+/// A page for everybody, whoever is signed in or not: it shows nothing of the node.
+pub(crate) fn page_for_all(title: &str, main: &maud::Markup) -> Response {
+    headed(axum::response::Html(frame::frame(title, None, main).into_string()).into_response())
+}
+
+async fn guarded(response: Response) -> Response {
+    headed(response)
+}
+
 /// What holds of every answer, unless it says something stricter itself.
-async fn guarded(mut response: Response) -> Response {
+fn headed(mut response: Response) -> Response {
     let all = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         // Not `no-referrer`: under that a browser says `Origin: null` of our own forms, as of those of others.

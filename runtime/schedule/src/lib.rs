@@ -22,6 +22,7 @@
 //! | `exclusion`, `ical` | which days and ranges are excluded |
 //! | `policy` | overlap, catch-up, gaps and folds: the names and what they say |
 //! | `schedule`, `parse`, `fields` | what a schedule is, and what can be wrong with one |
+//! | `schema` | the same as JSON Schema, for who writes one |
 //! | `position`, `decide` | how far it has come; what happens to what is due |
 //! | `manual` | what people do to it: trigger, backfill, pause, change |
 //! | `hours`, `window` | when a lane or a node is open; what is left of a fire's window |
@@ -50,6 +51,7 @@ mod position;
 mod preview;
 mod recurrence;
 mod schedule;
+mod schema;
 mod window;
 mod zone;
 
@@ -75,5 +77,6 @@ pub use position::{
 pub use preview::{Note, Upcoming, upcoming};
 pub use recurrence::{HORIZON, Hit};
 pub use schedule::{Fire, Schedule};
+pub use schema::{partial_schedule_schema, schedule_schema};
 pub use window::{FireWindow, Limiter, Met, Opening, meet, opening};
 pub use zone::{Zone, ZoneError, zone_data};

@@ -33,7 +33,8 @@ pub enum Form {
     Json,
 }
 
-const KEYS: [&str; 23] = [
+/// The keys of a schedule.
+pub(crate) const KEYS: [&str; 23] = [
     "id",
     "zone",
     "at",
@@ -59,12 +60,17 @@ const KEYS: [&str; 23] = [
     "mission",
 ];
 /// Beside [`KEYS`], for templates.
-const VARS: &str = "vars";
+pub(crate) const VARS: &str = "vars";
 
 /// Most expressions of one schedule: each is asked for its next time whenever one is due.
 const EXPRESSIONS_MAX: usize = 100;
 /// The room that a fire's time takes in its mission's id: `:20261125T020000Z`.
 const TIME_BYTES: usize = 17;
+/// The longest name of a schedule.
+pub(crate) const ID_BYTES_MAX: usize = limit::ID_BYTES_MAX - TIME_BYTES;
+/// What an envelope has and the template of a schedule has not: it is made of the fire, or said of the schedule.
+pub(crate) const NOT_OF_A_TEMPLATE: [&str; 5] =
+    ["mission_id", "idempotency_key", "autonomy_window", "on_window_end", "carry_over_max"];
 /// What is made up for where nothing else is said: a day, so that a night is not lost to a restart.
 const CATCH_UP: Duration = Duration::from_secs(86_400);
 /// How many fires are looked at for the shortest time between two.
@@ -281,7 +287,7 @@ fn schedule_id(table: Table<'_>, found: &mut Found) -> Option<String> {
         return None;
     }
     let id = table.text("id", found)?;
-    let most = limit::ID_BYTES_MAX - TIME_BYTES;
+    let most = ID_BYTES_MAX;
     let (code, detail) = match MissionId::new(id) {
         Ok(_) if id::is_reserved(id) => (
             code::RESERVED,
@@ -496,10 +502,7 @@ fn mission(table: Table<'_>, found: &mut Found) {
         found.wrong(table.at("mission"), code::REQUIRED, detail);
     }
     let Some(mission) = table.table("mission", found) else { return };
-    for name in ["mission_id", "idempotency_key", "autonomy_window", "on_window_end", "carry_over_max"]
-        .into_iter()
-        .filter(|name| mission.contains_key(*name))
-    {
+    for name in NOT_OF_A_TEMPLATE.into_iter().filter(|name| mission.contains_key(*name)) {
         let detail = match name {
             "on_window_end" | "carry_over_max" => {
                 format!("`{name}` is said of the schedule: write it beside `opens_for`")

@@ -1,11 +1,13 @@
 //! `/openapi.json` against what a node really answers: every form that it names is the one that comes.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use sortie_tests::envelope::{automation, with, write, writing};
 use sortie_tests::{Answer, Node, Options, Receiver, Reply, http, looping};
 
 /// The schema of an answer: what the document says of the path, with what it refers to.
-fn schema(document: &Value, method: &str, path: &str, part: &str, media_type: &str) -> Value {
+pub(crate) fn schema(document: &Value, method: &str, path: &str, part: &str, media_type: &str) -> Value {
     let operation = &document["paths"][path][method];
     assert!(operation.is_object(), "{method} {path} is not described");
     let body = if part == "requestBody" { &operation[part] } else { &operation["responses"][part] };
@@ -19,8 +21,31 @@ fn schema(document: &Value, method: &str, path: &str, part: &str, media_type: &s
     schema
 }
 
+/// Which answers were held against the document.
+#[derive(Default)]
+struct Held(BTreeSet<String>);
+
+impl Held {
+    /// Holds an answer: its status, its media type, its form.
+    fn hold(&mut self, document: &Value, method: &str, path: &str, answer: &Answer) {
+        let told = &document["paths"][path][method]["responses"][answer.status.to_string()];
+        assert!(told.is_object(), "{method} {path} is not told to answer {}: {answer:#?}", answer.status);
+        let media_type = answer.headers.get("content-type").map(String::as_str).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default();
+        let content = &told["content"];
+        if media_type.is_empty() {
+            assert!(content.is_null() && answer.text.is_empty(), "{method} {path}: {answer:#?}");
+        } else if media_type == "application/json" {
+            hold(document, method, path, answer);
+        } else {
+            assert!(content[media_type].is_object() || content["*/*"].is_object(), "{method} {path}: {answer:#?}");
+        }
+        self.0.insert(format!("{method} {path}"));
+    }
+}
+
 fn hold(document: &Value, method: &str, path: &str, answer: &Answer) {
-    let schema = schema(document, method, path, "2XX", "application/json");
+    let schema = schema(document, method, path, &answer.status.to_string(), "application/json");
     assert!((200..300).contains(&answer.status), "{method} {path}: {answer:#?}");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let errors: Vec<String> =
@@ -29,7 +54,7 @@ fn hold(document: &Value, method: &str, path: &str, answer: &Answer) {
 }
 
 /// A node of which every list has something, some of it spoilt.
-async fn busy() -> (Node, Receiver) {
+pub(crate) async fn busy() -> (Node, Receiver) {
     let receiver = Receiver::scripted(|_, _| Reply::Status(400)).await;
     let options = Options::new()
         .config(&receiver.config())
@@ -112,21 +137,23 @@ async fn every_answer_has_the_form_that_is_described() {
                 .replace("{name}", "automation")
                 .replace("{request}", "r1")
                 .replace("{date}", "current")
+                .replace("{code}", "not_found")
         };
         ["whole", "asks", "held", "running"].map(of)
     };
-    let mut held = 0;
+    let mut held = Held::default();
+    let mut gets = 0;
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        let gives = &methods["get"]["responses"]["2XX"]["content"];
+        let gives = &methods["get"]["responses"]["200"]["content"];
         if gives["application/json"].is_null() {
             continue;
         }
         for path_of in place(path) {
-            hold(&document, "get", path, &node.get(&path_of).await);
-            held += 1;
+            held.hold(&document, "get", path, &node.get(&path_of).await);
+            gets += 1;
         }
     }
-    assert!(held > 60, "{held}");
+    assert!(gets > 60, "{gets}");
     let op = |path: &str, body: &Value| {
         let request = http::client().post(format!("{}{path}", node.url())).bearer_auth("op-token");
         request.header("content-type", "application/json").body(body.to_string())
@@ -151,7 +178,7 @@ async fn every_answer_has_the_form_that_is_described() {
     ] {
         let schema = schema(&document, "post", template, "requestBody", "application/json");
         assert!(jsonschema::validator_for(&schema).expect("a schema").is_valid(&body), "{template}: {schema:#}");
-        hold(&document, "post", template, &node.post(path, &body).await);
+        held.hold(&document, "post", template, &node.post(path, &body).await);
         let is_required = document["paths"][template]["post"]["requestBody"]["required"] == true;
         let bare = http::client().post(format!("{}{path}", node.url())).bearer_auth(node.token());
         let bare = http::send(bare).await.expect("an answer");
@@ -173,7 +200,7 @@ async fn every_answer_has_the_form_that_is_described() {
         ("/v1/node/resume", "/v1/node/resume", Value::Null),
         ("/v1/deliveries/{id}/redeliver", "/v1/deliveries/whole/redeliver", Value::Null),
     ] {
-        hold(&document, "post", template, &node.post(path, &body).await);
+        held.hold(&document, "post", template, &node.post(path, &body).await);
         let takes = &document["paths"][template]["post"]["requestBody"];
         assert_eq!(takes.is_null(), body.is_null(), "{template}: {takes}");
         if !body.is_null() {
@@ -190,7 +217,128 @@ async fn every_answer_has_the_form_that_is_described() {
         let answer = http::send(op(path, &body)).await.expect("an answer");
         // A denied step may have ended the mission before it could be cancelled.
         if answer.status != 409 {
-            hold(&document, "post", template, &answer);
+            held.hold(&document, "post", template, &answer);
+        }
+    }
+    held.what_is_no_json_or_removes_something(&node, &document).await;
+    let all = document["paths"].as_object().expect("paths").iter();
+    let all =
+        all.flat_map(|(path, methods)| methods.as_object().expect("methods").keys().map(move |method| (method, path)));
+    let untold: Vec<String> =
+        all.map(|(method, path)| format!("{method} {path}")).filter(|name| !held.0.contains(name)).collect();
+    assert_eq!(untold, [""; 0], "no answer of these was held against the document");
+}
+
+impl Held {
+    async fn what_is_no_json_or_removes_something(&mut self, node: &Node, document: &Value) {
+        for (template, path) in [
+            ("/metrics", "/metrics"),
+            ("/v1/missions/{id}/plugin", "/v1/missions/whole/plugin"),
+            ("/v1/missions/{id}/artifacts/{name}", "/v1/missions/whole/artifacts/report.md"),
+        ] {
+            self.hold(document, "get", template, &node.get(path).await);
+        }
+        for accepts in ["text/html", "text/markdown"] {
+            for (template, path) in [("/problems", "/problems"), ("/problems/{code}", "/problems/disk_low")] {
+                let request = http::client().get(format!("{}{path}", node.url())).header("accept", accepts);
+                let answer = http::send(request).await.expect("an answer");
+                assert!(answer.headers["content-type"].starts_with(accepts), "{answer:#?}");
+                self.hold(document, "get", template, &answer);
+            }
+        }
+        let lines = format!("{}\nno JSON\n", writing("of-a-batch"));
+        let batch = node.request("POST", "/v1/missions/batch").body(lines);
+        let batch = http::send(batch).await.expect("an answer");
+        self.hold(document, "post", "/v1/missions/batch", &batch);
+        let content = &document["paths"]["/v1/missions/batch"]["post"]["responses"]["200"]["content"];
+        let mut line = content["application/x-ndjson"]["schema"]["x-line-schema"].clone();
+        line["components"] = document["components"].clone();
+        let line = jsonschema::validator_for(&line).expect("a schema");
+        let answers: Vec<Value> =
+            batch.text.lines().map(|answer| serde_json::from_str(answer).expect("JSON on each line")).collect();
+        assert!(answers.len() == 2 && answers.iter().all(|answer| line.is_valid(answer)), "{answers:#?}");
+        let component =
+            http::client().get(format!("{}/v1/missions/whole/plugin", node.url())).bearer_auth(node.token());
+        let component = component.send().await.expect("an answer").bytes().await.expect("a component");
+        let install = node.request("POST", "/v1/plugins").body(component);
+        self.hold(document, "post", "/v1/plugins", &http::send(install).await.expect("an answer"));
+        let removed = http::send(node.request("DELETE", "/v1/plugins/automation")).await.expect("an answer");
+        self.hold_problem(document, "delete", "/v1/plugins/{name}", &removed);
+        let skipped = node.post("/v1/deliveries/asks/skip", &Value::Null).await;
+        self.hold_problem(document, "post", "/v1/deliveries/{id}/skip", &skipped);
+        let seen = node.get("/v1/schedules/new").await;
+        let tag = &seen.headers["etag"];
+        let changed = json!({"every": "2h", "mission": seen.json["schedule"]["mission"]});
+        let change = node.request("PUT", "/v1/schedules/new").header("if-match", tag).body(changed.to_string());
+        self.hold(document, "put", "/v1/schedules/{id}", &http::send(change).await.expect("an answer"));
+        let removed = http::send(node.request("DELETE", "/v1/schedules/new")).await.expect("an answer");
+        self.hold(document, "delete", "/v1/schedules/{id}", &removed);
+    }
+
+    /// Holds an answer that says what stands against something.
+    fn hold_problem(&mut self, document: &Value, method: &str, path: &str, answer: &Answer) {
+        let status = answer.status.to_string();
+        let schema = schema(document, method, path, &status, "application/problem+json");
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let errors: Vec<String> = validator.iter_errors(&answer.json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{method} {path}: {errors:#?}\n{answer:#?}");
+        self.0.insert(format!("{method} {path}"));
+    }
+}
+
+/// What is shown to people who write requests is what a node takes.
+#[tokio::test]
+async fn every_example_is_of_the_form_and_is_taken() {
+    let node = Node::start().await;
+    let document = node.get("/openapi.json").await.expect_status(200).json;
+    let mut examples = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let content = &operation["requestBody"]["content"]["application/json"];
+            for (name, example) in content["examples"].as_object().into_iter().flatten() {
+                examples += 1;
+                let mut schema = content["schema"].clone();
+                schema["components"] = document["components"].clone();
+                let validator = jsonschema::validator_for(&schema).expect("a schema");
+                let errors: Vec<String> =
+                    validator.iter_errors(&example["value"]).map(|error| error.to_string()).collect();
+                assert!(errors.is_empty(), "{method} {path}: {name}: {errors:#?}");
+                // Decisions want a request that they fit; the others are asked of what the examples made.
+                if path.contains("{request}") || method == "put" {
+                    continue;
+                }
+                let place = if path.contains("schedules") { "nightly-greeting" } else { "hello-1" };
+                let place = path.replace("{id}", place).replace("{name}", "Glob");
+                let answer = node.post(&place, &example["value"]).await;
+                // The mission may have ended, which is no fault of the example.
+                let is_over = answer.status == 409 && answer.json["code"] == "already_final";
+                assert!(answer.status < 300 || is_over, "{method} {path}: {name}: {answer:#?}");
+            }
+        }
+    }
+    assert!(examples > 12, "{examples}");
+    let told = node.until_final("report-1").await;
+    assert_eq!(told["status"], "completed", "{told:#}");
+}
+
+/// What a problem names as its type is a page of the node that says it, and nobody needs a token for that.
+#[tokio::test]
+async fn the_type_of_a_problem_leads_to_its_page() {
+    let node = Node::start().await;
+    let open = |path: &str| http::client().get(format!("{}{path}", node.url()));
+    for (asked, code) in
+        [("/v1/missions", "unauthorized"), ("/no-such-path", "not_found"), ("/problems/x", "not_found")]
+    {
+        let problem = http::send(open(asked)).await.expect("an answer").json;
+        assert_eq!(problem["code"], code, "{asked}");
+        let page = problem["type"].as_str().expect("an address");
+        let told = http::send(open(page)).await.expect("an answer").expect_status(200).json;
+        assert_eq!((&told["code"], &told["type"]), (&problem["code"], &problem["type"]));
+        assert!(told["statuses"].as_array().is_some_and(|all| all.contains(&problem["status"])), "{told:#}");
+        let shown = http::send(open(page).header("accept", "text/html")).await.expect("an answer").expect_status(200);
+        assert!(shown.headers["content-security-policy"].contains("default-src 'none'"));
+        for part in ["What happened", "Why", "What to do"] {
+            assert!(shown.text.contains(part), "{part} is not in {}", shown.text);
         }
     }
 }

@@ -304,6 +304,7 @@ pub struct Health {
 /// One of two forms of an answer: which one depends on what the token may, or on what was asked for.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "{A}Or{B}")]
 pub enum Either<A, B> {
     /// With `read`, or as it is now.
     Whole(A),

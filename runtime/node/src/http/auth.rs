@@ -1,6 +1,6 @@
 //! Who may do what: bearer tokens and their scopes.
 //!
-//! There is no way around them: each route names its scope in one table, and only `/healthz` and `/readyz` need none.
+//! There is no way around them: each route names its scope in one table, and only health and the pages about problems need none.
 
 use std::fs;
 use std::io::{self, Write as _};

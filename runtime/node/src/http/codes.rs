@@ -334,8 +334,9 @@ mod tests {
         let mut text = String::from(
             "# Errors of the HTTP interface\n\n\
              Every error is a problem of [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) (`application/problem+json`) with a stable `code` and a `detail` for\n\
-             people; what is wrong in a body is listed in `errors`, each with a `pointer` and a code of its own. Causes inside the node are in its log, under\n\
-             the same code. Codes are only added. This page is made of the list in `runtime/node/src/http/codes.rs`, and a test compares the two.\n\n\
+             people; what is wrong in a body is listed in `errors`, each with a `pointer` and a code of its own. Its `type` is the address of a page about the\n\
+             code on the node that answered (`/problems/CODE`): what happened, why, what to do, and which requests come to it. Causes inside the node are in its\n\
+             log, under the same code. Codes are only added. This page is made of the list in `runtime/node/src/http/codes.rs`, and a test compares the two.\n\n\
              | code | status | when | what to do |\n| --- | --- | --- | --- |\n",
         );
         for Known { code, statuses, when, remedy } in CODES {

@@ -4,9 +4,9 @@
 
 use std::error::Error;
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 use sortie_contract::mistake::code::PLUGIN_NOT_INSTALLED;
 use sortie_journal::WriteError;
@@ -37,6 +37,13 @@ const BREATHER_SECONDS: u32 = 1;
 
 /// How long a client is asked to wait when the disk is full: somebody has to make room.
 const DISK_SECONDS: u32 = 60;
+
+/// Where the page of each code is: what `type` names, on the node that answers. The last step of it is the code.
+pub(crate) const PAGES: &str = "/problems";
+
+/// Which code an answer has, for whoever looks at answers within the node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coded(pub(super) &'static str);
 
 impl Problem {
     /// A problem with a stable code, which is one of [`codes::CODES`], and a sentence for people.
@@ -116,7 +123,7 @@ impl Problem {
     /// The problem as a JSON object: also what a line of a batch answers.
     pub(crate) fn body(&self) -> Value {
         let mut body = json!({
-            "type": format!("https://sortie.dev/problems/{}", self.code),
+            "type": format!("{PAGES}/{}", self.code),
             "title": self.status.canonical_reason(),
             "status": self.status.as_u16(),
             "code": self.code,
@@ -130,7 +137,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body())).into_response();
+        let mut response = (self.status, Extension(Coded(self.code)), Json(self.body())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after_seconds {
@@ -141,6 +148,21 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// The refusals of axum itself (of a path that is no UTF-8) are plain text; here every error is a problem.
+pub(super) async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !(status.is_client_error() || status.is_server_error()) || kind.is_some_and(|kind| kind == PROBLEM_JSON) {
+        return response;
+    }
+    // Such a text is a sentence.
+    let text = axum::body::to_bytes(response.into_body(), 4_096).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let code = if status.is_client_error() { "bad_request" } else { "internal" };
+    let detail = if text.is_empty() { status.canonical_reason().unwrap_or(code) } else { &text };
+    Problem::new(status, code, detail).into_response()
 }
 
 impl From<DispatchError> for Problem {

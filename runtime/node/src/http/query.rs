@@ -170,7 +170,10 @@ impl<'de> Deserializer<'de> for Values<'_> {
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        visitor.visit_u64(self.only()?.parse().map_err(|_| Wrong::Value("a number".to_owned()))?)
+        // A sign is none of a number that has no other.
+        let digits = self.only()?;
+        let number = digits.parse().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
+        visitor.visit_u64(number.ok_or_else(|| Wrong::Value("a number".to_owned()))?)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -220,12 +223,13 @@ pub(super) struct PageQuery {
 /// Where a page begins: behind the mission of this number.
 #[derive(Debug, Clone, Copy, JsonSchema)]
 #[schemars(transparent)]
-pub(super) struct Cursor(#[schemars(with = "String")] pub(super) MissionNo);
+pub(super) struct Cursor(#[schemars(with = "String", regex(pattern = "^[0-9]{1,19}$"))] pub(super) MissionNo);
 
 impl<'de> Deserialize<'de> for Cursor {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        let no = String::deserialize(source)?.parse();
-        no.map(|no| Self(MissionNo(no))).map_err(|_| de::Error::custom("the `next_cursor` of a page"))
+        let text = String::deserialize(source)?;
+        let no = text.parse().ok().filter(|_| text.bytes().all(|digit| digit.is_ascii_digit()));
+        no.map(|no| Self(MissionNo(no))).ok_or_else(|| de::Error::custom("the `next_cursor` of a page"))
     }
 }
 
@@ -322,6 +326,8 @@ mod tests {
             ("limit=-1", "a number above 0"),
             ("limit=", "a number above 0"),
             ("after=x", "the parameter `after` must be a number"),
+            ("after=%2B1", "the parameter `after` must be a number"),
+            ("cursor=%2B1", "the parameter `cursor` must be the `next_cursor` of a page"),
             ("dry_run=yes", "the parameter `dry_run` must be `true` or `false`"),
             ("dry_run", "the parameter `dry_run` must be `true` or `false`"),
             ("since=today", "the parameter `since` must be an RFC 3339 time"),

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 use sortie_contract::request::{Decision, Reach, RequestNo};
 use sortie_contract::{MissionNo, Mistake, Pointer, limit};
@@ -61,14 +61,16 @@ pub(super) async fn decide(
 /// The body of a decision.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "it describes what is read by hand, so that mistakes are told with their place")]
-#[schemars(rename = "Decision")]
+#[schemars(rename = "Decision", deny_unknown_fields)]
 pub(super) struct Form {
     /// `approve`, `deny`, `answer`, `grant`, `repeat` or `record`: which of them depends on the request.
+    #[schemars(schema_with = "decisions")]
     decision: String,
+    /// Why: it is on record.
     #[schemars(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
     /// Who decided; without it, the token's name.
-    #[schemars(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip_serializing_if = "Option::is_none", regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     by: Option<String>,
     /// Of an approval: how far it reaches.
     #[schemars(skip_serializing_if = "Option::is_none")]
@@ -78,7 +80,7 @@ pub(super) struct Form {
     #[schemars(skip_serializing_if = "Option::is_none")]
     arguments: Option<Value>,
     /// Of a grant: US dollars, or an object with `cost_usd`, `llm_calls` or both.
-    #[schemars(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, skip_serializing_if = "Option::is_none", schema_with = "amount")]
     amount: Option<Value>,
     /// Of an answer.
     #[schemars(skip_serializing_if = "Option::is_none")]
@@ -86,6 +88,24 @@ pub(super) struct Form {
     /// Of a record: what the call returned.
     #[schemars(skip_serializing_if = "Option::is_none")]
     result: Option<Value>,
+}
+
+fn decisions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"enum": ["approve", "deny", "answer", "grant", "repeat", "record"]})
+}
+
+fn amount(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [
+        {"type": ["number", "null"], "minimum": 0},
+        {
+            "type": "object",
+            "properties": {
+                "cost_usd": {"type": "number", "minimum": 0},
+                "llm_calls": {"type": "integer", "minimum": 0},
+            },
+            "additionalProperties": false,
+        },
+    ]})
 }
 
 /// A decision made on the node's own terminal, in the same form.

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
@@ -17,7 +17,9 @@ use sortie_contract::{MissionId, Mistake, Pointer, limit};
 use sortie_engine::schedules::{By, ScheduleError, State as Standing};
 use sortie_engine::shown::{Either, FireView, Page, Planned, ScheduleLine, ScheduleView, UpcomingView};
 use sortie_engine::{Engine, ReadError};
-use sortie_schedule::{BackfillError, Calendars, Form, Order, Overlap, Schedule, upcoming};
+use sortie_schedule::{
+    BackfillError, Calendars, Form, Order, Overlap, Schedule, partial_schedule_schema, schedule_schema, upcoming,
+};
 
 use super::auth::Holder;
 use super::error::Problem;
@@ -93,6 +95,31 @@ type Texts = BTreeMap<String, String>;
 struct Sent {
     schedule: Schedule,
     calendars: Texts,
+}
+
+/// What making a schedule takes: the schedule, and the calendars that it names.
+pub(super) fn made(_: &mut SchemaGenerator) -> Schema {
+    with_calendars(schedule_schema())
+}
+
+/// The same of a change: the path names it.
+pub(super) fn revised(_: &mut SchemaGenerator) -> Schema {
+    with_calendars(partial_schedule_schema(&["mission"]))
+}
+
+fn with_calendars(schema: Value) -> Schema {
+    let mut schema = super::openapi::part(schema);
+    schema["properties"]["calendars"] = json!({
+        "type": ["object", "null"],
+        "description": "The iCalendar files that `except` names, as texts.",
+        "additionalProperties": {"type": "string"},
+    });
+    schema.try_into().expect("an object")
+}
+
+/// The schedule of a preview.
+fn previewed(_: &mut SchemaGenerator) -> Schema {
+    super::openapi::part(partial_schedule_schema(&[])).try_into().expect("an object")
 }
 
 /// A body that is a JSON object, less its field `calendars`.
@@ -301,6 +328,7 @@ pub(super) async fn remove(
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Pause {
     /// Until then (RFC 3339); without it, until it is resumed.
+    #[schemars(extend("format" = "date-time"))]
     until: Option<String>,
     /// Why.
     note: Option<String>,
@@ -319,6 +347,7 @@ pub(super) struct Resume {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Trigger {
     /// Another policy than the schedule's: `skip`, `buffer_one`, `buffer_all`, `cancel_other` or `allow_all`.
+    #[schemars(schema_with = "overlaps")]
     overlap: Option<String>,
     /// Why.
     note: Option<String>,
@@ -329,16 +358,36 @@ pub(super) struct Trigger {
 #[serde(deny_unknown_fields)]
 pub(super) struct Backfill {
     /// The first time (RFC 3339), included.
+    #[schemars(extend("format" = "date-time"))]
     from: String,
     /// The last time, included.
+    #[schemars(extend("format" = "date-time"))]
     to: String,
     /// `in_turn` (one after the other, which is the default) or `together`.
     #[serde(default)]
+    #[schemars(schema_with = "orders")]
     order: Option<String>,
     /// Why.
     #[serde(default)]
     note: Option<String>,
 }
+
+/// The names of a choice, which may be left out.
+fn names(names: impl IntoIterator<Item = &'static str>) -> Schema {
+    let names: Vec<Value> = names.into_iter().map(Value::from).chain([Value::Null]).collect();
+    json_schema!({"enum": names})
+}
+
+fn overlaps(_: &mut SchemaGenerator) -> Schema {
+    names(Overlap::ALL.map(Overlap::as_str))
+}
+
+fn orders(_: &mut SchemaGenerator) -> Schema {
+    names(ORDERS.map(|(name, _)| name))
+}
+
+/// The names of the orders of a backfill.
+const ORDERS: [(&str, Order); 2] = [("in_turn", Order::InTurn), ("together", Order::Together)];
 
 /// A small body of this form; an empty one is an empty object.
 pub(super) fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -422,8 +471,7 @@ pub(super) async fn backfill(
 ) -> Result<Response, Problem> {
     let Backfill { from, to, order, note } = form(&body)?;
     let (from, to) = (moment("from", &from)?, moment("to", &to)?);
-    let orders = [("in_turn", Order::InTurn), ("together", Order::Together)];
-    let order = choice("order", order.as_deref(), &orders)?.unwrap_or_default();
+    let order = choice("order", order.as_deref(), &ORDERS)?.unwrap_or_default();
     let by = by(&holder, note)?;
     act(app, &holder, move |engine| async move { engine.backfill_schedule(&id, from, to, order, by).await }).await
 }
@@ -463,15 +511,18 @@ pub(super) async fn fires(
 pub(super) struct Preview {
     /// The schedule. Its `id` and its `mission` may be left out: only its times are looked at, and what making it would refuse of them is
     /// refused.
+    #[schemars(schema_with = "previewed")]
     schedule: Map<String, Value>,
     /// The calendars that it names, by name.
     #[serde(default)]
     calendars: Texts,
     /// So many times, from 1 to 5,000; without it, 10.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 5_000))]
     count: Option<usize>,
     /// Those after this moment (RFC 3339); without it, after now.
     #[serde(default)]
+    #[schemars(extend("format" = "date-time"))]
     from: Option<String>,
 }
 
