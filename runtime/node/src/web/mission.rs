@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Web;
 use super::diff;
 use super::door::{Posted, Viewer};
-use super::frame::{Page, Refused, form_key, live};
+use super::frame::{Page, Refused, decides_nothing, form_key, live};
 use super::inbox;
 use super::missions::waits;
 use super::session::Notice;
@@ -178,8 +178,8 @@ fn artifacts(mission: &Value) -> Markup {
                                     th scope="row" {
                                         @if is_text(artifact) { a href=(below(&["missions", id, "files"], name)) { (plain(name)) } } @else { (plain(name)) }
                                     }
-                                    td { (cell(&artifact["media_type"])) }
-                                    td class="num" { (bytes(&artifact["bytes"])) }
+                                    td data-label="Type" { (cell(&artifact["media_type"])) }
+                                    td class="num" data-label="Size" { (bytes(&artifact["bytes"])) }
                                     td { a href=(below(&["missions", id, "download"], name)) download { "Download" span class="sr" { " " (plain(name)) } } }
                                 }
                             }
@@ -232,6 +232,7 @@ fn cancel_form(viewer: &Viewer, id: &str) -> Markup {
                 h2 id="cancel" { "Cancel" }
                 form method="post" action=(path(&["missions", id, "cancel"])) class="decide" {
                     (form_key(viewer))
+                    (decides_nothing())
                     label for="reason" { "Why" }
                     input id="reason" name="reason" maxlength="2000";
                     button type="submit" class="danger" { "Cancel this mission" }

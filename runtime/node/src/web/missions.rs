@@ -98,7 +98,7 @@ fn shown(list: &Value, query: &MissionsQuery, clock: &Clock) -> Markup {
         with_query("/missions", &pairs)
     });
     html! {
-        @if missions.is_empty() { p { "No mission is like that." } }
+        @if missions.is_empty() { p class="empty" { "No mission is like that." } }
         @else { (table(missions, clock)) }
         nav aria-label="Pages of the list" class="others" {
             @if !query.cursor.is_empty() { a href=(with_query("/missions", &query.pairs()[..5])) { "← Newest" } " " }
@@ -125,7 +125,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                                 a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) }
                                 div class="dim" { (plain(str(mission, "objective"))) }
                             }
-                            td {
+                            td data-label="Status" {
                                 (badge(str(mission, "status")))
                                 div class="dim" {
                                     @if !mission["reason"].is_null() { (cell(&mission["reason"])) }
@@ -134,10 +134,10 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                                     @if mission["delivery"] == "parked" { " delivery parked" }
                                 }
                             }
-                            td { (cell(&mission["vp_id"])) }
-                            td { (cell(&mission["mission_type"])) }
-                            td { (clock.brief(&mission["accepted_at"])) }
-                            td class="num" { (money(&mission["usage"]["estimated_cost_usd"])) }
+                            td data-label="VP" { (cell(&mission["vp_id"])) }
+                            td data-label="Type" { (cell(&mission["mission_type"])) }
+                            td data-label="Accepted" { (clock.brief(&mission["accepted_at"])) }
+                            td class="num" data-label="Spent" { (money(&mission["usage"]["estimated_cost_usd"])) }
                             td { (plain(str(mission, "summary"))) }
                         }
                     }
