@@ -47,7 +47,7 @@ impl Chromium {
     /// If it is not installed, or does not come up.
     pub async fn start() -> Self {
         let mut process = Command::new("chromedriver")
-            .args(["--port=0", "--log-level=OFF"])
+            .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -16,6 +16,7 @@ const CALLBACKS: &str = "127.0.0.1:9000";
 /// The evening on which it begins, and where.
 const EVENING: civil::Date = civil::date(2026, 11, 25);
 const ZONE: &str = "Europe/Berlin";
+const BEGINS: &str = "18:05";
 /// The token of the person who looks.
 pub const OPERATOR: &str = "the-token-of-ada";
 
@@ -56,7 +57,7 @@ impl Showcase {
             .start()
             .await;
         let night = Self { node, receiver, pages };
-        night.at("18:05").await;
+        night.set(time_of(BEGINS)).await;
         night.evening().await;
         night.small_hours().await;
         night.morning().await;
@@ -73,13 +74,13 @@ impl Showcase {
         self.example("6-repository", "prepare-repository", "vp.coder", "reports").await;
         self.at("18:40").await;
         self.ends("tidy-inbox").await;
-        self.accept("weekly-report", "reports", "Write the weekly report from the receipts of the week.", "1h 35m", 3).await;
+        self.accept("weekly-report", "reports", "Write the weekly report from the receipts of the week.", "95m", 3).await;
         self.at("19:10").await;
-        self.accept("heat-pump-prices", "research", "What do heat pumps cost in the five largest markets?", "2h 50m", 9).await;
+        self.accept("heat-pump-prices", "research", "What do heat pumps cost in the five largest markets?", "170m", 9).await;
         self.example("7-coding", CODED, "vp.coder", "coding").await;
         self.at("20:00").await;
         self.ends(CODED).await;
-        self.accept("flaky-export-test", "coding", "Find out why the test of the export fails every third night.", "3h 10m", 6).await;
+        self.accept("flaky-export-test", "coding", "Find out why the test of the export fails every third night.", "190m", 6).await;
         self.at("20:20").await;
         self.ends("weekly-report").await;
         self.example("8-research", "last-ferry", "vp.researcher", "research").await;
@@ -92,14 +93,16 @@ impl Showcase {
         })
         .await;
         self.ends("heat-pump-prices").await;
+        self.looked(FAILED, 4).await;
     }
 
     async fn small_hours(&self) {
         self.at("22:25").await;
-        self.accept("competitor-scan", "research", "Which of the eleven competitors changed their prices this week?", "2h 40m", 11).await;
+        self.accept("competitor-scan", "research", "Which of the eleven competitors changed their prices this week?", "160m", 11).await;
         self.at("23:10").await;
         self.ends("flaky-export-test").await;
         self.node.accept(&self.editing()).await;
+        self.looked(ASKS_TO_EDIT, 1).await;
         self.at("23:40").await;
         let end = self.node.until_final(FAILED).await;
         assert_eq!(end["status"], "failed", "{end:#}");
@@ -119,39 +122,71 @@ impl Showcase {
         self.at("03:40").await;
         self.ends("translate-handbook").await;
         self.node.accept(&self.asking()).await;
+        self.looked(ASKS_A_QUESTION, 6).await;
         self.at("04:30").await;
         self.node.until_status(ASKS_A_QUESTION, "blocked").await;
         self.node.accept(&self.paying()).await;
         self.node.until_status(ASKS_FOR_MONEY, "blocked").await;
         self.at("05:20").await;
-        self.accept("release-notes", "coding", "Write the release notes of 4.2 from what was merged.", "40m", 2).await;
+        self.accept("release-notes", "coding", "Write the release notes of 4.2 from what was merged.", "30m", 2).await;
         self.at("06:00").await;
         self.ends("release-notes").await;
         self.accept("meeting-briefs", "reports", "A page for each of today's meetings.", "2h", 2).await;
-        self.accept("mend-the-build", "coding", "The build of the mobile app is red since yesterday.", "1h", 0).await;
+        self.accept("cost-centres", "ledger", "Move the cost centres of the old plant.", "1h", 0).await;
         self.at("06:42").await;
         self.node.until_status("meeting-briefs", "running").await;
         until("the events of the report are delivered", async || {
-            let delivery = self.node.mission("weekly-report").await["delivery"]["state"].clone();
-            (delivery == "delivered").then_some(())
+            (self.node.mission("weekly-report").await["delivery"]["state"] == "delivered").then_some(())
         })
         .await;
     }
 
-    /// Sets the node's clocks to a time of that night, by the clock of its zone.
+    /// Sets the node's clocks to a time of that night, by the clock of its zone, once whatever runs sleeps.
     async fn at(&self, time: &str) {
-        let time: civil::Time = time.parse().expect("a time");
-        let day = if time.hour() < 12 { EVENING.tomorrow().expect("a day") } else { EVENING };
-        let at = day.to_datetime(time).to_zoned(TimeZone::get(ZONE).expect("a zone")).expect("a time").timestamp();
-        let ahead = at.duration_since(Timestamp::now());
+        self.quiet().await;
+        self.set(time_of(time)).await;
+    }
+
+    async fn set(&self, at: Timestamp) {
         let faults = self.node.faults();
-        // Both go on together; the first time of the night alone is behind ours.
-        let begins = EVENING.at(18, 5, 0, 0).to_zoned(TimeZone::get(ZONE).expect("a zone")).expect("a time");
-        let gone = at.duration_since(begins.timestamp());
-        faults.set_clock(ahead);
-        faults.set_steady(gone.max(SignedDuration::ZERO).unsigned_abs());
+        faults.set_clock(at.duration_since(Timestamp::now()));
+        // Both go on together; the beginning of the night alone is behind ours.
+        faults.set_steady(at.duration_since(time_of(BEGINS)).max(SignedDuration::ZERO).unsigned_abs());
         // A request wakes what slept.
         self.node.get("/v1/node").await.expect_status(200);
+    }
+
+    /// Lets seconds go by until whatever runs has slept for so long that it is out of memory: from then on it wakes when it is to, however
+    /// far the clock is set.
+    async fn quiet(&self) {
+        let mut now = self.node.faults().now();
+        until("every mission sleeps", async || {
+            let list = self.node.get("/v1/missions?limit=100").await.expect_status(200).json;
+            let missions = list["items"].as_array().expect("a list");
+            let is_quiet = |mission: &Value| match mission["status"].as_str() {
+                Some("running") => mission["waits_for"]["what"] == "time",
+                Some("queued") => mission["waits_for"]["what"] != "turn",
+                _ => true,
+            };
+            if missions.iter().all(is_quiet) {
+                return Some(());
+            }
+            now += SignedDuration::from_secs(1);
+            self.set(now).await;
+            None
+        })
+        .await;
+    }
+
+    /// Waits until a mission has got so many answers: a call that is on its way would take as long as the clock is set ahead.
+    async fn looked(&self, id: &str, answers: usize) {
+        until(&format!("{id} has looked"), async || {
+            let journal = self.node.get(&format!("/v1/missions/{id}/journal")).await.expect_status(200).json;
+            let records = journal["items"].as_array().expect("a list");
+            let answered = records.iter().filter(|record| record["kind"] == "call_finished").count();
+            (answered >= answers).then_some(())
+        })
+        .await;
     }
 
     async fn ends(&self, id: &str) {
@@ -169,7 +204,12 @@ impl Showcase {
         ]);
         let envelope = of_lane(automation(id, &steps), lane, objective);
         let envelope = with(envelope, "/callback", self.callback());
-        self.node.accept(&envelope).await;
+        // What is not done when its lane shuts goes on when it opens.
+        self.node.accept(&with(envelope, "/on_window_end", json!("suspend"))).await;
+        // One whose lane is shut waits for that.
+        if looks > 0 {
+            self.looked(id, looks).await;
+        }
     }
 
     fn addresses(&self, count: usize) -> Vec<String> {
@@ -197,7 +237,7 @@ impl Showcase {
         let objective = "Reconcile the invoices of November with the bank's statements.";
         let steps = json!([
             {"id": "statements", "tool": "WebFetch", "for_each": self.addresses(4), "with": {"url": "{{ item }}"}},
-            {"id": "match", "needs": ["statements"], "sleep": "1h 20m", "milestone": "412 of 415 invoices are matched"},
+            {"id": "match", "needs": ["statements"], "sleep": "80m", "milestone": "412 of 415 invoices are matched"},
             {"id": "rest", "needs": ["match"], "tool": "Read", "with": {"path": "statements/november-28.csv"}},
         ]);
         with(of_lane(automation(FAILED, &steps), "ledger", objective), "/callback", self.callback())
@@ -208,7 +248,7 @@ impl Showcase {
         let before = "[dependencies]\naxum = \"0.7\"\njiff = \"0.1\"\ntokio = { version = \"1.38\", features = [\"full\"] }\n";
         let steps = json!([
             {"id": "manifest", "tool": "Write", "with": {"path": "ledger/Cargo.toml", "content": before}},
-            {"id": "tests", "needs": ["manifest"], "sleep": "3h 20m", "milestone": "14 of 15 are up to date, all tests pass"},
+            {"id": "tests", "needs": ["manifest"], "sleep": "200m", "milestone": "14 of 15 are up to date, all tests pass"},
             {"id": "last", "needs": ["tests"], "tool": "Edit", "with": {
                 "path": "ledger/Cargo.toml",
                 "old": "axum = \"0.7\"\njiff = \"0.1\"\ntokio = { version = \"1.38\", features = [\"full\"] }",
@@ -237,6 +277,14 @@ impl Showcase {
     }
 }
 
+/// A time of that night by the clock of its zone, up to noon of the day after.
+fn time_of(time: &str) -> Timestamp {
+    let time: civil::Time = time.parse().expect("a time");
+    let day = if time.hour() < 12 { EVENING.tomorrow().expect("a day") } else { EVENING };
+    let zone = TimeZone::get(ZONE).expect("a zone");
+    day.to_datetime(time).to_zoned(zone).expect("a time").timestamp()
+}
+
 fn of_lane(envelope: Value, lane: &str, objective: &str) -> Value {
     let tools = json!(["Read", "Write", "Edit", "Glob", "Grep", "WebFetch"]);
     let mut envelope = envelope;
@@ -262,7 +310,8 @@ fn config(receiver: &Receiver, pages: &Receiver) -> String {
     let research = project().join("examples/research/script.json");
     let coding = project().join("examples/coding-fix-a-test/script.json");
     format!(
-        r#"time_zone = "{ZONE}"
+        r#"[node]
+time_zone = "{ZONE}"
 
 [[token]]
 name = "ada"
@@ -278,11 +327,11 @@ concurrency = 4
 [[lane]]
 id = "coding"
 concurrency = 2
-hours = ["20:00-06:00"]
+hours = ["20:00-08:00"]
 [[lane]]
 id = "ledger"
 concurrency = 1
-hours = ["22:00-12:00"]
+hours = ["22:00-06:00"]
 
 [[budget]]
 scope = "node"
@@ -309,11 +358,11 @@ default = "deep"
 [model.deep]
 protocol = "scripted"
 file = {research:?}
-price_usd_per_mtok = {{ input = 15, output = 75 }}
+price_usd_per_mtok = {{ input = 3, output = 15 }}
 [model.colleague]
 protocol = "scripted"
 file = {coding:?}
-price_usd_per_mtok = {{ input = 15, output = 75 }}
+price_usd_per_mtok = {{ input = 3, output = 15 }}
 "#,
         receiver.host(),
         pages.host(),

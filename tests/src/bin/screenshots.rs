@@ -16,6 +16,10 @@ const BYTES_MAX: usize = 1_500_000;
 #[tokio::main]
 async fn main() {
     let night = Showcase::play().await;
+    if std::env::var_os("HOLD").is_some() {
+        println!("HOLD {}", night.node.url());
+        std::future::pending::<()>().await;
+    }
     let (node, browser) = (&night.node, Chromium::start().await);
     let folder = project().join("docs/images");
     fs::create_dir_all(&folder).expect("a writable folder");

@@ -17,14 +17,21 @@ fn pages() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_and_no_page_is_wider_than_its_window() {
+async fn no_page_keeps_anybody_out() {
     let night = Showcase::play().await;
     let browser = Chromium::start().await;
+    all_are_open_to_all(&night, &browser).await;
+    all_is_reached_by_keyboard(&night, &browser).await;
+    a_call_is_approved_by_keyboard(&night, &browser).await;
+}
+
+/// axe finds nothing, no page is wider than its window, and the browser complains of nothing.
+async fn all_are_open_to_all(night: &Showcase, browser: &Chromium) {
     let mut found = Vec::new();
     for (width, is_dark) in [(WIDTHS[1], false), (WIDTHS[0], true)] {
         browser.look(Look { width, is_dark }).await;
         browser.go(&format!("{}/signin", night.node.url())).await;
-        found.extend(barriers(&browser, "/signin", width).await);
+        found.extend(barriers(browser, "/signin", width).await);
     }
     browser.sign_in(&night.node, OPERATOR).await;
     for path in pages() {
@@ -33,7 +40,7 @@ async fn axe_finds_nothing_and_no_page_is_wider_than_its_window() {
             browser.look(Look { width, is_dark }).await;
             browser.go(&format!("{}{path}", night.node.url())).await;
             browser.js("document.querySelectorAll('details').forEach(one => { one.open = true })", &[]).await;
-            found.extend(barriers(&browser, &path, width).await);
+            found.extend(barriers(browser, &path, width).await);
         }
     }
     assert!(found.is_empty(), "{} barriers:\n{}", found.len(), found.join("\n"));
@@ -76,15 +83,9 @@ const MISSED: &str = "const all = 'a[href], button, input:not([type=hidden]), se
     const missed = [...document.querySelectorAll(all)].filter(one => !one.disabled && one.tabIndex >= 0 && one.checkVisibility() && !one.hasAttribute('data-reached')); \
     return missed.map(one => one.outerHTML.slice(0, 160))";
 
-#[tokio::test]
-async fn everything_is_reached_by_keyboard_alone_and_one_sees_where_one_is() {
-    let night = Showcase::play().await;
-    let browser = Chromium::start().await;
+/// The keyboard reaches all that a mouse does, and one sees where one is.
+async fn all_is_reached_by_keyboard(night: &Showcase, browser: &Chromium) {
     browser.look(Look { width: WIDTHS[1], is_dark: false }).await;
-    browser.go(&format!("{}/signin", night.node.url())).await;
-    // The field has the focus already; what is written there is sent by Enter.
-    browser.press(&format!("{OPERATOR}\u{e007}")).await;
-    browser.until_there("header form.who").await;
     for path in pages() {
         browser.go(&format!("{}{path}", night.node.url())).await;
         let mut steps = 0;
@@ -103,11 +104,11 @@ async fn everything_is_reached_by_keyboard_alone_and_one_sees_where_one_is() {
     }
 }
 
-#[tokio::test]
-async fn a_call_is_approved_by_keyboard_alone() {
-    let night = Showcase::play().await;
-    let browser = Chromium::start().await;
-    browser.go(&format!("{}/signin", night.node.url())).await;
+/// From the door to the decision without a mouse.
+async fn a_call_is_approved_by_keyboard(night: &Showcase, browser: &Chromium) {
+    browser.click("form.who button").await;
+    browser.until_there("#token").await;
+    // The field has the focus already; what is written there is sent by Enter.
     browser.press(&format!("{OPERATOR}\u{e007}")).await;
     browser.until_there("header form.who").await;
     let walk_to = async |selector: &str| {

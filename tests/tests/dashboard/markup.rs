@@ -52,6 +52,7 @@ const ATTRIBUTES: &[&str] = &[
     "multiple",
     "name",
     "patternUnits",
+    "preserveAspectRatio",
     "rel",
     "required",
     "role",

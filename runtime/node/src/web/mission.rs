@@ -102,7 +102,7 @@ fn gauge(name: &str, spent: f64, reserved: f64, most: Option<f64>, form: &dyn Fn
         div class="gauge" {
             h3 { (name) }
             @if most.is_some() {
-                svg viewBox="0 0 200 12" aria-hidden="true" {
+                svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true" {
                     rect class="free" width="200" height="12" rx="3" {}
                     rect class="reserved" x=(width(spent)) width=(width(reserved)) height="12" {}
                     rect class="spent" width=(width(spent)) height="12" rx="3" {}
@@ -170,7 +170,7 @@ fn artifacts(mission: &Value) -> Markup {
                 h2 id="artifacts" { "Artifacts" }
                 div class="wide" tabindex="0" role="region" aria-label="Artifacts" {
                     table {
-                        thead { tr { th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" { "Size" } th scope="col" { "Get" } } }
+                        thead { tr { th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" class="num" { "Size" } th scope="col" { "Get" } } }
                         tbody {
                             @for artifact in artifacts {
                                 @let name = str(artifact, "name");

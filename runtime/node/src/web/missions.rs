@@ -115,7 +115,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Mission" } th scope="col" { "Status" } th scope="col" { "VP" } th scope="col" { "Type" }
-                        th scope="col" { "Accepted" } th scope="col" { "Spent" } th scope="col" { "Latest" }
+                        th scope="col" { "Accepted" } th scope="col" class="num" { "Spent" } th scope="col" { "Latest" }
                     }
                 }
                 tbody {
@@ -128,7 +128,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                             td data-label="Status" {
                                 (badge(str(mission, "status")))
                                 div class="dim" {
-                                    @if !mission["reason"].is_null() { (cell(&mission["reason"])) }
+                                    @if !mission["reason"].is_null() && mission["reason"] != "done" { (cell(&mission["reason"])) }
                                     @if mission["quarantined"] == true { " in quarantine" }
                                     (waits(&mission["waits_for"], clock))
                                     @if mission["delivery"] == "parked" { " delivery parked" }

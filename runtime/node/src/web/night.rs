@@ -210,12 +210,12 @@ fn table(missions: &[&Value], clock: &Clock) -> Markup {
         @else {
             div class="wide" tabindex="0" role="region" aria-label="Missions of the night" {
                 table {
-                    thead { tr { th scope="col" { "Mission" } th scope="col" { "Left" } th scope="col" { "Lane" } th scope="col" { "Spent" } th scope="col" { "Ended" } th scope="col" { "Summary" } } }
+                    thead { tr { th scope="col" { "Mission" } th scope="col" { "Left" } th scope="col" { "Lane" } th scope="col" class="num" { "Spent" } th scope="col" { "Ended" } th scope="col" { "Summary" } } }
                     tbody {
                         @for mission in missions {
                             tr {
                                 th scope="row" { a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) } }
-                                td data-label="Left" { (badge(str(mission, "left"))) @if !mission["reason"].is_null() { " " span class="dim" { (cell(&mission["reason"])) } } }
+                                td data-label="Left" { (badge(str(mission, "left"))) @if !mission["reason"].is_null() && mission["reason"] != "done" { " " span class="dim" { (cell(&mission["reason"])) } } }
                                 td data-label="Lane" { (cell(&mission["vp_runtime_id"])) }
                                 td class="num" data-label="Spent" { (money(&mission["spent"]["cost_usd"])) }
                                 td data-label="Ended" { (clock.brief(&mission["ended_at"])) }

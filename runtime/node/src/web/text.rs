@@ -127,10 +127,16 @@ impl Clock {
         at.duration_since(self.now) > SignedDuration::from_hours(24 * 365 * 50)
     }
 
-    /// A moment: the day where it is not today, the time, and the zone.
+    /// A moment: the day where it is not today, the year where it is not this one, the time, and the zone.
     pub(super) fn local(&self, at: Timestamp) -> String {
         let (local, today) = (self.zone.local(at), self.zone.local(self.now));
-        let form = if local.date() == today.date() { "%H:%M:%S" } else { "%a %d %b %Y %H:%M:%S" };
+        let form = if local.date() == today.date() {
+            "%H:%M:%S"
+        } else if local.year() == today.year() {
+            "%a %d %b %H:%M:%S"
+        } else {
+            "%a %d %b %Y %H:%M:%S"
+        };
         let zone = self.zone.rules().to_offset_info(at).abbreviation().to_owned();
         format!("{} {zone}", local.strftime(form))
     }

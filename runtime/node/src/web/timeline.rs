@@ -178,7 +178,7 @@ impl Timeline {
         html! {
             div class="wide" tabindex="0" role="region" aria-label="Calls of the mission" {
                 table {
-                    thead { tr { th scope="col" { "No" } th scope="col" { "Tool" } th scope="col" { "Stands" } th scope="col" { "Asked" } th scope="col" { "Took" } th scope="col" { "Cost" } th scope="col" { "Arguments and result" } } }
+                    thead { tr { th scope="col" class="num" { "No" } th scope="col" { "Tool" } th scope="col" { "Stands" } th scope="col" { "Asked" } th scope="col" class="num" { "Took" } th scope="col" class="num" { "Cost" } th scope="col" { "Arguments and result" } } }
                     tbody {
                         @for call in &self.calls {
                             tr {
