@@ -113,6 +113,7 @@ impl Showcase {
         self.at("02:15").await;
         let reason = json!({"reason": "The tickets move to another system tomorrow."});
         self.node.post("/v1/missions/old-tickets/cancel", &reason).await.expect_status(202);
+        self.node.until_final("old-tickets").await;
         self.at("02:50").await;
         self.node.until_status(ASKS_TO_EDIT, "blocked").await;
         self.accept("quarterly-figures", "ledger", "Put the figures of the quarter together, by cost centre.", "6h", 5).await;
@@ -163,10 +164,10 @@ impl Showcase {
         until("every mission sleeps", async || {
             let list = self.node.get("/v1/missions?limit=100").await.expect_status(200).json;
             let missions = list["items"].as_array().expect("a list");
-            let is_quiet = |mission: &Value| match mission["status"].as_str() {
-                Some("running") => mission["waits_for"]["what"] == "time",
-                Some("queued") => mission["waits_for"]["what"] != "turn",
-                _ => true,
+            let is_over = |mission: &Value| !["queued", "running"].contains(&mission["status"].as_str().unwrap_or_default());
+            let is_quiet = |mission: &Value| {
+                let waits = mission["waits_for"]["what"].as_str();
+                is_over(mission) || waits.is_some_and(|what| what != "turn")
             };
             if missions.iter().all(is_quiet) {
                 return Some(());

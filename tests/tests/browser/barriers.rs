@@ -11,7 +11,7 @@ fn pages() -> Vec<String> {
     let tables = ["/schedules", "/sessions", "/deliveries", "/plugins", "/tools", "/models", "/node"];
     let missions = [CODED, ASKS_TO_EDIT, FAILED].map(|id| format!("/missions/{id}"));
     let files = ["changes.patch", "transcript.jsonl"].map(|name| format!("/missions/{CODED}/files/{name}"));
-    let none = ["/missions/none", "/nowhere"];
+    let none = ["/missions/none"];
     let plain = lists.into_iter().chain(tables).chain(none).map(str::to_owned);
     plain.chain(missions).chain(files).collect()
 }

@@ -11,7 +11,7 @@ use super::Web;
 use super::ask::{Read, items};
 use super::door::Viewer;
 use super::frame::{Page, Refused, live};
-use super::text::{Clock, badge, cell, money, path, plain, str, with_query};
+use super::text::{Clock, badge, cell, line, money, path, plain, str, with_query};
 use crate::mcp::Ask;
 
 /// Missions of a page.
@@ -123,7 +123,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                         tr {
                             th scope="row" {
                                 a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) }
-                                div class="dim" { (plain(str(mission, "objective"))) }
+                                div class="dim" { (line(str(mission, "objective"))) }
                             }
                             td data-label="Status" {
                                 (badge(str(mission, "status")))
@@ -138,7 +138,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                             td data-label="Type" { (cell(&mission["mission_type"])) }
                             td data-label="Accepted" { (clock.brief(&mission["accepted_at"])) }
                             td class="num" data-label="Spent" { (money(&mission["usage"]["estimated_cost_usd"])) }
-                            td { (plain(str(mission, "summary"))) }
+                            td { (line(str(mission, "summary"))) }
                         }
                     }
                 }

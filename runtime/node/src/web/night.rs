@@ -20,7 +20,7 @@ use super::ask::Read;
 use super::door::Viewer;
 use super::frame::{Page, Refused, live};
 use super::strip;
-use super::text::{Clock, badge, cell, moment, money, path, plain, str, with_query};
+use super::text::{Clock, badge, cell, line, moment, money, path, plain, str, with_query};
 use crate::config::Scope;
 use crate::mcp::Ask;
 
@@ -219,7 +219,7 @@ fn table(missions: &[&Value], clock: &Clock) -> Markup {
                                 td data-label="Lane" { (cell(&mission["vp_runtime_id"])) }
                                 td class="num" data-label="Spent" { (money(&mission["spent"]["cost_usd"])) }
                                 td data-label="Ended" { (clock.brief(&mission["ended_at"])) }
-                                td { (plain(str(mission, "summary"))) }
+                                td { (line(str(mission, "summary"))) }
                             }
                         }
                     }

@@ -16,6 +16,11 @@ pub(super) fn plain(text: &str) -> String {
     shown(text, |c| !is_hidden(c))
 }
 
+/// The same of a text of several lines, as one: for a cell, where there is no room for more.
+pub(super) fn line(text: &str) -> String {
+    plain(&text.split(['\n', '\r', '\t']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
 /// The same of a text of several lines.
 pub(super) fn block(text: &str) -> String {
     shown(text, |c| matches!(c, '\n' | '\t') || !is_hidden(c))
@@ -206,6 +211,7 @@ mod tests {
             assert_eq!(plain(text), expected);
         }
         assert_eq!(block("a\n\tb\u{1b}[2K"), "a\n\tb\\u{1b}[2K");
+        assert_eq!(line("a\r\n\n\tb\u{202e}c\n"), "a b\\u{202e}c");
     }
 
     #[test]
