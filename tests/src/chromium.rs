@@ -237,14 +237,15 @@ impl Chromium {
         violations.iter().flat_map(nodes).collect()
     }
 
-    /// The whole page as a picture, as far down as `height_max`.
+    /// What there is on the page as a picture, as far down as `height_max`.
     ///
     /// # Panics
     /// If there is none.
     pub async fn picture(&self, height_max: u32) -> Vec<u8> {
-        let size = self.js("const page = document.documentElement; return [page.clientWidth, page.scrollHeight]", &[]).await;
+        let script = "return [document.documentElement.clientWidth, Math.ceil(document.body.getBoundingClientRect().height)]";
+        let size = self.js(script, &[]).await;
         let side = |at: usize| size[at].as_u64().expect("a size");
-        let clip = json!({"x": 0, "y": 0, "width": side(0), "height": side(1).min(u64::from(height_max)), "scale": 1});
+        let clip = json!({"x": 0, "y": 0, "width": side(0), "height": side(1).clamp(400, u64::from(height_max)), "scale": 1});
         let options = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let taken = self.devtools("Page.captureScreenshot", options).await;
         let text = taken["data"].as_str().expect("a picture");

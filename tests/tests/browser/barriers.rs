@@ -86,12 +86,19 @@ const MISSED: &str = "const all = 'a[href], button, input:not([type=hidden]), se
 /// The keyboard reaches all that a mouse does, and one sees where one is.
 async fn all_is_reached_by_keyboard(night: &Showcase, browser: &Chromium) {
     browser.look(Look { width: WIDTHS[1], is_dark: false }).await;
+    // Nothing is fetched anew meanwhile: the marks would go with it.
+    browser.set_scripts(false).await;
     for path in pages() {
         browser.go(&format!("{}{path}", night.node.url())).await;
         let mut steps = 0;
         loop {
             browser.press("\u{e004}").await;
             let stands = browser.js(STAND, &[]).await;
+            // Behind the last one the window itself has the focus, as it may before the first.
+            if stands.is_null() && steps == 0 {
+                steps += 1;
+                continue;
+            }
             if stands.is_null() || stands[2] == true {
                 break;
             }
@@ -102,6 +109,7 @@ async fn all_is_reached_by_keyboard(night: &Showcase, browser: &Chromium) {
         let missed = browser.js(MISSED, &[]).await;
         assert_eq!(missed.as_array().map(Vec::len), Some(0), "{path}: the keyboard does not reach {missed:#}");
     }
+    browser.set_scripts(true).await;
 }
 
 /// From the door to the decision without a mouse.
