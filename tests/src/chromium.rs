@@ -64,7 +64,8 @@ impl Chromium {
         // Whatever else it prints must find a reader.
         std::thread::spawn(move || output.for_each(drop));
         let connected = WebDriver::builder(format!("http://127.0.0.1:{port}"), capabilities()).client(Client::fresh());
-        let driver = connected.connect().await.unwrap_or_else(|error| panic!("chromium does not start: {error}; {HINT}"));
+        let driver =
+            connected.connect().await.unwrap_or_else(|error| panic!("chromium does not start: {error}; {HINT}"));
         let browser = Self { driver, _process: process };
         // A payload that gets to run says so, wherever it goes on from there.
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": RAN})).await;
@@ -148,7 +149,8 @@ impl Chromium {
     /// What a part of the page says; nothing where it is not there.
     pub async fn said(&self, css: &str) -> String {
         // A part may be fetched anew between two questions: both are one here.
-        self.js("return document.querySelector(arguments[0])?.innerText ?? ''", &[json!(css)]).await
+        self.js("return document.querySelector(arguments[0])?.innerText ?? ''", &[json!(css)])
+            .await
             .as_str()
             .unwrap_or_default()
             .to_owned()
@@ -159,10 +161,8 @@ impl Chromium {
     /// # Panics
     /// If it cannot be pressed.
     pub async fn click(&self, css: &str) {
-        until(&format!("{css} is pressed"), async || {
-            self.driver.find(By::Css(css)).await.ok()?.click().await.ok()
-        })
-        .await;
+        until(&format!("{css} is pressed"), async || self.driver.find(By::Css(css)).await.ok()?.click().await.ok())
+            .await;
     }
 
     /// Writes into a field, in place of what was there.
@@ -242,10 +242,12 @@ impl Chromium {
     /// # Panics
     /// If there is none.
     pub async fn picture(&self, height_max: u32) -> Vec<u8> {
-        let script = "return [document.documentElement.clientWidth, Math.ceil(document.body.getBoundingClientRect().height)]";
+        let script =
+            "return [document.documentElement.clientWidth, Math.ceil(document.body.getBoundingClientRect().height)]";
         let size = self.js(script, &[]).await;
         let side = |at: usize| size[at].as_u64().expect("a size");
-        let clip = json!({"x": 0, "y": 0, "width": side(0), "height": side(1).clamp(400, u64::from(height_max)), "scale": 1});
+        let clip =
+            json!({"x": 0, "y": 0, "width": side(0), "height": side(1).clamp(400, u64::from(height_max)), "scale": 1});
         let options = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let taken = self.devtools("Page.captureScreenshot", options).await;
         let text = taken["data"].as_str().expect("a picture");
@@ -270,7 +272,8 @@ impl Drop for Process {
 }
 
 /// What each page begins with: whoever runs and says so by a dialog leaves a mark instead, and stops nothing.
-const RAN: &str = "for (const name of ['alert', 'confirm', 'prompt', 'print']) window[name] = () => { window.top.hasRun = true; };";
+const RAN: &str =
+    "for (const name of ['alert', 'confirm', 'prompt', 'print']) window[name] = () => { window.top.hasRun = true; };";
 
 fn capabilities() -> Capabilities {
     let mut arguments = vec![

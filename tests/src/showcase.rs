@@ -74,13 +74,22 @@ impl Showcase {
         self.example("6-repository", "prepare-repository", "vp.coder", "reports").await;
         self.at("18:40").await;
         self.ends("tidy-inbox").await;
-        self.accept("weekly-report", "reports", "Write the weekly report from the receipts of the week.", "95m", 3).await;
+        self.accept("weekly-report", "reports", "Write the weekly report from the receipts of the week.", "95m", 3)
+            .await;
         self.at("19:10").await;
-        self.accept("heat-pump-prices", "research", "What do heat pumps cost in the five largest markets?", "170m", 9).await;
+        self.accept("heat-pump-prices", "research", "What do heat pumps cost in the five largest markets?", "170m", 9)
+            .await;
         self.example("7-coding", CODED, "vp.coder", "coding").await;
         self.at("20:00").await;
         self.ends(CODED).await;
-        self.accept("flaky-export-test", "coding", "Find out why the test of the export fails every third night.", "190m", 6).await;
+        self.accept(
+            "flaky-export-test",
+            "coding",
+            "Find out why the test of the export fails every third night.",
+            "190m",
+            6,
+        )
+        .await;
         self.at("20:20").await;
         self.ends("weekly-report").await;
         self.example("8-research", "last-ferry", "vp.researcher", "research").await;
@@ -98,7 +107,14 @@ impl Showcase {
 
     async fn small_hours(&self) {
         self.at("22:25").await;
-        self.accept("competitor-scan", "research", "Which of the eleven competitors changed their prices this week?", "160m", 11).await;
+        self.accept(
+            "competitor-scan",
+            "research",
+            "Which of the eleven competitors changed their prices this week?",
+            "160m",
+            11,
+        )
+        .await;
         self.at("23:10").await;
         self.ends("flaky-export-test").await;
         self.node.accept(&self.editing()).await;
@@ -106,7 +122,14 @@ impl Showcase {
         self.at("23:40").await;
         let end = self.node.until_final(FAILED).await;
         assert_eq!(end["status"], "failed", "{end:#}");
-        self.accept("translate-handbook", "reports", "Translate the handbook for new colleagues into Portuguese.", "4h", 4).await;
+        self.accept(
+            "translate-handbook",
+            "reports",
+            "Translate the handbook for new colleagues into Portuguese.",
+            "4h",
+            4,
+        )
+        .await;
         self.at("01:05").await;
         self.ends("competitor-scan").await;
         self.accept("old-tickets", "reports", "Close tickets that nobody has answered for a year.", "3h", 0).await;
@@ -116,7 +139,8 @@ impl Showcase {
         self.node.until_final("old-tickets").await;
         self.at("02:50").await;
         self.node.until_status(ASKS_TO_EDIT, "blocked").await;
-        self.accept("quarterly-figures", "ledger", "Put the figures of the quarter together, by cost centre.", "6h", 5).await;
+        self.accept("quarterly-figures", "ledger", "Put the figures of the quarter together, by cost centre.", "6h", 5)
+            .await;
     }
 
     async fn morning(&self) {
@@ -164,7 +188,8 @@ impl Showcase {
         until("every mission sleeps", async || {
             let list = self.node.get("/v1/missions?limit=100").await.expect_status(200).json;
             let missions = list["items"].as_array().expect("a list");
-            let is_over = |mission: &Value| !["queued", "running"].contains(&mission["status"].as_str().unwrap_or_default());
+            let is_over =
+                |mission: &Value| !["queued", "running"].contains(&mission["status"].as_str().unwrap_or_default());
             let is_quiet = |mission: &Value| {
                 let waits = mission["waits_for"]["what"].as_str();
                 is_over(mission) || waits.is_some_and(|what| what != "turn")
@@ -246,7 +271,8 @@ impl Showcase {
 
     fn editing(&self) -> Value {
         let objective = "Bring the dependencies up to date, one at a time, each with its tests.";
-        let before = "[dependencies]\naxum = \"0.7\"\njiff = \"0.1\"\ntokio = { version = \"1.38\", features = [\"full\"] }\n";
+        let before =
+            "[dependencies]\naxum = \"0.7\"\njiff = \"0.1\"\ntokio = { version = \"1.38\", features = [\"full\"] }\n";
         let steps = json!([
             {"id": "manifest", "tool": "Write", "with": {"path": "ledger/Cargo.toml", "content": before}},
             {"id": "tests", "needs": ["manifest"], "sleep": "200m", "milestone": "14 of 15 are up to date, all tests pass"},
@@ -256,7 +282,11 @@ impl Showcase {
                 "new": "axum = \"0.8\"\njiff = \"0.2\"\ntokio = { version = \"1.54\", features = [\"net\", \"rt-multi-thread\"] }",
             }},
         ]);
-        with(of_lane(automation(ASKS_TO_EDIT, &steps), "coding", objective), "/constraints/approval_required", json!(["Edit"]))
+        with(
+            of_lane(automation(ASKS_TO_EDIT, &steps), "coding", objective),
+            "/constraints/approval_required",
+            json!(["Edit"]),
+        )
     }
 
     fn asking(&self) -> Value {
@@ -271,7 +301,8 @@ impl Showcase {
     }
 
     fn paying(&self) -> Value {
-        let steps = json!([{"id": "shops", "tool": "WebFetch", "for_each": self.addresses(12), "with": {"url": "{{ item }}"}}]);
+        let steps =
+            json!([{"id": "shops", "tool": "WebFetch", "for_each": self.addresses(12), "with": {"url": "{{ item }}"}}]);
         let objective = "Prices of the forty best-selling heat pumps in the Nordic countries.";
         let envelope = of_lane(automation(ASKS_FOR_MONEY, &steps), "research", objective);
         with(envelope, "/budget/max_cost_usd", json!(0.3))
@@ -371,9 +402,7 @@ price_usd_per_mtok = {{ input = 3, output = 15 }}
 }
 
 fn schedules() -> [Value; 4] {
-    let mission = |vp: &str, objective: &str| {
-        json!({"vp_id": vp, "vp_runtime_id": "reports", "mission_type": "custom", "plugin": "hello", "objective": objective})
-    };
+    let mission = |vp: &str, objective: &str| json!({"vp_id": vp, "vp_runtime_id": "reports", "mission_type": "custom", "plugin": "hello", "objective": objective});
     [
         json!({"id": "nightly-backup-check", "zone": ZONE, "at": "0 22 * * *", "opens_for": "4h",
             "note": "Whether last night's backup can be read.", "mission": mission("vp.ops", "Check the backup of {{ date }}.")}),

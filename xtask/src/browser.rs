@@ -48,7 +48,8 @@ fn install_debian() {
         }
         shell::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
     };
-    let install: Vec<&str> = ["install", "--yes", "--no-install-recommends"].into_iter().chain(DEBIAN_PACKAGES).collect();
+    let install: Vec<&str> =
+        ["install", "--yes", "--no-install-recommends"].into_iter().chain(DEBIAN_PACKAGES).collect();
     // A fresh container has no package lists.
     if apt(&install).is_err()
         && let Err(error) = apt(&["update"]).and_then(|()| apt(&install))

@@ -7,7 +7,15 @@ use sortie_tests::{Chromium, Look};
 
 /// Each page of a night that a node has had, with what there is to see on it.
 fn pages() -> Vec<String> {
-    let lists = ["/", "/?left=failed", "/?date=2026-11-20", "/inbox", "/missions", "/missions?status=completed", "/missions?q=nothing"];
+    let lists = [
+        "/",
+        "/?left=failed",
+        "/?date=2026-11-20",
+        "/inbox",
+        "/missions",
+        "/missions?status=completed",
+        "/missions?q=nothing",
+    ];
     let tables = ["/schedules", "/sessions", "/deliveries", "/plugins", "/tools", "/models", "/node"];
     let missions = [CODED, ASKS_TO_EDIT, FAILED].map(|id| format!("/missions/{id}"));
     let files = ["changes.patch", "transcript.jsonl"].map(|name| format!("/missions/{CODED}/files/{name}"));
@@ -49,7 +57,8 @@ async fn all_are_open_to_all(night: &Showcase, browser: &Chromium) {
 /// What is wrong with the page as it is shown now.
 async fn barriers(browser: &Chromium, path: &str, width: u32) -> Vec<String> {
     // A status that is no success is told, too; everything else is none of ours.
-    let complaints = browser.complaints().await.into_iter().filter(|said| !said.contains("responded with a status of 404"));
+    let complaints =
+        browser.complaints().await.into_iter().filter(|said| !said.contains("responded with a status of 404"));
     let mut found: Vec<String> = complaints.collect();
     found.extend(browser.axe().await);
     let overflow = browser.overflow().await;

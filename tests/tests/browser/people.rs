@@ -152,7 +152,9 @@ async fn enter_in_a_note_acts_nowhere() {
         page(&browser, &node, path).await;
         browser.js("document.querySelectorAll('details').forEach(one => { one.open = true })", &[]).await;
         is_the_same(&browser).await;
-        let fields = browser.js("return document.querySelectorAll('main form.decide input:not([type=hidden])').length", &[]).await;
+        let fields = browser
+            .js("return document.querySelectorAll('main form.decide input:not([type=hidden])').length", &[])
+            .await;
         let fields = fields.as_u64().expect("a number");
         assert!(fields >= 1, "{path}");
         for no in 0..fields {

@@ -57,6 +57,10 @@ async fn nothing_that_a_mission_says_runs() {
         .await;
     }
     inbox(&browser, &node).await;
+    // Now the question is the summary of each mission, too.
+    for path in ["/", "/?left=waiting", "/missions"] {
+        harmless(&browser, &node, path).await;
+    }
     for (no, payload) in PAYLOADS.iter().enumerate() {
         decide(no, "r2", json!({"decision": "answer", "text": payload, "note": payload})).await;
         node.until_final(&format!("m{no}")).await;
@@ -68,8 +72,18 @@ async fn nothing_that_a_mission_says_runs() {
         let link = browser.js(link, &[]).await;
         harmless(&browser, &node, link.as_str().expect("an artifact")).await;
     }
-    for path in ["/", "/?left=done", "/missions", "/sessions", "/deliveries", "/schedules", "/plugins", "/tools", "/models", "/node"]
-    {
+    for path in [
+        "/",
+        "/?left=done",
+        "/missions",
+        "/sessions",
+        "/deliveries",
+        "/schedules",
+        "/plugins",
+        "/tools",
+        "/models",
+        "/node",
+    ] {
         harmless(&browser, &node, path).await;
     }
     // A name that comes in by an address, for who is signed in and for who is not.

@@ -31,7 +31,9 @@ pub(crate) async fn pages(sizes: &Sizes, report: &Report) {
         (node, viewer)
     };
     let ((_small, few), (large, many)) = (filled(sizes.listed_small).await, filled(sizes.listed).await);
-    for path in ["/", "/inbox", "/missions", "/missions?status=queued", "/sessions", "/deliveries", "/schedules", "/node"] {
+    for path in
+        ["/", "/inbox", "/missions", "/missions?status=queued", "/sessions", "/deliveries", "/schedules", "/node"]
+    {
         let (mut took, mut bytes) = ([Vec::new(), Vec::new()], 0);
         for _ in 0..TIMES {
             for (viewer, took) in [&few, &many].into_iter().zip(&mut took) {
