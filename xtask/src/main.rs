@@ -1,11 +1,12 @@
 //! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `dist`,
-//! `book`.
+//! `book`, `screenshots`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
 
 mod bench;
 mod book;
+mod browser;
 mod debian;
 mod demo;
 mod dist;
@@ -45,6 +46,9 @@ cargo xtask COMMAND
                        makes what a node is deployed from, in target/dist: a tarball, a Debian package, an image of the Open
                        Container Initiative; of a release build, static where musl-tools are installed, or of FILE; --quick packs for a test
   book                 builds the documents as a site into target/book, with an mdBook that is compiled once where there is none
+  screenshots [--setup]
+                       takes the pictures of docs/DASHBOARD.md, of a node that plays a night; with --setup, gets the browser, its
+                       driver and axe, with which the dashboard is tested, and ends
 ";
 
 fn main() -> ExitCode {
@@ -80,6 +84,8 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "polyglot" => polyglot::run(project, rest),
         "dist" => dist::run(project, rest),
         "book" => book::run(project),
+        "screenshots" if options.has("--setup") => browser::installed(project).map(|_| ()),
+        "screenshots" => browser::screenshots(project),
         _ => unreachable!("its options are not known"),
     }
 }
@@ -90,7 +96,7 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 8] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 9] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
@@ -99,6 +105,7 @@ impl Options {
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
         ("dist", &[("--only", true), ("--binary", true), ("--out", true), ("--quick", false)]),
         ("book", &[]),
+        ("screenshots", &[("--setup", false)]),
     ];
 
     /// Reads the options of `command`, or says what is wrong with them.
@@ -143,6 +150,7 @@ mod tests {
             "sim --seeds 5 --seed 1",
             "sim --schedules --seed 1",
             "plugins --setup",
+            "screenshots --setup",
             "bench --json --only a --only b",
             "bench a b",
             "polyglot dir --jest dir --tasks 2",

@@ -5,7 +5,7 @@ use sortie_tests::{Node, automation};
 
 use crate::browser::{Browser, text};
 use crate::markup;
-use crate::strangers::PAYLOADS;
+use sortie_tests::payloads::PAYLOADS;
 
 /// A mission that leaves these files, under these names.
 fn leaving(id: &str, files: &[(String, String)]) -> Value {

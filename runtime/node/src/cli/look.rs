@@ -100,7 +100,7 @@ pub(super) struct LsArgs {
     #[arg(long, value_name = "TERM")]
     not: Vec<String>,
     /// The same, as one text.
-    #[arg(short, value_name = "SEARCH")]
+    #[arg(short, value_name = "SEARCH", allow_hyphen_values = true)]
     q: Option<String>,
     /// Put all that match in this order, and list the first of them. Without it, the newest come first, page by page.
     #[arg(long, value_name = "BY", conflicts_with = "cursor")]

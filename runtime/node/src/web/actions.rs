@@ -61,12 +61,12 @@ fn table(viewer: &Viewer, actions: &[Value], is_first: bool, clock: &Clock) -> M
                             @let what = str(action, "what");
                             @let is_newest = seen.insert((topic(what), str(action, "subject")));
                             tr {
-                                td { (clock.time(&action["at"])) }
-                                td { b { (cell(&action["by"])) } }
+                                td data-label="When" { (clock.time(&action["at"])) }
+                                td data-label="Who" { b { (cell(&action["by"])) } }
                                 th scope="row" { (plain(&what.replace('_', " "))) }
-                                td { (subject(action)) }
-                                td { @for (key, value) in action["said"].as_object().into_iter().flatten() { div { span class="dim" { (plain(key)) ": " } (cell(value)) } } }
-                                td { (cell(&action["via"])) }
+                                td data-label="To what" { (subject(action)) }
+                                td data-label="Said" { @for (key, value) in action["said"].as_object().into_iter().flatten() { div { span class="dim" { (plain(key)) ": " } (cell(value)) } } }
+                                td data-label="From" { (cell(&action["via"])) }
                                 td { @if is_first && is_newest { (contrary(viewer, action)) } }
                             }
                         }

@@ -75,8 +75,8 @@ fn tools(tools: &[Value]) -> Markup {
                         @for tool in named {
                             tr {
                                 th scope="row" { (cell(&tool["tool"])) }
-                                td { (verdict(tool)) }
-                                td {
+                                td data-label="Its calls" { (verdict(tool)) }
+                                td data-label="Because of" {
                                     @for entry in tool["by"].as_array().into_iter().flatten() {
                                         div { code { (cell(&entry["entry"])) } " " span class="dim" { "in " (cell(&entry["list"])) } }
                                     }

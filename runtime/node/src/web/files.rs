@@ -86,8 +86,8 @@ pub(super) fn listed(mission: &Value) -> Markup {
                                     th scope="row" {
                                         @if is_text(artifact) || is_image(name) { a href=(below(&["missions", id, "files"], name)) { (plain(name)) } } @else { (plain(name)) }
                                     }
-                                    td { (cell(&artifact["media_type"])) }
-                                    td class="num" { (bytes(&artifact["bytes"])) }
+                                    td data-label="Type" { (cell(&artifact["media_type"])) }
+                                    td class="num" data-label="Size" { (bytes(&artifact["bytes"])) }
                                     td { a href=(below(&["missions", id, "download"], name)) download { "Download" span class="sr" { " " (plain(name)) } } }
                                 }
                             }

@@ -72,7 +72,7 @@ impl Gauge<'_> {
             div class="gauge" {
                 h3 { (name) }
                 @if most.is_some() {
-                    svg viewBox="0 0 200 12" aria-hidden="true" {
+                    svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true" {
                         rect class="free" width="200" height="12" rx="3" {}
                         rect class="reserved" x=(width(*spent)) width=(width(*reserved)) height="12" {}
                         rect class="spent" width=(width(*spent)) height="12" rx="3" {}

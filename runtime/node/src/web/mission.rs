@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Web;
 use super::ask::Read;
 use super::door::{Posted, Viewer};
-use super::frame::{Page, Refused, form_key, live};
+use super::frame::{Page, Refused, decides_nothing, form_key, live};
 use super::gauges::gauges;
 use super::missions::waits;
 use super::session::Notice;
@@ -150,6 +150,7 @@ fn cancel_form(viewer: &Viewer, id: &str) -> Markup {
                 h2 id="cancel" { "Cancel" }
                 form method="post" action=(path(&["missions", id, "cancel"])) class="decide" {
                     (form_key(viewer))
+                    (decides_nothing())
                     label for="reason" { "Why" }
                     input id="reason" name="reason" maxlength="2000";
                     button type="submit" class="danger" { "Cancel this mission" }

@@ -108,10 +108,10 @@ pub(super) fn upcoming(times: &[Value], title: &str, clock: &Clock) -> Markup {
                             @let window = &time["window"];
                             tr {
                                 th scope="row" { (cell(&time["local"])) }
-                                td { (cell(&time["at"])) }
-                                td { (moment(&time["at"]).map(|at| clock.distance(at)).unwrap_or_default()) }
-                                td { (clock.time(&window["opens"])) " to " @if window["closes"].is_null() { "no end" } @else { (clock.time(&window["closes"])) } }
-                                td {
+                                td data-label="UTC" { (cell(&time["at"])) }
+                                td data-label="In" { (moment(&time["at"]).map(|at| clock.distance(at)).unwrap_or_default()) }
+                                td data-label="Window" { (clock.time(&window["opens"])) " to " @if window["closes"].is_null() { "no end" } @else { (clock.time(&window["closes"])) } }
+                                td data-label="Clock" {
                                     @match time["note"].as_str() {
                                         Some("gap") => "the clock leaves this time out",
                                         Some("fold") => "the clock shows this time twice",
