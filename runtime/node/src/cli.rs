@@ -190,6 +190,7 @@ enum Command {
     },
 }
 
+pub(crate) use client::with_causes;
 pub(crate) use night::line as night_line;
 pub(crate) use text::plain;
 

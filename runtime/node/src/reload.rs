@@ -50,7 +50,7 @@ impl Reload {
                 }
             }
             Err(error) => tracing::error!(
-                error = &error as &(dyn std::error::Error + 'static),
+                error = crate::cli::with_causes(&error),
                 "the configuration cannot be used: the node goes on with what it has"
             ),
         }

@@ -263,7 +263,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
 }
 
 /// An error with its causes, on one line.
-pub(super) fn with_causes(error: &dyn Error) -> String {
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut says = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
