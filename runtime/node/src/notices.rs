@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
-use jiff::civil::Time;
+use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, Timestamp};
 use rand::Rng as _;
 use serde_json::Value;
@@ -128,7 +128,7 @@ impl Source for Journal {
         let engine = self.engine()?;
         let mut night = engine.night(None)?;
         if self.ambient.wall().duration_since(night.from) < NIGHT_BEGUN
-            && let Ok(before) = night.date.parse::<jiff::civil::Date>().and_then(jiff::civil::Date::yesterday)
+            && let Ok(before) = night.date.parse::<Date>().and_then(Date::yesterday)
         {
             night = engine.night(Some(before))?;
         }
@@ -152,14 +152,7 @@ impl Source for Journal {
     }
 
     fn next(&self, time: Time, after: Timestamp) -> Timestamp {
-        let zone = &self.zone;
-        let today = zone.local(after).date();
-        let at = |date: jiff::civil::Date| {
-            date.to_datetime(time).to_zoned(zone.rules().clone()).ok().map(|at| at.timestamp())
-        };
-        let days = std::iter::successors(Some(today), |date| date.tomorrow().ok());
-        // In a zone that leaves a day out it is the one behind.
-        days.take(4).filter_map(at).find(|at| *at > after).unwrap_or(Timestamp::MAX)
+        next(&self.zone, time, after)
     }
 
     fn local(&self, at: Timestamp) -> String {
@@ -256,6 +249,14 @@ fn news_of(engine: &Engine, entry: &FeedEntry, news: &mut Vec<(u64, LaneId, News
     Ok(())
 }
 
+/// When the clock of a zone next shows that time. One that it leaves out is as much later as the clock is set.
+fn next(zone: &Zone, time: Time, after: Timestamp) -> Timestamp {
+    let at = |date: Date| date.to_datetime(time).to_zoned(zone.rules().clone()).ok().map(|at| at.timestamp());
+    let days = std::iter::successors(Some(zone.local(after).date()), |date| date.tomorrow().ok());
+    // In a zone that leaves a day out it is the one behind.
+    days.take(4).filter_map(at).find(|at| *at > after).unwrap_or(Timestamp::MAX)
+}
+
 /// What became of a mission of which no record can be read.
 fn of_head(head: &Head) -> Option<News> {
     let at = head.ended_at?;
@@ -271,6 +272,28 @@ impl From<NoChannels> for crate::node::OpenError {
         match error {
             NoChannels::Config(error) => Self::Config(error),
             NoChannels::Key(source) => Self::Links(source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_comes_each_day_by_the_clock_of_the_zone() {
+        let chicago = Zone::named("America/Chicago").expect("a zone");
+        for (time, after, expected) in [
+            ("07:00", "2026-11-27T12:59:59Z", "2026-11-27T13:00:00Z"),
+            ("07:00", "2026-11-27T13:00:00Z", "2026-11-28T13:00:00Z"),
+            ("18:30", "2026-11-28T00:00:00Z", "2026-11-28T00:30:00Z"),
+            // The clock is set: an hour earlier by that of the world, and at a time that it leaves out.
+            ("07:00", "2026-03-08T00:00:00Z", "2026-03-08T12:00:00Z"),
+            ("02:30", "2026-03-08T06:30:00Z", "2026-03-08T08:30:00Z"),
+        ] {
+            let time: Time = time.parse().expect("a time of the day");
+            let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+            assert_eq!(next(&chicago, time, at(after)), at(expected), "{time} after {after}");
         }
     }
 }

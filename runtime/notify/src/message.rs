@@ -8,10 +8,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::ledger::{Group, Groups};
-use crate::news::{About, Item, Kind, Wanted, one_line};
+use crate::news::{About, Item, Kind, Wanted, bounded_line, one_line};
 
 /// Most lines of a section.
 const LINES_MAX: usize = 8;
+
+/// Longest line of a night, in bytes: it has all its counts.
+const NIGHT_BYTES_MAX: usize = 1_000;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,8 +92,13 @@ impl Telling<'_> {
     pub(crate) fn of_night(&self, line: &str, needs: &[Item]) -> Message {
         let lines = needs.iter().map(|item| self.line(item)).collect();
         let count = needs.len() as u64;
-        let section =
-            Section { kind: Kind::Digest.as_str(), heading: one_line(line), count, lines, more: String::new() };
+        let section = Section {
+            kind: Kind::Digest.as_str(),
+            heading: bounded_line(line, NIGHT_BYTES_MAX),
+            count,
+            lines,
+            more: String::new(),
+        };
         self.message("the night", false, vec![section])
     }
 

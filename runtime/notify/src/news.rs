@@ -203,8 +203,13 @@ fn subject(why: &str) -> String {
 
 /// A text as one line of a bounded length, without characters that nobody sees or that a terminal obeys.
 pub(crate) fn one_line(text: &str) -> String {
+    bounded_line(text, TEXT_BYTES_MAX)
+}
+
+/// The same, of another length.
+pub(crate) fn bounded_line(text: &str, bytes: usize) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    limit::clip(&words.chars().filter(|letter| !is_hidden(*letter)).collect::<String>(), TEXT_BYTES_MAX)
+    limit::clip(&words.chars().filter(|letter| !is_hidden(*letter)).collect::<String>(), bytes)
 }
 
 /// Whether a channel that names these lanes is told of a mission of that lane.

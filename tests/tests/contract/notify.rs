@@ -32,8 +32,9 @@ async fn messages(receiver: &Receiver, count: usize) -> Vec<Value> {
     let came = until(&format!("{count} messages"), async || {
         let came = receiver.received();
         (came.len() >= count).then_some(came)
-    });
-    came.await.into_iter().map(|received| received.json).collect()
+    })
+    .await;
+    came.into_iter().map(|received| received.json).collect()
 }
 
 /// What a browser that knows nobody gets at the path of a link.
@@ -102,7 +103,7 @@ async fn a_link_leads_to_one_decision_and_is_used_up_with_it() {
     let records = node.get("/v1/missions/asks/journal").await.json;
     let record = records["items"].as_array().into_iter().flatten().find(|record| record["kind"] == "decided");
     let record = record.expect("a record");
-    assert_eq!(record["body"]["decision"]["Approve"]["reach"], "Call", "no wider than the one call: {record:#}");
+    assert_eq!(record["body"]["decision"]["Approve"]["reach"], "call", "no wider than the one call: {record:#}");
     // It is dead behind the decision.
     let page = follow(&node, &link, None).await.expect_status(410);
     assert!(!page.text.contains("note.txt"));
@@ -116,7 +117,7 @@ async fn a_link_is_dead_without_its_channel_and_once_its_mission_is_over() {
     node.accept(&asking("a")).await;
     node.accept(&asking("b")).await;
     let mut links = std::collections::BTreeMap::new();
-    let all = until("both are told", async || {
+    let links = until("both are told", async || {
         for received in receiver.received() {
             for line in received.json["sections"]
                 .as_array()
@@ -128,9 +129,9 @@ async fn a_link_is_dead_without_its_channel_and_once_its_mission_is_over() {
             }
         }
         (links.len() == 2).then(|| links.clone())
-    });
-    let links = all.await;
-    node.post("/v1/missions/a/cancel", &json!({})).await.expect_status(200);
+    })
+    .await;
+    node.post("/v1/missions/a/cancel", &json!({})).await.expect_status(202);
     follow(&node, &links["a"], Some(&[("decision", "approve")])).await.expect_status(410);
     follow(&node, &links["b"], None).await.expect_status(200);
     node.kill();
