@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, write, writing};
 use sortie_tests::{Node, Options, Receiver, Reply, automation, project, until};
@@ -142,8 +143,11 @@ async fn what_was_left_out_is_listed_by_its_key_also_between_uploads() {
 /// One that an older Sortie left has heads that do not say so.
 #[tokio::test]
 async fn where_a_head_is_older_the_records_are_read() {
-    let mut node = Node::start().await;
+    let mut node = Options::new().faulty().start().await;
     node.kill();
+    // What it asks for would be over a day after it was made.
+    let then: Timestamp = "2026-11-26T03:00:00Z".parse().expect("a time");
+    node.faults().set_clock(then.duration_since(Timestamp::now()));
     let fixtures = project().join("runtime/journal/tests/fixtures");
     for (fixture, file) in [("v6.redb", "journal.redb"), ("v6.redb.mark", "journal.redb.mark")] {
         fs::copy(fixtures.join(fixture), node.data().join(file)).expect("a writable folder");
