@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
+use sortie_tests::payloads::PAYLOADS;
 use sortie_tests::{Node, looping};
 
 use crate::browser::{Browser, OPERATOR, READER, options, text};
 use crate::markup;
-use crate::strangers::PAYLOADS;
 
 async fn actions(node: &Node) -> Vec<Value> {
     node.get("/v1/actions?limit=500").await.expect_status(200).json["items"].as_array().expect("a list").clone()

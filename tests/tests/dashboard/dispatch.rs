@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use sortie_tests::Options;
 use sortie_tests::envelope::{with, writing};
 
+use sortie_tests::payloads::PAYLOADS;
+
 use crate::browser::{Browser, READER, text};
 use crate::markup;
-use crate::strangers::PAYLOADS;
 
 const DISPATCHER: &str = "a-token-that-may-dispatch";
 

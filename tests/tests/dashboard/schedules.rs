@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::with;
+use sortie_tests::payloads::PAYLOADS;
 use sortie_tests::{Node, Options, until};
 
 use crate::browser::{Browser, OPERATOR, READER, text};
 use crate::markup;
-use crate::strangers::PAYLOADS;
 
 /// A token that may do all that schedules need, and nothing else.
 const PLANNER: &str = "a-token-that-may-plan";
