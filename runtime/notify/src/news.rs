@@ -208,8 +208,8 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// The same, of another length.
 pub(crate) fn bounded_line(text: &str, bytes: usize) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    limit::clip(&words.chars().filter(|letter| !is_hidden(*letter)).collect::<String>(), bytes)
+    let seen: String = text.chars().filter(|letter| letter.is_whitespace() || !is_hidden(*letter)).collect();
+    limit::clip(&seen.split_whitespace().collect::<Vec<_>>().join(" "), bytes)
 }
 
 /// Whether a channel that names these lanes is told of a mission of that lane.
