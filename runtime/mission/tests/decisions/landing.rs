@@ -58,7 +58,10 @@ fn the_signal_is_given_at_the_mark_of_each_limit_and_once() {
 
 #[test]
 fn the_marks_that_are_shown_are_those_at_which_the_signal_is_given() {
-    let limits = json!({"budget": {"max_runtime_minutes": 10, "max_cost_usd": 1, "max_llm_calls": 40}});
+    let limits = json!({
+        "constraints": {"allowed_tools": ["*"]},
+        "budget": {"max_runtime_minutes": 10, "max_cost_usd": 1, "max_llm_calls": 40},
+    });
     assert_eq!(Tested::running(limits.clone()).mission.landing_marks(), None, "nobody asked");
     let mut mission = asked(limits, 50);
     let marks = mission.mission.landing_marks().expect("it was asked for");
