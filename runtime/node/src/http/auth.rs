@@ -43,7 +43,7 @@ pub(crate) struct Holder {
 impl Holder {
     /// One that holds no token: what a node itself lets somebody do.
     pub(crate) fn new(name: &str, scopes: &[Scope]) -> Self {
-        Self { name: name.into(), scopes: scopes.into() }
+        Self { name: name.into(), token: Digest::of(b""), scopes: scopes.into() }
     }
 
     /// That its scopes do not let it do this.
