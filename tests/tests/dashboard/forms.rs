@@ -134,7 +134,9 @@ async fn enter_in_a_field_decides_nothing() {
         blocked(&node, id).await;
     }
     let browser = Browser::signed_in(&node, OPERATOR).await;
-    let page = browser.page("/inbox").await;
+    let (page, mission) = (browser.page("/inbox").await, browser.page("/missions/enter").await);
+    let cancel = mission.select("form.decide button").first();
+    assert!(cancel.attr("disabled").is_some() && cancel.attr("value").is_some_and(|value| value.is_empty()));
     let forms = page.select("form.decide");
     assert_eq!(forms.nodes().len(), 5, "two of the call, one of the question, of the budget, of several");
     for form in &forms {
@@ -144,6 +146,7 @@ async fn enter_in_a_field_decides_nothing() {
         let said = (first.attr("name"), first.attr("value"));
         let (name, value) = (said.0.as_deref(), said.1.as_deref());
         assert_eq!((name, value), (Some("decision"), Some("")), "{}", form.html());
+        assert!(first.attr("disabled").is_some(), "it is pressed, and sends the form: {}", form.html());
         let action = form.attr("action").expect("an action").to_string();
         assert!(!form.select("input[name=decision]").exists(), "{}", form.html());
         let fields = [("note", "fine"), ("item", "enter/r1"), ("decision", ""), ("text", "x"), ("arguments", "{}")];

@@ -61,6 +61,8 @@ fn counts(line: &str) -> Option<(u64, u64)> {
 fn outside(line: &str) -> &'static str {
     let begins = |with: &str| line.starts_with(with);
     match line.as_bytes().first() {
+        // What `git format-patch` puts below a patch: a signature.
+        _ if line.trim_end() == "--" => "",
         _ if begins("+++") || begins("---") || begins("diff ") || begins("index ") => "file",
         Some(b'+') => "add",
         Some(b'-') => "del",
@@ -85,7 +87,7 @@ pub(super) fn of_call(tool: &str, arguments: &Value) -> Option<Change> {
         "Edit" => {
             let (path, old, new) = (text("path")?, text("old")?, text("new")?);
             let shown = html! {
-                pre class="diff" tabindex="0" role="region" aria-label="What changes" {
+                pre class="diff" tabindex="0" role="group" aria-label="What changes" {
                     span class="file" { (block(path)) } "\n" (side("del", "-", old)) (side("add", "+", new))
                 }
             };
@@ -94,7 +96,7 @@ pub(super) fn of_call(tool: &str, arguments: &Value) -> Option<Change> {
         "Write" => {
             let (path, content) = (text("path")?, text("content")?);
             let shown = html! {
-                pre class="diff" tabindex="0" role="region" aria-label="What is written" {
+                pre class="diff" tabindex="0" role="group" aria-label="What is written" {
                     span class="file" { (block(path)) " (the whole file)" } "\n" (side("add", "+", content))
                 }
             };
@@ -140,6 +142,7 @@ mod tests {
             ("--- a/z", "file"),
             ("@@ no numbers @@", "hunk"),
             ("+++ b/z", "file"),
+            ("-- ", ""),
             ("@@ -1,99999999999999999999 +1 @@", "hunk"),
             ("--- a/z", "file"),
         ];

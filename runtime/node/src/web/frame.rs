@@ -109,10 +109,10 @@ pub(super) fn form_key(viewer: &Viewer) -> Markup {
     html! { input type="hidden" name=(FORM_KEY) value=(viewer.form_key); }
 }
 
-/// The first button of a form that decides something. A browser takes the first one when somebody presses Enter in a field: this one decides
-/// nothing, and nobody sees it.
+/// The first button of a form that changes something. A browser presses the first one when somebody presses Enter in a field, and where that
+/// is disabled it does nothing: this one is, and nobody sees it. What it would send decides nothing either.
 pub(super) fn decides_nothing() -> Markup {
-    html! { button type="submit" name="decision" value="" class="sr" tabindex="-1" formnovalidate { "Decide nothing" } }
+    html! { button type="submit" name="decision" value="" hidden disabled { "Decide nothing" } }
 }
 
 /// Where a page hears that something has changed.

@@ -49,7 +49,7 @@ pub(super) async fn page(
         h1 { "Inbox" }
         // What is written into a form stays there: only this line is fetched anew.
         (live(&with_query("/inbox", &[("cursor", &query.cursor)]), &standing(items(&list), &list, &clock)))
-        @if asked.is_empty() { p { "Nobody is asked for anything." } }
+        @if asked.is_empty() { p class="empty" { "Nobody is asked for anything." } }
         @for (kind, title) in KINDS {
             @let of_kind: Vec<&Asked<'_>> = asked.iter().filter(|asked| str(asked.request, "kind") == kind).collect();
             @if !of_kind.is_empty() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Web;
 use super::diff;
 use super::door::{Posted, Viewer};
-use super::frame::{Page, Refused, form_key, live};
+use super::frame::{Page, Refused, decides_nothing, form_key, live};
 use super::inbox;
 use super::missions::waits;
 use super::session::Notice;
@@ -102,7 +102,7 @@ fn gauge(name: &str, spent: f64, reserved: f64, most: Option<f64>, form: &dyn Fn
         div class="gauge" {
             h3 { (name) }
             @if most.is_some() {
-                svg viewBox="0 0 200 12" aria-hidden="true" {
+                svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true" {
                     rect class="free" width="200" height="12" rx="3" {}
                     rect class="reserved" x=(width(spent)) width=(width(reserved)) height="12" {}
                     rect class="spent" width=(width(spent)) height="12" rx="3" {}
@@ -168,9 +168,9 @@ fn artifacts(mission: &Value) -> Markup {
         @if !artifacts.is_empty() {
             section aria-labelledby="artifacts" {
                 h2 id="artifacts" { "Artifacts" }
-                div class="wide" tabindex="0" role="region" aria-label="Artifacts" {
+                div class="wide" tabindex="0" role="group" aria-label="Artifacts" {
                     table {
-                        thead { tr { th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" { "Size" } th scope="col" { "Get" } } }
+                        thead { tr { th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" class="num" { "Size" } th scope="col" { "Get" } } }
                         tbody {
                             @for artifact in artifacts {
                                 @let name = str(artifact, "name");
@@ -178,8 +178,8 @@ fn artifacts(mission: &Value) -> Markup {
                                     th scope="row" {
                                         @if is_text(artifact) { a href=(below(&["missions", id, "files"], name)) { (plain(name)) } } @else { (plain(name)) }
                                     }
-                                    td { (cell(&artifact["media_type"])) }
-                                    td class="num" { (bytes(&artifact["bytes"])) }
+                                    td data-label="Type" { (cell(&artifact["media_type"])) }
+                                    td class="num" data-label="Size" { (bytes(&artifact["bytes"])) }
                                     td { a href=(below(&["missions", id, "download"], name)) download { "Download" span class="sr" { " " (plain(name)) } } }
                                 }
                             }
@@ -232,6 +232,7 @@ fn cancel_form(viewer: &Viewer, id: &str) -> Markup {
                 h2 id="cancel" { "Cancel" }
                 form method="post" action=(path(&["missions", id, "cancel"])) class="decide" {
                     (form_key(viewer))
+                    (decides_nothing())
                     label for="reason" { "Why" }
                     input id="reason" name="reason" maxlength="2000";
                     button type="submit" class="danger" { "Cancel this mission" }

@@ -11,7 +11,7 @@ use super::Web;
 use super::ask::{Read, items};
 use super::door::Viewer;
 use super::frame::{Page, Refused, live};
-use super::text::{Clock, badge, cell, money, path, plain, str, with_query};
+use super::text::{Clock, badge, cell, line, money, path, plain, str, with_query};
 use crate::mcp::Ask;
 
 /// Missions of a page.
@@ -98,7 +98,7 @@ fn shown(list: &Value, query: &MissionsQuery, clock: &Clock) -> Markup {
         with_query("/missions", &pairs)
     });
     html! {
-        @if missions.is_empty() { p { "No mission is like that." } }
+        @if missions.is_empty() { p class="empty" { "No mission is like that." } }
         @else { (table(missions, clock)) }
         nav aria-label="Pages of the list" class="others" {
             @if !query.cursor.is_empty() { a href=(with_query("/missions", &query.pairs()[..5])) { "← Newest" } " " }
@@ -115,7 +115,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                 thead {
                     tr {
                         th scope="col" { "Mission" } th scope="col" { "Status" } th scope="col" { "VP" } th scope="col" { "Type" }
-                        th scope="col" { "Accepted" } th scope="col" { "Spent" } th scope="col" { "Latest" }
+                        th scope="col" { "Accepted" } th scope="col" class="num" { "Spent" } th scope="col" { "Latest" }
                     }
                 }
                 tbody {
@@ -123,22 +123,22 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                         tr {
                             th scope="row" {
                                 a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) }
-                                div class="dim" { (plain(str(mission, "objective"))) }
+                                div class="dim" { (line(str(mission, "objective"))) }
                             }
-                            td {
+                            td data-label="Status" {
                                 (badge(str(mission, "status")))
                                 div class="dim" {
-                                    @if !mission["reason"].is_null() { (cell(&mission["reason"])) }
+                                    @if !mission["reason"].is_null() && mission["reason"] != "done" { (cell(&mission["reason"])) }
                                     @if mission["quarantined"] == true { " in quarantine" }
                                     (waits(&mission["waits_for"], clock))
                                     @if mission["delivery"] == "parked" { " delivery parked" }
                                 }
                             }
-                            td { (cell(&mission["vp_id"])) }
-                            td { (cell(&mission["mission_type"])) }
-                            td { (clock.brief(&mission["accepted_at"])) }
-                            td class="num" { (money(&mission["usage"]["estimated_cost_usd"])) }
-                            td { (plain(str(mission, "summary"))) }
+                            td data-label="VP" { (cell(&mission["vp_id"])) }
+                            td data-label="Type" { (cell(&mission["mission_type"])) }
+                            td data-label="Accepted" { (clock.brief(&mission["accepted_at"])) }
+                            td class="num" data-label="Spent" { (money(&mission["usage"]["estimated_cost_usd"])) }
+                            td { (line(str(mission, "summary"))) }
                         }
                     }
                 }

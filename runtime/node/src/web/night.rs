@@ -20,7 +20,7 @@ use super::ask::Read;
 use super::door::Viewer;
 use super::frame::{Page, Refused, live};
 use super::strip;
-use super::text::{Clock, badge, cell, moment, money, path, plain, str, with_query};
+use super::text::{Clock, badge, cell, line, moment, money, path, plain, str, with_query};
 use crate::config::Scope;
 use crate::mcp::Ask;
 
@@ -45,7 +45,7 @@ const COUNTS: [(&str, &str, bool); 7] = [
 
 /// Times of schedules that did not come to a mission in time.
 const TIMES: [(&str, &str); 4] =
-    [("missed", "times missed"), ("refused", "times refused"), ("late", "times late"), ("skipped", "times skipped")];
+    [("missed", "missed"), ("refused", "refused"), ("late", "late"), ("skipped", "skipped")];
 
 /// `GET /`
 pub(super) async fn page(
@@ -165,18 +165,24 @@ fn morning_line(night: &Value, query: &NightQuery, clock: &Clock) -> Markup {
     html! {
         section aria-labelledby="line" {
             h2 id="line" class="sr" { "The night in a line" }
-            p class=(if needs { "line needs" } else { "line" }) {
-                @if needs { strong { "Needs you. " } }
+            @if needs {
+                p class="line needs" {
+                    strong { "Needs you. " }
+                    @if count("waiting") > 0 { a href="/inbox" { (count("waiting")) " in the inbox" } }
+                }
+            }
+            ul class="counts" {
                 @for (key, name, _) in COUNTS.into_iter().filter(|(key, _, always)| *always || count(key) > 0) {
-                    a class=(format!("count s-{key}")) href={ (with_query("/", &[("date", &query.date), ("left", key)])) "#missions" }
-                        aria-current=[(query.left == key).then_some("true")] { b { (count(key)) } " " (name) }
-                    " "
+                    li {
+                        a class={ "count s-" (key) @if count(key) == 0 { " none" } } aria-current=[(query.left == key).then_some("true")]
+                            href={ (with_query("/", &[("date", &query.date), ("left", key)])) "#missions" } { b { (count(key)) } " " (name) }
+                    }
                 }
             }
             p class="line" {
-                (money(&night["spent"]["cost_usd"])) " spent, " (count("fired")) " times fired"
+                (money(&night["spent"]["cost_usd"])) " spent, " (times(count("fired"))) " fired"
                 @for (key, name) in TIMES.into_iter().filter(|(key, _)| count(key) > 0) {
-                    ", " a href="#gaps" { (count(key)) " " (name) }
+                    ", " a href="#gaps" { (times(count(key))) " " (name) }
                 }
                 ". "
                 @match moment(&next["at"]) {
@@ -194,22 +200,26 @@ fn morning_line(night: &Value, query: &NightQuery, clock: &Clock) -> Markup {
     }
 }
 
+fn times(count: u64) -> String {
+    if count == 1 { "1 time".to_owned() } else { format!("{count} times") }
+}
+
 fn table(missions: &[&Value], clock: &Clock) -> Markup {
     html! {
-        @if missions.is_empty() { p class="dim" { "None." } }
+        @if missions.is_empty() { p class="empty" { "None." } }
         @else {
             div class="wide" tabindex="0" role="region" aria-label="Missions of the night" {
                 table {
-                    thead { tr { th scope="col" { "Mission" } th scope="col" { "Left" } th scope="col" { "Lane" } th scope="col" { "Spent" } th scope="col" { "Ended" } th scope="col" { "Summary" } } }
+                    thead { tr { th scope="col" { "Mission" } th scope="col" { "Left" } th scope="col" { "Lane" } th scope="col" class="num" { "Spent" } th scope="col" { "Ended" } th scope="col" { "Summary" } } }
                     tbody {
                         @for mission in missions {
                             tr {
                                 th scope="row" { a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) } }
-                                td { (badge(str(mission, "left"))) @if !mission["reason"].is_null() { " " span class="dim" { (cell(&mission["reason"])) } } }
-                                td { (cell(&mission["vp_runtime_id"])) }
-                                td class="num" { (money(&mission["spent"]["cost_usd"])) }
-                                td { (clock.brief(&mission["ended_at"])) }
-                                td { (plain(str(mission, "summary"))) }
+                                td data-label="Left" { (badge(str(mission, "left"))) @if !mission["reason"].is_null() && mission["reason"] != "done" { " " span class="dim" { (cell(&mission["reason"])) } } }
+                                td data-label="Lane" { (cell(&mission["vp_runtime_id"])) }
+                                td class="num" data-label="Spent" { (money(&mission["spent"]["cost_usd"])) }
+                                td data-label="Ended" { (clock.brief(&mission["ended_at"])) }
+                                td { (line(str(mission, "summary"))) }
                             }
                         }
                     }

@@ -74,11 +74,11 @@ impl Asked<'_> {
                         (diff.shown)
                         @if !diff.rest.is_empty() {
                             p { "Beside that the call says:" }
-                            pre tabindex="0" role="region" aria-label="Further arguments" { (json(&Value::Object(diff.rest))) }
+                            pre tabindex="0" role="group" aria-label="Further arguments" { (json(&Value::Object(diff.rest))) }
                         }
                         details { summary { "Arguments" } pre tabindex="0" { (json(arguments)) } }
                     }
-                    None => pre tabindex="0" role="region" aria-label="Arguments" { (json(arguments)) }
+                    None => pre tabindex="0" role="group" aria-label="Arguments" { (json(arguments)) }
                 }
                 @if !self.is_whole() {
                     p class="notice bad" {

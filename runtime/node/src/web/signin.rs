@@ -36,6 +36,8 @@ fn shown(status: StatusCode, next: &str, wrong: Option<&str>) -> Response {
         form method="post" action="/signin" class="signin" {
             @if let Some(wrong) = wrong { p class="notice bad" role="alert" { (wrong) } }
             input type="hidden" name="next" value=(next);
+            // What keeps passwords wants a name beside each: it is shown to nobody, and not sent.
+            input type="text" autocomplete="username" value="sortie" aria-label="Name" hidden;
             label for="token" { "Token of this node" }
             input id="token" name="token" type="password" autocomplete="current-password" required autofocus
                 aria-describedby="token-help";

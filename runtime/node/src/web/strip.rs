@@ -270,7 +270,7 @@ fn ticks(axis: &Axis, clock: &Clock, height: f64) -> Markup {
         @for (hour, at) in hours {
             @let x = place(axis.at(at));
             line class="tick" x1=(x) x2=(x) y1="28" y2=(height) {}
-            @if hour % 2 == 0 { text class="hour" x=(x) y="27" text-anchor="middle" { (clock.short(at)) } }
+            @if hour % 2 == 0 { text class="hour" x=(x) y="27" text-anchor=(if at < axis.until { "middle" } else { "end" }) { (clock.short(at)) } }
         }
     }
 }

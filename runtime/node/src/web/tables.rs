@@ -61,12 +61,12 @@ impl List<'_> {
 
 fn table(title: &str, columns: &[Column], rows: &[Value], none: &str, clock: &Clock) -> Markup {
     html! {
-        @if rows.is_empty() { p { (none) } }
+        @if rows.is_empty() { p class="empty" { (none) } }
         @else {
             div class="wide" tabindex="0" role="region" aria-label=(title) {
                 table {
                     thead { tr { @for (head, _) in columns { th scope="col" { (head) } } } }
-                    tbody { @for row in rows { tr { @for (_, shown) in columns { td { (shown(row, clock)) } } } } }
+                    tbody { @for row in rows { tr { @for (head, shown) in columns { td data-label=(head) { (shown(row, clock)) } } } } }
                 }
             }
         }

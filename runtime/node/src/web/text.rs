@@ -16,6 +16,11 @@ pub(super) fn plain(text: &str) -> String {
     shown(text, |c| !is_hidden(c))
 }
 
+/// The same of a text of several lines, as one: for a cell, where there is no room for more.
+pub(super) fn line(text: &str) -> String {
+    plain(&text.split(['\n', '\r', '\t']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
 /// The same of a text of several lines.
 pub(super) fn block(text: &str) -> String {
     shown(text, |c| matches!(c, '\n' | '\t') || !is_hidden(c))
@@ -127,10 +132,16 @@ impl Clock {
         at.duration_since(self.now) > SignedDuration::from_hours(24 * 365 * 50)
     }
 
-    /// A moment: the day where it is not today, the time, and the zone.
+    /// A moment: the day where it is not today, the year where it is not this one, the time, and the zone.
     pub(super) fn local(&self, at: Timestamp) -> String {
         let (local, today) = (self.zone.local(at), self.zone.local(self.now));
-        let form = if local.date() == today.date() { "%H:%M:%S" } else { "%a %d %b %Y %H:%M:%S" };
+        let form = if local.date() == today.date() {
+            "%H:%M:%S"
+        } else if local.year() == today.year() {
+            "%a %d %b %H:%M:%S"
+        } else {
+            "%a %d %b %Y %H:%M:%S"
+        };
         let zone = self.zone.rules().to_offset_info(at).abbreviation().to_owned();
         format!("{} {zone}", local.strftime(form))
     }
@@ -200,6 +211,7 @@ mod tests {
             assert_eq!(plain(text), expected);
         }
         assert_eq!(block("a\n\tb\u{1b}[2K"), "a\n\tb\\u{1b}[2K");
+        assert_eq!(line("a\r\n\n\tb\u{202e}c\n"), "a b\\u{202e}c");
     }
 
     #[test]

@@ -178,16 +178,16 @@ impl Timeline {
         html! {
             div class="wide" tabindex="0" role="region" aria-label="Calls of the mission" {
                 table {
-                    thead { tr { th scope="col" { "No" } th scope="col" { "Tool" } th scope="col" { "Stands" } th scope="col" { "Asked" } th scope="col" { "Took" } th scope="col" { "Cost" } th scope="col" { "Arguments and result" } } }
+                    thead { tr { th scope="col" class="num" { "No" } th scope="col" { "Tool" } th scope="col" { "Stands" } th scope="col" { "Asked" } th scope="col" class="num" { "Took" } th scope="col" class="num" { "Cost" } th scope="col" { "Arguments and result" } } }
                     tbody {
                         @for call in &self.calls {
                             tr {
-                                td class="num" { (call.no) }
+                                td class="num" data-label="No" { (call.no) }
                                 th scope="row" { (plain(&call.tool)) }
-                                td { (badge(call.stands)) }
-                                td { time datetime=(call.asked_at) { (clock.local(call.asked_at)) } }
-                                td class="num" { (call.took.map(length).unwrap_or_default()) }
-                                td class="num" { @if !call.spent.is_nothing() { (dollars(call.spent.cost.as_usd())) } }
+                                td data-label="Stands" { (badge(call.stands)) }
+                                td data-label="Asked" { time datetime=(call.asked_at) { (clock.local(call.asked_at)) } }
+                                td class="num" data-label="Took" { (call.took.map(length).unwrap_or_default()) }
+                                td class="num" data-label="Cost" { @if !call.spent.is_nothing() { (dollars(call.spent.cost.as_usd())) } }
                                 td {
                                     @if !call.arguments.is_empty() { code { (block(&call.arguments)) } }
                                     @if !call.said.is_empty() { div class="dim" { "→ " code { (block(&call.said)) } } }
