@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
 
+pub mod chromium;
 pub mod envelope;
 pub mod faults;
 pub mod guest;
@@ -12,7 +13,9 @@ pub mod http;
 pub mod load;
 pub mod nights;
 pub mod node;
+pub mod payloads;
 pub mod receiver;
+pub mod showcase;
 pub mod site;
 pub mod terminal;
 mod warm;
@@ -20,6 +23,7 @@ mod warm;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use chromium::{Chromium, Look};
 pub use envelope::{automation, looping};
 pub use faults::{Disk, Faults};
 pub use http::Answer;

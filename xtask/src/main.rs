@@ -1,9 +1,10 @@
-//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`.
+//! What the README's commands call: `cargo xtask demo`, `test`, `sim`, `plugins`, `bench`, `polyglot`, `screenshots`.
 //!
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
 
 mod bench;
+mod browser;
 mod demo;
 mod guests;
 mod polyglot;
@@ -37,6 +38,9 @@ cargo xtask COMMAND
                        lets the plugin `coding` do N tasks (8) of each language of the Polyglot benchmark, of which DIR is a
                        checkout, once with a model that writes the solution and once with one that only says so; what is
                        completed must be right. JavaScript needs a folder with jest (docs/CODING.md)
+  screenshots [--setup]
+                       takes the pictures of docs/DASHBOARD.md, of a node that plays a night; with --setup, gets the browser, its
+                       driver and axe, with which the dashboard is tested, and ends
 ";
 
 fn main() -> ExitCode {
@@ -70,6 +74,8 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "plugins" => setup::plugins(project),
         "bench" => bench::run(project, rest),
         "polyglot" => polyglot::run(project, rest),
+        "screenshots" if options.has("--setup") => browser::installed(project).map(|_| ()),
+        "screenshots" => browser::screenshots(project),
         _ => unreachable!("its options are not known"),
     }
 }
@@ -80,13 +86,14 @@ struct Options(Vec<String>);
 
 impl Options {
     /// The options of each command, and which of them have a value behind them.
-    const KNOWN: [(&str, &[(&str, bool)]); 6] = [
+    const KNOWN: [(&str, &[(&str, bool)]); 7] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
+        ("screenshots", &[("--setup", false)]),
     ];
 
     /// Reads the options of `command`, or says what is wrong with them.
@@ -131,6 +138,7 @@ mod tests {
             "sim --seeds 5 --seed 1",
             "sim --schedules --seed 1",
             "plugins --setup",
+            "screenshots --setup",
             "bench --json --only a --only b",
             "bench a b",
             "polyglot dir --jest dir --tasks 2",

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{servers, setup};
+use crate::{browser, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -30,11 +30,15 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let Some(temporary) = tally.step(temporary_folder(project)) else { return };
     // What could not be installed is a failure, and the rest is tested all the same.
     let servers = tally.step(servers::installed(project));
+    let tools = tally.step(browser::installed(project));
     let cargo = |arguments: &str| {
         let mut command = project.cargo_with(arguments);
         command.env("SORTIE_BIN", node).env("TMPDIR", &temporary);
         if let Some(servers) = &servers {
             command.env("SORTIE_MCP_SERVERS", servers);
+        }
+        if let Some(tools) = &tools {
+            command.env(browser::TOOLS, tools);
         }
         command
     };

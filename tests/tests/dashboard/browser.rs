@@ -28,7 +28,7 @@ pub(crate) fn options() -> Options {
     let token = |name: &str, scopes: &str| {
         format!("[[token]]\nname = \"{name}\"\nref = \"env://{name}\"\nscopes = [{scopes}]\n")
     };
-    let config = token("READER", "\"read\"") + &token("OPERATOR", "\"read\", \"operate\"");
+    let config = [token("READER", "\"read\""), token("OPERATOR", "\"read\", \"operate\"")].concat();
     Options::new().config(&config).env("READER", READER).env("OPERATOR", OPERATOR)
 }
 
