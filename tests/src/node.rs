@@ -425,6 +425,20 @@ impl Node {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
+    /// How much time of processors it has taken since its start, in steps of a hundredth of a second.
+    ///
+    /// # Panics
+    /// If it is not running.
+    #[must_use]
+    pub fn processor_time(&self) -> Duration {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a running process");
+        // Behind the name, which is in brackets and may hold anything.
+        let (_, fields) = stat.rsplit_once(')').expect("a name");
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number"));
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
     /// The most bytes that a core dump of it may have, and to what it may raise that itself: as the system says it.
     ///
     /// # Panics

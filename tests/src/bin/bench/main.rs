@@ -17,6 +17,7 @@ mod journal;
 mod kept;
 mod lists;
 mod memory;
+mod pages;
 mod plain;
 mod report;
 mod schedules;
@@ -32,7 +33,7 @@ use report::Report;
 use sizes::Sizes;
 
 /// Every shape, in the order in which they are measured, and what it is.
-const SHAPES: [(&str, &str); 18] = [
+const SHAPES: [(&str, &str); 19] = [
     ("floor", "what the machine gives to a bare echo"),
     ("dispatch", "durable dispatches a second"),
     ("missions", "trivial missions a second"),
@@ -44,6 +45,7 @@ const SHAPES: [(&str, &str); 18] = [
     ("callbacks", "missions whose receiver is fast, slow or dead, beside missions without one"),
     ("watchers", "missions that are watched, beside missions that nobody watches"),
     ("lists", "a page of each list that is long, beside one that is short"),
+    ("pages", "each page of the dashboard with many missions beside few, and who looks on"),
     ("kept", "a node that keeps many missions, beside a new one"),
     ("idle", "memory of a node with nothing to do"),
     ("queued", "memory and restart with many queued missions"),
@@ -108,6 +110,7 @@ async fn measure(shape: &str, sizes: &Sizes, report: &Report) {
         "callbacks" => crowd::callbacks(sizes, report).await,
         "watchers" => crowd::watchers(sizes, report).await,
         "lists" => lists::lists(sizes, report).await,
+        "pages" => pages::pages(sizes, report).await,
         "kept" => kept::kept(sizes, report).await,
         "idle" => memory::idle(report).await,
         "queued" => memory::queued(sizes, report).await,
