@@ -14,6 +14,9 @@ use super::frame::{Page, Refused};
 use super::text::{Clock, badge, cell, money, path, plain, str, with_query};
 use crate::mcp::Ask;
 
+/// Rows of a page: with more of them the longest would have more than 50 kB.
+const PAGE: &str = "50";
+
 /// A page of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,7 +46,7 @@ struct List<'a> {
 
 impl List<'_> {
     async fn page(&self, web: &Web, viewer: &Viewer, query: &ListQuery) -> Result<Response, Refused> {
-        let mut ask = Ask::new(Method::GET, self.of.iter().copied()).with_query("limit", "100");
+        let mut ask = Ask::new(Method::GET, self.of.iter().copied()).with_query("limit", PAGE);
         if !query.cursor.is_empty() {
             ask = ask.with_query("cursor", query.cursor.as_str());
         }
