@@ -133,14 +133,14 @@ impl Engine {
         let Some(overview) = head.overview.clone().map_or_else(|| self.folded(no), |shown| Ok(Some(shown)))? else {
             return Ok(None);
         };
-        if !search.takes_overview(head, &overview) {
-            return Ok(None);
-        }
         let ran_ms = match self.lives.get(no).filter(|_| head.status == Status::Running) {
             // One that runs is a little older than its head.
             Some(live) => overview.ran_ms.max(live.now(self).ran_ms),
             None => overview.ran_ms,
         };
+        if !search.takes_overview(head, &overview, ran_ms) {
+            return Ok(None);
+        }
         let delivery = if head.has_callback {
             Some(self.log.cursor(no)?.map_or(DeliveryState::Delivered, |cursor| state_of(&cursor)))
         } else {

@@ -178,9 +178,9 @@ impl Search {
         self.0.iter().all(|term| term.asks.of_head(head).is_none_or(|fits| fits != term.turned))
     }
 
-    /// The same by what lists show of it.
-    pub(crate) fn takes_overview(&self, head: &Head, overview: &Overview) -> bool {
-        self.0.iter().all(|term| term.asks.of_overview(head, overview).is_none_or(|fits| fits != term.turned))
+    /// The same by what lists show of it, and by how long it has been running by now.
+    pub(crate) fn takes_overview(&self, head: &Head, overview: &Overview, ran_ms: u64) -> bool {
+        self.0.iter().all(|term| term.asks.of_overview(head, overview, ran_ms).is_none_or(|fits| fits != term.turned))
     }
 
     /// The same by its line.
@@ -214,12 +214,12 @@ impl Asks {
     }
 
     /// The answer, where the overview has it.
-    fn of_overview(&self, head: &Head, overview: &Overview) -> Option<bool> {
+    fn of_overview(&self, head: &Head, overview: &Overview, ran_ms: u64) -> Option<bool> {
         Some(match self {
             Self::Reason(reasons) => overview.reason.is_some_and(|reason| reasons.contains(&reason)),
             Self::Plugin(patterns) => patterns.iter().any(|pattern| pattern.fits(&overview.plugin.name)),
             Self::Cost(bound) => bound.takes(&overview.spent.cost),
-            Self::RanMs(bound) => bound.takes(&overview.ran_ms),
+            Self::RanMs(bound) => bound.takes(&ran_ms),
             Self::Text(text) => {
                 let texts = [head.mission_id.as_str(), &overview.objective, &overview.summary];
                 texts.iter().any(|shown| shown.to_lowercase().contains(text))

@@ -137,6 +137,12 @@ impl Views {
     pub fn keep(&self, fold: Option<Fold>) {
         let Some(fold) = fold else { return };
         let mut folds = self.folds.lock();
+        // Of one mission the newest is kept, and one of its past: who goes back and forth in it takes nobody else's place.
+        let newest = folds.iter().filter(|kept| kept.no == fold.no).map(|kept| kept.mission.records()).max();
+        if let Some(newest) = newest {
+            let newest = newest.max(fold.mission.records());
+            folds.retain(|kept| kept.no != fold.no || kept.mission.records() == newest);
+        }
         if folds.len() >= FOLDS_MAX {
             folds.pop_front();
         }

@@ -517,11 +517,18 @@ fn router(app: App, tokens: &Tokens) -> Router {
     let mut router = Router::new();
     for route in routes() {
         let outcomes = cfg!(debug_assertions).then(|| Arc::new(outcomes::of(&route)));
-        let Route { method, path, scope, handler, .. } = route;
+        let Route { method, path, scope, query, takes, handler, .. } = route;
+        let has_json = takes.is_some_and(|takes| matches!(takes, Content::Json(_)));
         let handler = match Deed::of(&method, path) {
             None => handler,
             Some(deed) => {
-                handler.route_layer(axum::middleware::from_fn_with_state((app.clone(), deed), actions::written))
+                let state = (app.clone(), deed, has_json);
+                let handler = handler.route_layer(axum::middleware::from_fn_with_state(state, actions::written));
+                // Whoever says `dry_run` where it means nothing would be surprised.
+                match query {
+                    Some(_) => handler,
+                    None => handler.route_layer(axum::middleware::from_extractor::<query::NoParameters>()),
+                }
             }
         };
         let handler = match scope {

@@ -31,6 +31,10 @@ async fn whatever_was_done_is_told_wherever_it_came_from_and_after_a_kill() {
     // What fails, what is only tried, what is dispatched and what is looked at is no action.
     node.post("/v1/missions/gone/cancel", &json!({})).await.expect_status(404);
     node.post("/v1/schedules?dry_run=true", &schedule).await.expect_status(200);
+    for path in ["/v1/node/halt", "/v1/missions/runs/cancel", "/v1/tools/Glob/call", "/v1/node/pause"] {
+        let tried = node.post(&format!("{path}?dry_run=true"), &json!({})).await;
+        tried.expect_problem(400, "bad_request");
+    }
     node.get("/v1/actions").await.expect_status(200);
     assert_eq!(told(&node).await, [[""; 4]; 0]);
     node.post("/v1/schedules", &schedule).await.expect_status(201);

@@ -74,6 +74,7 @@ async fn a_mission_is_explained_and_then_dispatched_once() {
         ("max_runtime_minutes", "600"),
         ("end_at", "2090-01-01T06:00"),
         ("success_criteria", "A note is there"),
+        ("required_outputs", "note.txt"),
         ("decision", "explain"),
     ];
     let answer = send(&browser, &filled(&form, &said)).await.expect_status(200);
@@ -81,7 +82,7 @@ async fn a_mission_is_explained_and_then_dispatched_once() {
     markup::is_ours("explained", &explained);
     markup::is_readable("explained", &explained);
     let told = text(&explained, "[aria-labelledby=explained]");
-    for expected in ["The node would take it", "10.0 min", "A note is there", "2090"] {
+    for expected in ["The node would take it", "10.0 min", "A note is there", "2090", "note.txt"] {
         assert!(told.contains(expected), "{expected}: {told}");
     }
     let row = |tool: &str| {
@@ -121,6 +122,7 @@ async fn mistakes_stand_at_their_fields() {
         (&[("in:steps", "[{\"id\": 5}]")][..], "/inputs/steps"),
         (&[("in:steps", "[")], "/inputs/steps"),
         (&[("allowed_tools", "Read(")], "/constraints/allowed_tools/0"),
+        (&[("required_outputs", "[")], "/artifact_policy/required_outputs/0"),
         (&[("max_cost_usd", "much")], "/budget/max_cost_usd"),
         (&[("max_cost_usd", "-1")], "/budget/max_cost_usd"),
         (&[("end_at", "2001-01-01T00:00")], "/autonomy_window/end_at"),

@@ -74,6 +74,11 @@ impl Deed {
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         DEEDS.into_iter().find(|deed| deed.method == method.as_str() && deed.path == path)
     }
+
+    /// Whether `dry_run` means something to it.
+    fn may_be_tried(self) -> bool {
+        ["make_schedule", "revise_schedule"].contains(&self.what)
+    }
 }
 
 /// Where a request came from.
@@ -130,24 +135,28 @@ pub(super) struct ActionView {
     said: Map<String, Value>,
 }
 
-/// Lets a request through, and writes it down once it has succeeded: to the end, even where who asked hangs up in the middle.
+/// Lets a request through, whose body is JSON or nothing that is looked at, and writes it down once it has succeeded: to the end, even where who asked hangs up in the middle.
 pub(super) async fn written(
-    State((app, deed)): State<(App, Deed)>,
+    State((app, deed, has_json)): State<(App, Deed, bool)>,
     params: RawPathParams,
     request: Request,
     next: Next,
 ) -> Response {
     let named: Vec<(String, String)> =
         params.iter().map(|(name, value)| (name.to_owned(), clip(value, SAID_MAX))).collect();
-    let done = tokio::spawn(async move { through(&app, deed, &named, request, next).await }).await;
+    let done = tokio::spawn(async move { through(&app, (deed, has_json), &named, request, next).await }).await;
     done.unwrap_or_else(|error| Problem::task_failed(&error).into_response())
 }
 
-async fn through(app: &App, deed: Deed, named: &[(String, String)], request: Request, next: Next) -> Response {
+async fn through(
+    app: &App,
+    (deed, has_json): (Deed, bool),
+    named: &[(String, String)],
+    request: Request,
+    next: Next,
+) -> Response {
     let by = request.extensions().get::<Holder>().map_or_else(String::new, |holder| holder.name.to_string());
-    let (via, is_tried) = (Via::of(&request), is_dry(request.uri().query()));
-    // A component is no JSON, and large.
-    let has_json = deed.what != "install_plugin";
+    let (via, is_tried) = (Via::of(&request), deed.may_be_tried() && is_dry(request.uri().query()));
     let (request, sent) = if has_json {
         match opened(request, app.body_bytes).await {
             Ok(opened) => opened,
@@ -223,7 +232,11 @@ async fn installed(response: Response) -> (Response, Option<String>) {
 }
 
 fn said(sent: &Value) -> Map<String, Value> {
-    let text = |value: &Value| value.as_str().map(|text| json!(clip(text, SAID_MAX)));
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(json!(clip(text, SAID_MAX))),
+        Value::Bool(said) => Some(json!(said)),
+        _ => None,
+    };
     SAID.iter().filter_map(|key| Some(((*key).to_owned(), text(&sent[*key])?))).collect()
 }
 
@@ -294,10 +307,9 @@ mod tests {
     #[test]
     fn of_a_request_only_the_why_is_kept() {
         let long = "x".repeat(2_000);
-        let sent =
-            json!({"decision": "answer", "text": "a secret", "arguments": {"path": "x"}, "note": long, "until": 5});
+        let sent = json!({"decision": "answer", "text": "a secret", "arguments": {"path": "x"}, "note": long, "until": 5, "keep": false});
         let said = said(&sent);
-        assert_eq!(said.keys().collect::<Vec<_>>(), ["decision", "note"]);
+        assert_eq!(said.keys().collect::<Vec<_>>(), ["decision", "note", "keep"]);
         assert!(said["note"].as_str().is_some_and(|note| note.len() <= SAID_MAX + 10), "{said:?}");
         for (query, expected) in [
             (None, false),

@@ -35,15 +35,15 @@ pub(crate) struct Tokens(Arc<RwLock<FxHashMap<Digest, Holder>>>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub(crate) name: Arc<str>,
-    /// Of the token itself: another one of the same name is somebody else's.
-    token: Digest,
+    /// Of the token itself: another one of the same name is somebody else's. None where the node itself lets somebody do something.
+    token: Option<Digest>,
     scopes: Arc<[Scope]>,
 }
 
 impl Holder {
     /// One that holds no token: what a node itself lets somebody do.
     pub(crate) fn new(name: &str, scopes: &[Scope]) -> Self {
-        Self { name: name.into(), token: Digest::of(b""), scopes: scopes.into() }
+        Self { name: name.into(), token: None, scopes: scopes.into() }
     }
 
     /// That its scopes do not let it do this.
@@ -64,7 +64,7 @@ impl Tokens {
         let own = (ADMIN.to_owned(), own.to_owned(), vec![Scope::Admin]);
         let tokens = std::iter::once(own).chain(further).map(|(name, token, scopes)| {
             let token = Digest::of(token.trim().as_bytes());
-            (token, Holder { name: name.into(), token, scopes: scopes.into() })
+            (token, Holder { name: name.into(), token: Some(token), scopes: scopes.into() })
         });
         Self(Arc::new(RwLock::new(tokens.collect())))
     }
@@ -82,7 +82,7 @@ impl Tokens {
 
     /// Whether somebody still holds the token that they held, for the same.
     pub(crate) fn has(&self, holder: &Holder) -> bool {
-        self.0.read().get(&holder.token) == Some(holder)
+        holder.token.is_some_and(|token| self.0.read().get(&token) == Some(holder))
     }
 
     fn holder(&self, request: &Request) -> Option<Holder> {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn admin_implies_all_and_nothing_else_does() {
-        let holder = |scopes: &[Scope]| Holder { name: "x".into(), token: Digest::of(b"x"), scopes: scopes.into() };
+        let holder = |scopes: &[Scope]| Holder { name: "x".into(), token: None, scopes: scopes.into() };
         for scope in [Scope::Dispatch, Scope::Read, Scope::Operate, Scope::Admin] {
             assert!(holder(&[Scope::Admin]).may(scope));
             assert!(holder(&[scope]).may(scope));

@@ -201,6 +201,7 @@ fn place(path: &str, name: &str) -> Value {
         ),
         "code" => ("The `code` of a problem.", "^[a-z_]{1,64}$"),
         "name" if path.starts_with("/v1/plugins") => ("The name of a plugin.", "^[a-z0-9-]{1,64}$"),
+        "name" if path.starts_with("/v1/notify") => ("The name of a channel.", "^[a-z0-9-]{1,64}$"),
         "name" if path.starts_with("/v1/tools") => ("The name of a tool.", "^[A-Za-z0-9_.:-]{1,200}$"),
         _ => (
             "The name of an artifact; its slashes may be written as they are.",

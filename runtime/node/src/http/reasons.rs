@@ -43,7 +43,7 @@ const WHY: &[(&str, &str)] = &[
     ),
     (
         "invalid_action",
-        "What is done to a schedule is on record and cannot be taken back, so it is read whole before anything is done.",
+        "What is done to a schedule or to what is kept is on record, so it is read whole before anything is done.",
     ),
     ("invalid_cancel", "A reason that is misspelt would not stand in the final event, where people look for it."),
     (

@@ -18,7 +18,7 @@ use super::ask::{Read, items};
 use super::door::{Fields, Posted, Viewer};
 use super::explained;
 use super::frame::{Page, Refused, form_key};
-use super::inputs::{Inputs, lines};
+use super::inputs::{Inputs, lines, number};
 use super::session::Notice;
 use super::text::{Clock, path, plain, str, with_query};
 use crate::config::Scope;
@@ -150,7 +150,7 @@ const WHO: [Plain; 4] = [
 ];
 const ENDS: [Plain; 2] = [
     ("success_criteria", "/success_criteria", "Criteria, one on a line", true),
-    ("required_outputs", "/required_outputs", "Outputs that it has to leave, one on a line", true),
+    ("required_outputs", "/artifact_policy/required_outputs", "Outputs that it has to leave, one on a line", true),
 ];
 const TOOLS: [Plain; 3] = [
     (
@@ -214,9 +214,9 @@ impl Form {
         }
         for (name, place, ..) in LIMITS {
             let Some(given) = self.sent.given(name) else { continue };
-            match serde_json::from_str::<serde_json::Number>(given.trim()) {
-                Ok(number) => put(&mut envelope, place, Value::Number(number)),
-                Err(_) => wrong(place, format!("“{given}” is no number such as 3 or 0.5")),
+            match number(given) {
+                Ok(number) => put(&mut envelope, place, number),
+                Err(why) => wrong(place, why),
             }
         }
         for (name, place, ..) in WINDOW {

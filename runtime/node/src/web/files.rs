@@ -20,6 +20,7 @@ use super::door::Viewer;
 use super::frame::{Page, Refused};
 use super::markdown::{self, Around};
 use super::text::{block, bytes, cell, path, plain, str, with_query};
+use crate::http::error::Problem;
 use crate::mcp::Ask;
 
 /// Bytes of an artifact that a page shows.
@@ -158,8 +159,16 @@ pub(super) async fn page(
             () if is_markdown(&name) => {
                 let list = web.get(&viewer, &["v1", "missions", &id, "artifacts"]).await?;
                 let names: Vec<&str> = items(&list).iter().map(|artifact| str(artifact, "name")).collect();
-                let around = Around { mission_id: &id, name: &name, names: &names };
-                let shown = html! { article class="markdown" { (PreEscaped(markdown::rendered(&text, &around))) } };
+                let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+                let (of, own_name) = (id.clone(), name.clone());
+                // A large one takes its time.
+                let rendered = tokio::task::spawn_blocking(move || {
+                    markdown::rendered(&text, &Around::new(&of, &own_name, names.iter().map(String::as_str)))
+                });
+                let rendered = rendered
+                    .await
+                    .map_err(|error| Refused::problem(Some(&viewer), &Problem::task_failed(&error).body()))?;
+                let shown = html! { article class="markdown" { (PreEscaped(rendered)) } };
                 (shown, Some((with_query(&own, &[("as", "text")]), "Show its text")))
             }
             () => (as_text, None),

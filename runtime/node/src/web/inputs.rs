@@ -107,6 +107,19 @@ impl Inputs {
     }
 }
 
+/// A number, as it was written.
+///
+/// # Errors
+/// What it should be.
+pub(super) fn number(given: &str) -> Result<Value, String> {
+    match read_strictly(given.trim()) {
+        Ok((value @ Value::Number(_), mistakes)) => {
+            mistakes.first().map_or(Ok(value), |mistake| Err(mistake.detail.clone()))
+        }
+        _ => Err(format!("“{given}” is no number such as 3 or 0.5")),
+    }
+}
+
 impl Kind {
     fn of(schema: &Value) -> Self {
         if let Some(all) = schema["enum"].as_array() {
@@ -125,10 +138,7 @@ impl Kind {
     fn read(&self, given: &str) -> Result<Value, String> {
         match self {
             Self::Text | Self::Choice(_) => Ok(json!(given)),
-            Self::Number => {
-                let number = serde_json::from_str::<serde_json::Number>(given.trim());
-                number.map(Value::Number).map_err(|_| format!("“{given}” is no number such as 3 or 0.5"))
-            }
+            Self::Number => number(given),
             Self::Flag => Ok(json!(given == "true")),
             Self::Lines => Ok(lines(given)),
             Self::Json => match read_strictly(given) {

@@ -3,6 +3,7 @@
 //! HTML within a text is shown as text. A link leads to another artifact of the same mission or, marked as foreign, to an address of the web;
 //! an image is an artifact of the same mission: nothing is ever fetched from elsewhere. What else a text names is told in words.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use maud::{Escaper, html};
@@ -15,13 +16,17 @@ use super::text::{block, plain};
 /// Where the artifacts of a mission are, as far as addresses in its texts are concerned: nobody is asked there.
 const HERE: &str = "http://artifacts.invalid/";
 
+/// Most links and images of a text that lead somewhere; of the others the words are shown. A report has dozens.
+const POINTERS_MAX: usize = 2_000;
+
 /// What a text may point at: the artifacts of its mission.
 pub(super) struct Around<'a> {
-    pub(super) mission_id: &'a str,
-    /// The name of the text itself: what it names is beside it.
-    pub(super) name: &'a str,
-    /// The names of all.
-    pub(super) names: &'a [&'a str],
+    mission_id: &'a str,
+    here: Option<Url>,
+    /// Where the text itself is: what it names is beside it.
+    own: Option<Url>,
+    /// The names of all, by their paths.
+    names: BTreeMap<String, &'a str>,
 }
 
 /// Where something of a text leads.
@@ -35,13 +40,20 @@ enum Target<'a> {
 }
 
 impl<'a> Around<'a> {
+    /// Of the text of that name, of a mission that has artifacts of these names.
+    pub(super) fn new(mission_id: &'a str, name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let here = Url::parse(HERE).ok();
+        let place = |name: &str| here.as_ref().and_then(|here| here.join(&below(&[], name)).ok());
+        let own = place(name);
+        let names = names.into_iter().filter_map(|name| Some((place(name)?.path().to_owned(), name))).collect();
+        Self { mission_id, here, own, names }
+    }
+
     fn target(&self, address: &str) -> Target<'a> {
-        let Ok(here) = Url::parse(HERE) else { return Target::Nowhere };
-        let place = |name: &str| here.join(&below(&[], name));
-        let Ok(url) = place(self.name).and_then(|own| own.join(address)) else { return Target::Nowhere };
+        let (Some(here), Some(own)) = (&self.here, &self.own) else { return Target::Nowhere };
+        let Ok(url) = own.join(address) else { return Target::Nowhere };
         if url.host_str() == here.host_str() && url.scheme() == here.scheme() {
-            let found = self.names.iter().find(|name| place(name).is_ok_and(|place| place.path() == url.path()));
-            return found.map_or(Target::Nowhere, |name| Target::Own(name));
+            return self.names.get(url.path()).map_or(Target::Nowhere, |name| Target::Own(name));
         }
         match url.scheme() {
             "http" | "https" | "mailto" => Target::Foreign(url.into()),
@@ -57,7 +69,7 @@ impl<'a> Around<'a> {
 /// The HTML of a Markdown text.
 pub(super) fn rendered(text: &str, around: &Around<'_>) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH;
-    let mut events = Events { around, level: 1, open: Vec::new(), image: None };
+    let mut events = Events { around, level: 1, open: Vec::new(), image: None, pointers: 0 };
     let mut html = String::with_capacity(text.len() * 3 / 2);
     pulldown_cmark::html::push_html(&mut html, Parser::new_ext(text, options).filter_map(|event| events.ours(event)));
     html
@@ -72,9 +84,11 @@ struct Events<'a> {
     open: Vec<String>,
     /// The image that is open: its address, its words so far, and how many elements within it are open.
     image: Option<(String, String, usize)>,
+    /// Links and images so far.
+    pointers: usize,
 }
 
-impl Events<'_> {
+impl<'a> Events<'a> {
     /// What becomes of an event.
     fn ours<'e>(&mut self, event: Event<'e>) -> Option<Event<'e>> {
         if self.image.is_some() {
@@ -125,9 +139,15 @@ impl Events<'_> {
         })
     }
 
+    /// Where the next link or image leads: nowhere, once there were enough of them.
+    fn target(&mut self, address: &str) -> Target<'a> {
+        self.pointers += 1;
+        if self.pointers > POINTERS_MAX { Target::Nowhere } else { self.around.target(address) }
+    }
+
     /// How a link begins and ends.
-    fn link(&self, address: &str) -> (String, String) {
-        match self.around.target(address) {
+    fn link(&mut self, address: &str) -> (String, String) {
+        match self.target(address) {
             Target::Own(name) => {
                 (format!("<a href=\"{}\">", escaped(&self.around.page("files", name))), "</a>".to_owned())
             }
@@ -162,8 +182,8 @@ impl Events<'_> {
         None
     }
 
-    fn image(&self, address: &str, words: &str) -> String {
-        match self.around.target(address) {
+    fn image(&mut self, address: &str, words: &str) -> String {
+        match self.target(address) {
             Target::Own(name) if super::files::is_image(name) => {
                 html! { img src=(self.around.page("images", name)) alt=(plain(words)) loading="lazy"; }.into_string()
             }
@@ -192,7 +212,7 @@ mod tests {
     const NAMES: [&str; 5] = ["docs/report.md", "docs/plan.md", "docs/a b.png", "top.png", "evil.svg"];
 
     fn html(text: &str) -> String {
-        rendered(text, &Around { mission_id: "m/1", name: "docs/report.md", names: &NAMES }).trim().to_owned()
+        rendered(text, &Around::new("m/1", "docs/report.md", NAMES)).trim().to_owned()
     }
 
     #[test]
@@ -217,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_text_points_at_its_own_mission_or_is_marked_as_foreign() {
-        let around = Around { mission_id: "m", name: "docs/report.md", names: &NAMES };
+        let around = Around::new("m", "docs/report.md", NAMES);
         for (address, expected) in [
             ("plan.md", Target::Own("docs/plan.md")),
             ("./plan.md#part", Target::Own("docs/plan.md")),
@@ -269,5 +289,7 @@ mod tests {
         ] {
             assert_eq!(html(text), expected, "{text}");
         }
+        let many = html(&"[x](plan.md) ".repeat(POINTERS_MAX + 1));
+        assert_eq!(many.matches("<a ").count(), POINTERS_MAX, "a text has no end of them");
     }
 }

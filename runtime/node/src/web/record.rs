@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::gauges::gauges;
-use super::text::{Clock, badge, block, cell, moment, path, plain, str, with_query};
+use super::mission;
+use super::text::{Clock, badge, block, bytes, cell, moment, path, plain, str, with_query};
 use super::timeline::Timeline;
-use super::{files, mission};
 
 /// The id of what the slider fetches.
 const PART: &str = "as-of";
@@ -82,7 +82,27 @@ pub(super) fn shown(past: &Value, timeline: &Timeline, clock: &Clock) -> Markup 
         }
         (gauges(past))
         (mission::criteria(past))
-        (files::listed(past))
+        (artifacts(past))
         (timeline.shown(&then, !past["ended_at"].is_null()))
+    }
+}
+
+/// What it had stored then. There are no links: under the same name there may be something else by now.
+fn artifacts(past: &Value) -> Markup {
+    let artifacts = past["artifacts"].as_array().map_or(&[][..], Vec::as_slice);
+    html! {
+        @if !artifacts.is_empty() {
+            section aria-labelledby="stored" {
+                h3 id="stored" { "Artifacts, as they were" }
+                ul {
+                    @for artifact in artifacts {
+                        li {
+                            b { (plain(str(artifact, "name"))) } " " (bytes(&artifact["bytes"])) " "
+                            code class="dim" { "sha256 " (str(artifact, "sha256").chars().take(12).collect::<String>()) "…" }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -229,21 +229,22 @@ fn line_of(text: &str, pointer: &str) -> Option<usize> {
         let rest = text.get(at..)?;
         let place = [format!("\"{key}\""), format!("[{key}]"), format!(".{key}]")]
             .iter()
-            .filter_map(|written| rest.find(written.as_str()))
-            .chain(bare(rest, key))
+            .filter_map(|written| Some((rest.find(written.as_str())?, written.len())))
+            .chain(bare(rest, key).map(|place| (place, key.len())))
             .min()?;
-        at += place + 1;
+        at += place.0 + place.1;
         found = Some(text[..at].matches('\n').count() + 1);
     }
     found
 }
 
-/// Where a key of TOML stands at the beginning of a line.
+/// Where a key of TOML stands at the beginning of a line, behind white space.
 fn bare(text: &str, key: &str) -> Option<usize> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
-        if line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
-            return Some(at);
+        let written = line.trim_start();
+        if written.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            return Some(at + line.len() - written.len());
         }
         at += line.len();
     }
@@ -269,6 +270,8 @@ mod tests {
             (toml, "/mission/objective", Some(5)),
             (toml, "/mission/inputs/steps", Some(8)),
             (toml, "/mission/gone", None),
+            ("note = \"\"\"\n\u{a0}zone = 5\n\"\"\"\nzone = \"Mars\"\n", "/zone", Some(2)),
+            ("\u{3000}zone=1", "/zone/at", None),
         ] {
             assert_eq!(line_of(text, pointer), expected, "{pointer} in {text}");
         }
