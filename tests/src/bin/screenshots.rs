@@ -8,7 +8,7 @@ use std::io::Cursor;
 
 use color_quant::NeuQuant;
 use sortie_tests::chromium::WIDTHS;
-use sortie_tests::showcase::{ASKS_TO_EDIT, CODED, OPERATOR, Showcase};
+use sortie_tests::showcase::{ASKS_TO_EDIT, CODED, FAILED, OPERATOR, Showcase};
 use sortie_tests::{Chromium, Look, project};
 
 /// How far down a picture goes: what is below that is more of the same.
@@ -60,8 +60,13 @@ fn pages() -> Vec<(&'static str, String)> {
         ("missions", "/missions".to_owned()),
         ("mission", of(CODED)),
         ("mission-asks", of(ASKS_TO_EDIT)),
+        ("mission-then", format!("{}?at=12", of(CODED))),
+        ("why", format!("{}/why", of(FAILED))),
         ("patch", format!("{}/files/changes.patch", of(CODED))),
         ("schedules", "/schedules".to_owned()),
+        ("schedule", "/schedules/morning-digest".to_owned()),
+        ("dispatch", "/dispatch?plugin=automation".to_owned()),
+        ("actions", "/actions".to_owned()),
         ("sessions", "/sessions".to_owned()),
         ("deliveries", "/deliveries".to_owned()),
         ("plugins", "/plugins".to_owned()),

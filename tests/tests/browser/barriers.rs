@@ -16,12 +16,20 @@ fn pages() -> Vec<String> {
         "/missions?status=completed",
         "/missions?q=nothing",
     ];
-    let tables = ["/schedules", "/sessions", "/deliveries", "/plugins", "/tools", "/models", "/node"];
+    let forms = [
+        "/dispatch",
+        "/dispatch?plugin=automation",
+        "/new-schedule",
+        "/schedules/morning-digest",
+        "/schedules/morning-digest/edit",
+    ];
+    let tables = ["/actions", "/schedules", "/sessions", "/deliveries", "/plugins", "/tools", "/models", "/node"];
     let missions = [CODED, ASKS_TO_EDIT, FAILED].map(|id| format!("/missions/{id}"));
+    let looks = ["?at=3", "/why"].map(|look| format!("/missions/{FAILED}{look}"));
     let files = ["changes.patch", "transcript.jsonl"].map(|name| format!("/missions/{CODED}/files/{name}"));
     let none = ["/missions/none"];
-    let plain = lists.into_iter().chain(tables).chain(none).map(str::to_owned);
-    plain.chain(missions).chain(files).collect()
+    let plain = lists.into_iter().chain(tables).chain(forms).chain(none).map(str::to_owned);
+    plain.chain(missions).chain(looks).chain(files).collect()
 }
 
 #[tokio::test]
