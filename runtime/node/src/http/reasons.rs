@@ -21,8 +21,16 @@ const WHY: &[(&str, &str)] = &[
         "Changing a call must not be a way around the mission's constraints: what an approval puts in is held against them like what the plugin wanted.",
     ),
     (
+        "backup_runs",
+        "A backup holds off what would remove artifacts and plugins while they are copied. Two at once would hold it off for ever, and take the disk's time from missions.",
+    ),
+    (
         "bad_request",
         "What cannot be read, or is not known, is refused and not guessed at: a parameter without an effect was meant to have one.",
+    ),
+    (
+        "channel_failed",
+        "A channel is tried to see whether people would hear of a bad night: what the other side said is told, and nothing is counted as sent.",
     ),
     (
         "connections_full",
