@@ -74,7 +74,7 @@ pub fn workspace_of(node: &Node, vp: &str) -> PathBuf {
 /// # Panics
 /// If it does not come to that.
 pub async fn hand_over(node: &Node, vp: &str, file: &str) {
-    let folder = until(&format!("a workspace of {vp}"), async || find_workspace(node, vp)).await;
+    let folder = workspace_made(node, vp).await;
     std::fs::write(folder.join(file), "go").expect("a writable workspace");
 }
 
@@ -87,6 +87,14 @@ pub fn alive(mark: &str) -> usize {
     let processes = std::fs::read_dir("/proc").expect("a list of processes").flatten();
     let told = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
     told.filter(|arguments| String::from_utf8_lossy(arguments).split('\0').any(|argument| argument == mark)).count()
+}
+
+/// The workspace of a VP, once a mission of it has begun.
+///
+/// # Panics
+/// If it does not come to that.
+pub async fn workspace_made(node: &Node, vp: &str) -> PathBuf {
+    until(&format!("a workspace of {vp}"), async || find_workspace(node, vp)).await
 }
 
 fn find_workspace(node: &Node, vp: &str) -> Option<PathBuf> {

@@ -257,6 +257,23 @@ mod tests {
     }
 
     #[test]
+    fn the_document_shows_what_is_sent() {
+        let document = include_str!("../../../docs/NOTIFICATIONS.md");
+        let block = document.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+        let told: Value = serde_json::from_str(block).expect("JSON");
+        let sent = posted(&Shape::Json, &["May it?"]);
+        let keys = |value: &Value| {
+            let mut keys: Vec<String> = value.as_object().expect("an object").keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        for place in ["", "/sections/0", "/sections/0/lines/0"] {
+            let [told, sent] = [&told, &sent].map(|message| keys(message.pointer(place).expect("it is there")));
+            assert_eq!(told, sent, "{place}");
+        }
+    }
+
+    #[test]
     fn ntfy_gets_json_and_buttons() {
         let sent = posted(&Shape::Ntfy, &HOSTILE);
         assert_eq!((sent["topic"].as_str(), sent["priority"].as_u64()), (Some("alerts"), Some(4)));

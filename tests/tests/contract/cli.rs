@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, without, write, writing};
-use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping, until, workspace_of};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping, until, workspace_made};
 use tempfile::TempDir;
 
 /// `sortie run` on an envelope, with a data folder of its own.
@@ -58,8 +58,7 @@ async fn run_takes_up_a_mission_that_was_left_behind() {
     let envelope = with(looping("left"), "/callback", receiver.callback());
     node.accept(&envelope).await;
     node.until_status("left", "running").await;
-    let workspace = workspace_of(&node, "vp.left");
-    until("its workspace is there", async || workspace.is_dir().then_some(())).await;
+    let workspace = workspace_made(&node, "vp.left").await;
     node.kill();
     std::fs::write(workspace.join("never.txt"), "after all").expect("a workspace");
     let folder = tempfile::tempdir().expect("a folder");

@@ -77,7 +77,7 @@ pub(super) fn listed(mission: &Value) -> Markup {
         @if !artifacts.is_empty() {
             section aria-labelledby="artifacts" {
                 h2 id="artifacts" { "Artifacts" }
-                div class="wide" tabindex="0" role="region" aria-label="Artifacts" {
+                div class="wide" tabindex="0" role="group" aria-label="Artifacts" {
                     table {
                         thead { tr { th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" { "Size" } th scope="col" { "Get" } } }
                         tbody {

@@ -1,7 +1,7 @@
 //! The list of missions.
 
 use axum::extract::State;
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use super::Web;
 use super::ask::{Read, items};
 use super::door::Viewer;
 use super::frame::{Page, Refused, live};
+use super::session::Notice;
 use super::text::{Clock, badge, cell, line, money, path, plain, str, with_query};
 use crate::mcp::Ask;
 
@@ -55,7 +56,13 @@ pub(super) async fn page(
     for (name, value) in query.pairs().into_iter().filter(|(_, value)| !value.is_empty()) {
         ask = ask.with_query(name, value);
     }
-    let list = web.ask(&viewer, ask).await?;
+    let list = match web.ask(&viewer, ask).await {
+        Ok(list) => list,
+        Err(refused) if refused.status() == StatusCode::BAD_REQUEST && !query.q.is_empty() => {
+            return Ok(misread(&web, &viewer, &query, &refused.notice()));
+        }
+        Err(refused) => return Err(refused),
+    };
     let clock = web.clock();
     let main = html! {
         h1 { "Missions" }
@@ -64,6 +71,18 @@ pub(super) async fn page(
         (live(&with_query("/missions", &query.pairs()), &shown(&list, &query, &clock)))
     };
     Ok(Page { title: "Missions", at: "/missions", main }.shown(&web, &viewer))
+}
+
+/// The form with a search that cannot be understood, and why.
+fn misread(web: &Web, viewer: &Viewer, query: &MissionsQuery, why: &Notice) -> Response {
+    let main = html! {
+        h1 { "Missions" }
+        (filter(query))
+        div class="notice bad" role="alert" { @for line in &why.lines { p { (plain(line)) } } }
+    };
+    let mut page = Page { title: "Missions", at: "/missions", main }.shown(web, viewer);
+    *page.status_mut() = StatusCode::BAD_REQUEST;
+    page
 }
 
 fn filter(query: &MissionsQuery) -> Markup {
