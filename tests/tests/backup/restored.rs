@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, write, writing};
 use sortie_tests::load::one_end;
 use sortie_tests::node::is_final;
 use sortie_tests::{Node, Options, Receiver, automation, binary, http, until};
+
+/// Rounds of retention of a node that keeps missions for a second: each takes a second.
+const ROUNDS: Duration = Duration::from_secs(4);
 
 /// A mission that is on its way for a moment, leaves an artifact, and tells a receiver.
 fn mission(id: &str, receiver: &Receiver) -> Value {
@@ -191,4 +195,30 @@ async fn a_node_does_not_start_where_a_restore_was_broken_off() {
     std::fs::write(node.data().join("restore-in-progress"), "").expect("written");
     let said = node.refused().await;
     assert!(said.contains("was broken off") && said.contains("--replace"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_restored_outlives_its_age_until_the_node_is_let_go_on() {
+    let mut node = Node::start().await;
+    let mut step = write("w", "old.txt", "of then");
+    step["artifact"] = json!("old.txt");
+    node.run(&automation("old", &json!([step]))).await;
+    let file = node.folder().join("backup.tar");
+    let name = file.to_str().expect("a name").to_owned();
+    ok(&node.cli(&["backup", &name]).await);
+    assert!(node.stop().await.success());
+    let (folder, data) = (node.folder().to_owned(), node.data());
+    ok(&bare(&folder, &["restore", &name, "--data-dir", data.to_str().expect("a name"), "--replace"]).await);
+    node.reconfigure("[retention]\nage = \"1s\"");
+    node.restart().await;
+    // A round is a second long: by the fourth, an unheld node would have removed it.
+    let begun = std::time::Instant::now();
+    until("four rounds of retention are over", async || (begun.elapsed() > ROUNDS).then_some(())).await;
+    let artifact = node.get("/v1/missions/old/artifacts/old.txt").await.expect_status(200);
+    assert_eq!(artifact.text, "of then");
+    ok(&node.cli(&["node", "resume"]).await);
+    until("it is removed then", async || {
+        (http::send(node.request("GET", "/v1/missions/old")).await.ok()?.status == 404).then_some(())
+    })
+    .await;
 }
