@@ -70,11 +70,12 @@ pub(crate) enum NoChannels {
     Key(#[from] std::io::Error),
 }
 
-/// Has people told, where there are channels.
+/// Has people told, where there are channels; of a node that was restored, once it is let go on, and then of what happened since it
+/// started: what a drill or a look at an old backup comes to is nobody's news.
 pub(crate) fn start(engine: &Arc<Engine>, notifier: &Arc<Notifier>) {
     if !notifier.is_idle() {
         let source: Arc<dyn Source> = Arc::new(Journal::of(engine));
-        engine.supervise("notifications", Arc::clone(notifier).run(source));
+        engine.supervise("notifications", Arc::clone(notifier).run(source, engine.reaches_out()));
     }
 }
 

@@ -228,9 +228,11 @@ impl Notifier {
         self.shared.attempt(channel, &message).await.map_err(|failed| TestError::Failed(failed.why))
     }
 
-    /// Tells what happens from now on, or since the place that was put down. Never ends by itself.
-    pub async fn run(self: Arc<Self>, source: Arc<dyn Source>) {
+    /// Tells what happens from now on, or since the place that was put down; but nothing to anybody before `may_begin` resolves. Never ends
+    /// by itself.
+    pub async fn run(self: Arc<Self>, source: Arc<dyn Source>, may_begin: impl Future<Output = ()> + Send) {
         self.take_up(&source).await;
+        may_begin.await;
         let mut tasks = Vec::with_capacity(self.channels.len());
         for channel in &self.channels {
             let (shared, channel, source) = (Arc::clone(&self.shared), Arc::clone(channel), Arc::clone(&source));
