@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sortie_contract::LaneId;
 
-use crate::news::{Item, Kind, News, Wanted, is_of};
+use crate::news::{Item, Kind, News, is_of};
 
 /// How long the first thing waits for what comes in the same moment.
 const SOON: Duration = Duration::from_secs(3);
@@ -21,6 +21,9 @@ const URGENT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Newest items of a kind that are kept; of others there is the number.
 const KEPT: usize = 20;
+
+/// Requests of a kind that are known without their words: what of them is decided before it was told is not told.
+const ASKED: usize = 1_000;
 
 /// What lasts and was told is told again after so long without it.
 const LASTS: Duration = Duration::from_secs(60 * 60);
@@ -65,6 +68,51 @@ pub(crate) struct Group {
     pub(crate) since: Timestamp,
     /// The newest of it, oldest first.
     pub(crate) newest: VecDeque<Item>,
+    /// Of what is older, the requests, by mission and number.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    asked: VecDeque<(String, u32)>,
+}
+
+impl Group {
+    /// Of what happened for the first time then.
+    pub(crate) fn new(since: Timestamp) -> Self {
+        Self { count: 0, since, newest: VecDeque::new(), asked: VecDeque::new() }
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        self.count += 1;
+        self.newest.push_back(item);
+        self.trim();
+    }
+
+    /// What came behind it.
+    fn join(&mut self, newer: Self) {
+        self.count += newer.count;
+        self.newest.extend(newer.newest);
+        self.trim();
+        self.asked.extend(newer.asked);
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.newest.len().saturating_sub(KEPT);
+        for Item { about, wanted, .. } in self.newest.drain(..surplus) {
+            self.asked.extend(wanted.map(|wanted| (about.name().to_owned(), wanted.request)));
+        }
+        let surplus = self.asked.len().saturating_sub(ASKED);
+        self.asked.drain(..surplus);
+    }
+
+    /// A request need not be told of any more, or none of a mission's. Whether any was to be.
+    fn settle(&mut self, mission: &str, request: Option<u32>) -> bool {
+        let is_settled = |name: &str, no: u32| name == mission && request.is_none_or(|request| request == no);
+        let before = self.newest.len() + self.asked.len();
+        self.newest.retain(|item| !item.wanted.is_some_and(|wanted| is_settled(item.about.name(), wanted.request)));
+        self.asked.retain(|(name, no)| !is_settled(name, *no));
+        let gone = before - self.newest.len() - self.asked.len();
+        self.count -= gone as u64;
+        gone > 0
+    }
 }
 
 /// What is told in one message.
@@ -161,12 +209,7 @@ impl Ledger {
         if lasting.is_some_and(|lasting| self.lasts(lasting, item.at)) {
             return true;
         }
-        let group = self.waiting.entry(kind).or_insert(Group { count: 0, since: item.at, newest: VecDeque::new() });
-        group.count += 1;
-        group.newest.push_back(item);
-        if group.newest.len() > KEPT {
-            group.newest.pop_front();
-        }
+        self.waiting.entry(kind).or_insert_with(|| Group::new(item.at)).push(item);
         true
     }
 
@@ -180,21 +223,13 @@ impl Ledger {
         before.is_some_and(|before| since(before, at) < LASTS)
     }
 
-    /// A request need not be told of any more, or none of a mission's.
+    /// A request need not be told of any more, or none of a mission's; nor where the message that tells of it does not arrive.
     fn settle(&mut self, mission: &str, request: Option<u32>) -> bool {
-        let is_settled = |item: &Item| {
-            item.about.name() == mission
-                && item.wanted.is_some_and(|Wanted { request: no, .. }| request.is_none_or(|request| request == no))
-        };
         let mut changed = false;
-        for group in self.waiting.values_mut() {
-            let before = group.newest.len();
-            group.newest.retain(|item| !is_settled(item));
-            let gone = before - group.newest.len();
-            group.count -= gone as u64;
-            changed |= gone > 0;
+        for groups in [&mut self.waiting, &mut self.sending] {
+            groups.values_mut().for_each(|group| changed |= group.settle(mission, request));
+            groups.retain(|_, group| group.count > 0);
         }
-        self.waiting.retain(|_, group| group.count > 0);
         changed
     }
 
@@ -258,10 +293,7 @@ impl Ledger {
     fn unsent(&mut self) {
         for (kind, mut older) in std::mem::take(&mut self.sending) {
             if let Some(newer) = self.waiting.remove(&kind) {
-                older.count += newer.count;
-                older.newest.extend(newer.newest);
-                let surplus = older.newest.len().saturating_sub(KEPT);
-                older.newest.drain(..surplus);
+                older.join(newer);
             }
             self.waiting.insert(kind, older);
         }

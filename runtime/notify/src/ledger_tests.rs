@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::news::About;
+use crate::news::{About, Wanted};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -109,6 +109,34 @@ fn what_was_decided_before_it_was_told_is_not_told() {
     ] {
         assert_eq!(told(&rules(), vec![(0, asked(0, "a", 1)), (1, then)]), expected, "{what}");
     }
+}
+
+#[test]
+fn what_was_decided_before_it_was_told_is_not_told_however_much_there_is() {
+    let decided = |request: u32| News::Settled { mission: "a".to_owned(), request };
+    let counts = |ledger: &mut Ledger| ledger.send().values().map(|group| group.count).collect::<Vec<_>>();
+    for (what, asked_of, decided_of, expected) in [
+        ("more than have words", 25, 0..25, vec![]),
+        ("all but the newest", 25, 0..24, vec![1]),
+        ("all but the oldest", 25, 1..25, vec![1]),
+        ("more than are known", 1_100, 0..1_100, vec![80]),
+    ] {
+        let mut ledger = Ledger::new(0, at(0));
+        for request in 0..asked_of {
+            ledger.take(&rules(), None, asked(0, "a", request));
+        }
+        for request in decided_of {
+            ledger.take(&rules(), None, decided(request));
+        }
+        assert_eq!(counts(&mut ledger), expected, "{what}");
+    }
+    // While it is being sent: where that fails, it is not told again.
+    let mut ledger = Ledger::new(0, at(0));
+    ledger.take(&rules(), None, asked(0, "a", 1));
+    assert_eq!(counts(&mut ledger), [1]);
+    assert!(ledger.take(&rules(), None, decided(1)));
+    ledger.failed(Failed { why: "no".to_owned(), retry_after: None }, at(30), 0.5);
+    assert_eq!((ledger.owed(), ledger.due(&rules())), (0, None));
 }
 
 #[test]

@@ -251,8 +251,8 @@ pub(crate) mod tests {
             text: one_line(text),
             wanted: Some(Wanted { request: 1, expires_at: at }),
         };
-        let newest = texts.iter().enumerate().map(item).collect();
-        let group = Group { count: texts.len() as u64, since: at, newest };
+        let mut group = Group::new(at);
+        texts.iter().enumerate().map(item).for_each(|item| group.push(item));
         let link = move |mission: &str, wanted: Wanted| {
             links.then(|| format!("https://factory.example/go/{mission}-{}", wanted.request))
         };
