@@ -31,6 +31,9 @@ const LASTS: Duration = Duration::from_secs(60 * 60);
 /// Most things that last and are remembered.
 const LASTING_MAX: usize = 100;
 
+/// So long a message that does not arrive stays the same one. Receivers forget its key after a day or so; and its links must not be over.
+const SAME: Duration = Duration::from_secs(12 * 60 * 60);
+
 /// The first wait behind an attempt that failed, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
 
@@ -134,6 +137,8 @@ pub struct Ledger {
     pub(crate) waiting: Groups,
     /// In the message that is being sent: whether it arrives is not known before it has.
     pub(crate) sending: Groups,
+    /// When the message was made that tells of what is being sent, or was and did not arrive; nothing, once something else is to be told.
+    made_at: Option<Timestamp>,
     /// What lasts, and when it was last seen.
     lasting: BTreeMap<String, Timestamp>,
     /// Messages in a row, without a quiet interval between them.
@@ -209,6 +214,7 @@ impl Ledger {
         if lasting.is_some_and(|lasting| self.lasts(lasting, item.at)) {
             return true;
         }
+        self.has_changed();
         self.waiting.entry(kind).or_insert_with(|| Group::new(item.at)).push(item);
         true
     }
@@ -230,7 +236,17 @@ impl Ledger {
             groups.values_mut().for_each(|group| changed |= group.settle(mission, request));
             groups.retain(|_, group| group.count > 0);
         }
+        if changed {
+            self.made_at = None;
+        }
         changed
+    }
+
+    /// What waits is not what an attempt told of, where that did not arrive.
+    fn has_changed(&mut self) {
+        if self.sending.is_empty() {
+            self.made_at = None;
+        }
     }
 
     /// When the next message of what happened is due; nothing, where nothing is owed.
@@ -253,16 +269,19 @@ impl Ledger {
         self.failing.as_ref().map_or(due, |failing| due.max(failing.next))
     }
 
-    /// What is told now, until it is known whether it arrived.
-    pub(crate) fn send(&mut self) -> &Groups {
+    /// What is told now, until it is known whether it arrived; and when its message was made: before now, where it is the same again.
+    pub(crate) fn send(&mut self, now: Timestamp) -> (Groups, Timestamp) {
         self.unsent();
         self.sending = std::mem::take(&mut self.waiting);
-        &self.sending
+        let made_at = self.made_at.filter(|at| *at <= now && since(*at, now) < SAME).unwrap_or(now);
+        self.made_at = Some(made_at);
+        (self.sending.clone(), made_at)
     }
 
     /// It arrived.
     pub(crate) fn told(&mut self, rules: &Rules, now: Timestamp) {
         self.sending.clear();
+        self.made_at = None;
         // A clock that was set back makes nothing quiet.
         let is_quiet = self.told_at.is_none_or(|told_at| {
             since(told_at, now) >= doubled(rules.group, self.in_a_row).min(rules.group_max.max(rules.group)) * 2
@@ -291,6 +310,9 @@ impl Ledger {
 
     /// Puts back what was being sent, before what came since.
     fn unsent(&mut self) {
+        if !self.sending.is_empty() && !self.waiting.is_empty() {
+            self.made_at = None;
+        }
         for (kind, mut older) in std::mem::take(&mut self.sending) {
             if let Some(newer) = self.waiting.remove(&kind) {
                 older.join(newer);
