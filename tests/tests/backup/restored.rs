@@ -202,6 +202,12 @@ async fn a_node_does_not_start_where_a_restore_was_broken_off() {
     std::fs::write(node.data().join("restore-in-progress"), "").expect("written");
     let said = node.refused().await;
     assert!(said.contains("was broken off") && said.contains("--replace"), "{said}");
+    // Nor is what is there backed up: it is a part of two nodes.
+    let (file, data) = (node.folder().join("half.tar"), node.data());
+    let [name, data_dir] = [&file, &data].map(|path| path.to_str().expect("a name"));
+    let output = bare(node.folder(), &["backup", name, "--data-dir", data_dir]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("was broken off") && !file.exists(), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
