@@ -200,7 +200,10 @@ pub(super) fn facts(page: &mut Page<'_>, Checked { manifest, end }: &Checked, sc
     page.fact("files", &format!("{} artifacts, {} builds of plugins", end.artifacts, end.components));
     page.fact("size", &text::size(end.bytes));
     if end.left_out > 0 {
-        let says = format!("{} artifacts, whose bytes were damaged on the node's disk: see its log", end.left_out);
+        let says = format!(
+            "{} artifacts, whose bytes were damaged on the node's disk, or went away: see its log",
+            end.left_out
+        );
         page.fact_that("left out", &says, Meaning::Bad);
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn restore(args: RestoreArgs, config: &Config, as_json: bool) -
         page.fact("before", &format!("what was there lies in {}{too}", text::plain(aside)));
     }
     if !earlier.is_empty() {
-        let folders = text::plain(&earlier.join(", ")).into_owned();
+        let folders = text::plain(&earlier.join(", "));
         page.fact("before that", &format!("a restore was broken off here: workspaces and the rest lie in {folders}"));
     }
     page.fact("not in it", "workspaces: missions that go on find theirs empty, unless you put them back");
