@@ -356,13 +356,24 @@ impl Notifier {
         }
     }
 
-    /// Takes up the times of schedules that nobody saw to, where there may be new ones.
+    /// Takes up the times of schedules that nobody saw to, where there may be new ones. All channels are told of those, or had no wish to
+    /// be: none begins further back later, whatever it wishes then.
     async fn read_missed(&self, source: &Arc<dyn Source>, mark: &mut Mark) -> Result<(), SourceError> {
-        let wants = |channel: &&Arc<Channel>| channel.meant.rules.on.contains(&Kind::Missed);
-        let now = source.missed_mark();
-        if mark.is_seen(now) || !self.channels.iter().any(|channel| wants(&channel)) {
-            return Ok(());
+        let (now, looked_at) = (source.missed_mark(), self.shared.ambient.wall());
+        if !mark.is_seen(now) {
+            self.take_missed(source).await?;
+            mark.saw(now);
         }
+        for channel in &self.channels {
+            if let Some(ledger) = channel.ledger.lock().as_mut() {
+                ledger.fires_until = ledger.fires_until.max(Some(looked_at));
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_missed(&self, source: &Arc<dyn Source>) -> Result<(), SourceError> {
+        let wants = |channel: &&Arc<Channel>| channel.meant.rules.on.contains(&Kind::Missed);
         let until = |channel: &Arc<Channel>| channel.ledger.lock().as_ref().and_then(|ledger| ledger.fires_until);
         let Some(since) = self.channels.iter().filter(wants).filter_map(until).min() else { return Ok(()) };
         let since = since.checked_sub(OVERLAP).unwrap_or(Timestamp::MIN);
@@ -374,7 +385,6 @@ impl Notifier {
                 self.shared.save(channel, true).await;
             }
         }
-        mark.saw(now);
         Ok(())
     }
 }
@@ -482,12 +492,9 @@ async fn tell(shared: Arc<Shared>, channel: Arc<Channel>, source: Arc<dyn Source
         let name = &channel.meant.name;
         let local = |at: Timestamp| source.local(at);
         let link = |mission: &str, wanted: Wanted| shared.link(&channel, mission, wanted, made_at);
-        let message = {
-            let telling = shared.telling(&channel, made_at, &local, &link);
-            match &told {
-                Told::Night(line, needs) => telling.of_night(line, needs),
-                Told::Groups(groups) => telling.of_groups(groups),
-            }
+        let message = match &told {
+            Told::Night(line, needs) => shared.telling(&channel, made_at, &local, &link).of_night(line, needs),
+            Told::Groups(groups) => shared.telling(&channel, made_at, &local, &link).of_groups(groups),
         };
         let outcome = shared.attempt(&channel, &message).await;
         let (now, chance) = (shared.ambient.wall(), shared.ambient.chance());

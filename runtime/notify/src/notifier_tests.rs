@@ -276,3 +276,33 @@ async fn nobody_is_told_before_that_may_begin_and_then_all_since() {
     assert!(well.came.lock()[0].contains("m-1"));
     running.abort();
 }
+
+#[tokio::test]
+async fn a_channel_that_is_to_be_told_of_missed_times_later_is_not_told_of_earlier_ones() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (well, made) = (Sink::start(Some(200)).await, Made::new());
+    // Months ago.
+    let kept = r#"{"position": 0, "fires_until": "2026-01-01T00:00:00Z"}"#;
+    std::fs::write(store::place(dir.path(), "a"), kept).expect("written");
+    let about = item(About::Schedule("nightly".to_owned()));
+    let at = "2026-02-01T00:00:00Z".parse().expect("a time");
+    made.missed.lock().push((at, "nightly".to_owned(), 1, about));
+    let mut unwilling = channel("a", &well.url);
+    unwilling.on = vec![Kind::Failed];
+    let first = notifier(dir.path(), &[unwilling]);
+    let running = tokio::spawn(Arc::clone(&first).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
+    made.fail("m-1");
+    until("its place has moved", || {
+        let moved = |ledger: Ledger| ledger.fires_until.is_some_and(|until| until > at) && ledger.owed() == 0;
+        store::last_of(dir.path(), "a").is_ok_and(|found| found.is_some_and(moved))
+    })
+    .await;
+    running.abort();
+    let second = notifier(dir.path(), &[channel("a", &well.url)]);
+    let running = tokio::spawn(Arc::clone(&second).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
+    made.fail("m-2");
+    until("the next is told", || well.came() == 2).await;
+    let came = well.came.lock().clone();
+    assert!(came.iter().all(|message| !message.contains("missed")), "{came:#?}");
+    running.abort();
+}
