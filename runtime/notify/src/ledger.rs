@@ -214,7 +214,7 @@ impl Ledger {
         if lasting.is_some_and(|lasting| self.lasts(lasting, item.at)) {
             return true;
         }
-        self.has_changed();
+        self.waits_for_another_message();
         self.waiting.entry(kind).or_insert_with(|| Group::new(item.at)).push(item);
         true
     }
@@ -231,19 +231,24 @@ impl Ledger {
 
     /// A request need not be told of any more, or none of a mission's; nor where the message that tells of it does not arrive.
     fn settle(&mut self, mission: &str, request: Option<u32>) -> bool {
-        let mut changed = false;
-        for groups in [&mut self.waiting, &mut self.sending] {
+        let settle = |groups: &mut Groups| {
+            let mut changed = false;
             groups.values_mut().for_each(|group| changed |= group.settle(mission, request));
             groups.retain(|_, group| group.count > 0);
-        }
-        if changed {
+            changed
+        };
+        let was_sending = settle(&mut self.sending);
+        let waited = settle(&mut self.waiting);
+        if was_sending {
             self.made_at = None;
+        } else if waited {
+            self.waits_for_another_message();
         }
-        changed
+        was_sending || waited
     }
 
-    /// What waits is not what an attempt told of, where that did not arrive.
-    fn has_changed(&mut self) {
+    /// What waits has changed: where an attempt told of it that did not arrive, the next one tells of something else.
+    fn waits_for_another_message(&mut self) {
         if self.sending.is_empty() {
             self.made_at = None;
         }

@@ -483,7 +483,8 @@ async fn tell(shared: Arc<Shared>, channel: Arc<Channel>, source: Arc<dyn Source
             }
             Due::Groups => {
                 let sending = channel.ledger.lock().as_mut().map(|ledger| ledger.send(now));
-                let Some((groups, made_at)) = sending else { return };
+                // All of it may have been settled in this moment.
+                let Some((groups, made_at)) = sending.filter(|(groups, _)| !groups.is_empty()) else { continue };
                 shared.save(&channel, true).await;
                 (Told::Groups(groups), made_at)
             }
