@@ -255,13 +255,17 @@ impl<'p> Dist<'p> {
         Ok(file)
     }
 
-    /// `sortie-VERSION-image.tar`, an archive of the Open Container Initiative: nothing in it but the node.
+    /// `sortie-VERSION-image.tar`, an archive of the Open Container Initiative: nothing in it but the node, and whom it believes.
     fn image(&self, tree: &Path, out: &Path) -> Result<PathBuf, String> {
         let staged = out.join("image");
         empty(&staged)?;
         for place in ["usr/bin/sortie", "etc/sortie/sortie.toml", "usr/share/doc/sortie/copyright"] {
             copy(&tree.join(place), &staged.join(place))?;
         }
+        // Nothing is reached over TLS without whom to believe: those of the build machine, where a node looks for them.
+        copy(Path::new(CERTIFICATES), &staged.join(CERTIFICATES.trim_start_matches('/'))).map_err(|error| {
+            format!("{error}; the image needs the certificates of authorities: install ca-certificates")
+        })?;
         if self.libc.is_some() {
             libraries(self.binary, &staged)?;
         }
@@ -285,6 +289,9 @@ impl<'p> Dist<'p> {
         Ok(file)
     }
 }
+
+/// The certificates of the authorities that a machine believes, where Debian has them in one file.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Makes the image, of the files in `$1`, as the archive `$2` of the version `$3`, as of `$4`. It runs as a user whom no machine knows.
 const IMAGE: &str = "\

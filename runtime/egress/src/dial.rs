@@ -1,17 +1,23 @@
 //! Connections that are not HTTP's (mail): the same guard sees where they lead, the same certificates are believed.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use crate::client::SendError;
 use crate::guard::Guard;
+
+/// So long an address is tried alone, before the next one is tried beside it.
+const ALONE: Duration = Duration::from_millis(500);
 
 /// A connection over TLS.
 pub type Secured = TlsStream<TcpStream>;
@@ -24,14 +30,32 @@ pub async fn dial(guard: &Guard, host: &str, port: u16) -> Result<TcpStream, Sen
     let url = Url::parse(&format!("http://{host}/")).map_err(|error| connect(error.to_string()))?;
     guard.literal(&url)?;
     let name = url.host_str().unwrap_or(host).trim_matches(['[', ']']);
-    let mut last = None;
-    for address in guard.resolved(name, port).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
+    first_of(guard.resolved(name, port).await?).await.map_err(connect)
+}
+
+/// A connection to whichever of these addresses takes one first: one that is silent does not keep the next from being tried.
+async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, String> {
+    let (mut left, mut attempts) = (addresses.into_iter(), JoinSet::new());
+    let mut why = "the name has no addresses".to_owned();
+    loop {
+        if let Some(address) = left.next() {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        let tried = if left.len() == 0 {
+            attempts.join_next().await
+        } else {
+            match tokio::time::timeout(ALONE, attempts.join_next()).await {
+                Ok(tried) => tried,
+                Err(_) => continue,
+            }
+        };
+        match tried {
+            Some(Ok(Ok(stream))) => return Ok(stream),
+            Some(Ok(Err(error))) => why = error.to_string(),
+            Some(Err(gone)) => why = gone.to_string(),
+            None => return Err(why),
         }
     }
-    Err(connect(last.map_or_else(|| "the name has no addresses".to_owned(), |error| error.to_string())))
 }
 
 /// Secures a connection, to what proves to be that host by a certificate that this machine believes.
@@ -48,6 +72,30 @@ pub async fn secure(stream: TcpStream, host: &str) -> Result<Secured, SendError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_keeps_no_other_from_being_tried() {
+        // Nobody takes its connections, and no more of them have room.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let silent = socket.listen(1).unwrap();
+        let silent = silent.local_addr().map(|address| (address, silent)).unwrap();
+        let mut waiting = Vec::new();
+        while waiting.len() < 100
+            && let Ok(stream) = tokio::time::timeout(ALONE, TcpStream::connect(silent.0)).await
+        {
+            waiting.push(stream.unwrap());
+        }
+        let well = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let well = (well.local_addr().unwrap(), well);
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        for addresses in [vec![silent.0, well.0], vec![gone, silent.0, well.0], vec![well.0, silent.0]] {
+            let stream = tokio::time::timeout(ALONE * 20, first_of(addresses.clone())).await;
+            assert_eq!(stream.expect("in time").unwrap().peer_addr().unwrap(), well.0, "{addresses:?}");
+        }
+        assert!(first_of(vec![gone]).await.unwrap_err().contains("refused"));
+        assert_eq!(first_of(Vec::new()).await.unwrap_err(), "the name has no addresses");
+    }
 
     #[tokio::test]
     async fn nothing_is_dialled_that_the_guard_refuses() {

@@ -232,7 +232,9 @@ impl Engine {
     /// Starts running missions and delivering events; where the data were restored, without what reaches outside by itself.
     pub fn start(self: &Arc<Self>) {
         let reaches_out = !self.pause_mark.is_restored() && self.begins_to_reach_out();
-        self.start_timer();
+        if reaches_out {
+            self.start_timer();
+        }
         self.start_herald();
         self.start_sweep();
         self.start_clocks();

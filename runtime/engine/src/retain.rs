@@ -62,6 +62,10 @@ impl Engine {
 
     /// One round: what has outlived its use is removed, and then what the feed says of it. How many missions that were.
     async fn retain(self: &Arc<Self>) -> Result<usize, ReadError> {
+        // What was restored is what somebody wants to see: it is older than any bound, and stays until they let the node go on.
+        if self.holds_back() {
+            return Ok(0);
+        }
         let engine = Arc::clone(self);
         let removed = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
         // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.

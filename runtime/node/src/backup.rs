@@ -101,7 +101,7 @@ pub(crate) struct End {
     pub(crate) artifacts: u64,
     /// How many of them are components of plugins.
     pub(crate) components: u64,
-    /// Artifacts that are not in it: their bytes were not what they had been any more.
+    /// Artifacts that are not in it: their bytes were not what they had been any more, or gone.
     pub(crate) left_out: u64,
     /// Of the manifest.
     pub(crate) manifest: Digest,

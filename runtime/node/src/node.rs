@@ -99,9 +99,6 @@ pub enum OpenError {
     /// The sandbox.
     #[error("the sandbox cannot be set up")]
     Sandbox(#[from] sortie_sandbox::OpenError),
-    /// The key of links that decide.
-    #[error("the key of links, DATA_DIR/notify/links.key, cannot be read or made")]
-    Links(#[source] std::io::Error),
     /// A plugin that comes with the node.
     #[error("the built-in plugin `{name}` cannot be installed")]
     BuiltIn {
@@ -131,7 +128,6 @@ impl OpenError {
             | Self::DataDir { .. }
             | Self::HalfRestored { .. }
             | Self::Journal(_)
-            | Self::Links(_)
             | Self::Sandbox(_)
             | Self::BuiltIn { .. } => false,
         }

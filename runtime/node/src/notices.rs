@@ -42,39 +42,42 @@ pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("notify")
 }
 
-/// The channels of a configuration. The key of links is made where there are channels and none yet.
-pub(crate) fn notifier(config: &Config, data_dir: &Path, ambient: &Surroundings) -> Result<Notifier, NoChannels> {
-    let mut fresh = [0; 32];
-    rand::rng().fill_bytes(&mut fresh);
+/// The channels of a configuration. The key of links is made where a channel has them and there is none yet.
+pub(crate) fn notifier(config: &Config, data_dir: &Path, ambient: &Surroundings) -> Result<Notifier, ConfigError> {
     let folder = folder(data_dir);
-    let key = if config.notify.is_empty() { Key::new(fresh) } else { Key::open(&folder, fresh)? };
+    let has_links = config.notify.iter().any(|channel| channel.links);
     let setup = Setup {
         channels: &config.notify,
         node: config.node.instance_id.clone(),
         public_url: config.node.public_url.clone(),
+        key: key(has_links.then_some(&folder)),
         folder,
         secrets: config.secret.named().map_err(|error| ConfigError::from_secrets(&error))?,
-        key,
     };
-    Ok(Notifier::new(setup, Arc::clone(ambient)).map_err(ConfigError::from_channels)?)
+    Notifier::new(setup, Arc::clone(ambient)).map_err(ConfigError::from_channels)
 }
 
-/// Why there are no channels.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NoChannels {
-    /// They cannot be meant.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The key of links cannot be read or made.
-    #[error("the key of links cannot be used")]
-    Key(#[from] std::io::Error),
+/// What links are signed with. A node starts without it, on a full disk say: links die with the process then.
+fn key(folder: Option<&PathBuf>) -> Key {
+    let mut fresh = [0; 32];
+    rand::rng().fill_bytes(&mut fresh);
+    let Some(folder) = folder else { return Key::new(fresh) };
+    Key::open(folder, fresh).unwrap_or_else(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            folder = %folder.display(),
+            "the key of links cannot be read or kept: those that are sent from now on end with this process, and those from before are dead"
+        );
+        Key::new(fresh)
+    })
 }
 
-/// Has people told, where there are channels.
+/// Has people told, where there are channels; of a node that was restored, once it is let go on, and then of what happened since it
+/// started: what a drill or a look at an old backup comes to is nobody's news.
 pub(crate) fn start(engine: &Arc<Engine>, notifier: &Arc<Notifier>) {
     if !notifier.is_idle() {
         let source: Arc<dyn Source> = Arc::new(Journal::of(engine));
-        engine.supervise("notifications", Arc::clone(notifier).run(source));
+        engine.supervise("notifications", Arc::clone(notifier).run(source, engine.reaches_out()));
     }
 }
 
@@ -267,18 +270,32 @@ fn of_head(head: &Head) -> Option<News> {
     Some(News::Over { mission, then })
 }
 
-impl From<NoChannels> for crate::node::OpenError {
-    fn from(error: NoChannels) -> Self {
-        match error {
-            NoChannels::Config(error) => Self::Config(error),
-            NoChannels::Key(source) => Self::Links(source),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_node_needs_a_key_that_it_cannot_keep_and_none_makes_one_for_nobody() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let config = |links: bool| {
+            let text = format!(
+                "[node]\npublic_url = \"https://factory.example\"\n\
+                 [[notify]]\nname = \"a\"\non = [\"blocked\"]\nurl = \"https://hooks.example.org/x\"\nlinks = {links}"
+            );
+            Config::of(&dir.path().join("sortie.toml"), &text).expect("a configuration")
+        };
+        let ambient = crate::node::system();
+        notifier(&config(false), dir.path(), &ambient).expect("channels");
+        assert!(!folder(dir.path()).exists(), "nothing is written for links that nobody has");
+        notifier(&config(true), dir.path(), &ambient).expect("channels");
+        assert!(folder(dir.path()).join("links.key").is_file());
+        // A file where the folder would be: nothing can be read or written there.
+        let spoilt = dir.path().join("spoilt");
+        std::fs::create_dir(&spoilt).and_then(|()| std::fs::write(folder(&spoilt), "")).expect("written");
+        for links in [false, true] {
+            notifier(&config(links), &spoilt, &ambient).expect("the node starts");
+        }
+    }
 
     #[test]
     fn a_digest_comes_each_day_by_the_clock_of_the_zone() {

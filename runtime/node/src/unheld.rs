@@ -30,6 +30,10 @@ pub(crate) fn start(engine: &Arc<Engine>, sandbox: &Sandbox) {
 
 /// Looks once. Blocks.
 fn round(engine: &Engine, sandbox: &Sandbox) {
+    // What was restored stays as it is until somebody lets the node go on.
+    if engine.holds_back() {
+        return;
+    }
     // First: what comes to be unused after this is not in it.
     let mut unheld = sandbox.unused();
     if !unheld.is_empty() {

@@ -318,9 +318,12 @@ impl NotifyConfig {
         {
             return Err(self.wrong("url", "of ntfy it ends with the topic, such as `https://ntfy.example/night-shift`"));
         }
-        // A template that cannot be rendered is found out now, and not at three in the morning.
+        // A template that cannot be rendered is found out now, and not at three in the morning, when it would stop the channel for good.
         let somewhere = Url::parse("https://example.org/topic").expect("an address");
-        shape.post(&Message::example(), &somewhere).map_err(|why| self.wrong("template", why))?;
+        for message in Message::examples() {
+            let told = |why| format!("of a message `{}`: {why}", message.title);
+            shape.post(&message, &somewhere).map_err(|why| self.wrong("template", told(why)))?;
+        }
         let mut headers = Vec::new();
         for (name, value) in &self.headers {
             let template =
@@ -444,6 +447,23 @@ mod tests {
         assert_eq!((mail.host.as_str(), mail.port, mail.encryption), ("mail.example.org", 587, Encryption::Starttls));
     }
 
+    /// What a template does for each line.
+    const LINES: &str = "{% for section in sections %}{% for line in section.lines %}{{ line.name }}";
+    const ENDS: &str = "{% endfor %}{% endfor %}";
+
+    fn template(text: &str) -> String {
+        channel(&format!("{URL}shape = \"template\"\ntemplate = '''{text}'''"))
+    }
+
+    #[test]
+    fn a_template_holds_for_every_message() {
+        let comma = "{% if ns.more %},{% endif %}{% set ns.more = true %}";
+        let looped = LINES.replace("{{ line.name }}", &format!("{comma}{{{{ line }}}}"));
+        for text in ["{{ title }}", &format!("{{% set ns = namespace(more=false) %}}[{looped}{ENDS}]")] {
+            read(&template(text)).unwrap_or_else(|told| panic!("{text}: {told}"));
+        }
+    }
+
     #[test]
     fn what_cannot_be_meant_is_refused_with_its_key() {
         let mail = |rest: &str| {
@@ -464,7 +484,13 @@ mod tests {
             (channel(&format!("{URL}shape = \"slak\"")), "slak"),
             (channel(&format!("{URL}shape = \"template\"")), "`template`"),
             (channel(&format!("{URL}template = \"x\"")), "with `shape = \"template\"` alone"),
-            (channel(&format!("{URL}shape = \"template\"\ntemplate = \"{{{{ x }}}}\"")), "`template`: line 1"),
+            (template("{{ x }}"), "the night`: line 1"),
+            (template("[{{ sections[0].lines[0].name }}]"), "the night`: line 1"),
+            (template("{\"a\": \"{{ title }}\"}"), "it makes no JSON"),
+            (
+                template(&format!("[{LINES}{{% if not loop.last %}},{{% endif %}}{ENDS}]")),
+                "2 failed`: it makes no JSON",
+            ),
             (channel("url = \"https://ntfy.example\"\nshape = \"ntfy\""), "ends with the topic"),
             (channel(&format!("{URL}headers = {{ Host = \"x\" }}")), "`host` is not for you"),
             (channel(&format!("{URL}headers = {{ X = \"a\\r\\nb\" }}")), "one line of ASCII"),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sortie_contract::LaneId;
 
-use crate::news::{Item, Kind, News, Wanted, is_of};
+use crate::news::{Item, Kind, News, is_of};
 
 /// How long the first thing waits for what comes in the same moment.
 const SOON: Duration = Duration::from_secs(3);
@@ -22,11 +22,17 @@ const URGENT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Newest items of a kind that are kept; of others there is the number.
 const KEPT: usize = 20;
 
+/// Requests of a kind that are known without their words: what of them is decided before it was told is not told.
+const ASKED: usize = 1_000;
+
 /// What lasts and was told is told again after so long without it.
 const LASTS: Duration = Duration::from_secs(60 * 60);
 
 /// Most things that last and are remembered.
 const LASTING_MAX: usize = 100;
+
+/// So long a message that does not arrive stays the same one. Receivers forget its key after a day or so; and its links must not be over.
+const SAME: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The first wait behind an attempt that failed, and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(15 * 60));
@@ -65,6 +71,51 @@ pub(crate) struct Group {
     pub(crate) since: Timestamp,
     /// The newest of it, oldest first.
     pub(crate) newest: VecDeque<Item>,
+    /// Of what is older, the requests, by mission and number.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    asked: VecDeque<(String, u32)>,
+}
+
+impl Group {
+    /// Of what happened for the first time then.
+    pub(crate) fn new(since: Timestamp) -> Self {
+        Self { count: 0, since, newest: VecDeque::new(), asked: VecDeque::new() }
+    }
+
+    pub(crate) fn push(&mut self, item: Item) {
+        self.count += 1;
+        self.newest.push_back(item);
+        self.trim();
+    }
+
+    /// What came behind it.
+    fn join(&mut self, newer: Self) {
+        self.count += newer.count;
+        self.newest.extend(newer.newest);
+        self.trim();
+        self.asked.extend(newer.asked);
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.newest.len().saturating_sub(KEPT);
+        for Item { about, wanted, .. } in self.newest.drain(..surplus) {
+            self.asked.extend(wanted.map(|wanted| (about.name().to_owned(), wanted.request)));
+        }
+        let surplus = self.asked.len().saturating_sub(ASKED);
+        self.asked.drain(..surplus);
+    }
+
+    /// A request need not be told of any more, or none of a mission's. Whether any was to be.
+    fn settle(&mut self, mission: &str, request: Option<u32>) -> bool {
+        let is_settled = |name: &str, no: u32| name == mission && request.is_none_or(|request| request == no);
+        let before = self.newest.len() + self.asked.len();
+        self.newest.retain(|item| !item.wanted.is_some_and(|wanted| is_settled(item.about.name(), wanted.request)));
+        self.asked.retain(|(name, no)| !is_settled(name, *no));
+        let gone = before - self.newest.len() - self.asked.len();
+        self.count -= gone as u64;
+        gone > 0
+    }
 }
 
 /// What is told in one message.
@@ -86,6 +137,8 @@ pub struct Ledger {
     pub(crate) waiting: Groups,
     /// In the message that is being sent: whether it arrives is not known before it has.
     pub(crate) sending: Groups,
+    /// When the message was made that tells of what is being sent, or was and did not arrive; nothing, once something else is to be told.
+    made_at: Option<Timestamp>,
     /// What lasts, and when it was last seen.
     lasting: BTreeMap<String, Timestamp>,
     /// Messages in a row, without a quiet interval between them.
@@ -161,12 +214,8 @@ impl Ledger {
         if lasting.is_some_and(|lasting| self.lasts(lasting, item.at)) {
             return true;
         }
-        let group = self.waiting.entry(kind).or_insert(Group { count: 0, since: item.at, newest: VecDeque::new() });
-        group.count += 1;
-        group.newest.push_back(item);
-        if group.newest.len() > KEPT {
-            group.newest.pop_front();
-        }
+        self.waits_for_another_message();
+        self.waiting.entry(kind).or_insert_with(|| Group::new(item.at)).push(item);
         true
     }
 
@@ -180,22 +229,29 @@ impl Ledger {
         before.is_some_and(|before| since(before, at) < LASTS)
     }
 
-    /// A request need not be told of any more, or none of a mission's.
+    /// A request need not be told of any more, or none of a mission's; nor where the message that tells of it does not arrive.
     fn settle(&mut self, mission: &str, request: Option<u32>) -> bool {
-        let is_settled = |item: &Item| {
-            item.about.name() == mission
-                && item.wanted.is_some_and(|Wanted { request: no, .. }| request.is_none_or(|request| request == no))
+        let settle = |groups: &mut Groups| {
+            let mut changed = false;
+            groups.values_mut().for_each(|group| changed |= group.settle(mission, request));
+            groups.retain(|_, group| group.count > 0);
+            changed
         };
-        let mut changed = false;
-        for group in self.waiting.values_mut() {
-            let before = group.newest.len();
-            group.newest.retain(|item| !is_settled(item));
-            let gone = before - group.newest.len();
-            group.count -= gone as u64;
-            changed |= gone > 0;
+        let was_sending = settle(&mut self.sending);
+        let waited = settle(&mut self.waiting);
+        if was_sending {
+            self.made_at = None;
+        } else if waited {
+            self.waits_for_another_message();
         }
-        self.waiting.retain(|_, group| group.count > 0);
-        changed
+        was_sending || waited
+    }
+
+    /// What waits has changed: where an attempt told of it that did not arrive, the next one tells of something else.
+    fn waits_for_another_message(&mut self) {
+        if self.sending.is_empty() {
+            self.made_at = None;
+        }
     }
 
     /// When the next message of what happened is due; nothing, where nothing is owed.
@@ -218,16 +274,19 @@ impl Ledger {
         self.failing.as_ref().map_or(due, |failing| due.max(failing.next))
     }
 
-    /// What is told now, until it is known whether it arrived.
-    pub(crate) fn send(&mut self) -> &Groups {
+    /// What is told now, until it is known whether it arrived; and when its message was made: before now, where it is the same again.
+    pub(crate) fn send(&mut self, now: Timestamp) -> (Groups, Timestamp) {
         self.unsent();
         self.sending = std::mem::take(&mut self.waiting);
-        &self.sending
+        let made_at = self.made_at.filter(|at| *at <= now && since(*at, now) < SAME).unwrap_or(now);
+        self.made_at = Some(made_at);
+        (self.sending.clone(), made_at)
     }
 
     /// It arrived.
     pub(crate) fn told(&mut self, rules: &Rules, now: Timestamp) {
         self.sending.clear();
+        self.made_at = None;
         // A clock that was set back makes nothing quiet.
         let is_quiet = self.told_at.is_none_or(|told_at| {
             since(told_at, now) >= doubled(rules.group, self.in_a_row).min(rules.group_max.max(rules.group)) * 2
@@ -256,12 +315,12 @@ impl Ledger {
 
     /// Puts back what was being sent, before what came since.
     fn unsent(&mut self) {
+        if !self.sending.is_empty() && !self.waiting.is_empty() {
+            self.made_at = None;
+        }
         for (kind, mut older) in std::mem::take(&mut self.sending) {
             if let Some(newer) = self.waiting.remove(&kind) {
-                older.count += newer.count;
-                older.newest.extend(newer.newest);
-                let surplus = older.newest.len().saturating_sub(KEPT);
-                older.newest.drain(..surplus);
+                older.join(newer);
             }
             self.waiting.insert(kind, older);
         }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::news::About;
+use crate::news::{About, Wanted};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,7 @@ fn told(rules: &Rules, mut happened: Vec<(u64, News)>) -> Vec<(u64, u64)> {
             ledger.take(rules, None, news);
         }
         if ledger.due(rules).is_some_and(|due| due <= at(second)) {
-            messages.push((second, ledger.send().values().map(|group| group.count).sum()));
+            messages.push((second, ledger.send(at(second)).0.values().map(|group| group.count).sum()));
             ledger.told(rules, at(second));
         }
     }
@@ -112,6 +112,34 @@ fn what_was_decided_before_it_was_told_is_not_told() {
 }
 
 #[test]
+fn what_was_decided_before_it_was_told_is_not_told_however_much_there_is() {
+    let decided = |request: u32| News::Settled { mission: "a".to_owned(), request };
+    let counts = |ledger: &mut Ledger| ledger.send(at(9)).0.values().map(|group| group.count).collect::<Vec<_>>();
+    for (what, asked_of, decided_of, expected) in [
+        ("more than have words", 25, 0..25, vec![]),
+        ("all but the newest", 25, 0..24, vec![1]),
+        ("all but the oldest", 25, 1..25, vec![1]),
+        ("more than are known", 1_100, 0..1_100, vec![80]),
+    ] {
+        let mut ledger = Ledger::new(0, at(0));
+        for request in 0..asked_of {
+            ledger.take(&rules(), None, asked(0, "a", request));
+        }
+        for request in decided_of {
+            ledger.take(&rules(), None, decided(request));
+        }
+        assert_eq!(counts(&mut ledger), expected, "{what}");
+    }
+    // While it is being sent: where that fails, it is not told again.
+    let mut ledger = Ledger::new(0, at(0));
+    ledger.take(&rules(), None, asked(0, "a", 1));
+    assert_eq!(counts(&mut ledger), [1]);
+    assert!(ledger.take(&rules(), None, decided(1)));
+    ledger.failed(Failed { why: "no".to_owned(), retry_after: None }, at(30), 0.5);
+    assert_eq!((ledger.owed(), ledger.due(&rules())), (0, None));
+}
+
+#[test]
 fn a_channel_is_told_what_it_wants_of_the_lanes_that_it_names() {
     let lane = |id: &str| LaneId::new(id).expect("an id");
     let mut ledger = Ledger::new(0, at(0));
@@ -148,11 +176,11 @@ fn what_waits_behind_a_channel_that_is_down_is_a_number_with_the_newest_few() {
     for second in 0..10_000 {
         ledger.take(&rules, None, failed(second, &format!("m{second}")));
         if second % 100 == 0 {
-            ledger.send();
+            ledger.send(at(second));
             ledger.failed(Failed { why: "no".to_owned(), retry_after: None }, at(second), 0.5);
         }
     }
-    let groups = ledger.send();
+    let (groups, _) = ledger.send(at(10_000));
     let group = &groups[&Kind::Failed];
     assert_eq!((group.count, group.since, group.newest.len()), (10_000, at(0), KEPT));
     assert_eq!(group.newest.back().map(|item| item.at), Some(at(9_999)));
@@ -177,7 +205,7 @@ fn an_attempt_that_failed_is_repeated_later_and_later_and_never_given_up() {
         let mut ledger = Ledger::new(0, at(0));
         ledger.take(&rules(), None, failed(0, "m"));
         for attempt in 1..=attempts {
-            ledger.send();
+            ledger.send(at(7));
             let retry_after = asked.filter(|_| attempt == attempts).map(Duration::from_secs);
             ledger.failed(Failed { why: "no".to_owned(), retry_after }, at(7), random);
         }
@@ -187,7 +215,7 @@ fn an_attempt_that_failed_is_repeated_later_and_later_and_never_given_up() {
         assert_eq!((failing.attempts, failing.since), (attempts, at(7)));
         assert_eq!(ledger.may_at(at(3)), failing.next, "nothing is sent before");
         assert_eq!(ledger.owed(), 1, "and it is still owed");
-        ledger.send();
+        ledger.send(at(7));
         ledger.told(&rules(), at(5_000));
         assert_eq!((ledger.failing(), ledger.owed(), ledger.may_at(at(3))), (None, 0, at(3)));
     }
@@ -197,7 +225,7 @@ fn an_attempt_that_failed_is_repeated_later_and_later_and_never_given_up() {
 fn a_crash_between_sending_and_striking_off_sends_again() {
     let mut ledger = Ledger::new(7, at(0));
     ledger.take(&rules(), None, failed(0, "m"));
-    ledger.send();
+    ledger.send(at(7));
     let kept = serde_json::to_string(&ledger).expect("plain data");
     // What happened while it was being sent is owed as well, and behind it.
     ledger.take(&rules(), None, failed(1, "n"));
@@ -209,15 +237,49 @@ fn a_crash_between_sending_and_striking_off_sends_again() {
 }
 
 #[test]
+fn a_message_that_did_not_arrive_is_the_same_until_it_tells_of_something_else() {
+    let fails = |ledger: &mut Ledger| ledger.failed(Failed { why: "no".to_owned(), retry_after: None }, at(50), 0.5);
+    let decided = News::Settled { mission: "a".to_owned(), request: 1 };
+    for (what, then, meanwhile, expected) in [
+        ("nothing", None, false, at(10)),
+        ("something further", Some(failed(20, "n")), false, at(60)),
+        ("something further while it is being sent", Some(failed(20, "n")), true, at(60)),
+        ("something of it is decided", Some(decided.clone()), false, at(60)),
+        ("something of it is decided while it is being sent", Some(decided), true, at(60)),
+    ] {
+        let mut ledger = Ledger::new(0, at(0));
+        ledger.take(&rules(), None, asked(0, "a", 1));
+        ledger.take(&rules(), None, failed(0, "m"));
+        assert_eq!(ledger.send(at(10)).1, at(10), "{what}");
+        if !meanwhile {
+            fails(&mut ledger);
+        }
+        then.map(|news| ledger.take(&rules(), None, news));
+        if meanwhile {
+            fails(&mut ledger);
+        }
+        // Through a restart as well.
+        let text = serde_json::to_string(&ledger).expect("plain data");
+        let mut ledger = serde_json::from_str::<Ledger>(&text).expect("as it was written").resumed();
+        assert_eq!(ledger.send(at(60)).1, expected, "{what}");
+        fails(&mut ledger);
+        assert_eq!(ledger.send(at(90_000)).1, at(90_000), "{what}: not for ever");
+        ledger.told(&rules(), at(90_001));
+        ledger.take(&rules(), None, failed(90_002, "o"));
+        assert_eq!(ledger.send(at(90_003)).1, at(90_003), "{what}: the next is another");
+    }
+}
+
+#[test]
 fn a_clock_that_is_set_back_delays_nothing() {
     let mut ledger = Ledger::new(0, at(0));
     ledger.take(&rules(), None, failed(100_000, "m"));
-    ledger.send();
+    ledger.send(at(7));
     ledger.told(&rules(), at(100_000));
     ledger.take(&rules(), None, failed(100_001, "n"));
     ledger.clock_is(at(50));
     assert_eq!(ledger.due(&rules()), Some(at(350)));
-    ledger.send();
+    ledger.send(at(7));
     ledger.failed(Failed { why: String::new(), retry_after: None }, at(100_002), 0.5);
     ledger.clock_is(at(60));
     assert!(ledger.may_at(at(60)) <= at(60 + 3_600));

@@ -84,7 +84,7 @@ pub(crate) async fn send(mail: &Mail, guard: &Guard, message: &Message) -> Resul
         if !connection.can_starttls() {
             return Err(why("the mail server does not speak STARTTLS; see `tls` of the channel".to_owned()));
         }
-        let parameters = TlsParameters::new(mail.host.clone()).map_err(|error| refused(&error))?;
+        let parameters = TlsParameters::new(certified(&mail.host)).map_err(|error| refused(&error))?;
         connection.starttls(parameters, &hello).await.map_err(|error| refused(&error))?;
     }
     if let (Some(user), Some(password)) = (&mail.user, password) {
@@ -95,6 +95,11 @@ pub(crate) async fn send(mail: &Mail, guard: &Guard, message: &Message) -> Resul
     // It is the server's from here on: how it says goodbye changes nothing.
     let _ = connection.quit().await;
     Ok(())
+}
+
+/// The name that a server's certificate must have: of an address of IPv6 without the brackets.
+fn certified(host: &str) -> String {
+    host.trim_matches(['[', ']']).to_owned()
 }
 
 fn why(why: String) -> Failed {
@@ -156,6 +161,15 @@ mod tests {
             password: None,
             from: "Sortie <sortie@factory.example>".parse().expect("an address"),
             to: vec!["ada@example.org".parse().expect("an address")],
+        }
+    }
+
+    #[test]
+    fn a_certificate_names_an_address_without_brackets() {
+        for (host, expected) in
+            [("mail.example", "mail.example"), ("[2001:db8::1]", "2001:db8::1"), ("10.0.0.9", "10.0.0.9")]
+        {
+            assert_eq!(certified(host), expected);
         }
     }
 

@@ -172,22 +172,34 @@ impl Line {
 }
 
 impl Message {
-    /// One that looks like any, to try a form with.
-    pub(crate) fn example() -> Self {
-        let (node, title) = ("factory-1".to_owned(), "factory-1: 1 failed".to_owned());
-        let line = Line {
+    /// Those that a form is tried with: of nothing in particular, as of a test or a quiet night; of one thing; and of two kinds with several
+    /// things each, without words and addresses.
+    pub(crate) fn examples() -> [Self; 3] {
+        let page = "https://example.org/missions/mission-1";
+        let line = |text: &str, url: Option<&str>| Line {
             at: Timestamp::UNIX_EPOCH,
             when: "00:00".to_owned(),
             name: "mission-1".to_owned(),
-            text: "It did not go well.".to_owned(),
-            url: Some("https://example.org/missions/mission-1".to_owned()),
+            text: text.to_owned(),
+            url: url.map(str::to_owned),
             decides: false,
         };
-        let heading = counted(Kind::Failed, 1);
-        let section =
-            Section { kind: Kind::Failed.as_str(), heading, count: 1, lines: vec![line], more: String::new() };
-        let url = Some("https://example.org/".to_owned());
-        Self { node, title, at: Timestamp::UNIX_EPOCH, urgent: false, sections: vec![section], url }
+        let section = |kind: Kind, lines: &[Line], more: &str| {
+            let (lines, count) = (lines.to_vec(), lines.len() as u64);
+            Section { kind: kind.as_str(), heading: counted(kind, count), count, lines, more: more.to_owned() }
+        };
+        let message = |what: &str, urgent: bool, sections: Vec<Section>, url: Option<&str>| {
+            let (node, title) = ("factory-1".to_owned(), format!("factory-1: {what}"));
+            Self { node, title, at: Timestamp::UNIX_EPOCH, urgent, sections, url: url.map(str::to_owned) }
+        };
+        let said = line("It did not go well.", Some(page));
+        let bare = [line("", None), line("", None)];
+        let both = vec![section(Kind::Blocked, &bare, "9 more since 00:00"), section(Kind::Failed, &bare, "")];
+        [
+            message("the night", false, vec![section(Kind::Digest, &[], "")], Some("https://example.org/")),
+            message("1 failed", false, vec![section(Kind::Failed, &[said], "")], Some("https://example.org/")),
+            message("2 requests wait for people, 2 failed", true, both, None),
+        ]
     }
 
     /// As plain text, of at most so many bytes.
@@ -239,8 +251,8 @@ pub(crate) mod tests {
             text: one_line(text),
             wanted: Some(Wanted { request: 1, expires_at: at }),
         };
-        let newest = texts.iter().enumerate().map(item).collect();
-        let group = Group { count: texts.len() as u64, since: at, newest };
+        let mut group = Group::new(at);
+        texts.iter().enumerate().map(item).for_each(|item| group.push(item));
         let link = move |mission: &str, wanted: Wanted| {
             links.then(|| format!("https://factory.example/go/{mission}-{}", wanted.request))
         };

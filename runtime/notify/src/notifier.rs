@@ -17,7 +17,7 @@ use sortie_egress::NamedSecrets;
 use tokio::sync::{Notify, watch};
 
 use crate::config::{self, ConfigError, Meant, NotifyConfig};
-use crate::ledger::{Failed, Ledger};
+use crate::ledger::{Failed, Groups, Ledger};
 use crate::link::{Grant, Key, NotALink};
 use crate::message::{Message, Telling};
 use crate::news::{Item, Kind, News, Wanted};
@@ -224,13 +224,16 @@ impl Notifier {
     pub async fn test(&self, name: &str) -> Result<(), TestError> {
         let channel = self.channels.iter().find(|channel| channel.meant.name == name).ok_or(TestError::Unknown)?;
         let local = |at: Timestamp| at.to_string();
-        let message = self.shared.telling(channel, &local, &|_, _| None).of_test(name);
+        let now = self.shared.ambient.wall();
+        let message = self.shared.telling(channel, now, &local, &|_, _| None).of_test(name);
         self.shared.attempt(channel, &message).await.map_err(|failed| TestError::Failed(failed.why))
     }
 
-    /// Tells what happens from now on, or since the place that was put down. Never ends by itself.
-    pub async fn run(self: Arc<Self>, source: Arc<dyn Source>) {
+    /// Tells what happens from now on, or since the place that was put down; but nothing to anybody before `may_begin` resolves. Never ends
+    /// by itself.
+    pub async fn run(self: Arc<Self>, source: Arc<dyn Source>, may_begin: impl Future<Output = ()> + Send) {
         self.take_up(&source).await;
+        may_begin.await;
         let mut tasks = Vec::with_capacity(self.channels.len());
         for channel in &self.channels {
             let (shared, channel, source) = (Arc::clone(&self.shared), Arc::clone(channel), Arc::clone(&source));
@@ -353,13 +356,24 @@ impl Notifier {
         }
     }
 
-    /// Takes up the times of schedules that nobody saw to, where there may be new ones.
+    /// Takes up the times of schedules that nobody saw to, where there may be new ones. All channels are told of those, or had no wish to
+    /// be: none begins further back later, whatever it wishes then.
     async fn read_missed(&self, source: &Arc<dyn Source>, mark: &mut Mark) -> Result<(), SourceError> {
-        let wants = |channel: &&Arc<Channel>| channel.meant.rules.on.contains(&Kind::Missed);
-        let now = source.missed_mark();
-        if mark.is_seen(now) || !self.channels.iter().any(|channel| wants(&channel)) {
-            return Ok(());
+        let (now, looked_at) = (source.missed_mark(), self.shared.ambient.wall());
+        if !mark.is_seen(now) {
+            self.take_missed(source).await?;
+            mark.saw(now);
         }
+        for channel in &self.channels {
+            if let Some(ledger) = channel.ledger.lock().as_mut() {
+                ledger.fires_until = ledger.fires_until.max(Some(looked_at));
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_missed(&self, source: &Arc<dyn Source>) -> Result<(), SourceError> {
+        let wants = |channel: &&Arc<Channel>| channel.meant.rules.on.contains(&Kind::Missed);
         let until = |channel: &Arc<Channel>| channel.ledger.lock().as_ref().and_then(|ledger| ledger.fires_until);
         let Some(since) = self.channels.iter().filter(wants).filter_map(until).min() else { return Ok(()) };
         let since = since.checked_sub(OVERLAP).unwrap_or(Timestamp::MIN);
@@ -371,7 +385,6 @@ impl Notifier {
                 self.shared.save(channel, true).await;
             }
         }
-        mark.saw(now);
         Ok(())
     }
 }
@@ -433,26 +446,34 @@ impl Channel {
 /// What a channel is to be told now.
 enum Due {
     Groups,
-    Night,
+    /// That was due then.
+    Night(Timestamp),
     /// Nothing before then.
     Later(Option<Timestamp>),
+}
+
+/// What a message is made of.
+enum Told {
+    Groups(Groups),
+    Night(String, Vec<Item>),
 }
 
 /// Tells a channel what it is owed, for ever.
 async fn tell(shared: Arc<Shared>, channel: Arc<Channel>, source: Arc<dyn Source>) {
     loop {
         let now = shared.ambient.wall();
-        let message = match channel.due(&source, now) {
+        // A message that is made again is made as it was, as of the same moment: its receiver knows it by that.
+        let (told, made_at) = match channel.due(&source, now) {
             Due::Later(at) => {
                 let wait =
                     at.map_or(ROUND, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default().min(ROUND));
                 let _ = shared.ambient.timeout(wait.max(Duration::from_millis(10)), channel.news.notified()).await;
                 continue;
             }
-            Due::Night => {
+            Due::Night(due) => {
                 let from = Arc::clone(&source);
                 match shared.ambient.unblock(move || from.night()).await {
-                    Ok(Ok((line, needs))) => Some((line, needs)),
+                    Ok(Ok((line, needs))) => (Told::Night(line, needs), due),
                     outcome => {
                         tracing::error!(?outcome, "the night cannot be read, and nobody is told of it yet");
                         shared.ambient.sleep(TROUBLE).await;
@@ -460,21 +481,21 @@ async fn tell(shared: Arc<Shared>, channel: Arc<Channel>, source: Arc<dyn Source
                     }
                 }
             }
-            Due::Groups => None,
+            Due::Groups => {
+                let sending = channel.ledger.lock().as_mut().map(|ledger| ledger.send(now));
+                // All of it may have been settled in this moment.
+                let Some((groups, made_at)) = sending.filter(|(groups, _)| !groups.is_empty()) else { continue };
+                shared.save(&channel, true).await;
+                (Told::Groups(groups), made_at)
+            }
         };
-        let is_night = message.is_some();
+        let is_night = matches!(told, Told::Night(..));
         let name = &channel.meant.name;
         let local = |at: Timestamp| source.local(at);
-        let link = |mission: &str, wanted: Wanted| shared.link(&channel, mission, wanted);
-        let message = {
-            let telling = shared.telling(&channel, &local, &link);
-            match message {
-                Some((line, needs)) => telling.of_night(&line, &needs),
-                None => match channel.ledger.lock().as_mut() {
-                    Some(ledger) => telling.of_groups(ledger.send()),
-                    None => return,
-                },
-            }
+        let link = |mission: &str, wanted: Wanted| shared.link(&channel, mission, wanted, made_at);
+        let message = match &told {
+            Told::Night(line, needs) => shared.telling(&channel, made_at, &local, &link).of_night(line, needs),
+            Told::Groups(groups) => shared.telling(&channel, made_at, &local, &link).of_groups(groups),
         };
         let outcome = shared.attempt(&channel, &message).await;
         let (now, chance) = (shared.ambient.wall(), shared.ambient.chance());
@@ -514,7 +535,7 @@ impl Channel {
         });
         let groups = ledger.due(rules).map(|due| ledger.may_at(due));
         match (night, groups) {
-            (Some(night), _) if night <= now => Due::Night,
+            (Some(night), _) if night <= now => Due::Night(ledger.digest_at.unwrap_or(now).min(now)),
             (_, Some(groups)) if groups <= now => Due::Groups,
             (night, groups) => Due::Later(night.into_iter().chain(groups).min()),
         }
@@ -525,19 +546,20 @@ impl Shared {
     fn telling<'a>(
         &'a self,
         channel: &Channel,
+        now: Timestamp,
         local: &'a dyn Fn(Timestamp) -> String,
         link: &'a dyn Fn(&str, Wanted) -> Option<String>,
     ) -> Telling<'a> {
         let public_url = self.public_url.as_deref();
-        Telling { node: &self.node, now: self.ambient.wall(), texts: channel.meant.texts, public_url, link, local }
+        Telling { node: &self.node, now, texts: channel.meant.texts, public_url, link, local }
     }
 
-    /// The link to a decision, where the channel has them.
-    fn link(&self, channel: &Channel, mission: &str, wanted: Wanted) -> Option<String> {
+    /// The link to a decision, where the channel has them, of a message that was made then.
+    fn link(&self, channel: &Channel, mission: &str, wanted: Wanted, made_at: Timestamp) -> Option<String> {
         let public_url = self.public_url.as_deref().filter(|_| channel.meant.links)?;
         let Wanted { request, expires_at } = wanted;
         let grant = Grant { channel: channel.meant.name.clone(), mission: mission.to_owned(), request, expires_at };
-        Some(format!("{public_url}/go/{}", self.key.sign(&grant, self.ambient.wall())))
+        Some(format!("{public_url}/go/{}", self.key.sign(&grant, made_at)))
     }
 
     async fn attempt(&self, channel: &Channel, message: &Message) -> Result<(), Failed> {

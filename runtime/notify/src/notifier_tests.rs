@@ -1,5 +1,6 @@
 //! The tasks, over a source in memory and receivers on this machine.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use sortie_ambient::System;
@@ -161,7 +162,7 @@ async fn a_channel_that_hangs_holds_no_other_back() {
     let made = Made::new();
     made.fail("before");
     let notifier = notifier(dir.path(), &[channel("hangs", &hangs.url), channel("well", &well.url)]);
-    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>));
+    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
     until("the places are known", || store::last_of(dir.path(), "well").is_ok_and(|found| found.is_some())).await;
     for round in 1..=3 {
         made.fail(&format!("m-{round}"));
@@ -183,7 +184,7 @@ async fn what_was_not_struck_off_is_sent_again_by_the_next_start() {
     let dir = tempfile::tempdir().expect("a folder");
     let (hangs, made) = (Sink::start(None).await, Made::new());
     let first = notifier(dir.path(), &[channel("a", &hangs.url)]);
-    let running = tokio::spawn(Arc::clone(&first).run(Arc::clone(&made) as Arc<dyn Source>));
+    let running = tokio::spawn(Arc::clone(&first).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
     until("the place is known", || store::last_of(dir.path(), "a").is_ok_and(|found| found.is_some())).await;
     made.fail("m-1");
     until("it is being sent", || hangs.came() == 1).await;
@@ -191,7 +192,7 @@ async fn what_was_not_struck_off_is_sent_again_by_the_next_start() {
     running.abort();
     let well = Sink::start(Some(200)).await;
     let second = notifier(dir.path(), &[channel("a", &well.url)]);
-    let running = tokio::spawn(Arc::clone(&second).run(Arc::clone(&made) as Arc<dyn Source>));
+    let running = tokio::spawn(Arc::clone(&second).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
     until("it is sent again", || well.came() == 1).await;
     assert!(well.came.lock()[0].contains("m-1"));
     until("and struck off", || {
@@ -200,7 +201,7 @@ async fn what_was_not_struck_off_is_sent_again_by_the_next_start() {
     .await;
     running.abort();
     let third = notifier(dir.path(), &[channel("a", &well.url)]);
-    let running = tokio::spawn(Arc::clone(&third).run(Arc::clone(&made) as Arc<dyn Source>));
+    let running = tokio::spawn(Arc::clone(&third).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
     made.fail("m-2");
     until("the next one is told", || well.came() == 2).await;
     assert!(!well.came.lock()[1].contains("m-1"), "and nothing twice");
@@ -215,7 +216,7 @@ async fn a_disk_that_takes_nothing_keeps_nobody_from_being_told() {
     std::fs::write(&folder, "").expect("written");
     let (well, made) = (Sink::start(Some(200)).await, Made::new());
     let notifier = notifier(&folder, &[channel("a", &well.url)]);
-    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>));
+    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
     until("it is begun", || notifier.channels[0].ledger.lock().is_some()).await;
     made.fail("m-1");
     until("told", || well.came() == 1).await;
@@ -228,7 +229,7 @@ async fn a_time_that_was_missed_is_told_once() {
     let (well, made) = (Sink::start(Some(200)).await, Made::new());
     let notifier = notifier(dir.path(), &[channel("a", &well.url)]);
     let missed = |number: u64| (now(), "nightly".to_owned(), number, item(About::Schedule("nightly".to_owned())));
-    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>));
+    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
     until("it is begun", || notifier.channels[0].ledger.lock().is_some()).await;
     for number in 1..=2 {
         made.missed.lock().push(missed(number));
@@ -254,4 +255,54 @@ async fn what_a_channel_answers_says_what_to_do() {
     let told = notifier.test("closed").await.expect_err("it is inside").to_string();
     assert!(told.contains("[[notify]] allow_private"), "{told}");
     assert_eq!(refuses.came(), 1, "nothing went where it may not");
+}
+
+#[tokio::test]
+async fn nobody_is_told_before_that_may_begin_and_then_all_since() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (well, made) = (Sink::start(Some(200)).await, Made::new());
+    let notifier = notifier(dir.path(), &[channel("a", &well.url)]);
+    let (begin, begins) = tokio::sync::oneshot::channel::<()>();
+    let may_begin = async move { drop(begins.await) };
+    let running = tokio::spawn(Arc::clone(&notifier).run(Arc::clone(&made) as Arc<dyn Source>, may_begin));
+    until("the place is known", || store::last_of(dir.path(), "a").is_ok_and(|found| found.is_some())).await;
+    made.fail("m-1");
+    // By then it would have been taken up, if anybody read.
+    let begun = std::time::Instant::now();
+    until("twice the time passes in which it is gathered", || begun.elapsed() > GATHER * 2).await;
+    assert_eq!((well.came(), notifier.views()[0].owed), (0, 0));
+    begin.send(()).expect("it waits");
+    until("it is told", || well.came() == 1).await;
+    assert!(well.came.lock()[0].contains("m-1"));
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_channel_that_is_to_be_told_of_missed_times_later_is_not_told_of_earlier_ones() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (well, made) = (Sink::start(Some(200)).await, Made::new());
+    // Months ago.
+    let kept = r#"{"position": 0, "fires_until": "2026-01-01T00:00:00Z"}"#;
+    std::fs::write(store::place(dir.path(), "a"), kept).expect("written");
+    let about = item(About::Schedule("nightly".to_owned()));
+    let at = "2026-02-01T00:00:00Z".parse().expect("a time");
+    made.missed.lock().push((at, "nightly".to_owned(), 1, about));
+    let mut unwilling = channel("a", &well.url);
+    unwilling.on = vec![Kind::Failed];
+    let first = notifier(dir.path(), &[unwilling]);
+    let running = tokio::spawn(Arc::clone(&first).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
+    made.fail("m-1");
+    until("its place has moved", || {
+        let moved = |ledger: Ledger| ledger.fires_until.is_some_and(|until| until > at) && ledger.owed() == 0;
+        store::last_of(dir.path(), "a").is_ok_and(|found| found.is_some_and(moved))
+    })
+    .await;
+    running.abort();
+    let second = notifier(dir.path(), &[channel("a", &well.url)]);
+    let running = tokio::spawn(Arc::clone(&second).run(Arc::clone(&made) as Arc<dyn Source>, ready(())));
+    made.fail("m-2");
+    until("the next is told", || well.came() == 2).await;
+    let came = well.came.lock().clone();
+    assert!(came.iter().all(|message| !message.contains("missed")), "{came:#?}");
+    running.abort();
 }

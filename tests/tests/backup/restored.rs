@@ -3,12 +3,23 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
-use sortie_tests::envelope::{with, write, writing};
+use sortie_tests::envelope::{in_ms, with, write, writing};
 use sortie_tests::load::one_end;
 use sortie_tests::node::is_final;
 use sortie_tests::{Node, Options, Receiver, automation, binary, http, until};
+
+/// Some rounds of whatever looks again and again: the slowest takes a second.
+const ROUNDS: Duration = Duration::from_secs(4);
+
+/// Gives a node the time in which it would have done what it must not do.
+async fn pass(time: Duration) {
+    let begun = std::time::Instant::now();
+    until("time passes", async || (begun.elapsed() > time).then_some(())).await;
+}
 
 /// A mission that is on its way for a moment, leaves an artifact, and tells a receiver.
 fn mission(id: &str, receiver: &Receiver) -> Value {
@@ -191,4 +202,77 @@ async fn a_node_does_not_start_where_a_restore_was_broken_off() {
     std::fs::write(node.data().join("restore-in-progress"), "").expect("written");
     let said = node.refused().await;
     assert!(said.contains("was broken off") && said.contains("--replace"), "{said}");
+    // Nor is what is there backed up: it is a part of two nodes.
+    let (file, data) = (node.folder().join("half.tar"), node.data());
+    let [name, data_dir] = [&file, &data].map(|path| path.to_str().expect("a name"));
+    let output = bare(node.folder(), &["backup", name, "--data-dir", data_dir]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("was broken off") && !file.exists(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_restored_outlives_its_age_until_the_node_is_let_go_on() {
+    let mut node = Node::start().await;
+    let mut step = write("w", "old.txt", "of then");
+    step["artifact"] = json!("old.txt");
+    node.run(&automation("old", &json!([step]))).await;
+    let file = node.folder().join("backup.tar");
+    let name = file.to_str().expect("a name").to_owned();
+    ok(&node.cli(&["backup", &name]).await);
+    assert!(node.stop().await.success());
+    let (folder, data) = (node.folder().to_owned(), node.data());
+    ok(&bare(&folder, &["restore", &name, "--data-dir", data.to_str().expect("a name"), "--replace"]).await);
+    node.reconfigure("[retention]\nage = \"1s\"");
+    node.restart().await;
+    pass(ROUNDS).await;
+    let artifact = node.get("/v1/missions/old/artifacts/old.txt").await.expect_status(200);
+    assert_eq!(artifact.text, "of then");
+    ok(&node.cli(&["node", "resume"]).await);
+    until("it is removed then", async || {
+        (http::send(node.request("GET", "/v1/missions/old")).await.ok()?.status == 404).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_node_ends_nothing_and_tells_nobody_until_it_is_let_go_on() {
+    let receiver = Receiver::start().await;
+    let mut node = Options::new().faulty().start().await;
+    let asking = |id: &str| with(writing(id), "/constraints/approval_required", json!(["Write"]));
+    node.accept(&asking("asks")).await;
+    node.accept(&with(asking("closes"), "/autonomy_window", json!({"end_at": in_ms(3_600_000)}))).await;
+    for id in ["asks", "closes"] {
+        node.until_status(id, "blocked").await;
+    }
+    let file = node.folder().join("backup.tar");
+    let name = file.to_str().expect("a name").to_owned();
+    ok(&node.cli(&["backup", &name]).await);
+    assert!(node.stop().await.success());
+    let (folder, data) = (node.folder().to_owned(), node.data());
+    ok(&bare(&folder, &["restore", &name, "--data-dir", data.to_str().expect("a name"), "--replace"]).await);
+    let channel = format!(
+        "[[notify]]\nname = \"night\"\non = [\"blocked\", \"failed\", \"digest\"]\nurl = \"{}\"\n\
+         allow_private = [\"127.0.0.1\"]\ngroup = \"1s\"",
+        receiver.url()
+    );
+    node.reconfigure(&channel);
+    node.restart().await;
+    // Two days later: the request has expired, the window is closed, and a digest is due.
+    node.faults().set_clock(SignedDuration::from_hours(49));
+    pass(ROUNDS).await;
+    let mut still = statuses(&node).await;
+    still.sort();
+    let blocked = |id: &str| (id.to_owned(), "blocked".to_owned());
+    assert_eq!(still, [blocked("asks"), blocked("closes")]);
+    assert!(receiver.received().is_empty(), "{:?}", receiver.received());
+    // What is cancelled now was cancelled, and not timed out.
+    ok(&node.cli(&["cancel", "closes"]).await);
+    assert_eq!(node.until_final("closes").await["status"], "cancelled");
+    ok(&node.cli(&["node", "resume"]).await);
+    let end = node.until_final("asks").await;
+    assert_eq!((&end["status"], &end["detail"]["reason"]), (&json!("timed_out"), &json!("request_expired")), "{end}");
+    until("people are told then", async || {
+        receiver.received().iter().any(|told| told.json.to_string().contains("asks")).then_some(())
+    })
+    .await;
 }

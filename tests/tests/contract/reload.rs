@@ -4,12 +4,45 @@ use std::fs;
 
 use rustix::process::Signal;
 use serde_json::json;
+use sortie_tests::envelope::writing;
 use sortie_tests::{Node, Options, automation, http, until};
 
 /// Whether a token opens the list of missions.
 async fn opens(node: &Node, token: &str) -> bool {
     let request = http::client().get(format!("{}/v1/missions", node.url())).bearer_auth(token);
     http::send(request).await.expect("an answer").status == 200
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_away_reads_no_further_event() {
+    let config = "[[token]]\nname = \"ada\"\nref = \"env://TOKEN\"\nscopes = [\"read\"]\n";
+    let token = "the-long-token-of-ada";
+    let mut node = Options::new().config(config).env("TOKEN", token).start().await;
+    node.run(&writing("before")).await;
+    let mut streams = Vec::new();
+    for token in [token, node.token()] {
+        let request = http::client().get(format!("{}/v1/events", node.url())).bearer_auth(token);
+        let stream = request.header("accept", "text/event-stream").send().await.expect("an answer");
+        assert_eq!(stream.status(), 200);
+        streams.push(stream);
+    }
+    let [of_ada, own] = streams.as_mut_slice() else { panic!("two streams") };
+    until_said(of_ada, "before").await.expect("it is said");
+    node.reconfigure("");
+    node.signal(Signal::HUP);
+    until("the token is gone", async || (!opens(&node, token).await).then_some(())).await;
+    node.run(&writing("after")).await;
+    until_said(own, "after").await.expect("who is let in hears on");
+    assert_eq!(until_said(of_ada, "after").await, None, "the stream has ended, and said nothing more");
+}
+
+/// Reads a stream until it says this; nothing, where it ends before.
+async fn until_said(stream: &mut reqwest::Response, text: &str) -> Option<()> {
+    let mut said = String::new();
+    while !said.contains(text) {
+        said.push_str(&String::from_utf8_lossy(&stream.chunk().await.expect("no error")?));
+    }
+    Some(())
 }
 
 #[tokio::test]

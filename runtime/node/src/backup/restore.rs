@@ -17,7 +17,7 @@ use sortie_contract::Timestamp;
 use sortie_journal::{Claim, Journal, OpenError, Options, ReadError, claim, is_in_use, peek};
 
 use super::read::{Sink, read};
-use super::{ArchiveError, Checked, HALF_RESTORED, JOURNAL, Manifest, Mark, Member, RESTORED, check};
+use super::{ArchiveError, Checked, HALF_RESTORED, JOURNAL, Manifest, Mark, Member, RESTORED, check, is_half_restored};
 
 /// What stays where it is: the token by which the folder's node is asked, room for its journal, and what earlier restores moved aside.
 const STAYS: [&str; 4] = ["token", "reserve", "lost+found", HALF_RESTORED];
@@ -88,6 +88,8 @@ pub(crate) struct Restored {
     pub(crate) plan: Plan,
     /// Where lies what was there before.
     pub(crate) aside: Option<PathBuf>,
+    /// And where, besides, as a restore was broken off here: its folder, and those of earlier ones.
+    pub(crate) earlier: Vec<PathBuf>,
 }
 
 /// Why nothing was restored.
@@ -168,8 +170,26 @@ pub(crate) fn restore(wish: &Wish<'_>) -> Result<Restored, RestoreError> {
         return Err(error);
     }
     let aside = data_dir.join(format!("{ASIDE}{stamp}"));
+    let earlier = if is_half_restored(data_dir) { named(data_dir, ASIDE)? } else { Vec::new() };
     let moved = exchange(data_dir, &draft, &aside)?;
-    Ok(Restored { plan, aside: moved.then_some(aside) })
+    // What restores had unpacked that were broken off: a copy of a node each, which nobody else would remove.
+    for draft in named(data_dir, DRAFT)? {
+        fs::remove_dir_all(&draft).map_err(io_at(&draft))?;
+    }
+    Ok(Restored { plan, aside: moved.then_some(aside), earlier })
+}
+
+/// What lies in a data folder under names that begin so.
+fn named(data_dir: &Path, beginning: &str) -> Result<Vec<PathBuf>, RestoreError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(data_dir).map_err(io_at(data_dir))? {
+        let entry = entry.map_err(io_at(data_dir))?;
+        if entry.file_name().to_string_lossy().starts_with(beginning) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn found(wish: &Wish<'_>, backup: Checked) -> Result<Plan, RestoreError> {

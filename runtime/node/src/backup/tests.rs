@@ -246,6 +246,27 @@ fn a_restored_folder_opens_and_what_was_there_is_moved_aside() {
 }
 
 #[test]
+fn what_a_restore_that_was_broken_off_left_is_removed_or_named() {
+    let mut folder = Folder::new();
+    folder.back_up();
+    folder.journal = None;
+    let (archive, data) = (folder.archive(), folder.data());
+    // Killed between two names, and another one while it unpacked.
+    folder.put("restore-in-progress", "");
+    folder.put("before-restore-20261126T000000Z/workspaces/a/note.txt", "of before");
+    folder.put("restoring-20261126T000000Z/journal.redb", "a copy");
+    folder.put("restoring-20261125T000000Z/artifacts/1/x", "a copy");
+    let done = restore(&Folder::wish(&archive, &data, true)).expect("restored");
+    assert_eq!(done.earlier, [data.join("before-restore-20261126T000000Z")]);
+    assert!(done.earlier[0].join("workspaces/a/note.txt").exists(), "nothing that was moved aside is removed");
+    let names: Vec<_> = fs::read_dir(&data).expect("read").map(|entry| entry.expect("read").file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().starts_with("restoring-")), "{names:?}");
+    // Where none was broken off, what earlier ones moved aside is no news.
+    let later = Wish { now: "2026-11-27T02:00:00Z".parse().expect("a time"), ..Folder::wish(&archive, &data, true) };
+    assert!(restore(&later).expect("restored").earlier.is_empty());
+}
+
+#[test]
 fn a_journal_that_cannot_be_read_is_restored_over_and_an_empty_folder_needs_no_leave() {
     let mut folder = Folder::new();
     folder.back_up();

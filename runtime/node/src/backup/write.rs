@@ -95,7 +95,7 @@ pub(crate) fn write(source: &Source<'_>, to: impl Write) -> Result<End, TakeErro
     archive.finish()
 }
 
-/// All artifacts of the missions that the copy may know. What a mission stored a moment later than that is in nobody's way: no record
+/// All artifacts that lie there of missions that the copy may know: what is not on the disk any more is not missed here. What a mission stored a moment later than that is in nobody's way: no record
 /// names it, and it goes with its mission.
 fn artifacts<W: Write>(source: &Source<'_>, archive: &mut Archive<W>) -> Result<(), TakeError> {
     let root = source.data_dir.join("artifacts");
@@ -192,10 +192,14 @@ impl<W: Write> Archive<W> {
     }
 
     /// Puts a file under its digest into the archive. What is not what its name says is left out and told: one bad artifact must not
-    /// keep everything else from being backed up. `false` where it was, or is gone.
+    /// keep everything else from being backed up. So is what went away since it was listed. `false` where it was left out.
     fn named_after_digest(&mut self, member: &Member, path: &Path, digest: Digest) -> Result<bool, TakeError> {
         let mut file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::error!(path = %path.display(), "it went away while the backup was taken, and is not in it");
+                self.end.left_out += 1;
+                return Ok(false);
+            }
             file => file.map_err(at(path))?,
         };
         let (found, bytes) = digest_of(&mut file).map_err(at(path))?;

@@ -16,9 +16,9 @@ use super::client::{self, Client};
 use super::serve::Address;
 use super::text::{self, Meaning, Page, Progress, Screen};
 use super::{Exit, Failure};
-use crate::backup::{Checked, Source, check, write};
+use crate::backup::{Checked, Source, check, is_half_restored, write};
 use crate::config::Config;
-use crate::node::system;
+use crate::node::{OpenError, system};
 
 /// What is to be backed up, and to where.
 #[derive(Debug, Args)]
@@ -99,8 +99,15 @@ async fn of_folder(data_dir: &Path, config: &Config, mut target: Target) -> Resu
     let (instance_id, taken_at) = (config.instance_id()?.to_string(), system().wall());
     let data_dir = data_dir.to_owned();
     let work = tokio::task::spawn_blocking(move || -> Result<Target, Sent> {
+        let whole = || match is_half_restored(&data_dir) {
+            false => Ok(()),
+            true => Err(OpenError::HalfRestored { path: data_dir.clone() }),
+        };
+        whole()?;
         let options = Options { compact_bytes_min: u64::MAX, ..Options::default() };
         let (journal, _) = Journal::open(&data_dir.join("journal.redb"), &options)?;
+        // Nobody moves names any more; somebody may have until now.
+        whole()?;
         let folder = tempfile::tempdir_in(target.folder())?;
         let copy = folder.path().join("journal.redb");
         let copied = journal.copy_to(&copy)?;
@@ -193,7 +200,10 @@ pub(super) fn facts(page: &mut Page<'_>, Checked { manifest, end }: &Checked, sc
     page.fact("files", &format!("{} artifacts, {} builds of plugins", end.artifacts, end.components));
     page.fact("size", &text::size(end.bytes));
     if end.left_out > 0 {
-        let says = format!("{} artifacts, whose bytes were damaged on the node's disk: see its log", end.left_out);
+        let says = format!(
+            "{} artifacts, whose bytes were damaged on the node's disk, or went away: see its log",
+            end.left_out
+        );
         page.fact_that("left out", &says, Meaning::Bad);
     }
 }

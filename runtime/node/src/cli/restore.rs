@@ -41,11 +41,14 @@ pub(super) async fn restore(args: RestoreArgs, config: &Config, as_json: bool) -
             return Ok((plan(&wish)?, None));
         }
         let done = restored(&wish)?;
-        Ok((done.plan, Some(done.aside)))
+        Ok((done.plan, Some((done.aside, done.earlier))))
     });
     let what = if dry_run { "verifying" } else { "restoring" };
     let (plan, done) = Progress::during(what, work).await?.map_err(failure)?;
-    let aside = done.as_ref().and_then(Option::as_ref).map(|aside| aside.display().to_string());
+    let shown = |path: &PathBuf| path.display().to_string();
+    let (aside, earlier) = done.as_ref().map_or((None, Vec::new()), |(aside, earlier)| {
+        (aside.as_ref().map(shown), earlier.iter().map(shown).collect::<Vec<_>>())
+    });
     if as_json {
         let mut view = backup::view(&file, &plan.backup)?;
         view["data_dir"] = json!(data_dir.display().to_string());
@@ -53,6 +56,7 @@ pub(super) async fn restore(args: RestoreArgs, config: &Config, as_json: bool) -
         view["occupied"] = json!(plan.occupied);
         view["forgotten"] = json!(plan.forgotten);
         view["aside"] = json!(aside);
+        view["earlier"] = json!(earlier);
         text::json(&view)?;
         return Ok(Exit::Completed);
     }
@@ -63,7 +67,12 @@ pub(super) async fn restore(args: RestoreArgs, config: &Config, as_json: bool) -
     backup::facts(&mut page, &plan.backup, &screen);
     losses(&mut page, &plan);
     if let Some(aside) = &aside {
-        page.fact("before", &format!("what was there lies in {}, workspaces too", text::plain(aside)));
+        let too = if earlier.is_empty() { ", workspaces too" } else { "" };
+        page.fact("before", &format!("what was there lies in {}{too}", text::plain(aside)));
+    }
+    if !earlier.is_empty() {
+        let folders = text::plain(&earlier.join(", "));
+        page.fact("before that", &format!("a restore was broken off here: workspaces and the rest lie in {folders}"));
     }
     page.fact("not in it", "workspaces: missions that go on find theirs empty, unless you put them back");
     if done.is_some() {

@@ -98,6 +98,20 @@ impl Tokens {
     }
 }
 
+/// Who asks, for an answer that goes on for days: whether they would still be let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    tokens: Tokens,
+    holder: Holder,
+}
+
+impl Standing {
+    /// Whether their token holds, for the same.
+    pub(crate) fn holds(&self) -> bool {
+        self.tokens.has(&self.holder)
+    }
+}
+
 /// A request that the node makes of itself, for this holder: nothing that comes over the network has an extension of its own.
 #[derive(Debug, Clone)]
 pub(crate) struct Inside(pub(crate) Holder);
@@ -125,6 +139,7 @@ pub(crate) async fn guard(
             Problem::busy("connections_full", "all connections that the node can hold are taken").into_response()
         }
         Some(holder) => {
+            request.extensions_mut().insert(Standing { tokens, holder: holder.clone() });
             request.extensions_mut().insert(holder);
             next.run(request).await
         }

@@ -2,7 +2,7 @@
 //!
 //! A stream reads what the journal holds, then waits for news; what it shows is on disk, and nothing is missed. Who breaks off
 //! and comes back with the id of the last event that it saw goes on behind it; on the node's stream, where one entry may have several
-//! events, behind the last entry of which it saw all.
+//! events, behind the last entry of which it saw all. A stream ends with the token that it was asked for with.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -10,6 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
@@ -24,6 +25,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::App;
+use super::auth::Standing;
 use super::error::Problem;
 use super::query::{PageSize, Query};
 use sortie_engine::shown::{PAGE_BYTES_MAX, Page};
@@ -45,12 +47,13 @@ pub(super) async fn of_mission(
     State(app): State<App>,
     Path(id): Path<String>,
     Query(query): Query<EventsQuery>,
+    Extension(standing): Extension<Standing>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Ask { after, limit } = Ask::of(&query, &headers)?;
     let no = app.mission(id).await?;
     if wants_stream(&headers) {
-        return streamed(app, Source::Mission { no, fold: None, ended: false }, after).await;
+        return streamed(app, standing, Source::Mission { no, fold: None, ended: false }, after).await;
     }
     app.shown(move |engine| {
         let Events { events, more, .. } = engine.events(no, after, limit)?;
@@ -64,11 +67,12 @@ pub(super) async fn of_mission(
 pub(super) async fn of_node(
     State(app): State<App>,
     Query(query): Query<EventsQuery>,
+    Extension(standing): Extension<Standing>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Ask { after, limit } = Ask::of(&query, &headers)?;
     if wants_stream(&headers) {
-        return streamed(app, Source::Node, after).await;
+        return streamed(app, standing, Source::Node, after).await;
     }
     app.shown(move |engine| {
         let (events, read) = engine.events_after(after, limit, PAGE_BYTES_MAX)?;
@@ -129,6 +133,8 @@ enum Source {
 /// A stream between two of its events.
 struct Watch {
     app: App,
+    /// Of whoever reads it.
+    standing: Standing,
     source: Source,
     after: u64,
     ready: Vec<Shown>,
@@ -151,10 +157,11 @@ enum Heard {
 }
 
 /// The stream, once it is known that it can begin where it is to.
-async fn streamed(app: App, source: Source, after: u64) -> Result<Response, Problem> {
+async fn streamed(app: App, standing: Standing, source: Source, after: u64) -> Result<Response, Problem> {
     let news = app.engine.news();
     let looked_at = Instant::now();
-    let mut watch = Watch { app, source, after, ready: Vec::new(), news, idle: false, looked_at, broken: false };
+    let mut watch =
+        Watch { app, standing, source, after, ready: Vec::new(), news, idle: false, looked_at, broken: false };
     watch.look().await?;
     let frames = stream::unfold(watch, |mut watch| async move {
         let frames = watch.next().await?;
@@ -177,6 +184,10 @@ impl Watch {
     async fn next(&mut self) -> Option<Bytes> {
         let mut frames = String::new();
         loop {
+            // A token that was taken away reads nothing more: looked at before each batch, and each time that nothing was heard.
+            if !self.standing.holds() {
+                return None;
+            }
             for Shown { id, kind, json } in self.ready.drain(..) {
                 write_frame(&mut frames, Some(id), kind, &json);
             }
