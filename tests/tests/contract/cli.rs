@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{with, without, write, writing};
-use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping, until, workspace_made};
+use sortie_tests::{Node, Options, Receiver, Reply, automation, binary, looping, workspace_made};
 use tempfile::TempDir;
 
 /// `sortie run` on an envelope, with a data folder of its own.

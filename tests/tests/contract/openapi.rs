@@ -195,6 +195,7 @@ async fn every_answer_has_the_form_that_is_described() {
             "/v1/missions/asks/requests/r1",
             json!({"decision": "answer", "text": "A"}),
         ),
+        ("/v1/missions/{id}/keep", "/v1/missions/running/keep", json!({"keep": true})),
         ("/v1/missions/{id}/cancel", "/v1/missions/running/cancel", json!({"reason": "seen enough"})),
         ("/v1/node/pause", "/v1/node/pause", Value::Null),
         ("/v1/node/resume", "/v1/node/resume", Value::Null),
@@ -234,6 +235,7 @@ impl Held {
         for (template, path) in [
             ("/metrics", "/metrics"),
             ("/v1/missions/{id}/plugin", "/v1/missions/whole/plugin"),
+            ("/v1/backup", "/v1/backup"),
             ("/v1/missions/{id}/artifacts/{name}", "/v1/missions/whole/artifacts/report.md"),
         ] {
             self.hold(document, "get", template, &node.get(path).await);
@@ -266,6 +268,8 @@ impl Held {
         self.hold_problem(document, "delete", "/v1/plugins/{name}", &removed);
         let skipped = node.post("/v1/deliveries/asks/skip", &Value::Null).await;
         self.hold_problem(document, "post", "/v1/deliveries/{id}/skip", &skipped);
+        let tried = node.post("/v1/notify/nobody/test", &Value::Null).await;
+        self.hold_problem(document, "post", "/v1/notify/{name}/test", &tried);
         let seen = node.get("/v1/schedules/new").await;
         let tag = &seen.headers["etag"];
         let changed = json!({"every": "2h", "mission": seen.json["schedule"]["mission"]});
