@@ -27,7 +27,7 @@ impl Engine {
         async move {
             if outward.wait_for(|begun| *begun).await.is_err() {
                 // There is no driver any more, and nothing to begin.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -12,13 +11,15 @@ use sortie_tests::load::one_end;
 use sortie_tests::node::is_final;
 use sortie_tests::{Node, Options, Receiver, automation, binary, http, until};
 
-/// Some rounds of whatever looks again and again: the slowest takes a second.
-const ROUNDS: Duration = Duration::from_secs(4);
-
-/// Gives a node the time in which it would have done what it must not do.
-async fn pass(time: Duration) {
-    let begun = std::time::Instant::now();
-    until("time passes", async || (begun.elapsed() > time).then_some(())).await;
+/// Gives a node the time in which it would have done what it must not do: some rounds of whatever looks again and again, of which the
+/// slowest takes a second, and of which each look here takes a hundredth.
+async fn some_rounds() {
+    let mut looks = 0;
+    until("time passes", async || {
+        looks += 1;
+        (looks > 400).then_some(())
+    })
+    .await;
 }
 
 /// A mission that is on its way for a moment, leaves an artifact, and tells a receiver.
@@ -224,7 +225,7 @@ async fn what_was_restored_outlives_its_age_until_the_node_is_let_go_on() {
     ok(&bare(&folder, &["restore", &name, "--data-dir", data.to_str().expect("a name"), "--replace"]).await);
     node.reconfigure("[retention]\nage = \"1s\"");
     node.restart().await;
-    pass(ROUNDS).await;
+    some_rounds().await;
     let artifact = node.get("/v1/missions/old/artifacts/old.txt").await.expect_status(200);
     assert_eq!(artifact.text, "of then");
     ok(&node.cli(&["node", "resume"]).await);
@@ -259,7 +260,7 @@ async fn a_held_node_ends_nothing_and_tells_nobody_until_it_is_let_go_on() {
     node.restart().await;
     // Two days later: the request has expired, the window is closed, and a digest is due.
     node.faults().set_clock(SignedDuration::from_hours(49));
-    pass(ROUNDS).await;
+    some_rounds().await;
     let mut still = statuses(&node).await;
     still.sort();
     let blocked = |id: &str| (id.to_owned(), "blocked".to_owned());
