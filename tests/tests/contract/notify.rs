@@ -158,7 +158,10 @@ async fn what_a_receiver_may_not_have_got_is_sent_again_behind_a_kill() {
     // And what was told is not told once more.
     until("it is struck off", async || {
         let page = node.get("/v1/notify").await.json;
-        (page["items"][0]["owed"] == 0 && page["items"][0]["sent"] == 1).then_some(())
+        // On its disk, too: it is killed next.
+        let kept = std::fs::read(node.data().join("notify/night.json")).ok()?;
+        let kept: Value = serde_json::from_slice(&kept).ok()?;
+        (page["items"][0]["owed"] == 0 && kept["sent"] == 1).then_some(())
     })
     .await;
     node.kill();
