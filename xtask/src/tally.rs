@@ -72,10 +72,9 @@ impl Tally {
     }
 
     /// Reads a runner's closing line, of nextest (`Summary [ 1.2s] 5 tests run: 4 passed, 1 failed, 2 skipped`) or of
-    /// cargo's own (`test result: ok. 3 passed; 0 failed; 1 ignored; …`).
+    /// cargo's own (`test result: ok. 3 passed; 0 failed; 1 ignored; …`), which nextest shows of each test that failed, indented.
     fn count(&self, line: &str) {
-        let line = line.trim_start();
-        let results = match line.strip_prefix("test result: ").or_else(|| line.strip_prefix("Summary [")) {
+        let results = match line.strip_prefix("test result: ").or_else(|| line.trim_start().strip_prefix("Summary [")) {
             Some(rest) => rest.rsplit_once(": ").map_or(rest, |(_, results)| results),
             None => return,
         };
@@ -112,6 +111,7 @@ mod tests {
             "     Summary [   0.123s] 5 tests run: 4 passed (1 slow), 1 failed, 2 skipped",
             "     Summary [   0.1s] 3 tests run: 2 passed, 1 timed out, 0 skipped",
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.00s",
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 246 filtered out; finished in 1.72s",
             "something else: 9 passed",
         ] {
             tally.count(line);
