@@ -107,7 +107,7 @@ async fn all_is_reached_by_keyboard(night: &Showcase, browser: &Chromium) {
     browser.set_scripts(false).await;
     for path in pages() {
         browser.go(&format!("{}{path}", night.node.url())).await;
-        let mut steps = 0;
+        let (mut steps, mut last) = (0, Value::Null);
         loop {
             browser.press("\u{e004}").await;
             let stands = browser.js(STAND, &[]).await;
@@ -116,9 +116,12 @@ async fn all_is_reached_by_keyboard(night: &Showcase, browser: &Chromium) {
                 steps += 1;
                 continue;
             }
-            if stands.is_null() || stands[2] == true {
+            // A field of a date has a place for each of its parts.
+            let is_within = stands[1] == last;
+            if stands.is_null() || stands[2] == true && !is_within {
                 break;
             }
+            last = stands[1].clone();
             assert_eq!(stands[0], true, "{path}: nobody sees that this has the focus: {}", stands[1]);
             steps += 1;
             assert!(steps < 1_000, "{path}: the focus goes round for ever");

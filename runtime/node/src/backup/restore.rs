@@ -148,6 +148,14 @@ pub(crate) fn plan(wish: &Wish<'_>) -> Result<Plan, RestoreError> {
     found(wish, check(wish.archive)?)
 }
 
+/// What the folders of this restore are called by: its second, and a number behind it where one of the same second was before.
+fn free_stamp(data_dir: &Path, now: Timestamp) -> String {
+    let second = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let is_free = |stamp: &String| [ASIDE, DRAFT].iter().all(|kind| !data_dir.join(format!("{kind}{stamp}")).exists());
+    let further = (2_u32..).map(|no| format!("{second}-{no}"));
+    std::iter::once(second.clone()).chain(further).find(is_free).unwrap_or(second)
+}
+
 /// Restores.
 pub(crate) fn restore(wish: &Wish<'_>) -> Result<Restored, RestoreError> {
     let data_dir = wish.data_dir;
@@ -161,7 +169,7 @@ pub(crate) fn restore(wish: &Wish<'_>) -> Result<Restored, RestoreError> {
     if plan.occupied && !wish.replace {
         return Err(RestoreError::Occupied { path: data_dir.to_owned() });
     }
-    let stamp = wish.now.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let stamp = free_stamp(data_dir, wish.now);
     let draft = data_dir.join(format!("{DRAFT}{stamp}"));
     let drafted = unpack(wish, &draft, &plan.backup.manifest);
     if let Err(error) = drafted {
