@@ -62,6 +62,10 @@ impl Reload {
             return Err(ConfigError::Value { key: "--config".to_owned(), why });
         };
         let unreadable = |source| ConfigError::Unreadable { path: place.clone(), source };
+        // What nobody writes into would keep it waiting, and every further reading with it.
+        if !std::fs::metadata(place).map_err(unreadable)?.is_file() {
+            return Err(unreadable(std::io::Error::other("it is no regular file")));
+        }
         let text = std::fs::read_to_string(place).map_err(unreadable)?;
         let config = Config::of(place, &text)?;
         let tokens = Tokens::new(&self.own_token, config.tokens()?);

@@ -139,7 +139,11 @@ impl Target {
         let cannot = |error: io::Error| Failure::from(format!("{} cannot be written: {error}", partial.display()));
         let mut options = OpenOptions::new();
         // Missions are other people's business. What was broken off before is written over.
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&partial).map_err(cannot)?;
+        // Not through a link, and with the mode of ours: who may write in that folder need not be who may read a backup.
+        let no_link = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let options = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(no_link);
+        let file = options.open(&partial).map_err(cannot)?;
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(cannot)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 return Err(Failure::from(format!("{} is being written by somebody else", partial.display())));

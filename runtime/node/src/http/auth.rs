@@ -62,7 +62,8 @@ impl Tokens {
     /// The node's own token and those of the configuration: name, token, scopes.
     pub(crate) fn new(own: &str, further: impl IntoIterator<Item = (String, String, Vec<Scope>)>) -> Self {
         let own = (ADMIN.to_owned(), own.to_owned(), vec![Scope::Admin]);
-        let tokens = std::iter::once(own).chain(further).map(|(name, token, scopes)| {
+        // The last of two that are the same holds: nobody takes the node's own away.
+        let tokens = further.into_iter().chain(std::iter::once(own)).map(|(name, token, scopes)| {
             let token = Digest::of(token.trim().as_bytes());
             (token, Holder { name: name.into(), token: Some(token), scopes: scopes.into() })
         });
@@ -196,6 +197,12 @@ mod tests {
         assert_eq!(own_token(dir.path(), None).expect("read"), "given");
         let mode = fs::metadata(dir.path().join("token")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn nobody_takes_the_nodes_own_token_away() {
+        let tokens = Tokens::new("own", [("reader".to_owned(), "own".to_owned(), vec![Scope::Read])]);
+        assert!(tokens.of("own").is_some_and(|holder| &*holder.name == ADMIN && holder.may(Scope::Operate)));
     }
 
     #[test]
