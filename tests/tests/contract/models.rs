@@ -163,7 +163,7 @@ async fn one_that_is_held_outlives_a_kill_says_until_when_and_is_cancelled_at_on
     let seconds = until.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((3_500..=3_600).contains(&seconds), "{seconds}");
     // What it waits for is known a moment before that is on disk, and shown of the rest.
-    until("nothing is set aside for it", async || {
+    sortie_tests::until("nothing is set aside for it", async || {
         let usage = node.mission("held").await["usage"].clone();
         (usd(&usage, "/reserved/cost_usd") + usd(&usage, "/estimated_cost_usd") == 0.0).then_some(())
     })
