@@ -118,11 +118,12 @@ async fn strike(node: &mut Node, workspace: &Path, asked: &AtomicUsize) -> Calls
             }
             let (_, flying, _) = calls(&records);
             let is_open = |call: &u64| !struck.contains_key(call);
-            // Before each of them is a turn of the model; one that was struck is made once more, and let through then. A command looks at the
-            // files itself.
-            let is_due =
-                flying.iter().any(|(call, tool)| tool == "model" || OF_FILES.contains(&tool.as_str()) && is_open(call));
-            node.faults().set_disk(if is_due && of_files(&struck) < OF_FILES.len() { Disk::Held } else { Disk::Well });
+            // One that was struck is made once more, and let through then; a command looks at the files itself. At every other moment the next
+            // call of files may begin.
+            let goes_on =
+                flying.iter().any(|(call, tool)| tool == "Bash" || OF_FILES.contains(&tool.as_str()) && !is_open(call));
+            let is_due = !goes_on && of_files(&struck) < OF_FILES.len();
+            node.faults().set_disk(if is_due { Disk::Held } else { Disk::Well });
             let is_held = |(call, tool): &(u64, String)| {
                 is_open(call)
                     && match tool.as_str() {
