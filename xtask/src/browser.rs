@@ -5,10 +5,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
-use crate::debian;
 use crate::shell::{self, Project};
+use crate::{debian, npm};
 
 /// The browser and its driver, with the packages that bring them.
 const PROGRAMS: [(&str, &str); 2] = [("chromium", "chromium"), ("chromedriver", "chromium-driver")];
@@ -28,17 +27,8 @@ fn axe(project: &Project) -> Result<PathBuf, String> {
     if fs::read_to_string(&mark).is_ok_and(|there| there == AXE) {
         return Ok(folder);
     }
-    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => fs::create_dir_all(&folder).map_err(failed)?,
-    }
-    // Without a file of its own npm would look for one further up.
-    fs::write(folder.join("package.json"), "{\"private\": true}\n").map_err(failed)?;
-    let mut install = Command::new("npm");
-    install.current_dir(&folder).args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save", AXE]);
-    shell::run(&mut install).map_err(|error| format!("{error}; the tests of the dashboard need npm"))?;
-    fs::write(&mark, AXE).map_err(failed)?;
+    npm::install(&folder, [AXE], "the tests of the dashboard")?;
+    fs::write(&mark, AXE).map_err(|error| format!("{}: {error}", mark.display()))?;
     Ok(folder)
 }
 

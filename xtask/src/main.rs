@@ -11,6 +11,7 @@ mod debian;
 mod demo;
 mod dist;
 mod guests;
+mod npm;
 mod polyglot;
 mod servers;
 mod setup;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
+use crate::npm;
 use crate::shell::{self, Project};
 
 /// Servers, which speak the era of the handshake; and the suite.
@@ -40,10 +41,11 @@ const SCHEMATHESIS_CONSTRAINTS: &str = include_str!("../../tests/schemathesis/co
 pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
     let folder = project.target().join("tools").join("mcp");
     let node = node();
-    let npm = NPM.into_iter().chain(node.as_deref());
+    let packages = NPM.into_iter().chain(node.as_deref());
     let (mark, versions) = (
         folder.join("versions"),
-        npm.clone()
+        packages
+            .clone()
             .chain(PYPI)
             .chain([AGENTDOJO, AGENTDOJO_CONSTRAINTS, SCHEMATHESIS, SCHEMATHESIS_CONSTRAINTS])
             .collect::<Vec<_>>()
@@ -53,18 +55,7 @@ pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
         return Ok(folder);
     }
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => fs::create_dir_all(&folder).map_err(failed)?,
-    }
-    // Without a file of its own npm would look for one further up.
-    fs::write(folder.join("package.json"), "{\"private\": true}\n").map_err(failed)?;
-    let mut install = Command::new("npm");
-    install
-        .current_dir(&folder)
-        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save"])
-        .args(npm);
-    shell::run(&mut install).map_err(|error| format!("{error}; the tests of tool servers need npm and Node 20"))?;
+    npm::install(&folder, packages, "the tests of tool servers")?;
     let constrained = |package: &'static str, file: &'static str, constraints: &str| {
         fs::write(folder.join(file), constraints).map_err(failed)?;
         Ok::<_, String>([package, "--constraint", file])
