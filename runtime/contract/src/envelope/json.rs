@@ -27,13 +27,14 @@ pub fn read_strictly(text: &str) -> Result<(serde_json::Value, Vec<Mistake>), Mi
 }
 
 /// The integers beyond 64 bits in a JSON text, the first `most` of them, each with its place and the digits that stand there: whoever reads the
-/// text into values gets doubles for them. None where the text is no JSON, or deeper than an envelope may be.
+/// text into values gets doubles for them. None where the text is no JSON, deeper than an envelope may be, or has a key twice: which of the
+/// two a reader keeps is not known.
 #[must_use]
 pub fn long_integers(text: &str, most: usize) -> Vec<(Pointer, &str)> {
     let mut notes = Notes::new(text, most);
     let mut source = serde_json::Deserializer::from_str(text);
     let read = Seed { place: &Place::ROOT, notes: &mut notes }.deserialize(&mut source);
-    if read.is_ok() { notes.inexact } else { Vec::new() }
+    if read.is_ok() && notes.duplicates.is_empty() { notes.inexact } else { Vec::new() }
 }
 
 /// A JSON value.
@@ -383,5 +384,29 @@ impl Serialize for Json<'_> {
                 object.end()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_integers_are_told_where_they_are_one_value() {
+        let told =
+            |text| long_integers(text, 2).iter().map(|(at, digits)| format!("{at} {digits}")).collect::<Vec<_>>();
+        assert_eq!(
+            told(r#"{"a": [1, 98765432109876543210], "b": -12345678901234567890123, "c": 1e30}"#),
+            ["/a/1 98765432109876543210", "/b -12345678901234567890123"]
+        );
+        for text in [
+            "[18446744073709551615]",
+            r#"{"a": 98765432109876543210, "a": 1}"#,
+            "[98765432109876543210",
+            "[0.98765432109876543210]",
+        ] {
+            assert_eq!(told(text), [""; 0], "{text}");
+        }
+        assert_eq!(told("[98765432109876543210, 98765432109876543210, 98765432109876543210]").len(), 2);
     }
 }
