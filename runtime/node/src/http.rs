@@ -1,4 +1,4 @@
-//! The HTTP interface: what every handler works with, the router, and how it is served. What there is stands in the table of [`routes`].
+//! The HTTP interface: what every handler works with, the router, and how it is served. What there is stands in the table of [`routes()`].
 
 mod actions;
 mod agents;
