@@ -2,6 +2,7 @@
 //! `text`'s; each other file is a command, or a few.
 
 mod act;
+mod actions;
 mod agree;
 mod backup;
 mod beside;
@@ -9,6 +10,7 @@ mod client;
 mod complete;
 mod decide;
 mod doctor;
+mod explain;
 mod input;
 mod journal;
 mod look;
@@ -82,6 +84,8 @@ enum Command {
         #[arg(value_parser = named, add = complete::missions())]
         id: String,
     },
+    /// Show what an envelope may do on a node, before it runs: which tools, which budget, when, held against what. Nothing is dispatched.
+    Explain(explain::ExplainArgs),
     /// Show a mission's events as they happen, until its final one.
     Watch {
         /// The mission's id.
@@ -147,6 +151,8 @@ enum Command {
     /// Show a night at a glance: done, failed, carried over, waiting for people, spent, what comes next. Exit code 1 if something failed,
     /// was missed or waits for people.
     Night(night::NightArgs),
+    /// List what operators did, newest first: who, when, and what they said.
+    Actions(look::PageArgs),
     /// The node as an MCP server for agents: where it is, or with --stdio the server itself.
     Mcp(mcp::McpArgs),
     /// Manage schedules: recurring missions.
@@ -354,6 +360,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Ls(args) => look::ls(args, &client()?, json).await,
         Command::Show { id } => show::show(&id, &client()?, json).await,
         Command::Why { id } => why::why(&id, &client()?, json).await,
+        Command::Explain(args) => explain::explain(args, &client()?, json).await,
         Command::Watch { id } => watch::watch(&id, &client()?, json).await,
         Command::Journal(args) => journal::journal(args, &client()?, json).await,
         Command::Artifacts { id, get } => look::artifacts(&id, get.as_deref(), &client()?, json).await,
@@ -367,6 +374,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Approve(args) => decide::approve(args, &client()?, json).await,
         Command::Deny(which) => decide::deny(which, &client()?, json).await,
         Command::Answer { which, text } => decide::answer(which, text, &client()?, json).await,
+        Command::Actions(which) => actions::actions(&which, &client()?, json).await,
         Command::Mcp(args) => mcp::mcp(&args, client()?, json).await,
         Command::Night(args) => night::night(args, &client()?, json).await,
         // Nobody has to be asked.
