@@ -133,6 +133,22 @@ async fn several_are_decided_at_once_and_one_is_cancelled() {
     assert_eq!(node.until_final("runs").await["status"], "cancelled");
     assert!(journal(&node, "runs").await.contains("the night is over"));
 
+    node.accept(&looping("again")).await;
+    node.accept(&looping("more")).await;
+    page(&browser, &node, "/missions?status=running").await;
+    for id in ["again", "more"] {
+        browser.click(&format!("input[name=item][value='{id}']")).await;
+    }
+    browser.write("#reason-several", "both of them").await;
+    browser.click("#several button[value=cancel]").await;
+    for id in ["again", "more"] {
+        browser.until_says(".notice.good", &format!("{id}: cancelled")).await;
+        assert_eq!(node.until_final(id).await["status"], "cancelled");
+        assert!(journal(&node, id).await.contains("both of them"));
+    }
+    let back = browser.driver().current_url().await.expect("an address");
+    assert_eq!(back.query(), Some("status=running"), "the list is narrowed as before");
+
     browser.click("form.who button").await;
     browser.until_there("#token").await;
     page(&browser, &node, "/inbox").await;

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::Web;
 use super::ask::{Read, items};
-use super::door::Viewer;
+use super::door::{Fields, Viewer};
 use super::frame::{Page, Refused, live};
 use super::session::Notice;
+use super::several;
 use super::text::{Clock, badge, cell, line, money, path, plain, str, with_query};
 use crate::mcp::Ask;
 
@@ -34,7 +35,20 @@ pub(super) struct MissionsQuery {
 }
 
 impl MissionsQuery {
-    fn pairs(&self) -> [(&'static str, &str); 6] {
+    /// As the fields of a form have it.
+    pub(super) fn of(fields: &Fields) -> Self {
+        let [status, vp_id, vp_runtime_id, mission_type, q, cursor] =
+            ["status", "vp_id", "vp_runtime_id", "mission_type", "q", "cursor"]
+                .map(|name| fields.text(name).to_owned());
+        Self { status, vp_id, vp_runtime_id, mission_type, q, cursor }
+    }
+
+    /// Where the list that is narrowed so is.
+    pub(super) fn address(&self) -> String {
+        with_query("/missions", &self.pairs())
+    }
+
+    pub(super) fn pairs(&self) -> [(&'static str, &str); 6] {
         [
             ("status", &self.status),
             ("vp_id", &self.vp_id),
@@ -68,7 +82,8 @@ pub(super) async fn page(
         h1 { "Missions" }
         @if viewer.holder.may(crate::config::Scope::Dispatch) { p { a href="/dispatch" { "Dispatch a mission" } } }
         (filter(&query))
-        (live(&with_query("/missions", &query.pairs()), &shown(&list, &query, &clock)))
+        (live(&query.address(), &shown(&viewer, &list, &query, &clock)))
+        @if viewer.operates() && !items(&list).is_empty() { (several::form(&viewer, &query)) }
     };
     Ok(Page { title: "Missions", at: "/missions", main }.shown(&web, &viewer))
 }
@@ -110,7 +125,7 @@ fn filter(query: &MissionsQuery) -> Markup {
     }
 }
 
-fn shown(list: &Value, query: &MissionsQuery, clock: &Clock) -> Markup {
+fn shown(viewer: &Viewer, list: &Value, query: &MissionsQuery, clock: &Clock) -> Markup {
     let missions = items(list);
     let further = list["next_cursor"].as_str().map(|cursor| {
         let mut pairs = query.pairs();
@@ -119,7 +134,7 @@ fn shown(list: &Value, query: &MissionsQuery, clock: &Clock) -> Markup {
     });
     html! {
         @if missions.is_empty() { p class="empty" { "No mission is like that." } }
-        @else { (table(missions, clock)) }
+        @else { (table(viewer, missions, clock)) }
         nav aria-label="Pages of the list" class="others" {
             @if !query.cursor.is_empty() { a href=(with_query("/missions", &query.pairs()[..5])) { "← Newest" } " " }
             @if let Some(further) = further { a href=(further) rel="next" { "Older →" } }
@@ -128,7 +143,7 @@ fn shown(list: &Value, query: &MissionsQuery, clock: &Clock) -> Markup {
     }
 }
 
-fn table(missions: &[Value], clock: &Clock) -> Markup {
+fn table(viewer: &Viewer, missions: &[Value], clock: &Clock) -> Markup {
     html! {
         div class="wide" tabindex="0" role="region" aria-label="Missions" {
             table {
@@ -142,6 +157,7 @@ fn table(missions: &[Value], clock: &Clock) -> Markup {
                     @for mission in missions {
                         tr {
                             th scope="row" {
+                                @if viewer.operates() { (several::mark(str(mission, "mission_id"))) " " }
                                 a href=(path(&["missions", str(mission, "mission_id")])) { (plain(str(mission, "mission_id"))) }
                                 div class="dim" { (line(str(mission, "objective"))) }
                             }

@@ -67,7 +67,7 @@ pub(super) async fn page(
     Ok(Page { title: "Night", at: "/", main }.shown(&web, &viewer))
 }
 
-/// How long a night is kept that was made: all heads of a node are gone through for it.
+/// How long a night is kept that was made.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// The night in which it is now, which all pages share that show it.
