@@ -157,6 +157,7 @@ pub struct Engine {
     pub(crate) timer: timer::Timer,
     pub(crate) deliveries: deliveries::Deliveries,
     pub(crate) views: views::Views,
+    pub(crate) tonight: night::Tonight,
     /// Says which mission has something new on disk.
     pub(crate) news: broadcast::Sender<MissionNo>,
     pub(crate) checks: check::Checks,

@@ -3,13 +3,18 @@
 //! What a night is `sortie_schedule` says, what became of a mission in it the core. Owned here: which missions are looked at, and how
 //! much of each: most by their heads alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use jiff::SignedDuration;
 use jiff::civil::Date;
-use sortie_contract::{LaneId, MissionNo, Spend, Timestamp};
+use parking_lot::Mutex;
+use sortie_contract::{LaneId, MissionNo, Spend, Status, Timestamp};
 use sortie_journal::Head;
 use sortie_mission::{Left, Mission, Night, Part};
 use sortie_schedule::{Action, Fire, LATE, is_closed, night, night_of};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
 
 use super::schedules::{Made, ScheduleError};
 use super::shown::{GapView, NextWindow, NightLane, NightLine, NightView, SpendView, StretchView, WindowView, name};
@@ -22,14 +27,103 @@ const HEADS: usize = 1_000;
 /// Missions of a night that are listed.
 const LINES_MAX: usize = 500;
 
+/// How long the night is followed before all missions are gone through once more: nobody tells of those that are removed.
+const ANEW: SignedDuration = SignedDuration::from_mins(10);
+
 /// Times of a paused schedule that are looked at for the first behind its pause.
 const LOOKED_AT: usize = 100;
 
-/// Missions that wait and whose windows are looked at.
-const WAITING_MAX: usize = 10_000;
-
 /// Entries of a schedule's history that are looked at at once.
 const FIRES: usize = 256;
+
+/// A night, and the moment at which it is looked at.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    from: Timestamp,
+    until: Timestamp,
+    now: Timestamp,
+}
+
+/// The missions of a night.
+type Parts = BTreeMap<MissionNo, Taken>;
+
+/// What of a mission counts in a night.
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    part: Part,
+    /// When its window opens, where it is not over.
+    opens: Option<Timestamp>,
+}
+
+impl Taken {
+    fn of(head: &Head, part: Part) -> Self {
+        Self { part, opens: head.start_at.filter(|_| matches!(head.status, Status::Queued | Status::Running)) }
+    }
+}
+
+/// The night in which it is now, as far as it was gone through: who looks again pays for what has changed since, not for all missions.
+#[derive(Default)]
+pub(crate) struct Tonight(Mutex<Option<SoFar>>);
+
+struct SoFar {
+    from: Timestamp,
+    /// When all of them were gone through.
+    begun: Timestamp,
+    /// Which missions have something new since.
+    news: broadcast::Receiver<MissionNo>,
+    parts: Arc<Parts>,
+}
+
+impl Tonight {
+    /// The parts of all missions in it. Blocks, and so does who asks beside.
+    fn parts(&self, engine: &Engine, time: Span) -> Result<Arc<Parts>, ReadError> {
+        let mut kept = self.0.lock();
+        let age = |so_far: &SoFar| time.now.duration_since(so_far.begun);
+        let is_of = |so_far: &SoFar| so_far.from == time.from && age(so_far) < ANEW && !age(so_far).is_negative();
+        // What went wrong in the middle is gone through anew.
+        if let Some(mut so_far) = kept.take().filter(is_of)
+            && so_far.follow(engine, time)?
+        {
+            let parts = Arc::clone(&so_far.parts);
+            *kept = Some(so_far);
+            return Ok(parts);
+        }
+        // First of all: what happens while they are gone through is looked at again.
+        let news = engine.news();
+        let parts = Arc::new(engine.all_parts(time)?);
+        *kept = Some(SoFar { from: time.from, begun: time.now, news, parts: Arc::clone(&parts) });
+        Ok(parts)
+    }
+}
+
+impl SoFar {
+    /// Looks at what has changed; false, where that is not known any more.
+    fn follow(&mut self, engine: &Engine, time: Span) -> Result<bool, ReadError> {
+        let mut changed = BTreeSet::new();
+        loop {
+            match self.news.try_recv() {
+                Ok(no) => drop(changed.insert(no)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Lagged(_) | TryRecvError::Closed) => return Ok(false),
+            }
+        }
+        if changed.is_empty() {
+            return Ok(true);
+        }
+        let parts = Arc::make_mut(&mut self.parts);
+        for no in changed {
+            let taken = match engine.log.head(no)? {
+                Some(head) => engine.part_of(no, &head, time)?.map(|part| Taken::of(&head, part)),
+                None => None,
+            };
+            match taken {
+                Some(taken) => drop(parts.insert(no, taken)),
+                None => drop(parts.remove(&no)),
+            }
+        }
+        Ok(true)
+    }
+}
 
 /// What the schedules of a node did in a night.
 #[derive(Default)]
@@ -59,23 +153,18 @@ impl Engine {
         let (zone, now) = (&self.settings.hours.zone, self.ambient.wall());
         let date = date.unwrap_or_else(|| night_of(now, zone));
         let (from, until) = night(date, zone);
-        let mut lines: BTreeMap<(Left, MissionNo), NightLine> = BTreeMap::new();
+        let time = Span { from, until, now };
+        let parts = if (from..until).contains(&now) {
+            self.tonight.parts(self, time)?
+        } else {
+            Arc::new(self.all_parts(time)?)
+        };
+        let lines = self.lines(&parts)?;
         let mut counts: BTreeMap<Left, usize> = BTreeMap::new();
         let mut spent = Spend::NOTHING;
-        let mut before = None;
-        loop {
-            let heads = self.log.heads_newest_first(before, HEADS)?;
-            let Some((last, _)) = heads.last() else { break };
-            before = Some(*last);
-            for (no, head) in heads {
-                let Some(part) = self.part_of(no, &head, from, until, now)? else { continue };
-                spent = spent.saturating_add(part.spent);
-                *counts.entry(part.left).or_default() += 1;
-                lines.insert((part.left, no), self.night_line(no, &head, part));
-                if lines.len() > LINES_MAX {
-                    lines.pop_last();
-                }
-            }
+        for taken in parts.values() {
+            spent = spent.saturating_add(taken.part.spent);
+            *counts.entry(taken.part.left).or_default() += 1;
         }
         let count = |wanted| counts.get(&wanted).copied().unwrap_or_default();
         let Fires { fired, late, skipped, refused, missed, gaps } = self.fires_between(from, until)?;
@@ -102,22 +191,53 @@ impl Engine {
             lanes: self.night_lanes(from, until),
             clock_changes: zone.changes(from, until),
             needs_people: missed + refused > 0 || counts.keys().any(|left| left.needs_people()),
-            next_window: if (from..until).contains(&now) { self.next_of_all(now)? } else { None },
-            more: counts.values().sum::<usize>() > lines.len(),
-            missions: lines.into_values().collect(),
+            next_window: if (from..until).contains(&now) { Some(self.next_of_all(&parts, now)) } else { None }
+                .flatten(),
+            more: parts.len() > lines.len(),
+            missions: lines,
         })
+    }
+
+    /// The parts of all missions in a night: every head of the node is gone through.
+    fn all_parts(&self, time: Span) -> Result<Parts, ReadError> {
+        let (mut parts, mut before) = (Parts::new(), None);
+        loop {
+            let heads = self.log.heads_newest_first(before, HEADS)?;
+            let Some((last, _)) = heads.last() else { return Ok(parts) };
+            before = Some(*last);
+            for (no, head) in heads {
+                if let Some(part) = self.part_of(no, &head, time)? {
+                    parts.insert(no, Taken::of(&head, part));
+                }
+            }
+        }
+    }
+
+    /// Those that are listed: what needs people first, and of each kind the oldest.
+    fn lines(&self, parts: &Parts) -> Result<Vec<NightLine>, ReadError> {
+        let mut first: BTreeSet<(Left, MissionNo)> = BTreeSet::new();
+        for (no, taken) in parts {
+            let place = (taken.part.left, *no);
+            if first.len() < LINES_MAX {
+                first.insert(place);
+            } else if first.last().is_some_and(|last| place < *last) {
+                first.pop_last();
+                first.insert(place);
+            }
+        }
+        let mut lines = Vec::with_capacity(first.len());
+        for (_, no) in first {
+            // One that was removed meanwhile is not shown.
+            if let (Some(head), Some(taken)) = (self.log.head(no)?, parts.get(&no)) {
+                lines.push(self.night_line(no, &head, taken.part));
+            }
+        }
+        Ok(lines)
     }
 
     /// A mission's part in a night. Its head says it, where all of its life lies in the night, or the night is not over and it has
     /// spent nothing; else its records are gone through.
-    fn part_of(
-        &self,
-        no: MissionNo,
-        head: &Head,
-        from: Timestamp,
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Result<Option<Part>, ReadError> {
+    fn part_of(&self, no: MissionNo, head: &Head, Span { from, until, now }: Span) -> Result<Option<Part>, ReadError> {
         if from > now || head.accepted_at >= until || head.ended_at.is_some_and(|ended| ended < from) {
             return Ok(None);
         }
@@ -210,7 +330,7 @@ impl Engine {
     }
 
     /// The next thing that begins by itself: a fire of a schedule, or the window of a mission.
-    fn next_of_all(&self, now: Timestamp) -> Result<Option<NextWindow>, ReadError> {
+    fn next_of_all(&self, parts: &Parts, now: Timestamp) -> Option<NextWindow> {
         let mut next: Option<NextWindow> = None;
         let mut offer = |at: Timestamp, schedule: Option<&str>, mission: Option<&str>| {
             if next.as_ref().is_none_or(|next| at < next.at) {
@@ -233,14 +353,13 @@ impl Engine {
                 }
             }
         }
-        use sortie_contract::Status::{Queued, Running};
-        for no in self.commit.standings().newest_first(&[Queued, Running], None, WAITING_MAX) {
-            let Some(head) = self.log.head(no).ok().flatten() else { continue };
-            if let Some(at) = head.start_at.filter(|at| *at > now) {
-                offer(at, None, Some(head.mission_id.as_str()));
-            }
+        let opens = parts.iter().filter_map(|(no, taken)| Some((taken.opens.filter(|at| *at > now)?, *no)));
+        if let Some((at, no)) = opens.min()
+            && let Some(head) = self.log.head(no).ok().flatten()
+        {
+            offer(at, None, Some(head.mission_id.as_str()));
         }
-        Ok(next)
+        next
     }
 }
 

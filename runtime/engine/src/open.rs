@@ -203,6 +203,7 @@ impl Engine {
             timer: Timer::default(),
             deliveries: Deliveries::new(undelivered, courier),
             views: Views::default(),
+            tonight: crate::night::Tonight::default(),
             news,
             checks: Checks::default(),
             first_look: FirstLook::new(tools.others().count()),

@@ -436,3 +436,29 @@ async fn completions_know_the_missions() {
     assert!(complete(&["tool", "call", "We"]).contains(&"WebFetch".to_owned()));
     assert!(complete(&["jou"]).contains(&"journal".to_owned()));
 }
+
+#[tokio::test]
+async fn a_night_that_was_followed_is_the_one_that_a_new_look_finds() {
+    let mut node = Node::start().await;
+    let night = async |node: &Node| {
+        let mut night = node.get("/v1/nights/current").await.expect_status(200).json();
+        // What has no part in it: nothing runs while a node is down.
+        night["missions"].as_array_mut().expect("a list").iter_mut().for_each(|line| line["summary"] = json!(null));
+        night
+    };
+    assert_eq!(night(&node).await["done"], 0);
+    for (count, id) in (1..).zip(["one", "two", "three"]) {
+        node.run(&writing(id)).await;
+        assert_eq!(night(&node).await["done"], count, "{id}");
+    }
+    node.accept(&looping("runs")).await;
+    node.until_status("runs", "running").await;
+    let running = night(&node).await;
+    assert_eq!((&running["running"], &running["done"]), (&json!(1), &json!(3)));
+    node.post("/v1/missions/runs/cancel", &json!({"reason": "enough"})).await.expect_status(202);
+    node.until_final("runs").await;
+    let followed = night(&node).await;
+    assert_eq!((&followed["running"], &followed["cancelled"]), (&json!(0), &json!(1)));
+    node.restart().await;
+    assert_eq!(night(&node).await, followed);
+}
