@@ -27,4 +27,4 @@ pub use config::{CallbackConfig, ConfigError, SecretConfig};
 pub use courier::{Counters, Courier, Failed};
 pub use outbox::{Delivery, Method, Outbox, OutboxError};
 pub use send::{Http, Reply, Transport};
-pub use sortie_egress::{Refused, Request, SecretError, SendError, StatusCode};
+pub use sortie_egress::{Refused, Request, SecretError, SendError, StatusCode, read_small};

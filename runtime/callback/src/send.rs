@@ -14,12 +14,12 @@ use sortie_contract::trace::traceparent;
 use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use sortie_egress::{Answer, Client, Guard, Limits, Request, SecretError, SendError, StatusCode, resolve};
 
-use crate::backoff::retry_after;
 use crate::board::Health;
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Method};
 use crate::secret::Secrets;
 use crate::sign::signature;
+use sortie_egress::retry_after;
 
 /// How much of an answer's body is read before its connection is given up, in bytes. Nothing in it is looked at; a short one is read
 /// to its end so that the connection can serve the next delivery.

@@ -4,10 +4,10 @@
 //! dropped after it; they have no way into a log line, an error or the journal.
 
 use std::fmt;
+use std::io::Read as _;
 
 use reqwest::header::HeaderValue;
 use sortie_contract::envelope::SecretRef;
-use tokio::io::AsyncReadExt;
 
 use crate::named::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 
@@ -102,7 +102,10 @@ pub async fn resolve(reference: &SecretRef) -> Result<Secret, SecretError> {
     let value = match reference {
         SecretRef::Env(name) => std::env::var(name).map_err(|_| SecretError::Env { name: name.clone() })?,
         SecretRef::File(path) => {
-            read_bounded(path).await.map_err(|source| SecretError::File { path: path.clone(), source })?
+            let named = path.clone();
+            let read = tokio::task::spawn_blocking(move || read_small(&named)).await;
+            let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            read.map_err(|source| SecretError::File { path: path.clone(), source })?
         }
     };
     match value.trim() {
@@ -111,11 +114,20 @@ pub async fn resolve(reference: &SecretRef) -> Result<Secret, SecretError> {
     }
 }
 
-async fn read_bounded(path: &str) -> std::io::Result<String> {
+/// The text of a file that is as small as a secret is.
+///
+/// # Errors
+/// It cannot be read, is longer than a secret may be, or is no file: a pipe that nobody writes to would keep whoever reads it for ever.
+pub fn read_small(path: &str) -> std::io::Result<String> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
     let mut text = String::new();
-    let read = tokio::fs::File::open(path).await?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).await?;
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if read as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other("too large to be a secret"));
+        return Err(std::io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes, and no secret")));
     }
     Ok(text)
 }
@@ -123,6 +135,18 @@ async fn read_bounded(path: &str) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_file_keeps_nobody_waiting() {
+        for path in ["/dev/zero", "/"] {
+            assert!(read_small(path).is_err(), "{path}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let says = read_small(pipe.to_str().unwrap()).unwrap_err().to_string();
+        assert_eq!(says, "it is no file");
+    }
 
     #[tokio::test]
     async fn values_are_read_anew_trimmed_and_never_printed() {

@@ -31,6 +31,7 @@ mod request;
 mod schedule_edit;
 mod schedules;
 mod session;
+mod several;
 mod signin;
 mod strip;
 mod tables;
@@ -74,7 +75,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/signout", post(signin::sign_out))
         .route("/inbox", get(inbox::page).post(inbox::decide_several))
         .route("/dispatch", get(dispatch::page).post(dispatch::send))
-        .route("/missions", get(missions::page))
+        .route("/missions", get(missions::page).post(several::act))
         .route("/missions/{id}", get(mission::page))
         .route("/missions/{id}/cancel", post(mission::cancel))
         .route("/missions/{id}/why", get(why::page))

@@ -1,9 +1,9 @@
 //! One attempt at one message: what is sent where, and whether it arrived.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use sortie_contract::Timestamp;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::SecretRef;
 use sortie_egress::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -40,16 +40,22 @@ pub(crate) struct Webhook {
 
 impl Route {
     /// Tries once. The caller bounds the time.
-    pub(crate) async fn send(&self, guard: &Guard, secrets: &NamedSecrets, message: &Message) -> Result<(), Failed> {
+    pub(crate) async fn send(
+        &self,
+        guard: &Guard,
+        secrets: &NamedSecrets,
+        message: &Message,
+        now: Timestamp,
+    ) -> Result<(), Failed> {
         match self {
-            Self::Webhook(webhook) => webhook.send(secrets, message).await,
+            Self::Webhook(webhook) => webhook.send(secrets, message, now).await,
             Self::Mail(mail) => crate::mail::send(mail, guard, message).await,
         }
     }
 }
 
 impl Webhook {
-    async fn send(&self, secrets: &NamedSecrets, message: &Message) -> Result<(), Failed> {
+    async fn send(&self, secrets: &NamedSecrets, message: &Message, now: Timestamp) -> Result<(), Failed> {
         let address = self.address().await.map_err(failed)?;
         let posted = self.shape.post(message, &address).map_err(failed)?;
         let mut headers = HeaderMap::new();
@@ -67,7 +73,7 @@ impl Webhook {
         let request = Request { method: Method::POST, url: posted.url, headers, body: Bytes::from(posted.body) };
         let answer = self.client.send(request).await.map_err(|error| failed(error.to_string()))?;
         let status = answer.status().as_u16();
-        let retry_after = answer.header(RETRY_AFTER).trim().parse().ok().map(Duration::from_secs);
+        let retry_after = sortie_egress::retry_after(answer.header(RETRY_AFTER), now);
         // What it says further changes nothing.
         let _ = answer.body(ANSWER_BYTES_MAX).await;
         match status {

@@ -564,7 +564,7 @@ impl Shared {
 
     async fn attempt(&self, channel: &Channel, message: &Message) -> Result<(), Failed> {
         let Meant { guard, route, timeout, .. } = &channel.meant;
-        let sending = route.send(guard, &self.secrets, message);
+        let sending = route.send(guard, &self.secrets, message, self.ambient.wall());
         let late = || Failed { why: format!("no answer within {timeout:?}"), retry_after: None };
         self.ambient.timeout(*timeout, sending).await.unwrap_or_else(|| Err(late()))
     }

@@ -63,6 +63,9 @@ pub(crate) enum ArchiveError {
         #[source]
         source: io::Error,
     },
+    /// Something that no checksum covers.
+    #[error("the backup goes on behind its end, with what nobody wrote there; take another copy of it")]
+    Behind,
     /// A member that cannot be in an archive.
     #[error("`{member}` has no place in a backup: {why}")]
     Strange {
@@ -135,7 +138,25 @@ pub(super) fn read(path: &Path, sink: &mut impl Sink) -> Result<Checked, Archive
         let entry = entry.map_err(|source| reading.broken(source))?;
         reading.take(entry, sink)?;
     }
-    reading.finish()
+    let checked = reading.finish()?;
+    nothing_follows(archive.into_inner())
+        .map_err(|source| ArchiveError::Io { path: path.to_owned(), source })?
+        .then_some(checked)
+        .ok_or(ArchiveError::Behind)
+}
+
+/// Whether there is nothing but the zeros of a last block behind the end of an archive.
+fn nothing_follows(mut rest: impl Read) -> io::Result<bool> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = rest.read(&mut chunk)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        if chunk[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
 }
 
 /// What each member adds to the list.

@@ -207,6 +207,18 @@ fn what_has_no_place_in_an_archive_is_refused_by_its_name() {
 }
 
 #[test]
+fn what_follows_the_end_is_no_part_of_a_backup() {
+    let folder = Folder::new();
+    folder.back_up();
+    let whole = fs::read(folder.archive()).expect("read");
+    fs::write(folder.archive(), [&whole[..], &[0; 10_240]].concat()).expect("written");
+    check(&folder.archive()).expect("a program that copies in blocks fills the last one");
+    fs::write(folder.archive(), [&whole[..], b"x"].concat()).expect("written");
+    let says = check(&folder.archive()).expect_err("more than was written").to_string();
+    assert!(says.contains("goes on behind its end"), "{says}");
+}
+
+#[test]
 fn a_restored_folder_opens_and_what_was_there_is_moved_aside() {
     let mut folder = Folder::new();
     folder.back_up();

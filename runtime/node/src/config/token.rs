@@ -1,7 +1,5 @@
 //! `[[token]]`: further bearer tokens and what each may do. Whether a request may is held against its route (`http/auth.rs`), not here.
 
-use std::io::Read as _;
-
 use serde::Deserialize;
 use sortie_contract::envelope::SecretRef;
 
@@ -22,9 +20,6 @@ pub struct TokenConfig {
 /// Fewest characters of a token that nobody guesses: of random hexadecimal digits, these are 64 bits.
 pub const TOKEN_CHARS_MIN: usize = 16;
 
-/// Longest file of a token, in bytes.
-const FILE_BYTES_MAX: u64 = 4_096;
-
 /// Whether a token is so short that it can be guessed. It is taken all the same, and told.
 #[must_use]
 pub fn is_weak(token: &str) -> bool {
@@ -41,14 +36,7 @@ impl TokenConfig {
         let text = match self.r#ref.parse::<SecretRef>().map_err(|error| wrong(error.to_string()))? {
             SecretRef::Env(name) => std::env::var(&name).map_err(|_| wrong(format!("`{name}` is not set")))?,
             SecretRef::File(path) => {
-                let mut text = String::new();
-                let file = std::fs::File::open(&path).map_err(|error| wrong(format!("{path}: {error}")))?;
-                let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
-                read.map_err(|error| wrong(format!("{path}: {error}")))?;
-                if text.len() as u64 > FILE_BYTES_MAX {
-                    return Err(wrong(format!("{path} is longer than {FILE_BYTES_MAX} bytes, and no token")));
-                }
-                text
+                sortie_callback::read_small(&path).map_err(|error| wrong(format!("{path}: {error}")))?
             }
         };
         match text.trim() {

@@ -270,6 +270,11 @@ fn modes(data_dir: &Path) -> Result<String, String> {
 
 /// Whether the journal would be opened.
 async fn journal(data_dir: &Path, runs: bool) -> Result<String, String> {
+    if crate::backup::is_half_restored(data_dir) {
+        return Err("a restore of this folder was broken off: `sortie restore FILE --replace` with the same backup makes it whole; until then \
+            no node starts on it"
+            .to_owned());
+    }
     let path = data_dir.join("journal.redb");
     let looked = tokio::task::spawn_blocking(move || examine(&path, &Options::default())).await;
     match looked.map_err(|error| error.to_string())? {
@@ -473,6 +478,11 @@ mod tests {
             .expect("written");
         let says = journal(&data, false).await.expect_err("an older copy");
         assert!(says.contains("the newest are lost"), "{says}");
+        let half = data.join("restore-in-progress");
+        std::fs::write(&half, "").expect("written");
+        let says = journal(&data, false).await.expect_err("half of two nodes");
+        assert!(says.contains("was broken off") && says.contains("--replace"), "{says}");
+        std::fs::remove_file(&half).expect("removed");
         for (name, mode) in [("", 0o755), ("journal.redb", 0o644)] {
             chmod(name, mode);
             let says = modes(&data).expect_err("open");
