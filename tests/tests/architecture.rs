@@ -8,24 +8,28 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 20] = [
+const PICTURE: [(&str, &[&str]); 22] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
     // Knows nothing of the house: a text and what it sees come in, a value goes out.
     ("sortie-template", &[]),
     ("sortie-schedule", &["sortie-contract", "sortie-template"]),
-    ("sortie-journal", &["sortie-contract"]),
+    // Histograms that more than one crate fills, and the node shows.
+    ("sortie-measure", &["sortie-contract"]),
+    ("sortie-journal", &["sortie-contract", "sortie-measure"]),
     ("sortie-sandbox", &["sortie-contract"]),
     ("sortie-egress", &["sortie-contract"]),
     // Knows nothing of the house: a policy comes in, a report goes out.
     ("sortie-confine", &[]),
     ("sortie-tools", &["sortie-confine", "sortie-contract", "sortie-egress"]),
     ("sortie-mcp", &["sortie-contract", "sortie-egress", "sortie-tools"]),
-    ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
+    ("sortie-callback", &["sortie-ambient", "sortie-contract", "sortie-egress", "sortie-measure"]),
     ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     // Only the node knows it: what is owed it is told through a trait.
     ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress", "sortie-template"]),
+    // The same: records it reads through a trait.
+    ("sortie-trace", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
         "sortie-engine",
         &[
@@ -33,6 +37,7 @@ const PICTURE: [(&str, &[&str]); 20] = [
             "sortie-callback",
             "sortie-contract",
             "sortie-journal",
+            "sortie-measure",
             "sortie-mission",
             "sortie-models",
             "sortie-sandbox",
@@ -52,12 +57,14 @@ const PICTURE: [(&str, &[&str]); 20] = [
             "sortie-engine",
             "sortie-journal",
             "sortie-mcp",
+            "sortie-measure",
             "sortie-mission",
             "sortie-models",
             "sortie-notify",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
+            "sortie-trace",
         ],
     ),
     // Black box: they speak HTTP and the command line, so that they hold the contract and not the code.
@@ -86,6 +93,7 @@ const PICTURE: [(&str, &[&str]); 20] = [
 /// Crates that only one of ours may name.
 const OWNERS: [(&str, &[&str]); 18] = [
     ("redb", &["sortie-journal"]),
+    ("prometheus-client", &["sortie-measure", "sortie"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),
     ("cap-std", &["sortie-tools"]),
@@ -159,6 +167,7 @@ fn siblings_do_not_name_each_other_in_tests_either() {
         "sortie-models",
         "sortie-callback",
         "sortie-notify",
+        "sortie-trace",
     ];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
         let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();
@@ -215,8 +224,8 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
     for folder in [
-        "contract", "mission", "schedule", "template", "journal", "sandbox", "confine", "egress", "tools", "mcp",
-        "models", "callback", "notify", "node",
+        "contract", "mission", "schedule", "template", "journal", "sandbox", "confine", "egress", "tools", "mcp", "models",
+        "callback", "notify", "measure", "trace", "node",
     ] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");

@@ -139,6 +139,8 @@ fn what_is_packed_is_the_same_each_time_and_has_what_a_node_needs() {
         "usr/share/doc/sortie/README.md",
         "usr/share/doc/sortie/OPERATIONS.md",
         "usr/share/doc/sortie/sortie.example.toml",
+        "usr/share/doc/sortie/observability/alerts.yml",
+        "usr/share/doc/sortie/observability/grafana-dashboard.json",
         "usr/share/man/man1/sortie-serve.1.gz",
         "usr/share/bash-completion/completions/sortie",
     ] {

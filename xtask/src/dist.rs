@@ -166,6 +166,11 @@ impl<'p> Dist<'p> {
             let name = document.file_name().unwrap_or_default();
             copy(&document, &tree.join(DOCUMENTS).join(name))?;
         }
+        // The board and the alert rules.
+        for file in entries(&self.project.root().join("docs/observability"))? {
+            let name = file.file_name().unwrap_or_default();
+            copy(&file, &tree.join(DOCUMENTS).join("observability").join(name))?;
+        }
         let manual = tree.join("usr/share/man/man1");
         make(&manual)?;
         shell::run(Command::new(self.binary).arg("man").arg(&manual))?;

@@ -13,6 +13,7 @@ mod dist;
 mod guests;
 mod npm;
 mod polyglot;
+mod readers;
 mod servers;
 mod setup;
 mod shell;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{browser, debian, servers, setup};
+use crate::{browser, debian, readers, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -30,6 +30,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let Some(temporary) = tally.step(temporary_folder(project)) else { return };
     // What could not be installed is a failure, and the rest is tested all the same.
     let servers = tally.step(servers::installed(project));
+    let readers = tally.step(readers::installed(project));
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
     let cargo = |arguments: &str| {
@@ -37,6 +38,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         command.env("SORTIE_BIN", node).env("TMPDIR", &temporary);
         if let Some(servers) = &servers {
             command.env("SORTIE_MCP_SERVERS", servers);
+        }
+        if let Some(readers) = &readers {
+            command.env(readers::READERS, readers);
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);

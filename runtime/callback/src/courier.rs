@@ -14,6 +14,7 @@ use sortie_contract::envelope::{NotSent, SecretRef, host_of};
 use sortie_contract::limit::{STOP_DELIVERIES, TROUBLE_WAIT, TROUBLE_WAIT_MAX};
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_egress::{Refused, SecretError};
+use sortie_measure::{Seconds, SecondsBy};
 use tokio::sync::{Notify, watch};
 use url::Url;
 
@@ -52,8 +53,10 @@ enum Life {
 }
 
 /// What the courier did so far, for the node's metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
+    waited: Seconds,
+    attempts: SecondsBy,
     delivered: AtomicU64,
     retried: AtomicU64,
     parked: AtomicU64,
@@ -79,7 +82,30 @@ pub struct Failed {
     pub last: i64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            waited: Seconds::slow(),
+            attempts: SecondsBy::quick("method"),
+            delivered: AtomicU64::default(),
+            retried: AtomicU64::default(),
+            parked: AtomicU64::default(),
+            failures: Default::default(),
+        }
+    }
+}
+
 impl Counters {
+    /// How long items waited until their receiver took them, since they could have been sent.
+    pub fn waited(&self) -> &Seconds {
+        &self.waited
+    }
+
+    /// How long attempts took, by method.
+    pub fn attempts(&self) -> &SecondsBy {
+        &self.attempts
+    }
+
     /// Items that a receiver took.
     pub fn delivered(&self) -> u64 {
         self.delivered.load(Relaxed)
@@ -317,7 +343,11 @@ impl Shared {
         if !this.board.lock().claim(mission, &host_of(&delivery.url).into()) {
             return turn.disclaim();
         }
+        let begun = this.ambient.steady();
         let verdict = this.sender.attempt(&delivery, this.ambient.wall()).await;
+        let took = this.ambient.steady().saturating_sub(begun);
+        let outcome = if matches!(verdict, Verdict::Delivered) { "ok" } else { "failed" };
+        this.counters.attempts.took(delivery.method.as_str(), outcome, took, delivery.trace_id.as_str());
         let ended = this.record(mission, &delivery, verdict).await;
         turn.end(ended);
     }
@@ -330,6 +360,8 @@ impl Shared {
         match self.consequence(delivery.since, attempts, verdict) {
             Consequence::Delivered => {
                 self.counters.delivered.fetch_add(1, Relaxed);
+                let waited = Duration::try_from(self.ambient.wall().duration_since(delivery.since)).unwrap_or_default();
+                self.counters.waited.took_in(waited, trace_id.as_str());
                 tracing::debug!(%mission_id, %trace_id, item, attempts, "delivered");
                 self.insist(|| self.outbox.delivered(mission, item)).await;
                 Ended::Delivered

@@ -77,3 +77,14 @@ pub enum Method {
     /// An upload.
     Put,
 }
+
+impl Method {
+    /// As HTTP has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        }
+    }
+}

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use percent_encoding::{CONTROLS, utf8_percent_encode};
 use sortie_ambient::Surroundings;
 use sortie_contract::envelope::{NotSent, SecretRef};
-use sortie_contract::trace::traceparent;
+use sortie_contract::trace::{mission_span, traceparent};
 use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use sortie_egress::{Answer, Client, Guard, Limits, Request, SecretError, SendError, StatusCode, resolve};
 
@@ -108,13 +108,6 @@ impl Transport for Http {
     }
 }
 
-/// The id of a span, of two numbers in `0.0..1.0`: none is nothing, which would be no span.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both are below 2^32")]
-fn span_id(high: f64, low: f64) -> u64 {
-    let half = |chance: f64| (chance * 4_294_967_296.0) as u64;
-    (half(high) << 32 | half(low)).max(1)
-}
-
 pub(crate) fn guard(config: &CallbackConfig) -> Result<Guard, ConfigError> {
     Guard::new(&config.allow_private, "[callback] allow_private").map_err(ConfigError::Network)
 }
@@ -173,7 +166,8 @@ impl Sender {
         headers.insert(MISSION_ID, header("mission id", delivery.mission_id.as_str())?);
         headers.insert(TRACE_ID, header("trace id", delivery.trace_id.as_str())?);
         headers.insert(CONTENT_TYPE, header("content type", &delivery.content_type)?);
-        let span_id = span_id(self.ambient.chance(), self.ambient.chance());
+        // What a receiver does for it belongs below the mission, whichever attempt it got.
+        let span_id = mission_span(delivery.mission_id.as_str());
         if let Some(traceparent) = traceparent(delivery.trace_id.as_str(), span_id) {
             headers.insert(TRACEPARENT, header("traceparent", &traceparent)?);
         }

@@ -1,6 +1,9 @@
-//! W3C Trace Context: what a mission's trace id becomes as a `traceparent` header. Pure: the span id is an argument.
+//! W3C Trace Context: what a mission's trace id becomes as a `traceparent` header, and which spans there are. Pure: the ids of spans are made
+//! of names that never change, so that a node that was killed goes on in the same tree.
 
 use std::fmt;
+
+use crate::digest::Digest;
 
 /// The `traceparent` of a request that belongs to `trace_id` and is the span `span_id`; `None` where the trace id has no such form.
 ///
@@ -12,9 +15,63 @@ use std::fmt;
 #[must_use]
 pub fn traceparent(trace_id: &str, span_id: u64) -> Option<String> {
     debug_assert_ne!(span_id, 0, "zero is no span id");
+    let (trace, flags) = parts(trace_id)?;
+    Some(Joined { trace, span_id, flags }.to_string())
+}
+
+/// The trace that `trace_id` names, in lower case, where it has that form.
+#[must_use]
+pub fn trace_of(trace_id: &str) -> Option<String> {
+    let (trace, _) = parts(trace_id)?;
+    Some(trace.to_ascii_lowercase())
+}
+
+/// Whether somebody before this node has decided that the trace is not kept: its `traceparent` says so.
+#[must_use]
+pub fn is_sampled(trace_id: &str) -> bool {
+    parts(trace_id).is_some_and(|(_, flags)| u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1))
+}
+
+/// The span that `trace_id` names as its parent: that of a full `traceparent`.
+#[must_use]
+pub fn parent_of(trace_id: &str) -> Option<u64> {
+    split(trace_id)?;
+    let parent = u64::from_str_radix(trace_id.split('-').nth(2)?, 16).ok()?;
+    (parent != 0).then_some(parent)
+}
+
+/// The span of a mission: the same, whoever asks, and after whatever crash. It is the parent of what its callbacks lead to.
+#[must_use]
+pub fn mission_span(mission_id: &str) -> u64 {
+    span(&format!("{mission_id}/mission"))
+}
+
+/// The span of a run of a mission.
+#[must_use]
+pub fn run_span(mission_id: &str, run: u32) -> u64 {
+    span(&format!("{mission_id}/run/{run}"))
+}
+
+/// The span of a call: each attempt at it is the same. It is the parent of what a tool or a model does for it.
+#[must_use]
+pub fn call_span(idempotency_key: &str) -> u64 {
+    span(idempotency_key)
+}
+
+/// The span in which people are waited for.
+#[must_use]
+pub fn request_span(mission_id: &str, request: u32) -> u64 {
+    span(&format!("{mission_id}/request/{request}"))
+}
+
+fn span(name: &str) -> u64 {
+    Digest::of(name.as_bytes()).prefix().max(1)
+}
+
+/// The trace and the flags that `trace_id` stands for.
+fn parts(trace_id: &str) -> Option<(&str, &str)> {
     let (trace, flags) = if trace_id.len() == 32 { (trace_id, "01") } else { split(trace_id)? };
-    let valid = is_hex(trace, 32) && trace.bytes().any(|byte| byte != b'0');
-    valid.then(|| Joined { trace, span_id, flags }.to_string())
+    (is_hex(trace, 32) && trace.bytes().any(|byte| byte != b'0')).then_some((trace, flags))
 }
 
 /// The trace and the flags of a `traceparent`.
@@ -72,6 +129,25 @@ mod tests {
             (String::new(), &None),
         ] {
             assert_eq!(&traceparent(&trace_id, 0xff), expected, "{trace_id}");
+            assert_eq!(trace_of(&trace_id), expected.is_some().then(|| TRACE.to_owned()), "{trace_id}");
+            assert_eq!(is_sampled(&trace_id), expected == &sampled, "{trace_id}");
+            let parent = (expected.is_some() && trace_id.len() > 32).then_some(0x00f0_67aa_0ba9_02b7);
+            assert_eq!(expected.as_ref().and(parent_of(&trace_id)), parent, "{trace_id}");
         }
+    }
+
+    #[test]
+    fn spans_of_a_mission_are_apart_whatever_it_is_called() {
+        let spans = [
+            mission_span("m"),
+            run_span("m", 1),
+            run_span("m", 2),
+            call_span("m/1"),
+            call_span("m/2"),
+            request_span("m", 1),
+            mission_span("n"),
+        ];
+        let apart: std::collections::BTreeSet<u64> = spans.into_iter().collect();
+        assert_eq!(apart.len(), spans.len());
     }
 }

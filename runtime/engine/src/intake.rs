@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected, Window};
+use sortie_contract::id::TraceId;
 use sortie_contract::plugin::Brief;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
@@ -31,6 +32,8 @@ pub struct Dispatched {
     pub no: MissionNo,
     /// It had been accepted before.
     pub replayed: bool,
+    /// The trace that it belongs to, in whatever form its envelope gives it.
+    pub trace_id: TraceId,
     /// What is told.
     pub reply: Reply,
 }
@@ -227,11 +230,12 @@ impl Engine {
                     self.pump();
                     receipt.await?;
                     self.lives.release(&live);
-                    return Ok(Dispatched { no: live.no, replayed: false, reply });
+                    let trace_id = envelope.trace_id.clone();
+                    return Ok(Dispatched { no: live.no, replayed: false, trace_id, reply });
                 }
                 Asking::Met { twin, same_id } => {
                     if let Some((no, reply)) = self.before(dispatch, twin, same_id).await? {
-                        return Ok(Dispatched { no, replayed: true, reply });
+                        return Ok(Dispatched { no, replayed: true, trace_id: envelope.trace_id.clone(), reply });
                     }
                 }
                 Asking::OnItsWay(receipt) => drop(receipt.await?),

@@ -14,6 +14,7 @@
 //! | `start`, `guests` | gives missions their turn and runs their plugins |
 //! | `host` | what a running plugin asks of the node |
 //! | `order` | a call as a plugin wants it made |
+//! | `measured` | how long what is done takes |
 //! | `model` | calls of models: what is asked, what it costs, what becomes of one that is refused for now |
 //! | `on_record` | a run's large results: where each is recorded, and which of them are held |
 //! | `results` | what results of calls hold of the memory |
@@ -76,6 +77,7 @@ mod keep;
 mod live;
 mod lives;
 pub mod look;
+mod measured;
 mod model;
 mod night;
 mod on_record;
@@ -127,6 +129,7 @@ pub use desk::Turns;
 pub use disk::{Disk, Moment};
 pub use guests::Guests;
 pub use hours::NodeHours;
+pub use measured::Measured;
 pub use open::{OpenError, OpenLog, Parts, Settings};
 pub use put_off::Held;
 pub use removals::{Hold, Removals};
@@ -170,6 +173,7 @@ pub struct Engine {
     pub(crate) ambient: Surroundings,
     pub(crate) clocks: clocks::Clocks,
     pub(crate) counters: Counters,
+    pub(crate) measured: Measured,
     pub(crate) unread: quarantine::Unread,
     pub(crate) life: supervise::Life,
     pub(crate) schedules: schedules::Schedules,
@@ -397,6 +401,12 @@ impl Engine {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How long what was done took, since the node started.
+    #[must_use]
+    pub fn measured(&self) -> &Measured {
+        &self.measured
     }
 
     /// How many missions wait for their turn, how many have it, and whether turns are given at all.

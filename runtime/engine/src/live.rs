@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
-use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::id::{CallNo, RunNo, TraceId};
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::{CallError, ToolAnswer};
@@ -283,6 +283,12 @@ impl Live {
     pub(crate) fn waiting(&self) -> Waiting {
         let inner = self.inner.lock();
         Waiting { suspicion: inner.mission.suspicion(), ..super::recover::waiting(self.no, &inner.head) }
+    }
+
+    /// When it was accepted, when its window opens, and the trace that it belongs to.
+    pub(crate) fn due(&self) -> (Timestamp, Option<Timestamp>, TraceId) {
+        let inner = self.inner.lock();
+        (inner.head.accepted_at, inner.mission.window().start_at, inner.head.trace_id.clone())
     }
 
     /// Reads the state.

@@ -91,6 +91,11 @@ impl ModelOrder {
         (call.whole(), call.on_record())
     }
 
+    /// As the plugin wrote it.
+    pub(crate) fn request(&self) -> &str {
+        &self.request
+    }
+
     fn ask<'a>(
         &'a self,
         request: &'a str,

@@ -33,6 +33,7 @@ use super::guests::Guests;
 use super::hours::NodeHours;
 use super::live::Wait;
 use super::lives::Lives;
+use super::measured::Measured;
 use super::outbox::EngineOutbox;
 use super::pins::Pins;
 use super::providers::FirstLook;
@@ -215,6 +216,7 @@ impl Engine {
             ambient,
             clocks,
             counters: Counters::default(),
+            measured: Measured::default(),
             unread: Unread::new(known),
             life: Life::default(),
             schedules,

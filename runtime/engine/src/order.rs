@@ -67,6 +67,13 @@ impl Order {
         no: MissionNo,
         set_aside: Spend,
     ) -> Came {
+        let begun = engine.ambient.steady();
+        let came = self.come(engine, context, no, set_aside).await;
+        engine.measured.made(engine, self, &came, begun, &context.trace_id);
+        came
+    }
+
+    async fn come(&self, engine: &Arc<Engine>, context: &CallContext, no: MissionNo, set_aside: Spend) -> Came {
         match self {
             Self::Tool(order) => {
                 let sleep = |limit| engine.ambient.sleep(limit);

@@ -280,6 +280,7 @@ impl Engine {
         wait: Wait,
     ) -> Result<super::live::Taken, CommandError> {
         let taken = live.command(self, command, wait)?;
+        self.measured.started(live, &taken.records);
         let turns = |stamped: &Stamped| {
             matches!(
                 stamped.record,

@@ -23,6 +23,7 @@ use crate::schedule::Written;
 use crate::tails::Tails;
 use crate::writer::{Message, Waker, Writer};
 use sortie_contract::MissionNo;
+use sortie_measure::Seconds;
 
 /// The journal of a node. Clones are the same journal; dropping the last one closes it, see [`Journal::close`].
 #[derive(Debug, Clone)]
@@ -40,6 +41,7 @@ struct Shared {
     load: Arc<Load>,
     failed: watch::Receiver<Option<WriteError>>,
     durable: watch::Receiver<u64>,
+    commits: Seconds,
     /// Taken by whoever closes the journal.
     hand: Mutex<Option<Hand>>,
 }
@@ -121,8 +123,10 @@ impl Journal {
             ended: Arc::clone(&ended),
             quick_repair: options.quick_repair,
             gather: options.gather,
+            commits: Seconds::quick(),
         };
-        let shared = Shared { db, queue, messages, ended, load, failed, durable, hand: Mutex::new(None) };
+        let commits = writer.commits.clone();
+        let shared = Shared { db, queue, messages, ended, load, failed, durable, commits, hand: Mutex::new(None) };
         let journal = Self { shared: Arc::new(shared) };
         let damaged = |error: ReadError| OpenError::Damaged { path: path.to_owned(), detail: error.to_string() };
         let undelivered = journal.undelivered().map_err(damaged)?;
@@ -247,6 +251,12 @@ impl Journal {
     #[must_use]
     pub fn crowded(&self) -> bool {
         self.shared.load.is_crowded()
+    }
+
+    /// How long commits took, the sync among it, since the journal was opened; of a stepped one nothing.
+    #[must_use]
+    pub fn commits(&self) -> &Seconds {
+        &self.shared.commits
     }
 
     /// The position up to which the log is durable; changes with each commit that wrote frames. See

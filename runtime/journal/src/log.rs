@@ -20,6 +20,7 @@ use jiff::civil::Date;
 use sortie_contract::cursor::Cursor;
 use sortie_contract::id::IdempotencyKey;
 use sortie_contract::{InstanceId, MissionId, MissionNo, SessionId, Stamped, VpId};
+use sortie_measure::Seconds;
 use tokio::sync::watch;
 
 use crate::append::Append;
@@ -377,6 +378,11 @@ pub trait Log: Debug + Send + Sync {
 
     /// The position up to which the log is durable, as it changes: what there is to follow is [`Log::feed_after`].
     fn follow(&self) -> watch::Receiver<u64>;
+
+    /// How long its commits took since it was opened, where it knows.
+    fn commits(&self) -> Option<&Seconds> {
+        None
+    }
 
     /// Whether it is time to refuse new missions, so that those that are running find room.
     fn crowded(&self) -> bool;

@@ -11,11 +11,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use redb::Database;
 use sortie_contract::limit;
+use sortie_measure::Seconds;
 use tokio::sync::{oneshot, watch};
 
 use crate::append::Change;
@@ -66,6 +67,8 @@ pub(crate) struct Writer {
     pub(crate) quick_repair: bool,
     /// See [`Writer::gather`].
     pub(crate) gather: Duration,
+    /// How long commits take.
+    pub(crate) commits: Seconds,
 }
 
 /// What shares a commit.
@@ -89,7 +92,11 @@ impl Writer {
             batch.push(first);
             self.gather(&mut batch, waiting);
             waiting = batch.wakers.len();
+            let (begun, changes) = (now(), !batch.changes.is_empty());
             self.finish(&mut batch);
+            if changes {
+                self.commits.took(begun.elapsed());
+            }
         }
         self.settle();
     }
@@ -182,6 +189,14 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured of a thread of its own is told, and nothing goes by it"
+)]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Drop for Writer {

@@ -19,6 +19,7 @@ use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
+use sortie_trace::TracesConfig;
 
 mod budget;
 mod lane;
@@ -125,6 +126,8 @@ impl Default for NodeConfig {
 pub struct TelemetryConfig {
     /// How log lines look.
     pub format: LogFormat,
+    /// `[telemetry.otlp]`: where traces go; without it, nowhere.
+    pub otlp: Option<TracesConfig>,
 }
 
 /// How log lines look.
@@ -180,6 +183,9 @@ pub enum ConfigError {
     /// A channel that cannot be.
     #[error(transparent)]
     Channel(sortie_notify::ConfigError),
+    /// A collector of traces that cannot be.
+    #[error(transparent)]
+    Traces(#[from] sortie_trace::ConfigError),
 }
 
 impl ConfigError {
@@ -261,7 +267,15 @@ impl Config {
         }
         self.mcp()?;
         self.channels()?;
+        self.collector()?;
         self.effects()
+    }
+
+    /// Whether the collector of traces can be meant.
+    fn collector(&self) -> Result<(), ConfigError> {
+        let Some(traces) = &self.telemetry.otlp else { return Ok(()) };
+        let secrets = self.secret.named().map_err(|error| ConfigError::from_secrets(&error))?;
+        Ok(sortie_trace::examine(traces, &secrets)?)
     }
 
     /// The classes that tools are given. A misspelt one would never need the approval that it was meant to need.

@@ -59,6 +59,7 @@ use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
 use sortie_notify::Notifier;
 use sortie_sandbox::Sandbox;
+use sortie_trace::Exporter;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -83,6 +84,8 @@ pub(crate) struct App {
     pub(crate) restored: Option<Arc<RestoredView>>,
     /// How people are told while they are away.
     pub(crate) notifier: Arc<Notifier>,
+    /// What tells the collector of traces, where there is one.
+    pub(crate) exporter: Option<Arc<Exporter>>,
 }
 
 /// What the node is called.

@@ -18,6 +18,7 @@ mod notices;
 mod reload;
 mod space;
 mod telemetry;
+mod traces;
 mod unheld;
 mod web;
 

@@ -19,6 +19,7 @@ use sortie_models::{Configured, Models, Recorder};
 use sortie_notify::Notifier;
 use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
+use sortie_trace::Exporter;
 
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
@@ -26,7 +27,7 @@ use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
 use crate::space::Space;
-use crate::{SANDBOX, backup, notices, unheld};
+use crate::{SANDBOX, backup, notices, traces, unheld};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -48,6 +49,7 @@ pub struct Node {
     space: Space,
     restored: Option<backup::Mark>,
     notifier: Arc<Notifier>,
+    exporter: Option<Arc<Exporter>>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// The token that the node's own command line uses.
@@ -253,6 +255,7 @@ impl Node {
         warn_of_weak_tokens(&token, &further);
         let tokens = Tokens::new(&token, further);
         let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
+        let exporter = traces::exporter(config, &data_dir, &ambient)?;
         let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
@@ -305,6 +308,7 @@ impl Node {
             space: Space::default(),
             restored,
             notifier,
+            exporter,
             recorder,
             token,
         })
@@ -383,6 +387,7 @@ impl Node {
         unheld::start(&self.engine, &self.sandbox);
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         notices::start(&self.engine, &self.notifier);
+        traces::start(&self.engine, self.exporter.as_ref());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -401,6 +406,7 @@ impl Node {
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
             notifier: Arc::clone(&self.notifier),
+            exporter: self.exporter.clone(),
         };
         let failed = self.engine.log().failed();
         let served = tokio::select! {

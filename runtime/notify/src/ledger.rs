@@ -143,6 +143,8 @@ pub struct Ledger {
     lasting: BTreeMap<String, Timestamp>,
     /// Messages in a row, without a quiet interval between them.
     in_a_row: u32,
+    /// Attempts that ever failed.
+    pub(crate) failures: u64,
     /// Messages that arrived.
     pub(crate) sent: u64,
     /// When the last of them did.
@@ -305,6 +307,7 @@ impl Ledger {
     /// It did not, or nobody knows: it is owed as before. `random` is uniform in `[0, 1)`.
     pub(crate) fn failed(&mut self, failed: Failed, now: Timestamp, random: f64) {
         self.unsent();
+        self.failures += 1;
         let Failed { why, retry_after } = failed;
         let (attempts, since) = self.failing.take().map_or((1, now), |before| (before.attempts + 1, before.since));
         // Half of it by chance: channels of one provider do not return in step.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Time;
 use parking_lot::Mutex;
-use serde::Serialize;
 use sortie_ambient::Surroundings;
 use sortie_contract::LaneId;
 use sortie_egress::NamedSecrets;
@@ -22,6 +21,10 @@ use crate::link::{Grant, Key, NotALink};
 use crate::message::{Message, Telling};
 use crate::news::{Item, Kind, News, Wanted};
 use crate::store;
+
+mod view;
+
+pub use view::View;
 
 /// How long what is recorded is gathered before it is read: a busy node commits a thousand times in that time.
 const GATHER: Duration = Duration::from_millis(500);
@@ -139,33 +142,6 @@ struct Saved {
     at: Duration,
     /// Whether that it cannot be was told.
     is_troubled: bool,
-}
-
-/// A channel, for those who look after a node.
-#[derive(Debug, Clone, Serialize)]
-pub struct View {
-    /// What it is called.
-    pub name: String,
-    /// What its messages look like: `slack`, `ntfy`, `json`, `template` or `mail`.
-    pub form: &'static str,
-    /// What it is told of.
-    pub on: Vec<Kind>,
-    /// Whether its messages have links that decide.
-    pub links: bool,
-    /// How many things it has not been told of yet.
-    pub owed: u64,
-    /// How many messages arrived.
-    pub sent: u64,
-    /// When the last of them did.
-    pub sent_at: Option<Timestamp>,
-    /// Attempts that failed in a row; 0 where it is well.
-    pub failed_attempts: u32,
-    /// Since when it fails.
-    pub failing_since: Option<Timestamp>,
-    /// Why.
-    pub error: Option<String>,
-    /// When it is tried again.
-    pub next_attempt_at: Option<Timestamp>,
 }
 
 /// Why a test message did not arrive.
@@ -422,24 +398,6 @@ impl Channel {
         let surplus = ledger.fires_seen.len().saturating_sub(SEEN_MAX);
         ledger.fires_seen.drain(..surplus);
         changed
-    }
-
-    fn view(&self) -> View {
-        let ledger = self.ledger.lock();
-        let (ledger, failing) = (ledger.as_ref(), ledger.as_ref().and_then(Ledger::failing));
-        View {
-            name: self.meant.name.clone(),
-            form: self.meant.form,
-            on: self.meant.rules.on.clone(),
-            links: self.meant.links,
-            owed: ledger.map_or(0, Ledger::owed),
-            sent: ledger.map_or(0, |ledger| ledger.sent),
-            sent_at: ledger.and_then(|ledger| ledger.sent_at),
-            failed_attempts: failing.map_or(0, |failing| failing.attempts),
-            failing_since: failing.map(|failing| failing.since),
-            error: failing.map(|failing| failing.why.clone()),
-            next_attempt_at: failing.map(|failing| failing.next),
-        }
     }
 }
 

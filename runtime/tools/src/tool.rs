@@ -10,7 +10,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sortie_contract::digest::Digest;
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::tool::{CallError, EffectClass, ToolAnswer, ToolInfo, ToolName};
 use sortie_contract::trace;
@@ -47,8 +46,7 @@ impl CallContext {
     /// The `traceparent` of the call, where its trace has that form: each attempt is the same span.
     #[must_use]
     pub fn traceparent(&self) -> Option<String> {
-        let span = Digest::of(self.idempotency_key.as_bytes()).prefix().max(1);
-        trace::traceparent(&self.trace_id, span)
+        trace::traceparent(&self.trace_id, trace::call_span(&self.idempotency_key))
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
-use sortie_egress::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use sortie_egress::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use sortie_egress::{Answer, Request, SendError, StatusCode};
 use tokio::sync::Semaphore;
 use url::Url;
@@ -115,10 +115,12 @@ impl WebFetch {
     }
 
     /// Follows redirects up to the answer that is none, holding each hop against the rules.
-    async fn answer(&self, mut url: Url) -> Result<(Url, Answer), CallError> {
+    async fn answer(&self, mut url: Url, context: &CallContext) -> Result<(Url, Answer), CallError> {
         for _ in 0..=REDIRECTS_MAX {
             self.way.permits(&url)?;
-            let answer = self.way.client().send(Request::get(url.clone())).await;
+            let mut request = Request::get(url.clone());
+            request.headers.extend(traceparent(context).map(|value| (TRACEPARENT, value)));
+            let answer = self.way.client().send(request).await;
             let answer = answer.map_err(|error| failed(&url, &error))?;
             let Some(next) = redirected(&url, &answer)? else { return Ok((url, answer)) };
             url = next;
@@ -137,7 +139,7 @@ impl Tool for WebFetch {
         self.time_limit
     }
 
-    async fn call(&self, _: &CallContext, given: &Value) -> Result<ToolAnswer, CallError> {
+    async fn call(&self, context: &CallContext, given: &Value) -> Result<ToolAnswer, CallError> {
         let given: Arguments = arguments(given)?;
         if given.url.len() > limit::URL_BYTES_MAX {
             let max = limit::URL_BYTES_MAX;
@@ -150,7 +152,7 @@ impl Tool for WebFetch {
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(limit::TEXT_BYTES_MAX)
             .min(limit::TEXT_BYTES_MAX);
-        let (url, page) = self.answer(url).await?;
+        let (url, page) = self.answer(url, context).await?;
         let status = page.status().as_u16();
         let content_type = page.header(CONTENT_TYPE).to_owned();
         if let Some(encoding) = unread_encoding(&page) {
@@ -173,6 +175,14 @@ impl Tool for WebFetch {
         let text = (markdown.is_none() || given.raw.is_none()).then_some(text);
         answer(&Page { status, url: url.into(), content_type, text, markdown, truncated: truncated || is_cut })
     }
+}
+
+/// What a service that is asked makes its own spans part of.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The value of that header for a call, where its trace has that form.
+fn traceparent(context: &CallContext) -> Option<HeaderValue> {
+    HeaderValue::try_from(context.traceparent()?).ok()
 }
 
 /// The encoding of a body that is still encoded, in words.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, Stamped, VpId};
+use sortie_measure::Seconds;
 use tokio::sync::watch;
 
 use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
@@ -375,6 +376,10 @@ impl Log for EmbeddedLog {
 
     fn follow(&self) -> watch::Receiver<u64> {
         self.journal.durable()
+    }
+
+    fn commits(&self) -> Option<&Seconds> {
+        Some(self.journal.commits())
     }
 
     fn crowded(&self) -> bool {

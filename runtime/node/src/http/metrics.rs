@@ -1,10 +1,17 @@
-//! `GET /metrics`: the Prometheus text format.
+//! `GET /metrics`: what this node counts and measures, for Prometheus and whatever else reads its forms.
+//!
+//! Names are in base units (`_seconds`, `_bytes`) and end in `_total` where they only grow; each has a line that says what it is, in
+//! docs/OBSERVABILITY.md too. Labels have few values: what comes from outside without bound is never one.
+
+mod durations;
+mod format;
+mod traces;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -16,11 +23,14 @@ use sortie_contract::tool::ToolName;
 use sortie_contract::{Spend, Status};
 use sortie_engine::shown::SpaceView;
 use sortie_engine::{Held, Turns};
+use sortie_mission::Limits;
 use sortie_mission::wider::Standing;
+use sortie_notify::View;
 use sortie_tools::{LinkState, ProviderHealth};
 
 use super::App;
 use super::error::Problem;
+use format::Format;
 
 /// What tells rows of one figure apart.
 type Labels = Vec<(&'static str, String)>;
@@ -67,16 +77,25 @@ fn held(registry: &mut Registry, held: &[Held]) {
 }
 
 /// What is taken of the budgets that are wider than one mission: a row for each, of which an operator has a few.
-fn budgets(registry: &mut Registry, taken: Vec<(Labels, Spend)>) {
+fn budgets(registry: &mut Registry, taken: Vec<(Labels, Spend, Limits)>) {
     let family = Family::<Labels, Gauge<f64, AtomicU64>>::default;
     let (usd, calls) = (family(), Family::<Labels, Gauge>::default());
-    for (of, taken) in taken {
+    let (limit_usd, limit_calls) = (family(), Family::<Labels, Gauge>::default());
+    for (of, taken, limits) in taken {
+        if let Some(cost) = limits.cost {
+            limit_usd.get_or_create(&of).set(cost.as_usd());
+        }
+        if let Some(calls) = limits.llm_calls {
+            limit_calls.get_or_create(&of).set(i64::try_from(calls).unwrap_or(i64::MAX));
+        }
         usd.get_or_create(&of).set(taken.cost.as_usd());
         calls.get_or_create(&of).set(i64::try_from(taken.llm_calls).unwrap_or(i64::MAX));
     }
     let usd_help = "What is spent or set aside of each budget wider than one mission, in US dollars";
     registry.register("budget_taken_usd", usd_help, usd);
     registry.register("budget_taken_llm_calls", "The same, in calls of language models", calls);
+    registry.register("budget_limit_usd", "What there is of each budget wider than one mission", limit_usd);
+    registry.register("budget_limit_llm_calls", "The same, in calls of language models", limit_calls);
 }
 
 /// What the data folder takes, by kind.
@@ -116,8 +135,25 @@ fn failures(registry: &mut Registry, counters: &Counters) {
     );
 }
 
+/// How people are told: a row for each channel, of which an operator has a few.
+fn channels(registry: &mut Registry, channels: &[View]) {
+    let (sent, failures) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter>::default());
+    let (owed, in_a_row) = (Family::<Labels, Gauge>::default(), Family::<Labels, Gauge>::default());
+    for channel in channels {
+        let labels = vec![("channel", channel.name.clone())];
+        sent.get_or_create(&labels).inc_by(channel.sent);
+        failures.get_or_create(&labels).inc_by(channel.failures);
+        owed.get_or_create(&labels).set(i64::try_from(channel.owed).unwrap_or(i64::MAX));
+        in_a_row.get_or_create(&labels).set(channel.failed_attempts.into());
+    }
+    registry.register("notify_sent", "Messages that arrived, by channel", sent);
+    registry.register("notify_failures", "Attempts to send a message that failed, by channel", failures);
+    registry.register("notify_owed", "What a channel has not been told of yet", owed);
+    registry.register("notify_failed_attempts", "Attempts that failed in a row; 0: the channel is well", in_a_row);
+}
+
 /// The numbers of the node, at this moment.
-pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
+pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     let engine = &app.engine;
     let mut registry = Registry::with_prefix("sortie");
     let counters = engine.counters();
@@ -147,18 +183,20 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     held(&mut registry, &engine.held());
     let taken = |standing: Standing<'_>| {
         let (scope, per) = (standing.budget.scope.to_string(), standing.budget.per.as_str().to_owned());
-        (vec![("scope", scope), ("per", per)], standing.spent.saturating_add(standing.reserved))
+        (vec![("scope", scope), ("per", per)], standing.spent.saturating_add(standing.reserved), standing.budget.limits)
     };
     budgets(&mut registry, engine.budgets(taken));
     for (status, count) in Status::ALL.into_iter().zip(&counters.ended).filter(|(status, _)| status.is_final()) {
         let name = format!("missions_{status}");
         registry.register(name, "Missions that ended so", ConstCounter::new(count.load(Relaxed)));
     }
-    let Turns { queued, running, .. } = engine.turns();
+    let Turns { queued, running, paused } = engine.turns();
     let undelivered = engine.undelivered();
     let gauges = [
         ("missions_queued", "Missions that wait", queued),
         ("missions_running", "Missions that run", running),
+        ("missions_blocked", "Missions that wait for people", engine.blocked()),
+        ("paused", "Whether an operator holds the node back: no mission starts", usize::from(paused)),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
         ("missions_quarantined", "Missions that cannot be read", engine.quarantined()),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
@@ -185,8 +223,17 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<Response, Problem>
     space(&mut registry, app.space.seen().as_ref());
     providers(&mut registry, &engine.providers());
     failures(&mut registry, engine.courier().counters());
+    channels(&mut registry, &app.notifier.views());
+    durations::register(&mut registry, engine);
+    if let Some(exporter) = &app.exporter {
+        traces::register(&mut registry, exporter.counters());
+    }
+    let build = Family::<Labels, Gauge>::default();
+    build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+    registry.register("build_info", "Always 1; its label says which version this is", build);
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| Problem::internal(&error))?;
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, content_type)], text).into_response())
+    let format = Format::of(&headers);
+    let named = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+    Ok((named, format.told(text)).into_response())
 }

@@ -39,13 +39,27 @@ const BATCH_SILENCE: Duration = Duration::from_secs(300);
 
 /// `POST /v1/missions`
 pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
-    let dispatched = app.engine.dispatch(text(&body)?).await?;
+    let dispatched = taken(&app.engine, "single", text(&body)?).await?;
     let status = if dispatched.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(Answer::of(&dispatched, &app.engine))).into_response();
     if dispatched.replayed {
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Dispatches an envelope, and measures how long that takes.
+async fn taken(engine: &Arc<Engine>, how: &'static str, envelope: String) -> Result<Dispatched, DispatchError> {
+    let begun = engine.ambient().steady();
+    let dispatched = engine.dispatch(envelope).await;
+    let took = engine.ambient().steady().saturating_sub(begun);
+    let (outcome, trace_id) = match &dispatched {
+        Ok(Dispatched { replayed: false, trace_id, .. }) => ("accepted", trace_id.as_str()),
+        Ok(Dispatched { trace_id, .. }) => ("replayed", trace_id.as_str()),
+        Err(_) => ("refused", ""),
+    };
+    engine.measured().dispatches.took(how, outcome, took, trace_id);
+    dispatched
 }
 
 /// `POST /v1/explain`
@@ -63,7 +77,7 @@ pub(super) async fn batch(State(app): State<App>, body: axum::body::Body) -> Res
                 let engine = Arc::clone(&app.engine);
                 async move {
                     let dispatched = match line.and_then(|line| text(&line)) {
-                        Ok(line) => engine.dispatch(line).await.map_err(Problem::from),
+                        Ok(line) => taken(&engine, "batch", line).await.map_err(Problem::from),
                         Err(problem) => Err(problem),
                     };
                     let answer = dispatched.as_ref().map(|dispatched| Answer {

@@ -298,6 +298,10 @@ fn content(content: Content, generator: &mut SchemaGenerator) -> Option<Value> {
         Content::Envelope => json!({"application/json": {"schema": envelope}}),
         Content::Envelopes => lines(envelope),
         Content::Bytes(media_type) => json!({media_type: {"schema": {"type": "string", "format": "binary"}}}),
+        Content::Metrics => {
+            let text = json!({"schema": {"type": "string"}});
+            json!({"text/plain": text, "application/openmetrics-text": text})
+        }
         Content::Nothing => return None,
     })
 }

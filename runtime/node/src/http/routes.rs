@@ -51,6 +51,8 @@ pub(crate) enum Content {
     Envelopes,
     /// Bytes of this media type.
     Bytes(&'static str),
+    /// Metrics, in either form.
+    Metrics,
     /// Nothing.
     Nothing,
 }
@@ -359,14 +361,7 @@ pub(crate) fn routes() -> Vec<Route> {
             schedules::backfill,
         )
         .takes(json::<schedules::Backfill>()),
-        route(
-            GET,
-            "/metrics",
-            Read,
-            "Prometheus metrics",
-            Content::Bytes("application/openmetrics-text"),
-            metrics::metrics,
-        ),
+        route(GET, "/metrics", Read, "Prometheus metrics", Content::Metrics, metrics::metrics),
         route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
         route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
         route(GET, "/schemas/schedule.json", Read, "JSON Schema of a schedule", schema, openapi::schedule),

@@ -23,7 +23,7 @@ use sortie_egress::{
 use url::Url;
 
 use super::way::{Place, Way};
-use super::{REDIRECTS_MAX, decode, essence, redirected, unread_encoding};
+use super::{REDIRECTS_MAX, TRACEPARENT, decode, essence, redirected, traceparent, unread_encoding};
 use crate::config::{ConfigError, ToolConfig};
 use crate::tool::{CallContext, Nature, TIME_LIMIT, Tool, answer, arguments, blocking, info};
 
@@ -160,7 +160,10 @@ impl Tool for HttpRequest {
     }
 
     async fn call(&self, context: &CallContext, given: &Value) -> Result<ToolAnswer, CallError> {
-        let planned = Planned::of(arguments(given)?, &context.idempotency_key)?;
+        let mut planned = Planned::of(arguments(given)?, &context.idempotency_key)?;
+        if let Some(traceparent) = traceparent(context) {
+            planned.headers.set_unless_given(TRACEPARENT, traceparent);
+        }
         self.way.permits(&planned.url)?;
         let opened = self.secrets.open(planned.headers.secrets(), &planned.url).await.map_err(|why| withheld(&why))?;
         let redactor = opened.redactor();

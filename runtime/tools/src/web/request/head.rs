@@ -6,6 +6,8 @@ use sortie_contract::tool::CallError;
 use sortie_egress::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use sortie_egress::{Opened, Redactor, Template};
 
+use super::super::TRACEPARENT;
+
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Most headers of a request: far more than any service wants.
@@ -49,7 +51,7 @@ const NOT_FOR_CALLS: [&str; 19] = [
 const PARTS_OF: [&str; 2] = ["range", "if-range"];
 
 /// What means the same to every host, and opens nothing.
-const FOR_ALL_ORIGINS: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, IDEMPOTENCY_KEY];
+const FOR_ALL_ORIGINS: [HeaderName; 5] = [ACCEPT, ACCEPT_LANGUAGE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT];
 
 /// Headers of an answer whose values open something: a record is no place for them.
 const CREDENTIALS: [&str; 6] = [
