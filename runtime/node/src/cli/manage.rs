@@ -16,6 +16,8 @@ use super::{Exit, Failure};
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    #[command(flatten)]
+    Author(super::author::AuthorCommand),
     /// List installed plugins.
     Ls,
     /// Install a plugin: a component, or a core module that carries its component type.
@@ -60,8 +62,21 @@ fn plugin_name(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+pub(super) async fn plugin(
+    command: PluginCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    as_json: bool,
+) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::Author(command) => super::author::author(command, client, as_json).await,
+        command => installed(command, &client()?, as_json).await,
+    }
+}
+
+async fn installed(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    match command {
+        // Those need no node.
+        PluginCommand::Author(_) => {}
         PluginCommand::Ls => {
             let page = client.page(&["v1", "plugins"], &[]).await?;
             if as_json {
