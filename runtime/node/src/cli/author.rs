@@ -1,6 +1,7 @@
 //! `sortie plugin new`, `build` and `check`: what the author of a plugin does, anywhere on a disk and without a node.
 //!
-//! Owned here: which languages there are. A language is a row of [`LANGUAGES`] and a folder below `plugins/templates`.
+//! Owned here: which languages there are. A language is a row of [`LANGUAGES`], a folder below `plugins/templates`, and a row of what its
+//! projects carry in `build_templates.rs`.
 
 mod build;
 mod check;
@@ -35,17 +36,15 @@ struct Language {
     name: &'static str,
     /// The file by which its projects are told.
     marker: &'static str,
-    /// Whether a project carries the guest library of Rust.
-    vendors_rust: bool,
     /// Builds the project in a folder: the bytes of a component, or of a core module that carries its type.
     build: fn(&Path) -> Result<Vec<u8>, String>,
 }
 
 /// Each of them.
 const LANGUAGES: [Language; 3] = [
-    Language { name: "rust", marker: "Cargo.toml", vendors_rust: true, build: rust::build },
-    Language { name: "python", marker: "pyproject.toml", vendors_rust: false, build: python::build },
-    Language { name: "javascript", marker: "package.json", vendors_rust: false, build: javascript::build },
+    Language { name: "rust", marker: "Cargo.toml", build: rust::build },
+    Language { name: "python", marker: "pyproject.toml", build: python::build },
+    Language { name: "javascript", marker: "package.json", build: javascript::build },
 ];
 
 /// Does it. `client` is asked for by what needs a node.
@@ -74,7 +73,7 @@ fn language_of(folder: &Path) -> Result<&'static Language, Failure> {
     })
 }
 
-/// The first of these programs that is on the path.
+/// Where a program lies that is on the path.
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())

@@ -1,7 +1,8 @@
 //! Time that is skipped: it stands still as long as anybody does something, and then goes at once to the next thing that is due.
 //!
-//! The driver's tasks run on one thread, that of [`Clock::park`]'s runtime; the plugin runs on the sandbox's. Nobody does anything once
-//! the runtime has nothing to do, the journal nothing to write, and each plugin waits for one of its calls.
+//! The driver's tasks run on one thread, that of [`Clock::park`]'s runtime; the plugin runs on the sandbox's one thread. Nobody does
+//! anything once the runtime has nothing to do, the journal nothing to write, each plugin waits for one of its calls, and the sandbox's
+//! thread has gone over all that it was woken for. None of that is measured in real time, so that a busy machine changes nothing.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,17 +15,12 @@ use parking_lot::Mutex;
 use sortie_ambient::{Abort, Ambient, BoxFuture};
 use sortie_contract::Timestamp;
 use sortie_journal::Stepper;
+use sortie_sandbox::Sandbox;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// The longest that a case may take of its own time: more than any window, and an end to what would go on for ever.
 const HORIZON: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
-/// How long, in real time, a plugin that has just begun to wait may find that it need not.
-const SETTLES: Duration = Duration::from_millis(1);
-
-/// How long, in real time, a plugin gets to go on whose call has just ended. It may be another call than the one that it waits for.
-const WAKES: Duration = Duration::from_millis(50);
 
 /// The most changes that share a commit.
 const COMMIT_MAX: usize = 1_024;
@@ -35,6 +31,8 @@ pub(super) struct Clock(Arc<Shared>);
 
 struct Shared {
     begins: Timestamp,
+    /// Where plugins run.
+    sandbox: Sandbox,
     state: Mutex<State>,
     /// Something of what [`Clock::told`] tells has come.
     told: Notify,
@@ -62,13 +60,11 @@ struct State {
 
 /// How a plugin stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stands {
+enum Stands {
     /// It computes.
     Works,
     /// It waits for a call.
     Waits,
-    /// It waited for a call when one ended.
-    Wakes,
 }
 
 /// What the clock has to tell.
@@ -81,8 +77,8 @@ pub(super) enum Told {
 }
 
 impl Clock {
-    pub(super) fn new(begins: Timestamp) -> Self {
-        Self(Arc::new(Shared { begins, state: Mutex::default(), told: Notify::new() }))
+    pub(super) fn new(begins: Timestamp, sandbox: Sandbox) -> Self {
+        Self(Arc::new(Shared { begins, sandbox, state: Mutex::default(), told: Notify::new() }))
     }
 
     /// A life begins.
@@ -139,18 +135,17 @@ impl Clock {
         self.nudge();
     }
 
-    /// Has somebody look a moment later, in real time, whether anything has happened since.
+    /// Has the sandbox's thread go over what it was woken for; whoever goes on then has begun another turn.
     fn settle(&self, state: &mut State) {
         let turn = state.turn;
         if state.settling == turn {
             return;
         }
         state.settling = turn;
-        let wakes = state.guests.values().any(|stands| *stands == Stands::Wakes);
-        let (clock, nap) = (self.clone(), if wakes { WAKES } else { SETTLES });
+        let clock = self.clone();
         if let Some(tasks) = &state.tasks {
             tasks.spawn(async move {
-                tokio::time::sleep(nap).await;
+                clock.0.sandbox.settles().await;
                 let mut state = clock.0.state.lock();
                 if state.turn == turn {
                     state.settled = turn;
@@ -230,7 +225,7 @@ pub(super) struct Guest {
 impl Guest {
     /// It computes, or waits.
     pub(super) fn waits(&self, waits: bool) {
-        self.stands(|_| if waits { Stands::Waits } else { Stands::Works });
+        self.stands(Some(if waits { Stands::Waits } else { Stands::Works }));
         if waits {
             self.clock.nudge();
         }
@@ -238,7 +233,7 @@ impl Guest {
 
     /// One of its calls has ended.
     pub(super) fn is_answered(&self) {
-        self.stands(|stands| if stands == Stands::Waits { Stands::Wakes } else { stands });
+        self.stands(None);
     }
 
     /// It is out of memory.
@@ -249,11 +244,12 @@ impl Guest {
         self.clock.nudge();
     }
 
-    fn stands(&self, change: impl FnOnce(Stands) -> Stands) {
+    /// Something has become of it, and it stands otherwise, perhaps.
+    fn stands(&self, otherwise: Option<Stands>) {
         let mut state = self.clock.0.state.lock();
         state.turn += 1;
-        if let Some(stands) = state.guests.get_mut(&self.no) {
-            *stands = change(*stands);
+        if let (Some(stands), Some(otherwise)) = (state.guests.get_mut(&self.no), otherwise) {
+            *stands = otherwise;
         }
     }
 }

@@ -95,7 +95,7 @@ type BuiltInTools = Vec<Arc<dyn sortie_tools::Tool>>;
 pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twist) -> Result<Ran, Stuck> {
     let config = Config::default();
     let begins = case.begins().map_err(Stuck)?;
-    let clock = Clock::new(begins);
+    let clock = Clock::new(begins, sandbox.clone());
     let (crash, fails) = match twist {
         Twist::None => (None, None),
         Twist::CrashAfter(after) => (Some(after), None),

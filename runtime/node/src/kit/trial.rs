@@ -53,7 +53,8 @@ pub(crate) struct UntilWhen {
 /// A sandbox whose compiled code outlives the process: what was compiled once is loaded. Without a folder of the user's, one that goes
 /// with what is returned.
 pub(crate) fn open(folder: Option<&Path>) -> Result<(Sandbox, Option<tempfile::TempDir>), String> {
-    let open = |dir: PathBuf| Sandbox::new(Options { instances_max: 8, ..Options::new(dir) });
+    // One thread: the clock asks it whether somebody is about to go on.
+    let open = |dir: PathBuf| Sandbox::new(Options { instances_max: 8, threads: 1, ..Options::new(dir) });
     let told = |error: OpenError| crate::cli::with_causes(&error);
     if let Some(folder) = folder
         && std::fs::create_dir_all(folder).is_ok()

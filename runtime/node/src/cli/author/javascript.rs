@@ -1,7 +1,7 @@
-//! Building a plugin that is written in JavaScript: `componentize-js` (or `jco`, which carries it) of the project's `node_modules`.
+//! Building a plugin that is written in JavaScript: `componentize-js` of the project's `node_modules`.
 //!
-//! What is handed to it is the project's convention: `build.mjs` makes `plugin.wasm` of the sources, with every feature of the library
-//! that is no plugin's turned off. It is the project's own file, for bundlers differ.
+//! What is handed to it is the project's convention: `build.mjs FILE.wasm` makes the component, with every feature of the library that
+//! is no plugin's turned off. It is the project's own file, for bundlers differ.
 
 use std::path::Path;
 use std::process::Command;

@@ -79,10 +79,10 @@ fn files(language: &Language, name: &str) -> Result<Vec<(String, String)>, Failu
             "this build of sortie carries no project in {wanted}; it has {carried}"
         )));
     };
-    let vendored = if language.vendors_rust { VENDORED } else { &[] };
+    let vendored = VENDORED.iter().filter(|(of, _)| *of == language.name).flat_map(|(_, files)| files.iter());
     let written = templates.iter().map(|(place, text)| ((*place).to_owned(), text.replace(NAME, name)));
     let mut files: Vec<(String, String)> = written.collect();
-    files.extend(vendored.iter().map(|(place, text)| ((*place).to_owned(), (*text).to_owned())));
+    files.extend(vendored.map(|(place, text)| ((*place).to_owned(), (*text).to_owned())));
     files.push(("case.schema.json".to_owned(), format!("{:#}\n", kit::case_schema().to_value())));
     Ok(files)
 }
