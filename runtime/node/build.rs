@@ -9,6 +9,8 @@ use std::{env, fs, io};
 
 #[path = "../../xtask/src/guests.rs"]
 mod guests;
+#[path = "build_templates.rs"]
+mod templates;
 
 fn main() -> io::Result<()> {
     let project = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
@@ -17,6 +19,10 @@ fn main() -> io::Result<()> {
         println!("cargo::rerun-if-changed={}", source.display());
     }
     println!("cargo::rerun-if-changed={}", project.join("xtask/src/guests.rs").display());
+
+    for source in templates::write(&project, &out)? {
+        println!("cargo::rerun-if-changed={}", source.display());
+    }
 
     if guests::has_target(variable("RUSTC")?) {
         let cargo = guests::build_command(variable("CARGO")?, &project);

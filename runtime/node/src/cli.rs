@@ -4,6 +4,7 @@
 mod act;
 mod actions;
 mod agree;
+mod author;
 mod backup;
 mod beside;
 mod client;
@@ -390,7 +391,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
             restore::restore(args, &config, json).await
         }
         Command::Notify(command) => notify::notify(command, &client()?, json).await,
-        Command::Plugin(command) => manage::plugin(command, &client()?, json).await,
+        Command::Plugin(command) => manage::plugin(command, client, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {
             let config = in_data_dir(config, args.data_dir);

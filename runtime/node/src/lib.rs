@@ -11,6 +11,7 @@ mod backup;
 mod blanks;
 mod builtin;
 mod http;
+mod kit;
 mod mcp;
 mod memory;
 mod node;

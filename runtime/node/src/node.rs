@@ -160,6 +160,26 @@ pub(crate) fn rules(config: &Config) -> Result<NodeRules, ConfigError> {
     })
 }
 
+/// What a configuration says to a driver.
+pub(crate) fn settings(config: &Config) -> Result<Settings, ConfigError> {
+    Ok(Settings {
+        rules: rules(config)?,
+        plugins_by: config.plugins()?,
+        lanes: config.lanes()?,
+        hours: Arc::new(config.hours()?),
+        max_running: config.node.max_running,
+        request_expiry: config.request_expiry()?,
+        on_expiry: config.limits.on_expiry,
+        retention: config.retention()?,
+        crashes_alone_max: config.limits.crashes_alone,
+        result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
+        schedules_max: config.limits.schedules,
+        landing_share: config.landing_share()?,
+        hold_max: config.model.hold_max,
+        budgets: config.budgets()?,
+    })
+}
+
 impl Node {
     /// Opens the node that `config` describes: its data directory, its journal, its plugins. `others` says what becomes of
     /// the missions that are there.
@@ -224,22 +244,7 @@ impl Node {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
         }
         prepare(&data_dir).map_err(unusable)?;
-        let settings = Settings {
-            rules: rules(config)?,
-            plugins_by: config.plugins()?,
-            lanes: config.lanes()?,
-            hours: Arc::new(config.hours()?),
-            max_running: config.node.max_running,
-            request_expiry: config.request_expiry()?,
-            on_expiry: config.limits.on_expiry,
-            retention: config.retention()?,
-            crashes_alone_max: config.limits.crashes_alone,
-            result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
-            schedules_max: config.limits.schedules,
-            landing_share: config.landing_share()?,
-            hold_max: config.model.hold_max,
-            budgets: config.budgets()?,
-        };
+        let settings = settings(config)?;
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),
             memory_bytes_max: usize::try_from(config.limits.plugin_memory_mib).unwrap_or(usize::MAX) << 20,
@@ -445,7 +450,7 @@ fn warn_of_weak_tokens(own: &str, further: &[(String, String, Vec<Scope>)]) {
 }
 
 /// Where the files of missions go, and how much room they have.
-fn files(
+pub(crate) fn files(
     limits: &LimitsConfig,
     data_dir: &Path,
     disk: Arc<Disk>,

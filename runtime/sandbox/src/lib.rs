@@ -31,5 +31,5 @@ pub use ending::Ending;
 pub use engine::{EngineError, MEMORY_BYTES_CEILING};
 pub use host::{Answer, BoxFuture, Call, Held, Host, Reply, Stop};
 pub use kill::Kill;
-pub use plugin::{Freed, InstallError, Installed, PLUGIN_BYTES_MAX, StoreError};
+pub use plugin::{Freed, InstallError, Installed, PLUGIN_BYTES_MAX, StoreError, component_of};
 pub use sandbox::{OpenError, Options, Run, Sandbox};

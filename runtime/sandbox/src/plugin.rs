@@ -13,7 +13,7 @@ use sortie_contract::plugin::{Crash, Manifest, PluginIdentity};
 
 pub(crate) use cache::Cache;
 pub(crate) use component::Component;
-pub use component::PLUGIN_BYTES_MAX;
+pub use component::{PLUGIN_BYTES_MAX, component_of};
 pub use file::Freed;
 pub(crate) use manifest::manifest;
 pub(crate) use store::Store;

@@ -278,6 +278,13 @@ impl Sandbox {
         self.tightly("check", check).await
     }
 
+    /// Resolves once the guests' threads have gone over what they had to do when it was asked: whoever was woken by then has had its
+    /// turn. Exact where there is one thread ([`Options::threads`]), as for whoever skips time while all guests wait.
+    pub async fn settles(&self) {
+        // A runtime that is on its way out has nothing to do.
+        drop(self.0.guests.spawn(async {}).await);
+    }
+
     /// Runs a mission to its end. Dropping the future stops the run, too.
     ///
     /// # Panics

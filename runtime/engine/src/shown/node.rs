@@ -129,6 +129,8 @@ pub struct PluginView {
     pub description: String,
     /// JSON Schema of its missions' `inputs`, where it declares one.
     pub inputs_schema: Option<Value>,
+    /// What no mission of it can be done without: of each entry one, a tool by its name, or `model` for a model.
+    pub needs: Vec<Vec<String>>,
 }
 
 /// What is installed.

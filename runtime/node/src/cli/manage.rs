@@ -16,6 +16,8 @@ use super::{Exit, Failure};
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    #[command(flatten)]
+    Author(super::author::AuthorCommand),
     /// List installed plugins.
     Ls,
     /// Install a plugin: a component, or a core module that carries its component type.
@@ -60,8 +62,21 @@ fn plugin_name(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+pub(super) async fn plugin(
+    command: PluginCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    as_json: bool,
+) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::Author(command) => super::author::author(command, client, as_json).await,
+        command => installed(command, &client()?, as_json).await,
+    }
+}
+
+async fn installed(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    match command {
+        // Those need no node.
+        PluginCommand::Author(_) => {}
         PluginCommand::Ls => {
             let page = client.page(&["v1", "plugins"], &[]).await?;
             if as_json {
@@ -86,6 +101,9 @@ pub(super) async fn plugin(command: PluginCommand, client: &Client, as_json: boo
             } else {
                 let [name, version, digest] = ["name", "version", "digest"].map(|key| text::cell(&installed[key]));
                 writeln!(std::io::stdout(), "{name}@{version}  {digest}")?;
+                for told in manifest(&installed) {
+                    writeln!(std::io::stdout(), "  {told}")?;
+                }
             }
         }
         PluginCommand::Rm { name, version } => {
@@ -118,6 +136,26 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
         }
     }
     Ok(Exit::Completed)
+}
+
+/// What an author and an operator want to know of a plugin: what it needs, and what its missions say to it.
+fn manifest(plugin: &Value) -> Vec<String> {
+    let needs = plugin["needs"].as_array().into_iter().flatten().map(|need| {
+        let names: Vec<String> = need.as_array().into_iter().flatten().map(text::cell).collect();
+        names.join(" or ")
+    });
+    let needs: Vec<String> = needs.collect();
+    let schema = &plugin["inputs_schema"];
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let input = |(name, declared): (&String, &Value)| {
+        let kind = text::cell(&declared["type"]);
+        let kind = if kind.is_empty() { "any".to_owned() } else { kind };
+        let may = if required.contains(&name.as_str()) { "" } else { ", may be left out" };
+        format!("{} ({kind}{may})", text::plain(name))
+    };
+    let inputs: Vec<String> = schema["properties"].as_object().into_iter().flatten().map(input).collect();
+    let line = |what: &str, all: &[String]| (!all.is_empty()).then(|| format!("{what}: {}", all.join(", ")));
+    line("needs", &needs).into_iter().chain(line("inputs", &inputs)).collect()
 }
 
 fn plugins(page: &Value) -> std::io::Result<()> {
@@ -166,4 +204,22 @@ fn tools(page: &Value) -> std::io::Result<()> {
         Column::cut("DESCRIPTION", 16).spare(),
     ];
     text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::manifest;
+
+    #[test]
+    fn what_a_plugin_needs_and_takes_is_told_in_two_lines() {
+        let plugin = json!({
+            "needs": [["model"], ["Write", "Edit"]],
+            "inputs_schema": { "properties": { "file": { "type": "string" }, "deep": {} }, "required": ["file"] },
+        });
+        let told = ["needs: model, Write or Edit", "inputs: file (string), deep (any, may be left out)"];
+        assert_eq!(manifest(&plugin), told);
+        assert!(manifest(&json!({ "needs": [], "inputs_schema": null })).is_empty());
+    }
 }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::plugin::{Need, PluginIdentity};
 use sortie_contract::{Mistake, limit};
 use sortie_sandbox::{Installed, PLUGIN_BYTES_MAX};
 use tokio::io::AsyncWriteExt as _;
@@ -37,6 +37,15 @@ fn view(plugin: &Installed) -> PluginView {
         digest: plugin.identity.digest.to_string(),
         description: plugin.manifest.description.clone(),
         inputs_schema: plugin.manifest.inputs_schema.clone(),
+        needs: plugin.manifest.needs.iter().map(need).collect(),
+    }
+}
+
+/// The names of which one will do.
+fn need(need: &Need) -> Vec<String> {
+    match need {
+        Need::Model => vec!["model".to_owned()],
+        Need::Tool(_) | Need::OneOf(_) => need.tools().iter().map(|tool| tool.as_str().to_owned()).collect(),
     }
 }
 

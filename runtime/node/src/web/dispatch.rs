@@ -55,6 +55,16 @@ fn may(viewer: &Viewer) -> Result<(), Refused> {
     Err(Refused::problem(Some(viewer), &viewer.holder.lacks(Scope::Dispatch).body()))
 }
 
+/// What none of its missions can be done without, in words.
+fn needs(plugin: &Value) -> String {
+    let one_of = |need: &Value| {
+        let names: Vec<&str> = need.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        names.join(" or ")
+    };
+    let needs: Vec<String> = plugin["needs"].as_array().into_iter().flatten().map(one_of).collect();
+    if needs.is_empty() { String::new() } else { format!(" Needs {}.", needs.join(", ")) }
+}
+
 async fn choice(web: &Web, viewer: &Viewer) -> Result<Response, Refused> {
     let plugins = web.get(viewer, &["v1", "plugins"]).await?;
     let main = html! {
@@ -63,7 +73,7 @@ async fn choice(web: &Web, viewer: &Viewer) -> Result<Response, Refused> {
         ul {
             @for plugin in items(&plugins) {
                 @let name = str(plugin, "name");
-                li { a href=(with_query("/dispatch", &[("plugin", name)])) { b { (plain(name)) } } " " (plain(str(plugin, "description"))) }
+                li { a href=(with_query("/dispatch", &[("plugin", name)])) { b { (plain(name)) } } " " (plain(str(plugin, "description"))) (plain(&needs(plugin))) }
             }
         }
         @if items(&plugins).is_empty() { p { "There are no plugins." } }

@@ -35,6 +35,14 @@ impl Component {
     }
 }
 
+/// The component that is installed of some bytes: themselves, or what is made of a core module that carries its component type.
+///
+/// # Errors
+/// [`InstallError`], for what no node would install because of what it is or imports.
+pub fn component_of(wasm: Vec<u8>) -> Result<Vec<u8>, InstallError> {
+    Component::from_wasm(wasm).map(|component| component.bytes)
+}
+
 fn encode(module: &[u8]) -> Result<Vec<u8>, InstallError> {
     let encoded = wit_component::ComponentEncoder::default().validate(true).module(module).and_then(|mut e| e.encode());
     encoded.map_err(|error| InstallError::NotAPlugin(format!("{error:#}")))

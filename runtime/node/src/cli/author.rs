@@ -1,0 +1,80 @@
+//! `sortie plugin new`, `build` and `check`: what the author of a plugin does, anywhere on a disk and without a node.
+//!
+//! Owned here: which languages there are. A language is a row of [`LANGUAGES`], a folder below `plugins/templates`, and a row of what its
+//! projects carry in `build_templates.rs`.
+
+mod build;
+mod check;
+mod javascript;
+mod new;
+mod python;
+mod rust;
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use super::client::Client;
+use super::{Exit, Failure};
+
+/// What authors do.
+#[derive(Debug, Subcommand)]
+pub(super) enum AuthorCommand {
+    /// Begin a plugin: a project that builds, with a case that tests it.
+    New(new::NewArgs),
+    /// Build the plugin of a project: a component, beside its sources.
+    Build(build::BuildArgs),
+    /// Run the cases of a plugin in the real sandbox and core, where time is skipped: as they are, with a crash after each call, and with
+    /// each call failing in turn.
+    Check(check::CheckArgs),
+}
+
+/// A language that plugins are written in.
+#[derive(Debug)]
+struct Language {
+    /// What `--lang` says, and the name of its folder of templates.
+    name: &'static str,
+    /// The file by which its projects are told.
+    marker: &'static str,
+    /// Builds the project in a folder: the bytes of a component, or of a core module that carries its type.
+    build: fn(&Path) -> Result<Vec<u8>, String>,
+}
+
+/// Each of them.
+const LANGUAGES: [Language; 3] = [
+    Language { name: "rust", marker: "Cargo.toml", build: rust::build },
+    Language { name: "python", marker: "pyproject.toml", build: python::build },
+    Language { name: "javascript", marker: "package.json", build: javascript::build },
+];
+
+/// Does it. `client` is asked for by what needs a node.
+pub(super) async fn author(
+    command: AuthorCommand,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    as_json: bool,
+) -> Result<Exit, Failure> {
+    match command {
+        AuthorCommand::New(args) => new::new(&args, as_json),
+        AuthorCommand::Build(args) => build::build(&args, as_json),
+        AuthorCommand::Check(args) => check::check(args, client, as_json).await,
+    }
+}
+
+/// The language of the project in a folder.
+fn language_of(folder: &Path) -> Result<&'static Language, Failure> {
+    let found = LANGUAGES.iter().find(|language| folder.join(language.marker).is_file());
+    found.ok_or_else(|| {
+        let markers: Vec<String> =
+            LANGUAGES.iter().map(|language| format!("{} ({})", language.marker, language.name)).collect();
+        let (place, markers) = (folder.display(), markers.join(", "));
+        Failure::unusable(format!(
+            "{place} is no plugin's project: it has none of {markers}. `sortie plugin new NAME` begins one"
+        ))
+    })
+}
+
+/// Where a program lies that is on the path.
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}

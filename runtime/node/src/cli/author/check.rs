@@ -1,0 +1,192 @@
+//! `sortie plugin check`: the cases of a plugin, and what came of each.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use etcetera::BaseStrategy as _;
+use serde_json::{Value, json};
+use sortie_contract::Stamped;
+use sortie_engine::look::parse_record;
+use sortie_sandbox::{Installed, Sandbox};
+
+use super::super::client::Client;
+use super::super::text::{self, Column, Progress, Screen};
+use super::super::{Exit, Failure};
+use super::build::component;
+use crate::kit::{self, Case, Trial, Trials, recorded};
+
+/// Where a project keeps its cases.
+const CASES: &str = "cases";
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CheckArgs {
+    /// The cases: files, or folders of them. Without any, `cases/` of the project.
+    #[arg(value_name = "CASE")]
+    cases: Vec<PathBuf>,
+    /// The folder of the project, which is built first.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Check this plugin, and build nothing.
+    #[arg(long, value_name = "FILE.wasm")]
+    plugin: Option<PathBuf>,
+    /// Run each case once: without crashes and errors.
+    #[arg(long)]
+    once: bool,
+    /// Make a case of a mission that a node has on record, and print it.
+    #[arg(long, value_name = "MISSION", value_parser = super::super::named, conflicts_with_all = ["cases", "plugin", "once"])]
+    from: Option<String>,
+}
+
+pub(super) async fn check(
+    args: CheckArgs,
+    client: impl FnOnce() -> Result<Client, Failure>,
+    as_json: bool,
+) -> Result<Exit, Failure> {
+    if let Some(id) = &args.from {
+        return from(id, &client()?).await;
+    }
+    let files = files(&args)?;
+    let cases = files.iter().map(|file| Ok((file.clone(), Case::read(file).map_err(Failure::unusable)?)));
+    let cases = cases.collect::<Result<Vec<_>, Failure>>()?;
+    let bytes = match &args.plugin {
+        Some(file) => std::fs::read(file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?,
+        None => component(&args.dir)?.1,
+    };
+    let cache = etcetera::choose_base_strategy().ok().map(|base| base.cache_dir().join("sortie").join("check"));
+    let (sandbox, folder) = kit::open(cache.as_deref())?;
+    let compiling = Progress::of("the plugin is compiled");
+    let plugin = sandbox.install(bytes).await.map_err(Failure::unusable)?;
+    drop(compiling);
+    let trials = if args.once { Trials::Once } else { Trials::All };
+    let tried = try_all(cases, sandbox.clone(), plugin, trials).await?;
+    // What an author has built before is of no use any more.
+    let unused = sandbox.unused();
+    drop(sandbox.discard(&unused));
+    drop(folder);
+    let failed = tried.iter().filter(|(_, trial)| !trial.wrong.is_empty()).count();
+    if as_json {
+        let shown: Vec<Value> = tried.iter().map(|(file, trial)| shown(file, trial)).collect();
+        text::json(&json!({ "cases": shown, "failed": failed }))?;
+    } else {
+        tell(&tried)?;
+    }
+    Ok(if failed == 0 { Exit::Completed } else { Exit::Failed })
+}
+
+/// Runs all cases, one after another, off the async threads.
+async fn try_all(
+    cases: Vec<(PathBuf, Case)>,
+    sandbox: Sandbox,
+    plugin: Installed,
+    trials: Trials,
+) -> Result<Vec<(PathBuf, Trial)>, Failure> {
+    let trying = Progress::of("the cases are run");
+    let tried = tokio::task::spawn_blocking(move || {
+        let one = |(file, case): (PathBuf, Case)| {
+            trying.now(format!("{} is run", file.display()));
+            let trial = kit::run(&case, &sandbox, &plugin, trials);
+            (file, trial)
+        };
+        cases.into_iter().map(one).collect()
+    });
+    Ok(tried.await?)
+}
+
+/// The files of the cases that are meant.
+fn files(args: &CheckArgs) -> Result<Vec<PathBuf>, Failure> {
+    let own = [args.dir.join(CASES)];
+    let meant = if args.cases.is_empty() { &own[..] } else { &args.cases[..] };
+    let mut files = Vec::new();
+    for path in meant {
+        if path.is_dir() {
+            let unread = |error: std::io::Error| Failure::unusable(format!("{}: {error}", path.display()));
+            let entries = path.read_dir().map_err(unread)?.filter_map(|entry| Some(entry.ok()?.path()));
+            let mut cases: Vec<PathBuf> =
+                entries.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect();
+            cases.sort();
+            files.extend(cases);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    if files.is_empty() {
+        let place = meant[0].display();
+        return Err(Failure::unusable(format!(
+            "there is no case in {place}: a case is a file NAME.toml (docs/PLUGINS.md)"
+        )));
+    }
+    Ok(files)
+}
+
+/// Prints the case of a mission.
+async fn from(id: &str, client: &Client) -> Result<Exit, Failure> {
+    let shown = client.page(&["v1", "missions", id, "journal"], &[]).await?;
+    let shown = shown["items"].as_array().cloned().unwrap_or_default();
+    let records: Vec<Stamped> = shown.iter().filter_map(parse_record).collect();
+    if records.len() != shown.len() {
+        return Err(
+            "the node shows records that this version of sortie does not know; use the node's own version".into()
+        );
+    }
+    let case = toml::to_string(&recorded::case_of(&records)?)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "#:schema ../case.schema.json\n# What was said to the mission {}, and what came of it.\n",
+        text::plain(id)
+    )?;
+    write!(out, "{case}")?;
+    Ok(Exit::Completed)
+}
+
+fn shown(file: &Path, trial: &Trial) -> Value {
+    let Trial { wrong, end, calls, took_ms, crashes, errors, unanswered } = trial;
+    let error = |error: &kit::UntilWhen| json!({ "call": error.call, "end": error.end, "properly": error.properly });
+    json!({
+        "case": file.display().to_string(), "passed": wrong.is_empty(), "wrong": wrong, "end": end, "calls": calls,
+        "took_ms": u64::try_from(*took_ms).unwrap_or(u64::MAX), "crashes": crashes,
+        "errors": errors.iter().map(error).collect::<Vec<_>>(), "unanswered": unanswered,
+    })
+}
+
+fn tell(tried: &[(PathBuf, Trial)]) -> std::io::Result<()> {
+    let screen = Screen::of_output();
+    let mut out = std::io::stdout();
+    for (file, trial) in tried {
+        let name = text::plain(&file.display().to_string());
+        let Trial { wrong, end, calls, took_ms, crashes, errors, unanswered } = trial;
+        let stands = if wrong.is_empty() { "ok  " } else { "FAIL" };
+        let took = text::span(u64::try_from(took_ms / 1_000).unwrap_or(u64::MAX));
+        writeln!(out, "{stands}  {name}  {calls} calls in {took}; {crashes} crashes, {} errors", errors.len())?;
+        if !end.is_empty() && !wrong.is_empty() {
+            writeln!(out, "      it ended {}", text::plain(end))?;
+        }
+        for told in wrong {
+            writeln!(out, "{}", indented(told))?;
+        }
+        for call in unanswered {
+            writeln!(out, "      the case has no answer for {}", text::plain(call))?;
+        }
+    }
+    let rows = tried.iter().flat_map(|(file, trial)| {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        trial.errors.iter().map(move |error| {
+            vec![name.clone().into(), text::plain(&error.call).into(), text::plain(&error.end).into()]
+        })
+    });
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        writeln!(out, "\nwhere a call fails:")?;
+        let columns = [Column::whole("CASE"), Column::cut("CALL", 24), Column::cut("IT ENDS", 24)];
+        text::table(&columns, &rows, &screen)?;
+    }
+    let failed = tried.iter().filter(|(_, trial)| !trial.wrong.is_empty()).count();
+    writeln!(out, "\n{} of {} cases pass", tried.len() - failed, tried.len())
+}
+
+fn indented(told: &str) -> String {
+    let lines = told.lines().map(|line| format!("      {}", text::plain(line)));
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,131 @@
+//! `sortie plugin new`: a project for a plugin, written from what the binary carries.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+use sortie_contract::plugin::PluginRef;
+
+use super::super::text;
+use super::super::{Exit, Failure};
+use super::{LANGUAGES, Language};
+use crate::kit;
+
+include!(concat!(env!("OUT_DIR"), "/templates.rs"));
+
+/// What stands in templates for the plugin's name, and nothing else does.
+const NAME: &str = "{{name}}";
+
+/// Which plugin is begun.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct NewArgs {
+    /// Its name: a-z, 0-9 and `-`, at most 64 characters.
+    #[arg(value_parser = plugin_name)]
+    name: String,
+    /// What it is written in.
+    #[arg(long, default_value = "rust", value_parser = ["rust", "python", "javascript"])]
+    lang: String,
+    /// The folder of the project; without it one of the plugin's name, here. It must not be there, or be empty.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// The name of a plugin that also does as one of a package.
+fn plugin_name(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(PluginRef { name, version: None })
+            if name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-') =>
+        {
+            Ok(name)
+        }
+        _ => Err("a plugin's name is made of a-z, 0-9 and `-`, and begins with a letter".to_owned()),
+    }
+}
+
+pub(super) fn new(args: &NewArgs, as_json: bool) -> Result<Exit, Failure> {
+    let language = LANGUAGES.iter().find(|language| language.name == args.lang).ok_or("no such language")?;
+    let files = files(language, &args.name)?;
+    let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
+    let is_taken = folder.read_dir().map_or(folder.exists(), |mut entries| entries.next().is_some());
+    if is_taken {
+        let place = folder.display();
+        return Err(Failure::unusable(format!("{place} is there already: name another folder with --dir")));
+    }
+    for (place, text) in &files {
+        write(&folder.join(place), text).map_err(|error| Failure::unusable(format!("{place}: {error}")))?;
+    }
+    let shown = folder.display().to_string();
+    if as_json {
+        let files: Vec<&String> = files.iter().map(|(place, _)| place).collect();
+        text::json(&json!({ "name": args.name, "lang": language.name, "folder": shown, "files": files }))?;
+    } else {
+        let shown = text::plain(&shown);
+        writeln!(
+            std::io::stdout(),
+            "{shown}: {} files. What comes next:\n\n  cd {shown}\n  sortie plugin check",
+            files.len()
+        )?;
+    }
+    Ok(Exit::Completed)
+}
+
+/// The files of a project, each with its place.
+fn files(language: &Language, name: &str) -> Result<Vec<(String, String)>, Failure> {
+    let Some((_, templates)) = TEMPLATES.iter().find(|(of, _)| *of == language.name) else {
+        let carried: Vec<&str> = TEMPLATES.iter().map(|(name, _)| *name).collect();
+        let (wanted, carried) = (language.name, carried.join(", "));
+        return Err(Failure::unusable(format!(
+            "this build of sortie carries no project in {wanted}; it has {carried}"
+        )));
+    };
+    let vendored = VENDORED.iter().filter(|(of, _)| *of == language.name).flat_map(|(_, files)| files.iter());
+    let written = templates.iter().map(|(place, text)| ((*place).to_owned(), text.replace(NAME, name)));
+    let mut files: Vec<(String, String)> = written.collect();
+    files.extend(vendored.map(|(place, text)| ((*place).to_owned(), (*text).to_owned())));
+    files.push(("case.schema.json".to_owned(), format!("{:#}\n", kit::case_schema().to_value())));
+    Ok(files)
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_has_the_plugins_name_and_nothing_is_left_to_fill_in() {
+        let files = files(&LANGUAGES[0], "my-plugin").unwrap_or_else(|failure| panic!("{}", failure.error));
+        let text = |wanted: &str| {
+            let found = files.iter().find(|(place, _)| place == wanted);
+            found.map(|(_, text)| text.as_str()).unwrap_or_else(|| panic!("no {wanted}"))
+        };
+        assert!(text("Cargo.toml").contains("name = \"my-plugin\""));
+        assert!(text("mission.json").contains("\"plugin\": \"my-plugin\""));
+        assert!(text("vendor/sortie-plugin/Cargo.toml").contains("serde = { version"), "it stands alone");
+        let whole = ["workspace = true", "[lints]"];
+        assert!(!whole.iter().any(|left| text("vendor/sortie-plugin/Cargo.toml").contains(left)));
+        assert!(text("wit/mission.wit").contains("package sortie:mission"));
+        assert!(text("case.schema.json").contains("allOf") || text("case.schema.json").contains("properties"));
+        let left: Vec<&String> = files
+            .iter()
+            .filter(|(place, text)| !place.starts_with("vendor/") && text.contains("{{"))
+            .map(|(place, _)| place)
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
+    fn names_are_those_of_packages_too() {
+        for (name, does) in
+            [("a", true), ("my-plugin2", true), ("2a", false), ("A", false), ("a@1.0.0", false), ("a-", false)]
+        {
+            assert_eq!(plugin_name(name).is_ok(), does, "{name}");
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! A case: the situation that a plugin is put into, and what is to come of it. A file in TOML.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sortie_contract::Timestamp;
+use sortie_contract::duration::duration;
+
+/// When a case begins that does not say: a Monday evening.
+const START: &str = "2026-01-05T20:00:00Z";
+
+/// What a case can say.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    /// The envelope, as a control plane dispatches it; what is left out is filled in.
+    pub(crate) mission: Map<String, Value>,
+    /// When it is dispatched (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) start: Option<String>,
+    /// The memory that the plugin gets, in MiB; without it what a node gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mib: Option<u64>,
+    /// What lies in the workspace: texts by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) files: BTreeMap<String, String>,
+    /// Tools that this node has beside those that are built in, or what is otherwise with those.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) toolbox: BTreeMap<String, Declared>,
+    /// What tools answer: the first entry that fits a call and is not used up. `Read`, `Write`, `Edit`, `Glob` and `Grep` without an entry
+    /// do what they do.
+    #[serde(default, rename = "tool", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tools: Vec<Says>,
+    /// What models answer: entries as in the file of a scripted model (docs/MODELS.md). Without any, the node has no model.
+    #[serde(default, rename = "model", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) models: Vec<Value>,
+    /// What people say: the first entry that fits a request and is not used up.
+    #[serde(default, rename = "person", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) people: Vec<Person>,
+    /// What is to come of it. What is not said is not looked at.
+    pub(crate) expect: Expect,
+}
+
+/// A tool that a node has.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Declared {
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    /// JSON Schema of its arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) schema: Option<Value>,
+    /// Whether it changes nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) read_only: Option<bool>,
+    /// Whether doing it twice is doing it once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idempotent: Option<bool>,
+    /// Its effect classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) effects: Option<Vec<String>>,
+    /// What a call costs, in US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cost_usd: Option<f64>,
+}
+
+/// What a tool answers to a call.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Says {
+    /// The tool.
+    pub(crate) name: String,
+    /// Only to calls whose arguments have these, whatever else they have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<Map<String, Value>>,
+    /// The result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer: Option<Value>,
+    /// The error, in place of a result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Fault>,
+    /// How long it takes, such as "2s".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) takes: Option<String>,
+    /// So many times; without it, again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) times: Option<u32>,
+}
+
+/// An error of a call.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fault {
+    /// Which.
+    pub(crate) kind: FaultKind,
+    /// What the plugin is told.
+    pub(crate) text: String,
+}
+
+/// Errors that a tool can end with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FaultKind {
+    /// It tried and failed.
+    Failed,
+    /// It took too long.
+    TimedOut,
+    /// It may not be.
+    Denied,
+    /// Nobody knows whether it happened.
+    Uncertain,
+}
+
+/// What somebody says to what the mission asks.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Person {
+    /// Only to requests whose text has this in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<String>,
+    /// How long that takes, such as "8h".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<String>,
+    /// What they say.
+    pub(crate) says: Word,
+    /// So many times; without it, again and again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) times: Option<u32>,
+}
+
+/// What somebody says.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Word {
+    /// No.
+    Deny,
+    /// A call may be made.
+    Approve,
+    /// A call may be made with these arguments in place of its own.
+    Amend(Map<String, Value>),
+    /// The answer to a question.
+    Answer(String),
+    /// A budget is raised.
+    Grant {
+        /// By so many calls of models.
+        #[serde(default)]
+        llm_calls: u64,
+        /// By so much money, in US dollars.
+        #[serde(default)]
+        cost_usd: f64,
+    },
+}
+
+/// What is to come of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// `completed`, `failed`, `timed_out`, `cancelled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    /// Why: `done`, `plugin_failed`, `tool_failed`, `criterion_unmet`, `output_missing`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The line for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<Wanted>,
+    /// The recommendation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_action: Option<Wanted>,
+    /// Verdicts on the success criteria, in their order: `met`, `unmet`, `not_judged`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) criteria: Option<Vec<String>>,
+    /// All milestones, in their order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) milestones: Option<Vec<Wanted>>,
+    /// All calls, in the order in which the plugin asks for them; a model is `model`, people are `ask`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls: Option<Vec<WantedCall>>,
+    /// Artifacts by name; others may be there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) artifacts: BTreeMap<String, WantedArtifact>,
+    /// The longest that it may take from its dispatch to its end, such as "1h".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) within: Option<String>,
+}
+
+/// A text that is wanted.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Wanted {
+    /// Just this.
+    Whole(String),
+    /// One that has this in it.
+    Part {
+        /// This.
+        contains: String,
+    },
+}
+
+/// An artifact that is wanted.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum WantedArtifact {
+    /// Whether there is one of that name.
+    There(bool),
+    /// One with this text, or with this in it.
+    Text(Wanted),
+}
+
+/// A call that is wanted.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WantedCall {
+    /// The tool.
+    pub(crate) tool: String,
+    /// Arguments that it has, whatever else it has.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) with: Map<String, Value>,
+}
+
+impl Wanted {
+    pub(crate) fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Whole(whole) => whole == text,
+            Self::Part { contains } => text.contains(contains.as_str()),
+        }
+    }
+
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Whole(whole) => whole.clone(),
+            Self::Part { contains } => format!("… {contains} …"),
+        }
+    }
+}
+
+/// What a case can say, as a JSON Schema for editors.
+pub(crate) fn schema() -> Schema {
+    schemars::schema_for!(Case)
+}
+
+impl Case {
+    /// Reads the case of a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its place.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let place = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
+        Self::parse(&text).map_err(|why| format!("{place}: {why}"))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let case: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        case.begins()?;
+        let times = case.tools.iter().map(|says| ("takes", says.takes.as_deref()));
+        let times = times.chain(case.people.iter().map(|person| ("after", person.after.as_deref())));
+        for (key, time) in times.chain([("expect.within", case.expect.within.as_deref())]) {
+            time.map(|time| read_time(key, time)).transpose()?;
+        }
+        for Says { name, answer, error, .. } in &case.tools {
+            if answer.is_some() == error.is_some() {
+                return Err(format!("an entry [[tool]] of `{name}` needs one of `answer` and `error`, and not both"));
+            }
+        }
+        Ok(case)
+    }
+
+    /// When it begins.
+    pub(crate) fn begins(&self) -> Result<Timestamp, String> {
+        let start = self.start.as_deref().unwrap_or(START);
+        start.parse().map_err(|error| format!("start: `{start}` is no time as RFC 3339 has them: {error}"))
+    }
+
+    /// The envelope: what the case says, and what it leaves out.
+    pub(crate) fn envelope(&self, plugin: &str, tools: &[String]) -> Result<String, String> {
+        let mut envelope = json!({
+            "mission_id": "case", "vp_id": "vp.case", "vp_session_id": "case", "source_instance_id": "case",
+            "target_instance_id": "*", "mission_type": "custom", "objective": "Do what the case says.", "plugin": plugin,
+            "constraints": { "allowed_tools": tools }, "idempotency_key": "case", "trace_id": "case", "created_at": self.begins()?,
+        });
+        let fields = envelope.as_object_mut().ok_or("an envelope is an object")?;
+        fields.extend(self.mission.clone());
+        // Nobody is there to be told.
+        fields.remove("callback");
+        Ok(envelope.to_string())
+    }
+}
+
+/// A time as people write them.
+pub(crate) fn read_time(key: &str, text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|error| format!("{key}: `{text}` {error}"))
+}
+
+/// Whether a value has all that is wanted: of an object these members, of anything else just this.
+pub(crate) fn has(value: &Value, wanted: &Value) -> bool {
+    match (value, wanted) {
+        (Value::Object(all), Value::Object(some)) => {
+            some.iter().all(|(key, wanted)| all.get(key).is_some_and(|value| has(value, wanted)))
+        }
+        (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
+        _ => value == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_case_is_told_with_its_place() {
+        let fine = "mission = {}\n[expect]\nstatus = \"completed\"\n";
+        assert!(Case::parse(fine).is_ok());
+        for (text, told) in [
+            ("[expect]\n", "mission"),
+            ("mission = {}\n", "expect"),
+            ("mission = {}\n[expect]\nstatu = 1\n", "statu"),
+            ("mission = {}\nstart = \"soon\"\n[expect]\n", "start"),
+            ("mission = {}\n[[tool]]\nname = \"Read\"\n[expect]\n", "answer"),
+            ("mission = {}\n[[tool]]\nname = \"Read\"\nanswer = 1\ntakes = \"long\"\n[expect]\n", "takes"),
+            ("mission = {}\n[[person]]\nsays = { shout = \"no\" }\n[expect]\n", "shout"),
+        ] {
+            let why = Case::parse(text).expect_err(text);
+            assert!(why.contains(told), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_of_an_envelope_is_filled_in_and_nobody_is_told() {
+        let mission = "[mission]\nobjective = \"x\"\ncallback = { status_url = \"https://a.example\" }\n[expect]\n";
+        let case = Case::parse(mission).expect("a case");
+        let envelope: Value =
+            serde_json::from_str(&case.envelope("p", &["Read".to_owned()]).expect("one")).expect("JSON");
+        assert_eq!(envelope["objective"], "x");
+        assert_eq!(envelope["plugin"], "p");
+        assert_eq!(envelope["constraints"]["allowed_tools"], json!(["Read"]));
+        assert!(envelope.get("callback").is_none());
+    }
+
+    #[test]
+    fn arguments_have_what_is_wanted() {
+        for (value, wanted, does) in [
+            (json!({"a": 1, "b": 2}), json!({"a": 1}), true),
+            (json!({"a": 1}), json!({"a": 1.0}), true),
+            (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"c": 2}}), true),
+            (json!({"a": [1, 2]}), json!({"a": [1]}), false),
+            (json!({}), json!({"a": null}), false),
+        ] {
+            assert_eq!(has(&value, &wanted), does, "{value} {wanted}");
+        }
+    }
+}
