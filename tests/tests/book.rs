@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sortie_tests::{Options, automation, binary, project};
 
 /// Documents that are read in their folder and nowhere else.
-const NOT_OF_THE_BOOK: [&str; 1] = ["runtime/sandbox/tests/fixtures/README.md"];
+const NOT_OF_THE_BOOK: [&str; 2] = ["runtime/sandbox/tests/fixtures/README.md", "runtime/sandbox/wasi/README.md"];
 
 const SUMMARY: &str = "docs/SUMMARY.md";
 
@@ -41,7 +41,9 @@ fn documents() -> BTreeSet<String> {
 /// Those of the book.
 fn chapters() -> BTreeSet<String> {
     let mut chapters = documents();
-    chapters.retain(|path| path != SUMMARY && !NOT_OF_THE_BOOK.contains(&path.as_str()));
+    // Projects that are written for authors have documents of their own.
+    let of_a_project = |path: &str| path.starts_with("plugins/templates/");
+    chapters.retain(|path| path != SUMMARY && !NOT_OF_THE_BOOK.contains(&path.as_str()) && !of_a_project(path));
     chapters
 }
 
