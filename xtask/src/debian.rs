@@ -33,7 +33,7 @@ pub(crate) fn have(who: &str, programs: &[(&str, &str)]) -> Result<(), String> {
 }
 
 /// Installs packages, where that is allowed; what came of it is seen by whoever needs them.
-fn install(packages: &[&str]) {
+pub(crate) fn install(packages: &[&str]) {
     if !shell::works("apt-get", &["--version"]) {
         return;
     }

@@ -68,7 +68,12 @@ pub(crate) fn are_fresh(project: &Path) -> io::Result<bool> {
 
 /// Whether this `rustc` has the standard library for plugins.
 pub(crate) fn has_target(rustc: impl AsRef<OsStr>) -> bool {
-    let asked = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    has(rustc, TARGET)
+}
+
+/// Whether this `rustc` has the standard library of a target.
+pub(crate) fn has(rustc: impl AsRef<OsStr>, target: &str) -> bool {
+    let asked = Command::new(rustc).args(["--print", "target-libdir", "--target", target]).output();
     asked.is_ok_and(|answer| {
         answer.status.success() && Path::new(String::from_utf8_lossy(&answer.stdout).trim()).exists()
     })

@@ -4,6 +4,7 @@
 //! Two of them do everything on a fresh machine that has rustup's cargo: each sets up what it needs, and says plainly what
 //! it cannot get. Small on purpose (standard library only): it is the first thing that is compiled.
 
+mod authored;
 mod bench;
 mod book;
 mod browser;
@@ -36,7 +37,9 @@ cargo xtask COMMAND
                        simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
                        of its own; of one in which something is wrong, prints everything that happened; with --schedules,
                        through months in which schedules make the missions
-  plugins [--setup]    builds the first-party plugins; with --setup, gets the wasm target where it is missing, and ends
+  plugins [--setup] [--languages]
+                       builds the first-party plugins; with --setup, gets the wasm targets where they are missing, and ends; with
+                       --languages, builds the examples in Python and JavaScript, into target/authored
   bench [--json] [--only SHAPE]…
                        measures a release build on this machine, each shape beside its small case; the figures go to
                        docs/BENCHMARKS.md
@@ -80,7 +83,10 @@ fn perform(project: &Project, command: &str, options: &Options, rest: &[String])
         "demo" => demo::run(project),
         "test" => test::run(project, options.has("--quick")),
         "sim" => sim::run(project, rest),
-        "plugins" if options.has("--setup") => setup::toolchain(project).map(|_| ()),
+        "plugins" if options.has("--setup") => {
+            setup::toolchain(project).map(|_| ()).and_then(|()| setup::wasip2(project))
+        }
+        "plugins" if options.has("--languages") => authored::examples(project).map(|_| ()),
         "plugins" => setup::plugins(project),
         "bench" => bench::run(project, rest),
         "polyglot" => polyglot::run(project, rest),
@@ -102,7 +108,7 @@ impl Options {
         ("demo", &[]),
         ("test", &[("--quick", false)]),
         ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
-        ("plugins", &[("--setup", false)]),
+        ("plugins", &[("--setup", false), ("--languages", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
         ("dist", &[("--only", true), ("--binary", true), ("--out", true), ("--quick", false)]),

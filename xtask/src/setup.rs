@@ -12,6 +12,7 @@ use crate::shell::{self, Project};
 
 /// Debian's compiler with its sources and its linker for wasm.
 const DEBIAN_PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];
+const WASIP2: &str = "wasm32-wasip2";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
@@ -69,6 +70,16 @@ pub(crate) fn toolchain(project: &Project) -> Result<Toolchain, String> {
             DEBIAN_PACKAGES.join(" ")
         )
     })
+}
+
+/// The target with a standard library, for the guest of the tests that uses one.
+pub(crate) fn wasip2(project: &Project) -> Result<(), String> {
+    env::set_current_dir(project.root()).map_err(|error| error.to_string())?;
+    if guests::has("rustc", WASIP2) {
+        return Ok(());
+    }
+    let got = shell::works("rustup", &["target", "add", WASIP2]) && guests::has("rustc", WASIP2);
+    if got { Ok(()) } else { Err(format!("the tests of WASI need `rustup target add {WASIP2}`")) }
 }
 
 fn debian(project: &Project) -> Option<Toolchain> {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{browser, debian, readers, servers, setup};
+use crate::{authored, browser, debian, readers, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -33,6 +33,8 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let readers = tally.step(readers::installed(project));
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
+    tally.step(setup::wasip2(project));
+    let authored = tally.step(authored::examples(project));
     let cargo = |arguments: &str| {
         let mut command = project.cargo_with(arguments);
         command.env("SORTIE_BIN", node).env("TMPDIR", &temporary);
@@ -44,6 +46,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);
+        }
+        if let Some(authored) = &authored {
+            command.env(authored::EXAMPLES, authored);
         }
         command
     };

@@ -1,4 +1,4 @@
-//! What wasmtime makes of `wit/`: a module for each version of the world, and nothing written by hand.
+//! What wasmtime makes of `wit/` and of `wasi/`: a module for each version of the world, one for WASI, and nothing written by hand.
 
 #![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, reason = "generated code")]
 
@@ -44,6 +44,30 @@ pub mod v0_2 {
             "sortie:mission/types": crate::bindings::v0_1::sortie::mission::types,
             "sortie:mission/tools.tool": crate::bindings::v0_1::sortie::mission::tools::Tool,
             "sortie:mission/tools.pending": crate::pending::Pending,
+        },
+        require_store_data_send: true,
+    });
+}
+
+/// WASI 0.2, as far as the sandbox plays it.
+pub mod wasi {
+    wasmtime::component::bindgen!({
+        path: "wasi",
+        world: "sortie:virtual-wasi/virtual-wasi",
+        imports: {
+            "wasi:io/poll.poll": async | trappable,
+            "wasi:io/poll.[method]pollable.block": async | trappable,
+            default: trappable,
+        },
+        with: {
+            "wasi:io/error.error": crate::capability::wasi::io::Never,
+            "wasi:io/poll.pollable": crate::capability::wasi::io::Pollable,
+            "wasi:io/streams.input-stream": crate::capability::wasi::io::Input,
+            "wasi:io/streams.output-stream": crate::capability::wasi::io::Output,
+            "wasi:cli/terminal-input.terminal-input": crate::capability::wasi::io::Never,
+            "wasi:cli/terminal-output.terminal-output": crate::capability::wasi::io::Never,
+            "wasi:sockets/network.network": crate::capability::wasi::io::Network,
+            "wasi:sockets/ip-name-lookup.resolve-address-stream": crate::capability::wasi::io::Never,
         },
         require_store_data_send: true,
     });

@@ -5,6 +5,9 @@
 //! (`Time`). So a capability knows neither the store's data nor the other capabilities; a new one is a file here, a field of
 //! the data, and a name in the row of its world (`world.rs`).
 //!
+//! `wasi` is no interface of it but the part of WASI 0.2 that languages with a standard library cannot do without, played by the
+//! sandbox. It stands on the same host.
+//!
 //! Each bounds what comes from the guest, asks the run's [`Host`](crate::Host), and hands the answer back. No rule of the
 //! mission is here.
 
@@ -16,6 +19,7 @@ pub mod report;
 pub mod time;
 pub mod tools;
 pub mod types;
+pub mod wasi;
 
 pub use crate::pending::Pendings;
 pub use crate::side::Side;

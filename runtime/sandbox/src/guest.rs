@@ -11,6 +11,7 @@ use crate::capability::model::{Model, ModelView};
 use crate::capability::report::{Report, ReportView, Said};
 use crate::capability::time::{Time, TimeView};
 use crate::capability::tools::{Grants, Tools, ToolsView};
+use crate::capability::wasi::{Played, Wasi, WasiView};
 use crate::kill::Kill;
 use crate::limiter::Limiter;
 use crate::pending::Pendings;
@@ -25,17 +26,20 @@ pub(crate) struct Guest {
     pub(crate) grants: Grants,
     pub(crate) pendings: Pendings,
     pub(crate) said: Said,
+    pub(crate) played: Played,
     pub(crate) kill: Kill,
     pub(crate) limiter: Limiter,
 }
 
 impl Guest {
-    pub(crate) fn new(side: Side, grants: Vec<ToolName>, kill: Kill, memory_bytes_max: usize) -> Self {
+    /// A guest of that mission: what it takes for randomness follows from the mission's id.
+    pub(crate) fn new(side: Side, mission: &str, grants: Vec<ToolName>, kill: Kill, memory_bytes_max: usize) -> Self {
         Self {
             side,
             grants: Grants::new(grants),
             pendings: Pendings::new(),
             said: Said::default(),
+            played: Played::of(mission),
             kill,
             limiter: Limiter::new(memory_bytes_max),
         }
@@ -96,5 +100,11 @@ impl ModelView for Guest {
 impl LimitsView for Guest {
     fn limits(&mut self) -> Limits<'_> {
         Limits::new(&mut self.side, &mut self.pendings)
+    }
+}
+
+impl WasiView for Guest {
+    fn wasi(&mut self) -> Wasi<'_> {
+        Wasi::new(&mut self.side, &mut self.said, &mut self.played)
     }
 }

@@ -44,7 +44,7 @@ pub enum InstallError {
     },
     /// It imports something that is not in the world.
     #[error(
-        "the plugin imports `{import}`, which is not in the world `sortie:mission`: plugins get tools, not system interfaces"
+        "the plugin imports `{import}`, which is neither in the world `sortie:mission` nor among what is played of WASI 0.2: plugins get tools, not system interfaces"
     )]
     ForbiddenImport {
         /// The name of the import.

@@ -18,6 +18,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::Engine;
 
+use crate::capability::wasi::WasiView as _;
 use crate::engine::{self, EngineError, Ticker};
 use crate::guest::Guest;
 use crate::plugin::{self, Cache, Component, Freed, InstallError, Installed, PLUGIN_BYTES_MAX, Store, StoreError};
@@ -298,7 +299,7 @@ impl Sandbox {
         let side = Side::of(host, Handle::current());
         let memory =
             memory_bytes_max.map_or(self.0.memory_bytes_max, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let guest = Guest::new(side, grants, kill.clone(), memory);
+        let guest = Guest::new(side, &brief.mission_id, grants, kill.clone(), memory);
         let inner = Arc::clone(&self.0);
         let task = self.0.guests.spawn(async move {
             let permit = tokio::select! {
@@ -354,7 +355,7 @@ impl Sandbox {
             let permit = inner.checks.acquire().await.expect("never closed");
             let alive = inner.ticker.guest();
             let memory = CHECK_MEMORY_BYTES.min(inner.memory_bytes_max);
-            let guest = Guest::new(Side::absent(), Vec::new(), Kill::new(), memory);
+            let guest = Guest::new(Side::absent(), "", Vec::new(), Kill::new(), memory);
             let called = tokio::time::timeout(CHECK_TIME, call(guest.store(&inner.engine))).await;
             drop((alive, permit));
             called.unwrap_or_else(|_| {
@@ -446,6 +447,11 @@ async fn run_to_its_end(plugin: &dyn Exports, brief: Brief, mut store: wasmtime:
         biased;
         () = kill.thrown() => return Ending::Killed,
         ended = plugin.run(&mut store, brief) => ended,
+    };
+    // What it wrote and did not end by a line break.
+    let ended = match store.data_mut().wasi().written_out() {
+        Ok(()) => ended,
+        Err(stopped) => ended.and(Err(stopped)),
     };
     match ended {
         Ok(verdict) => Ending::Returned(verdict),

@@ -19,6 +19,8 @@ use crate::host::{BoxFuture, Host, Reply, Stop};
 pub struct Side {
     answering: Option<(Arc<dyn Host>, Handle)>,
     stopped: Option<Stopped>,
+    /// How often the host was asked: what the guest did between two looks at a clock may have taken time if this has changed.
+    asked: u64,
 }
 
 /// Why a host function ended the guest: traps lose their type on the way through it.
@@ -34,7 +36,7 @@ impl Side {
     /// Of a guest that does a mission: `host` answers, and its futures run on `node`.
     #[must_use]
     pub fn of(host: Arc<dyn Host>, node: Handle) -> Self {
-        Self { answering: Some((host, node)), stopped: None }
+        Self { answering: Some((host, node)), stopped: None, asked: 0 }
     }
 
     /// Of a guest without a mission: the first function that needs one ends it.
@@ -52,8 +54,24 @@ impl Side {
         self.mission(function).map(|(host, _)| host)
     }
 
+    /// Who answers, where there is a mission, of what takes no time of it: a line of its log.
+    pub(crate) fn in_passing(&self) -> Option<Arc<dyn Host>> {
+        self.answering.as_ref().map(|(host, _)| Arc::clone(host))
+    }
+
+    /// Whether there is a mission.
+    pub(crate) fn has_mission(&self) -> bool {
+        self.answering.is_some()
+    }
+
+    /// How often the host was asked, but for what is asked in passing: the same in each run.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
+    }
+
     /// Who answers `function`, and where.
     pub(crate) fn mission(&mut self, function: &'static str) -> wasmtime::Result<(Arc<dyn Host>, Handle)> {
+        self.asked += 1;
         match &self.answering {
             Some((host, node)) => Ok((Arc::clone(host), node.clone())),
             None => Err(self.end(Stopped::NoMission(function))),

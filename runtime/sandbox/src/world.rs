@@ -4,11 +4,14 @@
 //! because missions stay on the plugin that they started with. A new version is a row of [`WORLDS`], its bindings
 //! (`bindings.rs`), its exports (a file in `world/`), and a file for each new interface in `capability/`.
 //!
+//! Beside its world a component may import what the sandbox plays of WASI, which `world/wasi.rs` lists; it says nothing of the world.
+//!
 //! Which world a component is of, its imports say: [`of`] is asked when it is installed and whenever it is loaded.
 
 mod exports;
 mod v0_1;
 mod v0_2;
+mod wasi;
 
 use futures_util::future::BoxFuture;
 use sortie_contract::Mistake;
@@ -99,10 +102,13 @@ pub(crate) enum NoWorld {
     Mixed(String),
 }
 
-/// The world of a component with these imports: the one that all of them are of. Without any import it is the newest.
+/// The world of a component with these imports: the one that all of them are of, but for those of WASI. Without any it is the newest.
 pub(crate) fn of<'a>(imports: impl IntoIterator<Item = &'a str>) -> Result<&'static World, NoWorld> {
     let mut found: Option<&'static World> = None;
     for import in imports {
+        if wasi::is_played(import) {
+            continue;
+        }
         let foreign = || NoWorld::Foreign(import.to_owned());
         let (package, rest) = import.split_once('/').ok_or_else(foreign)?;
         let (interface, version) = rest.split_once('@').ok_or_else(foreign)?;
@@ -135,7 +141,8 @@ impl Linkers {
     pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
         let linkers = WORLDS.iter().map(|world| {
             let mut linker = Linker::new(engine);
-            world.interfaces.iter().try_for_each(|interface| (interface.add_to_linker)(&mut linker))?;
+            let interfaces = world.interfaces.iter().chain(&wasi::WASI);
+            interfaces.into_iter().try_for_each(|interface| (interface.add_to_linker)(&mut linker))?;
             Ok((world, linker))
         });
         linkers.collect::<wasmtime::Result<_>>().map(Self)
@@ -175,7 +182,10 @@ mod tests {
             (vec!["sortie:mission/sockets@0.1.0"], foreign("sortie:mission/sockets@0.1.0")),
             (vec!["sortie:mission/tools"], foreign("sortie:mission/tools")),
             (vec!["sortie:missions/tools@0.1.0"], foreign("sortie:missions/tools@0.1.0")),
-            (vec!["sortie:mission/tools@0.1.0", "wasi:cli/environment@0.2.0"], foreign("wasi:cli/environment@0.2.0")),
+            (vec!["sortie:mission/tools@0.1.0", "wasi:cli/environment@0.2.0"], Ok("0.1.0")),
+            (vec!["wasi:cli/environment@0.2.9"], Ok("0.2.0")),
+            (vec!["sortie:mission/tools@0.1.0", "wasi:cli/environment@0.3.0"], foreign("wasi:cli/environment@0.3.0")),
+            (vec!["sortie:mission/tools@0.2.0", "wasi:http/types@0.2.0"], foreign("wasi:http/types@0.2.0")),
             (vec!["env"], foreign("env")),
         ] {
             assert_eq!(of(imports.iter().copied()).map(|world| world.version), expected, "{imports:?}");

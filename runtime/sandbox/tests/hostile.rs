@@ -234,7 +234,7 @@ async fn what_is_no_plugin_of_this_world_is_refused() {
         }
         wasm
     };
-    let environment = r#"(component (import "wasi:cli/environment@0.2.0" (instance)))"#;
+    let http = r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#;
     for (what, wasm, expected) in [
         ("text", b"#!/bin/sh".to_vec(), "not WebAssembly"),
         ("nothing", Vec::new(), "not WebAssembly"),
@@ -242,7 +242,7 @@ async fn what_is_no_plugin_of_this_world_is_refused() {
         ("a module without a type", wat::parse_str("(module)").unwrap(), "not a mission plugin"),
         ("a component without exports", wat::parse_str("(component)").unwrap(), "not a mission plugin"),
         ("a forbidden module import", plain(r#"(import "env" "evil" (func))"#, ""), "imports `env::evil`"),
-        ("a forbidden import", wat::parse_str(environment).unwrap(), "imports `wasi:cli/environment@0.2.0`"),
+        ("a forbidden import", wat::parse_str(http).unwrap(), "imports `wasi:http/outgoing-handler@0.2.0`"),
         ("another world", other_world, "this node runs version 0.1.0, 0.2.0 of the world"),
         ("too large", vec![0; (64 << 20) + 1], "at most"),
         ("an endless describe", hostile_describing("loop"), "took longer than"),

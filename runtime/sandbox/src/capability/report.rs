@@ -28,6 +28,8 @@
 //! # }
 //! ```
 
+use std::collections::VecDeque;
+
 use sortie_contract::limit::{NOTE_BYTES_MAX, clip};
 use sortie_contract::outcome;
 use sortie_contract::plugin::LogLevel;
@@ -36,17 +38,32 @@ use wasmtime::component::{HasData, Linker};
 use crate::bindings::v0_1::sortie::mission::report as world;
 use crate::side::Side;
 
+/// How many lines of standard error explain an end: a traceback's end, and what the runtime says below it.
+const STDERR_LINES_KEPT: usize = 8;
+
 /// What a guest said last.
 #[derive(Debug, Default)]
 pub struct Said {
     error: Option<String>,
+    /// The last lines of its standard error, where it has one.
+    stderr: VecDeque<String>,
 }
 
 impl Said {
-    /// The last line that it logged as an error.
+    /// The last line that it logged as an error; else the last lines of its standard error, which is where languages with a
+    /// standard library say why they end.
     #[must_use]
-    pub fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+    pub fn error(&self) -> Option<String> {
+        let stderr = || self.stderr.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        self.error.clone().or_else(|| (!self.stderr.is_empty()).then(stderr))
+    }
+
+    /// It wrote a line to its standard error.
+    pub(crate) fn on_stderr(&mut self, line: &str) {
+        if self.stderr.len() == STDERR_LINES_KEPT {
+            self.stderr.pop_front();
+        }
+        self.stderr.push_back(line.to_owned());
     }
 }
 

@@ -232,7 +232,7 @@ pub(crate) fn answered_already(result: Result<String, tool::CallError>) -> Call 
 }
 
 /// Waits, and tells the host of it, unless it is over at once.
-async fn waiting<T>(host: &dyn Host, future: impl Future<Output = T>) -> T {
+pub(crate) async fn waiting<T>(host: &dyn Host, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
         return output;
