@@ -22,8 +22,10 @@ use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
 use sortie_mission::admission::{self, Dispatch, Examination, Verdict};
 use sortie_mission::fork::{NoFork, taken_over};
+use sortie_mission::replay::host_call;
 use sortie_mission::{Illegal, Mission};
 use sortie_sandbox::{BoxFuture, Host, Kill, Run};
+use sortie_tools::Copied;
 
 use super::intake::{DispatchError, Dispatched, brief};
 use super::rehearsal::{Audience, Came, Enough, Parting, Piece, Rehearsal, Rehearsed, Step};
@@ -49,6 +51,8 @@ pub struct ForkOrder {
     pub inputs: Option<String>,
     /// Another plugin, or another version of it.
     pub plugin: Option<PluginRef>,
+    /// Whether it begins with a copy of the workspace, as that is now, or with an empty one.
+    pub copies: bool,
     /// What makes a second order the same one.
     pub key: String,
 }
@@ -77,6 +81,9 @@ pub enum ForkError {
     /// Its plugin does not get over the record in time, or not at all.
     #[error("the plugin cannot go over the record: {0}")]
     Unrunnable(String),
+    /// The workspace cannot be copied.
+    #[error("the workspace cannot be copied: {0}; the fork can be made with an empty one")]
+    Workspace(String),
     /// The key was used for another fork.
     #[error("the idempotency key was used before, for the fork `{mission_id}`, with other content")]
     Conflict {
@@ -138,7 +145,7 @@ impl ForkOrder {
     /// What a second order is compared by.
     fn digest(&self) -> Digest {
         let plugin = self.plugin.as_ref().map(ToString::to_string);
-        Digest::of(json!([self.of, self.at, self.inputs, plugin]).to_string().as_bytes())
+        Digest::of(json!([self.of, self.at, self.inputs, plugin, self.copies]).to_string().as_bytes())
     }
 }
 
@@ -159,6 +166,7 @@ impl Engine {
         let (engine, at) = (Arc::clone(self), order.at);
         let read = self.ambient.unblock(move || engine.heritage(no, at)).await;
         let (accepted, records) = read.map_err(ReadError::Task)??;
+        let session = accepted.session.clone();
         let mut draft = draft(&accepted, &order, &self.settings.rules.instance_id)?;
         let text = draft.text(None);
         let Parsed { envelope, .. } = parsed(&text)?;
@@ -172,7 +180,11 @@ impl Engine {
         let diverged_at = (calls < order.at).then_some(calls + 1);
         let records = if diverged_at.is_some() { taken_over_of(&records, calls)? } else { records };
         let from = from(&order, calls, &records, diverged_at);
-        draft.notes_on(&from, rehearsed.as_ref(), &records);
+        let copied = match order.copies {
+            true => Some(self.copy_workspace(&envelope, &session).await?),
+            false => None,
+        };
+        draft.notes_on(&from, rehearsed.as_ref(), (&session, copied, &records));
         let text = draft.text(Some(&from));
         let heritage = Heritage { of: no, records, notes: draft.notes };
         let dispatched = self.dispatch_fork(text, &heritage).await?;
@@ -219,6 +231,16 @@ impl Engine {
         Ok((accepted, taken_over_of(&records, at)?))
     }
 
+    /// Copies the workspace of a session into that of a fork.
+    async fn copy_workspace(&self, fork: &Envelope, of: &SessionId) -> Result<Copied, ForkError> {
+        let session = SessionId::of_fork(&fork.mission_id);
+        let wrong = |error: std::io::Error| ForkError::Workspace(error.to_string());
+        let from = self.workspace(&fork.vp_id, of).await.map_err(wrong)?;
+        let to = self.workspace(&fork.vp_id, &session).await.map_err(wrong)?;
+        let copied = self.ambient.unblock(move || from.copy_into(&to)).await.map_err(ReadError::Task)?;
+        copied.map_err(|error| ForkError::Workspace(error.to_string()))
+    }
+
     /// Has the plugin go over the record with the fork's brief, and nothing done: how far it keeps to it.
     async fn rehearse_fork(
         self: &Arc<Self>,
@@ -260,6 +282,51 @@ impl Engine {
             }
             _ => Ok(rehearsed),
         }
+    }
+}
+
+/// What somebody needs to know who forks a mission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forkable {
+    /// So many calls it has made.
+    pub calls: u32,
+    /// So many as of the record that was named.
+    pub at: u32,
+    /// Its inputs, laid out.
+    pub inputs: String,
+    /// The plugin that it ran on, with its version.
+    pub plugin: String,
+}
+
+impl Engine {
+    /// What of a mission can be forked; `record` is the number of one of its records, from 1. Blocks.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub fn forkable(&self, id: &str, record: Option<u32>) -> Result<Forkable, ReadError> {
+        let no = self.find(id)?.ok_or(ReadError::Unknown)?;
+        let (mut next, mut calls, mut at, mut accepted) = (0, 0, 0, None);
+        loop {
+            let piece = self.log.read(no, next, views::PIECE_BYTES)?;
+            if piece.is_empty() {
+                break;
+            }
+            for stamped in piece {
+                calls += u32::from(host_call(&stamped.record).is_some());
+                if record.is_none_or(|record| next < record) {
+                    at = calls;
+                }
+                next = stamped.next_no(next);
+                if let Record::Accepted(first) = stamped.record {
+                    accepted = Some(first);
+                }
+            }
+        }
+        let accepted = accepted.ok_or(ReadError::NoEnvelope)?;
+        let sent: serde_json::Value = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
+        let inputs = sent.get("inputs").filter(|inputs| inputs.is_object()).cloned().unwrap_or_else(|| json!({}));
+        let PluginIdentity { name, version, .. } = &accepted.plugin;
+        Ok(Forkable { calls, at, inputs: format!("{inputs:#}"), plugin: format!("{name}@{version}") })
     }
 }
 
@@ -317,7 +384,7 @@ const LEFT_OUT: [&str; 3] = ["callback", "autonomy_window", "forked_from"];
 fn draft(accepted: &Accepted, order: &ForkOrder, node: &sortie_contract::InstanceId) -> Result<Draft, ForkError> {
     let sent: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-    let had_callback = sent.contains_key("callback");
+    let had_callback = sent.get("callback").is_some_and(|callback| callback.get() != "null");
     let mut fields: BTreeMap<String, Box<RawValue>> =
         sent.into_iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())).collect();
     let mut notes = Vec::new();
@@ -376,9 +443,25 @@ impl Draft {
     }
 
     /// What people should know of a fork that comes from there.
-    fn notes_on(&mut self, from: &ForkedFrom, rehearsed: Option<&Rehearsed>, records: &[Stamped]) {
+    fn notes_on(
+        &mut self,
+        from: &ForkedFrom,
+        rehearsed: Option<&Rehearsed>,
+        (session, copied, records): (&SessionId, Option<Copied>, &[Stamped]),
+    ) {
         if let (Some(at), Some(rehearsed)) = (from.diverged_at, rehearsed) {
             self.notes.push(format!("its plugin leaves the record at call {at}: {}", left(rehearsed)));
+        }
+        if let Some(Copied { entries, left_out, .. }) = copied {
+            if entries > 0 {
+                let left_out =
+                    if left_out > 0 { format!("; {left_out} of its entries are left out") } else { String::new() };
+                self.notes.push(format!(
+                    "its workspace is a copy of that of the session {session} as it is now, and not as it was at call {}{left_out}",
+                    from.calls
+                ));
+            }
+            return;
         }
         if from.calls == 0 {
             return;

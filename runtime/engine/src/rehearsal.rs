@@ -89,7 +89,7 @@ impl Wanted {
     pub fn of(asked: Asked<'_>) -> Self {
         let (tool, arguments) = match asked {
             Asked::Call { tool, arguments } => (Some(tool.clone()), arguments.to_owned()),
-            Asked::Describe { tool } => (Some(tool.clone()), String::new()),
+            Asked::Describe { tool } => (None, tool.to_string()),
             Asked::Ask { question } => (None, question.to_owned()),
             Asked::Milestone { text } | Asked::Log { text, .. } => (None, text.to_owned()),
             Asked::Judge { criterion, verdict, evidence } => (

@@ -36,7 +36,7 @@ async fn a_fork_goes_on_for_real_behind_what_is_on_record() {
     let node = Node::start().await;
     failed(&node).await;
     let at = call_of(&node, "night", "two.txt").await;
-    let body = json!({"at": at, "idempotency_key": "again"});
+    let body = json!({"at": at, "idempotency_key": "again", "workspace": "empty"});
     let made = node.post("/v1/missions/night/fork", &body).await;
     assert_eq!(made.status, 202, "{:#}", made.json);
     let id = made.json["mission_id"].as_str().expect("an id").to_owned();
@@ -51,7 +51,9 @@ async fn a_fork_goes_on_for_real_behind_what_is_on_record() {
     // The same key is the same fork; another call under it is another one, and refused.
     let again = node.post("/v1/missions/night/fork", &body).await;
     assert_eq!((again.status, &again.json["mission_id"]), (200, &json!(id)), "{:#}", again.json);
-    let other = node.post("/v1/missions/night/fork", &json!({"at": at - 1, "idempotency_key": "again"})).await;
+    let other = node
+        .post("/v1/missions/night/fork", &json!({"at": at - 1, "idempotency_key": "again", "workspace": "empty"}))
+        .await;
     assert_eq!((other.status, &other.json["code"]), (409, &json!("idempotency_conflict")), "{:#}", other.json);
 
     let state = ended(&node, &id).await;
@@ -102,6 +104,7 @@ async fn other_inputs_leave_the_record_where_they_differ_first() {
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&forked.stderr)));
     assert_eq!(said["forked_from"]["diverged_at"], json!(at), "{said:#}");
     assert_eq!(said["forked_from"]["calls"], json!(at - 1));
+    assert!(said["warnings"].to_string().contains("a copy of that of the session"), "{said:#}");
     assert!(said["warnings"].to_string().contains("leaves the record at call"), "{said:#}");
     let id = said["mission_id"].as_str().expect("an id");
     let state = ended(&node, id).await;

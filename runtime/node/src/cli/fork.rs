@@ -25,19 +25,25 @@ pub(super) struct ForkArgs {
     /// Another plugin, or another version of it.
     #[arg(long, value_name = "NAME[@VERSION]")]
     plugin: Option<String>,
+    /// Begin with an empty workspace, instead of a copy of the mission's as that is now.
+    #[arg(long)]
+    empty_workspace: bool,
     /// The same key again is the same fork; without one, each run of this command makes another.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 }
 
 pub(super) async fn fork(args: ForkArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let ForkArgs { id, at, inputs, plugin, key } = args;
+    let ForkArgs { id, at, inputs, plugin, empty_workspace, key } = args;
     let inputs = inputs.as_ref().map(read).transpose()?;
     let mut body = json!({"at": at, "idempotency_key": key.unwrap_or_else(crate::blanks::unique)});
     for (name, value) in [("inputs", inputs), ("plugin", plugin.map(Value::from))] {
         if let Some(value) = value {
             body[name] = value;
         }
+    }
+    if empty_workspace {
+        body["workspace"] = json!("empty");
     }
     let request = client.request(Method::POST, &["v1", "missions", &id, "fork"]);
     let request = request.header("content-type", "application/json").body(body.to_string());

@@ -27,10 +27,24 @@ pub(super) struct Fork {
     /// Another plugin, or another version of it: `name` or `name@version`. Without it the fork runs on the one that the mission ran on.
     #[serde(default)]
     plugin: Option<String>,
+    /// What is in its workspace: a copy of the mission's, as that is now, or nothing.
+    #[serde(default)]
+    workspace: Begins,
     /// The same key again is the same fork; without one, each request makes another.
     #[serde(default)]
     #[schemars(length(min = 1, max = 1024))]
     idempotency_key: Option<String>,
+}
+
+/// What a workspace begins with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Begins {
+    /// What is in that of the mission's session now.
+    #[default]
+    Copy,
+    /// Nothing.
+    Empty,
 }
 
 /// A fork that was taken.
@@ -55,7 +69,7 @@ pub(super) async fn fork(
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let Fork { at, inputs, plugin, idempotency_key } = super::schedules::form(&body)?;
+    let Fork { at, inputs, plugin, workspace, idempotency_key } = super::schedules::form(&body)?;
     let no = app.mission(id.clone()).await?;
     let key = idempotency_key.unwrap_or_else(crate::blanks::unique);
     let key = IdempotencyKey::new(key).map_err(|error| Problem::bad_request(format!("`idempotency_key` {error}")))?;
@@ -66,6 +80,7 @@ pub(super) async fn fork(
         at,
         inputs: inputs.map(|inputs| Value::Object(inputs).to_string()),
         plugin,
+        copies: workspace == Begins::Copy,
         key: key.to_string(),
     };
     let forked = app.to_the_end(move |engine| async move { engine.fork(no, order).await }).await??;
@@ -99,7 +114,7 @@ impl From<ForkError> for Problem {
     fn from(error: ForkError) -> Self {
         let detail = error.to_string();
         match error {
-            ForkError::No(_) | ForkError::TooLarge { .. } | ForkError::Unrunnable(_) => {
+            ForkError::No(_) | ForkError::TooLarge { .. } | ForkError::Unrunnable(_) | ForkError::Workspace(_) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "fork_refused", detail)
             }
             ForkError::Conflict { mission_id } => {
