@@ -91,7 +91,7 @@ const PICTURE: [(&str, &[&str]); 22] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 18] = [
+const OWNERS: [(&str, &[&str]); 19] = [
     ("redb", &["sortie-journal"]),
     ("prometheus-client", &["sortie-measure", "sortie"]),
     ("wasmtime", &["sortie-sandbox"]),
@@ -224,8 +224,8 @@ fn plugins_see_the_wit_world_and_never_the_runtime() {
 fn the_document_draws_the_same_picture() {
     let document = fs::read_to_string(project().join("docs/ARCHITECTURE.md")).expect("the document");
     for folder in [
-        "contract", "mission", "schedule", "template", "journal", "sandbox", "confine", "egress", "tools", "mcp", "models",
-        "callback", "notify", "measure", "trace", "node",
+        "contract", "mission", "schedule", "template", "journal", "sandbox", "confine", "egress", "tools", "mcp",
+        "models", "callback", "notify", "measure", "trace", "node",
     ] {
         assert!(project().join("runtime").join(folder).is_dir(), "{folder}");
         assert!(document.contains(&format!("`runtime/{folder}`")), "{folder} is not in docs/ARCHITECTURE.md");

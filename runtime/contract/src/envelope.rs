@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::artifact::StorageScope;
+use crate::digest::Digest;
 use crate::id::{IdempotencyKey, InstanceId, LaneId, MissionId, SessionId, TraceId, VpId};
 use crate::money::MicroUsd;
 use crate::plugin::PluginRef;
@@ -80,6 +81,29 @@ pub struct Envelope {
     pub carry_over_max: u32,
     /// Extension: what becomes of a request that nobody answers; without it, what the node says.
     pub on_expiry: Option<OnExpiry>,
+    /// The node's own: which mission it goes on from. Whoever dispatches cannot say it.
+    pub forked_from: Option<ForkedFrom>,
+}
+
+/// Where a fork comes from: it begins with calls that another mission made, as they are on record there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkedFrom {
+    /// The mission that they are of.
+    #[schemars(with = "String")]
+    pub mission_id: MissionId,
+    /// Up to and with this call its record was to be taken over.
+    pub at: u32,
+    /// So many calls were.
+    pub calls: u32,
+    /// So many records behind the first, which were written with it, tell of them. Nothing of that is told as an event, or counts as
+    /// spent.
+    pub records: u32,
+    /// The call at which its plugin, inputs or build left the record; null where it keeps to it up to `at`.
+    pub diverged_at: Option<u32>,
+    /// Of what was asked for: the same under the same key is the same fork.
+    #[schemars(with = "String")]
+    pub asked: Digest,
 }
 
 /// What becomes of a request that nobody answers in time.

@@ -42,6 +42,14 @@ pub trait Artifacts: Send + Sync + 'static {
     /// They are not there, or cannot be read.
     fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>>;
 
+    /// Has what another mission stored in a mission that begins, too, as durably as [`Artifacts::put`]: whatever becomes of the other.
+    ///
+    /// # Errors
+    /// Some of it is not there, or there is no room for it.
+    fn adopt(&self, mission: MissionNo, from: MissionNo, stored: &[Digest]) -> io::Result<()> {
+        stored.iter().try_for_each(|sha256| self.put(mission, &self.get(from, sha256)?).map(drop))
+    }
+
     /// Removes everything that a mission stored; nothing there is no error.
     ///
     /// # Errors
@@ -171,6 +179,32 @@ impl Artifacts for FolderArtifacts {
         sync_folder(&folder)?;
         sync_folder(&self.root)?;
         Ok(sha256)
+    }
+
+    // Nothing is copied: a link is made in microseconds, and files here never change.
+    fn adopt(&self, mission: MissionNo, from: MissionNo, stored: &[Digest]) -> io::Result<()> {
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let folder = self.folder(mission);
+        std::fs::create_dir_all(&folder)?;
+        for sha256 in stored {
+            let (source, target) = (self.path(from, sha256), self.path(mission, sha256));
+            let bytes = std::fs::metadata(&source)?.len();
+            if target.exists() {
+                continue;
+            }
+            self.take_room(mission, bytes).map_err(io::Error::other)?;
+            let linked = std::fs::hard_link(&source, &target);
+            // Some file systems have no links.
+            let there = linked.or_else(|_| write(&folder, &target, &std::fs::read(&source)?));
+            if there.is_err() {
+                self.give_room(mission, bytes);
+            }
+            there?;
+        }
+        sync_folder(&folder)?;
+        sync_folder(&self.root)
     }
 
     fn remove(&self, mission: MissionNo) -> io::Result<()> {

@@ -22,6 +22,7 @@ use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 use sortie_tools::Found;
 
+use super::fork::Heritage;
 use super::live::Live;
 use super::{Engine, ReadError, Room};
 
@@ -72,6 +73,9 @@ pub enum DispatchError {
     /// The node is on its way out.
     #[error("the node is shutting down")]
     Stopping,
+    /// What it would begin with cannot be stored.
+    #[error("the artifacts that it would begin with cannot be stored: {0}")]
+    Artifacts(#[source] std::io::Error),
     /// The journal failed.
     #[error("the journal failed")]
     Journal(#[source] WriteError),
@@ -110,6 +114,14 @@ impl From<AdmitError> for DispatchError {
 
 /// What becomes of the schedule that a mission is a fire of, once it has this number.
 pub(crate) type Bears<'a> = &'a (dyn Fn(MissionNo) -> ScheduleChange + Send + Sync);
+
+/// Where a mission comes from that nobody dispatched.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    bears: Option<Bears<'a>>,
+    /// Of a fork: what it begins with.
+    heritage: Option<&'a Heritage>,
+}
 
 /// What the log made of a question about a dispatch.
 enum Asking {
@@ -183,12 +195,30 @@ impl Engine {
         self.dispatch_bearing(text, Some(bears)).await
     }
 
+    /// The same, of a fork: what it begins with is one with its acceptance.
+    pub(crate) async fn dispatch_fork(
+        self: &Arc<Self>,
+        text: String,
+        heritage: &Heritage,
+    ) -> Result<Dispatched, DispatchError> {
+        let parsed = Envelope::parse_accepted(&text);
+        self.counted(self.take(text, parsed, Origin { bears: None, heritage: Some(heritage) })).await
+    }
+
     async fn dispatch_bearing(
         self: &Arc<Self>,
         text: String,
         bears: Option<Bears<'_>>,
     ) -> Result<Dispatched, DispatchError> {
-        let dispatched = self.take(text, bears).await;
+        let parsed = Envelope::parse(&text);
+        self.counted(self.take(text, parsed, Origin { bears, heritage: None })).await
+    }
+
+    async fn counted(
+        &self,
+        dispatched: impl Future<Output = Result<Dispatched, DispatchError>>,
+    ) -> Result<Dispatched, DispatchError> {
+        let dispatched = dispatched.await;
         let counter = match &dispatched {
             Ok(Dispatched { replayed: false, .. }) => &self.counters.accepted,
             Ok(_) => &self.counters.replayed,
@@ -209,19 +239,26 @@ impl Engine {
         }
     }
 
-    async fn take(self: &Arc<Self>, text: String, bears: Option<Bears<'_>>) -> Result<Dispatched, DispatchError> {
+    async fn take(
+        self: &Arc<Self>,
+        text: String,
+        parsed: Result<Parsed, Rejected>,
+        origin: Origin<'_>,
+    ) -> Result<Dispatched, DispatchError> {
         if self.is_stopping() {
             return Err(DispatchError::Stopping);
         }
-        let Parsed { envelope, warnings, digest } = match Envelope::parse(&text) {
+        let Parsed { envelope, warnings, digest } = match parsed {
             Ok(parsed) => parsed,
             Err(rejected) => return Err(self.refusal(rejected).await),
         };
+        let notes = origin.heritage.map_or(&[][..], |heritage| heritage.notes.as_slice());
+        let warnings: Vec<String> = warnings.into_iter().chain(notes.iter().cloned()).collect();
         let envelope = Arc::new(envelope);
         let dispatch = Dispatch { envelope: &envelope, text: &text, digest, warnings: &warnings };
         let mut examination = None;
         loop {
-            match self.ask(&envelope, dispatch, examination.as_ref(), bears)? {
+            match self.ask(&envelope, dispatch, examination.as_ref(), origin)? {
                 Asking::New => {
                     self.has_room()?;
                     examination = Some(self.examine(&envelope, Vec::new()).await?);
@@ -252,7 +289,7 @@ impl Engine {
     }
 
     /// The answer to an envelope whose key or id was seen before; `None` where that mission has been removed meanwhile.
-    async fn before(
+    pub(crate) async fn before(
         self: &Arc<Self>,
         dispatch: Dispatch<'_>,
         twin: Option<Box<Twin>>,
@@ -363,7 +400,7 @@ impl Engine {
         envelope: &Arc<Envelope>,
         dispatch: Dispatch<'_>,
         examination: Option<&Examination>,
-        bears: Option<Bears<'_>>,
+        Origin { bears, heritage }: Origin<'_>,
     ) -> Result<Asking, DispatchError> {
         let keys = Keys {
             mission_id: &envelope.mission_id,
@@ -388,15 +425,17 @@ impl Engine {
                 examination,
             );
             match decided.map_err(DispatchError::from) {
-                Ok(Some(Verdict::Taken(accepted))) => match self.beginning(envelope, dispatch, *accepted) {
-                    Ok((mission, beginning, reply)) => {
-                        arrival.announce(known.no);
-                        let beginning = Beginning { schedule: bears.map(|bears| bears(known.no)), ..beginning };
-                        begun = Some((mission, beginning.head.clone(), reply));
-                        return Decision::Accept(Box::new(beginning));
+                Ok(Some(Verdict::Taken(accepted))) => {
+                    match self.beginning(envelope, dispatch, *accepted, (known.no, heritage)) {
+                        Ok((mission, beginning, reply)) => {
+                            arrival.announce(known.no);
+                            let beginning = Beginning { schedule: bears.map(|bears| bears(known.no)), ..beginning };
+                            begun = Some((mission, beginning.head.clone(), reply));
+                            return Decision::Accept(Box::new(beginning));
+                        }
+                        Err(error) => answer = Err(error),
                     }
-                    Err(error) => answer = Err(error.into()),
-                },
+                }
                 Ok(Some(Verdict::Before(_)) | None) => answer = Ok(Asking::New),
                 Err(denial) => answer = Err(denial),
             }
@@ -427,16 +466,24 @@ impl Engine {
         envelope: &Arc<Envelope>,
         dispatch: Dispatch<'_>,
         accepted: Accepted,
-    ) -> Result<(Mission, Beginning, Reply), ReadError> {
+        (no, heritage): (MissionNo, Option<&Heritage>),
+    ) -> Result<(Mission, Beginning, Reply), DispatchError> {
         let at = self.ambient.wall();
         let reply = Reply::of(&envelope.mission_id, &envelope.vp_id, envelope.window, &accepted);
         let (session, lane) = (accepted.session.clone(), accepted.lane.clone());
         let stamped = Stamped { at, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
-        let mission = Mission::begin(Arc::clone(envelope), &stamped)?;
+        let mut mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
+        let mut records = vec![stamped];
+        if let Some(heritage) = heritage {
+            heritage.records.iter().try_for_each(|record| mission.apply(record)).map_err(ReadError::from)?;
+            records.extend(heritage.records.iter().cloned());
+            // Before a record names them. They are linked, not copied: whoever waits for the log's lock does so for a moment.
+            self.artifacts.adopt(no, heritage.of, &heritage.artifacts()).map_err(DispatchError::Artifacts)?;
+        }
         let head = Head::accepted(envelope, dispatch.digest, session, lane, at);
         let head = Head { overview: Some(mission.overview()), ..head };
         let cursor = envelope.callback.is_some().then(Cursor::default);
-        Ok((mission, Beginning { records: vec![stamped], head, cursor, schedule: None }, reply))
+        Ok((mission, Beginning { records, head, cursor, schedule: None }, reply))
     }
 }
 

@@ -38,6 +38,8 @@
 //! | `held` | which plugins missions hold |
 //! | `providers` | where tools come from: reached, watched, tried again |
 //! | `pins` | missions that somebody wants kept |
+//! | `rehearsal` | a plugin run on what is on record, with nothing done |
+//! | `fork` | a mission that goes on from a call of another |
 //! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
 //! | `schedules` | what is due of schedules fires, and what became of each fire is on record |
@@ -66,6 +68,7 @@ mod deliveries;
 mod desk;
 mod disk;
 mod explain;
+pub mod fork;
 mod guests;
 mod handed;
 mod held;
@@ -91,6 +94,7 @@ mod providers;
 mod put_off;
 mod quarantine;
 pub mod recover;
+pub mod rehearsal;
 mod removals;
 mod restored;
 mod results;
@@ -180,6 +184,8 @@ pub struct Engine {
     pub(crate) removals: Removals,
     pub(crate) pins: pins::Pins,
     pub(crate) outward: restored::Outward,
+    /// One fork is made at a time.
+    pub(crate) forking: tokio::sync::Mutex<()>,
     /// Missions that were in the journal when it was opened.
     found: usize,
 }

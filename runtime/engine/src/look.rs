@@ -16,9 +16,9 @@ use super::past;
 use super::put_off::Held;
 use super::search::{Filter, Misread, Search};
 use super::shown::{
-    ArtifactView, BudgetView, CallView, DeliveryState, DeliveryView, KeptView, Links, MissionLine, MissionView,
-    OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView, SessionView,
-    UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
+    ArtifactView, BudgetView, CallView, DeliveryState, DeliveryView, ForkedView, KeptView, Links, MissionLine,
+    MissionView, OpenRequestView, PAGE_BYTES_MAX, Page, PluginName, QuarantineView, RecordView, RequestView,
+    SessionView, UndeliveredView, UsageView, WaitKind, WaitView, WindowView, minutes,
 };
 use super::standings::Standings;
 use super::views::{Events, Fold, Next, Shown};
@@ -279,6 +279,7 @@ impl Engine {
             accepted_at: fold.accepted_at,
             started_at: mission.started_at(),
             ended_at: mission.ended_at(),
+            forked_from: mission.forked_from().map(ForkedView::from),
             created_at: envelope.created_at,
             links: Links::of(envelope.mission_id.as_str()),
         })

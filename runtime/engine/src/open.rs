@@ -223,6 +223,7 @@ impl Engine {
             removals: Removals::default(),
             pins,
             outward: Outward::default(),
+            forking: tokio::sync::Mutex::default(),
             found: inventory.found,
             settings,
         });

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 mod delivery;
 mod explained;
+mod fork;
 mod kept;
 mod mission;
 mod night;
@@ -24,6 +25,7 @@ mod why;
 
 pub use delivery::*;
 pub use explained::*;
+pub use fork::ForkedView;
 pub use kept::KeptView;
 pub use mission::*;
 pub use night::*;

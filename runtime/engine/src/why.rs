@@ -25,12 +25,16 @@ impl Engine {
             }
         }
         let mission = self.show(no)?;
+        let mut causes: Vec<CauseView> = story.causes().into_iter().map(CauseView::from).collect();
+        if let Some(from) = &mission.forked_from {
+            causes.push(CauseView { record: 1, at: mission.accepted_at, says: from.says() });
+        }
         Ok(WhyView {
             mission_id: mission.mission_id,
             status: mission.status,
             reason: mission.reason,
             waits_for: mission.waits_for,
-            causes: story.causes().into_iter().map(CauseView::from).collect(),
+            causes,
             pending_requests: mission.pending_requests,
             next_action: mission.next_action,
         })

@@ -106,11 +106,14 @@ impl Catalog {
         self.keys.candidates(self.key_hash(source, key))
     }
 
-    /// The session whose newest mission was accepted last, of those of `vp`.
+    /// The session whose newest mission was accepted last, of those of `vp`: not that of a fork, which has it for itself.
     #[must_use]
     pub fn latest_session(&self, vp: &VpId) -> Option<&SessionId> {
-        let newest = self.vps.get(vp)?.last()?;
-        self.newest.get(newest).map(|(_, session)| session)
+        let newest_first = self.vps.get(vp)?.iter().rev();
+        newest_first
+            .filter_map(|newest| self.newest.get(newest))
+            .map(|(_, session)| session)
+            .find(|session| !session.is_of_a_fork())
     }
 
     /// Every session, by VP, the one with the newest mission last.

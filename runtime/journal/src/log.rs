@@ -61,7 +61,7 @@ pub struct Known {
     pub twin: Option<Twin>,
     /// The mission of the same name, where it is not the twin.
     pub same_id: Option<Twin>,
-    /// The session of the VP's most recently accepted mission.
+    /// The session of the VP's most recently accepted mission that is no fork.
     pub newest_session: Option<SessionId>,
 }
 

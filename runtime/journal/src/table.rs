@@ -9,8 +9,8 @@ use crate::frame::FrameKey;
 /// 3: records and cursors of version 3. 4: heads of version 3 and records of version 4. 5: cursors of version 4. 6: heads of
 /// version 4, records of version 5, and missions in quarantine. 7: heads of version 5, and what is recorded of a run that
 /// was alone, or whose node stopped in good order. 8: schedules. 9: records of version 6. 10: records of version 7. 11: records of
-/// version 8, and balances. 12: records of version 9.
-pub(crate) const FORMAT: u64 = 12;
+/// version 8, and balances. 12: records of version 9. 13: missions that begin with what another one recorded.
+pub(crate) const FORMAT: u64 = 13;
 
 /// The greatest number that a record can have: they are `u32`.
 pub(crate) const RECORD_LAST: u32 = u32::MAX;

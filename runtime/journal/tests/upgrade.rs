@@ -4,7 +4,7 @@
 //! has missions out of memory, requests and a delivery that an operator had tried again, `v3.redb` one of which an operator left a
 //! part out, `v4.redb` the same missions with heads that have an overview, `v5.redb` a call under way and a delivery that waits for its
 //! next attempt, `v6.redb` the same with prices, `v7.redb` a mission each that is over, waits for people and waits for its window,
-//! `v8.redb` the same with a schedule that was triggered, `v9.redb` as `v7.redb`, the last of them to be carried over, `v10.redb` and `v11.redb` as `v7.redb`.
+//! `v8.redb` the same with a schedule that was triggered, `v9.redb` as `v7.redb`, the last of them to be carried over, `v10.redb`, `v11.redb` and `v12.redb` as `v7.redb`.
 //! Missions are named for what became of them.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
@@ -132,7 +132,7 @@ fn a_journal_of_format_1_is_read_whole_and_gone_on_with() {
     let position = journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     assert_eq!(position, opened.position + 1);
     drop(journal);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     assert_eq!((opened.last_no, opened.position), (MissionNo(8), position));
@@ -179,7 +179,7 @@ fn a_journal_of_format_2_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(11))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_journal_of_format_3_is_read_whole_and_gone_on_with() {
     journal.append_durable(model.apply(&Step::dispatch(7))).unwrap().wait().unwrap();
     assert_eq!(journal.head(MissionNo(7)).unwrap().as_ref(), model.heads.get(&7));
     drop(journal);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn a_journal_of_format_4_is_read_whole_and_gone_on_with() {
     assert_eq!(journal.cursor(*no).unwrap(), Some(cursor));
     assert_eq!(journal.cursors_after(None, 1).unwrap(), [(MissionNo(5), parked.clone())]);
     drop(journal);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_journal_of_format_5_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(6))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_journal_of_format_6_is_read_whole_and_gone_on_with() {
     let mut model = common::Model { position: opened.position, ..common::Model::default() };
     journal.append_durable(model.apply(&Step::dispatch(8))).unwrap().wait().unwrap();
     drop(journal);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_journal_of_format_7_is_read_whole_and_takes_schedules() {
     log.change_schedule(made).unwrap().wait().unwrap();
     assert_eq!(log.schedule("nightly").unwrap().map(|kept| kept.version), Some(1));
     drop(log);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
     // And after the next opening.
     let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
     let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
@@ -350,7 +350,7 @@ fn a_journal_of_format_8_is_read_whole_and_takes_what_is_carried_over() {
     log.append_durable(Append::new(queued, 1, std::slice::from_ref(&carried))).unwrap().wait().unwrap();
     assert_eq!(log.read(queued, 1, usize::MAX).unwrap(), [carried]);
     drop(log);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 /// The log in a file that has a mission each that is over, waits for people and waits for its window.
@@ -379,7 +379,7 @@ fn a_journal_of_format_9_is_read_whole_and_takes_what_models_and_landing_leave()
     log.append_durable(Append::new(asks, after, std::slice::from_ref(&closing))).unwrap().wait().unwrap();
     assert_eq!(log.read(asks, after, usize::MAX).unwrap(), [closing]);
     drop(log);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn a_journal_of_format_10_is_read_whole_and_takes_what_people_change() {
     log.append_durable(Append::new(asks, after, std::slice::from_ref(&decided))).unwrap().wait().unwrap();
     assert_eq!(log.read(asks, after, usize::MAX).unwrap(), [decided]);
     drop(log);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
 #[test]
@@ -415,5 +415,24 @@ fn a_journal_of_format_11_is_read_whole_and_takes_what_tools_ask() {
     log.append_durable(Append::new(asks, after, &both)).unwrap().wait().unwrap();
     assert_eq!(log.read(asks, after, usize::MAX).unwrap(), both);
     drop(log);
-    assert_eq!(format_of(&path), 12, "an older sortie refuses what it could not read whole");
+    assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
+}
+
+#[test]
+fn a_journal_of_format_12_is_read_whole_and_takes_a_fork() {
+    let (_dir, path) = copy_of("v12.redb");
+    let log = with_its_three_missions(&path);
+    let (of, fork) = (MissionNo(1), MissionNo(4));
+    // What a fork begins with: an acceptance, and calls that no run of its own made.
+    let records = log.read(of, 0, usize::MAX).unwrap();
+    let is_taken = |stamped: &&Stamped| {
+        matches!(stamped.record, Record::Accepted(_) | Record::Granted { .. } | Record::CallStarted { .. })
+    };
+    let beginning: Vec<Stamped> = records.iter().filter(is_taken).cloned().collect();
+    assert!(beginning.len() > 2, "{records:?}");
+    let head = log.head(of).unwrap().unwrap();
+    log.append_durable(Append::new(fork, 0, &beginning).head(&head)).unwrap().wait().unwrap();
+    assert_eq!(log.read(fork, 0, usize::MAX).unwrap(), beginning);
+    drop(log);
+    assert_eq!(format_of(&path), 13, "an older sortie takes calls before a start for damage, and refuses all of it");
 }

@@ -29,7 +29,7 @@ use crate::part::runs::{End, Granted, RunStep, Runs};
 use crate::part::windows::Windows;
 use crate::request::changed;
 use crate::state::Mission;
-use crate::{budget, cadence};
+use crate::{budget, cadence, fork};
 
 pub use crate::part::calls::CallMisfit;
 pub use crate::part::landing::LandingMisfit;
@@ -90,6 +90,8 @@ impl Mission {
             return Err(Illegal { status, record, why: Misfit::NotAccepted });
         };
         let Accepted { envelope: _, session, lane, plugin, budget, unknown_approvals, warnings: _ } = accepted.as_ref();
+        let forked_from = envelope.forked_from.as_ref();
+        let inherits = forked_from.is_some_and(|from| from.records > 0);
         Ok(Self {
             session: session.clone(),
             lane: lane.clone(),
@@ -97,7 +99,7 @@ impl Mission {
             budget: *budget,
             unknown_approvals: unknown_approvals.clone(),
             rules: Compiled::default(),
-            runs: Runs::new(),
+            runs: Runs { inherits, ..Runs::new() },
             windows: Windows::new(envelope.window, envelope.on_window_end, envelope.carry_over_max),
             calls: Calls::default(),
             books: Books::default(),
@@ -105,7 +107,7 @@ impl Mission {
             requests: Requests::default(),
             report: Report::new(envelope.success_criteria.len()),
             artifacts: Artifacts::default(),
-            outgoing: Outgoing::ACCEPTED,
+            outgoing: Outgoing { silent: inherits, ..Outgoing::ACCEPTED },
             outputs: Outputs::default(),
             records: 1,
             recorded_bytes: 0,
@@ -145,6 +147,8 @@ impl Mission {
         }
         self.recorded_bytes = self.recorded_bytes.saturating_add(bytes(record));
         self.records = stamped.next_no(self.records);
+        let inherits = self.is_inherited(self.records);
+        (self.runs.inherits, self.outgoing.silent) = (inherits, inherits);
         self.ran_ms = self.ran_ms.max(stamped.ran_ms);
         Ok(())
     }
@@ -153,6 +157,9 @@ impl Mission {
     fn take_up(&mut self, stamped: &Stamped) -> Result<(), Misfit> {
         let Stamped { at, ran_ms, record } = stamped;
         let (at, ran_ms) = (*at, *ran_ms);
+        if self.runs.inherits && !fork::may_be_inherited(record) {
+            return Err(RunMisfit::NotBegun.into());
+        }
         match record {
             Record::Accepted(_) => Err(Misfit::AcceptedTwice),
             Record::Started { run, alone, announced } => {
@@ -215,7 +222,7 @@ impl Mission {
                 Ok(self.runs.apply(RunStep::Granted(granted))?)
             }
             Record::CallFinished { call, outcome, .. } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.calls.flight(*call)?;
                 let given_up = self.withdraws(outcome);
                 self.requests.apply(RequestStep::CallOver { call: *call, given_up })?;
@@ -230,21 +237,21 @@ impl Mission {
             }
             Record::CallAgain { call } => self.called(CallStep::Again { call: *call, at }),
             Record::Overbilled { call, tool, quoted, spent } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.calls.has_ended(*call)?;
                 self.books.overbilled(Overbill { tool: tool.clone(), quoted: *quoted, spent: *spent });
                 self.outgoing.event(true);
                 Ok(())
             }
             Record::CallResumed { call } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.requests.none_about(*call)?;
                 self.calls.apply(CallStep::Resumed { call: *call, at })?;
                 self.runs.wake();
                 Ok(())
             }
             Record::Requested { request, call, kind, question, expires_at } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.calls.flight(*call)?;
                 self.requests.apply(RequestStep::Asked(OpenRequest {
                     no: *request,
@@ -261,7 +268,7 @@ impl Mission {
                 Ok(())
             }
             Record::Elicited { request, call, question, schema, expires_at } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.calls.is_made(*call)?;
                 self.requests.apply(RequestStep::Asked(OpenRequest {
                     no: *request,
@@ -278,19 +285,19 @@ impl Mission {
                 Ok(())
             }
             Record::Withdrawn { request, why } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.requests.apply(RequestStep::Withdrawn { no: *request, why })?;
                 self.outgoing.event(true);
                 Ok(())
             }
             Record::Reminded { request } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.requests.apply(RequestStep::Reminded(*request))?;
                 self.outgoing.event(true);
                 Ok(())
             }
             Record::Decided { request, decision, by, .. } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 let open = self.requests.get(*request);
                 let (call, is_heard) = (open.map(|open| open.call), open.is_some_and(|open| open.form.is_some()));
                 let flight = call.and_then(|call| self.calls.flight(call).ok());
@@ -339,12 +346,12 @@ impl Mission {
                 self.called(CallStep::Postponed { call: *call, at, until: *until })
             }
             Record::PaymentAwaited { call, until, .. } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.requests.none_about(*call)?;
                 Ok(self.calls.apply(CallStep::Unpaid { call: *call, until: *until })?)
             }
             Record::Closing { limit } => {
-                self.runs.going()?;
+                self.runs.takes()?;
                 self.landing.close(*limit)?;
                 self.runs.wake();
                 Ok(())
@@ -368,7 +375,7 @@ impl Mission {
                 match call {
                     Some(call) => self.called(CallStep::Numbered(*call))?,
                     // Collected, after the plugin's own doing.
-                    None => drop(self.runs.going()?),
+                    None => self.runs.takes()?,
                 }
                 self.artifacts.store(artifact);
                 self.outgoing.stored(self.envelope.storage_scope);
@@ -386,7 +393,7 @@ impl Mission {
 
     /// A host call that concerns nothing but the calls.
     fn called(&mut self, step: CallStep<'_>) -> Result<(), Misfit> {
-        self.runs.going()?;
+        self.runs.takes()?;
         Ok(self.calls.apply(step)?)
     }
 
@@ -396,7 +403,7 @@ impl Mission {
 
     /// A host call by which the plugin says something.
     fn say(&mut self, call: CallNo, step: ReportStep<'_>) -> Result<(), Misfit> {
-        self.runs.going()?;
+        self.runs.takes()?;
         self.calls.is_next(call)?;
         self.report.apply(step)?;
         Ok(self.calls.apply(CallStep::Numbered(call))?)
@@ -499,7 +506,8 @@ pub(crate) fn goes_on(record: &Record) -> bool {
 }
 
 /// The number that a record takes among the host calls, where it takes one.
-pub(crate) fn host_call(record: &Record) -> Option<CallNo> {
+#[must_use]
+pub fn host_call(record: &Record) -> Option<CallNo> {
     match record {
         Record::CallStarted { call, .. }
         | Record::CallHeld { call, .. }

@@ -60,6 +60,7 @@ mod decide;
 mod decision;
 pub mod delivery;
 mod finish;
+pub mod fork;
 pub mod gate;
 mod hold;
 mod landing;

@@ -22,7 +22,7 @@ use sortie_contract::plugin::{Crash, LogLevel};
 use sortie_contract::record::{ArtifactSource, HostQuestion, Record, Stamped};
 use sortie_contract::tool::{ASK, CallError, ToolAnswer, ToolInfo, ToolName};
 
-use crate::apply::host_call;
+pub use crate::apply::host_call;
 use crate::decide::note;
 
 /// What a run asks of its node.
@@ -210,6 +210,12 @@ impl Replay {
         self.left.is_empty()
     }
 
+    /// The record that comes next, of those that have not been gone over.
+    #[must_use]
+    pub fn front(&self) -> Option<&Stamped> {
+        self.left.front()
+    }
+
     /// What to make of a run that ends here: nothing, behind the end of the record.
     ///
     /// # Errors
@@ -331,7 +337,8 @@ fn describes(stamped: &Stamped) -> bool {
 }
 
 /// A recorded host call in words.
-fn describe(record: &Record) -> String {
+#[must_use]
+pub fn describe(record: &Record) -> String {
     match record {
         Record::CallStarted { call, tool, arguments, .. } | Record::CallHeld { call, tool, arguments, .. } => {
             format!("call {call} of `{tool}` with {}", quote(arguments))

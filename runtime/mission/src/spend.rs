@@ -158,7 +158,8 @@ impl Mission {
         let (mut means, mut request) = (self.means(now), self.requests.next());
         let mut records = Vec::new();
         // What was approved while it was out of memory nobody has made.
-        let is_in_memory = self.run().is_some();
+        // One that has not begun has the calls of another mission: nobody here has seen what became of them.
+        let is_in_memory = self.run().is_some() || self.runs.begun == 0;
         let broke_off = || self.calls.made().filter(|flight| is_in_memory || flight.broke_off);
         // Their first attempts count as spent, whatever becomes of each.
         broke_off().filter_map(|flight| settled(flight, flight.reserved)).for_each(|booking| means.book(&booking));

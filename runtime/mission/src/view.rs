@@ -39,6 +39,9 @@ impl Mission {
     /// The event of a record that was just applied; `None` where it has none.
     #[must_use]
     pub fn event_of(&self, stamped: &Stamped) -> Option<Event> {
+        if self.is_inherited(self.records.saturating_sub(1)) {
+            return None;
+        }
         let (event_type, summary, detail) = self.told(&stamped.record)?;
         let envelope = &self.envelope;
         Some(Event {
@@ -84,7 +87,8 @@ impl Mission {
     fn told(&self, record: &Record) -> Option<(EventType, String, Value)> {
         match record {
             Record::Accepted(accepted) => {
-                Some((EventType::Accepted, "Accepted.".to_string(), accepted_detail(accepted)))
+                let (summary, detail) = self.told_of_acceptance(accepted_detail(accepted));
+                Some((EventType::Accepted, summary, detail))
             }
             Record::Started { .. } if self.went_on() => None,
             Record::Started { announced: false, .. } => None,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rand::Rng as _;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::json;
@@ -39,6 +40,13 @@ pub(crate) fn filled(
 pub(crate) fn left_out(envelope: &str) -> Vec<&'static str> {
     let Ok(Fields(fields)) = serde_json::from_str(envelope) else { return Vec::new() };
     BLANKS.into_iter().filter(|blank| !fields.iter().any(|(there, _)| there == blank)).collect()
+}
+
+/// A key that nobody has used.
+pub(crate) fn unique() -> String {
+    let mut bytes = [0; 16];
+    rand::rng().fill_bytes(&mut bytes);
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// The members of an object as they were written, one that is there twice too: that is for the reader of envelopes to say.

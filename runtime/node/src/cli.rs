@@ -12,6 +12,7 @@ mod complete;
 mod decide;
 mod doctor;
 mod explain;
+mod fork;
 mod input;
 mod journal;
 mod look;
@@ -121,6 +122,8 @@ enum Command {
         #[arg(long)]
         off: bool,
     },
+    /// Go on from a call of a mission, as a mission of its own: what is on record up to there is not done again.
+    Fork(fork::ForkArgs),
     /// Run a mission's plugin again on its record, doing nothing, and show each call; says where it goes another way.
     Replay(replay::ReplayArgs),
     /// List what missions ask of people.
@@ -239,13 +242,15 @@ enum Exit {
     Mended = 7,
     /// `replay`: this build does something else than the record.
     Different = 8,
+    /// `replay`: it stopped where it was asked to.
+    Stopped = 9,
 }
 
 /// The same, for `--help`.
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, or the mission is completed; 1 the mission failed, `doctor` found something, or a night needs people; 2 unusable input; 3 the \
 mission timed out; 4 it was cancelled; 5 it is blocked and nobody is there to ask; 6 the command was not carried out (no node \
-answers, it refuses, the journal is in use); `replay`: 0 same, 7 mended, 8 different.";
+answers, it refuses, the journal is in use); `replay`: 0 same, 7 mended, 8 different, 9 stopped where it was asked to.";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -369,6 +374,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         Command::Redeliver { which } => act::redeliver(&which, &client()?, json).await,
         Command::Skip { which } => act::skip(&which, &client()?, json).await,
         Command::Keep { id, off } => look::keep(&id, !off, &client()?, json).await,
+        Command::Fork(args) => fork::fork(args, &client()?, json).await,
         Command::Replay(args) => replay::replay(args, &client()?, json).await,
         Command::Requests(which) => decide::requests(&which, &client()?, json).await,
         Command::Deliveries(args) => look::deliveries(args, &client()?, json).await,

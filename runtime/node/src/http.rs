@@ -13,6 +13,7 @@ mod connection;
 mod deliveries;
 pub(crate) mod error;
 mod events;
+mod fork;
 mod mcp;
 mod metrics;
 mod missions;

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod replay;
 
 mod backup;
 mod blanks;

@@ -16,6 +16,7 @@ mod dispatch;
 mod door;
 mod explained;
 mod files;
+mod fork;
 mod frame;
 mod gauges;
 mod go;
@@ -78,6 +79,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/missions", get(missions::page).post(several::act))
         .route("/missions/{id}", get(mission::page))
         .route("/missions/{id}/cancel", post(mission::cancel))
+        .route("/missions/{id}/fork", get(fork::page).post(fork::send))
         .route("/missions/{id}/why", get(why::page))
         .route("/missions/{id}/requests/{request}", post(inbox::decide))
         .route("/missions/{id}/redeliver", post(delivery::redeliver))

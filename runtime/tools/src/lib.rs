@@ -32,4 +32,4 @@ pub use providers::{ProviderHealth, Providers};
 pub use secrets::{SecretConfig, SecretsConfig};
 pub use tool::{Bill, CallContext, Tool};
 pub use toolbox::{Found, Toolbox};
-pub use workspace::{NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};
+pub use workspace::{Copied, CopyError, NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};

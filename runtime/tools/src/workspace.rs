@@ -16,11 +16,13 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOp
 use sortie_contract::limit;
 use sortie_contract::tool::CallError;
 
+mod copy;
 mod foreign;
 mod path;
 mod quota;
 mod walk;
 
+pub use copy::{Copied, CopyError};
 pub(crate) use foreign::{Measure, Survey};
 pub(crate) use path::{Place, normal};
 use quota::Quota;

@@ -5,6 +5,7 @@
 //! looked at is not known to work.
 
 mod barriers;
+mod forks;
 mod people;
 mod plain;
 mod strangers;

@@ -13,6 +13,7 @@ mod crowd;
 mod disk;
 mod dispatch;
 mod elicitation;
+mod fork;
 mod http_tools;
 mod json_of_commands;
 mod keeping;

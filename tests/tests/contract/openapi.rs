@@ -196,6 +196,7 @@ async fn every_answer_has_the_form_that_is_described() {
             json!({"decision": "answer", "text": "A"}),
         ),
         ("/v1/missions/{id}/keep", "/v1/missions/running/keep", json!({"keep": true})),
+        ("/v1/missions/{id}/fork", "/v1/missions/running/fork", json!({"at": 0, "idempotency_key": "of-the-document"})),
         ("/v1/missions/{id}/cancel", "/v1/missions/running/cancel", json!({"reason": "seen enough"})),
         ("/v1/node/pause", "/v1/node/pause", Value::Null),
         ("/v1/node/resume", "/v1/node/resume", Value::Null),

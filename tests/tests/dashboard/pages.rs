@@ -41,6 +41,8 @@ async fn every_page_is_readable_and_lets_nothing_run_but_its_own_files() {
         "/missions/done",
         "/missions/asks",
         "/missions/asks/why",
+        "/missions/done/fork",
+        "/missions/asks/fork?record=2",
         "/?left=done",
         "/missions?status=completed",
     ]) {

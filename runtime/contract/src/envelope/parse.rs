@@ -21,7 +21,9 @@ use url::Url;
 
 use super::fields::{Findings, Object, wrong_type};
 use super::json::{Json, Members, Read};
-use super::{Budget, Cadence, Callback, Constraints, Envelope, MissionType, OnExpiry, OnWindowEnd, Window, canonical};
+use super::{
+    Budget, Cadence, Callback, Constraints, Envelope, ForkedFrom, MissionType, OnExpiry, OnWindowEnd, Window, canonical,
+};
 use crate::artifact::{ArtifactName, StorageScope};
 use crate::digest::Digest;
 use crate::id::{IdError, MissionId, is_blank, is_reserved, is_white};
@@ -29,8 +31,8 @@ use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 use crate::money::MicroUsd;
 
-/// The fields of an envelope: the contract's, then the extensions.
-pub(super) const FIELDS: [&str; 24] = [
+/// The fields of an envelope: the contract's, then the extensions, then what the node itself writes into that of a fork.
+pub(super) const FIELDS: [&str; 25] = [
     "mission_id",
     "vp_id",
     "vp_session_id",
@@ -55,6 +57,7 @@ pub(super) const FIELDS: [&str; 24] = [
     "on_window_end",
     "carry_over_max",
     "on_expiry",
+    "forked_from",
 ];
 /// Those without which there is no mission.
 pub(super) const REQUIRED: [&str; 9] = [
@@ -186,6 +189,7 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
     let plugin = top.parsed("plugin", code::INVALID_PLUGIN, found);
     let (on_window_end, carry_over_max) = carry_over(&top, found);
     let on_expiry = on_expiry(&top, found);
+    let forked_from = forked_from(&top, found);
     if mission_type == Some(MissionType::Custom) && top.value("plugin").is_none() {
         found.wrong(top.at("plugin"), code::REQUIRED, "a `custom` mission names its plugin: `name` or `name@version`");
     }
@@ -217,7 +221,20 @@ fn envelope(members: &Members<'_>, found: &mut Findings) -> Envelope {
         on_window_end,
         carry_over_max,
         on_expiry,
+        forked_from,
     }
+}
+
+/// Where a fork comes from. An older Sortie accepted anything there, and heeded none of it.
+fn forked_from(top: &Object<'_, '_>, found: &mut Findings) -> Option<ForkedFrom> {
+    let said = top.value("forked_from")?;
+    if !found.accepted {
+        let detail = "`forked_from` is for the node to write: `POST /v1/missions/{id}/fork` makes a fork";
+        found.wrong(top.at("forked_from"), code::RESERVED, detail);
+        return None;
+    }
+    let text = serde_json::to_string(said).expect("a tree that was read can be written");
+    serde_json::from_str(&text).ok()
 }
 
 /// An identifier of a [`Draft`].

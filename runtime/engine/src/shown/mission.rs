@@ -14,7 +14,7 @@ use sortie_contract::request::RequestKind;
 use sortie_contract::{MicroUsd, Spend, Status, Timestamp};
 use sortie_journal::Quarantine;
 
-use super::{DeliveryState, DeliveryView, KeptView, LandingView};
+use super::{DeliveryState, DeliveryView, ForkedView, KeptView, LandingView};
 
 /// The state of a mission.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -95,6 +95,8 @@ pub struct MissionView {
     /// When it became final.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub ended_at: Option<Timestamp>,
+    /// Where it comes from, if it is a fork; else null.
+    pub forked_from: Option<ForkedView>,
     /// When its envelope was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
@@ -510,25 +512,6 @@ impl From<&PluginIdentity> for PluginName {
         let PluginIdentity { name, version, digest } = plugin;
         Self { name: name.clone(), version: version.clone(), digest: digest.to_string() }
     }
-}
-
-/// A session of a VP.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct SessionView {
-    /// Whose it is.
-    pub vp_id: String,
-    /// Its name.
-    pub vp_session_id: String,
-    /// Its folder on the node.
-    pub workspace: String,
-    /// So many missions are kept.
-    pub missions: u64,
-    /// Its newest mission.
-    pub last_mission_id: Option<String>,
-    /// When that was accepted.
-    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
-    pub last_mission_at: Option<Timestamp>,
 }
 
 /// A record of a mission's journal.

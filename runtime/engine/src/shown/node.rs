@@ -313,3 +313,22 @@ pub enum Either<A, B> {
     /// Without, or as it was.
     Part(B),
 }
+
+/// A session of a VP.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SessionView {
+    /// Whose it is.
+    pub vp_id: String,
+    /// Its name.
+    pub vp_session_id: String,
+    /// Its folder on the node.
+    pub workspace: String,
+    /// So many missions are kept.
+    pub missions: u64,
+    /// Its newest mission.
+    pub last_mission_id: Option<String>,
+    /// When that was accepted.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_mission_at: Option<Timestamp>,
+}

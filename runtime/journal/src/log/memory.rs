@@ -202,7 +202,7 @@ impl Log for MemoryLog {
             let of_twin = twin.as_ref().map(|twin| twin.no);
             let same_id = state.twin(|head| head.mission_id == *keys.mission_id);
             let same_id = same_id.filter(|same| Some(same.no) != of_twin);
-            let newest = state.heads().rev().find(|(_, head)| head.vp == *keys.vp);
+            let newest = state.heads().rev().find(|(_, head)| head.vp == *keys.vp && !head.session.is_of_a_fork());
             let newest_session = newest.map(|(_, head)| head.session.clone());
             let known = Known { no: MissionNo(state.last_no + 1), twin, same_id, newest_session };
             let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };

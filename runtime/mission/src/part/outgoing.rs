@@ -12,16 +12,19 @@ pub(crate) struct Outgoing {
     pub(crate) sequence: u64,
     /// Outgoing items; at least as many as events.
     pub(crate) items: u64,
+    /// What a fork has of another mission has no events: they were that one's.
+    pub(crate) silent: bool,
 }
 
 impl Outgoing {
     /// After the acceptance, which has an event.
-    pub(crate) const ACCEPTED: Self = Self { sequence: 1, items: 1 };
+    pub(crate) const ACCEPTED: Self = Self { sequence: 1, items: 1, silent: false };
 
     /// Counts an event, where a record has one.
     pub(crate) fn event(&mut self, has_event: bool) {
-        self.sequence += u64::from(has_event);
-        self.items += u64::from(has_event);
+        let counts = u64::from(has_event && !self.silent);
+        self.sequence += counts;
+        self.items += counts;
     }
 
     /// Passes over what may have been told and cannot be read.
@@ -32,7 +35,7 @@ impl Outgoing {
 
     /// Counts a stored artifact: its upload, where there is one, is an item of its own ahead of the event that speaks of it.
     pub(crate) fn stored(&mut self, scope: StorageScope) {
-        self.items += u64::from(scope == StorageScope::Pushback);
+        self.items += u64::from(scope == StorageScope::Pushback && !self.silent);
         self.event(true);
     }
 }

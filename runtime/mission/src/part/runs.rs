@@ -27,6 +27,8 @@ pub(crate) struct Runs {
     pub(crate) started_at: Option<Timestamp>,
     /// What its plugin is handed. `None` before its first start, and in journals of records before version 3.
     pub(crate) granted: Option<Granted>,
+    /// Whether the next record is one that a fork has of another mission: of its runs, as it were.
+    pub(crate) inherits: bool,
 }
 
 /// Where a mission stands, and what is known of it only there.
@@ -164,7 +166,14 @@ pub enum RunMisfit {
 impl Runs {
     /// A mission that waits for its first turn.
     pub(crate) fn new() -> Self {
-        Self { phase: Phase::Queued, begun: 0, crashed: Crashes::default(), started_at: None, granted: None }
+        Self {
+            phase: Phase::Queued,
+            begun: 0,
+            crashed: Crashes::default(),
+            started_at: None,
+            granted: None,
+            inherits: false,
+        }
     }
 
     /// Takes up what happens to the runs.
@@ -188,6 +197,7 @@ impl Runs {
             }
             // One that has not begun waits on.
             (Phase::Queued, RunStep::CarriedOver { .. }) => {}
+            (Phase::Queued, RunStep::Granted(granted)) if self.inherits => self.grant(granted)?,
             (Phase::Queued, _) => return Err(RunMisfit::NotBegun),
             (Phase::Active(active), RunStep::CarriedOver { asks }) => match &mut active.suspended {
                 // It wants nothing but its next turn, which comes with the window: a run that there was breaks off, and one that
@@ -200,12 +210,7 @@ impl Runs {
                 self.crashed.outlived = self.crashed.outlived.saturating_add(1);
             }
             (Phase::Active(active), RunStep::NodeStopped) => active.stopped = true,
-            (Phase::Active(_), RunStep::Granted(granted)) => {
-                if self.granted.is_some() {
-                    return Err(RunMisfit::GrantedTwice);
-                }
-                self.granted = Some(granted);
-            }
+            (Phase::Active(_), RunStep::Granted(granted)) => self.grant(granted)?,
             (Phase::Active(active), RunStep::Heartbeat { ran_ms, interval_ms }) => {
                 let due = active.heartbeat_due_ms.zip(interval_ms);
                 let (due, interval) = due.ok_or(RunMisfit::NoHeartbeats)?;
@@ -221,6 +226,14 @@ impl Runs {
             }
             (Phase::Active(_), RunStep::Interrupted) => self.phase = Phase::Queued,
         }
+        Ok(())
+    }
+
+    fn grant(&mut self, granted: Granted) -> Result<(), RunMisfit> {
+        if self.granted.is_some() {
+            return Err(RunMisfit::GrantedTwice);
+        }
+        self.granted = Some(granted);
         Ok(())
     }
 
@@ -270,6 +283,11 @@ impl Runs {
     /// That something may happen now that may happen until the end.
     pub(crate) fn not_over(&self) -> Result<(), RunMisfit> {
         if self.ended().is_some() { Err(RunMisfit::Over) } else { Ok(()) }
+    }
+
+    /// That something may be on record now that only happens to a mission that has begun: or to one that has the beginning of another.
+    pub(crate) fn takes(&self) -> Result<(), RunMisfit> {
+        if self.inherits { Ok(()) } else { self.going().map(drop) }
     }
 
     /// That something may happen now that only happens to a mission that has begun.

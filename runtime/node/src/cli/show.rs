@@ -20,6 +20,16 @@ pub(super) async fn show(id: &str, client: &Client, as_json: bool) -> Result<Exi
     Ok(Exit::Completed)
 }
 
+/// Where a fork comes from.
+fn forked(from: &Value) -> String {
+    let (of, calls) = (text::cell(&from["mission_id"]), text::cell(&from["calls"]));
+    let left = match from["diverged_at"].as_u64() {
+        Some(at) => format!("; its plugin leaves the record at call {at}"),
+        None => String::new(),
+    };
+    format!("of {of}, whose first {calls} calls it has on record{left}")
+}
+
 /// The page of a mission in this state.
 fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen, of: &Commands) -> Page<'s> {
     let mut page = Page::new(screen);
@@ -38,6 +48,9 @@ fn page<'s>(state: &Value, tools: &Value, screen: &'s Screen, of: &Commands) -> 
     if state["kept"].is_object() {
         let by = text::cell(&state["kept"]["by"]);
         page.fact("kept", &format!("whatever its age, since {}, by {by}", screen.when(&state["kept"]["since"])));
+    }
+    if state["forked_from"].is_object() {
+        page.fact("fork", &forked(&state["forked_from"]));
     }
     page.fact("objective", &text::cell(&state["objective"]));
     let plugin = format!("{}@{}", text::cell(&state["plugin"]["name"]), text::cell(&state["plugin"]["version"]));

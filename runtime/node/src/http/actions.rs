@@ -31,7 +31,8 @@ const SAID_MAX: usize = 500;
 const ANSWER_MAX: usize = 4 << 20;
 
 /// What is kept of the body of a request: what somebody decided, why, and until when. Never arguments, answers or secrets.
-const SAID: [&str; 10] = ["decision", "reason", "note", "until", "overlap", "from", "to", "order", "for", "keep"];
+const SAID: [&str; 12] =
+    ["at", "plugin", "decision", "reason", "note", "until", "overlap", "from", "to", "order", "for", "keep"];
 
 /// A route whose requests are written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,9 @@ const fn deed(method: &'static str, path: &'static str, what: &'static str) -> D
 }
 
 /// All of them.
-const DEEDS: [Deed; 19] = [
+const DEEDS: [Deed; 20] = [
     deed("POST", "/v1/missions/{id}/cancel", "cancel"),
+    deed("POST", "/v1/missions/{id}/fork", "fork"),
     deed("POST", "/v1/missions/{id}/keep", "keep"),
     deed("POST", "/v1/missions/{id}/requests/{request}", "decide"),
     deed("POST", "/v1/notify/{name}/test", "test_channel"),

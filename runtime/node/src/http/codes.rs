@@ -82,6 +82,12 @@ pub(crate) const CODES: &[Known] = &[
         "Use a token with the scope that `detail` names, or have it added to its `[[token]]`.",
     ),
     known(
+        "fork_refused",
+        &[422],
+        "A mission cannot be forked at that call: there is none, its result is not on record, the record up to there is too large for a commit, or the plugin does not get over it.",
+        "`detail` says which, and up to which call it can be.",
+    ),
+    known(
         "idempotency_conflict",
         &[409],
         "The idempotency key was used before, for an envelope that differs in `fields`.",

@@ -199,6 +199,7 @@ impl From<DispatchError> for Problem {
             DispatchError::DiskLow => {
                 Self { retry_after_seconds: Some(DISK_SECONDS), ..Self::unavailable("disk_low", &detail) }
             }
+            DispatchError::Artifacts(_) => Self::unavailable("disk_low", &detail),
             DispatchError::Stopping => Self::unavailable("stopping", &detail),
             DispatchError::Journal(error) => {
                 tracing::error!(error = &error as &dyn Error, code = "journal_failed", "a dispatch was not recorded");

@@ -101,6 +101,21 @@ const DISPATCH: &[&str] = &[
     "window_closed",
     "wrong_instance",
 ];
+/// The same of a fork: its envelope is made of one that was taken.
+const FORK: &[&str] = &[
+    "disk_low",
+    "fork_refused",
+    "idempotency_conflict",
+    "invalid_envelope",
+    "invalid_pattern",
+    "journal_failed",
+    "mission_id_conflict",
+    "overloaded",
+    "plugin_not_installed",
+    "stopping",
+    "unknown_constraint",
+    "window_closed",
+];
 /// Codes of something that is put on record and is not done.
 const ACT: &[&str] = &["already_final", "journal_failed", "overloaded", "refused"];
 const DECIDE: &[&str] = &[
@@ -168,6 +183,20 @@ const OWN: &[Row] = &[
         "/v1/missions/{id}/cancel",
         &[BEGUN],
         &["already_final", "invalid_cancel", "journal_failed", "overloaded", "refused"],
+        &[],
+    ),
+    (
+        Method::POST,
+        "/v1/missions/{id}/fork",
+        &[
+            (202, "The fork is accepted, and on disk.", &[]),
+            (
+                200,
+                "It had been made before: the same request under the same key.",
+                &[always("Idempotent-Replayed", "That it had been made before.", "^true$")],
+            ),
+        ],
+        FORK,
         &[],
     ),
     (

@@ -42,6 +42,10 @@ const WHY: &[(&str, &str)] = &[
     ),
     ("forbidden", "Each token does what its scopes say and no more, so that one that leaks does not open everything."),
     (
+        "fork_refused",
+        "A fork begins with what is on record and has nothing of it done again, so all of it must be there, and its plugin must follow it.",
+    ),
+    (
         "idempotency_conflict",
         "A key stands for one envelope. Answering with the mission of another one would tell the sender that its work is being done.",
     ),

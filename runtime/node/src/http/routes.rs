@@ -12,8 +12,8 @@ use sortie_engine::shown::{
 };
 
 use super::{
-    App, actions, artifacts, backup, budgets, deliveries, events, mcp, metrics, missions, models, nights, node, notify,
-    openapi, plugins, problems, query, replay, requests, schedules,
+    App, actions, artifacts, backup, budgets, deliveries, events, fork, mcp, metrics, missions, models, nights, node,
+    notify, openapi, plugins, problems, query, replay, requests, schedules,
 };
 use crate::config::Scope;
 
@@ -177,6 +177,15 @@ pub(crate) fn routes() -> Vec<Route> {
         ),
         route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", acted, missions::cancel)
             .takes(json::<missions::Cancel>()),
+        route(
+            POST,
+            "/v1/missions/{id}/fork",
+            Operate,
+            "Go on from one of its calls, as a mission of its own",
+            json::<fork::ForkAnswer>(),
+            fork::fork,
+        )
+        .takes(json::<fork::Fork>()),
         route(POST, "/v1/missions/{id}/keep", Operate, "Keep it whatever its age", acted, missions::keep)
             .takes(json::<missions::Keep>()),
         route(

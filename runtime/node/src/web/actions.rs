@@ -91,7 +91,7 @@ fn subject(action: &Value) -> Markup {
     let Some(subject) = action["subject"].as_str() else { return html! { "the node" } };
     let what = str(action, "what");
     let to = match what {
-        "cancel" | "decide" | "keep" | "redeliver" | "skip" => Some(path(&["missions", subject])),
+        "cancel" | "decide" | "fork" | "keep" | "redeliver" | "skip" => Some(path(&["missions", subject])),
         "remove_schedule" => None,
         _ if what.ends_with("_schedule") => Some(path(&["schedules", subject])),
         _ => None,

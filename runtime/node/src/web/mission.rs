@@ -16,7 +16,7 @@ use super::missions::waits;
 use super::session::Notice;
 use super::text::{Clock, badge, block, cell, path, plain, str};
 use super::timeline::Timeline;
-use super::{delivery, files, inbox, record};
+use super::{delivery, files, fork, inbox, record};
 use crate::mcp::Ask;
 
 /// As of which record the mission is shown; empty is now.
@@ -50,13 +50,17 @@ pub(super) async fn page(
     let main = html! {
         h1 { (plain(&id)) }
         @match until {
-            Some(at) => (record::slider(&id, at, records, &record::shown(&mission, &timeline, &clock))),
+            Some(at) => (record::slider(&id, at, records, &html! {
+                (record::shown(&mission, &timeline, &clock)) (fork::link(&viewer, &id, Some(at)))
+            })),
             None => {
                 (live(&path(&["missions", &id]), &html! {
                     (shown(&mission, &clock)) (delivery::forms(&viewer, &mission)) (timeline.shown(&clock, is_over(&mission)))
                 }))
                 @if !is_over(&mission) { (cancel_form(&viewer, &id)) }
-                (record::slider(&id, records, records, &record::steps(&id, records, records)))
+                (record::slider(&id, records, records, &html! {
+                    (record::steps(&id, records, records)) (fork::link(&viewer, &id, None))
+                }))
             }
         }
     };
@@ -76,6 +80,7 @@ fn shown(mission: &Value, clock: &Clock) -> Markup {
             " " a href=(path(&["missions", str(mission, "mission_id"), "why"])) { "Why?" }
         }
         (inbox::link(mission))
+        (fork::origin(mission))
         @if !mission["quarantine"].is_null() {
             div class="notice bad" {
                 p { "In quarantine since " (clock.time(&mission["quarantine"]["since"])) ": " (cell(&mission["quarantine"]["why"])) }

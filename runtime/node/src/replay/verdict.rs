@@ -8,9 +8,8 @@ use std::fmt;
 use sortie_contract::outcome::{Reason, Status};
 use sortie_contract::plugin::{Crash, Verdict as Said};
 use sortie_contract::record::{Record, Stamped};
+use sortie_engine::rehearsal::Came;
 use sortie_mission::{Command, Ending, Mission, Now};
-
-use crate::cli::Exit;
 
 /// How the recorded run ended, as far as a plugin can be blamed for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,34 +51,6 @@ impl Recorded {
             ) => Self::Returned,
         }
     }
-}
-
-/// How the replayed run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ran {
-    /// Within the record, where it is left by what the plugin asks for.
-    Diverged {
-        /// What the record holds.
-        recorded: String,
-        /// What the plugin asks for.
-        attempted: String,
-    },
-    /// Within the record, with a crash.
-    CrashedWithin(Crash),
-    /// At the end of the record or behind it, with a crash.
-    Crashed(Crash),
-    /// Behind the end of the record, at something that only a run for real can answer.
-    WentOn {
-        /// What the plugin asks for.
-        next: String,
-    },
-    /// By itself; `beyond` says whether it did something behind the end of the record.
-    Returned {
-        /// What it says of itself.
-        said: Said,
-        /// Whether it did something behind the end of the record.
-        beyond: bool,
-    },
 }
 
 /// How a mission ended, or would have.
@@ -126,7 +97,7 @@ impl fmt::Display for End {
 
 /// What a replay shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// As far as the record goes, the build does what is on record.
     Same,
     /// It follows the record to its end, and does not fail there as the recorded run did.
@@ -137,43 +108,35 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// The word for it.
-    pub(super) fn as_str(self) -> &'static str {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Same => "same",
             Self::Mended => "mended",
             Self::Different => "different",
         }
     }
-
-    /// The exit code for it.
-    pub(super) fn exit(self) -> Exit {
-        match self {
-            Self::Same => Exit::Completed,
-            Self::Mended => Exit::Mended,
-            Self::Different => Exit::Different,
-        }
-    }
 }
 
 /// Compares: the verdict, and a sentence that says where and how. `end` is the mission's end with what the build made of it.
-pub(super) fn compare(recorded: (Recorded, Option<&End>), ran: &Ran, end: Option<&End>) -> (Verdict, String) {
+pub(super) fn compare(recorded: (Recorded, Option<&End>), ran: &Came, end: Option<&End>) -> (Verdict, String) {
     let (kind, was) = recorded;
     let failed = was.is_some_and(|end| end.status == Status::Failed);
     match ran {
-        Ran::Diverged { recorded, attempted } => {
+        Came::Diverged { recorded, attempted } => {
             (Verdict::Different, format!("recorded is {recorded}; this build asks for {attempted}"))
         }
-        Ran::CrashedWithin(crash) => {
+        Came::CrashedWithin(crash) => {
             (Verdict::Different, format!("within the record, this build crashes: {}", words(crash)))
         }
-        Ran::Crashed(_) if was.is_some() && was == end => {
+        Came::Crashed(_) if was.is_some() && was == end => {
             (Verdict::Same, "it crashes where the recorded run did, in the same words".to_owned())
         }
-        Ran::Crashed(crash) => {
+        Came::Crashed(crash) => {
             let there = if kind == Recorded::Crashed { "there too, but otherwise" } else { "at the end of the record" };
             (Verdict::Different, format!("it crashes {there}: {}", words(crash)))
         }
-        Ran::WentOn { next } => match kind {
+        Came::WentOn { next } => match kind {
             Recorded::Open | Recorded::Stopped => {
                 (Verdict::Same, format!("it keeps to the record to its end, and would go on with {next}"))
             }
@@ -182,7 +145,9 @@ pub(super) fn compare(recorded: (Recorded, Option<&End>), ran: &Ran, end: Option
             }
             _ => (Verdict::Different, format!("the recorded run was done here; this build would go on with {next}")),
         },
-        Ran::Returned { said, beyond } => returned(recorded, said, *beyond, end),
+        Came::Returned { said, beyond } => returned(recorded, said, *beyond, end),
+        // Nothing can be said of a build that was not let go on.
+        Came::Stopped => (Verdict::Different, "it was stopped".to_owned()),
     }
 }
 
@@ -250,10 +215,10 @@ mod tests {
         let trapped = end(Status::Failed, Reason::PluginTrapped, "The plugin p crashed: at a");
         let elsewhere = end(Status::Failed, Reason::PluginTrapped, "The plugin p crashed: at b");
         let cancelled = end(Status::Cancelled, Reason::CancelledByRequest, "why");
-        let on = Ran::WentOn { next: "a call of `Write`".to_owned() };
-        let crash = Ran::Crashed(Crash::Trapped("at a".to_owned()));
-        let within = Ran::CrashedWithin(Crash::Trapped("at a".to_owned()));
-        let said = |said: Said, beyond| Ran::Returned { said, beyond };
+        let on = Came::WentOn { next: "a call of `Write`".to_owned() };
+        let crash = Came::Crashed(Crash::Trapped("at a".to_owned()));
+        let within = Came::CrashedWithin(Crash::Trapped("at a".to_owned()));
+        let said = |said: Said, beyond| Came::Returned { said, beyond };
         let failure = Said::Failed { summary: "no".to_owned(), tool: None, next_action: None };
         for (was, ran, would, expected) in [
             (None, &on, None, Verdict::Same),
@@ -279,7 +244,7 @@ mod tests {
             let (verdict, says) = compare((kind, was), ran, would);
             assert_eq!(verdict, expected, "{was:?}, {ran:?}: {says}");
         }
-        let diverged = Ran::Diverged { recorded: "the time".to_owned(), attempted: "a timer".to_owned() };
+        let diverged = Came::Diverged { recorded: "the time".to_owned(), attempted: "a timer".to_owned() };
         let (verdict, says) = compare((Recorded::Returned, Some(&completed)), &diverged, None);
         assert_eq!(verdict, Verdict::Different);
         assert!(says.contains("the time") && says.contains("a timer"), "{says}");

@@ -1,0 +1,200 @@
+//! Forks: what another mission has on record up to a call is taken over as it was told, costs nothing, tells nobody, and is not done again.
+
+mod support;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::{Envelope, ForkedFrom};
+use sortie_contract::id::{CallNo, RunNo};
+use sortie_contract::plugin::LogLevel;
+use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
+use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::{Spend, Status};
+use sortie_mission::fork::{NoFork, taken_over};
+use sortie_mission::replay::{Asked, Recorded, Replay, host_call};
+use sortie_mission::{Command, Mission};
+use support::{Called, Tested, the};
+
+fn fields() -> Value {
+    json!({
+        "constraints": {"allowed_tools": ["Read", "Edit", "Write"], "approval_required": ["Edit"]},
+        "success_criteria": ["One"],
+        "budget": {"max_cost_usd": 1.0},
+    })
+}
+
+/// A mission that has done something of everything, and has ended: 9 calls.
+fn whole() -> Tested {
+    let mut mission = Tested::running(fields());
+    let read = mission.call(&the("Read"), 7).expect("granted");
+    mission.pass(5).done(read, &[], 5);
+    let run = mission.run();
+    mission.take(Command::Milestone { run, text: "Half way.".to_owned() }).expect("noted");
+    let (_, request) = mission.held(&the("Edit"), 0, RequestKind::Approval);
+    mission.decided(request, Decision::Approve { reach: Reach::Tool });
+    mission.done(CallNo(3), &["a.md"], 0);
+    let (_, request) = mission.asks("Which one?");
+    mission.decided(request, Decision::Answer { text: "B".to_owned() });
+    mission.take(support::answer(run, HostQuestion::Now, "17")).expect("noted");
+    mission.store("report.md");
+    let again = mission.call(&the("Edit"), 0).expect("approved for the tool");
+    mission.crash();
+    // It may have happened: people say that it did.
+    let open = mission.mission.open_requests()[0].no;
+    mission.decided(open, Decision::Record { result: "\"seen\"".to_owned() });
+    assert_eq!(again, CallNo(7));
+    let run = mission.run();
+    mission.take(Command::Log { run, level: LogLevel::Info, text: "line".to_owned() }).expect("noted");
+    let write = mission.call(&the("Write"), 0).expect("granted");
+    mission.done(write, &["b.md"], 0);
+    mission.says_done();
+    mission
+}
+
+/// A fork of it at a call, before its first run.
+fn forked(of: &Tested, at: u32) -> Tested {
+    let records = taken_over(&of.records, CallNo(at)).expect("it can go on from there");
+    let mut envelope = Envelope::clone(of.mission.envelope());
+    envelope.forked_from = Some(ForkedFrom {
+        mission_id: "m-1".parse().expect("an id"),
+        at,
+        calls: at,
+        records: u32::try_from(records.len()).expect("a few"),
+        diverged_at: None,
+        asked: Digest::of(b"asked"),
+    });
+    let mut fork = Tested::admitted(Arc::new(envelope), &support::rules());
+    for stamped in records {
+        fork.mission.apply(&stamped).unwrap_or_else(|illegal| panic!("{stamped:?}: {illegal}"));
+        fork.events.extend(fork.mission.event_of(&stamped));
+        fork.records.push(stamped);
+    }
+    fork.now = of.now;
+    fork.now.ran_ms = 0;
+    fork
+}
+
+#[test]
+fn every_beginning_is_a_mission_that_waits_for_its_turn_and_has_spent_nothing() {
+    let of = whole();
+    assert_eq!(of.mission.host_calls(), 9);
+    for at in 0..=9 {
+        let mut fork = forked(&of, at);
+        assert_eq!((fork.mission.status(), fork.mission.host_calls()), (Status::Queued, at));
+        assert_eq!((fork.mission.spent(), fork.mission.reserved()), (Spend::NOTHING, Spend::NOTHING));
+        assert_eq!((fork.mission.ran_ms(), fork.mission.open_requests().len()), (0, 0));
+        assert_eq!(fork.event_types(), ["mission.accepted"], "what it was told is told by the other");
+        assert_eq!(fork.mission.sequence(), 1);
+        // The fold of its own records is the same mission, and its first run begins like any other.
+        let folded = Mission::fold(fork.mission.envelope().clone(), &fork.records).expect("its records");
+        assert_eq!(folded, fork.mission);
+        let started = fork.start().expect("it starts");
+        assert!(matches!(started[0], Record::Started { run: RunNo(1), announced: true, .. }), "{started:?}");
+        let granted = started.iter().filter(|record| matches!(record, Record::Granted { .. })).count();
+        assert_eq!(granted, usize::from(at == 0), "it is handed what the other was");
+        assert_eq!(fork.event_types(), ["mission.accepted", "mission.progress"]);
+        assert_eq!(fork.mission.sequence(), 2);
+    }
+}
+
+/// Each call up to the fork is told as it was told, and behind the last of them nothing.
+#[test]
+fn what_is_taken_over_is_told_the_same_again() {
+    let of = whole();
+    let all = Replay::new(&of.records);
+    for at in 0..=9_u32 {
+        let fork = forked(&of, at);
+        let (replay, times) = (Replay::new(&fork.records), all.times());
+        let numbers: Vec<u32> = replay.times().iter().map(|(call, _)| call.0).collect();
+        assert_eq!(numbers, (1..=at).collect::<Vec<_>>());
+        for (own, theirs) in replay.times().iter().zip(&times) {
+            assert_eq!(own, theirs, "at the time that it was");
+        }
+        // The outcomes of calls, by number.
+        let outcomes = |records: &[Stamped]| {
+            let finished = records.iter().filter_map(|stamped| match &stamped.record {
+                Record::CallFinished { call, outcome, .. } if call.0 <= at => Some((*call, outcome.clone())),
+                _ => None,
+            });
+            finished.collect::<Vec<_>>()
+        };
+        assert_eq!(outcomes(&fork.records), outcomes(&of.records));
+    }
+    let mut replay = Replay::new(&forked(&of, 2).records);
+    let (read, edit) = (the("Read").name, the("Edit").name);
+    assert!(matches!(replay.next(Asked::Call { tool: &read, arguments: "{}" }), Ok(Some(Recorded::Call { .. }))));
+    assert_eq!(replay.next(Asked::Milestone { text: "Half way." }), Ok(Some(Recorded::Noted)));
+    assert_eq!(replay.next(Asked::Call { tool: &edit, arguments: "{}" }), Ok(None), "from here on it is for real");
+}
+
+/// Who approved all calls of a tool did so for that mission.
+#[test]
+fn an_approval_holds_for_its_call_and_not_for_those_of_the_fork() {
+    let of = whole();
+    let mut fork = forked(&of, 6);
+    let decided = fork.records.iter().find_map(|stamped| match &stamped.record {
+        Record::Decided { request, decision: Decision::Approve { reach }, by, .. } => {
+            Some((*request, *reach, by.clone()))
+        }
+        _ => None,
+    });
+    assert_eq!(decided, Some((RequestNo(1), Reach::Call, "ada".to_owned())), "who decided is told");
+    fork.start().expect("it starts");
+    let asked = fork.calls(&the("Edit"), 0);
+    assert!(matches!(asked, Called::Held(CallNo(7), RequestNo(3), RequestKind::Approval)), "{asked:?}");
+}
+
+#[test]
+fn a_call_that_was_being_made_is_asked_about_and_one_that_waits_is_none_to_go_on_from() {
+    let mut of = Tested::running(fields());
+    let edit = the("Write");
+    let made = of.call(&edit, 0).expect("granted");
+    let read = of.call(&the("Read"), 0).expect("granted");
+    of.done(read, &[], 0);
+    let (held, _) = of.held(&the("Edit"), 0, RequestKind::Approval);
+    of.take(Command::Cancel { reason: String::new(), by: "ada".to_owned() }).expect("cancelled");
+    assert_eq!((made, read, held), (CallNo(1), CallNo(2), CallNo(3)));
+    // `Write` is idempotent: it is made again, and nobody is asked.
+    let mut fork = forked(&of, 2);
+    let started = fork.start().expect("it starts");
+    assert!(!started.iter().any(|record| matches!(record, Record::Requested { .. })), "{started:?}");
+    assert_eq!(taken_over(&of.records, CallNo(3)), Err(NoFork::Waits { call: CallNo(3) }));
+    assert_eq!(taken_over(&of.records, CallNo(4)), Err(NoFork::NoCall { at: 4, calls: 3 }));
+
+    let mut of = Tested::running(json!({"constraints": {"allowed_tools": ["Edit", "Read"]}}));
+    of.call(&the("Edit"), 0).expect("granted");
+    let read = of.call(&the("Read"), 0).expect("granted");
+    of.done(read, &[], 0);
+    of.take(Command::Cancel { reason: String::new(), by: "ada".to_owned() }).expect("cancelled");
+    let mut fork = forked(&of, 2);
+    let started = fork.start().expect("it starts");
+    let asks =
+        |record: &Record| matches!(record, Record::Requested { kind: RequestKind::Uncertain, call, .. } if call.0 == 1);
+    assert!(started.iter().any(asks), "whether it happened nobody knows: {started:?}");
+
+    // One that costs something, and of which nobody knows what it did cost.
+    let mut of = Tested::running(fields());
+    of.call(&the("Read"), 7).expect("granted");
+    of.take(Command::Cancel { reason: String::new(), by: "ada".to_owned() }).expect("cancelled");
+    assert_eq!(taken_over(&of.records, CallNo(1)), Err(NoFork::Waits { call: CallNo(1) }));
+}
+
+#[test]
+fn a_mission_takes_no_record_but_those_that_a_fork_may_have_before_it_begins() {
+    let of = whole();
+    let mut fork = forked(&of, 3);
+    let at = fork.records.last().expect("some").at;
+    let stray = Stamped { at, ran_ms: 0, record: Record::CallResumed { call: CallNo(3) } };
+    assert!(fork.mission.apply(&stray).is_err(), "behind them it has not begun");
+    let mut envelope = Envelope::clone(fork.mission.envelope());
+    envelope.forked_from.as_mut().expect("a fork").records = 9;
+    let Record::Accepted(accepted) = &fork.records[0].record else { panic!("an acceptance") };
+    let accepted: Accepted = Accepted::clone(accepted);
+    let first = Stamped { at, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
+    let mut other = Mission::begin(Arc::new(envelope), &first).expect("a first record");
+    let beat = Stamped { at, ran_ms: 0, record: Record::Heartbeat };
+    assert!(other.apply(&beat).is_err(), "a heartbeat is nothing to take over");
+    assert!(of.records.iter().any(|stamped| host_call(&stamped.record) == Some(CallNo(9))));
+}

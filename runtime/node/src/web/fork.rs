@@ -1,0 +1,181 @@
+//! The form that forks a mission: from which call, and with which inputs.
+
+use axum::extract::{Path, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sortie_contract::envelope::read_strictly;
+use sortie_engine::fork::Forkable;
+
+use super::Web;
+use super::ask::Read;
+use super::door::{Fields, Posted, Viewer};
+use super::frame::{Page, Refused, form_key};
+use super::session::Notice;
+use super::text::{cell, path, plain, str, with_query};
+use crate::mcp::Ask;
+
+/// As of which record the form begins; empty is the last.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ForkQuery {
+    record: String,
+}
+
+/// What leads to the form, from a mission as of a record, or as it is now.
+pub(super) fn link(viewer: &Viewer, id: &str, record: Option<u64>) -> Markup {
+    let form = path(&["missions", id, "fork"]);
+    let to = record.map_or_else(|| form.clone(), |no| with_query(&form, &[("record", &no.to_string())]));
+    html! { @if viewer.operates() { p { a href=(to) { "Fork from here" } } } }
+}
+
+/// `GET /missions/{id}/fork`
+pub(super) async fn page(
+    viewer: Viewer,
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Read(ForkQuery { record }): Read<ForkQuery>,
+) -> Result<Response, Refused> {
+    may(&viewer)?;
+    let forkable = forkable(&web, &viewer, &id, record.parse().ok()).await?;
+    let at = forkable.at.to_string();
+    let fields = [("at", at.as_str()), ("inputs", &forkable.inputs), ("key", &crate::blanks::unique())];
+    let sent = Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    Ok(shown(&web, &viewer, &id, &forkable, &sent, &[]))
+}
+
+/// `POST /missions/{id}/fork`
+pub(super) async fn send(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Result<Response, Refused> {
+    let Posted { viewer, fields } = posted;
+    may(&viewer)?;
+    let forkable = forkable(&web, &viewer, &id, None).await?;
+    let again = |said: Vec<String>| {
+        let mut page = shown(&web, &viewer, &id, &forkable, &fields, &said);
+        *page.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+        page
+    };
+    let body = match body(&fields, &forkable) {
+        Ok(body) => body,
+        Err(wrong) => return Ok(again(vec![wrong])),
+    };
+    let ask = Ask::new(Method::POST, ["v1", "missions", &id, "fork"]).with_body(body.to_string());
+    match web.try_ask(&viewer, ask).await? {
+        Ok(forked) => {
+            let fork = str(&forked, "mission_id");
+            let calls = &forked["forked_from"]["calls"];
+            let lines = vec![format!("{fork} is a fork of {id}: it has the first {calls} calls on record.")];
+            web.sessions.tell(viewer.key, Notice { is_bad: false, lines });
+            Ok(Redirect::to(&path(&["missions", fork])).into_response())
+        }
+        Err(problem) => {
+            let errors = problem["errors"].as_array().into_iter().flatten();
+            let errors = errors.map(|error| format!("{}: {}", str(error, "pointer"), str(error, "detail")));
+            Ok(again([str(&problem, "detail").to_owned()].into_iter().chain(errors).collect()))
+        }
+    }
+}
+
+fn may(viewer: &Viewer) -> Result<(), Refused> {
+    let said = "Your token does not let you fork missions: it has not the scope `operate`.";
+    if viewer.operates() { Ok(()) } else { Err(Refused::bad(said).seen_by(viewer)) }
+}
+
+async fn forkable(web: &Web, viewer: &Viewer, id: &str, record: Option<u32>) -> Result<Forkable, Refused> {
+    let named = id.to_owned();
+    let read = web.app.reading(move |engine| engine.forkable(&named, record)).await;
+    read.map_err(|problem| Refused::problem(Some(viewer), &problem.body()))
+}
+
+/// What the form says, for the interface.
+fn body(fields: &Fields, forkable: &Forkable) -> Result<Value, String> {
+    let said = fields.text("at").trim();
+    let at: u32 = said.parse().map_err(|_| format!("The call must be a number, and not “{said}”."))?;
+    let mut body = json!({"at": at, "idempotency_key": fields.text("key")});
+    let (given, own) = (fields.text("inputs"), serde_json::from_str::<Value>(&forkable.inputs).ok());
+    match read_strictly(given) {
+        // Their own are sent as they were, and not as this form lays them out.
+        Ok((inputs, _)) if Some(&inputs) == own.as_ref() => {}
+        Ok((inputs, mistakes)) if mistakes.is_empty() && inputs.is_object() => body["inputs"] = inputs,
+        Ok((_, mistakes)) => {
+            let why = mistakes.first().map_or("they are no object", |mistake| &mistake.detail);
+            return Err(format!("The inputs must be a JSON object: {why}."));
+        }
+        Err(mistake) => return Err(format!("The inputs must be a JSON object: {}.", mistake.detail)),
+    }
+    Ok(body)
+}
+
+fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Forkable, sent: &Fields, said: &[String]) -> Response {
+    let Forkable { calls, inputs, plugin, .. } = forkable;
+    let rows = inputs.lines().count().clamp(4, 24);
+    let main = html! {
+        h1 { "Fork " a href=(path(&["missions", id])) { (plain(id)) } }
+        @if !said.is_empty() { div class="notice bad" role="alert" { @for line in said { p { (plain(line)) } } } }
+        p {
+            "A fork is a mission of its own. It begins with what is on record up to a call, of which nothing is done again, and goes on behind it
+            for real, on the plugin " (plain(plugin)) ". What was spent up to there is not the fork's; its events go nowhere else; it gets a copy of
+            the workspace as that is now."
+        }
+        form method="post" action=(path(&["missions", id, "fork"])) {
+            (form_key(viewer))
+            input type="hidden" name="key" value=(sent.text("key"));
+            p {
+                label for="at" { "Up to and with call, from 0 to " (calls) }
+                input id="at" name="at" type="number" min="0" max=(calls) step="1" required value=(sent.text("at"));
+            }
+            p {
+                label for="inputs" { "Inputs" }
+                textarea id="inputs" name="inputs" rows=(rows) spellcheck="false" { (sent.text("inputs")) }
+            }
+            p class="dim" { "With other inputs the plugin may ask for something else before that call: there the record is left, and the fork goes on for real." }
+            button type="submit" class="primary" { "Fork" }
+        }
+    };
+    Page { title: "Fork", at: "/missions", main }.shown(web, viewer)
+}
+
+/// Where a fork comes from, on its page.
+pub(super) fn origin(mission: &Value) -> Markup {
+    let from = &mission["forked_from"];
+    let of = str(from, "mission_id");
+    html! {
+        @if !from.is_null() {
+            p {
+                "A fork of " a href=(path(&["missions", of])) { (plain(of)) } ", whose first " (cell(&from["calls"])) " calls it has on record."
+                @if !from["diverged_at"].is_null() { " Its plugin leaves the record at call " (cell(&from["diverged_at"])) "." }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_sends_inputs_only_where_they_are_others() {
+        let forkable = Forkable {
+            calls: 3,
+            at: 3,
+            inputs: "{\n  \"b\": 1,\n  \"a\": 2\n}".to_owned(),
+            plugin: "p@1.0.0".to_owned(),
+        };
+        let read = |at: &str, inputs: &str| {
+            let fields = [("at", at), ("inputs", inputs), ("key", "k")];
+            body(&Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()), &forkable)
+        };
+        assert_eq!(read(" 2 ", &forkable.inputs), Ok(json!({"at": 2, "idempotency_key": "k"})));
+        let other = read("2", "{\"b\": 1}").expect("an object");
+        assert_eq!(other["inputs"], json!({"b": 1}));
+        for (at, inputs, part) in [
+            ("x", "{}", "must be a number"),
+            ("1", "[]", "no object"),
+            ("1", "{", "JSON object"),
+            ("1", "{\"a\":1,\"a\":1}", "JSON object"),
+        ] {
+            assert!(read(at, inputs).expect_err(inputs).contains(part), "{inputs}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Forks, from outside: what is on record up to a call is not done again, and behind it everything is.
+
+use serde_json::{Value, json};
+use sortie_tests::envelope::{automation, edit, with, write};
+use sortie_tests::{Node, until};
+
+/// A mission of three writes and a milestone, whose last step fails.
+async fn failed(node: &Node) -> Value {
+    let mut first = write("one", "one.txt", "one");
+    first["artifact"] = json!("one.txt");
+    first["milestone"] = json!("wrote one");
+    let steps = json!([first, write("two", "two.txt", "two"), edit("three", "two.txt", "nothing", "x")]);
+    let last = node.run(&automation("night", &steps)).await;
+    assert_eq!(last["status"], "failed", "{last:#}");
+    last
+}
+
+/// The number of the call by which a tool was called first with this in its arguments.
+async fn call_of(node: &Node, id: &str, part: &str) -> u64 {
+    let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json;
+    let records = journal["items"].as_array().expect("records").clone();
+    let found = records.iter().find(|record| {
+        record["kind"] == "call_started" && record["body"]["arguments"].as_str().is_some_and(|text| text.contains(part))
+    });
+    found.unwrap_or_else(|| panic!("no call with {part}: {journal:#}"))["body"]["call"].as_u64().expect("a number")
+}
+
+/// A mission's state once it has ended.
+async fn ended(node: &Node, id: &str) -> Value {
+    node.until_final(id).await;
+    node.mission(id).await
+}
+
+#[tokio::test]
+async fn a_fork_goes_on_for_real_behind_what_is_on_record() {
+    let node = Node::start().await;
+    failed(&node).await;
+    let at = call_of(&node, "night", "two.txt").await;
+    let body = json!({"at": at, "idempotency_key": "again", "workspace": "empty"});
+    let made = node.post("/v1/missions/night/fork", &body).await;
+    assert_eq!(made.status, 202, "{:#}", made.json);
+    let id = made.json["mission_id"].as_str().expect("an id").to_owned();
+    assert_eq!(made.json["forked_from"]["mission_id"], "night");
+    assert_eq!(
+        (&made.json["forked_from"]["calls"], &made.json["forked_from"]["diverged_at"]),
+        (&json!(at), &Value::Null)
+    );
+    let warnings = made.json["warnings"].to_string();
+    assert!(warnings.contains("workspace is its own and empty") && warnings.contains("two.txt"), "{warnings}");
+
+    // The same key is the same fork; another call under it is another one, and refused.
+    let again = node.post("/v1/missions/night/fork", &body).await;
+    assert_eq!((again.status, &again.json["mission_id"]), (200, &json!(id)), "{:#}", again.json);
+    let other = node
+        .post("/v1/missions/night/fork", &json!({"at": at - 1, "idempotency_key": "again", "workspace": "empty"}))
+        .await;
+    assert_eq!((other.status, &other.json["code"]), (409, &json!("idempotency_conflict")), "{:#}", other.json);
+
+    let state = ended(&node, &id).await;
+    assert_eq!(state["status"], "failed", "its last step is made for real, and its file is not there: {state:#}");
+    assert_eq!(state["forked_from"]["mission_id"], "night");
+    assert_eq!(state["usage"]["runtime_minutes"].as_f64().map(|minutes| minutes < 1.0), Some(true));
+    // What its calls wrote is not there: they were not made.
+    let sessions = node.get("/v1/sessions").await.json;
+    let own = sessions["items"]
+        .as_array()
+        .expect("sessions")
+        .iter()
+        .find(|session| session["vp_session_id"] == format!("fork:{id}"));
+    let folder = own.expect("a session of its own")["workspace"].as_str().expect("a path").to_owned();
+    let folder = std::path::Path::new(&folder);
+    assert!(!folder.join("one.txt").exists() && !folder.join("two.txt").exists());
+    // The artifact of the record is there, and stays when the other is gone from memory.
+    let artifact =
+        node.request("GET", &format!("/v1/missions/{id}/artifacts/one.txt")).send().await.expect("an answer");
+    assert_eq!(artifact.text().await.expect("a text"), "one");
+    // Events of its own, from 1; the milestone was the other's.
+    let events = node.events(&id).await;
+    let sequences: Vec<u64> = events.iter().filter_map(|event| event["sequence"].as_u64()).collect();
+    assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
+    assert_eq!(events[0]["detail"]["forked_from"]["mission_id"], "night");
+    assert!(!events.iter().any(|event| event["detail"]["kind"] == "milestone"), "{events:#?}");
+    let why = node.get(&format!("/v1/missions/{id}/why")).await.json;
+    assert!(why["causes"].to_string().contains("it is a fork of night"), "{why:#}");
+    // A replay of the fork follows its record from the beginning.
+    let replayed = node.cli(&["replay", &id]).await;
+    assert_eq!(replayed.status.code(), Some(0), "{}", String::from_utf8_lossy(&replayed.stdout));
+}
+
+#[tokio::test]
+async fn other_inputs_leave_the_record_where_they_differ_first() {
+    let node = Node::start().await;
+    failed(&node).await;
+    let at = call_of(&node, "night", "two.txt").await;
+    let mut first = write("one", "one.txt", "one");
+    first["artifact"] = json!("one.txt");
+    first["milestone"] = json!("wrote one");
+    let steps = json!([first, write("two", "two.txt", "other"), edit("three", "two.txt", "other", "mended")]);
+    let file = node.folder().join("inputs.json");
+    std::fs::write(&file, json!({"steps": steps}).to_string()).expect("a writable folder");
+    let forked =
+        node.cli(&["--json", "fork", "night", "--at", &at.to_string(), "--inputs", &file.to_string_lossy()]).await;
+    let said: Value = serde_json::from_slice(&forked.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&forked.stderr)));
+    assert_eq!(said["forked_from"]["diverged_at"], json!(at), "{said:#}");
+    assert_eq!(said["forked_from"]["calls"], json!(at - 1));
+    assert!(said["warnings"].to_string().contains("a copy of that of the session"), "{said:#}");
+    assert!(said["warnings"].to_string().contains("leaves the record at call"), "{said:#}");
+    let id = said["mission_id"].as_str().expect("an id");
+    let state = ended(&node, id).await;
+    assert_eq!(state["status"], "completed", "{state:#}");
+    let shown = node.cli(&["show", id]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("of night") && shown.contains(&format!("leaves the record at call {at}")), "{shown}");
+}
+
+#[tokio::test]
+async fn a_fork_survives_the_node_and_its_mission() {
+    let mut node = Node::start().await;
+    let steps = json!([write("one", "one.txt", "one"), {"id": "wait", "tool": "Read", "with": {"path": "never.txt"}, "retry": {"attempts": 100, "backoff": "5s"}}]);
+    node.accept(&automation("long", &steps)).await;
+    until("its first call is over", async || {
+        let journal = node.get("/v1/missions/long/journal").await.json;
+        let records = journal["items"].as_array()?;
+        records.iter().any(|record| record["kind"] == "call_finished").then_some(())
+    })
+    .await;
+    let at = call_of(&node, "long", "one.txt").await;
+    let made = node.post("/v1/missions/long/fork", &json!({"at": at})).await;
+    assert_eq!(made.status, 202, "{:#}", made.json);
+    let id = made.json["mission_id"].as_str().expect("an id").to_owned();
+    node.kill();
+    node.restart().await;
+    let state = node.get(&format!("/v1/missions/{id}")).await.json;
+    assert_eq!(state["forked_from"]["calls"], json!(at), "{state:#}");
+    let count = |journal: &Value, kind: &str| {
+        journal["items"].as_array().expect("records").iter().filter(|record| record["kind"] == kind).count()
+    };
+    let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json;
+    assert_eq!(count(&journal, "accepted"), 1);
+    for id in ["long", id.as_str()] {
+        node.post(&format!("/v1/missions/{id}/cancel"), &json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_forked_says_why() {
+    let node = Node::start().await;
+    failed(&node).await;
+    for (path, body, status, code, part) in [
+        ("night", json!({"at": 900}), 422, "fork_refused", "there is no call 900"),
+        ("night", json!({}), 400, "bad_request", "at"),
+        ("night", json!({"at": 1, "plugin": "nobody"}), 422, "plugin_not_installed", "nobody"),
+        ("night", json!({"at": 1, "plugin": "N!"}), 400, "bad_request", "plugin"),
+        ("nowhere", json!({"at": 0}), 404, "not_found", ""),
+    ] {
+        let answer = node.post(&format!("/v1/missions/{path}/fork"), &body).await;
+        assert_eq!((answer.status, answer.json["code"].as_str()), (status, Some(code)), "{:#}", answer.json);
+        assert!(answer.json["detail"].as_str().is_some_and(|detail| detail.contains(part)), "{:#}", answer.json);
+    }
+    // Nobody but the node says where a mission comes from.
+    let forged = with(automation("forged", &json!([])), "/forked_from", json!({"mission_id": "night", "records": 9}));
+    let answer = node.post("/v1/missions", &forged).await;
+    assert_eq!(answer.status, 422, "{:#}", answer.json);
+    assert_eq!(answer.json["errors"][0]["pointer"], "/forked_from");
+}
