@@ -114,8 +114,8 @@ pub struct Counters {
     pub skipped: AtomicU64,
     /// Attempts that failed.
     pub failures: AtomicU64,
-    /// How many frames it lags behind.
-    pub behind: AtomicU64,
+    /// The position in the journal up to which it was told.
+    pub told: AtomicU64,
     /// Whether the last attempt failed.
     pub is_failing: AtomicBool,
 }
@@ -166,11 +166,12 @@ impl Exporter {
         let mut durable = source.follow();
         let end = *durable.borrow();
         let mut position = self.begin(end).await;
+        self.counters.told.store(position, Relaxed);
         may_begin.await;
         let mut reader = Reader::default();
         loop {
             let end = *durable.borrow_and_update();
-            self.counters.behind.store(end.saturating_sub(position), Relaxed);
+            self.counters.told.store(position, Relaxed);
             if end <= position {
                 if durable.changed().await.is_err() {
                     // There is no journal any more, and nothing to tell.

@@ -215,7 +215,7 @@ impl Tree {
                 ("gen_ai.tool.name", tool.as_str().into()),
                 ("sortie.call", call.0.into()),
             ];
-            self.insert(call, format!("execute_tool {tool}"), Kind::Client, attributes, at);
+            self.insert(call, format!("execute_tool {tool}"), Kind::Internal, attributes, at);
         }
     }
 

@@ -25,6 +25,7 @@ use sortie_engine::shown::SpaceView;
 use sortie_engine::{Held, Turns};
 use sortie_mission::Limits;
 use sortie_mission::wider::Standing;
+use sortie_models::ModelInfo;
 use sortie_notify::View;
 use sortie_tools::{LinkState, ProviderHealth};
 
@@ -67,9 +68,12 @@ fn models(registry: &mut Registry, by_model: &[(String, Spend)]) {
     registry.register("model_llm_calls", "Answers of each model", calls);
 }
 
-/// Missions whose calls providers refuse for now, by model.
-fn held(registry: &mut Registry, held: &[Held]) {
+/// Missions whose calls providers refuse for now, by model: a row for each that there is, and for each that holds one.
+fn held(registry: &mut Registry, models: Vec<ModelInfo>, held: &[Held]) {
     let missions = Family::<Labels, Gauge>::default();
+    for model in models {
+        missions.get_or_create(&vec![("model", model.name)]).set(0);
+    }
     for held in held.iter().filter(|held| !held.is_unpaid) {
         missions.get_or_create(&vec![("model", held.model().unwrap_or_default().to_owned())]).inc();
     }
@@ -180,7 +184,7 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     }
     money(&mut registry, &engine.spending().by_tool());
     models(&mut registry, &engine.spending().by_model());
-    held(&mut registry, &engine.held());
+    held(&mut registry, engine.models().list(), &engine.held());
     let taken = |standing: Standing<'_>| {
         let (scope, per) = (standing.budget.scope.to_string(), standing.budget.per.as_str().to_owned());
         (vec![("scope", scope), ("per", per)], standing.spent.saturating_add(standing.reserved), standing.budget.limits)
@@ -226,7 +230,8 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     channels(&mut registry, &app.notifier.views());
     durations::register(&mut registry, engine);
     if let Some(exporter) = &app.exporter {
-        traces::register(&mut registry, exporter.counters());
+        let end = *engine.log().follow().borrow();
+        traces::register(&mut registry, exporter.counters(), end);
     }
     let build = Family::<Labels, Gauge>::default();
     build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);

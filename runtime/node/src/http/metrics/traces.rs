@@ -7,9 +7,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sortie_trace::Counters;
 
-/// All of them.
-pub(super) fn register(registry: &mut Registry, counters: &Counters) {
-    let Counters { sent, refused, skipped, failures, behind, is_failing } = counters;
+/// All of them; the journal ends there.
+pub(super) fn register(registry: &mut Registry, counters: &Counters, end: u64) {
+    let Counters { sent, refused, skipped, failures, told, is_failing } = counters;
     for (name, help, value) in [
         ("trace_spans_sent", "Spans that the collector took", sent),
         ("trace_spans_refused", "Spans that the collector refused for good", refused),
@@ -18,7 +18,7 @@ pub(super) fn register(registry: &mut Registry, counters: &Counters) {
     ] {
         registry.register(name, help, ConstCounter::new(value.load(Relaxed)));
     }
-    let behind = i64::try_from(behind.load(Relaxed)).unwrap_or(i64::MAX);
+    let behind = i64::try_from(end.saturating_sub(told.load(Relaxed))).unwrap_or(i64::MAX);
     registry.register("trace_frames_behind", "Frames of records that it has not been told of", ConstGauge::new(behind));
     let failing = ConstGauge::new(i64::from(is_failing.load(Relaxed)));
     registry.register("trace_export_failing", "Whether the last attempt failed", failing);
