@@ -59,7 +59,6 @@ async fn the_smallest_run() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, for a release build on a quiet machine"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-#[expect(clippy::print_stdout, reason = "it measures")]
 async fn other_languages() {
     let Some(built) = std::env::var_os("SORTIE_AUTHORED").map(PathBuf::from) else {
         println!(
