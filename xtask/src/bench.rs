@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the figures of `docs/BENCHMARKS.md`, from a release build and a load generator on this machine.
 
+use crate::authored;
 use crate::setup;
 use crate::shell::{self, Project};
 
@@ -15,8 +16,14 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
     let node = project.build_node(true)?;
     let names = || arguments.iter().filter(|argument| !argument.starts_with("--"));
     if names().next().is_none() || names().any(|name| name == SANDBOX) {
-        let test = "test --release --quiet --package sortie-sandbox --test measure -- --ignored --nocapture";
-        shell::run(&mut project.cargo_with(test))?;
+        let test =
+            "test --release --quiet --package sortie-sandbox --test measure -- --ignored --nocapture --test-threads 1";
+        let mut measured = project.cargo_with(test);
+        match authored::examples(project) {
+            Ok(built) => drop(measured.env(authored::EXAMPLES, built)),
+            Err(why) => eprintln!("plugins in other languages are not measured: {why}"),
+        }
+        shell::run(&mut measured)?;
         if names().next().is_some() && names().all(|name| name == SANDBOX) {
             return Ok(());
         }

@@ -24,6 +24,7 @@ export const { describe, check, run } = plugin({
     const [read, fetch] = [tools.require("Read"), tools.require("WebFetch")];
     const { pages } = brief.inputs;
     const notes = await read.call({ path: brief.inputs.notes });
+    const began = Date.now();
     // All of them are on their way before the first is waited for.
     const fetched = await Promise.allSettled(pages.map((url) => fetch.call({ url, raw: false })));
     const [known, missing] = [[], []];
@@ -36,6 +37,7 @@ export const { describe, check, run } = plugin({
         throw reason;
       }
     });
+    console.log(`fetched for ${Date.now() - began} ms`);
     report.milestone(`${known.length} of ${pages.length} pages are read`);
 
     let written = await write(closing, [notes.content, ...known]);
@@ -45,7 +47,10 @@ export const { describe, check, run } = plugin({
       limits.land();
       return { summary: "a digest that nobody has looked at", nextAction: "Read digest.md." };
     }
-    const stands = await human.ask(`Does this digest stand?\n\n${written.slice(0, 2000)}`).catch((error) => {
+    // One by chance, the same in each run of the mission.
+    const sample = pages[Math.floor(Math.random() * pages.length)];
+    const question = `Does this digest stand? Hold it against ${sample}.\n\n${written.slice(0, 2000)}`;
+    const stands = await human.ask(question).catch((error) => {
       if (error instanceof CallError && error.code === "denied") return "no";
       throw error;
     });

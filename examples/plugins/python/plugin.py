@@ -1,6 +1,8 @@
 """Makes a digest of notes and of some pages: a model writes it, a person says whether it stands, and it is there before time is up."""
 
 import json
+import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,7 @@ class Digest(Plugin):
         read, fetch = tools.require("Read"), tools.require("WebFetch")
         notes = read.call_as(File, path=brief.inputs["notes"])
         pages = brief.inputs["pages"]
+        began = time.monotonic()
         # All of them are on their way before the first is waited for.
         fetched = gather(*[fetch.start(url=page, raw=False) for page in pages], return_errors=True)
         known, missing = [], []
@@ -68,6 +71,7 @@ class Digest(Plugin):
                 raise answer
             else:
                 known.append(f"# {page}\n\n{answer.get('markdown') or answer.get('text', '')}")
+        print(f"fetched for {time.monotonic() - began:.6f} s")
         report.milestone(f"{len(known)} of {len(pages)} pages are read")
 
         written = self.write(closing, [notes.content, *known])
@@ -78,7 +82,9 @@ class Digest(Plugin):
             limits.land()
             return Outcome("a digest that nobody has looked at", next_action="Read digest.md.")
         try:
-            stands = human.ask(f"Does this digest stand?\n\n{written[:2000]}")
+            # One by chance, the same in each run of the mission.
+            sample = random.choice(pages)
+            stands = human.ask(f"Does this digest stand? Hold it against {sample}.\n\n{written[:2000]}")
         except Denied:
             stands = "no"
         if brief.success_criteria:

@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{Node, Script};
-use sortie_sandbox::{Ending, Kill};
+use common::{Node, Script, brief};
+use sortie_contract::plugin::Brief;
+use sortie_sandbox::{Ending, Kill, Options, Sandbox};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, for a release build on a quiet machine"]
@@ -51,6 +53,40 @@ async fn the_smallest_run() {
         kills.push(start.elapsed());
     }
     show("killing a hot loop", &mut kills);
+}
+
+/// Plugins in other languages, of `SORTIE_AUTHORED`: how long they take to be compiled, to be loaded from what was compiled, and to start.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, for a release build on a quiet machine"]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+async fn other_languages() {
+    let Some(built) = std::env::var_os("SORTIE_AUTHORED").map(PathBuf::from) else {
+        println!(
+            "other languages: `cargo xtask plugins --languages` builds the examples, and SORTIE_AUTHORED says where they are"
+        );
+        return;
+    };
+    for language in ["python", "javascript"] {
+        let component = std::fs::read(built.join(format!("digest-{language}.wasm"))).expect("it was built");
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Sandbox::new(Options::new(folder.path().to_owned())).expect("a sandbox");
+        let start = std::time::Instant::now();
+        let digest = open().install(component).await.expect("a plugin").identity.digest;
+        println!("{language}: compiled and described in {:?}", start.elapsed());
+
+        let mission = || Brief { inputs: r#"{ "notes": "a", "pages": ["b"] }"#.to_owned(), ..brief("") };
+        let (mut loaded, mut started) = (Vec::new(), Vec::new());
+        for _ in 0..10 {
+            let sandbox = open();
+            for turn in 0..50 {
+                let start = std::time::Instant::now();
+                assert_eq!(sandbox.check(&digest, mission()).await, Ok(Vec::new()));
+                if turn == 0 { loaded.push(start.elapsed()) } else { started.push(start.elapsed()) }
+            }
+        }
+        show(&format!("{language}: loaded from what was compiled, and started"), &mut loaded);
+        show(&format!("{language}: started"), &mut started);
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "it measures")]

@@ -237,8 +237,11 @@ impl Host for Recorder {
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
-        let (ms, _) = self.heard("now".to_owned(), |state| state.now_ms.to_string())?;
-        Ok(Timestamp::from_millisecond(ms.parse().expect("a number")).expect("a time"))
+        let (ms, is_recorded) = self.heard("now".to_owned(), |state| state.now_ms.to_string())?;
+        // A clock is finer than what is recorded of it.
+        let us = if is_recorded { 0 } else { self.state.lock().random.random_range(0..1_000) };
+        let ms: i64 = ms.parse().expect("a number");
+        Ok(Timestamp::from_microsecond(ms * 1_000 + us).expect("a time"))
     }
 
     fn after(&self, duration: Duration) -> BoxFuture<'static, Result<(), Stop>> {

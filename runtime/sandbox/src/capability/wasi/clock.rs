@@ -42,7 +42,8 @@ impl Clock {
             let recorded = side.host("wasi:clocks")?.now();
             let recorded = side.answered(recorded)?;
             self.seen = side.asked();
-            u64::try_from(recorded.as_nanosecond()).unwrap_or(0).max(later)
+            // On record are whole milliseconds, and a replay is told no more.
+            u64::try_from(recorded.as_millisecond()).unwrap_or(0).saturating_mul(1_000_000).max(later)
         } else {
             later
         };
