@@ -9,10 +9,24 @@ async fn failed(node: &Node) -> Value {
     let mut first = write("one", "one.txt", "one");
     first["artifact"] = json!("one.txt");
     first["milestone"] = json!("wrote one");
-    let steps = json!([first, write("two", "two.txt", "two"), edit("three", "two.txt", "nothing", "x")]);
+    let last_two = [write("two", "two.txt", "two"), edit("three", "two.txt", "nothing", "x")];
+    let steps = in_turn([first].into_iter().chain(last_two));
     let last = node.run(&automation("night", &steps)).await;
     assert_eq!(last["status"], "failed", "{last:#}");
     last
+}
+
+/// Steps of which each waits for the one before.
+fn in_turn(steps: impl Iterator<Item = Value>) -> Value {
+    let mut before = Value::Null;
+    let steps = steps.map(|mut step| {
+        if !before.is_null() {
+            step["needs"] = json!([before]);
+        }
+        before = step["id"].clone();
+        step
+    });
+    Value::Array(steps.collect())
 }
 
 /// The number of the call by which a tool was called first with this in its arguments.
@@ -95,7 +109,8 @@ async fn other_inputs_leave_the_record_where_they_differ_first() {
     let mut first = write("one", "one.txt", "one");
     first["artifact"] = json!("one.txt");
     first["milestone"] = json!("wrote one");
-    let steps = json!([first, write("two", "two.txt", "other"), edit("three", "two.txt", "other", "mended")]);
+    let last_two = [write("two", "two.txt", "other"), edit("three", "two.txt", "other", "mended")];
+    let steps = in_turn([first].into_iter().chain(last_two));
     let file = node.folder().join("inputs.json");
     std::fs::write(&file, json!({"steps": steps}).to_string()).expect("a writable folder");
     let forked =
