@@ -124,7 +124,7 @@ fn every_plugin_of_the_guide_builds_as_it_is_written() {
     assert!(built >= 3, "{built}");
 }
 
-/// Waits for a day, asks somebody, asks a model, and does something with what they say; panics where a file cannot be read.
+/// Waits for nearly as long as a mission may run, asks somebody, asks a model, and does something with what they say; panics where a file cannot be read.
 const PATIENT: &str = r#"//! Waits, asks and tells.
 
 use std::time::Duration;
@@ -139,8 +139,8 @@ impl Plugin for Patient {
     }
 
     fn run(brief: Brief, tools: Tools) -> Result<Outcome, Failure> {
-        time::sleep(Duration::from_secs(24 * 60 * 60));
-        report::milestone("a day later");
+        time::sleep(Duration::from_secs(23 * 60 * 60));
+        report::milestone("nearly a day later");
         let file = tools.require("Read")?.call(&json!({ "path": "name.txt" })).expect("it is there");
         let how = human::ask("How is it told?")?;
         let request = json!({ "messages": [{ "role": "user", "content": brief.objective }], "max_tokens": 100 });
@@ -188,10 +188,10 @@ fn a_day_takes_no_time_and_what_a_plugin_makes_of_an_error_is_found() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
     let (well, wrong) = (&told["cases"][0], &told["cases"][1]);
 
-    // A day and eight hours of its own time, and all three calls; the panic is found and nothing else is wrong.
+    // Nearly a day and eight hours of its own time, and all three calls; the panic is found and nothing else is wrong.
     let took = well["took_ms"].as_u64().expect("a time");
     let hour = 3_600_000;
-    assert!((32 * hour..33 * hour).contains(&took), "{well:#}");
+    assert!((31 * hour..32 * hour).contains(&took), "{well:#}");
     assert_eq!((&well["calls"], &well["crashes"]), (&json!(3), &json!(3)), "{well:#}");
     let found: Vec<&str> = well["wrong"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     assert_eq!(found.len(), 1, "{well:#}");

@@ -173,7 +173,11 @@ fn tell(tried: &[(PathBuf, Trial)]) -> std::io::Result<()> {
     let rows = tried.iter().flat_map(|(file, trial)| {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         trial.errors.iter().map(move |error| {
-            vec![name.clone().into(), text::plain(&error.call).into(), text::plain(&error.end).into()]
+            vec![
+                name.clone().into(),
+                text::plain(&error.call).into(),
+                text::plain(error.end.lines().next().unwrap_or_default()).into(),
+            ]
         })
     });
     let rows: Vec<_> = rows.collect();
