@@ -9,6 +9,7 @@
 mod actions;
 mod ask;
 mod assets;
+mod channels;
 mod decision;
 mod delivery;
 mod diff;
@@ -22,6 +23,7 @@ mod gauges;
 mod go;
 mod inbox;
 mod inputs;
+mod keep;
 mod live;
 mod markdown;
 mod mission;
@@ -80,6 +82,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/missions/{id}", get(mission::page))
         .route("/missions/{id}/cancel", post(mission::cancel))
         .route("/missions/{id}/fork", get(fork::page).post(fork::send))
+        .route("/missions/{id}/keep", post(keep::keep))
         .route("/missions/{id}/why", get(why::page))
         .route("/missions/{id}/requests/{request}", post(inbox::decide))
         .route("/missions/{id}/redeliver", post(delivery::redeliver))
@@ -100,6 +103,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/models", get(tables::models))
         .route("/node", get(tables::node))
         .route("/node/{what}", post(actions::node))
+        .route("/channels/{name}/test", post(channels::test))
         .route("/actions", get(actions::page))
         .route(frame::LIVE, get(live::stream))
         .route("/assets/{name}", get(assets::file))

@@ -133,6 +133,13 @@ async fn several_are_decided_at_once_and_one_is_cancelled() {
     assert_eq!(node.until_final("runs").await["status"], "cancelled");
     assert!(journal(&node, "runs").await.contains("the night is over"));
 
+    browser.click("form[action='/missions/runs/keep'] button").await;
+    browser.until_says(".notice.good", "It is kept.").await;
+    assert_eq!(node.mission("runs").await["kept"]["by"], "ada");
+    browser.click("form[action='/missions/runs/keep'] button").await;
+    browser.until_says(".notice.good", "It is left to retention.").await;
+    assert_eq!(node.mission("runs").await["kept"], Value::Null);
+
     node.accept(&looping("again")).await;
     node.accept(&looping("more")).await;
     page(&browser, &node, "/missions?status=running").await;

@@ -133,7 +133,22 @@ pub(super) fn node_form(viewer: &Viewer, state: &str) -> Markup {
     }
 }
 
-/// `POST /node/{what}`: the node starts no missions, or starts them again.
+/// The button that cancels everything.
+pub(super) fn halt_form(viewer: &Viewer) -> Markup {
+    html! {
+        section aria-labelledby="halt" {
+            h2 id="halt" { "Halt" }
+            p { "Cancels all missions that have not ended, the queued ones, too. Nothing takes it back." }
+            form method="post" action=(path(&["node", "halt"])) class="decide" {
+                (form_key(viewer))
+                label { input type="checkbox" name="sure" value="yes" required; " All of them" }
+                button type="submit" name="decision" value="halt" class="danger" { "Cancel everything" }
+            }
+        }
+    }
+}
+
+/// `POST /node/{what}`: the node starts no missions, or starts them again, or cancels all.
 pub(super) async fn node(
     State(web): State<Web>,
     Path(what): Path<String>,
@@ -143,6 +158,10 @@ pub(super) async fn node(
     let done = match what.as_str() {
         "pause" => "The node starts no missions until it is resumed.",
         "resume" => "The node starts missions again.",
+        "halt" if fields.text("sure") != "yes" => {
+            return Err(Refused::bad("Say that all missions are meant.").seen_by(&viewer));
+        }
+        "halt" => "All missions are cancelled.",
         _ => return Err(Refused::missing("The node has no such button.").seen_by(&viewer)),
     };
     if fields.text("decision") != what {

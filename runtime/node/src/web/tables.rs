@@ -275,6 +275,7 @@ pub(super) async fn models(viewer: Viewer, State(web): State<Web>) -> Result<Res
 /// `GET /node`
 pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Response, Refused> {
     let node = web.get(&viewer, &["v1", "node"]).await?;
+    let channels = web.get(&viewer, &["v1", "notify"]).await?;
     let clock = web.clock();
     let row = |name: &str, value: String| html! { dt { (name) } dd { (value) } };
     let (disk, connections) = (&node["disk"], &node["connections"]);
@@ -301,6 +302,8 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
         }
         h2 { "Lanes" } (table("Lanes", lanes, list("lanes"), "None.", &clock))
         h2 { "Where its tools come from" } (table("Providers", providers, list("providers"), "None.", &clock))
+        (super::channels::table(&viewer, items(&channels), &clock))
+        @if viewer.operates() { (super::actions::halt_form(&viewer)) }
     };
     Ok(Page { title: "Node", at: "/node", main }.shown(&web, &viewer))
 }
