@@ -60,7 +60,10 @@ async fn a_fork_goes_on_for_real_behind_what_is_on_record() {
         (&json!(at), &Value::Null)
     );
     let warnings = made.json["warnings"].to_string();
-    assert!(warnings.contains("workspace is its own and empty") && warnings.contains("two.txt"), "{warnings}");
+    assert!(
+        warnings.contains("workspace is its own and empty") && warnings.contains("wrote 2 files, such as `one.txt`"),
+        "{warnings}"
+    );
 
     // The same key is the same fork; another call under it is another one, and refused.
     let again = node.post("/v1/missions/night/fork", &body).await;

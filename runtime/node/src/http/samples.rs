@@ -9,8 +9,8 @@ pub(super) fn of(method: &Method, path: &str) -> Vec<(&'static str, Value)> {
         ("POST", "/v1/missions") => vec![("hello", hello()), ("report", report())],
         ("POST", "/v1/missions/{id}/cancel") => vec![("reason", json!({"reason": "no longer needed"}))],
         ("POST", "/v1/missions/{id}/fork") => vec![
-            ("from_a_call", json!({"at": 1})),
-            ("anew", json!({"at": 0, "inputs": {}, "idempotency_key": "try-2"})),
+            ("anew", json!({"at": 0})),
+            ("once", json!({"at": 0, "workspace": "empty", "idempotency_key": "try-2"})),
         ],
         ("POST", "/v1/missions/{id}/keep") => vec![("keep", json!({"keep": true}))],
         ("POST", "/v1/explain") => vec![("hello", hello())],
