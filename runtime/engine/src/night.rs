@@ -44,20 +44,29 @@ struct Span {
     now: Timestamp,
 }
 
-/// The missions of a night.
-type Parts = BTreeMap<MissionNo, Taken>;
-
-/// What of a mission counts in a night.
-#[derive(Debug, Clone, Copy)]
-struct Taken {
-    part: Part,
-    /// When its window opens, where it is not over.
-    opens: Option<Timestamp>,
+/// What missions have to do with a night.
+#[derive(Debug, Clone, Default)]
+struct Parts {
+    /// Those of the night, with their part in it.
+    taken: BTreeMap<MissionNo, Part>,
+    /// When windows open of those that are not over, also of later nights.
+    opens: BTreeMap<MissionNo, Timestamp>,
 }
 
-impl Taken {
-    fn of(head: &Head, part: Part) -> Self {
-        Self { part, opens: head.start_at.filter(|_| matches!(head.status, Status::Queued | Status::Running)) }
+impl Parts {
+    fn put(&mut self, no: MissionNo, head: &Head, part: Option<Part>) {
+        self.remove(no);
+        if let Some(part) = part {
+            self.taken.insert(no, part);
+        }
+        if let Some(opens) = head.start_at.filter(|_| matches!(head.status, Status::Queued | Status::Running)) {
+            self.opens.insert(no, opens);
+        }
+    }
+
+    fn remove(&mut self, no: MissionNo) {
+        self.taken.remove(&no);
+        self.opens.remove(&no);
     }
 }
 
@@ -112,13 +121,9 @@ impl SoFar {
         }
         let parts = Arc::make_mut(&mut self.parts);
         for no in changed {
-            let taken = match engine.log.head(no)? {
-                Some(head) => engine.part_of(no, &head, time)?.map(|part| Taken::of(&head, part)),
-                None => None,
-            };
-            match taken {
-                Some(taken) => drop(parts.insert(no, taken)),
-                None => drop(parts.remove(&no)),
+            match engine.log.head(no)? {
+                Some(head) => parts.put(no, &head, engine.part_of(no, &head, time)?),
+                None => parts.remove(no),
             }
         }
         Ok(true)
@@ -162,9 +167,9 @@ impl Engine {
         let lines = self.lines(&parts)?;
         let mut counts: BTreeMap<Left, usize> = BTreeMap::new();
         let mut spent = Spend::NOTHING;
-        for taken in parts.values() {
-            spent = spent.saturating_add(taken.part.spent);
-            *counts.entry(taken.part.left).or_default() += 1;
+        for part in parts.taken.values() {
+            spent = spent.saturating_add(part.spent);
+            *counts.entry(part.left).or_default() += 1;
         }
         let count = |wanted| counts.get(&wanted).copied().unwrap_or_default();
         let Fires { fired, late, skipped, refused, missed, gaps } = self.fires_between(from, until)?;
@@ -193,22 +198,21 @@ impl Engine {
             needs_people: missed + refused > 0 || counts.keys().any(|left| left.needs_people()),
             next_window: if (from..until).contains(&now) { Some(self.next_of_all(&parts, now)) } else { None }
                 .flatten(),
-            more: parts.len() > lines.len(),
+            more: parts.taken.len() > lines.len(),
             missions: lines,
         })
     }
 
     /// The parts of all missions in a night: every head of the node is gone through.
     fn all_parts(&self, time: Span) -> Result<Parts, ReadError> {
-        let (mut parts, mut before) = (Parts::new(), None);
+        let (mut parts, mut before) = (Parts::default(), None);
         loop {
             let heads = self.log.heads_newest_first(before, HEADS)?;
             let Some((last, _)) = heads.last() else { return Ok(parts) };
             before = Some(*last);
             for (no, head) in heads {
-                if let Some(part) = self.part_of(no, &head, time)? {
-                    parts.insert(no, Taken::of(&head, part));
-                }
+                let part = self.part_of(no, &head, time)?;
+                parts.put(no, &head, part);
             }
         }
     }
@@ -216,8 +220,8 @@ impl Engine {
     /// Those that are listed: what needs people first, and of each kind the oldest.
     fn lines(&self, parts: &Parts) -> Result<Vec<NightLine>, ReadError> {
         let mut first: BTreeSet<(Left, MissionNo)> = BTreeSet::new();
-        for (no, taken) in parts {
-            let place = (taken.part.left, *no);
+        for (no, part) in &parts.taken {
+            let place = (part.left, *no);
             if first.len() < LINES_MAX {
                 first.insert(place);
             } else if first.last().is_some_and(|last| place < *last) {
@@ -228,8 +232,8 @@ impl Engine {
         let mut lines = Vec::with_capacity(first.len());
         for (_, no) in first {
             // One that was removed meanwhile is not shown.
-            if let (Some(head), Some(taken)) = (self.log.head(no)?, parts.get(&no)) {
-                lines.push(self.night_line(no, &head, taken.part));
+            if let (Some(head), Some(part)) = (self.log.head(no)?, parts.taken.get(&no)) {
+                lines.push(self.night_line(no, &head, *part));
             }
         }
         Ok(lines)
@@ -353,7 +357,7 @@ impl Engine {
                 }
             }
         }
-        let opens = parts.iter().filter_map(|(no, taken)| Some((taken.opens.filter(|at| *at > now)?, *no)));
+        let opens = parts.opens.iter().filter(|(_, at)| **at > now).map(|(no, at)| (*at, *no));
         if let Some((at, no)) = opens.min()
             && let Some(head) = self.log.head(no).ok().flatten()
         {

@@ -144,11 +144,14 @@ impl Templates {
             let text = parse(source, "", syntax()).map_err(|error| on_its_line(&error))?;
             Reader::new(&self.scope).text(&text)?;
         }
-        self.pay(1)?;
+        // What breaks off has cost all that it might have.
+        let most = FUEL.min(self.left.get() / self.price).max(1);
+        self.pay(most)?;
         let template = self.environment.template_from_str(source).map_err(|error| on_its_line(&error))?;
         let captured = template.render_captured_to(self.seen.clone(), out).map_err(|error| on_its_line(&error))?;
-        let steps = captured.state().fuel_levels().map_or(0, |(steps, _)| steps);
-        self.left.set(self.left.get().saturating_sub(steps.saturating_mul(self.price)));
+        let taken = captured.state().fuel_levels().map_or(0, |(taken, _)| taken);
+        let back = most.saturating_sub(taken).saturating_mul(self.price);
+        self.left.set(self.left.get().saturating_add(back));
         Ok(())
     }
 
@@ -246,6 +249,7 @@ mod tests {
             ("(vars.depth if vars.depth > 5 else -1) + 1", json!(0)),
             ("date[:4] | int + 1", json!(2027)),
             ("{'a': vars.depth}.a", json!(3)),
+            ("[1] | tojson(indent=2)", json!("[\n  1\n]")),
         ] {
             assert_eq!(value(source), Ok(expected), "{source}");
         }
@@ -281,6 +285,13 @@ mod tests {
             "(vars.who or 'a') * 9",
             "vars.who | first * 9",
             "vars.who[vars.depth:] * 9",
+            "[1] | tojson(indent=100000000000)",
+            "[1] | tojson(17)",
+            "[[1]] | map('tojson', 100000000000) | list",
+            "[1] | tojson(indent=vars.depth)",
+            "'a' | replace('a', 'aa' * 1000000) | replace('a', 'aa' * 1000000)",
+            "vars.who | join('a' * 100000000)",
+            "('a' * 1000000) ~ ('a' * 1000000)",
             "loop(vars.who)",
             "vars.who(1)",
             "vars.who.x(1)",
@@ -316,6 +327,14 @@ mod tests {
         let templates = Templates::new(json!({"a": large, "b": large}), Writing::Json);
         let broke = (0..100_000).find_map(|_| templates.value("a == b").err()).expect("it ends");
         assert!(broke.contains("all its templates together"), "{broke}");
+        // So does what breaks off.
+        let templates = Templates::new(json!({"a": large}), Writing::Json);
+        let endless = "{% for x in range(99999) %}{{ x }}{% endfor %}";
+        let broke = (0..1_000).any(|_| {
+            let said = templates.write(endless, &mut std::io::sink()).expect_err("it is too much");
+            said.contains("all its templates together")
+        });
+        assert!(broke, "what breaks off costs nothing");
         // What only names something costs next to nothing.
         let templates = Templates::new(json!({"a": large, "b": 1}), Writing::Json);
         assert!((0..1_000).all(|_| templates.value("b").is_ok()));

@@ -3,6 +3,7 @@
 use minijinja::machinery::ast::{
     BinOp, BinOpKind, Call, CallArg, CallType, Expr, Filter, ForLoop, Set, Stmt, UnaryOpKind,
 };
+use minijinja::value::ValueKind;
 use serde_json::Value;
 
 use crate::FUNCTIONS;
@@ -63,6 +64,9 @@ pub const FILTERS: [&str; 47] = [
 
 /// Filters whose arguments are compared, or may come out instead of what they are given, and are put into nothing.
 const TAKE_ANYTHING: [&str; 6] = ["d", "default", "reject", "rejectattr", "select", "selectattr"];
+
+/// Most spaces by which JSON is indented.
+const INDENT_MAX: usize = 16;
 
 /// What a loop gives to its body beside the names that it binds.
 const METHODS_OF_LOOP: [&str; 2] = ["changed", "cycle"];
@@ -188,15 +192,24 @@ impl<'s, 'a> Reader<'s, 'a> {
         if TAKE_ANYTHING.contains(&filter.name) {
             return Ok(());
         }
+        let mut arguments: Vec<&Expr<'a>> = filter.args.iter().map(argument).collect();
+        let mut applied = filter.name;
         if filter.name == "map"
             && let Some(CallArg::Pos(name)) = filter.args.first()
         {
             // Else it is the name of a field.
             let Expr::Const(name) = name else { return refused("`map` with a filter whose name is worked out") };
-            known(name.value.as_str().unwrap_or_default())?;
+            applied = name.value.as_str().unwrap_or_default();
+            known(applied)?;
+            arguments.remove(0);
         }
-        let single = |argument| self.is_small(argument);
-        if filter.args.iter().map(argument).all(single) {
+        // The language pays for its spaces once they are written.
+        if applied == "tojson" && !arguments.iter().all(|argument| is_narrow(argument)) {
+            return refused(&format!(
+                "`tojson` with another `indent` than `true`, `false`, or a number up to {INDENT_MAX}"
+            ));
+        }
+        if arguments.iter().all(|argument| self.is_small(argument)) {
             return Ok(());
         }
         refused(&format!(
@@ -240,6 +253,12 @@ impl<'s, 'a> Reader<'s, 'a> {
     fn sort(&self, expression: &Expr<'a>) -> Sort {
         sort(expression, self.scope, &self.bound)
     }
+}
+
+/// Whether an argument is written down as a width that costs little.
+fn is_narrow(argument: &Expr<'_>) -> bool {
+    let Expr::Const(width) = argument else { return false };
+    width.value.kind() == ValueKind::Bool || width.value.as_usize().is_some_and(|width| width <= INDENT_MAX)
 }
 
 fn known(filter: &str) -> Result<(), String> {

@@ -459,6 +459,14 @@ async fn a_night_that_was_followed_is_the_one_that_a_new_look_finds() {
     node.until_final("runs").await;
     let followed = night(&node).await;
     assert_eq!((&followed["running"], &followed["cancelled"]), (&json!(0), &json!(1)));
+    node.kill();
     node.restart().await;
     assert_eq!(night(&node).await, followed);
+    let later = with(writing("later"), "/autonomy_window/start_at", json!("2999-01-01T00:00:00Z"));
+    node.accept(&later).await;
+    let told = night(&node).await;
+    assert_eq!(told["next_window"]["mission_id"], "later", "it is of no night that is near, and is what comes next");
+    node.kill();
+    node.restart().await;
+    assert_eq!(night(&node).await, told);
 }

@@ -61,7 +61,7 @@ mod tests {
         });
         let screen = Screen::fixed(None, false, TimeZone::UTC, "2026-11-26T21:00:00Z");
         let expected =
-            ["2026-11-26T02:00:00Z", "ops", "decide", "m-1 r1", "decision: approve, note: fine\\u{7}", "cli"];
+            ["2026-11-26T02:00:00+00:00", "ops", "decide", "m-1 r1", "decision: approve, note: fine\\u{7}", "cli"];
         assert_eq!(row(&action, &screen), expected);
     }
 }

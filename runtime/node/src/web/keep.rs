@@ -37,11 +37,7 @@ pub(super) fn form(viewer: &Viewer, mission: &Value, clock: &Clock) -> Markup {
 }
 
 /// `POST /missions/{id}/keep`
-pub(super) async fn keep(
-    State(web): State<Web>,
-    Path(id): Path<String>,
-    posted: Posted,
-) -> Result<Response, Refused> {
+pub(super) async fn keep(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Result<Response, Refused> {
     let Posted { viewer, fields } = posted;
     let (keep, done) = match fields.text("decision") {
         "keep" => (true, "It is kept."),
