@@ -507,9 +507,9 @@ fn left(rehearsed: &Rehearsed) -> String {
 }
 
 /// Nobody watches a rehearsal of the node's own.
-struct Nobody {
-    engine: Arc<Engine>,
-    no: MissionNo,
+pub(crate) struct Nobody {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) no: MissionNo,
 }
 
 impl Audience for Nobody {

@@ -93,6 +93,7 @@ mod probation;
 mod providers;
 mod put_off;
 mod quarantine;
+mod recorded;
 pub mod recover;
 pub mod rehearsal;
 mod removals;

@@ -9,6 +9,7 @@ pub(crate) mod backup;
 pub(crate) mod body;
 mod budgets;
 mod codes;
+mod compare;
 mod connection;
 mod deliveries;
 pub(crate) mod error;

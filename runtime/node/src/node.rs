@@ -244,6 +244,8 @@ impl Node {
             tracing::warn!(%error, "the room that was held for the journal cannot be given to it");
         }
         prepare(&data_dir).map_err(unusable)?;
+        // A folder that was not there yet said nothing.
+        disk.look();
         let settings = settings(config)?;
         let sandbox = Sandbox::new(sortie_sandbox::Options {
             instances_max: u32::try_from(config.node.max_running).unwrap_or(u32::MAX),

@@ -10,6 +10,7 @@ mod actions;
 mod ask;
 mod assets;
 mod channels;
+mod compare;
 mod decision;
 mod delivery;
 mod diff;
@@ -83,6 +84,7 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/missions/{id}/cancel", post(mission::cancel))
         .route("/missions/{id}/fork", get(fork::page).post(fork::send))
         .route("/missions/{id}/keep", post(keep::keep))
+        .route("/missions/{id}/replay", get(compare::page))
         .route("/missions/{id}/why", get(why::page))
         .route("/missions/{id}/requests/{request}", post(inbox::decide))
         .route("/missions/{id}/redeliver", post(delivery::redeliver))

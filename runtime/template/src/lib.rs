@@ -17,6 +17,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::panic;
 
 pub use minijinja::AutoEscape;
 use minijinja::machinery::{parse, parse_expr};
@@ -127,12 +128,14 @@ impl Templates {
             reader.steps()
         };
         self.pay(steps)?;
-        let expression = self.environment.compile_expression(source).map_err(|error| told(&error))?;
-        let value = expression.eval(self.seen.clone()).map_err(|error| told(&error))?;
-        if value.is_undefined() {
-            return Err(format!("`{}` names what is not there", source.trim()));
-        }
-        serde_json::to_value(&value).map_err(|error| error.to_string())
+        caught(|| {
+            let expression = self.environment.compile_expression(source).map_err(|error| told(&error))?;
+            let value = expression.eval(self.seen.clone()).map_err(|error| told(&error))?;
+            if value.is_undefined() {
+                return Err(format!("`{}` names what is not there", source.trim()));
+            }
+            serde_json::to_value(&value).map_err(|error| error.to_string())
+        })
     }
 
     /// Writes what a text with statements comes to.
@@ -147,9 +150,11 @@ impl Templates {
         // What breaks off has cost all that it might have.
         let most = FUEL.min(self.left.get() / self.price).max(1);
         self.pay(most)?;
-        let template = self.environment.template_from_str(source).map_err(|error| on_its_line(&error))?;
-        let captured = template.render_captured_to(self.seen.clone(), out).map_err(|error| on_its_line(&error))?;
-        let taken = captured.state().fuel_levels().map_or(0, |(taken, _)| taken);
+        let taken = caught(|| {
+            let template = self.environment.template_from_str(source).map_err(|error| on_its_line(&error))?;
+            let captured = template.render_captured_to(self.seen.clone(), out).map_err(|error| on_its_line(&error))?;
+            Ok(captured.state().fuel_levels().map_or(0, |(taken, _)| taken))
+        })?;
         let back = most.saturating_sub(taken).saturating_mul(self.price);
         self.left.set(self.left.get().saturating_add(back));
         Ok(())
@@ -160,6 +165,12 @@ impl Templates {
         self.left.set(left.unwrap_or(0));
         left.map(drop).ok_or_else(|| "all its templates together are more work than there may be".to_owned())
     }
+}
+
+/// What comes of work in the language, whose own arithmetic may overflow: that is the fault of one text, and ends nothing else.
+fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let done = panic::catch_unwind(panic::AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err("it cannot be worked out: a number in it is beyond what the language takes".to_owned()))
 }
 
 fn syntax() -> SyntaxConfig {
@@ -248,6 +259,7 @@ mod tests {
             ("range(3) | list", json!([0, 1, 2])),
             ("(vars.depth if vars.depth > 5 else -1) + 1", json!(0)),
             ("date[:4] | int + 1", json!(2027)),
+            ("vars.who[::-1]", json!(["b", "a"])),
             ("{'a': vars.depth}.a", json!(3)),
             ("[1] | tojson(indent=2)", json!("[\n  1\n]")),
         ] {
@@ -292,6 +304,8 @@ mod tests {
             "'a' | replace('a', 'aa' * 1000000) | replace('a', 'aa' * 1000000)",
             "vars.who | join('a' * 100000000)",
             "('a' * 1000000) ~ ('a' * 1000000)",
+            "vars.who[::-9223372036854775808]",
+            "vars.who[::vars.depth]",
             "loop(vars.who)",
             "vars.who(1)",
             "vars.who.x(1)",
@@ -319,6 +333,13 @@ mod tests {
         ] {
             assert!(text(source).is_err(), "{source}");
         }
+    }
+
+    #[test]
+    fn a_fault_of_the_language_is_one_of_the_text() {
+        assert!(
+            caught::<()>(|| panic!("attempt to negate with overflow")).is_err_and(|says| says.contains("a number"))
+        );
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub const FILTERS: [&str; 47] = [
 /// Filters whose arguments are compared, or may come out instead of what they are given, and are put into nothing.
 const TAKE_ANYTHING: [&str; 6] = ["d", "default", "reject", "rejectattr", "select", "selectattr"];
 
+/// The largest step of a slice.
+const STEP_MAX: u64 = 1_000_000;
+
 /// Most spaces by which JSON is indented.
 const INDENT_MAX: usize = 16;
 
@@ -163,6 +166,9 @@ impl<'s, 'a> Reader<'s, 'a> {
             Expr::Filter(filter) => self.filter(filter)?,
             Expr::Call(call) => self.call(call)?,
             Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => self.literal(expression)?,
+            Expr::Slice(slice) if !slice.step.as_ref().is_none_or(is_step) => {
+                refused(&format!("a slice with another step than a written number up to {STEP_MAX}"))?;
+            }
             _ => {}
         }
         children(expression).into_iter().try_for_each(|child| self.expression(child))
@@ -252,6 +258,15 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     fn sort(&self, expression: &Expr<'a>) -> Sort {
         sort(expression, self.scope, &self.bound)
+    }
+}
+
+/// Whether a step of a slice is written down, and small: the language negates it.
+fn is_step(step: &Expr<'_>) -> bool {
+    match step {
+        Expr::Const(step) => step.value.as_i64().is_some_and(|step| step.unsigned_abs() <= STEP_MAX),
+        Expr::UnaryOp(unary) => matches!(unary.op, UnaryOpKind::Neg) && is_step(&unary.expr),
+        _ => false,
     }
 }
 

@@ -62,6 +62,8 @@ fn pages() -> Vec<(&'static str, String)> {
         ("mission-asks", of(ASKS_TO_EDIT)),
         ("mission-then", format!("{}?at=12", of(CODED))),
         ("why", format!("{}/why", of(FAILED))),
+        ("fork", format!("{}/fork?record=3", of(FAILED))),
+        ("replay", format!("{}/replay?version=0.1.0", of(FAILED))),
         ("patch", format!("{}/files/changes.patch", of(CODED))),
         ("schedules", "/schedules".to_owned()),
         ("schedule", "/schedules/morning-digest".to_owned()),

@@ -46,6 +46,11 @@ async fn a_mission_is_forked_from_a_place_of_its_record() {
             "{fork:#}"
         );
     }
+    let browser = Chromium::start().await;
+    browser.sign_in(&node, OPERATOR).await;
+    browser.go(&format!("{}/missions/night/replay", node.url())).await;
+    browser.click("main form button[type=submit]").await;
+    browser.until_says("#verdict", "same").await;
     // Each form makes one.
     let forks = node.get("/v1/missions?q=night.fork").await.json["items"].as_array().map(Vec::len);
     assert_eq!(forks, Some(2));

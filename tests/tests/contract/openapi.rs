@@ -236,6 +236,7 @@ impl Held {
         for (template, path) in [
             ("/metrics", "/metrics"),
             ("/v1/missions/{id}/plugin", "/v1/missions/whole/plugin"),
+            ("/v1/missions/{id}/replay", "/v1/missions/whole/replay"),
             ("/v1/backup", "/v1/backup"),
             ("/v1/missions/{id}/artifacts/{name}", "/v1/missions/whole/artifacts/report.md"),
         ] {

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::error::Category;
+use sortie_sandbox::PLUGIN_BYTES_MAX;
 
 use super::Failure;
 
@@ -35,6 +36,19 @@ impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 == Path::new("-") { f.write_str("standard input") } else { self.0.display().fmt(f) }
     }
+}
+
+/// The bytes of a plugin's file, which are no more than a plugin has.
+pub(super) fn component(path: &Path) -> Result<Vec<u8>, Failure> {
+    let unusable = |why: String| Failure::unusable(format!("{}: {why}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    let most = PLUGIN_BYTES_MAX as u64;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
+    if bytes.len() as u64 > most {
+        return Err(unusable(format!("it is longer than {} MiB, and no plugin", most >> 20)));
+    }
+    Ok(bytes)
 }
 
 impl Input {

@@ -22,6 +22,7 @@ use sortie_mission::replay::Recorded;
 use sortie_sandbox::{BoxFuture, Options, Sandbox};
 
 use super::client::Client;
+use super::input::component;
 use super::text::{self, Progress};
 use super::{Exit, Failure};
 use crate::replay::{Replayed, Verdict};
@@ -37,7 +38,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "FILE.wasm")]
     plugin: Option<PathBuf>,
     /// Stop behind this call.
-    #[arg(long, value_name = "CALL")]
+    #[arg(long, value_name = "CALL", value_parser = clap::value_parser!(u32).range(1..))]
     until: Option<u32>,
     /// Show such a call whole and wait for Enter behind it, or stop there where no terminal is: call=N, tool=NAME, model, or text=PART of its
     /// arguments. May be given several times.
@@ -58,7 +59,7 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
         );
     }
     let component = match &args.plugin {
-        Some(file) => std::fs::read(file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?,
+        Some(file) => component(file)?,
         None => {
             let request = client.request(Method::GET, &["v1", "missions", &args.id, "plugin"]);
             client.send(request).await?.bytes().await?.to_vec()

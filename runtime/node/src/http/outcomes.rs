@@ -165,6 +165,7 @@ const OWN: &[Row] = &[
         DISPATCH,
         &[],
     ),
+    (Method::GET, "/v1/missions/{id}/replay", TOLD, &["replay_refused"], &[]),
     (Method::GET, "/v1/missions/{id}/events", TOLD, &["position_ahead"], POSITION),
     (Method::GET, "/v1/events", TOLD, &["position_ahead"], POSITION),
     (

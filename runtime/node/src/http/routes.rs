@@ -12,8 +12,8 @@ use sortie_engine::shown::{
 };
 
 use super::{
-    App, actions, artifacts, backup, budgets, deliveries, events, fork, mcp, metrics, missions, models, nights, node,
-    notify, openapi, plugins, problems, query, replay, requests, schedules,
+    App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, mcp, metrics, missions, models,
+    nights, node, notify, openapi, plugins, problems, query, replay, requests, schedules,
 };
 use crate::config::Scope;
 
@@ -151,6 +151,15 @@ pub(crate) fn routes() -> Vec<Route> {
             missions::journal,
         ),
         route(GET, "/v1/missions/{id}/why", Read, "What led to how it stands", json::<WhyView>(), missions::why),
+        route(
+            GET,
+            "/v1/missions/{id}/replay",
+            Operate,
+            "Its record against a build of its plugin",
+            json::<compare::ComparedView>(),
+            compare::show,
+        )
+        .asks::<compare::CompareQuery>(),
         route(
             GET,
             "/v1/missions/{id}/plugin",

@@ -16,7 +16,7 @@ use super::missions::waits;
 use super::session::Notice;
 use super::text::{Clock, badge, block, cell, path, plain, str};
 use super::timeline::Timeline;
-use super::{delivery, files, fork, inbox, keep, record};
+use super::{compare, delivery, files, fork, inbox, keep, record};
 use crate::mcp::Ask;
 
 /// As of which record the mission is shown; empty is now.
@@ -60,7 +60,7 @@ pub(super) async fn page(
                 @if !is_over(&mission) { (cancel_form(&viewer, &id)) }
                 (keep::form(&viewer, &mission, &clock))
                 (record::slider(&id, records, records, &html! {
-                    (record::steps(&id, records, records)) (fork::link(&viewer, &id, None))
+                    (record::steps(&id, records, records)) (fork::link(&viewer, &id, None)) (compare::link(&viewer, &id))
                 }))
             }
         }

@@ -1,5 +1,7 @@
 //! What is done to all missions of a list that are marked: cancel, redeliver, skip.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -59,9 +61,12 @@ pub(super) async fn act(State(web): State<Web>, posted: Posted) -> Result<Respon
     let Some((how, done)) = DEEDS.into_iter().find(|(how, _)| *how == fields.text("decision")) else {
         return Err(Refused::bad("Say what is to be done: cancel, redeliver or skip.").seen_by(&viewer));
     };
-    let marked: Vec<&str> = fields.all("item").take(AT_ONCE_MAX).collect();
+    let marked: BTreeSet<&str> = fields.all("item").collect();
     if marked.is_empty() {
         return Err(Refused::bad("No mission is marked.").seen_by(&viewer));
+    }
+    if marked.len() > AT_ONCE_MAX {
+        return Err(Refused::bad(&format!("At most {AT_ONCE_MAX} missions are taken at once.")).seen_by(&viewer));
     }
     let (mut lines, mut is_bad) = (Vec::new(), false);
     for id in marked {

@@ -51,7 +51,7 @@ pub(super) async fn check(
     let cases = files.iter().map(|file| Ok((file.clone(), Case::read(file).map_err(Failure::unusable)?)));
     let cases = cases.collect::<Result<Vec<_>, Failure>>()?;
     let bytes = match &args.plugin {
-        Some(file) => std::fs::read(file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?,
+        Some(file) => super::super::input::component(file)?,
         None => component(&args.dir)?.1,
     };
     let cache = etcetera::choose_base_strategy().ok().map(|base| base.cache_dir().join("sortie").join("check"));
