@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::pin::pin;
 
@@ -124,6 +125,10 @@ fn a_mission_that_runs_is_read_once_however_many_wait() {
 /// Of a collector at which nobody listens.
 fn exporter(place: &Path) -> Arc<Exporter> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    exporter_to(address, place)
+}
+
+fn exporter_to(address: SocketAddr, place: &Path) -> Arc<Exporter> {
     let text = format!("url = \"http://{address}\"\nallow_private = [\"127.0.0.1\"]");
     let config = toml::from_str(&text).expect("a configuration");
     let setup = Setup {
@@ -207,4 +212,28 @@ fn a_mission_that_is_removed_meanwhile_stops_nobody() {
     gone[0] = Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record: Record::Heartbeat };
     let (spans, _) = rest(&mut Reader::default(), &frames, 0);
     assert!(!spans.is_empty() && spans.iter().all(|span| span.trace_id.starts_with("4bf9")));
+}
+
+#[tokio::test]
+async fn a_collector_says_in_either_form_when_to_come_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (said, least) in [("7", 7), ("Tue, 01 Jan 2999 00:00:00 GMT", 1_000_000), ("99999999999999999999999", u64::MAX)]
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody comes");
+            let (mut asked, mut more) = (Vec::new(), [0; 1_024]);
+            while !asked.ends_with(b"{}") {
+                let count = stream.read(&mut more).expect("it asks");
+                asked.extend(&more[..count]);
+            }
+            let answer = format!("HTTP/1.1 503 Busy\r\nRetry-After: {said}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).expect("it listens");
+        });
+        let exporter = exporter_to(address, &dir.path().join("traces.json"));
+        let failed = exporter.send(Bytes::from_static(b"{}")).await.expect_err("it is busy");
+        assert!(!failed.for_good && failed.retry_after.is_some_and(|asked| asked.as_secs() >= least), "{said}");
+        answers.join().expect("it answered");
+    }
 }
