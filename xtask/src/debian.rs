@@ -34,21 +34,6 @@ pub(crate) fn have(who: &str, programs: &[(&str, &str)]) -> Result<(), String> {
 
 /// Installs packages, where that is allowed; what came of it is seen by whoever needs them.
 pub(crate) fn install(packages: &[&str]) {
-    if !shell::works("apt-get", &["--version"]) {
-        return;
-    }
-    // `-n`: nobody may be there to type a password.
-    let needs_sudo = !shell::works("sh", &["-c", "test \"$(id -u)\" = 0"]);
-    if needs_sudo && !shell::works("sudo", &["-n", "true"]) {
-        return;
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new(if needs_sudo { "sudo" } else { "apt-get" });
-        if needs_sudo {
-            command.args(["-n", "apt-get"]);
-        }
-        shell::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
-    };
     let install: Vec<&str> =
         ["install", "--yes", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
     // A fresh container has no package lists.
@@ -57,4 +42,28 @@ pub(crate) fn install(packages: &[&str]) {
     {
         eprintln!("{error}");
     }
+}
+
+/// Gets the lists of packages, where that is allowed; what came of it is seen by whoever needs them.
+pub(crate) fn update() {
+    if let Err(error) = apt(&["update"]) {
+        eprintln!("{error}");
+    }
+}
+
+/// Runs `apt-get` as root.
+fn apt(arguments: &[&str]) -> Result<(), String> {
+    if !shell::works("apt-get", &["--version"]) {
+        return Err("there is no apt-get".to_owned());
+    }
+    // `-n`: nobody may be there to type a password.
+    let needs_sudo = !shell::works("sh", &["-c", "test \"$(id -u)\" = 0"]);
+    if needs_sudo && !shell::works("sudo", &["-n", "true"]) {
+        return Err("apt-get needs root".to_owned());
+    }
+    let mut command = Command::new(if needs_sudo { "sudo" } else { "apt-get" });
+    if needs_sudo {
+        command.args(["-n", "apt-get"]);
+    }
+    shell::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{authored, browser, debian, readers, servers, setup};
+use crate::{authored, browser, debian, promtool, readers, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -31,6 +31,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     // What could not be installed is a failure, and the rest is tested all the same.
     let servers = tally.step(servers::installed(project));
     let readers = tally.step(readers::installed(project));
+    let promtool = tally.step(promtool::installed(project));
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
     tally.step(setup::wasip2(project));
@@ -43,6 +44,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         }
         if let Some(readers) = &readers {
             command.env(readers::READERS, readers);
+        }
+        if let Some(promtool) = &promtool {
+            command.env(promtool::PROMTOOL, promtool);
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);

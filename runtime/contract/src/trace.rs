@@ -26,7 +26,8 @@ pub fn trace_of(trace_id: &str) -> Option<String> {
     Some(trace.to_ascii_lowercase())
 }
 
-/// Whether somebody before this node has decided that the trace is not kept: its `traceparent` says so.
+/// Whether `trace_id` names a trace that is kept: 32 hex digits always do, a `traceparent` where its flags say so. What has no such form names
+/// none, so nobody before this node has decided against it: ask [`trace_of`] first.
 #[must_use]
 pub fn is_sampled(trace_id: &str) -> bool {
     parts(trace_id).is_some_and(|(_, flags)| u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1))

@@ -3,9 +3,8 @@
 //! Owned here: the bounds of buckets, and that labels stay few whatever names come. Never here: a clock (who measures has one), and what
 //! the figures are called, which is the node's to say. To take a figure is a lock of some tens of nanoseconds, never held over a wait.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -20,10 +19,10 @@ const QUICK: [f64; 15] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1
 const SLOW: [f64; 16] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 14_400.0];
 
-/// Most values that a family keeps apart: names of tools come from servers, which may think of others each time.
+/// Most names that a family keeps apart: names of tools come from servers, which may think of others each time.
 pub const SERIES_MAX: usize = 256;
 
-/// What stands for the values beyond [`SERIES_MAX`], and for a name that nobody knows.
+/// What stands for the names beyond [`SERIES_MAX`], and for a name that nobody knows.
 pub const OTHER: &str = "other";
 
 /// The trace that an example belongs to.
@@ -80,8 +79,8 @@ impl Seconds {
 pub struct SecondsBy {
     label: &'static str,
     all: Histograms,
-    /// How many there are, and were not let in.
-    named: Arc<AtomicUsize>,
+    /// The names that were let in, whatever came of them.
+    named: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl SecondsBy {
@@ -102,10 +101,16 @@ impl SecondsBy {
     pub fn took(&self, name: &str, outcome: &'static str, took: Duration, trace_id: &str) {
         let mut labels = vec![(self.label, name.to_owned()), ("outcome", outcome.to_owned())];
         let is_new = self.all.get(&labels).is_none();
-        if is_new && self.named.fetch_add(1, Relaxed) >= SERIES_MAX {
+        if is_new && !self.lets_in(name) {
             OTHER.clone_into(&mut labels[0].1);
         }
         self.all.get_or_create(&labels).observe(took.as_secs_f64(), example(trace_id), None);
+    }
+
+    /// Whether this name has a place of its own: with one outcome it has it with all.
+    fn lets_in(&self, name: &str) -> bool {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.contains(name) || (named.len() < SERIES_MAX && named.insert(name.to_owned()))
     }
 
     /// For the metrics.
@@ -147,6 +152,29 @@ mod tests {
         assert_eq!(text.matches("call_count{").count(), SERIES_MAX + 1);
         let beyond = SERIES_MAX * 3;
         assert!(text.contains(&format!("call_count{{tool=\"other\",outcome=\"ok\"}} {beyond}\n")), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_was_let_in_keeps_all_that_comes_of_it() {
+        let by = SecondsBy::slow("tool");
+        let mut all: Vec<String> = (0..SERIES_MAX).map(|n| format!("mcp__made__{n}")).collect();
+        all.push("mcp__made__late".to_owned());
+        for outcome in ["ok", "failed"] {
+            for name in &all {
+                by.took(name, outcome, Duration::from_millis(3), "");
+            }
+        }
+        let mut registry = Registry::default();
+        registry.register("call", "Calls", by.histograms());
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("written");
+        for outcome in ["ok", "failed"] {
+            for name in [all[0].as_str(), &all[SERIES_MAX - 1], OTHER] {
+                let row = format!("call_count{{tool=\"{name}\",outcome=\"{outcome}\"}} 1\n");
+                assert!(text.contains(&row), "{row}: {text}");
+            }
+        }
+        assert!(!text.contains("mcp__made__late"), "{text}");
     }
 
     #[test]

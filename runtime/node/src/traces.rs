@@ -31,6 +31,7 @@ pub(crate) fn exporter(
         version: env!("CARGO_PKG_VERSION"),
         place: data_dir.join(PLACE),
         secrets: config.secret.named().map_err(|error| ConfigError::from_secrets(&error))?,
+        models: config.model.models.keys().cloned().collect(),
     };
     Ok(Some(Arc::new(Exporter::new(setup, Arc::clone(ambient))?)))
 }

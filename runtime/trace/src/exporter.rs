@@ -4,6 +4,7 @@
 //! are too many. While the collector is down nothing is read: the journal keeps it. A collector that is down for too long misses what lies
 //! furthest back, and that is counted.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,18 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_ambient::Surroundings;
 use sortie_contract::{MissionNo, Stamped};
 use sortie_egress::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use sortie_egress::{Method, NamedSecrets, Request};
+use sortie_egress::{Method, NamedSecrets, Request, retry_after};
 use tokio::sync::watch;
 
 use crate::config::{Collector, ConfigError, TracesConfig};
 use crate::otlp::{self, Service};
 use crate::place;
 use crate::span::Span;
-use crate::tree::Tree;
+use crate::tree::{Told, Tree};
 
 /// How long what is recorded is gathered before it is read: a busy node commits a thousand times in that time.
 const GATHER: Duration = Duration::from_secs(1);
@@ -91,11 +92,14 @@ pub struct Setup<'a> {
     pub place: PathBuf,
     /// What headers may name.
     pub secrets: Arc<NamedSecrets>,
+    /// The names that models have.
+    pub models: BTreeSet<String>,
 }
 
 /// Tells a collector.
 pub struct Exporter {
     collector: Collector,
+    told: Told,
     service: Service,
     place: PathBuf,
     secrets: Arc<NamedSecrets>,
@@ -132,6 +136,8 @@ struct Batch {
     /// All of it lies before here.
     to: u64,
     skipped: u64,
+    /// There may be more at once: it ended because of its size.
+    is_full: bool,
 }
 
 /// How an attempt failed.
@@ -148,10 +154,11 @@ impl Exporter {
     /// # Errors
     /// [`ConfigError`] for what cannot be meant.
     pub fn new(setup: Setup<'_>, ambient: Surroundings) -> Result<Self, ConfigError> {
-        let Setup { config, node, version, place, secrets } = setup;
+        let Setup { config, node, version, place, secrets, models } = setup;
         let collector = config.read(&secrets)?;
+        let told = Told { sampling: collector.sampling, models: Arc::new(models) };
         let service = Service { name: collector.service.clone(), instance: node, version };
-        Ok(Self { collector, service, place, secrets, ambient, counters: Counters::default() })
+        Ok(Self { collector, told, service, place, secrets, ambient, counters: Counters::default() })
     }
 
     /// What was done so far.
@@ -171,7 +178,6 @@ impl Exporter {
         let mut reader = Reader::default();
         loop {
             let end = *durable.borrow_and_update();
-            self.counters.told.store(position, Relaxed);
             if end <= position {
                 if durable.changed().await.is_err() {
                     // There is no journal any more, and nothing to tell.
@@ -189,9 +195,9 @@ impl Exporter {
                 self.counters.skipped.fetch_add(to - position, Relaxed);
                 position = to;
             }
-            let (from, sampling) = (Arc::clone(&source), self.collector.sampling);
+            let (from, told) = (Arc::clone(&source), self.told.clone());
             let read = self.ambient.unblock(move || {
-                let batch = reader.read(&*from, position, || Tree::new(sampling));
+                let batch = reader.read(&*from, position, || Tree::new(told.clone()));
                 (reader, batch)
             });
             let batch = match read.await {
@@ -213,26 +219,43 @@ impl Exporter {
             self.deliver(&batch.spans).await;
             // Pruned, or not on the disk yet: it is looked again when there is more.
             position = if batch.to > position { batch.to } else { end };
-            self.put_down(position).await;
+            self.counters.told.store(position, Relaxed);
+            // On the way through much of which nothing is told, it is not put down at each step.
+            if !batch.is_full || !batch.spans.is_empty() {
+                self.put_down(position).await;
+            }
+            if !batch.is_full {
+                self.ambient.sleep(GATHER).await;
+            }
         }
     }
 
-    /// Where it left off. One that begins says nothing of what was before.
+    /// Where it left off. One that begins says nothing of what was before, and puts down where that is: a collector that takes nothing yet gets
+    /// all from there on, whatever becomes of the node until then.
     async fn begin(&self, end: u64) -> u64 {
+        let position = self.left_off(end).await;
+        if position.is_none() {
+            self.put_down(end).await;
+        }
+        position.unwrap_or(end)
+    }
+
+    /// Where it left off, as far as that is known.
+    async fn left_off(&self, end: u64) -> Option<u64> {
         let path = self.place.clone();
         let found = self.ambient.unblock(move || place::read(&path)).await;
         match found {
-            Ok(Ok(Some(position))) if position <= end => position,
+            Ok(Ok(Some(position))) if position <= end => Some(position),
             Ok(Ok(Some(_))) => {
                 tracing::warn!(
                     "the journal ends before what the collector was told of: an older copy was put back; traces go on from its end"
                 );
-                end
+                None
             }
-            Ok(Ok(None)) | Err(_) => end,
+            Ok(Ok(None)) | Err(_) => None,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "how far the collector of traces was told cannot be read: it is told from here on");
-                end
+                None
             }
         }
     }
@@ -300,7 +323,7 @@ impl Exporter {
         let request = Request { method: Method::POST, url: address.clone(), headers, body };
         let answer = client.send(request).await.map_err(|error| again(error.to_string()))?;
         let status = answer.status().as_u16();
-        let retry_after = answer.header(RETRY_AFTER).trim().parse().ok().map(Duration::from_secs);
+        let retry_after = retry_after(answer.header(RETRY_AFTER), self.ambient.wall());
         let said = answer.body(ANSWER_BYTES_MAX).await;
         let failed = |for_good| Err(Failed { why: format!("it answered {status}"), for_good, retry_after });
         match status {
@@ -315,24 +338,39 @@ impl Exporter {
 impl Reader {
     /// What ended in frames behind a position.
     fn read(&mut self, source: &dyn Source, position: u64, new: impl Fn() -> Tree) -> Result<Batch, SourceError> {
-        let mut batch = Batch { spans: Vec::new(), to: position, skipped: 0 };
-        for entry in source.after(position, FRAMES)? {
+        let entries = source.after(position, FRAMES)?;
+        let is_full = entries.len() >= FRAMES;
+        let mut batch = Batch { spans: Vec::new(), to: position, skipped: 0, is_full };
+        let mut touched = FxHashSet::default();
+        for entry in entries {
+            touched.insert(entry.mission);
             let tree = self.trees.entry(entry.mission).or_insert_with(&new);
             if !tree.is_over() && !take(source, tree, entry, &mut batch.spans)? {
                 batch.skipped += 1;
             }
             batch.to = entry.position;
             if batch.spans.len() >= SPANS {
+                batch.is_full = true;
                 break;
             }
         }
+        self.shrink(&touched);
+        Ok(batch)
+    }
+
+    /// Lets go of trees beyond the bound, first of those that cost least to make anew. One that goes on in each batch stays: it would be read from
+    /// its beginning each time.
+    fn shrink(&mut self, touched: &FxHashSet<MissionNo>) {
         if self.trees.len() > TREES {
             self.trees.retain(|_, tree| !tree.is_over());
         }
         if self.trees.len() > TREES {
-            self.trees.clear();
+            self.trees.retain(|_, tree| !tree.is_idle());
         }
-        Ok(batch)
+        if self.trees.len() > TREES {
+            // A batch has fewer than the bound.
+            self.trees.retain(|mission, _| touched.contains(mission));
+        }
     }
 }
 

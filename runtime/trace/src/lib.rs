@@ -18,4 +18,4 @@ mod tree;
 pub use config::{ConfigError, TracesConfig, examine};
 pub use exporter::{Counters, Entry, Exporter, Setup, Source, SourceError};
 pub use span::{Kind, Span, Value};
-pub use tree::{Sampling, Tree};
+pub use tree::{Sampling, Told, Tree};

@@ -6,8 +6,12 @@
 //! | `run` | its start | its end, its going out of memory, or the last that is recorded of it | the mission |
 //! | `execute_tool NAME`, `chat MODEL`, `ask` | when the plugin asked for it | its result | the run that asked for it |
 //! | `request KIND` | when people were asked | when that was settled | the call that waits |
+//!
+//! A fork's records of the mission that it comes from are no spans of it: the other tells them. A call that was still being made then, and is
+//! made by the fork, begins with the fork.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -18,12 +22,24 @@ use sortie_contract::record::{Accepted, Record, Stamped};
 use sortie_contract::request::{NOBODY, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, MODEL, ToolAnswer, ToolName};
 use sortie_contract::trace::{call_span, is_sampled, mission_span, parent_of, request_span, run_span, trace_of};
-use sortie_contract::{Spend, Status};
+use sortie_contract::{Spend, Status, limit};
 
 use crate::span::{Kind, Span, Value};
 
 /// Most events that are told of one call: a provider may refuse for a night.
 const EVENTS_MAX: usize = 32;
+
+/// What stands for a name that a plugin made up: its words may be anything.
+const OTHER: &str = "other";
+
+/// What of missions is told.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Which traces are kept.
+    pub sampling: Sampling,
+    /// The names that models have: a plugin may ask for whatever it likes.
+    pub models: Arc<BTreeSet<String>>,
+}
 
 /// Which traces are kept: a share of them, and always the same ones, whichever node asks.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,7 +64,7 @@ impl Sampling {
 /// What is known of a mission so far, and is no span yet.
 #[derive(Debug)]
 pub struct Tree {
-    sampling: Sampling,
+    told: Told,
     /// Nothing before its acceptance, and where its trace is not kept.
     mission: Option<Mission>,
     next: u32,
@@ -62,6 +78,8 @@ pub struct Tree {
 #[derive(Debug)]
 struct Mission {
     id: String,
+    /// How many records behind its acceptance are another mission's.
+    inherits: u32,
     trace_id: String,
     parent: Option<u64>,
     name: String,
@@ -96,9 +114,9 @@ struct Request {
 impl Tree {
     /// Of a mission of which nothing has been read.
     #[must_use]
-    pub fn new(sampling: Sampling) -> Self {
+    pub fn new(told: Told) -> Self {
         Self {
-            sampling,
+            told,
             mission: None,
             next: 0,
             last_at: Timestamp::UNIX_EPOCH,
@@ -121,21 +139,48 @@ impl Tree {
         self.is_over || (self.next > 0 && self.mission.is_none())
     }
 
+    /// Whether it waits: no run is in memory. To make it anew costs one reading of what is recorded so far, and none while it goes on to wait.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.run.is_none()
+    }
+
     /// Takes up the next record, and gives out what has ended with it.
     pub fn take(&mut self, stamped: &Stamped, ended: &mut Vec<Span>) {
-        self.next = stamped.next_no(self.next);
+        let no = self.next;
+        self.next = stamped.next_no(no);
         if let Record::Accepted(accepted) = &stamped.record {
-            self.mission = Mission::of(accepted, stamped.at, self.sampling);
+            self.mission = Mission::of(accepted, stamped.at, self.told.sampling);
         }
-        if self.mission.is_none() || self.is_over {
+        let Some(mission) = &self.mission else { return };
+        if self.is_over {
             return;
         }
-        self.fold(stamped, ended);
+        if no > 0 && no <= mission.inherits {
+            let begun_at = mission.begun_at;
+            return self.inherit(&stamped.record, begun_at);
+        }
+        self.fold(stamped.at, &stamped.record, ended);
         self.last_at = self.last_at.max(stamped.at);
     }
 
-    fn fold(&mut self, Stamped { at, record, .. }: &Stamped, ended: &mut Vec<Span>) {
-        let at = *at;
+    /// Notes what another mission left open, as of this one's acceptance.
+    fn inherit(&mut self, record: &Record, at: Timestamp) {
+        match record {
+            Record::CallStarted { .. }
+            | Record::CallHeld { .. }
+            | Record::Asked { .. }
+            | Record::Requested { .. }
+            | Record::Unreadable { .. } => {
+                self.fold(at, record, &mut Vec::new());
+            }
+            Record::CallFinished { call, .. } => drop(self.calls.remove(call)),
+            Record::Decided { request, .. } => drop(self.requests.remove(request)),
+            _ => {}
+        }
+    }
+
+    fn fold(&mut self, at: Timestamp, record: &Record, ended: &mut Vec<Span>) {
         match record {
             Record::Started { run, .. } => {
                 // The last one broke off with its node: until when it ran nobody knows but by what it recorded.
@@ -154,7 +199,10 @@ impl Tree {
                 self.insert(*call, "ask".to_owned(), Kind::Internal, attributes, at);
             }
             Record::CallRefused { call, tool, error, .. } => {
-                self.begin_call(*call, tool, "", at);
+                // What is denied may be no tool that there is.
+                let is_known = !matches!(error, CallError::Denied(_));
+                let tool = if is_known { tool.clone() } else { ToolName::new(OTHER) };
+                self.begin_call(*call, &tool, "", at);
                 self.end_call(*call, Err(error), Spend::NOTHING, at, ended);
             }
             Record::CallResumed { call } => self.event(*call, at, "resumed"),
@@ -204,7 +252,9 @@ impl Tree {
     fn begin_call(&mut self, call: CallNo, tool: &ToolName, arguments: &str, at: Timestamp) {
         // As OpenTelemetry's conventions for generative AI have it.
         if tool.as_str() == MODEL {
-            let model = Asking::model(arguments);
+            let is_known = |model: &String| self.told.models.contains(model);
+            let other = || OTHER.to_owned();
+            let model = Asking::model(arguments).map(|model| Some(model).filter(is_known).unwrap_or_else(other));
             let name = model.as_ref().map_or_else(|| "chat".to_owned(), |model| format!("chat {model}"));
             let mut attributes = vec![("gen_ai.operation.name", "chat".into()), ("sortie.call", call.0.into())];
             attributes.extend(model.map(|model| ("gen_ai.request.model", model.into())));
@@ -350,6 +400,7 @@ impl Mission {
         let mission_type = envelope.mission_type.as_str();
         Some(Self {
             id: envelope.mission_id.to_string(),
+            inherits: envelope.forked_from.as_ref().map_or(0, |from| from.records),
             trace_id,
             parent: parent_of(given),
             name: format!("mission {mission_type}"),
@@ -429,7 +480,7 @@ impl Answered {
     fn of(result: &str) -> Vec<(&'static str, Value)> {
         let Ok(Self { model, usage }) = serde_json::from_str(result) else { return Vec::new() };
         vec![
-            ("gen_ai.response.model", model.into()),
+            ("gen_ai.response.model", limit::clip(&model, limit::ID_BYTES_MAX).into()),
             ("gen_ai.usage.input_tokens", usage.input_tokens.into()),
             ("gen_ai.usage.output_tokens", usage.output_tokens.into()),
         ]

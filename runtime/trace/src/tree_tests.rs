@@ -11,12 +11,40 @@ use super::*;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
+/// All traces are kept, and there is one model.
+pub(crate) fn all() -> Told {
+    share(1.0)
+}
+
+fn share(share: f64) -> Told {
+    Told { sampling: Sampling::of(share), models: Arc::new(["brain".to_owned()].into()) }
+}
+
+/// The tree of a mission with a run in memory.
+pub(crate) fn running() -> Tree {
+    Tree { run: Some(Run { no: RunNo(1), begun_at: Timestamp::UNIX_EPOCH }), ..Tree::new(all()) }
+}
+
 fn accepted(trace_id: &str) -> Record {
-    let envelope = serde_json::json!({
+    forked(trace_id, None)
+}
+
+/// The acceptance of a mission, or of a fork with so many records of another mission.
+fn forked(trace_id: &str, records: Option<u32>) -> Record {
+    let from = |records: u32| {
+        serde_json::json!({
+            "mission_id": "another", "at": 9, "calls": 9, "records": records, "diverged_at": null,
+            "asked": Digest::of(b"").to_string(),
+        })
+    };
+    let mut envelope = serde_json::json!({
         "mission_id": "m", "vp_id": "vp", "source_instance_id": "hq", "target_instance_id": "factory-1",
         "mission_type": "automation", "objective": "A secret objective.", "inputs": {"steps": []},
         "idempotency_key": "k", "trace_id": trace_id, "created_at": "2026-11-22T00:00:00Z",
     });
+    if let Some(records) = records {
+        envelope["forked_from"] = from(records);
+    }
     Record::Accepted(Box::new(Accepted {
         envelope: envelope.to_string(),
         session: SessionId::new("s").expect("a name"),
@@ -64,7 +92,7 @@ fn stamped(records: Vec<Record>) -> Vec<Stamped> {
 }
 
 fn fold(records: &[Stamped]) -> Vec<Span> {
-    let (mut tree, mut spans) = (Tree::new(Sampling::of(1.0)), Vec::new());
+    let (mut tree, mut spans) = (Tree::new(all()), Vec::new());
     records.iter().for_each(|record| tree.take(record, &mut spans));
     spans
 }
@@ -152,7 +180,7 @@ fn a_mission_is_a_tree_of_runs_and_calls() {
     let request = named(&spans, "request approval");
     assert_eq!((request.parent, seconds(request)), (Some(write.id), 2));
     assert!(request.attributes.contains(&("sortie.request.decision", "approve".into())), "{request:#?}");
-    let ids: std::collections::BTreeSet<u64> = spans.iter().map(|span| span.id).collect();
+    let ids: BTreeSet<u64> = spans.iter().map(|span| span.id).collect();
     assert_eq!(ids.len(), spans.len(), "each has an id of its own");
 }
 
@@ -164,12 +192,70 @@ fn nothing_that_missions_say_leaves_with_a_span() {
 }
 
 #[test]
+fn a_name_that_a_plugin_makes_up_does_not_leave_with_a_span() {
+    let refused = Record::CallRefused {
+        call: CallNo(2),
+        tool: ToolName::new("a secret tool"),
+        digest: Digest::of(b""),
+        error: CallError::Denied("there is none".to_owned()),
+    };
+    let spans = fold(&stamped(vec![
+        accepted(TRACE),
+        started(1),
+        called(1, "model", &serde_json::json!({"model": "a secret file".repeat(1_000)}).to_string()),
+        failed(1),
+        refused,
+        called(3, "model", r#"{"model":"brain"}"#),
+        done(
+            3,
+            &serde_json::json!({"model": "m".repeat(9_999), "usage": {"input_tokens": 1, "output_tokens": 1}})
+                .to_string(),
+        ),
+        finished(Status::Completed, Reason::Done),
+    ]));
+    let shown = format!("{spans:?}");
+    assert!(!shown.contains("secret"), "{shown}");
+    assert!(shown.len() < 5_000, "{}", shown.len());
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["chat other", "execute_tool other", "chat brain", "run", "mission automation"]);
+}
+
+#[test]
+fn a_fork_tells_what_it_does_itself() {
+    let made = records(TRACE);
+    // Up to and with the call that people approved; but for its result, which the fork gets itself.
+    let taken: Vec<Record> = [2, 3, 4, 6, 7, 8, 10, 11].map(|no: usize| made[no].record.clone()).into_iter().collect();
+    let count = u32::try_from(taken.len()).expect("a few");
+    let mut all = vec![forked(TRACE, Some(count))];
+    all.extend(taken);
+    all.extend([
+        started(1),
+        Record::CallAgain { call: CallNo(3) },
+        done(3, "1"),
+        called(4, "Read", "{}"),
+        done(4, "1"),
+    ]);
+    all.push(finished(Status::Completed, Reason::Done));
+    let mut all = stamped(all);
+    // What is of the other mission is as old as it was there.
+    let then = Timestamp::from_second(7).expect("a time");
+    all[1..=count as usize].iter_mut().for_each(|stamped| stamped.at = then);
+    let spans = fold(&all);
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["execute_tool Write", "execute_tool Read", "run", "mission automation"]);
+    let (write, root) = (&spans[0], &spans[3]);
+    assert_eq!((write.begun_at, write.parent), (all[0].at, Some(root.id)), "{write:#?}");
+    assert_eq!(write.events.iter().map(|(_, what)| *what).collect::<Vec<_>>(), ["made_again"]);
+    assert!(spans.iter().all(|span| span.begun_at >= root.begun_at), "{spans:#?}");
+}
+
+#[test]
 fn wherever_it_is_cut_the_same_spans_come_once() {
     let records = records(TRACE);
     let whole = fold(&records);
     for cut in 0..records.len() {
         // Another process goes over what was told, and tells the rest.
-        let (mut tree, mut told, mut rest) = (Tree::new(Sampling::of(1.0)), Vec::new(), Vec::new());
+        let (mut tree, mut told, mut rest) = (Tree::new(all()), Vec::new(), Vec::new());
         records[..cut].iter().for_each(|record| tree.take(record, &mut told));
         assert_eq!(tree.next() as usize, cut);
         records[cut..].iter().for_each(|record| tree.take(record, &mut rest));
@@ -219,7 +305,7 @@ fn sampling_keeps_about_its_share_and_always_the_same() {
         let kept = (0..1_000).filter(|n| sampling.keeps(&trace(*n))).count();
         assert!((least..=most).contains(&kept), "{kept} of {share}");
     }
-    let mut tree = Tree::new(Sampling::of(0.0));
+    let mut tree = Tree::new(share(0.0));
     let mut spans = Vec::new();
     records(TRACE).iter().for_each(|record| tree.take(record, &mut spans));
     assert!(spans.is_empty() && tree.is_over());

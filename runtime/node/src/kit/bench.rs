@@ -15,6 +15,7 @@ use sortie_contract::tool::{ToolInfo, ToolName};
 use sortie_contract::{Mistake, Timestamp};
 use sortie_engine::Guests;
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Installed, Run, Sandbox, Stop};
+use tokio::sync::Notify;
 
 use super::clock::{Clock, Guest};
 
@@ -32,20 +33,28 @@ pub(super) struct Bench {
 pub(super) struct Answered {
     calls: Mutex<BTreeSet<CallNo>>,
     crash_after: Mutex<Option<usize>>,
+    /// There was one since it was last looked.
+    again: Notify,
 }
 
 impl Answered {
     /// Loses the node behind so many answers, if any.
     pub(super) fn crashing(after: Option<usize>) -> Self {
-        Self { calls: Mutex::default(), crash_after: Mutex::new(after) }
+        Self { crash_after: Mutex::new(after), ..Self::default() }
     }
 
     pub(super) fn count(&self) -> usize {
         self.calls.lock().len()
     }
 
+    /// Resolves when a plugin was answered a call, or a replay of one, since it did so last.
+    pub(super) async fn again(&self) {
+        self.again.notified().await;
+    }
+
     /// A call was answered. Whether the node is lost here.
-    fn is_lost_behind(&self, call: CallNo) -> bool {
+    pub(super) fn is_lost_behind(&self, call: CallNo) -> bool {
+        self.again.notify_one();
         let mut calls = self.calls.lock();
         calls.insert(call);
         let mut crash = self.crash_after.lock();

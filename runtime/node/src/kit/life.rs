@@ -1,6 +1,7 @@
 //! One life of a node after another, until the case's mission has ended: each begins on what the one before left on the disk.
 
 use std::path::{Component, Path};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ use super::stage::{self, Stage};
 use crate::config::Config;
 use crate::node::{files, settings};
 
-/// The longest that a run may take in real time. Time within it is skipped: who takes so long computes.
+/// The longest, in real time, that a plugin may be without an answer to a call. Time within a run is skipped: who takes so long computes. Each answer
+/// begins it anew, so that many calls on a busy machine are no reason to give up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is otherwise in a run than the case says.
@@ -147,14 +149,28 @@ fn life(world: &World, disk: &SimDisk, no: &mut Option<MissionNo>) -> Result<Lef
     let left = runtime.block_on(async {
         let engine = open(world, disk)?;
         engine.start();
-        let lived = tokio::time::timeout(PATIENCE, live(world, &engine, no)).await;
+        let lived = patiently(&world.answered, live(world, &engine, no)).await;
         // What is on record is on the disk: of what is lost, nothing was told to anybody.
         world.clock.flush();
-        lived.map_err(|_| Stuck(format!("it computes for more than {} s and asks for nothing", PATIENCE.as_secs())))?
+        lived
+            .ok_or_else(|| Stuck(format!("it computes for more than {} s and asks for nothing", PATIENCE.as_secs())))?
     });
     world.clock.end();
     runtime.shutdown_timeout(Duration::from_secs(1));
     left
+}
+
+/// What comes of it; nothing, where no call is answered for as long as there is patience.
+async fn patiently<T>(answered: &Answered, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            came = &mut work => return Some(came),
+            () = answered.again() => {}
+            () = tokio::time::sleep(PATIENCE) => return None,
+        }
+    }
 }
 
 fn open(world: &World, disk: &SimDisk) -> Result<Arc<Engine>, Stuck> {
@@ -294,5 +310,31 @@ struct Nobody;
 impl Transport for Nobody {
     async fn exchange(&self, _: Request) -> Result<Reply, SendError> {
         Err(SendError::Connect("a case reaches nobody".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::id::CallNo;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_where_nothing_is_answered_and_not_because_there_is_much() {
+        let answered = Answered::crashing(None);
+        let many = async {
+            for call in 1..=100 {
+                tokio::time::sleep(PATIENCE / 2).await;
+                answered.is_lost_behind(CallNo(call));
+            }
+        };
+        assert_eq!(patiently(&answered, many).await, Some(()));
+        let began = tokio::time::Instant::now();
+        let last = async {
+            answered.is_lost_behind(CallNo(101));
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(patiently(&answered, last).await, None);
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
     }
 }
