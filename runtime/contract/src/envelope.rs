@@ -85,6 +85,15 @@ pub struct Envelope {
     pub forked_from: Option<ForkedFrom>,
 }
 
+impl Envelope {
+    /// The mission from whose id follows what a plugin takes for randomness: its own, or that where its forks began. What a fork has on record
+    /// was asked for with what that one drew.
+    #[must_use]
+    pub fn root(&self) -> &MissionId {
+        self.forked_from.as_ref().map_or(&self.mission_id, |from| &from.root)
+    }
+}
+
 /// Where a fork comes from: it begins with calls that another mission made, as they are on record there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +101,9 @@ pub struct ForkedFrom {
     /// The mission that they are of.
     #[schemars(with = "String")]
     pub mission_id: MissionId,
+    /// The mission where the forks began: a fork of a fork has that of the first. What its plugin takes for randomness follows from it.
+    #[schemars(with = "String")]
+    pub root: MissionId,
     /// Up to and with this call its record was to be taken over.
     pub at: u32,
     /// So many calls were.

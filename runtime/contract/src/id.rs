@@ -179,8 +179,8 @@ text_id! {
     TraceId, free_text, limit::KEY_BYTES_MAX
 }
 
-/// What the name of a fork's session begins with.
-const FORK: &str = "fork:";
+/// What the name of a fork's session begins with, and its idempotency key.
+pub const FORK: &str = "fork:";
 
 impl SessionId {
     /// The session of a VP that never named one: `{vp_id}.session`.
@@ -193,12 +193,6 @@ impl SessionId {
     #[must_use]
     pub fn of_fork(mission: &MissionId) -> Self {
         Self(format!("{FORK}{mission}").into())
-    }
-
-    /// Whether it is named like that of a fork: where a mission names no session, such a one is not meant.
-    #[must_use]
-    pub fn is_of_a_fork(&self) -> bool {
-        self.0.starts_with(FORK)
     }
 }
 

@@ -42,13 +42,28 @@ pub trait Artifacts: Send + Sync + 'static {
     /// They are not there, or cannot be read.
     fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>>;
 
-    /// Has what another mission stored in a mission that begins, too, as durably as [`Artifacts::put`]: whatever becomes of the other.
+    /// Sets aside, under a name, what a mission stored, for one that has no number yet: as durably as [`Artifacts::put`], and whatever becomes of
+    /// the mission.
     ///
     /// # Errors
-    /// Some of it is not there, or there is no room for it.
-    fn adopt(&self, mission: MissionNo, from: MissionNo, stored: &[Digest]) -> io::Result<()> {
-        stored.iter().try_for_each(|sha256| self.put(mission, &self.get(from, sha256)?).map(drop))
+    /// Some of it is not there, or there is no room for it. What was set aside until then is for [`Artifacts::discard`].
+    fn set_aside(&self, _name: &str, _from: MissionNo, _stored: &[Digest]) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "nothing can be set aside here"))
     }
+
+    /// What was set aside under the name is what a mission stored that begins now. Others wait meanwhile: it takes a moment.
+    ///
+    /// # Errors
+    /// It is not there, or the disk says no.
+    fn hand_over(&self, _name: &str, _to: MissionNo) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// The mission does not begin: what was handed over to it is set aside again.
+    fn take_back(&self, _name: &str, _from: MissionNo) {}
+
+    /// What was set aside under the name, and not handed over, is needed no more. Nothing there is no error.
+    fn discard(&self, _name: &str) {}
 
     /// Removes everything that a mission stored; nothing there is no error.
     ///
@@ -94,6 +109,9 @@ enum Full {
 /// Most files of one mission, those of replaced artifacts included: each of its artifacts a few times over.
 const FILES_MAX: usize = 4 * limit::ARTIFACTS_MAX;
 
+/// How folders begin that are no mission's yet.
+const ASIDE: &str = ".fork-";
+
 impl FolderArtifacts {
     /// Opens the store below `data_dir`; a mission may take so many bytes of the room.
     ///
@@ -102,6 +120,12 @@ impl FolderArtifacts {
     pub fn open(data_dir: &Path, room: Arc<SharedRoom>, mission_bytes_max: u64) -> io::Result<Self> {
         let root = data_dir.join("artifacts");
         std::fs::create_dir_all(&root)?;
+        // Left by a process that was killed while it made a fork.
+        for entry in std::fs::read_dir(&root)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
         sync_folder(data_dir)?;
         Ok(Self { root, room, mission_bytes_max, sizes: Arc::default() })
     }
@@ -126,6 +150,10 @@ impl FolderArtifacts {
 
     fn folder(&self, mission: MissionNo) -> PathBuf {
         self.root.join(mission.to_string())
+    }
+
+    fn aside(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{ASIDE}{name}"))
     }
 
     /// Sets room aside for what is about to be written. Side by side, two do not take the same.
@@ -181,30 +209,47 @@ impl Artifacts for FolderArtifacts {
         Ok(sha256)
     }
 
-    // Nothing is copied: a link is made in microseconds, and files here never change.
-    fn adopt(&self, mission: MissionNo, from: MissionNo, stored: &[Digest]) -> io::Result<()> {
-        if stored.is_empty() {
-            return Ok(());
-        }
-        let folder = self.folder(mission);
+    // Nothing is copied where the file system has links: files here never change.
+    fn set_aside(&self, name: &str, from: MissionNo, stored: &[Digest]) -> io::Result<()> {
+        self.discard(name);
+        let folder = self.aside(name);
         std::fs::create_dir_all(&folder)?;
+        let mut bytes = 0_u64;
         for sha256 in stored {
-            let (source, target) = (self.path(from, sha256), self.path(mission, sha256));
-            let bytes = std::fs::metadata(&source)?.len();
-            if target.exists() {
-                continue;
+            let (source, target) = (self.path(from, sha256), folder.join(sha256.to_string()));
+            let its = std::fs::metadata(&source)?.len();
+            bytes = bytes.saturating_add(its);
+            if bytes > self.mission_bytes_max {
+                return Err(io::Error::other(Full::Mission(self.mission_bytes_max >> 20)));
             }
-            self.take_room(mission, bytes).map_err(io::Error::other)?;
+            self.room.try_take(its).map_err(io::Error::other)?;
             let linked = std::fs::hard_link(&source, &target);
-            // Some file systems have no links.
             let there = linked.or_else(|_| write(&folder, &target, &std::fs::read(&source)?));
-            if there.is_err() {
-                self.give_room(mission, bytes);
-            }
-            there?;
+            there.inspect_err(|_| self.room.give_back(its))?;
         }
-        sync_folder(&folder)?;
-        sync_folder(&self.root)
+        sync_folder(&folder)
+    }
+
+    fn hand_over(&self, name: &str, to: MissionNo) -> io::Result<()> {
+        std::fs::rename(self.aside(name), self.folder(to))?;
+        sync_folder(&self.root).inspect_err(|_| self.take_back(name, to))
+    }
+
+    fn take_back(&self, name: &str, from: MissionNo) {
+        if let Err(error) = std::fs::rename(self.folder(from), self.aside(name)) {
+            tracing::warn!(folder = %self.folder(from).display(), %error, "artifacts of a mission that did not begin stay");
+        }
+        self.sizes.lock().remove(&from);
+    }
+
+    fn discard(&self, name: &str) {
+        let folder = self.aside(name);
+        let size = size(&folder);
+        match std::fs::remove_dir_all(&folder) {
+            Ok(()) => self.room.give_back(size.bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(folder = %folder.display(), %error, "what was set aside for a fork stays"),
+        }
     }
 
     fn remove(&self, mission: MissionNo) -> io::Result<()> {
@@ -326,5 +371,41 @@ mod tests {
         assert_eq!(store.put(MissionNo(7), b"report").expect("again"), sha256);
         assert_eq!(store.get(MissionNo(7), &sha256).expect("read"), b"report");
         assert!(store.get(MissionNo(8), &sha256).is_err(), "missions do not see each other's artifacts");
+    }
+    #[test]
+    fn what_is_set_aside_is_a_missions_once_it_is_handed_over_and_nobodys_where_it_is_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = weighed(store(dir.path(), 10, 30));
+        let (one, fork) = (MissionNo(1), MissionNo(2));
+        let stored = ["123", "4567"].map(|text| store.put(one, text.as_bytes()).expect("stored"));
+        // Refused by the log: the number is the next mission's, and nothing is there.
+        store.set_aside("a", one, &stored).expect("set aside");
+        assert_eq!((store.room.bytes(), store.folder(fork).exists()), (14, false));
+        store.hand_over("a", fork).expect("handed over");
+        store.take_back("a", fork);
+        store.discard("a");
+        assert_eq!((store.room.bytes(), store.folder(fork).exists()), (7, false));
+        store.put(fork, b"1234567890").expect("all of its room is there");
+        store.remove(fork).expect("removed");
+        // Taken: whatever becomes of the other mission.
+        store.set_aside("a", one, &stored).expect("set aside");
+        store.hand_over("a", fork).expect("handed over");
+        store.discard("a");
+        store.remove(one).expect("removed");
+        assert_eq!(store.get(fork, &stored[1]).expect("there"), b"4567");
+        assert_eq!(store.room.bytes(), 7);
+        assert!(store.put(fork, b"8901").is_err(), "what it has of the other counts");
+        // Some of it is gone, or there is too much: nothing stays.
+        for (gone, from) in [(Digest::of(b"gone"), fork), (stored[0], one)] {
+            store.set_aside("b", from, &[stored[0], gone]).expect_err("refused");
+            store.discard("b");
+            assert_eq!(store.room.bytes(), 7);
+        }
+        assert_eq!(std::fs::read_dir(&store.root).expect("read").count(), 1);
+        // A process that was killed in the middle.
+        store.set_aside("c", fork, &stored).expect("set aside");
+        let room = Arc::clone(&store.room);
+        FolderArtifacts::open(dir.path(), room, 10).expect("a store");
+        assert_eq!(std::fs::read_dir(&store.root).expect("read").count(), 1);
     }
 }

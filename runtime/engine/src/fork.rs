@@ -21,11 +21,11 @@ use sortie_contract::plugin::{Crash, PluginIdentity, PluginRef};
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
 use sortie_mission::admission::{self, Dispatch, Examination, Verdict};
-use sortie_mission::fork::{NoFork, taken_over};
+use sortie_mission::fork::{NoFork, taken_over, told_of_limits};
 use sortie_mission::replay::host_call;
 use sortie_mission::{Illegal, Mission};
 use sortie_sandbox::{BoxFuture, Host, Kill, Run};
-use sortie_tools::Copied;
+use sortie_tools::{Copied, Workspace};
 
 use super::intake::{DispatchError, Dispatched, brief};
 use super::rehearsal::{Audience, Came, Enough, Parting, Piece, Rehearsal, Rehearsed, Step};
@@ -163,6 +163,8 @@ impl Engine {
         if let Some(forked) = self.forked_before(&order).await? {
             return Ok(forked);
         }
+        // Before anything is done for it that would have to be undone.
+        self.has_room()?;
         let (engine, at) = (Arc::clone(self), order.at);
         let read = self.ambient.unblock(move || engine.heritage(no, at)).await;
         let (accepted, records) = read.map_err(ReadError::Task)??;
@@ -179,16 +181,49 @@ impl Engine {
         let calls = rehearsed.as_ref().map_or(0, |rehearsed| rehearsed.calls.min(order.at));
         let diverged_at = (calls < order.at).then_some(calls + 1);
         let records = if diverged_at.is_some() { taken_over_of(&records, calls)? } else { records };
-        let from = from(&order, calls, &records, diverged_at);
-        let copied = match order.copies {
+        let from = draft.from(&order, calls, &records, diverged_at);
+        let copy = match order.copies {
             true => Some(self.copy_workspace(&envelope, &session).await?),
             false => None,
         };
+        let copied = copy.as_ref().map(|(copied, _)| *copied);
         draft.notes_on(&from, rehearsed.as_ref(), (&session, copied, &records));
         let text = draft.text(Some(&from));
         let heritage = Heritage { of: no, records, notes: draft.notes };
-        let dispatched = self.dispatch_fork(text, &heritage).await?;
-        Ok(Forked { dispatched, from })
+        let dispatched = self.dispatch_with_artifacts(&envelope.mission_id, text, &heritage).await;
+        if let (Err(error), Some((_, workspace))) = (&dispatched, copy)
+            && !matches!(error, DispatchError::Journal(_))
+        {
+            // It is nobody's, and its room is others'. Where the journal failed the fork may be on disk all the same.
+            self.ambient.unblock(move || workspace.clear()).await.map_err(ReadError::Task)?.ok();
+        }
+        Ok(Forked { dispatched: dispatched?, from })
+    }
+
+    /// Dispatches a fork, for which the artifacts of its record are set aside first: that takes its time, and the log's lock is held for none
+    /// of it.
+    async fn dispatch_with_artifacts(
+        self: &Arc<Self>,
+        fork: &MissionId,
+        text: String,
+        heritage: &Heritage,
+    ) -> Result<Dispatched, DispatchError> {
+        let stored = heritage.artifacts();
+        if stored.is_empty() {
+            return self.dispatch_fork(text, heritage).await;
+        }
+        let (artifacts, name, of) = (Arc::clone(&self.artifacts), aside(fork), heritage.of);
+        let set_aside = self.ambient.unblock(move || {
+            let set_aside = artifacts.set_aside(&name, of, &stored);
+            set_aside.inspect_err(|_| artifacts.discard(&name))
+        });
+        set_aside.await.map_err(ReadError::Task)?.map_err(DispatchError::Artifacts)?;
+        let dispatched = self.dispatch_fork(text, heritage).await;
+        if dispatched.as_ref().map_or(true, |dispatched| dispatched.replayed) {
+            let (artifacts, name) = (Arc::clone(&self.artifacts), aside(fork));
+            self.ambient.unblock(move || artifacts.discard(&name)).await.map_err(ReadError::Task)?;
+        }
+        dispatched
     }
 
     /// The fork that was made under this key, if one was.
@@ -233,13 +268,17 @@ impl Engine {
     }
 
     /// Copies the workspace of a session into that of a fork.
-    async fn copy_workspace(&self, fork: &Envelope, of: &SessionId) -> Result<Copied, ForkError> {
+    async fn copy_workspace(&self, fork: &Envelope, of: &SessionId) -> Result<(Copied, Workspace), ForkError> {
         let session = SessionId::of_fork(&fork.mission_id);
+        // What is there is taken away: it must be of nobody but an attempt at this fork.
+        if self.log.has_session(&fork.vp_id, &session).map_err(ReadError::from)? {
+            return Err(ForkError::Workspace(format!("missions have been in its session `{session}`")));
+        }
         let wrong = |error: std::io::Error| ForkError::Workspace(error.to_string());
         let from = self.workspace(&fork.vp_id, of).await.map_err(wrong)?;
         let to = self.workspace(&fork.vp_id, &session).await.map_err(wrong)?;
-        let copied = self.ambient.unblock(move || from.copy_into(&to)).await.map_err(ReadError::Task)?;
-        copied.map_err(|error| ForkError::Workspace(error.to_string()))
+        let copied = self.ambient.unblock(move || from.copy_into(&to).map(|copied| (copied, to)));
+        copied.await.map_err(ReadError::Task)?.map_err(|error| ForkError::Workspace(error.to_string()))
     }
 
     /// Has the plugin go over the record with the fork's brief, and nothing done: how far it keeps to it.
@@ -252,7 +291,7 @@ impl Engine {
         records: &[Stamped],
     ) -> Result<Rehearsed, ForkError> {
         // The state that the fork would begin in, which is a check of the records, too.
-        let text = draft.text(Some(&from(order, order.at, records, None)));
+        let text = draft.text(Some(&draft.from(order, order.at, records, None)));
         let Parsed { envelope, .. } = parsed(&text)?;
         let (envelope, plugin) = (Arc::new(envelope), accepted.plugin.digest);
         let first = Stamped { at: self.ambient.wall(), ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
@@ -267,6 +306,7 @@ impl Engine {
         let run = Run {
             plugin,
             brief: brief(&envelope, &session),
+            seed: envelope.root().to_string(),
             grants,
             host: Arc::clone(&host) as Arc<dyn Host>,
             kill: Kill::new(),
@@ -355,11 +395,6 @@ fn taken_over_of(records: &[Stamped], at: u32) -> Result<Vec<Stamped>, ForkError
     Ok(taken)
 }
 
-fn from(order: &ForkOrder, calls: u32, records: &[Stamped], diverged_at: Option<u32>) -> ForkedFrom {
-    let records = u32::try_from(records.len()).expect("an append has fewer than 2^32 records");
-    ForkedFrom { mission_id: order.of.clone(), at: order.at, calls, records, diverged_at, asked: order.digest() }
-}
-
 /// The acceptance of a fork, as the core has it.
 fn taken(envelope: &Envelope, text: &str, examination: &Examination) -> Result<Accepted, ForkError> {
     let dispatch = Dispatch { envelope, text, digest: Digest::of(text.as_bytes()), warnings: &[] };
@@ -376,6 +411,8 @@ fn parsed(text: &str) -> Result<Parsed, ForkError> {
 /// The envelope of a fork: that of its mission, as it was sent, but for what it must have of its own.
 struct Draft {
     fields: BTreeMap<String, Box<RawValue>>,
+    /// Where its forks began.
+    root: MissionId,
     notes: Vec<String>,
 }
 
@@ -386,6 +423,8 @@ fn draft(accepted: &Accepted, order: &ForkOrder, node: &sortie_contract::Instanc
     let sent: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
     let had_callback = sent.get("callback").is_some_and(|callback| callback.get() != "null");
+    let before = sent.get("forked_from").and_then(|from| serde_json::from_str::<ForkedFrom>(from.get()).ok());
+    let root = before.map_or_else(|| order.of.clone(), |before| before.root);
     let mut fields: BTreeMap<String, Box<RawValue>> =
         sent.into_iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())).collect();
     let mut notes = Vec::new();
@@ -420,7 +459,7 @@ fn draft(accepted: &Accepted, order: &ForkOrder, node: &sortie_contract::Instanc
             *policy = raw(&its);
         }
     }
-    Ok(Draft { fields, notes })
+    Ok(Draft { fields, root, notes })
 }
 
 fn parsed_scope(policy: &BTreeMap<String, Box<RawValue>>) -> Option<StorageScope> {
@@ -433,6 +472,12 @@ fn raw(value: &impl Serialize) -> Box<RawValue> {
 }
 
 impl Draft {
+    fn from(&self, order: &ForkOrder, calls: u32, records: &[Stamped], diverged_at: Option<u32>) -> ForkedFrom {
+        let records = u32::try_from(records.len()).expect("an append has fewer than 2^32 records");
+        let (mission_id, root, at) = (order.of.clone(), self.root.clone(), order.at);
+        ForkedFrom { mission_id, root, at, calls, records, diverged_at, asked: order.digest() }
+    }
+
     fn text(&self, from: Option<&ForkedFrom>) -> String {
         let mut fields: BTreeMap<&str, &RawValue> =
             self.fields.iter().map(|(key, value)| (key.as_str(), value.as_ref())).collect();
@@ -452,6 +497,15 @@ impl Draft {
     ) {
         if let (Some(at), Some(rehearsed)) = (from.diverged_at, rehearsed) {
             self.notes.push(format!("its plugin leaves the record at call {at}: {}", left(rehearsed)));
+        }
+        if let Some(call) = told_of_limits(records) {
+            self.notes.push(format!(
+                "its plugin was told at call {} what was left of the time and the budget of {}, and is told the same: it may land early for \
+                 that; a fork at call {} or before asks anew",
+                call.0,
+                from.mission_id,
+                call.0.saturating_sub(1)
+            ));
         }
         if let Some(Copied { entries, left_out, .. }) = copied {
             if entries > 0 {
@@ -491,6 +545,11 @@ impl Draft {
             from.mission_id
         ));
     }
+}
+
+/// The name under which the artifacts of a fork's record are set aside.
+pub(crate) fn aside(fork: &MissionId) -> String {
+    Digest::of(fork.as_str().as_bytes()).to_string()
 }
 
 /// How its plugin leaves a record.

@@ -15,14 +15,15 @@ use sortie_contract::plugin::Brief;
 use sortie_contract::record::{Accepted, Record};
 use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
 use sortie_journal::{
-    AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, ScheduleChange, Twin, WriteError,
+    AdmitError, Admitted, Beginning, Cursor, Decision, Head, Keys, Known, Receipt, ScheduleChange, Twin, Undo,
+    WriteError,
 };
 use sortie_mission::admission::{self, Asked, Dispatch, Earlier, Examination, Reply, Verdict, WayOut};
 use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 use sortie_tools::Found;
 
-use super::fork::Heritage;
+use super::fork::{Heritage, aside};
 use super::live::Live;
 use super::{Engine, ReadError, Room};
 
@@ -281,7 +282,7 @@ impl Engine {
     }
 
     /// Whether there is room for a mission beside those that there are.
-    fn has_room(&self) -> Result<(), DispatchError> {
+    pub(crate) fn has_room(&self) -> Result<(), DispatchError> {
         if self.artifacts.room() >= Room::Low {
             return Err(DispatchError::DiskLow);
         }
@@ -473,17 +474,33 @@ impl Engine {
         let (session, lane) = (accepted.session.clone(), accepted.lane.clone());
         let stamped = Stamped { at, ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
         let mut mission = Mission::begin(Arc::clone(envelope), &stamped).map_err(ReadError::from)?;
-        let mut records = vec![stamped];
+        let (mut records, mut undo) = (vec![stamped], None);
         if let Some(heritage) = heritage {
             heritage.records.iter().try_for_each(|record| mission.apply(record)).map_err(ReadError::from)?;
             records.extend(heritage.records.iter().cloned());
-            // Before a record names them. They are linked, not copied: whoever waits for the log's lock does so for a moment.
-            self.artifacts.adopt(no, heritage.of, &heritage.artifacts()).map_err(DispatchError::Artifacts)?;
+            undo = self.hand_over(no, envelope, heritage)?;
         }
         let head = Head::accepted(envelope, dispatch.digest, session, lane, at);
         let head = Head { overview: Some(mission.overview()), ..head };
         let cursor = envelope.callback.is_some().then(Cursor::default);
-        Ok((mission, Beginning { records, head, cursor, schedule: None }, reply))
+        Ok((mission, Beginning { records, head, cursor, schedule: None, undo }, reply))
+    }
+
+    /// Has the artifacts that were set aside for a fork be its own, before a record names them: one folder gets another name. What takes it back
+    /// where the log does not take the fork.
+    fn hand_over(
+        &self,
+        no: MissionNo,
+        envelope: &Envelope,
+        heritage: &Heritage,
+    ) -> Result<Option<Undo>, DispatchError> {
+        if heritage.artifacts().is_empty() {
+            return Ok(None);
+        }
+        let name = aside(&envelope.mission_id);
+        self.artifacts.hand_over(&name, no).map_err(DispatchError::Artifacts)?;
+        let artifacts = Arc::clone(&self.artifacts);
+        Ok(Some(Undo::by(move || artifacts.take_back(&name, no))))
     }
 }
 

@@ -281,7 +281,12 @@ impl Rehearsal {
             Ok(Recorded::Call { call, outcome: Some(outcome) }) => {
                 (Some(call), Ok(outcome.map(|answer| answer.result).into()))
             }
-            // Still in flight in the record: it never comes. Whoever waits for it is at the end.
+            // Still in flight in the record: it never comes. Whoever waits for nothing else is at the end, and whoever has begun it only
+            // goes on.
+            Ok(Recorded::Call { call, outcome: None }) => {
+                let answer = self.audience.patience().map(|()| Err(Stop::Over)).boxed();
+                return Call { number: Some(call), answer };
+            }
             Ok(_) => (None, Err(Stop::Over)),
             Err(stop) => (None, Err(stop)),
         };

@@ -212,7 +212,9 @@ impl Engine {
         let host = RunHost::new(Arc::clone(self), Arc::clone(live), run, context.clone(), replay, on_record);
         let brief = brief(&envelope, &session);
         let memory_bytes_max = live.with(Mission::memory_bytes_max);
-        let ending = self.guests.run(Run { plugin, brief, grants, host: host.clone(), kill, memory_bytes_max }).await;
+        let seed = envelope.root().to_string();
+        let run = Run { plugin, brief, seed, grants, host: host.clone(), kill, memory_bytes_max };
+        let ending = self.guests.run(run).await;
         Ok(match ending {
             sortie_sandbox::Ending::Returned(verdict) => match host.ended() {
                 Ok(()) => {

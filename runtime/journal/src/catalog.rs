@@ -4,7 +4,7 @@
 //! candidate here reads its head and compares the names.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use rustc_hash::FxBuildHasher;
@@ -27,8 +27,10 @@ pub struct Catalog {
     sessions: HashMap<Place, VecDeque<u64>>,
     /// Each session by its newest mission.
     newest: BTreeMap<u64, Place>,
-    /// The newest missions of each VP's sessions.
+    /// The newest missions of each VP's sessions, but for those of forks.
     vps: HashMap<VpId, BTreeSet<u64>>,
+    /// The sessions of forks: each has its own, and where a mission names no session, none of them is meant.
+    forks: HashSet<Place>,
 }
 
 /// A session is one of a VP.
@@ -50,6 +52,9 @@ impl Catalog {
     pub fn insert(&mut self, no: MissionNo, head: &Head) {
         self.ids.insert(self.id_hash(&head.mission_id), no);
         self.keys.insert(self.key_hash(&head.source, &head.idempotency_key), no);
+        if head.is_of_a_fork() {
+            self.sets_apart(head);
+        }
         self.change(head, |missions| {
             if let Err(place) = missions.binary_search(&no.0) {
                 missions.insert(place, no.0);
@@ -66,6 +71,28 @@ impl Catalog {
                 missions.remove(place);
             }
         });
+        if head.is_of_a_fork() {
+            self.sets_apart_no_more(head);
+        }
+    }
+
+    /// The head's session is that of a fork.
+    fn sets_apart(&mut self, head: &Head) {
+        let place = (head.vp.clone(), head.session.clone());
+        let newest = self.sessions.get(&place).and_then(|missions| missions.back().copied());
+        if let (Some(newest), Some(of_vp)) = (newest, self.vps.get_mut(&head.vp)) {
+            of_vp.remove(&newest);
+        }
+        self.forks.insert(place);
+    }
+
+    /// The fork is gone; who named its session may be there.
+    fn sets_apart_no_more(&mut self, head: &Head) {
+        let place = (head.vp.clone(), head.session.clone());
+        self.forks.remove(&place);
+        if let Some(newest) = self.sessions.get(&place).and_then(VecDeque::back) {
+            self.vps.entry(place.0).or_default().insert(*newest);
+        }
     }
 
     /// Changes the missions of the head's session, and what follows from that.
@@ -81,13 +108,16 @@ impl Catalog {
         if before == after {
             return;
         }
+        let is_of_a_fork = if after.is_none() { self.forks.remove(&place) } else { self.forks.contains(&place) };
         let of_vp = self.vps.entry(head.vp.clone()).or_default();
         if let Some(before) = before {
             self.newest.remove(&before);
             of_vp.remove(&before);
         }
         if let Some(after) = after {
-            of_vp.insert(after);
+            if !is_of_a_fork {
+                of_vp.insert(after);
+            }
             self.newest.insert(after, place);
         }
         if of_vp.is_empty() {
@@ -109,11 +139,14 @@ impl Catalog {
     /// The session whose newest mission was accepted last, of those of `vp`: not that of a fork, which has it for itself.
     #[must_use]
     pub fn latest_session(&self, vp: &VpId) -> Option<&SessionId> {
-        let newest_first = self.vps.get(vp)?.iter().rev();
-        newest_first
-            .filter_map(|newest| self.newest.get(newest))
-            .map(|(_, session)| session)
-            .find(|session| !session.is_of_a_fork())
+        let newest = self.vps.get(vp)?.last()?;
+        self.newest.get(newest).map(|(_, session)| session)
+    }
+
+    /// Whether there is a mission in that session.
+    #[must_use]
+    pub fn has_session(&self, vp: &VpId, session: &SessionId) -> bool {
+        self.sessions.contains_key(&(vp.clone(), session.clone()))
     }
 
     /// Every session, by VP, the one with the newest mission last.
@@ -248,6 +281,34 @@ mod tests {
         assert_eq!(gone.len(), 49);
         assert!(catalog.vps.is_empty(), "nothing is kept of a VP without missions");
         assert!(catalog.sessions.is_empty() && catalog.newest.is_empty(), "nor of its sessions");
+    }
+
+    #[test]
+    fn a_session_is_a_forks_by_the_mission_that_made_it_and_not_by_its_name() {
+        let named = |no: u64, session: &str| Head { session: session.parse().expect("a name"), ..sample_head(no) };
+        let fork = |no: u64| {
+            let head = sample_head(no);
+            let key = format!("fork:{}", head.mission_id).parse().expect("a key");
+            Head { session: SessionId::of_fork(&head.mission_id), idempotency_key: key, ..head }
+        };
+        let vp = sample_head(1).vp;
+        let mut catalog = Catalog::default();
+        catalog.insert(MissionNo(1), &named(1, "fork:lift-3"));
+        assert_eq!(catalog.latest_session(&vp).map(SessionId::as_str), Some("fork:lift-3"), "anybody may say that");
+        // A fork, and a mission that names its session: neither is where others fall into.
+        catalog.insert(MissionNo(2), &fork(2));
+        catalog.insert(MissionNo(3), &Head { session: fork(2).session, ..sample_head(3) });
+        assert_eq!(catalog.latest_session(&vp).map(SessionId::as_str), Some("fork:lift-3"));
+        assert!(catalog.has_session(&vp, &fork(2).session));
+        for (no, head) in [(3, Head { session: fork(2).session, ..sample_head(3) }), (2, fork(2))] {
+            catalog.remove(MissionNo(no), &head);
+        }
+        assert!(!catalog.has_session(&vp, &fork(2).session) && catalog.forks.is_empty());
+        // It was somebody's before.
+        catalog.insert(MissionNo(4), &Head { session: fork(5).session, ..sample_head(4) });
+        assert_eq!(catalog.latest_session(&vp), Some(&fork(5).session));
+        catalog.insert(MissionNo(5), &fork(5));
+        assert_eq!(catalog.latest_session(&vp).map(SessionId::as_str), Some("fork:lift-3"));
     }
 
     #[test]

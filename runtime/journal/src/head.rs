@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{EffectiveBudget, Envelope, MissionType};
-use sortie_contract::id::{IdempotencyKey, TraceId};
+use sortie_contract::id::{FORK, IdempotencyKey, TraceId};
 use sortie_contract::outcome::Reason;
 use sortie_contract::overview::{CallLine, Overview, Pending, RequestLine};
 use sortie_contract::plugin::PluginIdentity;
@@ -311,6 +311,14 @@ fn optional(ns: Option<i128>) -> Option<Option<Timestamp>> {
 }
 
 impl Head {
+    /// Whether it is a fork, which has its session for itself: only a node gives all three names so, and a session that is merely called like one
+    /// is like any other.
+    #[must_use]
+    pub fn is_of_a_fork(&self) -> bool {
+        let key = self.idempotency_key.as_str().strip_prefix(FORK);
+        key == Some(self.mission_id.as_str()) && self.session == SessionId::of_fork(&self.mission_id)
+    }
+
     /// Of a mission that was just accepted. `digest` is that of the envelope in canonical form.
     #[must_use]
     pub fn accepted(envelope: &Envelope, digest: Digest, session: SessionId, lane: LaneId, at: Timestamp) -> Self {

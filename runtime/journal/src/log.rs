@@ -11,7 +11,7 @@
 mod embedded;
 mod memory;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -95,6 +95,32 @@ pub struct Beginning {
     pub cursor: Option<Cursor>,
     /// How far the schedule has come that it is a fire of: with the mission, or not at all.
     pub schedule: Option<ScheduleChange>,
+    /// What was set up for it outside of the log.
+    pub undo: Option<Undo>,
+}
+
+/// What takes back what was set up for a mission, where the log does not take it: before anybody else gets its number.
+pub struct Undo(Box<dyn FnOnce() + Send>);
+
+impl Undo {
+    /// By this, in a moment: others wait meanwhile.
+    pub fn by(undo: impl FnOnce() + Send + 'static) -> Self {
+        Self(Box::new(undo))
+    }
+
+    /// Does it where there is something to undo, and nothing was taken.
+    pub(crate) fn unless<T, E>(undo: Option<Self>, taken: Result<T, E>) -> Result<T, E> {
+        if let (Err(_), Some(Self(undo))) = (&taken, undo) {
+            undo();
+        }
+        taken
+    }
+}
+
+impl Debug for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Undo")
+    }
 }
 
 /// What came of [`Log::admit`].
@@ -332,6 +358,12 @@ pub trait Log: Debug + Send + Sync {
     /// # Errors
     /// As [`Log::read`].
     fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError>;
+
+    /// Whether there is a mission in that session.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    fn has_session(&self, vp: &VpId, session: &SessionId) -> Result<bool, ReadError>;
 
     /// At most `limit` sessions whose newest mission is before `before`, the one with the newest first.
     ///

@@ -17,8 +17,10 @@ use std::path::{Path, PathBuf};
 use common::Step;
 use redb::ReadableDatabase;
 use sortie_contract::cursor::Retry;
-use sortie_contract::{MissionNo, Record, Stamped, Status, Timestamp};
-use sortie_journal::{Append, Cursor, EmbeddedLog, Journal, Log, Options, ScheduleChange};
+use sortie_contract::{MissionNo, Record, SessionId, Stamped, Status, Timestamp};
+use sortie_journal::{
+    Admitted, Append, Cursor, Decision, EmbeddedLog, Head, Journal, Keys, Log, Options, ScheduleChange,
+};
 
 /// In the order of dispatch: the mission, how it stands, how many records it has at least.
 const MISSIONS: [(&str, Status, usize); 7] = [
@@ -418,21 +420,45 @@ fn a_journal_of_format_11_is_read_whole_and_takes_what_tools_ask() {
     assert_eq!(format_of(&path), 13, "an older sortie refuses what it could not read whole");
 }
 
+/// The session of that VP into which a mission falls that names none.
+fn newest_session(log: &EmbeddedLog, of: &Head) -> Option<SessionId> {
+    let (id, key) = ("unknown".parse().unwrap(), "unknown".parse().unwrap());
+    let keys = Keys { mission_id: &id, source: &of.source, idempotency_key: &key, vp: &of.vp };
+    let mut newest = None;
+    let admitted = log.admit(keys, &mut |known| {
+        newest.clone_from(&known.newest_session);
+        Decision::Answer
+    });
+    assert!(matches!(admitted, Ok(Admitted::Answered)));
+    newest
+}
+
 #[test]
-fn a_journal_of_format_12_is_read_whole_and_takes_a_fork() {
+fn a_journal_of_format_12_is_read_whole_and_takes_what_a_fork_begins_with() {
     let (_dir, path) = copy_of("v12.redb");
     let log = with_its_three_missions(&path);
     let (of, fork) = (MissionNo(1), MissionNo(4));
-    // What a fork begins with: an acceptance, and calls that no run of its own made.
+    // An acceptance, and calls that no run of its own made. That they are a mission is the core's to say (`mission/tests/fork.rs`): here they
+    // come back, and the session is a fork's.
     let records = log.read(of, 0, usize::MAX).unwrap();
     let is_taken = |stamped: &&Stamped| {
         matches!(stamped.record, Record::Accepted(_) | Record::Granted { .. } | Record::CallStarted { .. })
     };
     let beginning: Vec<Stamped> = records.iter().filter(is_taken).cloned().collect();
     assert!(beginning.len() > 2, "{records:?}");
-    let head = log.head(of).unwrap().unwrap();
+    let mut head = log.head(of).unwrap().unwrap();
+    let newest_before = newest_session(&log, &head);
+    head.mission_id = "completed.fork-1".parse().unwrap();
+    head.idempotency_key = "fork:completed.fork-1".parse().unwrap();
+    head.session = SessionId::of_fork(&head.mission_id);
     log.append_durable(Append::new(fork, 0, &beginning).head(&head)).unwrap().wait().unwrap();
+    drop(log);
+    let (journal, opened) = Journal::open(&path, &Options::default()).unwrap();
+    let log = EmbeddedLog::new(journal, &opened, |_, _| ()).unwrap();
     assert_eq!(log.read(fork, 0, usize::MAX).unwrap(), beginning);
+    assert_eq!(log.head(fork).unwrap().unwrap(), head);
+    assert!(log.has_session(&head.vp, &head.session).unwrap());
+    assert_eq!(newest_session(&log, &head), newest_before, "nobody falls into the session of a fork");
     drop(log);
     assert_eq!(format_of(&path), 13, "an older sortie takes calls before a start for damage, and refuses all of it");
 }

@@ -187,6 +187,23 @@ impl Taken {
     }
 }
 
+/// The first call of such records that tells the plugin how much time or budget the other mission had left: it is told the same again, and a fork
+/// has another window and a whole budget.
+#[must_use]
+pub fn told_of_limits(records: &[Stamped]) -> Option<CallNo> {
+    let came_near = records.iter().any(|stamped| matches!(stamped.record, Record::Closing { .. }));
+    records.iter().find_map(|stamped| match &stamped.record {
+        Record::Answered { call, question, answer, .. } => match question {
+            // Without a window there is no deadline, as in a fork.
+            HostQuestion::Deadline => (answer != "null").then_some(*call),
+            HostQuestion::Left => Some(*call),
+            HostQuestion::Closing => came_near.then_some(*call),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 /// Whether a record may be one that a fork has of another mission: [`taken_over`] makes no others.
 pub(crate) fn may_be_inherited(record: &Record) -> bool {
     host_call(record).is_some()

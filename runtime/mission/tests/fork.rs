@@ -12,7 +12,7 @@ use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 use sortie_contract::{Spend, Status};
-use sortie_mission::fork::{NoFork, taken_over};
+use sortie_mission::fork::{NoFork, taken_over, told_of_limits};
 use sortie_mission::replay::{Asked, Recorded, Replay, host_call};
 use sortie_mission::{Command, Mission};
 use support::{Called, Tested, the};
@@ -59,6 +59,7 @@ fn forked(of: &Tested, at: u32) -> Tested {
     let mut envelope = Envelope::clone(of.mission.envelope());
     envelope.forked_from = Some(ForkedFrom {
         mission_id: "m-1".parse().expect("an id"),
+        root: "m-1".parse().expect("an id"),
         at,
         calls: at,
         records: u32::try_from(records.len()).expect("a few"),
@@ -144,6 +145,31 @@ fn an_approval_holds_for_its_call_and_not_for_those_of_the_fork() {
     fork.start().expect("it starts");
     let asked = fork.calls(&the("Edit"), 0);
     assert!(matches!(asked, Called::Held(CallNo(7), RequestNo(3), RequestKind::Approval)), "{asked:?}");
+}
+
+/// What a plugin was told of the time and the budget of the other is told again: people are to know from which call on.
+#[test]
+fn what_was_told_of_limits_is_found() {
+    use HostQuestion::{Closing, Deadline, Left, Now};
+    let near = Record::Closing { limit: sortie_contract::record::Closing::RunTime };
+    for (asked, came_near, expected) in [
+        (&[(Now, "17"), (Deadline, "null")][..], true, None),
+        (&[(Now, "17"), (Deadline, "99"), (Left, "{}")], false, Some(CallNo(2))),
+        (&[(Left, "{}")], false, Some(CallNo(1))),
+        (&[(Closing, "null"), (Now, "17")], false, None),
+        (&[(Now, "17"), (Closing, "null")], true, Some(CallNo(2))),
+    ] {
+        let answered = (1..).zip(asked).map(|(no, (question, answer))| Record::Answered {
+            call: CallNo(no),
+            question: *question,
+            about: String::new(),
+            answer: (*answer).to_owned(),
+        });
+        let records = answered.chain(came_near.then(|| near.clone()));
+        let at = sortie_contract::Timestamp::UNIX_EPOCH;
+        let records: Vec<Stamped> = records.map(|record| Stamped { at, ran_ms: 0, record }).collect();
+        assert_eq!(told_of_limits(&records), expected, "{asked:?}");
+    }
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub async fn replay(
     let run = Run {
         plugin,
         brief: brief(mission.envelope(), mission.session()),
+        seed: mission.envelope().root().to_string(),
         grants,
         host: Arc::clone(&host) as Arc<dyn Host>,
         kill: Kill::new(),

@@ -32,14 +32,14 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// A guest of that mission: what it takes for randomness follows from the mission's id.
-    pub(crate) fn new(side: Side, mission: &str, grants: Vec<ToolName>, kill: Kill, memory_bytes_max: usize) -> Self {
+    /// A guest that takes for randomness what follows from the seed.
+    pub(crate) fn new(side: Side, seed: &str, grants: Vec<ToolName>, kill: Kill, memory_bytes_max: usize) -> Self {
         Self {
             side,
             grants: Grants::new(grants),
             pendings: Pendings::new(),
             said: Said::default(),
-            played: Played::of(mission),
+            played: Played::of(seed),
             kill,
             limiter: Limiter::new(memory_bytes_max),
         }

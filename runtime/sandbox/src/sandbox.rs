@@ -81,6 +81,8 @@ pub struct Run {
     pub plugin: Digest,
     /// What it is told.
     pub brief: Brief,
+    /// What it takes for randomness follows from this: the same for each run that has to ask the same again.
+    pub seed: String,
     /// The tools that it gets, in this order.
     pub grants: Vec<ToolName>,
     /// What answers its calls.
@@ -291,7 +293,7 @@ impl Sandbox {
     /// # Panics
     /// Outside a tokio runtime: the host's futures run on the caller's.
     pub async fn run(&self, run: Run) -> Ending {
-        let Run { plugin, brief, grants, host, kill, memory_bytes_max } = run;
+        let Run { plugin, brief, seed, grants, host, kill, memory_bytes_max } = run;
         let plugin = match self.plugin(&plugin).await {
             Ok(plugin) => plugin,
             Err(crash) => return Ending::Crashed(crash),
@@ -299,7 +301,7 @@ impl Sandbox {
         let side = Side::of(host, Handle::current());
         let memory =
             memory_bytes_max.map_or(self.0.memory_bytes_max, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        let guest = Guest::new(side, &brief.mission_id, grants, kill.clone(), memory);
+        let guest = Guest::new(side, &seed, grants, kill.clone(), memory);
         let inner = Arc::clone(&self.0);
         let task = self.0.guests.spawn(async move {
             let permit = tokio::select! {

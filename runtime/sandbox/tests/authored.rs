@@ -49,6 +49,7 @@ impl Node {
         let run = Run {
             plugin: self.plugin.identity.digest,
             brief: brief(mission),
+            seed: "m-1".to_owned(),
             grants: ["Read", "WebFetch"].map(ToolName::new).to_vec(),
             host: Arc::clone(&host) as Arc<dyn Host>,
             kill: Kill::new(),

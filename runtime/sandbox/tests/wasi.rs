@@ -106,14 +106,23 @@ async fn each_run_of_a_mission_draws_the_same() {
     for _ in 0..20 {
         assert_eq!(end(&node, &wasi, "draw", &Script::new()).await, first);
     }
-    let run = node.run("draw", &Script::new(), &Kill::new());
-    let other = Run {
-        plugin: wasi.identity.digest,
-        brief: sortie_contract::plugin::Brief { mission_id: "m-2".into(), ..run.brief.clone() },
-        ..run
-    };
-    let Ending::Returned(Verdict::Done { summary, .. }) = node.sandbox.run(other).await else { panic!("it is done") };
-    assert_ne!(format!("done: {summary}"), first, "another mission");
+    for (mission_id, seed, is_same) in [("m-1.fork-1", "m-1", true), ("m-2", "m-2", false)] {
+        let run = node.run("draw", &Script::new(), &Kill::new());
+        let other = Run {
+            plugin: wasi.identity.digest,
+            brief: sortie_contract::plugin::Brief { mission_id: mission_id.into(), ..run.brief.clone() },
+            seed: seed.to_owned(),
+            ..run
+        };
+        let Ending::Returned(Verdict::Done { summary, .. }) = node.sandbox.run(other).await else {
+            panic!("it is done")
+        };
+        assert_eq!(
+            format!("done: {summary}") == first,
+            is_same,
+            "a fork draws what its mission drew, another mission does not"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

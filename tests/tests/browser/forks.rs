@@ -31,6 +31,10 @@ async fn a_mission_is_forked_from_a_place_of_its_record() {
         browser.go(&format!("{}/missions/night?at=5", node.url())).await;
         browser.click("a[href='/missions/night/fork?record=5']").await;
         browser.until_says("h1", "Fork night").await;
+        // Enter in a field makes no mission.
+        browser.click("#at").await;
+        browser.press("\u{e007}").await;
+        browser.until_says("h1", "Fork night").await;
         // What cannot be is said, and what was written stays.
         browser.write("#inputs", "{\"steps\": [").await;
         browser.click("main form button.primary").await;

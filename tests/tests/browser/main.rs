@@ -17,6 +17,6 @@ pub(crate) const OPERATOR: &str = "a-token-that-may-also-decide";
 
 /// A node with that token beside its own.
 pub(crate) fn options() -> Options {
-    let config = "[[token]]\nname = \"ada\"\nref = \"env://ADA\"\nscopes = [\"read\", \"operate\"]\n";
+    let config = "[[token]]\nname = \"ada\"\nref = \"env://ADA\"\nscopes = [\"read\", \"operate\", \"dispatch\"]\n";
     Options::new().config(config).env("ADA", OPERATOR)
 }

@@ -77,7 +77,7 @@ async fn a_token_does_what_its_scopes_say() {
     }
     let node = options.start().await;
     node.accept(&looping("m")).await;
-    let rows: [(&str, &str, &[&str]); 10] = [
+    let rows: [(&str, &str, &[&str]); 11] = [
         ("GET", "/v1/missions", &["read", "admin"]),
         ("GET", "/metrics", &["read", "admin"]),
         ("GET", "/openapi.json", &["read", "admin"]),
@@ -88,6 +88,7 @@ async fn a_token_does_what_its_scopes_say() {
         ("DELETE", "/v1/plugins/nobody", &["admin"]),
         // What it says would be missions: `operate` alone is not enough.
         ("POST", "/v1/schedules", &["admin"]),
+        ("POST", "/v1/missions/m/fork", &["admin"]),
         ("POST", "/v1/schedules/nobody/pause", &["operate", "admin"]),
     ];
     for (method, path, allowed) in rows {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sortie_tests::envelope::{automation, edit, with, write};
-use sortie_tests::{Node, until};
+use sortie_tests::{Node, Options, Receiver, Reply, until};
 
 /// A mission of three writes and a milestone, whose last step fails.
 async fn failed(node: &Node) -> Value {
@@ -99,6 +99,15 @@ async fn a_fork_goes_on_for_real_behind_what_is_on_record() {
     assert!(!events.iter().any(|event| event["detail"]["kind"] == "milestone"), "{events:#?}");
     let why = node.get(&format!("/v1/missions/{id}/why")).await.json;
     assert!(why["causes"].to_string().contains("it is a fork of night"), "{why:#}");
+    // A fork of it begins where it began: what its plugin draws follows from that mission, which asked for what is on record.
+    let of_it = node.post(&format!("/v1/missions/{id}/fork"), &json!({"at": at})).await;
+    assert_eq!((of_it.status, &of_it.json["forked_from"]["mission_id"]), (202, &json!(id)), "{:#}", of_it.json);
+    let of_it = of_it.json["mission_id"].as_str().expect("an id").to_owned();
+    for fork in [&id, &of_it] {
+        let journal = node.get(&format!("/v1/missions/{fork}/journal")).await.json;
+        let accepted = journal["items"][0].to_string().replace('\\', "");
+        assert!(accepted.contains("\"root\":\"night\""), "{accepted}");
+    }
     // A replay of the fork follows its record from the beginning.
     let replayed = node.cli(&["replay", &id]).await;
     assert_eq!(replayed.status.code(), Some(0), "{}", String::from_utf8_lossy(&replayed.stdout));
@@ -159,6 +168,35 @@ async fn a_fork_survives_the_node_and_its_mission() {
     for id in ["long", id.as_str()] {
         node.post(&format!("/v1/missions/{id}/cancel"), &json!({})).await;
     }
+}
+
+/// A call that was on its way when the mission ended is no reason to make those beside it again.
+#[tokio::test]
+async fn calls_beside_one_without_a_result_are_not_made_again() {
+    let slow = Receiver::scripted(|_, _| Reply::Hang).await;
+    let host = slow.host();
+    let config = format!("[tool.WebFetch]\nhosts = [{host:?}]\nallow_private = [\"127.0.0.1\"]");
+    let node = Options::new().config(&config).start().await;
+    let fetch = json!({"id": "slow", "tool": "WebFetch", "with": {"url": format!("http://{host}/page")}});
+    let others = in_turn([write("one", "one.txt", "one"), write("two", "two.txt", "two")].into_iter());
+    let steps: Vec<Value> = [fetch].into_iter().chain(others.as_array().expect("steps").iter().cloned()).collect();
+    let envelope = with(automation("night", &json!(steps)), "/constraints/allowed_tools", json!(["Write", "WebFetch"]));
+    node.accept(&envelope).await;
+    let at = until("both files are written", async || {
+        let journal = node.get("/v1/missions/night/journal").await.json;
+        let records = journal["items"].as_array()?;
+        let written = records.iter().filter(|record| record["kind"] == "call_finished").count();
+        let calls = records.iter().filter_map(|record| record["body"]["call"].as_u64());
+        (written == 2).then(|| calls.max().unwrap_or(0))
+    })
+    .await;
+    node.post("/v1/missions/night/cancel", &json!({})).await;
+    node.until_final("night").await;
+    let made = node.post("/v1/missions/night/fork", &json!({"at": at, "workspace": "empty"})).await;
+    assert_eq!(made.status, 202, "{:#}", made.json);
+    let from = &made.json["forked_from"];
+    assert_eq!((&from["calls"], &from["diverged_at"]), (&json!(at), &Value::Null), "{:#}", made.json);
+    node.post(&format!("/v1/missions/{}/cancel", made.json["mission_id"].as_str().expect("an id")), &json!({})).await;
 }
 
 #[tokio::test]

@@ -86,8 +86,17 @@ async fn a_token_that_may_not_read_is_shown_nothing() {
     let node = Options::new().config(config).env("BLIND", "a-token-that-sees-nothing").start().await;
     node.run(&writing("done")).await;
     let browser = Browser::signed_in(&node, "a-token-that-sees-nothing").await;
-    for path in ["/", "/inbox", "/missions", "/missions/done", "/missions/done/files/a", "/schedules", "/node", "/live"]
-    {
+    for path in [
+        "/",
+        "/inbox",
+        "/missions",
+        "/missions/done",
+        "/missions/done/files/a",
+        "/missions/done/fork",
+        "/schedules",
+        "/node",
+        "/live",
+    ] {
         let answer = browser.get(path).await.expect_status(403);
         assert!(answer.text.contains("has not the scope"), "{path}: {}", answer.text);
         assert!(!answer.text.contains("note.txt"), "{path}");

@@ -22,7 +22,7 @@ pub struct ForkedView {
 
 impl From<&ForkedFrom> for ForkedView {
     fn from(from: &ForkedFrom) -> Self {
-        let ForkedFrom { mission_id, at, calls, records, diverged_at, asked: _ } = from;
+        let ForkedFrom { mission_id, at, calls, records, diverged_at, root: _, asked: _ } = from;
         let (at, calls, records, diverged_at) = (*at, *calls, *records, *diverged_at);
         Self { mission_id: mission_id.to_string(), at, calls, records, diverged_at }
     }

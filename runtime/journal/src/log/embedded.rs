@@ -8,11 +8,11 @@ use jiff::civil::Date;
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sortie_contract::cursor::Cursor;
-use sortie_contract::{MissionId, MissionNo, Stamped, VpId};
+use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
 use sortie_measure::Seconds;
 use tokio::sync::watch;
 
-use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
+use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin, Undo};
 use crate::append::Append;
 use crate::balance::{Account, Balance};
 use crate::catalog::{Catalog, Session};
@@ -150,18 +150,18 @@ impl Log for EmbeddedLog {
                 let known = index.known(keys);
                 if candidates.is_empty() {
                     let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };
-                    let Beginning { records, head, cursor, schedule } = *beginning;
+                    let Beginning { records, head, cursor, schedule, undo } = *beginning;
                     let mut append = Append::new(known.no, 0, &records).head(&head);
                     if let Some(cursor) = &cursor {
                         append = append.cursor(cursor);
                     }
-                    let mut placed = None;
-                    if let Some(change) = schedule {
-                        let (written, mark) = index.place(&change)?;
-                        append = append.with(written);
-                        placed = Some((change, mark));
-                    }
-                    let receipt = self.journal.append_durable(append)?;
+                    let place = |change| index.place(&change).map(|(written, mark)| (written, (change, mark)));
+                    let taken = schedule.map(place).transpose().and_then(|change| {
+                        let (written, placed) = change.unzip();
+                        let append = written.into_iter().fold(append, Append::with);
+                        Ok((placed, self.journal.append_durable(append)?))
+                    });
+                    let (placed, receipt) = Undo::unless(undo, taken)?;
                     if let Some((change, mark)) = placed {
                         index.placed(change, mark);
                     }
@@ -337,6 +337,10 @@ impl Log for EmbeddedLog {
 
     fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
         self.journal.heads_oldest_first(after, limit)
+    }
+
+    fn has_session(&self, vp: &VpId, session: &SessionId) -> Result<bool, ReadError> {
+        Ok(self.index.lock().catalog.has_session(vp, session))
     }
 
     fn sessions_newest_first(

@@ -10,7 +10,7 @@ use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
 use tokio::sync::watch;
 
-use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin};
+use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin, Undo};
 use crate::actions::{self, ACTIONS_MAX};
 use crate::append::{Append, CursorChange};
 use crate::balance::{self, Account, Balance};
@@ -202,20 +202,24 @@ impl Log for MemoryLog {
             let of_twin = twin.as_ref().map(|twin| twin.no);
             let same_id = state.twin(|head| head.mission_id == *keys.mission_id);
             let same_id = same_id.filter(|same| Some(same.no) != of_twin);
-            let newest = state.heads().rev().find(|(_, head)| head.vp == *keys.vp && !head.session.is_of_a_fork());
-            let newest_session = newest.map(|(_, head)| head.session.clone());
+            let of_vp = || state.heads().map(|(_, head)| head).filter(|head| head.vp == *keys.vp);
+            let is_of_a_fork =
+                |session: &SessionId| of_vp().any(|head| head.session == *session && head.is_of_a_fork());
+            let newest = of_vp().rev().find(|head| !is_of_a_fork(&head.session));
+            let newest_session = newest.map(|head| head.session.clone());
             let known = Known { no: MissionNo(state.last_no + 1), twin, same_id, newest_session };
             let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };
             if known.twin.is_some() || known.same_id.is_some() {
                 return Ok(Admitted::Answered);
             }
-            let Beginning { records, head, cursor, schedule } = *beginning;
-            schedule.as_ref().map_or(Ok(()), |change| state.fits(change))?;
+            let Beginning { records, head, cursor, schedule, undo } = *beginning;
             let mut append = Append::new(known.no, 0, &records).head(&head);
             if let Some(cursor) = &cursor {
                 append = append.cursor(cursor);
             }
-            let position = state.append(&append, *self.position.borrow())?;
+            let fits = schedule.as_ref().map_or(Ok(()), |change| state.fits(change));
+            let taken = fits.and_then(|()| state.append(&append, *self.position.borrow()));
+            let position = Undo::unless(undo, taken)?;
             if let Some(change) = schedule {
                 state.change(change);
             }
@@ -422,6 +426,10 @@ impl Log for MemoryLog {
         let state = self.state.lock();
         let heads = state.heads().filter(|(no, _)| after.is_none_or(|after| *no > after));
         Ok(heads.take(limit).map(|(no, head)| (no, head.clone())).collect())
+    }
+
+    fn has_session(&self, vp: &VpId, session: &SessionId) -> Result<bool, ReadError> {
+        Ok(self.state.lock().sessions().contains_key(&(vp, session)))
     }
 
     fn sessions_newest_first(

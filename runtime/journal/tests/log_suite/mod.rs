@@ -7,6 +7,8 @@ mod pins;
 mod snapshots;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use sortie_contract::id::{CallNo, IdempotencyKey};
 use sortie_contract::plugin::LogLevel;
@@ -14,7 +16,7 @@ use sortie_contract::{MissionId, MissionNo, Record, SessionId, Stamped, Status, 
 use sortie_journal::sim::sample_head;
 use sortie_journal::{
     AdmitError, Admitted, Append, Beginning, Cursor, Decision, FIRES_MAX, Head, Kept, Keys, Known, Lease, Log,
-    MemoryLog, Quarantine, Receipt, ScheduleChange, Twin, WriteError,
+    MemoryLog, Quarantine, Receipt, ScheduleChange, Twin, Undo, WriteError,
 };
 
 /// Makes an empty log.
@@ -113,7 +115,7 @@ impl Dispatch {
         let (mission_id, idempotency_key, vp) = self.names();
         let source = sample_head(0).source;
         let keys = Keys { mission_id: &mission_id, source: &source, idempotency_key: &idempotency_key, vp: &vp };
-        let mut told = None;
+        let (mut told, undone) = (None, Arc::new(AtomicBool::new(false)));
         let admitted = log.admit(keys, &mut |known| {
             told = Some(known.clone());
             let taken = take && known.twin.is_none() && known.same_id.is_none();
@@ -123,8 +125,12 @@ impl Dispatch {
             let head = self.head(known.newest_session.as_ref());
             let cursor = self.id.is_multiple_of(2).then(Cursor::default);
             let records = vec![stamped("accepted")];
-            Decision::Accept(Box::new(Beginning { records, head, cursor, schedule: schedule.cloned() }))
+            let of_it = Arc::clone(&undone);
+            let undo = Some(Undo::by(move || of_it.store(true, Relaxed)));
+            Decision::Accept(Box::new(Beginning { records, head, cursor, schedule: schedule.cloned(), undo }))
         });
+        // What was set up for it goes where the log does not take it, and only then.
+        assert_eq!(undone.load(Relaxed), admitted.is_err());
         (told, admitted)
     }
 }
@@ -381,12 +387,12 @@ fn a_snapshot_of_a_busy_log_has_no_gaps(log: &dyn Log) {
     for name in 1..=20 {
         plain(name).to(log);
     }
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     let acknowledged = std::sync::atomic::AtomicU32::new(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for first in 1.. {
-                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                if done.load(Relaxed) {
                     break;
                 }
                 let append = |no| log.append_durable(Append::new(MissionNo(no), first, &[stamped("more")])).unwrap();
@@ -407,7 +413,7 @@ fn a_snapshot_of_a_busy_log_has_no_gaps(log: &dyn Log) {
             let expected: Vec<u64> = (1..=*copy.follow().borrow()).collect();
             assert_eq!(feed.iter().map(|entry| entry.position).collect::<Vec<_>>(), expected);
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Relaxed);
     });
 }
 

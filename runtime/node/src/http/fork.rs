@@ -1,9 +1,9 @@
 //! `POST /v1/missions/{id}/fork`: a mission that goes on from a call of another one.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,9 @@ use sortie_contract::{MissionId, Status};
 use sortie_engine::fork::{ForkError, ForkOrder, Forked};
 use sortie_engine::shown::{BudgetView, ForkedView, Links};
 
+use super::auth::Holder;
 use super::error::Problem;
+use super::schedules::{form, may_dispatch};
 use super::{App, Body};
 
 /// What is to be forked, and how.
@@ -66,10 +68,13 @@ pub(super) struct ForkAnswer {
 /// `POST /v1/missions/{id}/fork`
 pub(super) async fn fork(
     State(app): State<App>,
+    Extension(holder): Extension<Holder>,
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let Fork { at, inputs, plugin, workspace, idempotency_key } = super::schedules::form(&body)?;
+    // It is a mission of the caller's making.
+    may_dispatch(&holder)?;
+    let Fork { at, inputs, plugin, workspace, idempotency_key } = form(&body)?;
     let no = app.mission(id.clone()).await?;
     let key = idempotency_key.unwrap_or_else(crate::blanks::unique);
     let key = IdempotencyKey::new(key).map_err(|error| Problem::bad_request(format!("`idempotency_key` {error}")))?;

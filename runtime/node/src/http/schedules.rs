@@ -203,7 +203,7 @@ fn shown(status: StatusCode, holder: &Holder, state: &Standing, engine: &Engine)
 }
 
 /// That somebody who says what missions are made may dispatch some.
-fn may_dispatch(holder: &Holder) -> Result<(), Problem> {
+pub(super) fn may_dispatch(holder: &Holder) -> Result<(), Problem> {
     if holder.may(Scope::Dispatch) { Ok(()) } else { Err(holder.lacks(Scope::Dispatch)) }
 }
 

@@ -12,9 +12,10 @@ use sortie_engine::fork::Forkable;
 use super::Web;
 use super::ask::Read;
 use super::door::{Fields, Posted, Viewer};
-use super::frame::{Page, Refused, form_key};
+use super::frame::{Page, Refused, decides_nothing, form_key};
 use super::session::Notice;
 use super::text::{cell, path, plain, str, with_query};
+use crate::config::Scope;
 use crate::mcp::Ask;
 
 /// As of which record the form begins; empty is the last.
@@ -28,7 +29,7 @@ pub(super) struct ForkQuery {
 pub(super) fn link(viewer: &Viewer, id: &str, record: Option<u64>) -> Markup {
     let form = path(&["missions", id, "fork"]);
     let to = record.map_or_else(|| form.clone(), |no| with_query(&form, &[("record", &no.to_string())]));
-    html! { @if viewer.operates() { p { a href=(to) { "Fork from here" } } } }
+    html! { @if lacking(viewer).is_none() { p { a href=(to) { "Fork from here" } } } }
 }
 
 /// `GET /missions/{id}/fork`
@@ -77,9 +78,15 @@ pub(super) async fn send(State(web): State<Web>, Path(id): Path<String>, posted:
     }
 }
 
+/// What a fork takes: it is a mission of the viewer's making, and the form shows what is sent with the one that it is of.
+const SCOPES: [Scope; 3] = [Scope::Operate, Scope::Dispatch, Scope::Read];
+
+fn lacking(viewer: &Viewer) -> Option<Scope> {
+    SCOPES.into_iter().find(|scope| !viewer.holder.may(*scope))
+}
+
 fn may(viewer: &Viewer) -> Result<(), Refused> {
-    let said = "Your token does not let you fork missions: it has not the scope `operate`.";
-    if viewer.operates() { Ok(()) } else { Err(Refused::bad(said).seen_by(viewer)) }
+    lacking(viewer).map_or(Ok(()), |scope| Err(Refused::problem(Some(viewer), &viewer.holder.lacks(scope).body())))
 }
 
 async fn forkable(web: &Web, viewer: &Viewer, id: &str, record: Option<u32>) -> Result<Forkable, Refused> {
@@ -119,7 +126,7 @@ fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Forkable, sent: &Field
             the workspace as that is now."
         }
         form method="post" action=(path(&["missions", id, "fork"])) {
-            (form_key(viewer))
+            (form_key(viewer)) (decides_nothing())
             input type="hidden" name="key" value=(sent.text("key"));
             p {
                 label for="at" { "Up to and with call, from 0 to " (calls) }

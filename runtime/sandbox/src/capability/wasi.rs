@@ -92,12 +92,13 @@ pub struct Played {
 }
 
 impl Played {
-    /// For a guest of that mission; in `describe` and `check` it has no id.
+    /// For a guest whose randomness follows from that seed: the id of its mission, or of the one that it is a fork of; in `describe` and `check`
+    /// there is none.
     #[must_use]
-    pub fn of(mission: &str) -> Self {
+    pub fn of(seed: &str) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
-        Self { clock: Clock::default(), random: Random::of(mission), written: Written::default(), table }
+        Self { clock: Clock::default(), random: Random::of(seed), written: Written::default(), table }
     }
 }
 

@@ -114,6 +114,7 @@ impl Node {
         Run {
             plugin: self.hostile.identity.digest,
             brief: brief(objective),
+            seed: "m-1".to_owned(),
             grants: vec![ToolName::new("Read"), ToolName::new("Write")],
             host: Arc::clone(host) as Arc<dyn Host>,
             kill: kill.clone(),

@@ -173,6 +173,6 @@ impl Drop for Taken<'_> {
 }
 
 /// What lies below a folder. Links are not followed. What cannot be read counts as nothing.
-fn count(root: &Path) -> Used {
+pub(super) fn count(root: &Path) -> Used {
     survey(root, 0, || Ok(())).map(|survey| survey.measure.used()).unwrap_or_default()
 }
