@@ -20,8 +20,9 @@
  * What is asked for is a {@link Pending}: `await` it, alone or with others in `Promise.all`, `Promise.any` or `Promise.race`. All that
  * was started goes on meanwhile.
  *
- * `console.log` writes into the mission's log, `Date.now()` and `setTimeout` go by the mission's recorded time, and `Math.random()` is
- * the same in each run. There are no files, no `fetch`, and no environment variables.
+ * `console.log` writes into the mission's log, `Date.now()` goes by the mission's recorded time, and `Math.random()` is the same in each
+ * run. While a mission runs, `setTimeout` and `setInterval` are timers of it, as {@link time.after}: they fire while calls are awaited, and
+ * can be raced against them. There are no files, no `fetch`, and no environment variables.
  *
  * The node may run a plugin again from its beginning at any time, and gives it the recorded answers: the same brief and the same answers
  * must lead to the same calls. A {@link CallError} is an answer, too. An error that nobody catches ends the mission as failed.
@@ -101,6 +102,7 @@ export function plugin({ manifest, check = () => [], run }) {
       return check(briefOf(brief));
     },
     async run(brief, tools) {
+      isRunning = true;
       try {
         const { summary, nextAction } = await run(briefOf(brief), new Tools(tools));
         return { summary, nextAction };
@@ -114,6 +116,10 @@ export function plugin({ manifest, check = () => [], run }) {
         }
         report.error(error instanceof Error ? `${error}\n${error.stack}` : `it threw ${text(error)}`);
         throw { summary: `the plugin failed: ${error}`, tool: undefined, nextAction: "Look into the mission's log." };
+      } finally {
+        isRunning = false;
+        // What lost a race is not waited for.
+        awaited.length = 0;
       }
     },
   };
@@ -335,6 +341,7 @@ export class Pending {
 async function settleOne() {
   while (awaited.length > 0) {
     await everythingElse();
+    if (awaited.length === 0) return;
     const index = waitAny(awaited.map(({ pending }) => pending));
     const [{ pending, taken, failed }] = awaited.splice(index, 1);
     try {
@@ -366,6 +373,50 @@ export function waitAny(pending) {
   if (taken >= 0) return taken;
   return pending.length === 1 ? 0 : worldTools.waitAny(pending.map(({ handle }) => handle));
 }
+
+/** Whether a mission runs: there are timers of it only then. */
+let isRunning = false;
+
+const ofEngine = { setTimeout: globalThis.setTimeout, setInterval: globalThis.setInterval, clearTimeout: globalThis.clearTimeout };
+/** Timers that have not fired, by what `setTimeout` answered. */
+const timers = new Map();
+let lastTimer = 0;
+
+/** The engine looks at its own timers when the whole plugin waits for nothing else; these are awaited beside the calls. */
+function timer(name, again) {
+  return (call, ms = 0, ...given) => {
+    if (!isRunning) return ofEngine[name](call, ms, ...given);
+    lastTimer += 1;
+    const id = lastTimer;
+    const begin = () => {
+      const pending = time.after(Math.min(Number(ms) || 0, TIMER_MS_MAX));
+      timers.set(id, pending);
+      const fires = () => {
+        timers.delete(id);
+        if (again) begin();
+        call(...given);
+      };
+      pending.then(fires, (error) => {
+        timers.delete(id);
+        if (error.code !== "cancelled") throw error;
+      });
+    };
+    begin();
+    return id;
+  };
+}
+
+/** As everywhere: what is longer cannot be said. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+globalThis.setTimeout = timer("setTimeout", false);
+globalThis.setInterval = timer("setInterval", true);
+globalThis.clearTimeout = (id) => {
+  const pending = timers.get(id);
+  timers.delete(id);
+  return pending === undefined ? ofEngine.clearTimeout(id) : pending.cancel();
+};
+globalThis.clearInterval = globalThis.clearTimeout;
 
 /** What people see of a mission while it runs. */
 export const report = {

@@ -16,6 +16,7 @@
 //! | `seen` | what a run came to, and how it differs from what was expected |
 //! | `trial` | a case in all its runs |
 //! | `recorded` | a case of a mission that is on record |
+//! | `untold` | what the file of a case says as JSON |
 
 mod bench;
 mod case;
@@ -27,6 +28,7 @@ pub(crate) mod recorded;
 mod seen;
 mod stage;
 mod trial;
+mod untold;
 
 pub(crate) use case::{Case, schema as case_schema};
 pub(crate) use trial::{Trial, Trials, UntilWhen, open, run};

@@ -4,22 +4,27 @@
 //! Owned here: the verdict on one mission. Never here: where records and components come from, and how a verdict is shown: the command
 //! line asks another node for them, the dashboard its own, a test kit has files.
 
+mod again;
 mod difference;
 mod verdict;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sortie_contract::digest::Digest;
+use sortie_contract::id::CallNo;
+use sortie_contract::outcome::{Reason, Status};
 use sortie_contract::plugin::LogLevel;
 use sortie_contract::record::{Record, Stamped};
 use sortie_contract::tool::{ToolInfo, ToolName};
 use sortie_engine::intake::brief;
-use sortie_engine::rehearsal::{Audience, Came, Piece, Rehearsal};
+use sortie_engine::rehearsal::{Audience, Came, Piece, Rehearsal, Rehearsed};
 use sortie_engine::{ReadError, begin};
-use sortie_mission::replay::Replay;
+use sortie_mission::replay::{Replay, host_call};
 use sortie_mission::{Illegal, Mission};
 use sortie_sandbox::{Ending, Host, Kill, Run, Sandbox};
 
+use again::Late;
 pub use difference::{AskedView, Difference};
 pub use verdict::Verdict;
 use verdict::{End, Recorded};
@@ -71,34 +76,103 @@ pub async fn replay(
     let mission = fold(records)?;
     let before_end = fold(records.split(is_end).next().unwrap_or_default())?;
     let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[ToolName]>::to_vec);
-    let recorded = Recorded::of(mission.reason());
-    let followed = followed(records, recorded);
-    let piece = Piece { records: &followed, mission: mission.clone(), tools, beyond_max: BEYOND_MAX };
-    let host = Arc::new(Rehearsal::new(piece, audience));
-    let run = Run {
-        plugin,
-        brief: brief(mission.envelope(), mission.session()),
-        seed: mission.envelope().root().to_string(),
-        grants,
-        host: Arc::clone(&host) as Arc<dyn Host>,
-        kill: Kill::new(),
-        memory_bytes_max: mission.memory_bytes_max(),
-    };
-    let ending = sandbox.run(run).await;
+    let recorded = (Recorded::of(mission.reason()), End::recorded(records));
     let last = records.last().ok_or(ReplayError::Nothing)?;
-    let would = ended(&ending).and_then(|ending| End::with(&before_end, ending, last));
-    let was = End::recorded(records);
-    let rehearsed = host.conclude(ending);
-    let (verdict, says) = match &rehearsed.came {
-        Came::Stopped => (None, format!("stopped behind {} calls, as it was asked to", rehearsed.calls)),
-        came => {
-            let (verdict, says) = verdict::compare((recorded, was.as_ref()), came, would.as_ref());
-            (Some(verdict), says)
-        }
+    let stage = Stage { sandbox, plugin, mission, grants, tools };
+    let against = |ran: Ran| {
+        let would = ended(&ran.ending).and_then(|ending| End::with(&before_end, ending, last));
+        ran.compared((recorded.0, recorded.1.as_ref()), would.as_ref())
     };
-    let recorded = was.map_or_else(|| format!("{}, so far", mission.status()), |end| end.to_string());
-    let difference = rehearsed.parting.map(|parting| Difference::of(parting, rehearsed.calls));
-    Ok(Replayed { verdict, says, recorded, calls: rehearsed.calls, difference })
+    let followed = followed(records, recorded.0);
+    let first = Arc::new(Late::new(Arc::clone(&audience), 0));
+    let ran = stage.rehearse(&followed, Arc::<Late>::clone(&first)).await;
+    let last_words = last_words(&followed, mission_failed_by_itself(&stage.mission));
+    let parts_there = ran.parts_at().is_some_and(|call| last_words.contains(&call));
+    let replayed = against(ran);
+    if !parts_there {
+        return Ok(replayed);
+    }
+    // Only where it left the record there: the build that is on record says its last words again.
+    let without: Vec<Stamped> = followed.into_iter().filter(|stamped| !is_one_of(&last_words, stamped)).collect();
+    let again = stage.rehearse(&without, Arc::new(Late::new(audience, first.shown()))).await;
+    let again = against(again);
+    Ok(if matches!(again.verdict, Some(Verdict::Mended) | None) { again } else { replayed })
+}
+
+/// Where one build is rehearsed.
+struct Stage<'a> {
+    sandbox: &'a Sandbox,
+    plugin: Digest,
+    mission: Mission,
+    grants: Vec<ToolName>,
+    tools: Vec<ToolInfo>,
+}
+
+impl Stage<'_> {
+    /// The build on these records.
+    async fn rehearse(&self, records: &[Stamped], audience: Arc<dyn Audience>) -> Ran {
+        let (mission, tools) = (self.mission.clone(), self.tools.clone());
+        let piece = Piece { records, mission, tools, beyond_max: BEYOND_MAX };
+        let host = Arc::new(Rehearsal::new(piece, audience));
+        let run = Run {
+            plugin: self.plugin,
+            brief: brief(self.mission.envelope(), self.mission.session()),
+            seed: self.mission.envelope().root().to_string(),
+            grants: self.grants.clone(),
+            host: Arc::clone(&host) as Arc<dyn Host>,
+            kill: Kill::new(),
+            memory_bytes_max: self.mission.memory_bytes_max(),
+        };
+        let ending = self.sandbox.run(run).await;
+        let rehearsed = host.conclude(ending.clone());
+        Ran { ending, rehearsed, stands: self.mission.status() }
+    }
+}
+
+/// What a rehearsal came to.
+struct Ran {
+    ending: Ending,
+    rehearsed: Rehearsed,
+    stands: Status,
+}
+
+impl Ran {
+    /// The recorded host call at which it left the record.
+    fn parts_at(&self) -> Option<CallNo> {
+        let recorded = self.rehearsed.parting.as_ref()?.recorded.as_ref()?;
+        host_call(&recorded.record)
+    }
+
+    /// Held against what is on record; `would` is how the mission would have ended.
+    fn compared(self, recorded: (Recorded, Option<&End>), would: Option<&End>) -> Replayed {
+        let Rehearsed { calls, came, parting } = self.rehearsed;
+        let (verdict, says) = match &came {
+            Came::Stopped => (None, format!("stopped behind {calls} calls, as it was asked to")),
+            came => {
+                let (verdict, says) = verdict::compare(recorded, came, would);
+                (Some(verdict), says)
+            }
+        };
+        let recorded = recorded.1.map_or_else(|| format!("{}, so far", self.stands), ToString::to_string);
+        Replayed { verdict, says, recorded, calls, difference: parting.map(|parting| Difference::of(parting, calls)) }
+    }
+}
+
+/// Whether the mission ended by a failure of its plugin, which may have logged it: by a crash, or as what it said.
+fn mission_failed_by_itself(mission: &Mission) -> bool {
+    Recorded::of(mission.reason()) == Recorded::Crashed || mission.reason() == Some(Reason::PluginFailed)
+}
+
+/// The lines of the log that are the very last of all that a failed plugin did: what it said of its failure (a traceback on standard
+/// error, an error that its library caught), and maybe more.
+fn last_words(records: &[Stamped], has_failed: bool) -> BTreeSet<CallNo> {
+    let calls = records.iter().rev().filter(|stamped| host_call(&stamped.record).is_some());
+    let lines = calls.take_while(|stamped| has_failed && matches!(stamped.record, Record::Logged { .. }));
+    lines.filter_map(|stamped| host_call(&stamped.record)).collect()
+}
+
+fn is_one_of(calls: &BTreeSet<CallNo>, stamped: &Stamped) -> bool {
+    host_call(&stamped.record).is_some_and(|call| calls.contains(&call))
 }
 
 fn fold(records: &[Stamped]) -> Result<Mission, ReplayError> {
@@ -126,5 +200,32 @@ fn ended(ending: &Ending) -> Option<sortie_mission::Ending> {
         Ending::Returned(verdict) => Some(sortie_mission::Ending::Returned(verdict.clone())),
         Ending::Crashed(crash) => Some(sortie_mission::Ending::Crashed(crash.clone())),
         Ending::Killed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sortie_contract::Timestamp;
+
+    use super::*;
+
+    fn stamped(record: Record) -> Stamped {
+        Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record }
+    }
+
+    #[test]
+    fn last_words_are_the_lines_behind_all_else() {
+        let line = |no, level| stamped(Record::Logged { call: CallNo(no), level, text: "a".into() });
+        let milestone = |no| stamped(Record::Milestone { call: CallNo(no), text: "b".into() });
+        let records = [
+            line(1, LogLevel::Warn),
+            milestone(2),
+            line(3, LogLevel::Warn),
+            stamped(Record::NodeStopped),
+            line(4, LogLevel::Error),
+        ];
+        assert_eq!(last_words(&records, true), BTreeSet::from([CallNo(3), CallNo(4)]));
+        assert!(last_words(&records, false).is_empty(), "it has not failed by itself");
+        assert!(last_words(&records[..2], true).is_empty());
     }
 }

@@ -54,7 +54,7 @@ impl Side {
         self.mission(function).map(|(host, _)| host)
     }
 
-    /// Who answers, where there is a mission, of what takes no time of it: a line of its log.
+    /// Who answers, where there is a mission, of what takes no time of it: a line of its log, a call that is let go of.
     pub(crate) fn in_passing(&self) -> Option<Arc<dyn Host>> {
         self.answering.as_ref().map(|(host, _)| Arc::clone(host))
     }

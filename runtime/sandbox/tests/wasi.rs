@@ -1,6 +1,7 @@
 //! Guests with a standard library: what is played for them, and that nothing else is. Some of them mean harm.
 
 mod common;
+mod tape;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,8 +9,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use common::{Node, Script, brief};
+use sortie_contract::limit::NOTES_MAX;
 use sortie_contract::plugin::{Crash, Verdict};
-use sortie_sandbox::{Ending, Installed, Kill, Run};
+use sortie_sandbox::{Ending, Host, Installed, Kill, Run};
+use tape::{Recorder, Tape};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,6 +87,14 @@ async fn what_is_written_is_the_log_of_the_mission() {
     assert_eq!(end(&node, &wasi, "print much", &host).await, "done: printed");
     let lines = host.notes();
     assert!((1_000..1_060).contains(&lines.len()), "a megabyte of lines, and one that says so: {}", lines.len());
+
+    // Lines take no place of what people are to see: both are notes, of which a mission has so many.
+    let host = Script::new();
+    assert_eq!(end(&node, &wasi, "print many lines", &host).await, "done: printed");
+    let notes = host.notes();
+    let milestone = notes.iter().position(|note| note.starts_with("milestone")).expect("it is told");
+    assert!(notes.len() <= NOTES_MAX as usize, "{} notes", notes.len());
+    assert!(milestone >= 1_000 && milestone == notes.len() - 2, "what is left out is told behind it: {milestone}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,6 +152,24 @@ async fn time_passes_while_a_guest_waits_and_is_asked_for_seldom() {
     let count = |what: &str| asked.iter().filter(|note| *note == what).count();
     assert_eq!((count("after"), count("call Read")), (1, 1), "a wait of microseconds is no timer: {asked:?}");
     assert!(count("now") <= 4, "{asked:?}");
+}
+
+/// In the first run a call is on its way when it is let go of; from the record its result is there at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_does_not_tell_whether_a_result_had_arrived() {
+    let (node, wasi) = with_wasi().await;
+    for seed in 0..8 {
+        let run = async |tape: Tape| {
+            let host = Arc::new(Recorder::new(seed, tape, None));
+            let run = node.run("let go", &Script::new(), &Kill::new());
+            let run = Run { plugin: wasi.identity.digest, host: Arc::clone(&host) as Arc<dyn Host>, ..run };
+            (node.sandbox.run(run).await, host.tape())
+        };
+        let (first, recorded) = run(Tape::default()).await;
+        assert!(matches!(first, Ending::Returned(_)), "seed {seed}: {first:?}");
+        let (again, tape) = run(recorded.clone()).await;
+        assert_eq!((again, tape), (first, recorded), "seed {seed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,8 @@ pub fn commit(brief: &Brief, tools: &Tools, mended: bool) -> Result<Outcome, Fai
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("the last words"),
         "panic until mended" => panic_until(mended, tools),
+        "complain until mended" => complain_until(mended, tools),
+        "fail until mended" => fail_until(mended, tools),
         "giant strings" => giant_strings(tools),
         "giant name" => raw::giant_name(),
         "giant summary" => Ok(Outcome::new("ä".repeat(20 << 20))),
@@ -49,6 +51,31 @@ fn panic_until(mended: bool, tools: &Tools) -> Result<Outcome, Failure> {
     tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
     report::milestone("half way");
     assert!(mended, "the last words");
+    report::milestone("past it");
+    Ok(Outcome::new("went well"))
+}
+
+/// What a language does that writes its traceback on standard error: lines of the log, and the end.
+fn complain_until(mended: bool, tools: &Tools) -> Result<Outcome, Failure> {
+    tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
+    report::info("half way");
+    if !mended {
+        for line in ["Traceback:", "  in run", "KeyError"] {
+            report::warn(line);
+        }
+        core::arch::wasm32::unreachable();
+    }
+    report::milestone("past it");
+    Ok(Outcome::new("went well"))
+}
+
+/// What a library does that catches an error: it is logged, and the plugin has failed.
+fn fail_until(mended: bool, tools: &Tools) -> Result<Outcome, Failure> {
+    tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
+    if !mended {
+        report::error("TypeError: undefined is not a function");
+        return Err(Failure::new("the plugin failed"));
+    }
     report::milestone("past it");
     Ok(Outcome::new("went well"))
 }

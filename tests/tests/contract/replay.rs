@@ -20,6 +20,11 @@ async fn replay(node: &Node, id: &str, build: Option<&[u8]>) -> (Option<i32>, St
 
 /// A node with the hostile guest and a mission of it that has panicked.
 async fn panicked() -> Node {
+    failed("panic until mended", "plugin_trapped").await
+}
+
+/// The same of another deed, with the reason for which it fails.
+async fn failed(deed: &str, reason: &str) -> Node {
     let node = Node::start().await;
     let file = node.folder().join("hostile.wasm");
     std::fs::write(&file, guest::hostile("honest")).expect("a writable folder");
@@ -27,9 +32,9 @@ async fn panicked() -> Node {
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     let mission = without(writing("last-night"), "inputs");
     let mission = with(with(mission, "/mission_type", json!("custom")), "/plugin", json!("hostile"));
-    let mission = without(with(mission, "/objective", json!("panic until mended")), "artifact_policy");
+    let mission = without(with(mission, "/objective", json!(deed)), "artifact_policy");
     let last = node.run(&mission).await;
-    assert_eq!(last["detail"]["reason"], "plugin_trapped", "{last:#}");
+    assert_eq!(last["detail"]["reason"], reason, "{last:#}");
     node
 }
 
@@ -52,6 +57,20 @@ async fn a_panic_is_the_same_in_the_same_build_and_mended_in_another() {
 
     let (_, said) = replay(&node, "last-night", Some(&guest::hostile("honest"))).await;
     assert!(said.contains("same: "), "{said}");
+}
+
+/// A traceback of several lines, and an error that a library caught: neither is anything that a mended build has to say.
+#[tokio::test]
+async fn what_was_logged_of_a_failure_is_no_part_of_what_a_mended_build_does() {
+    for (deed, reason) in [("complain until mended", "plugin_trapped"), ("fail until mended", "plugin_failed")] {
+        let node = failed(deed, reason).await;
+        let (code, said) = replay(&node, "last-night", None).await;
+        assert_eq!(code, Some(0), "{deed}: {said}");
+        let (code, said) = replay(&node, "last-night", Some(&guest::hostile("mended"))).await;
+        assert_eq!(code, Some(7), "{deed}: {said}");
+        assert!(said.contains("behind the record: the milestone past it"), "{deed}: {said}");
+        assert_eq!(said.matches("a.txt").count(), 1, "{deed}: what was shown is not shown again: {said}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools, json};
+use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools, json, report};
 use wasip2::clocks::monotonic_clock::{subscribe_duration, subscribe_instant};
 use wasip2::io::poll::poll;
 use wasip2::random::random::get_random_bytes;
@@ -43,6 +43,7 @@ impl Plugin for Wasi {
                 println!("{}", "x".repeat(1_000));
             },
             "print much" => print_much(),
+            "print many lines" => print_many_lines(),
             "write much at once" => {
                 let _ = wasip2::cli::stdout::get_stdout().write(&vec![b'x'; 8 << 20]);
                 "written".to_owned()
@@ -78,6 +79,7 @@ impl Plugin for Wasi {
             "panic" => panic!("the last words"),
             "look around" => look_around(),
             "wait" => wait(&tools)?,
+            "let go" => let_go(&tools)?,
             "wait busily" => {
                 let began = Instant::now();
                 while began.elapsed() < Duration::from_millis(100) {}
@@ -105,6 +107,15 @@ fn print_much() -> String {
     for line in 0..3_000 {
         println!("{line} {}", "x".repeat(1_000));
     }
+    "printed".to_owned()
+}
+
+/// More lines than a mission has notes, and something that people are to see.
+fn print_many_lines() -> String {
+    for line in 0..20_000 {
+        println!("{line}");
+    }
+    report::milestone("all lines are printed");
     "printed".to_owned()
 }
 
@@ -153,4 +164,16 @@ fn wait(tools: &Tools) -> Result<String, Failure> {
     let of_wall = wall.elapsed().expect("no clock goes back");
     let ns = [computed, slept, called, began.elapsed(), of_wall].map(|duration| duration.as_nanos() as u64);
     Ok(json!(ns).to_string())
+}
+
+/// Looks at the clock, lets go of a call that may have its result by now or may not, and looks again.
+fn let_go(tools: &Tools) -> Result<String, Failure> {
+    let read = tools.require("Read")?;
+    let (kept, dropped) = (read.start(&json!({ "path": "a" }))?, read.start(&json!({ "path": "b" }))?);
+    let began = Instant::now();
+    drop(dropped);
+    let after = began.elapsed();
+    drop(kept.get());
+    sleep(Duration::from_millis(20));
+    Ok(format!("{after:?}, {:?}", began.elapsed()))
 }

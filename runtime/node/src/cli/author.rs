@@ -1,7 +1,8 @@
 //! `sortie plugin new`, `build` and `check`: what the author of a plugin does, anywhere on a disk and without a node.
 //!
-//! Owned here: which languages there are. A language is a row of [`LANGUAGES`], a folder below `plugins/templates`, and a row of what its
-//! projects carry in `build_templates.rs`.
+//! Owned here: which languages there are. A language is a library of the shape of `plugins/sdk` (`plugins/sdk-LANGUAGE`), a row of
+//! [`LANGUAGES`] with a module that builds its projects, a folder below `plugins/templates`, a row of what its projects carry in
+//! `build_templates.rs`, and for its tests a row of `LANGUAGES` in xtask's `authored.rs` with an example in `examples/plugins`.
 
 mod build;
 mod check;

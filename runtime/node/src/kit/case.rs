@@ -19,6 +19,9 @@ const START: &str = "2026-01-05T20:00:00Z";
 pub(crate) struct Case {
     /// The envelope, as a control plane dispatches it; what is left out is filled in.
     pub(crate) mission: Map<String, Value>,
+    /// The mission's inputs as a text of JSON, where TOML cannot say them: it knows no null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inputs_json: Option<String>,
     /// When it is dispatched (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) start: Option<String>,
@@ -81,6 +84,9 @@ pub(crate) struct Says {
     /// The result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) answer: Option<Value>,
+    /// The result as a text of JSON, where TOML cannot say it: it knows no null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) answer_json: Option<String>,
     /// The error, in place of a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Fault>,
@@ -143,6 +149,8 @@ pub(crate) enum Word {
     Approve,
     /// A call may be made with these arguments in place of its own.
     Amend(Map<String, Value>),
+    /// The same, as a text of JSON.
+    AmendJson(String),
     /// The answer to a question.
     Answer(String),
     /// A budget is raised.
@@ -255,8 +263,9 @@ impl Case {
         Self::parse(&text).map_err(|why| format!("{place}: {why}"))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let case: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+    /// Reads a case.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let case = toml::from_str::<Self>(text).map_err(|error| error.to_string())?.of_a_file()?;
         case.begins()?;
         let times = case.tools.iter().map(|says| ("takes", says.takes.as_deref()));
         let times = times.chain(case.people.iter().map(|person| ("after", person.after.as_deref())));
@@ -265,10 +274,20 @@ impl Case {
         }
         for Says { name, answer, error, .. } in &case.tools {
             if answer.is_some() == error.is_some() {
-                return Err(format!("an entry [[tool]] of `{name}` needs one of `answer` and `error`, and not both"));
+                return Err(format!(
+                    "an entry [[tool]] of `{name}` needs one of `answer` (or `answer_json`) and `error`, and not both"
+                ));
             }
         }
         Ok(case)
+    }
+
+    /// The case as a file.
+    ///
+    /// # Errors
+    /// TOML cannot say it.
+    pub(crate) fn written(self) -> Result<String, String> {
+        toml::to_string(&self.for_a_file()).map_err(|error| error.to_string())
     }
 
     /// When it begins.
@@ -322,6 +341,11 @@ mod tests {
             ("mission = {}\n[expect]\nstatu = 1\n", "statu"),
             ("mission = {}\nstart = \"soon\"\n[expect]\n", "start"),
             ("mission = {}\n[[tool]]\nname = \"Read\"\n[expect]\n", "answer"),
+            (
+                "mission = {}\n[[tool]]\nname = \"Read\"\nanswer_json = \"nul\"\n[expect]\n",
+                "answer_json of an entry [[tool]] of `Read`",
+            ),
+            ("mission = {}\n[[tool]]\nname = \"Read\"\nanswer = 1\nanswer_json = \"1\"\n[expect]\n", "twice"),
             ("mission = {}\n[[tool]]\nname = \"Read\"\nanswer = 1\ntakes = \"long\"\n[expect]\n", "takes"),
             ("mission = {}\n[[person]]\nsays = { shout = \"no\" }\n[expect]\n", "shout"),
         ] {

@@ -95,6 +95,8 @@ fn word(word: &Word) -> Option<(Decision, Option<RequestKind>)> {
             let arguments = Value::Object(arguments.clone()).to_string();
             (Decision::Amend { arguments }, Some(RequestKind::Approval))
         }
+        // The file of a case says it so; a case that was read does not.
+        Word::AmendJson(_) => return None,
         Word::Answer(text) => (Decision::Answer { text: text.clone() }, Some(RequestKind::Input)),
         Word::Grant { llm_calls, cost_usd } => {
             let cost = MicroUsd::from_usd(*cost_usd)?;

@@ -40,7 +40,8 @@ impl Prompter {
             let model = ModelConfig { file: Some(file), free: true, ..ModelConfig::new(Protocol::Scripted) };
             config.models.insert(name.clone(), model);
         }
-        config.default = names.first().cloned();
+        // Whoever asks for none gets the one that the case names first.
+        config.default = case.models.first().map(named);
         let script = Configured::new(&config, folder, ambient).map_err(|error| format!("[[model]]: {error}"))?;
         Ok(Self { script, stage, said: Mutex::default() })
     }

@@ -1,7 +1,7 @@
 //! A node that answers by chance and records it, or gives what is recorded and holds the guest to it: what the driver does with the journal,
 //! without a journal.
 
-#![allow(unreachable_pub, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use std::future::{poll_fn, ready};
 use std::sync::Arc;

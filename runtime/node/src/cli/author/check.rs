@@ -1,5 +1,6 @@
 //! `sortie plugin check`: the cases of a plugin, and what came of each.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,9 @@ pub(super) async fn check(
         None => component(&args.dir)?.1,
     };
     let cache = etcetera::choose_base_strategy().ok().map(|base| base.cache_dir().join("sortie").join("check"));
-    let (sandbox, folder) = kit::open(cache.as_deref())?;
+    // Whoever else checks meanwhile has a folder for that time: a store has one owner.
+    let kept = cache.as_deref().and_then(Kept::of);
+    let (sandbox, folder) = kit::open(kept.as_ref().map(|kept| kept.folder.as_path()))?;
     let compiling = Progress::of("the plugin is compiled");
     let plugin = sandbox.install(bytes).await.map_err(Failure::unusable)?;
     drop(compiling);
@@ -64,7 +67,7 @@ pub(super) async fn check(
     // What an author has built before is of no use any more.
     let unused = sandbox.unused();
     drop(sandbox.discard(&unused));
-    drop(folder);
+    drop((sandbox, folder, kept));
     let failed = tried.iter().filter(|(_, trial)| !trial.wrong.is_empty()).count();
     if as_json {
         let shown: Vec<Value> = tried.iter().map(|(file, trial)| shown(file, trial)).collect();
@@ -73,6 +76,21 @@ pub(super) async fn check(
         tell(&tried)?;
     }
     Ok(if failed == 0 { Exit::Completed } else { Exit::Failed })
+}
+
+/// The folder in which compiled code outlives a check, as long as no other check has it.
+struct Kept {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Kept {
+    fn of(folder: &Path) -> Option<Self> {
+        std::fs::create_dir_all(folder).ok()?;
+        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).ok()?;
+        lock.try_lock().ok()?;
+        Some(Self { folder: folder.to_owned(), _lock: lock })
+    }
 }
 
 /// Runs all cases, one after another, off the async threads.
@@ -130,7 +148,7 @@ async fn from(id: &str, client: &Client) -> Result<Exit, Failure> {
             "the node shows records that this version of sortie does not know; use the node's own version".into()
         );
     }
-    let case = toml::to_string(&recorded::case_of(&records)?)?;
+    let case = recorded::case_of(&records)?.written()?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -193,4 +211,19 @@ fn tell(tried: &[(PathBuf, Trial)]) -> std::io::Result<()> {
 fn indented(told: &str) -> String {
     let lines = told.lines().map(|line| format!("      {}", text::plain(line)));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_checks_share_no_folder() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let folder = cache.path().join("sortie/check");
+        let first = Kept::of(&folder).expect("nobody has it");
+        assert!(Kept::of(&folder).is_none(), "the first one's");
+        drop(first);
+        assert!(Kept::of(&folder).is_some(), "it is over");
+    }
 }

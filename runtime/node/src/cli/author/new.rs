@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::json;
 use sortie_contract::plugin::PluginRef;
 
@@ -24,7 +25,7 @@ pub(in crate::cli) struct NewArgs {
     #[arg(value_parser = plugin_name)]
     name: String,
     /// What it is written in.
-    #[arg(long, default_value = "rust", value_parser = ["rust", "python", "javascript"])]
+    #[arg(long, default_value = "rust", value_parser = PossibleValuesParser::new(LANGUAGES.map(|language| language.name)))]
     lang: String,
     /// The folder of the project; without it one of the plugin's name, here. It must not be there, or be empty.
     #[arg(long, value_name = "DIR")]

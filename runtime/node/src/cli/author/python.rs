@@ -8,15 +8,18 @@ use std::process::Command;
 
 use super::on_path;
 
-/// The program, and how it is got.
+/// The program.
 const PROGRAM: &str = "componentize-py";
+
+/// The version of it that the library goes with: it imports modules that the program generates, by their names.
+const PACKAGE: &str = "componentize-py==0.25.1";
 
 /// Builds the project in a folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<u8>, String> {
     let program = program(folder).ok_or_else(|| {
         format!(
             "{PROGRAM} is neither in the project's .venv nor on the path. In the project's folder: `python3 -m venv .venv && \
-             .venv/bin/pip install {PROGRAM}`"
+             .venv/bin/pip install {PACKAGE}`"
         )
     })?;
     if !folder.join("plugin.py").is_file() {
@@ -42,4 +45,24 @@ fn program(folder: &Path) -> Option<PathBuf> {
     let own = folder.join(".venv/bin").join(PROGRAM);
     // Another folder is the current one when it is started.
     if own.is_file() { own.canonicalize().ok() } else { on_path(PROGRAM) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_project_names_the_version_that_the_remedy_names() {
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/templates/python");
+        for file in ["pyproject.toml", "README.md"] {
+            let text = std::fs::read_to_string(template.join(file)).expect("a file of the template");
+            let pin = format!("{PROGRAM}==");
+            let named = text.matches(&pin).count();
+            assert!(named > 0 && named == text.matches(PACKAGE).count(), "{file} names another version than {PACKAGE}");
+        }
+        let missing = tempfile::tempdir().expect("a folder");
+        if on_path(PROGRAM).is_none() {
+            assert!(build(missing.path()).is_err_and(|told| told.contains(PACKAGE)));
+        }
+    }
 }

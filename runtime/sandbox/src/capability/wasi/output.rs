@@ -12,6 +12,10 @@ use crate::side::Side;
 /// Most bytes of both that one run keeps.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
+/// Most lines of both that one run keeps: half of the notes that a mission may have, so that milestones find room beside them, and the
+/// line that says what is left out.
+const LINES_MAX: u32 = NOTES_MAX / 2;
+
 /// Where a guest writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -37,7 +41,7 @@ impl Written {
         stream: Stream,
         bytes: &[u8],
     ) -> wasmtime::Result<()> {
-        let room = if self.lines < NOTES_MAX { KEPT_BYTES_MAX - self.kept } else { 0 };
+        let room = if self.lines < LINES_MAX { KEPT_BYTES_MAX - self.kept } else { 0 };
         let (kept, beyond) = bytes.split_at(bytes.len().min(room));
         self.left_out += beyond.len() as u64;
         self.kept += kept.len();
@@ -83,7 +87,7 @@ impl Written {
         }
         let text = format!(
             "{left_out} bytes more of standard output and error are left out: of a run {KEPT_BYTES_MAX} bytes and \
-             {NOTES_MAX} lines are kept"
+             {LINES_MAX} lines are kept"
         );
         log(side, LogLevel::Warn, text)
     }
@@ -101,7 +105,7 @@ impl Written {
         if text.is_empty() {
             return Ok(());
         }
-        if self.lines >= NOTES_MAX {
+        if self.lines >= LINES_MAX {
             self.left_out += line.len() as u64;
             return Ok(());
         }
@@ -171,9 +175,9 @@ mod tests {
         assert!(written.out.len() < NOTE_BYTES_MAX);
 
         let mut written = Written::default();
-        let lines = "a\n".repeat(NOTES_MAX as usize + 10);
+        let lines = "a\n".repeat(LINES_MAX as usize + 10);
         written.write(&mut side, &mut said, Stream::Out, lines.as_bytes()).unwrap();
         written.write(&mut side, &mut said, Stream::Out, b"more").unwrap();
-        assert_eq!((written.lines, written.left_out), (NOTES_MAX, 24));
+        assert_eq!((written.lines, written.left_out), (LINES_MAX, 24));
     }
 }

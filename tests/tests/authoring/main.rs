@@ -2,7 +2,9 @@
 //! its other plugins, and what a check finds.
 //!
 //! Plugins are built for real, from what the binary carries and the registry; the folder of what cargo makes is one for all of them, so
-//! that cargo builds them one after another.
+//! that cargo builds them one after another. Those in Python and JavaScript are in `languages`.
+
+mod languages;
 
 use std::fs;
 use std::path::{Path, PathBuf};
