@@ -11,6 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
+use sortie_contract::MissionId;
 use sortie_contract::envelope::OnExpiry;
 use sortie_contract::id::CallNo;
 use sortie_contract::limit;
@@ -259,12 +260,18 @@ pub(crate) fn beyond(tool: &ToolName, short: Short) -> Ask {
     (RequestKind::Budget, format!("May `{tool}` be called beyond the budget? {}.", sentence(&short.of_mission())))
 }
 
-/// The request about a call whose result a crash took away.
-pub(crate) fn doubt(tool: &ToolName) -> Ask {
-    let question = format!(
-        "The node stopped while `{tool}` was being called, and it is not known whether the call happened. Repeat it, \
-         record its result, or deny it?"
-    );
+/// The request about a call whose result a crash took away; or, in a fork, about one that the mission `of` was making.
+pub(crate) fn doubt(tool: &ToolName, of: Option<&MissionId>) -> Ask {
+    let question = match of {
+        None => format!(
+            "The node stopped while `{tool}` was being called, and it is not known whether the call happened. Repeat it, \
+             record its result, or deny it?"
+        ),
+        Some(of) => format!(
+            "`{of}`, of which this is a fork, was calling `{tool}` here: the call may have happened there, or may be under way still. \
+             Look at that mission first. Repeat it, record its result, or deny it?"
+        ),
+    };
     (RequestKind::Uncertain, question)
 }
 

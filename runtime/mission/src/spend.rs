@@ -160,6 +160,7 @@ impl Mission {
         // What was approved while it was out of memory nobody has made.
         // One that has not begun has the calls of another mission: nobody here has seen what became of them.
         let is_in_memory = self.run().is_some() || self.runs.begun == 0;
+        let of = self.forked_from().filter(|_| self.runs.begun == 0).map(|from| &from.mission_id);
         let broke_off = || self.calls.made().filter(|flight| is_in_memory || flight.broke_off);
         // Their first attempts count as spent, whatever becomes of each.
         broke_off().filter_map(|flight| settled(flight, flight.reserved)).for_each(|booking| means.book(&booking));
@@ -170,7 +171,7 @@ impl Mission {
             // A class that its tool got since is believed: so was what it stands for when the call was made.
             let known = tools.iter().find(|known| known.name == *tool);
             let ask = match known.map_or(flight.repeat, |known| flight.repeat.max(known.repeat())) {
-                Repeat::Effectful => doubt(tool),
+                Repeat::Effectful => doubt(tool, of),
                 Repeat::ReadOnly | Repeat::Idempotent if reserved.is_nothing() => continue,
                 Repeat::ReadOnly | Repeat::Idempotent => {
                     // Whether a model is still there, whoever makes the call finds out: nothing has come of one that is not.

@@ -25,7 +25,8 @@ fn pages() -> Vec<String> {
     ];
     let tables = ["/actions", "/schedules", "/sessions", "/deliveries", "/plugins", "/tools", "/models", "/node"];
     let missions = [CODED, ASKS_TO_EDIT, FAILED].map(|id| format!("/missions/{id}"));
-    let looks = ["?at=3", "/why", "/fork?record=3", "/replay", "/replay?version=0.1.0"].map(|look| format!("/missions/{FAILED}{look}"));
+    let looks = ["?at=3", "/why", "/fork?record=3", "/replay", "/replay?version=0.1.0"]
+        .map(|look| format!("/missions/{FAILED}{look}"));
     let files = ["changes.patch", "transcript.jsonl"].map(|name| format!("/missions/{CODED}/files/{name}"));
     let none = ["/missions/none"];
     let plain = lists.into_iter().chain(tables).chain(forms).chain(none).map(str::to_owned);

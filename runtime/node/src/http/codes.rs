@@ -82,12 +82,6 @@ pub(crate) const CODES: &[Known] = &[
         "Use a token with the scope that `detail` names, or have it added to its `[[token]]`.",
     ),
     known(
-        "replay_refused",
-        &[422],
-        "The record of a mission cannot be gone over by that build here: it is too long, the build takes too long, or the plugin does not run.",
-        "`sortie replay` goes over it elsewhere, without a bound; `detail` says which it was.",
-    ),
-    known(
         "fork_refused",
         &[422],
         "A mission cannot be forked at that call: there is none, its result is not on record, the record up to there is too large for a commit, or the plugin does not get over it.",
@@ -238,6 +232,12 @@ pub(crate) const CODES: &[Known] = &[
         &[409],
         "The state of the mission, or of the schedule, does not allow this.",
         "Look at it; `detail` says what stands against it.",
+    ),
+    known(
+        "replay_refused",
+        &[422],
+        "The record of a mission cannot be gone over by that build here: it is too long, the build takes too long, or the plugin does not run.",
+        "`sortie replay` goes over it elsewhere, without a bound; `detail` says which it was.",
     ),
     known(
         "request_withdrawn",

@@ -41,7 +41,6 @@ const WHY: &[(&str, &str)] = &[
         "An accepted mission is never lost. On a full disk that could not be promised, so what is left is kept for ending what runs.",
     ),
     ("forbidden", "Each token does what its scopes say and no more, so that one that leaks does not open everything."),
-    ("replay_refused", "A replay takes a core of a node that has work to do, so it is bounded there."),
     (
         "fork_refused",
         "A fork begins with what is on record and has nothing of it done again, so all of it must be there, and its plugin must follow it.",
@@ -114,6 +113,7 @@ const WHY: &[(&str, &str)] = &[
         "refused",
         "What was asked for is not wrong in itself: as things stand it would have no effect, or the wrong one.",
     ),
+    ("replay_refused", "A replay takes a core of a node that has work to do, so it is bounded there."),
     ("request_withdrawn", "The call that the answer was for is over: nobody is there to hear it."),
     (
         "revised",

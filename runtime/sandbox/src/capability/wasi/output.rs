@@ -129,7 +129,7 @@ fn log(side: &mut Side, level: LogLevel, text: String) -> wasmtime::Result<()> {
 /// Up to where these bytes have no character that is cut at their end.
 fn whole_characters(bytes: &[u8]) -> usize {
     let last = bytes.iter().rposition(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
-    let is_cut = bytes.len() - last < 4 && std::str::from_utf8(&bytes[last..]).is_err();
+    let is_cut = std::str::from_utf8(&bytes[last..]).is_err_and(|error| error.error_len().is_none());
     if is_cut && last > 0 { last } else { bytes.len() }
 }
 
