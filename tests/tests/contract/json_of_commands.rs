@@ -62,6 +62,7 @@ async fn what_is_printed_for_programs_has_the_form_of_the_answer() {
     let files = [
         written("schedule", &json!({"id": "added", "every": "1h", "mission": mission})),
         written("submit", &writing("submitted")),
+        written("explain", &writing("explained")),
     ];
     let rows = rows();
     assert!(rows.len() >= 20, "{rows:?}");

@@ -180,7 +180,7 @@ impl Script {
     fn note(&self, text: String) -> Result<(), Stop> {
         let mut notes = self.notes.lock();
         // Storms are long; the first notes say enough.
-        if notes.len() < 2_000 {
+        if notes.len() < 12_000 {
             notes.push(text);
         }
         self.stop.lock().take().map_or(Ok(()), Err)
