@@ -69,7 +69,7 @@ async fn what_was_logged_of_a_failure_is_no_part_of_what_a_mended_build_does() {
         let (code, said) = replay(&node, "last-night", Some(&guest::hostile("mended"))).await;
         assert_eq!(code, Some(7), "{deed}: {said}");
         assert!(said.contains("behind the record: the milestone past it"), "{deed}: {said}");
-        assert_eq!(said.matches("a.txt").count(), 1, "{deed}: what was shown is not shown again: {said}");
+        assert_eq!(said.matches("a call of `Write`").count(), 1, "{deed}: what was shown is not shown again: {said}");
     }
 }
 

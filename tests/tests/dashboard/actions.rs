@@ -109,7 +109,10 @@ async fn what_has_a_contrary_is_taken_back_by_a_button() {
     let forms: Vec<String> =
         page.select("main tbody form").iter().filter_map(|form| form.attr("action")).map(String::from).collect();
     assert_eq!(forms, ["/node/pause", "/schedules/far/pause"]);
-    browser.send("/node/halt", &[("decision", "halt")]).await.expect_status(404);
+    browser.send("/node/drain", &[("decision", "drain")]).await.expect_status(404);
+    // Everything is cancelled once somebody has said that all of it is meant.
+    browser.send("/node/halt", &[("decision", "halt")]).await.expect_status(400);
+    browser.send("/node/halt", &[("decision", "halt"), ("sure", "yes")]).await.expect_status(303);
     // Whatever somebody says is text.
     for payload in PAYLOADS {
         browser.send("/schedules/far/pause", &[("decision", "pause"), ("note", payload)]).await.expect_status(303);

@@ -105,6 +105,7 @@ const ATTRIBUTES: &[&str] = &[
     "href",
     "hx-ext",
     "hx-get",
+    "hx-preserve",
     "hx-select",
     "hx-swap",
     "hx-target",
