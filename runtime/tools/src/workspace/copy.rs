@@ -95,22 +95,22 @@ impl Workspace {
     fn copy_entry(&self, (source, target): (&Dir, &Dir), entry: &Entry<'_>) -> Result<Option<u64>, CopyError> {
         match entry.kind {
             Kind::Folder => {
-                self.take(0, 1)?;
+                self.take(0)?;
                 target.create_dir_with(entry.place, &private_folders())?;
                 Ok(Some(0))
             }
             Kind::Link => {
-                self.take(0, 1)?;
+                self.take(0)?;
                 Ok(link(source, target, entry.place).then_some(0))
             }
             Kind::File => self.copy_file((source, target), entry.place, entry.bytes_max),
         }
     }
 
-    /// Takes room of what it may hold.
-    fn take(&self, bytes: u64, entries: u64) -> Result<(), CopyError> {
+    /// Takes room of what it may hold, for one entry.
+    fn take(&self, bytes: u64) -> Result<(), CopyError> {
         let Some(quota) = &self.0.quota else { return Ok(()) };
-        let taken = quota.take(&self.0.root, None, bytes, entries);
+        let taken = quota.take(&self.0.root, None, bytes, 0);
         taken.map(super::quota::Taken::keep).map_err(|error| CopyError::NoRoom(error.to_string()))
     }
 
@@ -133,7 +133,7 @@ impl Workspace {
         if metadata.len() > bytes_max {
             return Err(CopyError::TooLarge);
         }
-        self.take(metadata.len(), 0)?;
+        self.take(metadata.len())?;
         let mode = metadata.permissions().mode() & 0o700 | 0o600;
         let mut copy = target.open_with(place, OpenOptions::new().write(true).create_new(true).mode(mode))?;
         Ok(Some(io::copy(&mut io::Read::take(file, metadata.len()), &mut copy)?))
