@@ -33,7 +33,7 @@ fn accepted(trace_id: &str) -> Record {
 fn forked(trace_id: &str, records: Option<u32>) -> Record {
     let from = |records: u32| {
         serde_json::json!({
-            "mission_id": "another", "at": 9, "calls": 9, "records": records, "diverged_at": null,
+            "mission_id": "another", "root": "another", "at": 9, "calls": 9, "records": records, "diverged_at": null,
             "asked": Digest::of(b"").to_string(),
         })
     };
