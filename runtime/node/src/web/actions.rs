@@ -141,7 +141,8 @@ pub(super) fn halt_form(viewer: &Viewer) -> Markup {
             p { "Cancels all missions that have not ended, the queued ones, too. Nothing takes it back." }
             form method="post" action=(path(&["node", "halt"])) class="decide" {
                 (form_key(viewer))
-                label { input type="checkbox" name="sure" value="yes" required; " All of them" }
+                input type="checkbox" id="sure" name="sure" value="yes" required;
+                label for="sure" { "All of them" }
                 button type="submit" name="decision" value="halt" class="danger" { "Cancel everything" }
             }
         }
