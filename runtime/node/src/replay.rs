@@ -15,7 +15,7 @@ use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::outcome::{Reason, Status};
 use sortie_contract::plugin::LogLevel;
-use sortie_contract::record::{Record, Stamped};
+use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::tool::{ToolInfo, ToolName};
 use sortie_engine::intake::brief;
 use sortie_engine::rehearsal::{Audience, Came, Piece, Rehearsal, Rehearsed};
@@ -163,12 +163,18 @@ fn mission_failed_by_itself(mission: &Mission) -> bool {
     Recorded::of(mission.reason()) == Recorded::Crashed || mission.reason() == Some(Reason::PluginFailed)
 }
 
-/// The lines of the log that are the very last of all that a failed plugin did: what it said of its failure (a traceback on standard
-/// error, an error that its library caught), and maybe more.
+/// The lines of the log that are the very last of all that a failed plugin did, but for looks at the clock: what it said of its failure (a
+/// traceback on standard error, an error that its library caught), and maybe more.
 fn last_words(records: &[Stamped], has_failed: bool) -> BTreeSet<CallNo> {
+    let is_line = |stamped: &&Stamped| matches!(stamped.record, Record::Logged { .. });
+    let is_look = |stamped: &&Stamped| matches!(stamped.record, Record::Answered { question: HostQuestion::Now, .. });
     let calls = records.iter().rev().filter(|stamped| host_call(&stamped.record).is_some());
-    let lines = calls.take_while(|stamped| has_failed && matches!(stamped.record, Record::Logged { .. }));
-    lines.filter_map(|stamped| host_call(&stamped.record)).collect()
+    let mut words: Vec<&Stamped> = calls.take_while(|it| has_failed && (is_line(it) || is_look(it))).collect();
+    // What was looked at before them is none of them.
+    while words.last().is_some_and(|first| !is_line(first)) {
+        words.pop();
+    }
+    words.into_iter().filter_map(|stamped| host_call(&stamped.record)).collect()
 }
 
 fn is_one_of(calls: &BTreeSet<CallNo>, stamped: &Stamped) -> bool {
@@ -226,6 +232,12 @@ mod tests {
         ];
         assert_eq!(last_words(&records, true), BTreeSet::from([CallNo(3), CallNo(4)]));
         assert!(last_words(&records, false).is_empty(), "it has not failed by itself");
+        let look = |no| {
+            let (about, answer) = (String::new(), "1".to_owned());
+            stamped(Record::Answered { call: CallNo(no), question: HostQuestion::Now, about, answer })
+        };
+        let looked = [milestone(1), look(2), line(3, LogLevel::Error), look(4)];
+        assert_eq!(last_words(&looked, true), BTreeSet::from([CallNo(3), CallNo(4)]), "looks behind them, none before");
         assert!(last_words(&records[..2], true).is_empty());
     }
 }
