@@ -3,8 +3,6 @@
 mod common;
 mod tape;
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -17,20 +15,7 @@ use tape::{Recorder, Tape};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The guest: a component of `wasm32-wasip2`.
-static WASI: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/wasi");
-    let target = std::env::var_os("HOSTILE_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--target", "wasm32-wasip2", "--manifest-path"])
-        .arg(folder.join("Cargo.toml"))
-        .env("CARGO_TARGET_DIR", &target)
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("RUSTFLAGS")
-        .status()
-        .expect("cargo can be started");
-    assert!(status.success(), "the guest is not built; `rustup target add wasm32-wasip2`?");
-    std::fs::read(target.join("wasm32-wasip2/release/wasi.wasm")).expect("it was just built")
-});
+static WASI: LazyLock<Vec<u8>> = LazyLock::new(|| common::built("wasi", "wasm32-wasip2"));
 
 async fn with_wasi() -> (Node, Installed) {
     let node = Node::new().await;

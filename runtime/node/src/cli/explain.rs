@@ -8,7 +8,7 @@ use super::client::Client;
 use super::input::Input;
 use super::submit::instance;
 use super::text::{self, Cell, Column, Meaning, Page, Screen};
-use super::{Exit, Failure};
+use super::{Exit, Failure, show};
 
 /// What to explain.
 #[derive(Debug, Args)]
@@ -92,15 +92,7 @@ fn window(explained: &Value, screen: &Screen, page: &mut Page<'_>) {
         return;
     }
     let window = if left.is_null() { own } else { left };
-    let mut parts = Vec::new();
-    for (end, by, what) in [("start_at", "opens_by", "opens"), ("end_at", "closes_by", "closes")] {
-        if window[end].is_null() {
-            continue;
-        }
-        let by = text::cell(&window[by]);
-        let by = if by.is_empty() { by } else { format!(", by its {by}") };
-        parts.push(format!("{what} {}{by}", screen.when(&window[end])));
-    }
+    let parts = show::ends(window, |at| screen.when(at));
     let says = if parts.is_empty() { "at once, without an end".to_owned() } else { parts.join("; ") };
     page.fact("window", &says);
 }

@@ -124,16 +124,7 @@ fn times(state: &Value, screen: &Screen, page: &mut Page<'_>) {
     let limits = &state["effective_window"];
     let is_over = !state["ended_at"].is_null();
     let window = if is_over || limits.is_null() { &state["autonomy_window"] } else { limits };
-    let mut parts = Vec::new();
-    for (end, by, what) in [("start_at", "opens_by", "opens"), ("end_at", "closes_by", "closes")] {
-        if window[end].is_null() {
-            continue;
-        }
-        let by = text::cell(&window[by]);
-        let by = if by.is_empty() { by } else { format!(", by its {by}") };
-        let at = if is_over { screen.time(&window[end]) } else { screen.when(&window[end]) };
-        parts.push(format!("{what} {at}{by}"));
-    }
+    let mut parts = ends(window, |at| if is_over { screen.time(at) } else { screen.when(at) });
     if !is_over && limits.is_null() {
         parts.push("the hours of its lane and its node leave nothing of it".to_owned());
     }
@@ -141,6 +132,20 @@ fn times(state: &Value, screen: &Screen, page: &mut Page<'_>) {
     if state["carried_over"].as_u64().is_some_and(|times| times > 0) {
         page.fact("carried over", &format!("  {} times into a further window", state["carried_over"]));
     }
+}
+
+/// When a window opens and closes, as far as it says so, and who limits that.
+pub(super) fn ends(window: &Value, when: impl Fn(&Value) -> String) -> Vec<String> {
+    let mut parts = Vec::new();
+    for (end, by, what) in [("start_at", "opens_by", "opens"), ("end_at", "closes_by", "closes")] {
+        if window[end].is_null() {
+            continue;
+        }
+        let by = text::cell(&window[by]);
+        let by = if by.is_empty() { by } else { format!(", by its {by}") };
+        parts.push(format!("{what} {}{by}", when(&window[end])));
+    }
+    parts
 }
 
 /// The seconds between two times.

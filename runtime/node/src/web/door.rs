@@ -3,6 +3,7 @@
 //! A form counts only if it brings along what its session put into it, and if its browser, where it says from where it comes, says from here:
 //! each of the two would do. The node's interface below `/v1` knows no cookie, so that no page of others reaches it with somebody's right.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -117,6 +118,9 @@ impl FromRequest<Web> for Posted {
 /// The field with what a session put into its forms.
 pub(super) const FORM_KEY: &str = "form_key";
 
+/// Most of a list that something is done to at once.
+const AT_ONCE_MAX: usize = 100;
+
 /// What a form says: each name may be there several times.
 #[derive(Debug, Default)]
 pub(super) struct Fields(pub(super) Vec<(String, String)>);
@@ -147,7 +151,17 @@ impl Fields {
         Some(self.text(name)).filter(|text| !text.trim().is_empty())
     }
 
-    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    /// What is marked of a list, each once.
+    pub(super) fn marked(&self, viewer: &Viewer) -> Result<BTreeSet<&str>, Refused> {
+        let marked: BTreeSet<&str> = self.all("item").collect();
+        match marked.len() {
+            0 => Err(Refused::bad("Nothing is marked.").seen_by(viewer)),
+            1..=AT_ONCE_MAX => Ok(marked),
+            _ => Err(Refused::bad(&format!("At most {AT_ONCE_MAX} are taken at once.")).seen_by(viewer)),
+        }
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }

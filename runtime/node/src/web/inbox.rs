@@ -21,8 +21,6 @@ use crate::mcp::Ask;
 const PAGE: &str = "25";
 /// The name of the form for several.
 const SEVERAL: &str = "several";
-/// Most requests that are decided at once.
-const AT_ONCE_MAX: usize = 100;
 
 /// Which page.
 #[derive(Debug, Default, Deserialize)]
@@ -161,12 +159,8 @@ pub(super) async fn decide_several(State(web): State<Web>, posted: Posted) -> Re
     if fields.text("decision").is_empty() {
         return Err(Refused::bad(decision::SAY_WHAT).seen_by(&viewer));
     }
-    let marked: Vec<&str> = fields.all("item").take(AT_ONCE_MAX).collect();
-    if marked.is_empty() {
-        return Err(Refused::bad("No request is marked.").seen_by(&viewer));
-    }
     let (mut lines, mut is_bad) = (Vec::new(), false);
-    for item in marked {
+    for item in fields.marked(&viewer)? {
         let Some((id, request)) = item.rsplit_once('/') else { continue };
         match web.decide(&viewer, id, request, &fields).await {
             Ok(()) => lines.push(format!("{id} {request}: {}.", in_words(fields.text("decision")))),

@@ -1,7 +1,5 @@
 //! What is done to all missions of a list that are marked: cancel, redeliver, skip.
 
-use std::collections::BTreeSet;
-
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -18,9 +16,6 @@ use crate::mcp::Ask;
 
 /// The name of the form.
 const FORM: &str = "several";
-
-/// Most missions that something is done to at once.
-const AT_ONCE_MAX: usize = 100;
 
 /// What can be done to several, by the value of its button, and how it is told.
 const DEEDS: [(&str, &str); 3] =
@@ -61,15 +56,8 @@ pub(super) async fn act(State(web): State<Web>, posted: Posted) -> Result<Respon
     let Some((how, done)) = DEEDS.into_iter().find(|(how, _)| *how == fields.text("decision")) else {
         return Err(Refused::bad("Say what is to be done: cancel, redeliver or skip.").seen_by(&viewer));
     };
-    let marked: BTreeSet<&str> = fields.all("item").collect();
-    if marked.is_empty() {
-        return Err(Refused::bad("No mission is marked.").seen_by(&viewer));
-    }
-    if marked.len() > AT_ONCE_MAX {
-        return Err(Refused::bad(&format!("At most {AT_ONCE_MAX} missions are taken at once.")).seen_by(&viewer));
-    }
     let (mut lines, mut is_bad) = (Vec::new(), false);
-    for id in marked {
+    for id in fields.marked(&viewer)? {
         match web.ask(&viewer, ask(how, id, &fields)).await {
             Ok(_) => lines.push(format!("{id}: {done}.")),
             // Whoever may not do it may not do it to any of them.

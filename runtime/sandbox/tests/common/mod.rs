@@ -18,11 +18,14 @@ use sortie_contract::tool::{CallError, ToolInfo, ToolName};
 use sortie_sandbox::{Answer, BoxFuture, Call, Host, Installed, Kill, Options, Reply, Run, Sandbox, Stop};
 
 /// The hostile guest: a core module. One test binary builds it, the others find it built.
-pub static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let folder = hostile_folder();
+pub static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| built("hostile", "wasm32-unknown-unknown"));
+
+/// The guest of that name below `tests`, compiled for a target.
+pub fn built(name: &str, triple: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests").join(name);
     let target = std::env::var_os("HOSTILE_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--quiet", "--target", "wasm32-unknown-unknown", "--manifest-path"])
+        .args(["build", "--release", "--quiet", "--target", triple, "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
         .env("CARGO_TARGET_DIR", &target)
         // What is set for the tests (coverage, sanitizers) is not for the guest.
@@ -30,9 +33,9 @@ pub static HOSTILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
         .env_remove("RUSTFLAGS")
         .status()
         .expect("cargo can be started");
-    assert!(status.success(), "the hostile guest is not built; `rustup target add wasm32-unknown-unknown`?");
-    std::fs::read(target.join("wasm32-unknown-unknown/release/hostile.wasm")).expect("it was just built")
-});
+    assert!(status.success(), "the guest `{name}` is not built; `rustup target add {triple}`?");
+    std::fs::read(target.join(triple).join("release").join(name).with_extension("wasm")).expect("it was just built")
+}
 
 pub fn hostile_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/hostile")

@@ -20,7 +20,7 @@ use crate::builtin;
 use crate::cli::text;
 use crate::config::{Config, TOKEN_CHARS_MIN, is_weak};
 use crate::http::auth::ADMIN;
-use crate::node::{PRIVATE, system};
+use crate::node::{OpenError, PRIVATE, system};
 
 /// Looks. `runs` says that a node works on this data directory at the moment.
 pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Finding> {
@@ -271,9 +271,7 @@ fn modes(data_dir: &Path) -> Result<String, String> {
 /// Whether the journal would be opened.
 async fn journal(data_dir: &Path, runs: bool) -> Result<String, String> {
     if crate::backup::is_half_restored(data_dir) {
-        return Err("a restore of this folder was broken off: `sortie restore FILE --replace` with the same backup makes it whole; until then \
-            no node starts on it"
-            .to_owned());
+        return Err(OpenError::HalfRestored { path: data_dir.to_owned() }.to_string());
     }
     let path = data_dir.join("journal.redb");
     let looked = tokio::task::spawn_blocking(move || examine(&path, &Options::default())).await;
