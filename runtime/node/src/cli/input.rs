@@ -9,6 +9,9 @@ use sortie_sandbox::PLUGIN_BYTES_MAX;
 
 use super::Failure;
 
+/// The longest file of envelopes, in bytes: there may be many in one.
+const BYTES_MAX: u64 = 512 << 20;
+
 /// A file that a command was given; `-` is standard input.
 #[derive(Debug, Clone)]
 pub(super) struct Input(PathBuf);
@@ -41,12 +44,16 @@ impl fmt::Display for Input {
 /// The bytes of a plugin's file, which are no more than a plugin has.
 pub(super) fn component(path: &Path) -> Result<Vec<u8>, Failure> {
     let unusable = |why: String| Failure::unusable(format!("{}: {why}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| unusable(error.to_string()))?;
+    let read = std::fs::File::open(path).and_then(|file| bounded(file, PLUGIN_BYTES_MAX as u64));
+    read.map_err(|error| unusable(error.to_string()))
+}
+
+/// What is read, and it is no more than so many bytes: what has no end would take all memory.
+fn bounded(from: impl io::Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let most = PLUGIN_BYTES_MAX as u64;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
+    from.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(unusable(format!("it is longer than {} MiB, and no plugin", most >> 20)));
+        return Err(io::Error::other(format!("it is longer than {} MiB", most >> 20)));
     }
     Ok(bytes)
 }
@@ -84,11 +91,9 @@ impl Input {
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
         if self.0 != Path::new("-") {
-            return std::fs::read(&self.0);
+            return bounded(std::fs::File::open(&self.0)?, BYTES_MAX);
         }
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes)?;
-        Ok(bytes)
+        bounded(io::stdin(), BYTES_MAX)
     }
 }
 
@@ -107,6 +112,14 @@ fn text(bytes: Vec<u8>) -> Result<String, InputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_end_is_not_read_for_ever() {
+        let says = component(Path::new("/dev/zero")).expect_err("no plugin").error.to_string();
+        assert_eq!(says, "/dev/zero: it is longer than 64 MiB");
+        assert_eq!(bounded(&b"abc"[..], 3).expect("no more than that"), b"abc");
+        assert!(bounded(&b"abcd"[..], 3).is_err());
+    }
 
     #[test]
     fn what_is_no_text_says_what_it_is() {

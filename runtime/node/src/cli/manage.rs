@@ -9,6 +9,7 @@ use serde_json::Value;
 use sortie_contract::plugin::PluginRef;
 
 use super::client::Client;
+use super::input::component;
 use super::look::items;
 use super::text::{self, Cell, Column, Meaning, Progress, Screen};
 use super::{Exit, Failure};
@@ -90,8 +91,7 @@ async fn installed(command: PluginCommand, client: &Client, as_json: bool) -> Re
             }
         }
         PluginCommand::Install { file } => {
-            let bytes =
-                std::fs::read(&file).map_err(|error| Failure::unusable(format!("{}: {error}", file.display())))?;
+            let bytes = component(&file)?;
             let what = format!("the node compiles {}", text::plain(&file.display().to_string()));
             let request = client.request(Method::POST, &["v1", "plugins"]).header("content-type", "application/wasm");
             let patient = client.patient();
