@@ -1,11 +1,12 @@
 //! What a node is deployed from: made by `cargo xtask dist`, looked at by those who know such packages, installed, started, upgraded with a
 //! mission in flight, and removed. It is installed below a folder, without rights, and of the binary that was built for the tests.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sortie_tests::envelope::{with, writing};
 use sortie_tests::{Options, automation, binary};
 use tempfile::TempDir;
@@ -19,24 +20,12 @@ fn run(command: &mut Command) -> String {
     said
 }
 
-/// Makes the packages in a folder.
-fn made(out: &Path) {
+/// Makes these in a folder.
+fn made(out: &Path, kinds: &[&str]) {
     let mut dist = Command::new(env!("CARGO"));
     dist.current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args([
-            "run",
-            "--quiet",
-            "--locked",
-            "--package",
-            "xtask",
-            "--",
-            "dist",
-            "--quick",
-            "--only",
-            "tarball",
-            "--only",
-            "deb",
-        ])
+        .args(["run", "--quiet", "--locked", "--package", "xtask", "--", "dist", "--quick"])
+        .args(kinds.iter().flat_map(|kind| ["--only", kind]))
         .arg("--binary")
         .arg(binary())
         .arg("--out")
@@ -80,7 +69,7 @@ fn dpkg(root: &Path, arguments: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_package_is_installed_upgraded_with_a_mission_in_flight_and_removed() {
     let out = tempfile::tempdir().expect("a folder");
-    made(out.path());
+    made(out.path(), &["tarball", "deb"]);
     let deb = file(out.path(), ".deb");
     run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(&deb));
 
@@ -126,7 +115,7 @@ async fn a_package_is_installed_upgraded_with_a_mission_in_flight_and_removed() 
 fn what_is_packed_is_the_same_each_time_and_has_what_a_node_needs() {
     let [first, second] = [(), ()].map(|()| tempfile::tempdir().expect("a folder"));
     for out in [&first, &second] {
-        made(out.path());
+        made(out.path(), &["tarball", "deb"]);
     }
     let sums = |out: &TempDir| fs::read_to_string(out.path().join("SHA256SUMS")).expect("sums");
     assert_eq!(sums(&first), sums(&second));
@@ -146,4 +135,54 @@ fn what_is_packed_is_the_same_each_time_and_has_what_a_node_needs() {
     ] {
         assert!(files.lines().any(|line| line.ends_with(place)), "{place}: {files}");
     }
+}
+
+/// The bytes of a blob of an image, as a file.
+fn blob(image: &Path, described: &Value) -> PathBuf {
+    let digest = described["digest"].as_str().expect("a digest");
+    image.join("blobs").join(digest.replace(':', "/"))
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_slice(&fs::read(file).expect("readable")).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_holds_all_that_a_node_needs_and_nothing_else() {
+    let out = tempfile::tempdir().expect("a folder");
+    made(out.path(), &["image"]);
+    let [image, root] = ["unpacked", "root"].map(|name| out.path().join(name));
+    for folder in [&image, &root] {
+        fs::create_dir(folder).expect("writable");
+    }
+    run(Command::new("tar").arg("-xf").arg(file(out.path(), "-image.tar")).arg("-C").arg(&image));
+    let manifest = read(&blob(&image, &read(&image.join("index.json"))["manifests"][0]));
+    let config = read(&blob(&image, &manifest["config"]))["config"].take();
+    assert_eq!(config["User"], "10001:10001", "it is nobody");
+    assert_eq!(config["ExposedPorts"], json!({"7433": {}}));
+    assert_eq!(config["Volumes"], json!({"/var/lib/sortie": {}}));
+    for layer in manifest["layers"].as_array().expect("layers") {
+        run(Command::new("tar").arg("-xf").arg(blob(&image, layer)).arg("-C").arg(&root).arg("--no-same-owner"));
+    }
+    let certificates = fs::read_to_string(root.join("etc/ssl/certs/ca-certificates.crt")).expect("certificates");
+    assert!(certificates.contains("BEGIN CERTIFICATE"));
+    assert!(!root.join("bin/sh").exists(), "there is no shell to get");
+
+    // With no library but the image's own.
+    let files = run(Command::new("find").arg(&root).args(["-type", "f", "-name", "*.so*"]));
+    let loader = files.lines().find(|line| line.contains("/ld-linux")).expect("what loads libraries");
+    let folders: BTreeSet<&str> =
+        files.lines().filter_map(|line| line.rsplit_once('/')).map(|(folder, _)| folder).collect();
+    let folders = folders.into_iter().collect::<Vec<_>>().join(":");
+    let program = out.path().join("sortie");
+    let text = format!(
+        "#!/bin/sh\nexec {loader} --inhibit-cache --library-path {folders} {}/usr/bin/sortie \"$@\"\n",
+        root.display()
+    );
+    fs::write(&program, text).expect("writable");
+    run(Command::new("chmod").arg("0755").arg(&program));
+    let config = fs::read_to_string(root.join("etc/sortie/sortie.toml")).expect("a configuration");
+    let node = Options::new().program(program).config(&config).start().await;
+    node.accept(&writing("within")).await;
+    assert_eq!(node.until_final("within").await["status"], "completed");
 }

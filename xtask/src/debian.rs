@@ -5,8 +5,13 @@ use std::process::Command;
 use crate::shell;
 
 /// What builds and judges packages.
-const OF_PACKAGES: [(&str, &str); 4] =
-    [("strip", "binutils"), ("dpkg-deb", "dpkg"), ("lintian", "lintian"), ("systemd-analyze", "systemd")];
+const OF_PACKAGES: [(&str, &str); 5] = [
+    ("strip", "binutils"),
+    ("dpkg-deb", "dpkg"),
+    ("lintian", "lintian"),
+    ("systemd-analyze", "systemd"),
+    ("buildah", "buildah"),
+];
 
 /// Sees to it that packages can be built and judged.
 pub(crate) fn for_packages() -> Result<(), String> {
