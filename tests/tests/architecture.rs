@@ -8,12 +8,12 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 22] = [
+const PICTURE: [(&str, &[&str]); 23] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
-    // Knows nothing of the house: a text and what it sees come in, a value goes out.
-    ("sortie-template", &[]),
+    // Knows nothing of the house but how a place in a document is written: a text and what it sees come in, a value goes out.
+    ("sortie-template", &["sortie-contract"]),
     ("sortie-schedule", &["sortie-contract", "sortie-template"]),
     // Histograms that more than one crate fills, and the node shows.
     ("sortie-measure", &["sortie-contract"]),
@@ -28,6 +28,7 @@ const PICTURE: [(&str, &[&str]); 22] = [
     ("sortie-models", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     // Only the node knows it: what is owed it is told through a trait.
     ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress", "sortie-template"]),
+    ("sortie-hook", &["sortie-contract", "sortie-egress", "sortie-template"]),
     // The same: records it reads through a trait.
     ("sortie-trace", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     (
@@ -55,6 +56,7 @@ const PICTURE: [(&str, &[&str]); 22] = [
             "sortie-confine",
             "sortie-contract",
             "sortie-engine",
+            "sortie-hook",
             "sortie-journal",
             "sortie-mcp",
             "sortie-measure",
@@ -106,9 +108,9 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
     // Mail.
     ("lettre", &["sortie-notify"]),
-    // Signatures of deliveries, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
+    // Signatures of webhooks, both ways, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
     // wrote itself.
-    ("hmac", &["sortie-callback", "sortie-notify", "sortie-sandbox", "sortie-tests"]),
+    ("hmac", &["sortie-egress", "sortie-hook", "sortie-notify", "sortie-sandbox", "sortie-tests"]),
     ("axum", &["sortie", "sortie-tests"]),
     ("clap", &["sortie"]),
     // Recurrence, calendars and zones: one answer to when a night begins.
@@ -157,7 +159,7 @@ fn crates_name_each_other_as_in_the_picture() {
 #[test]
 fn siblings_do_not_name_each_other_in_tests_either() {
     // `sortie-egress` is none: tools, models and callbacks stand on it.
-    // Nor is `sortie-confine`, which stands below tools and the binary alone, nor `sortie-template`, below schedules and notifications.
+    // Nor is `sortie-confine`, which stands below tools and the binary alone, nor `sortie-template`, below schedules, hooks and notifications.
     let siblings = [
         "sortie-mission",
         "sortie-schedule",
@@ -167,6 +169,7 @@ fn siblings_do_not_name_each_other_in_tests_either() {
         "sortie-models",
         "sortie-callback",
         "sortie-notify",
+        "sortie-hook",
         "sortie-trace",
     ];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {

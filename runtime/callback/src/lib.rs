@@ -21,7 +21,6 @@ mod courier;
 mod outbox;
 mod secret;
 mod send;
-mod sign;
 
 pub use config::{CallbackConfig, ConfigError, SecretConfig};
 pub use courier::{Counters, Courier, Failed};

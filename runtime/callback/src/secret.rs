@@ -5,11 +5,11 @@
 //! Values are read for each attempt (`sortie-egress`) and dropped after it.
 
 use sortie_contract::envelope::{NotSent, SecretRef};
+use sortie_egress::webhook::signature;
 use sortie_egress::{HostPattern, SecretError, may_be_sent, resolve};
 use url::Url;
 
 use crate::config::{CallbackConfig, ConfigError};
-use crate::sign::signature;
 
 /// The references that an envelope may name, each with its hosts; and the signing secret.
 #[derive(Debug)]

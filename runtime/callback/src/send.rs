@@ -12,13 +12,12 @@ use sortie_ambient::Surroundings;
 use sortie_contract::envelope::{NotSent, SecretRef};
 use sortie_contract::trace::{mission_span, traceparent};
 use sortie_egress::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use sortie_egress::{Answer, Client, Guard, Limits, Request, SecretError, SendError, StatusCode, resolve};
+use sortie_egress::{Answer, Client, Guard, Limits, Request, SecretError, SendError, StatusCode, resolve, webhook};
 
 use crate::board::Health;
 use crate::config::{CallbackConfig, ConfigError};
 use crate::outbox::{Delivery, Method};
 use crate::secret::Secrets;
-use crate::sign::signature;
 use sortie_egress::retry_after;
 
 /// How much of an answer's body is read before its connection is given up, in bytes. Nothing in it is looked at; a short one is read
@@ -32,9 +31,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MISSION_ID: HeaderName = HeaderName::from_static("x-mission-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static(webhook::ID);
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static(webhook::TIMESTAMP);
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static(webhook::SIGNATURE);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,8 +176,8 @@ impl Sender {
         if let Some(reference) = self.secrets.signing() {
             let secret = resolve(reference).await.map_err(|error| without_secret(&error))?;
             let seconds = now.as_second();
-            let signature =
-                signature(&secret, &ascii(&delivery.key), seconds, body).map_err(|error| without_secret(&error))?;
+            let signature = webhook::signature(&secret, &ascii(&delivery.key), seconds, body)
+                .map_err(|error| without_secret(&error))?;
             headers.insert(WEBHOOK_ID, header("idempotency key", &delivery.key)?);
             headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(seconds));
             headers.insert(WEBHOOK_SIGNATURE, header("signature", &signature)?);

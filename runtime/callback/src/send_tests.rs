@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use sortie_contract::MissionId;
 use sortie_contract::id::TraceId;
 use sortie_egress::Secret;
+use sortie_egress::webhook::signature;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -8,6 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::tool::ToolName;
 
+/// What the templates within the inputs of an `automation` name once it runs.
+const AUTOMATION_NAMES: [&str; 8] = ["inputs", "objective", "mission", "steps", "item", "index", "result", "failure"];
+
+/// The names that the mission's plugin fills in once it runs, in the texts of this field of its envelope: whoever fills texts in before leaves
+/// those to it. None where the plugin takes texts as they are.
+#[must_use]
+pub fn names_of_later(envelope: &serde_json::Map<String, serde_json::Value>, field: &str) -> &'static [&'static str] {
+    let says = |key: &str| envelope.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let plugin = says("plugin").split('@').next().unwrap_or_default();
+    if field == "inputs" && (says("mission_type") == "automation" || plugin == "automation") {
+        &AUTOMATION_NAMES
+    } else {
+        &[]
+    }
+}
+
 /// Which plugin, to the byte. A mission stays on the one that it started with (contract reading, *After a crash*).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PluginIdentity {

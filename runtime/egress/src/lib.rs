@@ -21,6 +21,7 @@ mod later;
 mod named;
 mod redact;
 mod secret;
+pub mod webhook;
 
 pub use address::{Network, NotANetwork};
 pub use client::{Answer, Client, Limits, Request, SendError, SetupError};

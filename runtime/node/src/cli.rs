@@ -13,6 +13,7 @@ mod decide;
 mod doctor;
 mod explain;
 mod fork;
+mod hook;
 mod input;
 mod journal;
 mod look;
@@ -172,6 +173,9 @@ enum Command {
     /// See and try the channels by which people are told.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
+    /// See and try the hooks to which services outside deliver what happened.
+    #[command(subcommand)]
+    Hook(hook::HookCommand),
     /// Manage plugins.
     #[command(subcommand)]
     Plugin(manage::PluginCommand),
@@ -397,6 +401,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
             restore::restore(args, &config, json).await
         }
         Command::Notify(command) => notify::notify(command, &client()?, json).await,
+        Command::Hook(command) => hook::hook(command, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, client, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {

@@ -14,12 +14,15 @@ use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd};
 use sortie_engine::RESULTS_BYTES_MIN;
+use sortie_hook::HookConfig;
 use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 use sortie_trace::TracesConfig;
+
+use crate::hooks::Hooks;
 
 mod budget;
 mod lane;
@@ -64,6 +67,8 @@ pub struct Config {
     pub token: Vec<TokenConfig>,
     /// `[[notify]]`: how people are told while they are away.
     pub notify: Vec<NotifyConfig>,
+    /// `[[hook]]`: where services outside deliver what happened.
+    pub hook: Vec<HookConfig>,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
@@ -183,6 +188,9 @@ pub enum ConfigError {
     /// A channel that cannot be.
     #[error(transparent)]
     Channel(sortie_notify::ConfigError),
+    /// A hook that cannot be.
+    #[error(transparent)]
+    Hook(#[from] sortie_hook::ConfigError),
     /// A collector of traces that cannot be.
     #[error(transparent)]
     Traces(#[from] sortie_trace::ConfigError),
@@ -267,6 +275,7 @@ impl Config {
         }
         self.mcp()?;
         self.channels()?;
+        Hooks::new(&self.hook)?;
         self.collector()?;
         self.effects()
     }

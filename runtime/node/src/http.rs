@@ -15,6 +15,7 @@ mod deliveries;
 pub(crate) mod error;
 mod events;
 mod fork;
+mod hooks;
 mod mcp;
 mod metrics;
 mod missions;
@@ -47,6 +48,7 @@ use sortie_contract::MissionNo;
 use sortie_contract::plugin::PluginIdentity;
 
 use crate::config::Scope;
+use crate::hooks::Hooks;
 use crate::space::Space;
 use actions::Deed;
 pub(crate) use actions::Via;
@@ -86,6 +88,8 @@ pub(crate) struct App {
     pub(crate) restored: Option<Arc<RestoredView>>,
     /// How people are told while they are away.
     pub(crate) notifier: Arc<Notifier>,
+    /// Where services outside deliver what happened.
+    pub(crate) hooks: Arc<Hooks>,
     /// What tells the collector of traces, where there is one.
     pub(crate) exporter: Option<Arc<Exporter>>,
 }

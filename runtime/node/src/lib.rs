@@ -11,6 +11,7 @@ pub mod replay;
 mod backup;
 mod blanks;
 mod builtin;
+mod hooks;
 mod http;
 mod kit;
 mod mcp;

@@ -23,6 +23,7 @@ use sortie_trace::Exporter;
 
 use crate::builtin;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
@@ -49,6 +50,7 @@ pub struct Node {
     space: Space,
     restored: Option<backup::Mark>,
     notifier: Arc<Notifier>,
+    hooks: Arc<Hooks>,
     exporter: Option<Arc<Exporter>>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
@@ -261,6 +263,8 @@ impl Node {
         sendable(&data_dir.join("token").display().to_string(), &token)?;
         warn_of_weak_tokens(&token, &further);
         let tokens = Tokens::new(&token, further);
+        let hooks = Hooks::new(&config.hook).map_err(ConfigError::from)?;
+        hooks.warn().await;
         let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let exporter = traces::exporter(config, &data_dir, &ambient)?;
         let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
@@ -315,6 +319,7 @@ impl Node {
             space: Space::default(),
             restored,
             notifier,
+            hooks: Arc::new(hooks),
             exporter,
             recorder,
             token,
@@ -413,6 +418,7 @@ impl Node {
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
             notifier: Arc::clone(&self.notifier),
+            hooks: Arc::clone(&self.hooks),
             exporter: self.exporter.clone(),
         };
         let failed = self.engine.log().failed();

@@ -1,17 +1,15 @@
 //! The envelope of a fire: what the schedule's `[mission]` comes to at its time.
 //!
-//! Owns what templates see, which of them are the plugin's own, and what is filled in where nothing is written. Never knows what an
+//! Owns what templates see, and what is filled in where nothing is written. Never knows what an
 //! envelope must be: who takes it says that.
-
-use std::cell::Cell;
-use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::OnWindowEnd;
+use sortie_contract::plugin::names_of_later;
 use sortie_contract::{Mistake, Pointer, limit};
-use sortie_template::{SOURCE_BYTES_MAX, Templates, Writing};
+use sortie_template::{Fill, Templates, Writing};
 
 use crate::code::INVALID_TEMPLATE;
 use crate::schedule::{Fire, Schedule};
@@ -19,21 +17,6 @@ use crate::window::FireWindow;
 
 /// What the templates of a schedule see.
 pub const NAMES: [&str; 5] = ["scheduled_at", "date", "previous", "schedule", "vars"];
-
-/// What templates within the inputs of an `automation` see once it runs. A text that names these is that plugin's, and left as it is.
-const OF_THE_PLUGIN: [&str; 8] = ["inputs", "objective", "mission", "steps", "item", "index", "result", "failure"];
-
-/// Functions of the template language.
-const FUNCTIONS: [&str; 3] = ["range", "dict", "namespace"];
-
-/// Most bytes of a text with templates in it.
-const BYTES_MAX: usize = 64 << 10;
-
-/// Most bytes of what all templates of an envelope come to.
-const MADE_BYTES_MAX: usize = 1 << 20;
-
-/// Most marks of an end that are looked at for that of one expression.
-const ENDS_MAX: usize = 16;
 
 /// What became of the mission before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,19 +46,16 @@ impl Schedule {
         let templates = Templates::new(self.scope(fire.at, previous), Writing::Json);
         let mut found = Vec::new();
         let mut envelope = Map::new();
-        let room = Cell::new(MADE_BYTES_MAX);
+        let fill = Fill::new(&templates, &NAMES);
         let mission = self.mission();
-        let is_automation = mission.get("mission_type").and_then(Value::as_str) == Some("automation");
         for (name, value) in &mission {
             let at = Pointer::root().join("mission").join(name);
-            // What runs later takes what is put in here for a template where it looks like one.
-            let into_templates = is_automation && name == "inputs";
-            let text = Text { templates: &templates, into_templates, room: &room };
-            envelope.insert(name.clone(), text.render(value, &at, &mut found));
+            envelope.insert(name.clone(), fill.value(value, names_of_later(&mission, name), &at, &mut found));
         }
         if !found.is_empty() {
             found.truncate(limit::MISTAKES_MAX);
-            return Err(found);
+            let mistake = |(at, detail)| Mistake::new(at, INVALID_TEMPLATE, detail);
+            return Err(found.into_iter().map(mistake).collect());
         }
         let id = self.mission_id(fire.at).to_string();
         let own = [
@@ -123,161 +103,10 @@ fn window_of(window: FireWindow) -> Value {
     Value::Object(shown)
 }
 
-/// Whose template a text is.
-enum Whose {
-    /// The schedule's.
-    Ours,
-    /// The plugin's: of names that it will see, when it runs.
-    Plugins,
-}
-
-/// How the texts of one field are rendered.
-struct Text<'a> {
-    templates: &'a Templates,
-    /// Whether what comes out is a template to somebody else.
-    into_templates: bool,
-    /// So many bytes may still come out of templates.
-    room: &'a Cell<usize>,
-}
-
-impl Text<'_> {
-    fn render(&self, value: &Value, at: &Pointer, found: &mut Vec<Mistake>) -> Value {
-        match value {
-            Value::String(source) if source.contains("{{") || source.contains("{%") => {
-                self.string(source).unwrap_or_else(|detail| {
-                    found.push(Mistake::new(at.clone(), INVALID_TEMPLATE, detail));
-                    Value::Null
-                })
-            }
-            Value::Array(items) => {
-                let render = |(index, item)| self.render(item, &at.clone().join(index), found);
-                Value::Array(items.iter().enumerate().map(render).collect())
-            }
-            Value::Object(fields) => {
-                let render =
-                    |(key, field): (&String, &Value)| (key.clone(), self.render(field, &at.clone().join(key), found));
-                Value::Object(fields.iter().map(render).collect())
-            }
-            other => other.clone(),
-        }
-    }
-
-    /// One text. One that is a single `{{ … }}` keeps the type of its value.
-    fn string(&self, source: &str) -> Result<Value, String> {
-        if source.len() > BYTES_MAX {
-            return Err(format!("a text with templates has at most {BYTES_MAX} bytes: split it"));
-        }
-        if source.contains("{%") {
-            return match self.whose(&Templates::names_of_text(source)?)? {
-                Whose::Ours => {
-                    let mut text = Vec::new();
-                    self.templates.write(source, &mut text)?;
-                    self.makes(text.len())?;
-                    Ok(self.inert(Value::from(String::from_utf8_lossy(&text).into_owned())))
-                }
-                Whose::Plugins => Ok(Value::from(source)),
-            };
-        }
-        let (mut text, mut rest) = (String::with_capacity(source.len()), source);
-        while let Some((before, behind)) = rest.split_once("{{") {
-            let (inner, names, after) = expression(behind)?;
-            text.push_str(before);
-            match self.whose(&names)? {
-                Whose::Plugins => text.extend(["{{", inner, "}}"]),
-                Whose::Ours => {
-                    let value = self.templates.value(inner)?;
-                    self.makes(value.to_string().len())?;
-                    if before.is_empty() && text.is_empty() && after.is_empty() {
-                        return Ok(self.inert(value));
-                    }
-                    match self.inert(value) {
-                        Value::String(value) => text.push_str(&value),
-                        other => text.push_str(&other.to_string()),
-                    }
-                }
-            }
-            rest = after;
-        }
-        text.push_str(rest);
-        Ok(Value::from(text))
-    }
-
-    /// So many bytes come out of a template.
-    fn makes(&self, bytes: usize) -> Result<(), String> {
-        let left = self.room.get().checked_sub(bytes);
-        self.room.set(left.unwrap_or(0));
-        left.map(drop).ok_or_else(|| format!("the templates of an envelope come to {MADE_BYTES_MAX} bytes at most"))
-    }
-
-    fn whose(&self, names: &BTreeSet<String>) -> Result<Whose, String> {
-        let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !FUNCTIONS.contains(name)).collect();
-        let plugins = |name: &&str| self.into_templates && OF_THE_PLUGIN.contains(name);
-        if let Some(unknown) = names.iter().find(|name| !NAMES.contains(name) && !plugins(name)) {
-            return Err(format!("`{unknown}` is not known here; known are {}", NAMES.join(", ")));
-        }
-        match (names.iter().any(plugins), names.iter().any(|name| NAMES.contains(name))) {
-            (true, true) => Err(format!(
-                "what the schedule knows ({}) and what the mission will know ({}) stand in one template: write two",
-                NAMES.join(", "),
-                OF_THE_PLUGIN.join(", ")
-            )),
-            (true, false) => Ok(Whose::Plugins),
-            (false, _) => Ok(Whose::Ours),
-        }
-    }
-
-    /// A value that nobody takes for a template: what an earlier mission wrote is data.
-    fn inert(&self, value: Value) -> Value {
-        if !self.into_templates {
-            return value;
-        }
-        match value {
-            Value::String(text) => Value::String(escaped(&text)),
-            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.inert(item)).collect()),
-            Value::Object(fields) => {
-                Value::Object(fields.into_iter().map(|(key, field)| (key, self.inert(field))).collect())
-            }
-            other => other,
-        }
-    }
-}
-
-/// The expression that a text begins with, the names in it, and what is behind it. A text within it may hold the mark of its end.
-fn expression(text: &str) -> Result<(&str, BTreeSet<String>, &str), String> {
-    let mut first = None;
-    for (end, _) in text.match_indices("}}").take(ENDS_MAX) {
-        if end > SOURCE_BYTES_MAX {
-            let most = format!("an expression has at most {SOURCE_BYTES_MAX} bytes: put a part of it into `vars`");
-            return Err(first.unwrap_or(most));
-        }
-        let inner = &text[..end];
-        match Templates::names(inner) {
-            Ok(names) => return Ok((inner, names, &text[end + 2..])),
-            Err(error) => drop(first.get_or_insert(error)),
-        }
-    }
-    Err(first.unwrap_or_else(|| "`{{` is not closed by `}}`".to_owned()))
-}
-
-/// A text whose marks of templates are written as texts.
-fn escaped(text: &str) -> String {
-    let (mut escaped, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find('{') {
-        let (before, from) = rest.split_at(at);
-        escaped.push_str(before);
-        let mark = from.get(..2).filter(|mark| ["{{", "{%", "{#"].contains(mark));
-        match mark {
-            Some(mark) => escaped.extend(["{{ '", mark, "' }}"]),
-            None => escaped.push('{'),
-        }
-        rest = &from[mark.map_or(1, str::len)..];
-    }
-    escaped.push_str(rest);
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
+    use sortie_template::SOURCE_BYTES_MAX;
+
     use super::*;
     use crate::exclusion::Calendars;
     use crate::parse::Form;
@@ -341,9 +170,14 @@ mod tests {
             ),
             (json!("{{ previous.summary }}"), json!("All {{ '{{' }} steps.a.result }} done.")),
         ] {
-            let mission = json!({"mission_type": "automation", "inputs": {"steps": [{"with": source}]}});
-            let envelope = envelope(&mission, &previous).expect("valid");
-            assert_eq!(envelope["inputs"]["steps"][0]["with"], expected, "{source}");
+            for is in
+                [json!({"mission_type": "automation"}), json!({"mission_type": "custom", "plugin": "automation@1"})]
+            {
+                let mut mission = is;
+                mission["inputs"] = json!({"steps": [{"with": source}]});
+                let envelope = envelope(&mission, &previous).expect("valid");
+                assert_eq!(envelope["inputs"]["steps"][0]["with"], expected, "{source}");
+            }
         }
     }
 

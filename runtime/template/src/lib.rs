@@ -1,4 +1,4 @@
-//! Templates that the node itself fills in, in its own process: those of schedules and of notifications.
+//! Templates that the node itself fills in, in its own process: those of schedules, of hooks and of notifications.
 //!
 //! What a text of a stranger does must end. The language's own fuel does not see to that: constants are worked out while a text is
 //! compiled, at no price, lists are repeated and joined without being built, and a comparison of two of them is one step
@@ -26,10 +26,12 @@ use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
+mod fill;
 mod names;
 mod permitted;
 mod sort;
 
+pub use fill::{Fault, Fill, faults};
 pub use permitted::FILTERS;
 
 use crate::permitted::Reader;
@@ -56,6 +58,7 @@ pub enum Writing {
 }
 
 /// The language, and what its texts see.
+#[derive(Debug)]
 pub struct Templates {
     environment: Environment<'static>,
     scope: Value,

@@ -14,6 +14,7 @@ mod disk;
 mod dispatch;
 mod elicitation;
 mod fork;
+mod hooks;
 mod http_tools;
 mod json_of_commands;
 mod keeping;

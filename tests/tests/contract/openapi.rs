@@ -272,6 +272,10 @@ impl Held {
         self.hold_problem(document, "post", "/v1/deliveries/{id}/skip", &skipped);
         let tried = node.post("/v1/notify/nobody/test", &Value::Null).await;
         self.hold_problem(document, "post", "/v1/notify/{name}/test", &tried);
+        let trial = node.post("/v1/hooks/nobody/try", &json!({"body": {}})).await;
+        self.hold_problem(document, "post", "/v1/hooks/{name}/try", &trial);
+        let delivered = node.post("/v1/hooks/nobody", &json!({})).await;
+        self.hold_problem(document, "post", "/v1/hooks/{name}", &delivered);
         let seen = node.get("/v1/schedules/new").await;
         let tag = &seen.headers["etag"];
         let changed = json!({"every": "2h", "mission": seen.json["schedule"]["mission"]});

@@ -88,6 +88,18 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` says which, and up to which call it can be.",
     ),
     known(
+        "hook_unfit",
+        &[422],
+        "A delivery came to no envelope: a template of the hook names what the delivery does not have, or its `when` is neither true nor false. `errors` has the places in `[[hook]]`.",
+        "Mend the hook, and see what a delivery would come to: `sortie hook try NAME FILE`. Then have its sender deliver it again.",
+    ),
+    known(
+        "hook_unusable",
+        &[503],
+        "The node cannot read the secret of the hook, and so cannot tell who sent this.",
+        "Look into the node's log: it names the variable or the file. Senders try again by themselves.",
+    ),
+    known(
         "idempotency_conflict",
         &[409],
         "The idempotency key was used before, for an envelope that differs in `fields`.",
@@ -134,6 +146,12 @@ pub(crate) const CODES: &[Known] = &[
         &[422],
         "The schedule has mistakes, or the node would not take its missions; `errors` has each with its place.",
         "Correct all of them, and send it again.",
+    ),
+    known(
+        "invalid_signature",
+        &[403],
+        "A delivery to a hook is not signed with the hook's secret, or it is too old. `detail` says what is missing.",
+        "Give its sender the secret that `[[hook]]` refers to, and have it sign as `signature` says.",
     ),
     known(
         "journal_failed",

@@ -49,7 +49,11 @@ pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result
 }
 
 /// Dispatches an envelope, and measures how long that takes.
-async fn taken(engine: &Arc<Engine>, how: &'static str, envelope: String) -> Result<Dispatched, DispatchError> {
+pub(super) async fn taken(
+    engine: &Arc<Engine>,
+    how: &'static str,
+    envelope: String,
+) -> Result<Dispatched, DispatchError> {
     let begun = engine.ambient().steady();
     let dispatched = engine.dispatch(envelope).await;
     let took = engine.ambient().steady().saturating_sub(begun);

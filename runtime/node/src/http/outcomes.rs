@@ -116,6 +116,25 @@ const FORK: &[&str] = &[
     "unknown_constraint",
     "window_closed",
 ];
+/// The same of a delivery to a hook: what its templates come to may be no envelope.
+const HOOK: &[&str] = &[
+    "disk_low",
+    "hook_unfit",
+    "hook_unusable",
+    "internal",
+    "invalid_envelope",
+    "invalid_pattern",
+    "invalid_signature",
+    "journal_failed",
+    "mission_id_conflict",
+    "not_json",
+    "overloaded",
+    "plugin_not_installed",
+    "stopping",
+    "unknown_constraint",
+    "window_closed",
+    "wrong_instance",
+];
 /// Codes of something that is put on record and is not done.
 const ACT: &[&str] = &["already_final", "journal_failed", "overloaded", "refused"];
 const DECIDE: &[&str] = &[
@@ -209,6 +228,17 @@ const OWN: &[Row] = &[
     ),
     (Method::POST, "/v1/missions/{id}/requests/{request}", TOLD, DECIDE, &[]),
     (Method::POST, "/v1/explain", TOLD, DISPATCH, &[]),
+    (
+        Method::POST,
+        "/v1/hooks/{name}",
+        &[
+            (202, "It is a mission, accepted and on disk.", &[]),
+            (200, "It had been delivered before, or is not meant: `outcome` says which.", &[]),
+        ],
+        HOOK,
+        &[],
+    ),
+    (Method::POST, "/v1/hooks/{name}/try", TOLD, &["hook_unfit", "invalid_action", "not_json"], &[]),
     (Method::GET, "/v1/backup", TOLD, &["backup_runs", "disk_low"], &[]),
     (Method::POST, "/v1/notify/{name}/test", TOLD, &["channel_failed"], &[]),
     (Method::POST, "/v1/plugins", &[(201, "It is installed.", &[])], &["no_room", "overloaded", "plugin_refused"], &[]),

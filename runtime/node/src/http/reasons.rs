@@ -46,6 +46,11 @@ const WHY: &[(&str, &str)] = &[
         "A fork begins with what is on record and has nothing of it done again, so all of it must be there, and its plugin must follow it.",
     ),
     (
+        "hook_unfit",
+        "What is delivered has the form that its sender gave it, which changes. Nothing is guessed: a mission with half of its objective would be worse than none.",
+    ),
+    ("hook_unusable", "Without the secret anybody could have sent it."),
+    (
         "idempotency_conflict",
         "A key stands for one envelope. Answering with the mission of another one would tell the sender that its work is being done.",
     ),
@@ -70,6 +75,10 @@ const WHY: &[(&str, &str)] = &[
     (
         "invalid_schedule",
         "A schedule is held against the node as its missions will be, so that its first night is not the first that hears of a mistake.",
+    ),
+    (
+        "invalid_signature",
+        "A hook has no token: the signature is all that tells its sender from everybody else, and what was recorded long ago from what is new.",
     ),
     (
         "journal_failed",

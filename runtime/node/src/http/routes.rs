@@ -12,7 +12,7 @@ use sortie_engine::shown::{
 };
 
 use super::{
-    App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, mcp, metrics, missions, models,
+    App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, hooks, mcp, metrics, missions, models,
     nights, node, notify, openapi, plugins, problems, query, replay, requests, schedules,
 };
 use crate::config::Scope;
@@ -210,6 +210,33 @@ pub(crate) fn routes() -> Vec<Route> {
             .takes(json::<requests::Form>()),
         route(GET, "/v1/events", Read, "Events of the whole node", events, events::of_node)
             .asks::<events::EventsQuery>(),
+        Route {
+            method: POST,
+            takes: Some(Content::Bytes("application/json")),
+            ..open(
+                "/v1/hooks/{name}",
+                "Deliver to a hook, signed with its secret",
+                json::<hooks::Delivered>(),
+                on(MethodFilter::POST, hooks::deliver),
+            )
+        },
+        route(
+            GET,
+            "/v1/hooks",
+            Read,
+            "Hooks, and what came of their deliveries",
+            json::<hooks::HooksView>(),
+            hooks::list,
+        ),
+        route(
+            POST,
+            "/v1/hooks/{name}/try",
+            Dispatch,
+            "What a delivery would come to",
+            json::<hooks::Tried>(),
+            hooks::trial,
+        )
+        .takes(json::<hooks::Trial>()),
         route(GET, "/v1/plugins", Read, "Installed plugins", json::<PluginsView>(), plugins::list),
         route(
             POST,

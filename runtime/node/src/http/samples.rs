@@ -21,6 +21,10 @@ pub(super) fn of(method: &Method, path: &str) -> Vec<(&'static str, Value)> {
             ("grant", json!({"decision": "grant", "amount": {"llm_calls": 20, "cost_usd": 0.5}})),
             ("record", json!({"decision": "record", "result": {"sent": true}})),
         ],
+        ("POST", "/v1/hooks/{name}/try") => vec![(
+            "opened",
+            json!({"body": {"action": "opened", "issue": {"number": 7}}, "headers": {"X-GitHub-Event": "issues"}}),
+        )],
         ("POST", "/v1/tools/{name}/call") => vec![("glob", json!({"pattern": "**/*.md"}))],
         ("POST", "/v1/schedules") => vec![("nightly", nightly("nightly-greeting"))],
         ("PUT", "/v1/schedules/{id}") => vec![("nightly", nightly("nightly-greeting"))],

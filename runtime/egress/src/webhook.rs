@@ -1,19 +1,44 @@
 //! Signatures in the way of [Standard Webhooks](https://www.standardwebhooks.com): who holds the same secret can tell that a
-//! delivery came from this node, when, and that nobody changed it.
+//! delivery came from the other, when, and that nobody changed it. What the node sends is signed so, and what is sent to its hooks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use sortie_egress::{Secret, SecretError};
+
+use crate::secret::{Secret, SecretError};
+
+/// The header with the id of a delivery, the same for each attempt.
+pub const ID: &str = "webhook-id";
+
+/// The header with the time of an attempt, in seconds since 1970.
+pub const TIMESTAMP: &str = "webhook-timestamp";
+
+/// The header with the signatures.
+pub const SIGNATURE: &str = "webhook-signature";
 
 /// What marks a secret as base64 of its bytes.
 const PREFIX: &str = "whsec_";
 
-/// The `webhook-signature` of a delivery: `v1,` and the base64 of the HMAC-SHA256 over `id.timestamp.body`.
+/// The `webhook-signature` of a delivery: `v1,` and the base64 of its [`mac`].
+///
+/// # Errors
+/// As [`mac`].
+pub fn signature(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Result<String, SecretError> {
+    let mac = mac(secret, id, timestamp, body)?;
+    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+}
+
+/// The HMAC-SHA256 over `id.timestamp.body`.
 ///
 /// The secret is `whsec_` and base64 of the key, as the specification writes it; without that prefix, its bytes are the key.
-pub(crate) fn signature(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Result<String, SecretError> {
+///
+/// # Errors
+/// [`SecretError::SigningForm`]
+///
+/// # Panics
+/// Never: any key will do.
+pub fn mac(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Result<Hmac<Sha256>, SecretError> {
     let decoded;
     let key = match secret.expose().strip_prefix(PREFIX) {
         Some(encoded) => {
@@ -26,7 +51,7 @@ pub(crate) fn signature(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) 
     mac.update(id.as_bytes());
     mac.update(format!(".{timestamp}.").as_bytes());
     mac.update(body);
-    Ok(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+    Ok(mac)
 }
 
 #[cfg(test)]

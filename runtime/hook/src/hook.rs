@@ -1,0 +1,350 @@
+//! A hook: from a delivery to the envelope of its mission.
+
+use serde_json::{Map, Value, json};
+use sortie_contract::envelope::SecretRef;
+use sortie_contract::plugin::names_of_later;
+use sortie_contract::{Mistake, Pointer, Timestamp, limit};
+use sortie_egress::header::HeaderMap;
+use sortie_egress::{SecretError, resolve};
+use sortie_template::{Fault, Fill, Templates, Writing, faults as faults_of};
+
+use crate::config::{ConfigError, HookConfig};
+use crate::signature::{Scheme, digest};
+
+/// What the templates of a hook see.
+pub const NAMES: [&str; 4] = ["body", "headers", "hook", "vars"];
+
+/// What of an envelope is made of the delivery.
+pub(crate) const MADE_HERE: [&str; 2] = ["mission_id", "idempotency_key"];
+
+/// A text that is no template, or names what is not there.
+pub const INVALID_TEMPLATE: &str = "invalid_template";
+
+/// Headers that no template sees: who may see a mission's inputs need not see these.
+const UNSEEN: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+/// Most characters of a delivery's id that stand in the name of its mission as they are.
+const ID_CHARS_MAX: usize = 64;
+
+/// What came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body: JSON.
+    pub body: &'a [u8],
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// Who sent a delivery: known by the signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The id of the delivery, which is the same whenever it is sent again.
+    id: String,
+}
+
+impl Sender {
+    /// One who need not sign: for a template that is tried out.
+    #[must_use]
+    pub fn trying(body: &[u8]) -> Self {
+        Self { id: digest(body) }
+    }
+}
+
+/// What a delivery comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Made {
+    /// The envelope of a mission of this name, which is its idempotency key, too.
+    Mission {
+        /// Its name.
+        mission_id: String,
+        /// Its envelope.
+        envelope: Map<String, Value>,
+    },
+    /// `when` is not true of it.
+    NotMeant,
+}
+
+/// Why a delivery comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The node cannot read the hook's secret.
+    #[error("the secret of the hook cannot be read")]
+    NoSecret(#[source] SecretError),
+    /// It is not signed as it must be; in words for its sender.
+    #[error("{0}")]
+    Unsigned(String),
+    /// Its body is no JSON.
+    #[error("the body is no JSON: {0}")]
+    NotJson(String),
+    /// What the operator wrote does not fit it: each place in the hook, and why.
+    #[error("the hook's templates do not fit this delivery")]
+    Unfit(Vec<Mistake>),
+}
+
+/// A trigger from outside.
+#[derive(Debug)]
+pub struct Hook {
+    config: HookConfig,
+    secret: SecretRef,
+}
+
+impl Hook {
+    /// As the configuration has it.
+    ///
+    /// # Errors
+    /// It cannot be meant.
+    pub fn new(config: &HookConfig) -> Result<Self, ConfigError> {
+        Ok(Self { secret: config.examine()?, config: config.clone() })
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// How its sender signs.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.config.signature
+    }
+
+    /// Whether its secret can be read now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn is_usable(&self) -> Result<(), SecretError> {
+        resolve(&self.secret).await.map(drop)
+    }
+
+    /// Who sent this. The secret is read for each delivery: one that is replaced holds at once.
+    ///
+    /// # Errors
+    /// [`Refused::NoSecret`], [`Refused::Unsigned`].
+    pub async fn sender(&self, delivery: Delivery<'_>) -> Result<Sender, Refused> {
+        let secret = resolve(&self.secret).await.map_err(Refused::NoSecret)?;
+        let now = delivery.at.as_second();
+        let id = self.config.signature.signed_id(delivery.headers, delivery.body, &secret, now);
+        id.map(|id| Sender { id }).map_err(Refused::Unsigned)
+    }
+
+    /// What the delivery comes to on the node of this name.
+    ///
+    /// # Errors
+    /// [`Refused::NotJson`], [`Refused::Unfit`].
+    pub fn envelope(&self, sender: &Sender, delivery: Delivery<'_>, node: &str) -> Result<Made, Refused> {
+        let body: Value = serde_json::from_slice(delivery.body).map_err(|error| Refused::NotJson(error.to_string()))?;
+        let templates = Templates::new(self.scope(sender, delivery, &body), Writing::Json);
+        let unfit = |found: Vec<Fault>| {
+            let mistake = |(at, detail)| Mistake::new(at, INVALID_TEMPLATE, detail);
+            Refused::Unfit(found.into_iter().take(limit::MISTAKES_MAX).map(mistake).collect())
+        };
+        if let Some(when) = &self.config.when {
+            match templates.value(when) {
+                Ok(Value::Bool(true)) => {}
+                Ok(Value::Bool(false)) => return Ok(Made::NotMeant),
+                Ok(other) => {
+                    let why = format!("must be true or false, and is {}", limit::clip(&other.to_string(), 80));
+                    return Err(unfit(vec![(Pointer::root().join("when"), why)]));
+                }
+                Err(why) => return Err(unfit(vec![(Pointer::root().join("when"), why)])),
+            }
+        }
+        let (fill, mut found) = (Fill::new(&templates, &NAMES), Vec::new());
+        let mut envelope = Map::new();
+        for (name, value) in &self.config.envelope {
+            let at = Pointer::root().join("envelope").join(name);
+            envelope
+                .insert(name.clone(), fill.value(value, names_of_later(&self.config.envelope, name), &at, &mut found));
+        }
+        if !found.is_empty() {
+            return Err(unfit(found));
+        }
+        let mission_id = self.mission_id(sender);
+        let at = delivery.at.to_string();
+        for (name, value) in [
+            ("trace_id", mission_id.as_str()),
+            ("created_at", &at),
+            ("source_instance_id", node),
+            ("target_instance_id", node),
+        ] {
+            envelope.entry(name).or_insert_with(|| value.into());
+        }
+        envelope.extend(MADE_HERE.map(|name| (name.to_owned(), mission_id.as_str().into())));
+        Ok(Made::Mission { mission_id, envelope })
+    }
+
+    /// The name of the mission of a delivery: the same whenever that is sent again.
+    fn mission_id(&self, sender: &Sender) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let id = &sender.id;
+        if id.len() <= ID_CHARS_MAX && id.chars().all(is_plain) {
+            format!("hook:{}:{id}", self.config.name)
+        } else {
+            // A colon is in no id that stands as it is.
+            format!("hook:{}::{}", self.config.name, digest(id.as_bytes()))
+        }
+    }
+
+    fn scope(&self, sender: &Sender, delivery: Delivery<'_>, body: &Value) -> Value {
+        // The signature says nothing to a mission, and who reads its inputs could send the delivery again.
+        let signature = match &self.config.signature {
+            Scheme::Standard => sortie_egress::webhook::SIGNATURE,
+            Scheme::Hex(header) => header.as_str(),
+        };
+        let headers =
+            delivery.headers.iter().filter(|(name, _)| !UNSEEN.contains(&name.as_str()) && name.as_str() != signature);
+        let headers: Map<String, Value> =
+            headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.into()))).collect();
+        json!({
+            "body": body,
+            "headers": headers,
+            "hook": {"name": self.config.name, "id": sender.id, "received_at": delivery.at.to_string()},
+            "vars": self.config.vars,
+        })
+    }
+}
+
+/// What is wrong with the templates of a hook, whatever is delivered.
+pub(crate) fn faults(config: &HookConfig) -> Vec<Fault> {
+    let root = Pointer::root;
+    let when = config
+        .when
+        .as_deref()
+        .into_iter()
+        .flat_map(|when| faults_of(&Value::from(format!("{{{{ {when} }}}}")), &NAMES, &[], &root().join("when")));
+    let fields = config.envelope.iter().flat_map(|(name, value)| {
+        faults_of(value, &NAMES, names_of_later(&config.envelope, name), &root().join("envelope").join(name))
+    });
+    when.chain(fields).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "2026-11-27T02:00:00Z";
+
+    fn hook(text: &str) -> Hook {
+        let config: HookConfig = toml::from_str(text).unwrap_or_else(|error| panic!("{error}"));
+        Hook::new(&config).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn made(hook: &Hook, id: &str, body: &Value) -> Result<Made, Refused> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in
+            [("x-github-event", "issues"), ("authorization", "Bearer hush"), ("webhook-signature", "v1,hush")]
+        {
+            headers.insert(name, value.parse().unwrap());
+        }
+        let body = body.to_string();
+        let delivery = Delivery { headers: &headers, body: body.as_bytes(), at: AT.parse().unwrap() };
+        hook.envelope(&Sender { id: id.to_owned() }, delivery, "factory-1")
+    }
+
+    const ISSUES: &str = r#"
+        name = "issues"
+        secret = "env://HOOK"
+        when = "headers['x-github-event'] == 'issues' and body.action == 'opened'"
+        vars = { lane = "runtime.coder.external" }
+        [envelope]
+        vp_id = "vp.coder.primary"
+        vp_runtime_id = "{{ vars.lane }}"
+        mission_type = "coding"
+        objective = "Mend issue {{ body.issue.number }}: {{ body.issue.title }}"
+        inputs = { issue = "{{ body.issue }}" }
+    "#;
+
+    #[test]
+    fn a_delivery_comes_to_an_envelope() {
+        let body = json!({"action": "opened", "issue": {"number": 7, "title": "It {{ breaks }}"}});
+        let made = made(&hook(ISSUES), "msg_1", &body).expect("fits");
+        let expected = json!({
+            "vp_id": "vp.coder.primary", "vp_runtime_id": "runtime.coder.external", "mission_type": "coding",
+            "objective": "Mend issue 7: It {{ breaks }}", "inputs": {"issue": {"number": 7, "title": "It {{ breaks }}"}},
+            "trace_id": "hook:issues:msg_1", "created_at": AT, "source_instance_id": "factory-1", "target_instance_id": "factory-1",
+            "mission_id": "hook:issues:msg_1", "idempotency_key": "hook:issues:msg_1",
+        });
+        let Made::Mission { mission_id, envelope } = made else { panic!("{made:?}") };
+        assert_eq!((mission_id.as_str(), Value::Object(envelope)), ("hook:issues:msg_1", expected));
+    }
+
+    #[test]
+    fn what_is_not_meant_or_does_not_fit_is_no_mission() {
+        let hook = hook(ISSUES);
+        assert_eq!(made(&hook, "a", &json!({"action": "closed"})).expect("fits"), Made::NotMeant);
+        for (body, at) in
+            [(json!({"action": "opened"}), "/envelope/objective"), (json!({}), "/when"), (json!(null), "/when")]
+        {
+            match made(&hook, "a", &body) {
+                Err(Refused::Unfit(found)) => assert_eq!(found[0].pointer.as_str(), at, "{body}: {found:?}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+        let odd = self::hook("name = \"a\"\nsecret = \"env://A\"\nwhen = \"body.n\"\n[envelope]\n");
+        assert!(matches!(made(&odd, "a", &json!({"n": 1})), Err(Refused::Unfit(_))), "a number is no answer");
+        let delivery = Delivery { headers: &HeaderMap::new(), body: b"a=b", at: AT.parse().unwrap() };
+        assert!(matches!(hook.envelope(&Sender::trying(b"a=b"), delivery, "n"), Err(Refused::NotJson(_))));
+    }
+
+    #[test]
+    fn what_came_in_is_no_template_to_the_plugin_that_reads_it() {
+        let hook = hook(
+            r#"
+            name = "a"
+            secret = "env://A"
+            [envelope]
+            mission_type = "custom"
+            plugin = "automation"
+            inputs = { steps = [{ id = "x", tool = "Write", with = { path = "a", content = "{{ body.text }} of {{ steps.y.result }}" } }] }
+            "#,
+        );
+        let Made::Mission { envelope, .. } =
+            made(&hook, "a", &json!({"text": "{{ steps.key.result }}"})).expect("fits")
+        else {
+            panic!("a mission")
+        };
+        let content = &envelope["inputs"]["steps"][0]["with"]["content"];
+        assert_eq!(content, "{{ '{{' }} steps.key.result }} of {{ steps.y.result }}");
+    }
+
+    #[test]
+    fn no_template_sees_what_could_be_used_again() {
+        let hook = hook("name = \"a\"\nsecret = \"env://A\"\n[envelope]\ninputs = { all = \"{{ headers }}\" }\n");
+        let Made::Mission { envelope, .. } = made(&hook, "a", &json!({})).expect("fits") else { panic!("a mission") };
+        assert_eq!(envelope["inputs"]["all"], json!({"x-github-event": "issues"}));
+    }
+
+    #[test]
+    fn a_mission_is_called_as_its_delivery_is_and_never_as_that_of_another() {
+        let hook = hook(ISSUES);
+        let name = |id: &str| hook.mission_id(&Sender { id: id.to_owned() });
+        assert_eq!(name("msg_p5jXN8-1.2"), "hook:issues:msg_p5jXN8-1.2");
+        let odd = ["a/b", "a b", "ä", "", &"x".repeat(65), "a:b"].map(name);
+        for (index, one) in odd.iter().enumerate() {
+            assert!(one.len() < 200 && one.parse::<sortie_contract::MissionId>().is_ok(), "{one}");
+            assert!(!odd[..index].contains(one), "{one}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_secret_is_read_for_each_delivery() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let hook = hook(&format!(
+            "name = \"a\"\nsecret = \"file://{}\"\nsignature = \"github\"\n[envelope]\n",
+            path.display()
+        ));
+        let mut headers = HeaderMap::new();
+        let signed = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        headers.insert("x-hub-signature-256", signed.parse().unwrap());
+        let delivery = Delivery { headers: &headers, body: b"Hello, World!", at: AT.parse().unwrap() };
+        assert!(matches!(hook.sender(delivery).await, Err(Refused::NoSecret(_))));
+        std::fs::write(&path, "another\n").unwrap();
+        assert!(matches!(hook.sender(delivery).await, Err(Refused::Unsigned(_))));
+        std::fs::write(&path, "It's a Secret to Everybody\n").unwrap();
+        assert!(hook.sender(delivery).await.is_ok() && hook.is_usable().await.is_ok());
+    }
+}

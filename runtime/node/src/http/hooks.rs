@@ -1,0 +1,224 @@
+//! Hooks over HTTP: a delivery from outside becomes a mission; how the hooks are; what a delivery would come to.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sortie_contract::{Mistake, Pointer, Timestamp};
+use sortie_engine::intake::DispatchError;
+use sortie_hook::{Delivery, Made, Refused, Sender};
+
+use super::error::Problem;
+use super::query::NoParameters;
+use super::{App, Body, missions};
+use crate::hooks::{Kept, Outcome};
+
+/// What a delivery came to.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Delivered {
+    /// `accepted`, `replayed` where it was sent before, `not_meant` where the hook's `when` is not true of it.
+    outcome: Outcome,
+    /// The mission that it is.
+    mission_id: Option<String>,
+}
+
+/// `POST /v1/hooks/{name}`
+pub(super) async fn deliver(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    let kept = found(&app, &name)?;
+    let at = app.engine.ambient().wall();
+    let delivered = delivered(&app, kept, Delivery { headers: &headers, body: &body, at }).await;
+    match &delivered {
+        Ok(Delivered { outcome, mission_id }) => kept.came(at, *outcome, mission_id.as_deref(), None),
+        Err(problem) => {
+            let body = problem.body();
+            tracing::warn!(hook = name, code = %body["code"], detail = %body["detail"], "a delivery to a hook was refused");
+            kept.came(at, Outcome::Refused, None, body["detail"].as_str().map(str::to_owned));
+        }
+    }
+    let delivered = delivered?;
+    let status = if delivered.outcome == Outcome::Accepted { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(delivered)).into_response())
+}
+
+async fn delivered(app: &App, kept: &Kept, delivery: Delivery<'_>) -> Result<Delivered, Problem> {
+    let sender = kept.hook.sender(delivery).await?;
+    let (mission_id, envelope) = match kept.hook.envelope(&sender, delivery, &app.called.instance_id)? {
+        Made::NotMeant => return Ok(Delivered { outcome: Outcome::NotMeant, mission_id: None }),
+        Made::Mission { mission_id, envelope } => (mission_id, envelope),
+    };
+    let outcome = match missions::taken(&app.engine, "hook", Value::Object(envelope).to_string()).await {
+        Ok(dispatched) if !dispatched.replayed => Outcome::Accepted,
+        // What it was filled in with may have changed: the time at which it came, the configuration. Its sender means the same.
+        Ok(_) | Err(DispatchError::IdempotencyConflict { .. }) => Outcome::Replayed,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Delivered { outcome, mission_id: Some(mission_id) })
+}
+
+/// The hooks of a node.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct HooksView {
+    /// Those of the configuration, in its order.
+    items: Vec<HookView>,
+    /// Always null: all of them are on this page.
+    next_cursor: Option<String>,
+}
+
+/// A hook: where services outside deliver what happened.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct HookView {
+    /// What the configuration calls it.
+    name: String,
+    /// Where it is delivered to.
+    path: String,
+    /// How its sender signs: `standard`, `github`, `hex:HEADER`.
+    signature: String,
+    /// How many deliveries became missions since the node started.
+    accepted: u64,
+    /// How many had been sent before.
+    replayed: u64,
+    /// Of how many its `when` was not true.
+    not_meant: u64,
+    /// How many were refused.
+    refused: u64,
+    /// What came of the last one; null before it.
+    last: Option<LastView>,
+}
+
+/// What came of a delivery.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct LastView {
+    /// When it came.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    at: Timestamp,
+    /// What it came to.
+    outcome: Outcome,
+    /// The mission that it is.
+    mission_id: Option<String>,
+    /// Why it was refused.
+    error: Option<String>,
+}
+
+impl From<&Kept> for HookView {
+    fn from(kept: &Kept) -> Self {
+        let (hook, tally) = (&kept.hook, kept.tally());
+        Self {
+            name: hook.name().to_owned(),
+            path: format!("/v1/hooks/{}", hook.name()),
+            signature: hook.scheme().to_string(),
+            accepted: tally.accepted,
+            replayed: tally.replayed,
+            not_meant: tally.not_meant,
+            refused: tally.refused,
+            last: tally.last.map(|last| LastView {
+                at: last.at,
+                outcome: last.outcome,
+                mission_id: last.mission_id,
+                error: last.error,
+            }),
+        }
+    }
+}
+
+/// `GET /v1/hooks`
+pub(super) async fn list(State(app): State<App>, _: NoParameters) -> Json<HooksView> {
+    Json(HooksView { items: app.hooks.iter().map(HookView::from).collect(), next_cursor: None })
+}
+
+/// A delivery to try a hook with.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trial {
+    /// What would be its body.
+    body: Value,
+    /// What would be its headers, but for the signature.
+    #[serde(default)]
+    headers: Map<String, Value>,
+}
+
+/// What a delivery would come to.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Tried {
+    /// Whether it would be a mission: `when` is true of it.
+    is_meant: bool,
+    /// The envelope that would be dispatched; null where it is not meant.
+    envelope: Option<Map<String, Value>>,
+}
+
+/// `POST /v1/hooks/{name}/try`
+pub(super) async fn trial(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    _: NoParameters,
+    Body(body): Body,
+) -> Result<Json<Tried>, Problem> {
+    let kept = found(&app, &name)?;
+    let trial: Trial = super::schedules::form(&body)?;
+    let headers = headers_of(&trial.headers)?;
+    let body = Bytes::from(trial.body.to_string());
+    let delivery = Delivery { headers: &headers, body: &body, at: app.engine.ambient().wall() };
+    Ok(Json(match kept.hook.envelope(&Sender::trying(&body), delivery, &app.called.instance_id)? {
+        Made::NotMeant => Tried { is_meant: false, envelope: None },
+        Made::Mission { envelope, .. } => Tried { is_meant: true, envelope: Some(envelope) },
+    }))
+}
+
+fn headers_of(named: &Map<String, Value>) -> Result<HeaderMap, Problem> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in named {
+        let pair =
+            HeaderName::try_from(name).ok().zip(value.as_str().and_then(|value| HeaderValue::from_str(value).ok()));
+        let Some((name, value)) = pair else {
+            let at = Pointer::root().join("headers").join(name);
+            let mistake = Mistake::new(at, "invalid_action", "must be the name of a header and its text");
+            return Err(unprocessable("invalid_action", "the delivery cannot be tried; see `errors`", &[mistake]));
+        };
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+fn found<'a>(app: &'a App, name: &str) -> Result<&'a Kept, Problem> {
+    let named = sortie_contract::limit::clip(name, 80);
+    app.hooks
+        .find(name)
+        .ok_or_else(|| Problem::not_found(&format!("hook `{named}`; `[[hook]]` has those that there are")))
+}
+
+fn unprocessable(code: &'static str, detail: &str, mistakes: &[Mistake]) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail).with("errors", json!(mistakes))
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let told = refused.to_string();
+        match refused {
+            Refused::NoSecret(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, code = "hook_unusable", "{told}");
+                Self::unavailable("hook_unusable", "the node cannot read the secret of this hook; its log says why")
+            }
+            Refused::Unsigned(why) => Self::new(StatusCode::FORBIDDEN, "invalid_signature", why),
+            Refused::NotJson(why) => {
+                let why = format!("the body is no JSON: {why}; have its sender send `application/json`");
+                DispatchError::Invalid(vec![Mistake::new(Pointer::root(), "not_json", why)]).into()
+            }
+            Refused::Unfit(mistakes) => {
+                unprocessable("hook_unfit", "the hook's templates do not fit this delivery; see `errors`", &mistakes)
+            }
+        }
+    }
+}
