@@ -34,10 +34,10 @@ cargo xtask COMMAND
                        examples/demo/, shows their events live, and ends with a table of what became of them
   test [--quick]       what CI runs: formatting, lints, documentation, every test; the last line is `N passed, N failed`;
                        --quick leaves out the lints and the documentation
-  sim [--schedules] [--seeds N] [--seed FIRST]
+  sim [--schedules | --forks] [--seeds N] [--seed FIRST]
                        simulates a node through N histories (10,000) of crashes, faults and contradictions, each from a seed
                        of its own; of one in which something is wrong, prints everything that happened; with --schedules,
-                       through months in which schedules make the missions
+                       through months in which schedules make the missions; with --forks, with people who fork them
   plugins [--setup] [--languages]
                        builds the first-party plugins; with --setup, gets the wasm targets where they are missing, and ends; with
                        --languages, builds the examples in Python and JavaScript, into target/authored
@@ -108,7 +108,7 @@ impl Options {
     const KNOWN: [(&str, &[(&str, bool)]); 9] = [
         ("demo", &[]),
         ("test", &[("--quick", false)]),
-        ("sim", &[("--schedules", false), ("--seeds", true), ("--seed", true)]),
+        ("sim", &[("--schedules", false), ("--forks", false), ("--seeds", true), ("--seed", true)]),
         ("plugins", &[("--setup", false), ("--languages", false)]),
         ("bench", &[("--json", false), ("--smoke", false), ("--only", true)]),
         ("polyglot", &[("--jest", true), ("--tasks", true)]),
@@ -158,6 +158,7 @@ mod tests {
             "test --quick",
             "sim --seeds 5 --seed 1",
             "sim --schedules --seed 1",
+            "sim --forks --seeds 5",
             "plugins --setup",
             "screenshots --setup",
             "bench --json --only a --only b",

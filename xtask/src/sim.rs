@@ -11,13 +11,13 @@ pub(crate) fn run(project: &Project, arguments: &[String]) -> Result<(), String>
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
         let value = match flag.as_str() {
-            "--schedules" => {
-                about = "schedules";
+            "--schedules" | "--forks" => {
+                about = &flag[2..];
                 continue;
             }
             "--seeds" => &mut seeds,
             "--seed" => &mut first,
-            _ => return Err(format!("`{flag}` is none of --seeds, --seed and --schedules")),
+            _ => return Err(format!("`{flag}` is none of --seeds, --seed, --schedules and --forks")),
         };
         let number = rest.next().and_then(|text| text.parse::<u64>().ok());
         *value = Some(number.ok_or_else(|| format!("{flag} takes a number"))?);

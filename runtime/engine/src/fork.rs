@@ -1,28 +1,23 @@
 //! Making forks: a mission that begins with what another has on record up to one of its calls, and goes on from there for real.
 //!
-//! What of a record is taken over is the core's to say ([`sortie_mission::fork`]); that the fork is taken is decided as of any dispatch
-//! ([`super::intake`]), and it is written whole, in one append. Owned here: the fork's envelope, and how far its plugin keeps to the record,
-//! which is found out beforehand by a rehearsal. So a fork never meets a record that it does not follow.
+//! What of a record is taken over, from where a fork goes on and what its envelope has of its mission's is the core's to say
+//! ([`sortie_mission::fork`]); that the fork is taken is decided as of any dispatch ([`super::intake`]), and it is written whole, in one
+//! append. Owned here: how far its plugin keeps to the record, which is found out beforehand by a rehearsal. So a fork never meets a record that it does not follow.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use serde::Serialize;
 use serde_json::json;
-use serde_json::value::RawValue;
-use sortie_contract::artifact::StorageScope;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, ForkedFrom, Parsed, Rejected};
 use sortie_contract::id::CallNo;
-use sortie_contract::limit;
-use sortie_contract::plugin::{Crash, PluginIdentity, PluginRef};
+use sortie_contract::plugin::{Crash, PluginIdentity};
 use sortie_contract::record::{Accepted, Record};
-use sortie_contract::{MissionId, MissionNo, Mistake, Pointer, SessionId, Stamped};
+use sortie_contract::{MissionId, MissionNo, Mistake, SessionId, Stamped};
 use sortie_mission::admission::{self, Dispatch, Examination, Verdict};
-use sortie_mission::fork::{NoFork, taken_over, told_of_limits};
-use sortie_mission::replay::host_call;
+use sortie_mission::fork::{Begun, Draft, NoDraft, NoFork, Places, taken_over};
+pub use sortie_mission::fork::{Order as ForkOrder, Point};
 use sortie_mission::{Illegal, Mission};
 use sortie_sandbox::{BoxFuture, Host, Kill, Run};
 use sortie_tools::{Copied, Workspace};
@@ -39,23 +34,6 @@ const REHEARSAL_MAX: Duration = Duration::from_secs(60);
 
 /// How long one may wait there for nothing but a signal that is not on record.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What is to be forked, and how.
-#[derive(Debug, Clone)]
-pub struct ForkOrder {
-    /// The mission.
-    pub of: MissionId,
-    /// Up to and with this call its record is taken over; 0: nothing of it.
-    pub at: u32,
-    /// Other inputs: a JSON object, as text.
-    pub inputs: Option<String>,
-    /// Another plugin, or another version of it.
-    pub plugin: Option<PluginRef>,
-    /// Whether it begins with a copy of the workspace, as that is now, or with an empty one.
-    pub copies: bool,
-    /// What makes a second order the same one.
-    pub key: String,
-}
 
 /// A fork that was taken.
 #[derive(Debug)]
@@ -101,6 +79,15 @@ pub enum ForkError {
     Read(#[from] ReadError),
 }
 
+impl From<NoDraft> for ForkError {
+    fn from(error: NoDraft) -> Self {
+        match error {
+            NoDraft::NoEnvelope => ReadError::NoEnvelope.into(),
+            NoDraft::Wrong(mistake) => Self::Invalid(vec![mistake]),
+        }
+    }
+}
+
 impl From<Illegal> for ForkError {
     fn from(illegal: Illegal) -> Self {
         ReadError::from(illegal).into()
@@ -132,23 +119,6 @@ impl Heritage {
     }
 }
 
-impl ForkOrder {
-    /// The name of the fork: the same for the same key.
-    fn mission_id(&self) -> MissionId {
-        let digest = Digest::of(format!("{}\n{}", self.of, self.key).as_bytes()).to_string();
-        let end = format!(".fork-{}", &digest[..12]);
-        let of = limit::clip(self.of.as_str(), limit::ID_BYTES_MAX - end.len() - 3);
-        MissionId::new(format!("{}{end}", of.trim_end_matches('…')))
-            .expect("an id with letters, digits, a point and a hyphen behind")
-    }
-
-    /// What a second order is compared by.
-    fn digest(&self) -> Digest {
-        let plugin = self.plugin.as_ref().map(ToString::to_string);
-        Digest::of(json!([self.of, self.at, self.inputs, plugin, self.copies]).to_string().as_bytes())
-    }
-}
-
 impl Engine {
     /// Forks a mission. When this returns, the fork is on disk.
     ///
@@ -165,31 +135,31 @@ impl Engine {
         }
         // Before anything is done for it that would have to be undone.
         self.has_room()?;
-        let (engine, at) = (Arc::clone(self), order.at);
-        let read = self.ambient.unblock(move || engine.heritage(no, at)).await;
-        let (accepted, records) = read.map_err(ReadError::Task)??;
-        let session = accepted.session.clone();
-        let mut draft = draft(&accepted, &order, &self.settings.rules.instance_id)?;
+        let (engine, point) = (Arc::clone(self), order.at);
+        let read = self.ambient.unblock(move || engine.heritage(no, point)).await;
+        let (accepted, at, records) = read.map_err(ReadError::Task)??;
+        let (session, copies) = (accepted.session.clone(), order.copies);
+        let draft = Draft::new(&accepted, order, &self.settings.rules.instance_id)?;
         let text = draft.text(None);
         let Parsed { envelope, .. } = parsed(&text)?;
         let examination = self.examine(&envelope, Vec::new()).await?;
         let fork = taken(&envelope, &text, &examination)?;
-        let rehearsed = match order.at {
+        let rehearsed = match at {
             0 => None,
-            _ => Some(self.rehearse_fork(no, &draft, &order, fork, &records).await?),
+            _ => Some(self.rehearse_fork(no, &draft, at, fork, &records).await?),
         };
-        let calls = rehearsed.as_ref().map_or(0, |rehearsed| rehearsed.calls.min(order.at));
-        let diverged_at = (calls < order.at).then_some(calls + 1);
-        let records = if diverged_at.is_some() { taken_over_of(&records, calls)? } else { records };
-        let from = draft.from(&order, calls, &records, diverged_at);
-        let copy = match order.copies {
+        let calls = rehearsed.as_ref().map_or(0, |rehearsed| rehearsed.calls.min(at));
+        let records = if calls < at { taken_over_of(&records, calls)? } else { records };
+        let from = draft.from(at, calls, &records);
+        let copy = match copies {
             true => Some(self.copy_workspace(&envelope, &session).await?),
             false => None,
         };
-        let copied = copy.as_ref().map(|(copied, _)| *copied);
-        draft.notes_on(&from, rehearsed.as_ref(), (&session, copied, &records));
+        let copied = copy.as_ref().map(|(Copied { entries, left_out, .. }, _)| (*entries, *left_out));
         let text = draft.text(Some(&from));
-        let heritage = Heritage { of: no, records, notes: draft.notes };
+        let left = rehearsed.as_ref().map(left).unwrap_or_default();
+        let notes = draft.notes(&from, &left, Begun { session: &session, copied }, &records);
+        let heritage = Heritage { of: no, records, notes };
         let dispatched = self.dispatch_with_artifacts(&envelope.mission_id, text, &heritage).await;
         if let (Err(error), Some((_, workspace))) = (&dispatched, copy)
             && !matches!(error, DispatchError::Journal(_))
@@ -248,23 +218,39 @@ impl Engine {
         Ok(before.map(|(no, reply)| Forked { dispatched: Dispatched { no, replayed: true, trace_id, reply }, from }))
     }
 
-    /// The acceptance of a mission, and what a fork takes over of its record. Blocks.
-    fn heritage(&self, no: MissionNo, at: u32) -> Result<(Accepted, Vec<Stamped>), ForkError> {
-        let (mut records, mut next) = (Vec::new(), 0);
-        loop {
-            let piece = self.log.read(no, next, views::PIECE_BYTES).map_err(ReadError::from)?;
-            if piece.is_empty() {
-                break;
+    /// The acceptance of a mission, the call that a fork goes on from, and what it takes over of the record. Blocks.
+    fn heritage(&self, no: MissionNo, point: Point) -> Result<(Accepted, u32, Vec<Stamped>), ForkError> {
+        let at = match point {
+            Point::Call(at) => at,
+            // Only what its calls came to says where that is, and how many results are needed up to there.
+            _ => {
+                let mut places = Places::default();
+                self.each_record(no, |_, stamped| places.hear(&stamped))?;
+                places.at(point)
             }
-            for stamped in piece {
-                next = stamped.next_no(next);
-                records.extend(light(stamped, CallNo(at)));
-            }
-        }
+        };
+        let mut records = Vec::new();
+        self.each_record(no, |_, stamped| records.extend(light(stamped, CallNo(at))))?;
         let first = records.first().ok_or(ReadError::Unknown)?;
         let Record::Accepted(accepted) = &first.record else { return Err(ReadError::NoEnvelope.into()) };
         let accepted = accepted.as_ref().clone();
-        Ok((accepted, taken_over_of(&records, at)?))
+        Ok((accepted, at, taken_over_of(&records, at)?))
+    }
+
+    /// Goes over all records of a mission, each with its number, from 0. Blocks.
+    fn each_record(&self, no: MissionNo, mut hear: impl FnMut(u32, Stamped)) -> Result<(), ReadError> {
+        let mut next = 0;
+        loop {
+            let piece = self.log.read(no, next, views::PIECE_BYTES)?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            for stamped in piece {
+                let number = next;
+                next = stamped.next_no(next);
+                hear(number, stamped);
+            }
+        }
     }
 
     /// Copies the workspace of a session into that of a fork.
@@ -286,12 +272,12 @@ impl Engine {
         self: &Arc<Self>,
         no: MissionNo,
         draft: &Draft,
-        order: &ForkOrder,
+        at: u32,
         accepted: Accepted,
         records: &[Stamped],
     ) -> Result<Rehearsed, ForkError> {
         // The state that the fork would begin in, which is a check of the records, too.
-        let text = draft.text(Some(&draft.from(order, order.at, records, None)));
+        let text = draft.text(Some(&draft.from(at, at, records)));
         let Parsed { envelope, .. } = parsed(&text)?;
         let (envelope, plugin) = (Arc::new(envelope), accepted.plugin.digest);
         let first = Stamped { at: self.ambient.wall(), ran_ms: 0, record: Record::Accepted(Box::new(accepted)) };
@@ -327,14 +313,18 @@ impl Engine {
 }
 
 /// What somebody needs to know who forks a mission.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Forkable {
     /// So many calls it has made.
     pub calls: u32,
-    /// So many as of the record that was named.
+    /// So many of them a fork can take over as of the record that was named.
     pub at: u32,
-    /// Its inputs, laid out.
-    pub inputs: String,
+    /// The last call that a fork can go on from.
+    pub last: u32,
+    /// The call before the first that it failed of.
+    pub failure: Option<u32>,
+    /// Its inputs.
+    pub inputs: serde_json::Value,
     /// The plugin that it ran on, with its version.
     pub plugin: String,
 }
@@ -344,30 +334,23 @@ impl Engine {
     ///
     /// # Errors
     /// [`ReadError`]
-    pub fn forkable(&self, id: &str, record: Option<u32>) -> Result<Forkable, ReadError> {
-        let no = self.find(id)?.ok_or(ReadError::Unknown)?;
-        let (mut next, mut calls, mut at, mut accepted) = (0, 0, 0, None);
-        loop {
-            let piece = self.log.read(no, next, views::PIECE_BYTES)?;
-            if piece.is_empty() {
-                break;
+    pub fn forkable(&self, no: MissionNo, record: Option<u32>) -> Result<Forkable, ReadError> {
+        let (mut places, mut at, mut accepted) = (Places::default(), 0, None);
+        self.each_record(no, |number, stamped| {
+            places.hear(&stamped);
+            if record.is_none_or(|record| number < record) {
+                at = places.calls();
             }
-            for stamped in piece {
-                calls += u32::from(host_call(&stamped.record).is_some());
-                if record.is_none_or(|record| next < record) {
-                    at = calls;
-                }
-                next = stamped.next_no(next);
-                if let Record::Accepted(first) = stamped.record {
-                    accepted = Some(first);
-                }
+            if let Record::Accepted(first) = stamped.record {
+                accepted = Some(first);
             }
-        }
+        })?;
         let accepted = accepted.ok_or(ReadError::NoEnvelope)?;
         let sent: serde_json::Value = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
         let inputs = sent.get("inputs").filter(|inputs| inputs.is_object()).cloned().unwrap_or_else(|| json!({}));
         let PluginIdentity { name, version, .. } = &accepted.plugin;
-        Ok(Forkable { calls, at, inputs: format!("{inputs:#}"), plugin: format!("{name}@{version}") })
+        let (calls, last, failure) = (places.calls(), places.last(), places.before_failure());
+        Ok(Forkable { calls, at: at.min(last), last, failure, inputs, plugin: format!("{name}@{version}") })
     }
 }
 
@@ -406,145 +389,6 @@ fn taken(envelope: &Envelope, text: &str, examination: &Examination) -> Result<A
 
 fn parsed(text: &str) -> Result<Parsed, ForkError> {
     Envelope::parse_accepted(text).map_err(|Rejected { mistakes, .. }| ForkError::Invalid(mistakes))
-}
-
-/// The envelope of a fork: that of its mission, as it was sent, but for what it must have of its own.
-struct Draft {
-    fields: BTreeMap<String, Box<RawValue>>,
-    /// Where its forks began.
-    root: MissionId,
-    notes: Vec<String>,
-}
-
-/// What a fork has not of the mission that it comes from: events go nowhere, and its window is over or another's.
-const LEFT_OUT: [&str; 3] = ["callback", "autonomy_window", "forked_from"];
-
-fn draft(accepted: &Accepted, order: &ForkOrder, node: &sortie_contract::InstanceId) -> Result<Draft, ForkError> {
-    let sent: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-    let had_callback = sent.get("callback").is_some_and(|callback| callback.get() != "null");
-    let before = sent.get("forked_from").and_then(|from| serde_json::from_str::<ForkedFrom>(from.get()).ok());
-    let root = before.map_or_else(|| order.of.clone(), |before| before.root);
-    let mut fields: BTreeMap<String, Box<RawValue>> =
-        sent.into_iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())).collect();
-    let mut notes = Vec::new();
-    if had_callback {
-        notes.push(format!("its events are told here only, and not to where those of {} went", order.of));
-    }
-    let mission_id = order.mission_id();
-    let PluginIdentity { name, version, .. } = &accepted.plugin;
-    let plugin = order.plugin.as_ref().map_or_else(|| format!("{name}@{version}"), ToString::to_string);
-    for (key, value) in [
-        ("mission_id", mission_id.as_str()),
-        ("vp_session_id", SessionId::of_fork(&mission_id).as_str()),
-        ("source_instance_id", node.as_str()),
-        ("target_instance_id", "*"),
-        ("idempotency_key", &format!("fork:{mission_id}")),
-        ("plugin", &plugin),
-    ] {
-        fields.insert(key.to_owned(), raw(&value));
-    }
-    if let Some(inputs) = &order.inputs {
-        let inputs = RawValue::from_string(inputs.clone()).map_err(|error| {
-            let mistake = Mistake::new(Pointer::raw("/inputs"), "not_json", error.to_string());
-            ForkError::Invalid(vec![mistake])
-        })?;
-        fields.insert("inputs".to_owned(), inputs);
-    }
-    if let Some(policy) = fields.get_mut("artifact_policy") {
-        let mut its: BTreeMap<String, Box<RawValue>> = serde_json::from_str(policy.get()).unwrap_or_default();
-        let pushes = parsed_scope(&its) == Some(StorageScope::Pushback);
-        if pushes {
-            its.insert("storage_scope".to_owned(), raw(&"factory"));
-            *policy = raw(&its);
-        }
-    }
-    Ok(Draft { fields, root, notes })
-}
-
-fn parsed_scope(policy: &BTreeMap<String, Box<RawValue>>) -> Option<StorageScope> {
-    let scope = policy.get("storage_scope")?;
-    (scope.get().trim() == "\"pushback\"").then_some(StorageScope::Pushback)
-}
-
-fn raw(value: &impl Serialize) -> Box<RawValue> {
-    serde_json::value::to_raw_value(value).expect("texts are JSON")
-}
-
-impl Draft {
-    fn from(&self, order: &ForkOrder, calls: u32, records: &[Stamped], diverged_at: Option<u32>) -> ForkedFrom {
-        let records = u32::try_from(records.len()).expect("an append has fewer than 2^32 records");
-        let (mission_id, root, at) = (order.of.clone(), self.root.clone(), order.at);
-        ForkedFrom { mission_id, root, at, calls, records, diverged_at, asked: order.digest() }
-    }
-
-    fn text(&self, from: Option<&ForkedFrom>) -> String {
-        let mut fields: BTreeMap<&str, &RawValue> =
-            self.fields.iter().map(|(key, value)| (key.as_str(), value.as_ref())).collect();
-        let from = from.map(raw);
-        if let Some(from) = &from {
-            fields.insert("forked_from", from);
-        }
-        serde_json::to_string(&fields).expect("texts are JSON")
-    }
-
-    /// What people should know of a fork that comes from there.
-    fn notes_on(
-        &mut self,
-        from: &ForkedFrom,
-        rehearsed: Option<&Rehearsed>,
-        (session, copied, records): (&SessionId, Option<Copied>, &[Stamped]),
-    ) {
-        if let (Some(at), Some(rehearsed)) = (from.diverged_at, rehearsed) {
-            self.notes.push(format!("its plugin leaves the record at call {at}: {}", left(rehearsed)));
-        }
-        if let Some(call) = told_of_limits(records) {
-            self.notes.push(format!(
-                "its plugin was told at call {} what was left of the time and the budget of {}, and is told the same: it may land early for \
-                 that; a fork at call {} or before asks anew",
-                call.0,
-                from.mission_id,
-                call.0.saturating_sub(1)
-            ));
-        }
-        if let Some(Copied { entries, left_out, .. }) = copied {
-            if entries > 0 {
-                let left_out =
-                    if left_out > 0 { format!("; {left_out} of its entries are left out") } else { String::new() };
-                self.notes.push(format!(
-                    "its workspace is a copy of that of the session {session} as it is now, and not as it was at call {}{left_out}",
-                    from.calls
-                ));
-            }
-            return;
-        }
-        if from.calls == 0 {
-            return;
-        }
-        let mut wrote: Vec<&str> = records
-            .iter()
-            .filter_map(|stamped| match &stamped.record {
-                Record::CallFinished { outcome: Ok(answer), .. } => Some(answer.wrote.iter()),
-                _ => None,
-            })
-            .flatten()
-            .map(|written| written.path.as_str())
-            .collect();
-        wrote.sort_unstable();
-        wrote.dedup();
-        let files = match wrote.as_slice() {
-            [] => String::new(),
-            [first, ..] => format!(
-                "; its calls up to there wrote {} files, such as `{}`",
-                wrote.len(),
-                limit::clip(first, limit::QUOTE_BYTES_MAX)
-            ),
-        };
-        self.notes.push(format!(
-            "its workspace is its own and empty: what {} had in its session's is not there{files}",
-            from.mission_id
-        ));
-    }
 }
 
 /// The name under which the artifacts of a fork's record are set aside.

@@ -489,15 +489,15 @@ impl Host for RunHost {
         self.waits.turn(waits);
     }
 
-    fn choice(&self) -> Result<Option<u32>, Stop> {
-        Ok(match self.recorded(Asked::Question(HostQuestion::WaitAny))? {
+    fn choice(&self, among: &[Option<CallNo>]) -> Result<Option<u32>, Stop> {
+        Ok(match self.recorded(Asked::WaitAny { among })? {
             Some(Recorded::Answer { answer, .. }) => answer.parse().ok(),
             _ => None,
         })
     }
 
-    fn waited(&self, ready: u32) -> Result<(), Stop> {
-        self.answered(HostQuestion::WaitAny, "", &ready.to_string())
+    fn waited(&self, among: &[Option<CallNo>], ready: u32) -> Result<(), Stop> {
+        self.answered(HostQuestion::WaitAny, &Asked::WaitAny { among }.about(), &ready.to_string())
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {

@@ -8,7 +8,7 @@ use sortie_mission::{Criterion, Mission};
 
 use super::look;
 use super::shown::{BudgetView, CriterionView, LandingView, LimitView, MissionAtView, UsageView, minutes};
-use super::views::Next;
+use super::views::{MARK_RECORDS, Next};
 use super::{Engine, ReadError};
 
 impl Engine {
@@ -22,7 +22,16 @@ impl Engine {
             return Err(ReadError::NoRecord { records });
         }
         // One before it: the record itself is to be seen.
-        let mut fold = self.views.take(no, |mission| mission.records() < wanted);
+        let mut fold = self.views.take_past(no, wanted);
+        // Whoever goes back and forth in a long record finds a fold near each of its places.
+        while let Some(mark) = mark_before(fold.as_ref().map_or(0, |fold| fold.mission.records()), wanted) {
+            let near = |mission: &Mission| if mission.records() < mark { Next::More } else { Next::Enough };
+            self.advance(no, &mut fold, |mission, _| near(mission))?;
+            match &fold {
+                Some(fold) if fold.mission.records() >= mark => self.views.mark(fold),
+                _ => break,
+            }
+        }
         let mut last = None;
         self.advance(no, &mut fold, |mission, record| {
             if mission.records() < wanted {
@@ -62,6 +71,12 @@ impl Engine {
             ended_at: mission.ended_at(),
         }
     }
+}
+
+/// The next mark behind so many records that is before the wanted one.
+fn mark_before(records: u32, wanted: u32) -> Option<u32> {
+    let next = (records / MARK_RECORDS).saturating_add(1).saturating_mul(MARK_RECORDS);
+    (next < wanted).then_some(next)
 }
 
 /// From where on it lands, once its plugin has asked to be told.

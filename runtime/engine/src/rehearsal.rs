@@ -97,7 +97,7 @@ impl Wanted {
                 serde_json::json!({ "criterion": criterion, "verdict": verdict, "evidence": evidence }).to_string(),
             ),
             Asked::After { ms } => (None, ms.to_string()),
-            Asked::Get { .. } | Asked::Put { .. } => (None, asked.about()),
+            Asked::Get { .. } | Asked::Put { .. } | Asked::WaitAny { .. } => (None, asked.about()),
             Asked::Question(_) | Asked::Land => (None, String::new()),
         };
         Self { words: asked.to_string(), tool, arguments }
@@ -374,14 +374,14 @@ impl Host for Rehearsal {
 
     fn waits(&self, _waits: bool) {}
 
-    fn choice(&self) -> Result<Option<u32>, Stop> {
-        match self.answered(Asked::Question(HostQuestion::WaitAny))? {
+    fn choice(&self, among: &[Option<CallNo>]) -> Result<Option<u32>, Stop> {
+        match self.answered(Asked::WaitAny { among })? {
             Recorded::Answer { answer, .. } => Ok(answer.parse().ok()),
             _ => Ok(None),
         }
     }
 
-    fn waited(&self, _ready: u32) -> Result<(), Stop> {
+    fn waited(&self, _among: &[Option<CallNo>], _ready: u32) -> Result<(), Stop> {
         Ok(())
     }
 

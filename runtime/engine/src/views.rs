@@ -23,6 +23,10 @@ pub(super) const PIECE_BYTES: usize = 256 << 10;
 /// Most folds that are kept. A large mission takes a few MiB, most take a few KiB.
 const FOLDS_MAX: usize = 64;
 
+/// So many records are between two folds that are kept of the past of a long mission, and so many of those are kept of all missions.
+pub(super) const MARK_RECORDS: u32 = 16 << 10;
+const MARKS_MAX: usize = 8;
+
 /// Most bytes of recent events that are kept for those who watch the whole node.
 const RECENT_BYTES_MAX: usize = 8 << 20;
 
@@ -79,6 +83,8 @@ impl Shown {
 pub struct Views {
     /// The most recently used last.
     folds: Mutex<VecDeque<Fold>>,
+    /// Of the pasts of missions that somebody goes back and forth in: the most recently made last.
+    marks: Mutex<VecDeque<Fold>>,
     /// How many records were taken up: what watching costs.
     folded: AtomicU64,
     recent: Mutex<Recent>,
@@ -133,6 +139,32 @@ impl Views {
         folds.remove(index)
     }
 
+    /// The latest fold of a mission that is before a record; it is the caller's then.
+    pub fn take_past(&self, no: MissionNo, wanted: u32) -> Option<Fold> {
+        let fold = self.take(no, |mission| mission.records() < wanted);
+        let from = fold.as_ref().map_or(0, |fold| fold.mission.records());
+        let marks = self.marks.lock();
+        let fitting = marks.iter().filter(|mark| mark.no == no && (from + 1..wanted).contains(&mark.mission.records()));
+        let Some(mark) = fitting.max_by_key(|mark| mark.mission.records()).cloned() else { return fold };
+        drop(marks);
+        // The newest of it stays where it was.
+        self.keep(fold);
+        Some(mark)
+    }
+
+    /// Keeps a copy of a fold for whoever looks at the past of its mission.
+    pub fn mark(&self, fold: &Fold) {
+        let mut marks = self.marks.lock();
+        let is_known = |mark: &Fold| mark.no == fold.no && mark.mission.records() == fold.mission.records();
+        if marks.iter().any(is_known) {
+            return;
+        }
+        if marks.len() >= MARKS_MAX {
+            marks.pop_front();
+        }
+        marks.push_back(fold.clone());
+    }
+
     /// Keeps a fold for whoever looks next.
     pub fn keep(&self, fold: Option<Fold>) {
         let Some(fold) = fold else { return };
@@ -157,6 +189,7 @@ impl Views {
     /// Lets go of what is kept of a mission that is removed.
     pub fn forget(&self, no: MissionNo) {
         self.folds.lock().retain(|fold| fold.no != no);
+        self.marks.lock().retain(|mark| mark.no != no);
     }
 }
 

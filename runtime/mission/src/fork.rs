@@ -7,6 +7,9 @@
 //! An approval holds for the call that it was given for. What somebody approved for later calls of the other mission they approved
 //! with that one in mind: calls behind the record are asked about anew.
 
+mod order;
+mod place;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -20,6 +23,8 @@ use sortie_contract::money::Spend;
 use sortie_contract::record::{HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
 
+pub use self::order::{Begun, Draft, NoDraft, Order};
+pub use self::place::{Places, Point};
 use crate::apply::host_call;
 use crate::state::Mission;
 
@@ -62,9 +67,7 @@ pub fn taken_over(records: &[Stamped], at: CallNo) -> Result<Vec<Stamped>, NoFor
     if at.0 == 0 {
         return Ok(Vec::new());
     }
-    if let Some(call) = first_that_waits(records, at) {
-        return Err(NoFork::Waits { call });
-    }
+    place::can_go_on(records, at)?;
     let kept = kept_requests(records, at);
     let mut taken = Taken { at, kept, numbers: BTreeMap::new(), is_behind: false, asked_closing: false };
     let mut prefix = Vec::new();
@@ -76,34 +79,6 @@ pub fn taken_over(records: &[Stamped], at: CallNo) -> Result<Vec<Stamped>, NoFor
         }));
     }
     Ok(prefix)
-}
-
-/// The first of the calls up to `at` that has no result and is not simply being made, at no cost: what is being made may be made again, or
-/// is asked about, as after a crash.
-fn first_that_waits(records: &[Stamped], at: CallNo) -> Option<CallNo> {
-    /// Whether it waits, and whether it costs something.
-    type Stands = (bool, bool);
-    let mut open: BTreeMap<CallNo, Stands> = BTreeMap::new();
-    for Stamped { record, .. } in records {
-        match record {
-            Record::CallStarted { call, reserved, .. } => drop(open.insert(*call, (false, !reserved.is_nothing()))),
-            Record::CallHeld { call, reserved, .. } => drop(open.insert(*call, (true, !reserved.is_nothing()))),
-            Record::Asked { call, .. } => drop(open.insert(*call, (true, false))),
-            Record::CallFinished { call, .. } => drop(open.remove(call)),
-            Record::Requested { call, .. } | Record::Postponed { call, .. } | Record::PaymentAwaited { call, .. } => {
-                open.entry(*call).and_modify(|(waits, _)| *waits = true);
-            }
-            Record::CallResumed { call } | Record::CallAgain { call } => {
-                open.entry(*call).and_modify(|(waits, _)| *waits = false);
-            }
-            Record::Requoted { call, reserved } => {
-                open.entry(*call).and_modify(|(_, is_priced)| *is_priced = !reserved.is_nothing());
-            }
-            _ => {}
-        }
-    }
-    let waits = open.iter().find(|(call, (waits, priced))| **call <= at && (*waits || *priced));
-    waits.map(|(call, _)| *call)
 }
 
 /// What was asked about calls up to `at`, and decided, that a plugin or a person can see in the call: approvals, and the plugin's own

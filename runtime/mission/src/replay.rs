@@ -47,6 +47,11 @@ pub enum Asked<'a> {
     },
     /// Something that only the node knows.
     Question(HostQuestion),
+    /// Which of several is ready first.
+    WaitAny {
+        /// Those, in its order: calls by their number; none of a timer or a signal, which has no number.
+        among: &'a [Option<CallNo>],
+    },
     /// To land.
     Land,
     /// To report a milestone.
@@ -164,10 +169,21 @@ impl Asked<'_> {
             Self::Put { name, media_type, contents: Contents::File(path) } => {
                 format!("{name} ({media_type}, the file {path})")
             }
+            Self::WaitAny { among } => several(among),
             _ => String::new(),
         };
         limit::clip(&about, limit::NOTE_BYTES_MAX)
     }
+}
+
+/// Those that a run waits for, in words that differ where they do, and are short: a run may wait for hundreds a thousand times.
+fn several(among: &[Option<CallNo>]) -> String {
+    let each = among.iter().map(|call| call.map_or_else(|| "-".to_owned(), |call| call.to_string()));
+    let all = each.collect::<Vec<_>>().join(", ");
+    if all.len() <= limit::QUOTE_BYTES_MAX {
+        return all;
+    }
+    format!("{} of them, {}", among.len(), Digest::of(all.as_bytes()))
 }
 
 impl Replay {
@@ -327,6 +343,8 @@ fn answers(question: HostQuestion, about: &str, answer: &str, asked: Asked<'_>) 
         (HostQuestion::ArtifactGet, Asked::Get { .. }) | (HostQuestion::ArtifactPut, Asked::Put { .. }) => {
             about.is_empty() || about == asked.about()
         }
+        // Which they were is on record since one could be forked.
+        (HostQuestion::WaitAny, Asked::WaitAny { .. }) => about.is_empty() || about == asked.about(),
         (question, Asked::Question(wanted)) => question == wanted,
         _ => false,
     }
@@ -377,6 +395,7 @@ impl fmt::Display for Asked<'_> {
             Self::Ask { question } => write!(f, "the question {}", quote(question)),
             Self::Describe { tool } => write!(f, "what `{tool}` is"),
             Self::Question(question) => f.write_str(name_of(question)),
+            Self::WaitAny { .. } => write!(f, "{} {}", name_of(HostQuestion::WaitAny), quote(&self.about())),
             Self::Land => f.write_str("landing"),
             Self::Milestone { text } => write!(f, "the milestone {}", quote(text)),
             Self::Log { text, .. } => write!(f, "the log line {}", quote(text)),

@@ -214,6 +214,25 @@ impl Story {
         }
     }
 
+    /// The first of the calls that it failed of, as far as its record says: of those that ended badly since it last came to something, and,
+    /// where its end names a tool, of that tool. None where it is done, or where no call ended badly.
+    pub(crate) fn failed_at(&self) -> Option<CallNo> {
+        let reason = self.end.as_ref().map(|(reason, _)| *reason);
+        if reason == Some(Reason::Done) {
+            return None;
+        }
+        let since = self.milestone.as_ref().map_or(0, |milestone| milestone.record);
+        let behind = || self.failures().filter(|(_, _, place, _)| place.record > since);
+        let of_the_tool =
+            behind().filter(|(_, call, ..)| reason == Some(Reason::ToolFailed) && self.names(call)).last();
+        of_the_tool.or_else(|| behind().last()).map(|(call, ..)| call)
+    }
+
+    /// Whether its end names the tool of that call.
+    fn names(&self, call: &Call) -> bool {
+        self.summary.contains(&format!("`{}`", call.tool))
+    }
+
     /// What led to how it stands: first how it ended, if it did, then what led there.
     #[must_use]
     pub fn causes(self) -> Vec<Cause> {
@@ -301,8 +320,7 @@ impl Story {
 
     /// The last failure of the tool that a mission failed of: the one that its end names, else whichever failed last.
     fn failure_of_the_tool(&self) -> Vec<Cause> {
-        let is_named = |call: &Call| self.summary.contains(&format!("`{}`", call.tool));
-        let failed = self.failures().find(|(_, call, ..)| is_named(call)).or_else(|| self.failures().next());
+        let failed = self.failures().find(|(_, call, ..)| self.names(call)).or_else(|| self.failures().next());
         failed.map(|(no, call, place, error)| self.failed_call(no, call, place, error)).unwrap_or_default()
     }
 

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, ForkedFrom};
 use sortie_contract::id::{CallNo, RunNo};
-use sortie_contract::plugin::LogLevel;
+use sortie_contract::plugin::{LogLevel, Verdict};
 use sortie_contract::record::{Accepted, HostQuestion, Record, Stamped};
 use sortie_contract::request::{Decision, Reach, RequestKind, RequestNo};
+use sortie_contract::tool::CallError;
 use sortie_contract::{Spend, Status};
-use sortie_mission::fork::{NoFork, taken_over, told_of_limits};
+use sortie_mission::fork::{Begun, Draft, NoDraft, NoFork, Order, Places, Point, taken_over, told_of_limits};
 use sortie_mission::replay::{Asked, Recorded, Replay, host_call};
-use sortie_mission::{Command, Mission};
+use sortie_mission::{Command, Ending, Mission};
 use support::{Called, Tested, the};
 
 fn fields() -> Value {
@@ -205,6 +206,120 @@ fn a_call_that_was_being_made_is_asked_about_and_one_that_waits_is_none_to_go_on
     of.call(&the("Read"), 7).expect("granted");
     of.take(Command::Cancel { reason: String::new(), by: "ada".to_owned() }).expect("cancelled");
     assert_eq!(taken_over(&of.records, CallNo(1)), Err(NoFork::Waits { call: CallNo(1) }));
+}
+
+/// From where one goes on that names no call: before the first call that the mission failed of, or behind the last that has what it needs.
+#[test]
+fn a_place_is_found_in_the_record() {
+    let places = |of: &Tested| {
+        let mut places = Places::default();
+        of.records.iter().for_each(|stamped| places.hear(stamped));
+        (places.calls(), places.last(), places.before_failure())
+    };
+    let ends = |of: &mut Tested| {
+        let said = Verdict::Failed { summary: "It cannot be done.".to_owned(), tool: None, next_action: None };
+        of.ended(Ending::Returned(said));
+    };
+    let failed = || Err(CallError::Failed("no such file".to_owned()));
+    // Calls 1, 3 and 4 ended badly, and at call 2 it had come to something.
+    let mut of = Tested::running(fields());
+    let run = of.run();
+    let read = |of: &mut Tested| of.call(&the("Read"), 0).expect("granted");
+    let first = read(&mut of);
+    of.ends(first, failed());
+    assert_eq!(places(&of), (1, 1, Some(0)));
+    of.take(Command::Milestone { run, text: "Half way.".to_owned() }).expect("noted");
+    assert_eq!(places(&of), (2, 2, None), "it went on all the same");
+    for _ in 0..2 {
+        let call = read(&mut of);
+        of.ends(call, failed());
+    }
+    let good = read(&mut of);
+    of.done(good, &[], 0);
+    assert_eq!(places(&of), (5, 5, Some(2)));
+    // One that waits for people is none to go on behind.
+    of.held(&the("Edit"), 0, RequestKind::Approval);
+    read(&mut of);
+    assert_eq!(places(&of), (7, 5, Some(2)));
+    ends(&mut of);
+    assert_eq!(places(&of), (7, 5, Some(2)));
+    let mut heard = Places::default();
+    of.records.iter().for_each(|stamped| heard.hear(stamped));
+    for (point, at) in [(Point::Failure, 2), (Point::Last, 5), (Point::Call(1), 1), (Point::Call(99), 99)] {
+        assert_eq!(heard.at(point), at, "{point}");
+    }
+    for at in [2, 5] {
+        taken_over(&of.records, CallNo(at)).expect("what is found can be gone on from");
+    }
+    // A mission that is done failed of nothing, and one of which nothing failed goes on behind its last call.
+    let whole = whole();
+    let (calls, last, failure) = places(&whole);
+    assert_eq!((calls, last, failure), (9, 9, None));
+}
+
+/// The envelope of a fork is its mission's, but for what it must have of its own and for what would tell others of it.
+#[test]
+fn an_envelope_of_a_fork_is_that_of_its_mission_but_for_what_is_its_own() {
+    let sent = json!({
+        "mission_id": "m-1", "vp_id": "vp.a", "vp_session_id": "day", "plugin": "automation@1.0.0", "idempotency_key": "k",
+        "source_instance_id": "simone", "target_instance_id": "factory-1", "objective": "Do it.",
+        "inputs": {"n": 1.10}, "budget": {"max_cost_usd": 1.0},
+        "callback": {"status_url": "https://simone.example"}, "autonomy_window": {"end_at": "2026-01-01T00:00:00Z"},
+        "artifact_policy": {"storage_scope": "pushback", "x": 1},
+    });
+    let Record::Accepted(accepted) = &whole().records[0].record.clone() else { panic!("an acceptance") };
+    let accepted = Accepted { envelope: sent.to_string(), ..Accepted::clone(accepted) };
+    let order = |inputs: Option<&str>, plugin: Option<&str>| Order {
+        of: "m-1".parse().expect("an id"),
+        at: Point::Call(3),
+        inputs: inputs.map(str::to_owned),
+        plugin: plugin.map(|plugin| plugin.parse().expect("a plugin")),
+        copies: false,
+        key: "again".to_owned(),
+    };
+    let node = "factory-1".parse().expect("an id");
+    let draft = |order: Order| Draft::new(&accepted, order, &node);
+    let read = |order| -> Value {
+        let text = draft(order).expect("an envelope").text(None);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (fork, id) = (read(order(None, None)), order(None, None).mission_id());
+    assert!(id.as_str().starts_with("m-1.fork-"), "{id}");
+    for key in ["callback", "autonomy_window", "forked_from"] {
+        assert_eq!(fork.get(key), None, "{key} is left out");
+    }
+    for key in ["vp_id", "objective", "inputs", "budget"] {
+        assert_eq!(fork[key], sent[key], "{key} is the mission's");
+    }
+    assert_eq!(fork["mission_id"], id.as_str());
+    assert_eq!(fork["vp_session_id"], format!("fork:{id}"));
+    assert_eq!((&fork["source_instance_id"], &fork["target_instance_id"]), (&json!("factory-1"), &json!("*")));
+    assert_eq!(fork["artifact_policy"], json!({"storage_scope": "factory", "x": 1}), "nobody is there to push to");
+    assert!(fork["plugin"].as_str().is_some_and(|plugin| plugin.contains('@')), "on the version that it ran on");
+    let other = read(order(Some("{\"n\":2.50}"), Some("other@2.0.0")));
+    assert_eq!((&other["plugin"], &other["inputs"]), (&json!("other@2.0.0"), &json!({"n": 2.50})));
+    let text = draft(order(Some("{\"n\":2.50}"), None)).expect("an envelope").text(None);
+    assert!(text.contains("2.50"), "as it was written: {text}");
+    assert!(
+        matches!(draft(order(Some("{"), None)), Err(NoDraft::Wrong(mistake)) if mistake.pointer.as_str() == "/inputs")
+    );
+    let unreadable = Accepted { envelope: "{".to_owned(), ..accepted.clone() };
+    assert_eq!(Draft::new(&unreadable, order(None, None), &node).err(), Some(NoDraft::NoEnvelope));
+    // What people are told, and what a second order is compared by.
+    let drafted = draft(order(None, None)).expect("an envelope");
+    let from = drafted.from(3, 2, &[]);
+    assert_eq!((from.at, from.calls, from.diverged_at, from.root.as_str()), (3, 2, Some(3), "m-1"));
+    let session = "day".parse().expect("a session");
+    let notes = drafted.notes(&from, "it ends there", Begun { session: &session, copied: None }, &[]).join("\n");
+    for part in
+        ["and not to where those of m-1 went", "leaves the record at call 3: it ends there", "its own and empty"]
+    {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+    let digests = [Point::Call(3), Point::Call(4), Point::Failure, Point::Last]
+        .map(|at| Order { at, ..order(None, None) }.digest());
+    let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+    assert_eq!(distinct.len(), digests.len());
 }
 
 #[test]

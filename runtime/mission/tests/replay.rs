@@ -436,12 +436,51 @@ fn a_file_is_known_again_by_its_path() {
     }
 }
 
+/// Whoever waits for others than were waited for, or for the same in another order, would be told of another one.
+#[test]
+fn those_that_are_waited_for_are_known_again() {
+    let calls = |numbers: &[u32]| -> Vec<Option<CallNo>> {
+        numbers.iter().map(|number| (*number > 0).then_some(CallNo(*number))).collect()
+    };
+    // 0 stands for a timer; so many as in the last are told by a digest.
+    let many: Vec<u32> = (1..=200).collect();
+    let mut fewer = many.clone();
+    fewer.pop();
+    let mut turned = many.clone();
+    turned.swap(7, 8);
+    for (recorded, asked, same) in [
+        (&[3, 5, 0][..], &[3, 5, 0][..], true),
+        (&[3, 5, 0], &[5, 3, 0], false),
+        (&[3, 5, 0], &[3, 5], false),
+        (&[3, 5, 0], &[3, 5, 7], false),
+        (&[3], &[35], false),
+        (&many, &many, true),
+        (&many, &fewer, false),
+        (&many, &turned, false),
+    ] {
+        let mut mission = running();
+        let about = Asked::WaitAny { among: &calls(recorded) }.about();
+        assert!(about.len() < 120, "it is written each time: {about}");
+        mission.take(support::answer_about(RUN, HostQuestion::WaitAny, &about, "0")).expect("taken");
+        let among = calls(asked);
+        let asked = Asked::WaitAny { among: &among };
+        let told = Replay::new(&mission.records).next(asked);
+        assert_eq!(told.is_ok(), same, "{about}: {asked}: {told:?}");
+        if let Err(Crash::Diverged { recorded, attempted }) = told {
+            assert!(recorded.contains(&about[..1]) && attempted.starts_with("waiting for any of"), "{recorded}");
+        }
+    }
+}
+
 /// Records before version 4 do not say which artifact was read, or could not be stored.
 #[test]
 fn an_old_record_takes_any_name() {
-    for (question, asked) in
-        [(HostQuestion::ArtifactGet, Asked::Get { name: "a" }), (HostQuestion::ArtifactPut, put("b"))]
-    {
+    let among = [Some(CallNo(1))];
+    for (question, asked) in [
+        (HostQuestion::ArtifactGet, Asked::Get { name: "a" }),
+        (HostQuestion::ArtifactPut, put("b")),
+        (HostQuestion::WaitAny, Asked::WaitAny { among: &among }),
+    ] {
         let mut mission = running();
         mission.take(support::answer(RUN, question, "null")).expect("taken");
         assert!(matches!(Replay::new(&mission.records).next(asked), Ok(Some(Recorded::Answer { .. }))), "{asked}");

@@ -123,7 +123,7 @@ enum Command {
         #[arg(long)]
         off: bool,
     },
-    /// Go on from a call of a mission, as a mission of its own: what is on record up to there is not done again.
+    /// Go on from a call of missions, each as a mission of its own: what is on record up to there is not done again.
     Fork(fork::ForkArgs),
     /// Run a mission's plugin again on its record, doing nothing, and show each call; says where it goes another way.
     Replay(replay::ReplayArgs),

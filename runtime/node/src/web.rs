@@ -30,6 +30,7 @@ mod markdown;
 mod mission;
 mod missions;
 mod night;
+mod plugins;
 mod record;
 mod request;
 mod schedule_edit;
@@ -41,6 +42,7 @@ mod strip;
 mod tables;
 mod text;
 mod timeline;
+mod timelines;
 mod why;
 
 use std::sync::Arc;
@@ -62,6 +64,7 @@ pub(crate) struct Web {
     inside: Inside,
     sessions: Arc<Sessions>,
     tonight: Arc<night::Tonight>,
+    timelines: Arc<timelines::Timelines>,
     tokens: Tokens,
 }
 
@@ -72,7 +75,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// The pages of a node, which ask `own`.
 pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
     let sessions = Arc::new(Sessions::new(&app.called.instance_id, &app.called.data_dir));
-    let web = Web { app: app.clone(), inside: Inside(own), sessions, tonight: Arc::default(), tokens };
+    let web = Web {
+        app: app.clone(),
+        inside: Inside(own),
+        sessions,
+        tonight: Arc::default(),
+        timelines: Arc::default(),
+        tokens,
+    };
     Router::new()
         .route("/", get(night::page))
         .route("/signin", get(signin::page).post(signin::sign_in))
@@ -100,7 +110,8 @@ pub(crate) fn router(app: &App, own: Router, tokens: Tokens) -> Router {
         .route("/new-schedule", get(schedule_edit::begin).post(schedule_edit::make))
         .route("/sessions", get(tables::sessions))
         .route("/deliveries", get(tables::deliveries))
-        .route("/plugins", get(tables::plugins))
+        .route("/plugins", get(tables::plugins).post(plugins::install))
+        .route("/plugins/remove", post(plugins::remove))
         .route("/tools", get(tables::tools))
         .route("/models", get(tables::models))
         .route("/node", get(tables::node))

@@ -119,18 +119,18 @@ pub trait Host: Send + Sync + 'static {
     /// The guest has nothing to do until one of its calls has a result (`true`), or goes on (`false`).
     fn waits(&self, waits: bool);
 
-    /// The guest is about to wait for several: which of them (an index into its list) a recorded run was told; none, where
-    /// the first to be ready is to be taken.
+    /// The guest is about to wait for several, each with its number if it is a call: which of them (an index into its list) a recorded run
+    /// was told; none, where the first to be ready is to be taken.
     ///
     /// # Errors
     /// [`Stop`] ends the run.
-    fn choice(&self) -> Result<Option<u32>, Stop>;
+    fn choice(&self, among: &[Option<CallNo>]) -> Result<Option<u32>, Stop>;
 
     /// The guest waited for several and was told that `ready` (an index into its list) is the one.
     ///
     /// # Errors
     /// [`Stop`] ends the run.
-    fn waited(&self, ready: u32) -> Result<(), Stop>;
+    fn waited(&self, among: &[Option<CallNo>], ready: u32) -> Result<(), Stop>;
 
     /// The time.
     ///

@@ -15,6 +15,7 @@ use sortie_mission::{Mission, ModelCall};
 use sortie_models::Ask;
 
 use crate::envelope::{RETENTION, is_closed, shop_tools, tools};
+use crate::forks;
 use crate::ledger::{Item, Side};
 use crate::money;
 use crate::outside::{Client, Effects};
@@ -66,7 +67,7 @@ pub(crate) fn records(side: &Side) {
     assert_eq!(blocked, !mission.open_requests().is_empty(), "blocked is: somebody is asked");
     one_end(&side.records, mission.status());
     money::budget(side);
-    calls_once(&side.records);
+    calls_once(&side.records, mission.forked_from().is_some());
     numbered(&side.items);
 }
 
@@ -93,9 +94,10 @@ fn numbered(items: &[Item]) {
 }
 
 /// 6. No call has two results, and none goes on but by a decision about itself.
-fn calls_once(records: &[Stamped]) {
+fn calls_once(records: &[Stamped], is_fork: bool) {
     let (mut asked, mut finished) = (BTreeMap::new(), Vec::new());
-    let (mut in_memory, mut broke_off) = (false, false);
+    // What a fork has on record was made by a run that is none of its own.
+    let (mut in_memory, mut broke_off) = (is_fork, false);
     // Calls that are being made, and those that the end of a window cut off.
     let (mut made, mut cut_off) = (BTreeSet::new(), BTreeSet::new());
     // Those that a provider refuses, until when.
@@ -256,6 +258,7 @@ pub(crate) fn may_be_sent(
     let names = |patterns: &[String]| patterns.iter().any(|pattern| pattern.eq_ignore_ascii_case(tool.name.as_str()));
     assert!(names(&envelope.constraints.allowed_tools), "`{}` is not allowed", tool.name);
     assert!(!names(&envelope.constraints.forbidden_tools), "`{}` is forbidden", tool.name);
+    forks::may_leave(side, call);
     let is_done = |stamped: &Stamped| matches!(stamped.record, Record::CallFinished { call: done, .. } if done == call);
     assert!(!side.is_some_and(|side| side.records.iter().any(is_done)), "call {call} is done again");
     let granted = side.and_then(|side| Some((side, grant(&side.records, call)?)));
@@ -287,6 +290,7 @@ pub(crate) fn may_be_asked(
 ) -> Spend {
     assert!(!client.cancelled, "call {call} after the cancel");
     assert!(client.end.is_none(), "call {call} after the end was told");
+    forks::may_leave(side, call);
     let side = side.expect("a model is asked for a mission that is on disk");
     assert!(side.ended().is_none(), "call {call} after the end");
     assert!(side.mission.window().end_at.is_none_or(|end| wall < end), "call {call} after the window");

@@ -13,6 +13,7 @@ use sortie_journal::{Cursor, Head, Journal};
 use sortie_mission::{Mission, Outgoing, Standing};
 
 use crate::check;
+use crate::forks;
 use crate::money;
 use crate::scene::Scene;
 
@@ -101,7 +102,7 @@ impl Ledger {
         self.removed.insert(side.no);
         scene.client(side.client, |client| {
             check::over(client, side);
-            client.forget();
+            client.forget(&side.records);
         });
         scene.outside(|outside| outside.strays.retain(|stray| stray.client != side.client));
         scene.tell(side.client, "is removed");
@@ -134,6 +135,18 @@ impl Ledger {
             check::window(&side.mission, &side.records);
         });
         side.is_headed(head);
+        if is_new && side.mission.forked_from().is_some() {
+            self.forked(scene, no);
+        }
+    }
+
+    /// A fork is met for the first time in this life of the node.
+    fn forked(&self, scene: &Scene, no: MissionNo) {
+        let side = &self.sides[&no];
+        let origin = scene.client(side.client, |client| client.fork.clone()).expect("somebody has ordered it");
+        let past = || scene.client(origin.of, |client| client.past.clone());
+        let there = self.sides.get(&origin.no).map_or_else(past, |of| of.records.clone());
+        forks::begun(side, (!there.is_empty()).then_some(there.as_slice()));
     }
 }
 

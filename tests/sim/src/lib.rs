@@ -19,6 +19,7 @@
 //! | `outside` | who was told what, the effects of tools |
 //! | `ledger` | the journal, read back |
 //! | `envelope` | what is dispatched |
+//! | `forks` | people who go on from a call of a mission, and what must be true of what they get |
 //! | `check`, `money` | the invariants of `docs/ARCHITECTURE.md` |
 //! | `nights` | another world, in which schedules make the missions: who acts next |
 //! | `nights/plan` | the schedules there |
@@ -31,6 +32,7 @@
 mod check;
 mod envelope;
 mod executor;
+mod forks;
 mod guests;
 mod history;
 mod ledger;
@@ -68,6 +70,8 @@ pub enum About {
     Missions,
     /// The same, of plugins that have ten cents each and ask eight models at once, each of which may take three.
     Thrift,
+    /// As the first, with people who fork what goes on and what has ended.
+    Forks,
     /// Missions that schedules make, and what becomes of each of their times: months and years.
     Schedules,
 }
@@ -110,6 +114,7 @@ pub fn run(about: About, seed: u64) -> Result<Outcome, Failure> {
     match about {
         About::Missions => lived(seed, World::new, World::scene, World::live),
         About::Thrift => lived(seed, World::thrifty, World::scene, World::live),
+        About::Forks => lived(seed, World::forking, World::scene, World::live),
         About::Schedules => lived(seed, Nights::new, Nights::scene, Nights::live),
     }
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use sortie_contract::envelope::Envelope;
 use sortie_contract::id::CallNo;
+use sortie_contract::record::Stamped;
 use sortie_contract::request::{Decision, RequestNo};
 use sortie_contract::tool::Repeat;
 use sortie_contract::{MicroUsd, Status};
 
+use crate::forks::Origin;
 use crate::models::{self, Bills};
 use crate::shop;
 
@@ -45,6 +47,10 @@ pub(crate) struct Client {
     /// another key.
     pub(crate) texts: [String; 3],
     pub(crate) envelope: Arc<Envelope>,
+    /// It dispatches nothing, and forks.
+    pub(crate) fork: Option<Arc<Origin>>,
+    /// What its mission had on record that is not kept any more.
+    pub(crate) past: Vec<Stamped>,
     /// Its plugin's script.
     pub(crate) script: u64,
     /// Its plugin does something else in each run, against the rules.
@@ -124,6 +130,8 @@ impl Client {
         Self {
             texts,
             envelope,
+            fork: None,
+            past: Vec::new(),
             script,
             moody,
             dispatches: 0,
@@ -140,10 +148,11 @@ impl Client {
         }
     }
 
-    /// Its mission is gone, and what was said of it is void.
-    pub(crate) fn forget(&mut self) {
+    /// Its mission is gone, of which this was on record, and what was said of it is void.
+    pub(crate) fn forget(&mut self, past: &[Stamped]) {
         let fresh = Self::new(self.texts.clone(), Arc::clone(&self.envelope), self.script, self.moody);
-        *self = Self { forgotten: true, dispatches: self.dispatches, ..fresh };
+        let (fork, past) = (self.fork.clone(), past.to_vec());
+        *self = Self { forgotten: true, dispatches: self.dispatches, fork, past, ..fresh };
     }
 
     /// An item arrives: in order, and the same each time. Says whether it is new.

@@ -15,6 +15,7 @@ use sortie_mission::{OpenRequest, Refusal};
 
 use crate::check;
 use crate::executor::Executor;
+use crate::forks;
 use crate::ledger::Side;
 use crate::scene::Scene;
 use crate::tools::color;
@@ -69,6 +70,19 @@ impl People {
             let answer = engine.dispatch(body).await;
             drop(waits);
             hear(&scene, client, text, before, answer);
+        })
+    }
+
+    /// Somebody forks: for the first time, again, or something else by mistake; and hangs up when what is returned is dropped.
+    pub(crate) fn fork(&self, client: usize, text: usize) -> Joined<()> {
+        let (scene, engine) = (Arc::clone(&self.scene), Arc::clone(&self.engine));
+        let (origin, before) = scene.client(client, |client| (client.fork.clone().expect("it forks"), client.accepted));
+        let waits = Waits::begin(&scene, Some(client));
+        let ambient: &dyn Ambient = &*self.executor;
+        ambient.spawn(async move {
+            let answer = engine.fork(origin.no, origin.order(text)).await;
+            drop(waits);
+            forks::hear(&scene, client, text, before, answer);
         })
     }
 

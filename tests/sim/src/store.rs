@@ -20,13 +20,16 @@ use crate::scene::Scene;
 pub(crate) struct Folder {
     scene: Arc<Scene>,
     artifacts: Arc<Mutex<Bytes>>,
+    aside: Arc<Mutex<Aside>>,
 }
 
 type Bytes = BTreeMap<(MissionNo, Digest), Vec<u8>>;
+/// What is set aside for forks, by their name.
+type Aside = BTreeMap<String, BTreeMap<Digest, Vec<u8>>>;
 
 impl Folder {
     pub(crate) fn new(scene: &Arc<Scene>) -> Self {
-        Self { scene: Arc::clone(scene), artifacts: Arc::default() }
+        Self { scene: Arc::clone(scene), artifacts: Arc::default(), aside: Arc::default() }
     }
 
     /// How many artifacts a mission has there.
@@ -60,6 +63,33 @@ impl Artifacts for Folder {
 
     fn get(&self, mission: MissionNo, sha256: &Digest) -> io::Result<Vec<u8>> {
         self.artifacts.lock().get(&(mission, *sha256)).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn set_aside(&self, name: &str, from: MissionNo, stored: &[Digest]) -> io::Result<()> {
+        self.fails()?;
+        let set_aside = stored.iter().map(|sha256| Ok((*sha256, self.get(from, sha256)?)));
+        let set_aside = set_aside.collect::<io::Result<_>>()?;
+        self.aside.lock().insert(name.to_owned(), set_aside);
+        Ok(())
+    }
+
+    fn hand_over(&self, name: &str, to: MissionNo) -> io::Result<()> {
+        self.fails()?;
+        // As a folder that gets the name of another one, which must be empty.
+        assert_eq!(self.artifacts_of(to), 0, "{to} begins with artifacts of another one");
+        let set_aside = self.aside.lock().remove(name).ok_or(io::ErrorKind::NotFound)?;
+        self.artifacts.lock().extend(set_aside.into_iter().map(|(sha256, bytes)| ((to, sha256), bytes)));
+        Ok(())
+    }
+
+    fn take_back(&self, name: &str, from: MissionNo) {
+        let taken = self.artifacts.lock().extract_if(.., |(of, _), _| *of == from).collect::<Vec<_>>();
+        let taken = taken.into_iter().map(|((_, sha256), bytes)| (sha256, bytes)).collect();
+        self.aside.lock().insert(name.to_owned(), taken);
+    }
+
+    fn discard(&self, name: &str) {
+        self.aside.lock().remove(name);
     }
 
     fn remove(&self, mission: MissionNo) -> io::Result<()> {

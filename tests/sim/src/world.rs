@@ -11,6 +11,7 @@ use sortie_journal::sim::{Crash, SimDisk};
 use crate::check;
 use crate::envelope::{RETENTION, envelope};
 use crate::executor::Step;
+use crate::forks;
 use crate::ledger::Side;
 use crate::life::Life;
 use crate::money;
@@ -38,6 +39,8 @@ pub(crate) struct World {
     stalled: u32,
     /// The journal has failed, and so many steps pass until the node is gone.
     fails_in: Option<u32>,
+    /// So many forks are still wanted.
+    forks: u32,
 }
 
 /// Ordinary work that somebody can do now; a number is a client, or the place of a call.
@@ -60,6 +63,13 @@ impl World {
         Self::of(seed, true)
     }
 
+    /// In which people fork missions, those that go on and those that have ended, and forks.
+    pub(crate) fn forking(seed: u64) -> Self {
+        let world = Self::of(seed, false);
+        let forks = world.scene.roll(|rng| rng.u32(2..=6));
+        Self { forks, ..world }
+    }
+
     fn of(seed: u64, thrifty: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let wall: Timestamp = "2026-11-22T12:00:00Z".parse().expect("a time");
@@ -76,7 +86,7 @@ impl World {
         let scene = Arc::new(Scene::new(rng, wall, outside));
         let folder = Folder::new(&scene);
         let life = Some(Life::begin(&scene, &folder, SimDisk::default()));
-        Self { scene, folder, life, dispatches: Vec::new(), stalled: 0, fails_in: None }
+        Self { scene, folder, life, dispatches: Vec::new(), stalled: 0, fails_in: None, forks: 0 }
     }
 
     pub(crate) fn scene(&self) -> &Scene {
@@ -91,6 +101,9 @@ impl World {
                 6..=13 => self.let_time_pass(),
                 _ => drop(self.work()),
             }
+            if self.forks > 0 && self.scene.one_in(100) {
+                self.fork();
+            }
             self.look();
         }
         self.scene.line("no more faults");
@@ -104,6 +117,9 @@ impl World {
         for _ in 0..DRAIN_STEPS_MAX {
             let is_idle = !self.work();
             if is_idle && self.is_over() {
+                if self.fork() {
+                    continue;
+                }
                 return self.close();
             }
             if is_idle && self.life().engine.turns().paused {
@@ -329,8 +345,26 @@ impl World {
         }
     }
 
+    /// Somebody forks a mission; false, where nobody wants to, or there is none.
+    fn fork(&mut self) -> bool {
+        let mut there = self.clients();
+        there.retain(|client| self.forks > 0 && self.scene.no_of(*client).is_some() && !self.is_old(*client));
+        if there.is_empty() {
+            return false;
+        }
+        self.forks -= 1;
+        let of = there[self.scene.roll(|rng| rng.usize(..there.len()))];
+        let fork = forks::client(&self.scene, of);
+        fork.is_some_and(|fork| {
+            self.dispatch(fork, 0);
+            true
+        })
+    }
+
     fn dispatch(&mut self, client: usize, text: usize) {
-        let waits = self.life().people.dispatch(client, text);
+        let people = &self.life().people;
+        let forks = self.scene.client(client, |client| client.fork.is_some());
+        let waits = if forks { people.fork(client, text) } else { people.dispatch(client, text) };
         self.dispatches.push((client, waits));
     }
 
@@ -339,7 +373,9 @@ impl World {
         if can && !self.is_old(client) {
             // Often as before, now and then something else by mistake.
             let text = self.scene.roll(|rng| [0, 0, 0, 1, 2][rng.usize(..5)]);
-            self.dispatch(client, text);
+            // A fork that is not there would be another one.
+            let is_unsure = self.scene.client(client, |client| client.fork.is_some() && client.accepted.is_none());
+            self.dispatch(client, if is_unsure { 0 } else { text });
         }
     }
 

@@ -14,6 +14,9 @@ const RARE: [u64; 1] = [5135];
 /// Histories in which eight calls of models at once have ten cents.
 const THRIFTY_SEEDS: u64 = 400;
 
+/// Histories in which people fork.
+const FORK_SEEDS: u64 = 600;
+
 /// What must have happened somewhere, lest the histories be of nothing much.
 const HAPPENS: [&str; 103] = [
     "accepted",
@@ -155,6 +158,29 @@ fn eight_calls_at_once_never_spend_the_eleventh_cent() {
     let never: Vec<&str> = wanted.into_iter().filter(|what| !counts.contains_key(what)).collect();
     assert_eq!(never, [""; 0], "what never happens is not tested: {counts:#?}");
     assert_eq!(counts.get("overbilled"), None, "models that take what they have quoted");
+}
+
+/// Forks of missions that go on, that have ended, and of forks, at calls that there are and that there are not, with crashes at any step.
+#[test]
+fn what_a_fork_has_on_record_is_not_done_again_and_costs_nothing() {
+    let counts = ended_well(run_all(About::Forks, 0, FORK_SEEDS));
+    let wanted = [
+        "another fork under the same key",
+        "crash between two commits",
+        "crash in a commit",
+        "fork at a call that there is not",
+        "fork at a call that waits",
+        "fork from a place that the node finds",
+        "fork of a fork",
+        "fork of what goes on",
+        "fork of what has ended",
+        "fork without its artifacts",
+        "forked",
+        "forked again",
+        "rehearsal",
+    ];
+    let never: Vec<&str> = wanted.into_iter().filter(|what| !counts.contains_key(what)).collect();
+    assert_eq!(never, [""; 0], "what never happens is not tested: {counts:#?}");
 }
 
 #[test]

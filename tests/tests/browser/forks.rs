@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sortie_tests::envelope::{automation, write};
-use sortie_tests::{Chromium, Node};
+use sortie_tests::{Chromium, Look, Node};
 
 use crate::{OPERATOR, options};
 
@@ -64,4 +64,29 @@ async fn a_mission_is_forked_from_a_place_of_its_record() {
         (&json!("fork"), &json!("night"), &json!("ada")),
         "{who:#}"
     );
+}
+
+#[tokio::test]
+async fn several_are_forked_once_by_two_presses() {
+    let node = options().start().await;
+    wrote(&node).await;
+    node.run(&automation("day", &json!([write("one", "one.txt", "one")]))).await;
+    for (width, presses) in [(1_400, 2), (360, 1)] {
+        let browser = Chromium::start().await;
+        browser.look(Look { width, is_dark: false }).await;
+        browser.sign_in(&node, OPERATOR).await;
+        browser.go(&format!("{}/missions", node.url())).await;
+        for id in ["night", "day"] {
+            browser.click(&format!("#mark-{id}")).await;
+        }
+        let script = "const button = document.querySelector('#several button[value=fork]'); \
+            for (let press = 0; press < arguments[0]; press += 1) button.click();";
+        browser.js(script, &[json!(presses)]).await;
+        browser.until_says(".notice.good", "night: its fork night.fork-").await;
+        browser.until_says(".notice.good", "day: its fork day.fork-").await;
+    }
+    for id in ["night", "day"] {
+        let forks = node.get(&format!("/v1/missions?q={id}.fork")).await.json["items"].as_array().map(Vec::len);
+        assert_eq!(forks, Some(2), "one of each form");
+    }
 }

@@ -199,6 +199,97 @@ async fn calls_beside_one_without_a_result_are_not_made_again() {
     node.post(&format!("/v1/missions/{}/cancel", made.json["mission_id"].as_str().expect("an id")), &json!({})).await;
 }
 
+/// Where nobody names a call, the node finds it, and says which it is.
+#[tokio::test]
+async fn a_mission_is_forked_from_where_it_failed_or_from_its_last_call() {
+    let node = Node::start().await;
+    failed(&node).await;
+    let (three, calls) = (call_of(&node, "night", "nothing").await, node.get("/v1/missions/night/fork").await);
+    let calls = calls.expect_status(200).json;
+    assert_eq!(
+        (&calls["failure"], &calls["last"], &calls["at"]),
+        (&json!(three - 1), &calls["calls"], &calls["calls"])
+    );
+    assert_eq!(calls["plugin"].as_str().map(|plugin| plugin.starts_with("automation@")), Some(true), "{calls:#}");
+    assert!(calls["inputs"]["steps"].is_array(), "{calls:#}");
+    // As of a record it has made no more calls than are on record there.
+    let two = call_of(&node, "night", "two.txt").await;
+    let journal = node.get("/v1/missions/night/journal").await.json["items"].clone();
+    let journal = journal.as_array().expect("records");
+    let record = journal.iter().position(|record| record["body"]["call"] == json!(two)).expect("it is there") + 1;
+    for (record, at) in [
+        (1, 0),
+        (record as u64, two),
+        (record as u64 - 1, two - 1),
+        (u64::from(u32::MAX) + 7, calls["calls"].as_u64().expect("a number")),
+    ] {
+        let then = node.get(&format!("/v1/missions/night/fork?record={record}")).await.expect_status(200).json;
+        assert_eq!(then["at"], json!(at), "{record}: {then:#}");
+    }
+    node.get("/v1/missions/night/fork?record=x").await.expect_status(400);
+    node.get("/v1/missions/nowhere/fork").await.expect_status(404);
+
+    let tools = async |id: &str| {
+        let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json["items"].clone();
+        let behind = journal.as_array().expect("records").iter().skip_while(|record| record["kind"] != "started");
+        let made = behind.filter(|record| record["kind"] == "call_started");
+        made.map(|record| record["body"]["tool"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    for (at, expected, again) in
+        [("failure", three - 1, vec!["Edit"]), ("last", calls["last"].as_u64().expect("a number"), vec![])]
+    {
+        let body = json!({"at": at, "idempotency_key": "night"});
+        let body = if at == "last" { json!({"at": at}) } else { body };
+        let made = node.post("/v1/missions/night/fork", &body).await.expect_status(202);
+        let from = &made.json["forked_from"];
+        assert_eq!((&from["at"], &from["calls"]), (&json!(expected), &json!(expected)), "{:#}", made.json);
+        let id = made.json["mission_id"].as_str().expect("an id").to_owned();
+        ended(&node, &id).await;
+        assert_eq!(tools(&id).await, again, "{at}");
+    }
+    // What a word comes to may change while a mission goes on: the word is what is asked for, and the fork the one that was made.
+    let again = node.post("/v1/missions/night/fork", &json!({"at": "failure", "idempotency_key": "night"})).await;
+    again.expect_status(200);
+    let number = json!({"at": three - 1, "idempotency_key": "night"});
+    node.post("/v1/missions/night/fork", &number).await.expect_status(409);
+}
+
+#[tokio::test]
+async fn several_are_forked_by_one_command() {
+    let node = Node::start().await;
+    failed(&node).await;
+    node.run(&automation("day", &json!([write("one", "one.txt", "one")]))).await;
+    let said = async |arguments: &[&str]| {
+        let ran = node.cli(arguments).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.code(), text(&ran.stdout), text(&ran.stderr))
+    };
+    let fork = ["fork", "night", "day", "nowhere", "--at", "failure", "--key", "once"];
+    let (code, out, err) = said(&fork).await;
+    assert_eq!((code, out.lines().count()), (Some(6), 2), "{out}{err}");
+    assert!(
+        out.contains("night night.fork-") && out.contains("day day.fork-") && out.contains("goes on behind call"),
+        "{out}"
+    );
+    assert!(err.contains("nowhere: "), "{err}");
+    assert_eq!(said(&fork).await.1, out, "the same key again is the same forks");
+    let (code, out, err) =
+        said(&["--json", "fork", "--matching", "vp:vp.day", "--yes", "--at", "last", "--empty-workspace"]).await;
+    let told: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    // The mission, and its fork.
+    assert_eq!((code, told["items"].as_array().map(Vec::len)), (Some(0), Some(2)), "{told:#}");
+    assert!(told["items"][0]["forked_from"]["mission_id"].is_string(), "{told:#}");
+    for (arguments, part) in [
+        (&["fork", "night", "day", "--at", "0", "--inputs", "-"][..], "of one mission"),
+        (&["fork", "night", "--at", "first"], "nor `last`"),
+        (&["fork", "night"], "--at"),
+        (&["fork", "--at", "0"], "ID"),
+    ] {
+        let (code, _, err) = said(arguments).await;
+        assert!(code == Some(2) && err.contains(part), "{arguments:?}: {code:?}: {err}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_forked_says_why() {
     let node = Node::start().await;
@@ -206,6 +297,12 @@ async fn what_cannot_be_forked_says_why() {
     for (path, body, status, code, part) in [
         ("night", json!({"at": 900}), 422, "fork_refused", "there is no call 900"),
         ("night", json!({}), 400, "bad_request", "at"),
+        ("night", json!({"at": "first"}), 400, "bad_request", "`failure` or `last`"),
+        ("night", json!({"at": "3"}), 400, "bad_request", "number of a call"),
+        ("night", json!({"at": -1}), 400, "bad_request", "number of a call"),
+        ("night", json!({"at": 1.5}), 400, "bad_request", "number of a call"),
+        ("night", json!({"at": 4_294_967_296_u64}), 400, "bad_request", "number of a call"),
+        ("night", json!({"at": null}), 400, "bad_request", "number of a call"),
         ("night", json!({"at": 1, "plugin": "nobody"}), 422, "plugin_not_installed", "nobody"),
         ("night", json!({"at": 1, "plugin": "N!"}), 400, "bad_request", "plugin"),
         ("nowhere", json!({"at": 0}), 404, "not_found", ""),

@@ -5,6 +5,7 @@ mod artifacts;
 mod browser;
 mod dispatch;
 mod forms;
+mod lists;
 mod live;
 mod markup;
 mod pages;

@@ -75,6 +75,7 @@ const ELEMENTS: &[&str] = &[
 
 /// Attributes that templates have. Nothing of a mission is the name of one.
 const ATTRIBUTES: &[&str] = &[
+    "accept",
     "action",
     "alt",
     "aria-current",
@@ -96,6 +97,7 @@ const ATTRIBUTES: &[&str] = &[
     "defer",
     "disabled",
     "download",
+    "enctype",
     "fill",
     "for",
     "form",

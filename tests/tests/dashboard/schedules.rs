@@ -30,6 +30,46 @@ async fn made(node: &Node, schedule: &Value) {
 }
 
 #[tokio::test]
+async fn past_times_are_filled_in_by_a_form() {
+    let node = options().start().await;
+    let every = json!({
+        "id": "hourly", "zone": "UTC", "at": "0 * * * *",
+        "mission": {"vp_id": "vp.night", "mission_type": "custom", "plugin": "hello", "objective": "Say hello."},
+    });
+    made(&node, &every).await;
+    let path = "/schedules/hourly/backfill";
+    let three =
+        [("decision", "backfill"), ("from", "2026-01-01T06:00"), ("to", "2026-01-01T08:00"), ("order", "together")];
+    let reader = Browser::signed_in(&node, READER).await;
+    assert!(!reader.page("/schedules/hourly").await.select("main form").exists());
+    reader.send(path, &three).await.expect_status(403);
+    let browser = Browser::signed_in(&node, PLANNER).await;
+    assert!(
+        browser.page("/schedules/hourly").await.select(&format!("form[action='{path}'] select[name=order]")).exists()
+    );
+    for (fields, says) in [
+        (vec![("decision", "backfill"), ("from", "2026-01-01T06:00")], "A time is missing: `to`"),
+        (vec![("decision", "backfill"), ("from", "soon"), ("to", "2026-01-01T08:00")], "“soon” is no time"),
+        (vec![("from", "2026-01-01T06:00"), ("to", "2026-01-01T08:00")], "say what you decide"),
+    ] {
+        let answer = browser.send(path, &fields).await.expect_status(400);
+        assert!(answer.text.contains(says), "{says}: {}", answer.text);
+    }
+    // The last before the first.
+    let turned = [("decision", "backfill"), ("from", "2026-01-01T08:00"), ("to", "2026-01-01T06:00")];
+    assert!((400..500).contains(&browser.send(path, &turned).await.status));
+    browser.send(path, &three).await.expect_status(303);
+    let fires = until("all three were fired", async || {
+        let fires = node.get("/v1/schedules/hourly/fires").await.json["items"].clone();
+        let filled = fires.as_array()?.iter().filter(|fire| fire["origin"] == "backfilled" && fire["what"] == "fired");
+        (filled.count() >= 3).then_some(fires)
+    });
+    let fires = fires.await;
+    let page = text(&browser.page("/schedules/hourly").await, "main");
+    assert!(page.contains("filled in later"), "{page}: {fires:#}");
+}
+
+#[tokio::test]
 async fn a_schedule_shows_what_comes_and_what_was_and_is_paused_resumed_fired_and_removed() {
     let node = options().start().await;
     made(&node, &far("far")).await;

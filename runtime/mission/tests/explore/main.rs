@@ -13,7 +13,8 @@ mod side;
 mod support;
 mod world;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 
 use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::request::{Decision, RequestKind};
@@ -21,7 +22,7 @@ use sortie_contract::tool::Repeat;
 use sortie_contract::{Reason, Stamped, Status};
 use sortie_mission::Mission;
 
-use crate::side::{CHANGED, KEPT, Kind, MADE, Side, evening};
+use crate::side::{CHANGED, KEPT, Kind, Side, evening};
 use crate::world::World;
 
 /// Crashes in one history, unless the variable says otherwise. The second may come while the mission recovers from the first.
@@ -32,6 +33,7 @@ const CRASHES_VAR: &str = "SORTIE_EXPLORE_CRASHES";
 const STATES_MIN: usize = 500_000;
 const THINKING_STATES_MIN: usize = 20_000;
 const ASKING_STATES_MIN: usize = 500;
+const FORKS_MIN: usize = 8;
 
 /// What is true in every state.
 fn check(world: &World) {
@@ -72,18 +74,14 @@ fn check(world: &World) {
         });
         let approved = decided(|decision| matches!(decision, Decision::Approve { .. } | Decision::Amend { .. }))
             + usize::from(granted);
-        let repeated = decided(|decision| matches!(decision, Decision::Repeat));
         if side.kind == Kind::Thinks {
             check_thoughts(side);
         } else {
-            assert!(side.effects <= approved + repeated, "{} effects", side.effects);
+            // What was allowed to the mission that a fork comes from was done by that one.
+            assert!(side.effects + side.inherited[0] <= side.allowed(), "{} effects", side.effects);
             assert!(approved <= 1, "one call is approved once");
         }
-        let made = |record: &Record| match record {
-            Record::CallFinished { outcome: Ok(answer), .. } => answer.result == MADE,
-            _ => false,
-        };
-        assert!(side.count(made) <= side.effects, "a result of nothing");
+        assert!(side.made() <= side.effects + side.inherited[1], "a result of nothing");
         check_calls(records);
         check_changed(side);
         assert_eq!(status == Status::Blocked, !mission.open_requests().is_empty());
@@ -319,6 +317,36 @@ fn in_every_state_of_a_mission_that_asks_models_what_is_kept_is_kept() {
     assert_eq!((both_waited, waited_landing, out_of_memory), (true, true, true), "what is put off");
     assert_eq!((landed, was_kept, again), (true, true, true), "what is kept");
     assert!(states >= THINKING_STATES_MIN);
+}
+
+/// Of each state that a mission can reach, and at each call that it had made: the fork does nothing of that again, and comes to its end.
+#[test]
+fn in_every_state_of_a_fork_what_it_has_on_record_is_not_done_again() {
+    let (mut known, mut states, mut forks) = (HashSet::new(), 0, 0);
+    let (mut doubted, mut has_a_result, mut done) = (false, false, false);
+    for index in [0, 1] {
+        let mut origins = Vec::new();
+        explore(World::only(index, 0), |world| origins.push(Rc::clone(&world.sides[index])));
+        for of in origins {
+            for at in 0..=of.mission.host_calls() {
+                let Some(fork) = Side::forked(&of, at) else { continue };
+                if !known.insert((index, fork.shapes[0].clone())) {
+                    continue;
+                }
+                forks += 1;
+                has_a_result |= fork.inherited[1] > 0;
+                states += explore(World::forked(index, fork, 1), |world| {
+                    let side = &world.sides[index];
+                    let asks = side.mission.open_requests();
+                    doubted |= side.effects == 0 && asks.iter().any(|open| open.kind == RequestKind::Uncertain);
+                    done |= side.mission.status() == Status::Completed;
+                });
+            }
+        }
+    }
+    println!("{states} states of {forks} forks with at most one crash");
+    assert_eq!((doubted, has_a_result, done), (true, true, true));
+    assert!(forks >= FORKS_MIN, "{forks} forks");
 }
 
 #[test]

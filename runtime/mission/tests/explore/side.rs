@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sortie_contract::digest::Digest;
+use sortie_contract::envelope::{Envelope, ForkedFrom};
 use sortie_contract::id::{CallNo, MissionNo};
 use sortie_contract::money::{MicroUsd, Spend};
 use sortie_contract::plugin;
@@ -15,6 +16,7 @@ use sortie_contract::record::{HostQuestion, Record};
 use sortie_contract::request::{Decision, RequestKind, RequestNo};
 use sortie_contract::tool::{CallError, MODEL, Repeat, ToolAnswer, ToolName};
 use sortie_contract::{Stamped, Status};
+use sortie_mission::fork;
 use sortie_mission::queue::Waiting;
 use sortie_mission::replay::{Asked, Recorded, Replay};
 use sortie_mission::{Command, Ending, Handle, Idle, Mission, Now, Refusal};
@@ -34,6 +36,8 @@ pub(crate) struct Side {
     pub(crate) tasks: Vec<Task>,
     /// How often the outside world has felt its `Edit`, or a model has billed it. No crash takes that back.
     pub(crate) effects: usize,
+    /// Of what a fork has on record: so often an `Edit` was allowed there, and so many results of one there are.
+    pub(crate) inherited: [usize; 2],
     /// Of all records, and of those on disk.
     pub(crate) shapes: [Vec<u8>; 2],
 }
@@ -179,7 +183,54 @@ impl Side {
         // It is accepted: that is on disk.
         let (durable, shapes) = (records.len(), [shape(&records), shape(&records)]);
         let (no, records) = (MissionNo(no), Rc::new(records));
-        Self { no, kind, mission, records, durable, run, tasks, effects: 0, shapes }
+        Self { no, kind, mission, records, durable, run, tasks, effects: 0, inherited: [0; 2], shapes }
+    }
+
+    /// A fork at a call, where there can be one.
+    pub(crate) fn forked(of: &Self, at: u32) -> Option<Self> {
+        let taken = fork::taken_over(&of.records, CallNo(at)).ok()?;
+        let mut envelope = Envelope::clone(of.mission.envelope());
+        let records = u32::try_from(taken.len()).expect("a few");
+        let (mission_id, asked) = (envelope.mission_id.clone(), Digest::of(b"asked"));
+        let root = mission_id.clone();
+        envelope.forked_from = Some(ForkedFrom { mission_id, root, at, calls: at, records, diverged_at: None, asked });
+        let Tested { mut mission, mut records, .. } = Tested::admitted(Arc::new(envelope), &rules());
+        for stamped in taken {
+            mission.apply(&stamped).expect("what a fork begins with");
+            records.push(stamped);
+        }
+        assert_eq!((mission.spent(), mission.reserved()), (Spend::NOTHING, Spend::NOTHING), "it costs nothing");
+        assert_eq!((mission.sequence(), mission.status()), (1, Status::Queued), "it has been told of once");
+        let (durable, shapes) = (records.len(), [shape(&records), shape(&records)]);
+        let fork = Self {
+            mission,
+            records: Rc::new(records),
+            durable,
+            run: None,
+            tasks: Vec::new(),
+            effects: 0,
+            shapes,
+            ..of.clone()
+        };
+        Some(Self { inherited: [fork.allowed(), fork.made()], ..fork })
+    }
+
+    /// How often an `Edit` was allowed, by what is on disk: each time it may be felt outside.
+    pub(crate) fn allowed(&self) -> usize {
+        let durable = &self.records[..self.durable];
+        let allowed = durable.iter().filter(|stamped| match &stamped.record {
+            Record::CallStarted { repeat, .. } => *repeat == Repeat::Effectful,
+            Record::Decided { decision, .. } => {
+                matches!(decision, Decision::Approve { .. } | Decision::Amend { .. } | Decision::Repeat)
+            }
+            _ => false,
+        });
+        allowed.count()
+    }
+
+    /// How many results of an `Edit` there are.
+    pub(crate) fn made(&self) -> usize {
+        self.count(|record| matches!(record, Record::CallFinished { outcome: Ok(answer), .. } if answer.result == MADE))
     }
 
     /// Decides, journals, applies, as the node does.
@@ -328,9 +379,11 @@ impl Side {
                 }
             }
             Next::WaitAny => {
-                let replay = Rc::make_mut(&mut self.run.as_mut().expect("it runs").replay);
-                let recorded = replay.next(Asked::Question(HostQuestion::WaitAny)).expect("the same again");
                 let calls = self.run.as_ref().expect("it runs").calls.clone();
+                // Its calls, and its timer.
+                let among: Vec<Option<CallNo>> = calls.iter().copied().map(Some).chain([None]).collect();
+                let asked = Asked::WaitAny { among: &among };
+                let recorded = self.replay().next(asked).expect("the same again");
                 if let Some(Recorded::Answer { answer, .. }) = recorded {
                     let chosen: usize = answer.parse().expect("an index");
                     let is_there = chosen == calls.len() || self.outcome(calls[chosen]).is_some();
@@ -340,7 +393,8 @@ impl Side {
                     assert!(ready.is_some() || self.rings(now), "one is ready");
                     let ready = ready.unwrap_or(calls.len());
                     let question = HostQuestion::WaitAny;
-                    self.take(now, support::answer(run, question, &ready.to_string())).expect("taken");
+                    self.take(now, support::answer_about(run, question, &asked.about(), &ready.to_string()))
+                        .expect("taken");
                 }
             }
             Next::Wait(_) => {}

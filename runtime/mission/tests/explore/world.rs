@@ -47,8 +47,25 @@ impl World {
     }
 
     fn alone(kind: Kind, crashes: u8) -> Self {
-        let mut world = Self::of([Side::new(1, Kind::Free), Side::new(2, kind)], crashes);
-        world.command(0, Command::Cancel { reason: String::new(), by: "simone".to_owned() });
+        Self::but_for(0, [Side::new(1, Kind::Free), Side::new(2, kind)], crashes)
+    }
+
+    /// One of the two alone, which costs nothing.
+    pub(crate) fn only(index: usize, crashes: u8) -> Self {
+        Self::but_for(1 - index, [1, 2].map(|no| Side::new(no, Kind::Free)), crashes)
+    }
+
+    /// A fork of one of them, alone.
+    pub(crate) fn forked(index: usize, fork: Side, crashes: u8) -> Self {
+        let mut sides = [1, 2].map(|no| Side::new(no, Kind::Free));
+        sides[index] = fork;
+        Self::but_for(1 - index, sides, crashes)
+    }
+
+    /// Both, of which one is over.
+    fn but_for(over: usize, sides: [Side; 2], crashes: u8) -> Self {
+        let mut world = Self::of(sides, crashes);
+        world.command(over, Command::Cancel { reason: String::new(), by: "simone".to_owned() });
         world.commit();
         world
     }

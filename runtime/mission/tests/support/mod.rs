@@ -171,7 +171,12 @@ pub(crate) fn granted(tools: &[ToolName]) -> Record {
 
 /// The node answered a question that says all by itself.
 pub(crate) fn answer(run: RunNo, question: HostQuestion, answer: &str) -> Command<'static> {
-    Command::Answer { run, question, about: String::new(), answer: answer.to_owned() }
+    answer_about(run, question, "", answer)
+}
+
+/// The node answered a question about something.
+pub(crate) fn answer_about(run: RunNo, question: HostQuestion, about: &str, answer: &str) -> Command<'static> {
+    Command::Answer { run, question, about: about.to_owned(), answer: answer.to_owned() }
 }
 
 /// An artifact is in the store, from the plugin's memory.

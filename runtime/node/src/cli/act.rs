@@ -1,4 +1,4 @@
-//! `cancel`, `redeliver`, `skip`: what is done to one mission, or to all that fit a search.
+//! `cancel`, `redeliver`, `skip`, `fork`: what is done to one mission, or to all that fit a search.
 
 use std::io::Write as _;
 
@@ -34,50 +34,65 @@ pub(super) struct Which {
     yes: bool,
 }
 
+impl Which {
+    /// The only one that is meant, where one is.
+    pub(super) fn one(&self) -> Option<&str> {
+        match (&self.matching, self.ids.as_slice()) {
+            (None, [id]) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// What is done to each of them.
-struct Deed<'d> {
+pub(super) struct Deed<'d> {
     /// What it is called, for people and for the node.
-    verb: &'d str,
+    pub(super) verb: &'d str,
     /// What of a mission it is done to: the node's list of them.
-    list: &'d str,
+    pub(super) list: &'d str,
     /// Those of the missions that match to which it can be done, as a search.
-    among: &'d str,
+    pub(super) among: &'d str,
     /// What is sent along.
-    body: Value,
+    pub(super) body: Value,
+    /// What came of it in a line, for people: from the verb, the mission's id and the answer.
+    pub(super) says: fn(&str, &str, &Value) -> String,
 }
 
 /// Cancels missions.
 pub(super) async fn cancel(which: &Which, reason: &str, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let deed = Deed { verb: "cancel", list: "missions", among: "status:open", body: json!({"reason": reason}) };
+    let deed =
+        Deed { verb: "cancel", list: "missions", among: "status:open", body: json!({"reason": reason}), says: stands };
     act(which, &deed, client, as_json).await
 }
 
 /// Tries parked deliveries again.
 pub(super) async fn redeliver(which: &Which, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let deed = Deed { verb: "redeliver", list: "deliveries", among: "delivery:parked", body: Value::Null };
+    let deed =
+        Deed { verb: "redeliver", list: "deliveries", among: "delivery:parked", body: Value::Null, says: stands };
     act(which, &deed, client, as_json).await
 }
 
 /// Leaves parked deliveries out.
 pub(super) async fn skip(which: &Which, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let deed = Deed { verb: "skip", list: "deliveries", among: "delivery:parked", body: Value::Null };
+    let deed = Deed { verb: "skip", list: "deliveries", among: "delivery:parked", body: Value::Null, says: stands };
     act(which, &deed, client, as_json).await
 }
 
-async fn act(which: &Which, deed: &Deed<'_>, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    if let (None, [id]) = (&which.matching, which.ids.as_slice()) {
+/// Does it to those that are meant, once somebody says that they are.
+pub(super) async fn act(which: &Which, deed: &Deed<'_>, client: &Client, as_json: bool) -> Result<Exit, Failure> {
+    if let Some(id) = which.one() {
         let answer = one(id, deed, client).await?;
         if as_json {
             text::json(&answer)?;
         } else {
-            say(&answer, deed)?;
+            say(id, &answer, deed)?;
         }
         return Ok(Exit::Completed);
     }
     let ids = match &which.matching {
         None => which.ids.clone(),
         Some(search) => {
-            let found = matching(&format!("{search} {}", deed.among), client).await?;
+            let found = matching(format!("{search} {}", deed.among).trim(), client).await?;
             if found.is_empty() {
                 eprintln!("No mission is like that: there is nothing to {}.", deed.verb);
             } else if !which.yes && !is_meant(&found, deed).await? {
@@ -95,7 +110,7 @@ async fn several(ids: &[String], deed: &Deed<'_>, client: &Client, as_json: bool
     for id in ids {
         match one(id, deed, client).await {
             Ok(answer) if as_json => told.push(answer),
-            Ok(answer) => say(&answer, deed)?,
+            Ok(answer) => say(id, &answer, deed)?,
             Err(failure) => {
                 failed += 1;
                 let error = failure.error.to_string();
@@ -113,7 +128,8 @@ async fn several(ids: &[String], deed: &Deed<'_>, client: &Client, as_json: bool
     Ok(if failed > 0 { Exit::Undone } else { Exit::Completed })
 }
 
-async fn one(id: &str, deed: &Deed<'_>, client: &Client) -> Result<Value, Failure> {
+/// Does it to one.
+pub(super) async fn one(id: &str, deed: &Deed<'_>, client: &Client) -> Result<Value, Failure> {
     let request = client.request(Method::POST, &["v1", deed.list, id, deed.verb]);
     let request = match &deed.body {
         Value::Null => request,
@@ -122,14 +138,18 @@ async fn one(id: &str, deed: &Deed<'_>, client: &Client) -> Result<Value, Failur
     client.json(request, "mission_id").await
 }
 
-fn say(answer: &Value, deed: &Deed<'_>) -> Result<(), Failure> {
-    let id = text::cell(&answer["mission_id"]);
-    let how = match answer["status"].as_str() {
-        Some(status) => text::plain(status),
-        None => format!("{}: deliveries {}", deed.verb, text::cell(&answer["delivery"]["state"])),
-    };
-    writeln!(std::io::stdout(), "{id} {how}")?;
+fn say(id: &str, answer: &Value, deed: &Deed<'_>) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{}", (deed.says)(deed.verb, id, answer))?;
     Ok(())
+}
+
+/// How a mission stands, or its deliveries.
+fn stands(verb: &str, _: &str, answer: &Value) -> String {
+    let id = text::cell(&answer["mission_id"]);
+    match answer["status"].as_str() {
+        Some(status) => format!("{id} {}", text::plain(status)),
+        None => format!("{id} {verb}: deliveries {}", text::cell(&answer["delivery"]["state"])),
+    }
 }
 
 /// The missions that fit a search.

@@ -1,26 +1,28 @@
-//! `sortie fork`: go on from a call of a mission, as a mission of its own.
+//! `sortie fork`: go on from a call of a mission, or of several, each as a mission of its own.
 
 use std::io::Write as _;
 
 use clap::{Args, ValueHint};
-use reqwest::Method;
 use serde_json::{Map, Value, json};
+use sortie_engine::fork::Point;
 
+use super::act::{self, Deed, Which};
 use super::client::Client;
 use super::input::Input;
-use super::{Exit, Failure, complete, named, text};
+use super::{Exit, Failure, text};
 
 /// What is forked, and how.
 #[derive(Debug, Args)]
 pub(super) struct ForkArgs {
-    /// The mission's id.
-    #[arg(value_parser = named, add = complete::missions())]
-    id: String,
-    /// Take its record over up to and with this call, as `sortie replay` numbers them; 0 begins anew.
+    #[command(flatten)]
+    which: Which,
+    /// Take the record over up to and with this call, as `sortie replay` numbers them; 0 begins anew. Or `failure`: up to the first of the
+    /// calls that the mission failed of, which is made again (where none failed, as `last`); or `last`: up to the last call that can be
+    /// gone on from.
     #[arg(long, value_name = "CALL")]
-    at: u32,
-    /// A file with other inputs: a JSON object; `-` is standard input.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    at: Point,
+    /// A file with other inputs: a JSON object; `-` is standard input. Of one mission alone.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "matching")]
     inputs: Option<Input>,
     /// Another plugin, or another version of it.
     #[arg(long, value_name = "NAME[@VERSION]")]
@@ -28,14 +30,21 @@ pub(super) struct ForkArgs {
     /// Begin with an empty workspace, instead of a copy of the mission's as that is now.
     #[arg(long)]
     empty_workspace: bool,
-    /// The same key again is the same fork; without one, each run of this command makes another.
+    /// The same key again is the same fork of the same mission; without one, each run of this command makes another.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 }
 
 pub(super) async fn fork(args: ForkArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let ForkArgs { id, at, inputs, plugin, empty_workspace, key } = args;
+    let ForkArgs { which, at, inputs, plugin, empty_workspace, key } = args;
+    if inputs.is_some() && which.one().is_none() {
+        return Err(Failure::unusable("--inputs are those of one mission: several keep theirs"));
+    }
     let inputs = inputs.as_ref().map(read).transpose()?;
+    let at = match at {
+        Point::Call(at) => json!(at),
+        word => json!(word.to_string()),
+    };
     let mut body = json!({"at": at, "idempotency_key": key.unwrap_or_else(crate::blanks::unique)});
     for (name, value) in [("inputs", inputs), ("plugin", plugin.map(Value::from))] {
         if let Some(value) = value {
@@ -45,24 +54,50 @@ pub(super) async fn fork(args: ForkArgs, client: &Client, as_json: bool) -> Resu
     if empty_workspace {
         body["workspace"] = json!("empty");
     }
-    let request = client.request(Method::POST, &["v1", "missions", &id, "fork"]);
-    let request = request.header("content-type", "application/json").body(body.to_string());
+    let deed = Deed { verb: "fork", list: "missions", among: "", body, says };
     // Its plugin goes over the record first.
-    let answer = client.patient().json(request, "mission_id").await?;
-    if as_json {
-        text::json(&answer)?;
-        return Ok(Exit::Completed);
+    let client = client.patient();
+    match which.one() {
+        Some(id) if !as_json => {
+            let answer = act::one(id, &deed, &client).await?;
+            told(id, &answer, &client)?;
+            Ok(Exit::Completed)
+        }
+        _ => act::act(&which, &deed, &client, as_json).await,
     }
+}
+
+/// A fork, as one of several.
+fn says(_: &str, id: &str, answer: &Value) -> String {
+    let (fork, calls) = (text::cell(&answer["mission_id"]), text::cell(&answer["forked_from"]["calls"]));
+    let leaves = &answer["forked_from"]["diverged_at"];
+    let leaves = if leaves.is_null() {
+        String::new()
+    } else {
+        format!(", and leaves the record at call {}", text::cell(leaves))
+    };
+    format!("{} {fork}: goes on behind call {calls}{leaves}", text::plain(id))
+}
+
+/// The only fork, with all that is to be known of it.
+fn told(id: &str, answer: &Value, client: &Client) -> Result<(), Failure> {
     let fork = text::cell(&answer["mission_id"]);
     writeln!(std::io::stdout(), "{fork}  {}", text::cell(&answer["status"]))?;
     let calls = text::cell(&answer["forked_from"]["calls"]);
     let mut talk = std::io::stderr().lock();
-    writeln!(talk, "it has calls 1 to {calls} of {} on record, and goes on behind them for real", text::plain(&id))?;
+    match calls.as_str() {
+        "0" => writeln!(talk, "it begins anew, as {} did", text::plain(id))?,
+        _ => writeln!(
+            talk,
+            "it has calls 1 to {calls} of {} on record, and goes on behind them for real",
+            text::plain(id)
+        )?,
+    }
     for warning in answer["warnings"].as_array().into_iter().flatten() {
         writeln!(talk, "warning: {}", text::cell(warning))?;
     }
     writeln!(talk, "see: {}", client.commands().line(&format!("watch {}", text::word(&fork))))?;
-    Ok(Exit::Completed)
+    Ok(())
 }
 
 /// Inputs in a file.

@@ -1,19 +1,20 @@
-//! `POST /v1/missions/{id}/fork`: a mission that goes on from a call of another one.
+//! `/v1/missions/{id}/fork`: from where a mission can be forked, and a mission that goes on from there.
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 use sortie_contract::id::IdempotencyKey;
 use sortie_contract::{MissionId, Status};
-use sortie_engine::fork::{ForkError, ForkOrder, Forked};
+use sortie_engine::fork::{ForkError, ForkOrder, Forkable, Forked, Point};
 use sortie_engine::shown::{BudgetView, ForkedView, Links};
 
 use super::auth::Holder;
 use super::error::Problem;
+use super::query::Query;
 use super::schedules::{form, may_dispatch};
 use super::{App, Body};
 
@@ -21,8 +22,11 @@ use super::{App, Body};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fork {
-    /// Up to and with this call the record is taken over; 0: nothing of it, the fork begins anew.
-    at: u32,
+    /// Up to and with this call the record is taken over; 0: nothing of it, the fork begins anew. `failure`: up to the first of the calls
+    /// that the mission failed of, which is made again; where none failed, as `last`. `last`: up to the last call that can be gone on from.
+    #[serde(deserialize_with = "point")]
+    #[schemars(with = "At")]
+    at: Point,
     /// Other inputs than the mission's.
     #[serde(default)]
     inputs: Option<Map<String, Value>>,
@@ -36,6 +40,86 @@ pub(super) struct Fork {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1024))]
     idempotency_key: Option<String>,
+}
+
+/// The form of a point.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "it is a form, and read by `point`")]
+enum At {
+    Call(u32),
+    Found(Found),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "it is a form, and read by `point`")]
+enum Found {
+    Failure,
+    Last,
+}
+
+/// A number, or a word.
+fn point<'de, D: Deserializer<'de>>(source: D) -> Result<Point, D::Error> {
+    let wrong = |said: &Value| {
+        de::Error::custom(format!("`at` is the number of a call, `failure` or `last`, and not `{said}`"))
+    };
+    match Value::deserialize(source)? {
+        Value::String(word) => {
+            let point = word.parse().ok().filter(|point| !matches!(point, Point::Call(_)));
+            point.ok_or_else(|| wrong(&Value::String(word)))
+        }
+        said => {
+            let at = said.as_u64().and_then(|at| u32::try_from(at).ok());
+            at.map(Point::Call).ok_or_else(|| wrong(&said))
+        }
+    }
+}
+
+/// As of which record.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ForkQuery {
+    /// The number of one of its records, from 1; without it the last.
+    record: Option<u64>,
+}
+
+/// From where a mission can be forked, and what a fork of it would begin with.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Forkable", deny_unknown_fields)]
+pub(super) struct ForkableView {
+    mission_id: String,
+    /// The plugin that it ran on, as `NAME@VERSION`: on which a fork runs, where no other is named.
+    plugin: String,
+    /// So many calls it has made.
+    calls: u32,
+    /// Up to and with this call a fork can take over what was on record as of the record that was named.
+    at: u32,
+    /// The last call that a fork can go on from: what `last` comes to now.
+    last: u32,
+    /// The call before the first that it failed of: what `failure` comes to now; null where no call failed.
+    failure: Option<u32>,
+    /// Its inputs.
+    inputs: Map<String, Value>,
+}
+
+/// `GET /v1/missions/{id}/fork`
+pub(super) async fn forkable(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Query(ForkQuery { record }): Query<ForkQuery>,
+) -> Result<Response, Problem> {
+    let no = app.mission(id.clone()).await?;
+    let record = record.map(|record| u32::try_from(record).unwrap_or(u32::MAX));
+    app.shown(move |engine| {
+        let Forkable { calls, at, last, failure, inputs, plugin } = engine.forkable(no, record)?;
+        let inputs = match inputs {
+            Value::Object(inputs) => inputs,
+            _ => Map::new(),
+        };
+        Ok(ForkableView { mission_id: id, plugin, calls, at, last, failure, inputs })
+    })
+    .await
 }
 
 /// What a workspace begins with.

@@ -187,6 +187,15 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/v1/missions/{id}/cancel", Operate, "Cancel it", acted, missions::cancel)
             .takes(json::<missions::Cancel>()),
         route(
+            GET,
+            "/v1/missions/{id}/fork",
+            Read,
+            "From where it can be forked",
+            json::<fork::ForkableView>(),
+            fork::forkable,
+        )
+        .asks::<fork::ForkQuery>(),
+        route(
             POST,
             "/v1/missions/{id}/fork",
             Operate,

@@ -10,6 +10,7 @@ pub(super) fn of(method: &Method, path: &str) -> Vec<(&'static str, Value)> {
         ("POST", "/v1/missions/{id}/cancel") => vec![("reason", json!({"reason": "no longer needed"}))],
         ("POST", "/v1/missions/{id}/fork") => vec![
             ("anew", json!({"at": 0})),
+            ("where_it_failed", json!({"at": "failure", "workspace": "empty"})),
             ("once", json!({"at": 0, "workspace": "empty", "idempotency_key": "try-2"})),
         ],
         ("POST", "/v1/missions/{id}/keep") => vec![("keep", json!({"keep": true}))],

@@ -187,12 +187,12 @@ impl Host for Watched {
         self.guest.waits(waits);
     }
 
-    fn choice(&self) -> Result<Option<u32>, Stop> {
-        self.inner.choice()
+    fn choice(&self, among: &[Option<CallNo>]) -> Result<Option<u32>, Stop> {
+        self.inner.choice(among)
     }
 
-    fn waited(&self, ready: u32) -> Result<(), Stop> {
-        self.inner.waited(ready)
+    fn waited(&self, among: &[Option<CallNo>], ready: u32) -> Result<(), Stop> {
+        self.inner.waited(among, ready)
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {

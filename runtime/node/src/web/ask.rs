@@ -5,7 +5,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Method, Response};
+use axum::http::{Method, Request, Response};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower_service::Service as _;
@@ -26,7 +27,29 @@ impl Api for Inside {
     type Caller = Holder;
 
     async fn send(&self, caller: &Holder, ask: Ask) -> Result<Response<Body>, Away> {
+        self.call(caller, ask.request()?).await
+    }
+}
+
+/// The same, with a body that is handed on as it comes.
+struct Bearing {
+    inside: Inside,
+    body: Mutex<Option<Body>>,
+}
+
+#[async_trait]
+impl Api for Bearing {
+    type Caller = Holder;
+
+    async fn send(&self, caller: &Holder, ask: Ask) -> Result<Response<Body>, Away> {
         let mut request = ask.request()?;
+        *request.body_mut() = self.body.lock().take().unwrap_or_default();
+        self.inside.call(caller, request).await
+    }
+}
+
+impl Inside {
+    async fn call(&self, caller: &Holder, mut request: Request<Body>) -> Result<Response<Body>, Away> {
         request.extensions_mut().insert(auth::Inside(caller.clone()));
         match self.0.clone().call(request).await {
             Ok(response) => Ok(response),
@@ -57,6 +80,13 @@ impl Web {
     /// What lies at that path.
     pub(super) async fn get(&self, viewer: &Viewer, path: &[&str]) -> Result<Value, Refused> {
         self.ask(viewer, Ask::new(Method::GET, path.iter().copied())).await
+    }
+
+    /// Hands something in that is no JSON.
+    pub(super) async fn hand_in(&self, viewer: &Viewer, path: &[&str], body: Body) -> Result<Value, Refused> {
+        let bearing = Bearing { inside: self.inside.clone(), body: Mutex::new(Some(body)) };
+        let handed = api::json(&bearing, &viewer.holder, Ask::new(Method::POST, path.iter().copied())).await;
+        handed.map_err(|trouble| Refused::trouble(viewer, trouble))
     }
 
     /// An answer that is not JSON, or not only.

@@ -36,6 +36,12 @@ pub(super) struct Viewer {
 }
 
 impl Viewer {
+    /// Whether a form brought along what its session put into it. Digests are compared: how much of a guess is right takes no time that
+    /// could be measured.
+    pub(super) fn has_form_key(&self, given: &str) -> bool {
+        Digest::of(given.as_bytes()) == Digest::of(self.form_key.as_bytes())
+    }
+
     /// Whether it may do what changes something.
     pub(super) fn operates(&self) -> bool {
         self.holder.may(Scope::Operate)
@@ -106,9 +112,7 @@ impl FromRequest<Web> for Posted {
         let (mut parts, sent) = request.into_parts();
         let viewer = Viewer::from_request_parts(&mut parts, web).await?;
         let fields = Fields::read(Request::from_parts(parts, sent), FORM_BYTES_MAX).await?;
-        let given = fields.text(FORM_KEY);
-        // Digests are compared: how much of a guess is right takes no time that could be measured.
-        if Digest::of(given.as_bytes()) != Digest::of(viewer.form_key.as_bytes()) {
+        if !viewer.has_form_key(fields.text(FORM_KEY)) {
             return Err(Refused::forged(Some(&viewer)));
         }
         Ok(Self { viewer, fields })
@@ -167,7 +171,7 @@ impl Fields {
 }
 
 /// Whether a request comes from a page of this node, as far as its browser says where it comes from.
-fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
+pub(super) fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
         return false;

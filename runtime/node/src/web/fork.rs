@@ -7,7 +7,6 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sortie_contract::envelope::read_strictly;
-use sortie_engine::fork::Forkable;
 
 use super::Web;
 use super::ask::Read;
@@ -40,9 +39,9 @@ pub(super) async fn page(
     Read(ForkQuery { record }): Read<ForkQuery>,
 ) -> Result<Response, Refused> {
     may(&viewer)?;
-    let forkable = forkable(&web, &viewer, &id, record.parse().ok()).await?;
-    let at = forkable.at.to_string();
-    let fields = [("at", at.as_str()), ("inputs", &forkable.inputs), ("key", &crate::blanks::unique())];
+    let forkable = forkable(&web, &viewer, &id, &record).await?;
+    let (at, inputs) = (forkable["at"].to_string(), laid_out(&forkable));
+    let fields = [("at", at.as_str()), ("inputs", &inputs), ("key", &crate::blanks::unique())];
     let sent = Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     Ok(shown(&web, &viewer, &id, &forkable, &sent, &[]))
 }
@@ -51,7 +50,7 @@ pub(super) async fn page(
 pub(super) async fn send(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Result<Response, Refused> {
     let Posted { viewer, fields } = posted;
     may(&viewer)?;
-    let forkable = forkable(&web, &viewer, &id, None).await?;
+    let forkable = forkable(&web, &viewer, &id, "").await?;
     let again = |said: Vec<String>| {
         let mut page = shown(&web, &viewer, &id, &forkable, &fields, &said);
         *page.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
@@ -81,7 +80,8 @@ pub(super) async fn send(State(web): State<Web>, Path(id): Path<String>, posted:
 /// What a fork takes: it is a mission of the viewer's making, and the form shows what is sent with the one that it is of.
 const SCOPES: [Scope; 3] = [Scope::Operate, Scope::Dispatch, Scope::Read];
 
-fn lacking(viewer: &Viewer) -> Option<Scope> {
+/// What a viewer lacks of that.
+pub(super) fn lacking(viewer: &Viewer) -> Option<Scope> {
     SCOPES.into_iter().find(|scope| !viewer.holder.may(*scope))
 }
 
@@ -89,21 +89,24 @@ fn may(viewer: &Viewer) -> Result<(), Refused> {
     lacking(viewer).map_or(Ok(()), |scope| Err(Refused::problem(Some(viewer), &viewer.holder.lacks(scope).body())))
 }
 
-async fn forkable(web: &Web, viewer: &Viewer, id: &str, record: Option<u32>) -> Result<Forkable, Refused> {
-    let named = id.to_owned();
-    let read = web.app.reading(move |engine| engine.forkable(&named, record)).await;
-    read.map_err(|problem| Refused::problem(Some(viewer), &problem.body()))
+/// From where the mission can be forked, as of a record.
+async fn forkable(web: &Web, viewer: &Viewer, id: &str, record: &str) -> Result<Value, Refused> {
+    let ask = Ask::new(Method::GET, ["v1", "missions", id, "fork"]);
+    web.ask(viewer, if record.is_empty() { ask } else { ask.with_query("record", record) }).await
+}
+
+fn laid_out(forkable: &Value) -> String {
+    format!("{:#}", forkable["inputs"])
 }
 
 /// What the form says, for the interface.
-fn body(fields: &Fields, forkable: &Forkable) -> Result<Value, String> {
+fn body(fields: &Fields, forkable: &Value) -> Result<Value, String> {
     let said = fields.text("at").trim();
     let at: u32 = said.parse().map_err(|_| format!("The call must be a number, and not “{said}”."))?;
     let mut body = json!({"at": at, "idempotency_key": fields.text("key")});
-    let (given, own) = (fields.text("inputs"), serde_json::from_str::<Value>(&forkable.inputs).ok());
-    match read_strictly(given) {
+    match read_strictly(fields.text("inputs")) {
         // Their own are sent as they were, and not as this form lays them out.
-        Ok((inputs, _)) if Some(&inputs) == own.as_ref() => {}
+        Ok((inputs, _)) if inputs == forkable["inputs"] => {}
         Ok((inputs, mistakes)) if mistakes.is_empty() && inputs.is_object() => body["inputs"] = inputs,
         Ok((_, mistakes)) => {
             let why = mistakes.first().map_or("they are no object", |mistake| &mistake.detail);
@@ -114,9 +117,9 @@ fn body(fields: &Fields, forkable: &Forkable) -> Result<Value, String> {
     Ok(body)
 }
 
-fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Forkable, sent: &Fields, said: &[String]) -> Response {
-    let Forkable { calls, inputs, plugin, .. } = forkable;
-    let rows = inputs.lines().count().clamp(4, 24);
+fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Value, sent: &Fields, said: &[String]) -> Response {
+    let (last, plugin) = (cell(&forkable["last"]), str(forkable, "plugin"));
+    let rows = sent.text("inputs").lines().count().clamp(4, 24);
     let main = html! {
         h1 { "Fork " a href=(path(&["missions", id])) { (plain(id)) } }
         @if !said.is_empty() { div class="notice bad" role="alert" { @for line in said { p { (plain(line)) } } } }
@@ -129,8 +132,13 @@ fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Forkable, sent: &Field
             (form_key(viewer)) (decides_nothing())
             input type="hidden" name="key" value=(sent.text("key"));
             p {
-                label for="at" { "Up to and with call, from 0 to " (calls) }
-                input id="at" name="at" type="number" min="0" max=(calls) step="1" required value=(sent.text("at"));
+                label for="at" { "Up to and with call, from 0 to " (last) }
+                input id="at" name="at" type="number" min="0" max=(last) step="1" required aria-describedby="places" value=(sent.text("at"));
+            }
+            p class="dim" id="places" {
+                "It has made " (cell(&forkable["calls"])) " calls. 0 begins anew"
+                @if !forkable["failure"].is_null() { "; " (cell(&forkable["failure"])) " is before the call that it failed of" }
+                "; " (last) " is the last that it can go on from."
             }
             p {
                 label for="inputs" { "Inputs" }
@@ -163,17 +171,13 @@ mod tests {
 
     #[test]
     fn a_form_sends_inputs_only_where_they_are_others() {
-        let forkable = Forkable {
-            calls: 3,
-            at: 3,
-            inputs: "{\n  \"b\": 1,\n  \"a\": 2\n}".to_owned(),
-            plugin: "p@1.0.0".to_owned(),
-        };
+        let forkable =
+            json!({"calls": 3, "at": 3, "last": 3, "failure": null, "plugin": "p@1.0.0", "inputs": {"b": 1, "a": 2}});
         let read = |at: &str, inputs: &str| {
             let fields = [("at", at), ("inputs", inputs), ("key", "k")];
             body(&Fields(fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()), &forkable)
         };
-        assert_eq!(read(" 2 ", &forkable.inputs), Ok(json!({"at": 2, "idempotency_key": "k"})));
+        assert_eq!(read(" 2 ", &laid_out(&forkable)), Ok(json!({"at": 2, "idempotency_key": "k"})));
         let other = read("2", "{\"b\": 1}").expect("an object");
         assert_eq!(other["inputs"], json!({"b": 1}));
         for (at, inputs, part) in [

@@ -1,5 +1,7 @@
 //! A mission, now or as of a record, and its cancel.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use axum::http::Method;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -41,8 +43,9 @@ pub(super) async fn page(
     let mission = web.ask(&viewer, ask).await?;
     let until = mission["record"].as_u64();
     let named = str(&mission, "mission_id").to_owned();
+    let timelines = Arc::clone(&web.timelines);
     let read = web.app.reading(move |engine| match engine.find(&named)? {
-        Some(no) => Timeline::read(engine, no, until),
+        Some(no) => timelines.read(engine, no, until),
         None => Ok(Timeline::default()),
     });
     let timeline = read.await.map_err(|problem| Refused::problem(Some(&viewer), &problem.body()))?;

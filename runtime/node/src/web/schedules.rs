@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sortie_contract::Status;
+use sortie_contract::{Status, Timestamp};
 
 use super::Web;
 use super::ask::{Read, items};
@@ -282,6 +282,21 @@ fn forms(viewer: &Viewer, id: &str, schedule: &Value, clock: &Clock) -> Markup {
                 (note("note-trigger"))
                 button type="submit" name="decision" value="trigger" { "Fire now" }
             }
+            form method="post" action=(to("backfill")) class="decide" {
+                (form_key(viewer)) (decides_nothing())
+                p { "Fill in: makes the missions of times that are over, the first and the last included." }
+                label for="from" { "From, by the clock of " (clock.zone.name()) }
+                input id="from" name="from" type="datetime-local" required;
+                label for="to" { "To" }
+                input id="to" name="to" type="datetime-local" required;
+                label for="order" { "How many at once" }
+                select id="order" name="order" {
+                    option value="in_turn" { "one after the other" }
+                    option value="together" { "all together, as the lane has room" }
+                }
+                (note("note-backfill"))
+                button type="submit" name="decision" value="backfill" { "Fill in" }
+            }
             form method="post" action=(to("remove")) class="decide" {
                 (form_key(viewer)) (decides_nothing())
                 label for="name" { "To remove it with its history, write its name" }
@@ -298,19 +313,32 @@ fn body(what: &str, fields: &Fields, clock: &Clock) -> Result<Value, String> {
     if what != "remove" {
         body.extend(fields.given("note").map(|note| ("note".to_owned(), json!(note.trim()))));
     }
-    if what == "pause"
-        && let Some(until) = fields.given("until")
-    {
-        // As a browser writes it: without a zone, which the form named.
-        let local =
-            until.trim().parse::<DateTime>().map_err(|_| format!("“{until}” is no time such as 2026-12-01T06:00."))?;
-        let at = clock.zone.rules().to_timestamp(local).map_err(|_| format!("“{until}” is out of range."))?;
-        body.insert("until".to_owned(), json!(at.to_string()));
+    let times = match what {
+        "pause" => &["until"][..],
+        "backfill" => &["from", "to"],
+        _ => &[],
+    };
+    for name in times {
+        if let Some(said) = fields.given(name) {
+            body.insert((*name).to_owned(), json!(at(said, clock)?.to_string()));
+        } else if what == "backfill" {
+            return Err(format!("A time is missing: `{name}`."));
+        }
+    }
+    if what == "backfill" {
+        body.extend(fields.given("order").map(|order| ("order".to_owned(), json!(order))));
     }
     if what == "trigger" {
         body.extend(fields.given("overlap").map(|overlap| ("overlap".to_owned(), json!(overlap))));
     }
     Ok(Value::Object(body))
+}
+
+/// A time as a browser writes it: without a zone, which the form named.
+fn at(said: &str, clock: &Clock) -> Result<Timestamp, String> {
+    let local =
+        said.trim().parse::<DateTime>().map_err(|_| format!("“{said}” is no time such as 2026-12-01T06:00."))?;
+    clock.zone.rules().to_timestamp(local).map_err(|_| format!("“{said}” is out of range."))
 }
 
 /// `POST /schedules/{id}/{what}`: what its buttons do.
@@ -324,6 +352,7 @@ pub(super) async fn act(
         "pause" => "Paused.",
         "resume" => "It fires again.",
         "trigger" => "Fired, or waits for its turn.",
+        "backfill" => "Its past times are filled in.",
         "remove" => "Removed.",
         _ => return Err(Refused::missing("A schedule has no such button.").seen_by(&viewer)),
     };
@@ -384,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_pause_ends_by_the_clock_that_the_form_named() {
-        let clock = Clock { zone: Zone::named("Europe/Berlin").expect("a zone"), now: jiff::Timestamp::UNIX_EPOCH };
+        let clock = Clock { zone: Zone::named("Europe/Berlin").expect("a zone"), now: Timestamp::UNIX_EPOCH };
         let read = |until: &str| {
             body(
                 "pause",
@@ -404,6 +433,23 @@ mod tests {
         }
         for until in ["soon", "2026-13-01T00:00", "06:00"] {
             assert!(read(until).is_err(), "{until}");
+        }
+    }
+
+    #[test]
+    fn what_is_filled_in_has_both_ends() {
+        let clock = Clock { zone: Zone::named("Europe/Berlin").expect("a zone"), now: Timestamp::UNIX_EPOCH };
+        let read = |pairs: &[(&str, &str)]| {
+            let fields = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            body("backfill", &Fields(fields.collect()), &clock)
+        };
+        let (from, to) = (("from", "2026-12-01T06:00"), ("to", "2026-12-03T06:00"));
+        let both = json!({"from": "2026-12-01T05:00:00Z", "to": "2026-12-03T05:00:00Z", "order": "in_turn"});
+        assert_eq!(read(&[from, to, ("order", "in_turn")]), Ok(both));
+        for (pairs, part) in
+            [(&[from][..], "`to`"), (&[to], "`from`"), (&[from, ("to", "later")], "“later” is no time")]
+        {
+            assert!(read(pairs).is_err_and(|why| why.contains(part)), "{pairs:?}");
         }
     }
 

@@ -1,25 +1,53 @@
-//! What is done to all missions of a list that are marked: cancel, redeliver, skip.
+//! What is done to all missions of a list that are marked: cancel, redeliver, skip, fork.
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Web;
 use super::door::{Fields, Posted, Viewer};
+use super::fork;
 use super::frame::{Refused, decides_nothing, form_key};
 use super::missions::MissionsQuery;
 use super::session::Notice;
-use super::text::plain;
+use super::text::{cell, plain, str};
 use crate::mcp::Ask;
 
 /// The name of the form.
 const FORM: &str = "several";
 
-/// What can be done to several, by the value of its button, and how it is told.
-const DEEDS: [(&str, &str); 3] =
-    [("cancel", "cancelled"), ("redeliver", "its delivery is tried again"), ("skip", "its delivery is left out")];
+/// How it is told what came of it, from the answer.
+type Told = fn(&Value) -> String;
+
+/// What can be done to several, by the value of its button.
+const DEEDS: [(&str, Told); 4] = [
+    ("cancel", |_| "cancelled".to_owned()),
+    ("redeliver", |_| "its delivery is tried again".to_owned()),
+    ("skip", |_| "its delivery is left out".to_owned()),
+    ("fork", forked),
+];
+
+/// From where several go on, in the words of the interface and of people.
+const PLACES: [(&str, &str); 3] = [
+    ("failure", "from the call that each failed of, or from its last"),
+    ("last", "behind the last call of each"),
+    ("0", "from the beginning of each"),
+];
+
+/// How a fork is told.
+fn forked(answer: &Value) -> String {
+    let (fork, from) = (str(answer, "mission_id"), &answer["forked_from"]);
+    let begins = match from["calls"].as_u64() {
+        Some(0) => "begins anew".to_owned(),
+        _ => format!("goes on behind call {}", cell(&from["calls"])),
+    };
+    let leaves = &from["diverged_at"];
+    let leaves =
+        if leaves.is_null() { String::new() } else { format!(", and leaves the record at call {}", cell(leaves)) };
+    format!("its fork {} {begins}{leaves}", plain(fork))
+}
 
 /// The box that marks a mission.
 pub(super) fn mark(id: &str) -> Markup {
@@ -45,6 +73,15 @@ pub(super) fn form(viewer: &Viewer, query: &MissionsQuery) -> Markup {
                 button type="submit" name="decision" value="cancel" class="danger" { "Cancel" } " "
                 button type="submit" name="decision" value="redeliver" { "Try their parked deliveries again" } " "
                 button type="submit" name="decision" value="skip" class="danger" { "Leave their parked deliveries out" }
+                @if fork::lacking(viewer).is_none() {
+                    // Sent twice it is one fork of each.
+                    input type="hidden" name="key" value=(crate::blanks::unique());
+                    label for="at-several" { "Fork them" }
+                    select id="at-several" name="at" {
+                        @for (place, words) in PLACES { option value=(place) { (words) } }
+                    }
+                    " " button type="submit" name="decision" value="fork" { "Fork" }
+                }
             }
         }
     }
@@ -54,12 +91,12 @@ pub(super) fn form(viewer: &Viewer, query: &MissionsQuery) -> Markup {
 pub(super) async fn act(State(web): State<Web>, posted: Posted) -> Result<Response, Refused> {
     let Posted { viewer, fields } = posted;
     let Some((how, done)) = DEEDS.into_iter().find(|(how, _)| *how == fields.text("decision")) else {
-        return Err(Refused::bad("Say what is to be done: cancel, redeliver or skip.").seen_by(&viewer));
+        return Err(Refused::bad("Say what is to be done: cancel, redeliver, skip or fork.").seen_by(&viewer));
     };
     let (mut lines, mut is_bad) = (Vec::new(), false);
     for id in fields.marked(&viewer)? {
         match web.ask(&viewer, ask(how, id, &fields)).await {
-            Ok(_) => lines.push(format!("{id}: {done}.")),
+            Ok(answer) => lines.push(format!("{id}: {}.", done(&answer))),
             // Whoever may not do it may not do it to any of them.
             Err(refused) if refused.status() == StatusCode::FORBIDDEN => return Err(refused),
             Err(refused) => {
@@ -73,9 +110,15 @@ pub(super) async fn act(State(web): State<Web>, posted: Posted) -> Result<Respon
 }
 
 fn ask(how: &str, id: &str, fields: &Fields) -> Ask {
-    if how == "cancel" {
-        let body = json!({"reason": fields.text("reason").trim()}).to_string();
-        return Ask::new(Method::POST, ["v1", "missions", id, "cancel"]).with_body(body);
-    }
-    Ask::new(Method::POST, ["v1", "deliveries", id, how])
+    let body = match how {
+        "cancel" => json!({"reason": fields.text("reason").trim()}),
+        "fork" => json!({"at": place(fields.text("at")), "idempotency_key": fields.text("key")}),
+        _ => return Ask::new(Method::POST, ["v1", "deliveries", id, how]),
+    };
+    Ask::new(Method::POST, ["v1", "missions", id, how]).with_body(body.to_string())
+}
+
+/// From where, as the interface takes it: a number where it is one.
+fn place(said: &str) -> Value {
+    said.parse::<u32>().map_or_else(|_| json!(said), |at| json!(at))
 }

@@ -191,6 +191,7 @@ pub(super) async fn plugins(viewer: Viewer, State(web): State<Web>) -> Result<Re
             h2 { "Installed, and run nothing" }
             (table("Plugins that lack something", unusable, lacking, "None.", &clock))
         }
+        (super::plugins::forms(&viewer, items(&list)))
     };
     Ok(Page { title: "Plugins", at: "/plugins", main }.shown(&web, &viewer))
 }
@@ -272,6 +273,17 @@ pub(super) async fn models(viewer: Viewer, State(web): State<Web>) -> Result<Res
     Ok(Page { title: "Models and budgets", at: "/models", main }.shown(&web, &viewer))
 }
 
+/// How a backup is made, and of which moment the data are where they come from one. When the last was taken nobody keeps: whoever takes it does.
+fn backup(restored: &Value, clock: &Clock) -> Markup {
+    html! {
+        section aria-labelledby="backup" {
+            h2 id="backup" { "Backup" }
+            @if !restored.is_null() { p { "Its data are those of a backup of " (clock.time(&restored["taken_at"])) "." } }
+            p { "While it runs, one file with everything, checked: " code { "sortie backup sortie.tar" } ". The node keeps none itself: have a timer take one each night, and keep it elsewhere. " code { "sortie restore" } " brings it back." }
+        }
+    }
+}
+
 /// `GET /node`
 pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Response, Refused> {
     let node = web.get(&viewer, &["v1", "node"]).await?;
@@ -303,6 +315,7 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
         h2 { "Lanes" } (table("Lanes", lanes, list("lanes"), "None.", &clock))
         h2 { "Where its tools come from" } (table("Providers", providers, list("providers"), "None.", &clock))
         (super::channels::table(&viewer, items(&channels), &clock))
+        (backup(&node["restored"], &clock))
         @if viewer.operates() { (super::actions::halt_form(&viewer)) }
     };
     Ok(Page { title: "Node", at: "/node", main }.shown(&web, &viewer))

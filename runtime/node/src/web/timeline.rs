@@ -19,8 +19,12 @@ const PIECE: usize = 128 << 10;
 const SHOWN_MAX: usize = 60;
 /// Most bytes of a text of a call.
 const TEXT_MAX: usize = 240;
+/// Bytes of a page that calls may take, and about those of one beside its texts: with more the page would have more than 50 kB.
+const ROOM: usize = 30_000;
+const ROW: usize = 440;
 
 /// A call.
+#[derive(Clone)]
 struct Call {
     no: CallNo,
     tool: String,
@@ -38,6 +42,7 @@ struct Call {
 }
 
 /// A request, with what was decided.
+#[derive(Clone)]
 struct Asked {
     no: RequestNo,
     question: String,
@@ -45,8 +50,10 @@ struct Asked {
 }
 
 /// What is shown of a journal.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Timeline {
+    /// Of so many records.
+    records: u32,
     calls: VecDeque<Call>,
     calls_left_out: usize,
     requests: VecDeque<Asked>,
@@ -54,22 +61,32 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    /// Of a mission; where `until` is given, of so many of its records.
-    pub(super) fn read(engine: &Engine, no: MissionNo, until: Option<u64>) -> Result<Self, ReadError> {
-        let (mut timeline, mut next) = (Self::default(), 0);
-        loop {
-            let records = engine.log().read(no, next, PIECE)?;
+    /// Of how many records it is.
+    pub(super) fn records(&self) -> u32 {
+        self.records
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_records(records: u32) -> Self {
+        Self { records, ..Self::default() }
+    }
+
+    /// Takes up what is behind it, up to so many records. Says whether there are no more. Blocks.
+    pub(super) fn advance(&mut self, engine: &Engine, no: MissionNo, until: u32) -> Result<bool, ReadError> {
+        while self.records < until {
+            let records = engine.log().read(no, self.records, PIECE)?;
             if records.is_empty() {
-                return Ok(timeline);
+                return Ok(true);
             }
             for stamped in &records {
-                timeline.take(stamped);
-                next = stamped.next_no(next);
-                if until.is_some_and(|until| u64::from(next) >= until) {
-                    return Ok(timeline);
+                self.take(stamped);
+                self.records = stamped.next_no(self.records);
+                if self.records >= until {
+                    return Ok(false);
                 }
             }
         }
+        Ok(false)
     }
 
     fn take(&mut self, Stamped { at, record, .. }: &Stamped) {
@@ -165,7 +182,6 @@ impl Timeline {
             }
             section aria-labelledby="calls" {
                 h2 id="calls" { "Calls" }
-                @if self.calls_left_out > 0 { p class="dim" { (self.calls_left_out) " earlier ones are in the journal." } }
                 @if self.calls.is_empty() { p class="dim" { "None so far." } } @else { (self.call_table(clock)) }
             }
             @if !self.requests.is_empty() {
@@ -178,12 +194,15 @@ impl Timeline {
     }
 
     fn call_table(&self, clock: &Clock) -> Markup {
+        let first = self.first_that_fits();
+        let left_out = self.calls_left_out + first;
         html! {
+            @if left_out > 0 { p class="dim" { (left_out) " earlier ones are in the journal, and at earlier places of its record." } }
             div class="wide" tabindex="0" role="region" aria-label="Calls of the mission" {
                 table {
                     thead { tr { th scope="col" class="num" { "No" } th scope="col" { "Tool" } th scope="col" { "Stands" } th scope="col" { "Asked" } th scope="col" class="num" { "Took" } th scope="col" class="num" { "Cost" } th scope="col" { "Arguments and result" } } }
                     tbody {
-                        @for call in &self.calls {
+                        @for call in self.calls.range(first..) {
                             tr {
                                 td class="num" data-label="No" { (call.no) }
                                 th scope="row" { (plain(&call.tool)) }
@@ -201,6 +220,22 @@ impl Timeline {
                 }
             }
         }
+    }
+}
+
+impl Timeline {
+    /// From which call on the latest of them fit on the page: one at least.
+    fn first_that_fits(&self) -> usize {
+        let mut room = ROOM;
+        let fits = self.calls.iter().rev().take_while(|call| {
+            // A mark of JSON is six letters on a page.
+            let written = |text: &str| text.len() + 5 * text.matches(['"', '&', '<', '>']).count();
+            let takes = ROW + written(&call.arguments) + written(&call.said);
+            let has_room = room >= takes;
+            room = room.saturating_sub(takes);
+            has_room
+        });
+        self.calls.len() - fits.count().max(1).min(self.calls.len())
     }
 }
 
@@ -250,6 +285,29 @@ mod tests {
     use sortie_schedule::Zone;
 
     use super::*;
+
+    #[test]
+    fn of_many_calls_with_long_texts_the_latest_are_shown_as_far_as_a_page_goes() {
+        let clock = Clock { zone: Zone::utc(), now: Timestamp::UNIX_EPOCH };
+        let long = format!("{{{}}}", r#""a":"b","#.repeat(60));
+        for (calls, arguments, bytes_max, at_least) in [
+            (3, long.as_str(), 5_000, 3),
+            (500, long.as_str(), 36_000, 12),
+            (500, "{}", 36_000, SHOWN_MAX),
+            (1, &"&".repeat(10_000), 5_000, 1),
+        ] {
+            let mut timeline = Timeline::default();
+            for no in 1..=calls {
+                timeline.call(CallNo(no), "Read", arguments, Timestamp::UNIX_EPOCH, "running", "");
+                timeline.change(CallNo(no), "done", arguments);
+            }
+            let page = timeline.shown(&clock, true).into_string();
+            let shown = page.matches("<tr>").count() - 1;
+            assert!(page.len() <= bytes_max && shown >= at_least, "{shown} of {calls} in {} bytes", page.len());
+            let left_out = calls as usize - shown;
+            assert_eq!(page.contains(&format!("{left_out} earlier ones")), left_out > 0, "{page}");
+        }
+    }
 
     #[test]
     fn a_call_took_as_long_as_it_was_made_and_what_nobody_decided_is_not_open_for_ever() {

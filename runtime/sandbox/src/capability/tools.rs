@@ -205,7 +205,9 @@ impl world::Host for Tools<'_> {
             return Err(self.side.exceeded(format!("`wait-any` takes at most {HANDLES_MAX} handles")));
         }
         let host = self.side.host("wait-any")?;
-        if let Some(ready) = self.side.answered(host.choice())? {
+        let numbers = handles.iter().map(|handle| self.pendings.table.get(handle).map(Pending::number));
+        let among = numbers.collect::<Result<Vec<_>, _>>()?;
+        if let Some(ready) = self.side.answered(host.choice(&among))? {
             if ready as usize >= handles.len() {
                 let (recorded, attempted) = (format!("choice {ready}"), format!("a choice among {}", handles.len()));
                 return Err(self.side.stop(Stop::Crash(Crash::Diverged { recorded, attempted })));
@@ -224,7 +226,7 @@ impl world::Host for Tools<'_> {
             Poll::Pending
         });
         let ready = waiting(host.as_ref(), ready).await?;
-        self.side.answered(host.waited(ready))?;
+        self.side.answered(host.waited(&among, ready))?;
         Ok(ready)
     }
 }

@@ -301,11 +301,11 @@ impl Host for Script {
         *self.waits.lock() += u32::from(waits);
     }
 
-    fn choice(&self) -> Result<Option<u32>, Stop> {
+    fn choice(&self, _among: &[Option<CallNo>]) -> Result<Option<u32>, Stop> {
         Ok(self.choices.lock().pop())
     }
 
-    fn waited(&self, ready: u32) -> Result<(), Stop> {
+    fn waited(&self, _among: &[Option<CallNo>], ready: u32) -> Result<(), Stop> {
         self.note(format!("waited {ready}"))
     }
 

@@ -221,7 +221,7 @@ impl Host for Recorder {
 
     fn waits(&self, _waits: bool) {}
 
-    fn choice(&self) -> Result<Option<u32>, Stop> {
+    fn choice(&self, among: &[Option<CallNo>]) -> Result<Option<u32>, Stop> {
         let is_recorded = {
             let state = self.state.lock();
             state.at < state.tape.len()
@@ -229,11 +229,11 @@ impl Host for Recorder {
         if !is_recorded {
             return Ok(None);
         }
-        self.heard("wait-any".to_owned(), |_| String::new()).map(|(answer, _)| answer.parse().ok())
+        self.heard(format!("wait-any {among:?}"), |_| String::new()).map(|(answer, _)| answer.parse().ok())
     }
 
-    fn waited(&self, ready: u32) -> Result<(), Stop> {
-        self.heard("wait-any".to_owned(), |_| ready.to_string()).map(drop)
+    fn waited(&self, among: &[Option<CallNo>], ready: u32) -> Result<(), Stop> {
+        self.heard(format!("wait-any {among:?}"), |_| ready.to_string()).map(drop)
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {

@@ -16,6 +16,7 @@ mod crowd;
 mod journal;
 mod kept;
 mod lists;
+mod long;
 mod memory;
 mod pages;
 mod plain;
@@ -33,7 +34,7 @@ use report::Report;
 use sizes::Sizes;
 
 /// Every shape, in the order in which they are measured, and what it is.
-const SHAPES: [(&str, &str); 19] = [
+const SHAPES: [(&str, &str); 20] = [
     ("floor", "what the machine gives to a bare echo"),
     ("dispatch", "durable dispatches a second"),
     ("missions", "trivial missions a second"),
@@ -46,6 +47,7 @@ const SHAPES: [(&str, &str); 19] = [
     ("watchers", "missions that are watched, beside missions that nobody watches"),
     ("lists", "a page of each list that is long, beside one that is short"),
     ("pages", "each page of the dashboard with many missions beside few, and who looks on"),
+    ("long", "pages, places and a fork of a mission with a long record, beside a short one"),
     ("kept", "a node that keeps many missions, beside a new one"),
     ("idle", "memory of a node with nothing to do"),
     ("queued", "memory and restart with many queued missions"),
@@ -111,6 +113,7 @@ async fn measure(shape: &str, sizes: &Sizes, report: &Report) {
         "watchers" => crowd::watchers(sizes, report).await,
         "lists" => lists::lists(sizes, report).await,
         "pages" => pages::pages(sizes, report).await,
+        "long" => long::long(sizes, report).await,
         "kept" => kept::kept(sizes, report).await,
         "idle" => memory::idle(report).await,
         "queued" => memory::queued(sizes, report).await,

@@ -71,13 +71,13 @@ async fn busy(node: &Node, body: &str, sizes: &Sizes) -> f64 {
 }
 
 /// Somebody who is signed in.
-struct Viewer {
+pub(crate) struct Viewer {
     url: String,
     cookie: String,
 }
 
 impl Viewer {
-    async fn of(node: &Node) -> Self {
+    pub(crate) async fn of(node: &Node) -> Self {
         let form = http::client().post(format!("{}/signin", node.url())).body(format!("token={}", node.token()));
         let form = form.header("content-type", "application/x-www-form-urlencoded").header("origin", node.url());
         let answer = http::send(form).await.expect("an answer").expect_status(303);
@@ -89,7 +89,7 @@ impl Viewer {
         http::client().get(format!("{}{path}", self.url)).header("cookie", &self.cookie)
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         http::send(self.request(path)).await.expect("an answer")
     }
 

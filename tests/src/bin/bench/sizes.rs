@@ -36,6 +36,11 @@ pub(crate) struct Sizes {
     pub(crate) listed: u64,
     /// Entries of a short list.
     pub(crate) listed_small: u64,
+    /// Calls of a mission with a long record, and of one with a short one.
+    pub(crate) long: u64,
+    pub(crate) long_small: u64,
+    /// At which call the long one is forked.
+    pub(crate) forked: u64,
     /// Missions that a node keeps.
     pub(crate) kept: u64,
     /// And the one beside it: more than a page of them.
@@ -87,6 +92,9 @@ impl Sizes {
         watched_short: 3_000,
         listed: 100_000,
         listed_small: 100,
+        long: 30_000,
+        long_small: 30,
+        forked: 10_000,
         kept: 1_000_000,
         kept_small: 100,
         queued: 100_000,
@@ -123,6 +131,9 @@ impl Sizes {
         watched_short: 20,
         listed: 60,
         listed_small: 5,
+        long: 100,
+        long_small: 10,
+        forked: 50,
         kept: 200,
         kept_small: 10,
         queued: 50,
