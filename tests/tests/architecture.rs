@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 22] = [
+const PICTURE: [(&str, &[&str]); 23] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -30,6 +30,8 @@ const PICTURE: [(&str, &[&str]); 22] = [
     ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress", "sortie-template"]),
     // The same: records it reads through a trait.
     ("sortie-trace", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
+    // Where plugins come from: the node alone installs them.
+    ("sortie-origin", &["sortie-contract", "sortie-egress"]),
     (
         "sortie-engine",
         &[
@@ -61,6 +63,7 @@ const PICTURE: [(&str, &[&str]); 22] = [
             "sortie-mission",
             "sortie-models",
             "sortie-notify",
+            "sortie-origin",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
@@ -91,7 +94,7 @@ const PICTURE: [(&str, &[&str]); 22] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 19] = [
+const OWNERS: [(&str, &[&str]); 20] = [
     ("redb", &["sortie-journal"]),
     ("prometheus-client", &["sortie-measure", "sortie"]),
     ("wasmtime", &["sortie-sandbox"]),
@@ -104,6 +107,8 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ("rmcp", &["sortie-mcp"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
+    // Who signed a plugin.
+    ("minisign-verify", &["sortie-origin"]),
     // Mail.
     ("lettre", &["sortie-notify"]),
     // Signatures of deliveries, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
@@ -168,6 +173,7 @@ fn siblings_do_not_name_each_other_in_tests_either() {
         "sortie-callback",
         "sortie-notify",
         "sortie-trace",
+        "sortie-origin",
     ];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
         let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();

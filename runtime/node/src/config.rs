@@ -18,6 +18,7 @@ use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
+use sortie_origin::PluginSourceConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 use sortie_trace::TracesConfig;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub budget: Vec<BudgetConfig>,
     /// `[plugin]`: which plugin runs a mission type (`coding`, `research`, `automation`) or a VP (any other key).
     pub plugin: BTreeMap<String, String>,
+    /// `[plugin_source]`: from where plugins are taken, and whose signatures are trusted.
+    pub plugin_source: PluginSourceConfig,
     /// `[tool.NAME]`
     pub tool: ToolsConfig,
     /// `[secret.NAME]`: what a request of `HttpRequest` may name.
@@ -183,6 +186,9 @@ pub enum ConfigError {
     /// A channel that cannot be.
     #[error(transparent)]
     Channel(sortie_notify::ConfigError),
+    /// A source of plugins that cannot be.
+    #[error(transparent)]
+    Source(#[from] sortie_origin::ConfigError),
     /// A collector of traces that cannot be.
     #[error(transparent)]
     Traces(#[from] sortie_trace::ConfigError),
@@ -234,6 +240,7 @@ impl Config {
         self.plugins()?;
         self.ceilings()?;
         self.retention()?;
+        self.unused_plugins()?;
         self.request_expiry()?;
         self.landing_share()?;
         self.budgets()?;
@@ -268,6 +275,7 @@ impl Config {
         self.mcp()?;
         self.channels()?;
         self.collector()?;
+        self.plugin_source.examine()?;
         self.effects()
     }
 

@@ -11,6 +11,7 @@ pub mod replay;
 mod backup;
 mod blanks;
 mod builtin;
+mod collected;
 mod http;
 mod kit;
 mod mcp;
@@ -22,6 +23,7 @@ mod space;
 mod telemetry;
 mod traces;
 mod unheld;
+mod vouched;
 mod web;
 
 /// The command that the node starts itself with to confine a command; nobody types it.
