@@ -8,6 +8,7 @@
 pub mod chromium;
 pub mod envelope;
 pub mod faults;
+pub mod files;
 pub mod guest;
 pub mod http;
 pub mod load;
@@ -26,6 +27,7 @@ use std::time::{Duration, Instant};
 pub use chromium::{Chromium, Look};
 pub use envelope::{automation, looping};
 pub use faults::{Disk, Faults};
+pub use files::Files;
 pub use http::Answer;
 pub use load::Load;
 pub use node::{Node, Options};

@@ -31,6 +31,8 @@ const PICTURE: [(&str, &[&str]); 23] = [
     ("sortie-hook", &["sortie-contract", "sortie-egress", "sortie-template"]),
     // The same: records it reads through a trait.
     ("sortie-trace", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
+    // Where plugins come from: the node alone installs them.
+    ("sortie-origin", &["sortie-contract", "sortie-egress"]),
     (
         "sortie-engine",
         &[
@@ -63,6 +65,7 @@ const PICTURE: [(&str, &[&str]); 23] = [
             "sortie-mission",
             "sortie-models",
             "sortie-notify",
+            "sortie-origin",
             "sortie-sandbox",
             "sortie-schedule",
             "sortie-tools",
@@ -93,7 +96,7 @@ const PICTURE: [(&str, &[&str]); 23] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 19] = [
+const OWNERS: [(&str, &[&str]); 20] = [
     ("redb", &["sortie-journal"]),
     ("prometheus-client", &["sortie-measure", "sortie"]),
     ("wasmtime", &["sortie-sandbox"]),
@@ -106,6 +109,8 @@ const OWNERS: [(&str, &[&str]); 19] = [
     ("rmcp", &["sortie-mcp"]),
     // The only way out; beside it the command line and the tests, which ask a node.
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
+    // Who signed a plugin.
+    ("minisign-verify", &["sortie-origin"]),
     // Mail.
     ("lettre", &["sortie-notify"]),
     // Signatures of webhooks, both ways, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
@@ -171,6 +176,7 @@ fn siblings_do_not_name_each_other_in_tests_either() {
         "sortie-notify",
         "sortie-hook",
         "sortie-trace",
+        "sortie-origin",
     ];
     for (name, named) in runtime(true).iter().filter(|(name, _)| siblings.contains(&name.as_str())) {
         let wrong: Vec<&&str> = siblings.iter().filter(|other| named.contains(**other)).collect();

@@ -16,6 +16,7 @@ mod npm;
 mod polyglot;
 mod promtool;
 mod readers;
+mod registry;
 mod servers;
 mod setup;
 mod shell;

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Timestamp;
 use crate::digest::Digest;
 use crate::tool::ToolName;
 
@@ -39,6 +40,51 @@ impl fmt::Display for PluginIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.name, self.version)
     }
+}
+
+/// Where an installed plugin came from, and who vouches for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The address that the node fetched it from; none where its bytes were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Whose signature it came with, where that was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
+    /// When it was installed first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed_at: Option<Timestamp>,
+}
+
+impl Origin {
+    /// Whether nothing is known of it.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// This, with what was known before of the same bytes and is not said anew: who signed them then vouches for them still.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            from: self.from.or(before.from),
+            signed: self.signed.or(before.signed),
+            installed_at: before.installed_at.or(self.installed_at),
+        }
+    }
+}
+
+/// A signature that was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// The key, by its id: 16 hex digits, as `minisign` prints it.
+    pub key: String,
+    /// What the configuration calls the key.
+    pub name: String,
+    /// What the signer said beside it, and signed, too.
+    pub comment: String,
+    /// The signature itself, so that it can be verified again.
+    pub signature: String,
 }
 
 /// What a plugin says of itself: the answer of its `describe`.

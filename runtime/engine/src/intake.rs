@@ -344,7 +344,7 @@ impl Engine {
         self.first_look.over().await;
         let (mut examination, plugin) = self.hold(envelope, mistakes)?;
         if let Some(plugin) = plugin {
-            let Installed { identity, manifest } = &plugin;
+            let Installed { identity, manifest, .. } = &plugin;
             // As good as not installed: nothing of what it says of the rest counts.
             if let Some(lack) = admission::unusable(identity, &manifest.needs, !self.models.list().is_empty()) {
                 examination.add(vec![lack]);

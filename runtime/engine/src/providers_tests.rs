@@ -228,7 +228,7 @@ impl Guests for Hands {
         let identity = PluginIdentity { name: "hand".into(), version: "1.0.0".into(), digest: Digest::of(b"hand") };
         let (name, version) = (identity.name.clone(), identity.version.clone());
         let manifest = Manifest { name, version, description: String::new(), inputs_schema: None, needs: Vec::new() };
-        vec![Installed { identity, manifest: Arc::new(manifest) }]
+        vec![Installed { identity, manifest: Arc::new(manifest), origin: sortie_contract::plugin::Origin::default() }]
     }
 
     fn check(&self, _: Digest, _: Brief) -> BoxFuture<'_, Result<Vec<Mistake>, Crash>> {

@@ -7,6 +7,7 @@
 mod act;
 mod fire;
 mod kept;
+mod named;
 mod plan;
 mod runs;
 

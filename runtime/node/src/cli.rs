@@ -10,6 +10,7 @@ mod beside;
 mod client;
 mod complete;
 mod decide;
+mod distribute;
 mod doctor;
 mod explain;
 mod fork;
@@ -402,7 +403,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
         }
         Command::Notify(command) => notify::notify(command, &client()?, json).await,
         Command::Hook(command) => hook::hook(command, &client()?, json).await,
-        Command::Plugin(command) => manage::plugin(command, client, json).await,
+        Command::Plugin(command) => manage::plugin(command, client, &config, json).await,
         Command::Tool(command) => manage::tool(command, &client()?, json).await,
         Command::Doctor(args) => {
             let config = in_data_dir(config, args.data_dir);

@@ -19,6 +19,7 @@ use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
+use sortie_origin::PluginSourceConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 use sortie_trace::TracesConfig;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub budget: Vec<BudgetConfig>,
     /// `[plugin]`: which plugin runs a mission type (`coding`, `research`, `automation`) or a VP (any other key).
     pub plugin: BTreeMap<String, String>,
+    /// `[plugin_source]`: from where plugins are taken, and whose signatures are trusted.
+    pub plugin_source: PluginSourceConfig,
     /// `[tool.NAME]`
     pub tool: ToolsConfig,
     /// `[secret.NAME]`: what a request of `HttpRequest` may name.
@@ -191,6 +194,9 @@ pub enum ConfigError {
     /// A hook that cannot be.
     #[error(transparent)]
     Hook(#[from] sortie_hook::ConfigError),
+    /// A source of plugins that cannot be.
+    #[error(transparent)]
+    Source(#[from] sortie_origin::ConfigError),
     /// A collector of traces that cannot be.
     #[error(transparent)]
     Traces(#[from] sortie_trace::ConfigError),
@@ -242,6 +248,7 @@ impl Config {
         self.plugins()?;
         self.ceilings()?;
         self.retention()?;
+        self.unused_plugins()?;
         self.request_expiry()?;
         self.landing_share()?;
         self.budgets()?;
@@ -277,6 +284,7 @@ impl Config {
         self.channels()?;
         Hooks::new(&self.hook)?;
         self.collector()?;
+        self.plugin_source.examine()?;
         self.effects()
     }
 

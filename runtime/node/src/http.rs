@@ -27,6 +27,8 @@ mod openapi;
 mod outcomes;
 mod patient;
 pub(crate) mod places;
+mod plugin_fetch;
+mod plugin_gc;
 mod plugins;
 mod problems;
 pub(crate) mod query;
@@ -47,6 +49,7 @@ use serde_json::Value;
 use sortie_contract::MissionNo;
 use sortie_contract::plugin::PluginIdentity;
 
+use crate::collected::Shelf;
 use crate::config::Scope;
 use crate::hooks::Hooks;
 use crate::space::Space;
@@ -62,6 +65,7 @@ use sortie_engine::shown::{MissionView, RestoredView};
 use sortie_engine::{Engine, FolderArtifacts, ReadError};
 use sortie_mcp::McpServer;
 use sortie_notify::Notifier;
+use sortie_origin::Sources;
 use sortie_sandbox::Sandbox;
 use sortie_trace::Exporter;
 
@@ -72,6 +76,10 @@ pub(crate) struct App {
     pub(crate) sandbox: Sandbox,
     /// The plugins that the binary brings along: each start installs them.
     pub(crate) carried: Arc<[PluginIdentity]>,
+    /// Which plugins are needed beside those that missions have.
+    pub(crate) shelf: Shelf,
+    /// From where it fetches plugins, and whose signatures it trusts.
+    pub(crate) sources: Arc<Sources>,
     /// The artifacts as files, which are sent as they lie there.
     pub(crate) artifacts: FolderArtifacts,
     /// The tool servers of the configuration.

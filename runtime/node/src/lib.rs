@@ -11,6 +11,7 @@ pub mod replay;
 mod backup;
 mod blanks;
 mod builtin;
+mod collected;
 mod hooks;
 mod http;
 mod kit;
@@ -23,6 +24,7 @@ mod space;
 mod telemetry;
 mod traces;
 mod unheld;
+mod vouched;
 mod web;
 
 /// The command that the node starts itself with to confine a command; nobody types it.

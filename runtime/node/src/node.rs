@@ -17,18 +17,20 @@ use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
 use sortie_notify::Notifier;
+use sortie_origin::Sources;
 use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 use sortie_trace::Exporter;
 
 use crate::builtin;
+use crate::collected::Shelf;
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
 use crate::space::Space;
-use crate::{SANDBOX, backup, notices, traces, unheld};
+use crate::{SANDBOX, backup, notices, traces, unheld, vouched};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -42,6 +44,8 @@ pub struct Node {
     opened_at: SystemTime,
     sandbox: Sandbox,
     carried: Vec<PluginIdentity>,
+    sources: Arc<Sources>,
+    shelf: Shelf,
     tokens: Tokens,
     mcp: Vec<McpServer>,
     body_bytes: usize,
@@ -269,6 +273,13 @@ impl Node {
         let exporter = traces::exporter(config, &data_dir, &ambient)?;
         let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let carried = builtin::install(&sandbox).await?;
+        let sources = Arc::new(Sources::new(&config.plugin_source).map_err(ConfigError::from)?);
+        vouched::look(&sandbox, sources.keys(), &carried);
+        let shelf = Shelf {
+            carried: carried.clone().into(),
+            configured: config.plugins()?.into_values().collect(),
+            age: config.unused_plugins()?,
+        };
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
         let outside = Arc::clone(&ambient);
         let folder = workspaces.root();
@@ -307,6 +318,8 @@ impl Node {
             opened_at,
             sandbox,
             carried,
+            sources,
+            shelf,
             tokens,
             mcp,
             body_bytes: config.limits.body_bytes,
@@ -396,7 +409,7 @@ impl Node {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         self.engine.start_retention();
-        unheld::start(&self.engine, &self.sandbox);
+        unheld::start(&self.engine, &self.sandbox, &self.shelf);
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         notices::start(&self.engine, &self.notifier);
         traces::start(&self.engine, self.exporter.as_ref());
@@ -405,6 +418,8 @@ impl Node {
             engine: Arc::clone(&self.engine),
             sandbox: self.sandbox.clone(),
             carried: self.carried.clone().into(),
+            sources: Arc::clone(&self.sources),
+            shelf: self.shelf.clone(),
             artifacts: self.artifacts.clone(),
             mcp: self.mcp.clone().into(),
             body_bytes: self.body_bytes,

@@ -9,7 +9,7 @@ mod store;
 
 use std::sync::Arc;
 
-use sortie_contract::plugin::{Crash, Manifest, PluginIdentity};
+use sortie_contract::plugin::{Crash, Manifest, Origin, PluginIdentity};
 
 pub(crate) use cache::Cache;
 pub(crate) use component::Component;
@@ -26,11 +26,23 @@ pub struct Installed {
     pub identity: PluginIdentity,
     /// What it says of itself.
     pub manifest: Arc<Manifest>,
+    /// Where it came from, and who vouches for it.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub origin: Origin,
 }
 
 /// Why a plugin was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
+    /// Nobody vouches for the bytes who should; nobody has looked into them.
+    #[error("{0}")]
+    Unvouched(String),
+    /// The signature is of other bytes than those that would be kept.
+    #[error(
+        "the signature is of a core module, and what a node keeps and runs is the component that is made of it: sign the component that \
+         `sortie plugin build` writes"
+    )]
+    SignedModule,
     /// The bytes are neither a WebAssembly module nor a component.
     #[error("this is not WebAssembly: a plugin is a component, or a core module that carries the type of one")]
     NotWasm,

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use semver::Version;
 use sortie_contract::Mistake;
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Brief, Crash, Manifest, PluginIdentity};
+use sortie_contract::plugin::{Brief, Crash, Manifest, Origin, PluginIdentity};
 use sortie_contract::tool::ToolName;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OnceCell, Semaphore};
@@ -164,24 +164,43 @@ impl Sandbox {
     /// # Errors
     /// [`InstallError`]; the store is then as before.
     pub async fn install(&self, bytes: Vec<u8>) -> Result<Installed, InstallError> {
-        let taken = self.take_in(|| Component::from_wasm(bytes)).await?;
+        let taken = self.take_in(|| Ok((Component::from_wasm(bytes)?, Origin::default()))).await?;
         let inner = Arc::clone(&self.0);
         let kept = self.0.guests.spawn_blocking(move || inner.keep(taken));
         kept.await.map_err(|_| InstallError::ShuttingDown)?
     }
 
-    /// The same, of a file: it is read only when its turn has come, so that many at once take no memory.
+    /// The same, of a file: it is read only when its turn has come, so that many at once take no memory. `vet` says where the bytes come
+    /// from and who vouches for them, or why they are not taken, before anybody looks into them.
     ///
     /// # Errors
     /// [`InstallError`]; the store is then as before.
-    pub async fn install_file(&self, mut file: File) -> Result<Installed, InstallError> {
+    pub async fn install_file(
+        &self,
+        mut file: File,
+        vet: impl FnOnce(&[u8]) -> Result<Origin, String> + Send + 'static,
+    ) -> Result<Installed, InstallError> {
         let read = move || {
             let mut bytes = Vec::new();
             file.rewind()?;
             file.take(PLUGIN_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        let taken = self.take_in(|| Component::from_wasm(read().map_err(InstallError::Unread)?)).await?;
+        let vetted = move || {
+            let bytes = read().map_err(InstallError::Unread)?;
+            // The bound first: of what is too large only so much was read.
+            if bytes.len() > PLUGIN_BYTES_MAX {
+                return Err(InstallError::TooLarge { bytes: bytes.len(), max: PLUGIN_BYTES_MAX });
+            }
+            let origin = vet(&bytes).map_err(InstallError::Unvouched)?;
+            let signed = origin.signed.is_some().then(|| Digest::of(&bytes));
+            let component = Component::from_wasm(bytes)?;
+            if signed.is_some_and(|signed| signed != component.digest) {
+                return Err(InstallError::SignedModule);
+            }
+            Ok((component, origin))
+        };
+        let taken = self.take_in(vetted).await?;
         let inner = Arc::clone(&self.0);
         let kept = self.0.guests.spawn_blocking(move || inner.keep(taken));
         kept.await.map_err(|_| InstallError::ShuttingDown)?
@@ -204,7 +223,7 @@ impl Sandbox {
         if let Some(installed) = installed {
             return Ok(installed);
         }
-        let taken = self.take_in(|| Ok(component)).await?;
+        let taken = self.take_in(|| Ok((component, Origin::default()))).await?;
         let inner = Arc::clone(&self.0);
         let kept = self.0.guests.spawn_blocking(move || inner.keep_or_lend(taken));
         kept.await.map_err(|_| InstallError::ShuttingDown)
@@ -245,7 +264,18 @@ impl Sandbox {
         self.0.store.all()
     }
 
-    /// What is installed under a name, by version.
+    /// Lets what is installed not be chosen any more, and says why, until it is installed again. Missions that have it keep it.
+    pub fn set_aside(&self, digest: Digest, why: String) {
+        self.0.store.set_aside(digest, why);
+    }
+
+    /// Why an installed component may not be chosen; nothing, where it may.
+    #[must_use]
+    pub fn aside(&self, digest: &Digest) -> Option<String> {
+        self.0.store.aside(digest)
+    }
+
+    /// What is installed under a name and may be chosen, by version.
     #[must_use]
     pub fn plugins_named(&self, name: &str) -> Vec<Installed> {
         self.0.store.named(name)
@@ -326,12 +356,15 @@ impl Sandbox {
     /// Everything of an installation up to what is written, one at a time.
     async fn take_in(
         &self,
-        read: impl FnOnce() -> Result<Component, InstallError> + Send + 'static,
+        read: impl FnOnce() -> Result<(Component, Origin), InstallError> + Send + 'static,
     ) -> Result<Taken, InstallError> {
         let _turn = self.0.installing.lock().await;
         let inner = Arc::clone(&self.0);
-        let prepared = self.0.guests.spawn_blocking(move || inner.prepare(read()?));
-        let (component, plugin) = prepared.await.map_err(|_| InstallError::ShuttingDown)??;
+        let prepared = self.0.guests.spawn_blocking(move || {
+            let (component, origin) = read()?;
+            Ok::<_, InstallError>((inner.prepare(component)?, origin))
+        });
+        let ((component, plugin), origin) = prepared.await.map_err(|_| InstallError::ShuttingDown)??;
         let describing = Arc::clone(&plugin);
         let describe = move |mut store: wasmtime::Store<Guest>| async move {
             let described = describing.describe(&mut store).await;
@@ -339,7 +372,7 @@ impl Sandbox {
         };
         let described = self.tightly("describe", describe).await.map_err(InstallError::Undescribed)?;
         let manifest = plugin::manifest(described)?;
-        Ok(Taken { component, manifest, plugin })
+        Ok(Taken { component, manifest, origin, plugin })
     }
 
     /// Calls an export that needs no mission.
@@ -397,15 +430,15 @@ impl Inner {
         Ok((component, plugin.into()))
     }
 
-    fn keep(&self, Taken { component, manifest, plugin }: Taken) -> Result<Installed, InstallError> {
-        let (version, installed) = installed(&component, manifest);
-        self.store.install(&component, version, installed.clone())?;
+    fn keep(&self, Taken { component, manifest, origin, plugin }: Taken) -> Result<Installed, InstallError> {
+        let (version, installed) = installed(&component, manifest, origin);
+        let installed = self.store.install(&component, version, installed)?;
         self.ready.lock().insert(component.digest, Arc::new(OnceCell::new_with(Some(plugin))));
         Ok(installed)
     }
 
-    fn keep_or_lend(&self, Taken { component, manifest, plugin }: Taken) -> Installed {
-        let (version, installed) = installed(&component, manifest);
+    fn keep_or_lend(&self, Taken { component, manifest, origin, plugin }: Taken) -> Installed {
+        let (version, installed) = installed(&component, manifest, origin);
         if let Err(error) = self.store.install(&component, version.clone(), installed.clone()) {
             let error = chain(&error);
             tracing::warn!(plugin = %installed.identity, error, "a plugin that the node carries cannot be written; it is used from memory");
@@ -433,14 +466,15 @@ impl Inner {
 struct Taken {
     component: Component,
     manifest: Manifest,
+    origin: Origin,
     plugin: Plugin,
 }
 
-fn installed(component: &Component, manifest: Manifest) -> (Version, Installed) {
+fn installed(component: &Component, manifest: Manifest, origin: Origin) -> (Version, Installed) {
     let version = Version::parse(&manifest.version).expect("the manifest's version was checked");
     let (name, digest) = (manifest.name.clone(), component.digest);
     let identity = PluginIdentity { name, version: manifest.version.clone(), digest };
-    (version, Installed { identity, manifest: Arc::new(manifest) })
+    (version, Installed { identity, manifest: Arc::new(manifest), origin })
 }
 
 /// Does the mission, up to its end. Dropping the future stops the guest.

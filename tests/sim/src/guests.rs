@@ -33,7 +33,7 @@ pub(crate) fn installed() -> Installed {
     let identity = PluginIdentity { name: "script".into(), version: "1.0.0".into(), digest: Digest::of(b"script") };
     let (name, version) = (identity.name.clone(), identity.version.clone());
     let manifest = Manifest { name, version, description: String::new(), inputs_schema: None, needs: Vec::new() };
-    Installed { identity, manifest: Arc::new(manifest) }
+    Installed { identity, manifest: Arc::new(manifest), origin: sortie_contract::plugin::Origin::default() }
 }
 
 /// The plugins of one life of a node.

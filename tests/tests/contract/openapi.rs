@@ -266,6 +266,9 @@ impl Held {
         let component = component.send().await.expect("an answer").bytes().await.expect("a component");
         let install = node.request("POST", "/v1/plugins").body(component);
         self.hold(document, "post", "/v1/plugins", &http::send(install).await.expect("an answer"));
+        let fetched = node.post("/v1/plugin-fetch", &json!({"from": "oci://registry.example/a:1"})).await;
+        self.hold_problem(document, "post", "/v1/plugin-fetch", &fetched);
+        self.hold(document, "post", "/v1/plugin-gc", &node.post("/v1/plugin-gc", &Value::Null).await);
         let removed = http::send(node.request("DELETE", "/v1/plugins/automation")).await.expect("an answer");
         self.hold_problem(document, "delete", "/v1/plugins/{name}", &removed);
         let skipped = node.post("/v1/deliveries/asks/skip", &Value::Null).await;

@@ -131,6 +131,42 @@ pub struct PluginView {
     pub inputs_schema: Option<Value>,
     /// What no mission of it can be done without: of each entry one, a tool by its name, or `model` for a model.
     pub needs: Vec<Vec<String>>,
+    /// Where it came from: `carried` with this sortie, `sent` to the node, or the address that the node fetched it from.
+    pub source: String,
+    /// Whose signature was verified; null where nobody's was.
+    pub signed: Option<SignedView>,
+    /// When it was installed first, where that is known.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub installed_at: Option<Timestamp>,
+    /// Which missions hold it, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldView>,
+}
+
+/// Who vouches for a plugin.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Signed", deny_unknown_fields)]
+pub struct SignedView {
+    /// The id of the key: 16 hex digits, as `minisign` prints it.
+    pub key: String,
+    /// What the configuration calls the key.
+    pub name: String,
+    /// The trusted comment: what the signer said beside it, and signed, too.
+    pub comment: String,
+}
+
+/// Which missions hold a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Held", deny_unknown_fields)]
+pub struct HeldView {
+    /// Those that run.
+    pub running: usize,
+    /// Those that wait: for their window, their turn, or people.
+    pub waiting: usize,
+    /// Those that are over and kept: a replay goes over their record with it.
+    pub kept: usize,
+    /// The ids of the unfinished ones, the oldest first; at most 20.
+    pub missions: Vec<String>,
 }
 
 /// What is installed.

@@ -300,7 +300,7 @@ pub(super) fn problem(status: StatusCode, said: &str) -> String {
 }
 
 /// What a node calls the parts of a request, and what was typed for them.
-const OPTIONS: [(&str, &str); 14] = [
+const OPTIONS: [(&str, &str); 15] = [
     ("the parameter `status`", "--status"),
     ("the parameter `mission_type`", "--type"),
     ("the parameter `vp_id`", "--vp"),
@@ -314,6 +314,7 @@ const OPTIONS: [(&str, &str); 14] = [
     ("the parameter `version`", "--version"),
     ("the `next_cursor` of a page", "what the page before said"),
     ("`?version=`", "`--version`"),
+    ("`?force=true`", "`--force`"),
     ("`If-Match`", "`--revision`"),
 ];
 

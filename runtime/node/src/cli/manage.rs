@@ -1,7 +1,6 @@
 //! `sortie plugin …` and `sortie tool …`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use clap::Subcommand;
 use reqwest::{Method, StatusCode};
@@ -9,23 +8,29 @@ use serde_json::Value;
 use sortie_contract::plugin::PluginRef;
 
 use super::client::Client;
-use super::input::component;
+use super::distribute::{self, InstallArgs, PushArgs};
 use super::look::items;
 use super::text::{self, Cell, Column, Meaning, Progress, Screen};
 use super::{Exit, Failure};
+use crate::config::Config;
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
     #[command(flatten)]
     Author(super::author::AuthorCommand),
-    /// List installed plugins.
+    /// List installed plugins: versions, who signed them, which missions hold them.
     Ls,
-    /// Install a plugin: a component, or a core module that carries its component type.
-    Install {
-        /// The `.wasm` file.
-        file: PathBuf,
+    /// Show a plugin's versions: where each came from, who signed it, which missions hold it.
+    Show {
+        /// Its name.
+        #[arg(value_parser = plugin_name, add = super::complete::plugins())]
+        name: String,
     },
+    /// Install a plugin: a component, or a core module that carries its component type.
+    Install(InstallArgs),
+    /// Push a plugin to a registry, with its signature.
+    Push(PushArgs),
     /// Remove a plugin; missions that started with it keep it.
     Rm {
         /// Its name.
@@ -34,6 +39,15 @@ pub(super) enum PluginCommand {
         /// Only this version.
         #[arg(long)]
         version: Option<String>,
+        /// Also where missions that are not over run on it: no other can begin on it, and they keep it.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Remove the versions that nobody needs any more: replaced by a newer one, and named or held by nobody.
+    Gc {
+        /// Say what would go, and remove nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -66,9 +80,11 @@ fn plugin_name(text: &str) -> Result<String, String> {
 pub(super) async fn plugin(
     command: PluginCommand,
     client: impl FnOnce() -> Result<Client, Failure>,
+    config: &Config,
     as_json: bool,
 ) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::Push(args) => distribute::push_plugin(&args, config, as_json).await,
         PluginCommand::Author(command) => super::author::author(command, client, as_json).await,
         command => installed(command, &client()?, as_json).await,
     }
@@ -77,9 +93,9 @@ pub(super) async fn plugin(
 async fn installed(command: PluginCommand, client: &Client, as_json: bool) -> Result<Exit, Failure> {
     match command {
         // Those need no node.
-        PluginCommand::Author(_) => {}
+        PluginCommand::Author(_) | PluginCommand::Push(_) => {}
         PluginCommand::Ls => {
-            let page = client.page(&["v1", "plugins"], &[]).await?;
+            let page = client.page(&["v1", "plugins"], &[("held", "true".to_owned())]).await?;
             if as_json {
                 text::json(&page)?;
             } else {
@@ -90,25 +106,43 @@ async fn installed(command: PluginCommand, client: &Client, as_json: bool) -> Re
                 }
             }
         }
-        PluginCommand::Install { file } => {
-            let bytes = component(&file)?;
-            let what = format!("the node compiles {}", text::plain(&file.display().to_string()));
-            let request = client.request(Method::POST, &["v1", "plugins"]).header("content-type", "application/wasm");
-            let patient = client.patient();
-            let installed = Progress::during(what, patient.json(request.body(bytes), "digest")).await?;
+        PluginCommand::Show { name } => {
+            let page = client.page(&["v1", "plugins", &name], &[("held", "true".to_owned())]).await?;
+            if as_json {
+                text::json(&page)?;
+            } else {
+                for version in items(&page) {
+                    shown(version)?;
+                }
+            }
+        }
+        PluginCommand::Install(args) => {
+            let installed = distribute::install(&args, client).await?;
             if as_json {
                 text::json(&installed)?;
             } else {
                 let [name, version, digest] = ["name", "version", "digest"].map(|key| text::cell(&installed[key]));
                 writeln!(std::io::stdout(), "{name}@{version}  {digest}")?;
-                for told in manifest(&installed) {
+                for told in manifest(&installed).into_iter().chain(vouched(&installed)) {
                     writeln!(std::io::stdout(), "  {told}")?;
                 }
             }
         }
-        PluginCommand::Rm { name, version } => {
+        PluginCommand::Gc { dry_run } => {
+            let request = client.request(Method::POST, &["v1", "plugin-gc"]);
+            let request = if dry_run { request.query(&[("dry_run", "true")]) } else { request };
+            let collected = client.patient().json(request, "removed").await?;
+            if as_json {
+                text::json(&collected)?;
+            } else {
+                gone(&collected, dry_run)?;
+            }
+        }
+        PluginCommand::Rm { name, version, force } => {
             let request = client.request(Method::DELETE, &["v1", "plugins", &name]);
-            let answer = client.send(request.query(&version.map(|version| [("version", version)]))).await?;
+            let request = request.query(&version.map(|version| [("version", version)]));
+            let request = if force { request.query(&[("force", "true")]) } else { request };
+            let answer = client.send(request).await?;
             if answer.status() != StatusCode::NO_CONTENT {
                 return Err(client.stranger(&answer.status().to_string()));
             }
@@ -158,16 +192,84 @@ fn manifest(plugin: &Value) -> Vec<String> {
     line("needs", &needs).into_iter().chain(line("inputs", &inputs)).collect()
 }
 
+/// A version of a plugin, with all that is known of it.
+fn shown(plugin: &Value) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let [name, version, digest, description] =
+        ["name", "version", "digest", "description"].map(|key| text::cell(&plugin[key]));
+    writeln!(out, "{name}@{version}  {digest}")?;
+    writeln!(out, "  {description}")?;
+    for told in manifest(plugin).into_iter().chain(vouched(plugin)).chain(holders(plugin)) {
+        writeln!(out, "  {told}")?;
+    }
+    Ok(())
+}
+
+/// Where it came from, and who stands for it.
+fn vouched(plugin: &Value) -> Vec<String> {
+    let [source, installed_at] = ["source", "installed_at"].map(|key| text::cell(&plugin[key]));
+    let since = if installed_at.is_empty() { String::new() } else { format!(", {installed_at}") };
+    let from = (!source.is_empty()).then(|| format!("from: {source}{since}"));
+    let signed = &plugin["signed"];
+    let [name, key, comment] = ["name", "key", "comment"].map(|part| text::cell(&signed[part]));
+    let signed = signed.is_object().then(|| format!("signed by: {name} ({key}): {comment}"));
+    from.into_iter().chain(signed).collect()
+}
+
+/// Which missions hold it.
+fn holders(plugin: &Value) -> Vec<String> {
+    let held = &plugin["held"];
+    let told = held_by(held);
+    let missions: Vec<String> = held["missions"].as_array().into_iter().flatten().map(text::cell).collect();
+    let first = (!told.is_empty()).then(|| format!("held by: {told}"));
+    let named = (!missions.is_empty()).then(|| format!("not over: {}", missions.join(", ")));
+    first.into_iter().chain(named).collect()
+}
+
+/// What was collected, and why the rest was not.
+fn gone(collected: &Value, is_tried: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let what = if is_tried { "would go" } else { "removed" };
+    for plugin in collected["removed"].as_array().into_iter().flatten() {
+        writeln!(out, "{what}  {}  {}", text::cell(&plugin["plugin"]), text::cell(&plugin["digest"]))?;
+    }
+    for plugin in collected["kept"].as_array().into_iter().flatten() {
+        writeln!(out, "stays  {}  {}", text::cell(&plugin["plugin"]), text::cell(&plugin["why"]))?;
+    }
+    Ok(())
+}
+
+/// How many missions hold it, and how they stand.
+fn held_by(held: &Value) -> String {
+    let counted = ["running", "waiting", "kept"].map(|how| (held[how].as_u64().unwrap_or(0), how));
+    let told: Vec<String> =
+        counted.into_iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
+    told.join(", ")
+}
+
 fn plugins(page: &Value) -> std::io::Result<()> {
     let screen = Screen::of_output();
     let row = |plugin: &Value| {
         let [name, version, description] = ["name", "version", "description"].map(|key| text::cell(&plugin[key]));
-        vec![Cell::from(name), version.into(), text::digest(&plugin["digest"], &screen).into(), description.into()]
+        let signed = match (&plugin["signed"]["name"], plugin["source"].as_str()) {
+            (Value::Null, Some("carried")) => "carried".to_owned(),
+            (name, _) => text::cell(name),
+        };
+        vec![
+            Cell::from(name),
+            version.into(),
+            text::digest(&plugin["digest"], &screen).into(),
+            signed.into(),
+            held_by(&plugin["held"]).into(),
+            description.into(),
+        ]
     };
     let columns = [
         Column::whole("NAME"),
         Column::whole("VERSION"),
         Column::whole("DIGEST").spare(),
+        Column::cut("SIGNED", 8).spare(),
+        Column::cut("HELD BY", 8).spare(),
         Column::cut("DESCRIPTION", 16).spare(),
     ];
     text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)

@@ -19,13 +19,21 @@ pub struct RetentionConfig {
     pub age: Option<Duration>,
     /// So many; without it, as many as there are.
     pub missions: Option<usize>,
+    /// So long after a newer version of a plugin is there, the older one goes that nobody needs; `None`: it stays.
+    #[serde(deserialize_with = "sortie_contract::duration::deserialize_some")]
+    pub unused_plugins: Option<Duration>,
     /// `[[retention.rule]]`: the first that fits a mission holds in the place of the above.
     pub rule: Vec<RetentionRuleConfig>,
 }
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        Self { age: Some(Duration::from_secs(90 * 24 * 60 * 60)), missions: None, rule: Vec::new() }
+        Self {
+            age: Some(Duration::from_secs(90 * 24 * 60 * 60)),
+            missions: None,
+            unused_plugins: None,
+            rule: Vec::new(),
+        }
     }
 }
 
@@ -52,10 +60,18 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`] for an age beyond what a clock can show, and for a rule that is of no mission, or of all.
     pub fn retention(&self) -> Result<Retentions, ConfigError> {
-        let RetentionConfig { age, missions, rule } = &self.retention;
+        let RetentionConfig { age, missions, rule, .. } = &self.retention;
         let general = Retention { age: age_of("retention.age", *age)?, missions: *missions };
         let rules = rule.iter().map(|rule| self.retention_rule(rule)).collect::<Result<_, _>>()?;
         Ok(Retentions { general, rules })
+    }
+
+    /// After how long a version of a plugin goes that was replaced and that nobody needs; `None`: never.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for a time beyond what a clock can show.
+    pub fn unused_plugins(&self) -> Result<Option<SignedDuration>, ConfigError> {
+        age_of("retention.unused_plugins", self.retention.unused_plugins)
     }
 
     fn retention_rule(&self, rule: &RetentionRuleConfig) -> Result<RetentionRule, ConfigError> {

@@ -48,13 +48,15 @@ const fn deed(method: &'static str, path: &'static str, what: &'static str) -> D
 }
 
 /// All of them.
-const DEEDS: [Deed; 20] = [
+const DEEDS: [Deed; 22] = [
     deed("POST", "/v1/missions/{id}/cancel", "cancel"),
     deed("POST", "/v1/missions/{id}/fork", "fork"),
     deed("POST", "/v1/missions/{id}/keep", "keep"),
     deed("POST", "/v1/missions/{id}/requests/{request}", "decide"),
     deed("POST", "/v1/notify/{name}/test", "test_channel"),
     deed("POST", "/v1/plugins", "install_plugin"),
+    deed("POST", "/v1/plugin-fetch", "fetch_plugin"),
+    deed("POST", "/v1/plugin-gc", "collect_plugins"),
     deed("DELETE", "/v1/plugins/{name}", "remove_plugin"),
     deed("POST", "/v1/tools/{name}/call", "call_tool"),
     deed("POST", "/v1/node/pause", "pause_node"),
@@ -79,7 +81,7 @@ impl Deed {
 
     /// Whether `dry_run` means something to it.
     fn may_be_tried(self) -> bool {
-        ["make_schedule", "revise_schedule"].contains(&self.what)
+        ["make_schedule", "revise_schedule", "collect_plugins"].contains(&self.what)
     }
 }
 
@@ -177,8 +179,13 @@ async fn through(
     if deed.what == "make_schedule" {
         subject = sent["id"].as_str().map(|id| clip(id, SAID_MAX));
     }
-    if deed.what == "install_plugin" {
-        (response, subject) = installed(response).await;
+    let mut said = said(&sent);
+    if ["install_plugin", "fetch_plugin"].contains(&deed.what) {
+        let source;
+        (response, subject, source) = installed(response).await;
+        // As the plugin's own entry has it: what stands behind a `?` may open something.
+        said.remove("from");
+        said.extend(source.map(|source| ("from".to_owned(), json!(source))));
     }
     let action = ActionView {
         no: 0,
@@ -188,7 +195,7 @@ async fn through(
         what: deed.what.to_owned(),
         subject,
         request: param("request"),
-        said: said(&sent),
+        said,
     };
     let text = serde_json::to_string(&action).expect("plain data");
     let kept = match app.engine.log().act(text) {
@@ -219,17 +226,17 @@ async fn opened(request: Request, bytes_max: usize) -> Result<(Request, Bytes), 
     Ok((Request::from_parts(parts, Body::from(sent.clone())), sent))
 }
 
-/// What was installed, as the answer says.
-async fn installed(response: Response) -> (Response, Option<String>) {
+/// What was installed, and from where, as the answer says.
+async fn installed(response: Response) -> (Response, Option<String>, Option<String>) {
     let (parts, answer) = response.into_parts();
     match axum::body::to_bytes(answer, ANSWER_MAX).await {
         Ok(answer) => {
             let told: Value = serde_json::from_slice(&answer).unwrap_or_default();
             let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
             let subject = format!("{}@{}", text("name"), text("version"));
-            (Response::from_parts(parts, Body::from(answer)), Some(subject))
+            (Response::from_parts(parts, Body::from(answer)), Some(subject), Some(text("source")))
         }
-        Err(error) => (Problem::internal(&error).into_response(), None),
+        Err(error) => (Problem::internal(&error).into_response(), None, None),
     }
 }
 

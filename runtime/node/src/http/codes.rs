@@ -70,10 +70,22 @@ pub(crate) const CODES: &[Known] = &[
         "Try again; keep fewer connections open. Operators: `GET /v1/node` says how places are taken, `LimitNOFILE=` gives more.",
     ),
     known(
+        "digest_mismatch",
+        &[422],
+        "What was fetched is not what was asked for by its digest.",
+        "Look whether the digest is of this build; if it is, what lies at that place was changed.",
+    ),
+    known(
         "disk_low",
         &[503],
         "What is left of the disk is kept for the journal.",
         "Operators: make room, or shorten `[retention]`. Dispatch again later: intake goes on by itself.",
+    ),
+    known(
+        "fetch_failed",
+        &[502],
+        "A plugin could not be fetched: no answer, another one, one that is too long, or a registry that wants other credentials.",
+        "`detail` says what came of it. Try the address from the node's machine; operators name credentials in `[plugin_source.registry.\"HOST\"]`.",
     ),
     known(
         "forbidden",
@@ -222,6 +234,12 @@ pub(crate) const CODES: &[Known] = &[
         "Install a newer version beside it, or name another plugin in `[plugin]`.",
     ),
     known(
+        "plugin_held",
+        &[409],
+        "Missions that are not over run on the plugin; `missions` names some of them.",
+        "Wait until they are over or cancel them; with `force=true` it cannot be chosen any more, and they keep it.",
+    ),
+    known(
         "plugin_not_installed",
         &[422],
         "No plugin of this node runs such a mission, or the one that would needs a model and there is none.",
@@ -280,6 +298,18 @@ pub(crate) const CODES: &[Known] = &[
         &[409],
         "There is a schedule of that name.",
         "Name this one otherwise, or change that one (`PUT`).",
+    ),
+    known(
+        "signature_refused",
+        &[422],
+        "Nobody whom the node trusts has signed the plugin, or the signature is not of these bytes; none of it was looked at.",
+        "`detail` says which keys would do. Have it signed by one of them, and send `FILE.wasm.minisig` along.",
+    ),
+    known(
+        "source_refused",
+        &[422],
+        "The place that a plugin should be fetched from is none, is not among the hosts that are listed, or leads to one that is not.",
+        "Operators list hosts in `[plugin_source] hosts`, and addresses inside in `allow_private`; or fetch the file yourself and install that.",
     ),
     known("stopping", &[503], "The node is on its way out.", "Try again when it is back: what was accepted goes on."),
     known(

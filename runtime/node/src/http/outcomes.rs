@@ -75,6 +75,11 @@ const RANGES: &[HeaderNote] = &[
     maybe("If-Range", "The range only if it is still this artifact, by its `ETag`; else the whole is sent.", ""),
     maybe("If-None-Match", "Answers 304 if the artifact is one of these tags, or for `*`.", ""),
 ];
+const SIGNATURE: &[HeaderNote] = &[maybe(
+    "Plugin-Signature",
+    "The signature of what is uploaded: the text of `FILE.wasm.minisig`, in base64.",
+    "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+)];
 const ARTIFACT: &[HeaderNote] = &[
     always("ETag", "The SHA-256 of the artifact.", "^\"[0-9a-f]{64}\"$"),
     always("Accept-Ranges", "Always `bytes`.", "^bytes$"),
@@ -241,8 +246,29 @@ const OWN: &[Row] = &[
     (Method::POST, "/v1/hooks/{name}/try", TOLD, &["hook_unfit", "invalid_action", "not_json"], &[]),
     (Method::GET, "/v1/backup", TOLD, &["backup_runs", "disk_low"], &[]),
     (Method::POST, "/v1/notify/{name}/test", TOLD, &["channel_failed"], &[]),
-    (Method::POST, "/v1/plugins", &[(201, "It is installed.", &[])], &["no_room", "overloaded", "plugin_refused"], &[]),
-    (Method::DELETE, "/v1/plugins/{name}", &[GONE], &["plugin_carried"], &[]),
+    (
+        Method::POST,
+        "/v1/plugins",
+        &[(201, "It is installed.", &[])],
+        &["no_room", "overloaded", "plugin_refused", "signature_refused"],
+        SIGNATURE,
+    ),
+    (
+        Method::POST,
+        "/v1/plugin-fetch",
+        &[(201, "It is fetched and installed.", &[])],
+        &[
+            "digest_mismatch",
+            "fetch_failed",
+            "no_room",
+            "overloaded",
+            "plugin_refused",
+            "signature_refused",
+            "source_refused",
+        ],
+        &[],
+    ),
+    (Method::DELETE, "/v1/plugins/{name}", &[GONE], &["plugin_carried", "plugin_held"], &[]),
     (Method::POST, "/v1/tools/{name}/call", TOLD, &["tool_failed"], &[]),
     (Method::POST, "/v1/node/pause", TOLD, ACT, &[]),
     (Method::POST, "/v1/node/resume", TOLD, ACT, &[]),

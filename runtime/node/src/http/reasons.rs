@@ -36,9 +36,14 @@ const WHY: &[(&str, &str)] = &[
         "connections_full",
         "Each connection takes a file that the process may open, and some are kept for missions. Who shows a token goes before who shows none.",
     ),
+    ("digest_mismatch", "Who names a digest means those bytes and no others, whoever has changed them."),
     (
         "disk_low",
         "An accepted mission is never lost. On a full disk that could not be promised, so what is left is kept for ending what runs.",
+    ),
+    (
+        "fetch_failed",
+        "What comes from elsewhere is bounded in length and time, and taken whole or not at all: nothing of it is installed.",
     ),
     ("forbidden", "Each token does what its scopes say and no more, so that one that leaks does not open everything."),
     (
@@ -111,6 +116,10 @@ const WHY: &[(&str, &str)] = &[
         "plugin_carried",
         "The plugins that come with the binary are put back at each start, so removing one would be undone without a word.",
     ),
+    (
+        "plugin_held",
+        "A mission keeps the build that it began with. Who removes that should know who still works with it.",
+    ),
     ("plugin_not_installed", "A mission that nothing here can run would only wait to fail."),
     (
         "plugin_refused",
@@ -130,6 +139,14 @@ const WHY: &[(&str, &str)] = &[
     ),
     ("revision_required", "Without the revision nobody can say whether the change is of what its author has seen."),
     ("schedule_exists", "Making a schedule never changes one: who wants to change it says so, with its revision."),
+    (
+        "signature_refused",
+        "Whoever can send the node a file has it run with the tools of missions. A signature says who stands for it, before anybody opens it.",
+    ),
+    (
+        "source_refused",
+        "A node that fetches whatever it is told to would ask addresses inside its network for strangers.",
+    ),
     ("stopping", "A node that stops finishes what it has begun, and begins nothing."),
     (
         "task_died",

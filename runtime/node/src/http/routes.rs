@@ -13,7 +13,7 @@ use sortie_engine::shown::{
 
 use super::{
     App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, hooks, mcp, metrics, missions, models,
-    nights, node, notify, openapi, plugins, problems, query, replay, requests, schedules,
+    nights, node, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay, requests, schedules,
 };
 use crate::config::Scope;
 
@@ -246,7 +246,8 @@ pub(crate) fn routes() -> Vec<Route> {
             hooks::trial,
         )
         .takes(json::<hooks::Trial>()),
-        route(GET, "/v1/plugins", Read, "Installed plugins", json::<PluginsView>(), plugins::list),
+        route(GET, "/v1/plugins", Read, "Installed plugins", json::<PluginsView>(), plugins::list)
+            .asks::<plugins::PluginsQuery>(),
         route(
             POST,
             "/v1/plugins",
@@ -256,7 +257,26 @@ pub(crate) fn routes() -> Vec<Route> {
             plugins::install,
         )
         .takes(Content::Bytes("application/wasm")),
-        route(GET, "/v1/plugins/{name}", Read, "A plugin's versions", json::<Page<PluginView>>(), plugins::show),
+        route(
+            POST,
+            "/v1/plugin-fetch",
+            Admin,
+            "Fetch a plugin from an address or a registry, and install it",
+            json::<PluginView>(),
+            plugin_fetch::fetch,
+        )
+        .takes(json::<plugin_fetch::FetchForm>()),
+        route(
+            POST,
+            "/v1/plugin-gc",
+            Admin,
+            "Remove the versions of plugins that nobody needs any more",
+            json::<plugin_gc::CollectedView>(),
+            plugin_gc::collect,
+        )
+        .asks::<plugin_gc::CollectQuery>(),
+        route(GET, "/v1/plugins/{name}", Read, "A plugin's versions", json::<Page<PluginView>>(), plugins::show)
+            .asks::<plugins::PluginsQuery>(),
         route(DELETE, "/v1/plugins/{name}", Admin, "Remove a plugin", Content::Nothing, plugins::remove)
             .asks::<plugins::RemoveQuery>(),
         route(

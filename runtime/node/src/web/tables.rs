@@ -175,6 +175,11 @@ pub(super) async fn plugins(viewer: Viewer, State(web): State<Web>) -> Result<Re
         ("Plugin", |row, _| html! { b { (cell(&row["name"])) } }),
         ("Version", as_is!("version")),
         ("What for", as_is!("description")),
+        ("Signed by", |row, _| match row["signed"]["name"].as_str() {
+            Some(name) => html! { span title=(str(&row["signed"], "comment")) { (plain(name)) } },
+            None => html! { @if row["source"] == "carried" { "carried" } @else { "nobody" } },
+        }),
+        ("From", |row, _| html! { (plain(str(row, "source"))) }),
         (
             "Digest",
             |row, _| html! { code title=(str(row, "digest")) { (plain(&str(row, "digest").chars().take(12).collect::<String>())) } },

@@ -39,6 +39,8 @@ pub(crate) struct Store {
     folder: PathBuf,
     /// By name, then by version. Changed by whoever holds `stored` alone.
     installed: RwLock<BTreeMap<(String, Version), Entry>>,
+    /// What is installed and may not be chosen, by digest, with the reason.
+    aside: RwLock<HashMap<Digest, String>>,
     /// Which components are there. Held while files change, so that disk and memory agree whoever races.
     stored: Mutex<Stored>,
 }
@@ -89,24 +91,45 @@ impl Store {
                 tracing::warn!(path = %older.display(), %error, "what was left of a replaced plugin cannot be removed");
             }
         }
-        Ok(Self { folder, installed: RwLock::new(installed), stored: Mutex::new(stored) })
+        Ok(Self { folder, installed: RwLock::new(installed), aside: RwLock::default(), stored: Mutex::new(stored) })
     }
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Keeps a component and installs it. The same name and version with other bytes is replaced. What is on disk already, and
-    /// whole, is not written again: so a full disk refuses nothing that is there.
-    pub(crate) fn install(&self, component: &Component, version: Version, plugin: Installed) -> Result<(), StoreError> {
+    /// Keeps a component and installs it, and says as what: with what was known of the same bytes before. The same name and version with
+    /// other bytes is replaced. What is on disk already, and whole, is not written again: so a full disk refuses nothing that is there.
+    pub(crate) fn install(
+        &self,
+        component: &Component,
+        version: Version,
+        mut plugin: Installed,
+    ) -> Result<Installed, StoreError> {
         let mut stored = self.stored.lock();
         self.keep(&mut stored, component)?;
+        let key = (plugin.identity.name.clone(), version.clone());
+        let before = self.installed.read().get(&key).map(|entry| entry.plugin.clone());
+        if let Some(before) = before.filter(|before| before.identity.digest == component.digest) {
+            plugin.origin = plugin.origin.or(before.origin);
+        }
         let path = named(&self.folder, &plugin);
         let text = described(&plugin);
         if !std::fs::read(&path).is_ok_and(|there| there == text) {
             write(&self.folder, &path, &[&text]).map_err(|source| StoreError { path: path.clone(), source })?;
         }
-        self.enter(&mut stored, version, Entry { plugin, path: Some(path) })
+        self.enter(&mut stored, version, Entry { plugin: plugin.clone(), path: Some(path) })?;
+        Ok(plugin)
+    }
+
+    /// Lets an installed component not be chosen any more, and says why. Installing it again takes that back.
+    pub(crate) fn set_aside(&self, digest: Digest, why: String) {
+        self.aside.write().insert(digest, why);
+    }
+
+    /// Why it may not be chosen; nothing, where it may.
+    pub(crate) fn aside(&self, digest: &Digest) -> Option<String> {
+        self.aside.read().get(digest).cloned()
     }
 
     /// What a component is installed as, if all that says so is on disk, and whole: as this version would write it.
@@ -163,12 +186,13 @@ impl Store {
         self.installed.read().values().map(|entry| entry.plugin.clone()).collect()
     }
 
-    /// What is installed under a name, by version.
+    /// What is installed under a name and may be chosen, by version.
     pub(crate) fn named(&self, name: &str) -> Vec<Installed> {
-        let installed = self.installed.read();
+        let (installed, aside) = (self.installed.read(), self.aside.read());
         let first = (name.to_owned(), Version::parse("0.0.0-0").expect("the lowest version"));
         let of_name = installed.range(first..).take_while(|((of, _), _)| of == name);
-        of_name.map(|(_, entry)| entry.plugin.clone()).collect()
+        let may_be_chosen = of_name.filter(|(_, entry)| !aside.contains_key(&entry.plugin.identity.digest));
+        may_be_chosen.map(|(_, entry)| entry.plugin.clone()).collect()
     }
 
     /// Components that are there and not installed. Missions may still hold them.
@@ -229,6 +253,7 @@ impl Store {
     fn enter(&self, stored: &mut Stored, version: Version, entry: Entry) -> Result<(), StoreError> {
         let (digest, path) = (entry.plugin.identity.digest, entry.path.clone());
         stored.left_alone.remove(&digest);
+        self.aside.write().remove(&digest);
         let key = (entry.plugin.identity.name.clone(), version);
         let Some(replaced) = self.installed.write().insert(key, entry) else { return Ok(()) };
         if replaced.plugin.identity.digest != digest {
@@ -269,7 +294,7 @@ fn read(path: &Path) -> io::Result<(Version, Installed)> {
 
 #[cfg(test)]
 mod tests {
-    use sortie_contract::plugin::{Manifest, PluginIdentity};
+    use sortie_contract::plugin::{Manifest, Origin, PluginIdentity, Signed};
 
     use super::*;
 
@@ -287,7 +312,7 @@ mod tests {
             inputs_schema: None,
             needs: Vec::new(),
         };
-        (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into() })
+        (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into(), origin: Origin::default() })
     }
 
     fn install(store: &Store, name: &str, version: &str, bytes: &[u8]) {
@@ -347,6 +372,44 @@ mod tests {
         assert_eq!(known().as_deref(), Some("a"));
         std::fs::write(code, b"cod").unwrap();
         assert_eq!(known(), None);
+    }
+
+    /// Who vouched for some bytes vouches for the same bytes, and for no others.
+    #[test]
+    fn what_is_known_of_bytes_stays_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        let at = |second| Some(sortie_contract::Timestamp::from_second(second).unwrap());
+        let signed = Signed { key: "k".into(), name: "n".into(), comment: "c".into(), signature: "s".into() };
+        let install = |bytes: &[u8], origin: Origin| {
+            let (version, plugin) = plugin("a", "1.0.0", bytes);
+            store.install(&component(bytes), version, Installed { origin, ..plugin }).unwrap().origin
+        };
+        let first = Origin { from: None, signed: Some(signed.clone()), installed_at: at(1) };
+        assert_eq!(install(b"1", first.clone()), first);
+        let again = install(b"1", Origin { from: Some("oci://x".into()), signed: None, installed_at: at(2) });
+        assert_eq!(again, Origin { from: Some("oci://x".into()), signed: Some(signed), installed_at: at(1) });
+        assert_eq!(open(&folder).all()[0].origin, again, "after a restart, too");
+        let other = Origin { installed_at: at(3), ..Origin::default() };
+        assert_eq!(install(b"2", other.clone()), other);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_not_chosen_until_it_is_installed_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder);
+        install(&store, "a", "1.0.0", b"1");
+        install(&store, "a", "2.0.0", b"2");
+        store.set_aside(Digest::of(b"2"), "not signed".to_owned());
+        assert_eq!(versions(&store, "a"), ["1.0.0"]);
+        assert_eq!(store.aside(&Digest::of(b"2")).as_deref(), Some("not signed"));
+        assert_eq!(
+            (store.all().len(), store.bytes(&Digest::of(b"2")).unwrap()),
+            (2, b"2".to_vec()),
+            "who has it keeps it"
+        );
+        install(&store, "a", "2.0.0", b"2");
+        assert_eq!(versions(&store, "a"), ["1.0.0", "2.0.0"]);
     }
 
     #[test]
