@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{authored, browser, debian, promtool, readers, servers, setup};
+use crate::{authored, browser, debian, postgres, promtool, readers, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -32,6 +32,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let servers = tally.step(servers::installed(project));
     let readers = tally.step(readers::installed(project));
     let promtool = tally.step(promtool::installed(project));
+    let postgres = tally.step(postgres::installed(project));
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
     tally.step(setup::wasip2(project));
@@ -47,6 +48,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         }
         if let Some(promtool) = &promtool {
             command.env(promtool::PROMTOOL, promtool);
+        }
+        if let Some(postgres) = &postgres {
+            command.env(postgres::POSTGRES, postgres);
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);
