@@ -98,6 +98,7 @@ const PICTURE: [(&str, &[&str]); 23] = [
 /// Crates that only one of ours may name.
 const OWNERS: [(&str, &[&str]); 20] = [
     ("redb", &["sortie-journal"]),
+    ("tokio-postgres", &["sortie-journal"]),
     ("prometheus-client", &["sortie-measure", "sortie"]),
     ("wasmtime", &["sortie-sandbox"]),
     ("wit-component", &["sortie-sandbox"]),

@@ -14,6 +14,7 @@ mod dist;
 mod guests;
 mod npm;
 mod polyglot;
+mod postgres;
 mod promtool;
 mod readers;
 mod registry;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{authored, browser, debian, promtool, readers, registry, servers, setup};
+use crate::{authored, browser, debian, postgres, promtool, readers, registry, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -33,6 +33,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let readers = tally.step(readers::installed(project));
     let promtool = tally.step(promtool::installed(project));
     let registry = tally.step(registry::installed(project));
+    let postgres = tally.step(postgres::installed(project));
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
     tally.step(setup::wasip2(project));
@@ -51,6 +52,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         }
         if let Some(registry) = &registry {
             command.env(registry::REGISTRY, registry);
+        }
+        if let Some(postgres) = &postgres {
+            command.env(postgres::POSTGRES, postgres);
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);

@@ -37,7 +37,7 @@ pub struct Account {
 }
 
 impl Account {
-    fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let Self { day, lane, source, vp } = self;
         format!("{day}{SEPARATOR}{lane}{SEPARATOR}{source}{SEPARATOR}{vp}")
     }

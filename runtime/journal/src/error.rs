@@ -208,7 +208,7 @@ pub enum ReadError {
         source: SealError,
     },
     /// The file cannot be read.
-    #[error("the journal's file cannot be read: {why}")]
+    #[error("the journal cannot be read: {why}")]
     Storage {
         /// What redb said.
         why: String,

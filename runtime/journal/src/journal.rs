@@ -408,6 +408,12 @@ impl Receipt {
         Self { receipt }
     }
 
+    /// One that the waker resolves.
+    pub(crate) fn pair() -> (Waker, Self) {
+        let (waker, receipt) = oneshot::channel();
+        (waker, Self { receipt })
+    }
+
     /// Waits on this thread; not to be called in asynchronous code.
     ///
     /// # Errors

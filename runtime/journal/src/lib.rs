@@ -1,4 +1,5 @@
-//! The only crate that names redb: tables, the single writer with group commit, ordered reads, indexes.
+//! The log: in a file (the only crate that names redb) or in the tables of a database (the only one that speaks PostgreSQL); one writer
+//! with group commit, ordered reads, indexes.
 //!
 //! A journal is used like this: [`Journal::open`] says what was found; [`Journal::scan_oldest_first`] rebuilds what lives
 //! in memory (a [`Catalog`] and the queue). From then on everything that happens to a mission is an [`Append`]: whoever
@@ -26,6 +27,7 @@ mod log;
 mod mark;
 mod open;
 mod pin;
+mod postgres;
 mod quarantine;
 mod read;
 mod room;
@@ -54,6 +56,7 @@ pub use log::{
 };
 pub use open::{Opened, Options};
 pub use pin::Pinned;
+pub use postgres::{Claimed, LEASE, Migrated, PostgresLog, Store, StoreError};
 pub use quarantine::{Quarantine, Remains};
 pub use room::Room;
 pub use schedule::{FIRES_MAX, Kept, ScheduleChange};

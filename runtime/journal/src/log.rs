@@ -5,10 +5,11 @@
 //! mission ([`WriteError::Conflict`]) and whether its writer still holds it ([`WriteError::Fenced`]). Nobody above needs to know
 //! what only one process can know.
 //!
-//! Two keep it today: [`EmbeddedLog`], the journal in a file, and [`MemoryLog`], which is as naive as can be. `tests/log.rs`
-//! holds the one against the other, and a third would have to pass it.
+//! Three keep it today: [`EmbeddedLog`], the journal in a file, [`PostgresLog`](crate::PostgresLog), the tables of a database, and
+//! [`MemoryLog`], which is as naive as can be. `tests/log.rs` holds the others against it, and a fourth would have to pass that.
 
 mod embedded;
+pub(crate) mod index;
 mod memory;
 
 use std::fmt::{self, Debug};
@@ -414,6 +415,11 @@ pub trait Log: Debug + Send + Sync {
     /// How long its commits took since it was opened, where it knows.
     fn commits(&self) -> Option<&Seconds> {
         None
+    }
+
+    /// Whether what keeps it cannot be reached at this moment: what is handed over waits, and so does whoever reads.
+    fn is_away(&self) -> bool {
+        false
     }
 
     /// Whether it is time to refuse new missions, so that those that are running find room.

@@ -42,6 +42,16 @@ impl Pinned {
     }
 }
 
+impl Pinned {
+    /// A pin that cannot be read is one all the same: nothing is removed for want of it.
+    pub(crate) fn read(mission: u64, bytes: &[u8]) -> Self {
+        Self::decode(mission, bytes).unwrap_or_else(|error| {
+            tracing::error!(mission, %error, "a pin cannot be read; its mission is kept");
+            Self { at: Timestamp::UNIX_EPOCH, by: "nobody knows: it cannot be read".to_owned() }
+        })
+    }
+}
+
 /// Sets pins and takes them away, in this order.
 pub(crate) fn write(transaction: &WriteTransaction, pins: &[(u64, Option<&[u8]>)]) -> Result<(), redb::Error> {
     if pins.is_empty() {

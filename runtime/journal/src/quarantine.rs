@@ -6,9 +6,10 @@
 //! What they say is the mission core's business.
 
 use serde::{Deserialize, Serialize};
-use sortie_contract::{Record, Stamped, Timestamp};
+use sortie_contract::{MissionNo, Record, Stamped, Timestamp};
 
 use crate::error::ReadError;
+use crate::frame;
 use crate::seal::{self, SealError};
 
 /// Why a mission is in quarantine, and what is read of it.
@@ -39,6 +40,28 @@ pub struct Remains {
     pub until: u32,
     /// Its latest record, where that one can be read, whatever is lost before it.
     pub last: Option<Stamped>,
+}
+
+impl Remains {
+    /// The next of the mission's frames, in their order, with the number of its first record.
+    pub(crate) fn add(&mut self, mission: MissionNo, first: u32, row: &[u8]) {
+        if self.why.is_none() && self.until != first {
+            self.why = Some(ReadError::Gap { mission, expected: self.until });
+        }
+        let mut records = Vec::new();
+        let decoded = frame::decode((mission.0, first), row, &mut records);
+        // A frame has fewer records than bytes.
+        let count = if decoded.is_ok() { records.len() } else { row.len().max(1) };
+        self.until = first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.last = records.last().filter(|_| decoded.is_ok()).cloned();
+        match decoded {
+            Ok(()) if self.why.is_none() => self.records.append(&mut records),
+            Ok(()) => {}
+            Err(source) => {
+                self.why.get_or_insert(ReadError::Frame { mission, first, source });
+            }
+        }
+    }
 }
 
 const VERSION: u8 = 1;

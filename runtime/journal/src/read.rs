@@ -10,7 +10,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use redb::{AccessGuard, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use sortie_contract::cursor::Cursor;
-use sortie_contract::{MissionNo, Stamped, Timestamp};
+use sortie_contract::{MissionNo, Stamped};
 
 use crate::Journal;
 use crate::actions;
@@ -87,23 +87,7 @@ impl Journal {
             let mut remains = Remains { records: Vec::new(), why: None, until: 0, last: None };
             for row in table.range((mission.0, 0)..=(mission.0, RECORD_LAST)).map_err(storage)? {
                 let (key, value) = row.map_err(storage)?;
-                let first = key.value().1;
-                if remains.why.is_none() && remains.until != first {
-                    remains.why = Some(ReadError::Gap { mission, expected: remains.until });
-                }
-                let mut records = Vec::new();
-                let decoded = frame::decode(key.value(), value.value(), &mut records);
-                // A frame has fewer records than bytes.
-                let count = if decoded.is_ok() { records.len() } else { value.value().len().max(1) };
-                remains.until = first.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-                remains.last = records.last().filter(|_| decoded.is_ok()).cloned();
-                match decoded {
-                    Ok(()) if remains.why.is_none() => remains.records.append(&mut records),
-                    Ok(()) => {}
-                    Err(source) => {
-                        remains.why.get_or_insert(ReadError::Frame { mission, first, source });
-                    }
-                }
+                remains.add(mission, key.value().1, value.value());
             }
             Ok(remains)
         })
@@ -170,10 +154,7 @@ impl Journal {
             let mut pins = Vec::new();
             for row in table.iter().map_err(storage)? {
                 let (key, row) = row.map_err(storage)?;
-                let pin = Pinned::decode(key.value(), row.value()).unwrap_or_else(|error| {
-                    tracing::error!(mission = key.value(), %error, "a pin cannot be read; its mission is kept");
-                    Pinned { at: Timestamp::UNIX_EPOCH, by: "nobody knows: it cannot be read".to_owned() }
-                });
+                let pin = Pinned::read(key.value(), row.value());
                 pins.push((MissionNo(key.value()), pin));
             }
             Ok(pins)
@@ -505,7 +486,7 @@ fn cursor(mission: u64, bytes: &[u8]) -> Result<Cursor, ReadError> {
 }
 
 /// A schedule, of its two rows.
-fn kept(id: &str, definition: &[u8], position: Option<&[u8]>) -> Result<Kept, ReadError> {
+pub(crate) fn kept(id: &str, definition: &[u8], position: Option<&[u8]>) -> Result<Kept, ReadError> {
     let unread = |what| move |source| ReadError::Schedule { id: id.to_owned(), what, source };
     let definition = schedule::unsealed(id, None, definition).map_err(unread("the definition"))?;
     // Both are written with the first change.
@@ -526,7 +507,7 @@ fn open<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// What is there; nothing, where just this row cannot be read. That is told in the log.
-fn there<T>(row: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+pub(crate) fn there<T>(row: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
     match row {
         Err(error @ (ReadError::Row { .. } | ReadError::Schedule { .. })) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a row of the journal is damaged");

@@ -84,17 +84,17 @@ pub(crate) struct Mark {
 /// A change with its place behind the last one, as it is written.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
-    id: String,
-    rows: Option<Rows>,
+    pub(crate) id: String,
+    pub(crate) rows: Option<Rows>,
 }
 
 #[derive(Debug, Clone)]
-struct Rows {
+pub(crate) struct Rows {
     /// Nothing is to stay of one of its name that could not be read.
-    anew: bool,
-    definition: Option<Vec<u8>>,
-    position: Vec<u8>,
-    fires: Vec<(u64, Vec<u8>)>,
+    pub(crate) anew: bool,
+    pub(crate) definition: Option<Vec<u8>>,
+    pub(crate) position: Vec<u8>,
+    pub(crate) fires: Vec<(u64, Vec<u8>)>,
 }
 
 impl Written {

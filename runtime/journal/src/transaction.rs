@@ -49,33 +49,33 @@ pub(crate) fn write(db: &Database, meta: Meta, changes: &[Change], quick_repair:
 
 /// What changes come to.
 #[derive(Default)]
-struct Sum<'a> {
+pub(crate) struct Sum<'a> {
     /// All frames, in the order of the queue, by mission, first record and number of records: each has its position in the feed,
     /// though its mission be removed in the same commit.
-    told: Vec<(u64, u32, u32)>,
+    pub(crate) told: Vec<(u64, u32, u32)>,
     /// The missions that are removed, in the order of their numbers.
-    removed: Vec<u64>,
+    pub(crate) removed: Vec<u64>,
     /// The appends that come after the removal of their mission, where it is removed: those that leave something.
-    appends: Vec<&'a Append>,
+    pub(crate) appends: Vec<&'a Append>,
     /// Where the feed is to begin, if it is pruned: among the positions that were given out when the pruning was asked for.
-    feed_begin: Option<u64>,
+    pub(crate) feed_begin: Option<u64>,
     /// What becomes of schedules, in the order of the queue: a fire stays one, though its mission be removed in the same commit.
-    schedules: Vec<&'a schedule::Written>,
+    pub(crate) schedules: Vec<&'a schedule::Written>,
     /// The last row of run clocks.
-    clocks: Option<&'a [u8]>,
+    pub(crate) clocks: Option<&'a [u8]>,
     /// What people did, in the order of the queue.
-    actions: Vec<&'a str>,
+    pub(crate) actions: Vec<&'a str>,
     /// The pins that come after the removal of their mission, where it is removed, in the order of the queue.
-    pins: Vec<(u64, Option<&'a [u8]>)>,
+    pub(crate) pins: Vec<(u64, Option<&'a [u8]>)>,
     /// What moves in balances, in the order of the queue: what was spent stays so, though its mission be removed.
-    movements: Vec<&'a Movement>,
+    pub(crate) movements: Vec<&'a Movement>,
     /// The greatest mission number among them.
-    last_no: u64,
+    pub(crate) last_no: u64,
 }
 
 impl<'a> Sum<'a> {
     /// Of changes that follow the frame at `position`.
-    fn of(changes: &'a [Change], position: u64) -> Self {
+    pub(crate) fn of(changes: &'a [Change], position: u64) -> Self {
         let removals = changes.iter().enumerate().filter_map(|(index, change)| match change {
             Change::Remove(mission) => Some((*mission, index)),
             Change::Append(_)
@@ -257,7 +257,7 @@ fn write_quarantine(transaction: &WriteTransaction, appends: &[&Append]) -> Resu
 }
 
 /// In the order of the keys, the last of each.
-fn last_of_each<T: Copy>(mut changes: Vec<(u64, T)>) -> Vec<(u64, T)> {
+pub(crate) fn last_of_each<T: Copy>(mut changes: Vec<(u64, T)>) -> Vec<(u64, T)> {
     changes.reverse();
     changes.sort_by_key(|(mission, _)| *mission);
     changes.dedup_by_key(|(mission, _)| *mission);

@@ -73,12 +73,12 @@ pub(crate) struct Writer {
 
 /// What shares a commit.
 #[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
+pub(crate) struct Batch {
+    pub(crate) changes: Vec<Change>,
     /// Each with the place of its change, or none for a barrier.
     wakers: Vec<(Option<usize>, Waker)>,
     bytes: usize,
-    stop: bool,
+    pub(crate) stop: bool,
 }
 
 impl Writer {
@@ -171,7 +171,7 @@ impl Writer {
     fn commit(&mut self, batch: &mut Batch) -> Result<(), WriteError> {
         // redb promises errors, not the absence of panics; a panic must not leave the node running with a dead writer.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let refused = self.tails.check(&self.db, self.meta.last_no, &batch.changes)?;
+            let refused = self.tails.check(&*self.db, self.meta.last_no, &batch.changes)?;
             batch.leave_out(refused);
             if batch.changes.is_empty() {
                 return Ok(None);
@@ -209,17 +209,17 @@ impl Drop for Writer {
 }
 
 impl Batch {
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.changes.clear();
         self.wakers.clear();
         self.bytes = 0;
     }
 
-    fn full(&self) -> bool {
+    pub(crate) fn full(&self) -> bool {
         self.stop || self.changes.len() >= CHANGES_A_COMMIT_MAX || self.bytes >= BYTES_A_COMMIT_MAX
     }
 
-    fn push(&mut self, message: Message) {
+    pub(crate) fn push(&mut self, message: Message) {
         match message {
             Message::Change(change, waker, room) => {
                 drop(room);
@@ -236,7 +236,7 @@ impl Batch {
     }
 
     /// Takes the refused out, in the order of their places, and tells those who wait for them; nobody else is concerned.
-    fn leave_out(&mut self, refused: Vec<(usize, WriteError)>) {
+    pub(crate) fn leave_out(&mut self, refused: Vec<(usize, WriteError)>) {
         for (place, error) in refused.into_iter().rev() {
             self.changes.remove(place);
             match self.wakers.iter().position(|(waits_for, _)| *waits_for == Some(place)) {
@@ -247,13 +247,13 @@ impl Batch {
     }
 
     /// A receiver that is gone lost interest; that is its right.
-    fn resolve(&mut self, position: u64) {
+    pub(crate) fn resolve(&mut self, position: u64) {
         for (_, waker) in self.wakers.drain(..) {
             let _ = waker.send(Ok(position));
         }
     }
 
-    fn refuse(&mut self, error: &WriteError) {
+    pub(crate) fn refuse(&mut self, error: &WriteError) {
         for (_, waker) in self.wakers.drain(..) {
             let _ = waker.send(Err(error.clone()));
         }

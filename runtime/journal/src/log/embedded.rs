@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::civil::Date;
 use parking_lot::Mutex;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use sortie_contract::cursor::Cursor;
 use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
 use sortie_measure::Seconds;
 use tokio::sync::watch;
 
-use super::{AdmitError, Admitted, Beginning, Decision, Failure, Keys, Known, Lease, Log, Twin, Undo};
+use super::index::{self, Index, Leases, Rows};
+use super::{AdmitError, Admitted, Decision, Failure, Keys, Known, Lease, Log, Twin};
 use crate::append::Append;
 use crate::balance::{Account, Balance};
 use crate::catalog::{Catalog, Session};
@@ -24,36 +24,26 @@ use crate::open::Opened;
 use crate::pin::Pinned;
 use crate::quarantine::{Quarantine, Remains};
 use crate::room::Room;
-use crate::schedule::{Kept, Mark, ScheduleChange, Written};
+use crate::schedule::{Kept, Mark, ScheduleChange};
 use crate::snapshot::{Copied, SnapshotError};
 
 /// A journal as a [`Log`].
 ///
-/// Locks, none held over a read of the disk and never two of them: `index` while a mission gets its number, `leases` while an
+/// Locks, none held over a read of the disk and never two of them: `index` while a mission gets its number, that of `leases` while an
 /// append under a lease is handed over.
 #[derive(Debug)]
 pub struct EmbeddedLog {
     journal: Journal,
     index: Mutex<Index>,
-    /// The newest token of each mission that is leased.
-    leases: Mutex<FxHashMap<u64, u64>>,
+    /// Those of one opening begin behind those of each earlier one that wrote anything.
+    leases: Leases,
     /// Missions that have no readable head. Locked alone.
     headless: Mutex<BTreeSet<MissionNo>>,
-    /// Of the last lease. Those of one opening begin behind those of each earlier one that wrote anything.
-    last_token: AtomicU64,
 }
 
 /// A commit has thousands of changes at most, and whoever leases a mission writes it: no opening gives more leases than its
 /// commits make room for.
 const LEASES_A_COMMIT_LOG2: u32 = 24;
-
-#[derive(Debug)]
-struct Index {
-    catalog: Catalog,
-    last_no: u64,
-    /// Where the last change left each schedule.
-    schedules: FxHashMap<String, Mark>,
-}
 
 /// How many schedules are read at once.
 const SCHEDULES: usize = 1_024;
@@ -75,26 +65,8 @@ impl EmbeddedLog {
         })?;
         let schedules = marks(&journal)?;
         let index = Mutex::new(Index { catalog, last_no: opened.last_no.0, schedules });
-        Ok(Self {
-            journal,
-            index,
-            leases: Mutex::default(),
-            headless: Mutex::new(headless),
-            last_token: AtomicU64::new(opened.commits << LEASES_A_COMMIT_LOG2),
-        })
-    }
-
-    /// Hands over, unless another has a newer lease. The lock is held until it is in the queue, so that what is handed over under
-    /// an older lease is before the newer one's barrier.
-    fn fenced<T>(&self, append: Append, send: impl FnOnce(Append) -> Result<T, WriteError>) -> Result<T, WriteError> {
-        let Some(held) = append.lease else { return send(append) };
-        let leases = self.leases.lock();
-        match leases.get(&append.mission) {
-            Some(newest) if *newest > held => {
-                Err(WriteError::Fenced { mission: MissionNo(append.mission), held, newest: *newest })
-            }
-            _ => send(append),
-        }
+        let leases = Leases::after(opened.commits << LEASES_A_COMMIT_LOG2);
+        Ok(Self { journal, index, leases, headless: Mutex::new(headless) })
     }
 }
 
@@ -112,92 +84,31 @@ fn marks(journal: &Journal) -> Result<FxHashMap<String, Mark>, ReadError> {
     }
 }
 
-impl Index {
-    /// A change of a schedule as it is written, and where it leaves it.
-    fn place(&self, change: &ScheduleChange) -> Result<(Written, Option<Mark>), WriteError> {
-        let last = self.schedules.get(&change.id).copied();
-        Written::after(last, change).ok_or_else(|| WriteError::ScheduleMoved { id: change.id.clone() })
+impl Rows for Journal {
+    fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
+        self.head(mission)
     }
 
-    /// It was handed over.
-    fn placed(&mut self, change: ScheduleChange, mark: Option<Mark>) {
-        match mark {
-            Some(mark) => drop(self.schedules.insert(change.id, mark)),
-            None => drop(self.schedules.remove(&change.id)),
-        }
+    fn barrier(&self) -> Result<Receipt, WriteError> {
+        self.barrier()
     }
 
-    /// Those that may be the mission's twins, and are not among `others`.
-    fn twins(&self, keys: Keys<'_>, others: &FxHashSet<MissionNo>) -> Vec<MissionNo> {
-        let same_key = self.catalog.by_key(keys.source, keys.idempotency_key);
-        same_key.chain(self.catalog.by_id(keys.mission_id)).filter(|no| !others.contains(no)).collect()
-    }
-
-    fn known(&self, keys: Keys<'_>) -> Known {
-        let newest_session = self.catalog.latest_session(keys.vp).cloned();
-        Known { no: MissionNo(self.last_no + 1), twin: None, same_id: None, newest_session }
+    fn hand(&self, append: Append) -> Result<Receipt, WriteError> {
+        self.append_durable(append)
     }
 }
 
 impl Log for EmbeddedLog {
     fn admit(&self, keys: Keys<'_>, decide: &mut dyn FnMut(&Known) -> Decision) -> Result<Admitted, AdmitError> {
-        // Candidates that turned out to be others, whose names have the same hash.
-        let mut others = FxHashSet::default();
-        loop {
-            let (candidates, mut known) = {
-                let mut index = self.index.lock();
-                let candidates = index.twins(keys, &others);
-                let known = index.known(keys);
-                if candidates.is_empty() {
-                    let Decision::Accept(beginning) = decide(&known) else { return Ok(Admitted::Answered) };
-                    let Beginning { records, head, cursor, schedule, undo } = *beginning;
-                    let mut append = Append::new(known.no, 0, &records).head(&head);
-                    if let Some(cursor) = &cursor {
-                        append = append.cursor(cursor);
-                    }
-                    let place = |change| index.place(&change).map(|(written, mark)| (written, (change, mark)));
-                    let taken = schedule.map(place).transpose().and_then(|change| {
-                        let (written, placed) = change.unzip();
-                        let append = written.into_iter().fold(append, Append::with);
-                        Ok((placed, self.journal.append_durable(append)?))
-                    });
-                    let (placed, receipt) = Undo::unless(undo, taken)?;
-                    if let Some((change, mark)) = placed {
-                        index.placed(change, mark);
-                    }
-                    index.catalog.insert(known.no, &head);
-                    index.last_no = known.no.0;
-                    return Ok(Admitted::Accepted { no: known.no, receipt });
-                }
-                (candidates, known)
-            };
-            for no in candidates {
-                let Some(head) = self.journal.head(no)? else {
-                    // Being in the catalog and not on the disk: on its way, or just removed. The next look tells.
-                    return Ok(Admitted::OnItsWay(self.journal.barrier()?));
-                };
-                if head.source == *keys.source && head.idempotency_key == *keys.idempotency_key {
-                    known.twin = Some(Twin { no, head });
-                } else if head.mission_id == *keys.mission_id {
-                    known.same_id = Some(Twin { no, head });
-                } else {
-                    others.insert(no);
-                }
-            }
-            if known.twin.is_some() || known.same_id.is_some() {
-                // An acceptance beside a twin would be a second truth: there is none.
-                let _ = decide(&known);
-                return Ok(Admitted::Answered);
-            }
-        }
+        index::admit(&self.index, &self.journal, keys, decide)
     }
 
     fn append(&self, append: Append) -> Result<(), WriteError> {
-        self.fenced(append, |append| self.journal.append(append))
+        self.leases.fenced(append, |append| self.journal.append(append))
     }
 
     fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
-        self.fenced(append, |append| self.journal.append_durable(append))
+        self.leases.fenced(append, |append| self.journal.append_durable(append))
     }
 
     fn reserve(&self, append: &Append) -> Result<Room, WriteError> {
@@ -205,18 +116,11 @@ impl Log for EmbeddedLog {
     }
 
     fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
-        let mut leases = self.leases.lock();
-        let receipt = self.journal.barrier()?;
-        let token = self.last_token.fetch_add(1, Ordering::Relaxed) + 1;
-        leases.insert(mission.0, token);
-        Ok((Lease { mission, token }, receipt))
+        self.leases.lease(mission, || self.journal.barrier())
     }
 
     fn release(&self, lease: Lease) {
-        let mut leases = self.leases.lock();
-        if leases.get(&lease.mission.0) == Some(&lease.token) {
-            leases.remove(&lease.mission.0);
-        }
+        self.leases.release(lease);
     }
 
     fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {

@@ -69,7 +69,7 @@ pub(crate) fn plain(name: u64) -> Dispatch {
 }
 
 impl Dispatch {
-    fn names(self) -> (MissionId, IdempotencyKey, VpId) {
+    pub(crate) fn names(self) -> (MissionId, IdempotencyKey, VpId) {
         let name = |kind: &str, n: u64| format!("{kind}-{n}");
         let parsed = (name("m", self.id).parse(), name("k", self.key).parse(), name("vp", self.vp).parse());
         (parsed.0.unwrap(), parsed.1.unwrap(), parsed.2.unwrap())
@@ -85,7 +85,7 @@ impl Dispatch {
     }
 
     /// Asks until it is decided; takes what is not known. What was known then, and what came of it.
-    fn to(self, log: &dyn Log) -> (Known, Option<MissionNo>) {
+    pub(crate) fn to(self, log: &dyn Log) -> (Known, Option<MissionNo>) {
         loop {
             let (known, admitted) = self.ask(log, true);
             match admitted {
@@ -106,7 +106,7 @@ impl Dispatch {
     }
 
     /// The same, as a fire of a schedule.
-    fn fires(
+    pub(crate) fn fires(
         self,
         log: &dyn Log,
         take: bool,
@@ -130,7 +130,7 @@ impl Dispatch {
             Decision::Accept(Box::new(Beginning { records, head, cursor, schedule: schedule.cloned(), undo }))
         });
         // What was set up for it goes where the log does not take it, and only then.
-        assert_eq!(undone.load(Relaxed), admitted.is_err());
+        assert_eq!(undone.load(Relaxed), told.is_some() && admitted.is_err());
         (told, admitted)
     }
 }

@@ -1,0 +1,116 @@
+//! A copy of the store as a file: see [`crate::Log::snapshot`]. All rows are of one moment, read over a connection of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_postgres::{Error, Row as Found};
+
+use super::link::{Link, Param};
+use super::log::{number, text};
+use super::read::{storage, wait};
+use super::{PostgresLog, fresh, trouble};
+use crate::error::ReadError;
+use crate::snapshot::{Copied, Draft, Row, SnapshotError};
+use crate::table::Meta;
+
+const STORE: &str = "SELECT commits, position, last_no FROM sortie_store";
+
+/// Rows of a page: frames may be large.
+const FRAMES: &str = "
+SELECT mission, first, row FROM sortie_frames WHERE (mission, first) > ($1, $2) ORDER BY mission, first LIMIT 200";
+const FIRES: &str = "SELECT id, no, row FROM sortie_fires WHERE (id, no) > ($1, $2) ORDER BY id, no LIMIT 1000";
+
+/// Tables whose keys are numbers.
+const BY_NUMBER: [(&str, fn(u64, Vec<u8>) -> Row); 7] = [
+    ("SELECT mission, row FROM sortie_heads WHERE mission > $1 ORDER BY mission LIMIT 1000", Row::Head),
+    ("SELECT position, row FROM sortie_feed WHERE position > $1 ORDER BY position LIMIT 1000", Row::Feed),
+    ("SELECT mission, row FROM sortie_cursors WHERE mission > $1 ORDER BY mission LIMIT 1000", Row::Cursor),
+    ("SELECT mission, row FROM sortie_quarantine WHERE mission > $1 ORDER BY mission LIMIT 1000", Row::Quarantine),
+    ("SELECT no, row FROM sortie_clocks WHERE no > $1 ORDER BY no LIMIT 1000", Row::Clocks),
+    ("SELECT no, row FROM sortie_actions WHERE no > $1 ORDER BY no LIMIT 1000", Row::Action),
+    ("SELECT mission, row FROM sortie_pins WHERE mission > $1 ORDER BY mission LIMIT 1000", Row::Pin),
+];
+
+/// Tables whose keys are texts.
+const BY_TEXT: [(&str, fn(String, Vec<u8>) -> Row); 3] = [
+    ("SELECT id, row FROM sortie_schedules WHERE id > $1 ORDER BY id LIMIT 1000", Row::Schedule),
+    ("SELECT id, row FROM sortie_positions WHERE id > $1 ORDER BY id LIMIT 1000", Row::Position),
+    ("SELECT key, row FROM sortie_balances WHERE key > $1 ORDER BY key LIMIT 1000", Row::Balance),
+];
+
+/// A transaction that sees one moment.
+struct Moment<'a> {
+    log: &'a PostgresLog,
+    link: Arc<Link>,
+}
+
+pub(super) fn snapshot(log: &PostgresLog, to: &Path) -> Result<Copied, SnapshotError> {
+    let mut draft = Draft::create(to)?;
+    let dial = log.dial.clone();
+    let begun = wait(&log.hand.runtime, async move {
+        let link = fresh(&dial).await?;
+        link.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok::<_, Error>(Arc::new(link))
+    })?;
+    let moment = Moment { log, link: begun.map_err(|error| storage(&trouble::told(&error)))? };
+    let (mut mission, mut first) = (-1_i64, -1_i64);
+    moment.all(
+        FRAMES,
+        |last| {
+            if let Some(last) = last {
+                (mission, first) = (last.get(0), last.get(1));
+            }
+            vec![Box::new(mission), Box::new(first)]
+        },
+        |row| {
+            let first = u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX);
+            draft.push(Row::Frame((number(row, 0), first), row.get(2)))
+        },
+    )?;
+    for (sql, of) in BY_NUMBER {
+        let key =
+            |last: Option<&Found>| -> Vec<Param<'static>> { vec![Box::new(last.map_or(-1_i64, |last| last.get(0)))] };
+        moment.all(sql, key, |row| draft.push(of(number(row, 0), row.get(1))))?;
+    }
+    for (sql, of) in BY_TEXT {
+        let key = |last: Option<&Found>| -> Vec<Param<'static>> {
+            vec![Box::new(last.map_or_else(Vec::new, |last| last.get::<_, Vec<u8>>(0)))]
+        };
+        moment.all(sql, key, |row| draft.push(of(text(row.get(0)), row.get(1))))?;
+    }
+    let key = |last: Option<&Found>| -> Vec<Param<'static>> {
+        match last {
+            Some(last) => vec![Box::new(last.get::<_, Vec<u8>>(0)), Box::new(last.get::<_, i64>(1))],
+            None => vec![Box::new(Vec::<u8>::new()), Box::new(-1_i64)],
+        }
+    };
+    moment.all(FIRES, key, |row| draft.push(Row::Fire(text(row.get(0)), number(row, 1), row.get(2))))?;
+    let store = moment.rows(STORE, Vec::new())?;
+    let store = store.first().ok_or_else(|| storage("its first table is empty"))?;
+    let (commits, position, last_no) = (number(store, 0), number(store, 1), number(store, 2));
+    draft.finish(Meta { commits, position, last_no, ..Meta::NEW })
+}
+
+impl Moment<'_> {
+    fn rows(&self, sql: &'static str, params: Vec<Param<'static>>) -> Result<Vec<Found>, ReadError> {
+        let link = Arc::clone(&self.link);
+        let rows = wait(&self.log.hand.runtime, async move { link.rows(sql, &params).await })?;
+        rows.map_err(|error| storage(&trouble::told(&error)))
+    }
+
+    /// Every row of a table: pages behind the key of the last row of the one before.
+    fn all(
+        &self,
+        sql: &'static str,
+        mut behind: impl FnMut(Option<&Found>) -> Vec<Param<'static>>,
+        mut visit: impl FnMut(&Found) -> Result<(), SnapshotError>,
+    ) -> Result<(), SnapshotError> {
+        let mut params = behind(None);
+        loop {
+            let rows = self.rows(sql, params)?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            rows.iter().try_for_each(&mut visit)?;
+            params = behind(Some(last));
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! The log in a database as the rest of a node sees it: see [`Log`].
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use jiff::civil::Date;
+use sortie_contract::cursor::Cursor;
+use sortie_contract::{MissionId, MissionNo, SessionId, Stamped, VpId};
+use sortie_measure::Seconds;
+use tokio::sync::watch;
+use tokio_postgres::Row;
+
+use super::PostgresLog;
+use super::copy;
+use super::read::PAGE;
+use super::script::int;
+use crate::actions;
+use crate::append::{Append, Change, HEAD_BYTES};
+use crate::balance::{self, Account, Balance};
+use crate::catalog::Session;
+use crate::clocks;
+use crate::cursor;
+use crate::error::{ReadError, WriteError};
+use crate::feed::{self, ENTRIES_A_ROW_MAX, FeedEntry};
+use crate::frame;
+use crate::head::Head;
+use crate::journal::Receipt;
+use crate::log::index::{self, Rows};
+use crate::log::{AdmitError, Admitted, Decision, Failure, Keys, Known, Lease, Log, Twin};
+use crate::pin::Pinned;
+use crate::quarantine::{Quarantine, Remains};
+use crate::read::{kept, there};
+use crate::room::Room;
+use crate::schedule::{self, Kept, ScheduleChange};
+use crate::snapshot::{Copied, SnapshotError};
+use crate::table::RECORD_LAST;
+use crate::writer::Message;
+
+const HEAD: &str = "SELECT mission, row FROM sortie_heads WHERE mission = $1";
+const HEADS_DOWN: &str = "SELECT mission, row FROM sortie_heads WHERE mission < $1 ORDER BY mission DESC LIMIT $2";
+const HEADS_UP: &str = "SELECT mission, row FROM sortie_heads WHERE mission > $1 ORDER BY mission LIMIT $2";
+/// From the frame that holds the first record on, or from the first behind it, as many as fit into so many bytes, and one at least. Only so
+/// many are looked at, whatever follows.
+const FRAMES: &str = "
+SELECT first, row FROM (
+    SELECT first, row, sum(octet_length(row)) OVER (ORDER BY first) AS bytes, row_number() OVER (ORDER BY first) AS no
+    FROM (
+        SELECT first, row FROM sortie_frames
+        WHERE mission = $1 AND first < $3 AND first >= coalesce(
+            (SELECT max(first) FROM sortie_frames WHERE mission = $1 AND first <= $2), $2)
+        ORDER BY first LIMIT 256
+    ) AS few
+) AS counted
+WHERE no = 1 OR bytes <= $4
+ORDER BY first";
+const FRAMES_UP: &str =
+    "SELECT first, row FROM sortie_frames WHERE mission = $1 AND first > $2 ORDER BY first LIMIT 256";
+const QUARANTINE: &str = "SELECT mission, row FROM sortie_quarantine WHERE mission = $1";
+const QUARANTINED: &str = "SELECT mission FROM sortie_quarantine WHERE mission > $1 ORDER BY mission LIMIT $2";
+const CURSOR: &str = "SELECT mission, row FROM sortie_cursors WHERE mission = $1";
+const CURSORS_UP: &str = "SELECT mission, row FROM sortie_cursors WHERE mission > $1 ORDER BY mission LIMIT $2";
+const PINS_UP: &str = "SELECT mission, row FROM sortie_pins WHERE mission > $1 ORDER BY mission LIMIT $2";
+/// The row that holds the next entry may begin before it.
+const FEED: &str = "
+SELECT position, row FROM sortie_feed
+WHERE position >= coalesce((SELECT max(position) FROM sortie_feed WHERE position <= $1), $1)
+ORDER BY position LIMIT $2";
+const FEED_BEGIN: &str =
+    "SELECT coalesce((SELECT min(position) FROM sortie_feed), (SELECT position + 1 FROM sortie_store))";
+pub(super) const SCHEDULES_UP: &str = "
+SELECT s.id, s.row, p.row FROM sortie_schedules AS s LEFT JOIN sortie_positions AS p ON p.id = s.id
+WHERE s.id > $1 ORDER BY s.id LIMIT $2";
+const SCHEDULE: &str = "
+SELECT s.id, s.row, p.row FROM sortie_schedules AS s LEFT JOIN sortie_positions AS p ON p.id = s.id WHERE s.id = $1";
+const FIRES_DOWN: &str = "SELECT no, row FROM sortie_fires WHERE id = $1 AND no < $2 ORDER BY no DESC LIMIT $3";
+const CLOCKS: &str = "SELECT no, row FROM sortie_clocks WHERE no = $1";
+const ACTIONS_DOWN: &str = "SELECT no, row FROM sortie_actions WHERE no < $1 ORDER BY no DESC LIMIT $2";
+pub(super) const BALANCES_UP: &str = "SELECT key, row FROM sortie_balances WHERE key >= $1 ORDER BY key LIMIT $2";
+
+pub(super) fn number(row: &Row, column: usize) -> u64 {
+    u64::try_from(row.get::<_, i64>(column)).unwrap_or(0)
+}
+
+/// A name of ours: one that is none is nobody's.
+pub(super) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn head(row: &Row) -> Result<(MissionNo, Head), ReadError> {
+    let mission = number(row, 0);
+    let head =
+        Head::decode(mission, row.get(1)).map_err(|source| ReadError::Row { table: "head", key: mission, source })?;
+    Ok((MissionNo(mission), head))
+}
+
+/// One that cannot be read stands at the beginning.
+fn cursor_of(row: &Row) -> Result<(MissionNo, Cursor), ReadError> {
+    let mission = number(row, 0);
+    let cursor =
+        cursor::decode(mission, row.get(1)).map_err(|source| ReadError::Row { table: "cursor", key: mission, source });
+    Ok((MissionNo(mission), there(cursor)?.unwrap_or_default()))
+}
+
+fn schedule_of(row: &Row) -> Result<(String, Kept), ReadError> {
+    let id = text(row.get(0));
+    let kept = kept(&id, row.get(1), row.get(2))?;
+    Ok((id, kept))
+}
+
+impl PostgresLog {
+    /// At most `limit` of what the rows behind `first` hold; those that hold nothing are passed over.
+    fn some<T>(
+        &self,
+        sql: &'static str,
+        first: i64,
+        limit: usize,
+        of: impl Fn(&Row) -> Result<Option<T>, ReadError>,
+    ) -> Result<Vec<T>, ReadError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        // A page is as long as what is wanted: mostly less than a page.
+        let page = limit.min(PAGE);
+        let mut key = first;
+        loop {
+            let rows = self.rows(sql, vec![Box::new(key), Box::new(int(page as u64))])?;
+            for row in &rows {
+                key = row.get(0);
+                found.extend(of(row)?);
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+            if rows.len() < page {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn cursors(&self, closed: bool) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.some(CURSORS_UP, -1, usize::MAX, |row| {
+            Ok(Some(cursor_of(row)?).filter(|(_, cursor)| cursor.closed == closed))
+        })
+    }
+
+    /// Records of `mission` with numbers from `first` to before `end`: of one frame at least, if there are any.
+    fn frames(&self, mission: MissionNo, first: u32, end: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        let mut records = Vec::new();
+        if first >= end {
+            return Ok(records);
+        }
+        let rows = self.rows(
+            FRAMES,
+            vec![
+                Box::new(int(mission.0)),
+                Box::new(i64::from(first)),
+                Box::new(i64::from(end)),
+                Box::new(int(bytes as u64)),
+            ],
+        )?;
+        let at = |row: &Row| u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
+        let begin = rows.first().map_or(first, at).min(first);
+        let mut expected = begin;
+        for row in &rows {
+            let key = at(row);
+            if key != expected {
+                return Err(ReadError::Gap { mission, expected });
+            }
+            let before = records.len();
+            let decoded = frame::decode((mission.0, key), row.get(1), &mut records);
+            decoded.map_err(|source| ReadError::Frame { mission, first: key, source })?;
+            expected += u32::try_from(records.len() - before).expect("a frame counts its records with a u32");
+        }
+        if first > begin {
+            records.drain(..records.len().min((first - begin) as usize));
+        }
+        records.truncate((end - first) as usize);
+        Ok(records)
+    }
+}
+
+impl Rows for PostgresLog {
+    fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
+        let rows = self.rows(HEAD, vec![Box::new(int(mission.0))])?;
+        Ok(rows.first().map(head).transpose()?.map(|(_, head)| head))
+    }
+
+    fn barrier(&self) -> Result<Receipt, WriteError> {
+        let (waker, receipt) = Receipt::pair();
+        self.send(|| Ok(Message::Barrier(waker, self.load.place(0)?)))?;
+        Ok(receipt)
+    }
+
+    fn hand(&self, append: Append) -> Result<Receipt, WriteError> {
+        self.change(Change::Append(append))
+    }
+}
+
+impl Log for PostgresLog {
+    fn admit(&self, keys: Keys<'_>, decide: &mut dyn FnMut(&Known) -> Decision) -> Result<Admitted, AdmitError> {
+        // Whether it is known could not be looked up: nobody waits for that in here.
+        if self.is_away() {
+            return Err(WriteError::Overloaded.into());
+        }
+        index::admit(&self.index, self, keys, decide)
+    }
+
+    fn append(&self, append: Append) -> Result<(), WriteError> {
+        self.leases.fenced(append, |append| self.change_untold(Change::Append(append)))
+    }
+
+    fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
+        self.leases.fenced(append, |append| self.hand(append))
+    }
+
+    fn reserve(&self, append: &Append) -> Result<Room, WriteError> {
+        self.takes()?;
+        self.load.place(append.bytes() + HEAD_BYTES)
+    }
+
+    fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
+        self.leases.lease(mission, || Rows::barrier(self))
+    }
+
+    fn release(&self, lease: Lease) {
+        self.leases.release(lease);
+    }
+
+    fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {
+        self.takes()?;
+        let head = Log::head(self, mission)?;
+        self.change_untold(Change::Remove(mission.0))?;
+        if let Some(head) = head {
+            self.index.lock().catalog.remove(mission, &head);
+        }
+        Ok(())
+    }
+
+    fn change_schedule(&self, change: ScheduleChange) -> Result<Receipt, WriteError> {
+        let mut index = self.index.lock();
+        let (written, mark) = index.place(&change)?;
+        let receipt = self.change(Change::Schedule(written))?;
+        index.placed(change, mark);
+        Ok(receipt)
+    }
+
+    fn schedules_after(&self, after: Option<&str>, limit: usize) -> Result<Vec<(String, Kept)>, ReadError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        self.reader.pages(SCHEDULES_UP, after.unwrap_or_default().as_bytes().to_vec(), |row| {
+            found.extend(there(schedule_of(row))?);
+            let key = row.get::<_, Vec<u8>>(0);
+            Ok(if found.len() < limit { ControlFlow::Continue(key) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(found)
+    }
+
+    fn schedule(&self, id: &str) -> Result<Option<Kept>, ReadError> {
+        let rows = self.rows(SCHEDULE, vec![Box::new(id.as_bytes().to_vec())])?;
+        Ok(rows.first().map(schedule_of).transpose()?.map(|(_, kept)| kept))
+    }
+
+    fn fires(&self, id: &str, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        let (key, before) = (id.as_bytes().to_vec(), int(before.unwrap_or(u64::MAX)));
+        let rows = self.rows(FIRES_DOWN, vec![Box::new(key), Box::new(before), Box::new(int(limit as u64))])?;
+        let mut found = Vec::new();
+        for row in &rows {
+            let no = number(row, 0);
+            let fire = schedule::unsealed(id, Some(no), row.get(1));
+            let fire = fire.map_err(|source| ReadError::Schedule { id: id.to_owned(), what: "a fire", source });
+            found.extend(there(fire)?.map(|fire| (no, fire)));
+        }
+        Ok(found)
+    }
+
+    fn keep_clocks(&self, clocks: &[(MissionNo, u64)]) -> Result<(), WriteError> {
+        self.change_untold(Change::Clocks(clocks::encode(clocks)))
+    }
+
+    fn clocks(&self) -> Result<Vec<(MissionNo, u64)>, ReadError> {
+        let rows = self.rows(CLOCKS, vec![Box::new(int(clocks::KEY))])?;
+        let Some(row) = rows.first() else { return Ok(Vec::new()) };
+        let source = |source| ReadError::Row { table: "clocks", key: clocks::KEY, source };
+        Ok(there(clocks::decode(row.get(1)).map_err(source))?.unwrap_or_default())
+    }
+
+    fn act(&self, text: String) -> Result<Receipt, WriteError> {
+        self.change(Change::Action(text))
+    }
+
+    fn actions(&self, before: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, ReadError> {
+        self.some(ACTIONS_DOWN, int(before.unwrap_or(u64::MAX)), limit, |row| {
+            let key = number(row, 0);
+            let source = |source| ReadError::Row { table: "actions", key, source };
+            Ok(there(actions::unsealed(key, row.get(1)).map_err(source))?.map(|text| (key, text)))
+        })
+    }
+
+    fn pin(&self, mission: MissionNo, pin: Option<&Pinned>) -> Result<Receipt, WriteError> {
+        self.change(Change::Pin(mission.0, pin.map(|pin| pin.encode(mission.0))))
+    }
+
+    fn pins(&self) -> Result<Vec<(MissionNo, Pinned)>, ReadError> {
+        self.some(PINS_UP, -1, usize::MAX, |row| {
+            let mission = number(row, 0);
+            Ok(Some((MissionNo(mission), Pinned::read(mission, row.get(1)))))
+        })
+    }
+
+    fn balances(&self, from: Date) -> Result<Vec<(Account, Balance)>, ReadError> {
+        let mut found = BTreeMap::new();
+        self.reader.pages(BALANCES_UP, balance::first_key(from).into_bytes(), |row| {
+            let mut key = row.get::<_, Vec<u8>>(0);
+            found.extend(balance::row(&text(&key), row.get(1)));
+            // The one behind it.
+            key.push(0);
+            Ok(ControlFlow::Continue(key))
+        })?;
+        Ok(found.into_iter().collect())
+    }
+
+    fn prune_feed_before(&self, position: u64) -> Result<(), WriteError> {
+        self.change_untold(Change::PruneFeed(position))
+    }
+
+    fn barrier(&self) -> Result<Receipt, WriteError> {
+        Rows::barrier(self)
+    }
+
+    fn read(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
+        let Some(quarantine) = self.quarantine(mission)? else {
+            return self.frames(mission, first, RECORD_LAST, bytes);
+        };
+        let mut records = self.frames(mission, first, quarantine.readable, bytes)?;
+        let read = u32::try_from(records.len()).expect("records are counted with a u32");
+        if first.saturating_add(read) >= quarantine.readable {
+            records.extend(quarantine.behind(first));
+        }
+        Ok(records)
+    }
+
+    fn remains(&self, mission: MissionNo) -> Result<Remains, ReadError> {
+        let mut remains = Remains { records: Vec::new(), why: None, until: 0, last: None };
+        let mut last = -1_i64;
+        loop {
+            let rows = self.rows(FRAMES_UP, vec![Box::new(int(mission.0)), Box::new(last)])?;
+            let Some(end) = rows.last() else { return Ok(remains) };
+            last = end.get(0);
+            for row in &rows {
+                let first = u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
+                remains.add(mission, first, row.get(1));
+            }
+        }
+    }
+
+    fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
+        let rows = self.rows(QUARANTINE, vec![Box::new(int(mission.0))])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        // Without it the mission cannot be read, and is put there again.
+        let source = |source| ReadError::Row { table: "quarantine", key: mission.0, source };
+        there(Quarantine::decode(mission.0, row.get(1)).map_err(source))
+    }
+
+    fn quarantined(&self) -> Result<Vec<MissionNo>, ReadError> {
+        self.some(QUARANTINED, -1, usize::MAX, |row| Ok(Some(MissionNo(number(row, 0)))))
+    }
+
+    fn headless(&self) -> Vec<MissionNo> {
+        self.headless.lock().iter().copied().collect()
+    }
+
+    fn mend(&self, append: Append, no: MissionNo, head: &Head) -> Result<Receipt, WriteError> {
+        let receipt = self.append_durable(append.head(head))?;
+        // One whose head went bad later is in the catalog.
+        if self.headless.lock().remove(&no) {
+            self.index.lock().catalog.insert(no, head);
+        }
+        Ok(receipt)
+    }
+
+    fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
+        Rows::head(self, mission)
+    }
+
+    fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError> {
+        let candidates: Vec<MissionNo> = self.index.lock().catalog.by_id(id).collect();
+        for no in candidates {
+            if let Some(head) = Log::head(self, no)?.filter(|head| head.mission_id == *id) {
+                return Ok(Some(Twin { no, head }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        self.some(HEADS_DOWN, int(before.map_or(u64::MAX, |no| no.0)), limit, |row| there(head(row)))
+    }
+
+    fn heads_oldest_first(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {
+        self.some(HEADS_UP, after.map_or(-1, |no| int(no.0)), limit, |row| there(head(row)))
+    }
+
+    fn has_session(&self, vp: &VpId, session: &SessionId) -> Result<bool, ReadError> {
+        Ok(self.index.lock().catalog.has_session(vp, session))
+    }
+
+    fn sessions_newest_first(
+        &self,
+        before: Option<MissionNo>,
+        limit: usize,
+    ) -> Result<Vec<(VpId, Session)>, ReadError> {
+        Ok(self.index.lock().catalog.sessions_newest_first(before, limit))
+    }
+
+    fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
+        let rows = self.rows(CURSOR, vec![Box::new(int(mission.0))])?;
+        Ok(rows.first().map(cursor_of).transpose()?.map(|(_, cursor)| cursor))
+    }
+
+    fn cursors_after(&self, after: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.some(CURSORS_UP, after.map_or(-1, |no| int(no.0)), limit, |row| cursor_of(row).map(Some))
+    }
+
+    fn undelivered(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.cursors(false)
+    }
+
+    fn incomplete(&self) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
+        self.cursors(true)
+    }
+
+    fn feed_after(&self, position: u64, limit: usize) -> Result<Vec<FeedEntry>, ReadError> {
+        let mut entries: Vec<FeedEntry> = Vec::new();
+        let mut position = position;
+        // The first row may hold little of what is wanted.
+        let page = (limit / ENTRIES_A_ROW_MAX + 2).min(PAGE);
+        while entries.len() < limit {
+            let next = int(position.saturating_add(1));
+            let rows = self.rows(FEED, vec![Box::new(next), Box::new(int(page as u64))])?;
+            let before = entries.len();
+            for row in &rows {
+                let key = number(row, 0);
+                let row =
+                    feed::decode(key, row.get(1)).map_err(|source| ReadError::Row { table: "feed", key, source })?;
+                entries.extend(row.into_iter().filter(|entry| entry.position > position));
+            }
+            let Some(last) = entries.get(before..).and_then(<[_]>::last) else { break };
+            position = last.position;
+        }
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    fn feed_begin(&self) -> Result<u64, ReadError> {
+        let rows = self.rows(FEED_BEGIN, Vec::new())?;
+        Ok(rows.first().map_or(1, |row| number(row, 0)))
+    }
+
+    fn follow(&self) -> watch::Receiver<u64> {
+        self.durable.clone()
+    }
+
+    fn commits(&self) -> Option<&Seconds> {
+        Some(&self.commits)
+    }
+
+    fn is_away(&self) -> bool {
+        self.away.load(Ordering::SeqCst)
+    }
+
+    fn crowded(&self) -> bool {
+        self.is_away() || self.load.is_crowded()
+    }
+
+    fn snapshot(&self, to: &Path) -> Result<Copied, SnapshotError> {
+        copy::snapshot(self, to)
+    }
+
+    fn poisoned(&self) -> Option<WriteError> {
+        self.failed.borrow().clone()
+    }
+
+    fn failed(&self) -> Failure {
+        let mut failed = self.failed.clone();
+        Box::pin(async move {
+            if let Ok(error) = failed.wait_for(Option::is_some).await
+                && let Some(error) = error.clone()
+            {
+                return error;
+            }
+            std::future::pending().await
+        })
+    }
+
+    fn close(&self) -> Result<(), WriteError> {
+        self.stop();
+        self.failed.borrow().clone().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a database answers with, and what it means: whether to try again, to ask what became of a commit, or to stop.
+
+use std::error::Error as _;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+/// Why a store in a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// What names it is not understood.
+    #[error("`store` is not the URL of a PostgreSQL database: {why}. It looks like postgres://user@host:5432/database")]
+    Url {
+        /// What is wrong.
+        why: String,
+    },
+    /// TLS cannot be set up.
+    #[error("no certificates of this machine can be used to know the database by: {why}")]
+    Tls {
+        /// What is wrong.
+        why: String,
+    },
+    /// It cannot be reached, or refused what was asked of it.
+    #[error("the database of the store: {}", told(source))]
+    Refused {
+        /// What it said.
+        #[source]
+        source: Error,
+    },
+    /// Its tables are of an older version, or there are none.
+    #[error("the store has tables of version {found}, and this sortie wants version {known}; run `sortie migrate`")]
+    Older {
+        /// What is there; 0: nothing.
+        found: i64,
+        /// What is wanted.
+        known: i64,
+    },
+    /// Its tables are of a newer version.
+    #[error(
+        "the store has tables of version {found}, and this sortie knows version {known} at most; use the sortie that made them, \
+         or a newer one"
+    )]
+    Newer {
+        /// What is there.
+        found: i64,
+        /// The newest that is known here.
+        known: i64,
+    },
+    /// A newer Sortie wrote rows that cannot be read here.
+    #[error(
+        "the store has rows of format {found}, and this sortie knows format {known} at most; start it with the sortie that wrote \
+         them, or a newer one"
+    )]
+    NewerFormat {
+        /// What is there.
+        found: u64,
+        /// The newest that is known here.
+        known: u64,
+    },
+    /// Another node has it.
+    #[error(
+        "the store is in use by node {name} since {since}; stop that one, or give this one a database of its own. If it is gone for \
+         good, the store is free {seconds} s after its last sign of life"
+    )]
+    InUse {
+        /// What it calls itself.
+        name: String,
+        /// Since when, by the database's clock.
+        since: String,
+        /// How long a lease lasts.
+        seconds: u64,
+    },
+    /// The process is short of something.
+    #[error("no thread can be started for the store")]
+    Thread(#[source] std::io::Error),
+}
+
+impl From<Error> for StoreError {
+    fn from(source: Error) -> Self {
+        Self::Refused { source }
+    }
+}
+
+/// An error with what it was caused by: the driver keeps the sentence that helps behind its own.
+pub(crate) fn told(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether the same may go well a moment later: the connection is gone, the server stops or starts, has no room, reads only, or
+/// somebody was in the way. Everything else is a mistake, which trying again repeats.
+pub(crate) fn is_passing(error: &Error) -> bool {
+    let Some(state) = error.code() else {
+        // The driver's own: it lost its connection, unless it did not understand a value.
+        let said = error.to_string();
+        return !(said.starts_with("error serializing") || said.starts_with("error deserializing"));
+    };
+    matches!(state.code().get(..2), Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX"))
+}
+
+/// Whether it may go well at once, on the same connection: somebody was in the way.
+pub(crate) fn is_a_collision(error: &Error) -> bool {
+    error.code().is_some_and(|state| {
+        [
+            &SqlState::T_R_SERIALIZATION_FAILURE,
+            &SqlState::T_R_DEADLOCK_DETECTED,
+            // Two that make the same table at once.
+            &SqlState::UNIQUE_VIOLATION,
+            &SqlState::DUPLICATE_TABLE,
+            &SqlState::DUPLICATE_OBJECT,
+        ]
+        .contains(&state)
+    })
+}
+
+pub(crate) fn is_no_such_table(error: &Error) -> bool {
+    error.code() == Some(&SqlState::UNDEFINED_TABLE)
+}
+
+/// Said of what follows an error within its transaction: it is not the reason.
+pub(crate) fn is_a_consequence(error: &Error) -> bool {
+    error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+}

@@ -1,0 +1,142 @@
+//! A PostgreSQL of a test's own: made, started, killed and started again, and gone with the test.
+//!
+//! It keeps its promises as one in earnest does (`fsync` is on). It never runs as root, which it refuses: where the test does, the server
+//! runs as nobody. `cargo xtask test` says where its programs are, in `bin`, and a server that was made but never ran, in `data`
+//! (`SORTIE_POSTGRES`); without that nothing is tested, and it is said.
+//! The black-box tests use this file, too.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Where it comes from.
+const PROGRAMS: &str = "SORTIE_POSTGRES";
+
+/// Who runs it where the test is root's.
+const NOBODY: u32 = 65_534;
+
+/// A server that is running, or was.
+pub(crate) struct Server {
+    given: PathBuf,
+    folder: tempfile::TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Server {
+    /// One with nothing in it; nothing, where there are no programs.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(given) = std::env::var_os(PROGRAMS).map(PathBuf::from) else {
+            eprintln!("skipped: {PROGRAMS} is not set; `cargo xtask test` installs PostgreSQL and sets it");
+            return None;
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port").port();
+        let mut server = Self { given, folder, port, process: None };
+        if is_root() {
+            chown(server.folder.path(), Some(NOBODY), Some(NOBODY)).expect("it is ours to give away");
+        }
+        let mut copied = server.as_its_user(Command::new("cp"));
+        copied.arg("-r").arg(server.given.join("data")).arg(server.data());
+        assert!(copied.output().expect("cp runs").status.success(), "{} is no server", server.given.display());
+        server.go_on();
+        Some(server)
+    }
+
+    /// The URL of one of its databases.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://sortie@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A database of its own, with nothing in it; its name.
+    pub(crate) fn database(&self, name: &str) -> String {
+        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        name.to_owned()
+    }
+
+    /// What a database answers: rows as lines, columns with `|` between them.
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
+        let asked = self
+            .program("psql")
+            .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-d", &self.url(database), "-c", sql])
+            .output();
+        let asked = asked.expect("psql runs");
+        assert!(asked.status.success(), "{sql}: {}", String::from_utf8_lossy(&asked.stderr));
+        String::from_utf8_lossy(&asked.stdout).trim_end().to_owned()
+    }
+
+    /// Ends it as a loss of power would, but for what the kernel has.
+    pub(crate) fn kill(&mut self) {
+        let mut process = self.process.take().expect("it is running");
+        process.kill().expect("it is ours");
+        process.wait().expect("it has ended");
+    }
+
+    /// Starts it again; waits until it answers.
+    pub(crate) fn go_on(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.folder.path().join("log")).expect("a log");
+        for _ in 0..600 {
+            let running = match &mut self.process {
+                Some(process) => process.try_wait().expect("it is ours").is_none(),
+                None => false,
+            };
+            if !running {
+                // What a killed one left may still be going: then the next attempt comes too early.
+                let started = self
+                    .program("postgres")
+                    .arg("-D")
+                    .arg(self.data())
+                    .args(["-h", "127.0.0.1", "-k", "", "-c", "fsync=on", "-c", "max_connections=60", "-p"])
+                    .arg(self.port.to_string())
+                    .stderr(log.try_clone().expect("a log"))
+                    .spawn();
+                self.process = Some(started.expect("postgres runs"));
+            }
+            let ready =
+                self.program("pg_isready").args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).status();
+            if running && ready.expect("pg_isready runs").success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("it does not come up: {}", fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn program(&self, name: &str) -> Command {
+        self.as_its_user(Command::new(self.given.join("bin").join(name)))
+    }
+
+    fn as_its_user(&self, mut command: Command) -> Command {
+        command.stdin(Stdio::null()).current_dir(self.folder.path()).env("LC_ALL", "C");
+        if is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        // At once, and what it has of the kernel goes with it.
+        let _ = Command::new("kill").args(["-QUIT", &process.id().to_string()]).status();
+        let _ = process.wait();
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
