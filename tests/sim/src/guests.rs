@@ -163,11 +163,10 @@ impl Guest {
     fn new(scene: Arc<Scene>, executor: Arc<Executor>, run: Run) -> Self {
         let Run { brief, grants, host, .. } = run;
         let client = scene.outside(|outside| outside.client_of(&brief.mission_id));
-        // Only a fork runs before it is there: over the record that it is to begin with.
-        let is_rehearsal = scene.side(client, |_| ()).is_none();
+        // A fork that is not there is rehearsed, over the record that it is to begin with; or its acceptance is on its way to the disk.
+        let is_rehearsal = scene.client(client, |client| client.fork.is_some()) && scene.side(client, |_| ()).is_none();
         let (seed, runs, lane, forbidden) = scene.client(client, |client| {
             assert!(!client.cancelled, "it runs after its cancel");
-            assert!(!is_rehearsal || client.fork.is_some(), "it runs before it is on disk");
             client.runs += u64::from(!is_rehearsal);
             let seed = if client.moody { client.script + client.runs } else { client.script };
             let forbidden = client.envelope.constraints.forbidden_tools.clone();
