@@ -41,7 +41,9 @@ async fn a_plugin_is_fetched_from_where_the_configuration_lets_it() {
         node.post("/v1/plugin-fetch", &json!({"from": from})).await.expect_problem(422, "source_refused");
     }
     node.post("/v1/plugin-fetch", &json!({"from": 1})).await.expect_problem(400, "bad_request");
-    assert!(refused(&node, &["plugin", "install", "oci://UPPER/x"]).await.contains("oci://HOST/REPOSITORY:TAG"));
+    assert!(
+        refused(&node, &["plugin", "install", "oci://x.example/UPPER"]).await.contains("oci://HOST/REPOSITORY:TAG")
+    );
 
     for arguments in [
         &["plugin", "install", &format!("{address}#sha256={digest}")][..],
