@@ -8,6 +8,7 @@ mod author;
 mod backup;
 mod beside;
 mod client;
+mod compiled;
 mod complete;
 mod decide;
 mod doctor;
