@@ -18,6 +18,7 @@ mod input;
 mod journal;
 mod look;
 mod manage;
+mod manifest;
 mod mcp;
 mod night;
 mod node;

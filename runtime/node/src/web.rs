@@ -39,6 +39,7 @@ mod several;
 mod signin;
 mod strip;
 mod tables;
+mod takes;
 mod text;
 mod timeline;
 mod why;

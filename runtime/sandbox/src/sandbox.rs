@@ -343,6 +343,10 @@ impl Sandbox {
         };
         let described = self.tightly("describe", describe).await.map_err(InstallError::Undescribed)?;
         let manifest = plugin::manifest(described)?;
+        let limit = self.memory_bytes_max();
+        if let Some(wants) = manifest.profile.memory_bytes.filter(|wants| *wants > limit) {
+            return Err(InstallError::TooMuchMemory { wants, limit });
+        }
         Ok(Taken { component, manifest, plugin })
     }
 

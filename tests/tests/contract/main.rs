@@ -27,6 +27,7 @@ mod models;
 mod money;
 mod notify;
 mod openapi;
+mod profiled;
 mod recorded;
 mod reload;
 mod replay;

@@ -131,6 +131,16 @@ pub struct PluginView {
     pub inputs_schema: Option<Value>,
     /// What no mission of it can be done without: of each entry one, a tool by its name, or `model` for a model.
     pub needs: Vec<Vec<String>>,
+    /// Tools that it makes use of where it is granted them.
+    pub optional_tools: Vec<String>,
+    /// Memory that a run may take, in bytes; null where it does not say.
+    pub memory_bytes: Option<u64>,
+    /// Run time without which no mission of it can be done, in minutes; null where it does not say.
+    pub runtime_minutes: Option<f64>,
+    /// Inputs that its missions may have.
+    pub examples: Vec<Value>,
+    /// What its missions leave, where it says so: JSON Schema of an object that has each artifact as a property, by its name.
+    pub outputs_schema: Option<Value>,
 }
 
 /// What is installed.

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sortie_contract::plugin::{Need, PluginIdentity};
+use sortie_contract::plugin::PluginIdentity;
 use sortie_contract::{Mistake, limit};
 use sortie_sandbox::{Installed, PLUGIN_BYTES_MAX};
 use tokio::io::AsyncWriteExt as _;
@@ -18,7 +18,7 @@ use super::App;
 use super::body::{Chunks, Unread};
 use super::error::Problem;
 use super::query::{NoParameters, Query};
-use sortie_engine::shown::{Page, PluginView, PluginsView, UnusablePlugin};
+use sortie_engine::shown::{Page, PluginView, PluginsView, TakesView, UnusablePlugin};
 use sortie_mission::admission;
 
 /// Most plugins that are on their way at once: each takes room on the disk before it is looked at.
@@ -31,21 +31,20 @@ static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
 const COMPONENT_TIME: Duration = Duration::from_secs(300);
 
 fn view(plugin: &Installed) -> PluginView {
+    let TakesView { needs, optional_tools, memory_bytes, runtime_minutes, outputs_schema } =
+        TakesView::of(&plugin.manifest);
     PluginView {
         name: plugin.identity.name.clone(),
         version: plugin.identity.version.clone(),
         digest: plugin.identity.digest.to_string(),
         description: plugin.manifest.description.clone(),
         inputs_schema: plugin.manifest.inputs_schema.clone(),
-        needs: plugin.manifest.needs.iter().map(need).collect(),
-    }
-}
-
-/// The names of which one will do.
-fn need(need: &Need) -> Vec<String> {
-    match need {
-        Need::Model => vec!["model".to_owned()],
-        Need::Tool(_) | Need::OneOf(_) => need.tools().iter().map(|tool| tool.as_str().to_owned()).collect(),
+        needs,
+        optional_tools,
+        memory_bytes,
+        runtime_minutes,
+        examples: plugin.manifest.profile.examples.clone(),
+        outputs_schema,
     }
 }
 
