@@ -6,7 +6,7 @@
  * ```js
  * import { artifacts, plugin, report } from "./vendor/sortie-plugin.js";
  *
- * export const { describe, check, run } = plugin({
+ * export const { describe, profile, check, run } = plugin({
  *   manifest: { name: "greeter", version: "0.1.0", description: "Reads a name and greets it." },
  *   async run(brief, tools) {
  *     const { content } = await tools.require("Read").call({ path: "name.txt" });
@@ -63,6 +63,11 @@ import * as worldTools from "sortie:mission/tools@0.2.0";
  * @property {any} [inputsSchema] JSON Schema of the brief's inputs; the node holds missions against it before they are accepted.
  * @property {boolean} [needsModel] No mission of it can be done without a model.
  * @property {(string | string[])[]} [needsTools] None can be done without these tools; of a list in the list, without one of them.
+ * @property {string[]} [usesTools] Tools that it makes use of where it is granted them, and can do without.
+ * @property {number} [needsMemoryMib] Memory that a run may take: a node that gives its plugins less does not install it.
+ * @property {number} [needsRunTimeMs] The run time without which none can be done, in milliseconds.
+ * @property {object[]} [examples] Inputs that missions may have; they fit the schema.
+ * @property {any} [outputsSchema] What missions leave: JSON Schema of an object that has each artifact as a property, by its name.
  */
 
 /**
@@ -78,7 +83,7 @@ import * as worldTools from "sortie:mission/tools@0.2.0";
  */
 
 /**
- * Makes a plugin the face of the component: `export const { describe, check, run } = plugin({ … })`, once, in the module that is built.
+ * Makes a plugin the face of the component: `export const { describe, profile, check, run } = plugin({ … })`, once, in the module that is built.
  *
  * `check` finds what is wrong with a brief before its mission is accepted: tools, artifacts, reports, people and time are not there yet.
  *
@@ -97,6 +102,17 @@ export function plugin({ manifest, check = () => [], run }) {
       }
       const schema = inputsSchema === undefined ? undefined : JSON.stringify(inputsSchema);
       return { name, version, description, inputsSchema: schema, needs };
+    },
+    profile() {
+      const { usesTools = [], needsMemoryMib, needsRunTimeMs, examples = [], outputsSchema } = manifest;
+      const count = (number, unit) => (number === undefined ? undefined : BigInt(Math.round(number)) * unit);
+      return {
+        optionalTools: usesTools,
+        memoryBytes: count(needsMemoryMib, 1n << 20n),
+        runtimeMs: count(needsRunTimeMs, 1n),
+        examples: examples.map((example) => JSON.stringify(example)),
+        outputsSchema: outputsSchema === undefined ? undefined : JSON.stringify(outputsSchema),
+      };
     },
     check(brief) {
       return check(briefOf(brief));

@@ -277,6 +277,8 @@ impl Node {
         } else {
             command.args(["--node", &self.url, "--token", &self.token]);
         }
+        // What commands compile is kept there; a command of the tests has nothing to do with whoever runs them.
+        command.env("XDG_CACHE_HOME", binary().with_file_name("cache-of-tests"));
         command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
         command
             .env("NO_COLOR", "1")

@@ -3,9 +3,10 @@
 //!
 //! `cargo xtask test` builds them and says where (`SORTIE_AUTHORED`); without that there is nothing to test, and it is said.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,6 +16,12 @@ use sortie_tests::{Node, Options, Received, Receiver, Reply, http, until};
 /// So many pages are fetched at once.
 const PAGES: usize = 2;
 
+/// And so many by a mission that is killed at each of them, at the model and at the person.
+const MANY_PAGES: usize = 15;
+
+/// So many of those: fifty kills for each language, and one.
+const STORMS: usize = 3;
+
 /// Pages, and a model that answers with the last word that it was told.
 fn serve(got: &Received) -> Reply {
     if got.path != "/v1/chat/completions" {
@@ -22,7 +29,7 @@ fn serve(got: &Received) -> Reply {
         return Reply::Body(200, "text/html", format!("<h1>Page</h1><p>It says {words}, and nothing else.</p>"));
     }
     let asked = got.json["messages"].to_string();
-    let pages = (0..PAGES).filter(|page| asked.contains(&format!("It says {page}"))).count();
+    let pages = (0..MANY_PAGES).filter(|page| asked.contains(&format!("It says {page},"))).count();
     let message = json!({ "role": "assistant", "content": format!("{pages} pages and notes: €uro") });
     let choice = json!({ "index": 0, "finish_reason": "stop", "message": message });
     let usage = json!({ "prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20 });
@@ -53,7 +60,11 @@ async fn with_example(language: &str, server: &Receiver) -> Option<Node> {
 }
 
 fn digest(id: &str, language: &str, server: &Receiver) -> Value {
-    let pages: Vec<String> = (0..PAGES).map(|page| format!("http://{}/{page}", server.host())).collect();
+    digest_of(id, language, server, PAGES)
+}
+
+fn digest_of(id: &str, language: &str, server: &Receiver, pages: usize) -> Value {
+    let pages: Vec<String> = (0..pages).map(|page| format!("http://{}/{page}", server.host())).collect();
     let envelope = with(automation(id, &json!([])), "/inputs", json!({ "notes": "notes.md", "pages": pages }));
     let envelope = with(with(envelope, "/vp_id", json!("vp.digest")), "/vp_session_id", json!("vp.digest.night"));
     let envelope =
@@ -67,7 +78,7 @@ async fn left(node: &Node, id: &str) -> String {
     node.get(&format!("/v1/missions/{id}/artifacts/digest.md")).await.expect_status(200).text
 }
 
-/// Its plugin keeps to its record. The command compiles it anew: half a minute.
+/// Its plugin keeps to its record.
 async fn replays(node: &Node, id: &str) {
     let replayed = node.cli(&["replay", id]).await;
     assert!(replayed.status.success(), "{id}: {}", String::from_utf8_lossy(&replayed.stdout));
@@ -85,10 +96,12 @@ async fn works(language: &str) {
     // The request of this number is never answered; behind every number, all are.
     let hung = Arc::new(AtomicUsize::new(usize::MAX));
     let begun = Arc::new(AtomicUsize::new(0));
-    let (hangs, counts) = (Arc::clone(&hung), Arc::clone(&begun));
+    let storm = Storm::default();
+    let (hangs, counts, holds) = (Arc::clone(&hung), Arc::clone(&begun), storm.clone());
     let server = Receiver::scripted(move |got, _| {
         let number = counts.fetch_add(1, Ordering::SeqCst);
-        if number == hangs.load(Ordering::SeqCst) { Reply::Hang } else { serve(got) }
+        let is_held = number == hangs.load(Ordering::SeqCst) || holds.holds(got);
+        if is_held { Reply::Hang } else { serve(got) }
     })
     .await;
     let Some(mut node) = with_example(language, &server).await else { return };
@@ -141,6 +154,73 @@ async fn works(language: &str) {
         assert_eq!(left(&node, &id).await, expected, "killed at {number}");
     }
     replays(&node, &format!("killed-{}", requests - 1)).await;
+
+    node.accept(&digest_of("calm", language, &server, MANY_PAGES)).await;
+    let calm = answered(&node, "calm", "yes").await;
+    assert_eq!(calm["status"], "completed", "{calm:#}");
+    let expected = left(&node, "calm").await;
+    let mut kills = 0;
+    for number in 0..STORMS {
+        let id = format!("storm-{number}");
+        kills += storm.over(&mut node, &id, &digest_of(&id, language, &server, MANY_PAGES)).await;
+        let end = answered(&node, &id, "yes").await;
+        assert_eq!((&end["status"], &end["summary"]), (&calm["status"], &calm["summary"]), "{id}: {end:#}");
+        assert_eq!(left(&node, &id).await, expected, "{id}");
+        replays(&node, &id).await;
+    }
+    assert!(kills >= 50, "{kills}");
+}
+
+/// What holds a mission at each of its requests in turn: those before are answered, and all behind it are under way.
+#[derive(Clone, Default)]
+struct Storm(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+struct Held {
+    /// The first step that is not answered: a page by its number, then the model. None: all are.
+    at: Option<usize>,
+    /// The steps that have been asked for since.
+    asked: BTreeSet<usize>,
+}
+
+impl Storm {
+    fn holds(&self, got: &Received) -> bool {
+        let step = got.path.trim_start_matches('/').parse().unwrap_or(MANY_PAGES);
+        let mut held = self.0.lock().expect("nobody panics with it");
+        held.asked.insert(step);
+        held.at.is_some_and(|at| step >= at)
+    }
+
+    fn hold(&self, at: Option<usize>) {
+        *self.0.lock().expect("nobody panics with it") = Held { at, asked: BTreeSet::new() };
+    }
+
+    /// Kills the node at each step of this mission, and while it waits for a person; says how often.
+    async fn over(&self, node: &mut Node, id: &str, envelope: &Value) -> usize {
+        self.hold(Some(0));
+        node.accept(envelope).await;
+        for step in 0..=MANY_PAGES {
+            let is_there = async || {
+                let asked = self.0.lock().expect("nobody panics with it").asked.contains(&step);
+                // The notes, and each page before this one, are on record.
+                (asked && finished(node, id).await > step).then_some(())
+            };
+            until(&format!("step {step} of {id} is on its way"), is_there).await;
+            node.kill();
+            self.hold(Some(step + 1).filter(|next| *next <= MANY_PAGES));
+            node.restart().await;
+        }
+        node.until_status(id, "blocked").await;
+        node.kill();
+        node.restart().await;
+        MANY_PAGES + 2
+    }
+}
+
+/// How many calls have their result on record.
+async fn finished(node: &Node, id: &str) -> usize {
+    let journal = node.get(&format!("/v1/missions/{id}/journal")).await.json;
+    journal["items"].as_array().map_or(0, |all| all.iter().filter(|record| record["kind"] == "call_finished").count())
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 import inputsSchema from "./inputs.schema.json" with { type: "json" };
 import { CallError, artifacts, human, limits, model, plugin, report } from "./vendor/sortie-plugin.js";
 
-export const { describe, check, run } = plugin({
+export const { describe, profile, check, run } = plugin({
   manifest: {
     name: "digest-javascript",
     version: "0.1.0",

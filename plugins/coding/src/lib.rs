@@ -41,7 +41,7 @@ mod shell;
 mod summary;
 mod workshop;
 
-use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools};
+use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools, json};
 
 /// The plugin `coding`.
 #[derive(Debug)]
@@ -58,6 +58,14 @@ impl Plugin for Coding {
         .needs_model()
         .needs_tool("Read")
         .needs_one_of(["Write", "Edit"])
+        .uses_tool("Glob")
+        .uses_tool("Grep")
+        .uses_tool("Bash")
+        .outputs_schema(&json!({ "properties": {
+            "changes.patch": { "description": "what it changed, as `git am` takes it" },
+            "summary.md": { "description": "what it did, and what the tests said" },
+            "transcript.jsonl": { "description": "what was said, turn by turn" },
+        } }))
     }
 
     fn check(brief: &Brief) -> Vec<Mistake> {

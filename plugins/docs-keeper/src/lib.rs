@@ -31,7 +31,7 @@ mod page;
 mod report;
 mod suggest;
 
-use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools};
+use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools, json};
 
 use inputs::Inputs;
 
@@ -45,6 +45,13 @@ impl Plugin for DocsKeeper {
             .inputs_schema(inputs::schema())
             .needs_tool("Glob")
             .needs_tool("Read")
+            .uses_tool("WebFetch")
+            .uses_tool("Edit")
+            .uses_tool("Write")
+            .outputs_schema(&json!({ "properties": {
+                "docs-report.md": { "description": "which pages are stale, and which links lead nowhere" },
+                "proposals.patch": { "description": "what it would change, where there is something" },
+            } }))
     }
 
     fn check(brief: &Brief) -> Vec<Mistake> {

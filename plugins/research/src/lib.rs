@@ -34,7 +34,7 @@ mod report;
 mod source;
 mod words;
 
-use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools};
+use sortie_plugin::{Brief, Failure, Manifest, Mistake, Outcome, Plugin, Tools, json};
 
 use inputs::Inputs;
 
@@ -48,6 +48,12 @@ impl Plugin for Research {
             .inputs_schema(inputs::schema())
             .needs_model()
             .needs_tool("WebFetch")
+            .uses_tool("WebSearch")
+            .outputs_schema(&json!({ "properties": {
+                "report.md": { "description": "what was found, with its citations" },
+                "sources.json": { "description": "what was read, when, and what it was used for" },
+                "transcript.jsonl": { "description": "what was said, turn by turn" },
+            } }))
     }
 
     fn check(brief: &Brief) -> Vec<Mistake> {

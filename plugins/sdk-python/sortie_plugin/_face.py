@@ -44,6 +44,11 @@ class Manifest:
     :param inputs_schema: JSON Schema of the brief's inputs; the node holds missions against it before they are accepted.
     :param needs_model: no mission of it can be done without a model.
     :param needs_tools: none can be done without these tools; of a list in the list, without one of them.
+    :param uses_tools: tools that it makes use of where it is granted them, and can do without.
+    :param needs_memory_mib: memory that a run may take: a node that gives its plugins less does not install it.
+    :param needs_run_time: the run time without which none can be done, in seconds.
+    :param examples: inputs that missions may have; they fit the schema.
+    :param outputs_schema: what missions leave: JSON Schema of an object that has each artifact as a property, by its name.
     """
 
     def __init__(
@@ -55,6 +60,11 @@ class Manifest:
         inputs_schema: Any = None,
         needs_model: bool = False,
         needs_tools: Iterable[str | list[str]] = (),
+        uses_tools: Iterable[str] = (),
+        needs_memory_mib: int | None = None,
+        needs_run_time: float | None = None,
+        examples: Iterable[dict[str, Any]] = (),
+        outputs_schema: Any = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -62,6 +72,11 @@ class Manifest:
         self.inputs_schema = inputs_schema
         self.needs_model = needs_model
         self.needs_tools = list(needs_tools)
+        self.uses_tools = list(uses_tools)
+        self.needs_memory_mib = needs_memory_mib
+        self.needs_run_time = needs_run_time
+        self.examples = list(examples)
+        self.outputs_schema = outputs_schema
 
     def _of_world(self) -> wit_world.Manifest:
         schema = None if self.inputs_schema is None else json.dumps(self.inputs_schema)
@@ -69,6 +84,13 @@ class Manifest:
         for need in self.needs_tools:
             needs.append(wit_world.Need_Tool(need) if isinstance(need, str) else wit_world.Need_OneOf(list(need)))
         return wit_world.Manifest(self.name, self.version, self.description, schema, needs)
+
+    def _particulars(self) -> wit_world.Particulars:
+        outputs = None if self.outputs_schema is None else json.dumps(self.outputs_schema)
+        memory = None if self.needs_memory_mib is None else self.needs_memory_mib << 20
+        runtime = None if self.needs_run_time is None else round(self.needs_run_time * 1000)
+        examples = [json.dumps(example) for example in self.examples]
+        return wit_world.Particulars(self.uses_tools, memory, runtime, examples, outputs)
 
 
 @dataclass(frozen=True)
@@ -152,6 +174,9 @@ def export(plugin: type[Plugin]) -> type:
     class WitWorld(wit_world.WitWorld):
         def describe(self) -> wit_world.Manifest:
             return plugin().describe()._of_world()
+
+        def profile(self) -> wit_world.Particulars:
+            return plugin().describe()._particulars()
 
         def check(self, brief: Any) -> list[wit_world.Mistake]:
             found = plugin().check(_brief(brief))

@@ -1,6 +1,7 @@
 //! The face of a plugin: what it says of itself, what it finds wrong, how it ends.
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -37,6 +38,7 @@ pub struct Manifest {
     description: String,
     inputs_schema: Option<Value>,
     needs: Vec<world::Need>,
+    particulars: world::Particulars,
 }
 
 impl Manifest {
@@ -48,6 +50,13 @@ impl Manifest {
             description: description.into(),
             inputs_schema: None,
             needs: Vec::new(),
+            particulars: world::Particulars {
+                optional_tools: Vec::new(),
+                memory_bytes: None,
+                runtime_ms: None,
+                examples: Vec::new(),
+                outputs_schema: None,
+            },
         }
     }
 
@@ -77,6 +86,41 @@ impl Manifest {
     #[must_use]
     pub fn needs_one_of<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.needs.push(world::Need::OneOf(names.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Declares a tool that the plugin makes use of where it is granted it, and can do without.
+    #[must_use]
+    pub fn uses_tool(mut self, name: impl Into<String>) -> Self {
+        self.particulars.optional_tools.push(name.into());
+        self
+    }
+
+    /// Declares how much memory a run may take, in MiB: a node that gives its plugins less does not install it.
+    #[must_use]
+    pub fn needs_memory_mib(mut self, mib: u32) -> Self {
+        self.particulars.memory_bytes = Some(u64::from(mib) << 20);
+        self
+    }
+
+    /// Declares the run time without which no mission of the plugin can be done: those with less are refused at intake.
+    #[must_use]
+    pub fn needs_run_time(mut self, time: Duration) -> Self {
+        self.particulars.runtime_ms = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Shows inputs that a mission may have, a JSON object; the node holds it against the schema when the plugin is installed.
+    #[must_use]
+    pub fn example(mut self, inputs: &Value) -> Self {
+        self.particulars.examples.push(inputs.to_string());
+        self
+    }
+
+    /// Declares what missions leave: the JSON Schema of an object that has each artifact as a property, by its name.
+    #[must_use]
+    pub fn outputs_schema(mut self, schema: &Value) -> Self {
+        self.particulars.outputs_schema = Some(schema.to_string());
         self
     }
 }
@@ -187,9 +231,14 @@ pub struct Adapter<P>(PhantomData<P>);
 impl<P: Plugin> world::Guest for Adapter<P> {
     fn describe() -> world::Manifest {
         explain_panics();
-        let Manifest { name, version, description, inputs_schema, needs } = P::describe();
+        let Manifest { name, version, description, inputs_schema, needs, particulars: _ } = P::describe();
         let inputs_schema = inputs_schema.map(|schema| schema.to_string());
         world::Manifest { name, version, description, inputs_schema, needs }
+    }
+
+    fn profile() -> world::Particulars {
+        explain_panics();
+        P::describe().particulars
     }
 
     fn check(brief: world::Brief) -> Vec<world::Mistake> {

@@ -6,13 +6,15 @@ import { CallError, Failure, artifacts, plugin, report } from "./vendor/sortie-p
 /** So many pages are fetched at once; a plugin has 64 calls in flight at most. */
 const AT_ONCE = 16;
 
-export const { describe, check, run } = plugin({
+export const { describe, profile, check, run } = plugin({
   manifest: {
     name: "{{name}}",
     version: "0.1.0",
     description: "Says which links of a Markdown file lead nowhere.",
     inputsSchema,
     needsTools: ["Read", "WebFetch"],
+    examples: [{ file: "README.md" }],
+    outputsSchema: { properties: { "links.md": { description: "a line for each link that leads nowhere" } } },
   },
 
   /** What a schema cannot say, found before the mission is accepted. */

@@ -45,6 +45,8 @@ class Links(Plugin):
             "Says which links of a Markdown file lead nowhere.",
             inputs_schema=SCHEMA,
             needs_tools=["Read", "WebFetch"],
+            examples=[{"file": "README.md"}],
+            outputs_schema={"properties": {"links.md": {"description": "a line for each link that leads nowhere"}}},
         )
 
     def check(self, brief: Brief) -> list[Mistake]:

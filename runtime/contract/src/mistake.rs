@@ -88,8 +88,14 @@ pub mod code {
     pub const INVALID_WINDOW: &str = "invalid_window";
     /// No plugin of this node runs such a mission.
     pub const PLUGIN_NOT_INSTALLED: &str = "plugin_not_installed";
-    /// The mission would not get what its plugin cannot do without.
-    pub const NEED_UNMET: &str = "need_unmet";
+    /// A plugin needs a tool of which its mission would get no call.
+    pub const NEEDS_TOOL: &str = "needs_tool";
+    /// A plugin needs a model, and its mission may ask none.
+    pub const NEEDS_MODEL: &str = "needs_model";
+    /// A plugin needs more memory than this node gives to one.
+    pub const NEEDS_MEMORY: &str = "needs_memory";
+    /// A plugin needs more run time than its mission has.
+    pub const NEEDS_TIME: &str = "needs_time";
     /// A window in which the lane or the node is closed throughout.
     pub const OUTSIDE_HOURS: &str = "outside_hours";
     /// Not a pattern of tool names, or not a name or glob of an artifact.

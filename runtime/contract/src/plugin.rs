@@ -101,6 +101,25 @@ pub struct Manifest {
     /// What it cannot do any of its missions without: who would not get it is refused at intake.
     #[serde(default)]
     pub needs: Vec<Need>,
+    /// What its missions take, and what comes of them.
+    #[serde(default)]
+    pub profile: Profile,
+}
+
+/// What a plugin says of its missions beside what they cannot be done without.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Tools that it makes use of where it is granted them, and can do without.
+    pub optional: Vec<ToolName>,
+    /// Memory that a run may take, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Run time without which no mission of it can be done, in milliseconds.
+    pub runtime_ms: Option<u64>,
+    /// Inputs that its missions may have.
+    pub examples: Vec<serde_json::Value>,
+    /// What its missions leave: JSON Schema of an object that has each artifact as a property, by its name.
+    pub outputs_schema: Option<serde_json::Value>,
 }
 
 /// Something that a plugin cannot do without.

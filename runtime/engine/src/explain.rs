@@ -5,13 +5,14 @@
 
 use sortie_contract::Status;
 use sortie_contract::envelope::{Envelope, Parsed};
+use sortie_contract::plugin::PluginIdentity;
 use sortie_mission::Denial;
 use sortie_mission::gate::Rules;
 
 use super::Engine;
 use super::intake::DispatchError;
 use super::shown::{
-    BudgetView, EntryView, ExplainedView, LimitedBy, PluginName, ToolSaidView, ToolVerdict, WindowView,
+    BudgetView, EntryView, ExplainedView, LimitedBy, PluginName, TakesView, ToolSaidView, ToolVerdict, WindowView,
 };
 
 impl Engine {
@@ -44,6 +45,7 @@ impl Engine {
             errors,
             warnings,
             plugin: examination.chosen().map(PluginName::from),
+            takes: examination.chosen().and_then(|plugin| self.takes(plugin)),
             vp_runtime_id: admission.map(|admission| admission.lane.to_string()),
             effective_budget: admission.map(|admission| BudgetView::from(&admission.budget)),
             autonomy_window: WindowView::from(&envelope.window),
@@ -52,6 +54,12 @@ impl Engine {
             success_criteria: envelope.success_criteria.clone(),
             required_outputs: envelope.required_outputs.clone(),
         })
+    }
+
+    /// What an installed plugin says that its missions take.
+    fn takes(&self, plugin: &PluginIdentity) -> Option<TakesView> {
+        let found = self.guests.installed(&plugin.name).into_iter().find(|installed| installed.identity == *plugin)?;
+        Some(TakesView::of(&found.manifest))
     }
 
     /// What the constraints of an envelope say of each tool that the node has at the moment.

@@ -361,6 +361,9 @@ impl Engine {
                     Found::Here(_) | Found::Nowhere => None,
                 },
             ));
+            let runtime_ms = examination.admission().map(|admission| admission.budget.runtime_ms_max);
+            let memory_bytes = self.guests.memory_bytes_max();
+            examination.add(admission::too_little(identity, &manifest.profile, memory_bytes, runtime_ms));
             self.check(envelope, &plugin, &mut examination).await?;
         }
         Ok(examination)

@@ -21,6 +21,7 @@ mod node;
 mod past;
 mod schedule;
 mod space;
+mod takes;
 mod why;
 
 pub use delivery::*;
@@ -33,6 +34,7 @@ pub use node::*;
 pub use past::*;
 pub use schedule::*;
 pub use space::SpaceView;
+pub use takes::TakesView;
 pub use why::*;
 
 /// Most bytes of a page. At least one item is on it, however large.

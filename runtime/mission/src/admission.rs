@@ -40,7 +40,7 @@ use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_contract::record::Accepted;
 use sortie_contract::tool::ToolInfo;
 
-pub use needs::{unknown_models, unmet, unusable};
+pub use needs::{too_little, unknown_models, unmet, unusable};
 pub use receiver::WayOut;
 pub use rules::{Admission, Ceilings, Denial, NodeRules, admit};
 

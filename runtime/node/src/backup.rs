@@ -9,6 +9,7 @@
 //!
 //! The only place that names `tar`. Owned here: the form, and what goes where. Never here: who asks (`http/backup.rs`, `cli/backup.rs`).
 
+mod part;
 mod read;
 mod restore;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use sortie_contract::digest::Digest;
 use sortie_contract::{MissionNo, Timestamp};
 use sortie_journal::Copied;
 
+pub(crate) use part::{take_artifacts, take_journal};
 pub(crate) use read::{ArchiveError, Checked, check};
 pub(crate) use restore::{Forgotten, Plan, RestoreError, Wish, plan, restore};
 pub(crate) use write::{Source, TakeError, write};

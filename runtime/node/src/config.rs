@@ -216,7 +216,7 @@ impl Config {
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
         let Some(path) = Self::place(path) else { return Ok(Self::default()) };
         let text =
-            std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+            crate::bounded::text(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
         Self::of(&path, &text)
     }
 

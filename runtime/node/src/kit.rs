@@ -31,4 +31,4 @@ mod trial;
 mod untold;
 
 pub(crate) use case::{Case, schema as case_schema};
-pub(crate) use trial::{Trial, Trials, UntilWhen, open, run};
+pub(crate) use trial::{Trial, Trials, UntilWhen, options, run};

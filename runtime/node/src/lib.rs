@@ -10,6 +10,7 @@ pub mod replay;
 
 mod backup;
 mod blanks;
+mod bounded;
 mod builtin;
 mod collected;
 mod hooks;

@@ -40,6 +40,7 @@ mod several;
 mod signin;
 mod strip;
 mod tables;
+mod takes;
 mod text;
 mod timeline;
 mod timelines;

@@ -24,10 +24,11 @@ pub mod v0_1 {
     });
 }
 
-/// `sortie:mission@0.2.0`: the same, with `model` and `limits` beside it.
+/// `sortie:mission@0.2.0`: the same, with `model` and `limits` beside it. What its plugins may export beside what each of them does is looked for
+/// in `world/v0_2.rs`.
 pub mod v0_2 {
     wasmtime::component::bindgen!({
-        path: "../../wit",
+        path: "../../wit/0.2.0",
         world: "sortie:mission/plugin@0.2.0",
         imports: {
             "sortie:mission/tools.[method]tool.call": async | trappable,

@@ -85,6 +85,16 @@ pub enum InstallError {
     /// Its `describe` returned something that breaks the rules.
     #[error("the plugin describes itself wrongly: {0}")]
     Manifest(String),
+    /// Its runs take more memory than plugins get here.
+    #[error(
+        "the plugin needs {} MiB of memory for a run, and plugins get {} MiB here: write `plugin_memory_mib = {}` below `[limits]` of the configuration", wants.div_ceil(1 << 20), limit >> 20, wants.div_ceil(1 << 20)
+    )]
+    TooMuchMemory {
+        /// How many bytes it wants.
+        wants: u64,
+        /// How many it may have.
+        limit: u64,
+    },
     /// What was sent cannot be read back.
     #[error("what was sent cannot be read back")]
     Unread(#[source] std::io::Error),

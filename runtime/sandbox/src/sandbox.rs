@@ -40,6 +40,9 @@ const CHECK_MEMORY_BYTES: usize = 64 << 20;
 pub struct Options {
     /// The folder of plugins and compiled code, such as `DATA/plugins`.
     pub dir: PathBuf,
+    /// The folder of compiled code, where it is another than `compiled` of that one: such as one that several sandboxes share. Machine code is
+    /// loaded from it as it lies there if it carries a code under the folder's key: nobody but this user may be able to write in it.
+    pub compiled: Option<PathBuf>,
     /// Runs that are alive together; one more waits for its turn.
     pub instances_max: u32,
     /// Memory of a guest that says nothing else ([`Run::memory_bytes_max`]), in bytes; at most [`MEMORY_BYTES_CEILING`](crate::MEMORY_BYTES_CEILING). A guest
@@ -54,7 +57,7 @@ impl Options {
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-        Self { dir, instances_max: 512, memory_bytes_max: 256 << 20, threads }
+        Self { dir, compiled: None, instances_max: 512, memory_bytes_max: 256 << 20, threads }
     }
 }
 
@@ -138,7 +141,8 @@ impl Sandbox {
     pub fn new(options: Options) -> Result<Self, OpenError> {
         let engine = engine::engine(options.instances_max.saturating_add(CHECKS_MAX))?;
         let linkers = Linkers::new(&engine).expect("the functions of a world have different names");
-        let cache = Cache::open(options.dir.join("compiled")).map_err(OpenError::Cache)?;
+        let compiled = options.compiled.unwrap_or_else(|| options.dir.join("compiled"));
+        let cache = Cache::open(compiled).map_err(OpenError::Cache)?;
         let guests = threads("sortie-guest", options.threads).map_err(OpenError::Threads)?;
         let checkers = threads("sortie-check", options.threads.div_ceil(2)).map_err(OpenError::Threads)?;
         Ok(Self(Arc::new(Inner {
@@ -372,6 +376,10 @@ impl Sandbox {
         };
         let described = self.tightly("describe", describe).await.map_err(InstallError::Undescribed)?;
         let manifest = plugin::manifest(described)?;
+        let limit = self.memory_bytes_max();
+        if let Some(wants) = manifest.profile.memory_bytes.filter(|wants| *wants > limit) {
+            return Err(InstallError::TooMuchMemory { wants, limit });
+        }
         Ok(Taken { component, manifest, origin, plugin })
     }
 

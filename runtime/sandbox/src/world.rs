@@ -77,6 +77,22 @@ pub(crate) struct Described {
     pub(crate) description: String,
     pub(crate) inputs_schema: Option<String>,
     pub(crate) needs: Vec<Need>,
+    pub(crate) particulars: Particulars,
+}
+
+/// What it says beside that, where its world has words for it.
+#[derive(Debug, Default, wasmtime::component::ComponentType, wasmtime::component::Lift)]
+#[component(record)]
+pub(crate) struct Particulars {
+    #[component(name = "optional-tools")]
+    pub(crate) optional_tools: Vec<String>,
+    #[component(name = "memory-bytes")]
+    pub(crate) memory_bytes: Option<u64>,
+    #[component(name = "runtime-ms")]
+    pub(crate) runtime_ms: Option<u64>,
+    pub(crate) examples: Vec<String>,
+    #[component(name = "outputs-schema")]
+    pub(crate) outputs_schema: Option<String>,
 }
 
 /// What a component of some world exports, ready to be called. A store is for one call.

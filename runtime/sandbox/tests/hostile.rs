@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Node, Script, brief, hostile_describing, plain, swollen};
 use sortie_contract::limit::NOTE_BYTES_MAX;
-use sortie_contract::plugin::{Crash, Verdict};
+use sortie_contract::plugin::{Crash, Profile, Verdict};
 use sortie_sandbox::{Ending, InstallError, Kill, Run, Stop};
 
 /// Long enough for a debug build on a busy machine; a run that hangs fails the test instead of the suite.
@@ -346,13 +346,19 @@ async fn a_result_that_is_not_held_is_brought_from_the_record_each_time_it_is_ta
 }
 
 /// As they were built then: `fixtures/README.md`. A row here is only ever added.
-const WORLDS_THAT_WERE: [(&str, &[u8]); 1] = [("0.1.0", include_bytes!("fixtures/world-0.1.0.wasm"))];
+const WORLDS_THAT_WERE: [(&str, &[u8]); 2] = [
+    ("0.1.0", include_bytes!("fixtures/world-0.1.0.wasm")),
+    // Before there was `profile`.
+    ("0.2.0", include_bytes!("fixtures/world-0.2.0.wasm")),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_of_each_world_that_there_ever_was_is_installed_and_runs() {
     let node = Node::new().await;
     for (version, wasm) in WORLDS_THAT_WERE {
-        let plugin = node.sandbox.install(wasm.to_vec()).await.expect(version).identity.digest;
+        let installed = node.sandbox.install(wasm.to_vec()).await.expect(version);
+        assert_eq!(installed.manifest.profile, Profile::default(), "{version}: it says nothing of its missions");
+        let plugin = installed.identity.digest;
         for (crime, expected) in [("stable results", "done: Read and Write"), ("race", "done: 1 was first")] {
             let run = Run { plugin, ..node.run(crime, &Script::new(), &Kill::new()) };
             assert_eq!(describe(&end(&node, run).await), expected, "{version}: {crime}");

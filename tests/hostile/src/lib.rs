@@ -12,6 +12,18 @@ struct Hostile;
 /// How `describe` behaves. Sixteen bytes after a marker that occurs once in the module.
 static DESCRIBE: [u8; 32] = *b"HOSTILE:DESCRIBEhonest          ";
 
+/// One that says of its missions all that can be said.
+fn profiled() -> Manifest {
+    let takes = json!({ "type": "object", "properties": { "count": { "type": "integer" } } });
+    Manifest::new("hostile", "0.1.0", "Says what its missions take.")
+        .inputs_schema(takes)
+        .uses_tool("Grep")
+        .needs_memory_mib(100)
+        .needs_run_time(std::time::Duration::from_secs(90))
+        .example(&json!({ "count": 2 }))
+        .outputs_schema(&json!({ "properties": { "report.md": { "description": "what was found" } } }))
+}
+
 /// What the tests wrote behind the marker.
 fn mode() -> String {
     // Read as the linker cannot foresee it: the tests write there.
@@ -27,6 +39,9 @@ impl Plugin for Hostile {
             "name" => Manifest::new("Not A Name", "0.1.0", "Its name breaks the rules."),
             "version" => Manifest::new("hostile", "one", "Its version breaks the rules."),
             "schema" => Manifest::new("hostile", "0.1.0", "Its schema is no schema.").inputs_schema(json!(7)),
+            "profile" => profiled(),
+            "heavy" => profiled().needs_memory_mib(1 << 20),
+            "example" => profiled().example(&json!({ "count": "many" })),
             "host" => {
                 sortie_plugin::report::info("describe has no mission");
                 Manifest::new("hostile", "0.1.0", "It reports where nobody listens.")

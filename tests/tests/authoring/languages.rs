@@ -61,7 +61,7 @@ const JAVASCRIPT: Language = Language {
     chapter: ("## JavaScript", "## Other languages"),
     broken: r#"import { plugin } from "./vendor/sortie-plugin.js";
 
-export const { describe, check, run } = plugin({
+export const { describe, profile, check, run } = plugin({
   manifest: { name: "mine", version: "0.1.0", description: "Looks, and says what it was asked for." },
   async run(brief, tools) {
     await tools.require("Glob").call({ pattern: "*" });
@@ -76,7 +76,7 @@ export const { describe, check, run } = plugin({
 /// Waits for a page, but no longer than five seconds, and counts the time meanwhile.
 const RACER: &str = r#"import { plugin } from "./vendor/sortie-plugin.js";
 
-export const { describe, check, run } = plugin({
+export const { describe, profile, check, run } = plugin({
   manifest: { name: "racer", version: "0.1.0", description: "Gives a page five seconds." },
   async run(brief, tools) {
     const page = tools.require("WebFetch").call({ url: "https://example.org/" });

@@ -126,6 +126,18 @@ fn every_plugin_of_the_guide_builds_as_it_is_written() {
     assert!(built >= 3, "{built}");
 }
 
+#[test]
+fn the_test_of_the_guide_passes_as_it_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let counter = blocks("## Inputs, checks, verdicts", "## Test it natively").remove(0).1;
+    let test = blocks("## Test it natively", "## Rules").remove(0).1;
+    let place = begun(folder.path(), "counter", &format!("{counter}\n{test}"), &[]);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["test", "--quiet"]).current_dir(&place).env("CARGO_TARGET_DIR", made());
+    let output = cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS").output().expect("cargo starts");
+    assert!(output.status.success() && said(&output).contains("1 passed"), "{}", said(&output));
+}
+
 /// Waits for nearly as long as a mission may run, asks somebody, asks a model, and does something with what they say; panics where a file cannot be read.
 const PATIENT: &str = r#"//! Waits, asks and tells.
 

@@ -64,6 +64,6 @@ async fn it_changes_what_somebody_said_yes_to_and_nothing_else() {
     let answer = node.dispatch(&with(keeper("blind", "never"), "/constraints/allowed_tools", json!(["Glob"]))).await;
     assert_eq!(
         answer.expect_status(422).mistakes(),
-        [("/constraints/allowed_tools".to_owned(), "need_unmet".to_owned())]
+        [("/constraints/allowed_tools".to_owned(), "needs_tool".to_owned())]
     );
 }

@@ -143,8 +143,8 @@ async fn what_cannot_be_done_is_refused_at_intake_with_what_to_change() {
     let folder = tempfile::tempdir().expect("a folder");
     let node = node(&server, &scripted(folder.path(), "well", &well())).await;
     for (pointer, value, at, code) in [
-        ("/constraints/allowed_tools", json!(["Read"]), "/constraints/allowed_tools", "need_unmet"),
-        ("/constraints/forbidden_tools", json!(["model"]), "/constraints/forbidden_tools", "need_unmet"),
+        ("/constraints/allowed_tools", json!(["Read"]), "/constraints/allowed_tools", "needs_tool"),
+        ("/constraints/forbidden_tools", json!(["model"]), "/constraints/forbidden_tools", "needs_model"),
         ("/inputs/model", json!("other"), "/inputs/model", "unknown_value"),
         ("/inputs/sources/1", json!("lists"), "/inputs/sources/1", "not_an_address"),
     ] {

@@ -33,6 +33,8 @@ impl Plugin for Links {
             .inputs_schema(schema.expect("the schema is JSON"))
             .needs_tool("Read")
             .needs_tool("WebFetch")
+            .example(&json!({ "file": "README.md" }))
+            .outputs_schema(&json!({ "properties": { "links.md": { "description": "a line for each link that leads nowhere" } } }))
     }
 
     /// What a schema cannot say, found before the mission is accepted.

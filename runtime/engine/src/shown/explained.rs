@@ -8,7 +8,7 @@ use serde_json::Value;
 use sortie_contract::Mistake;
 use sortie_mission::gate::{List, Stands};
 
-use super::{BudgetView, EffectiveWindowView, PluginName, WindowView};
+use super::{BudgetView, EffectiveWindowView, PluginName, TakesView, WindowView};
 
 /// What would hold of an envelope if it were dispatched now.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -23,6 +23,8 @@ pub struct ExplainedView {
     pub warnings: Vec<String>,
     /// Which plugin would run it; null where that is open.
     pub plugin: Option<PluginName>,
+    /// What missions of that plugin take, as it says; null where it is open which one.
+    pub takes: Option<TakesView>,
     /// The lane that it would be in; null where that is open.
     pub vp_runtime_id: Option<String>,
     /// What would hold of its budget, after the ceilings of the node; null where that is open.

@@ -141,6 +141,16 @@ pub struct PluginView {
     /// Which missions hold it, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
+    /// Tools that it makes use of where it is granted them.
+    pub optional_tools: Vec<String>,
+    /// Memory that a run may take, in bytes; null where it does not say.
+    pub memory_bytes: Option<u64>,
+    /// Run time without which no mission of it can be done, in minutes; null where it does not say.
+    pub runtime_minutes: Option<f64>,
+    /// Inputs that its missions may have.
+    pub examples: Vec<Value>,
+    /// What its missions leave, where it says so: JSON Schema of an object that has each artifact as a property, by its name.
+    pub outputs_schema: Option<Value>,
 }
 
 /// Who vouches for a plugin.

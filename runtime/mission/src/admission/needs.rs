@@ -10,10 +10,13 @@ use serde_json::Value;
 use sortie_contract::envelope::Constraints;
 use sortie_contract::limit;
 use sortie_contract::mistake::{Mistake, Pointer, code};
-use sortie_contract::plugin::{Need, PluginIdentity};
+use sortie_contract::plugin::{Need, PluginIdentity, Profile};
 use sortie_contract::tool::{MODEL, ToolInfo, ToolName};
 
 use crate::gate::Rules;
+
+/// What memory is counted in.
+const MIB: u64 = 1 << 20;
 
 /// The `format` of what names a model, in the JSON Schema of a plugin's inputs.
 const MODEL_FORMAT: &str = "sortie-model";
@@ -55,6 +58,58 @@ pub fn unmet(
     lacks.collect()
 }
 
+/// What a run of the plugin takes that it would not get here: more memory than a plugin has on this node, more run time than its mission has.
+#[must_use]
+pub fn too_little(
+    plugin: &PluginIdentity,
+    profile: &Profile,
+    memory_bytes_max: u64,
+    runtime_ms_max: Option<u64>,
+) -> Vec<Mistake> {
+    let name = &plugin.name;
+    let memory = profile.memory_bytes.filter(|wants| *wants > memory_bytes_max).map(|wants| {
+        let (wants, has) = (wants.div_ceil(MIB), memory_bytes_max / MIB);
+        let detail = format!(
+            "the plugin `{name}` needs {wants} MiB of memory for a run, and plugins get {has} MiB here: write `plugin_memory_mib = {wants}` below \
+             `[limits]` of the node's configuration"
+        );
+        Mistake::new(Pointer::root().join("plugin"), code::NEEDS_MEMORY, detail)
+    });
+    let time = profile.runtime_ms.zip(runtime_ms_max).filter(|(wants, has)| wants > has).map(|(wants, has)| {
+        let (wants, has) = (minutes(wants), minutes(has));
+        let detail = format!(
+            "the plugin `{name}` needs {wants} minutes of run time for a mission, and this one has {has}: give it `\"max_runtime_minutes\": {wants}`, \
+             and write `max_runtime_minutes = {wants}` below `[limits]` of the node's configuration where its ceiling is lower"
+        );
+        Mistake::new(Pointer::root().join("budget").join("max_runtime_minutes"), code::NEEDS_TIME, detail)
+    });
+    memory.into_iter().chain(time).collect()
+}
+
+/// Minutes with at most two places behind the point, rounded up.
+fn minutes(ms: u64) -> String {
+    let hundredths = ms.div_ceil(600);
+    let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    String::from(text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// The line of configuration that gets a node a tool.
+fn gets(tool: &ToolName) -> String {
+    let server = tool.as_str().strip_prefix("mcp__").and_then(|rest| rest.split_once("__"));
+    match (tool.as_str(), server) {
+        (_, Some((server, _))) => {
+            format!(
+                "add `[mcp.{server}]` with `command = […]` or `url = \"…\"` to its configuration, and see that the server offers it"
+            )
+        }
+        ("WebFetch" | "HttpRequest", _) => format!("add `[tool.{tool}]` with `hosts = […]` to its configuration"),
+        ("WebSearch", _) => format!("add `[tool.{tool}]` with `provider = \"…\"` to its configuration"),
+        _ => format!(
+            "write `enabled = true` below `[tool.{tool}]` of its configuration, or configure the server that has it"
+        ),
+    }
+}
+
 /// Inputs that name a model which the node does not have: those whose place in the plugin's schema has the format `sortie-model`.
 #[must_use]
 pub fn unknown_models(schema: &Value, inputs: &Value, models: &[&str]) -> Vec<Mistake> {
@@ -79,7 +134,7 @@ fn forbidden_model(plugin: &str, rules: &Rules) -> Option<Mistake> {
     is_forbidden.then(|| {
         let pointer = Pointer::root().join("constraints").join("forbidden_tools");
         let detail = format!("the plugin `{plugin}` needs a model, and the mission is forbidden to ask any");
-        Mistake::new(pointer, code::NEED_UNMET, detail)
+        Mistake::new(pointer, code::NEEDS_MODEL, detail)
     })
 }
 
@@ -113,16 +168,11 @@ fn missing(
             Some(why) => {
                 format!("{needs}, and its server is away for now ({why}): dispatch the mission again once it is back")
             }
-            None => {
-                format!(
-                    "{needs}, and this node has none of that name: configure `[tool.{}]` or its server",
-                    wanted.first()?
-                )
-            }
+            None => format!("{needs}, and this node has none of that name: {}", gets(wanted.first()?)),
         };
         (Pointer::root().join("plugin"), detail)
     };
-    Some(Mistake::new(pointer, code::NEED_UNMET, detail))
+    Some(Mistake::new(pointer, code::NEEDS_TOOL, detail))
 }
 
 #[cfg(test)]
@@ -176,6 +226,37 @@ mod tests {
         assert!(found[0].detail.contains("away for now (it does not answer): dispatch the mission again"), "{found:?}");
         for (needs, has_model, is_usable) in [(&needs[..], false, false), (&needs, true, true), (&bash, false, true)] {
             assert_eq!(unusable(&plugin, needs, has_model).is_none(), is_usable, "{needs:?} {has_model}");
+        }
+    }
+
+    #[test]
+    fn what_a_run_takes_is_there() {
+        let plugin = PluginIdentity { name: "heavy".into(), version: "1.0.0".into(), digest: Digest::of(b"plugin") };
+        let profile = |memory_bytes, runtime_ms| Profile { memory_bytes, runtime_ms, ..Profile::default() };
+        let told = |profile: &Profile, memory, runtime| {
+            let found = too_little(&plugin, profile, memory, runtime);
+            found.iter().map(|mistake| (mistake.code.to_string(), mistake.detail.clone())).collect::<Vec<_>>()
+        };
+        assert!(told(&profile(None, None), 0, Some(0)).is_empty());
+        assert!(told(&profile(Some(MIB), Some(60_000)), MIB, Some(60_000)).is_empty());
+        // Where its budget is not known, something else is wrong.
+        assert!(told(&profile(None, Some(60_000)), MIB, None).is_empty());
+        let found = told(&profile(Some(300 * MIB - 1), Some(90_001)), 256 * MIB, Some(60_000));
+        assert_eq!(found.iter().map(|(code, _)| code.as_str()).collect::<Vec<_>>(), ["needs_memory", "needs_time"]);
+        assert!(found[0].1.contains("`plugin_memory_mib = 300`") && found[0].1.contains("256 MiB here"), "{found:?}");
+        assert!(found[1].1.contains("`\"max_runtime_minutes\": 1.51`") && found[1].1.contains("has 1:"), "{found:?}");
+    }
+
+    #[test]
+    fn each_tool_is_got_by_its_line() {
+        for (tool, line) in [
+            ("mcp__github__create_issue", "[mcp.github]"),
+            ("Bash", "enabled = true` below `[tool.Bash]"),
+            ("HttpRequest", "hosts = "),
+            ("WebSearch", "provider = "),
+        ] {
+            let told = gets(&ToolName::new(tool));
+            assert!(told.contains(line), "{told}");
         }
     }
 

@@ -7,6 +7,7 @@
 mod build;
 mod check;
 mod javascript;
+mod journal;
 mod new;
 mod python;
 mod rust;
@@ -39,13 +40,16 @@ struct Language {
     marker: &'static str,
     /// Builds the project in a folder: the bytes of a component, or of a core module that carries its type.
     build: fn(&Path) -> Result<Vec<u8>, String>,
+    /// Why no project of it can bear a name that a plugin may have.
+    refuses: fn(&str) -> Option<String>,
 }
 
 /// Each of them.
 const LANGUAGES: [Language; 3] = [
-    Language { name: "rust", marker: "Cargo.toml", build: rust::build },
-    Language { name: "python", marker: "pyproject.toml", build: python::build },
-    Language { name: "javascript", marker: "package.json", build: javascript::build },
+    Language { name: "rust", marker: "Cargo.toml", build: rust::build, refuses: rust::refuses },
+    // The module of a project is called `plugin`, whatever the project is.
+    Language { name: "python", marker: "pyproject.toml", build: python::build, refuses: |_| None },
+    Language { name: "javascript", marker: "package.json", build: javascript::build, refuses: javascript::refuses },
 ];
 
 /// Does it. `client` is asked for by what needs a node.

@@ -211,7 +211,7 @@ pub(super) async fn approve(args: ApproveArgs, client: &Client, as_json: bool) -
 /// Arguments that are given on the command line or in a file.
 fn changed(given: &str) -> Result<Value, Failure> {
     let text = match given.strip_prefix('@') {
-        Some(file) => std::fs::read_to_string(file)
+        Some(file) => crate::bounded::text(file.as_ref())
             .map_err(|error| Failure::unusable(format!("{file} cannot be read: {error}")))?,
         None => given.to_owned(),
     };

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::input::Input;
+use super::manifest::takes;
 use super::submit::instance;
 use super::text::{self, Cell, Column, Meaning, Page, Screen};
 use super::{Exit, Failure, show};
@@ -50,6 +51,10 @@ fn page<'s>(explained: &Value, name: &str, screen: &'s Screen) -> Page<'s> {
     let plugin = &explained["plugin"];
     if plugin.is_object() {
         page.fact("plugin", &format!("{}@{}", text::cell(&plugin["name"]), text::cell(&plugin["version"])));
+    }
+    for told in takes(&explained["takes"]) {
+        let (what, says) = told.split_once(": ").unwrap_or(("takes", &told));
+        page.fact(what, says);
     }
     page.fact("lane", &text::cell(&explained["vp_runtime_id"]));
     budget(&explained["effective_budget"], &mut page);

@@ -10,6 +10,7 @@ use sortie_contract::plugin::PluginRef;
 use super::client::Client;
 use super::distribute::{self, InstallArgs, PushArgs};
 use super::look::items;
+use super::manifest::manifest;
 use super::text::{self, Cell, Column, Meaning, Progress, Screen};
 use super::{Exit, Failure};
 use crate::config::Config;
@@ -172,26 +173,6 @@ pub(super) async fn tool(command: ToolCommand, client: &Client, as_json: bool) -
     Ok(Exit::Completed)
 }
 
-/// What an author and an operator want to know of a plugin: what it needs, and what its missions say to it.
-fn manifest(plugin: &Value) -> Vec<String> {
-    let needs = plugin["needs"].as_array().into_iter().flatten().map(|need| {
-        let names: Vec<String> = need.as_array().into_iter().flatten().map(text::cell).collect();
-        names.join(" or ")
-    });
-    let needs: Vec<String> = needs.collect();
-    let schema = &plugin["inputs_schema"];
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let input = |(name, declared): (&String, &Value)| {
-        let kind = text::cell(&declared["type"]);
-        let kind = if kind.is_empty() { "any".to_owned() } else { kind };
-        let may = if required.contains(&name.as_str()) { "" } else { ", may be left out" };
-        format!("{} ({kind}{may})", text::plain(name))
-    };
-    let inputs: Vec<String> = schema["properties"].as_object().into_iter().flatten().map(input).collect();
-    let line = |what: &str, all: &[String]| (!all.is_empty()).then(|| format!("{what}: {}", all.join(", ")));
-    line("needs", &needs).into_iter().chain(line("inputs", &inputs)).collect()
-}
-
 /// A version of a plugin, with all that is known of it.
 fn shown(plugin: &Value) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -306,22 +287,4 @@ fn tools(page: &Value) -> std::io::Result<()> {
         Column::cut("DESCRIPTION", 16).spare(),
     ];
     text::table(&columns, &items(page).map(row).collect::<Vec<_>>(), &screen)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::manifest;
-
-    #[test]
-    fn what_a_plugin_needs_and_takes_is_told_in_two_lines() {
-        let plugin = json!({
-            "needs": [["model"], ["Write", "Edit"]],
-            "inputs_schema": { "properties": { "file": { "type": "string" }, "deep": {} }, "required": ["file"] },
-        });
-        let told = ["needs: model, Write or Edit", "inputs: file (string), deep (any, may be left out)"];
-        assert_eq!(manifest(&plugin), told);
-        assert!(manifest(&json!({ "needs": [], "inputs_schema": null })).is_empty());
-    }
 }

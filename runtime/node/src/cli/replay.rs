@@ -19,13 +19,13 @@ use sortie_contract::{MicroUsd, limit};
 use sortie_engine::look::parse_record;
 use sortie_engine::rehearsal::{Audience, Enough, Step, Wanted};
 use sortie_mission::replay::Recorded;
-use sortie_sandbox::{BoxFuture, Options, Sandbox};
+use sortie_sandbox::{BoxFuture, Options};
 
 use super::client::Client;
+use super::compiled::Workshop;
 use super::input::component;
-use super::text::{self, Progress};
-use super::{Exit, Failure};
-use crate::replay::{Replayed, Verdict};
+use super::{Exit, Failure, text};
+use crate::replay::{Difference, Replayed, Verdict};
 use stop::Break;
 
 /// What to replay.
@@ -50,14 +50,7 @@ pub(super) struct ReplayArgs {
 }
 
 pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> Result<Exit, Failure> {
-    let shown = client.page(&["v1", "missions", &args.id, "journal"], &[]).await?;
-    let shown = shown["items"].as_array().cloned().unwrap_or_default();
-    let records: Vec<Stamped> = shown.iter().filter_map(parse_record).collect();
-    if records.len() != shown.len() || records.is_empty() {
-        return Err(
-            "the node shows records that this version of sortie does not know; use the node's own version".into()
-        );
-    }
+    let records = records_of(&args.id, client).await?;
     let component = match &args.plugin {
         Some(file) => component(file)?,
         None => {
@@ -65,20 +58,21 @@ pub(super) async fn replay(args: ReplayArgs, client: &Client, as_json: bool) -> 
             client.send(request).await?.bytes().await?.to_vec()
         }
     };
-    let folder = tempfile::tempdir()?;
-    let sandbox = Sandbox::new(Options { instances_max: 1, ..Options::new(folder.path().to_owned()) })?;
-    let compiling = Progress::of("the plugin is compiled");
-    let installed = sandbox.install(component).await.map_err(Failure::unusable)?;
-    drop(compiling);
-    let tools = client.page(&["v1", "tools"], &[]).await?;
-    let tools: Vec<ToolInfo> = tools["items"].as_array().into_iter().flatten().filter_map(tool).collect();
+    let workshop = Workshop::open(|dir| Options { instances_max: 1, ..Options::new(dir) })?;
+    let installed = workshop.install(component).await?;
+    let tools = tools_of(client).await?;
 
     let can_wait = !as_json && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let ReplayArgs { id, until, r#break: breaks, whole, .. } = args;
     let audience = Arc::new(Page { client: client.clone(), id, as_json, whole, until, breaks, can_wait });
-    let replayed =
-        crate::replay::replay(&sandbox, installed.identity.digest, &records, tools, audience as Arc<dyn Audience>)
-            .await?;
+    let replayed = crate::replay::replay(
+        &workshop.sandbox,
+        installed.identity.digest,
+        &records,
+        tools,
+        audience as Arc<dyn Audience>,
+    )
+    .await?;
     show(&replayed, &installed.identity.digest.to_string(), as_json)?;
     Ok(match replayed.verdict {
         None => Exit::Stopped,
@@ -99,17 +93,49 @@ fn show(replayed: &Replayed, plugin: &str, as_json: bool) -> std::io::Result<()>
     }
     let mut out = std::io::stdout().lock();
     if let Some(difference) = difference.as_ref().filter(|difference| difference.recorded.is_some()) {
-        let side =
-            |name: &str, what: Option<&str>| format!("{name}: {}", text::plain(what.unwrap_or("the end of its run")));
-        writeln!(out, "\n{} calls are the same; then", difference.same)?;
-        writeln!(out, "  {}", side("recorded", difference.recorded.as_ref().map(|asked| asked.what.as_str())))?;
-        writeln!(out, "  {}", side("this build", difference.wanted.as_ref().map(|asked| asked.what.as_str())))?;
-        for line in difference.diff.lines() {
-            writeln!(out, "    {}", text::plain(line))?;
-        }
+        writeln!(out)?;
+        parts(&mut out, difference, "")?;
         writeln!(out)?;
     }
     writeln!(out, "recorded: {}\n{verdict}: {}", text::plain(recorded), text::plain(says))
+}
+
+/// Where a build leaves the record, line by line.
+pub(super) fn parts(out: &mut impl std::io::Write, difference: &Difference, indent: &str) -> std::io::Result<()> {
+    let side =
+        |name: &str, what: Option<&str>| format!("{name}: {}", text::plain(what.unwrap_or("the end of its run")));
+    writeln!(out, "{indent}{} calls are the same; then", difference.same)?;
+    writeln!(out, "{indent}  {}", side("recorded", difference.recorded.as_ref().map(|asked| asked.what.as_str())))?;
+    writeln!(out, "{indent}  {}", side("this build", difference.wanted.as_ref().map(|asked| asked.what.as_str())))?;
+    for line in difference.diff.lines() {
+        writeln!(out, "{indent}    {}", text::plain(line))?;
+    }
+    Ok(())
+}
+
+/// The records of a mission that a node has.
+pub(super) async fn records_of(id: &str, client: &Client) -> Result<Vec<Stamped>, Failure> {
+    let shown = client.page(&["v1", "missions", id, "journal"], &[]).await?;
+    let shown = shown["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let records: Vec<Stamped> = shown.iter().filter_map(parse_record).collect();
+    if records.len() != shown.len() || records.is_empty() {
+        return Err(
+            "the node shows records that this version of sortie does not know; use the node's own version".into()
+        );
+    }
+    Ok(records)
+}
+
+/// The tools that a node has.
+pub(super) async fn tools_of(client: &Client) -> Result<Vec<ToolInfo>, Failure> {
+    let tools = client.page(&["v1", "tools"], &[]).await?;
+    Ok(tools["items"].as_array().into_iter().flatten().filter_map(tool).collect())
+}
+
+/// What a node has of an artifact.
+pub(super) async fn artifact_of(id: &str, name: &str, client: &Client) -> Option<Vec<u8>> {
+    let segments: Vec<&str> = ["v1", "missions", id, "artifacts"].into_iter().chain(name.split('/')).collect();
+    Some(client.send(client.request(Method::GET, &segments)).await.ok()?.bytes().await.ok()?.to_vec())
 }
 
 /// A tool as the node lists it.
@@ -127,7 +153,7 @@ fn tool(item: &Value) -> Option<ToolInfo> {
 }
 
 /// How long a build may wait for nothing but a signal that is not on record: long enough to get there.
-const NEVER: Duration = Duration::from_secs(5);
+pub(super) const NEVER: Duration = Duration::from_secs(5);
 
 /// Shows each call as a line, or whole, and waits or stops where it was told to.
 struct Page {
@@ -160,11 +186,7 @@ impl Audience for Page {
 
     fn artifact(&self, name: String, _: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
         let (client, id) = (self.client.clone(), self.id.clone());
-        async move {
-            let segments: Vec<&str> = ["v1", "missions", &id, "artifacts"].into_iter().chain(name.split('/')).collect();
-            Some(client.send(client.request(Method::GET, &segments)).await.ok()?.bytes().await.ok()?.to_vec())
-        }
-        .boxed()
+        async move { artifact_of(&id, &name, &client).await }.boxed()
     }
 
     fn patience(&self) -> BoxFuture<'static, ()> {

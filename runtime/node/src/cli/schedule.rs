@@ -18,6 +18,7 @@ use super::client::Client;
 use super::look::{PageArgs, items, say_more};
 use super::text::{self, Cell, Column, Meaning, Screen};
 use super::{Exit, Failure};
+use crate::bounded;
 
 /// What to do with schedules.
 #[derive(Debug, Subcommand)]
@@ -222,13 +223,12 @@ pub(super) fn next(args: NextArgs, as_json: bool) -> Result<Exit, Failure> {
 /// The schedule of a file, and the body that says it to a node.
 fn read(file: &Path) -> Result<(Schedule, Value), Failure> {
     let named = |why: &dyn std::fmt::Display| Failure::unusable(format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
+    let text = bounded::text(file).map_err(|error| named(&error))?;
     let form = if file.extension().is_some_and(|end| end == "json") { Form::Json } else { Form::Toml };
     let mut texts = BTreeMap::new();
     for name in Schedule::calendars(&text, form) {
         let beside = file.parent().unwrap_or(Path::new(".")).join(&name);
-        let calendar =
-            std::fs::read_to_string(&beside).map_err(|error| named(&format!("{}: {error}", beside.display())))?;
+        let calendar = bounded::text(&beside).map_err(|error| named(&format!("{}: {error}", beside.display())))?;
         texts.insert(name, calendar);
     }
     let calendars = texts.iter().fold(Calendars::none(), |all, (name, text)| all.with(name, text));

@@ -94,7 +94,7 @@ impl Config {
         let mut calendars = Calendars::none();
         for name in closed.iter().filter(|name| Calendars::is_named_by(name)) {
             let path = self.beside(name);
-            let text = std::fs::read_to_string(&path).map_err(|why| {
+            let text = crate::bounded::text(&path).map_err(|why| {
                 let why = format!("the calendar {} cannot be read: {why}", path.display());
                 ConfigError::value(&format!("{table}.closed"), why)
             })?;

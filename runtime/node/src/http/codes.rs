@@ -179,10 +179,28 @@ pub(crate) const CODES: &[Known] = &[
         "Use another id: ids are unique for as long as missions are kept.",
     ),
     known(
-        "need_unmet",
+        "needs_memory",
         &[422],
-        "The mission would not get what its plugin cannot do without: a tool, or leave to ask a model.",
-        "`errors` says what, and whether the constraints or the node's configuration are to be changed.",
+        "The plugin needs more memory for a run than plugins get on this node.",
+        "`errors` has the line of configuration that gives it more.",
+    ),
+    known(
+        "needs_model",
+        &[422],
+        "The plugin needs a model, and the mission's constraints forbid to ask any.",
+        "Take `model` out of `constraints.forbidden_tools`.",
+    ),
+    known(
+        "needs_time",
+        &[422],
+        "The plugin needs more run time for a mission than this one has.",
+        "Raise `budget.max_runtime_minutes`, and the node's ceiling where that is lower; `errors` says to how much.",
+    ),
+    known(
+        "needs_tool",
+        &[422],
+        "The mission would get no call of a tool that its plugin cannot do without.",
+        "`errors` says which, and the entry of the constraints or the line of configuration that is missing.",
     ),
     known("no_room", &[507], "The disk does not take the plugin.", "Operators: make room; the log has the cause."),
     known(

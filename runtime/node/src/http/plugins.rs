@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sortie_contract::digest::Digest;
-use sortie_contract::plugin::{Need, PluginIdentity, Signed};
+use sortie_contract::plugin::{PluginIdentity, Signed};
 use sortie_contract::{Mistake, limit};
 use sortie_origin::SIGNATURE_BYTES_MAX;
 use sortie_sandbox::{InstallError, Installed, PLUGIN_BYTES_MAX};
@@ -23,7 +23,7 @@ use super::App;
 use super::body::{Chunks, Unread};
 use super::error::Problem;
 use super::query::{Flag, Query};
-use sortie_engine::shown::{HeldView, Page, PluginView, PluginsView, SignedView, UnusablePlugin};
+use sortie_engine::shown::{HeldView, Page, PluginView, PluginsView, SignedView, TakesView, UnusablePlugin};
 use sortie_mission::admission;
 
 use crate::vouched;
@@ -48,13 +48,20 @@ pub(super) fn view(app: &App, plugin: &Installed, holders: &Holders) -> PluginVi
     let of_it =
         |holders: &FxHashMap<Digest, HeldView>| holders.get(&plugin.identity.digest).cloned().unwrap_or_default();
     let origin = &plugin.origin;
+    let TakesView { needs, optional_tools, memory_bytes, runtime_minutes, outputs_schema } =
+        TakesView::of(&plugin.manifest);
     PluginView {
         name: plugin.identity.name.clone(),
         version: plugin.identity.version.clone(),
         digest: plugin.identity.digest.to_string(),
         description: plugin.manifest.description.clone(),
         inputs_schema: plugin.manifest.inputs_schema.clone(),
-        needs: plugin.manifest.needs.iter().map(need).collect(),
+        needs,
+        optional_tools,
+        memory_bytes,
+        runtime_minutes,
+        examples: plugin.manifest.profile.examples.clone(),
+        outputs_schema,
         source: match &origin.from {
             _ if is_carried => "carried".to_owned(),
             Some(from) => from.clone(),
@@ -67,14 +74,6 @@ pub(super) fn view(app: &App, plugin: &Installed, holders: &Holders) -> PluginVi
         }),
         installed_at: origin.installed_at,
         held: holders.as_ref().map(of_it),
-    }
-}
-
-/// The names of which one will do.
-fn need(need: &Need) -> Vec<String> {
-    match need {
-        Need::Model => vec!["model".to_owned()],
-        Need::Tool(_) | Need::OneOf(_) => need.tools().iter().map(|tool| tool.as_str().to_owned()).collect(),
     }
 }
 

@@ -92,7 +92,19 @@ const WHY: &[(&str, &str)] = &[
     ("method_not_allowed", "The path is there; what can be done with it is something else."),
     ("mission_id_conflict", "An id names one mission for ever: events, artifacts and callbacks are found under it."),
     (
-        "need_unmet",
+        "needs_memory",
+        "The plugin says what a run takes. One that ended in the middle of the night for want of memory would have been begun in vain.",
+    ),
+    (
+        "needs_model",
+        "The plugin says that it cannot do without a model. A mission that may ask none would be begun in vain.",
+    ),
+    (
+        "needs_time",
+        "The plugin says what a mission takes at least. One with less run time would be cut before it is done.",
+    ),
+    (
+        "needs_tool",
         "The plugin says what it cannot do without. A mission that would fail for it is refused before anything was done.",
     ),
     ("no_room", "A plugin is kept as it was sent, for as long as a mission may run on it."),

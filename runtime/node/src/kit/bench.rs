@@ -1,11 +1,12 @@
 //! The sandbox as it is, and the host as it is, watched: who computes, who waits, and which calls have been answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use sortie_ambient::Ambient as _;
 use sortie_contract::artifact::Artifact;
 use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
@@ -33,6 +34,8 @@ pub(super) struct Bench {
 pub(super) struct Answered {
     calls: Mutex<BTreeSet<CallNo>>,
     crash_after: Mutex<Option<usize>>,
+    /// The calls that were asked for, each with when that was first.
+    asked: Mutex<BTreeMap<CallNo, Duration>>,
     /// There was one since it was last looked.
     again: Notify,
 }
@@ -41,6 +44,14 @@ impl Answered {
     /// Loses the node behind so many answers, if any.
     pub(super) fn crashing(after: Option<usize>) -> Self {
         Self { crash_after: Mutex::new(after), ..Self::default() }
+    }
+
+    /// When the plugin had asked for so many calls, once it has; from the beginning it has asked for none.
+    pub(super) fn asked_at(&self, count: u32) -> Option<Duration> {
+        match usize::try_from(count).ok()?.checked_sub(1) {
+            None => Some(Duration::ZERO),
+            Some(index) => self.asked.lock().values().nth(index).copied(),
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -111,6 +122,9 @@ struct Watched {
 impl Watched {
     fn watch(&self, call: Call) -> Call {
         let Call { number, answer } = call;
+        if let Some(number) = number {
+            self.answered.asked.lock().entry(number).or_insert_with(|| self.clock.steady());
+        }
         let (guest, clock, answered) = (Arc::clone(&self.guest), self.clock.clone(), Arc::clone(&self.answered));
         let answer = async move {
             let answer = answer.await;

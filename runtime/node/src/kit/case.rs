@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::Timestamp;
 use sortie_contract::duration::duration;
+use sortie_contract::request::Reach;
 
 /// When a case begins that does not say: a Monday evening.
 const START: &str = "2026-01-05T20:00:00Z";
@@ -44,8 +45,26 @@ pub(crate) struct Case {
     /// What people say: the first entry that fits a request and is not used up.
     #[serde(default, rename = "person", skip_serializing_if = "Vec::is_empty")]
     pub(crate) people: Vec<Person>,
+    /// Somebody cancels it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cancel: Option<Cancel>,
     /// What is to come of it. What is not said is not looked at.
     pub(crate) expect: Expect,
+}
+
+/// Somebody cancels the mission.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cancel {
+    /// Once its plugin has asked for so many calls (tools, models, people); 0: once it is dispatched.
+    #[serde(default)]
+    pub(crate) call: u32,
+    /// How long after that, such as "2s".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<String>,
+    /// What they say.
+    #[serde(default)]
+    pub(crate) reason: String,
 }
 
 /// A tool that a node has.
@@ -90,6 +109,9 @@ pub(crate) struct Says {
     /// The error, in place of a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Fault>,
+    /// What it leaves in the workspace, where it answers: texts by path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) writes: BTreeMap<String, String>,
     /// How long it takes, such as "2s".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) takes: Option<String>,
@@ -147,6 +169,8 @@ pub(crate) enum Word {
     Deny,
     /// A call may be made.
     Approve,
+    /// A call may be made, and each later one of its tool, or of the mission, that needs it.
+    ApproveFor(Reach),
     /// A call may be made with these arguments in place of its own.
     Amend(Map<String, Value>),
     /// The same, as a text of JSON.
@@ -259,7 +283,7 @@ impl Case {
     /// What is wrong with it, with its place.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let place = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?;
+        let text = crate::bounded::text(path).map_err(|error| format!("{place}: {error}"))?;
         Self::parse(&text).map_err(|why| format!("{place}: {why}"))
     }
 
@@ -269,7 +293,9 @@ impl Case {
         case.begins()?;
         let times = case.tools.iter().map(|says| ("takes", says.takes.as_deref()));
         let times = times.chain(case.people.iter().map(|person| ("after", person.after.as_deref())));
-        for (key, time) in times.chain([("expect.within", case.expect.within.as_deref())]) {
+        let cancelled = case.cancel.as_ref().and_then(|cancel| cancel.after.as_deref());
+        for (key, time) in times.chain([("expect.within", case.expect.within.as_deref()), ("cancel.after", cancelled)])
+        {
             time.map(|time| read_time(key, time)).transpose()?;
         }
         for Says { name, answer, error, .. } in &case.tools {

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tokio::runtime::Builder;
 
 use super::bench::{Answered, Bench};
-use super::case::Case;
+use super::case::{Cancel, Case, read_time};
 use super::clock::{Clock, Told};
 use super::people::People;
 use super::prompter::Prompter;
@@ -89,6 +89,16 @@ struct World {
     begins: Timestamp,
     envelope: String,
     files: Vec<(String, String)>,
+    cancel: Option<Cancel>,
+}
+
+impl World {
+    /// When it is cancelled, and what is said to that, once it is known when.
+    fn cancelled_at(&self) -> Option<(Duration, String)> {
+        let Cancel { call, after, reason } = self.cancel.as_ref()?;
+        let after = after.as_deref().and_then(|after| read_time("cancel.after", after).ok()).unwrap_or_default();
+        Some((self.answered.asked_at(*call)?.saturating_add(after), reason.clone()))
+    }
 }
 
 type BuiltInTools = Vec<Arc<dyn sortie_tools::Tool>>;
@@ -126,6 +136,7 @@ pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twi
         folder,
         begins,
         files: case.files.iter().map(|(path, text)| (path.clone(), text.clone())).collect(),
+        cancel: case.cancel.clone(),
     };
     let (mut disk, mut no) = (SimDisk::default(), None);
     loop {
@@ -219,6 +230,13 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
             people.look(&mission, world.clock.steady(), &world.stage);
             people.next(&mission)
         };
+        let ends = world.cancelled_at();
+        if let Some(reason) = ends.as_ref().filter(|(at, _)| *at <= world.clock.steady()).map(|(_, reason)| reason) {
+            match engine.cancel(no, reason.clone(), "case".to_owned()).await {
+                Ok(()) | Err(ActError::AlreadyFinal) => continue,
+                Err(error) => return Err(Stuck(format!("it cannot be cancelled: {}", told(&error)))),
+            }
+        }
         let due = next.as_ref().map(|(due, ..)| due.saturating_sub(world.clock.steady()));
         if let (Some((_, request, decision)), Some(Duration::ZERO)) = (next, due) {
             let said = engine.decide(no, request, decision, "case".to_owned(), String::new()).await;
@@ -230,7 +248,8 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
             }
             continue;
         }
-        let waits = world.clock.sleep(due.unwrap_or(Duration::MAX));
+        let until = ends.map(|(at, _)| at.saturating_sub(world.clock.steady()));
+        let waits = world.clock.sleep(due.into_iter().chain(until).min().unwrap_or(Duration::MAX));
         tokio::select! {
             biased;
             told = world.clock.told() => match told {

@@ -91,6 +91,7 @@ fn word(word: &Word) -> Option<(Decision, Option<RequestKind>)> {
     Some(match word {
         Word::Deny => (Decision::Deny, None),
         Word::Approve => (Decision::Approve { reach: Reach::Call }, Some(RequestKind::Approval)),
+        Word::ApproveFor(reach) => (Decision::Approve { reach: *reach }, Some(RequestKind::Approval)),
         Word::Amend(arguments) => {
             let arguments = Value::Object(arguments.clone()).to_string();
             (Decision::Amend { arguments }, Some(RequestKind::Approval))

@@ -1,14 +1,24 @@
 //! A case of a mission that is on record: what was said to it then is what the case says, and what came of it is expected.
 
+mod ending;
+mod workspace;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use sortie_contract::request::Decision;
-use sortie_contract::tool::{CallError, MODEL, ToolAnswer};
-use sortie_contract::{Record, Stamped, Timestamp};
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::EffectiveBudget;
+use sortie_contract::id::CallNo;
+use sortie_contract::record::HostQuestion;
+use sortie_contract::request::{Decision, Reach};
+use sortie_contract::tool::{CallError, MODEL, ToolAnswer, ToolInfo};
+use sortie_contract::{MicroUsd, Record, Stamped, Timestamp};
 
-use super::case::{Case, Expect, Fault, FaultKind, Person, Says, Wanted, WantedCall, Word};
-use super::untold::sayable;
+use super::case::{Case, Declared, Expect, Fault, FaultKind, Person, Says, WantedCall, Word};
+use super::stage::REAL;
+use super::untold::{can_be_said, sayable};
+use ending::Last;
+use workspace::Workspace;
 
 /// What an envelope has that is no part of a situation.
 const OF_THE_DISPATCH: [&str; 10] = [
@@ -25,6 +35,17 @@ const OF_THE_DISPATCH: [&str; 10] = [
     "forked_from",
 ];
 
+/// What a record does not say of the world around it.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    /// The tools that the node has.
+    pub(crate) tools: Vec<ToolInfo>,
+    /// The texts among the mission's artifacts.
+    pub(crate) texts: BTreeMap<Digest, String>,
+    /// The models that the node has, the one first that is meant where none is named.
+    pub(crate) models: Vec<String>,
+}
+
 /// A call on its way.
 struct Begun {
     tool: String,
@@ -32,11 +53,25 @@ struct Begun {
     at: Timestamp,
 }
 
+/// What was gone over so far.
+struct Fold<'a> {
+    case: Case,
+    around: &'a Around,
+    begun: BTreeMap<u32, Begun>,
+    /// What is asked, since when, and of which call.
+    asked: BTreeMap<u32, (String, Timestamp, CallNo)>,
+    workspace: Workspace<'a>,
+    last: Last,
+    granted: Vec<String>,
+    /// The most that a call of a tool was quoted at.
+    prices: BTreeMap<String, MicroUsd>,
+}
+
 /// The case of a record.
 ///
 /// # Errors
 /// It does not begin with an acceptance.
-pub(crate) fn case_of(records: &[Stamped]) -> Result<Case, String> {
+pub(crate) fn case_of(records: &[Stamped], around: &Around) -> Result<Case, String> {
     let first = records.first().ok_or("the mission has no records")?;
     let Record::Accepted(accepted) = &first.record else {
         return Err("a record begins with the acceptance of a mission".to_owned());
@@ -46,7 +81,12 @@ pub(crate) fn case_of(records: &[Stamped]) -> Result<Case, String> {
     OF_THE_DISPATCH.iter().for_each(|key| drop(mission.remove(*key)));
     mission.insert("plugin".to_owned(), json!(accepted.plugin.name));
     mission.insert("mission_type".to_owned(), json!("custom"));
-    let mut case = Case {
+    mission.insert("budget".to_owned(), budget(&accepted.budget));
+    // Where artifacts go that nobody else gets.
+    if let Some(policy) = mission.get_mut("artifact_policy").and_then(Value::as_object_mut) {
+        policy.remove("storage_scope");
+    }
+    let case = Case {
         mission,
         inputs_json: None,
         start: Some(first.at.to_string()),
@@ -56,112 +96,235 @@ pub(crate) fn case_of(records: &[Stamped]) -> Result<Case, String> {
         tools: Vec::new(),
         models: Vec::new(),
         people: Vec::new(),
+        cancel: None,
         expect: Expect { calls: Some(Vec::new()), ..Expect::default() },
     };
-    let mut begun: BTreeMap<u32, Begun> = BTreeMap::new();
-    let mut asked: BTreeMap<u32, (String, Timestamp)> = BTreeMap::new();
-    for stamped in records {
-        fold(&mut case, &mut begun, &mut asked, stamped);
-    }
-    // Of several models the first is the one of whoever names none.
-    if let Some(default) = default_model(records) {
-        for entry in case.models.iter_mut().filter_map(Value::as_object_mut) {
-            entry.entry("name").or_insert_with(|| default.clone());
-        }
-        case.models.sort_by_key(|entry| entry["name"] != default);
-    }
-    Ok(case)
-}
-
-fn fold(
-    case: &mut Case,
-    begun: &mut BTreeMap<u32, Begun>,
-    asked: &mut BTreeMap<u32, (String, Timestamp)>,
-    stamped: &Stamped,
-) {
-    let at = stamped.at;
-    match &stamped.record {
-        Record::CallStarted { call, tool, arguments, .. } | Record::CallHeld { call, tool, arguments, .. } => {
-            let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
-            let (tool, with) = match tool.as_str() {
-                // A request is long, and its model is told by its turn.
-                MODEL => ("model".to_owned(), Map::new()),
-                name => (name.to_owned(), arguments.as_object().cloned().unwrap_or_default()),
-            };
-            if !begun.contains_key(&call.0) {
-                want(case, &tool, with);
-            }
-            begun.insert(call.0, Begun { tool, arguments, at });
-        }
-        Record::CallResumed { call } => {
-            if let Some(known) = begun.get_mut(&call.0) {
-                known.at = at;
-            }
-        }
-        Record::CallRefused { tool, .. } => want(case, tool.as_str(), Map::new()),
-        Record::Asked { question, .. } => {
-            let with = json!({ "question": question }).as_object().cloned().unwrap_or_default();
-            want(case, "ask", with);
-        }
-        Record::CallFinished { call, outcome, .. } => {
-            if let Some(known) = begun.remove(&call.0) {
-                answered(case, known, outcome, at);
-            }
-        }
-        Record::Requested { request, question, .. } => drop(asked.insert(request.0, (question.clone(), at))),
-        Record::Decided { request, decision, .. } => {
-            if let (Some((question, since)), Some(says)) = (asked.remove(&request.0), word(decision)) {
-                case.people.push(Person { asked: Some(question), after: span(since, at), says, times: Some(1) });
-            }
-        }
-        Record::Finished { status, reason, summary, .. } => {
-            case.expect.status = Some(status.to_string());
-            case.expect.reason = Some(reason.to_string());
-            case.expect.summary = Some(Wanted::Whole(summary.clone()));
-        }
-        _ => {}
-    }
-}
-
-fn want(case: &mut Case, tool: &str, with: Map<String, Value>) {
-    // Of a call nothing is expected that it does without.
-    let with = sayable(with);
-    case.expect.calls.get_or_insert_default().push(WantedCall { tool: tool.to_owned(), with });
-}
-
-fn answered(case: &mut Case, begun: Begun, outcome: &Result<ToolAnswer, CallError>, at: Timestamp) {
-    let Begun { tool, arguments, at: since } = begun;
-    let result =
-        |answer: &ToolAnswer| serde_json::from_str::<Value>(&answer.result).unwrap_or_else(|_| json!(answer.result));
-    if tool == "model" {
-        let mut entry = match outcome {
-            Ok(answer) => {
-                let answer = result(answer);
-                json!({ "name": answer["model"], "answer": { "content": answer["content"], "stop_reason": answer["stop_reason"] } })
-            }
-            Err(_) => json!({ "name": asked_for(&arguments), "fault": { "status": 400 } }),
-        };
-        // Who asks for none by name and is answered by none has what a case calls its model.
-        if entry["name"].is_null() {
-            entry.as_object_mut().expect("it is an object").remove("name");
-        }
-        case.models.push(entry);
-        return;
-    }
-    let with = arguments.as_object().cloned();
-    let (answer, error) = match outcome {
-        Ok(answer) => (Some(result(answer)), None),
-        Err(error) => (None, Some(fault(error))),
+    let mut fold = Fold {
+        case,
+        around,
+        begun: BTreeMap::new(),
+        asked: BTreeMap::new(),
+        workspace: Workspace::new(&around.texts),
+        last: Last::new(first.at),
+        granted: Vec::new(),
+        prices: BTreeMap::new(),
     };
-    case.tools.push(Says {
-        name: tool,
-        with,
-        answer,
-        answer_json: None,
-        error,
-        takes: span(since, at),
-        times: Some(1),
-    });
+    records.iter().for_each(|stamped| fold.take(stamped));
+    Ok(fold.finish(records))
+}
+
+impl Fold<'_> {
+    fn take(&mut self, stamped: &Stamped) {
+        let at = stamped.at;
+        self.last.sees(stamped);
+        match &stamped.record {
+            Record::Granted { tools, memory_bytes_max } => {
+                self.granted = tools.iter().map(|tool| tool.as_str().to_owned()).collect();
+                self.case.memory_mib = memory_bytes_max.map(|bytes| bytes.div_ceil(1 << 20));
+            }
+            Record::CallStarted { call, tool, arguments, reserved, .. }
+            | Record::CallHeld { call, tool, arguments, reserved, .. } => {
+                let arguments: Value = serde_json::from_str(arguments).unwrap_or_default();
+                let (tool, with) = match tool.as_str() {
+                    // A request is long, and its model is told by its turn.
+                    MODEL => ("model".to_owned(), Map::new()),
+                    name => (name.to_owned(), arguments.as_object().cloned().unwrap_or_default()),
+                };
+                let price = self.prices.entry(tool.clone()).or_default();
+                *price = (*price).max(reserved.cost);
+                if !self.begun.contains_key(&call.0) {
+                    self.want(&tool, with);
+                }
+                self.begun.insert(call.0, Begun { tool, arguments, at });
+            }
+            Record::CallResumed { call } => {
+                if let Some(known) = self.begun.get_mut(&call.0) {
+                    known.at = at;
+                }
+            }
+            Record::CallRefused { tool, .. } => self.want(tool.as_str(), Map::new()),
+            Record::Asked { question, .. } => {
+                let with = json!({ "question": question }).as_object().cloned().unwrap_or_default();
+                self.want("ask", with);
+            }
+            Record::CallFinished { call, outcome, .. } => {
+                if let Some(known) = self.begun.remove(&call.0) {
+                    self.answered(known, outcome, at);
+                }
+            }
+            Record::Requested { request, question, call, .. } => {
+                self.asked.insert(request.0, (question.clone(), at, *call));
+            }
+            Record::Decided { request, decision, .. } => self.decided(request.0, decision, at),
+            Record::ArtifactStored { artifact, source, .. } => self.workspace.stored(artifact, source),
+            _ => {}
+        }
+    }
+
+    fn want(&mut self, tool: &str, with: Map<String, Value>) {
+        // Of a call nothing is expected that it does without.
+        let with = sayable(with);
+        self.case.expect.calls.get_or_insert_default().push(WantedCall { tool: tool.to_owned(), with });
+    }
+
+    fn decided(&mut self, request: u32, decision: &Decision, at: Timestamp) {
+        let Some((question, since, call)) = self.asked.remove(&request) else { return };
+        // From then on the call is the changed one.
+        if let (Decision::Amend { arguments }, Some(begun)) = (decision, self.begun.get_mut(&call.0)) {
+            begun.arguments = serde_json::from_str(arguments).unwrap_or_default();
+        }
+        if let Some(says) = word(decision) {
+            self.case.people.push(Person { asked: Some(question), after: span(since, at), says, times: Some(1) });
+        }
+    }
+
+    fn answered(&mut self, begun: Begun, outcome: &Result<ToolAnswer, CallError>, at: Timestamp) {
+        let Begun { tool, arguments, at: since } = begun;
+        // What the core has refused, it refuses again: nobody was asked.
+        if matches!(outcome, Err(CallError::BudgetExhausted(_) | CallError::Cancelled)) {
+            return;
+        }
+        let result = |answer: &ToolAnswer| {
+            serde_json::from_str::<Value>(&answer.result).unwrap_or_else(|_| json!(answer.result))
+        };
+        if tool == "model" {
+            let mut entry = match outcome {
+                Ok(answer) => {
+                    let answer = result(answer);
+                    json!({ "name": answer["model"], "answer": { "content": answer["content"], "stop_reason": answer["stop_reason"] } })
+                }
+                Err(CallError::Denied(_)) => return,
+                Err(_) => json!({ "name": asked_for(&arguments), "fault": { "status": 400 } }),
+            };
+            unname(&mut entry);
+            self.case.models.push(entry);
+            return;
+        }
+        let with = arguments.as_object().cloned();
+        let (answer, error) = match outcome {
+            Ok(answer) => (Some(result(answer)), None),
+            Err(error) => (None, Some(fault(error))),
+        };
+        let writes = match outcome {
+            Ok(answer) => self.workspace.wrote(&tool, &arguments, &answer.wrote),
+            Err(_) => BTreeMap::new(),
+        };
+        let takes = span(since, at);
+        self.case.tools.push(Says {
+            name: tool,
+            with,
+            answer,
+            answer_json: None,
+            error,
+            writes,
+            takes,
+            times: Some(1),
+        });
+    }
+
+    /// What is known once all is gone over.
+    fn finish(mut self, records: &[Stamped]) -> Case {
+        for (no, Begun { tool, arguments, at }) in std::mem::take(&mut self.begun) {
+            // Nobody lived to see its result; a question of people stays without an answer.
+            let for_long = ending::beyond(at, self.last.at);
+            if tool == "model" {
+                let mut entry = json!({ "name": asked_for(&arguments), "fault": { "hang_s": for_long.as_secs() } });
+                unname(&mut entry);
+                self.case.models.push(entry);
+            } else if !self.asked.values().any(|(.., call)| call.0 == no) {
+                self.case.tools.push(Says {
+                    name: tool,
+                    with: arguments.as_object().cloned(),
+                    answer: Some(json!({})),
+                    answer_json: None,
+                    error: None,
+                    writes: BTreeMap::new(),
+                    takes: Some(format!("{}s", for_long.as_secs())),
+                    times: Some(1),
+                });
+            }
+        }
+        self.workspace.lay_out(&mut self.case);
+        // Of several models the first is the one of whoever names none.
+        if let Some(default) = default_model(records) {
+            for entry in self.case.models.iter_mut().filter_map(Value::as_object_mut) {
+                entry.entry("name").or_insert_with(|| default.clone());
+            }
+            self.case.models.sort_by_key(|entry| entry["name"] != default);
+        }
+        self.models(records);
+        self.toolbox();
+        ending::end(&mut self.case, &self.last);
+        self.case
+    }
+
+    /// Models that were there and were not asked: a plugin may need one, or look which there are.
+    fn models(&mut self, records: &[Stamped]) {
+        let listed = records.iter().find_map(|stamped| match &stamped.record {
+            Record::Answered { question: HostQuestion::Models, answer, .. } => {
+                serde_json::from_str::<Vec<Value>>(answer).ok()
+            }
+            _ => None,
+        });
+        let listed =
+            listed.map(|all| all.iter().filter_map(|model| model["name"].as_str().map(str::to_owned)).collect());
+        let there: Vec<String> = listed.unwrap_or_else(|| self.around.models.clone());
+        // Those without a name are the first of them.
+        let is_one = there.len() == 1 && !self.case.models.is_empty();
+        for name in there.into_iter().filter(|_| !is_one) {
+            if !self.case.models.iter().any(|entry| entry["name"] == name) {
+                self.case.models.push(json!({ "name": name, "text": "It was not asked then." }));
+            }
+        }
+    }
+
+    /// What the node's tools are, where a case's are otherwise.
+    fn toolbox(&mut self) {
+        let used = self.case.tools.iter().map(|says| says.name.clone());
+        let mut names: Vec<String> = self.granted.iter().cloned().chain(used).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let info = self.around.tools.iter().find(|info| info.name.as_str() == name);
+            let price = self.prices.get(&name).copied().filter(|price| *price > MicroUsd::ZERO);
+            let is_real = REAL.contains(&name.as_str());
+            if is_real && price.is_none() {
+                continue;
+            }
+            let effects = |info: &ToolInfo| info.effects.iter().map(|class| class.0.clone()).collect();
+            self.case.toolbox.insert(
+                name,
+                Declared {
+                    description: None,
+                    schema: info.map(|info| info.input_schema.clone()).filter(|schema| !is_real && can_be_said(schema)),
+                    read_only: info.map(|info| info.read_only),
+                    idempotent: info.map(|info| info.idempotent),
+                    effects: info.map(effects),
+                    cost_usd: price.map(MicroUsd::as_usd),
+                },
+            );
+        }
+    }
+}
+
+/// Who asks for none by name and is answered by none has what a case calls its model.
+fn unname(entry: &mut Value) {
+    if entry["name"].is_null()
+        && let Some(fields) = entry.as_object_mut()
+    {
+        fields.remove("name");
+    }
+}
+
+/// What held, whatever ceilings the node has.
+fn budget(held: &EffectiveBudget) -> Value {
+    let EffectiveBudget { runtime_ms_max, llm_calls_max, cost_max } = held;
+    let mut budget = Map::new();
+    #[expect(clippy::cast_precision_loss, reason = "run times are far below 2^53 ms")]
+    budget.insert("max_runtime_minutes".to_owned(), json!(*runtime_ms_max as f64 / 60_000.0));
+    budget.extend(llm_calls_max.map(|calls| ("max_llm_calls".to_owned(), json!(calls))));
+    budget.extend(cost_max.map(|cost| ("max_cost_usd".to_owned(), json!(cost.as_usd()))));
+    Value::Object(budget)
 }
 
 /// The model that a request names: of a long one the record has a summary.
@@ -203,7 +366,8 @@ fn fault(error: &CallError) -> Fault {
 
 fn word(decision: &Decision) -> Option<Word> {
     Some(match decision {
-        Decision::Approve { .. } => Word::Approve,
+        Decision::Approve { reach: Reach::Call } => Word::Approve,
+        Decision::Approve { reach } => Word::ApproveFor(*reach),
         Decision::Deny => Word::Deny,
         Decision::Answer { text } => Word::Answer(text.clone()),
         Decision::Grant { llm_calls, cost } => Word::Grant { llm_calls: *llm_calls, cost_usd: cost.as_usd() },
@@ -220,99 +384,5 @@ fn span(since: Timestamp, at: Timestamp) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use sortie_contract::digest::Digest;
-    use sortie_contract::envelope::EffectiveBudget;
-    use sortie_contract::id::CallNo;
-    use sortie_contract::money::Spend;
-    use sortie_contract::plugin::PluginIdentity;
-    use sortie_contract::record::Accepted;
-    use sortie_contract::tool::{Repeat, ToolName};
-
-    use super::*;
-
-    fn stamped(record: Record) -> Stamped {
-        Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record }
-    }
-
-    fn accepted(envelope: &Value) -> Stamped {
-        stamped(Record::Accepted(Box::new(Accepted {
-            envelope: envelope.to_string(),
-            session: "vp.session".parse().expect("an id"),
-            lane: "lane".parse().expect("an id"),
-            plugin: PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") },
-            budget: EffectiveBudget { runtime_ms_max: 1_000, llm_calls_max: None, cost_max: None },
-            unknown_approvals: Vec::new(),
-            warnings: Vec::new(),
-        })))
-    }
-
-    /// A call, and what came of it.
-    fn called(no: u32, tool: &str, arguments: &Value, outcome: Result<Value, CallError>) -> [Stamped; 2] {
-        let (call, arguments) = (CallNo(no), arguments.to_string());
-        let outcome = outcome.map(|result| ToolAnswer { result: result.to_string(), wrote: Vec::new() });
-        [
-            stamped(Record::CallStarted {
-                call,
-                tool: ToolName::new(tool),
-                digest: Digest::of(arguments.as_bytes()),
-                arguments,
-                repeat: Repeat::ReadOnly,
-                reserved: Spend::NOTHING,
-            }),
-            stamped(Record::CallFinished { call, outcome, spent: Spend::NOTHING }),
-        ]
-    }
-
-    fn answer(model: &str, text: &Value) -> Value {
-        json!({ "content": [{ "type": "tool_use", "input": text }], "stop_reason": "end", "model": model })
-    }
-
-    #[test]
-    fn what_was_said_is_said_again_nulls_and_all() {
-        let envelope = json!({
-            "mission_id": "m.fork-1", "vp_id": "vp", "source_instance_id": "s", "target_instance_id": "t",
-            "mission_type": "custom", "objective": "o", "idempotency_key": "k", "trace_id": "t",
-            "created_at": "2026-11-22T00:00:00Z", "forked_from": { "mission_id": "m", "at": 3 },
-            "inputs": { "after": null, "count": 18_446_744_073_709_551_615_u64 }, "budget": null,
-        });
-        let page = json!({ "next": null, "items": [1, null, { "a": null }] });
-        let unnamed = json!({ "request": { "messages": [] }, "tools": [] });
-        let critic = json!({ "request": { "messages": [], "model": "critic" }, "tools": [] });
-        let long = json!({ "model": "critic", "messages": 3, "request_bytes": 100_000, "tools": 1 });
-        let failed = || Err(CallError::Failed("it is asleep".to_owned()));
-        let mut records = vec![accepted(&envelope)];
-        records.extend(called(1, "HttpRequest", &json!({ "url": "u", "body": [null] }), Ok(page.clone())));
-        records.extend(called(2, "HttpRequest", &json!({ "url": "u", "after": null }), Ok(Value::Null)));
-        records.extend(called(3, MODEL, &critic, Ok(answer("critic", &json!({ "why": null })))));
-        records.extend(called(4, MODEL, &unnamed, failed()));
-        records.extend(called(5, MODEL, &unnamed, Ok(answer("brain", &json!({ "b": 1 })))));
-        records.extend(called(6, MODEL, &long, failed()));
-
-        let file = case_of(&records).expect("a case").written().expect("TOML says it");
-        let case = Case::parse(&file).unwrap_or_else(|why| panic!("{why}\n{file}"));
-        let sent: Value = serde_json::from_str(&case.envelope("p", &[]).expect("an envelope")).expect("JSON");
-        assert_eq!((&sent["inputs"], sent.get("forked_from")), (&envelope["inputs"], None), "{file}");
-        let said: Vec<_> = case.tools.iter().map(|says| says.answer.clone()).collect();
-        assert_eq!(said, [Some(page), Some(Value::Null)], "{file}");
-        for (says, arguments) in case.tools.iter().zip([json!({ "url": "u", "body": [null] }), json!({ "url": "u" })]) {
-            let with = Value::Object(says.with.clone().expect("arguments"));
-            assert!(super::super::case::has(&arguments, &with), "{with} fits {arguments}");
-        }
-        // Whoever names no model is answered by the first.
-        let names: Vec<_> = case.models.iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
-        assert_eq!(names, ["brain", "brain", "critic", "critic"], "{file}");
-        assert_eq!(case.models[2]["answer"]["content"][0]["input"], json!({ "why": null }), "{file}");
-        assert!(case.models[0].get("fault").is_some() && case.models[3].get("fault").is_some(), "{file}");
-    }
-
-    #[test]
-    fn arguments_that_somebody_wrote_anew_are_said_whole() {
-        let arguments = json!({ "path": "a", "after": null });
-        let says = word(&Decision::Amend { arguments: arguments.to_string() }).expect("a word");
-        let mut case = Case::parse("mission = {}\n[expect]\n").expect("a case");
-        case.people.push(Person { asked: None, after: None, says, times: None });
-        let case = Case::parse(&case.written().expect("TOML says it")).expect("a case");
-        assert!(matches!(&case.people[0].says, Word::Amend(all) if Value::Object(all.clone()) == arguments));
-    }
-}
+#[path = "recorded/tests.rs"]
+mod tests;

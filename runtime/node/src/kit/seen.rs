@@ -92,6 +92,14 @@ impl Seen {
         OWN.contains(&self.reason.as_str()) && !self.summary.trim().is_empty()
     }
 
+    /// Whether it came to the end that another had, where that was not the plugin's own: it was stopped from outside, or it crashed in the
+    /// same words.
+    pub(super) fn ended_alike(&self, other: &Self) -> bool {
+        const FROM_OUTSIDE: [&str; 2] = ["cancelled", "timed_out"];
+        let from_outside = FROM_OUTSIDE.contains(&self.status.as_str()) && self.status == other.status;
+        from_outside || (self.status != "completed" && self.end() == other.end())
+    }
+
     /// All that another run must come to, too.
     fn whole(&self) -> String {
         let mut text = self.head();

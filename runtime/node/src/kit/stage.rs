@@ -16,7 +16,10 @@ use super::case::{Case, Declared, Fault, FaultKind, Says, has, read_time};
 use super::clock::Clock;
 
 /// The tools that need no script: what they do stays in the workspace.
-const REAL: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
+pub(super) const REAL: [&str; 5] = ["Read", "Write", "Edit", "Glob", "Grep"];
+
+/// The one that writes what the others have written.
+const WRITE: &str = "Write";
 
 /// How long a tool may take that is only scripted.
 const TIME_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -112,6 +115,7 @@ pub(super) async fn tools(case: &Case, stage: &Arc<Stage>) -> Result<(Vec<Arc<dy
         Ok(Arc::new(Played {
             info,
             real,
+            writes: known.get(WRITE).cloned(),
             time_limit: known.get(name).map(|tool| tool.time_limit()),
             stage: Arc::clone(stage),
         }))
@@ -153,6 +157,8 @@ fn info(name: &str, real: Option<&dyn Tool>, declared: Option<&Declared>) -> Res
 struct Played {
     info: ToolInfo,
     real: Option<Arc<dyn Tool>>,
+    /// What puts files into a workspace.
+    writes: Option<Arc<dyn Tool>>,
     time_limit: Option<Duration>,
     stage: Arc<Stage>,
 }
@@ -177,7 +183,15 @@ impl Tool for Played {
                 if let Some(takes) = says.takes.as_deref().and_then(|takes| read_time("takes", takes).ok()) {
                     self.stage.clock.sleep(takes).await;
                 }
-                said(says)
+                let mut answer = said(says)?;
+                for (path, content) in &says.writes {
+                    let Some(write) = &self.writes else { break };
+                    let busy = self.stage.clock.busy();
+                    let written = write.call(context, &json!({ "path": path, "content": content })).await;
+                    drop(busy);
+                    answer.wrote.append(&mut written?.wrote);
+                }
+                Ok(answer)
             }
             (None, Some(real)) => {
                 // It works on threads of its own.

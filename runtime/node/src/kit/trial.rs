@@ -1,8 +1,8 @@
 //! A case in all its runs: as it is; with the node lost behind each call; with each call failing in turn.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sortie_sandbox::{Installed, OpenError, Options, Sandbox};
+use sortie_sandbox::{Installed, Options, Sandbox};
 
 use super::case::Case;
 use super::life::{self, Ran, Stuck, Twist};
@@ -50,21 +50,10 @@ pub(crate) struct UntilWhen {
     pub(crate) properly: bool,
 }
 
-/// A sandbox whose compiled code outlives the process: what was compiled once is loaded. Without a folder of the user's, one that goes
-/// with what is returned.
-pub(crate) fn open(folder: Option<&Path>) -> Result<(Sandbox, Option<tempfile::TempDir>), String> {
+/// How the sandbox is set up that cases are run in.
+pub(crate) fn options(dir: PathBuf) -> Options {
     // One thread: the clock asks it whether somebody is about to go on.
-    let open = |dir: PathBuf| Sandbox::new(Options { instances_max: 8, threads: 1, ..Options::new(dir) });
-    let told = |error: OpenError| crate::cli::with_causes(&error);
-    if let Some(folder) = folder
-        && std::fs::create_dir_all(folder).is_ok()
-        && let Ok(sandbox) = open(folder.to_owned())
-    {
-        return Ok((sandbox, None));
-    }
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let sandbox = open(folder.path().to_owned()).map_err(told)?;
-    Ok((sandbox, Some(folder)))
+    Options { instances_max: 8, threads: 1, ..Options::new(dir) }
 }
 
 /// Runs a case in all its runs. Blocks for as long as the plugin computes.
@@ -100,7 +89,7 @@ pub(crate) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, trials: Tr
     }
     for place in chosen(turns.len()) {
         let (end, properly) = match run(Twist::Fails(place)) {
-            Ok(ran) => (ran.seen.end(), ran.seen.ended_properly()),
+            Ok(ran) => (ran.seen.end(), ran.seen.ended_properly() || ran.seen.ended_alike(&seen)),
             Err(Stuck(why)) => (why, false),
         };
         let call = turns[place].clone();

@@ -20,6 +20,7 @@ use super::explained;
 use super::frame::{Page, Refused, form_key};
 use super::inputs::{Inputs, lines, number};
 use super::session::Notice;
+use super::takes;
 use super::text::{Clock, path, plain, str, with_query};
 use crate::config::Scope;
 use crate::mcp::Ask;
@@ -55,16 +56,6 @@ fn may(viewer: &Viewer) -> Result<(), Refused> {
     Err(Refused::problem(Some(viewer), &viewer.holder.lacks(Scope::Dispatch).body()))
 }
 
-/// What none of its missions can be done without, in words.
-fn needs(plugin: &Value) -> String {
-    let one_of = |need: &Value| {
-        let names: Vec<&str> = need.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        names.join(" or ")
-    };
-    let needs: Vec<String> = plugin["needs"].as_array().into_iter().flatten().map(one_of).collect();
-    if needs.is_empty() { String::new() } else { format!(" Needs {}.", needs.join(", ")) }
-}
-
 async fn choice(web: &Web, viewer: &Viewer) -> Result<Response, Refused> {
     let plugins = web.get(viewer, &["v1", "plugins"]).await?;
     let main = html! {
@@ -73,7 +64,7 @@ async fn choice(web: &Web, viewer: &Viewer) -> Result<Response, Refused> {
         ul {
             @for plugin in items(&plugins) {
                 @let name = str(plugin, "name");
-                li { a href=(with_query("/dispatch", &[("plugin", name)])) { b { (plain(name)) } } " " (plain(str(plugin, "description"))) (plain(&needs(plugin))) }
+                li { a href=(with_query("/dispatch", &[("plugin", name)])) { b { (plain(name)) } } " " (plain(str(plugin, "description"))) (plain(&takes::sentences(plugin))) }
             }
         }
         @if items(&plugins).is_empty() { p { "There are no plugins." } }
@@ -142,6 +133,8 @@ pub(super) async fn send(State(web): State<Web>, posted: Posted) -> Result<Respo
 struct Form {
     /// As an envelope names it: with its version.
     plugin: String,
+    /// What it says of its missions.
+    takes: Markup,
     inputs: Inputs,
     sent: Fields,
     mistakes: Vec<Value>,
@@ -194,6 +187,7 @@ impl Form {
         };
         Ok(Self {
             plugin: format!("{name}@{}", str(found, "version")),
+            takes: takes::shown(found),
             inputs: Inputs::of(&found["inputs_schema"]),
             sent,
             mistakes: Vec::new(),
@@ -250,6 +244,7 @@ impl Form {
         let is_wrong = !self.mistakes.is_empty() || !self.said.is_empty();
         let main = html! {
             h1 { (plain(&title)) }
+            (self.takes)
             @if is_wrong { (self.whole()) }
             @if let Some(explained) = &self.explained { (explained::shown(explained, &clock)) }
             form method="post" action="/dispatch" class="decide" {

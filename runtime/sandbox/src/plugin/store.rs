@@ -311,6 +311,7 @@ mod tests {
             description: String::new(),
             inputs_schema: None,
             needs: Vec::new(),
+            profile: Default::default(),
         };
         (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into(), origin: Origin::default() })
     }

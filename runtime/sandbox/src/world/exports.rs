@@ -25,8 +25,10 @@ macro_rules! exports {
         impl Exports for Plugin {
             fn describe<'a>(&'a self, store: &'a mut Store<Guest>) -> BoxFuture<'a, wasmtime::Result<Described>> {
                 async {
-                    let plugin = self.0.instantiate_async(&mut *store).await?;
-                    plugin.call_describe(store).await.map(Into::into)
+                    let instance = self.0.instance_pre().instantiate_async(&mut *store).await?;
+                    let plugin = world::Plugin::new(&mut *store, &instance)?;
+                    let described: Described = plugin.call_describe(&mut *store).await?.into();
+                    Ok(Described { particulars: particulars(store, &instance).await?, ..described })
                 }
                 .boxed()
             }

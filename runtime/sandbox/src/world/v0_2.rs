@@ -4,8 +4,23 @@
 
 use sortie_contract::plugin::Need;
 use sortie_contract::tool::ToolName;
+use wasmtime::component::Instance;
+
+use super::Particulars;
 
 super::exports::exports!(crate::bindings::v0_2);
+
+/// The export that a component of this world may have.
+const PROFILE: &str = "profile";
+
+/// What a component says of its missions; nothing, where it was made before there were words for it, or says nothing.
+async fn particulars(store: &mut Store<Guest>, instance: &Instance) -> wasmtime::Result<Particulars> {
+    if instance.get_func(&mut *store, PROFILE).is_none() {
+        return Ok(Particulars::default());
+    }
+    let profile = instance.get_typed_func::<(), (Particulars,)>(&mut *store, PROFILE)?;
+    profile.call_async(store, ()).await.map(|(particulars,)| particulars)
+}
 
 impl From<world::Manifest> for Described {
     fn from(manifest: world::Manifest) -> Self {
@@ -15,7 +30,8 @@ impl From<world::Manifest> for Described {
             world::Need::Tool(name) => Need::Tool(ToolName::new(&name)),
             world::Need::OneOf(names) => Need::OneOf(names.iter().map(|name| ToolName::new(name)).collect()),
         });
-        Self { name, version, description, inputs_schema, needs: needs.collect() }
+        let (needs, particulars) = (needs.collect(), Particulars::default());
+        Self { name, version, description, inputs_schema, needs, particulars }
     }
 }
 

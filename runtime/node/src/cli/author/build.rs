@@ -49,7 +49,7 @@ pub(super) fn component(folder: &Path) -> Result<(PathBuf, Vec<u8>), Failure> {
 
 /// What a project calls itself: `name` of its manifest.
 fn name_of(folder: &Path, marker: &str) -> Option<String> {
-    let text = std::fs::read_to_string(folder.join(marker)).ok()?;
+    let text = crate::bounded::text(&folder.join(marker)).ok()?;
     let name = if marker.ends_with(".json") {
         serde_json::from_str::<serde_json::Value>(&text).ok()?["name"].as_str().map(str::to_owned)
     } else {

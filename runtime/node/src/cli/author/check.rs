@@ -1,21 +1,23 @@
 //! `sortie plugin check`: the cases of a plugin, and what came of each.
 
-use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use etcetera::BaseStrategy as _;
 use serde_json::{Value, json};
-use sortie_contract::Stamped;
-use sortie_engine::look::parse_record;
+use sortie_contract::digest::Digest;
+use sortie_contract::record::{ArtifactSource, Record, Stamped};
 use sortie_sandbox::{Installed, Sandbox};
 
 use super::super::client::Client;
+use super::super::compiled::Workshop;
+use super::super::replay::{artifact_of, records_of, tools_of};
 use super::super::text::{self, Column, Progress, Screen};
 use super::super::{Exit, Failure};
 use super::build::component;
-use crate::kit::{self, Case, Trial, Trials, recorded};
+use super::journal::{self, JournalArgs};
+use crate::kit::recorded::{self, Around};
+use crate::kit::{self, Case, Trial, Trials};
 
 /// Where a project keeps its cases.
 const CASES: &str = "cases";
@@ -36,8 +38,10 @@ pub(in crate::cli) struct CheckArgs {
     #[arg(long)]
     once: bool,
     /// Make a case of a mission that a node has on record, and print it.
-    #[arg(long, value_name = "MISSION", value_parser = super::super::named, conflicts_with_all = ["cases", "plugin", "once"])]
+    #[arg(long, value_name = "MISSION", value_parser = super::super::named, conflicts_with_all = ["cases", "plugin", "once", "journal"])]
     from: Option<String>,
+    #[command(flatten)]
+    recorded: JournalArgs,
 }
 
 pub(super) async fn check(
@@ -48,26 +52,19 @@ pub(super) async fn check(
     if let Some(id) = &args.from {
         return from(id, &client()?).await;
     }
+    if args.recorded.is_meant() {
+        let CheckArgs { recorded, plugin, dir, .. } = args;
+        return journal::check(recorded, || bytes_of(plugin.as_deref(), &dir), client, as_json).await;
+    }
     let files = files(&args)?;
     let cases = files.iter().map(|file| Ok((file.clone(), Case::read(file).map_err(Failure::unusable)?)));
     let cases = cases.collect::<Result<Vec<_>, Failure>>()?;
-    let bytes = match &args.plugin {
-        Some(file) => super::super::input::component(file)?,
-        None => component(&args.dir)?.1,
-    };
-    let cache = etcetera::choose_base_strategy().ok().map(|base| base.cache_dir().join("sortie").join("check"));
-    // Whoever else checks meanwhile has a folder for that time: a store has one owner.
-    let kept = cache.as_deref().and_then(Kept::of);
-    let (sandbox, folder) = kit::open(kept.as_ref().map(|kept| kept.folder.as_path()))?;
-    let compiling = Progress::of("the plugin is compiled");
-    let plugin = sandbox.install(bytes).await.map_err(Failure::unusable)?;
-    drop(compiling);
+    let bytes = bytes_of(args.plugin.as_deref(), &args.dir)?;
+    let workshop = Workshop::open(kit::options)?;
+    let plugin = workshop.install(bytes).await?;
     let trials = if args.once { Trials::Once } else { Trials::All };
-    let tried = try_all(cases, sandbox.clone(), plugin, trials).await?;
-    // What an author has built before is of no use any more.
-    let unused = sandbox.unused();
-    drop(sandbox.discard(&unused));
-    drop((sandbox, folder, kept));
+    let tried = try_all(cases, workshop.sandbox.clone(), plugin, trials).await?;
+    drop(workshop);
     let failed = tried.iter().filter(|(_, trial)| !trial.wrong.is_empty()).count();
     if as_json {
         let shown: Vec<Value> = tried.iter().map(|(file, trial)| shown(file, trial)).collect();
@@ -78,18 +75,11 @@ pub(super) async fn check(
     Ok(if failed == 0 { Exit::Completed } else { Exit::Failed })
 }
 
-/// The folder in which compiled code outlives a check, as long as no other check has it.
-struct Kept {
-    folder: PathBuf,
-    _lock: File,
-}
-
-impl Kept {
-    fn of(folder: &Path) -> Option<Self> {
-        std::fs::create_dir_all(folder).ok()?;
-        let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock")).ok()?;
-        lock.try_lock().ok()?;
-        Some(Self { folder: folder.to_owned(), _lock: lock })
+/// The plugin that is checked: a file, or what is built of the project.
+fn bytes_of(file: Option<&Path>, folder: &Path) -> Result<Vec<u8>, Failure> {
+    match file {
+        Some(file) => super::super::input::component(file),
+        None => Ok(component(folder)?.1),
     }
 }
 
@@ -122,7 +112,7 @@ fn files(args: &CheckArgs) -> Result<Vec<PathBuf>, Failure> {
             let unread = |error: std::io::Error| Failure::unusable(format!("{}: {error}", path.display()));
             let entries = path.read_dir().map_err(unread)?.filter_map(|entry| Some(entry.ok()?.path()));
             let mut cases: Vec<PathBuf> =
-                entries.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect();
+                entries.filter(|file| file.is_file() && file.extension().is_some_and(|end| end == "toml")).collect();
             cases.sort();
             files.extend(cases);
         } else {
@@ -140,15 +130,8 @@ fn files(args: &CheckArgs) -> Result<Vec<PathBuf>, Failure> {
 
 /// Prints the case of a mission.
 async fn from(id: &str, client: &Client) -> Result<Exit, Failure> {
-    let shown = client.page(&["v1", "missions", id, "journal"], &[]).await?;
-    let shown = shown["items"].as_array().cloned().unwrap_or_default();
-    let records: Vec<Stamped> = shown.iter().filter_map(parse_record).collect();
-    if records.len() != shown.len() {
-        return Err(
-            "the node shows records that this version of sortie does not know; use the node's own version".into()
-        );
-    }
-    let case = recorded::case_of(&records)?.written()?;
+    let records = records_of(id, client).await?;
+    let case = recorded::case_of(&records, &around(id, &records, client).await)?.written()?;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -157,6 +140,32 @@ async fn from(id: &str, client: &Client) -> Result<Exit, Failure> {
     )?;
     write!(out, "{case}")?;
     Ok(Exit::Completed)
+}
+
+/// The longest artifact that is put into a case, in bytes.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+
+/// What the node says beside the record. What it does not say, a case does without.
+async fn around(id: &str, records: &[Stamped], client: &Client) -> Around {
+    let tools = tools_of(client).await.unwrap_or_default();
+    let mut texts = std::collections::BTreeMap::new();
+    for stamped in records {
+        let Record::ArtifactStored { artifact, source: ArtifactSource::File { .. }, .. } = &stamped.record else {
+            continue;
+        };
+        if artifact.bytes > TEXT_BYTES_MAX || texts.contains_key(&artifact.sha256) {
+            continue;
+        }
+        let bytes = artifact_of(id, artifact.name.as_str(), client).await;
+        // Of that name there may be a later one.
+        let text = bytes.filter(|bytes| Digest::of(bytes) == artifact.sha256).and_then(|it| String::from_utf8(it).ok());
+        texts.extend(text.map(|text| (artifact.sha256, text)));
+    }
+    let models = client.page(&["v1", "models"], &[]).await.unwrap_or_default();
+    let mut models: Vec<&Value> = models["items"].as_array().into_iter().flatten().collect();
+    models.sort_by_key(|model| model["is_default"] != true);
+    let models = models.iter().filter_map(|model| model["name"].as_str().map(str::to_owned)).collect();
+    Around { tools, texts, models }
 }
 
 fn shown(file: &Path, trial: &Trial) -> Value {
@@ -211,19 +220,4 @@ fn tell(tried: &[(PathBuf, Trial)]) -> std::io::Result<()> {
 fn indented(told: &str) -> String {
     let lines = told.lines().map(|line| format!("      {}", text::plain(line)));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_checks_share_no_folder() {
-        let cache = tempfile::tempdir().expect("a folder");
-        let folder = cache.path().join("sortie/check");
-        let first = Kept::of(&folder).expect("nobody has it");
-        assert!(Kept::of(&folder).is_none(), "the first one's");
-        drop(first);
-        assert!(Kept::of(&folder).is_some(), "it is over");
-    }
 }

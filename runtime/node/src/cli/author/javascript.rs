@@ -8,6 +8,16 @@ use std::process::Command;
 
 use super::on_path;
 
+/// What projects depend on: npm installs nothing under a package of its own name.
+const DEPENDENCIES: [&str; 1] = ["rolldown"];
+
+/// Why no package is called so.
+pub(super) fn refuses(name: &str) -> Option<String> {
+    DEPENDENCIES
+        .contains(&name)
+        .then(|| format!("the project depends on the package `{name}`, and cannot be called so itself"))
+}
+
 /// Builds the project in a folder.
 pub(super) fn build(folder: &Path) -> Result<Vec<u8>, String> {
     let missing = |what: &str, how: &str| Err(format!("{what}: {how}"));
@@ -29,4 +39,26 @@ pub(super) fn build(folder: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("the plugin does not build: {}", said.trim()));
     }
     std::fs::read(&file).map_err(|error| format!("build.mjs made no component: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_project_is_called_as_what_it_depends_on() {
+        let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/templates/javascript/package.json");
+        let manifest = std::fs::read_to_string(template).expect("a file of the template");
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+        let mut named: Vec<&str> = ["dependencies", "devDependencies"]
+            .iter()
+            .flat_map(|kind| manifest[kind].as_object().into_iter().flat_map(|all| all.keys()))
+            .map(String::as_str)
+            // No plugin has a scope in its name.
+            .filter(|name| !name.starts_with('@'))
+            .collect();
+        named.sort_unstable();
+        assert_eq!(named, DEPENDENCIES);
+        assert!(refuses("rolldown").is_some() && refuses("json").is_none() && refuses("fs").is_none());
+    }
 }

@@ -1,11 +1,12 @@
 //! `sortie plugin new`: a project for a plugin, written from what the binary carries.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
+use sortie_contract::id::is_reserved;
 use sortie_contract::plugin::PluginRef;
 
 use super::super::text;
@@ -35,6 +36,9 @@ pub(in crate::cli) struct NewArgs {
 /// The name of a plugin that also does as one of a package.
 fn plugin_name(text: &str) -> Result<String, String> {
     match text.parse() {
+        Ok(PluginRef { name, version: None }) if is_reserved(&name) => {
+            Err(format!("no node installs a plugin `{name}`: it is a word of the paths of its API"))
+        }
         Ok(PluginRef { name, version: None })
             if name.starts_with(|c: char| c.is_ascii_lowercase()) && !name.ends_with('-') =>
         {
@@ -46,15 +50,16 @@ fn plugin_name(text: &str) -> Result<String, String> {
 
 pub(super) fn new(args: &NewArgs, as_json: bool) -> Result<Exit, Failure> {
     let language = LANGUAGES.iter().find(|language| language.name == args.lang).ok_or("no such language")?;
+    if let Some(why) = (language.refuses)(&args.name) {
+        let lang = language.name;
+        return Err(Failure::unusable(format!("a plugin in {lang} cannot be called `{}`: {why}", args.name)));
+    }
     let files = files(language, &args.name)?;
     let folder = args.dir.clone().unwrap_or_else(|| PathBuf::from(&args.name));
-    let is_taken = folder.read_dir().map_or(folder.exists(), |mut entries| entries.next().is_some());
-    if is_taken {
-        let place = folder.display();
-        return Err(Failure::unusable(format!("{place} is there already: name another folder with --dir")));
-    }
+    is_free(&folder).map_err(Failure::unusable)?;
     for (place, text) in &files {
-        write(&folder.join(place), text).map_err(|error| Failure::unusable(format!("{place}: {error}")))?;
+        let path = folder.join(place);
+        write(&path, text).map_err(|source| Failure::unusable(Unwritten { path, source }))?;
     }
     let shown = folder.display().to_string();
     if as_json {
@@ -63,12 +68,44 @@ pub(super) fn new(args: &NewArgs, as_json: bool) -> Result<Exit, Failure> {
     } else {
         let shown = text::plain(&shown);
         writeln!(
-            std::io::stdout(),
+            io::stdout(),
             "{shown}: {} files. What comes next:\n\n  cd {shown}\n  sortie plugin check",
             files.len()
         )?;
     }
     Ok(Exit::Completed)
+}
+
+/// Why a project is not begun in a folder.
+#[derive(Debug, thiserror::Error)]
+enum Occupied {
+    #[error("{} is there already: name another folder with --dir", .0.display())]
+    There(PathBuf),
+    #[error("{} is no folder, or lies below what is none: name another with --dir", .0.display())]
+    File(PathBuf),
+    #[error("whether {} is there cannot be told", .0.display())]
+    Unknown(PathBuf, #[source] io::Error),
+}
+
+/// A file of a project that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be written", path.display())]
+struct Unwritten {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Whether a folder can become a project: there is nothing in it.
+fn is_free(folder: &Path) -> Result<(), Occupied> {
+    match folder.read_dir().map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Occupied::There(folder.to_owned())),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            io::ErrorKind::NotADirectory => Err(Occupied::File(folder.to_owned())),
+            _ => Err(Occupied::Unknown(folder.to_owned(), error)),
+        },
+    }
 }
 
 /// The files of a project, each with its place.
@@ -88,7 +125,7 @@ fn files(language: &Language, name: &str) -> Result<Vec<(String, String)>, Failu
     Ok(files)
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -122,10 +159,34 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_cannot_be_a_project_is_told_with_the_cause() {
+        let place = tempfile::tempdir().expect("a folder");
+        let begin = |dir: &Path| {
+            let args = NewArgs { name: "mine".to_owned(), lang: "rust".to_owned(), dir: Some(dir.to_owned()) };
+            let told = new(&args, false).map_err(|failure| crate::cli::with_causes(failure.error.as_ref()));
+            told.expect_err("nothing can be written there")
+        };
+        let file = place.path().join("file");
+        std::fs::write(&file, "").expect("writable");
+        assert!(begin(&file).contains("is no folder"), "{}", begin(&file));
+        // There no folder can be made, by anybody.
+        let told = begin(Path::new("/proc/mine"));
+        assert!(told.starts_with("/proc/mine/") && told.contains("cannot be written: No such file"), "{told}");
+        assert!(begin(&file.join("below")).contains("is no folder"), "{}", begin(&file.join("below")));
+        assert!(begin(place.path()).contains("--dir"));
+    }
+
+    #[test]
     fn names_are_those_of_packages_too() {
-        for (name, does) in
-            [("a", true), ("my-plugin2", true), ("2a", false), ("A", false), ("a@1.0.0", false), ("a-", false)]
-        {
+        for (name, does) in [
+            ("a", true),
+            ("my-plugin2", true),
+            ("2a", false),
+            ("A", false),
+            ("a@1.0.0", false),
+            ("a-", false),
+            ("batch", false),
+        ] {
             assert_eq!(plugin_name(name).is_ok(), does, "{name}");
         }
     }

@@ -19,6 +19,33 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library/Cargo.lock";
 
+/// Crates that come with the compiler: a package of that name hides them from what it depends on.
+const OF_THE_COMPILER: [&str; 5] = ["alloc", "core", "proc-macro", "std", "test"];
+
+/// Crates that a project is built with: Cargo and the compiler know them by their names.
+const DEPENDENCIES: [&str; 5] = ["dlmalloc", "serde", "serde-json", "sortie-plugin", "wit-bindgen"];
+
+/// Words of the language, in this and in older and coming editions.
+const WORDS: [&str; 52] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "union",
+];
+
+/// Why no package is called so.
+pub(super) fn refuses(name: &str) -> Option<String> {
+    if WORDS.contains(&name) {
+        return Some(format!("`{name}` is a word of Rust, and no name of a crate"));
+    }
+    if OF_THE_COMPILER.contains(&name) {
+        return Some(format!("`{name}` is a crate that comes with the compiler"));
+    }
+    DEPENDENCIES
+        .contains(&name)
+        .then(|| format!("the project is built with the crate `{name}`, and cannot be called so itself"))
+}
+
 /// Builds the package in a folder: its core module, which carries the component's type.
 pub(super) fn build(folder: &Path) -> Result<Vec<u8>, String> {
     let mut command = toolchain(folder)?;
@@ -96,6 +123,26 @@ fn debian() -> Option<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_project_is_called_as_what_it_is_built_with() {
+        let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
+        let mut named = Vec::new();
+        for file in ["templates/rust/Cargo.toml", "sdk/Cargo.toml"] {
+            let manifest = std::fs::read_to_string(plugins.join(file)).expect("a manifest").replace("{{name}}", "name");
+            let manifest: toml::Table = manifest.parse().expect("TOML");
+            named.extend(
+                manifest["dependencies"].as_table().expect("a table").keys().map(|name| name.replace('_', "-")),
+            );
+        }
+        named.sort();
+        named.dedup();
+        assert_eq!(named, DEPENDENCIES);
+        for name in ["fn", "gen", "core", "test", "serde", "sortie-plugin"] {
+            assert!(refuses(name).is_some_and(|why| why.contains(name)), "{name}");
+        }
+        assert_eq!(refuses("json"), None);
+    }
 
     #[test]
     fn the_module_is_the_last_one_that_was_made() {

@@ -1,0 +1,96 @@
+//! Cases of records: what was said is said again.
+
+use sortie_contract::digest::Digest;
+use sortie_contract::envelope::EffectiveBudget;
+use sortie_contract::id::CallNo;
+use sortie_contract::money::Spend;
+use sortie_contract::plugin::PluginIdentity;
+use sortie_contract::record::Accepted;
+use sortie_contract::tool::{Repeat, ToolName};
+
+use super::*;
+
+fn stamped(record: Record) -> Stamped {
+    Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record }
+}
+
+fn accepted(envelope: &Value) -> Stamped {
+    stamped(Record::Accepted(Box::new(Accepted {
+        envelope: envelope.to_string(),
+        session: "vp.session".parse().expect("an id"),
+        lane: "lane".parse().expect("an id"),
+        plugin: PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") },
+        budget: EffectiveBudget { runtime_ms_max: 1_000, llm_calls_max: None, cost_max: None },
+        unknown_approvals: Vec::new(),
+        warnings: Vec::new(),
+    })))
+}
+
+/// A call, and what came of it.
+fn called(no: u32, tool: &str, arguments: &Value, outcome: Result<Value, CallError>) -> [Stamped; 2] {
+    let (call, arguments) = (CallNo(no), arguments.to_string());
+    let outcome = outcome.map(|result| ToolAnswer { result: result.to_string(), wrote: Vec::new() });
+    [
+        stamped(Record::CallStarted {
+            call,
+            tool: ToolName::new(tool),
+            digest: Digest::of(arguments.as_bytes()),
+            arguments,
+            repeat: Repeat::ReadOnly,
+            reserved: Spend::NOTHING,
+        }),
+        stamped(Record::CallFinished { call, outcome, spent: Spend::NOTHING }),
+    ]
+}
+
+fn answer(model: &str, text: &Value) -> Value {
+    json!({ "content": [{ "type": "tool_use", "input": text }], "stop_reason": "end", "model": model })
+}
+
+#[test]
+fn what_was_said_is_said_again_nulls_and_all() {
+    let envelope = json!({
+        "mission_id": "m.fork-1", "vp_id": "vp", "source_instance_id": "s", "target_instance_id": "t",
+        "mission_type": "custom", "objective": "o", "idempotency_key": "k", "trace_id": "t",
+        "created_at": "2026-11-22T00:00:00Z", "forked_from": { "mission_id": "m", "at": 3 },
+        "inputs": { "after": null, "count": 18_446_744_073_709_551_615_u64 }, "budget": null,
+    });
+    let page = json!({ "next": null, "items": [1, null, { "a": null }] });
+    let unnamed = json!({ "request": { "messages": [] }, "tools": [] });
+    let critic = json!({ "request": { "messages": [], "model": "critic" }, "tools": [] });
+    let long = json!({ "model": "critic", "messages": 3, "request_bytes": 100_000, "tools": 1 });
+    let failed = || Err(CallError::Failed("it is asleep".to_owned()));
+    let mut records = vec![accepted(&envelope)];
+    records.extend(called(1, "HttpRequest", &json!({ "url": "u", "body": [null] }), Ok(page.clone())));
+    records.extend(called(2, "HttpRequest", &json!({ "url": "u", "after": null }), Ok(Value::Null)));
+    records.extend(called(3, MODEL, &critic, Ok(answer("critic", &json!({ "why": null })))));
+    records.extend(called(4, MODEL, &unnamed, failed()));
+    records.extend(called(5, MODEL, &unnamed, Ok(answer("brain", &json!({ "b": 1 })))));
+    records.extend(called(6, MODEL, &long, failed()));
+
+    let file = case_of(&records, &Around::default()).expect("a case").written().expect("TOML says it");
+    let case = Case::parse(&file).unwrap_or_else(|why| panic!("{why}\n{file}"));
+    let sent: Value = serde_json::from_str(&case.envelope("p", &[]).expect("an envelope")).expect("JSON");
+    assert_eq!((&sent["inputs"], sent.get("forked_from")), (&envelope["inputs"], None), "{file}");
+    let said: Vec<_> = case.tools.iter().map(|says| says.answer.clone()).collect();
+    assert_eq!(said, [Some(page), Some(Value::Null)], "{file}");
+    for (says, arguments) in case.tools.iter().zip([json!({ "url": "u", "body": [null] }), json!({ "url": "u" })]) {
+        let with = Value::Object(says.with.clone().expect("arguments"));
+        assert!(crate::kit::case::has(&arguments, &with), "{with} fits {arguments}");
+    }
+    // Whoever names no model is answered by the first.
+    let names: Vec<_> = case.models.iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["brain", "brain", "critic", "critic"], "{file}");
+    assert_eq!(case.models[2]["answer"]["content"][0]["input"], json!({ "why": null }), "{file}");
+    assert!(case.models[0].get("fault").is_some() && case.models[3].get("fault").is_some(), "{file}");
+}
+
+#[test]
+fn arguments_that_somebody_wrote_anew_are_said_whole() {
+    let arguments = json!({ "path": "a", "after": null });
+    let says = word(&Decision::Amend { arguments: arguments.to_string() }).expect("a word");
+    let mut case = Case::parse("mission = {}\n[expect]\n").expect("a case");
+    case.people.push(Person { asked: None, after: None, says, times: None });
+    let case = Case::parse(&case.written().expect("TOML says it")).expect("a case");
+    assert!(matches!(&case.people[0].says, Word::Amend(all) if Value::Object(all.clone()) == arguments));
+}

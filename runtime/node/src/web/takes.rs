@@ -1,0 +1,81 @@
+//! What a plugin says of its missions: what they need and take, what they leave, and what may be said to them.
+
+use maud::{Markup, html};
+use serde_json::Value;
+use sortie_contract::limit::clip;
+
+use super::text::{plain, str};
+
+/// Most bytes of an example that are shown.
+const EXAMPLE_MAX: usize = 4_000;
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// In sentences, behind what it is for.
+pub(super) fn sentences(plugin: &Value) -> String {
+    let needs: Vec<String> =
+        plugin["needs"].as_array().into_iter().flatten().map(|need| texts(need).join(" or ")).collect();
+    let optional = texts(&plugin["optional_tools"]);
+    let memory = plugin["memory_bytes"].as_u64().map(|bytes| format!("{} MiB of memory", bytes.div_ceil(1 << 20)));
+    let time = plugin["runtime_minutes"].as_f64().map(|minutes| format!("{minutes} minutes of run time"));
+    let takes: Vec<String> = needs.into_iter().chain(memory).chain(time).collect();
+    let mut says = String::new();
+    if !takes.is_empty() {
+        says.push_str(&format!(" Needs {}.", takes.join(", ")));
+    }
+    if !optional.is_empty() {
+        says.push_str(&format!(" Makes use of {}.", optional.join(", ")));
+    }
+    says
+}
+
+/// At the head of the form that dispatches to it.
+pub(super) fn shown(plugin: &Value) -> Markup {
+    let says = sentences(plugin);
+    let outputs: Vec<(&String, &Value)> =
+        plugin["outputs_schema"]["properties"].as_object().into_iter().flatten().collect();
+    let examples = plugin["examples"].as_array().map(Vec::as_slice).unwrap_or_default();
+    html! {
+        @if !says.is_empty() { p { (plain(says.trim_start())) } }
+        @if !outputs.is_empty() {
+            p { "Leaves:" }
+            ul {
+                @for (name, of) in outputs {
+                    li { code { (plain(name)) } " " (plain(clip(str(of, "description"), EXAMPLE_MAX).as_str())) }
+                }
+            }
+        }
+        @for (index, example) in examples.iter().enumerate() {
+            details {
+                summary { "Inputs, for example" @if examples.len() > 1 { " (" (index + 1) ")" } }
+                pre { (clip(&format!("{example:#}"), EXAMPLE_MAX)) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_missions_take_is_said_and_what_is_not_said_is_not_shown() {
+        let plugin = json!({
+            "needs": [["model"], ["Write", "Edit"]], "optional_tools": ["Grep"], "memory_bytes": (1 << 20) + 1, "runtime_minutes": 2.5,
+            "outputs_schema": { "properties": { "<b>.md": { "description": "found" } } }, "examples": [{ "a": 1 }, { "a": "<" }],
+        });
+        assert_eq!(
+            sentences(&plugin),
+            " Needs model, Write or Edit, 2 MiB of memory, 2.5 minutes of run time. Makes use of Grep."
+        );
+        let shown = shown(&plugin).into_string();
+        assert!(shown.contains("&lt;b&gt;.md") && shown.contains("&lt;") && !shown.contains("<b>.md"), "{shown}");
+        assert_eq!(shown.matches("<details>").count(), 2, "{shown}");
+        let nothing = json!({ "needs": [], "optional_tools": [], "examples": [], "outputs_schema": null });
+        assert_eq!((sentences(&nothing), super::shown(&nothing).into_string()), (String::new(), String::new()));
+    }
+}
