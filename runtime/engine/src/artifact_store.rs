@@ -231,7 +231,16 @@ impl Artifacts for FolderArtifacts {
     }
 
     fn hand_over(&self, name: &str, to: MissionNo) -> io::Result<()> {
-        std::fs::rename(self.aside(name), self.folder(to))?;
+        match std::fs::rename(self.aside(name), self.folder(to)) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                // Of a fork that was to have the number, when the node was killed before the log had it: nobody's.
+                let left = format!("{name}.left");
+                std::fs::rename(self.folder(to), self.aside(&left))?;
+                self.discard(&left);
+                std::fs::rename(self.aside(name), self.folder(to))?;
+            }
+            renamed => renamed?,
+        }
         sync_folder(&self.root).inspect_err(|_| self.take_back(name, to))
     }
 
@@ -386,6 +395,14 @@ mod tests {
         store.discard("a");
         assert_eq!((store.room.bytes(), store.folder(fork).exists()), (7, false));
         store.put(fork, b"1234567890").expect("all of its room is there");
+        store.remove(fork).expect("removed");
+        // Handed over, and the process was killed before the log had it: the number, and nothing of that, is the next fork's.
+        store.set_aside("a", one, &stored).expect("set aside");
+        store.hand_over("a", fork).expect("handed over");
+        store.set_aside("a", one, &stored[..1]).expect("set aside");
+        store.hand_over("a", fork).expect("handed over");
+        assert!(store.get(fork, &stored[0]).is_ok() && store.get(fork, &stored[1]).is_err());
+        assert_eq!(store.room.bytes(), 10);
         store.remove(fork).expect("removed");
         // Taken: whatever becomes of the other mission.
         store.set_aside("a", one, &stored).expect("set aside");
