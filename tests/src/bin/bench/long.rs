@@ -13,6 +13,9 @@ use crate::sizes::Sizes;
 /// How often each page is asked for behind the first time.
 const TIMES: usize = 15;
 
+/// A page, and where it is for a mission of so many records.
+type Page = (&'static str, fn(u64) -> String);
+
 /// Each page of such a mission, when it is looked at first and when it is looked at again; then a fork in the middle of it.
 pub(crate) async fn long(sizes: &Sizes, report: &Report) {
     let filled = async |calls: u64| {
@@ -24,7 +27,7 @@ pub(crate) async fn long(sizes: &Sizes, report: &Report) {
         (node, viewer, records.expect("a number"))
     };
     let (small, large) = (filled(sizes.long_small).await, filled(sizes.long).await);
-    let pages: [(&str, fn(u64) -> String); 6] = [
+    let pages: [Page; 6] = [
         ("its page", |_| "/missions/long".to_owned()),
         ("in the middle of its record", |records| format!("/missions/long?at={}", records / 2)),
         ("a step further", |records| format!("/missions/long?at={}", records / 2 + 1)),
