@@ -10,6 +10,7 @@ mod bash;
 mod callbacks;
 mod cli;
 mod crowd;
+mod digits;
 mod disk;
 mod dispatch;
 mod elicitation;
