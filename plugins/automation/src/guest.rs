@@ -4,13 +4,14 @@ use core::cell::OnceCell;
 use core::time::Duration;
 
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 use sortie_plugin::limits::Closing;
 use sortie_plugin::report::Verdict;
 use sortie_plugin::{Brief, CallError, Failure, Manifest, Mistake, Outcome, Pending, Plugin, Tools};
 use sortie_plugin::{artifacts, human, json, limits, model, report, time};
 
-use crate::World;
 use crate::plan::{ASK, MODEL};
+use crate::{World, digits};
 
 /// The plugin `automation`.
 struct Automation;
@@ -103,7 +104,8 @@ impl World for Granted {
     }
 
     fn result(&mut self, call: &Waiting) -> Result<Json, CallError> {
-        let result = call.pending().get()?;
+        let result: Box<RawValue> = call.pending().get_as()?;
+        let result = digits::read(result.get()).map_err(|error| CallError::Failed(error.to_string()))?;
         if matches!(call, Waiting::Model(_)) { crate::model::result(&result) } else { Ok(result) }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! The library is free of the world that it runs in ([`World`]): that is what the tests use, and why they need no node.
 
+mod digits;
 mod duration;
 #[cfg(target_arch = "wasm32")]
 mod guest;
@@ -34,7 +35,7 @@ pub use world::World;
 /// What is wrong with a brief's steps: everything that can be known before they run.
 #[must_use]
 pub fn check(brief: &Brief) -> Vec<Mistake> {
-    let inputs = match brief.inputs() {
+    let inputs = match inputs(brief) {
         Ok(inputs) => inputs,
         Err(mistake) => return vec![mistake],
     };
@@ -50,11 +51,17 @@ pub fn check(brief: &Brief) -> Vec<Mistake> {
 /// # Errors
 /// The step that failed, with the tool that is to blame, if one is.
 pub fn run<W: World>(brief: &Brief, world: &mut W) -> Result<Outcome, Failure> {
-    let inputs = brief.inputs()?;
+    let inputs = inputs(brief)?;
     let language = Language::of_run();
     let source = Source { inputs: &inputs, success_criteria: &brief.success_criteria };
     let plan = Plan::parse(&language, source)?;
     run::run(&plan, brief, &inputs, world)
+}
+
+/// The inputs, with their numbers as they are written.
+fn inputs(brief: &Brief) -> Result<serde_json::Value, Mistake> {
+    // What is wrong with them the library says.
+    digits::read(&brief.inputs_text).or_else(|_| brief.inputs())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! do not exist are errors, never empty text. Only strings of the envelope are ever templates: results of tools are data
 //! and are not rendered again, whatever they hold.
 
+mod computes;
 mod filters;
 mod paid;
 mod question;
@@ -22,6 +23,7 @@ pub(crate) use filters::FILTERS;
 pub(crate) use question::Question;
 pub(crate) use references::{Look, References};
 
+use crate::digits::{self, Computing};
 use crate::near::did_you_mean;
 use question::Asked;
 
@@ -88,7 +90,12 @@ pub(crate) enum Shape<'e> {
     /// Nothing to render.
     Fixed(Json),
     /// Text with templates in it.
-    Text { place: String, template: Template<'e, 'e> },
+    Text {
+        place: String,
+        template: Template<'e, 'e>,
+        /// See [`digits`](crate::digits).
+        computes: bool,
+    },
     /// One `{{ … }}`: keeps its type.
     Typed {
         place: String,
@@ -96,6 +103,7 @@ pub(crate) enum Shape<'e> {
         source: &'e str,
         expression: Expression<'e, 'e>,
         language: &'e Language<'e>,
+        computes: bool,
     },
     /// A list with templates somewhere in it.
     List(Vec<Shape<'e>>),
@@ -140,12 +148,15 @@ impl Shape<'_> {
     pub(crate) fn render(&self, scope: &Value) -> Result<Json, TemplateError> {
         match self {
             Self::Fixed(value) => Ok(value.clone()),
-            Self::Text { place, template } => {
+            Self::Text { place, template, computes } => {
                 let failed = |error| wrong::failed(place, template.source(), scope, &error);
-                template.render(scope.clone()).map(Json::String).map_err(failed)
+                let _computing = Computing::where_it(*computes);
+                let seen = if *computes { digits::as_numbers(scope) } else { scope.clone() };
+                template.render(seen).map(Json::String).map_err(failed)
             }
-            Self::Typed { place, .. } => serde_json::to_value(self.evaluate(scope)?)
-                .map_err(|error| TemplateError::new(place, error.to_string())),
+            Self::Typed { place, .. } => {
+                digits::json(&self.evaluate(scope)?).map_err(|error| TemplateError::new(place, error.to_string()))
+            }
             Self::List(items) => items.iter().map(|item| item.render(scope)).collect(),
             Self::Object(fields) => {
                 fields.iter().map(|(key, field)| Ok(((*key).to_owned(), field.render(scope)?))).collect()
@@ -155,14 +166,16 @@ impl Shape<'_> {
 
     /// The value as the template language has it.
     pub(crate) fn evaluate(&self, scope: &Value) -> Result<Value, TemplateError> {
-        let Self::Typed { place, source, expression, language } = self else {
+        let Self::Typed { place, source, expression, language, computes } = self else {
             return Ok(value(&self.render(scope)?));
         };
-        let value = expression.eval(scope.clone()).map_err(|error| wrong::failed(place, source, scope, &error))?;
+        let _computing = Computing::where_it(*computes);
+        let seen = if *computes { digits::as_numbers(scope) } else { scope.clone() };
+        let value = expression.eval(seen).map_err(|error| wrong::failed(place, source, scope, &error))?;
         if value.is_undefined() {
             return Err(wrong::gave_nothing(language, place, source, scope));
         }
-        Ok(value)
+        Ok(if *computes { digits::as_written(value) } else { value })
     }
 
     /// The value as text: strings as they are, everything else as JSON.
@@ -267,14 +280,15 @@ impl<'a, 'e> Compiler<'a, 'e> {
             Some(inner) => {
                 let expression = environment.compile_expression(inner).map_err(|error| describe(&error))?;
                 let undeclared = expression.undeclared_variables(false);
-                let shape = Shape::Typed { place: place.to_owned(), source, expression, language: self.language };
+                let (place, language, computes) = (place.to_owned(), self.language, found.computes);
+                let shape = Shape::Typed { place, source, expression, language, computes };
                 (shape, undeclared)
             }
             None => {
                 let template =
                     environment.template_from_named_str("template", source).map_err(|error| describe(&error))?;
                 let undeclared = template.undeclared_variables(false);
-                (Shape::Text { place: place.to_owned(), template }, undeclared)
+                (Shape::Text { place: place.to_owned(), template, computes: found.computes }, undeclared)
             }
         };
         // minijinja answers with a set in random order: the first in alphabetical order is the one that is named.
@@ -333,7 +347,12 @@ impl Language<'_> {
 
 /// JSON, as templates see it.
 pub(crate) fn value(json: &Json) -> Value {
-    Value::from(Serde(json))
+    match json {
+        Json::Number(number) => digits::value(&number.to_string()),
+        Json::Array(items) => Value::from(items.iter().map(value).collect::<Vec<_>>()),
+        Json::Object(fields) => Value::from_pairs(fields.iter().map(|(key, field)| (key.as_str(), value(field)))),
+        plain => Value::from(Serde(plain)),
+    }
 }
 
 /// The error without the engine's own idea of a file name, which says nothing here.

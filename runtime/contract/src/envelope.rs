@@ -6,6 +6,7 @@
 mod canonical;
 mod fields;
 mod json;
+mod numeral;
 mod parse;
 mod schema;
 
@@ -23,7 +24,7 @@ use crate::money::MicroUsd;
 use crate::plugin::PluginRef;
 
 pub use canonical::{canonical_digest, differing_fields};
-pub use json::{long_integers, read_strictly};
+pub use json::{in_one_line, long_integers, read_strictly, rewritten};
 pub use parse::{Draft, Parsed, Rejected};
 pub use schema::{envelope_schema, event_schema};
 

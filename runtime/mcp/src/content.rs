@@ -29,6 +29,9 @@ const _: () = assert!(DATA_BYTES_ALL + limit::TEXT_BYTES_MAX < limit::CALL_BYTES
 /// Most blocks of one answer.
 const BLOCKS_MAX: usize = 1_000;
 
+/// What the structured content of an answer is called in a result.
+pub(crate) const STRUCTURED: &str = "structured";
+
 /// The result, or the error that the server says it is.
 pub(crate) fn result(answer: &Value, veil: &Redactor) -> Result<Value, CallError> {
     let no_blocks = Vec::new();
@@ -42,7 +45,7 @@ pub(crate) fn result(answer: &Value, veil: &Redactor) -> Result<Value, CallError
     let mut result = Map::new();
     result.insert("text".to_owned(), text.into());
     if let Some(structured) = answer.get("structuredContent") {
-        result.insert("structured".to_owned(), structured.clone());
+        result.insert(STRUCTURED.to_owned(), structured.clone());
     }
     if blocks.iter().any(|block| block["type"] != "text") {
         let mut room = DATA_BYTES_ALL;

@@ -28,6 +28,7 @@ use url::Url;
 use crate::MESSAGE_BYTES_MAX;
 use crate::asking::RELATED;
 use crate::config::{ServerConfig, Setting};
+use crate::digits;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -158,7 +159,8 @@ impl StreamableHttpClient for Sender {
         let mut own = session(session_id.as_deref());
         own.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
         own.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        let body = serde_json::to_vec(&message)?.into();
+        let body = serde_json::to_vec(&message)?;
+        let body = digits::told(&body).unwrap_or(body).into();
         let answer = self.0.send(Method::POST, own, custom_headers, body).await?;
         let (status, kind) = (answer.status(), media_type(&answer));
         let awaits = matches!(message, JsonRpcMessage::Request(_));
@@ -173,6 +175,7 @@ impl StreamableHttpClient for Sender {
             _ if status.is_success() && !awaits => return Ok(StreamableHttpPostResponse::Accepted),
             _ if status.is_success() && kind == JSON => {
                 let body = whole(answer, limits.max_json_response_size).await?;
+                let body = digits::heard(&body).unwrap_or(body);
                 return Ok(StreamableHttpPostResponse::Json(serde_json::from_slice(&body)?, session));
             }
             _ if status.is_success() => return Err(StreamableHttpError::UnexpectedContentType(Some(kind))),
@@ -329,7 +332,9 @@ fn told_apart(
     id: Option<Value>,
 ) -> BoxStream<'static, Result<Sse, SseError>> {
     let tell = move |event: Result<Sse, SseError>| {
-        event.map(|sse| Sse { data: sse.data.map(|data| tagged(data, id.as_ref())), ..sse })
+        let with_digits =
+            |data: String| digits::heard(data.as_bytes()).and_then(|data| String::from_utf8(data).ok()).unwrap_or(data);
+        event.map(|sse| Sse { data: sse.data.map(|data| with_digits(tagged(data, id.as_ref()))), ..sse })
     };
     events.map(tell).boxed()
 }

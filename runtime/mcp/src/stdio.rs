@@ -9,10 +9,8 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rmcp::service::{RoleClient, RxJsonRpcMessage, TxJsonRpcMessage};
@@ -20,13 +18,13 @@ use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rustix::process::{Pid, Signal, kill_process_group};
 use sortie_egress::Redactor;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::MESSAGE_BYTES_MAX;
 use crate::config::{ServerConfig, Setting};
 use crate::connection::End;
+use crate::lines::{Heard, Told};
 use crate::stderr;
 
 /// How long it may take to read what it is sent. One that does not is stuck, and what it is sent waits in memory.
@@ -103,7 +101,7 @@ impl Program {
         let group = Group { pid: child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)), child };
         let veil = crate::veil(&secrets);
         stderr::follow(stderr, Arc::clone(server), Arc::clone(end), Arc::clone(&veil));
-        let stdout = Lines { inner: stdout, line: 0, end: Arc::clone(end) };
+        let (stdout, stdin) = (Heard::new(stdout, Arc::clone(end)), Told::new(stdin));
         let pipes = Pipes {
             inner: AsyncRwTransport::new(stdout, stdin).with_max_line_length(MESSAGE_BYTES_MAX),
             group,
@@ -164,36 +162,9 @@ impl Drop for Group {
     }
 }
 
-/// Its standard output, in which a message of more than [`MESSAGE_BYTES_MAX`] is told of when it comes: nobody gets it.
-struct Lines {
-    inner: ChildStdout,
-    /// How long the line is so far.
-    line: usize,
-    end: Arc<End>,
-}
-
-impl AsyncRead for Lines {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        let mut pieces = buffer.filled()[before..].split(|byte| *byte == b'\n').peekable();
-        while let Some(piece) = pieces.next() {
-            let was = self.line;
-            self.line = was.saturating_add(piece.len());
-            if was <= MESSAGE_BYTES_MAX && self.line > MESSAGE_BYTES_MAX {
-                self.end.too_large.send_modify(|count| *count += 1);
-            }
-            if pieces.peek().is_some() {
-                self.line = 0;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// What is said and heard over its pipes.
 pub(crate) struct Pipes {
-    inner: AsyncRwTransport<RoleClient, Lines, ChildStdin>,
+    inner: AsyncRwTransport<RoleClient, Heard<ChildStdout>, Told<ChildStdin>>,
     group: Group,
     stuck: CancellationToken,
     end: Arc<End>,

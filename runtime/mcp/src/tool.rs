@@ -12,6 +12,7 @@ use sortie_tools::{CallContext, Tool};
 
 use crate::calling::{self, Order};
 use crate::content;
+use crate::digits;
 use crate::server::Server;
 
 /// Under which names a call carries what it is made for, in its `_meta`.
@@ -36,6 +37,15 @@ impl Tool for McpTool {
     }
 
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError> {
+        self.call_as_written(context, arguments, "").await
+    }
+
+    async fn call_as_written(
+        &self,
+        context: &CallContext,
+        arguments: &Value,
+        text: &str,
+    ) -> Result<ToolAnswer, CallError> {
         let failed = |why: String| CallError::Failed(format!("{} cannot be called: {why}", self.info.name));
         let limits = self.server.limits();
         // Those that wait for their turn wait within their time.
@@ -52,11 +62,16 @@ impl Tool for McpTool {
         if let Some(traceparent) = context.traceparent() {
             meta.insert("traceparent".to_owned(), traceparent.into());
         }
+        digits::note_arguments(&mut meta, arguments, text);
         let order = Order { tool: &self.name, arguments, meta, limits, repeat: self.info.repeat(), ask: &context.ask };
         let veil = &connection.veil;
-        let answer = calling::call(&connection, &order).await.and_then(|answer| content::result(&answer, veil));
-        let result = answer.map_err(|error| veiled(error, |text| veil.owned(text)))?;
-        let result = veil.json(result).to_string();
+        let answer = calling::call(&connection, &order).await;
+        let answer = answer.and_then(|answer| Ok((content::result(&answer, veil)?, answer)));
+        let (result, answer) = answer.map_err(|error| veiled(error, |text| veil.owned(text)))?;
+        let result = veil.json(result);
+        let structured = digits::structured(&answer, |text| veil.text(text));
+        let written = structured.and_then(|it| digits::with(result.as_object()?, content::STRUCTURED, &it));
+        let result = written.map_or_else(|| result.to_string(), |written| written.get().to_owned());
         if result.len() > limit::CALL_BYTES_MAX {
             let (bytes, max) = (result.len(), limit::CALL_BYTES_MAX);
             return Err(CallError::Failed(format!("the result has {bytes} bytes, {max} are allowed; ask for less")));

@@ -77,6 +77,18 @@ pub trait Tool: Send + Sync + 'static {
     /// Does it. `arguments` fit the schema of [`Tool::info`]. Dropping the future cancels the call.
     async fn call(&self, context: &CallContext, arguments: &Value) -> Result<ToolAnswer, CallError>;
 
+    /// The same for a tool that hands arguments on: `text` is what they were read from, in which numbers stand as they are written. By
+    /// default the text is not looked at.
+    async fn call_as_written(
+        &self,
+        context: &CallContext,
+        arguments: &Value,
+        text: &str,
+    ) -> Result<ToolAnswer, CallError> {
+        let _ = text;
+        self.call(context, arguments).await
+    }
+
     /// Whether calls may cost something by themselves, beside the price that the configuration gives the tool. Only then they are
     /// quoted: arguments are not read twice for nothing.
     fn is_priced(&self) -> bool {

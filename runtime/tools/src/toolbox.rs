@@ -199,12 +199,13 @@ impl Toolbox {
         let Some(index) = self.position(name) else { return Err(self.unknown(name)) };
         let Entry { offered, provider } = &self.entries[index];
         let Offered { info, tool, schema } = &**offered;
+        let text = arguments;
         let arguments = match handed.filter(|handed| **handed != info.input_schema) {
-            None => checked(&info.input_schema, schema, arguments)?,
+            None => checked(&info.input_schema, schema, text)?,
             // One that cannot be compiled was never a tool's.
             Some(handed) => match compiled(handed) {
-                Ok(schema) => checked(handed, &schema, arguments)?,
-                Err(_) => checked(&info.input_schema, schema, arguments)?,
+                Ok(schema) => checked(handed, &schema, text)?,
+                Err(_) => checked(&info.input_schema, schema, text)?,
             },
         };
         if let Some(why) = self.links[*provider].is_out() {
@@ -212,7 +213,7 @@ impl Toolbox {
         }
         let time_limit = tool.time_limit();
         let mut asking = context.ask.waits();
-        let mut call = tool.call(context, &arguments);
+        let mut call = tool.call_as_written(context, &arguments, text);
         let answer = loop {
             let asks = *asking.borrow_and_update() > 0;
             tokio::select! {

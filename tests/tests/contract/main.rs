@@ -11,6 +11,7 @@ mod callbacks;
 mod checked;
 mod cli;
 mod crowd;
+mod digits;
 mod disk;
 mod dispatch;
 mod elicitation;

@@ -6,6 +6,8 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Output, State, Value};
 use serde_json::ser::{PrettyFormatter, Serializer};
 
+use crate::digits::{Written, is_numeral};
+
 /// Bytes that are worked through for one unit of fuel, as the template language has it.
 pub(super) const BYTES_PER_FUEL: usize = 64;
 
@@ -47,10 +49,10 @@ impl<'s, 't, 'e> Paid<'s, 't, 'e> {
     /// It cannot be paid, or is none.
     pub(super) fn json(&mut self, value: &Value, indent: &[u8]) -> Result<String, Error> {
         let written = if indent.is_empty() {
-            serde_json::to_writer(&mut *self, value)
+            serde_json::to_writer(&mut *self, &Written(value))
         } else {
             let formatter = PrettyFormatter::with_indent(indent);
-            serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut *self, formatter))
+            serde::Serialize::serialize(&Written(value), &mut Serializer::with_formatter(&mut *self, formatter))
         };
         if let Some(broke) = self.broke.take() {
             return Err(broke);
@@ -78,12 +80,13 @@ impl io::Write for Paid<'_, '_, '_> {
 /// Writes a value as one line of JSON to where `{{ … }}` stands. The language takes the price of that behind it; here it is seen to
 /// that no more is written than can be paid then.
 pub(super) fn write(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let is_structure = !matches!(value.kind(), ValueKind::None | ValueKind::Bool | ValueKind::Number);
+    let is_structure =
+        !matches!(value.kind(), ValueKind::None | ValueKind::Bool | ValueKind::Number) && !is_numeral(value);
     let price = if is_structure { STRUCTURE_PRICE } else { 1 };
     let fuel = state.fuel_levels().map_or(u64::MAX, |(_, left)| left);
     let room = fuel.saturating_mul(BYTES_PER_FUEL as u64) / price;
     let mut within = Within { out, room: usize::try_from(room).unwrap_or(usize::MAX), is_full: false };
-    let written = serde_json::to_writer(&mut within, value);
+    let written = serde_json::to_writer(&mut within, &Written(value));
     if within.is_full {
         // Whatever is left would not have paid for it.
         state.consume_fuel(fuel.saturating_add(1))?;

@@ -10,6 +10,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Expression, Value};
 
 use super::{Language, TemplateError, Why, describe, wrong};
+use crate::digits::{self, Computing};
 
 /// Deepest nesting of questions in a question; the language itself allows about that many brackets.
 const DEPTH_MAX: usize = 64;
@@ -86,8 +87,10 @@ impl<'e> Asked<'e> {
         match self {
             Self::Plain(source, expression, language) => {
                 let whole = || format!("{{{{ {source} }}}}");
-                let value =
-                    expression.eval(scope.clone()).map_err(|error| wrong::failed(place, &whole(), scope, &error))?;
+                let _computing = Computing::where_it(true);
+                let value = expression
+                    .eval(digits::as_numbers(scope))
+                    .map_err(|error| wrong::failed(place, &whole(), scope, &error))?;
                 bool::try_from(value.clone()).ok().filter(|_| value.kind() == ValueKind::Bool).ok_or_else(|| {
                     let what = match value.kind() {
                         ValueKind::Undefined => return wrong::gave_nothing(language, place, &whole(), scope),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use minijinja::machinery::{Span, Token, tokenize};
 use minijinja::syntax::SyntaxConfig;
 
+use super::computes::computes;
+
 /// How a template looks at a step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Look {
@@ -68,6 +70,8 @@ pub(super) struct Found<'s> {
     /// Regular expressions that it spells out.
     pub(super) patterns: Vec<String>,
     pub(super) tests: Vec<&'s str>,
+    /// Whether it does more with numbers than to hand them on.
+    pub(super) computes: bool,
 }
 
 /// Whether the template language would see anything but text in it.
@@ -78,8 +82,8 @@ pub(super) fn may_hold_template(source: &str) -> bool {
 /// Reads a template's tokens. Only what cannot be tokenized, and a look at `steps` that names no step, is an error here.
 pub(super) fn find(source: &str, syntax: SyntaxConfig) -> Result<Found<'_>, minijinja::Error> {
     let tokens = tokenize(source, false, syntax).collect::<Result<Vec<_>, _>>()?;
-    let mut found =
-        Found { whole: whole(source, &tokens), references: vec![], filters: vec![], patterns: vec![], tests: vec![] };
+    let (whole, computes) = (whole(source, &tokens), computes(&tokens));
+    let mut found = Found { whole, references: vec![], filters: vec![], patterns: vec![], tests: vec![], computes };
     for (at, (token, _)) in tokens.iter().enumerate() {
         let rest = &tokens[at + 1..];
         match token {

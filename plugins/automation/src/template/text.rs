@@ -8,6 +8,7 @@ use minijinja::value::{Kwargs, StringInput, ValueKind};
 use minijinja::{Environment, Error, Output, State, Value, filters};
 
 use super::paid::{self, Paid};
+use crate::digits::is_numeral;
 
 /// Makes an environment write JSON.
 pub(super) fn speak_json(environment: &mut Environment<'_>) {
@@ -71,5 +72,5 @@ fn texts(state: &State<'_, '_>, items: &Value) -> Result<Vec<Value>, Error> {
 /// Whether JSON is the way to write it: it is neither text nor a thing of the template language.
 fn is_json(value: &Value) -> bool {
     use ValueKind::{Bool, Iterable, Map, None, Number, Seq};
-    matches!(value.kind(), None | Bool | Number | Seq | Map | Iterable)
+    matches!(value.kind(), None | Bool | Number | Seq | Map | Iterable) || is_numeral(value)
 }

@@ -4,6 +4,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
 use super::{Language, TemplateError, Why, describe};
+use crate::digits::is_numeral;
 use crate::near::{did_you_mean, listed, shown};
 
 /// What is said of a template that is too much work.
@@ -110,6 +111,7 @@ fn says(seen: &str, name: &Name<'_>, here: &Value) -> String {
         ValueKind::None => format!("{has_no}: it is null"),
         ValueKind::Bool => format!("{has_no}: it is true or false"),
         ValueKind::Number => format!("{has_no}: it is a number"),
+        _ if is_numeral(here) => format!("{has_no}: it is a number"),
         _ => has_no,
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The JSON is compared, not what it means here: a default that is spelt out differs from one that is left out, and a key
 //! that this version does not know counts. Numbers are doubles, as the RFC has it: `1`, `1.0` and `1e0` are the same. Integers
-//! of up to 64 bits that no double is, which the RFC leaves out, are written with all their digits: those that are near each
-//! other are not the same. Larger ones are no part of an envelope that is taken.
+//! that no double is, which the RFC leaves out, are written with all their digits: those that are near each other are not the
+//! same.
 //!
 //! What is hard about the RFC (how a double is written) is the work of `ryu-js`, and strings are `serde_json`'s. Only the order
 //! of keys is ours: with the crate that does all of it the digest of a 1.2 KB envelope took more than 20 µs, where reading the
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use super::json::{Json, Members};
+use super::numeral::Numeral;
 use crate::digest::Digest;
 use crate::limit;
 use crate::mistake::Pointer;
@@ -59,9 +60,9 @@ fn write(json: &Json<'_>, target: &mut Vec<u8>) -> io::Result<()> {
         Json::Bool(true) => target.write_all(b"true"),
         Json::Bool(false) => target.write_all(b"false"),
         Json::Number(number) if is_double(number) => {
-            target.write_all(ryu_js::Buffer::new().format(double(number)).as_bytes())
+            target.write_all(ryu_js::Buffer::new().format(double(&number.value)).as_bytes())
         }
-        Json::Number(number) => write!(target, "{number}"),
+        Json::Number(number) => target.write_all(number.text.as_bytes()),
         Json::Text(text) => write_text(text, target),
         Json::Object(members) => write_object(members, None, target),
         Json::List(items) => {
@@ -97,8 +98,13 @@ fn write_text(text: &str, target: &mut Vec<u8>) -> io::Result<()> {
     Ok(serde_json::to_writer(target, text)?)
 }
 
-/// Whether a number is what a double can say: a fraction was read as one, an integer has at most 53 significant bits.
-fn is_double(number: &serde_json::Number) -> bool {
+/// Whether a number is what a double can say: a fraction is taken for one, an integer has at most 53 significant bits.
+fn is_double(number: &Numeral<'_>) -> bool {
+    if number.is_long_integer() {
+        // With no places behind the point all of its digits are written.
+        return format!("{:.0}", double(&number.value)) == number.text;
+    }
+    let number = &number.value;
     let size = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
     size.is_none_or(|size| {
         size == 0 || u64::BITS - size.leading_zeros() - size.trailing_zeros() <= f64::MANTISSA_DIGITS
@@ -208,6 +214,9 @@ mod tests {
             (r#"{"a": 9007199254740993}"#, r#"{"a": 9007199254740993.0}"#, false),
             (r#"{"a": -9223372036854775808}"#, r#"{"a": -9223372036854775808.0}"#, true),
             (r#"{"a": 18446744073709551615}"#, r#"{"a": 18446744073709551614}"#, false),
+            (r#"{"a": 123456789012345678901234567890}"#, r#"{"a": 123456789012345678901234567891}"#, false),
+            (r#"{"a": 36893488147419103232}"#, r#"{"a": 36893488147419103232.0}"#, true),
+            (r#"{"a": [1.10, -0]}"#, r#"{"a": [1.1, -0.0]}"#, true),
         ] {
             assert_eq!(digest(a) == digest(b), same, "{a} {b}");
             assert_eq!(differing_fields(a, b).is_empty(), same, "{a} {b}");

@@ -185,7 +185,7 @@ impl<'j, 'a> Object<'j, 'a> {
     /// A number that is not negative.
     pub(super) fn amount(&self, name: &str, findings: &mut Findings) -> Option<f64> {
         let number = match self.value(name)? {
-            Json::Number(number) => number.as_f64().filter(|number| number.is_finite()),
+            Json::Number(number) => number.value.as_f64().filter(|number| number.is_finite()),
             other => return wrong_type(self.at(name), "a number", other, findings),
         };
         if number.is_none_or(|number| number < 0.0) {
@@ -209,7 +209,7 @@ impl<'j, 'a> Object<'j, 'a> {
     )]
     pub(super) fn count(&self, name: &str, findings: &mut Findings) -> Option<u64> {
         if let Some(Json::Number(number)) = self.value(name)
-            && let Some(count) = number.as_u64()
+            && let Some(count) = number.value.as_u64()
         {
             // Above 2^53 a double would be another number.
             return Some(count);

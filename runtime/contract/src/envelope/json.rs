@@ -1,17 +1,20 @@
-//! JSON text as a tree that knows what it was: strings borrowed from the text, members in the order in which they were
-//! sent, and every key that was sent twice.
+//! JSON text as a tree that knows what it was: strings borrowed from the text, numbers as they are written, members in the order
+//! in which they were sent, and every key that was sent twice.
 //!
-//! `serde_json::Value` would do but for two things: of two equal keys it silently keeps the last (so that a reader who keeps
-//! the first sees another envelope than we do), and it copies every string of every dispatch.
+//! `serde_json::Value` would do but for three things: of two equal keys it silently keeps the last (so that a reader who keeps
+//! the first sees another envelope than we do), it copies every string of every dispatch, and of a number it keeps the nearest double.
+//! (Its `arbitrary_precision` would keep them, for each crate of the build at once, and no untagged enum could read a number any more.)
 
 use std::borrow::Cow;
-use std::fmt;
+use std::{fmt, mem};
 
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde::{Deserializer, de};
 use serde_json::Number;
+use serde_json::value::{RawValue, to_raw_value};
 
+use super::numeral::{Numeral, Numerals};
 use crate::limit;
 use crate::mistake::{Mistake, Pointer, code};
 
@@ -37,12 +40,30 @@ pub fn long_integers(text: &str, most: usize) -> Vec<(Pointer, &str)> {
     if read.is_ok() && notes.duplicates.is_empty() { notes.inexact } else { Vec::new() }
 }
 
+/// A JSON text written anew, in one line: its numbers as they are written there, and each text, key and number of which `clean` makes
+/// another text as that one. None where it is no JSON, deeper than an envelope may be, or has a key twice, before or behind that.
+#[must_use]
+pub fn rewritten(text: &str, clean: impl Fn(&str) -> Cow<'_, str>) -> Option<Box<RawValue>> {
+    let mut json = Json::read(text).ok().filter(|read| read.duplicates.is_empty())?.json;
+    json.clean(&clean)?;
+    to_raw_value(&json).ok()
+}
+
+/// The same with every text in it as it is.
+#[must_use]
+pub fn in_one_line(text: &str) -> Option<Box<RawValue>> {
+    fn same(text: &str) -> Cow<'_, str> {
+        Cow::Borrowed(text)
+    }
+    rewritten(text, same)
+}
+
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json<'a> {
     Null,
     Bool(bool),
-    Number(Number),
+    Number(Numeral<'a>),
     Text(Cow<'a, str>),
     List(Vec<Json<'a>>),
     Object(Members<'a>),
@@ -79,6 +100,38 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// See [`rewritten`]. None where two keys become one.
+    fn clean(&mut self, clean: &impl Fn(&str) -> Cow<'_, str>) -> Option<()> {
+        let changed = |text: &str| match clean(text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(other) => Some(Cow::Owned(other)),
+        };
+        match self {
+            Self::Null | Self::Bool(_) => {}
+            Self::Number(number) => {
+                if let Some(other) = changed(number.text).or_else(|| changed(&number.value.to_string())) {
+                    *self = Self::Text(other);
+                }
+            }
+            Self::Text(text) => *text = changed(text).unwrap_or_else(|| mem::take(text)),
+            Self::List(items) => items.iter_mut().try_for_each(|item| item.clean(clean))?,
+            Self::Object(members) => {
+                let mut is_other = false;
+                for (key, value) in &mut *members {
+                    if let Some(other) = changed(key) {
+                        *key = other;
+                        is_other = true;
+                    }
+                    value.clean(clean)?;
+                }
+                if is_other && !twice(members).is_empty() {
+                    return None;
+                }
+            }
+        }
+        Some(())
+    }
+
     /// The value as the messages of mistakes name it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -90,6 +143,15 @@ impl<'a> Json<'a> {
             Self::Object(_) => "an object",
         }
     }
+}
+
+/// The keys that are there more than once.
+fn twice<'m>(members: &'m Members<'_>) -> Vec<&'m str> {
+    let mut keys: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
+    keys.sort_unstable();
+    let mut again: Vec<&str> = keys.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    again.dedup();
+    again
 }
 
 /// The first member of that name.
@@ -119,42 +181,6 @@ fn unreadable(text: &str, error: &serde_json::Error, failed: Option<Pointer>) ->
         return Mistake::new(Pointer::root(), code::NOT_JSON, detail);
     }
     Mistake::new(Pointer::root(), code::NOT_JSON, format!("the body is not JSON: {error}"))
-}
-
-/// Those of the numbers in a text, counted from 0, that are integers of so many digits that they may not fit in 64 bits.
-fn many_digits(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let mut bytes = text.bytes().enumerate().peekable();
-    let mut number = 0;
-    while let Some((start, byte)) = bytes.next() {
-        match byte {
-            b'"' => {
-                while let Some((_, byte)) = bytes.next() {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => drop(bytes.next()),
-                        _ => {}
-                    }
-                }
-            }
-            b'-' | b'0'..=b'9' => {
-                let (mut end, mut is_integer) = (start + 1, true);
-                while let Some((at, byte)) =
-                    bytes.next_if(|(_, byte)| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
-                {
-                    end = at + 1;
-                    is_integer &= byte.is_ascii_digit();
-                }
-                let digits = end - start - usize::from(byte == b'-');
-                if is_integer && digits >= LONG_DIGITS {
-                    found.push((number, &text[start..end]));
-                }
-                number += 1;
-            }
-            _ => {}
-        }
-    }
-    found
 }
 
 /// Where the reader is: a list on the stack, made into a pointer only when something is wrong.
@@ -197,11 +223,8 @@ struct Notes<'t> {
     /// Integers beyond 64 bits, as they are written, and at most `most` of them.
     inexact: Vec<(Pointer, &'t str)>,
     most: usize,
-    text: &'t str,
-    /// Numbers so far, in the order of the text.
-    numbers: usize,
-    /// See [`many_digits`]; made when the first number asks for it, which hardly any does.
-    long: Option<Vec<(usize, &'t str)>>,
+    /// Those that were not read yet.
+    numerals: Numerals<'t>,
     /// The innermost place that could not be read.
     failed: Option<Pointer>,
 }
@@ -209,22 +232,16 @@ struct Notes<'t> {
 impl<'t> Notes<'t> {
     fn new(text: &'t str, most: usize) -> Self {
         let (duplicates, inexact) = (Vec::new(), Vec::new());
-        Self { duplicates, too_deep: None, inexact, most, text, numbers: 0, long: None, failed: None }
+        Self { duplicates, too_deep: None, inexact, most, numerals: Numerals::of(text), failed: None }
     }
 }
-
-/// 2^63: no integer below it (by its size) is read as a double.
-const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
-
-/// The digits of 2^63.
-const LONG_DIGITS: usize = 19;
 
 struct Seed<'p, 'n, 't> {
     place: &'p Place<'p>,
     notes: &'n mut Notes<'t>,
 }
 
-impl<'a> DeserializeSeed<'a> for Seed<'_, '_, '_> {
+impl<'a> DeserializeSeed<'a> for Seed<'_, '_, 'a> {
     type Value = Json<'a>;
 
     fn deserialize<D: Deserializer<'a>>(self, source: D) -> Result<Json<'a>, D::Error> {
@@ -237,7 +254,7 @@ impl<'a> DeserializeSeed<'a> for Seed<'_, '_, '_> {
     }
 }
 
-impl Seed<'_, '_, '_> {
+impl<'a> Seed<'_, '_, 'a> {
     /// Called for each list and object: what would overflow a stack (ours, or that of whoever reads it next) ends here.
     fn check_depth<E: de::Error>(&mut self) -> Result<(), E> {
         if self.place.depth < limit::ENVELOPE_DEPTH_MAX {
@@ -248,24 +265,18 @@ impl Seed<'_, '_, '_> {
         Err(E::custom("too deep"))
     }
 
-    /// serde_json reads an integer beyond 64 bits as a double, and does not say so.
-    fn note_inexact(&mut self, value: f64) {
-        let notes = &mut *self.notes;
-        if value.abs() < BEYOND_I64 || notes.inexact.len() >= notes.most {
-            return;
+    /// The number that was just read, with how it is written: they come in the order of the text.
+    fn number<E: de::Error>(self, value: Number) -> Result<Json<'a>, E> {
+        let text = self.notes.numerals.next().ok_or_else(|| E::custom("a number that is not in the text"))?;
+        let numeral = Numeral { value, text };
+        if numeral.is_long_integer() && self.notes.inexact.len() < self.notes.most {
+            self.notes.inexact.push((self.place.pointer(), text));
         }
-        let long = notes.long.get_or_insert_with(|| many_digits(notes.text));
-        if let Ok(at) = long.binary_search_by_key(&notes.numbers, |(number, _)| *number) {
-            notes.inexact.push((self.place.pointer(), long[at].1));
-        }
+        Ok(Json::Number(numeral))
     }
 
     fn note_duplicates(&mut self, members: &Members<'_>) {
-        let mut keys: Vec<&str> = members.iter().map(|(key, _)| key.as_ref()).collect();
-        keys.sort_unstable();
-        let mut again: Vec<&str> = keys.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        again.dedup();
-        for key in again {
+        for key in twice(members) {
             // One more than is reported, so that the report can say that there are more.
             if self.notes.duplicates.len() > limit::MISTAKES_MAX {
                 return;
@@ -277,7 +288,7 @@ impl Seed<'_, '_, '_> {
     }
 }
 
-impl<'a> Visitor<'a> for Seed<'_, '_, '_> {
+impl<'a> Visitor<'a> for Seed<'_, '_, 'a> {
     type Value = Json<'a>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -292,20 +303,17 @@ impl<'a> Visitor<'a> for Seed<'_, '_, '_> {
         Ok(Json::Bool(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Json<'a>, E> {
-        self.notes.numbers += 1;
-        Ok(Json::Number(value.into()))
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Json<'a>, E> {
+        self.number(value.into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Json<'a>, E> {
-        self.notes.numbers += 1;
-        Ok(Json::Number(value.into()))
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Json<'a>, E> {
+        self.number(value.into())
     }
 
-    fn visit_f64<E: de::Error>(mut self, value: f64) -> Result<Json<'a>, E> {
-        self.note_inexact(value);
-        self.notes.numbers += 1;
-        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("number out of range"))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Json<'a>, E> {
+        let value = Number::from_f64(value).ok_or_else(|| E::custom("number out of range"))?;
+        self.number(value)
     }
 
     fn visit_borrowed_str<E>(self, text: &'a str) -> Result<Json<'a>, E> {
@@ -373,7 +381,7 @@ impl Serialize for Json<'_> {
         match self {
             Self::Null => target.serialize_unit(),
             Self::Bool(value) => target.serialize_bool(*value),
-            Self::Number(value) => value.serialize(target),
+            Self::Number(numeral) => numeral.serialize(target),
             Self::Text(text) => target.serialize_str(text),
             Self::List(items) => items.serialize(target),
             Self::Object(members) => {
@@ -390,6 +398,30 @@ impl Serialize for Json<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_anew_has_its_digits_and_none_of_what_is_taken_out() {
+        fn clean(text: &str) -> Cow<'_, str> {
+            if text.contains("8765") { Cow::Owned("***".to_owned()) } else { Cow::Borrowed(text) }
+        }
+        for (text, expected) in [
+            (
+                r#" {"a": [1.10, 1e3, 1E-3, -0, -0.0, 0.1, 3.0], "b" : {"c": 123456789012345678901234567890} } "#,
+                Some(r#"{"a":[1.10,1e3,1E-3,-0,-0.0,0.1,3.0],"b":{"c":123456789012345678901234567890}}"#),
+            ),
+            (
+                r#"["\u00e4", true, null, {}, [], 18446744073709551615]"#,
+                Some(r#"["ä",true,null,{},[],18446744073709551615]"#),
+            ),
+            (r#"{"k8765": "s8765", "n": [87.65e2, 8765, 1.8765]}"#, Some(r#"{"***":"***","n":["***","***","***"]}"#)),
+            (r#"{"k8765": 1, "8765": 2}"#, None),
+            (r#"{"a": 1, "a": 2}"#, None),
+            ("[1E400]", None),
+            ("[1", None),
+        ] {
+            assert_eq!(rewritten(text, clean).as_deref().map(RawValue::get), expected, "{text}");
+        }
+    }
 
     #[test]
     fn long_integers_are_told_where_they_are_one_value() {

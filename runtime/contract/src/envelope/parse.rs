@@ -121,7 +121,9 @@ impl Envelope {
     pub fn parse(text: &str) -> Result<Parsed, Rejected> {
         let mut read = read(text)?;
         let mut findings = Findings::default();
-        let inexact = mem::take(&mut read.inexact);
+        // Inputs are handed on as they are written.
+        let is_read = |mistake: &Mistake| !mistake.pointer.as_str().starts_with("/inputs/");
+        let inexact = mem::take(&mut read.inexact).into_iter().filter(is_read);
         read.duplicates.drain(..).chain(inexact).for_each(|mistake| findings.push(mistake));
         Self::of(&read, findings)
     }

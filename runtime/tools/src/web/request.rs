@@ -12,8 +12,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use sortie_contract::envelope::long_integers;
+use sortie_contract::envelope::{in_one_line, long_integers, rewritten};
 use sortie_contract::limit;
 use sortie_contract::tool::{CallError, ToolAnswer, ToolInfo};
 use sortie_egress::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -80,9 +81,10 @@ struct Answered {
     url: String,
     headers: Map<String, Value>,
     content_type: String,
+    /// Numbers as they are written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    json: Option<Value>,
-    /// The digits of what is in `json` a double and was a whole number beyond 64 bits, by JSON Pointer.
+    json: Option<Box<RawValue>>,
+    /// The digits of what most readers of `json` take for a double and is a whole number beyond 64 bits, by JSON Pointer.
     #[serde(skip_serializing_if = "Map::is_empty")]
     exact: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,7 +162,11 @@ impl Tool for HttpRequest {
     }
 
     async fn call(&self, context: &CallContext, given: &Value) -> Result<ToolAnswer, CallError> {
-        let mut planned = Planned::of(arguments(given)?, &context.idempotency_key)?;
+        self.call_as_written(context, given, "").await
+    }
+
+    async fn call_as_written(&self, context: &CallContext, given: &Value, text: &str) -> Result<ToolAnswer, CallError> {
+        let mut planned = Planned::of(arguments(given)?, text, &context.idempotency_key)?;
         if let Some(traceparent) = traceparent(context) {
             planned.headers.set_unless_given(TRACEPARENT, traceparent);
         }
@@ -182,7 +188,8 @@ impl Tool for HttpRequest {
 }
 
 impl Planned {
-    fn of(given: Arguments, key: &str) -> Result<Self, CallError> {
+    /// `text` is what the arguments were read from.
+    fn of(given: Arguments, text: &str, key: &str) -> Result<Self, CallError> {
         let wrong = |why: String| Err(CallError::InvalidArguments(why));
         let secret_in = |place: &str| {
             format!(
@@ -211,7 +218,7 @@ impl Planned {
         let (body, content_type) = match given.body {
             None | Some(Value::Null) => (String::new(), None),
             Some(Value::String(text)) => (text, Some("text/plain; charset=utf-8")),
-            Some(value) => (value.to_string(), Some("application/json")),
+            Some(value) => (as_written(text).unwrap_or_else(|| value.to_string()), Some("application/json")),
         };
         if Template::is_in(&body) {
             return wrong(secret_in("/body"));
@@ -228,6 +235,17 @@ impl Planned {
         }
         Ok(Self { method, url, headers, body: body.into_bytes(), expect: given.expect })
     }
+}
+
+/// The body among these arguments, with its numbers as they are written.
+fn as_written(arguments: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        body: &'a RawValue,
+    }
+    let Body { body } = serde_json::from_str(arguments).ok()?;
+    in_one_line(body.get()).map(|body| body.get().to_owned())
 }
 
 /// Whether redirects of such a request are followed.
@@ -310,12 +328,11 @@ fn told(planned: &Planned, came: Came, redactor: &Redactor) -> Result<ToolAnswer
         )));
     }
     let is_json = !truncated && matches!(essence(&content_type).as_str(), kind if is_json_type(kind));
-    let parsed = text.as_deref().filter(|_| is_json).and_then(|text| serde_json::from_str(text).ok());
-    let exact = match (&text, &parsed) {
+    let json = text.as_deref().filter(|_| is_json).and_then(|text| json(text, redactor));
+    let exact = match (&text, &json) {
         (Some(text), Some(_)) => exact(text, redactor),
         _ => Map::new(),
     };
-    let json = parsed.map(|value| redactor.json(value));
     let binary = text.is_none();
     let (text, is_cut) = match text.filter(|_| json.is_none()) {
         Some(text) => {
@@ -336,6 +353,15 @@ fn told(planned: &Planned, came: Came, redactor: &Redactor) -> Result<ToolAnswer
         text,
         binary,
         truncated: truncated || is_cut,
+    })
+}
+
+/// A JSON text without a secret in any text, key or number of it; numbers as they are written, but where it has a key twice or is nested
+/// very deep.
+fn json(text: &str, redactor: &Redactor) -> Option<Box<RawValue>> {
+    rewritten(text, |text| redactor.text(text)).or_else(|| {
+        let value = serde_json::from_str(text).ok()?;
+        to_raw_value(&redactor.json(value)).ok()
     })
 }
 

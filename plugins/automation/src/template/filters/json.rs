@@ -1,7 +1,6 @@
 //! `fromjson` and `tojson`.
 //!
-//! Numbers keep their value: whole ones up to 128 bits, all others where a double has it. One that no double has, such as
-//! `0.1000000000000000055`, is rounded to the nearest; who needs the digits as they stand asks for `numbers="text"`.
+//! Numbers stay as they are written, where nothing is computed with them (see [`digits`](crate::digits)).
 
 use minijinja::value::Kwargs;
 use minijinja::{Error, State, Value};
@@ -11,6 +10,7 @@ use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::{text, wrong};
+use crate::digits;
 use crate::template::paid::{Paid, pay};
 
 /// Deepest nesting of a JSON text, as the rest of the project has it.
@@ -37,7 +37,7 @@ pub(super) fn fromjson(state: &State<'_, '_>, value: &Value, named: Kwargs) -> R
     let raw: &RawValue =
         serde_json::from_str(text).map_err(|error| wrong(format!("fromjson: this is no JSON: {error}")))?;
     let reader = Reader { state, as_text };
-    reader.value(raw, 0)
+    reader.value(raw, 0).map(digits::seen)
 }
 
 /// `value | tojson`: one line of JSON; `tojson(indent=2)` for people.
@@ -78,30 +78,9 @@ impl Reader<'_, '_, '_> {
                 Ok(Value::from(items.collect::<Result<Vec<_>, Error>>()?))
             }
             Some(b'-' | b'0'..=b'9') if self.as_text => Ok(Value::from(text)),
-            Some(b'-' | b'0'..=b'9') => number(text),
+            Some(b'-' | b'0'..=b'9') => Ok(digits::value(text)),
             _ => serde_json::from_str(text).map(|plain: Json| crate::template::value(&plain)).map_err(read),
         }
-    }
-}
-
-/// A number, in the narrowest type that holds it.
-fn number(text: &str) -> Result<Value, Error> {
-    let is_whole = !text.contains(['.', 'e', 'E']);
-    // JSON's -0 is a double's.
-    if is_whole && text != "-0" {
-        if let Ok(whole) = text.parse::<i64>() {
-            return Ok(Value::from(whole));
-        }
-        if let Ok(whole) = text.parse::<i128>() {
-            return Ok(Value::from(whole));
-        }
-        if let Ok(whole) = text.parse::<u128>() {
-            return Ok(Value::from(whole));
-        }
-    }
-    match text.parse::<f64>() {
-        Ok(double) if double.is_finite() => Ok(Value::from(double)),
-        _ => Err(wrong(format!("fromjson: {text} is beyond all doubles; numbers=\"text\" keeps it as a text"))),
     }
 }
 
