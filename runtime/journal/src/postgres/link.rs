@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustls::ClientConfig;
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres::config::{Config, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -67,7 +67,7 @@ impl Dial {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_platform_verifier());
+            .and_then(BuilderVerifierExt::with_platform_verifier);
         let tls = match tls {
             Ok(tls) => MakeRustlsConnect::new(tls.with_no_client_auth()),
             Err(error) => return Err(StoreError::Tls { why: error.to_string() }),
