@@ -113,13 +113,14 @@ impl Store {
         hand.wait(async move { schema::migrate(&dial).await })
     }
 
-    /// Whether it can be reached and has the tables of this Sortie's version. Blocks. Nothing is changed.
+    /// Whether it can be reached and has the tables of this Sortie's version, which is returned. Blocks. Nothing is changed.
     ///
     /// # Errors
     /// [`StoreError`]
-    pub fn look(&self) -> Result<(), StoreError> {
+    pub fn look(&self) -> Result<i64, StoreError> {
         let (dial, hand) = (self.dial()?, Hand::start()?);
-        hand.wait(async move { schema::check(&link::connect(&dial).await?).await })
+        hand.wait(async move { schema::check(&link::connect(&dial).await?).await })?;
+        Ok(schema::VERSION)
     }
 }
 

@@ -123,13 +123,12 @@ fn a_store_is_one_nodes_at_a_time() {
     // The next process of the same node has no need to wait: it knows that the one before is gone. Was it not, it is fenced.
     let next = open(&url, "node-1");
     assert_eq!(plain(2).to(&next).1, Some(MissionNo(2)));
-    let (_, Admitted::Accepted { receipt, .. }) = plain(3).ask(&first, true) else {
-        panic!("its memory is the old one")
-    };
-    let fenced = receipt.wait().unwrap_err();
+    // What nothing else stands in the way of.
+    let fenced = first.act("late".to_owned()).unwrap().wait().unwrap_err();
     assert!(fenced.to_string().contains("another node has taken the store"), "{fenced}");
     assert_eq!(first.poisoned(), Some(fenced));
-    assert_eq!(next.find(&plain(3).names().0).unwrap(), None, "nothing of it is there");
+    assert_eq!(next.actions(None, 9).unwrap(), [], "nothing of it is there");
+    assert_eq!(plain(3).to(&next).1, Some(MissionNo(3)), "and the other goes on");
     next.close().unwrap();
     // Given back, it is anybody's.
     open(&url, "node-2").close().unwrap();

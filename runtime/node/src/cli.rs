@@ -22,6 +22,7 @@ mod look;
 mod manage;
 mod manifest;
 mod mcp;
+mod migrate;
 mod night;
 mod node;
 mod notify;
@@ -173,6 +174,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Restore a data directory from a backup, say what is forgotten by it, and start paused.
     Restore(restore::RestoreArgs),
+    /// Make the tables of the database that `[node] store` names, or bring those of an older Sortie forward. Once is enough, and twice
+    /// at once does no harm.
+    Migrate,
     /// See and try the channels by which people are told.
     #[command(subcommand)]
     Notify(notify::NotifyCommand),
@@ -403,6 +407,7 @@ async fn perform(cli: Cli, config: Config) -> Result<Exit, Failure> {
             let config = in_data_dir(config, args.data_dir.clone());
             restore::restore(args, &config, json).await
         }
+        Command::Migrate => migrate::migrate(&config, json).await,
         Command::Notify(command) => notify::notify(command, &client()?, json).await,
         Command::Hook(command) => hook::hook(command, &client()?, json).await,
         Command::Plugin(command) => manage::plugin(command, client, &config, json).await,

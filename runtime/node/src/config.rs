@@ -95,6 +95,10 @@ pub struct NodeConfig {
     pub instance_id: String,
     /// Journal, artifacts, workspaces, plugins, token.
     pub data_dir: Option<PathBuf>,
+    /// The database that keeps the missions, `postgres://user@host/database`; without one a file in the data directory does.
+    pub store: Option<String>,
+    /// Where its password is, if it is not in `store`: `env://NAME` or `file:///path`.
+    pub store_password: Option<String>,
     /// Address and port to listen on; port 0 takes a free one.
     pub listen: String,
     /// Names by which `/mcp` is asked for, beside addresses and `localhost`: of this machine, or of what stands before it.
@@ -116,6 +120,8 @@ impl Default for NodeConfig {
         Self {
             instance_id: "factory-1".to_owned(),
             data_dir: None,
+            store: None,
+            store_password: None,
             listen: "127.0.0.1:7433".to_owned(),
             names: Vec::new(),
             public_url: None,

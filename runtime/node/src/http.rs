@@ -5,6 +5,7 @@ mod agents;
 pub(crate) mod answers;
 mod artifacts;
 pub(crate) mod auth;
+mod away;
 pub(crate) mod backup;
 pub(crate) mod body;
 mod budgets;
@@ -168,6 +169,13 @@ fn router(app: App, tokens: &Tokens) -> Router {
                     None => handler.route_layer(axum::middleware::from_extractor::<query::NoParameters>()),
                 }
             }
+        };
+        let handler = match scope {
+            // What tells how the node is doing reads no log.
+            Some(_) if path != "/metrics" => {
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), away::guard))
+            }
+            _ => handler,
         };
         let handler = match scope {
             None => handler,

@@ -22,6 +22,7 @@ mod node;
 mod notices;
 mod reload;
 mod space;
+mod store;
 mod telemetry;
 mod traces;
 mod unheld;

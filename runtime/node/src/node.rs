@@ -11,8 +11,7 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::RestoredView;
-use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, OpenLog, Parts, Settings, SharedRoom};
-use sortie_journal::{EmbeddedLog, Journal};
+use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, Parts, Settings, SharedRoom};
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
@@ -30,6 +29,7 @@ use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
 use crate::space::Space;
+use crate::store::{self, Kept};
 use crate::{SANDBOX, backup, notices, traces, unheld, vouched};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
@@ -53,6 +53,8 @@ pub struct Node {
     backups: Backups,
     space: Space,
     restored: Option<backup::Mark>,
+    /// The hold on the data directory, where the journal's own is none.
+    _seat: Option<sortie_journal::Claim>,
     notifier: Arc<Notifier>,
     hooks: Arc<Hooks>,
     exporter: Option<Arc<Exporter>>,
@@ -92,6 +94,15 @@ pub enum OpenError {
     /// The journal.
     #[error("the journal cannot be opened")]
     Journal(#[from] sortie_journal::OpenError),
+    /// The database that `store` names.
+    #[error(transparent)]
+    Store(#[from] sortie_journal::StoreError),
+    /// A journal beside a database.
+    #[error("{}", store::two_stores(path))]
+    TwoStores {
+        /// The journal.
+        path: PathBuf,
+    },
     /// The driver.
     #[error(transparent)]
     Engine(#[from] sortie_engine::OpenError),
@@ -132,6 +143,8 @@ impl OpenError {
             Self::Callback(error) | Self::Engine(sortie_engine::OpenError::Callback(error)) => {
                 !matches!(error, Callback::Client(_))
             }
+            Self::Store(error) => store::is_of_the_configuration(error),
+            Self::TwoStores { .. } => true,
             Self::Engine(sortie_engine::OpenError::Unreadable(_))
             | Self::DataDir { .. }
             | Self::HalfRestored { .. }
@@ -258,7 +271,7 @@ impl Node {
             memory_bytes_max: usize::try_from(config.limits.plugin_memory_mib).unwrap_or(usize::MAX) << 20,
             ..sortie_sandbox::Options::new(data_dir.join("plugins"))
         })?;
-        let (journal, opened) = Journal::open(&data_dir.join("journal.redb"), &sortie_journal::Options::default())?;
+        let Kept { log, bytes: journal_bytes, seat } = store::open(config, &data_dir)?;
         // The journal is this process's now, and so is everything beside it: unless somebody was moving it away just now.
         whole()?;
         backup::clean(&data_dir).map_err(unusable)?;
@@ -283,8 +296,6 @@ impl Node {
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
         let outside = Arc::clone(&ambient);
         let folder = workspaces.root();
-        let journal_bytes = opened.bytes;
-        let log: OpenLog = Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?)));
         let parts = Parts {
             settings,
             log,
@@ -336,6 +347,7 @@ impl Node {
             exporter,
             recorder,
             token,
+            _seat: seat,
         })
     }
 
@@ -504,10 +516,11 @@ pub enum ServeError {
 }
 
 /// What in a data directory is for its owner alone, and with which mode.
-pub(crate) const PRIVATE: [(&str, u32); 7] = [
+pub(crate) const PRIVATE: [(&str, u32); 8] = [
     ("", 0o700),
     ("journal.redb", 0o600),
     ("journal.redb.mark", 0o600),
+    ("store.id", 0o600),
     ("artifacts", 0o700),
     ("notify", 0o700),
     ("workspaces", 0o700),

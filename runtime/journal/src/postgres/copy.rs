@@ -20,11 +20,11 @@ const FRAMES: &str = "
 SELECT mission, first, row FROM sortie_frames WHERE (mission, first) > ($1, $2) ORDER BY mission, first LIMIT 200";
 const FIRES: &str = "SELECT id, no, row FROM sortie_fires WHERE (id, no) > ($1, $2) ORDER BY id, no LIMIT 1000";
 
-/// What reads a page of a table, and what each of its rows is in a copy, whose keys are of this type.
-type Table<K> = (&'static str, fn(K, Vec<u8>) -> Row);
+/// A row of the file's, of a key and its bytes.
+type Of<K> = fn(K, Vec<u8>) -> Row;
 
 /// Tables whose keys are numbers.
-const BY_NUMBER: [Table<u64>; 7] = [
+const BY_NUMBER: [(&str, Of<u64>); 7] = [
     ("SELECT mission, row FROM sortie_heads WHERE mission > $1 ORDER BY mission LIMIT 1000", Row::Head),
     ("SELECT position, row FROM sortie_feed WHERE position > $1 ORDER BY position LIMIT 1000", Row::Feed),
     ("SELECT mission, row FROM sortie_cursors WHERE mission > $1 ORDER BY mission LIMIT 1000", Row::Cursor),
@@ -35,7 +35,7 @@ const BY_NUMBER: [Table<u64>; 7] = [
 ];
 
 /// Tables whose keys are texts.
-const BY_TEXT: [Table<String>; 3] = [
+const BY_TEXT: [(&str, Of<String>); 3] = [
     ("SELECT id, row FROM sortie_schedules WHERE id > $1 ORDER BY id LIMIT 1000", Row::Schedule),
     ("SELECT id, row FROM sortie_positions WHERE id > $1 ORDER BY id LIMIT 1000", Row::Position),
     ("SELECT key, row FROM sortie_balances WHERE key > $1 ORDER BY key LIMIT 1000", Row::Balance),

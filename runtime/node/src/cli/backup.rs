@@ -52,6 +52,11 @@ pub(super) async fn backup(
     }
     let target = Target::make(&args.file)?;
     let data_dir = config.data_dir()?;
+    if node.is_none() && Address::read(&data_dir).is_none() {
+        let instead = "back that up with `pg_dump`, and beside it the folders of the data directory; or start the node, which makes \
+                       a backup of both";
+        config.refuse_with_store("no node runs here whose missions could be copied", instead)?;
+    }
     let journal = data_dir.join("journal.redb");
     let target = if node.is_none() && journal.exists() && !is_in_use(&journal)? {
         of_folder(&data_dir, config, target).await?

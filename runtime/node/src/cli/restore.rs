@@ -31,6 +31,10 @@ pub(super) struct RestoreArgs {
 /// Restores, and says what is forgotten by it.
 pub(super) async fn restore(args: RestoreArgs, config: &Config, as_json: bool) -> Result<Exit, Failure> {
     let data_dir = config.data_dir()?;
+    let instead = "restore that with `pg_restore`; or take `store` out of the configuration, to go on with the file that a backup \
+                   holds";
+    config
+        .refuse_with_store("a restore makes the file that a node without a database keeps its missions in", instead)?;
     let RestoreArgs { file, replace, dry_run, .. } = args;
     // What is made is for its owner alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);

@@ -331,6 +331,12 @@ pub(crate) const CODES: &[Known] = &[
     ),
     known("stopping", &[503], "The node is on its way out.", "Try again when it is back: what was accepted goes on."),
     known(
+        "store_away",
+        &[503],
+        "The database that keeps the missions is away.",
+        "Try again after `Retry-After`; nothing that was accepted is lost. Operators: the node goes on by itself once it is back.",
+    ),
+    known(
         "task_died",
         &[503],
         "A background task of the node has died; the node stops.",

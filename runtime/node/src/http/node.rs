@@ -188,6 +188,9 @@ fn ready(engine: &Engine) -> Response {
         let detail = "the node is stopping";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).into_response();
     }
+    if engine.log().is_away() {
+        return super::away::problem().into_response();
+    }
     Json(Health { status: if engine.holds_back() { HELD } else { "ready" } }).into_response()
 }
 

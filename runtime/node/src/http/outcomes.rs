@@ -302,7 +302,7 @@ const OWN: &[Row] = &[
     (Method::POST, "/v1/schedules/{id}/resume", &[SCHEDULE], SCHEDULE_ACT, &[]),
     (Method::POST, "/v1/schedules/{id}/trigger", &[SCHEDULE], SCHEDULE_ACT, &[]),
     (Method::POST, "/v1/schedules/{id}/backfill", &[SCHEDULE], SCHEDULE_ACT, &[]),
-    (Method::GET, "/readyz", TOLD, &["stopping", "task_died"], &[]),
+    (Method::GET, "/readyz", TOLD, &["stopping", "store_away", "task_died"], &[]),
 ];
 
 /// What a request of this route may come to.
@@ -313,7 +313,7 @@ pub(super) fn of(route: &Route) -> Outcomes {
     // A query that is not read, a path that is no text; what broke inside.
     codes.extend(["bad_request", "internal"]);
     if route.scope.is_some() {
-        codes.extend(["answers_full", "connections_full", "forbidden", "task_failed", "unauthorized"]);
+        codes.extend(["answers_full", "connections_full", "forbidden", "store_away", "task_failed", "unauthorized"]);
     }
     if route.path.contains('{') {
         codes.push("not_found");

@@ -161,6 +161,10 @@ const WHY: &[(&str, &str)] = &[
     ),
     ("stopping", "A node that stops finishes what it has begun, and begins nothing."),
     (
+        "store_away",
+        "What was accepted is in a database, and is told from there alone: while it cannot be asked, an answer would be a guess.",
+    ),
+    (
         "task_died",
         "The node goes down rather than on without a part of itself: its next start recovers everything that was accepted.",
     ),

@@ -31,7 +31,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         named_secrets(config, runs).await,
         Finding::new("data directory", writable(data_dir)),
         Finding::new("modes", modes(data_dir)),
-        Finding::new("journal", journal(data_dir, runs).await),
+        Finding::new("journal", kept(config, data_dir, runs).await),
         Finding::new("disk", space(config, data_dir)),
         Finding::new("clock", clock(system().wall())),
     ];
@@ -266,6 +266,20 @@ fn modes(data_dir: &Path) -> Result<String, String> {
         "{}: others can read missions; the next start of the node closes it, or refuses where it may not",
         open.join(", ")
     ))
+}
+
+/// Whether what keeps the missions would be opened.
+async fn kept(config: &Config, data_dir: &Path, runs: bool) -> Result<String, String> {
+    let Some(store) = config.store().map_err(|error| error.to_string())? else {
+        return journal(data_dir, runs).await;
+    };
+    let file = data_dir.join(crate::store::JOURNAL);
+    if file.exists() {
+        return Err(crate::store::two_stores(&file));
+    }
+    let looked = tokio::task::spawn_blocking(move || store.look()).await.map_err(|error| error.to_string())?;
+    let version = looked.map_err(|error| with_causes(&error))?;
+    Ok(format!("the database of the store answers, and has tables of version {version}"))
 }
 
 /// Whether the journal would be opened.
