@@ -24,21 +24,21 @@ async fn forks(node: &Node, of: &str) -> Vec<Value> {
 #[tokio::test]
 async fn several_are_forked_each_from_its_own_place_and_once_however_often_the_button_is_pressed() {
     let node = options().start().await;
-    for id in ["one", "two"] {
+    for id in ["first", "second"] {
         failed(&node, id).await;
     }
-    node.run(&writing("done")).await;
+    node.run(&writing("good")).await;
     let browser = Browser::signed_in(&node, node.token()).await;
     let page = browser.page("/missions").await;
     markup::is_readable("/missions", &page);
     let key = page.select("#several input[name=key]").attr("value").expect("a key").to_string();
-    let marked = ["one", "two", "done", "gone"].map(|id| ("item", id));
+    let marked = ["first", "second", "good", "gone"].map(|id| ("item", id));
     let sent = [("decision", "fork"), ("at", "failure"), ("key", key.as_str())];
     let fields: Vec<(&str, &str)> = sent.into_iter().chain(marked).collect();
     for _ in 0..2 {
         browser.send("/missions", &fields).await.expect_status(303);
         let notice = text(&browser.page("/missions").await, ".notice");
-        for id in ["one", "two", "done"] {
+        for id in ["first", "second", "good"] {
             let at = node.get(&format!("/v1/missions/{id}/fork")).await.expect_status(200).json;
             let at = if at["failure"].is_null() { &at["last"] } else { &at["failure"] };
             assert!(notice.contains(&format!("its fork {id}.fork-")), "{notice}");
@@ -46,18 +46,18 @@ async fn several_are_forked_each_from_its_own_place_and_once_however_often_the_b
         }
         assert!(notice.contains("gone: nothing was changed"), "{notice}");
     }
-    for id in ["one", "two", "done"] {
+    for id in ["first", "second", "good"] {
         let [fork] = forks(&node, id).await.try_into().expect("one fork");
         let fork = fork["mission_id"].as_str().expect("an id").to_owned();
         // The call that failed is made again, and fails again; all that was done is done.
-        let expected = if id == "done" { "completed" } else { "failed" };
+        let expected = if id == "good" { "completed" } else { "failed" };
         assert_eq!(node.until_final(&fork).await["status"], expected);
         let journal = node.get(&format!("/v1/missions/{fork}/journal")).await.json;
         let runs = journal["items"].as_array().expect("records").iter();
         let behind = runs.skip_while(|record| record["kind"] != "started");
         let tools: Vec<&Value> =
             behind.filter(|record| record["kind"] == "call_started").map(|record| &record["body"]["tool"]).collect();
-        let made_again: &[&str] = if id == "done" { &[] } else { &["Edit"] };
+        let made_again: &[&str] = if id == "good" { &[] } else { &["Edit"] };
         assert_eq!(
             tools,
             made_again.iter().map(|tool| json!(tool)).collect::<Vec<_>>().iter().collect::<Vec<_>>(),
@@ -65,20 +65,20 @@ async fn several_are_forked_each_from_its_own_place_and_once_however_often_the_b
         );
     }
     // From the beginning, under a key of its own; and what is no place is told.
-    let anew = [("decision", "fork"), ("at", "0"), ("key", "another"), ("item", "one")];
+    let anew = [("decision", "fork"), ("at", "0"), ("key", "another"), ("item", "first")];
     browser.send("/missions", &anew).await.expect_status(303);
     assert!(text(&browser.page("/missions").await, ".notice.good").contains("begins anew"));
-    assert_eq!(forks(&node, "one").await.len(), 2);
-    let wrong = [("decision", "fork"), ("at", "somewhere"), ("key", "k"), ("item", "one")];
+    assert_eq!(forks(&node, "first").await.len(), 2);
+    let wrong = [("decision", "fork"), ("at", "somewhere"), ("key", "k"), ("item", "first")];
     browser.send("/missions", &wrong).await.expect_status(303);
     let notice = text(&browser.page("/missions").await, ".notice.bad");
-    assert!(notice.contains("one: nothing was changed") && notice.contains("somewhere"), "{notice}");
+    assert!(notice.contains("first: nothing was changed") && notice.contains("somewhere"), "{notice}");
     // Who may not dispatch sees no such button, and forges it in vain.
     let operator = Browser::signed_in(&node, OPERATOR).await;
     let page = operator.page("/missions").await;
     assert!(page.select("#several").exists() && !page.select("#several button[value=fork]").exists());
     operator.send("/missions", &fields).await.expect_status(403);
-    assert_eq!(forks(&node, "two").await.len(), 1);
+    assert_eq!(forks(&node, "second").await.len(), 1);
 }
 
 /// A form with a file, as a browser sends it.
@@ -119,7 +119,7 @@ async fn a_plugin_is_installed_from_a_file_and_removed_by_who_may() {
         (vec![("form_key", None, key.as_bytes())], 400),
         (vec![("form_key", None, key.as_bytes()), ("component", Some(""), b"")], 400),
         (vec![("form_key", None, key.as_bytes()), ("other", Some("x.wasm"), b"x")], 400),
-        (vec![], 400),
+        (vec![], 403),
     ] {
         let answer = upload(&browser, &parts).await;
         assert_eq!(answer.status, status, "{parts:?}: {answer:#?}");

@@ -132,7 +132,7 @@ fn shown(web: &Web, viewer: &Viewer, id: &str, forkable: &Value, sent: &Fields, 
             (form_key(viewer)) (decides_nothing())
             input type="hidden" name="key" value=(sent.text("key"));
             p {
-                label for="at" { "Up to and with call, from 0 to " (last) }
+                label for="at" { "Up to and with call, from 0 to " (last) } " "
                 input id="at" name="at" type="number" min="0" max=(last) step="1" required aria-describedby="places" value=(sent.text("at"));
             }
             p class="dim" id="places" {

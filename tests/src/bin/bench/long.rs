@@ -10,6 +10,9 @@ use crate::pages::Viewer;
 use crate::report::{Report, Unit, middle};
 use crate::sizes::Sizes;
 
+/// Where a page is of a mission that has so many records.
+type Path = fn(u64) -> String;
+
 /// How often each page is asked for behind the first time.
 const TIMES: usize = 15;
 
@@ -27,7 +30,7 @@ pub(crate) async fn long(sizes: &Sizes, report: &Report) {
         (node, viewer, records.expect("a number"))
     };
     let (small, large) = (filled(sizes.long_small).await, filled(sizes.long).await);
-    let pages: [Page; 6] = [
+    let pages: [(&str, Path); 6] = [
         ("its page", |_| "/missions/long".to_owned()),
         ("in the middle of its record", |records| format!("/missions/long?at={}", records / 2)),
         ("a step further", |records| format!("/missions/long?at={}", records / 2 + 1)),
