@@ -42,7 +42,12 @@ async fn what_a_plugin_says_of_its_missions_is_shown_and_held() {
     std::fs::write(&file, guest::hostile("profile")).expect("a writable folder");
     let told = node.cli(&["plugin", "install", &file.to_string_lossy()]).await;
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
-    for says in ["makes use of: Grep", "1.5 min of run time", "leaves: report.md (what was found)", "for example: {\"count\":2}"] {
+    for says in [
+        "makes use of: Grep",
+        "1.5 min of run time",
+        "leaves: report.md (what was found)",
+        "for example: {\"count\":2}",
+    ] {
         assert!(told.contains(says), "{says}: {told}");
     }
     // Its run time is less than the plugin says that it needs.
