@@ -63,7 +63,7 @@ async fn last_weeks_missions_are_held_against_a_build_wherever_they_are() {
     let told = json_of(&node, &honest, &["--journal"], 1).await;
     assert_eq!(verdicts(&told), [("goes-well", "different"), ("panics", "same")], "{told:#}");
     let (_, said) = checked(&node, &honest, &["--journal"]).await;
-    assert!(said.contains("different   goes-well: ") && said.contains("this build crashes"), "{said}");
+    assert!(said.contains("different   goes-well: ") && said.contains("this build: the log line panicked"), "{said}");
     assert!(said.contains("2 missions of hostile@0.1.0: 1 same, 0 mended, 1 different; 1 of other"), "{said}");
 
     // Some of them, by name, by number, by age.

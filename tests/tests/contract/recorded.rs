@@ -168,8 +168,12 @@ async fn missions(node: &mut Node) -> Vec<(String, &'static str)> {
     let command = json!([write("w", "w.txt", "w"), { "id": "b", "tool": "Bash", "with": { "command": "sleep 2; echo done" }, "needs": ["w"] }]);
     node.accept(&with(automation("killed", &command), "/constraints/allowed_tools", json!(["Bash", "Write"]))).await;
     let started = async || {
-        let journal = node.get("/v1/missions/killed/journal").await.text;
-        journal.contains("sleep 2").then_some(())
+        let journal = node.get("/v1/missions/killed/journal").await.json;
+        let is_it = |record: &Value| {
+            record["kind"] == "call_started"
+                && record["body"]["arguments"].as_str().is_some_and(|it| it.contains("sleep 2"))
+        };
+        journal["items"].as_array()?.iter().any(is_it).then_some(())
     };
     until("the command runs", started).await;
     node.kill();

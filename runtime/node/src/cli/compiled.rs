@@ -60,7 +60,7 @@ impl Workshop {
         drop(compiling);
         if let Some(folder) = &self.kept {
             // Nothing of what follows is worth a command.
-            let _ = used(folder, &plugin.identity.digest);
+            let _ = used(folder, &plugin.identity.digest, SystemTime::from(system().wall()));
             let _ = prune(folder, KEPT_BYTES_MAX);
         }
         Ok(plugin)
@@ -104,8 +104,8 @@ fn others_write(about: &Metadata) -> bool {
 }
 
 /// Notes that code was of use.
-fn used(folder: &Path, digest: &Digest) -> io::Result<()> {
-    let (now, digest) = (SystemTime::from(system().wall()), digest.to_string());
+fn used(folder: &Path, digest: &Digest, now: SystemTime) -> io::Result<()> {
+    let digest = digest.to_string();
     for entry in folder.read_dir()? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(&digest) {
@@ -192,7 +192,8 @@ mod tests {
             file(&name, age);
         }
         file("key", 9);
-        used(place.path(), &digest).expect("it is there");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000);
+        used(place.path(), &digest, now).expect("it is there");
         prune(place.path(), 20).expect("a folder");
         let mut left: Vec<String> = place
             .path()

@@ -156,6 +156,12 @@ pub(crate) struct Person {
     pub(crate) after: Option<String>,
     /// What they say.
     pub(crate) says: Word,
+    /// Who they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
+    /// Why, in their words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
     /// So many times; without it, again and again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) times: Option<u32>,

@@ -237,9 +237,9 @@ async fn live(world: &World, engine: &Arc<Engine>, known: &mut Option<MissionNo>
                 Err(error) => return Err(Stuck(format!("it cannot be cancelled: {}", told(&error)))),
             }
         }
-        let due = next.as_ref().map(|(due, ..)| due.saturating_sub(world.clock.steady()));
-        if let (Some((_, request, decision)), Some(Duration::ZERO)) = (next, due) {
-            let said = engine.decide(no, request, decision, "case".to_owned(), String::new()).await;
+        let due = next.as_ref().map(|(_, plan)| plan.due.saturating_sub(world.clock.steady()));
+        if let (Some((request, plan)), Some(Duration::ZERO)) = (next, due) {
+            let said = engine.decide(no, request, plan.decision, plan.by, plan.note).await;
             match said {
                 Ok(()) | Err(ActError::AlreadyFinal) => world.people.lock().said(request),
                 Err(error) => {

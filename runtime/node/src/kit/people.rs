@@ -21,9 +21,21 @@ pub(super) struct People {
 }
 
 #[derive(Clone)]
-struct Plan {
-    due: Duration,
-    decision: Decision,
+pub(super) struct Plan {
+    pub(super) due: Duration,
+    pub(super) decision: Decision,
+    /// Who decides, and why.
+    pub(super) by: String,
+    pub(super) note: String,
+}
+
+/// Who decides where a case does not say.
+const SOMEBODY: &str = "case";
+
+impl Plan {
+    fn at(due: Duration, decision: Decision) -> Self {
+        Self { due, decision, by: SOMEBODY.to_owned(), note: String::new() }
+    }
 }
 
 impl People {
@@ -46,12 +58,10 @@ impl People {
     }
 
     /// The next thing that somebody says, among what is still asked.
-    pub(super) fn next(&self, mission: &Mission) -> Option<(Duration, RequestNo, Decision)> {
-        let open = mission.open_requests().iter().filter_map(|open| {
-            let plan = self.plans.get(&open.no)?.clone()?;
-            Some((plan.due, open.no, plan.decision))
-        });
-        open.min_by_key(|(due, no, _)| (*due, *no))
+    pub(super) fn next(&self, mission: &Mission) -> Option<(RequestNo, Plan)> {
+        let open =
+            mission.open_requests().iter().filter_map(|open| Some((open.no, self.plans.get(&open.no)?.clone()?)));
+        open.min_by_key(|(no, plan)| (plan.due, *no))
     }
 
     /// It was said; whatever came of it, it is not said again.
@@ -67,10 +77,10 @@ impl People {
     fn plan(&mut self, open: &OpenRequest, now: Duration, stage: &Stage) -> Option<Plan> {
         // What a crash leaves open is nothing that a plugin can do anything about: the call is made again.
         if open.kind == RequestKind::Uncertain {
-            return Some(Plan { due: now, decision: Decision::Repeat });
+            return Some(Plan::at(now, Decision::Repeat));
         }
         if open.kind == RequestKind::Input && stage.turn(&open.no.to_string(), || format!("ask {}", open.question)) {
-            return Some(Plan { due: now, decision: Decision::Deny });
+            return Some(Plan::at(now, Decision::Deny));
         }
         let used = &self.used;
         let fits = |(index, person): &(usize, &Person)| {
@@ -82,7 +92,9 @@ impl People {
         let after = person.after.as_deref().and_then(|after| read_time("after", after).ok()).unwrap_or_default();
         let (decision, _) = word(&person.says)?;
         *self.used.entry(index).or_default() += 1;
-        Some(Plan { due: now.saturating_add(after), decision })
+        let by = person.by.clone().unwrap_or_else(|| SOMEBODY.to_owned());
+        let note = person.note.clone().unwrap_or_default();
+        Some(Plan { due: now.saturating_add(after), decision, by, note })
     }
 }
 

@@ -155,7 +155,7 @@ impl Fold<'_> {
             Record::Requested { request, question, call, .. } => {
                 self.asked.insert(request.0, (question.clone(), at, *call));
             }
-            Record::Decided { request, decision, .. } => self.decided(request.0, decision, at),
+            Record::Decided { request, decision, by, note } => self.decided(request.0, decision, (by, note), at),
             Record::ArtifactStored { artifact, source, .. } => self.workspace.stored(artifact, source),
             _ => {}
         }
@@ -167,14 +167,16 @@ impl Fold<'_> {
         self.case.expect.calls.get_or_insert_default().push(WantedCall { tool: tool.to_owned(), with });
     }
 
-    fn decided(&mut self, request: u32, decision: &Decision, at: Timestamp) {
+    fn decided(&mut self, request: u32, decision: &Decision, (by, note): (&String, &String), at: Timestamp) {
         let Some((question, since, call)) = self.asked.remove(&request) else { return };
         // From then on the call is the changed one.
         if let (Decision::Amend { arguments }, Some(begun)) = (decision, self.begun.get_mut(&call.0)) {
             begun.arguments = serde_json::from_str(arguments).unwrap_or_default();
         }
         if let Some(says) = word(decision) {
-            self.case.people.push(Person { asked: Some(question), after: span(since, at), says, times: Some(1) });
+            let note = Some(note.clone()).filter(|note| !note.is_empty());
+            let (asked, by) = (Some(question), Some(by.clone()));
+            self.case.people.push(Person { asked, after: span(since, at), says, by, note, times: Some(1) });
         }
     }
 

@@ -90,7 +90,7 @@ fn arguments_that_somebody_wrote_anew_are_said_whole() {
     let arguments = json!({ "path": "a", "after": null });
     let says = word(&Decision::Amend { arguments: arguments.to_string() }).expect("a word");
     let mut case = Case::parse("mission = {}\n[expect]\n").expect("a case");
-    case.people.push(Person { asked: None, after: None, says, times: None });
+    case.people.push(Person { asked: None, after: None, says, by: None, note: None, times: None });
     let case = Case::parse(&case.written().expect("TOML says it")).expect("a case");
     assert!(matches!(&case.people[0].says, Word::Amend(all) if Value::Object(all.clone()) == arguments));
 }
