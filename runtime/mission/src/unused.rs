@@ -16,6 +16,8 @@ pub struct Shelved {
     pub identity: PluginIdentity,
     /// When it was installed, where that is known.
     pub installed_at: Option<Timestamp>,
+    /// Whether missions may begin on it: what nobody vouches for replaces nothing.
+    pub may_be_chosen: bool,
     /// Whether the node itself brings it along.
     pub is_carried: bool,
     /// Whether a mission has it: one that is not over, or one that is kept, whose record may be gone over again.
@@ -95,7 +97,7 @@ fn replaces(other: &Shelved, one: &Shelved) -> bool {
         // What is no version is left to people.
         return false;
     };
-    newer > older && (newer.pre.is_empty() || !older.pre.is_empty())
+    other.may_be_chosen && newer > older && (newer.pre.is_empty() || !older.pre.is_empty())
 }
 
 #[cfg(test)]
@@ -117,6 +119,7 @@ mod tests {
                 digest: Digest::of(text.as_bytes()),
             },
             installed_at: Timestamp::from_second(installed_at).ok(),
+            may_be_chosen: true,
             is_carried: false,
             is_held: false,
             is_named: false,
@@ -161,6 +164,8 @@ mod tests {
         ] {
             check(&all, None, &[expected, Some(Stays::Newest)]);
         }
+        let aside = Shelved { may_be_chosen: false, ..shelved("a@2.0.0", 0) };
+        check(&[shelved("a@1.0.0", 0), aside], None, &[Some(Stays::Newest), Some(Stays::Newest)]);
         let mut odd = shelved("a@1.0.0", 0);
         odd.identity.version = "one".to_owned();
         check(&[odd, shelved("a@2.0.0", 0)], None, &[Some(Stays::Newest), Some(Stays::Newest)]);

@@ -57,6 +57,7 @@ impl Shelf {
             is_carried: self.carried.iter().any(|own| own.digest == plugin.identity.digest),
             is_held: held.contains_key(&plugin.identity.digest),
             is_named: is_scheduled || is_configured(&plugin.identity),
+            may_be_chosen: sandbox.aside(&plugin.identity.digest).is_none(),
             installed_at: plugin.origin.installed_at,
             identity: plugin.identity,
         });

@@ -144,7 +144,7 @@ mod tests {
         };
         for (manifest, expected) in [
             ("x".to_owned(), "cannot be read"),
-            ("[]".to_owned(), "cannot be read"),
+            ("[]".to_owned(), "its layers are none"),
             ("{}".to_owned(), "its layers are none"),
             ("{\"manifests\": []}".to_owned(), "an index"),
             (format!("{{\"layers\": [{}]}}", layer("application/vnd.oci.image.layer.v1.tar+gzip")), "tar+gzip"),

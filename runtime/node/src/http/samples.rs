@@ -3,6 +3,9 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+/// A digest as people write it.
+const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
 /// The examples of a request's body, each with a name.
 pub(super) fn of(method: &Method, path: &str) -> Vec<(&'static str, Value)> {
     match (method.as_str(), path) {
@@ -14,6 +17,10 @@ pub(super) fn of(method: &Method, path: &str) -> Vec<(&'static str, Value)> {
             ("once", json!({"at": 0, "workspace": "empty", "idempotency_key": "try-2"})),
         ],
         ("POST", "/v1/missions/{id}/keep") => vec![("keep", json!({"keep": true}))],
+        ("POST", "/v1/plugin-fetch") => vec![
+            ("registry", json!({"from": "oci://registry.example.org/acme/greeter:1.0.0"})),
+            ("address", json!({"from": "https://plugins.example.org/greeter.wasm", "digest": DIGEST})),
+        ],
         ("POST", "/v1/explain") => vec![("hello", hello())],
         ("POST", "/v1/missions/{id}/requests/{request}") => vec![
             ("approve", json!({"decision": "approve", "for": "tool", "note": "fine for this mission"})),
