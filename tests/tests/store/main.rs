@@ -76,7 +76,7 @@ async fn tables_are_made_first_and_a_store_is_one_nodes() {
     let backup = node.cli(&["backup", &archive.display().to_string()]).await;
     assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
     std::fs::write(folder.path().join("sortie.toml"), "").expect("written");
-    let (text, code) = said(folder.path(), &["restore", &archive.display().to_string()]);
+    let (text, code) = said(folder.path(), &["restore", "--replace", &archive.display().to_string()]);
     assert_eq!(code, Some(0), "{text}");
     // And where a file is beside a database nobody has to guess which of them holds.
     std::fs::write(folder.path().join("sortie.toml"), &lines).expect("written");
