@@ -1,8 +1,6 @@
 //! A node whose missions are in a PostgreSQL database: kills of the node and of the database lose nothing, and what only a file can do is
 //! answered with what to do instead. The laws that the log in there obeys are tested with the journal.
 
-#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
-
 #[path = "../../../runtime/journal/tests/postgres_kit/server.rs"]
 #[allow(dead_code, reason = "the tests of the journal use more of it")]
 mod server;
