@@ -235,6 +235,9 @@ fn while_the_database_is_away_nothing_is_lost_and_new_missions_are_refused() {
     let log = open(&url, "n");
     plain(1).to(&log);
     server.kill();
+    // Whether it is known cannot be told, and nobody has noticed yet: who dispatches does not wait either.
+    let twin = plain(1).fires(&log, true, None).1;
+    assert!(matches!(twin, Err(AdmitError::Write(WriteError::Overloaded))), "{twin:?}");
     let receipt = log.act("while it is away".to_owned()).unwrap();
     while !log.is_away() {
         std::thread::sleep(Duration::from_millis(5));

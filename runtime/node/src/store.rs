@@ -2,7 +2,7 @@
 //! this process's either way: workspaces, artifacts, plugins and tokens lie there.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use sortie_engine::OpenLog;
@@ -109,7 +109,7 @@ pub(crate) fn is_of_the_configuration(error: &StoreError) -> bool {
 }
 
 /// The file that a store in a database leaves no room for.
-pub(crate) fn two_stores(path: &PathBuf) -> String {
+pub(crate) fn two_stores(path: &Path) -> String {
     format!(
         "{} holds missions, and `[node] store` names a database that holds others; move the file away (with `{}.mark`) to work with the \
          database, or take `store` out to work with the file",

@@ -1,8 +1,6 @@
 //! A node whose missions are in a PostgreSQL database: kills of the node and of the database lose nothing, and what only a file can do is
 //! answered with what to do instead. The laws that the log in there obeys are tested with the journal.
 
-#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
-
 #[path = "../../../runtime/journal/tests/postgres_kit/server.rs"]
 #[allow(dead_code, reason = "the tests of the journal use more of it")]
 mod server;
@@ -76,7 +74,7 @@ async fn tables_are_made_first_and_a_store_is_one_nodes() {
     let backup = node.cli(&["backup", &archive.display().to_string()]).await;
     assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
     std::fs::write(folder.path().join("sortie.toml"), "").expect("written");
-    let (text, code) = said(folder.path(), &["restore", &archive.display().to_string()]);
+    let (text, code) = said(folder.path(), &["restore", "--replace", &archive.display().to_string()]);
     assert_eq!(code, Some(0), "{text}");
     // And where a file is beside a database nobody has to guess which of them holds.
     std::fs::write(folder.path().join("sortie.toml"), &lines).expect("written");

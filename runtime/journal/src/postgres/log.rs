@@ -1,5 +1,6 @@
 //! The log in a database as the rest of a node sees it: see [`Log`].
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -14,7 +15,7 @@ use tokio_postgres::Row;
 
 use super::PostgresLog;
 use super::copy;
-use super::read::PAGE;
+use super::read::{self, PAGE};
 use super::script::int;
 use crate::actions;
 use crate::append::{Append, Change, HEAD_BYTES};
@@ -182,20 +183,29 @@ impl PostgresLog {
     }
 }
 
-impl Rows for PostgresLog {
+/// The rows as admission asks for them: whoever dispatches is not kept waiting for a database that is away.
+struct AtOnce<'a> {
+    log: &'a PostgresLog,
+    is_away: Cell<bool>,
+}
+
+impl Rows for AtOnce<'_> {
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
-        let rows = self.rows(HEAD, vec![Box::new(int(mission.0))])?;
-        Ok(rows.first().map(head).transpose()?.map(|(_, head)| head))
+        match self.log.reader.rows_at_once(HEAD, vec![Box::new(int(mission.0))])? {
+            Some(rows) => Ok(rows.first().map(head).transpose()?.map(|(_, head)| head)),
+            None => {
+                self.is_away.set(true);
+                Err(read::storage("it is away"))
+            }
+        }
     }
 
     fn barrier(&self) -> Result<Receipt, WriteError> {
-        let (waker, receipt) = Receipt::pair();
-        self.send(|| Ok(Message::Barrier(waker, self.load.place(0)?)))?;
-        Ok(receipt)
+        self.log.barrier()
     }
 
     fn hand(&self, append: Append) -> Result<Receipt, WriteError> {
-        self.change(Change::Append(append))
+        self.log.change(Change::Append(append))
     }
 }
 
@@ -205,7 +215,11 @@ impl Log for PostgresLog {
         if self.is_away() {
             return Err(WriteError::Overloaded.into());
         }
-        index::admit(&self.index, self, keys, decide)
+        let rows = AtOnce { log: self, is_away: Cell::new(false) };
+        match index::admit(&self.index, &rows, keys, decide) {
+            Err(AdmitError::Read(_)) if rows.is_away.get() => Err(WriteError::Overloaded.into()),
+            admitted => admitted,
+        }
     }
 
     fn append(&self, append: Append) -> Result<(), WriteError> {
@@ -213,7 +227,7 @@ impl Log for PostgresLog {
     }
 
     fn append_durable(&self, append: Append) -> Result<Receipt, WriteError> {
-        self.leases.fenced(append, |append| self.hand(append))
+        self.leases.fenced(append, |append| self.change(Change::Append(append)))
     }
 
     fn reserve(&self, append: &Append) -> Result<Room, WriteError> {
@@ -222,7 +236,7 @@ impl Log for PostgresLog {
     }
 
     fn lease(&self, mission: MissionNo) -> Result<(Lease, Receipt), WriteError> {
-        self.leases.lease(mission, || Rows::barrier(self))
+        self.leases.lease(mission, || self.barrier())
     }
 
     fn release(&self, lease: Lease) {
@@ -231,7 +245,7 @@ impl Log for PostgresLog {
 
     fn remove(&self, mission: MissionNo) -> Result<(), AdmitError> {
         self.takes()?;
-        let head = Log::head(self, mission)?;
+        let head = self.head(mission)?;
         self.change_untold(Change::Remove(mission.0))?;
         if let Some(head) = head {
             self.index.lock().catalog.remove(mission, &head);
@@ -329,7 +343,9 @@ impl Log for PostgresLog {
     }
 
     fn barrier(&self) -> Result<Receipt, WriteError> {
-        Rows::barrier(self)
+        let (waker, receipt) = Receipt::pair();
+        self.send(|| Ok(Message::Barrier(waker, self.load.place(0)?)))?;
+        Ok(receipt)
     }
 
     fn read(&self, mission: MissionNo, first: u32, bytes: usize) -> Result<Vec<Stamped>, ReadError> {
@@ -384,13 +400,14 @@ impl Log for PostgresLog {
     }
 
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
-        Rows::head(self, mission)
+        let rows = self.rows(HEAD, vec![Box::new(int(mission.0))])?;
+        Ok(rows.first().map(head).transpose()?.map(|(_, head)| head))
     }
 
     fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError> {
         let candidates: Vec<MissionNo> = self.index.lock().catalog.by_id(id).collect();
         for no in candidates {
-            if let Some(head) = Log::head(self, no)?.filter(|head| head.mission_id == *id) {
+            if let Some(head) = self.head(no)?.filter(|head| head.mission_id == *id) {
                 return Ok(Some(Twin { no, head }));
             }
         }

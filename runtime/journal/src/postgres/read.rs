@@ -24,6 +24,9 @@ const LINKS: usize = 3;
 /// A question that has no answer for so long is asked again, over another connection.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long whoever must not wait does.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
 /// Rows of a page.
 pub(super) const PAGE: usize = 1_000;
 
@@ -57,7 +60,26 @@ impl Reader {
     /// The rows that answer. Blocks.
     pub(super) fn rows(&self, sql: &'static str, params: Vec<Param<'static>>) -> Result<Vec<Row>, ReadError> {
         let links = Arc::clone(&self.links);
-        wait(&self.runtime, async move { links.rows(sql, &params).await })?
+        wait(&self.runtime, async move { links.rows(sql, &params, true).await })?
+    }
+
+    /// The same, for whoever must not wait while the database is away: `None` then.
+    pub(super) fn rows_at_once(
+        &self,
+        sql: &'static str,
+        params: Vec<Param<'static>>,
+    ) -> Result<Option<Vec<Row>>, ReadError> {
+        let links = Arc::clone(&self.links);
+        let asked = wait(&self.runtime, async move { timeout(AT_ONCE, links.rows(sql, &params, false)).await.ok() })?;
+        match asked {
+            Some(Ok(rows)) => Ok(Some(rows)),
+            Some(Err(ReadError::Storage { why })) => {
+                tracing::debug!(why, "the store was not asked again");
+                Ok(None)
+            }
+            Some(Err(error)) => Err(error),
+            None => Ok(None),
+        }
     }
 
     /// All rows that answer, a page at a time: `sql` takes the last key of the page before and the length of a page as its last two
@@ -89,17 +111,23 @@ impl Reader {
 }
 
 impl Links {
-    async fn rows(&self, sql: &'static str, params: &[Param<'static>]) -> Result<Vec<Row>, ReadError> {
+    async fn rows(
+        &self,
+        sql: &'static str,
+        params: &[Param<'static>],
+        is_patient: bool,
+    ) -> Result<Vec<Row>, ReadError> {
         let mut attempts = 0;
         loop {
             let place = self.next.fetch_add(1, Ordering::Relaxed) % LINKS;
-            let (error, why) = match timeout(PATIENCE, self.ask(place, sql, params)).await {
+            let (is_passing, why) = match timeout(PATIENCE, self.ask(place, sql, params)).await {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) => (trouble::is_passing(&error), trouble::told(&error)),
                 Err(_) => (true, "it does not answer".to_owned()),
             };
             self.links[place].lock().take();
-            if !error || self.over.load(Ordering::SeqCst) {
+            // A connection that was there may have ended long ago: one attempt more tells.
+            if !is_passing || self.over.load(Ordering::SeqCst) || (!is_patient && attempts > 0) {
                 return Err(storage(&why));
             }
             attempts += 1;
