@@ -7,22 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::digest::Digest;
+use crate::mistake::Pointer;
 use crate::tool::ToolName;
 
 /// What the templates within the inputs of an `automation` name once it runs.
 const AUTOMATION_NAMES: [&str; 8] = ["inputs", "objective", "mission", "steps", "item", "index", "result", "failure"];
 
-/// The names that the mission's plugin fills in once it runs, in the texts of this field of its envelope: whoever fills texts in before leaves
-/// those to it. None where the plugin takes texts as they are.
+/// The names that the mission's plugin fills in once it runs, in the text at this place of its envelope: whoever fills texts in before leaves
+/// those to it. None where the plugin takes texts as they are: `automation` takes all of its inputs so, but for the steps.
 #[must_use]
-pub fn names_of_later(envelope: &serde_json::Map<String, serde_json::Value>, field: &str) -> &'static [&'static str] {
-    let says = |key: &str| envelope.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let plugin = says("plugin").split('@').next().unwrap_or_default();
-    if field == "inputs" && (says("mission_type") == "automation" || plugin == "automation") {
-        &AUTOMATION_NAMES
-    } else {
-        &[]
-    }
+pub fn names_of_later(mission_type: &str, plugin: &str, at: &Pointer) -> &'static [&'static str] {
+    let plugin = plugin.split('@').next().unwrap_or_default();
+    let is_automation = plugin == "automation" || (plugin.is_empty() && mission_type == "automation");
+    let at = at.as_str();
+    let holds_steps = at == "/inputs" || at == "/inputs/steps" || at.starts_with("/inputs/steps/");
+    if is_automation && holds_steps { &AUTOMATION_NAMES } else { &[] }
 }
 
 /// Which plugin, to the byte. A mission stays on the one that it started with (contract reading, *After a crash*).

@@ -93,7 +93,7 @@ pub enum SecretError {
     #[error("the secret cannot be sent in a header")]
     HeaderForm,
     /// The signing secret begins with `whsec_` and goes on with something else than base64.
-    #[error("the signing secret is not `whsec_` and base64")]
+    #[error("the signing secret is not `whsec_` and base64 of a key")]
     SigningForm,
 }
 

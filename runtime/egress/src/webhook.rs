@@ -43,6 +43,10 @@ pub fn mac(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Result<Hma
     let key = match secret.expose().strip_prefix(PREFIX) {
         Some(encoded) => {
             decoded = STANDARD.decode(encoded).map_err(|_| SecretError::SigningForm)?;
+            if decoded.is_empty() {
+                // Anybody has this key.
+                return Err(SecretError::SigningForm);
+            }
             decoded.as_slice()
         }
         None => secret.expose().as_bytes(),
@@ -72,6 +76,8 @@ mod tests {
         let prefixed = Secret::new("whsec_TWZLUTlyOEdLWXFyVHdqVVBEOElMUFpJbzJMYUxhU3c=".to_owned());
         assert_eq!(signature(&plain, "a", 1, b"b").unwrap(), signature(&prefixed, "a", 1, b"b").unwrap());
         let broken = Secret::new("whsec_not base64".to_owned());
+        let empty = Secret::new("whsec_".to_owned());
+        assert!(matches!(signature(&empty, "a", 1, b"b"), Err(SecretError::SigningForm)));
         let error = signature(&broken, "a", 1, b"b").unwrap_err();
         assert!(!format!("{error:?} {error}").contains("not base64"), "errors do not quote secrets");
     }

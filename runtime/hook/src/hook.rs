@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::SecretRef;
-use sortie_contract::plugin::names_of_later;
+use sortie_contract::envelope::read_strictly;
 use sortie_contract::{Mistake, Pointer, Timestamp, limit};
 use sortie_egress::header::HeaderMap;
 use sortie_egress::{SecretError, resolve};
-use sortie_template::{Fault, Fill, Templates, Writing, faults as faults_of};
+use sortie_template::{Fault, Fill, Templates, Writing, examine, faults as faults_of};
 
 use crate::config::{ConfigError, HookConfig};
 use crate::signature::{Scheme, digest};
@@ -20,8 +20,8 @@ pub(crate) const MADE_HERE: [&str; 2] = ["mission_id", "idempotency_key"];
 /// A text that is no template, or names what is not there.
 pub const INVALID_TEMPLATE: &str = "invalid_template";
 
-/// Headers that no template sees: who may see a mission's inputs need not see these.
-const UNSEEN: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+/// What the names of headers hold that no template sees: who may see a mission's inputs need not see these, and could deliver again with them.
+const UNSEEN: [&str; 5] = ["authorization", "cookie", "secret", "signature", "token"];
 
 /// Most characters of a delivery's id that stand in the name of its mission as they are.
 const ID_CHARS_MAX: usize = 64;
@@ -47,8 +47,8 @@ pub struct Sender {
 impl Sender {
     /// One who need not sign: for a template that is tried out.
     #[must_use]
-    pub fn trying(body: &[u8]) -> Self {
-        Self { id: digest(body) }
+    pub fn trying() -> Self {
+        Self { id: "try".to_owned() }
     }
 }
 
@@ -116,7 +116,8 @@ impl Hook {
     /// # Errors
     /// Why not.
     pub async fn is_usable(&self) -> Result<(), SecretError> {
-        resolve(&self.secret).await.map(drop)
+        let secret = resolve(&self.secret).await?;
+        self.config.signature.takes(&secret)
     }
 
     /// Who sent this. The secret is read for each delivery: one that is replaced holds at once.
@@ -125,6 +126,7 @@ impl Hook {
     /// [`Refused::NoSecret`], [`Refused::Unsigned`].
     pub async fn sender(&self, delivery: Delivery<'_>) -> Result<Sender, Refused> {
         let secret = resolve(&self.secret).await.map_err(Refused::NoSecret)?;
+        self.config.signature.takes(&secret).map_err(Refused::NoSecret)?;
         let now = delivery.at.as_second();
         let id = self.config.signature.signed_id(delivery.headers, delivery.body, &secret, now);
         id.map(|id| Sender { id }).map_err(Refused::Unsigned)
@@ -135,7 +137,7 @@ impl Hook {
     /// # Errors
     /// [`Refused::NotJson`], [`Refused::Unfit`].
     pub fn envelope(&self, sender: &Sender, delivery: Delivery<'_>, node: &str) -> Result<Made, Refused> {
-        let body: Value = serde_json::from_slice(delivery.body).map_err(|error| Refused::NotJson(error.to_string()))?;
+        let body = read(delivery.body)?;
         let templates = Templates::new(self.scope(sender, delivery, &body), Writing::Json);
         let unfit = |found: Vec<Fault>| {
             let mistake = |(at, detail)| Mistake::new(at, INVALID_TEMPLATE, detail);
@@ -152,13 +154,9 @@ impl Hook {
                 Err(why) => return Err(unfit(vec![(Pointer::root().join("when"), why)])),
             }
         }
-        let (fill, mut found) = (Fill::new(&templates, &NAMES), Vec::new());
-        let mut envelope = Map::new();
-        for (name, value) in &self.config.envelope {
-            let at = Pointer::root().join("envelope").join(name);
-            envelope
-                .insert(name.clone(), fill.value(value, names_of_later(&self.config.envelope, name), &at, &mut found));
-        }
+        let mut found = Vec::new();
+        let place = Pointer::root().join("envelope");
+        let mut envelope = Fill::new(&templates, &NAMES).envelope(&self.config.envelope, &place, &mut found);
         if !found.is_empty() {
             return Err(unfit(found));
         }
@@ -177,7 +175,8 @@ impl Hook {
     }
 
     /// The name of the mission of a delivery: the same whenever that is sent again.
-    fn mission_id(&self, sender: &Sender) -> String {
+    #[must_use]
+    pub fn mission_id(&self, sender: &Sender) -> String {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let id = &sender.id;
         if id.len() <= ID_CHARS_MAX && id.chars().all(is_plain) {
@@ -189,13 +188,12 @@ impl Hook {
     }
 
     fn scope(&self, sender: &Sender, delivery: Delivery<'_>, body: &Value) -> Value {
-        // The signature says nothing to a mission, and who reads its inputs could send the delivery again.
         let signature = match &self.config.signature {
             Scheme::Standard => sortie_egress::webhook::SIGNATURE,
             Scheme::Hex(header) => header.as_str(),
         };
-        let headers =
-            delivery.headers.iter().filter(|(name, _)| !UNSEEN.contains(&name.as_str()) && name.as_str() != signature);
+        let is_seen = |name: &str| name != signature && !UNSEEN.iter().any(|part| name.contains(part));
+        let headers = delivery.headers.iter().filter(|(name, _)| is_seen(name.as_str()));
         let headers: Map<String, Value> =
             headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.into()))).collect();
         json!({
@@ -207,18 +205,22 @@ impl Hook {
     }
 }
 
+/// The body of a delivery. One that would not be what was sent is refused: two keys of one name, an integer beyond 64 bits.
+fn read(body: &[u8]) -> Result<Value, Refused> {
+    let text = std::str::from_utf8(body).map_err(|error| Refused::NotJson(error.to_string()))?;
+    let told = |mistake: Mistake| Refused::NotJson(mistake.to_string());
+    let (body, mistakes) = read_strictly(text).map_err(told)?;
+    match mistakes.into_iter().next() {
+        Some(mistake) => Err(told(mistake)),
+        None => Ok(body),
+    }
+}
+
 /// What is wrong with the templates of a hook, whatever is delivered.
 pub(crate) fn faults(config: &HookConfig) -> Vec<Fault> {
-    let root = Pointer::root;
-    let when = config
-        .when
-        .as_deref()
-        .into_iter()
-        .flat_map(|when| faults_of(&Value::from(format!("{{{{ {when} }}}}")), &NAMES, &[], &root().join("when")));
-    let fields = config.envelope.iter().flat_map(|(name, value)| {
-        faults_of(value, &NAMES, names_of_later(&config.envelope, name), &root().join("envelope").join(name))
-    });
-    when.chain(fields).collect()
+    let when = config.when.as_deref().and_then(|when| examine(when, &NAMES).err());
+    let when = when.map(|why| (Pointer::root().join("when"), why));
+    when.into_iter().chain(faults_of(&config.envelope, &NAMES, &Pointer::root().join("envelope"))).collect()
 }
 
 #[cfg(test)]
@@ -234,9 +236,13 @@ mod tests {
 
     fn made(hook: &Hook, id: &str, body: &Value) -> Result<Made, Refused> {
         let mut headers = HeaderMap::new();
-        for (name, value) in
-            [("x-github-event", "issues"), ("authorization", "Bearer hush"), ("webhook-signature", "v1,hush")]
-        {
+        for (name, value) in [
+            ("x-github-event", "issues"),
+            ("authorization", "Bearer hush"),
+            ("webhook-signature", "v1,hush"),
+            ("x-gitea-signature", "hush"),
+            ("x-gitlab-token", "hush"),
+        ] {
             headers.insert(name, value.parse().unwrap());
         }
         let body = body.to_string();
@@ -286,7 +292,11 @@ mod tests {
         let odd = self::hook("name = \"a\"\nsecret = \"env://A\"\nwhen = \"body.n\"\n[envelope]\n");
         assert!(matches!(made(&odd, "a", &json!({"n": 1})), Err(Refused::Unfit(_))), "a number is no answer");
         let delivery = Delivery { headers: &HeaderMap::new(), body: b"a=b", at: AT.parse().unwrap() };
-        assert!(matches!(hook.envelope(&Sender::trying(b"a=b"), delivery, "n"), Err(Refused::NotJson(_))));
+        assert!(matches!(hook.envelope(&Sender::trying(), delivery, "n"), Err(Refused::NotJson(_))));
+        for body in [r#"{"a": 1, "a": 2}"#, r#"{"a": 12345678901234567890123}"#] {
+            let delivery = Delivery { headers: &HeaderMap::new(), body: body.as_bytes(), at: AT.parse().unwrap() };
+            assert!(matches!(hook.envelope(&Sender::trying(), delivery, "n"), Err(Refused::NotJson(_))), "{body}");
+        }
     }
 
     #[test]
@@ -307,7 +317,46 @@ mod tests {
             panic!("a mission")
         };
         let content = &envelope["inputs"]["steps"][0]["with"]["content"];
-        assert_eq!(content, "{{ '{{' }} steps.key.result }} of {{ steps.y.result }}");
+        assert_eq!(content, "{{ '{' }}{{ '{' }} steps.key.result }} of {{ steps.y.result }}");
+    }
+
+    /// What is given to a plugin that fills in texts, where a stranger wrote `body`: the same however it is said which plugin that is.
+    fn given(inputs: &str, body: &Value) -> Value {
+        let who =
+            ["mission_type = \"automation\"", "mission_type = \"{{ body.kind }}\"", "plugin = \"{{ body.kind }}@1\""];
+        let given = who.map(|who| {
+            let hook = hook(&format!("name = \"a\"\nsecret = \"env://A\"\n[envelope]\n{who}\ninputs = {inputs}\n"));
+            let mut body = body.clone();
+            body["kind"] = json!("automation");
+            let Made::Mission { envelope, .. } = made(&hook, "a", &body).expect("fits") else { panic!("a mission") };
+            envelope["inputs"].clone()
+        });
+        assert!(given.iter().all(|other| *other == given[0]), "{given:?}");
+        given[0].clone()
+    }
+
+    #[test]
+    fn nothing_that_came_in_makes_a_template_together_with_what_stands_beside_it() {
+        for (step, body, expected) in [
+            (
+                "{{ body.a }}{{ body.b }}",
+                json!({"a": "{", "b": "{ steps.key.result }}"}),
+                "{{ '{' }}{{ '{' }} steps.key.result }}",
+            ),
+            ("{{ body.a }}{{ steps.y.result }}", json!({"a": "{"}), "{{ '{' }}{{ steps.y.result }}"),
+            (
+                "is {{ body.a }}",
+                json!({"a": {"{{ steps.key.result }}": 1}}),
+                "is {{ '{' }}\"{{ '{' }}{{ '{' }} steps.key.result }}\":1}",
+            ),
+            ("{{ body.a }}", json!({"a": "{% raw %}"}), "{{ '{%' }} raw %}"),
+        ] {
+            let given = given(&format!("{{ steps = [{{ with = {{ content = \"{step}\" }} }}] }}"), &body);
+            assert_eq!(given["steps"][0]["with"]["content"], expected, "{step}");
+        }
+        // Beside the steps nobody fills anything in: a text is handed on as it came.
+        let given = given("{ title = \"{{ body.a }}\" }", &json!({"a": "It {{ breaks }}"}));
+        assert_eq!(given["title"], "It {{ breaks }}");
     }
 
     #[test]
@@ -346,5 +395,11 @@ mod tests {
         assert!(matches!(hook.sender(delivery).await, Err(Refused::Unsigned(_))));
         std::fs::write(&path, "It's a Secret to Everybody\n").unwrap();
         assert!(hook.sender(delivery).await.is_ok() && hook.is_usable().await.is_ok());
+        let standard = self::hook(&format!("name = \"a\"\nsecret = \"file://{}\"\n[envelope]\n", path.display()));
+        for no_key in ["whsec_", "whsec_not base64"] {
+            std::fs::write(&path, no_key).unwrap();
+            assert!(standard.is_usable().await.is_err(), "{no_key}");
+            assert!(matches!(standard.sender(delivery).await, Err(Refused::NoSecret(_))), "{no_key}");
+        }
     }
 }

@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Deserializer, de};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
+use sortie_contract::digest::Digest;
 use sortie_egress::header::{HeaderMap, HeaderName};
-use sortie_egress::{Secret, webhook};
+use sortie_egress::{Secret, SecretError, webhook};
 
 /// How old a delivery of Standard Webhooks may be, or how far ahead its sender's clock: what the specification recommends.
 pub const AGE_MAX_SECONDS: i64 = 300;
@@ -62,6 +63,14 @@ impl<'de> Deserialize<'de> for Scheme {
 }
 
 impl Scheme {
+    /// Whether this secret can be one of it.
+    pub(crate) fn takes(&self, secret: &Secret) -> Result<(), SecretError> {
+        match self {
+            Self::Standard => webhook::mac(secret, "", 0, b"").map(drop),
+            Self::Hex(_) => Ok(()),
+        }
+    }
+
     /// What tells this delivery from all others of its hook, and is signed; at `now`, in seconds since 1970.
     ///
     /// # Errors
@@ -78,10 +87,10 @@ impl Scheme {
             Self::Hex(header) => {
                 let given = text_of(headers, header)?;
                 let digits = given.strip_prefix("sha256=").unwrap_or(given);
-                let given = bytes_of(digits).ok_or_else(|| format!("`{header}` holds no 64 hexadecimal digits"))?;
+                let given: Digest = digits.parse().map_err(|_| format!("`{header}` holds no 64 hexadecimal digits"))?;
                 let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("a key of any length");
                 mac.update(body);
-                mac.verify_slice(&given).map_err(|_| not_of_the_secret())?;
+                mac.verify_slice(given.as_bytes()).map_err(|_| not_of_the_secret())?;
                 Ok(digest(body))
             }
         }
@@ -126,23 +135,11 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Str
     }
 }
 
-/// The 32 bytes of 64 hexadecimal digits.
-fn bytes_of(digits: &str) -> Option<[u8; 32]> {
-    let digits = digits.as_bytes();
-    let mut bytes = [0; 32];
-    if digits.len() != 2 * bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let nibble = |digit: u8| char::from(digit).to_digit(16);
-        *byte = u8::try_from(nibble(pair[0])? << 4 | nibble(pair[1])?).ok()?;
-    }
-    Some(bytes)
-}
-
 /// The first half of a SHA-256, in hexadecimal digits: enough that no two are the same.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = Digest::of(bytes).to_string();
+    digits.truncate(32);
+    digits
 }
 
 #[cfg(test)]

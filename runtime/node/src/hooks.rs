@@ -1,8 +1,12 @@
 //! The hooks of a node, and what came of their deliveries since it started.
 
+use jiff::SignedDuration;
 use parking_lot::Mutex;
 use sortie_contract::Timestamp;
 use sortie_hook::{ConfigError, Hook, HookConfig};
+
+/// How often the log tells of what is not signed.
+const SAID_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// All of them, by name.
 #[derive(Debug, Default)]
@@ -13,6 +17,8 @@ pub(crate) struct Hooks(Vec<Kept>);
 pub(crate) struct Kept {
     pub(crate) hook: Hook,
     tally: Mutex<Tally>,
+    /// When the log last told of one that was not signed.
+    said: Mutex<Option<Timestamp>>,
 }
 
 /// What came of its deliveries.
@@ -24,9 +30,11 @@ pub(crate) struct Tally {
     pub(crate) replayed: u64,
     /// Were not meant.
     pub(crate) not_meant: u64,
-    /// Were refused.
+    /// Were refused, though they were signed.
     pub(crate) refused: u64,
-    /// The last one.
+    /// Were not signed.
+    pub(crate) unsigned: u64,
+    /// The last one that was signed.
     pub(crate) last: Option<Last>,
 }
 
@@ -67,7 +75,7 @@ impl Hooks {
                 let why = "there are two of this name: a delivery could not say which it is for".to_owned();
                 return Err(ConfigError { hook: config.name.clone(), why });
             }
-            hooks.push(Kept { hook, tally: Mutex::default() });
+            hooks.push(Kept { hook, tally: Mutex::default(), said: Mutex::default() });
         }
         Ok(Self(hooks))
     }
@@ -100,6 +108,16 @@ impl Kept {
         self.tally.lock().clone()
     }
 
+    /// Anybody may send what is not signed: it is counted, told now and then, and hides nothing of what was.
+    pub(crate) fn came_unsigned(&self, at: Timestamp, why: &str) {
+        self.tally.lock().unsigned += 1;
+        let mut said = self.said.lock();
+        if said.is_none_or(|said| at.duration_since(said) >= SAID_EVERY) {
+            *said = Some(at);
+            tracing::warn!(hook = self.hook.name(), why, "what was sent to a hook is not signed as it must be");
+        }
+    }
+
     pub(crate) fn came(&self, at: Timestamp, outcome: Outcome, mission_id: Option<&str>, error: Option<String>) {
         let mut tally = self.tally.lock();
         let count = match outcome {
@@ -109,7 +127,6 @@ impl Kept {
             Outcome::Refused => &mut tally.refused,
         };
         *count += 1;
-        // Anybody may send what is not signed: it is counted, and hides nothing of what was.
         let mission_id = mission_id.map(str::to_owned);
         tally.last = Some(Last { at, outcome, mission_id, error });
     }

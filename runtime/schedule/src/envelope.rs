@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::envelope::OnWindowEnd;
-use sortie_contract::plugin::names_of_later;
 use sortie_contract::{Mistake, Pointer, limit};
 use sortie_template::{Fill, Templates, Writing};
 
@@ -45,13 +44,8 @@ impl Schedule {
     ) -> Result<Map<String, Value>, Vec<Mistake>> {
         let templates = Templates::new(self.scope(fire.at, previous), Writing::Json);
         let mut found = Vec::new();
-        let mut envelope = Map::new();
-        let fill = Fill::new(&templates, &NAMES);
-        let mission = self.mission();
-        for (name, value) in &mission {
-            let at = Pointer::root().join("mission").join(name);
-            envelope.insert(name.clone(), fill.value(value, names_of_later(&mission, name), &at, &mut found));
-        }
+        let place = Pointer::root().join("mission");
+        let mut envelope = Fill::new(&templates, &NAMES).envelope(&self.mission(), &place, &mut found);
         if !found.is_empty() {
             found.truncate(limit::MISTAKES_MAX);
             let mistake = |(at, detail)| Mistake::new(at, INVALID_TEMPLATE, detail);

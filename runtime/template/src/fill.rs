@@ -1,4 +1,4 @@
-//! A whole value whose texts are templates, filled in.
+//! An envelope whose texts are templates, filled in.
 //!
 //! Owns what of a text is evaluated here and what is left for whoever reads it later (the plugin that it is given to), and that nothing that is
 //! put in is taken for a template there.
@@ -6,8 +6,9 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sortie_contract::Pointer;
+use sortie_contract::plugin::names_of_later;
 
 use crate::{SOURCE_BYTES_MAX, Templates};
 
@@ -26,7 +27,7 @@ const ENDS_MAX: usize = 16;
 /// A place, and what is wrong with the text there, in words.
 pub type Fault = (Pointer, String);
 
-/// What fills the texts of values in.
+/// What fills the texts of envelopes in.
 #[derive(Debug)]
 pub struct Fill<'a> {
     templates: &'a Templates,
@@ -42,35 +43,82 @@ impl<'a> Fill<'a> {
         Self { templates, names, room: Cell::new(MADE_BYTES_MAX) }
     }
 
-    /// The value with its texts filled in. A text that names what is `later` is another one's template, and left as it is; where there is such a
-    /// later reader, what is put in looks like no template to it. Each text that cannot be filled in is `null`, and `found`.
+    /// An envelope that stands at `place`, with its texts filled in. What its plugin fills in once it runs is left as it is, and what is put in
+    /// beside that is no template to it, whatever it holds. Each text that cannot be filled in is `null`, and `found`.
     #[must_use]
-    pub fn value(&self, value: &Value, later: &[&str], at: &Pointer, found: &mut Vec<Fault>) -> Value {
-        let filled = |source: &str| Text { fill: self, later }.string(source);
-        each_text(value, at, &mut |source, at| {
-            filled(source).unwrap_or_else(|detail| {
-                found.push((at.clone(), detail));
-                Value::Null
-            })
-        })
+    pub fn envelope(
+        &self,
+        envelope: &Map<String, Value>,
+        place: &Pointer,
+        found: &mut Vec<Fault>,
+    ) -> Map<String, Value> {
+        // Whose texts they are is known once these two are.
+        let who = ["mission_type", "plugin"].map(|key| match envelope.get(key) {
+            Some(Value::String(source)) => match (Text { fill: self, later: &[] }).string(source) {
+                Ok(Value::String(text)) => text,
+                _ => String::new(),
+            },
+            _ => String::new(),
+        });
+        let [mission_type, plugin] = &who;
+        let field = |(key, value): (&String, &Value)| {
+            let within = Pointer::root().join(key);
+            let filled = each_text(value, &within, &mut |source, at| {
+                let later = names_of_later(mission_type, plugin, at);
+                Text { fill: self, later }.string(source).unwrap_or_else(|detail| {
+                    found.push((below(place, at), detail));
+                    Value::Null
+                })
+            });
+            (key.clone(), filled)
+        };
+        envelope.iter().map(field).collect()
     }
 }
 
-/// What is wrong with the templates of a value whatever they will see: one that is none, or that names what neither `names` nor `later` has.
+/// What is wrong with the templates of an envelope at `place` whatever they will see: one that is none, or that names what is not there.
 #[must_use]
-pub fn faults(value: &Value, names: &[&str], later: &[&str], at: &Pointer) -> Vec<Fault> {
+pub fn faults(envelope: &Map<String, Value>, names: &[&str], place: &Pointer) -> Vec<Fault> {
+    let text = |key: &str| envelope.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (mission_type, plugin) = (text("mission_type"), text("plugin"));
+    // Where a delivery says what it is, it may be either.
+    let (mission_type, plugin) = if [mission_type, plugin].iter().any(|text| is_template(text)) {
+        ("automation", "")
+    } else {
+        (mission_type, plugin)
+    };
     let mut found = Vec::new();
-    let _ = each_text(value, at, &mut |source, at| {
-        found.extend(readers(source, names, later).err().map(|detail| (at.clone(), detail)));
-        Value::Null
-    });
+    for (key, value) in envelope {
+        let _ = each_text(value, &Pointer::root().join(key), &mut |source, at| {
+            let later = names_of_later(mission_type, plugin, at);
+            found.extend(readers(source, names, later).err().map(|detail| (below(place, at), detail)));
+            Value::Null
+        });
+    }
     found
+}
+
+/// What is wrong with an expression, whatever it will see.
+///
+/// # Errors
+/// That, in words.
+pub fn examine(expression: &str, names: &[&str]) -> Result<(), String> {
+    whose(&Templates::names(expression)?, names, &[]).map(drop)
+}
+
+/// The place within an envelope, as seen from outside of it.
+fn below(place: &Pointer, at: &Pointer) -> Pointer {
+    Pointer::raw(format!("{}{}", place.as_str(), at.as_str()))
+}
+
+fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
 }
 
 /// The value with each text that has a template in it replaced by what becomes of it.
 fn each_text(value: &Value, at: &Pointer, become_of: &mut dyn FnMut(&str, &Pointer) -> Value) -> Value {
     match value {
-        Value::String(source) if source.contains("{{") || source.contains("{%") => become_of(source, at),
+        Value::String(source) if is_template(source) => become_of(source, at),
         Value::Array(items) => {
             let item = |(index, item)| each_text(item, &at.clone().join(index), become_of);
             Value::Array(items.iter().enumerate().map(item).collect())
@@ -163,9 +211,17 @@ impl Text<'_> {
                     if before.is_empty() && text.is_empty() && after.is_empty() {
                         return Ok(self.inert(value));
                     }
-                    match self.inert(value) {
-                        Value::String(value) => text.push_str(&value),
-                        other => text.push_str(&other.to_string()),
+                    let value = match value {
+                        Value::String(value) => value,
+                        other => other.to_string(),
+                    };
+                    // Also what makes a mark together with what stands beside it.
+                    match self.later {
+                        [] => text.push_str(&value),
+                        _ => value.chars().for_each(|c| match c {
+                            '{' => text.push_str("{{ '{' }}"),
+                            other => text.push(other),
+                        }),
                     }
                 }
             }
@@ -186,7 +242,7 @@ impl Text<'_> {
         whose(named, self.fill.names, self.later)
     }
 
-    /// A value that nobody takes for a template: it is data, whoever wrote it.
+    /// A value that nobody takes for a template: it is data, whoever wrote it. Keys are never templates.
     fn inert(&self, value: Value) -> Value {
         if self.later.is_empty() {
             return value;

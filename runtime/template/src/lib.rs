@@ -31,7 +31,7 @@ mod names;
 mod permitted;
 mod sort;
 
-pub use fill::{Fault, Fill, faults};
+pub use fill::{Fault, Fill, examine, faults};
 pub use permitted::FILTERS;
 
 use crate::permitted::Reader;

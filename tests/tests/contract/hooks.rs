@@ -141,9 +141,12 @@ async fn what_is_not_signed_or_fits_nothing_is_no_mission_and_says_why() {
     let standard = &hooks["items"][1];
     assert_eq!(
         [&standard["accepted"], &standard["replayed"], &standard["refused"]],
-        [1, 1, 8].map(Value::from).each_ref()
+        [1, 1, 4].map(Value::from).each_ref()
     );
     assert_eq!(standard["last"]["outcome"], "refused");
+    assert_eq!(standard["unsigned"], 4);
+    let strangers = &hooks["items"][0];
+    assert_eq!((&strangers["unsigned"], &strangers["last"]), (&json!(1), &Value::Null), "strangers hide nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,8 +68,9 @@ async fn list(client: &Client, as_json: bool) -> Result<Exit, Failure> {
     }
     let screen = Screen::of_output();
     let row = |hook: &Value| {
-        let [path, signature, accepted, replayed, not_meant, refused] =
-            ["path", "signature", "accepted", "replayed", "not_meant", "refused"].map(|key| text::cell(&hook[key]));
+        let [path, signature, accepted, replayed, not_meant, refused, unsigned] =
+            ["path", "signature", "accepted", "replayed", "not_meant", "refused", "unsigned"]
+                .map(|key| text::cell(&hook[key]));
         let last = &hook["last"];
         let at = if last.is_null() { "-".to_owned() } else { screen.time(&last["at"]) };
         let came_to = match last["outcome"].as_str() {
@@ -85,6 +86,7 @@ async fn list(client: &Client, as_json: bool) -> Result<Exit, Failure> {
             replayed.into(),
             not_meant.into(),
             refused.into(),
+            unsigned.into(),
             at.into(),
             came_to,
         ]
@@ -97,6 +99,7 @@ async fn list(client: &Client, as_json: bool) -> Result<Exit, Failure> {
         Column::whole("AGAIN").spare(),
         Column::whole("NOT MEANT").spare(),
         Column::whole("REFUSED"),
+        Column::whole("UNSIGNED").spare(),
         Column::whole("LAST").spare(),
         Column::cut("CAME TO", 20),
     ];

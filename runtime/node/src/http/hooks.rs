@@ -36,7 +36,15 @@ pub(super) async fn deliver(
 ) -> Result<Response, Problem> {
     let kept = found(&app, &name)?;
     let at = app.engine.ambient().wall();
-    let delivered = delivered(&app, kept, Delivery { headers: &headers, body: &body, at }).await;
+    let delivery = Delivery { headers: &headers, body: &body, at };
+    let delivered = match kept.hook.sender(delivery).await {
+        Ok(sender) => delivered(&app, kept, &sender, delivery).await,
+        Err(Refused::Unsigned(why)) => {
+            kept.came_unsigned(at, &why);
+            return Err(Refused::Unsigned(why).into());
+        }
+        Err(refused) => Err(refused.into()),
+    };
     match &delivered {
         Ok(Delivered { outcome, mission_id }) => kept.came(at, *outcome, mission_id.as_deref(), None),
         Err(problem) => {
@@ -50,19 +58,28 @@ pub(super) async fn deliver(
     Ok((status, Json(delivered)).into_response())
 }
 
-async fn delivered(app: &App, kept: &Kept, delivery: Delivery<'_>) -> Result<Delivered, Problem> {
-    let sender = kept.hook.sender(delivery).await?;
-    let (mission_id, envelope) = match kept.hook.envelope(&sender, delivery, &app.called.instance_id)? {
+async fn delivered(app: &App, kept: &Kept, sender: &Sender, delivery: Delivery<'_>) -> Result<Delivered, Problem> {
+    let replayed = |mission_id| Delivered { outcome: Outcome::Replayed, mission_id: Some(mission_id) };
+    // What it was filled in with may have changed since: the time at which it came, the configuration. Its sender means the same.
+    let before = kept.hook.mission_id(sender);
+    let id = before.clone();
+    if app.blocking(move |engine| engine.find(&id)).await?.is_some() {
+        return Ok(replayed(before));
+    }
+    let (mission_id, envelope) = match kept.hook.envelope(sender, delivery, &app.called.instance_id)? {
         Made::NotMeant => return Ok(Delivered { outcome: Outcome::NotMeant, mission_id: None }),
         Made::Mission { mission_id, envelope } => (mission_id, envelope),
     };
-    let outcome = match missions::taken(&app.engine, "hook", Value::Object(envelope).to_string()).await {
-        Ok(dispatched) if !dispatched.replayed => Outcome::Accepted,
-        // What it was filled in with may have changed: the time at which it came, the configuration. Its sender means the same.
-        Ok(_) | Err(DispatchError::IdempotencyConflict { .. }) => Outcome::Replayed,
+    match missions::taken(&app.engine, "hook", Value::Object(envelope).to_string()).await {
+        Ok(dispatched) if !dispatched.replayed => {}
+        // The other of two at once was faster.
+        Ok(_) | Err(DispatchError::MissionIdConflict) => return Ok(replayed(mission_id)),
+        Err(DispatchError::IdempotencyConflict { mission_id: of, .. }) if of.as_str() == mission_id => {
+            return Ok(replayed(mission_id));
+        }
         Err(error) => return Err(error.into()),
-    };
-    Ok(Delivered { outcome, mission_id: Some(mission_id) })
+    }
+    Ok(Delivered { outcome: Outcome::Accepted, mission_id: Some(mission_id) })
 }
 
 /// The hooks of a node.
@@ -91,9 +108,11 @@ struct HookView {
     replayed: u64,
     /// Of how many its `when` was not true.
     not_meant: u64,
-    /// How many were refused.
+    /// How many were refused, though they were signed.
     refused: u64,
-    /// What came of the last one; null before it.
+    /// How many were not signed as they must be: anybody can send such.
+    unsigned: u64,
+    /// What came of the last one that was signed; null before it.
     last: Option<LastView>,
 }
 
@@ -123,6 +142,7 @@ impl From<&Kept> for HookView {
             replayed: tally.replayed,
             not_meant: tally.not_meant,
             refused: tally.refused,
+            unsigned: tally.unsigned,
             last: tally.last.map(|last| LastView {
                 at: last.at,
                 outcome: last.outcome,
@@ -171,7 +191,7 @@ pub(super) async fn trial(
     let headers = headers_of(&trial.headers)?;
     let body = Bytes::from(trial.body.to_string());
     let delivery = Delivery { headers: &headers, body: &body, at: app.engine.ambient().wall() };
-    Ok(Json(match kept.hook.envelope(&Sender::trying(&body), delivery, &app.called.instance_id)? {
+    Ok(Json(match kept.hook.envelope(&Sender::trying(), delivery, &app.called.instance_id)? {
         Made::NotMeant => Tried { is_meant: false, envelope: None },
         Made::Mission { envelope, .. } => Tried { is_meant: true, envelope: Some(envelope) },
     }))
