@@ -16,9 +16,6 @@ type Path = fn(u64) -> String;
 /// How often each page is asked for behind the first time.
 const TIMES: usize = 15;
 
-/// A page, and where it is for a mission of so many records.
-type Page = (&'static str, fn(u64) -> String);
-
 /// Each page of such a mission, when it is looked at first and when it is looked at again; then a fork in the middle of it.
 pub(crate) async fn long(sizes: &Sizes, report: &Report) {
     let filled = async |calls: u64| {
