@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use serde_json::Value;
 use sortie_contract::Timestamp;
 use sortie_contract::plugin::{PluginIdentity, PluginRef};
 use sortie_engine::{Engine, ReadError};
+use sortie_hook::HookConfig;
 use sortie_mission::{Shelved, Stays, stays};
 use sortie_sandbox::{Sandbox, StoreError};
 
@@ -19,6 +21,8 @@ pub(crate) struct Shelf {
     pub(crate) carried: Arc<[PluginIdentity]>,
     /// What the configuration names.
     pub(crate) configured: Arc<[PluginRef]>,
+    /// What hooks say of their missions, see [`hooked`]: each may name some.
+    pub(crate) hooked: Arc<[String]>,
     /// After how long a version that was replaced goes by itself; none: never.
     pub(crate) age: Option<SignedDuration>,
 }
@@ -37,6 +41,12 @@ pub(crate) enum CollectError {
     Store(#[from] StoreError),
 }
 
+/// What these hooks say of their missions: the envelopes, and what their templates may name. What a delivery itself names nobody knows.
+pub(crate) fn hooked(hooks: &[HookConfig]) -> Arc<[String]> {
+    let said = hooks.iter().flat_map(|hook| [&hook.envelope, &hook.vars]);
+    said.map(|said| Value::Object(said.clone()).to_string()).collect()
+}
+
 impl Shelf {
     /// Which versions are needed, and why. `since` as in [`stays`]. Blocks.
     pub(crate) fn look(
@@ -53,10 +63,14 @@ impl Shelf {
             let is_it = |named: &PluginRef| named.version.as_ref() == Some(&identity.version);
             self.configured.iter().any(|named| named.name == identity.name && is_it(named))
         };
+        let is_hooked = |identity: &PluginIdentity| {
+            let text = identity.to_string();
+            self.hooked.iter().any(|said| said.contains(&text))
+        };
         let shelved = installed.into_iter().zip(scheduled).map(|(plugin, is_scheduled)| Shelved {
             is_carried: self.carried.iter().any(|own| own.digest == plugin.identity.digest),
             is_held: held.contains_key(&plugin.identity.digest),
-            is_named: is_scheduled || is_configured(&plugin.identity),
+            is_named: is_scheduled || is_configured(&plugin.identity) || is_hooked(&plugin.identity),
             may_be_chosen: sandbox.aside(&plugin.identity.digest).is_none(),
             installed_at: plugin.origin.installed_at,
             identity: plugin.identity,

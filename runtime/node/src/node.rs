@@ -22,7 +22,7 @@ use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 use sortie_trace::Exporter;
 
 use crate::builtin;
-use crate::collected::Shelf;
+use crate::collected::{Shelf, hooked};
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
@@ -291,6 +291,7 @@ impl Node {
         let shelf = Shelf {
             carried: carried.clone().into(),
             configured: config.plugins()?.into_values().collect(),
+            hooked: hooked(&config.hook),
             age: config.unused_plugins()?,
         };
         let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);

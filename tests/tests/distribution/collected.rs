@@ -36,9 +36,19 @@ fn files(node: &Node, digest: &str) -> usize {
 
 #[tokio::test]
 async fn what_nobody_needs_goes_with_its_files_and_the_rest_stays() {
-    let options = Options::new().config("[plugin]\n\"vp.special\" = \"hello@0.9.3\"\n");
-    let (mut node, digests) = with_versions(options, &["0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5", "0.9.6"]).await;
-    // One waits, one is over and kept, one is named by a schedule, one by the configuration; 0.9.5 is nobody's, and the newest stays.
+    let config = r#"
+        [plugin]
+        "vp.special" = "hello@0.9.3"
+        [[hook]]
+        name = "ci"
+        secret = "env://NOBODY_SIGNS"
+        [hook.envelope]
+        plugin = "hello@0.9.0"
+        objective = "Hello."
+        "#;
+    let versions = ["0.9.1", "0.9.2", "0.9.3", "0.9.4", "0.9.5", "0.9.6", "0.9.0"];
+    let (mut node, digests) = with_versions(Options::new().config(config), &versions).await;
+    // One waits, one is over and kept, one is named by a schedule, two by the configuration; 0.9.5 is nobody's, and the newest stays.
     let mut waits = hello("waits", "0.9.1");
     waits["autonomy_window"] = json!({"start_at": "2999-01-01T00:00:00Z"});
     node.accept(&waits).await;
@@ -50,6 +60,7 @@ async fn what_nobody_needs_goes_with_its_files_and_the_rest_stays() {
 
     let expected = [
         ("hello@0.1.0", "carried"),
+        ("hello@0.9.0", "named"),
         ("hello@0.9.1", "held"),
         ("hello@0.9.2", "held"),
         ("hello@0.9.3", "named"),
