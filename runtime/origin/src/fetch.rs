@@ -226,7 +226,7 @@ impl Sources {
         let may = |url: &Url| self.may(url);
         let way = Way { client: &self.client, may: &may, patience: self.patience };
         let bare = |_: &Url| HeaderMap::new();
-        let answer = way.get(url.clone(), &bare).await?;
+        let (_, answer) = way.get(url.clone(), &bare).await?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::Failed(format!("{} answers {}", shown(url), answer.status())));
         }
@@ -239,7 +239,7 @@ impl Sources {
             None => {
                 let mut beside = url.clone();
                 beside.set_path(&format!("{}{SIGNATURE_END}", url.path()));
-                let answer = way.get(beside.clone(), &bare).await?;
+                let (_, answer) = way.get(beside.clone(), &bare).await?;
                 if answer.status() == StatusCode::OK {
                     // One byte more than a signature has is enough to see that it is none.
                     let (text, _) = answer

@@ -60,16 +60,16 @@ impl Way<'_> {
         sent.map_err(|error| FetchError::sent(&place, error))
     }
 
-    /// The answer to a question, after redirects. `headers` says what goes to whom: nothing that opens one place to another.
+    /// The answer to a question, after redirects, and whose it is. `headers` says what goes to whom: nothing that opens one place to another.
     pub(crate) async fn get(
         &self,
         mut url: Url,
         headers: &(dyn Fn(&Url) -> HeaderMap + Sync),
-    ) -> Result<Answer, FetchError> {
+    ) -> Result<(Url, Answer), FetchError> {
         for _ in 0..=REDIRECTS_MAX {
             let request = Request { headers: headers(&url), ..Request::get(url.clone()) };
             let answer = self.send(request).await?;
-            let Some(next) = redirected(&url, &answer)? else { return Ok(answer) };
+            let Some(next) = redirected(&url, &answer)? else { return Ok((url, answer)) };
             url = next;
         }
         Err(FetchError::Failed(format!("{} leads on and on: more than {REDIRECTS_MAX} redirects", shown(&url))))
@@ -124,9 +124,16 @@ impl<'a> Session<'a> {
                 headers.extend(accept.map(|accept| (ACCEPT, HeaderValue::from_static(accept))));
                 headers
             };
-            let answer = self.way.get(url.clone(), &headers).await?;
+            let (at, answer) = self.way.get(url.clone(), &headers).await?;
             if answer.status() != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
+            }
+            // What a stranger wants to see is not the registry's wish: a desk that it names would be handed the registry's credentials.
+            if !self.is_own(&at) {
+                let (host, place) = (self.host(), shown(&at));
+                return Err(FetchError::Failed(format!(
+                    "{place}, where the registry {host} leads, answers 401: credentials go to the registry alone"
+                )));
             }
             self.refused_once(is_first, &answer).await?;
         }

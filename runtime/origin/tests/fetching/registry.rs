@@ -93,6 +93,25 @@ async fn what_opens_a_registry_goes_to_it_and_to_its_desk_alone() {
     assert!(!storage.asked().is_empty());
     assert!(storage.asked().iter().all(|asked| asked.header("authorization").is_none()), "{:?}", storage.asked());
 
+    // Where the registry leads, somebody asks for it by himself: for a password, or for one to be brought to his desk.
+    for wants in ["Basic realm=\"x\"".to_owned(), "Bearer realm=\"http://HOST/token\"".to_owned()] {
+        let greedy = Server::answering(move |asked, _| {
+            challenge(wants.replace("HOST", asked.header("host").unwrap_or_default()))
+        })
+        .await;
+        let (at, text) = (greedy.host.clone(), text.clone());
+        let leads = Server::answering(move |asked, _| match is_manifest(asked) {
+            true => json(&text),
+            false => to(&format!("http://{at}/blob")),
+        })
+        .await;
+        let of_both = sources(&[&leads.host, &greedy.host], &credentials(&leads.host));
+        let says = refused(&of_both, &format!("oci://{}/a:1", leads.host), None).await;
+        assert!(says.starts_with("failed") && says.contains("answers 401"), "{says}");
+        assert_eq!(greedy.asked().len(), 1, "its desk is not asked: {:?}", greedy.asked());
+        assert!(leads.asked().iter().all(|asked| asked.header("authorization").is_none()), "{:?}", leads.asked());
+    }
+
     // A token, from a desk on the same host.
     let bearer = Server::answering(move |asked, _| {
         let host = asked.header("host").unwrap_or_default();
