@@ -184,9 +184,12 @@ fn is_tag(text: &str) -> bool {
 
 /// What may be told of an address that is none: nothing of who it names.
 fn without_userinfo(text: &str) -> String {
-    match text.split_once("//").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1))) {
-        Some((scheme, rest)) if !text.starts_with("oci://") => format!("{scheme}//{rest}"),
-        _ => text.to_owned(),
+    let Some((scheme, rest)) = text.split_once("//") else { return text.to_owned() };
+    // Of a registry, `@` at the end of a path names a manifest; one in the first step, or with a path behind it, is none of those.
+    let ends_userinfo = |at: usize| scheme != "oci:" || !rest[..at].contains('/') || rest[at..].contains('/');
+    match rest.rmatch_indices('@').find(|(at, _)| ends_userinfo(*at)) {
+        Some((at, _)) => format!("{scheme}//{}", &rest[at + 1..]),
+        None => text.to_owned(),
     }
 }
 
@@ -237,6 +240,9 @@ mod tests {
             "oci://ghcr.io/a@sha256:00",
             "oci://ghcr.io/a@latest",
             "oci://user:hush@ghcr.io/a",
+            "oci://user:hush@ghcr.io/a:1@sha256:00",
+            "oci://user:hush@ghcr.io",
+            "oci://hu/hush@ghcr.io/a",
             "oci://ghcr.io/a?x=1",
             "oci://ghcr.io/a b",
             "oci://ghcr.io/a___b",
@@ -244,8 +250,11 @@ mod tests {
             "oci://ghcr.io/a/-b",
             "oci://ghcr.io#/a",
         ] {
-            assert!(Place::parse(text).is_err(), "{text}");
+            let says = Place::parse(text).expect_err(text).to_string();
+            assert!(!says.contains("hush"), "{text}: {says}");
         }
+        let says = Place::parse("oci://ghcr.io/a@latest").expect_err("no digest").to_string();
+        assert!(says.contains("`oci://ghcr.io/a@latest`"), "{says}");
         assert!(Place::parse(&format!("oci://ghcr.io/{}", "a/".repeat(200))).is_err());
     }
 
