@@ -75,7 +75,10 @@ impl Shelf {
             installed_at: plugin.origin.installed_at,
             identity: plugin.identity,
         });
-        let shelved: Vec<Shelved> = shelved.collect();
+        // Going over all missions took its time: what was removed meanwhile, or is other bytes now, neither goes nor replaces anything.
+        let there = sandbox.plugins();
+        let is_there = |one: &Shelved| there.iter().any(|plugin| plugin.identity == one.identity);
+        let shelved: Vec<Shelved> = shelved.filter(is_there).collect();
         let stays = stays(&shelved, since);
         Ok(shelved.into_iter().map(|one| one.identity).zip(stays).collect())
     }
@@ -87,10 +90,16 @@ impl Shelf {
         sandbox: &Sandbox,
         since: Option<(SignedDuration, Timestamp)>,
     ) -> Result<Collection, CollectError> {
-        let all = self.look(engine, sandbox, since)?;
-        for (identity, _) in all.iter().filter(|(_, stays)| stays.is_none()) {
-            sandbox.remove(&identity.name, &identity.version)?;
-            tracing::info!(plugin = %identity, digest = %identity.digest, "removed a plugin that nobody needs");
+        let mut all = Collection::new();
+        for (identity, stays) in self.look(engine, sandbox, since)? {
+            if stays.is_none() {
+                // What was looked at, and not what somebody has installed in its place since.
+                if !sandbox.remove_exact(&identity)? {
+                    continue;
+                }
+                tracing::info!(plugin = %identity, digest = %identity.digest, "removed a plugin that nobody needs");
+            }
+            all.push((identity, stays));
         }
         Ok(all)
     }

@@ -299,7 +299,16 @@ impl Sandbox {
     /// # Errors
     /// [`StoreError`]
     pub fn remove(&self, name: &str, version: &str) -> Result<bool, StoreError> {
-        Version::parse(version).map_or(Ok(false), |version| self.0.store.remove(name, &version))
+        Version::parse(version).map_or(Ok(false), |version| self.0.store.remove(name, &version, None))
+    }
+
+    /// The same, unless other bytes have been installed as this version meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub fn remove_exact(&self, plugin: &PluginIdentity) -> Result<bool, StoreError> {
+        let PluginIdentity { name, version, digest } = plugin;
+        Version::parse(version).map_or(Ok(false), |version| self.0.store.remove(name, &version, Some(digest)))
     }
 
     /// What the plugin finds wrong with a brief, without any grant and under tight limits.

@@ -170,11 +170,14 @@ impl Store {
         read.map_err(|source| StoreError { path, source })
     }
 
-    /// Removes a plugin from what can be chosen; `false` where there is none.
-    pub(crate) fn remove(&self, name: &str, version: &Version) -> Result<bool, StoreError> {
+    /// Removes a plugin from what can be chosen; `false` where there is none, or other bytes than those that are meant.
+    pub(crate) fn remove(&self, name: &str, version: &Version, meant: Option<&Digest>) -> Result<bool, StoreError> {
         let mut stored = self.stored.lock();
         let key = (name.to_owned(), version.clone());
         let Some(entry) = self.installed.read().get(&key).cloned() else { return Ok(false) };
+        if meant.is_some_and(|meant| *meant != entry.plugin.identity.digest) {
+            return Ok(false);
+        }
         // The file first: what cannot be removed must not be back after the next start.
         self.forget(entry.path)?;
         self.installed.write().remove(&key);
@@ -351,8 +354,8 @@ mod tests {
             assert!(versions(store, "c").is_empty());
             assert_eq!(store.all().len(), 5);
         }
-        assert!(store.remove("a", &Version::new(1, 10, 0)).unwrap());
-        assert!(!store.remove("a", &Version::new(1, 10, 0)).unwrap());
+        assert!(store.remove("a", &Version::new(1, 10, 0), None).unwrap());
+        assert!(!store.remove("a", &Version::new(1, 10, 0), None).unwrap());
         assert_eq!(versions(&store, "a"), ["1.9.0", "2.0.0-rc.1"]);
         assert_eq!(versions(&open(&folder), "a"), ["1.9.0", "2.0.0-rc.1"], "after a restart, too");
     }
@@ -421,9 +424,12 @@ mod tests {
             install(&store, "a", "1.0.0", bytes);
         }
         let reopened = open(&folder);
+        assert!(!reopened.remove("a", &Version::new(1, 0, 0), Some(&Digest::of(b"old"))).unwrap(), "it is another one");
         assert_eq!(reopened.all().len(), 1);
         assert_eq!(reopened.all()[0].identity.digest, Digest::of(b"new"));
         assert_eq!(reopened.bytes(&Digest::of(b"old")).unwrap(), b"old");
+        assert!(reopened.remove("a", &Version::new(1, 0, 0), Some(&Digest::of(b"new"))).unwrap());
+        assert_eq!(reopened.all(), []);
     }
 
     #[test]
@@ -469,7 +475,7 @@ mod tests {
             // Broken off between the new file and the removal of the old kind.
             of_old_kind(newer, 0);
             assert_eq!(open(&folder).all()[0].identity.digest, Digest::of(b"newest"));
-            assert!(open(&folder).remove("a", &Version::new(1, 0, 0)).unwrap());
+            assert!(open(&folder).remove("a", &Version::new(1, 0, 0), None).unwrap());
             assert_eq!(open(&folder).all(), []);
         }
     }
@@ -513,7 +519,7 @@ mod tests {
                 for bytes in [&b"1"[..], b"2", b"3", b"4"] {
                     threads.spawn(|| install(&store, "a", "1.0.0", bytes));
                 }
-                threads.spawn(|| store.remove("a", &Version::new(1, 0, 0)).unwrap());
+                threads.spawn(|| store.remove("a", &Version::new(1, 0, 0), None).unwrap());
             });
             assert_eq!(store.all(), open(&folder).all());
         }
