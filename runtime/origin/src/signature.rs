@@ -103,6 +103,12 @@ impl Keys {
         self.keys.is_empty()
     }
 
+    /// Whether a key with this id is one of them: what one vouched for that is none any more, nobody vouches for.
+    #[must_use]
+    pub fn knows(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id == id)
+    }
+
     /// Who vouches for these bytes: nobody (`None`) only where that is enough. A signature that is none, or is not of these bytes though it
     /// names a key that is known, is never passed over.
     ///

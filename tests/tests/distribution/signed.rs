@@ -109,6 +109,11 @@ async fn what_nobody_vouches_for_any_more_is_set_aside_at_the_next_start() {
     let mut waiting = hello("waits", "0.9.1");
     waiting["autonomy_window"] = json!({"start_at": "2999-01-01T00:00:00Z"});
     node.accept(&waiting).await;
+    // A key that was taken out signed nothing, also where nobody wants a signature; the record stays, for when it is back.
+    node.stop().await;
+    node.reconfigure(&config(&bench, &["other"], false));
+    node.restart().await;
+    assert_eq!(signed(&plugins(&node).await), [Some(Value::Null), Some(Value::Null), Some(Value::Null)]);
 
     for (keys, expected) in [
         (&["release"][..], [None, Some(json!("release")), None]),
@@ -122,6 +127,8 @@ async fn what_nobody_vouches_for_any_more_is_set_aside_at_the_next_start() {
         assert_eq!(signed(&all), expected, "{keys:?}: {all:#}");
         let aside = all["unusable"].to_string();
         assert!(aside.contains("hello@0.9.1") && aside.contains("not signed"), "{keys:?}: {aside}");
+        let shown = done(&node, &["plugin", "show", "hello"]).await;
+        assert!(shown.contains("set aside: ") && shown.contains("not signed"), "{keys:?}: {shown}");
         let refused = node.dispatch(&hello("too-late", "0.9.1")).await;
         refused.expect_problem(422, "plugin_not_installed");
         assert_eq!(node.mission("waits").await["status"], "queued", "what was accepted stays");

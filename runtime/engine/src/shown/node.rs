@@ -133,8 +133,11 @@ pub struct PluginView {
     pub needs: Vec<Vec<String>>,
     /// Where it came from: `carried` with this sortie, `sent` to the node, or the address that the node fetched it from.
     pub source: String,
-    /// Whose signature was verified; null where nobody's was.
+    /// Whose signature was verified; null where nobody's was, or by a key that is not in the configuration any more.
     pub signed: Option<SignedView>,
+    /// Why no mission may begin on it, where it is set aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aside: Option<String>,
     /// When it was installed first, where that is known.
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub installed_at: Option<Timestamp>,

@@ -194,7 +194,8 @@ fn vouched(plugin: &Value) -> Vec<String> {
     let signed = &plugin["signed"];
     let [name, key, comment] = ["name", "key", "comment"].map(|part| text::cell(&signed[part]));
     let signed = signed.is_object().then(|| format!("signed by: {name} ({key}): {comment}"));
-    from.into_iter().chain(signed).collect()
+    let aside = plugin["aside"].as_str().map(|why| format!("set aside: {}", text::plain(why)));
+    from.into_iter().chain(signed).chain(aside).collect()
 }
 
 /// Which missions hold it.

@@ -48,6 +48,9 @@ pub(super) fn view(app: &App, plugin: &Installed, holders: &Holders) -> PluginVi
     let of_it =
         |holders: &FxHashMap<Digest, HeldView>| holders.get(&plugin.identity.digest).cloned().unwrap_or_default();
     let origin = &plugin.origin;
+    let aside = app.sandbox.aside(&plugin.identity.digest);
+    // The record stays; what counts are the keys of today.
+    let signed = origin.signed.as_ref().filter(|signed| aside.is_none() && app.sources.keys().knows(&signed.key));
     let TakesView { needs, optional_tools, memory_bytes, runtime_minutes, outputs_schema } =
         TakesView::of(&plugin.manifest);
     PluginView {
@@ -67,12 +70,13 @@ pub(super) fn view(app: &App, plugin: &Installed, holders: &Holders) -> PluginVi
             Some(from) => from.clone(),
             None => "sent".to_owned(),
         },
-        signed: origin.signed.as_ref().map(|Signed { key, name, comment, .. }| SignedView {
+        signed: signed.map(|Signed { key, name, comment, .. }| SignedView {
             key: key.clone(),
             name: name.clone(),
             comment: comment.clone(),
         }),
         installed_at: origin.installed_at,
+        aside,
         held: holders.as_ref().map(of_it),
     }
 }
