@@ -203,7 +203,7 @@ async fn what_cannot_be_used_is_said_in_words_for_people() {
     std::fs::write(&sixteen, b"\xff\xfe{\0}\0").expect("writable");
     let sixteen = sixteen.to_string_lossy();
     // Both commands read a file in one way.
-    let rows: [(&[&str], &str); 22] = [
+    let rows: [(&[&str], &str); 23] = [
         (&["submit", "-"], "standard input: it is empty: there is no envelope in it"),
         (&["run", "-"], "standard input: it is empty: there is no envelope in it"),
         (&["submit", &mark], "it begins with a byte order mark"),
@@ -223,6 +223,7 @@ async fn what_cannot_be_used_is_said_in_words_for_people() {
         (&["ls", "--type", "codnig"], "'--type <TYPE>'"),
         (&["plugin", "rm", "hello?version=1.0.0"], "a version is named with --version"),
         (&["plugin", "rm", "hello@1.0.0"], "sortie plugin rm hello --version 1.0.0"),
+        (&["plugin", "show", "hello@1.0.0"], "`hello`, and not `hello@1.0.0`"),
         (&["ls", "--node", node.url(), "--token", "two\nlines"], "is no token: a token is one line"),
         (&["ls", "--node", "127.0.0.1:7433"], "write http://127.0.0.1:7433"),
         (&["ls", "--node", "localhost:7433"], "write http://localhost:7433"),

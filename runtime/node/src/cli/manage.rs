@@ -32,10 +32,10 @@ pub(super) enum PluginCommand {
     Install(InstallArgs),
     /// Push a plugin to a registry, with its signature.
     Push(PushArgs),
-    /// Remove a plugin; missions that started with it keep it.
+    /// Remove a plugin; what missions have that are not over is not removed without --force.
     Rm {
         /// Its name.
-        #[arg(value_parser = plugin_name, add = super::complete::plugins())]
+        #[arg(value_parser = removed_name, add = super::complete::plugins())]
         name: String,
         /// Only this version.
         #[arg(long)]
@@ -72,9 +72,19 @@ fn plugin_name(text: &str) -> Result<String, String> {
     match text.parse() {
         Ok(PluginRef { name, version: None }) => Ok(name),
         Ok(PluginRef { name, version: Some(version) }) => {
+            Err(format!("a plugin's name stands without a version: `{name}`, and not `{name}@{version}`"))
+        }
+        Err(_) => Err("a plugin's name is made of a-z, 0-9 and `-`, and stands without a version".to_owned()),
+    }
+}
+
+/// The same of one that is to be removed, which may be one version of it.
+fn removed_name(text: &str) -> Result<String, String> {
+    match text.parse() {
+        Ok(PluginRef { name, version: Some(version) }) => {
             Err(format!("a version is named apart: `sortie plugin rm {name} --version {version}`"))
         }
-        Err(_) => Err("a plugin's name is made of a-z, 0-9 and `-`; a version is named with --version".to_owned()),
+        _ => plugin_name(text).map_err(|why| format!("{why}; a version is named with --version")),
     }
 }
 
