@@ -1,5 +1,5 @@
 //! Bringing a plugin to a registry, as the command line does: whoever types an address means it, so that it may be any, and what the registry
-//! says leads nowhere else.
+//! says leads nowhere else but, for a token, to the desk that it names over https.
 
 use std::time::Duration;
 

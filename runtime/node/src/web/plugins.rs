@@ -54,7 +54,7 @@ pub(super) fn forms(viewer: &Viewer, plugins: &[Value]) -> Markup {
                         }
                         button type="submit" name="decision" value="remove" class="danger" { "Remove" }
                     }
-                    p class="dim" { "Missions that run on it go on, and no new one begins on it." }
+                    p class="dim" { "No new mission begins on it. What missions have that are not over is not removed (`sortie plugin rm --force` does)." }
                 }
             }
         }
