@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use etcetera::BaseStrategy as _;
 use sortie_contract::digest::Digest;
-use sortie_sandbox::{Installed, Options, Sandbox};
+use sortie_sandbox::{Installed, MEMORY_BYTES_CEILING, Options, Sandbox};
 use tempfile::TempDir;
 
 use super::Failure;
@@ -49,7 +49,9 @@ impl Workshop {
                 false
             }
         });
-        let sandbox = Sandbox::new(Options { compiled: kept.clone(), ..options })?;
+        // What nodes give their plugins is not known here: a case says it, or a record.
+        let needs_bytes_max = Some(MEMORY_BYTES_CEILING);
+        let sandbox = Sandbox::new(Options { compiled: kept.clone(), needs_bytes_max, ..options })?;
         Ok(Self { sandbox, kept, _store: store })
     }
 
