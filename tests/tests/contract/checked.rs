@@ -75,6 +75,7 @@ async fn last_weeks_missions_are_held_against_a_build_wherever_they_are() {
         (&["--since", "2099-01-01T00:00:00Z", "--journal"][..], "no mission of `hostile`"),
         (&["--journal", "of-another-plugin"], "1 of other plugins"),
         (&["--journal", "panics", "--since", "1d"], "named already"),
+        (&["--journal", "nobody"], "none could be checked: nobody cannot be read"),
         (&["--journal", "no/such/place"], "neither a folder nor a file"),
         (&["--journal", "--since", "yesterday"], "how long ago"),
     ] {
