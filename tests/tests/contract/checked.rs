@@ -103,6 +103,10 @@ async fn last_weeks_missions_are_held_against_a_build_wherever_they_are() {
             assert_eq!(told["other_plugins"], 1, "{place}: {told:#}");
         }
     }
+    let mark = node.data().join("journal.redb.mark");
+    std::fs::remove_file(&mark).expect("it is there");
+    json_of(&node, &mended, &["--journal", &data], 0).await;
+    assert!(!mark.exists(), "it is made by nobody but a node");
     assert!(std::fs::read(node.data().join("journal.redb")).expect("a journal") == before, "it is only read");
     node.restart().await;
     // What is no backup is told as such.
