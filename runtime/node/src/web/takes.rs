@@ -5,6 +5,7 @@ use serde_json::Value;
 use sortie_contract::limit::clip;
 
 use super::text::{block, plain, str};
+use crate::takes::Takes;
 
 /// Most bytes of an example that are shown.
 const EXAMPLE_MAX: usize = 4_000;
@@ -15,18 +16,10 @@ const OUTPUTS_MAX: usize = 20;
 /// Most bytes of the name of an output, and of what it is.
 const OUTPUT_MAX: usize = 500;
 
-fn texts(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-}
-
 /// In sentences, behind what it is for.
 pub(super) fn sentences(plugin: &Value) -> String {
-    let needs: Vec<String> =
-        plugin["needs"].as_array().into_iter().flatten().map(|need| texts(need).join(" or ")).collect();
-    let optional = texts(&plugin["optional_tools"]);
-    let memory = plugin["memory_bytes"].as_u64().map(|bytes| format!("{} MiB of memory", bytes.div_ceil(1 << 20)));
-    let time = plugin["runtime_minutes"].as_f64().map(|minutes| format!("{minutes} minutes of run time"));
-    let takes: Vec<String> = needs.into_iter().chain(memory).chain(time).collect();
+    let Takes { needs, optional, costs } = Takes::of(plugin);
+    let takes = [needs, costs].concat();
     let mut says = String::new();
     if !takes.is_empty() {
         says.push_str(&format!(" Needs {}.", takes.join(", ")));
@@ -78,7 +71,7 @@ mod tests {
         });
         assert_eq!(
             sentences(&plugin),
-            " Needs model, Write or Edit, 2 MiB of memory, 2.5 minutes of run time. Makes use of Grep."
+            " Needs model, Write or Edit, 2 MiB of memory, 2.5 min of run time. Makes use of Grep."
         );
         let shown = shown(&plugin).into_string();
         assert!(shown.contains("&lt;b&gt;.md") && shown.contains("&lt;") && !shown.contains("<b>.md"), "{shown}");
