@@ -30,7 +30,8 @@ async fn what_a_plugin_says_of_its_missions_is_shown_and_held() {
     // Its author has no node's bounds.
     let (roomy, case) = (node.folder().join("roomy.wasm"), node.folder().join("roomy.toml"));
     std::fs::write(&roomy, guest::hostile("roomy")).expect("a writable folder");
-    std::fs::write(&case, "mission = { objective = \"nothing\" }\n[expect]\nstatus = \"completed\"\n").expect("writable");
+    let text = "mission = { objective = \"nothing\" }\n[expect]\nstatus = \"completed\"\n";
+    std::fs::write(&case, text).expect("a writable folder");
     let [roomy, case] = [roomy, case].map(|path| path.to_string_lossy().into_owned());
     let checked = node.cli(&["plugin", "check", "--once", "--plugin", &roomy, &case]).await;
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()));
