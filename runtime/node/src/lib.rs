@@ -23,6 +23,7 @@ mod notices;
 mod reload;
 mod space;
 mod store;
+mod takes;
 mod telemetry;
 mod traces;
 mod unheld;

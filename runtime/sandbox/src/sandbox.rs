@@ -48,6 +48,9 @@ pub struct Options {
     /// Memory of a guest that says nothing else ([`Run::memory_bytes_max`]), in bytes; at most [`MEMORY_BYTES_CEILING`](crate::MEMORY_BYTES_CEILING). A guest
     /// can see it, so that it is part of what a replay depends on.
     pub memory_bytes_max: usize,
+    /// The most memory that a plugin may say its runs need, in bytes, to be taken in; none for what a guest gets here. More, where each run brings
+    /// a bound of its own.
+    pub needs_bytes_max: Option<usize>,
     /// Threads that guests run on.
     pub threads: usize,
 }
@@ -57,7 +60,7 @@ impl Options {
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
         let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-        Self { dir, compiled: None, instances_max: 512, memory_bytes_max: 256 << 20, threads }
+        Self { dir, compiled: None, instances_max: 512, memory_bytes_max: 256 << 20, needs_bytes_max: None, threads }
     }
 }
 
@@ -114,6 +117,7 @@ struct Inner {
     /// One plugin at a time is taken in: a compiler takes many times the size of what it compiles.
     installing: tokio::sync::Mutex<()>,
     memory_bytes_max: usize,
+    needs_bytes_max: usize,
     guests: Handle,
     /// Where `describe` and `check` run: on threads of their own, half as many, so that what somebody sends never costs the
     /// missions that run more than a third of the machine.
@@ -154,6 +158,7 @@ impl Sandbox {
             checks: Semaphore::new(CHECKS_MAX as usize),
             installing: tokio::sync::Mutex::default(),
             memory_bytes_max: options.memory_bytes_max,
+            needs_bytes_max: options.needs_bytes_max.unwrap_or(options.memory_bytes_max),
             guests: guests.handle().clone(),
             checkers: checkers.handle().clone(),
             runtimes: Mutex::new(vec![guests, checkers]),
@@ -385,7 +390,7 @@ impl Sandbox {
         };
         let described = self.tightly("describe", describe).await.map_err(InstallError::Undescribed)?;
         let manifest = plugin::manifest(described)?;
-        let limit = self.memory_bytes_max();
+        let limit = self.0.needs_bytes_max as u64;
         if let Some(wants) = manifest.profile.memory_bytes.filter(|wants| *wants > limit) {
             return Err(InstallError::TooMuchMemory { wants, limit });
         }

@@ -40,6 +40,7 @@ impl Plugin for Hostile {
             "version" => Manifest::new("hostile", "one", "Its version breaks the rules."),
             "schema" => Manifest::new("hostile", "0.1.0", "Its schema is no schema.").inputs_schema(json!(7)),
             "profile" => profiled(),
+            "roomy" => profiled().needs_memory_mib(300),
             "heavy" => profiled().needs_memory_mib(1 << 20),
             "example" => profiled().example(&json!({ "count": "many" })),
             "host" => {

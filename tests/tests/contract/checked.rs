@@ -75,6 +75,7 @@ async fn last_weeks_missions_are_held_against_a_build_wherever_they_are() {
         (&["--since", "2099-01-01T00:00:00Z", "--journal"][..], "no mission of `hostile`"),
         (&["--journal", "of-another-plugin"], "1 of other plugins"),
         (&["--journal", "panics", "--since", "1d"], "named already"),
+        (&["--journal", "nobody"], "none could be checked: nobody cannot be read"),
         (&["--journal", "no/such/place"], "neither a folder nor a file"),
         (&["--journal", "--since", "yesterday"], "how long ago"),
     ] {
@@ -102,6 +103,10 @@ async fn last_weeks_missions_are_held_against_a_build_wherever_they_are() {
             assert_eq!(told["other_plugins"], 1, "{place}: {told:#}");
         }
     }
+    let mark = node.data().join("journal.redb.mark");
+    std::fs::remove_file(&mark).expect("it is there");
+    json_of(&node, &mended, &["--journal", &data], 0).await;
+    assert!(!mark.exists(), "it is made by nobody but a node");
     assert!(std::fs::read(node.data().join("journal.redb")).expect("a journal") == before, "it is only read");
     node.restart().await;
     // What is no backup is told as such.

@@ -20,12 +20,21 @@ async fn what_a_plugin_says_of_its_missions_is_shown_and_held() {
     let mut node = Node::start().await;
     for (mode, says) in [
         ("heavy", "write `plugin_memory_mib = 1048576` below `[limits]`"),
+        ("roomy", "write `plugin_memory_mib = 300` below `[limits]`"),
         ("example", "its example 2 does not fit its inputs-schema at `/count`"),
     ] {
         let refused = install(&node, mode).await;
         refused.expect_problem(422, "plugin_refused");
         assert!(refused.json["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{:#}", refused.json);
     }
+    // Its author has no node's bounds.
+    let (roomy, case) = (node.folder().join("roomy.wasm"), node.folder().join("roomy.toml"));
+    std::fs::write(&roomy, guest::hostile("roomy")).expect("a writable folder");
+    let text = "mission = { objective = \"nothing\" }\n[expect]\nstatus = \"completed\"\n";
+    std::fs::write(&case, text).expect("a writable folder");
+    let [roomy, case] = [roomy, case].map(|path| path.to_string_lossy().into_owned());
+    let checked = node.cli(&["plugin", "check", "--once", "--plugin", &roomy, &case]).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()));
     install(&node, "profile").await.expect_status(201);
     let shown = &node.get("/v1/plugins/hostile").await.expect_status(200).json["items"][0];
     let outputs = json!({ "properties": { "report.md": { "description": "what was found" } } });

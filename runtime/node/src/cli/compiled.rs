@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use etcetera::BaseStrategy as _;
 use sortie_contract::digest::Digest;
-use sortie_sandbox::{Installed, Options, Sandbox};
+use sortie_sandbox::{Installed, MEMORY_BYTES_CEILING, Options, Sandbox};
 use tempfile::TempDir;
 
 use super::Failure;
@@ -41,15 +41,17 @@ impl Workshop {
         let store = tempfile::tempdir()?;
         let options = options(store.path().to_owned());
         let cache = etcetera::choose_base_strategy().ok().map(|base| base.cache_dir().join("sortie").join("compiled"));
-        let kept = cache.filter(|folder| match prepared(folder) {
-            Ok(()) => true,
+        let kept = cache.and_then(|folder| match prepared(&folder) {
+            Ok(whole) => Some(whole),
             Err(why) => {
                 let told = "what is compiled here is compiled again next time: it cannot be kept in";
                 let _ = writeln!(io::stderr(), "{told} {}: {why}", folder.display());
-                false
+                None
             }
         });
-        let sandbox = Sandbox::new(Options { compiled: kept.clone(), ..options })?;
+        // What nodes give their plugins is not known here: a case says it, or a record.
+        let needs_bytes_max = Some(MEMORY_BYTES_CEILING);
+        let sandbox = Sandbox::new(Options { compiled: kept.clone(), needs_bytes_max, ..options })?;
         Ok(Self { sandbox, kept, _store: store })
     }
 
@@ -67,8 +69,9 @@ impl Workshop {
     }
 }
 
-/// Makes the folder where it is not there, and says what is wrong with one that is.
-fn prepared(folder: &Path) -> io::Result<()> {
+/// Makes the folder where it is not there, and says what is wrong with one that is. Its place without links is the one to use: a link may lead
+/// to another by then.
+fn prepared(folder: &Path) -> io::Result<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let me = rustix::process::geteuid().as_raw();
     // What a link leads to is what counts.
@@ -88,7 +91,7 @@ fn prepared(folder: &Path) -> io::Result<()> {
         Ok(about) if about.uid() != me || !about.is_file() || about.mode() & 0o077 != 0 => {
             Err(io::Error::other(format!("{} can be read by others: remove it", key.display())))
         }
-        _ => Ok(()),
+        _ => Ok(whole),
     }
 }
 
@@ -170,6 +173,11 @@ mod tests {
         mode(&open, 0o777);
         std::os::unix::fs::symlink(&open, &link).expect("a link");
         assert!(prepared(&link).is_err());
+        // What is used is where it leads now.
+        std::fs::remove_file(&link).expect("a link");
+        std::os::unix::fs::symlink(&folder, &link).expect("a link");
+        let whole = folder.canonicalize().expect("it is there");
+        assert_eq!(prepared(&link).expect("nobody else writes there"), whole);
         let key = folder.join("key");
         std::fs::write(&key, [0; 32]).expect("writable");
         mode(&key, 0o644);

@@ -26,7 +26,7 @@ pub(crate) struct Case {
     /// When it is dispatched (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) start: Option<String>,
-    /// The memory that the plugin gets, in MiB; without it what a node gives.
+    /// The memory that the plugin gets, in MiB; without it what a node gives, and what the plugin says that it needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) memory_mib: Option<u64>,
     /// What lies in the workspace: texts by path.

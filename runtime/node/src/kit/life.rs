@@ -120,7 +120,9 @@ pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twi
     let folder = tempfile::tempdir()?;
     let ambient = Arc::new(clock.clone());
     let prompter = Prompter::new(case, folder.path(), ambient, Arc::clone(&stage)).map_err(Stuck)?;
-    let memory_mib = case.memory_mib.unwrap_or(config.limits.plugin_memory_mib);
+    // A node that has the plugin gives it what it needs.
+    let needs_mib = plugin.manifest.profile.memory_bytes.map_or(0, |bytes| bytes.div_ceil(1 << 20));
+    let memory_mib = case.memory_mib.unwrap_or_else(|| config.limits.plugin_memory_mib.max(needs_mib));
     let world = World {
         envelope: case.envelope(&plugin.identity.name, &names).map_err(Stuck)?,
         config,

@@ -4,23 +4,22 @@ use maud::{Markup, html};
 use serde_json::Value;
 use sortie_contract::limit::clip;
 
-use super::text::{plain, str};
+use super::text::{block, plain, str};
+use crate::takes::Takes;
 
 /// Most bytes of an example that are shown.
 const EXAMPLE_MAX: usize = 4_000;
 
-fn texts(list: &Value) -> Vec<&str> {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-}
+/// Most outputs that are shown: a schema may have as many as fit into it.
+const OUTPUTS_MAX: usize = 20;
+
+/// Most bytes of the name of an output, and of what it is.
+const OUTPUT_MAX: usize = 500;
 
 /// In sentences, behind what it is for.
 pub(super) fn sentences(plugin: &Value) -> String {
-    let needs: Vec<String> =
-        plugin["needs"].as_array().into_iter().flatten().map(|need| texts(need).join(" or ")).collect();
-    let optional = texts(&plugin["optional_tools"]);
-    let memory = plugin["memory_bytes"].as_u64().map(|bytes| format!("{} MiB of memory", bytes.div_ceil(1 << 20)));
-    let time = plugin["runtime_minutes"].as_f64().map(|minutes| format!("{minutes} minutes of run time"));
-    let takes: Vec<String> = needs.into_iter().chain(memory).chain(time).collect();
+    let Takes { needs, optional, costs } = Takes::of(plugin);
+    let takes = [needs, costs].concat();
     let mut says = String::new();
     if !takes.is_empty() {
         says.push_str(&format!(" Needs {}.", takes.join(", ")));
@@ -36,21 +35,23 @@ pub(super) fn shown(plugin: &Value) -> Markup {
     let says = sentences(plugin);
     let outputs: Vec<(&String, &Value)> =
         plugin["outputs_schema"]["properties"].as_object().into_iter().flatten().collect();
+    let more = outputs.len().saturating_sub(OUTPUTS_MAX);
     let examples = plugin["examples"].as_array().map(Vec::as_slice).unwrap_or_default();
     html! {
         @if !says.is_empty() { p { (plain(says.trim_start())) } }
         @if !outputs.is_empty() {
             p { "Leaves:" }
             ul {
-                @for (name, of) in outputs {
-                    li { code { (plain(name)) } " " (plain(clip(str(of, "description"), EXAMPLE_MAX).as_str())) }
+                @for (name, of) in outputs.iter().take(OUTPUTS_MAX) {
+                    li { code { (plain(&clip(name, OUTPUT_MAX))) } " " (plain(&clip(str(of, "description"), OUTPUT_MAX))) }
                 }
+                @if more > 0 { li { "and " (more) " more" } }
             }
         }
         @for (index, example) in examples.iter().enumerate() {
             details {
                 summary { "Inputs, for example" @if examples.len() > 1 { " (" (index + 1) ")" } }
-                pre { (clip(&format!("{example:#}"), EXAMPLE_MAX)) }
+                pre { (block(&clip(&format!("{example:#}"), EXAMPLE_MAX))) }
             }
         }
     }
@@ -70,11 +71,17 @@ mod tests {
         });
         assert_eq!(
             sentences(&plugin),
-            " Needs model, Write or Edit, 2 MiB of memory, 2.5 minutes of run time. Makes use of Grep."
+            " Needs model, Write or Edit, 2 MiB of memory, 2.5 min of run time. Makes use of Grep."
         );
         let shown = shown(&plugin).into_string();
         assert!(shown.contains("&lt;b&gt;.md") && shown.contains("&lt;") && !shown.contains("<b>.md"), "{shown}");
         assert_eq!(shown.matches("<details>").count(), 2, "{shown}");
+        // Nothing of it hides or takes the page.
+        let output = |number: u32| (number.to_string(), json!({ "description": "x".repeat(4_000) }));
+        let outputs: Value = (0..22).map(output).collect();
+        let long = json!({ "outputs_schema": { "properties": outputs }, "examples": [{ "a": "\u{202e}" }] });
+        let shown = super::shown(&long).into_string();
+        assert!(shown.contains("and 2 more") && shown.contains("\\u{202e}") && shown.len() < 20_000, "{shown}");
         let nothing = json!({ "needs": [], "optional_tools": [], "examples": [], "outputs_schema": null });
         assert_eq!((sentences(&nothing), super::shown(&nothing).into_string()), (String::new(), String::new()));
     }

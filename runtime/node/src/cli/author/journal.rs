@@ -136,6 +136,16 @@ pub(super) async fn check(
             "there is no mission of `{name}` to check, and {whose}; those since {from} were looked at: --since goes further back"
         )));
     }
+    if let Some(Checked { id, replayed: Err(why), .. }) = checked.first()
+        && checked.iter().all(|one| one.replayed.is_err())
+    {
+        let count = checked.len();
+        return Err(Failure::unusable(format!(
+            "of {count} missions none could be checked: {} cannot be read: {}",
+            text::plain(id),
+            text::plain(why)
+        )));
+    }
     let told = Told { plugin: &plugin, checked: &checked, others, more };
     if as_json {
         text::json(&told.json())?;

@@ -26,6 +26,9 @@ use crate::backup;
 /// The journal of a data directory.
 const JOURNAL: &str = "journal.redb";
 
+/// What a node holds of it, for as long as it runs.
+const MARK: &str = "journal.redb.mark";
+
 /// Missions that are asked for at once: as many as a node answers with.
 const PAGE: usize = 500;
 
@@ -204,14 +207,22 @@ async fn of_folder(folder: PathBuf) -> Result<Folder, Failure> {
     if !path.is_file() {
         return Err(Failure::unusable(format!("{place} is no node's data directory: there is no {JOURNAL} in it")));
     }
-    if is_in_use(&path)? {
-        return Err(format!(
+    let in_use = || {
+        Failure::from(format!(
             "a node works on {place}: ask it (`--journal` without a directory, or with the missions' ids), or stop it first"
-        )
-        .into());
+        ))
+    };
+    if is_in_use(&path)? {
+        return Err(in_use());
     }
-    // Of a folder that takes no file, as a copy may be, nobody can start a node either.
-    let claim = claim(&path).ok().flatten();
+    // A mark is not made here: it would be this user's, and the node's could not open it.
+    let claim = match folder.join(MARK).exists().then(|| claim(&path)) {
+        // One began since it was asked.
+        Some(Ok(None)) => return Err(in_use()),
+        Some(Ok(Some(claim))) => Some(claim),
+        // Of a folder that takes no file, as a copy may be, nobody can start a node either.
+        None | Some(Err(_)) => None,
+    };
     let journal = peeked(path).await?;
     Ok(Folder { journal, artifacts: Artifacts::There(folder.join("artifacts")), moment: None, _claim: claim })
 }
