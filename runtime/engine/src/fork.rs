@@ -128,7 +128,7 @@ impl Engine {
         if self.is_stopping() {
             return Err(DispatchError::Stopping.into());
         }
-        // What is read for one may be large, and nobody forks many at once.
+        // What is read for one may be large: who forks many waits, and whoever else forks has a turn in between.
         let _turn = self.forking.lock().await;
         if let Some(forked) = self.forked_before(&order).await? {
             return Ok(forked);
