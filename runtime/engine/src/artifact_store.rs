@@ -62,8 +62,18 @@ pub trait Artifacts: Send + Sync + 'static {
     /// The mission does not begin: what was handed over to it is set aside again.
     fn take_back(&self, _name: &str, _from: MissionNo) {}
 
-    /// What was set aside under the name, and not handed over, is needed no more. Nothing there is no error.
+    /// What was set aside under the name, and not handed over, is needed no more, nor is what lay where it was to be.
+    /// Nothing there is no error.
     fn discard(&self, _name: &str) {}
+
+    /// The log has the mission: what was handed over to it stays its own.
+    fn settle(&self, _of: MissionNo) {}
+
+    /// The missions that something was handed over to, when the process was killed before it was settled: the log may
+    /// have them or not.
+    fn unsettled(&self) -> Vec<MissionNo> {
+        Vec::new()
+    }
 
     /// Removes everything that a mission stored; nothing there is no error.
     ///
@@ -112,6 +122,9 @@ const FILES_MAX: usize = 4 * limit::ARTIFACTS_MAX;
 /// How folders begin that are no mission's yet.
 const ASIDE: &str = ".fork-";
 
+/// How marks begin that something was handed over to the mission whose number is behind, which the log may not have.
+const HANDED: &str = ".handed-";
+
 impl FolderArtifacts {
     /// Opens the store below `data_dir`; a mission may take so many bytes of the room.
     ///
@@ -154,6 +167,28 @@ impl FolderArtifacts {
 
     fn aside(&self, name: &str) -> PathBuf {
         self.root.join(format!("{ASIDE}{name}"))
+    }
+
+    /// Of what lay where that was to be.
+    fn in_the_way(&self, name: &str) -> PathBuf {
+        self.root.join(format!("{ASIDE}{name}.left"))
+    }
+
+    fn mark(&self, of: MissionNo) -> PathBuf {
+        self.root.join(format!("{HANDED}{of}"))
+    }
+
+    /// Gives what was set aside the name of a mission's folder. Nothing is removed here, for others wait meanwhile.
+    fn rename(&self, name: &str, to: MissionNo) -> io::Result<()> {
+        let (aside, folder) = (self.aside(name), self.folder(to));
+        match std::fs::rename(&aside, &folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                // Of a fork that was to have the number, when the node was killed before the log had it: nobody's.
+                std::fs::rename(&folder, self.in_the_way(name))?;
+                std::fs::rename(&aside, &folder)
+            }
+            renamed => renamed,
+        }
     }
 
     /// Sets room aside for what is about to be written. Side by side, two do not take the same.
@@ -231,34 +266,47 @@ impl Artifacts for FolderArtifacts {
     }
 
     fn hand_over(&self, name: &str, to: MissionNo) -> io::Result<()> {
-        match std::fs::rename(self.aside(name), self.folder(to)) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                // Of a fork that was to have the number, when the node was killed before the log had it: nobody's.
-                let left = format!("{name}.left");
-                std::fs::rename(self.folder(to), self.aside(&left))?;
-                self.discard(&left);
-                std::fs::rename(self.aside(name), self.folder(to))?;
-            }
-            renamed => renamed?,
-        }
+        // Marked first: a folder without a mark is a mission's that the log has.
+        File::create(self.mark(to))?;
+        self.rename(name, to).inspect_err(|_| self.settle(to))?;
         sync_folder(&self.root).inspect_err(|_| self.take_back(name, to))
     }
 
     fn take_back(&self, name: &str, from: MissionNo) {
-        if let Err(error) = std::fs::rename(self.folder(from), self.aside(name)) {
-            tracing::warn!(folder = %self.folder(from).display(), %error, "artifacts of a mission that did not begin stay");
+        match std::fs::rename(self.folder(from), self.aside(name)) {
+            Ok(()) => self.settle(from),
+            // Its mark stays, too: it is looked at when the node starts.
+            Err(error) => {
+                let folder = self.folder(from);
+                tracing::warn!(folder = %folder.display(), %error, "artifacts of a mission that did not begin stay");
+            }
         }
         self.sizes.lock().remove(&from);
     }
 
     fn discard(&self, name: &str) {
-        let folder = self.aside(name);
-        let size = size(&folder);
-        match std::fs::remove_dir_all(&folder) {
-            Ok(()) => self.room.give_back(size.bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(folder = %folder.display(), %error, "what was set aside for a fork stays"),
+        for folder in [self.aside(name), self.in_the_way(name)] {
+            let size = size(&folder);
+            match std::fs::remove_dir_all(&folder) {
+                Ok(()) => self.room.give_back(size.bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(folder = %folder.display(), %error, "what was set aside for a fork stays"),
+            }
         }
+    }
+
+    fn settle(&self, of: MissionNo) {
+        match std::fs::remove_file(self.mark(of)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(mark = %self.mark(of).display(), %error, "a mark is left for the next start");
+            }
+            _ => {}
+        }
+    }
+
+    fn unsettled(&self) -> Vec<MissionNo> {
+        let names = std::fs::read_dir(&self.root).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.strip_prefix(HANDED)?.parse().ok().map(MissionNo)).collect()
     }
 
     fn remove(&self, mission: MissionNo) -> io::Result<()> {
@@ -402,11 +450,16 @@ mod tests {
         store.set_aside("a", one, &stored[..1]).expect("set aside");
         store.hand_over("a", fork).expect("handed over");
         assert!(store.get(fork, &stored[0]).is_ok() && store.get(fork, &stored[1]).is_err());
+        assert_eq!(store.room.bytes(), 17, "what lay there goes when nobody waits for it");
+        store.discard("a");
         assert_eq!(store.room.bytes(), 10);
         store.remove(fork).expect("removed");
         // Taken: whatever becomes of the other mission.
         store.set_aside("a", one, &stored).expect("set aside");
         store.hand_over("a", fork).expect("handed over");
+        assert_eq!(store.unsettled(), [fork]);
+        store.settle(fork);
+        assert!(store.unsettled().is_empty());
         store.discard("a");
         store.remove(one).expect("removed");
         assert_eq!(store.get(fork, &stored[1]).expect("there"), b"4567");

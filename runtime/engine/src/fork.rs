@@ -128,7 +128,7 @@ impl Engine {
         if self.is_stopping() {
             return Err(DispatchError::Stopping.into());
         }
-        // What is read for one may be large, and nobody forks many at once.
+        // What is read for one may be large: who forks many waits, and whoever else forks has a turn in between.
         let _turn = self.forking.lock().await;
         if let Some(forked) = self.forked_before(&order).await? {
             return Ok(forked);
@@ -189,10 +189,14 @@ impl Engine {
         });
         set_aside.await.map_err(ReadError::Task)?.map_err(DispatchError::Artifacts)?;
         let dispatched = self.dispatch_fork(text, heritage).await;
-        if dispatched.as_ref().map_or(true, |dispatched| dispatched.replayed) {
-            let (artifacts, name) = (Arc::clone(&self.artifacts), aside(fork));
-            self.ambient.unblock(move || artifacts.discard(&name)).await.map_err(ReadError::Task)?;
-        }
+        let begun = dispatched.as_ref().ok().filter(|dispatched| !dispatched.replayed).map(|dispatched| dispatched.no);
+        let (artifacts, name) = (Arc::clone(&self.artifacts), aside(fork));
+        let tidied = self.ambient.unblock(move || {
+            begun.into_iter().for_each(|no| artifacts.settle(no));
+            artifacts.discard(&name);
+        });
+        // What became of the fork is known, whatever becomes of this.
+        tidied.await.ok();
         dispatched
     }
 

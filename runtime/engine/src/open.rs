@@ -89,6 +89,20 @@ fn admit_unread(
     Ok(known)
 }
 
+/// Removes what was handed over to missions that never were, when a process was killed before the log had them: their
+/// numbers are given again, and whoever gets them has nothing of it.
+fn settle(log: &dyn Log, artifacts: &dyn Artifacts, known: &BTreeSet<MissionNo>) {
+    let headless = log.headless();
+    for no in artifacts.unsettled() {
+        let is_nobody = !known.contains(&no) && !headless.contains(&no) && matches!(log.head(no), Ok(None));
+        let removed = if is_nobody { artifacts.remove(no) } else { Ok(()) };
+        match removed {
+            Ok(()) => artifacts.settle(no),
+            Err(error) => tracing::warn!(%no, %error, "artifacts of a mission that did not begin stay"),
+        }
+    }
+}
+
 /// What the configuration says.
 pub struct Settings {
     /// The node's rules.
@@ -182,6 +196,7 @@ impl Engine {
         let wider = wider.map_err(unreadable)?;
         let known = admit_unread(&*log, &wider, &mut inventory, others, ambient.wall());
         let known = known.map_err(OpenError::Unreadable)?;
+        settle(&*log, &*artifacts, &known);
         let undelivered = match others {
             Others::GoOn => log.undelivered().map_err(unreadable)?.into_iter().map(|(no, _)| no).collect(),
             Others::Wait => FxHashSet::default(),

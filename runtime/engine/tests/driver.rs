@@ -20,7 +20,7 @@ use sortie_callback::{Reply, Request, SendError, StatusCode, Transport};
 use sortie_contract::plugin::Brief;
 use sortie_contract::{MissionNo, Status, Timestamp};
 use sortie_engine::{Engine, Guests};
-use sortie_journal::sim::SimDisk;
+use sortie_journal::sim::{Crash, SimDisk};
 
 use common::{Play, done, envelope, open, until};
 
@@ -188,5 +188,32 @@ async fn the_age_of_an_event_counts_from_its_turn() {
     receiver.is_down.store(false, Relaxed);
     until("the second is tried again, and gets through", || receiver.taken.lock().contains(&2)).await;
     until("so does the last", || engine.undelivered() == 0).await;
+    engine.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_fork_was_handed_is_no_other_missions_and_nothing_else_goes() {
+    let (disk, folder) = (SimDisk::default(), tempfile::tempdir().unwrap());
+    let start = |disk: &SimDisk| open(disk, folder.path(), obedient(), Arc::<Receiver>::default(), Outside::new());
+    let engine = start(&disk);
+    engine.start();
+    engine.dispatch(envelope("m", "work")).await.unwrap();
+    until("it has ended", || status(&engine, 1) == Status::Completed).await;
+    engine.stop().await;
+    // The log has the first; of the second only its folder is there. Nothing says that the third was a fork.
+    let artifacts = folder.path().join("artifacts");
+    for no in ["1", "2", "3"] {
+        std::fs::create_dir_all(artifacts.join(no)).unwrap();
+        std::fs::write(artifacts.join(no).join("file"), no).unwrap();
+    }
+    for mark in [".handed-1", ".handed-2"] {
+        std::fs::write(artifacts.join(mark), "").unwrap();
+    }
+    let engine = start(&disk.after_crash(Crash::Process));
+    engine.start();
+    let left = [("1", true), ("2", false), ("3", true), (".handed-1", false), (".handed-2", false)];
+    for (name, is_there) in left {
+        assert_eq!(artifacts.join(name).exists(), is_there, "{name}");
+    }
     engine.stop().await;
 }

@@ -142,6 +142,27 @@ async fn other_inputs_leave_the_record_where_they_differ_first() {
 }
 
 #[tokio::test]
+async fn other_inputs_keep_the_digits_of_their_numbers() {
+    let node = Node::start().await;
+    let mut step = write("one", "one.txt", "n: {{ inputs.n | tojson }}");
+    step["artifact"] = json!("one.txt");
+    let mut envelope = automation("digits", &json!([step]));
+    envelope["inputs"]["n"] = json!("@");
+    assert_eq!(node.run(&envelope).await["status"], "completed");
+    let body = json!({"at": 0, "idempotency_key": "once", "inputs": envelope["inputs"]}).to_string();
+    let numbers = "[123456789012345678901234567890,1.10,1e3]";
+    // Written otherwise it is the same fork.
+    for (numbers, status) in [(numbers.to_owned(), 202), (numbers.replace(',', " ,\n"), 200)] {
+        let request = node.request("POST", "/v1/missions/digits/fork").header("content-type", "application/json");
+        let sent = sortie_tests::http::send(request.body(body.replace("\"@\"", &numbers))).await.expect("an answer");
+        let fork = sent.expect_status(status).json["mission_id"].as_str().expect("an id").to_owned();
+        assert_eq!(node.until_final(&fork).await["status"], "completed");
+        let kept = node.get(&format!("/v1/missions/{fork}/artifacts/one.txt")).await.expect_status(200).text;
+        assert_eq!(kept.replace(char::is_whitespace, ""), "n:[123456789012345678901234567890,1.10,1e3]");
+    }
+}
+
+#[tokio::test]
 async fn a_fork_survives_the_node_and_its_mission() {
     let mut node = Node::start().await;
     let steps = json!([write("one", "one.txt", "one"), {"id": "wait", "tool": "Read", "with": {"path": "never.txt"}, "retry": {"attempts": 100, "backoff": "5s"}}]);

@@ -73,6 +73,11 @@ async fn several_are_forked_each_from_its_own_place_and_once_however_often_the_b
     browser.send("/missions", &wrong).await.expect_status(303);
     let notice = text(&browser.page("/missions").await, ".notice.bad");
     assert!(notice.contains("first: nothing was changed") && notice.contains("somewhere"), "{notice}");
+    let ids: Vec<String> = (0..11).map(|no| format!("mission-{no}")).collect();
+    let many = ids.iter().map(|id| ("item", id.as_str()));
+    let many: Vec<(&str, &str)> = [("decision", "fork"), ("at", "0"), ("key", "k")].into_iter().chain(many).collect();
+    let refused = browser.send("/missions", &many).await.expect_status(400);
+    assert!(refused.text.contains("At most 10"), "{}", refused.text);
     // Who may not dispatch sees no such button, and forges it in vain.
     let operator = Browser::signed_in(&node, OPERATOR).await;
     let page = operator.page("/missions").await;

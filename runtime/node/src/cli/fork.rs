@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, ValueHint};
 use serde_json::{Map, Value, json};
+use sortie_contract::envelope::long_integers;
 use sortie_engine::fork::Point;
 
 use super::act::{self, Deed, Which};
@@ -105,5 +106,9 @@ fn read(file: &Input) -> Result<Value, Failure> {
     let text = file.read()?;
     let inputs: Map<String, Value> =
         serde_json::from_str(&text).map_err(|error| file.unusable(format!("inputs are a JSON object: {error}")))?;
+    if let Some((place, _)) = long_integers(&text, 1).first() {
+        let why = "an integer beyond 64 bits would become another number here: send it as a string, or over HTTP";
+        return Err(file.unusable(format!("{place}: {why}")));
+    }
     Ok(Value::Object(inputs))
 }

@@ -6,8 +6,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use sortie_contract::envelope::in_one_line;
 use sortie_contract::id::IdempotencyKey;
+use sortie_contract::mistake::code;
 use sortie_contract::{MissionId, Status};
 use sortie_engine::fork::{ForkError, ForkOrder, Forkable, Forked, Point};
 use sortie_engine::shown::{BudgetView, ForkedView, Links};
@@ -15,7 +18,7 @@ use sortie_engine::shown::{BudgetView, ForkedView, Links};
 use super::auth::Holder;
 use super::error::Problem;
 use super::query::Query;
-use super::schedules::{form, may_dispatch};
+use super::schedules::{form_but, may_dispatch};
 use super::{App, Body};
 
 /// What is to be forked, and how.
@@ -158,7 +161,9 @@ pub(super) async fn fork(
 ) -> Result<Response, Problem> {
     // It is a mission of the caller's making.
     may_dispatch(&holder)?;
-    let Fork { at, inputs, plugin, workspace, idempotency_key } = form(&body)?;
+    // Inputs are handed on as they were written.
+    let fork = form_but(&body, |mistake| mistake.code == code::NOT_EXACT && mistake.pointer.is_within("/inputs"))?;
+    let Fork { at, inputs, plugin, workspace, idempotency_key } = fork;
     let no = app.mission(id.clone()).await?;
     let key = idempotency_key.unwrap_or_else(crate::blanks::unique);
     let key = IdempotencyKey::new(key).map_err(|error| Problem::bad_request(format!("`idempotency_key` {error}")))?;
@@ -167,7 +172,7 @@ pub(super) async fn fork(
     let order = ForkOrder {
         of: MissionId::new(id).map_err(|_| Problem::not_found("such mission"))?,
         at,
-        inputs: inputs.map(|inputs| Value::Object(inputs).to_string()),
+        inputs: inputs.map(|inputs| written(&body).unwrap_or_else(|| Value::Object(inputs).to_string())),
         plugin,
         copies: workspace == Begins::Copy,
         key: key.to_string(),
@@ -180,6 +185,17 @@ pub(super) async fn fork(
         response.headers_mut().insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// The inputs in a body with the numbers that stand there: values have the next doubles. None where none are read.
+fn written(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Written<'a> {
+        #[serde(borrow)]
+        inputs: Option<&'a RawValue>,
+    }
+    let Written { inputs } = serde_json::from_slice(body).ok()?;
+    in_one_line(inputs?.get()).map(|inputs| inputs.get().to_owned())
 }
 
 impl ForkAnswer {

@@ -391,9 +391,14 @@ const ORDERS: [(&str, Order); 2] = [("in_turn", Order::InTurn), ("together", Ord
 
 /// A small body of this form; an empty one is an empty object.
 pub(super) fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    form_but(body, |_| false)
+}
+
+/// The same, where some of what is a mistake elsewhere is none.
+pub(super) fn form_but<T: DeserializeOwned>(body: &[u8], is_fine: impl Fn(&Mistake) -> bool) -> Result<T, Problem> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let (value, mistakes) = super::body::json(body, "a JSON object")?;
-    match mistakes.into_iter().next() {
+    match mistakes.into_iter().find(|mistake| !is_fine(mistake)) {
         Some(mistake) => Err(Problem::bad_request(mistake.to_string())),
         // A list would be read by the order of its items.
         None if !value.is_object() => Err(Problem::bad_request("the body must be a JSON object")),

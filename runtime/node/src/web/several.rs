@@ -13,6 +13,7 @@ use super::frame::{Refused, decides_nothing, form_key};
 use super::missions::MissionsQuery;
 use super::session::Notice;
 use super::text::{cell, plain, str};
+use crate::http::error::Problem;
 use crate::mcp::Ask;
 
 /// The name of the form.
@@ -20,6 +21,10 @@ const FORM: &str = "several";
 
 /// How it is told what came of it, from the answer.
 type Told = fn(&Value) -> String;
+
+/// Most that are forked at once: each has its plugin go over its record first, and all forks of a node have their turns
+/// one after another.
+const FORKS_MAX: usize = 10;
 
 /// What can be done to several, by the value of its button.
 const DEEDS: [(&str, Told); 4] = [
@@ -90,13 +95,33 @@ pub(super) fn form(viewer: &Viewer, query: &MissionsQuery) -> Markup {
 /// `POST /missions`
 pub(super) async fn act(State(web): State<Web>, posted: Posted) -> Result<Response, Refused> {
     let Posted { viewer, fields } = posted;
-    let Some((how, done)) = DEEDS.into_iter().find(|(how, _)| *how == fields.text("decision")) else {
+    let Some((how, told)) = DEEDS.into_iter().find(|(how, _)| *how == fields.text("decision")) else {
         return Err(Refused::bad("Say what is to be done: cancel, redeliver, skip or fork.").seen_by(&viewer));
     };
+    let marked: Vec<String> = fields.marked(&viewer)?.into_iter().map(str::to_owned).collect();
+    if how == "fork" && marked.len() > FORKS_MAX {
+        return Err(Refused::bad(&format!("At most {FORKS_MAX} are forked at once.")).seen_by(&viewer));
+    }
+    let back = MissionsQuery::of(&fields).address();
+    let asking = viewer.clone();
+    // It may take its time: the next page tells what was done, also where nobody waits for this answer any more.
+    let all = tokio::spawn(async move { to_each(&web, &asking, &fields, &marked, (how, told)).await });
+    all.await.map_err(|error| Refused::problem(Some(&viewer), &Problem::task_failed(&error).body()))??;
+    Ok(Redirect::to(&back).into_response())
+}
+
+/// Does it to one after the other, and leaves for the next page what came of it.
+async fn to_each(
+    web: &Web,
+    viewer: &Viewer,
+    fields: &Fields,
+    marked: &[String],
+    (how, told): (&str, Told),
+) -> Result<(), Refused> {
     let (mut lines, mut is_bad) = (Vec::new(), false);
-    for id in fields.marked(&viewer)? {
-        match web.ask(&viewer, ask(how, id, &fields)).await {
-            Ok(answer) => lines.push(format!("{id}: {}.", done(&answer))),
+    for id in marked {
+        match web.ask(viewer, ask(how, id, fields)).await {
+            Ok(answer) => lines.push(format!("{id}: {}.", told(&answer))),
             // Whoever may not do it may not do it to any of them.
             Err(refused) if refused.status() == StatusCode::FORBIDDEN => return Err(refused),
             Err(refused) => {
@@ -106,7 +131,7 @@ pub(super) async fn act(State(web): State<Web>, posted: Posted) -> Result<Respon
         }
     }
     web.sessions.tell(viewer.key, Notice { is_bad, lines });
-    Ok(Redirect::to(&MissionsQuery::of(&fields).address()).into_response())
+    Ok(())
 }
 
 fn ask(how: &str, id: &str, fields: &Fields) -> Ask {
