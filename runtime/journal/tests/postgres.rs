@@ -210,6 +210,28 @@ fn what_the_database_refuses_for_the_moment_is_done_again() {
 }
 
 #[test]
+fn a_long_statement_is_not_broken_off_and_a_damaged_table_is_not_asked_for_ever() {
+    let Some(server) = Server::start() else { return };
+    let name = "long";
+    let url = made(&server, name);
+    server.sql(
+        name,
+        "CREATE FUNCTION meets() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.mission = 1 THEN PERFORM pg_sleep(0.6); END IF;
+             IF NEW.mission = 2 THEN RAISE EXCEPTION 'invalid page' USING ERRCODE = 'XX001'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER meets BEFORE INSERT ON sortie_heads FOR EACH ROW EXECUTE FUNCTION meets();
+         ALTER DATABASE long SET statement_timeout = '500ms';",
+    );
+    let log = open(&url, "n");
+    assert_eq!(plain(1).to(&log).1, Some(MissionNo(1)));
+    let (_, Admitted::Accepted { receipt, .. }) = plain(2).ask(&log, true) else { panic!("nothing is known of it") };
+    let error = receipt.wait().unwrap_err();
+    assert!(matches!(error, WriteError::Poisoned { .. }) && error.to_string().contains("invalid page"), "{error}");
+}
+
+#[test]
 fn a_mistake_ends_the_log_and_nothing_of_it_is_there() {
     let Some(server) = Server::start() else { return };
     let name = "mistakes";
