@@ -17,7 +17,7 @@ use postgres_kit::proxy::{Fault, Proxy};
 use postgres_kit::server::Server;
 use sortie_contract::MissionNo;
 use sortie_journal::{
-    ACTIONS_MAX, AdmitError, Admitted, Claimed, Log, MemoryLog, PostgresLog, Store, StoreError, WriteError,
+    ACTIONS_MAX, AdmitError, Admitted, Append, Claimed, Head, Log, MemoryLog, PostgresLog, Store, StoreError, WriteError,
 };
 
 /// The log at that URL, for that node.
@@ -210,6 +210,20 @@ fn what_the_database_refuses_for_the_moment_is_done_again() {
 }
 
 #[test]
+fn names_have_the_letters_that_they_have_whatever_the_databases_encoding() {
+    let Some(server) = Server::start() else { return };
+    server.sql("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    let url = server.url("latin");
+    Store::at(&url, "n", "n").migrate().unwrap();
+    let log = open(&url, "n");
+    plain(1).to(&log);
+    let head = log.head(MissionNo(1)).unwrap().unwrap();
+    let head = Head { idempotency_key: "ночь-1".parse().unwrap(), ..head };
+    log.append_durable(Append::new(MissionNo(1), 0, &[]).head(&head)).unwrap().wait().unwrap();
+    assert_eq!(log.head(MissionNo(1)).unwrap(), Some(head));
+}
+
+#[test]
 fn a_long_statement_is_not_broken_off_and_a_damaged_table_is_not_asked_for_ever() {
     let Some(server) = Server::start() else { return };
     let name = "long";
@@ -241,7 +255,7 @@ fn a_mistake_ends_the_log_and_nothing_of_it_is_there() {
     // Somebody writes beside the node: the name is taken, and the node cannot know.
     server.sql(
         name,
-        "INSERT INTO sortie_heads SELECT 99, 'm-2', source, 'other', row FROM sortie_heads WHERE mission = 1",
+        "INSERT INTO sortie_heads SELECT 99, 'm-2'::bytea, source, 'other'::bytea, row FROM sortie_heads WHERE mission = 1",
     );
     let (_, Admitted::Accepted { receipt, .. }) = plain(2).ask(&log, true) else { panic!("nothing is known of it") };
     let error = receipt.wait().unwrap_err();

@@ -39,7 +39,7 @@ const FRAMES: &str = "
 INSERT INTO sortie_frames (mission, first, row) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])";
 const HEADS: &str = "
 INSERT INTO sortie_heads (mission, mission_id, source, idempotency_key, row)
-SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[])
+SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])
 ON CONFLICT (mission) DO UPDATE SET mission_id = excluded.mission_id, source = excluded.source,
     idempotency_key = excluded.idempotency_key, row = excluded.row";
 const CURSORS_GONE: &str = "DELETE FROM sortie_cursors WHERE mission = ANY($1)";
@@ -205,9 +205,9 @@ impl<'a> Script<'a> {
                 WriteError::poisoned(&format!("the head of mission {mission} was spoilt in memory: {why}"))
             })?;
             missions.push(int(mission));
-            ids.push(head.mission_id.to_string());
-            sources.push(head.source.to_string());
-            keys.push(head.idempotency_key.to_string());
+            ids.push(head.mission_id.to_string().into_bytes());
+            sources.push(head.source.to_string().into_bytes());
+            keys.push(head.idempotency_key.to_string().into_bytes());
             rows.push(row);
         }
         let params: Vec<Param<'a>> =
