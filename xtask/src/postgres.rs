@@ -1,5 +1,6 @@
 //! Gets PostgreSQL onto the machine, and makes a server for the tests to copy: what a test kills is its own.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
@@ -36,7 +37,7 @@ pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
         }
     };
     let folder = project.target().join("tools").join("postgres");
-    if folder.join("made").exists() {
+    if is_of(&folder, &programs) {
         return Ok(folder);
     }
     make(&folder, &programs).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -46,10 +47,24 @@ pub(crate) fn installed(project: &Project) -> Result<PathBuf, String> {
 /// The newest that is there.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir(PROGRAMS).ok()?.flatten().map(|entry| entry.path().join("bin"));
-    let mut usable: Vec<PathBuf> =
-        versions.filter(|bin| bin.join("initdb").exists() && bin.join("psql").exists()).collect();
-    usable.sort();
-    usable.pop()
+    let usable = versions.filter(|bin| bin.join("initdb").exists() && bin.join("psql").exists());
+    // By number: as texts, 9.6 comes behind 15.
+    usable.max_by_key(|bin| {
+        let parts = version(bin).split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        parts.collect::<Vec<_>>()
+    })
+}
+
+/// What their folder is called.
+fn version(programs: &Path) -> &str {
+    programs.parent().and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default()
+}
+
+/// Whether all of the folder was made, and with these programs: it may be kept for longer than they are.
+fn is_of(folder: &Path, programs: &Path) -> bool {
+    folder.join("made").exists()
+        && fs::read_link(folder.join("bin")).is_ok_and(|bin| bin == programs)
+        && fs::read_to_string(folder.join("data/PG_VERSION")).is_ok_and(|made| made.trim() == version(programs))
 }
 
 fn make(folder: &Path, programs: &Path) -> Result<(), String> {

@@ -245,7 +245,8 @@ impl PostgresLog {
         let last_action = reader.rows(LAST_ACTION, Vec::new())?.first().map_or(0, |row| log::number(row, 0));
         let Held { token, commits, position, last_no } = held;
         let meta = Meta { commits, position, last_no, ..Meta::NEW };
-        let known = Known { meta, last_action, books: Books::new(books.into_iter()) };
+        let nameless = headless.iter().map(|no| no.0).collect();
+        let known = Known { meta, last_action, books: Books::new(books.into_iter()), nameless };
         let index = Mutex::new(Index { catalog, last_no, schedules });
         #[expect(clippy::disallowed_methods, reason = "the load bounds it: each message has a place there")]
         let (queue, messages) = mpsc::unbounded_channel();

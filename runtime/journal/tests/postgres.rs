@@ -17,7 +17,8 @@ use postgres_kit::proxy::{Fault, Proxy};
 use postgres_kit::server::Server;
 use sortie_contract::MissionNo;
 use sortie_journal::{
-    ACTIONS_MAX, AdmitError, Admitted, Claimed, Log, MemoryLog, PostgresLog, Store, StoreError, WriteError,
+    ACTIONS_MAX, AdmitError, Admitted, Append, Claimed, Head, Log, MemoryLog, PostgresLog, Store, StoreError,
+    WriteError,
 };
 
 /// The log at that URL, for that node.
@@ -210,6 +211,64 @@ fn what_the_database_refuses_for_the_moment_is_done_again() {
 }
 
 #[test]
+fn names_have_the_letters_that_they_have_whatever_the_databases_encoding() {
+    let Some(server) = Server::start() else { return };
+    server.sql("postgres", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    let url = server.url("latin");
+    Store::at(&url, "n", "n").migrate().unwrap();
+    let log = open(&url, "n");
+    plain(1).to(&log);
+    let head = log.head(MissionNo(1)).unwrap().unwrap();
+    let head = Head { idempotency_key: "ночь-1".parse().unwrap(), ..head };
+    log.append_durable(Append::new(MissionNo(1), 0, &[]).head(&head)).unwrap().wait().unwrap();
+    assert_eq!(log.head(MissionNo(1)).unwrap(), Some(head));
+}
+
+#[test]
+fn a_mission_whose_head_is_gone_keeps_no_name_from_the_next_one_and_has_its_own_again_once_mended() {
+    let Some(server) = Server::start() else { return };
+    let name = "nameless";
+    let url = made(&server, name);
+    let log = open(&url, "n");
+    (1..=3).for_each(|name| drop(plain(name).to(&log)));
+    let head = log.head(MissionNo(2)).unwrap().unwrap();
+    log.close().unwrap();
+    server.sql(name, "UPDATE sortie_heads SET row = 'spoilt'::bytea WHERE mission <= 2");
+    let log = open(&url, "n");
+    assert_eq!(log.headless(), [MissionNo(1), MissionNo(2)]);
+    log.mend(Append::new(MissionNo(2), 0, &[]), MissionNo(2), &head).unwrap().wait().unwrap();
+    assert_eq!(plain(1).to(&log).1, Some(MissionNo(4)), "nobody knows of the first: it is a new one");
+    assert_eq!(log.poisoned(), None);
+    assert_eq!(plain(2).to(&log).1, None, "the second is known");
+    let kept = "SELECT mission_id = 'm-2'::bytea AND row <> 'spoilt'::bytea FROM sortie_heads WHERE mission = 2";
+    assert_eq!(server.sql(name, kept), "t");
+    let damaged = "SELECT count(*) FROM sortie_heads WHERE mission = 1 AND row = 'spoilt'::bytea";
+    assert_eq!(server.sql(name, damaged), "1", "what is damaged stays as it is");
+}
+
+#[test]
+fn a_long_statement_is_not_broken_off_and_a_damaged_table_is_not_asked_for_ever() {
+    let Some(server) = Server::start() else { return };
+    let name = "long";
+    let url = made(&server, name);
+    server.sql(
+        name,
+        "CREATE FUNCTION meets() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF NEW.mission = 1 THEN PERFORM pg_sleep(0.6); END IF;
+             IF NEW.mission = 2 THEN RAISE EXCEPTION 'invalid page' USING ERRCODE = 'XX001'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER meets BEFORE INSERT ON sortie_heads FOR EACH ROW EXECUTE FUNCTION meets();
+         ALTER DATABASE long SET statement_timeout = '500ms';",
+    );
+    let log = open(&url, "n");
+    assert_eq!(plain(1).to(&log).1, Some(MissionNo(1)));
+    let (_, Admitted::Accepted { receipt, .. }) = plain(2).ask(&log, true) else { panic!("nothing is known of it") };
+    let error = receipt.wait().unwrap_err();
+    assert!(matches!(error, WriteError::Poisoned { .. }) && error.to_string().contains("invalid page"), "{error}");
+}
+
+#[test]
 fn a_mistake_ends_the_log_and_nothing_of_it_is_there() {
     let Some(server) = Server::start() else { return };
     let name = "mistakes";
@@ -219,7 +278,8 @@ fn a_mistake_ends_the_log_and_nothing_of_it_is_there() {
     // Somebody writes beside the node: the name is taken, and the node cannot know.
     server.sql(
         name,
-        "INSERT INTO sortie_heads SELECT 99, 'm-2', source, 'other', row FROM sortie_heads WHERE mission = 1",
+        "INSERT INTO sortie_heads
+         SELECT 99, 'm-2'::bytea, source, 'other'::bytea, row FROM sortie_heads WHERE mission = 1",
     );
     let (_, Admitted::Accepted { receipt, .. }) = plain(2).ask(&log, true) else { panic!("nothing is known of it") };
     let error = receipt.wait().unwrap_err();

@@ -3,21 +3,36 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tokio_postgres::{Error, Row as Found};
 
 use super::link::{Link, Param};
 use super::log::{number, text};
-use super::read::{storage, wait};
+use super::read::{PATIENCE, storage, wait};
 use super::{PostgresLog, fresh, trouble};
 use crate::error::ReadError;
 use crate::snapshot::{Copied, Draft, Row, SnapshotError};
 use crate::table::Meta;
 
+/// Between two pages it stands idle for as long as the file takes.
+const BEGIN: &str = "
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SET LOCAL idle_in_transaction_session_timeout = '10min'";
 const STORE: &str = "SELECT commits, position, last_no FROM sortie_store";
 
-/// Rows of a page: frames may be large.
+/// As many as fit into 8 MiB, and one at least: frames may be large. Only so many are looked at, whatever follows.
 const FRAMES: &str = "
-SELECT mission, first, row FROM sortie_frames WHERE (mission, first) > ($1, $2) ORDER BY mission, first LIMIT 200";
+SELECT mission, first, row FROM (
+    SELECT mission, first, row, sum(octet_length(row)) OVER (ORDER BY mission, first) AS bytes,
+        row_number() OVER (ORDER BY mission, first) AS no
+    FROM (
+        SELECT mission, first, row FROM sortie_frames
+        WHERE (mission, first) > ($1, $2) ORDER BY mission, first LIMIT 200
+    ) AS few
+) AS counted
+WHERE no = 1 OR bytes <= 8388608
+ORDER BY mission, first";
 const FIRES: &str = "SELECT id, no, row FROM sortie_fires WHERE (id, no) > ($1, $2) ORDER BY id, no LIMIT 1000";
 
 /// A row of the file's, of a key and its bytes.
@@ -50,12 +65,13 @@ struct Moment<'a> {
 pub(super) fn snapshot(log: &PostgresLog, to: &Path) -> Result<Copied, SnapshotError> {
     let mut draft = Draft::create(to)?;
     let dial = log.dial.clone();
-    let begun = wait(&log.hand.runtime, async move {
+    let begin = async move {
         let link = fresh(&dial).await?;
-        link.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        link.client.batch_execute(BEGIN).await?;
         Ok::<_, Error>(Arc::new(link))
-    })?;
-    let moment = Moment { log, link: begun.map_err(|error| storage(&trouble::told(&error)))? };
+    };
+    let begun = wait(&log.hand.runtime, async move { timeout(PATIENCE, begin).await })?;
+    let moment = Moment { log, link: answered(begun)? };
     let (mut mission, mut first) = (-1_i64, -1_i64);
     moment.all(
         FRAMES,
@@ -97,8 +113,7 @@ pub(super) fn snapshot(log: &PostgresLog, to: &Path) -> Result<Copied, SnapshotE
 impl Moment<'_> {
     fn rows(&self, sql: &'static str, params: Vec<Param<'static>>) -> Result<Vec<Found>, ReadError> {
         let link = Arc::clone(&self.link);
-        let rows = wait(&self.log.hand.runtime, async move { link.rows(sql, &params).await })?;
-        rows.map_err(|error| storage(&trouble::told(&error)))
+        answered(wait(&self.log.hand.runtime, async move { timeout(PATIENCE, link.rows(sql, &params)).await })?)
     }
 
     /// Every row of a table: pages behind the key of the last row of the one before.
@@ -115,5 +130,14 @@ impl Moment<'_> {
             rows.iter().try_for_each(&mut visit)?;
             params = behind(Some(last));
         }
+    }
+}
+
+/// What came of it in time. A copy is not begun anew by itself: what is of another moment does not belong to it.
+fn answered<T>(outcome: Result<Result<T, Error>, Elapsed>) -> Result<T, ReadError> {
+    match outcome {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(storage(&trouble::told(&error))),
+        Err(_) => Err(storage("it does not answer")),
     }
 }

@@ -23,10 +23,13 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// What every connection begins with. Nothing is written but in a transaction that says that it writes: a statement that loses its
 /// BEGIN is refused, and not done alone. A commit that was acknowledged is on disk, whatever the server's own settings say. What a
-/// connection that broke off left open ends by itself.
+/// connection that broke off left open ends by itself. How long a statement may take is seen to on this side: one that the server breaks
+/// off for its length is as long the next time.
 const SETTINGS: &str = "
 SET default_transaction_read_only = on;
 SET idle_in_transaction_session_timeout = '10s';
+SET statement_timeout = 0;
+SET lock_timeout = 0;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit', true) = 'off'";
 
 /// Where the database is.

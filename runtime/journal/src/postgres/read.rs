@@ -22,7 +22,7 @@ use crate::error::ReadError;
 const LINKS: usize = 3;
 
 /// A question that has no answer for so long is asked again, over another connection.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long whoever must not wait does.
 const AT_ONCE: Duration = Duration::from_secs(2);

@@ -14,7 +14,8 @@ pub(crate) const VERSION: i64 = STEPS.len() as i64;
 /// What leads from each version to the next; never changed once released.
 const STEPS: [&str; 1] = [STEP_1];
 
-/// Keys that texts would give a collation are bytes: their order is that of bytes in every database.
+/// Keys and names that texts would give a collation or an encoding are bytes: their order is that of bytes in every database, and each has
+/// room for whatever letters an envelope may have.
 const STEP_1: &str = "
 CREATE TABLE sortie_store (
     one boolean PRIMARY KEY CHECK (one),
@@ -32,9 +33,9 @@ CREATE TABLE sortie_store (
 INSERT INTO sortie_store VALUES (true, 0, '', '', '', now(), now(), 0, 0, 0, 0);
 CREATE TABLE sortie_heads (
     mission bigint PRIMARY KEY,
-    mission_id text NOT NULL UNIQUE,
-    source text NOT NULL,
-    idempotency_key text NOT NULL,
+    mission_id bytea NOT NULL UNIQUE,
+    source bytea NOT NULL,
+    idempotency_key bytea NOT NULL,
     row bytea NOT NULL,
     UNIQUE (source, idempotency_key)
 );

@@ -170,14 +170,13 @@ impl Scribe {
 
     /// Writes it once, however often that takes.
     async fn write(&mut self, script: &Script<'_>) -> Result<(), WriteError> {
-        let commits = self.known.meta.commits;
-        loop {
-            let Some(error) = self.attempt(script).await else { return Ok(()) };
+        let (commits, mut attempts) = (self.known.meta.commits, 0);
+        while let Some(error) = self.attempt(script).await {
             let mistake = error.as_ref().filter(|error| !trouble::is_passing(error)).map(trouble::told);
             let why = error.as_ref().map_or_else(|| "it does not answer".to_owned(), trouble::told);
             let held = self.recover(&why).await?;
             if held.commits == commits {
-                return Ok(());
+                break;
             }
             if held.commits + 1 != commits {
                 return Err(lost(held.commits, commits - 1));
@@ -186,7 +185,22 @@ impl Scribe {
                 // What is wrong with it is wrong the next time, too.
                 return Err(WriteError::poisoned(&format!("the database of the store: {mistake}")));
             }
+            attempts += 1;
+            self.pauses(attempts, error.as_ref().is_some_and(trouble::is_a_collision), &why).await;
         }
+        self.is_back();
+        Ok(())
+    }
+
+    /// What went wrong so often in a row, though the database answers, gets time; and is told, unless somebody was merely in the way.
+    async fn pauses(&self, attempts: u32, is_a_collision: bool, why: &str) {
+        if attempts < 2 {
+            return;
+        }
+        if !is_a_collision {
+            self.is_away(why);
+        }
+        sleep(link::pause(attempts)).await;
     }
 
     /// Sends it whole. What went wrong; `Some(None)`: nothing was heard.
@@ -202,18 +216,14 @@ impl Scribe {
             return outcome.err().map(Some);
         }
         self.is_away("a commit takes long");
-        let outcome = timeout(PATIENCE, attempt).await;
-        match outcome {
-            Ok(Ok(())) => {
-                self.is_back();
-                None
-            }
-            Ok(Err(error)) => Some(Some(error)),
+        match timeout(PATIENCE, attempt).await {
+            Ok(outcome) => outcome.err().map(Some),
             Err(_) => Some(None),
         }
     }
 
-    /// Connects anew, for as long as it takes, and asks how far the store has come.
+    /// Connects anew, for as long as it takes, and asks how far the store has come. That it answers says nothing yet of what was wanted
+    /// of it: whoever sees that done says that it is back.
     async fn recover(&mut self, why: &str) -> Result<Held, WriteError> {
         self.link = None;
         tracing::debug!(why, "the store is asked how far it has come");
@@ -222,7 +232,6 @@ impl Scribe {
             let why = match self.ask().await {
                 Ok(Some(held)) => {
                     self.token = held.token;
-                    self.is_back();
                     return Ok(held);
                 }
                 Ok(None) => return Err(taken()),
@@ -267,6 +276,9 @@ impl Scribe {
             Err(_) => "it does not answer".to_owned(),
         };
         let outcome = self.at_rest(&why).await;
+        if outcome.is_ok() {
+            self.is_back();
+        }
         self.fails(outcome.err());
     }
 
@@ -303,6 +315,7 @@ impl Scribe {
 
     /// Reads, for as long as it takes.
     async fn rows(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<tokio_postgres::Row>, WriteError> {
+        let mut attempts = 0;
         loop {
             let read = match &self.link {
                 Some(link) => timeout(PATIENCE, link.rows(sql, params)).await,
@@ -311,15 +324,20 @@ impl Scribe {
                     continue;
                 }
             };
-            let why = match read {
-                Ok(Ok(rows)) => return Ok(rows),
+            let (is_a_collision, why) = match read {
+                Ok(Ok(rows)) => {
+                    self.is_back();
+                    return Ok(rows);
+                }
                 Ok(Err(error)) if !trouble::is_passing(&error) => {
                     return Err(WriteError::poisoned(&format!("the database of the store: {}", trouble::told(&error))));
                 }
-                Ok(Err(error)) => trouble::told(&error),
-                Err(_) => "it does not answer".to_owned(),
+                Ok(Err(error)) => (trouble::is_a_collision(&error), trouble::told(&error)),
+                Err(_) => (false, "it does not answer".to_owned()),
             };
             self.at_rest(&why).await?;
+            attempts += 1;
+            self.pauses(attempts, is_a_collision, &why).await;
         }
     }
 

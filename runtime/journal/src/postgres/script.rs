@@ -39,9 +39,13 @@ const FRAMES: &str = "
 INSERT INTO sortie_frames (mission, first, row) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])";
 const HEADS: &str = "
 INSERT INTO sortie_heads (mission, mission_id, source, idempotency_key, row)
-SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[])
+SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[])
 ON CONFLICT (mission) DO UPDATE SET mission_id = excluded.mission_id, source = excluded.source,
     idempotency_key = excluded.idempotency_key, row = excluded.row";
+/// Before that: what has no readable head has the columns still, and whoever dispatches is not to fail on a name that nobody knows of.
+const NAMES_GONE: &str = "
+UPDATE sortie_heads AS h SET mission_id = o.name, source = o.name, idempotency_key = o.name
+FROM unnest($1::bigint[], $2::bytea[]) AS o (mission, name) WHERE h.mission = o.mission";
 const CURSORS_GONE: &str = "DELETE FROM sortie_cursors WHERE mission = ANY($1)";
 const CURSORS: &str = "
 INSERT INTO sortie_cursors (mission, row) SELECT * FROM unnest($1::bigint[], $2::bytea[])
@@ -96,6 +100,8 @@ pub(super) struct Known {
     pub(super) meta: Meta,
     pub(super) last_action: u64,
     pub(super) books: Books,
+    /// Missions that had no readable head when the log was opened, until their names are given up.
+    pub(super) nameless: Vec<u64>,
 }
 
 impl<'a> Script<'a> {
@@ -110,7 +116,7 @@ impl<'a> Script<'a> {
         script.remove(&sum.removed);
         script.feed(sum, known.meta.position, feed_before)?;
         script.frames(sum);
-        script.heads(sum)?;
+        script.heads(sum, &mut known.nameless)?;
         script.cursors(sum);
         script.quarantine(sum);
         script.pins(sum);
@@ -191,12 +197,19 @@ impl<'a> Script<'a> {
         self.push(FRAMES, vec![Box::new(missions), Box::new(firsts), Box::new(rows)]);
     }
 
-    /// The last head of each mission counts. Its names are columns, so that none is there twice whoever writes.
-    fn heads(&mut self, sum: &Sum<'a>) -> Result<(), WriteError> {
+    /// The last head of each mission counts. Its names are columns, so that none is there twice whoever writes. Before the first of them,
+    /// the nameless give up theirs; those of them that are mended get them back with their heads.
+    fn heads(&mut self, sum: &Sum<'a>, nameless: &mut Vec<u64>) -> Result<(), WriteError> {
         let heads = sum.appends.iter().filter_map(|append| Some((append.mission, append.head.as_deref()?)));
         let heads = last_of_each(heads.collect());
         if heads.is_empty() {
             return Ok(());
+        }
+        if !nameless.is_empty() {
+            let nameless = std::mem::take(nameless);
+            let names: Vec<Vec<u8>> = nameless.iter().map(|mission| no_name(*mission)).collect();
+            let missions: Vec<i64> = nameless.into_iter().map(int).collect();
+            self.push(NAMES_GONE, vec![Box::new(missions), Box::new(names)]);
         }
         let (mut missions, mut rows) = (Vec::new(), Vec::new());
         let (mut ids, mut sources, mut keys) = (Vec::new(), Vec::new(), Vec::new());
@@ -205,9 +218,9 @@ impl<'a> Script<'a> {
                 WriteError::poisoned(&format!("the head of mission {mission} was spoilt in memory: {why}"))
             })?;
             missions.push(int(mission));
-            ids.push(head.mission_id.to_string());
-            sources.push(head.source.to_string());
-            keys.push(head.idempotency_key.to_string());
+            ids.push(head.mission_id.to_string().into_bytes());
+            sources.push(head.source.to_string().into_bytes());
+            keys.push(head.idempotency_key.to_string().into_bytes());
             rows.push(row);
         }
         let params: Vec<Param<'a>> =
@@ -326,6 +339,13 @@ impl<'a> Script<'a> {
             self.push(BALANCES, vec![Box::new(keys), Box::new(rows)]);
         }
     }
+}
+
+/// In the place of a mission's names: no two have the same, and no text has its first byte.
+fn no_name(mission: u64) -> Vec<u8> {
+    let mut name = vec![0xff];
+    name.extend(mission.to_be_bytes());
+    name
 }
 
 /// What is left of a schedule.

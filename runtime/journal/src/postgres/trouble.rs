@@ -104,7 +104,13 @@ pub(crate) fn is_passing(error: &Error) -> bool {
         let said = error.to_string();
         return !(said.starts_with("error serializing") || said.starts_with("error deserializing"));
     };
-    matches!(state.code().get(..2), Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX"))
+    passes(state)
+}
+
+/// What is damaged on the disk stays so, whoever waits for it.
+fn passes(state: &SqlState) -> bool {
+    ![&SqlState::DATA_CORRUPTED, &SqlState::INDEX_CORRUPTED].contains(&state)
+        && matches!(state.code().get(..2), Some("08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX"))
 }
 
 /// Whether it may go well at once, on the same connection: somebody was in the way.
@@ -129,4 +135,20 @@ pub(crate) fn is_no_such_table(error: &Error) -> bool {
 /// Said of what follows an error within its transaction: it is not the reason.
 pub(crate) fn is_a_consequence(error: &Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_a_moment_later_passes_and_what_is_damaged_or_mistaken_does_not() {
+        let passing = ["08006", "25006", "40001", "53100", "55P03", "57P01", "57014", "58030", "XX000"];
+        let lasting = ["XX001", "XX002", "22P05", "23505", "42P01", "28P01"];
+        for (codes, expected) in [(&passing[..], true), (&lasting[..], false)] {
+            for code in codes {
+                assert_eq!(passes(&SqlState::from_code(code)), expected, "{code}");
+            }
+        }
+    }
 }
