@@ -15,6 +15,7 @@ mod deliveries;
 pub(crate) mod error;
 mod events;
 mod fork;
+mod form;
 mod mcp;
 mod metrics;
 mod missions;

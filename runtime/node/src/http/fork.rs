@@ -8,13 +8,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sortie_contract::id::IdempotencyKey;
+use sortie_contract::mistake::code;
 use sortie_contract::{MissionId, Status};
 use sortie_engine::fork::{ForkError, ForkOrder, Forked};
 use sortie_engine::shown::{BudgetView, ForkedView, Links};
 
 use super::auth::Holder;
 use super::error::Problem;
-use super::schedules::{form, may_dispatch};
+use super::form::{form, unusable};
+use super::schedules::may_dispatch;
 use super::{App, Body};
 
 /// What is to be forked, and how.
@@ -77,9 +79,10 @@ pub(super) async fn fork(
     let Fork { at, inputs, plugin, workspace, idempotency_key } = form(&body)?;
     let no = app.mission(id.clone()).await?;
     let key = idempotency_key.unwrap_or_else(crate::blanks::unique);
-    let key = IdempotencyKey::new(key).map_err(|error| Problem::bad_request(format!("`idempotency_key` {error}")))?;
+    let key = IdempotencyKey::new(key)
+        .map_err(|error| unusable("idempotency_key", "invalid", &format!("`idempotency_key` {error}")))?;
     let plugin = plugin.map(|plugin| plugin.parse()).transpose();
-    let plugin = plugin.map_err(|error| Problem::bad_request(format!("`plugin`: {error}")))?;
+    let plugin = plugin.map_err(|error| unusable("plugin", code::INVALID_PLUGIN, &format!("`plugin`: {error}")))?;
     let order = ForkOrder {
         of: MissionId::new(id).map_err(|_| Problem::not_found("such mission"))?,
         at,

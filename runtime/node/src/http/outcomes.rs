@@ -106,6 +106,7 @@ const FORK: &[&str] = &[
     "disk_low",
     "fork_refused",
     "idempotency_conflict",
+    "invalid_action",
     "invalid_envelope",
     "invalid_pattern",
     "journal_failed",
