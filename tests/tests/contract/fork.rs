@@ -205,9 +205,9 @@ async fn what_cannot_be_forked_says_why() {
     failed(&node).await;
     for (path, body, status, code, part) in [
         ("night", json!({"at": 900}), 422, "fork_refused", "there is no call 900"),
-        ("night", json!({}), 400, "bad_request", "at"),
+        ("night", json!({}), 422, "invalid_action", "at"),
         ("night", json!({"at": 1, "plugin": "nobody"}), 422, "plugin_not_installed", "nobody"),
-        ("night", json!({"at": 1, "plugin": "N!"}), 400, "bad_request", "plugin"),
+        ("night", json!({"at": 1, "plugin": "N!"}), 422, "invalid_action", "plugin"),
         ("nowhere", json!({"at": 0}), 404, "not_found", ""),
     ] {
         let answer = node.post(&format!("/v1/missions/{path}/fork"), &body).await;
