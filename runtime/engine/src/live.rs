@@ -164,13 +164,9 @@ impl Live {
         }
         let held = engine.commit.wider().hold_for(&inner.mission, &command);
         if let Some(purses) = &held {
-            now.wider = purses.of(inner.mission.payer(), now.wall);
-            // A run that begins has its turn, and so has one that is in memory. One that its record alone still shows broke off with its node.
-            let is_here = inner.kill.is_some() && inner.mission.run().is_some();
-            let has_turn = is_here || matches!(command, Command::Start(_));
-            if let (false, Some(until)) = (has_turn, engine.settings.hours.shut(inner.mission.lane(), now.wall)) {
-                now.wider = now.wider.shut(until, now.wall);
-            }
+            let wider = purses.of(inner.mission.payer(), now.wall);
+            let shut = engine.settings.hours.shut(inner.mission.lane(), now.wall);
+            now.wider = wider.of_turn(&inner.mission, &command, inner.kill.is_some(), shut, now.wall);
         }
         let records: Vec<Stamped> = inner
             .mission

@@ -193,9 +193,12 @@ impl Hook {
             Scheme::Hex(header) => header.as_str(),
         };
         let is_seen = |name: &str| name != signature && !UNSEEN.iter().any(|part| name.contains(part));
-        let headers = delivery.headers.iter().filter(|(name, _)| is_seen(name.as_str()));
-        let headers: Map<String, Value> =
-            headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.into()))).collect();
+        let mut headers = Map::new();
+        for name in delivery.headers.keys().filter(|name| is_seen(name.as_str())) {
+            // One that came more than once is all of them, as HTTP has it.
+            let values = delivery.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            headers.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().join(", ").into());
+        }
         json!({
             "body": body,
             "headers": headers,
@@ -242,8 +245,10 @@ mod tests {
             ("webhook-signature", "v1,hush"),
             ("x-gitea-signature", "hush"),
             ("x-gitlab-token", "hush"),
+            ("x-twice", "a"),
+            ("x-twice", "b"),
         ] {
-            headers.insert(name, value.parse().unwrap());
+            headers.append(name, value.parse().unwrap());
         }
         let body = body.to_string();
         let delivery = Delivery { headers: &headers, body: body.as_bytes(), at: AT.parse().unwrap() };
@@ -363,7 +368,7 @@ mod tests {
     fn no_template_sees_what_could_be_used_again() {
         let hook = hook("name = \"a\"\nsecret = \"env://A\"\n[envelope]\ninputs = { all = \"{{ headers }}\" }\n");
         let Made::Mission { envelope, .. } = made(&hook, "a", &json!({})).expect("fits") else { panic!("a mission") };
-        assert_eq!(envelope["inputs"]["all"], json!({"x-github-event": "issues"}));
+        assert_eq!(envelope["inputs"]["all"], json!({"x-github-event": "issues", "x-twice": "a, b"}));
     }
 
     #[test]

@@ -101,6 +101,9 @@ fn standard(headers: &HeaderMap, body: &[u8], secret: &Secret, now: i64) -> Resu
     let [id, time, signatures] = [webhook::ID, webhook::TIMESTAMP, webhook::SIGNATURE]
         .map(|name| text_of(headers, &HeaderName::from_static(name)));
     let (id, time, signatures) = (id?, time?, signatures?);
+    if id.is_empty() {
+        return Err(format!("`{}` is empty: nothing tells this delivery from others", webhook::ID));
+    }
     if id.chars().count() > ID_CHARS_MAX {
         return Err(format!("`{}` has more than {ID_CHARS_MAX} characters", webhook::ID));
     }
@@ -183,6 +186,7 @@ mod tests {
         assert!(asked(&pairs, body, i64::MIN).is_err() && asked(&pairs, body, i64::MAX).is_err());
         for (place, value, says) in [
             (0, "msg_other", "secret"),
+            (0, "", "is empty"),
             (1, "1614265331", "secret"),
             (1, "soon", "seconds"),
             (1, "-9223372036854775808", "clock"),

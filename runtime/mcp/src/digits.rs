@@ -150,7 +150,7 @@ mod tests {
             answer(&of(r#"{"secret": "secret", "n": 1.0e0}"#, "")).as_deref(),
             Some(r#"{"***":"***","n":1.0e0}"#)
         );
-        for other in ["null", "{}", r#"{"n": 1.5}"#, "[1E400]", r#"{"a": 1.10, "a": 2}"#] {
+        for other in ["null", "{}", r#"{"n": 1.5}"#, r#"{"a": 1.10, "a": 2}"#] {
             assert_eq!(answer(&of(other, "")), None, "{other}");
         }
         // What a server says of it itself, it is not taken at its word.

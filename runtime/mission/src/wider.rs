@@ -20,6 +20,8 @@ use sortie_contract::id::{InstanceId, LaneId, VpId};
 use sortie_contract::money::{MicroUsd, Spend};
 
 use crate::budget::{Booking, Fit, Ledger, Limits};
+use crate::command::Command;
+use crate::state::Mission;
 
 /// Whose calls a budget is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,10 +177,28 @@ const DAYS_MAX: usize = 100;
 impl Wider {
     /// The same for a mission that is out of memory while its lane or its node is shut: until then, or, where no end is in sight, until
     /// somebody looks again. What it took now it would only keep from others, who can do something with it.
-    #[must_use]
-    pub fn shut(self, until: Option<Timestamp>, wall: Timestamp) -> Self {
+    fn shut(self, until: Option<Timestamp>, wall: Timestamp) -> Self {
         let look = || wall.checked_add(SET_ASIDE_LOOK).unwrap_or(Timestamp::MAX);
         Self { shut_until: Some(until.unwrap_or_else(look)), ..self }
+    }
+
+    /// What they are for a command about this mission, which may be in memory, while its lane or its node is `shut`: as far as that is known,
+    /// until when.
+    #[must_use]
+    pub fn of_turn(
+        self,
+        mission: &Mission,
+        command: &Command<'_>,
+        is_in_memory: bool,
+        shut: Option<Option<Timestamp>>,
+        wall: Timestamp,
+    ) -> Self {
+        // A run that begins has its turn, and so has one that is in memory. One that its record alone still shows broke off with its node.
+        let has_turn = is_in_memory && mission.run().is_some() || matches!(command, Command::Start(_));
+        match shut {
+            Some(until) if !has_turn => self.shut(until, wall),
+            _ => self,
+        }
     }
 
     /// Whether a call that may cost `wanted` is covered.

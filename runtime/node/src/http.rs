@@ -16,6 +16,7 @@ mod deliveries;
 pub(crate) mod error;
 mod events;
 mod fork;
+mod form;
 mod hooks;
 mod mcp;
 mod metrics;

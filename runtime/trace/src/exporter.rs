@@ -167,6 +167,25 @@ impl Exporter {
         &self.counters
     }
 
+    /// Where the collector is.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.collector.address.as_str()
+    }
+
+    /// Tries whether the collector takes spans: it is told none.
+    ///
+    /// # Errors
+    /// Why it does not, in words.
+    pub async fn reach(&self) -> Result<(), String> {
+        let limit = self.collector.timeout;
+        let sending = self.send(Bytes::from(otlp::request(&self.service, &[])));
+        match self.ambient.timeout(limit, sending).await {
+            None => Err(format!("no answer within {limit:?}")),
+            Some(answer) => answer.map(drop).map_err(|failed| failed.why),
+        }
+    }
+
     /// Tells what is recorded from now on, or since the place that was put down; but nothing before `may_begin` resolves. Never ends by itself
     /// while there is a node.
     pub async fn run(self: Arc<Self>, source: Arc<dyn Source>, may_begin: impl Future<Output = ()> + Send) {

@@ -100,7 +100,7 @@ async fn numbers_that_are_handed_on_keep_their_digits() {
     };
     let too_large = dispatch(&envelope, r#"{"n":1E400}"#).await.expect("an answer");
     assert!(
-        too_large.mistakes().iter().any(|(at, code)| at == "/inputs/n/n" && code == "not_a_number"),
+        too_large.mistakes().iter().any(|(at, code)| at.ends_with("/n") && code == "not_a_number"),
         "{}",
         too_large.text
     );

@@ -317,15 +317,15 @@ async fn what_cannot_be_forked_says_why() {
     failed(&node).await;
     for (path, body, status, code, part) in [
         ("night", json!({"at": 900}), 422, "fork_refused", "there is no call 900"),
-        ("night", json!({}), 400, "bad_request", "at"),
-        ("night", json!({"at": "first"}), 400, "bad_request", "`failure` or `last`"),
-        ("night", json!({"at": "3"}), 400, "bad_request", "number of a call"),
-        ("night", json!({"at": -1}), 400, "bad_request", "number of a call"),
-        ("night", json!({"at": 1.5}), 400, "bad_request", "number of a call"),
-        ("night", json!({"at": 4_294_967_296_u64}), 400, "bad_request", "number of a call"),
-        ("night", json!({"at": null}), 400, "bad_request", "number of a call"),
+        ("night", json!({}), 422, "invalid_action", "at"),
+        ("night", json!({"at": "first"}), 422, "invalid_action", "`failure` or `last`"),
+        ("night", json!({"at": "3"}), 422, "invalid_action", "number of a call"),
+        ("night", json!({"at": -1}), 422, "invalid_action", "number of a call"),
+        ("night", json!({"at": 1.5}), 422, "invalid_action", "number of a call"),
+        ("night", json!({"at": 4_294_967_296_u64}), 422, "invalid_action", "number of a call"),
+        ("night", json!({"at": null}), 422, "invalid_action", "number of a call"),
         ("night", json!({"at": 1, "plugin": "nobody"}), 422, "plugin_not_installed", "nobody"),
-        ("night", json!({"at": 1, "plugin": "N!"}), 400, "bad_request", "plugin"),
+        ("night", json!({"at": 1, "plugin": "N!"}), 422, "invalid_action", "plugin"),
         ("nowhere", json!({"at": 0}), 404, "not_found", ""),
     ] {
         let answer = node.post(&format!("/v1/missions/{path}/fork"), &body).await;

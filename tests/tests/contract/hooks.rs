@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use sortie_tests::envelope::{with, writing};
 use sortie_tests::http::{self, Answer};
 use sortie_tests::{Node, Options};
 
@@ -131,6 +132,10 @@ async fn what_is_not_signed_or_fits_nothing_is_no_mission_and_says_why() {
     deliver(&node, "gone", &hello, &[]).await.expect_problem(404, "not_found");
     assert_eq!(node.get("/v1/missions").await.json["items"], json!([]), "none of them is a mission");
 
+    // A mission of that name that somebody else made is not the delivery.
+    node.accept(&with(writing("hook:standard:msg_0"), "/idempotency_key", json!("another"))).await;
+    standard(&node, "msg_0", now(), &hello).await.expect_problem(409, "mission_id_conflict");
+
     // The same id means the same delivery, and another one another.
     let taken = standard(&node, "msg_1", now(), &hello).await.expect_status(202).json;
     assert_eq!(taken["mission_id"], "hook:standard:msg_1");
@@ -141,7 +146,7 @@ async fn what_is_not_signed_or_fits_nothing_is_no_mission_and_says_why() {
     let standard = &hooks["items"][1];
     assert_eq!(
         [&standard["accepted"], &standard["replayed"], &standard["refused"]],
-        [1, 1, 4].map(Value::from).each_ref()
+        [1, 1, 5].map(Value::from).each_ref()
     );
     assert_eq!(standard["last"]["outcome"], "refused");
     assert_eq!(standard["unsigned"], 4);

@@ -315,6 +315,12 @@ async fn a_run_beside_a_node_is_offered_to_it() {
     std::fs::write(&address, format!("{}\nfactory-2\n", node.url())).expect("writable");
     let (code, seen) = at_a_terminal(beside(&node, &writing("astray")), 100, "y\n").await;
     assert!(code == Some(6) && !seen.contains("Dispatch") && !seen.contains("sortie submit"), "{seen}");
+    // Neither is one that has its name, too.
+    let namesake = Node::start().await;
+    std::fs::write(&address, format!("{}\nfactory-1\n", namesake.url())).expect("writable");
+    let (code, seen) = at_a_terminal(beside(&node, &writing("namesake")), 100, "y\n").await;
+    assert!(code == Some(6) && !seen.contains("Dispatch") && !seen.contains("sortie submit"), "{seen}");
+    namesake.get("/v1/missions/namesake").await.expect_status(404);
     std::fs::write(&address, written).expect("writable");
     node.stop().await;
     assert!(!address.exists());

@@ -201,10 +201,10 @@ async fn what_people_do_to_a_schedule_is_done_and_told() {
             (&json!("/note"), &json!("too_long"))
         );
     }
-    act(&node, "pause", json!({"until": "tomorrow"})).await.expect_status(400);
+    act(&node, "pause", json!({"until": "tomorrow"})).await.expect_status(422);
     act(&node, "pause", json!({"until": "2020-01-01T00:00:00Z"})).await.expect_status(409);
-    act(&node, "trigger", json!(["allow_all"])).await.expect_status(400);
-    act(&node, "trigger", json!({"overlap": "both"})).await.expect_status(400);
+    act(&node, "trigger", json!(["allow_all"])).await.expect_status(422);
+    act(&node, "trigger", json!({"overlap": "both"})).await.expect_status(422);
 }
 
 #[tokio::test]

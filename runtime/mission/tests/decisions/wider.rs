@@ -43,8 +43,8 @@ impl Node {
         let lane = mission.mission.lane().clone();
         let payer = Payer { lane: &lane, source: &envelope.source_instance_id, vp: &envelope.vp_id };
         let wider = self.purses.of(payer, mission.now.wall);
-        let shut = |second| wider.shut(Some(moment(second)), mission.now.wall);
-        mission.now.wider = self.shut_until.map_or(wider, shut);
+        let shut = self.shut_until.map(|second| Some(moment(second)));
+        mission.now.wider = wider.of_turn(&mission.mission, &Command::Tick, false, shut, mission.now.wall);
         let (before, mut fold) = (mission.records.len(), mission.mission.clone());
         act(mission);
         for stamped in &mission.records[before..] {
@@ -162,6 +162,31 @@ fn a_call_takes_nothing_of_a_budget_while_its_lane_is_shut() {
     let until = late.mission.unpaid_until();
     assert!(tick(&mut spent, &mut late, Some(OPENS), 60).is_empty());
     assert_eq!((until, late.mission.unpaid_until()), (Some(moment(MIDNIGHT)), until));
+}
+
+#[test]
+fn who_has_a_turn_takes_of_a_budget_though_its_lane_is_shut() {
+    let purses = Purses::new(TimeZone::UTC, vec![budget("node", Per::Day, 10)]);
+    let tools = crate::support::tools();
+    let (queued, running) = (Tested::queued(json!({})), running());
+    for (mission, command, is_in_memory, has_turn) in [
+        (&queued, Command::Tick, false, false),
+        (&queued, Command::Tick, true, false),
+        (&queued, crate::support::start(&tools), false, true),
+        (&running, Command::Tick, true, true),
+        // Its record still shows its run, which broke off with its node.
+        (&running, Command::Tick, false, false),
+    ] {
+        let (mission, wall) = (&mission.mission, mission.now.wall);
+        let envelope = mission.envelope();
+        let payer = Payer { lane: mission.lane(), source: &envelope.source_instance_id, vp: &envelope.vp_id };
+        let wider = purses.of(payer, wall);
+        let of = |shut| wider.of_turn(mission, &command, is_in_memory, shut, wall);
+        assert_eq!(of(None), wider, "{command:?}");
+        for until in [None, Some(moment(60))] {
+            assert_eq!(of(Some(until)) == wider, has_turn, "{command:?} {is_in_memory}");
+        }
+    }
 }
 
 #[test]

@@ -67,8 +67,12 @@ pub(super) async fn run(wanted: Wanted<'_>, taken: OpenError, as_json: bool) -> 
 
 /// The node that works on the data directory, where one says so and answers. Another one that has its address by now is not meant.
 async fn node(wanted: &Wanted<'_>) -> Option<Client> {
-    let said = Address::read(&wanted.config.data_dir().ok()?)?;
+    let data_dir = wanted.config.data_dir().ok()?;
+    let said = Address::read(&data_dir)?;
     let client = Client::new(Some(&said.url), wanted.token, wanted.config).ok()?;
-    let there = timeout(PATIENCE, submit::instance(&client)).await;
-    matches!(there, Ok(Ok(instance_id)) if instance_id == said.instance_id).then_some(client)
+    // That they are called the same says nothing: one that was killed leaves its address behind, and whoever has that by now may have its name.
+    let is_it = async {
+        submit::instance(&client).await.is_ok_and(|id| id == said.instance_id) && client.is_of(&data_dir).await
+    };
+    timeout(PATIENCE, is_it).await.unwrap_or(false).then_some(client)
 }

@@ -1,6 +1,7 @@
 //! The command line's side of the HTTP interface.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -86,6 +87,12 @@ impl Client {
     /// The same node, asked with another token.
     pub(super) fn with_token(&self, token: &str) -> Self {
         Self { token: token.trim().to_owned(), ..self.clone() }
+    }
+
+    /// Whether the node works on this data directory: it takes the token that it keeps there, and another one's has another.
+    pub(super) async fn is_of(&self, data_dir: &Path) -> bool {
+        let Ok(token) = fs::read_to_string(data_dir.join("token")) else { return false };
+        !token.trim().is_empty() && self.with_token(&token).get(&["v1", "node"], "instance_id").await.is_ok()
     }
 
     /// How commands for the same node are written.

@@ -88,7 +88,7 @@ pub(super) async fn doctor(
     let asked = ask(client.as_ref(), &data_dir).await;
     let client = client.ok();
     let its_own = match (&asked, &client) {
-        (Asked::There(_), Some(client)) => is_of(client, &data_dir).await,
+        (Asked::There(_), Some(client)) => client.is_of(&data_dir).await,
         _ => false,
     };
     let mut findings = Vec::new();
@@ -206,12 +206,6 @@ async fn ask(client: Result<&Client, &Failure>, data_dir: &Path) -> Asked {
         }
         Err(failure) => Asked::Odd(failure.error.to_string()),
     }
-}
-
-/// Whether the node works on this data directory: it takes the token that it keeps there.
-async fn is_of(client: &Client, data_dir: &Path) -> bool {
-    let Ok(token) = std::fs::read_to_string(data_dir.join("token")) else { return false };
-    !token.trim().is_empty() && client.with_token(&token).get(&["v1", "node"], "instance_id").await.is_ok()
 }
 
 #[cfg(test)]

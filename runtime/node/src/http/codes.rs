@@ -126,7 +126,7 @@ pub(crate) const CODES: &[Known] = &[
     known(
         "invalid_action",
         &[422],
-        "The body of a pause, resumption, trigger, backfill or preview of a schedule, or of keeping a mission, asks for what there is not; `errors` has each place.",
+        "The body of a pause, resumption, trigger, backfill or preview of a schedule, of keeping a mission, or of a fork, asks for what there is not; `errors` has each place.",
         "Correct what is named.",
     ),
     known(

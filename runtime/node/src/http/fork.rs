@@ -17,8 +17,9 @@ use sortie_engine::shown::{BudgetView, ForkedView, Links};
 
 use super::auth::Holder;
 use super::error::Problem;
+use super::form::{form_but, unusable};
 use super::query::Query;
-use super::schedules::{form_but, may_dispatch};
+use super::schedules::may_dispatch;
 use super::{App, Body};
 
 /// What is to be forked, and how.
@@ -166,9 +167,10 @@ pub(super) async fn fork(
     let Fork { at, inputs, plugin, workspace, idempotency_key } = fork;
     let no = app.mission(id.clone()).await?;
     let key = idempotency_key.unwrap_or_else(crate::blanks::unique);
-    let key = IdempotencyKey::new(key).map_err(|error| Problem::bad_request(format!("`idempotency_key` {error}")))?;
+    let key = IdempotencyKey::new(key)
+        .map_err(|error| unusable("idempotency_key", "invalid", &format!("`idempotency_key` {error}")))?;
     let plugin = plugin.map(|plugin| plugin.parse()).transpose();
-    let plugin = plugin.map_err(|error| Problem::bad_request(format!("`plugin`: {error}")))?;
+    let plugin = plugin.map_err(|error| unusable("plugin", code::INVALID_PLUGIN, &format!("`plugin`: {error}")))?;
     let order = ForkOrder {
         of: MissionId::new(id).map_err(|_| Problem::not_found("such mission"))?,
         at,

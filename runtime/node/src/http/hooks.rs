@@ -63,8 +63,15 @@ async fn delivered(app: &App, kept: &Kept, sender: &Sender, delivery: Delivery<'
     // What it was filled in with may have changed since: the time at which it came, the configuration. Its sender means the same.
     let before = kept.hook.mission_id(sender);
     let id = before.clone();
-    if app.blocking(move |engine| engine.find(&id)).await?.is_some() {
-        return Ok(replayed(before));
+    let known = app.blocking(move |engine| match engine.find(&id)? {
+        Some(no) => engine.show(no).map(|mission| Some(mission.idempotency_key)),
+        None => Ok(None),
+    });
+    match known.await? {
+        Some(key) if key == before => return Ok(replayed(before)),
+        // One of that name that no hook made is not this delivery.
+        Some(_) => return Err(DispatchError::MissionIdConflict.into()),
+        None => {}
     }
     let (mission_id, envelope) = match kept.hook.envelope(sender, delivery, &app.called.instance_id)? {
         Made::NotMeant => return Ok(Delivered { outcome: Outcome::NotMeant, mission_id: None }),
@@ -73,7 +80,7 @@ async fn delivered(app: &App, kept: &Kept, sender: &Sender, delivery: Delivery<'
     match missions::taken(&app.engine, "hook", Value::Object(envelope).to_string()).await {
         Ok(dispatched) if !dispatched.replayed => {}
         // The other of two at once was faster.
-        Ok(_) | Err(DispatchError::MissionIdConflict) => return Ok(replayed(mission_id)),
+        Ok(_) => return Ok(replayed(mission_id)),
         Err(DispatchError::IdempotencyConflict { mission_id: of, .. }) if of.as_str() == mission_id => {
             return Ok(replayed(mission_id));
         }
@@ -187,7 +194,7 @@ pub(super) async fn trial(
     Body(body): Body,
 ) -> Result<Json<Tried>, Problem> {
     let kept = found(&app, &name)?;
-    let trial: Trial = super::schedules::form(&body)?;
+    let trial: Trial = super::form::form(&body)?;
     let headers = headers_of(&trial.headers)?;
     let body = Bytes::from(trial.body.to_string());
     let delivery = Delivery { headers: &headers, body: &body, at: app.engine.ambient().wall() };

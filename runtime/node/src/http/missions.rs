@@ -409,7 +409,7 @@ pub(super) async fn keep(
     Path(id): Path<String>,
     Body(body): Body,
 ) -> Result<Response, Problem> {
-    let Keep { keep } = super::schedules::form(&body)?;
+    let Keep { keep } = super::form::form(&body)?;
     let named = id.clone();
     let no = app.mission(id).await?;
     let by = holder.name.to_string();

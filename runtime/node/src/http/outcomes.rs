@@ -111,6 +111,7 @@ const FORK: &[&str] = &[
     "disk_low",
     "fork_refused",
     "idempotency_conflict",
+    "invalid_action",
     "invalid_envelope",
     "invalid_pattern",
     "journal_failed",
@@ -260,6 +261,7 @@ const OWN: &[Row] = &[
         &[
             "digest_mismatch",
             "fetch_failed",
+            "invalid_action",
             "no_room",
             "overloaded",
             "plugin_refused",

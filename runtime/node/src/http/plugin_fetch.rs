@@ -47,7 +47,7 @@ fn failed(error: &FetchError) -> Problem {
 
 /// `POST /v1/plugin-fetch`
 pub(super) async fn fetch(State(app): State<App>, Body(body): Body) -> Result<Response, Problem> {
-    let FetchForm { from, digest, signature } = super::schedules::form(&body)?;
+    let FetchForm { from, digest, signature } = super::form::form(&body)?;
     let wanted = Wanted::parse(&from, digest.as_deref(), signature).map_err(|error| failed(&error))?;
     let _place = place()?;
     let file = app.sandbox.incoming().map_err(|error| no_room(&error))?;

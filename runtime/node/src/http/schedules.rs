@@ -8,11 +8,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, DeserializeOwned};
+use serde::de;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use sortie_contract::mistake::code;
-use sortie_contract::time::rfc3339;
 use sortie_contract::{MissionId, Mistake, Pointer, limit};
 use sortie_engine::schedules::{By, ScheduleError, State as Standing};
 use sortie_engine::shown::{Either, FireView, Page, Planned, ScheduleLine, ScheduleView, UpcomingView};
@@ -23,6 +22,7 @@ use sortie_schedule::{
 
 use super::auth::Holder;
 use super::error::Problem;
+use super::form::{choice, form, moment, unusable};
 use super::query::{Flag, NoParameters, PageSize, Query};
 use super::{App, Body};
 use crate::config::Scope;
@@ -217,12 +217,6 @@ fn by(holder: &Holder, note: Option<String>) -> Result<By, Problem> {
     Ok(By { who: holder.name.to_string(), note })
 }
 
-/// That a field of a body asks for what there is not.
-fn unusable(field: &str, code: &str, detail: &str) -> Problem {
-    let mistake = Mistake::new(Pointer::root().join(field), code, detail);
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_action", detail).with("errors", json!([mistake]))
-}
-
 /// `GET /v1/schedules`
 pub(super) async fn list(State(app): State<App>, Query(query): Query<SchedulesQuery>) -> Result<Response, Problem> {
     let size = query.limit.map_or(PAGE, |PageSize(size)| size);
@@ -388,38 +382,6 @@ fn orders(_: &mut SchemaGenerator) -> Schema {
 
 /// The names of the orders of a backfill.
 const ORDERS: [(&str, Order); 2] = [("in_turn", Order::InTurn), ("together", Order::Together)];
-
-/// A small body of this form; an empty one is an empty object.
-pub(super) fn form<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    form_but(body, |_| false)
-}
-
-/// The same, where some of what is a mistake elsewhere is none.
-pub(super) fn form_but<T: DeserializeOwned>(body: &[u8], is_fine: impl Fn(&Mistake) -> bool) -> Result<T, Problem> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    let (value, mistakes) = super::body::json(body, "a JSON object")?;
-    match mistakes.into_iter().find(|mistake| !is_fine(mistake)) {
-        Some(mistake) => Err(Problem::bad_request(mistake.to_string())),
-        // A list would be read by the order of its items.
-        None if !value.is_object() => Err(Problem::bad_request("the body must be a JSON object")),
-        None => serde_json::from_value(value).map_err(|error| Problem::bad_request(format!("the body: {error}"))),
-    }
-}
-
-fn moment(field: &str, text: &str) -> Result<sortie_contract::Timestamp, Problem> {
-    rfc3339(text)
-        .map_err(|_| Problem::bad_request(format!("`{field}` must be an RFC 3339 time such as 2026-11-22T20:00:00Z")))
-}
-
-/// One of the names of something.
-fn choice<T: Copy>(field: &str, text: Option<&str>, names: &[(&str, T)]) -> Result<Option<T>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| Some(*value));
-    found.ok_or_else(|| {
-        let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-        Problem::bad_request(format!("`{field}` must be one of {}", names.join(", ")))
-    })
-}
 
 /// Has somebody do something to a schedule to its end.
 async fn act<F>(app: App, holder: &Holder, act: impl FnOnce(Arc<Engine>) -> F) -> Result<Response, Problem>

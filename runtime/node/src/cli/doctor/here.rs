@@ -36,6 +36,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
         Finding::new("clock", clock(system().wall())),
     ];
     findings.extend(bash(config, data_dir).await);
+    findings.extend(collector(config, data_dir, runs).await);
     findings.extend(weak_tokens(config, data_dir));
     findings.extend(nearly_types(config));
     if !runs {
@@ -123,6 +124,30 @@ async fn models(config: &Config) -> Vec<Finding> {
         }
     });
     futures_util::future::join_all(checked).await.into_iter().flatten().collect()
+}
+
+/// Whether the collector of traces takes spans, where there is one: it is told none.
+async fn collector(config: &Config, data_dir: &Path, runs: bool) -> Option<Finding> {
+    const WHAT: &str = "traces";
+    let exporter = match crate::traces::exporter(config, data_dir, &system()) {
+        Ok(exporter) => exporter?,
+        Err(error) => return Some(Finding::new(WHAT, Err(with_causes(&error)))),
+    };
+    let address = exporter.address();
+    Some(match exporter.reach().await {
+        Ok(()) => Finding::new(WHAT, Ok(format!("the collector at {address} takes spans"))),
+        Err(why) => {
+            let then = if runs {
+                "missions go on, and it is told of them"
+            } else {
+                "missions will run, and it is told of them"
+            };
+            let says = format!(
+                "the collector at {address} cannot be reached from here, or takes nothing: {why}; {then} once it does"
+            );
+            Finding::new(WHAT, Err(says))
+        }
+    })
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.
