@@ -153,7 +153,7 @@ fn a_node_that_was_cut_off_for_longer_than_its_lease_is_fenced() {
     assert_eq!(plain(2).to(&second).1, Some(MissionNo(2)), "what the first handed over is not there");
     proxy.darken(false);
     assert!(receipt.wait().is_err());
-    assert!(first.append(sortie_journal::Append::new(MissionNo(1), 1, &[])).is_err() && first.poisoned().is_some());
+    assert!(first.append(Append::new(MissionNo(1), 1, &[])).is_err() && first.poisoned().is_some());
     assert_eq!(second.read_all(MissionNo(2), 0).unwrap().len(), 1);
     assert_eq!(plain(3).to(&second).1, Some(MissionNo(3)), "the second is none the worse for it");
 }
