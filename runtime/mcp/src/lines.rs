@@ -1,4 +1,4 @@
-//! What goes over the pipes of a program, line by line: a message each, with numbers as they are written (see [`digits`](crate::digits)).
+//! What goes over the pipes of a program, line by line: a message each, with numbers as they are written (see [`crate::digits`]).
 
 use std::io;
 use std::pin::Pin;

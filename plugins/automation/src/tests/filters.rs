@@ -85,7 +85,10 @@ fn numbers_in_a_text_keep_their_digits_and_are_worth_what_they_say() {
         ("('1.00' | fromjson) == 1", "true"),
         ("'yes' if ('0.00' | fromjson) else 'no'", r#""no""#),
         ("1 if (('{\"a\":[1.10]}' | fromjson).a[0] in [1.1]) else 0", "1"),
-        ("('[{\"a\":2.50},{\"a\":1.10}]' | fromjson) | sort(attribute='a') | tojson", r#""[{\"a\":1.10},{\"a\":2.50}]""#),
+        (
+            "('[{\"a\":2.50},{\"a\":1.10}]' | fromjson) | sort(attribute='a') | tojson",
+            r#""[{\"a\":1.10},{\"a\":2.50}]""#,
+        ),
     ]);
 }
 
