@@ -291,7 +291,7 @@ mod tests {
         let clock = Clock { zone: Zone::utc(), now: Timestamp::UNIX_EPOCH };
         let long = format!("{{{}}}", r#""a":"b","#.repeat(60));
         for (calls, arguments, bytes_max, at_least) in [
-            (3, long.as_str(), 5_000, 3),
+            (3, long.as_str(), 8_000, 3),
             (500, long.as_str(), 36_000, 12),
             (500, "{}", 36_000, SHOWN_MAX),
             (1, &"&".repeat(10_000), 5_000, 1),
