@@ -195,6 +195,10 @@ async fn every_piece_of_configuration_is_one_that_a_node_starts_with() {
                 // A case of a plugin: `authoring.rs` runs it.
                 continue;
             }
+            if table.get("node").is_some_and(|node| node.get("store").is_some()) {
+                // It wants a database: `store` starts one.
+                continue;
+            }
             let options = references(&body).fold(Options::new(), |options, name| options.env(&name, "secret"));
             options.config(&body).start().await;
             started += 1;

@@ -209,8 +209,8 @@ mod tests {
                 "2048",
             ),
             (
-                json!({"mission_type": "automation", "inputs": {"a": "{{ steps.a.result ~ date }}"}}),
-                "/mission/inputs/a",
+                json!({"mission_type": "automation", "inputs": {"steps": "{{ steps.a.result ~ date }}"}}),
+                "/mission/inputs/steps",
                 "write two",
             ),
         ] {

@@ -52,7 +52,7 @@ async fn what_somebody_wants_kept_stays_with_its_artifacts_until_that_is_taken_b
         node.restart().await;
     }
     node.get("/v1/missions/pinned").await.expect_status(200);
-    node.post("/v1/missions/pinned/keep", &json!({"kep": true})).await.expect_problem(400, "bad_request");
+    node.post("/v1/missions/pinned/keep", &json!({"kep": true})).await.expect_problem(422, "invalid_action");
     node.post("/v1/missions/nobody/keep", &json!({})).await.expect_problem(404, "not_found");
     assert!(node.cli(&["keep", "pinned", "--off"]).await.status.success());
     until_gone(&node, "pinned").await;
