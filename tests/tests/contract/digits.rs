@@ -107,7 +107,8 @@ async fn numbers_that_are_handed_on_keep_their_digits() {
     dispatch(&envelope, NUMBERS).await.expect("an answer").expect_status(202);
     let end = node.until_final("digits").await;
     // A number that no double has the size of leaves in texts alone.
-    assert_eq!((&end["status"], &end["reason"]), (&json!("failed"), &json!("tool_failed")), "{end:#}");
+    let ended = (&end["status"], &end["detail"]["reason"]);
+    assert_eq!(ended, (&json!("failed"), &json!("tool_failed")), "{end:#}");
     assert!(end["summary"].as_str().is_some_and(|why| why.contains("number out of range")), "{end:#}");
 
     let body = |path: &str| {
