@@ -40,7 +40,7 @@ async fn a_plugin_is_fetched_from_where_the_configuration_lets_it() {
     for from in ["", "hello.wasm", "ftp://x/y", "oci://", "http://"] {
         node.post("/v1/plugin-fetch", &json!({"from": from})).await.expect_problem(422, "source_refused");
     }
-    node.post("/v1/plugin-fetch", &json!({"from": 1})).await.expect_problem(400, "bad_request");
+    node.post("/v1/plugin-fetch", &json!({"from": 1})).await.expect_problem(422, "invalid_action");
     assert!(
         refused(&node, &["plugin", "install", "oci://x.example/UPPER"]).await.contains("oci://HOST/REPOSITORY:TAG")
     );
