@@ -318,7 +318,8 @@ async fn every_example_is_of_the_form_and_is_taken() {
                 assert!(errors.is_empty(), "{method} {path}: {name}: {errors:#?}");
                 // Decisions want a request that they fit, what is fetched a place that there is, what is tried a hook; the others are asked of
                 // what the examples made.
-                let wants_more = path.contains("{request}") || path == "/v1/plugin-fetch" || path.starts_with("/v1/hooks");
+                let wants_more =
+                    path.contains("{request}") || path == "/v1/plugin-fetch" || path.starts_with("/v1/hooks");
                 if wants_more || method == "put" {
                     continue;
                 }
