@@ -87,7 +87,7 @@ pub struct Signed {
 }
 
 /// What a plugin says of itself: the answer of its `describe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Its name: `a-z0-9-`, at most 64 characters.
     pub name: String,

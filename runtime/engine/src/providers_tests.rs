@@ -227,14 +227,7 @@ impl Guests for Hands {
     fn installed(&self, _: &str) -> Vec<Installed> {
         let identity = PluginIdentity { name: "hand".into(), version: "1.0.0".into(), digest: Digest::of(b"hand") };
         let (name, version) = (identity.name.clone(), identity.version.clone());
-        let manifest = Manifest {
-            name,
-            version,
-            description: String::new(),
-            inputs_schema: None,
-            needs: Vec::new(),
-            profile: Default::default(),
-        };
+        let manifest = Manifest { name, version, ..Manifest::default() };
         vec![Installed { identity, manifest: Arc::new(manifest), origin: sortie_contract::plugin::Origin::default() }]
     }
 

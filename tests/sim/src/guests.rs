@@ -32,14 +32,7 @@ pub(crate) const MEMORY_BYTES: u64 = 64 << 20;
 pub(crate) fn installed() -> Installed {
     let identity = PluginIdentity { name: "script".into(), version: "1.0.0".into(), digest: Digest::of(b"script") };
     let (name, version) = (identity.name.clone(), identity.version.clone());
-    let manifest = Manifest {
-        name,
-        version,
-        description: String::new(),
-        inputs_schema: None,
-        needs: Vec::new(),
-        profile: Default::default(),
-    };
+    let manifest = Manifest { name, version, ..Manifest::default() };
     Installed { identity, manifest: Arc::new(manifest), origin: sortie_contract::plugin::Origin::default() }
 }
 

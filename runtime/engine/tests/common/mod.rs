@@ -66,14 +66,7 @@ pub(crate) fn done() -> Ending {
 fn installed() -> Installed {
     let identity = PluginIdentity { name: "p".into(), version: "1.0.0".into(), digest: Digest::of(b"p") };
     let (name, version) = (identity.name.clone(), identity.version.clone());
-    let manifest = Manifest {
-        name,
-        version,
-        description: String::new(),
-        inputs_schema: None,
-        needs: Vec::new(),
-        profile: Default::default(),
-    };
+    let manifest = Manifest { name, version, ..Manifest::default() };
     Installed { identity, manifest: Arc::new(manifest), origin: sortie_contract::plugin::Origin::default() }
 }
 

@@ -1,11 +1,12 @@
 //! What a log that one process holds knows in memory: who is there by name, where schedules stand, and which lease of a mission is the
 //! newest. Where the rows are is another's to know.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rustc_hash::{FxHashMap, FxHashSet};
-use sortie_contract::MissionNo;
+use sortie_contract::{MissionId, MissionNo};
 
 use super::{AdmitError, Admitted, Beginning, Decision, Keys, Known, Lease, Twin, Undo};
 use crate::append::Append;
@@ -117,6 +118,28 @@ pub(crate) fn admit(
             let _ = decide(&known);
             return Ok(Admitted::Answered);
         }
+    }
+}
+
+/// See [`super::Log::find`]; `head` reads the head of a mission as it is on disk.
+pub(crate) fn find(
+    index: &Mutex<Index>,
+    id: &MissionId,
+    head: impl Fn(MissionNo) -> Result<Option<Head>, ReadError>,
+) -> Result<Option<Twin>, ReadError> {
+    let candidates: Vec<MissionNo> = index.lock().catalog.by_id(id).collect();
+    for no in candidates {
+        if let Some(head) = head(no)?.filter(|head| head.mission_id == *id) {
+            return Ok(Some(Twin { no, head }));
+        }
+    }
+    Ok(None)
+}
+
+/// A mission that was among `headless` has this head now, and is found by its names. One whose head went bad later is in the catalog.
+pub(crate) fn mended(index: &Mutex<Index>, headless: &Mutex<BTreeSet<MissionNo>>, no: MissionNo, head: &Head) {
+    if headless.lock().remove(&no) {
+        index.lock().catalog.insert(no, head);
     }
 }
 

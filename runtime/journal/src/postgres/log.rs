@@ -392,10 +392,7 @@ impl Log for PostgresLog {
 
     fn mend(&self, append: Append, no: MissionNo, head: &Head) -> Result<Receipt, WriteError> {
         let receipt = self.append_durable(append.head(head))?;
-        // One whose head went bad later is in the catalog.
-        if self.headless.lock().remove(&no) {
-            self.index.lock().catalog.insert(no, head);
-        }
+        index::mended(&self.index, &self.headless, no, head);
         Ok(receipt)
     }
 
@@ -405,13 +402,7 @@ impl Log for PostgresLog {
     }
 
     fn find(&self, id: &MissionId) -> Result<Option<Twin>, ReadError> {
-        let candidates: Vec<MissionNo> = self.index.lock().catalog.by_id(id).collect();
-        for no in candidates {
-            if let Some(head) = self.head(no)?.filter(|head| head.mission_id == *id) {
-                return Ok(Some(Twin { no, head }));
-            }
-        }
-        Ok(None)
+        index::find(&self.index, id, |no| self.head(no))
     }
 
     fn heads_newest_first(&self, before: Option<MissionNo>, limit: usize) -> Result<Vec<(MissionNo, Head)>, ReadError> {

@@ -308,14 +308,7 @@ mod tests {
     fn plugin(name: &str, version: &str, bytes: &[u8]) -> (Version, Installed) {
         let (name, digest) = (name.to_owned(), Digest::of(bytes));
         let identity = PluginIdentity { name: name.clone(), version: version.to_owned(), digest };
-        let manifest = Manifest {
-            name,
-            version: version.to_owned(),
-            description: String::new(),
-            inputs_schema: None,
-            needs: Vec::new(),
-            profile: Default::default(),
-        };
+        let manifest = Manifest { name, version: version.to_owned(), ..Manifest::default() };
         (Version::parse(version).unwrap(), Installed { identity, manifest: manifest.into(), origin: Origin::default() })
     }
 
