@@ -40,6 +40,9 @@ pub use drain::Draining;
 /// A node looks at the others so many times in a lease.
 const LOOKS: u32 = 3;
 
+/// The longest between two looks: one that has given its share back is not waited for.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+
 /// What a node is among others, as it was configured.
 pub struct Own {
     /// What it says of itself that does not change.
@@ -181,7 +184,7 @@ impl Engine {
             return;
         }
         let (engine, ambient) = (Arc::downgrade(self), Arc::clone(&self.ambient));
-        let (round, nudged) = (self.lease() / LOOKS, Arc::clone(&self.fleet.nudged));
+        let (round, nudged) = ((self.lease() / LOOKS).min(LOOK_MAX), Arc::clone(&self.fleet.nudged));
         self.supervise("fleet", async move {
             loop {
                 let Some(engine) = engine.upgrade() else { return };

@@ -465,7 +465,9 @@ impl Node {
         self.among_others(&listener, &app.peers);
         let failed = self.engine.log().failed();
         let drained = self.engine.drained();
-        let shutdown = async move { drop(futures_util::future::select(pin!(shutdown), pin!(drained)).await) };
+        let shutdown = async move {
+            futures_util::future::select(pin!(shutdown), pin!(drained)).await;
+        };
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),

@@ -161,9 +161,9 @@ impl Engine {
 
 /// In which look at a dead node one of its heirs goes on with what it left: 0 is the first.
 fn rank(heirs: &[&str], me: &str, dead: &str) -> u32 {
-    let behind = |node: &&&str| (**node <= dead, **node);
-    let mine = behind(&&me);
-    u32::try_from(heirs.iter().filter(|node| behind(node) < mine).count()).unwrap_or(u32::MAX)
+    // Those whose names come behind its own first, then from the beginning.
+    let is_before = |node: &str| (node <= dead, node) < (me <= dead, me);
+    u32::try_from(heirs.iter().filter(|node| is_before(node)).count()).unwrap_or(u32::MAX)
 }
 
 /// Turns are given again when this goes.

@@ -65,12 +65,16 @@ impl Engine {
         others().next()?;
         let target = Target::of(&envelope.target_instance_id);
         if let Target::Named(name) = target {
-            if name == self.settings.rules.instance_id.as_str() || self.fleet.stands_for.lock().contains(name) {
+            let named = others().find(|member| member.is_live() && !member.node.is_empty() && member.name == name);
+            if name == self.settings.rules.instance_id.as_str() || named.is_some() {
+                return named.filter(|_| name != self.settings.rules.instance_id.as_str()).cloned();
+            }
+            // It is not there: whoever has what it had.
+            if self.fleet.stands_for.lock().contains(name) {
                 return None;
             }
-            // One that is there rather than one that was.
             let called = |member: &&Member| !member.node.is_empty() && member.is_called(name);
-            return others().filter(called).max_by_key(|member| (member.is_live(), member.name == name)).cloned();
+            return others().filter(called).max_by_key(|member| member.is_live()).cloned();
         }
         let parsed: Vec<BTreeMap<String, PluginRef>> =
             members.iter().map(|member| plugins_by(&member.card.plugins_by)).collect();

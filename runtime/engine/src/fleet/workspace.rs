@@ -106,7 +106,15 @@ impl Engine {
             let freed: BTreeMap<MissionNo, PathBuf> = freed;
             freed.into_keys().collect()
         };
-        self.let_go_on(waiting.into_iter());
+        for no in waiting {
+            if let Some(head) = self.log.head(no)?.filter(|head| !head.status.is_final())
+                && self.desk.remove(no)
+            {
+                self.desk.push(&crate::recover::waiting(no, &head));
+            }
+        }
+        self.timer.nudge();
+        self.pump();
         Ok(true)
     }
 

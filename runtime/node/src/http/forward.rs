@@ -139,7 +139,7 @@ pub(super) async fn guard(State(app): State<App>, params: RawPathParams, request
                 Ok(sent) => sent,
                 Err(problem) => return problem.into_response(),
             };
-            send(&app, &asked, &member, sent).await.unwrap_or_else(|problem| problem.into_response())
+            send(&app, &asked, &member, sent).await.unwrap_or_else(Problem::into_response)
         }
         Err(problem) => problem.into_response(),
     }
