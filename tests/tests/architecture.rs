@@ -116,7 +116,7 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("lettre", &["sortie-notify"]),
     // Signatures of webhooks, both ways, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
     // wrote itself.
-    ("hmac", &["sortie-egress", "sortie-hook", "sortie-notify", "sortie-sandbox", "sortie-tests"]),
+    ("hmac", &["sortie-egress", "sortie-hook", "sortie-notify", "sortie-sandbox", "sortie", "sortie-tests"]),
     ("axum", &["sortie", "sortie-tests"]),
     ("clap", &["sortie"]),
     // Recurrence, calendars and zones: one answer to when a night begins.

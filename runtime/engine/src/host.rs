@@ -221,15 +221,16 @@ impl RunHost {
         let order = amended.into_iter().fold(order, Order::amended);
         let task = self.engine.ambient.spawn(async move {
             // What may have an effect is on disk before it happens, and everything that it may depend on with it. Money is one.
-            if order.has_effects() || !set_aside.is_nothing() {
-                engine.durable().await.map_err(|_| Stop::Over)?;
-            }
+            let is_felt = order.has_effects() || !set_aside.is_nothing();
+            engine.settled(is_felt).await.map_err(|_| Stop::Over)?;
             let place = Arc::new(Place::new(engine.results.pass(order.guess()).await));
             context.ask = Asking::of(&engine, &live, run, call, &place);
             // It may have waited: for the disk, for room, for a thread, for a laptop that slept. What has come meanwhile holds for
             // it: the end of its window, which nobody may have seen to yet, a cancel, that its plugin wants it no more.
             let in_time = engine.command_patiently(&live, || Command::Tick, Wait::No).await;
-            if in_time.is_err() || this.is_over() || !live.is_being_made(call) {
+            // What another node may do by now, because this one was silent for too long, is not done twice.
+            let is_ours = engine.sure_of(is_felt).await;
+            if in_time.is_err() || !is_ours || this.is_over() || !live.is_being_made(call) {
                 return Err(Stop::Over);
             }
             // What panics has failed; what it did until then is done, and its call is on record like any other.

@@ -23,6 +23,7 @@ use sortie_mission::{Denial, Mission};
 use sortie_sandbox::Installed;
 use sortie_tools::Found;
 
+use super::fleet::Member;
 use super::fork::{Heritage, aside};
 use super::live::Live;
 use super::{Engine, ReadError, Room};
@@ -65,6 +66,15 @@ pub enum DispatchError {
     /// The mission id was used with another idempotency key.
     #[error("the mission id was used before, with another idempotency key")]
     MissionIdConflict,
+    /// It is another node's of the same store: the missions of its VP are there, or it is meant.
+    #[error(
+        "it is the business of the node `{}`: the missions of its VP are there, or one of this name or key is, or it is meant",
+        .0.name
+    )]
+    Elsewhere(Box<Member>),
+    /// The node is being drained.
+    #[error("the node takes no missions any more: it is being drained")]
+    Draining,
     /// Too much at once.
     #[error("the node takes no more at the moment")]
     Overloaded,
@@ -120,6 +130,8 @@ pub(crate) type Bears<'a> = &'a (dyn Fn(MissionNo) -> ScheduleChange + Send + Sy
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     bears: Option<Bears<'a>>,
+    /// Whether it may be another node's of the same store that takes it.
+    may_place: bool,
     /// Of a fork: what it begins with.
     heritage: Option<&'a Heritage>,
 }
@@ -184,7 +196,12 @@ impl Drop for Arrival<'_> {
 impl Engine {
     /// Takes a dispatched envelope. When this returns, what it says is on disk.
     pub async fn dispatch(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
-        self.dispatch_bearing(text, None).await
+        self.dispatch_bearing(text, None, true).await
+    }
+
+    /// The same, of one that another node of the store has sent on: it meant this one.
+    pub async fn dispatch_here(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
+        self.dispatch_bearing(text, None, false).await
     }
 
     /// The same, of the fire of a schedule: how far that has come is one with its mission.
@@ -193,7 +210,7 @@ impl Engine {
         text: String,
         bears: Bears<'_>,
     ) -> Result<Dispatched, DispatchError> {
-        self.dispatch_bearing(text, Some(bears)).await
+        self.dispatch_bearing(text, Some(bears), false).await
     }
 
     /// The same, of a fork: what it begins with is one with its acceptance.
@@ -203,16 +220,17 @@ impl Engine {
         heritage: &Heritage,
     ) -> Result<Dispatched, DispatchError> {
         let parsed = Envelope::parse_accepted(&text);
-        self.counted(self.take(text, parsed, Origin { bears: None, heritage: Some(heritage) })).await
+        self.counted(self.take(text, parsed, Origin { bears: None, may_place: false, heritage: Some(heritage) })).await
     }
 
     async fn dispatch_bearing(
         self: &Arc<Self>,
         text: String,
         bears: Option<Bears<'_>>,
+        may_place: bool,
     ) -> Result<Dispatched, DispatchError> {
         let parsed = Envelope::parse(&text);
-        self.counted(self.take(text, parsed, Origin { bears, heritage: None })).await
+        self.counted(self.take(text, parsed, Origin { bears, may_place, heritage: None })).await
     }
 
     async fn counted(
@@ -261,6 +279,7 @@ impl Engine {
         loop {
             match self.ask(&envelope, dispatch, examination.as_ref(), origin)? {
                 Asking::New => {
+                    self.claim(&envelope, origin.may_place).await?;
                     self.has_room()?;
                     examination = Some(self.examine(&envelope, Vec::new()).await?);
                 }
@@ -381,7 +400,7 @@ impl Engine {
         };
         let wall = self.ambient.wall();
         let asked = Asked {
-            rules: &self.settings.rules,
+            rules: &self.rules_for(envelope),
             tools: toolbox.infos(),
             plugins_by: &self.settings.plugins_by,
             installed: &installed,
@@ -404,7 +423,7 @@ impl Engine {
         envelope: &Arc<Envelope>,
         dispatch: Dispatch<'_>,
         examination: Option<&Examination>,
-        Origin { bears, heritage }: Origin<'_>,
+        Origin { bears, heritage, .. }: Origin<'_>,
     ) -> Result<Asking, DispatchError> {
         let keys = Keys {
             mission_id: &envelope.mission_id,

@@ -8,6 +8,7 @@
 //! | `open` | what it is put together of, and how it starts and stops |
 //! | `intake`, `check` | a dispatched envelope becomes an accepted mission, or an answer that says why not |
 //! | `explain` | what would become of an envelope |
+//! | `fleet` | several nodes on one store |
 //! | `desk` | whose turn it is |
 //! | `commit` | the way of records to the log, and what goes by them |
 //! | `live`, `lives` | a mission in memory, how it comes there, and the one way to change it |
@@ -68,6 +69,7 @@ mod deliveries;
 mod desk;
 mod disk;
 mod explain;
+pub mod fleet;
 pub mod fork;
 mod guests;
 mod handed;
@@ -185,6 +187,7 @@ pub struct Engine {
     pub(crate) removals: Removals,
     pub(crate) pins: pins::Pins,
     pub(crate) outward: restored::Outward,
+    pub(crate) fleet: fleet::Membership,
     /// One fork is made at a time.
     pub(crate) forking: tokio::sync::Mutex<()>,
     /// Missions that were in the journal when it was opened.

@@ -202,6 +202,14 @@ impl Engine {
             (Status::Queued | Status::Running, _) => {}
             _ => return None,
         }
+        if let Some(why) = self.workspace_elsewhere(no) {
+            return Some(WaitView {
+                what: WaitKind::WorkspaceElsewhere,
+                until: None,
+                mission_id: None,
+                why: Some(why),
+            });
+        }
         match self.desk.waits_for(no, wall) {
             // Its own window is open: what it waits for is that its schedule is not paused any more.
             Some(WaitsFor::Window) if start_at.is_none_or(|at| at <= wall) => match self.pause_of(no) {

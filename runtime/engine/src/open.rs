@@ -238,6 +238,7 @@ impl Engine {
             removals: Removals::default(),
             pins,
             outward: Outward::default(),
+            fleet: super::fleet::Membership::default(),
             forking: tokio::sync::Mutex::default(),
             found: inventory.found,
             settings,

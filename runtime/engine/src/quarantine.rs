@@ -251,6 +251,17 @@ impl Unread {
         Self { known: Mutex::new(known), ..Self::default() }
     }
 
+    /// Missions come that another node left: those of them in quarantine, and those whose heads cannot be read.
+    pub(crate) fn take_in(
+        &self,
+        known: impl IntoIterator<Item = MissionNo>,
+        headless: impl IntoIterator<Item = MissionNo>,
+    ) {
+        self.known.lock().extend(known);
+        self.wanted.lock().extend(headless);
+        self.told.notify_one();
+    }
+
     fn next(&self) -> Option<MissionNo> {
         self.wanted.lock().pop_first()
     }

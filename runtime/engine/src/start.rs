@@ -54,7 +54,11 @@ impl Engine {
     }
 
     fn next_turn(&self) -> Option<MissionNo> {
-        if self.is_stopping() || self.artifacts.room() == Room::Full || !self.first_look.is_over() {
+        if self.is_stopping()
+            || self.artifacts.room() == Room::Full
+            || !self.first_look.is_over()
+            || !self.gives_turns()
+        {
             return None;
         }
         self.desk.pop(&self.ambient)
@@ -63,7 +67,7 @@ impl Engine {
     /// A mission's turn, from its start to the end of its run.
     async fn turn(self: Arc<Self>, no: MissionNo) {
         match self.bring(no).await {
-            Ok(live) => match self.held_up(&live) {
+            Ok(live) => match self.held_up(&live).or(self.awaits_workspace(&live).await) {
                 Some(until) => {
                     self.desk.release(no);
                     self.desk.push(&sortie_mission::queue::Waiting { start_at: Some(until), ..live.waiting() });
@@ -318,6 +322,11 @@ impl Engine {
                 other => return other,
             }
         }
+    }
+
+    /// Waits until all that was recorded so far is on disk, where something will be felt outside.
+    pub(crate) async fn settled(&self, is_felt: bool) -> Result<(), sortie_journal::WriteError> {
+        if is_felt { self.durable().await } else { Ok(()) }
     }
 
     /// Waits until all that was recorded so far is on disk.

@@ -43,6 +43,7 @@
 //! | `why` | which records led to how it stands |
 //! | `delivery` | where what it sends stands, after each attempt and each act of an operator |
 //! | `queue` | whose turn it is |
+//! | `placement` | which of several nodes gets it |
 
 #![no_std]
 
@@ -70,6 +71,7 @@ mod outputs;
 mod overview;
 mod part;
 mod payment;
+pub mod placement;
 mod quarantine;
 mod question;
 pub mod queue;

@@ -30,6 +30,7 @@ mod lane;
 mod limits;
 mod mcp;
 mod misplaced;
+mod node;
 mod notify;
 mod retention;
 mod token;
@@ -39,6 +40,7 @@ pub use lane::LaneConfig;
 pub use limits::LimitsConfig;
 pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
+pub use node::NodeConfig;
 pub use retention::{RetentionConfig, RetentionRuleConfig};
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
 
@@ -85,53 +87,6 @@ pub struct Config {
     /// Where the file lies.
     #[serde(skip)]
     folder: Option<PathBuf>,
-}
-
-/// `[node]`: who and where it is, how much it does at once.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeConfig {
-    /// What `target_instance_id` must name.
-    pub instance_id: String,
-    /// Journal, artifacts, workspaces, plugins, token.
-    pub data_dir: Option<PathBuf>,
-    /// The database that keeps the missions, `postgres://user@host/database`; without one a file in the data directory does.
-    pub store: Option<String>,
-    /// Where its password is, if it is not in `store`: `env://NAME` or `file:///path`.
-    pub store_password: Option<String>,
-    /// Address and port to listen on; port 0 takes a free one.
-    pub listen: String,
-    /// Names by which `/mcp` is asked for, beside addresses and `localhost`: of this machine, or of what stands before it.
-    pub names: Vec<String>,
-    /// Where people reach its pages: what the links of messages begin with.
-    pub public_url: Option<String>,
-    /// Most missions running at the same time.
-    pub max_running: usize,
-    /// The zone of hours that name none, of closed days, and of nights, by its name in the IANA list.
-    pub time_zone: String,
-    /// When it is open; without any, always.
-    pub hours: Vec<String>,
-    /// Days on which it is closed: dates, ranges of dates, calendars.
-    pub closed: Vec<String>,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        Self {
-            instance_id: "factory-1".to_owned(),
-            data_dir: None,
-            store: None,
-            store_password: None,
-            listen: "127.0.0.1:7433".to_owned(),
-            names: Vec::new(),
-            public_url: None,
-            // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
-            max_running: 256,
-            time_zone: "UTC".to_owned(),
-            hours: Vec::new(),
-            closed: Vec::new(),
-        }
-    }
 }
 
 /// `[telemetry]`
@@ -249,6 +204,7 @@ impl Config {
             return Err(ConfigError::value("artifact", "not available in this version of sortie; remove the table"));
         }
         self.instance_id()?;
+        self.fleet()?;
         self.lanes()?;
         self.hours()?;
         self.plugins()?;

@@ -17,6 +17,7 @@ pub(crate) mod error;
 mod events;
 mod fork;
 mod form;
+pub(crate) mod forward;
 mod hooks;
 mod mcp;
 mod metrics;
@@ -24,6 +25,7 @@ mod missions;
 pub(crate) mod models;
 mod nights;
 mod node;
+mod nodes;
 mod notify;
 mod openapi;
 mod outcomes;
@@ -40,6 +42,7 @@ pub(crate) mod requests;
 mod routes;
 mod samples;
 mod schedules;
+mod vouch;
 
 use std::sync::Arc;
 
@@ -98,6 +101,8 @@ pub(crate) struct App {
     pub(crate) restored: Option<Arc<RestoredView>>,
     /// How people are told while they are away.
     pub(crate) notifier: Arc<Notifier>,
+    /// The way to the other nodes of the store.
+    pub(crate) peers: Arc<forward::Peers>,
     /// Where services outside deliver what happened.
     pub(crate) hooks: Arc<Hooks>,
     /// What tells the collector of traces, where there is one.
@@ -172,6 +177,12 @@ fn router(app: App, tokens: &Tokens) -> Router {
             }
         };
         let handler = match scope {
+            Some(_) if path != "/metrics" => {
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), forward::guard))
+            }
+            _ => handler,
+        };
+        let handler = match scope {
             // What tells how the node is doing reads no log.
             Some(_) if path != "/metrics" => {
                 handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), away::guard))
@@ -181,7 +192,9 @@ fn router(app: App, tokens: &Tokens) -> Router {
         let handler = match scope {
             None => handler,
             Some(scope) => {
-                handler.route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard))
+                let handler = handler
+                    .route_layer(axum::middleware::from_fn_with_state((tokens.clone(), Some(scope)), auth::guard));
+                handler.route_layer(axum::middleware::from_fn_with_state(app.clone(), vouch::listen))
             }
         };
         let handler = match outcomes {

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod replay;
 
+mod among;
 mod backup;
 mod blanks;
 mod bounded;

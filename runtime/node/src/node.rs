@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,7 @@ use sortie_sandbox::Sandbox;
 use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
 use sortie_trace::Exporter;
 
+use crate::among::Among;
 use crate::builtin;
 use crate::collected::{Shelf, hooked};
 use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
@@ -60,6 +62,8 @@ pub struct Node {
     exporter: Option<Arc<Exporter>>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// What it is among others.
+    among: Among,
     /// The token that the node's own command line uses.
     pub token: String,
 }
@@ -349,6 +353,7 @@ impl Node {
             recorder,
             token,
             _seat: seat,
+            among: Among::of(config),
         })
     }
 
@@ -356,6 +361,13 @@ impl Node {
     pub fn start(&self) {
         self.engine.start();
         self.watch_disk();
+    }
+
+    /// Says what it is among the nodes of its store, and begins to look at them.
+    fn among_others(&self, listener: &tokio::net::TcpListener, peers: &http::forward::Peers) {
+        let port = listener.local_addr().ok().map(|address| address.port());
+        self.engine.among(self.among.own(port, peers.key(), &self.sandbox));
+        self.engine.start_fleet();
     }
 
     /// What reads the configuration in that file again, for this node.
@@ -446,10 +458,16 @@ impl Node {
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
             notifier: Arc::clone(&self.notifier),
+            peers: Arc::default(),
             hooks: Arc::clone(&self.hooks),
             exporter: self.exporter.clone(),
         };
+        self.among_others(&listener, &app.peers);
         let failed = self.engine.log().failed();
+        let drained = self.engine.drained();
+        let shutdown = async move {
+            futures_util::future::select(pin!(shutdown), pin!(drained)).await;
+        };
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),

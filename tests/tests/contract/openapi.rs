@@ -200,6 +200,9 @@ async fn every_answer_has_the_form_that_is_described() {
         ("/v1/missions/{id}/cancel", "/v1/missions/running/cancel", json!({"reason": "seen enough"})),
         ("/v1/node/pause", "/v1/node/pause", Value::Null),
         ("/v1/node/resume", "/v1/node/resume", Value::Null),
+        ("/v1/node/drain", "/v1/node/drain", Value::Null),
+        ("/v1/node/undrain", "/v1/node/undrain", Value::Null),
+        ("/v1/missions/{id}/workspace", "/v1/missions/running/workspace", Value::Null),
         ("/v1/deliveries/{id}/redeliver", "/v1/deliveries/whole/redeliver", Value::Null),
     ] {
         held.hold(&document, "post", template, &node.post(path, &body).await);

@@ -386,11 +386,13 @@ pub enum WaitKind {
     Provider,
     /// Money: what other calls have set aside, or a budget wider than the mission, which is renewed then.
     Budget,
+    /// The files of its session, which are on the disk of another node.
+    WorkspaceElsewhere,
 }
 
 impl WaitKind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Window,
         Self::NodePaused,
         Self::SchedulePaused,
@@ -403,6 +405,7 @@ impl WaitKind {
         Self::Time,
         Self::Provider,
         Self::Budget,
+        Self::WorkspaceElsewhere,
     ];
 }
 

@@ -83,6 +83,7 @@ pub(super) fn waits_for(wait: &Value, screen: &Screen) -> Option<String> {
         "window" => "its window to open",
         "node_paused" => "the node, which is paused",
         "schedule_paused" => "its schedule, which is paused",
+        "workspace_elsewhere" => "its files, which are on another node's disk",
         "hours" => "the hours of its lane and its node",
         "session" => "the missions of its session that come first",
         "lane" => "room in its lane",

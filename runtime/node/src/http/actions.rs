@@ -48,7 +48,7 @@ const fn deed(method: &'static str, path: &'static str, what: &'static str) -> D
 }
 
 /// All of them.
-const DEEDS: [Deed; 22] = [
+const DEEDS: [Deed; 25] = [
     deed("POST", "/v1/missions/{id}/cancel", "cancel"),
     deed("POST", "/v1/missions/{id}/fork", "fork"),
     deed("POST", "/v1/missions/{id}/keep", "keep"),
@@ -62,6 +62,9 @@ const DEEDS: [Deed; 22] = [
     deed("POST", "/v1/node/pause", "pause_node"),
     deed("POST", "/v1/node/resume", "resume_node"),
     deed("POST", "/v1/node/halt", "halt_node"),
+    deed("POST", "/v1/node/drain", "drain_node"),
+    deed("POST", "/v1/node/undrain", "undrain_node"),
+    deed("POST", "/v1/missions/{id}/workspace", "begin_workspace"),
     deed("POST", "/v1/deliveries/{id}/redeliver", "redeliver"),
     deed("POST", "/v1/deliveries/{id}/skip", "skip"),
     deed("POST", "/v1/schedules", "make_schedule"),

@@ -53,7 +53,14 @@ pub(super) async fn bytes(
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
     let path = app.artifacts.path(no, &artifact.sha256);
-    let mut file = tokio::fs::File::open(&path).await.map_err(|error| Problem::internal(&error))?;
+    let mut file = tokio::fs::File::open(&path).await.map_err(|error| match error.kind() {
+        // Whoever took the mission over has its record, and not its files.
+        std::io::ErrorKind::NotFound if app.engine.has_fleet() => {
+            let detail = "the bytes of this artifact are on the disk of the node that had this mission before";
+            Problem::unavailable("artifact_elsewhere", detail)
+        }
+        _ => Problem::internal(&error),
+    })?;
     let total = artifact.bytes;
     let current = known(header::IF_RANGE).is_none_or(|tag| tag == etag);
     let range = known(header::RANGE).filter(|_| current).and_then(|text| Range::parse(text, total));

@@ -4,6 +4,7 @@
 //! docs/OBSERVABILITY.md too. Labels have few values: what comes from outside without bound is never one.
 
 mod durations;
+mod fleet;
 mod format;
 mod traces;
 
@@ -229,6 +230,7 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     failures(&mut registry, engine.courier().counters());
     channels(&mut registry, &app.notifier.views());
     durations::register(&mut registry, engine);
+    fleet::register(&mut registry, engine);
     if let Some(exporter) = &app.exporter {
         let end = *engine.log().follow().borrow();
         traces::register(&mut registry, exporter.counters(), end);

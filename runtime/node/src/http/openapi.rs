@@ -104,13 +104,23 @@ fn operation(
     let of_path = path.split('/').filter_map(|step| step.strip_prefix('{')?.strip_suffix('}'));
     let of_path = of_path.map(|name| place(path, name));
     let of_query = route.query.map(|form| query(&form(generator))).unwrap_or_default();
+    // Of which node of the store it is asked.
+    let of_fleet = route.scope.filter(|_| route.path != "/metrics").map(|_| {
+        json!({
+            "name": "node",
+            "in": "query",
+            "required": false,
+            "description": "The node of the store that is asked, by its instance id; without it, the one that has the mission, else this one.",
+            "schema": {"type": "string"},
+        })
+    });
     let of_head = outcomes.reads.iter().map(|note| {
         let mut parameter = header(note);
         parameter["name"] = json!(note.name);
         parameter["in"] = json!("header");
         parameter
     });
-    let parameters: Vec<Value> = of_path.chain(of_query).chain(of_head).collect();
+    let parameters: Vec<Value> = of_path.chain(of_query).chain(of_fleet).chain(of_head).collect();
     let content_of_done = content(route.gives, generator);
     let mut responses = Map::new();
     for (status, about, headers) in outcomes.done {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::codes;
 use super::error::{Coded, Problem};
+use super::forward::Forwarded;
 use super::{Content, Route};
 
 /// What a request may come to.
@@ -93,6 +94,7 @@ const PART: &[HeaderNote] = &[
 /// Codes of a dispatch that is not taken.
 const DISPATCH: &[&str] = &[
     "disk_low",
+    "draining",
     "idempotency_conflict",
     "invalid_envelope",
     "invalid_pattern",
@@ -109,6 +111,7 @@ const DISPATCH: &[&str] = &[
 /// The same of a fork: its envelope is made of one that was taken.
 const FORK: &[&str] = &[
     "disk_low",
+    "draining",
     "fork_refused",
     "idempotency_conflict",
     "invalid_action",
@@ -125,6 +128,9 @@ const FORK: &[&str] = &[
 /// The same of a delivery to a hook: what its templates come to may be no envelope.
 const HOOK: &[&str] = &[
     "disk_low",
+    "draining",
+    "holder_away",
+    "holder_unreachable",
     "hook_unfit",
     "hook_unusable",
     "internal",
@@ -159,6 +165,7 @@ const DECIDE: &[&str] = &[
 /// Codes of a change of a schedule: its missions are held against the node as a dispatch is.
 const SCHEDULES: &[&str] = &[
     "disk_low",
+    "draining",
     "invalid_schedule",
     "journal_failed",
     "overloaded",
@@ -169,8 +176,16 @@ const SCHEDULES: &[&str] = &[
     "stopping",
     "too_many_schedules",
 ];
-const SCHEDULE_ACT: &[&str] =
-    &["disk_low", "invalid_action", "invalid_schedule", "journal_failed", "overloaded", "refused", "stopping"];
+const SCHEDULE_ACT: &[&str] = &[
+    "disk_low",
+    "draining",
+    "invalid_action",
+    "invalid_schedule",
+    "journal_failed",
+    "overloaded",
+    "refused",
+    "stopping",
+];
 
 type Row = (Method, &'static str, &'static [Done], &'static [&'static str], &'static [HeaderNote]);
 
@@ -201,7 +216,7 @@ const OWN: &[Row] = &[
             (206, "The part of it that was asked for.", PART),
             (304, "It is one that the client has.", ARTIFACT),
         ],
-        &["range_not_satisfiable"],
+        &["artifact_elsewhere", "range_not_satisfiable"],
         RANGES,
     ),
     (
@@ -275,6 +290,9 @@ const OWN: &[Row] = &[
     (Method::POST, "/v1/node/pause", TOLD, ACT, &[]),
     (Method::POST, "/v1/node/resume", TOLD, ACT, &[]),
     (Method::POST, "/v1/node/halt", &[BEGUN], ACT, &[]),
+    (Method::POST, "/v1/node/drain", &[BEGUN], &[], &[]),
+    (Method::POST, "/v1/node/undrain", TOLD, &["refused"], &[]),
+    (Method::POST, "/v1/missions/{id}/workspace", TOLD, &["refused"], &[]),
     (
         Method::POST,
         "/v1/deliveries/{id}/redeliver",
@@ -316,6 +334,8 @@ pub(super) fn of(route: &Route) -> Outcomes {
     codes.extend(["bad_request", "internal"]);
     if route.scope.is_some() {
         codes.extend(["answers_full", "connections_full", "forbidden", "store_away", "task_failed", "unauthorized"]);
+        // Of what another node of the store has, or is named to be asked.
+        codes.extend(["holder_away", "holder_unreachable", "not_found", "too_large", "too_slow"]);
     }
     if route.path.contains('{') {
         codes.push("not_found");
@@ -361,6 +381,9 @@ impl Outcomes {
 
 /// The answer, if it is one that [`Outcomes`] tell of; else an error that says what is not told.
 pub(super) fn held(outcomes: &Outcomes, response: Response) -> Response {
+    if response.extensions().get::<Forwarded>().is_some() {
+        return response;
+    }
     let code = response.extensions().get::<Coded>().map(|Coded(code)| *code);
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some();
     match outcomes.untold(response.status(), response.headers(), code) {

@@ -13,7 +13,8 @@ use sortie_engine::shown::{
 
 use super::{
     App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, hooks, mcp, metrics, missions, models,
-    nights, node, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay, requests, schedules,
+    nights, node, nodes, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay, requests,
+    schedules,
 };
 use crate::config::Scope;
 
@@ -207,6 +208,14 @@ pub(crate) fn routes() -> Vec<Route> {
         route(POST, "/v1/missions/{id}/keep", Operate, "Keep it whatever its age", acted, missions::keep)
             .takes(json::<missions::Keep>()),
         route(
+            POST,
+            "/v1/missions/{id}/workspace",
+            Operate,
+            "Go on with an empty workspace, where its own is on another node's disk",
+            json::<Either<MissionView, Acted>>(),
+            nodes::begin_empty,
+        ),
+        route(
             GET,
             "/v1/requests",
             Read,
@@ -339,6 +348,16 @@ pub(crate) fn routes() -> Vec<Route> {
             json::<Either<NodeView, Paused>>(),
             node::resume,
         ),
+        route(
+            POST,
+            "/v1/node/drain",
+            Operate,
+            "Take no more missions, bring those that run to rest, hand them over to other nodes",
+            json::<nodes::DrainView>(),
+            nodes::drain,
+        ),
+        route(POST, "/v1/node/undrain", Operate, "Take missions again", json::<nodes::DrainView>(), nodes::undrain),
+        route(GET, "/v1/nodes", Read, "The nodes of the store", json::<nodes::NodesView>(), nodes::list),
         route(
             GET,
             "/v1/backup",

@@ -293,7 +293,15 @@ fn backup(restored: &Value, clock: &Clock) -> Markup {
 pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Response, Refused> {
     let node = web.get(&viewer, &["v1", "node"]).await?;
     let channels = web.get(&viewer, &["v1", "notify"]).await?;
+    let nodes = web.get(&viewer, &["v1", "nodes"]).await?;
     let clock = web.clock();
+    let members: &[Column] = &[
+        ("Node", as_is!("instance_id")),
+        ("State", |row, _| badge(str(row, "state"))),
+        ("Missions", as_is!("open_missions")),
+        ("Version", as_is!("version")),
+        ("Address", as_is!("url")),
+    ];
     let row = |name: &str, value: String| html! { dt { (name) } dd { (value) } };
     let (disk, connections) = (&node["disk"], &node["connections"]);
     let lanes: &[Column] = &[("Lane", as_is!("id")), ("Side by side", as_is!("concurrency"))];
@@ -318,6 +326,7 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
             (row("Connections", format!("{} of {}", cell(&connections["open"]), cell(&connections["places"]))))
         }
         h2 { "Lanes" } (table("Lanes", lanes, list("lanes"), "None.", &clock))
+        @if items(&nodes).len() > 1 { h2 { "Nodes of its store" } (table("Nodes", members, items(&nodes), "None.", &clock)) }
         h2 { "Where its tools come from" } (table("Providers", providers, list("providers"), "None.", &clock))
         (super::channels::table(&viewer, items(&channels), &clock))
         (backup(&node["restored"], &clock))
