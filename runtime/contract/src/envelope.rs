@@ -24,7 +24,7 @@ use crate::money::MicroUsd;
 use crate::plugin::PluginRef;
 
 pub use canonical::{canonical_digest, differing_fields};
-pub use json::{in_one_line, long_integers, read_strictly, rewritten};
+pub use json::{in_one_line, laid_out, long_integers, read_strictly, rewritten};
 pub use parse::{Draft, Parsed, Rejected};
 pub use schema::{envelope_schema, event_schema};
 

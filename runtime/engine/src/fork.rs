@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, ForkedFrom, Parsed, Rejected};
 use sortie_contract::id::CallNo;
@@ -317,7 +318,7 @@ impl Engine {
 }
 
 /// What somebody needs to know who forks a mission.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Forkable {
     /// So many calls it has made.
     pub calls: u32,
@@ -327,10 +328,17 @@ pub struct Forkable {
     pub last: u32,
     /// The call before the first that it failed of.
     pub failure: Option<u32>,
-    /// Its inputs.
-    pub inputs: serde_json::Value,
+    /// Its inputs, an object, with the numbers that are written there.
+    pub inputs: Box<RawValue>,
     /// The plugin that it ran on, with its version.
     pub plugin: String,
+}
+
+/// Of an envelope what a fork may have otherwise.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    inputs: Option<&'a RawValue>,
 }
 
 impl Engine {
@@ -350,8 +358,9 @@ impl Engine {
             }
         })?;
         let accepted = accepted.ok_or(ReadError::NoEnvelope)?;
-        let sent: serde_json::Value = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-        let inputs = sent.get("inputs").filter(|inputs| inputs.is_object()).cloned().unwrap_or_else(|| json!({}));
+        let Sent { inputs } = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
+        let inputs = inputs.map(RawValue::get).filter(|inputs| inputs.starts_with('{')).unwrap_or("{}");
+        let inputs = RawValue::from_string(inputs.to_owned()).map_err(|_| ReadError::NoEnvelope)?;
         let PluginIdentity { name, version, .. } = &accepted.plugin;
         let (calls, last, failure) = (places.calls(), places.last(), places.before_failure());
         Ok(Forkable { calls, at: at.min(last), last, failure, inputs, plugin: format!("{name}@{version}") })

@@ -61,6 +61,7 @@ pub mod act;
 mod amend;
 mod artifact_store;
 mod asking;
+mod change;
 mod check;
 mod clocks;
 mod collect;
@@ -124,7 +125,7 @@ use sortie_ambient::Surroundings;
 use sortie_callback::Courier;
 use sortie_contract::envelope::Envelope;
 use sortie_contract::record::Record;
-use sortie_contract::{LaneId, MissionId, MissionNo, Stamped, Timestamp};
+use sortie_contract::{MissionId, MissionNo, Stamped, Timestamp};
 use sortie_journal::Log;
 use sortie_mission::{Mission, NodeRules, Now};
 use sortie_models::Models;
@@ -160,6 +161,7 @@ pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) commit: commit::Commit,
+    changing: change::Changing,
     pub(crate) desk: Desk,
     pub(crate) lives: Lives,
     pub(crate) guests: Arc<dyn Guests>,
@@ -335,22 +337,10 @@ impl Engine {
         &self.settings.rules
     }
 
-    /// Its lanes and how many missions each runs side by side.
-    #[must_use]
-    pub fn lanes(&self) -> &[(LaneId, usize)] {
-        &self.settings.lanes
-    }
-
     /// The node's zone: that of its nights.
     #[must_use]
     pub fn zone(&self) -> &sortie_schedule::Zone {
         &self.settings.hours.zone
-    }
-
-    /// How many missions run side by side, in all lanes.
-    #[must_use]
-    pub fn max_running(&self) -> usize {
-        self.settings.max_running
     }
 
     /// The tools that missions may be granted now. Take them once for each thing that is decided.

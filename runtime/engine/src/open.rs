@@ -212,6 +212,7 @@ impl Engine {
         let engine = Arc::new(Self {
             commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs, wider),
             log,
+            changing: super::change::Changing::of(&settings),
             desk: Desk::new(inventory.queue, Arc::clone(&settings.hours)),
             lives: Lives::new(),
             guests,

@@ -372,7 +372,7 @@ impl Node {
 
     /// What reads the configuration in that file again, for this node.
     pub(crate) fn reload(&self, file: Option<PathBuf>) -> Reload {
-        Reload::new(file, self.token.clone(), self.tokens.clone())
+        Reload::new(file, self.token.clone(), self.tokens.clone(), Some(Arc::clone(&self.engine)))
     }
 
     /// Looks at the disk again and again, and says when it runs out and when there is room again.

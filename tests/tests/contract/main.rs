@@ -15,6 +15,7 @@ mod digits;
 mod disk;
 mod dispatch;
 mod elicitation;
+mod explained;
 mod fork;
 mod hooks;
 mod http_tools;

@@ -246,6 +246,9 @@ pub struct NodeView {
     pub providers: Vec<ProviderView>,
     /// That its data were restored from a backup, and it starts, delivers and fires nothing until it is resumed. Else null.
     pub restored: Option<RestoredView>,
+    /// The moment that the last backup of its data folder shows which was sent whole; null where there was none.
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub last_backup: Option<Timestamp>,
     /// The disk of its data folder.
     pub disk: DiskView,
     /// What its data folder takes, by kind, in bytes; null for a moment after the start.

@@ -80,16 +80,14 @@ async fn delivered(
     is_forwarded: bool,
 ) -> Result<Ended, Problem> {
     let replayed = |mission_id| Ended::Here(Delivered { outcome: Outcome::Replayed, mission_id: Some(mission_id) });
-    // What it was filled in with may have changed since: the time at which it came, the configuration. Its sender means the same.
-    let before = kept.hook.mission_id(sender);
-    let id = before.clone();
+    let mission_id = kept.hook.mission_id(sender);
+    let id = mission_id.clone();
     let known = app.blocking(move |engine| match engine.find(&id)? {
         Some(no) => engine.show(no).map(|mission| Some(mission.idempotency_key)),
         None => Ok(None),
     });
     match known.await? {
-        Some(key) if key == before => return Ok(replayed(before)),
-        // One of that name that no hook made is not this delivery.
+        Some(key) if kept.hook.is_made_by(sender, &mission_id, &key) => return Ok(replayed(mission_id)),
         Some(_) => return Err(DispatchError::MissionIdConflict.into()),
         None => {}
     }
@@ -101,7 +99,9 @@ async fn delivered(
         Ok(dispatched) if !dispatched.replayed => {}
         // The other of two at once was faster.
         Ok(_) => return Ok(replayed(mission_id)),
-        Err(DispatchError::IdempotencyConflict { mission_id: of, .. }) if of.as_str() == mission_id => {
+        Err(DispatchError::IdempotencyConflict { mission_id: of, .. })
+            if kept.hook.is_made_by(sender, of.as_str(), &mission_id) =>
+        {
             return Ok(replayed(mission_id));
         }
         Err(DispatchError::Elsewhere(member)) => return Ok(Ended::Elsewhere(member)),

@@ -204,6 +204,11 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         ("paused", "Whether an operator holds the node back: no mission starts", usize::from(paused)),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
         ("missions_quarantined", "Missions that cannot be read", engine.quarantined()),
+        (
+            "last_backup_timestamp_seconds",
+            "The moment that the last backup shows, as Unix time; 0 where none was taken",
+            app.backups.last().and_then(|at| usize::try_from(at.as_second()).ok()).unwrap_or_default(),
+        ),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
         (
             "disk_free_bytes",

@@ -91,30 +91,10 @@ const PART: &[HeaderNote] = &[
     always("Content-Range", "Which of the artifact's bytes these are.", "^bytes [0-9]+-[0-9]+/[0-9]+$"),
 ];
 
-/// Codes of a dispatch that is not taken.
-const DISPATCH: &[&str] = &[
+/// Codes of an envelope that is not taken, whoever made it.
+const TAKEN: &[&str] = &[
     "disk_low",
     "draining",
-    "idempotency_conflict",
-    "invalid_envelope",
-    "invalid_pattern",
-    "journal_failed",
-    "mission_id_conflict",
-    "not_json",
-    "overloaded",
-    "plugin_not_installed",
-    "stopping",
-    "unknown_constraint",
-    "window_closed",
-    "wrong_instance",
-];
-/// The same of a fork: its envelope is made of one that was taken.
-const FORK: &[&str] = &[
-    "disk_low",
-    "draining",
-    "fork_refused",
-    "idempotency_conflict",
-    "invalid_action",
     "invalid_envelope",
     "invalid_pattern",
     "journal_failed",
@@ -125,28 +105,37 @@ const FORK: &[&str] = &[
     "unknown_constraint",
     "window_closed",
 ];
-/// The same of a delivery to a hook: what its templates come to may be no envelope.
-const HOOK: &[&str] = &[
-    "disk_low",
-    "draining",
+/// Of one that somebody sent.
+const SENT: &[&str] = &["idempotency_conflict", "not_json", "wrong_instance"];
+/// Of that of a fork, which is made of one that was taken.
+const FORKED: &[&str] = &["fork_refused", "idempotency_conflict", "invalid_action"];
+/// Of that of a delivery to a hook: what its templates come to may be no envelope, or one for another node.
+const DELIVERED: &[&str] = &[
     "holder_away",
     "holder_unreachable",
     "hook_unfit",
     "hook_unusable",
     "internal",
-    "invalid_envelope",
-    "invalid_pattern",
     "invalid_signature",
-    "journal_failed",
-    "mission_id_conflict",
     "not_json",
-    "overloaded",
-    "plugin_not_installed",
-    "stopping",
-    "unknown_constraint",
-    "window_closed",
     "wrong_instance",
 ];
+
+const DISPATCH: &[&str] = &both::<{ TAKEN.len() + SENT.len() }>(TAKEN, SENT);
+const FORK: &[&str] = &both::<{ TAKEN.len() + FORKED.len() }>(TAKEN, FORKED);
+const HOOK: &[&str] = &both::<{ TAKEN.len() + DELIVERED.len() }>(TAKEN, DELIVERED);
+
+/// The codes of two lists.
+const fn both<const N: usize>(one: &[&'static str], other: &[&'static str]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < one.len() { one[at] } else { other[at - one.len()] };
+        at += 1;
+    }
+    all
+}
+
 /// Codes of something that is put on record and is not done.
 const ACT: &[&str] = &["already_final", "journal_failed", "overloaded", "refused"];
 const DECIDE: &[&str] = &[

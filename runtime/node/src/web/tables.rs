@@ -278,12 +278,14 @@ pub(super) async fn models(viewer: Viewer, State(web): State<Web>) -> Result<Res
     Ok(Page { title: "Models and budgets", at: "/models", main }.shown(&web, &viewer))
 }
 
-/// How a backup is made, and of which moment the data are where they come from one. When the last was taken nobody keeps: whoever takes it does.
-fn backup(restored: &Value, clock: &Clock) -> Markup {
+/// How a backup is made, when the last was, and of which moment the data are where they come from one.
+fn backup(node: &Value, clock: &Clock) -> Markup {
+    let (restored, last) = (&node["restored"], &node["last_backup"]);
     html! {
         section aria-labelledby="backup" {
             h2 id="backup" { "Backup" }
             @if !restored.is_null() { p { "Its data are those of a backup of " (clock.time(&restored["taken_at"])) "." } }
+            p { @if last.is_null() { "None was taken so far." } @else { "The last one is of " (clock.time(last)) "." } }
             p { "While it runs, one file with everything, checked: " code { "sortie backup sortie.tar" } ". The node keeps none itself: have a timer take one each night, and keep it elsewhere. " code { "sortie restore" } " brings it back." }
         }
     }
@@ -329,7 +331,7 @@ pub(super) async fn node(viewer: Viewer, State(web): State<Web>) -> Result<Respo
         @if items(&nodes).len() > 1 { h2 { "Nodes of its store" } (table("Nodes", members, items(&nodes), "None.", &clock)) }
         h2 { "Where its tools come from" } (table("Providers", providers, list("providers"), "None.", &clock))
         (super::channels::table(&viewer, items(&channels), &clock))
-        (backup(&node["restored"], &clock))
+        (backup(&node, &clock))
         @if viewer.operates() { (super::actions::halt_form(&viewer)) }
     };
     Ok(Page { title: "Node", at: "/node", main }.shown(&web, &viewer))
