@@ -19,6 +19,7 @@ use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
+use sortie_objects::ArtifactConfig;
 use sortie_origin::PluginSourceConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 use sortie_trace::TracesConfig;
@@ -33,6 +34,7 @@ mod misplaced;
 mod notify;
 mod retention;
 mod token;
+mod workspace;
 
 pub use budget::BudgetConfig;
 pub use lane::LaneConfig;
@@ -41,6 +43,7 @@ pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
 pub use retention::{RetentionConfig, RetentionRuleConfig};
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
+pub use workspace::WorkspaceConfig;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -80,8 +83,10 @@ pub struct Config {
     pub mcp: McpConfig,
     /// `[model]`
     pub model: ModelsConfig,
-    /// `[artifact]`: not available in this version; kept to say so.
-    artifact: Option<toml::Value>,
+    /// `[workspace]`
+    pub workspace: WorkspaceConfig,
+    /// `[artifact]`: the store that nodes share.
+    pub artifact: ArtifactConfig,
     /// Where the file lies.
     #[serde(skip)]
     folder: Option<PathBuf>,
@@ -203,6 +208,9 @@ pub enum ConfigError {
     /// A source of plugins that cannot be.
     #[error(transparent)]
     Source(#[from] sortie_origin::ConfigError),
+    /// A store that cannot be.
+    #[error(transparent)]
+    Artifacts(#[from] sortie_objects::ConfigError),
     /// A collector of traces that cannot be.
     #[error(transparent)]
     Traces(#[from] sortie_trace::ConfigError),
@@ -245,9 +253,8 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if self.artifact.is_some() {
-            return Err(ConfigError::value("artifact", "not available in this version of sortie; remove the table"));
-        }
+        self.artifact.examine()?;
+        self.workspace.examine(&self.artifact)?;
         self.instance_id()?;
         self.lanes()?;
         self.hours()?;

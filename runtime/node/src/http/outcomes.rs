@@ -118,6 +118,7 @@ const FORK: &[&str] = &[
     "mission_id_conflict",
     "overloaded",
     "plugin_not_installed",
+    "shared_store_away",
     "stopping",
     "unknown_constraint",
     "window_closed",
@@ -201,7 +202,7 @@ const OWN: &[Row] = &[
             (206, "The part of it that was asked for.", PART),
             (304, "It is one that the client has.", ARTIFACT),
         ],
-        &["range_not_satisfiable"],
+        &["range_not_satisfiable", "shared_store_away"],
         RANGES,
     ),
     (
