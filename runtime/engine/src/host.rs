@@ -584,17 +584,6 @@ impl Host for RunHost {
             }
         };
         let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
-        async move {
-            let Some(sha256) = sha256 else { return Ok(Err(format!("this mission has no artifact `{name}`"))) };
-            match engine.read_kept(&live, run, sha256).await {
-                Ok(bytes) => Ok(Ok(bytes)),
-                // An error is an answer, and answers are recorded: this one could not be given again.
-                Err(NotKept::Why(why)) => {
-                    Err(Stop::Crash(Crash::Unrunnable(format!("the artifact `{name}` cannot be read: {why}"))))
-                }
-                Err(NotKept::Over) => Err(Stop::Over),
-            }
-        }
-        .boxed()
+        async move { engine.read_kept(&live, run, &name, sha256).await }.boxed()
     }
 }

@@ -5,9 +5,11 @@ use sortie_contract::artifact::{Artifact, ArtifactName};
 use sortie_contract::digest::Digest;
 use sortie_contract::id::RunNo;
 use sortie_contract::limit;
+use sortie_contract::plugin::Crash;
 use sortie_contract::record::ArtifactSource;
 use sortie_mission::Mission;
 use sortie_mission::replay::Contents;
+use sortie_sandbox::Stop;
 
 use super::Engine;
 use super::live::Live;
@@ -38,7 +40,7 @@ impl Source {
     }
 }
 
-/// Why bytes are no artifact, or an artifact cannot be had.
+/// Why bytes are no artifact.
 pub(super) enum NotKept {
     /// The plugin is told.
     Why(String),
@@ -107,20 +109,31 @@ impl Engine {
         Ok(Artifact { name, media_type, bytes: bytes.len() as u64, sha256 })
     }
 
-    /// The bytes of an artifact for a run, however long their store is away.
-    pub(super) async fn read_kept(&self, live: &Live, run: RunNo, sha256: Digest) -> Result<Vec<u8>, NotKept> {
+    /// The bytes of an artifact for a run, however long their store is away; that there is none of that name, for its plugin.
+    pub(super) async fn read_kept(
+        &self,
+        live: &Live,
+        run: RunNo,
+        name: &str,
+        sha256: Option<Digest>,
+    ) -> Result<Result<Vec<u8>, String>, Stop> {
+        let Some(sha256) = sha256 else { return Ok(Err(format!("this mission has no artifact `{name}`"))) };
         let store = self.artifacts_of_live(live);
         let mut round = 0;
         loop {
             let its = store.clone();
             let error = match self.ambient.unblock(move || its.get(&sha256)).await {
-                Ok(Ok(bytes)) => return Ok(bytes),
+                Ok(Ok(bytes)) => return Ok(Ok(bytes)),
                 Ok(Err(error)) if error.may_pass() => error,
-                Ok(Err(error)) => return Err(error.to_string().into()),
-                Err(_) => return Err(NotKept::Over),
+                // An error is an answer, and answers are recorded: this one could not be given again.
+                Ok(Err(error)) => {
+                    let why = format!("the artifact `{name}` cannot be read: {error}");
+                    return Err(Stop::Crash(Crash::Unrunnable(why)));
+                }
+                Err(_) => return Err(Stop::Over),
             };
             if !self.wait_for_store(live, Some(run), &mut round, &error).await {
-                return Err(NotKept::Over);
+                return Err(Stop::Over);
             }
         }
     }

@@ -320,7 +320,7 @@ impl Workspaces for Portable {
                 known.states.clear();
                 match self.take_over(&place, &mut line) {
                     Ok(()) => {
-                        tracing::info!(place = %place.display(), number = line.tip(), "a workspace came from another node")
+                        tracing::info!(place = %place.display(), number = line.tip(), "a workspace came from another node");
                     }
                     Err(SnapshotError::TakenOver) => continue,
                     Err(error) => return Err(of(error)),

@@ -32,6 +32,12 @@ async fn holds(node: &Node, id: &str) {
     assert_eq!(json.text, "{\"ok\": true}");
 }
 
+/// What `sortie doctor` says of the node and its configuration.
+async fn doctor(node: &Node) -> String {
+    let data = node.data().display().to_string();
+    String::from_utf8_lossy(&node.cli(&["doctor", "--data-dir", &data]).await.stdout).into_owned()
+}
+
 /// How many files are in the node's own store.
 fn own_files(node: &Node) -> usize {
     let folders = std::fs::read_dir(node.data().join("artifacts")).expect("it is there").flatten();
@@ -60,8 +66,7 @@ async fn artifacts_are_in_the_bucket_and_are_read_through_the_node() {
     let got = node.cli(&["artifacts", "one", "--get", "reports/weekly.md"]).await;
     assert_eq!(String::from_utf8_lossy(&got.stdout), "# Report\n");
 
-    let doctor = node.cli(&["doctor"]).await;
-    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let said = doctor(&node).await;
     assert!(said.contains("s3://factory/sortie/one can be written and read from here"), "{said}");
     let metrics = node.get("/metrics").await.text;
     assert!(metrics.contains("sortie_shared_store_objects_written_total 2"), "{metrics}");
@@ -126,8 +131,8 @@ async fn a_store_that_is_away_holds_missions_up_through_a_kill_and_loses_nothing
     assert_eq!((away.status, &away.json["code"]), (503, &json!("shared_store_away")), "{:#}", away.json);
     assert!(!away.header("retry-after").is_empty());
     assert_eq!(node.run(&automation("other", &json!([write("w", "a.txt", "a")]))).await["status"], "completed");
-    let doctor = node.cli(&["doctor"]).await;
-    assert!(String::from_utf8_lossy(&doctor.stdout).contains("cannot be used from here"));
+    let said = doctor(&node).await;
+    assert!(said.contains("cannot be used from here"), "{said}");
     way.turn(Weather::Fair);
     holds(&node, "held").await;
 }
