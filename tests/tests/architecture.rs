@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 use sortie_tests::project;
 
 /// The picture: each crate and the crates of the project that it may name, in code that ships.
-const PICTURE: [(&str, &[&str]); 24] = [
+const PICTURE: [(&str, &[&str]); 25] = [
     ("sortie-contract", &[]),
     ("sortie-ambient", &["sortie-contract"]),
     ("sortie-mission", &["sortie-contract"]),
@@ -29,6 +29,8 @@ const PICTURE: [(&str, &[&str]); 24] = [
     // Only the node knows it: what is owed it is told through a trait.
     ("sortie-notify", &["sortie-ambient", "sortie-contract", "sortie-egress", "sortie-template"]),
     ("sortie-hook", &["sortie-contract", "sortie-egress", "sortie-template"]),
+    // What is put where nodes share it: the node alone says what that is.
+    ("sortie-objects", &["sortie-contract", "sortie-egress"]),
     // The same: records it reads through a trait.
     ("sortie-trace", &["sortie-ambient", "sortie-contract", "sortie-egress"]),
     // Where plugins come from: the node alone installs them.
@@ -65,6 +67,7 @@ const PICTURE: [(&str, &[&str]); 24] = [
             "sortie-mission",
             "sortie-models",
             "sortie-notify",
+            "sortie-objects",
             "sortie-origin",
             "sortie-sandbox",
             "sortie-schedule",
@@ -96,7 +99,7 @@ const PICTURE: [(&str, &[&str]); 24] = [
 ];
 
 /// Crates that only one of ours may name.
-const OWNERS: [(&str, &[&str]); 21] = [
+const OWNERS: [(&str, &[&str]); 23] = [
     ("redb", &["sortie-journal"]),
     ("tokio-postgres", &["sortie-journal"]),
     ("prometheus-client", &["sortie-measure", "sortie"]),
@@ -112,11 +115,16 @@ const OWNERS: [(&str, &[&str]); 21] = [
     ("reqwest", &["sortie-egress", "sortie", "sortie-tests"]),
     // Who signed a plugin.
     ("minisign-verify", &["sortie-origin"]),
+    // Buckets.
+    ("object_store", &["sortie-objects"]),
     // Mail.
     ("lettre", &["sortie-notify"]),
-    // Signatures of webhooks, both ways, which a receiver of the tests verifies, and of links; and the mark by which a node knows the compiled code that it
+    // Signatures of webhooks, both ways, which a receiver of the tests verifies, of links, and of requests to a bucket; and the mark by which a node knows the compiled code that it
     // wrote itself.
-    ("hmac", &["sortie-egress", "sortie-hook", "sortie-notify", "sortie-sandbox", "sortie", "sortie-tests"]),
+    (
+        "hmac",
+        &["sortie-egress", "sortie-hook", "sortie-notify", "sortie-objects", "sortie-sandbox", "sortie", "sortie-tests"],
+    ),
     ("axum", &["sortie", "sortie-tests"]),
     ("clap", &["sortie"]),
     // Recurrence, calendars and zones: one answer to when a night begins.

@@ -12,6 +12,7 @@ mod debian;
 mod demo;
 mod dist;
 mod guests;
+mod moto;
 mod npm;
 mod polyglot;
 mod postgres;

@@ -28,7 +28,7 @@ use sortie_tools::{Bill, CallContext, Found};
 
 use super::asking::Asking;
 use super::handed::{Handed, gone};
-use super::keep::Source;
+use super::keep::{NotKept, Source};
 use super::live::{CommandError, Live, Released, Taken, Wait};
 use super::model::{Came, ModelOrder};
 use super::on_record::{OnRecord, place_of};
@@ -248,6 +248,9 @@ impl RunHost {
                     Some(outcome) => return Ok(outcome.map(|answer| answer.result).into()),
                 },
             };
+            let Some(outcome) = engine.keep_what_is_left(&live, run, &order, outcome).await else {
+                return Err(Stop::Over);
+            };
             let bytes = outcome.as_ref().map_or(0, |answer| answer.result.len());
             let passing = engine.results.pass_from(&place, bytes).await;
             let done = || Command::CallDone { run, call, outcome: outcome.clone(), spent };
@@ -306,7 +309,8 @@ impl RunHost {
             };
             let artifact = match kept.await {
                 Ok(artifact) => artifact,
-                Err(why) => {
+                Err(NotKept::Over) => return Err(Stop::Over),
+                Err(NotKept::Why(why)) => {
                     let answer = serde_json::Value::from(why.as_str()).to_string();
                     this.answered(HostQuestion::ArtifactPut, &about, &answer)?;
                     return Ok(Err(why));
@@ -580,20 +584,7 @@ impl Host for RunHost {
                 sha256
             }
         };
-        let (ambient, store) = (Arc::clone(&self.engine.ambient), Arc::clone(&self.engine.artifacts));
-        let no = self.live.no;
-        async move {
-            let Some(sha256) = sha256 else { return Ok(Err(format!("this mission has no artifact `{name}`"))) };
-            let read = ambient.unblock(move || store.get(no, &sha256)).await;
-            match read {
-                Ok(Ok(bytes)) => Ok(Ok(bytes)),
-                // An error is an answer, and answers are recorded: this one could not be given again.
-                Ok(Err(error)) => {
-                    Err(Stop::Crash(Crash::Unrunnable(format!("the artifact `{name}` cannot be read: {error}"))))
-                }
-                Err(_) => Err(Stop::Over),
-            }
-        }
-        .boxed()
+        let (engine, live, run) = (Arc::clone(&self.engine), Arc::clone(&self.live), self.run);
+        async move { engine.read_kept(&live, run, &name, sha256).await }.boxed()
     }
 }

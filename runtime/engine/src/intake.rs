@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use sortie_contract::artifact::StorageScope;
 use sortie_contract::envelope::{Callback, Envelope, Parsed, Rejected, Window};
 use sortie_contract::id::TraceId;
 use sortie_contract::plugin::Brief;
@@ -26,6 +27,7 @@ use sortie_tools::Found;
 use super::fleet::Member;
 use super::fork::{Heritage, aside};
 use super::live::Live;
+use super::shared_store::ArtifactError;
 use super::{Engine, ReadError, Room};
 
 /// The answer to a dispatch that was taken.
@@ -86,7 +88,7 @@ pub enum DispatchError {
     Stopping,
     /// What it would begin with cannot be stored.
     #[error("the artifacts that it would begin with cannot be stored: {0}")]
-    Artifacts(#[source] std::io::Error),
+    Artifacts(#[source] ArtifactError),
     /// The journal failed.
     #[error("the journal failed")]
     Journal(#[source] WriteError),
@@ -516,11 +518,11 @@ impl Engine {
         envelope: &Envelope,
         heritage: &Heritage,
     ) -> Result<Option<Undo>, DispatchError> {
-        if heritage.artifacts().is_empty() {
+        if heritage.artifacts().is_empty() || envelope.storage_scope == StorageScope::Shared {
             return Ok(None);
         }
         let name = aside(&envelope.mission_id);
-        self.artifacts.hand_over(&name, no).map_err(DispatchError::Artifacts)?;
+        self.artifacts.hand_over(&name, no).map_err(|error| DispatchError::Artifacts(error.into()))?;
         let artifacts = Arc::clone(&self.artifacts);
         Ok(Some(Undo::by(move || artifacts.take_back(&name, no))))
     }

@@ -20,7 +20,7 @@
 //! | `on_record` | a run's large results: where each is recorded, and which of them are held |
 //! | `results` | what results of calls hold of the memory |
 //! | `suspend` | a run that only waits leaves memory |
-//! | `keep`, `artifact_store` | bytes become artifacts, and where they are |
+//! | `keep`, `artifact_store`, `shared_store` | bytes become artifacts, and where they are |
 //! | `workspaces`, `shared_room`, `disk` | where sessions work, and how much room there is for all of them |
 //! | `handed` | what a mission was told of its tools |
 //! | `collect` | outputs that were written but not stored |
@@ -92,6 +92,7 @@ mod order;
 pub mod outbox;
 mod past;
 mod pins;
+mod portable;
 mod probation;
 mod providers;
 mod put_off;
@@ -106,6 +107,7 @@ mod retain;
 pub mod schedules;
 pub mod search;
 mod shared_room;
+mod shared_store;
 pub mod shown;
 mod spending;
 mod standings;
@@ -143,8 +145,9 @@ pub use put_off::Held;
 pub use removals::{Hold, Removals};
 pub use results::RESULTS_BYTES_MIN;
 pub use shared_room::SharedRoom;
+pub use shared_store::{ArtifactError, ArtifactsOf, SharedStore, shared_place};
 pub use spending::Spending;
-pub use workspaces::{FolderWorkspaces, Workspaces};
+pub use workspaces::{CarryError, Fetched, FolderWorkspaces, Workspaces};
 
 use desk::Desk;
 use live::Live;
@@ -177,6 +180,7 @@ pub struct Engine {
     pub(crate) models: Arc<dyn Models>,
     pub(crate) first_look: providers::FirstLook,
     pub(crate) artifacts: Arc<dyn Artifacts>,
+    pub(crate) shared: Option<Arc<dyn SharedStore>>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
     pub(crate) pause_mark: Arc<dyn act::PauseMark>,
     pub(crate) ambient: Surroundings,

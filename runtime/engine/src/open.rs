@@ -42,6 +42,7 @@ use super::recover::{Inventory, Others};
 use super::restored::Outward;
 use super::results::Results;
 use super::schedules::{Runs, Schedules};
+use super::shared_store::SharedStore;
 use super::supervise::Life;
 use super::timer::Timer;
 use super::views::Views;
@@ -149,6 +150,8 @@ pub struct Parts {
     pub models: Arc<dyn Models>,
     /// Where artifacts' bytes are.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Where those of missions are whose `storage_scope` is `shared`, if there is such a store.
+    pub shared: Option<Arc<dyn SharedStore>>,
     /// Where sessions work.
     pub workspaces: Arc<dyn Workspaces>,
     /// Where it is kept in mind that the node is paused.
@@ -186,7 +189,7 @@ impl Engine {
         others: Others,
         courier: impl FnOnce(Arc<dyn Outbox>) -> Result<Courier, sortie_callback::ConfigError>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Parts { settings, log, guests, tools, models, artifacts, workspaces, pause_mark, ambient } = parts;
+        let Parts { settings, log, guests, tools, models, artifacts, shared, workspaces, pause_mark, ambient } = parts;
         let mut queue = Queue::new(settings.lanes.iter().cloned(), settings.max_running);
         queue.pause(pause_mark.is_set());
         let mut inventory = Inventory::new(queue);
@@ -227,6 +230,7 @@ impl Engine {
             tools,
             models,
             artifacts,
+            shared,
             workspaces,
             pause_mark,
             ambient,

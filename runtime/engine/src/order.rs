@@ -42,6 +42,11 @@ impl Order {
         }
     }
 
+    /// Whether making it may leave something in the workspace.
+    pub(super) fn may_write(&self) -> bool {
+        matches!(self, Self::Tool(order) if order.repeat != Repeat::ReadOnly)
+    }
+
     /// What it counts as, in bytes, before its result is known.
     pub(super) fn guess(&self) -> usize {
         match self {

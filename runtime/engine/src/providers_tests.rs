@@ -354,6 +354,7 @@ impl Bench {
         let none = ModelsConfig::default();
         let models = Configured::new(&none, std::path::Path::new("."), Arc::clone(&ambient)).expect("there are none");
         let parts = Parts {
+            shared: None,
             settings,
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
             guests: Arc::new(Hands(tell)),

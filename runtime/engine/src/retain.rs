@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use sortie_contract::MissionNo;
+use sortie_contract::{MissionId, MissionNo};
 use sortie_journal::{AdmitError, Head};
 use sortie_mission::{Kept, KeptAs, Retention, Retentions};
 
@@ -28,6 +28,14 @@ const CHUNK: usize = 4_096;
 
 /// By schedule, the names of the missions that it made.
 type Made = FxHashMap<String, FxHashSet<String>>;
+
+/// What a round has removed.
+#[derive(Default)]
+struct Outlived {
+    missions: usize,
+    /// In the shared store, and whose each was.
+    places: Vec<(String, MissionId)>,
+}
 
 /// Which of the bounds hold of a mission.
 fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
@@ -76,19 +84,30 @@ impl Engine {
         }
         let engine = Arc::clone(self);
         let removed = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
+        let Outlived { missions, places } = removed;
         // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.
-        if removed > 0 && self.durable().await.is_ok() {
+        if missions > 0 && self.durable().await.is_ok() {
             let engine = Arc::clone(self);
-            self.ambient.unblock(move || engine.prune_feed()).await.map_err(ReadError::Task)??;
+            let pruned = move || {
+                places.iter().for_each(|(place, mission)| engine.leave(place, mission));
+                engine.prune_feed()
+            };
+            self.ambient.unblock(pruned).await.map_err(ReadError::Task)??;
         }
-        Ok(removed)
+        if self.shared.is_some() {
+            // A fork that is on its way has its place before the log has it.
+            let _turn = self.forking.lock().await;
+            let engine = Arc::clone(self);
+            self.ambient.unblock(move || engine.sweep_places()).await.map_err(ReadError::Task)?;
+        }
+        Ok(missions)
     }
 
     /// Removes what has outlived its use, and says how many missions that were. A page of heads is in memory at a time, and only of
     /// those that are old enough is it asked how far their delivery is.
-    fn remove_outlived(&self) -> Result<usize, ReadError> {
+    fn remove_outlived(&self) -> Result<Outlived, ReadError> {
         let wall = self.ambient.wall();
-        let (mut removed, mut before) = (0, None);
+        let (mut removed, mut before) = (Outlived::default(), None);
         let retentions = &*self.changing.retention();
         let bounds: Vec<Retention> = retentions.each().collect();
         let mut newer = vec![0; bounds.len()];
@@ -106,6 +125,7 @@ impl Engine {
                 }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
+                    let place = self.place_left_by(no);
                     match self.removals.unless_held(|| self.pins.unless_kept(no, || self.remove(no))) {
                         Some(Some(done)) => done?,
                         // Somebody has just said that it is to be kept.
@@ -113,7 +133,8 @@ impl Engine {
                         // A backup is taken: another round finds them again.
                         None => return Ok(removed),
                     }
-                    removed += 1;
+                    removed.missions += 1;
+                    removed.places.extend(place);
                 }
             }
         }
@@ -154,6 +175,14 @@ impl Engine {
         self.lives.forget(no);
         self.views.forget(no);
         Ok(())
+    }
+
+    /// What a mission stored in the shared store is nobody's any more.
+    fn leave(&self, place: &str, mission: &MissionId) {
+        let left = self.shared.as_ref().map_or(Ok(()), |shared| shared.leave(place, mission));
+        if let Err(error) = left {
+            tracing::warn!(place, %error, "what a mission left in the shared store stays there");
+        }
     }
 
     /// Lets the feed begin with the first entry of a mission that is still there. Blocks.

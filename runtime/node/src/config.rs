@@ -19,6 +19,7 @@ use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
+use sortie_objects::ArtifactConfig;
 use sortie_origin::PluginSourceConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 use sortie_trace::TracesConfig;
@@ -34,6 +35,7 @@ mod node;
 mod notify;
 mod retention;
 mod token;
+mod workspace;
 
 pub use budget::BudgetConfig;
 pub use lane::LaneConfig;
@@ -43,6 +45,7 @@ pub use misplaced::Misplaced;
 pub use node::NodeConfig;
 pub use retention::{RetentionConfig, RetentionRuleConfig};
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
+pub use workspace::WorkspaceConfig;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -82,8 +85,10 @@ pub struct Config {
     pub mcp: McpConfig,
     /// `[model]`
     pub model: ModelsConfig,
-    /// `[artifact]`: not available in this version; kept to say so.
-    artifact: Option<toml::Value>,
+    /// `[workspace]`
+    pub workspace: WorkspaceConfig,
+    /// `[artifact]`: the store that nodes share.
+    pub artifact: ArtifactConfig,
     /// Where the file lies.
     #[serde(skip)]
     folder: Option<PathBuf>,
@@ -158,6 +163,9 @@ pub enum ConfigError {
     /// A source of plugins that cannot be.
     #[error(transparent)]
     Source(#[from] sortie_origin::ConfigError),
+    /// A store that cannot be.
+    #[error(transparent)]
+    Artifacts(#[from] sortie_objects::ConfigError),
     /// A collector of traces that cannot be.
     #[error(transparent)]
     Traces(#[from] sortie_trace::ConfigError),
@@ -200,9 +208,8 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if self.artifact.is_some() {
-            return Err(ConfigError::value("artifact", "not available in this version of sortie; remove the table"));
-        }
+        self.artifact.examine()?;
+        self.workspace.examine(&self.artifact)?;
         self.instance_id()?;
         self.fleet()?;
         self.lanes()?;

@@ -57,6 +57,7 @@ use sortie_contract::plugin::PluginIdentity;
 use crate::collected::Shelf;
 use crate::config::Scope;
 use crate::hooks::Hooks;
+use crate::shared::Shared;
 use crate::space::Space;
 use actions::Deed;
 pub(crate) use actions::Via;
@@ -87,6 +88,8 @@ pub(crate) struct App {
     pub(crate) sources: Arc<Sources>,
     /// The artifacts as files, which are sent as they lie there.
     pub(crate) artifacts: FolderArtifacts,
+    /// The store that nodes share, where there is one.
+    pub(crate) shared: Option<Arc<Shared>>,
     /// The tool servers of the configuration.
     pub(crate) mcp: Arc<[McpServer]>,
     pub(crate) body_bytes: usize,

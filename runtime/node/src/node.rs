@@ -12,27 +12,28 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::RestoredView;
-use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, Parts, Settings, SharedRoom};
+use sortie_engine::{Disk, Engine, FolderArtifacts, Moment, Parts, Settings, SharedStore};
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
 use sortie_notify::Notifier;
 use sortie_origin::Sources;
 use sortie_sandbox::Sandbox;
-use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Provider, Providers, Shell};
 use sortie_trace::Exporter;
 
 use crate::among::Among;
 use crate::builtin;
 use crate::collected::{Shelf, hooked};
-use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::config::{Config, ConfigError, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
 use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
+use crate::shared::Shared;
 use crate::space::Space;
 use crate::store::{self, Kept};
-use crate::{SANDBOX, backup, notices, traces, unheld, vouched};
+use crate::{SANDBOX, backup, files, notices, traces, unheld, vouched};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -41,6 +42,8 @@ const DISK_ROUND: Duration = Duration::from_millis(250);
 pub struct Node {
     pub(crate) engine: Arc<Engine>,
     pub(crate) artifacts: FolderArtifacts,
+    /// The store that nodes share, where there is one.
+    pub(crate) shared: Option<Arc<Shared>>,
     workspaces: PathBuf,
     /// What lay there before is counted in the background.
     opened_at: SystemTime,
@@ -178,7 +181,7 @@ pub(crate) fn rules(config: &Config) -> Result<NodeRules, ConfigError> {
         default_lane: lanes[0].0.clone(),
         lanes: lanes.into_iter().map(|(id, _)| id).collect(),
         ceilings: config.ceilings()?,
-        shared_storage: false,
+        shared_storage: config.artifact.shared.is_some(),
         classes: config.effects.classes.clone(),
     })
 }
@@ -288,7 +291,8 @@ impl Node {
         hooks.warn().await;
         let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let exporter = traces::exporter(config, &data_dir, &ambient)?;
-        let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
+        let (artifacts, workspaces) = files::files(&config.limits, &data_dir, disk).map_err(unusable)?;
+        let shared = Shared::open(config, &data_dir)?;
         let carried = builtin::install(&sandbox).await?;
         let sources = Arc::new(Sources::new(&config.plugin_source).map_err(ConfigError::from)?);
         vouched::look(&sandbox, sources.keys(), &carried);
@@ -308,8 +312,9 @@ impl Node {
             tools,
             models,
             artifacts: Arc::new(artifacts.clone()),
+            shared: shared.clone().map(|shared| shared as Arc<dyn SharedStore>),
             pause_mark: Arc::new(PauseFile::of(&data_dir)),
-            workspaces,
+            workspaces: files::portable(config, shared.as_ref(), &artifacts, workspaces).map_err(unusable)?,
             ambient,
         };
         let courier = |outbox| Courier::new(&config.callback, outbox, transport, outside);
@@ -330,6 +335,7 @@ impl Node {
         Ok(Self {
             engine,
             artifacts,
+            shared,
             workspaces: folder,
             opened_at,
             sandbox,
@@ -446,6 +452,7 @@ impl Node {
             sources: Arc::clone(&self.sources),
             shelf: self.shelf.clone(),
             artifacts: self.artifacts.clone(),
+            shared: self.shared.clone(),
             mcp: self.mcp.clone().into(),
             body_bytes: self.body_bytes,
             places,
@@ -479,6 +486,8 @@ impl Node {
 
     /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
     pub async fn stop(self) {
+        // First: runs that wait for it are to come to their end.
+        self.shared.iter().for_each(|shared| shared.stop());
         self.engine.stop().await;
     }
 }
@@ -501,19 +510,6 @@ fn warn_of_weak_tokens(own: &str, further: &[(String, String, Vec<Scope>)]) {
             "a token is so short that it can be guessed: take a longer one, such as of `openssl rand -hex 32`"
         );
     }
-}
-
-/// Where the files of missions go, and how much room they have.
-pub(crate) fn files(
-    limits: &LimitsConfig,
-    data_dir: &Path,
-    disk: Arc<Disk>,
-) -> std::io::Result<(FolderArtifacts, Arc<FolderWorkspaces>)> {
-    let mib = |mib: u64| mib.saturating_mul(1 << 20);
-    let room = Arc::new(SharedRoom::new(disk, mib(limits.files_mib)));
-    let artifacts = FolderArtifacts::open(data_dir, Arc::clone(&room), mib(limits.mission_artifacts_mib))?;
-    let bounds = WorkspaceBounds { bytes_max: mib(limits.workspace_mib), files_max: limits.workspace_files };
-    Ok((artifacts, Arc::new(FolderWorkspaces::new(data_dir.to_owned(), bounds, room))))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -124,6 +124,7 @@ impl Life {
         };
         let log = journal.clone();
         let parts = Parts {
+            shared: None,
             settings,
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(log, &opened, visit)?))),
             guests,

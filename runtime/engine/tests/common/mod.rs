@@ -152,6 +152,7 @@ pub(crate) fn open_on(
     let room = Arc::new(SharedRoom::new(Arc::new(Disk::new(folder, 0)), u64::MAX));
     let bounds = WorkspaceBounds { bytes_max: u64::MAX, files_max: u64::MAX };
     let parts = Parts {
+        shared: None,
         settings,
         log,
         guests,

@@ -342,6 +342,12 @@ pub(crate) const CODES: &[Known] = &[
         "Name this one otherwise, or change that one (`PUT`).",
     ),
     known(
+        "shared_store_away",
+        &[503],
+        "The store that nodes share, where the artifact is, cannot be used now, or the node has none.",
+        "Try again in a moment. Operators: `sortie doctor` tries the store of `[artifact] shared`, and says why it cannot be used.",
+    ),
+    known(
         "signature_refused",
         &[422],
         "Nobody whom the node trusts has signed the plugin, or the signature is not of these bytes; none of it was looked at.",

@@ -13,11 +13,11 @@ use sortie_journal::WriteError;
 use sortie_mission::Refusal;
 
 use super::codes;
-use sortie_engine::ReadError;
 use sortie_engine::act::ActError;
 use sortie_engine::fleet::Member;
 use sortie_engine::intake::DispatchError;
 use sortie_engine::shown::MissionView;
+use sortie_engine::{ArtifactError, ReadError};
 
 /// A problem, ready to be answered.
 #[derive(Debug, Clone)]
@@ -108,6 +108,11 @@ impl Problem {
     pub(super) fn unavailable(code: &'static str, detail: &str) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
         Self { retry_after_seconds: Some(BREATHER_SECONDS), ..problem }
+    }
+
+    /// The store that nodes share cannot be used now.
+    pub(super) fn shared_store_away(error: &ArtifactError) -> Self {
+        Self::unavailable("shared_store_away", &error.to_string())
     }
 
     /// What is wrong with one field of a body.
@@ -217,6 +222,9 @@ impl From<DispatchError> for Problem {
             DispatchError::Overloaded => Self::overloaded(),
             DispatchError::DiskLow => {
                 Self { retry_after_seconds: Some(DISK_SECONDS), ..Self::unavailable("disk_low", &detail) }
+            }
+            DispatchError::Artifacts(error @ (ArtifactError::Away(_) | ArtifactError::NoStore)) => {
+                Self::shared_store_away(&error)
             }
             DispatchError::Artifacts(_) => Self::unavailable("disk_low", &detail),
             DispatchError::Stopping => Self::unavailable("stopping", &detail),

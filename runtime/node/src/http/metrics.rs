@@ -6,6 +6,7 @@
 mod durations;
 mod fleet;
 mod format;
+mod shared;
 mod traces;
 
 use std::sync::atomic::AtomicU64;
@@ -230,6 +231,7 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     }
+    shared::register(&mut registry, app.shared.as_deref());
     space(&mut registry, app.space.seen().as_ref());
     providers(&mut registry, &engine.providers());
     failures(&mut registry, engine.courier().counters());

@@ -101,6 +101,7 @@ const TAKEN: &[&str] = &[
     "mission_id_conflict",
     "overloaded",
     "plugin_not_installed",
+    "shared_store_away",
     "stopping",
     "unknown_constraint",
     "window_closed",
@@ -205,7 +206,7 @@ const OWN: &[Row] = &[
             (206, "The part of it that was asked for.", PART),
             (304, "It is one that the client has.", ARTIFACT),
         ],
-        &["artifact_elsewhere", "range_not_satisfiable"],
+        &["artifact_elsewhere", "range_not_satisfiable", "shared_store_away"],
         RANGES,
     ),
     (

@@ -165,6 +165,10 @@ const WHY: &[(&str, &str)] = &[
     ("revision_required", "Without the revision nobody can say whether the change is of what its author has seen."),
     ("schedule_exists", "Making a schedule never changes one: who wants to change it says so, with its revision."),
     (
+        "shared_store_away",
+        "Artifacts that nodes share are across a network. What cannot be read now is not lost, and nothing else is sent in its place.",
+    ),
+    (
         "signature_refused",
         "Whoever can send the node a file has it run with the tools of missions. A signature says who stands for it, before anybody opens it.",
     ),

@@ -31,7 +31,8 @@ use super::prompter::Prompter;
 use super::seen::{Kept, Seen};
 use super::stage::{self, Stage};
 use crate::config::Config;
-use crate::node::{files, settings};
+use crate::files::files;
+use crate::node::settings;
 
 /// The longest, in real time, that a plugin may be without an answer to a call. Time within a run is skipped: who takes so long computes. Each answer
 /// begins it anew, so that many calls on a busy machine are no reason to give up.
@@ -214,6 +215,7 @@ fn open(world: &World, disk: &SimDisk) -> Result<Arc<Engine>, Stuck> {
         answered: Arc::clone(&world.answered),
     };
     let parts = Parts {
+        shared: None,
         settings: settings(&world.config)?,
         log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
         guests: Arc::new(bench),

@@ -13,6 +13,7 @@ use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
 use sortie_mcp::McpServer;
 use sortie_models::{Configured, Health, Models as _};
+use sortie_objects::Objects;
 use sortie_tools::{BuiltIn, ConfigError, Provider as _};
 
 use super::{Finding, taken_by, with_causes};
@@ -37,6 +38,7 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
     ];
     findings.extend(bash(config, data_dir).await);
     findings.extend(collector(config, data_dir, runs).await);
+    findings.extend(shared_store(config).await);
     findings.extend(weak_tokens(config, data_dir));
     findings.extend(nearly_types(config));
     if !runs {
@@ -146,6 +148,24 @@ async fn collector(config: &Config, data_dir: &Path, runs: bool) -> Option<Findi
                 "the collector at {address} cannot be reached from here, or takes nothing: {why}; {then} once it does"
             );
             Finding::new(WHAT, Err(says))
+        }
+    })
+}
+
+/// The store that nodes share, tried: something small is written, read and removed.
+async fn shared_store(config: &Config) -> Option<Finding> {
+    const WHAT: &str = "shared store";
+    // What is wrong with the configuration is told with it.
+    let objects = Objects::open(&config.artifact).ok()??;
+    let place = text::plain(objects.place());
+    Some(match objects.probe(&format!("doctor-{}", std::process::id())).await {
+        Ok(()) => Finding::new(WHAT, Ok(format!("{place} can be written and read from here"))),
+        Err(error) => {
+            let why = with_causes(&error);
+            Finding::new(
+                WHAT,
+                Err(format!("{place} cannot be used from here: {why}; missions that need it wait for it")),
+            )
         }
     })
 }
