@@ -17,6 +17,7 @@ mod polyglot;
 mod postgres;
 mod promtool;
 mod readers;
+mod redis;
 mod registry;
 mod servers;
 mod setup;

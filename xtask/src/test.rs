@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::shell::{self, Project};
 use crate::tally::Tally;
-use crate::{authored, browser, debian, postgres, promtool, readers, registry, servers, setup};
+use crate::{authored, browser, debian, postgres, promtool, readers, redis, registry, servers, setup};
 
 /// Runs all checks; `quick` leaves out those that compile a second time.
 pub(crate) fn run(project: &Project, quick: bool) -> Result<(), String> {
@@ -34,6 +34,7 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
     let promtool = tally.step(promtool::installed(project));
     let registry = tally.step(registry::installed(project));
     let postgres = tally.step(postgres::installed(project));
+    let redis = tally.step(redis::installed());
     tally.step(debian::for_packages());
     let tools = tally.step(browser::installed(project));
     tally.step(setup::wasip2(project));
@@ -55,6 +56,9 @@ fn tests(project: &Project, tally: &Tally, node: &Path) {
         }
         if let Some(postgres) = &postgres {
             command.env(postgres::POSTGRES, postgres);
+        }
+        if let Some(redis) = &redis {
+            command.env(redis::REDIS, redis);
         }
         if let Some(tools) = &tools {
             command.env(browser::TOOLS, tools);

@@ -13,6 +13,7 @@ mod blanks;
 mod bounded;
 mod builtin;
 mod collected;
+mod dialects;
 mod hooks;
 mod http;
 mod kit;

@@ -18,6 +18,7 @@ use sortie_contract::tool::CallError;
 
 mod copy;
 mod foreign;
+mod own;
 mod path;
 mod quota;
 mod walk;

@@ -100,6 +100,12 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` says which, and up to which call it can be.",
     ),
     known(
+        "dialect_unusable",
+        &[503],
+        "The node cannot read a secret of `[dialect.http]`, and so cannot tell who asks.",
+        "Look into the node's log: it names the variable or the file.",
+    ),
+    known(
         "hook_unfit",
         &[422],
         "A delivery came to no envelope: a template of the hook names what the delivery does not have, or its `when` is neither true nor false. `errors` has the places in `[[hook]]`.",

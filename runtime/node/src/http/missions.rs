@@ -49,7 +49,7 @@ pub(super) async fn dispatch(State(app): State<App>, Body(body): Body) -> Result
 }
 
 /// Dispatches an envelope, and measures how long that takes.
-pub(super) async fn taken(
+pub(crate) async fn taken(
     engine: &Arc<Engine>,
     how: &'static str,
     envelope: String,
@@ -431,7 +431,7 @@ pub(super) struct Cancel {
 }
 
 /// The reason in the body of a cancel: none, or `{"reason": "…"}`.
-fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
+pub(super) fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(String::new());
     }

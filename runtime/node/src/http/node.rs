@@ -46,6 +46,7 @@ fn view(app: &App) -> NodeView {
         blocked: engine.blocked(),
         quarantined: engine.quarantined(),
         providers: engine.providers().into_iter().map(ProviderView::from).collect(),
+        dialects: app.dialects.views(),
         restored: app.restored.as_deref().filter(|_| engine.holds_back()).cloned(),
         disk: DiskView {
             free_mib: disk.free_bytes() >> 20,

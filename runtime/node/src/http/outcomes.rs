@@ -75,6 +75,7 @@ const RANGES: &[HeaderNote] = &[
     maybe("If-Range", "The range only if it is still this artifact, by its `ETag`; else the whole is sent.", ""),
     maybe("If-None-Match", "Answers 304 if the artifact is one of these tags, or for `*`.", ""),
 ];
+const REPLAYED: &[HeaderNote] = &[maybe("Idempotent-Replayed", "That it had been accepted before.", "^true$")];
 const SIGNATURE: &[HeaderNote] = &[maybe(
     "Plugin-Signature",
     "The signature of what is uploaded: the text of `FILE.wasm.minisig`, in base64.",
@@ -140,6 +141,39 @@ const HOOK: &[&str] = &[
     "unknown_constraint",
     "window_closed",
     "wrong_instance",
+];
+/// Codes of a dispatch in the older dialect.
+const OLD_DISPATCH: &[&str] = &[
+    "dialect_unusable",
+    "disk_low",
+    "idempotency_conflict",
+    "invalid_envelope",
+    "invalid_pattern",
+    "journal_failed",
+    "mission_id_conflict",
+    "not_found",
+    "not_json",
+    "overloaded",
+    "plugin_not_installed",
+    "stopping",
+    "store_away",
+    "unauthorized",
+    "unknown_constraint",
+    "window_closed",
+    "wrong_instance",
+];
+const OLD_DISPATCHED: &[Done] = &[(200, "It is a mission, accepted and on disk.", REPLAYED)];
+/// Codes of a cancel in it.
+const OLD_CANCEL: &[&str] = &[
+    "already_final",
+    "dialect_unusable",
+    "invalid_cancel",
+    "journal_failed",
+    "overloaded",
+    "refused",
+    "store_away",
+    "task_failed",
+    "unauthorized",
 ];
 /// Codes of something that is put on record and is not done.
 const ACT: &[&str] = &["already_final", "journal_failed", "overloaded", "refused"];
@@ -244,6 +278,8 @@ const OWN: &[Row] = &[
         HOOK,
         &[],
     ),
+    (Method::POST, "/api/v1/ops/vp/missions/dispatch", OLD_DISPATCHED, OLD_DISPATCH, &[]),
+    (Method::POST, "/api/v1/ops/vp/missions/{id}/cancel", TOLD, OLD_CANCEL, &[]),
     (Method::POST, "/v1/hooks/{name}/try", TOLD, &["hook_unfit", "invalid_action", "not_json"], &[]),
     (Method::GET, "/v1/backup", TOLD, &["backup_runs", "disk_low"], &[]),
     (Method::POST, "/v1/notify/{name}/test", TOLD, &["channel_failed"], &[]),

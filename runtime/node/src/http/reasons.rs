@@ -50,6 +50,7 @@ const WHY: &[(&str, &str)] = &[
         "fork_refused",
         "A fork begins with what is on record and has nothing of it done again, so all of it must be there, and its plugin must follow it.",
     ),
+    ("dialect_unusable", "Without the secret anybody could have sent it."),
     (
         "hook_unfit",
         "What is delivered has the form that its sender gave it, which changes. Nothing is guessed: a mission with half of its objective would be worse than none.",
