@@ -8,6 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+use sortie_contract::plugin::PluginRef;
 
 use crate::access::Access;
 use crate::bridge::Bridge;
@@ -49,6 +50,11 @@ impl Default for DialectConfig {
 }
 
 impl DialectConfig {
+    /// The plugins that types name: who collects those that nobody needs leaves them.
+    pub fn plugins(&self) -> impl Iterator<Item = PluginRef> {
+        self.types.values().chain(&self.default).filter_map(|kind| kind.runs.parse().ok())
+    }
+
     /// Refuses what cannot be meant, on a node of that name.
     ///
     /// # Errors

@@ -294,7 +294,7 @@ impl Node {
         vouched::look(&sandbox, sources.keys(), &carried);
         let shelf = Shelf {
             carried: carried.clone().into(),
-            configured: config.plugins()?.into_values().collect(),
+            configured: config.plugins()?.into_values().chain(config.dialect.plugins()).collect(),
             hooked: hooked(&config.hook),
             age: config.unused_plugins()?,
         };
