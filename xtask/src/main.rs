@@ -18,6 +18,7 @@ mod polyglot;
 mod postgres;
 mod promtool;
 mod readers;
+mod redis;
 mod registry;
 mod servers;
 mod setup;

@@ -13,6 +13,7 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd};
+use sortie_dialect::DialectConfig;
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_hook::HookConfig;
 use sortie_mcp::McpConfig;
@@ -77,6 +78,8 @@ pub struct Config {
     pub notify: Vec<NotifyConfig>,
     /// `[[hook]]`: where services outside deliver what happened.
     pub hook: Vec<HookConfig>,
+    /// `[dialect]`: the older dialects of the control plane.
+    pub dialect: DialectConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
@@ -160,6 +163,9 @@ pub enum ConfigError {
     /// A hook that cannot be.
     #[error(transparent)]
     Hook(#[from] sortie_hook::ConfigError),
+    /// An older dialect that cannot be.
+    #[error(transparent)]
+    Dialect(#[from] sortie_dialect::ConfigError),
     /// A source of plugins that cannot be.
     #[error(transparent)]
     Source(#[from] sortie_origin::ConfigError),
@@ -252,6 +258,7 @@ impl Config {
         self.mcp()?;
         self.channels()?;
         Hooks::new(&self.hook)?;
+        self.dialect.examine(&self.node.instance_id)?;
         self.collector()?;
         self.plugin_source.examine()?;
         self.effects()

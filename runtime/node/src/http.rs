@@ -13,6 +13,7 @@ mod codes;
 mod compare;
 mod connection;
 mod deliveries;
+mod dialect;
 pub(crate) mod error;
 mod events;
 mod fork;
@@ -56,6 +57,7 @@ use sortie_contract::plugin::PluginIdentity;
 
 use crate::collected::Shelf;
 use crate::config::Scope;
+use crate::dialects::Dialects;
 use crate::hooks::Hooks;
 use crate::shared::Shared;
 use crate::space::Space;
@@ -65,6 +67,7 @@ use answers::Answers;
 use auth::{Holder, Tokens};
 pub(crate) use body::Body;
 use error::Problem;
+pub(crate) use missions::taken;
 use places::Places;
 pub(crate) use routes::{Content, Route, routes};
 use sortie_engine::shown::{MissionView, RestoredView};
@@ -108,6 +111,8 @@ pub(crate) struct App {
     pub(crate) peers: Arc<forward::Peers>,
     /// Where services outside deliver what happened.
     pub(crate) hooks: Arc<Hooks>,
+    /// The older dialects of the control plane.
+    pub(crate) dialects: Arc<Dialects>,
     /// What tells the collector of traces, where there is one.
     pub(crate) exporter: Option<Arc<Exporter>>,
 }

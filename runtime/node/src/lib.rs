@@ -14,6 +14,7 @@ mod blanks;
 mod bounded;
 mod builtin;
 mod collected;
+mod dialects;
 mod files;
 mod hooks;
 mod http;

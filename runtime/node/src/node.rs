@@ -26,6 +26,7 @@ use crate::among::Among;
 use crate::builtin;
 use crate::collected::{Shelf, hooked};
 use crate::config::{Config, ConfigError, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::dialects::Dialects;
 use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
@@ -62,6 +63,7 @@ pub struct Node {
     _seat: Option<sortie_journal::Claim>,
     notifier: Arc<Notifier>,
     hooks: Arc<Hooks>,
+    dialects: Arc<Dialects>,
     exporter: Option<Arc<Exporter>>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
@@ -291,6 +293,8 @@ impl Node {
         hooks.warn().await;
         let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let exporter = traces::exporter(config, &data_dir, &ambient)?;
+        let dialects = Arc::new(Dialects::new(config, &ambient)?);
+        dialects.warn().await;
         let (artifacts, workspaces) = files::files(&config.limits, &data_dir, disk).map_err(unusable)?;
         let shared = Shared::open(config, &data_dir)?;
         let carried = builtin::install(&sandbox).await?;
@@ -298,11 +302,11 @@ impl Node {
         vouched::look(&sandbox, sources.keys(), &carried);
         let shelf = Shelf {
             carried: carried.clone().into(),
-            configured: config.plugins()?.into_values().collect(),
+            configured: config.plugins()?.into_values().chain(config.dialect.plugins()).collect(),
             hooked: hooked(&config.hook),
             age: config.unused_plugins()?,
         };
-        let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
+        let transport = dialects.carrier(sortie_callback::Http::new(&config.callback)?, &workspaces);
         let outside = Arc::clone(&ambient);
         let folder = workspaces.root();
         let parts = Parts {
@@ -355,6 +359,7 @@ impl Node {
             restored,
             notifier,
             hooks: Arc::new(hooks),
+            dialects,
             exporter,
             recorder,
             token,
@@ -444,6 +449,7 @@ impl Node {
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         notices::start(&self.engine, &self.notifier);
         traces::start(&self.engine, self.exporter.as_ref());
+        self.dialects.start(&self.engine, self.called.data_dir.as_ref().as_ref());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -467,6 +473,7 @@ impl Node {
             notifier: Arc::clone(&self.notifier),
             peers: Arc::default(),
             hooks: Arc::clone(&self.hooks),
+            dialects: Arc::clone(&self.dialects),
             exporter: self.exporter.clone(),
         };
         self.among_others(&listener, &app.peers);

@@ -190,16 +190,18 @@ async fn through(
         said.remove("from");
         said.extend(source.map(|source| ("from".to_owned(), json!(source))));
     }
-    let action = ActionView {
-        no: 0,
-        at: app.engine.ambient().wall(),
-        by,
-        via,
-        what: deed.what.to_owned(),
-        subject,
-        request: param("request"),
-        said,
-    };
+    let (at, what) = (app.engine.ambient().wall(), deed.what.to_owned());
+    keep(app, ActionView { no: 0, at, by, via, what, subject, request: param("request"), said }).await;
+    response
+}
+
+/// Puts down what somebody did whom no token of the node's own let in.
+pub(super) async fn put_down(app: &App, by: String, what: &str, subject: Option<String>, sent: &Value) {
+    let (at, via, what) = (app.engine.ambient().wall(), Via::Api, what.to_owned());
+    keep(app, ActionView { no: 0, at, by, via, what, subject, request: None, said: said(sent) }).await;
+}
+
+async fn keep(app: &App, action: ActionView) {
     let text = serde_json::to_string(&action).expect("plain data");
     let kept = match app.engine.log().act(text) {
         Ok(receipt) => receipt.await.map(drop),
@@ -207,13 +209,12 @@ async fn through(
     };
     if let Err(error) = kept {
         tracing::warn!(
-            what = deed.what,
+            what = action.what,
             by = action.by,
             error = &error as &dyn std::error::Error,
             "an action is in no list: the journal did not take it"
         );
     }
-    response
 }
 
 /// Whether it is only to be said whether it would be done.

@@ -112,6 +112,12 @@ pub(crate) const CODES: &[Known] = &[
         "`detail` says which, and up to which call it can be.",
     ),
     known(
+        "dialect_unusable",
+        &[503],
+        "The node cannot read a secret of `[dialect.http]`, and so cannot tell who asks.",
+        "Look into the node's log: it names the variable or the file.",
+    ),
+    known(
         "holder_away",
         &[503],
         "The node of this store that has the mission, or the missions of its VP, is away, and no other one has taken them over yet: `node` names it.",

@@ -242,6 +242,14 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         let end = *engine.log().follow().borrow();
         traces::register(&mut registry, exporter.counters(), end);
     }
+    for (name, help, count) in app.dialects.counts() {
+        registry.register(name, help, ConstCounter::new(count));
+    }
+    let connected = Family::<Labels, Gauge>::default();
+    for dialect in app.dialects.views() {
+        connected.get_or_create(&vec![("dialect", dialect.name)]).set(i64::from(dialect.connected));
+    }
+    registry.register("dialect_connected", "Whether each older dialect that the node speaks is heard", connected);
     let build = Family::<Labels, Gauge>::default();
     build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
     registry.register("build_info", "Always 1; its label says which version this is", build);

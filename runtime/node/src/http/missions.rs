@@ -53,7 +53,7 @@ pub(super) async fn dispatch(State(app): State<App>, asked: Asked, Body(body): B
 }
 
 /// Dispatches an envelope, and measures how long that takes. One that another node has sent on is meant for this one.
-pub(super) async fn taken(
+pub(crate) async fn taken(
     engine: &Arc<Engine>,
     how: &'static str,
     envelope: String,
@@ -444,7 +444,7 @@ pub(super) struct Cancel {
 }
 
 /// The reason in the body of a cancel: none, or `{"reason": "…"}`.
-fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
+pub(super) fn cancel_reason(body: &[u8]) -> Result<String, Problem> {
     if body.trim_ascii().is_empty() {
         return Ok(String::new());
     }

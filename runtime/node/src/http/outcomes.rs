@@ -76,6 +76,7 @@ const RANGES: &[HeaderNote] = &[
     maybe("If-Range", "The range only if it is still this artifact, by its `ETag`; else the whole is sent.", ""),
     maybe("If-None-Match", "Answers 304 if the artifact is one of these tags, or for `*`.", ""),
 ];
+const REPLAYED: &[HeaderNote] = &[maybe("Idempotent-Replayed", "That it had been accepted before.", "^true$")];
 const SIGNATURE: &[HeaderNote] = &[maybe(
     "Plugin-Signature",
     "The signature of what is uploaded: the text of `FILE.wasm.minisig`, in base64.",
@@ -137,6 +138,30 @@ const fn both<const N: usize>(one: &[&'static str], other: &[&'static str]) -> [
     all
 }
 
+/// Codes of a dispatch in the older dialect.
+const OLD_SENT: &[&str] = &[
+    "dialect_unusable",
+    "idempotency_conflict",
+    "not_found",
+    "not_json",
+    "store_away",
+    "unauthorized",
+    "wrong_instance",
+];
+const OLD_DISPATCH: &[&str] = &both::<{ TAKEN.len() + OLD_SENT.len() }>(TAKEN, OLD_SENT);
+const OLD_DISPATCHED: &[Done] = &[(200, "It is a mission, accepted and on disk.", REPLAYED)];
+/// Codes of a cancel in it.
+const OLD_CANCEL: &[&str] = &[
+    "already_final",
+    "dialect_unusable",
+    "invalid_cancel",
+    "journal_failed",
+    "overloaded",
+    "refused",
+    "store_away",
+    "task_failed",
+    "unauthorized",
+];
 /// Codes of something that is put on record and is not done.
 const ACT: &[&str] = &["already_final", "journal_failed", "overloaded", "refused"];
 const DECIDE: &[&str] = &[
@@ -249,6 +274,8 @@ const OWN: &[Row] = &[
         HOOK,
         &[],
     ),
+    (Method::POST, "/api/v1/ops/vp/missions/dispatch", OLD_DISPATCHED, OLD_DISPATCH, &[]),
+    (Method::POST, "/api/v1/ops/vp/missions/{id}/cancel", TOLD, OLD_CANCEL, &[]),
     (Method::POST, "/v1/hooks/{name}/try", TOLD, &["hook_unfit", "invalid_action", "not_json"], &[]),
     (Method::GET, "/v1/backup", TOLD, &["backup_runs", "disk_low"], &[]),
     (Method::POST, "/v1/notify/{name}/test", TOLD, &["channel_failed"], &[]),

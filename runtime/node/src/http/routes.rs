@@ -12,9 +12,9 @@ use sortie_engine::shown::{
 };
 
 use super::{
-    App, actions, artifacts, backup, budgets, compare, deliveries, events, fork, hooks, mcp, metrics, missions, models,
-    nights, node, nodes, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay, requests,
-    schedules,
+    App, actions, artifacts, backup, budgets, compare, deliveries, dialect, events, fork, hooks, mcp, metrics,
+    missions, models, nights, node, nodes, notify, openapi, plugin_fetch, plugin_gc, plugins, problems, query, replay,
+    requests, schedules,
 };
 use crate::config::Scope;
 
@@ -236,6 +236,26 @@ pub(crate) fn routes() -> Vec<Route> {
                 "Deliver to a hook, signed with its secret",
                 json::<hooks::Delivered>(),
                 on(MethodFilter::POST, hooks::deliver),
+            )
+        },
+        Route {
+            method: POST,
+            takes: Some(json::<dialect::OldDispatch>()),
+            ..open(
+                "/api/v1/ops/vp/missions/dispatch",
+                "Dispatch in the older dialect, with its own tokens",
+                json::<dialect::OldAnswer>(),
+                on(MethodFilter::POST, dialect::dispatch),
+            )
+        },
+        Route {
+            method: POST,
+            takes: Some(json::<missions::Cancel>()),
+            ..open(
+                "/api/v1/ops/vp/missions/{id}/cancel",
+                "Cancel in the older dialect, with its own tokens",
+                json::<dialect::OldCancelled>(),
+                on(MethodFilter::POST, dialect::cancel),
             )
         },
         route(
