@@ -39,6 +39,7 @@
 //! | `providers` | where tools come from: reached, watched, tried again |
 //! | `pins` | missions that somebody wants kept |
 //! | `rehearsal` | a plugin run on what is on record, with nothing done |
+//! | `children` | missions that missions dispatch: there once, told of, ended with their parents |
 //! | `fork` | a mission that goes on from a call of another |
 //! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
@@ -61,6 +62,7 @@ mod amend;
 mod artifact_store;
 mod asking;
 mod check;
+mod children;
 mod clocks;
 mod collect;
 mod commit;

@@ -96,6 +96,10 @@ impl Engine {
                 if !bounds[place].is_over(kept, wall) {
                     continue;
                 }
+                // What it left may still be read.
+                if self.is_awaited(&head)? {
+                    continue;
+                }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
                     match self.removals.unless_held(|| self.pins.unless_kept(no, || self.remove(no))) {
