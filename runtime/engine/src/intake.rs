@@ -225,6 +225,12 @@ impl Engine {
         self.counted(self.take(text, parsed, Origin { bears: None, may_place: false, heritage: Some(heritage) })).await
     }
 
+    /// The same, of a mission that another one dispatches.
+    pub(crate) async fn dispatch_child(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
+        let parsed = Envelope::parse_accepted(&text);
+        self.counted(self.take(text, parsed, Origin { bears: None, heritage: None })).await
+    }
+
     async fn dispatch_bearing(
         self: &Arc<Self>,
         text: String,
@@ -475,6 +481,7 @@ impl Engine {
                 // Before its turn can come.
                 self.commit.moved(no, None, (head.status, head.suspended));
                 let live = self.lives.insert(Live::new(no, mission, head, None, self.ambient.steady()));
+                self.child_begins(no, envelope);
                 arrival.arrive(&live);
                 let (id, trace_id) = (&envelope.mission_id, &envelope.trace_id);
                 tracing::debug!(mission_id = %id, %trace_id, sequence = 1, "accepted");

@@ -40,6 +40,7 @@
 //! | `providers` | where tools come from: reached, watched, tried again |
 //! | `pins` | missions that somebody wants kept |
 //! | `rehearsal` | a plugin run on what is on record, with nothing done |
+//! | `children` | missions that missions dispatch: there once, told of, ended with their parents |
 //! | `fork` | a mission that goes on from a call of another |
 //! | `removals`, `restored` | who keeps things from being removed; a node that holds back since it was restored |
 //! | `retain` | what is removed when it has outlived its use |
@@ -63,6 +64,7 @@ mod artifact_store;
 mod asking;
 mod change;
 mod check;
+mod children;
 mod clocks;
 mod collect;
 mod commit;

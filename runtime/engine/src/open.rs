@@ -124,6 +124,8 @@ pub struct Settings {
     pub retention: Retentions,
     /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.
     pub crashes_alone_max: u32,
+    /// How many missions a mission dispatches, and how many stand above one.
+    pub children: sortie_mission::child::Bounds,
     /// What results of calls may hold of the memory, in bytes.
     pub result_bytes_max: usize,
     /// How many schedules there may be.
@@ -251,6 +253,7 @@ impl Engine {
         this.set(Arc::downgrade(&engine)).expect("set once");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
         engine.watch_sleepers(inventory.sleepers);
+        engine.commit.children().take_in(inventory.families);
         Ok(engine)
     }
 
@@ -272,6 +275,7 @@ impl Engine {
             self.start_schedules();
         }
         self.start_payments();
+        self.start_children();
         self.pump();
     }
 

@@ -12,6 +12,7 @@ use sortie_journal::Head;
 use sortie_mission::is_suspect;
 use sortie_mission::queue::{Queue, Waiting};
 
+use super::children::Found;
 use super::standings::Standings;
 use super::{Engine, ReadError};
 
@@ -36,6 +37,8 @@ pub(crate) struct Inventory {
     /// How many wait out of memory, with the ones that no time wakes.
     pub(crate) suspended: usize,
     pub(crate) standings: Standings,
+    /// Which missions wait for which.
+    pub(crate) families: Found,
 }
 
 impl Inventory {
@@ -48,6 +51,7 @@ impl Inventory {
             sleepers: Vec::new(),
             suspended: 0,
             standings: Standings::default(),
+            families: Found::default(),
         }
     }
 
@@ -58,6 +62,7 @@ impl Inventory {
         if others == Others::Wait {
             return;
         }
+        self.families.add(no, head);
         match GoesOn::of(no, head) {
             GoesOn::Asleep { wakes_at, sleeps } => {
                 self.suspended += 1;

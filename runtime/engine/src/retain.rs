@@ -123,6 +123,10 @@ impl Engine {
                 if !bounds[place].is_over(kept, wall) {
                     continue;
                 }
+                // What it left may still be read.
+                if self.is_awaited(&head)? {
+                    continue;
+                }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
                     let place = self.place_left_by(no);

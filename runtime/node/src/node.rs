@@ -200,6 +200,10 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, ConfigError> {
         on_expiry: config.limits.on_expiry,
         retention: config.retention()?,
         crashes_alone_max: config.limits.crashes_alone,
+        children: sortie_mission::child::Bounds {
+            depth_max: config.limits.children_depth_max,
+            children_max: config.limits.children_max,
+        },
         result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         schedules_max: config.limits.schedules,
         landing_share: config.landing_share()?,

@@ -9,6 +9,7 @@ mod artifacts;
 mod bash;
 mod callbacks;
 mod checked;
+mod children;
 mod cli;
 mod crowd;
 mod digits;

@@ -14,6 +14,7 @@ use sortie_mission::queue::Waiting;
 
 use super::{Draining, Member};
 use crate::Engine;
+use crate::children::Found;
 use crate::recover::GoesOn;
 
 /// What came with a share, as far as it is not over.
@@ -26,12 +27,15 @@ struct Came {
     sleepers: Vec<MissionNo>,
     /// Missions that have run, with their sessions: there may be files of them on the other's disk.
     ran: Vec<(VpId, SessionId, MissionNo)>,
+    /// Which of them are whose.
+    families: Found,
     /// Why not all that stands beside them could be read.
     read: Option<ReadError>,
 }
 
 impl Came {
     fn add(&mut self, no: MissionNo, head: &Head) {
+        self.families.add(no, head);
         if !head.status.is_final() {
             self.stands.push((no, head.status, head.suspended));
         }
@@ -147,6 +151,7 @@ impl Engine {
         for (no, status, suspended) in came.stands {
             self.commit.moved(no, None, (status, suspended));
         }
+        self.commit.children().take_in(came.families);
         came.waiting.iter().for_each(|waiting| self.desk.push(waiting));
         came.alarms.into_iter().for_each(|(no, at)| self.wake_at(no, at));
         self.watch_sleepers(came.sleepers);

@@ -88,6 +88,7 @@ fn settings() -> Settings {
         retention: Retentions::default(),
         on_expiry: sortie_contract::envelope::OnExpiry::End,
         crashes_alone_max: 3,
+        children: sortie_mission::child::Bounds::default(),
         hours: Arc::default(),
         result_bytes_max: 0,
         schedules_max: 1_000,

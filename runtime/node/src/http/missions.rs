@@ -236,6 +236,8 @@ pub(super) struct MissionsQuery {
     vp_session_id: Option<String>,
     /// Only missions of this lane.
     vp_runtime_id: Option<String>,
+    /// Only missions that this one has dispatched.
+    parent: Option<String>,
     /// Only missions of this trace.
     trace_id: Option<String>,
     /// Only missions that fit this search: terms such as `status:failed lane:coder since:yesterday cost:>1 "a text"`; words without a
@@ -259,6 +261,7 @@ pub(super) async fn list(State(app): State<App>, Query(query): Query<MissionsQue
         vp_id: query.vp_id,
         vp_session_id: query.vp_session_id,
         vp_runtime_id: query.vp_runtime_id,
+        parent: query.parent,
         trace_id: query.trace_id,
         search: search.map_err(|misread| Problem::bad_request(format!("`q` cannot be understood: {misread}")))?,
         created_after: query.created_after.map(|Moment(after)| after),

@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use sortie_contract::envelope::{envelope_schema, event_schema};
+use sortie_contract::envelope::{envelope_schema, event_schema, order_schema, result_schema};
 use sortie_schedule::schedule_schema;
 
 use super::codes::CODES;
@@ -34,6 +34,16 @@ pub(super) async fn schedule() -> Json<Value> {
 /// `GET /schemas/event.json`
 pub(super) async fn event() -> Json<Value> {
     Json(event_schema())
+}
+
+/// `GET /schemas/mission-order.json`
+pub(super) async fn order() -> Json<Value> {
+    Json(order_schema())
+}
+
+/// `GET /schemas/mission-result.json`
+pub(super) async fn result() -> Json<Value> {
+    Json(result_schema())
 }
 
 /// What is said of all requests together.
@@ -397,13 +407,15 @@ mod tests {
     #[test]
     fn no_body_is_without_a_form() {
         /// What is as a tool's schema has it; what is a document of others.
-        const OPEN: [&str; 6] = [
+        const OPEN: [&str; 8] = [
             "/v1/tools/{name}/call",
             "/openapi.json",
             "/schemas/envelope.json",
             "/schemas/event.json",
             "/schemas/model-answer.json",
             "/schemas/model-request.json",
+            "/schemas/mission-order.json",
+            "/schemas/mission-result.json",
         ];
         let document = describe(&super::super::routes());
         let says = |schema: &Value| {

@@ -478,6 +478,22 @@ pub(crate) fn routes() -> Vec<Route> {
         route(GET, "/openapi.json", Read, "This interface", schema, openapi::document),
         route(GET, "/schemas/envelope.json", Read, "JSON Schema of the envelope", schema, openapi::envelope),
         route(GET, "/schemas/schedule.json", Read, "JSON Schema of a schedule", schema, openapi::schedule),
+        route(
+            GET,
+            "/schemas/mission-order.json",
+            Read,
+            "JSON Schema of what a plugin dispatches",
+            schema,
+            openapi::order,
+        ),
+        route(
+            GET,
+            "/schemas/mission-result.json",
+            Read,
+            "JSON Schema of what it is told of that",
+            schema,
+            openapi::result,
+        ),
         route(GET, "/schemas/event.json", Read, "JSON Schema of an event", schema, openapi::event),
         route(
             GET,

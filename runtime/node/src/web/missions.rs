@@ -200,6 +200,7 @@ pub(super) fn waits(wait: &Value, clock: &Clock) -> Markup {
         "time" => "sleeps",
         "provider" => "waits for a provider",
         "budget" => "waits for money",
+        "missions" => "waits for missions that it dispatched",
         other => other,
     };
     html! {
