@@ -122,7 +122,7 @@ impl Link {
         stream.set_nodelay(true).map_err(|error| told(&error))?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(waits + ANSWER));
         if self.is_secured {
-            let stream = secure(stream, &self.host).await.map_err(|error| told(&error))?;
+            let stream = secure(stream, &self.host, None).await.map_err(|error| told(&error))?;
             let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
             ambient.spawn(driver).detach();
             return Ok(connection);

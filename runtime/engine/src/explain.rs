@@ -68,7 +68,7 @@ impl Engine {
     /// What the constraints of an envelope, and what would hold of its budget, say of each model that the node has.
     fn said_of_models(&self, envelope: &Envelope, budget: Option<&EffectiveBudget>) -> Vec<ModelSaidView> {
         let (rules, tool) = (Rules::new(&envelope.constraints), ToolInfo::undeclared(ToolName::new(MODEL)));
-        let (verdict, by) = match rules.gate_of_model(&tool) {
+        let (verdict, by) = match rules.gate_of_unlisted(&tool) {
             Gate::Forbidden(entry) => (ToolVerdict::Denied, Some((List::Forbidden, entry.text.to_owned()))),
             Gate::NeedsApproval(Approval::Required(entry)) => {
                 (ToolVerdict::Asks, Some((List::Approval, entry.text.to_owned())))

@@ -228,7 +228,7 @@ impl Engine {
     /// The same, of a mission that another one dispatches.
     pub(crate) async fn dispatch_child(self: &Arc<Self>, text: String) -> Result<Dispatched, DispatchError> {
         let parsed = Envelope::parse_accepted(&text);
-        self.counted(self.take(text, parsed, Origin { bears: None, heritage: None })).await
+        self.counted(self.take(text, parsed, Origin { bears: None, may_place: false, heritage: None })).await
     }
 
     async fn dispatch_bearing(

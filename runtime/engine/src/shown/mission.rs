@@ -398,7 +398,7 @@ pub enum WaitKind {
 
 impl WaitKind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Window,
         Self::NodePaused,
         Self::SchedulePaused,
