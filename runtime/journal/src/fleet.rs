@@ -235,6 +235,16 @@ pub trait Fleet: Debug + Send + Sync {
     fn sure(&self) -> BoxFuture<'_, Result<(), WriteError>>;
 }
 
+/// What a lease is held for certain shorter than it lasts: for clocks that run at different speeds, and between asking and doing.
+pub(crate) fn margin(lease: Duration) -> Duration {
+    lease / 10
+}
+
+/// What ends a log whose share another has.
+pub(crate) fn taken() -> WriteError {
+    WriteError::poisoned("another node has adopted what this one held: this one was silent for longer than its lease")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

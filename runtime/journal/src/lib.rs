@@ -54,7 +54,8 @@ pub use frame::FrameError;
 pub use head::Head;
 pub use journal::{Journal, Receipt, Stepper};
 pub use log::{
-    AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryLog, Twin, Undo,
+    AdmitError, Admitted, Beginning, Decision, EmbeddedLog, Failure, Keys, Known, Lease, Log, MemoryFleet, MemoryLog,
+    Twin, Undo,
 };
 pub use open::{Opened, Options};
 pub use pin::Pinned;

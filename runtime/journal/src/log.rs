@@ -39,7 +39,7 @@ use crate::schedule::{Kept, ScheduleChange};
 use crate::snapshot::{Copied, SnapshotError};
 
 pub use embedded::EmbeddedLog;
-pub use memory::MemoryLog;
+pub use memory::{MemoryFleet, MemoryLog};
 
 /// By what a dispatched mission may be known already.
 #[derive(Debug, Clone, Copy)]
