@@ -7,6 +7,7 @@ mod log_suite;
 mod postgres_kit {
     pub(crate) mod proxy;
     pub(crate) mod server;
+    mod shares;
 }
 
 use std::cell::Cell;

@@ -176,14 +176,16 @@ impl Log for MemoryLog {
     }
 
     fn change_schedule(&self, change: ScheduleChange) -> Result<Receipt, WriteError> {
-        let id = matches!(change.to, To::Removed).then(|| change.id.clone());
+        let (id, is_removed) = (change.id.clone(), matches!(change.to, To::Removed));
         self.open(|state| {
             state.fits(&change)?;
             state.change(change);
             Ok(())
         })?;
-        if let (Some(seat), Some(id)) = (&self.seat, id) {
-            seat.forgets_schedule(&id);
+        match &self.seat {
+            Some(seat) if is_removed => seat.forgets_schedule(&id),
+            Some(seat) => seat.keeps_schedule(&id),
+            None => {}
         }
         Ok(self.receipt())
     }

@@ -193,7 +193,8 @@ async fn inherit(
     let params: [&(dyn ToSql + Sync); 6] =
         [&mine, &token, &int(meta.commits + 1), &int(position), &int(last_no), &int(FORMAT)];
     done(link, AFTER, &params).await?;
-    let schedules = schedules.iter().map(|id| text(id)).collect();
+    let mut schedules: Vec<String> = schedules.iter().map(|id| text(id)).collect();
+    schedules.sort_unstable();
     let legacy = Legacy { shares, last_no, token, clocks, schedules };
     *draft = Some(Draft { legacy, position, last_action, balances });
     link.client.batch_execute("COMMIT").await?;

@@ -27,7 +27,7 @@ use crate::clocks;
 use crate::cursor;
 use crate::error::{ReadError, WriteError};
 use crate::feed::{self, ENTRIES_A_ROW_MAX, FeedEntry};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, ShareNo};
 use crate::frame;
 use crate::head::Head;
 use crate::journal::Receipt;
@@ -186,6 +186,16 @@ impl PostgresLog {
         }
     }
 
+    /// Rows of a mission: none, where it is another node's.
+    fn rows_of(&self, mission: MissionNo, sql: &'static str, rest: Vec<Param<'static>>) -> Result<Vec<Row>, ReadError> {
+        if !self.holding.has(ShareNo::of(mission.0)) {
+            return Ok(Vec::new());
+        }
+        let mut params: Vec<Param<'static>> = vec![Box::new(int(mission.0))];
+        params.extend(rest);
+        self.rows(sql, params)
+    }
+
     fn cursors(&self, closed: bool) -> Result<Vec<(MissionNo, Cursor)>, ReadError> {
         self.some((CURSORS_UP, Way::Up), -1, usize::MAX, |row| {
             Ok(Some(cursor_of(row)?).filter(|(_, cursor)| cursor.closed == closed))
@@ -198,15 +208,9 @@ impl PostgresLog {
         if first >= end {
             return Ok(records);
         }
-        let rows = self.rows(
-            FRAMES,
-            vec![
-                Box::new(int(mission.0)),
-                Box::new(i64::from(first)),
-                Box::new(i64::from(end)),
-                Box::new(int(bytes as u64)),
-            ],
-        )?;
+        let rest: Vec<Param<'static>> =
+            vec![Box::new(i64::from(first)), Box::new(i64::from(end)), Box::new(int(bytes as u64))];
+        let rows = self.rows_of(mission, FRAMES, rest)?;
         let at = |row: &Row| u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
         let begin = rows.first().map_or(first, at).min(first);
         let mut expected = begin;
@@ -423,7 +427,7 @@ impl Log for PostgresLog {
         let mut remains = Remains { records: Vec::new(), why: None, until: 0, last: None };
         let mut last = -1_i64;
         loop {
-            let rows = self.rows(FRAMES_UP, vec![Box::new(int(mission.0)), Box::new(last)])?;
+            let rows = self.rows_of(mission, FRAMES_UP, vec![Box::new(last)])?;
             let Some(end) = rows.last() else { return Ok(remains) };
             last = end.get(0);
             for row in &rows {
@@ -434,7 +438,7 @@ impl Log for PostgresLog {
     }
 
     fn quarantine(&self, mission: MissionNo) -> Result<Option<Quarantine>, ReadError> {
-        let rows = self.rows(QUARANTINE, vec![Box::new(int(mission.0))])?;
+        let rows = self.rows_of(mission, QUARANTINE, Vec::new())?;
         let Some(row) = rows.first() else { return Ok(None) };
         // Without it the mission cannot be read, and is put there again.
         let source = |source| ReadError::Row { table: "quarantine", key: mission.0, source };
@@ -456,7 +460,7 @@ impl Log for PostgresLog {
     }
 
     fn head(&self, mission: MissionNo) -> Result<Option<Head>, ReadError> {
-        let rows = self.rows(HEAD, vec![Box::new(int(mission.0))])?;
+        let rows = self.rows_of(mission, HEAD, Vec::new())?;
         Ok(rows.first().map(head).transpose()?.map(|(_, head)| head))
     }
 
@@ -485,7 +489,7 @@ impl Log for PostgresLog {
     }
 
     fn cursor(&self, mission: MissionNo) -> Result<Option<Cursor>, ReadError> {
-        let rows = self.rows(CURSOR, vec![Box::new(int(mission.0))])?;
+        let rows = self.rows_of(mission, CURSOR, Vec::new())?;
         Ok(rows.first().map(cursor_of).transpose()?.map(|(_, cursor)| cursor))
     }
 

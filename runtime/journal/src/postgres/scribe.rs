@@ -143,8 +143,21 @@ impl Scribe {
         while self.queue.recv().await.is_some() {}
         self.orders.close();
         self.certain.is_over();
+        if self.error.is_none() {
+            self.lets_go().await;
+        }
+    }
+
+    /// The share is kept for this node until its lease has run out, or is anybody's at once. It is not waited for.
+    async fn lets_go(&mut self) {
         let kept = (!self.gives_back.load(Ordering::SeqCst)).then_some(self.holder.lease);
-        if let (Some(link), None) = (&self.link, &self.error)
+        if self.link.is_none() {
+            match timeout(SLOW, self.ask()).await {
+                Ok(Ok(Some(held))) => self.token = held.token,
+                _ => return,
+            }
+        }
+        if let Some(link) = &self.link
             && let Ok(Err(error)) = timeout(SLOW, hold::release(&link.client, (self.share, self.token), kept)).await
         {
             tracing::warn!(

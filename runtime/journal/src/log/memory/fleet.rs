@@ -224,6 +224,10 @@ impl Seat {
         inner.claims.remove(&id);
     }
 
+    pub(super) fn keeps_schedule(&self, id: &str) {
+        self.store.inner.lock().claims.entry(schedule(id)).or_insert(self.share);
+    }
+
     pub(super) fn forgets_schedule(&self, id: &str) {
         self.store.inner.lock().claims.remove(&schedule(id));
     }
@@ -390,6 +394,7 @@ impl State {
             self.schedules.entry(id.clone()).or_insert_with(|| plan.clone());
         }
         self.clocks.extend(theirs.clocks.iter().copied());
+        self.clocks.sort_unstable();
         self.actions.extend(theirs.actions.iter().map(|(no, text)| (*no, text.clone())));
         self.keeps_the_newest_actions();
         self.floor = self.floor.max(theirs.floor);
