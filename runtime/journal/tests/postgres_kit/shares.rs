@@ -62,7 +62,7 @@ fn logs_of_one_store_obey_the_laws() {
     let made_so_far = std::cell::Cell::new(0);
     fleet::laws(&|| {
         made_so_far.set(made_so_far.get() + 1);
-        Box::new(Nodes::on(&server, &format!("laws_{}", made_so_far.get()), Duration::from_secs(3)))
+        Box::new(Nodes::on(&server, &format!("laws_{}", made_so_far.get()), Duration::from_secs(2)))
     });
 }
 
