@@ -104,6 +104,23 @@ fn what_was_on_its_way_when_a_share_was_adopted_never_lands() {
     take(&*b, plain(2));
 }
 
+#[test]
+fn a_node_that_reads_for_longer_than_its_lease_keeps_its_share() {
+    let Some(server) = Server::start() else { return };
+    let (url, lease) = (made(&server, "reading"), Duration::from_secs(1));
+    let claimed = Claimed::new(&Store { lease, ..Store::at(&url, "n", "n") }).unwrap();
+    let other = open(&url, "other");
+    let long_ago = "SELECT since + interval '3 s' < now() FROM sortie_shares WHERE share = 0";
+    while server.sql("reading", long_ago) == "f" {
+        let peers = of(&other).peers().unwrap();
+        assert!(peers[0].is_live() && !peers[0].is_me, "{peers:?}");
+        assert!(of(&other).adopt(ShareNo(0), &mut |_, _| ()).is_err());
+    }
+    let log = PostgresLog::new(claimed, |_, _| ()).unwrap();
+    take(&log, plain(1));
+    drop(other);
+}
+
 /// What somebody asked, when, and what was answered.
 #[derive(Debug, Clone)]
 struct Asked {
