@@ -163,6 +163,7 @@ mod tests {
     async fn what_is_nobodys_is_kept_in_mind_through_a_restart() {
         let dir = tempfile::tempdir().expect("a folder");
         fs::create_dir(dir.path().join("artifacts")).expect("made");
+        fs::create_dir(dir.path().join("shared")).expect("made");
         let mut config = Config::default();
         config.artifact.shared = Some(format!("file://{}", dir.path().join("shared").display()));
         let open = || Shared::open(&config, dir.path()).expect("fits").expect("is named");
@@ -182,6 +183,7 @@ mod tests {
     async fn an_artifact_goes_there_and_comes_back_and_is_gone_with_its_place() {
         let dir = tempfile::tempdir().expect("a folder");
         fs::create_dir(dir.path().join("artifacts")).expect("made");
+        fs::create_dir(dir.path().join("shared")).expect("made");
         let mut config = Config::default();
         config.artifact.shared = Some(format!("file://{}", dir.path().join("shared").display()));
         let shared = Shared::open(&config, dir.path()).expect("fits").expect("is named");

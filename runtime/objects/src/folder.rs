@@ -20,18 +20,20 @@ const PIECE_BYTES: usize = 256 << 10;
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// It may come to be there later.
+    /// It is never made: what is not there is a share that is not mounted, and what were written into its place would be seen by nobody else.
     pub(crate) fn new(root: PathBuf) -> Self {
         Self(root)
     }
 
     fn file(&self, key: &str) -> Result<PathBuf, Fault> {
         let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.');
-        if key.split('/').all(is_plain) {
-            Ok(self.0.join(key))
-        } else {
-            Err(Fault::Away(format!("`{key}` is no key of an object")))
+        if !key.split('/').all(is_plain) {
+            return Err(Fault::Away(format!("`{key}` is no key of an object")));
         }
+        if !self.0.is_dir() {
+            return Err(Fault::Away(format!("there is no folder {}: is it mounted?", self.0.display())));
+        }
+        Ok(self.0.join(key))
     }
 
     /// Writes an object; where `only_new`, only if there is none.
@@ -73,8 +75,6 @@ impl Folder {
     }
 
     pub(crate) fn list(&self, under: &str) -> Result<Vec<Found>, Fault> {
-        // A share that is not mounted is not one with nothing in it; but one that nothing was ever written to has no folders.
-        fs::create_dir_all(&self.0)?;
         let (mut found, mut folders) = (Vec::new(), vec![self.file(under)?]);
         while let Some(folder) = folders.pop() {
             let entries = match fs::read_dir(&folder) {

@@ -442,8 +442,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_is_there_until_it_is_removed() {
         let dir = tempfile::tempdir().expect("a folder");
-        // A folder that is not there yet.
-        let objects = objects(&dir.path().join("shared"));
+        let objects = objects(dir.path());
         assert!(objects.list("a").await.expect("listed").is_empty());
         objects.put("a/one", Bytes::from_static(b"1")).await.expect("written");
         objects.put("a/one", Bytes::from_static(b"one")).await.expect("written again");
@@ -485,10 +484,14 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_is_away_is_said_to_be() {
         let dir = tempfile::tempdir().expect("a folder");
-        std::fs::write(dir.path().join("file"), "no folder").expect("written");
-        let objects = objects(&dir.path().join("file"));
+        let objects = objects(&dir.path().join("share"));
         let error = objects.put("a/one", Bytes::from_static(b"1")).await.expect_err("refused");
-        assert!(error.may_pass(), "{error}");
+        assert!(error.may_pass() && error.to_string().contains("mounted"), "{error}");
         assert!(objects.counted().is_away && objects.counted().failed == 1);
+        assert!(objects.get("a/one", 1).await.is_err_and(|error| error.may_pass()), "nothing says that it is lost");
+        assert!(objects.list("a").await.is_err_and(|error| error.may_pass()));
+        std::fs::create_dir(dir.path().join("share")).expect("mounted");
+        objects.put("a/one", Bytes::from_static(b"1")).await.expect("written");
+        assert!(!objects.counted().is_away);
     }
 }

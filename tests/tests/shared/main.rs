@@ -168,7 +168,7 @@ async fn uploads_that_break_off_are_made_again_and_other_bytes_are_never_handed_
 #[tokio::test]
 async fn a_folder_that_nodes_see_is_a_store_too() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = format!("[artifact]\nshared = \"file://{}\"\n", folder.path().join("share").display());
+    let config = format!("[artifact]\nshared = \"file://{}\"\n", folder.path().display());
     let mut node = Options::new().config(&config).start().await;
     assert_eq!(node.run(&producing("one")).await["status"], "completed");
     holds(&node, "one").await;
