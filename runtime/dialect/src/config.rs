@@ -71,7 +71,7 @@ impl DialectConfig {
 /// What runs the missions of an old type: a text alone is `runs`.
 #[derive(Debug, Clone, Default)]
 pub struct TypeConfig {
-    /// A mission type of the contract, or a plugin: `coding`, `my-plugin`, `my-plugin@2`.
+    /// A mission type of the contract, or a plugin: `coding`, `my-plugin`, `my-plugin@2.0.0`.
     pub runs: String,
     /// Whose missions they are, where a message does not say.
     pub vp_id: Option<String>,

@@ -12,7 +12,7 @@ const CONFIG: &str = r#"
     source = "simone-hq"
     [types]
     coding_task = "coding"
-    briefing = { runs = "morning@2", vp_id = "vp.general.primary", inputs = ["target_path", "mode"] }
+    briefing = { runs = "morning@2.0.0", vp_id = "vp.general.primary", inputs = ["target_path", "mode"] }
     [types.doc-maintenance]
     runs = "coding"
     vp_id = "vp.coder.primary"
@@ -111,7 +111,7 @@ fn a_job_is_an_envelope_whose_result_goes_to_the_bridge() {
     );
     let briefing = json!({"job_id": "b", "idempotency_key": "b", "payload": {"task": "x", "context": {"mission_kind": "briefing", "mode": "weekday"}}});
     let envelope = sent(&job(&briefing).expect("it is one"));
-    assert_eq!((&envelope["mission_type"], &envelope["plugin"]), (&json!("custom"), &json!("morning@2")));
+    assert_eq!((&envelope["mission_type"], &envelope["plugin"]), (&json!("custom"), &json!("morning@2.0.0")));
     assert_eq!(envelope["inputs"], json!({"mode": "weekday"}));
 }
 
@@ -201,7 +201,7 @@ fn a_configuration_of_which_no_envelope_comes_is_refused_with_its_place() {
         ("default = { runs = \"coding\", envelope = { callback = {} } }", "envelope.callback"),
         ("default = { runs = \"coding\", envelope = { inputs = { a = 2026-11-27 } } }", "in quotes"),
         ("default = { runs = \"coding\", envelope = { budget = 7 } }", "must be a table"),
-        ("default = { runs = \"coding\", envelope = { budget = { max_minutes = 7 } } }", "unknown_constraint"),
+        ("default = { runs = \"coding\", envelope = { budget = { max_minutes = 7 } } }", "/budget/max_minutes"),
         ("default = { runs = \"coding\", envelope = { report_cadence = \"never\" } }", "report_cadence"),
         (
             "default = \"coding\"\n[http]\nops_token = \"env://A\"\ncallback = { status_url = \"ftp://a\" }",

@@ -76,6 +76,12 @@ pub(crate) const CODES: &[Known] = &[
         "Try again; keep fewer connections open. Operators: `GET /v1/node` says how places are taken, `LimitNOFILE=` gives more.",
     ),
     known(
+        "dialect_unusable",
+        &[503],
+        "The node cannot read a secret of `[dialect.http]`, and so cannot tell who asks.",
+        "Look into the node's log: it names the variable or the file.",
+    ),
+    known(
         "digest_mismatch",
         &[422],
         "What was fetched is not what was asked for by its digest.",
@@ -110,12 +116,6 @@ pub(crate) const CODES: &[Known] = &[
         &[422],
         "A mission cannot be forked at that call: there is none, its result is not on record, the record up to there is too large for a commit, or the plugin does not get over it.",
         "`detail` says which, and up to which call it can be.",
-    ),
-    known(
-        "dialect_unusable",
-        &[503],
-        "The node cannot read a secret of `[dialect.http]`, and so cannot tell who asks.",
-        "Look into the node's log: it names the variable or the file.",
     ),
     known(
         "holder_away",

@@ -40,6 +40,7 @@ const WHY: &[(&str, &str)] = &[
         "connections_full",
         "Each connection takes a file that the process may open, and some are kept for missions. Who shows a token goes before who shows none.",
     ),
+    ("dialect_unusable", "Without the secret anybody could have sent it."),
     ("digest_mismatch", "Who names a digest means those bytes and no others, whoever has changed them."),
     (
         "disk_low",
@@ -55,7 +56,6 @@ const WHY: &[(&str, &str)] = &[
         "fork_refused",
         "A fork begins with what is on record and has nothing of it done again, so all of it must be there, and its plugin must follow it.",
     ),
-    ("dialect_unusable", "Without the secret anybody could have sent it."),
     (
         "holder_away",
         "One node decides about a mission at a time. Whether the one that has it is dead or only slow nobody can know before its lease has run out.",
