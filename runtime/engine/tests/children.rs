@@ -230,7 +230,7 @@ async fn what_the_node_does_not_take_is_an_error_of_the_dispatch() {
     engine.dispatch(bare("n", "parent: ")).await.unwrap();
     until("it is done", || status(&engine, "n") == Some(Status::Completed)).await;
     let told = seen.told.lock().last().cloned().unwrap();
-    assert_eq!(told["refused"], "invalid_arguments");
+    assert_eq!(told["refused"], "invalid-arguments");
     assert!(told["says"].as_str().unwrap().contains("/objective"), "{told}");
     assert_eq!(all(&engine).len(), 3, "nothing was dispatched");
     engine.stop().await;

@@ -12,6 +12,7 @@ use sortie_contract::overview::{
     RequestLine, TEXT_BYTES_MAX,
 };
 use sortie_contract::record::Record;
+use sortie_contract::tool::MISSION;
 
 use crate::apply::goes_on;
 use crate::state::{Mission, OpenRequest, changes_standing};
@@ -41,6 +42,8 @@ impl Mission {
         let is_of_child = match record {
             // It may be all that its mission, which is out of memory, waits for; and a share of nothing moves nothing.
             Record::CallFinished { call, .. } => self.order_of_child(*call).is_some(),
+            // People are told of it.
+            Record::CallStarted { tool, .. } => tool.as_str() == MISSION,
             _ => false,
         };
         is_of_child

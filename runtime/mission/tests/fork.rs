@@ -345,9 +345,9 @@ fn a_mission_takes_no_record_but_those_that_a_fork_may_have_before_it_begins() {
 fn children_are_results_on_record_and_are_never_dispatched_again() {
     let mut of = Tested::running(json!({ "budget": { "max_cost_usd": 1.0 } }));
     let order = r#"{"objective":"Count."}"#;
-    for _ in 0..2 {
+    for quote in [Spend::money(MicroUsd(1_000)), Spend::NOTHING] {
         let (run, digest) = (of.run(), Digest::of(order.as_bytes()));
-        let (tool, quote) = (Handle::Mission { refused: None }, Spend::money(MicroUsd(1_000)));
+        let tool = Handle::Mission { refused: None };
         of.take(Command::Call { run, tool, arguments: order.to_owned(), digest, quote }).expect("granted");
     }
     let outcome = Ok(ToolAnswer { result: "{}".to_owned(), wrote: Vec::new() });

@@ -96,14 +96,14 @@ fn what_goes_beyond_its_parent_is_refused_where_it_is_asked_for() {
         (allowed(&["mcp__*"]), "denied", "is not within"),
         (window(0, 7_200), "denied", "/autonomy_window/end_at"),
         (window(3_600, 3_601), "denied", "/autonomy_window/start_at"),
-        (budget(json!({ "max_runtime_minutes": 11 })), "budget_exhausted", "/budget/max_runtime_minutes"),
-        (budget(json!({ "max_cost_usd": 1.01 })), "budget_exhausted", "/budget/max_cost_usd"),
-        (budget(json!({ "max_llm_calls": 6 })), "budget_exhausted", "/budget/max_llm_calls"),
-        (budget(json!({ "max_cents": 6 })), "invalid_arguments", "/budget/max_cents"),
-        (json!({ "mission_type": "dance" }), "invalid_arguments", "/mission_type"),
-        (json!({ "callback": {} }), "invalid_arguments", "/callback: a child is dispatched with objective"),
-        (json!({ "child_of": {} }), "invalid_arguments", "/child_of"),
-        (json!({ "objective": " " }), "invalid_arguments", "/objective"),
+        (budget(json!({ "max_runtime_minutes": 11 })), "budget-exhausted", "/budget/max_runtime_minutes"),
+        (budget(json!({ "max_cost_usd": 1.01 })), "budget-exhausted", "/budget/max_cost_usd"),
+        (budget(json!({ "max_llm_calls": 6 })), "budget-exhausted", "/budget/max_llm_calls"),
+        (budget(json!({ "max_cents": 6 })), "invalid-arguments", "/budget/max_cents"),
+        (json!({ "mission_type": "dance" }), "invalid-arguments", "/mission_type"),
+        (json!({ "callback": {} }), "invalid-arguments", "/callback: a child is dispatched with objective"),
+        (json!({ "child_of": {} }), "invalid-arguments", "/child_of"),
+        (json!({ "objective": " " }), "invalid-arguments", "/objective"),
     ] {
         let mut tested = Tested::running(parent.clone());
         match dispatches(&mut tested, &order(fields.clone())).as_slice() {
@@ -351,15 +351,18 @@ fn a_child_out_of_its_share_asks_nobody_for_more() {
 fn what_is_told_and_taken_is_of_its_schema() {
     use sortie_contract::envelope::{ORDER, order_schema, result_schema};
     let (order, result) = (order_schema(), result_schema());
-    let fields = |schema: &Value| schema["properties"].as_object().expect("fields").keys().cloned().collect::<Vec<_>>();
-    let mut known = ORDER.map(str::to_owned).to_vec();
-    known.sort();
-    assert_eq!(fields(&order), known);
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    let names = |object: &Value| sorted(object.as_object().expect("an object").keys().cloned().collect());
+    let fields = |schema: &Value| names(&schema["properties"]);
+    assert_eq!(fields(&order), sorted(ORDER.map(str::to_owned).to_vec()));
     let mut mission = Tested::running(json!({}));
     assert_eq!(mission.mission.told_to_parent(), None, "it has not ended");
     mission.says_done();
     let told: Value = serde_json::from_str(&mission.mission.told_to_parent().expect("it has ended")).expect("JSON");
-    assert_eq!(told.as_object().expect("an object").keys().cloned().collect::<Vec<_>>(), fields(&result));
+    assert_eq!(names(&told), fields(&result));
 }
 
 #[test]
