@@ -1,5 +1,6 @@
 //! A case of a mission that is on record: what was said to it then is what the case says, and what came of it is expected.
 
+mod beyond;
 mod ending;
 mod workspace;
 
@@ -14,9 +15,10 @@ use sortie_contract::request::{Decision, Reach};
 use sortie_contract::tool::{CallError, MODEL, ToolAnswer, ToolInfo};
 use sortie_contract::{MicroUsd, Record, Stamped, Timestamp};
 
-use super::case::{Case, Declared, Expect, Fault, FaultKind, Person, Says, WantedCall, Word};
+use super::case::{Case, Declared, Expect, Fault, FaultKind, Person, Says, Wanted, WantedCall, Word};
 use super::stage::REAL;
 use super::untold::{can_be_said, sayable};
+pub(crate) use beyond::entries_beyond;
 use ending::Last;
 use workspace::Workspace;
 
@@ -257,6 +259,9 @@ impl Fold<'_> {
         self.models(records);
         self.toolbox();
         ending::end(&mut self.case, &self.last);
+        if let Some(Wanted::Whole(summary)) = &self.case.expect.summary {
+            self.case.expect.summary = Some(wanted_of(summary));
+        }
         self.case
     }
 
@@ -306,6 +311,22 @@ impl Fold<'_> {
                 },
             );
         }
+    }
+}
+
+/// What is expected of a summary: all of it, or, of one with a traceback in it, which any edit of the plugin changes, the line that says what
+/// was wrong.
+fn wanted_of(summary: &str) -> Wanted {
+    let says_what = |line: &&str| {
+        let first = line.split([':', ' ']).next().unwrap_or_default();
+        let is_name = first.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'));
+        is_name && ["Error", "Exception"].iter().any(|end| first.ends_with(end))
+    };
+    let mut lines = summary.lines();
+    match (lines.next(), lines.rfind(says_what)) {
+        (Some(_), Some(line)) => Wanted::Part { contains: line.to_owned() },
+        (Some(first), None) if summary.lines().count() > 1 => Wanted::Part { contains: first.to_owned() },
+        _ => Wanted::Whole(summary.to_owned()),
     }
 }
 

@@ -94,3 +94,23 @@ fn arguments_that_somebody_wrote_anew_are_said_whole() {
     let case = Case::parse(&case.written().expect("TOML says it")).expect("a case");
     assert!(matches!(&case.people[0].says, Word::Amend(all) if Value::Object(all.clone()) == arguments));
 }
+
+#[test]
+fn of_a_traceback_only_what_was_wrong_is_expected() {
+    let trap = "The plugin p@0.1.0 crashed: Traceback (most recent call last):\n  File \"/0/plugin.py\", line 30, in run\n\
+                IndexError: list index out of range\nthread '<unnamed>' panicked at runtime/src/lib.rs:1293:29\nnote: see RUST_BACKTRACE";
+    for (summary, expected) in [
+        (trap, Some("IndexError: list index out of range")),
+        ("The plugin p@0.1.0 crashed: it saw\ntwo lines", Some("The plugin p@0.1.0 crashed: it saw")),
+        ("3 lines", None),
+        ("TypeError: line is undefined", None),
+        ("", None),
+    ] {
+        match (wanted_of(summary), expected) {
+            (Wanted::Part { contains }, Some(expected)) => assert_eq!(contains, expected),
+            (Wanted::Whole(whole), None) => assert_eq!(whole, summary),
+            (found, _) => panic!("{summary}: {}", found.shown()),
+        }
+        assert!(wanted_of(summary).fits(summary), "{summary}");
+    }
+}
