@@ -174,7 +174,7 @@ fn last_words(records: &[Stamped], has_failed: bool) -> BTreeSet<CallNo> {
     let is_look = |stamped: &&Stamped| matches!(stamped.record, Record::Answered { question: HostQuestion::Now, .. });
     let calls = records.iter().rev().filter(|stamped| host_call(&stamped.record).is_some());
     let words: Vec<&Stamped> = calls.take_while(|it| has_failed && (is_line(it) || is_look(it))).collect();
-    let says_something = words.iter().any(|it| is_line(it));
+    let says_something = words.iter().any(is_line);
     words.into_iter().filter(|_| says_something).filter_map(|stamped| host_call(&stamped.record)).collect()
 }
 

@@ -11,10 +11,7 @@ use super::{Built, on_path, stamp};
 /// The program.
 const PROGRAM: &str = "componentize-py";
 
-/// The version of it that the library goes with: it imports modules that the program generates, by their names.
-const PACKAGE: &str = "componentize-py==0.25.1";
-
-/// What gets it into a project.
+/// What gets it into a project: the version that the library goes with, which imports modules that the program generates, by their names.
 pub(super) const SETUP: &str = "python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1";
 
 /// Where a project has it.
@@ -66,6 +63,8 @@ fn program(folder: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PACKAGE: &str = "componentize-py==0.25.1";
 
     #[test]
     fn a_new_project_names_the_version_that_the_remedy_names() {

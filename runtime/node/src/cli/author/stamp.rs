@@ -99,9 +99,9 @@ pub(super) fn made_of(folder: &Path, builder: &str, elsewhere: &[PathBuf]) -> io
 /// The files of a builder, each with how long it is and when it was written: they are many, and nobody edits them.
 pub(super) fn installed(folder: &Path) -> String {
     let mut listed = String::new();
-    let all = folder.canonicalize().and_then(|whole| {
-        sorted(&whole)?.iter().try_for_each(|entry| within(&whole, entry, &mut listed, |file| written(file)))
-    });
+    let all = folder
+        .canonicalize()
+        .and_then(|whole| sorted(&whole)?.iter().try_for_each(|entry| within(&whole, entry, &mut listed, written)));
     all.map_or_else(|error| error.to_string(), |()| Digest::of(listed.as_bytes()).to_string())
 }
 
