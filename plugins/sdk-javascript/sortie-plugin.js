@@ -33,6 +33,7 @@
 import * as worldArtifacts from "sortie:mission/artifacts@0.2.0";
 import * as worldHuman from "sortie:mission/human@0.2.0";
 import * as worldLimits from "sortie:mission/limits@0.2.0";
+import * as worldMissions from "sortie:mission/missions@0.2.0";
 import * as worldModel from "sortie:mission/model@0.2.0";
 import * as worldReport from "sortie:mission/report@0.2.0";
 import * as worldTime from "sortie:mission/time@0.2.0";
@@ -572,6 +573,38 @@ export const limits = {
       landingMicroUsd: Number(landingMicroUsd),
     };
   },
+};
+
+/**
+ * Missions that this one dispatches: children, each by itself, with no more than this mission has. An order is an object in the words of an
+ * envelope (`/schemas/mission-order.json`), a result says how the child ended (`/schemas/mission-result.json`).
+ */
+export const missions = {
+  /**
+   * Dispatches a child: a promise of its end, however it ended. To cancel the pending is to cancel the child.
+   *
+   * An error says that nothing was dispatched, a {@link CallError} with the code `denied`, where it goes beyond what this mission may,
+   * `budget-exhausted`, where its share is not left, or `invalid-arguments`, where the node would not take such a mission.
+   *
+   * @param {object} order
+   * @returns {Pending}
+   */
+  dispatch(order) {
+    const json = text(order);
+    try {
+      return new Pending(worldMissions.dispatch(json));
+    } catch (thrown) {
+      throw errorOf(thrown);
+    }
+  },
+  /**
+   * Reads an artifact that a child left which has ended, by the `mission_id` of its result.
+   *
+   * @param {string} missionId
+   * @param {string} name
+   * @returns {Uint8Array}
+   */
+  artifact: (missionId, name) => failing(() => worldMissions.artifact(missionId, name)),
 };
 
 /** Models: questions that the mission pays for. A request and its answer are objects of `/schemas/model-request.json` and `-answer`. */

@@ -160,11 +160,13 @@ fn the_example_configuration_has_every_key_of_the_code() {
     keys(&example, &mut documented);
     for file in [
         "runtime/node/src/config.rs",
+        "runtime/node/src/config/workspace.rs",
         "runtime/tools/src/config.rs",
         "runtime/models/src/config.rs",
         "runtime/tools/src/secrets.rs",
         "runtime/callback/src/config.rs",
         "runtime/notify/src/config.rs",
+        "runtime/objects/src/config.rs",
     ] {
         for field in configured_fields(&read(&project().join(file))) {
             assert!(documented.contains(&field), "{file}: `{field}` is not in docs/sortie.example.toml");

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, StatusCode, redirect};
 use sortie_contract::limit;
@@ -82,6 +83,12 @@ impl Answer {
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, SendError> {
         self.0.chunk().await.map_err(|error| SendError::of(&error))
+    }
+
+    /// Itself as a response, its body as it comes.
+    #[must_use]
+    pub fn into_response(self) -> http::Response<impl http_body::Body<Data = Bytes, Error = SendError> + Send + Sync> {
+        http::Response::<reqwest::Body>::from(self.0).map(|body| body.map_err(|error| SendError::of(&error)))
     }
 
     /// At most `max` bytes of the body, and whether there was more. Of a longer one, no more than that is ever held.

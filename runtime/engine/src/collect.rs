@@ -8,6 +8,7 @@ use sortie_mission::{Command, media_type};
 use sortie_tools::Workspace;
 
 use super::Engine;
+use super::keep::NotKept;
 use super::live::{Live, Wait};
 
 impl Engine {
@@ -23,7 +24,8 @@ impl Engine {
                         return uncollected;
                     }
                 }
-                Err(why) => {
+                Err(NotKept::Over) => return uncollected,
+                Err(NotKept::Why(why)) => {
                     tracing::warn!(no = %live.no, path, why, "a required output cannot be collected");
                     uncollected.push(why);
                 }

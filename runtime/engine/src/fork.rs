@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sortie_contract::digest::Digest;
 use sortie_contract::envelope::{Envelope, ForkedFrom, Parsed, Rejected};
 use sortie_contract::id::CallNo;
@@ -24,6 +25,7 @@ use sortie_tools::{Copied, Workspace};
 
 use super::intake::{DispatchError, Dispatched, brief};
 use super::rehearsal::{Audience, Came, Enough, Parting, Piece, Rehearsal, Rehearsed, Step};
+use super::shared_store::{ArtifactError, shared_place};
 use super::{Engine, ReadError, views};
 
 /// Most bytes of records that a fork begins with: they are written in one commit, for which others wait some tens of milliseconds.
@@ -139,6 +141,7 @@ impl Engine {
         let read = self.ambient.unblock(move || engine.heritage(no, point)).await;
         let (accepted, at, records) = read.map_err(ReadError::Task)??;
         let (session, copies) = (accepted.session.clone(), order.copies);
+        let place = Envelope::parse_accepted(&accepted.envelope).ok().and_then(|its| shared_place(&its.envelope));
         let draft = Draft::new(&accepted, order, &self.settings.rules.instance_id)?;
         let text = draft.text(None);
         let Parsed { envelope, .. } = parsed(&text)?;
@@ -160,7 +163,10 @@ impl Engine {
         let left = rehearsed.as_ref().map(left).unwrap_or_default();
         let notes = draft.notes(&from, &left, Begun { session: &session, copied }, &records);
         let heritage = Heritage { of: no, records, notes };
-        let dispatched = self.dispatch_with_artifacts(&envelope.mission_id, text, &heritage).await;
+        let dispatched = match (place, shared_place(&envelope)) {
+            (Some(from), Some(to)) => self.dispatch_with_shared(&envelope.mission_id, text, &heritage, from, to).await,
+            _ => self.dispatch_with_artifacts(&envelope.mission_id, text, &heritage).await,
+        };
         if let (Err(error), Some((_, workspace))) = (&dispatched, copy)
             && !matches!(error, DispatchError::Journal(_))
         {
@@ -187,7 +193,7 @@ impl Engine {
             let set_aside = artifacts.set_aside(&name, of, &stored);
             set_aside.inspect_err(|_| artifacts.discard(&name))
         });
-        set_aside.await.map_err(ReadError::Task)?.map_err(DispatchError::Artifacts)?;
+        set_aside.await.map_err(ReadError::Task)?.map_err(|error| DispatchError::Artifacts(error.into()))?;
         let dispatched = self.dispatch_fork(text, heritage).await;
         let begun = dispatched.as_ref().ok().filter(|dispatched| !dispatched.replayed).map(|dispatched| dispatched.no);
         let (artifacts, name) = (Arc::clone(&self.artifacts), aside(fork));
@@ -197,6 +203,39 @@ impl Engine {
         });
         // What became of the fork is known, whatever becomes of this.
         tidied.await.ok();
+        dispatched
+    }
+
+    /// Dispatches a fork whose artifacts are in a shared store, and are copied there first.
+    async fn dispatch_with_shared(
+        self: &Arc<Self>,
+        fork: &MissionId,
+        text: String,
+        heritage: &Heritage,
+        from: String,
+        to: String,
+    ) -> Result<Dispatched, DispatchError> {
+        let stored = heritage.artifacts();
+        if stored.is_empty() {
+            return self.dispatch_fork(text, heritage).await;
+        }
+        let store = self.shared.clone().ok_or(DispatchError::Artifacts(ArtifactError::NoStore))?;
+        let (id, place, copier) = (fork.clone(), to.clone(), Arc::clone(&store));
+        let copied = self.ambient.unblock(move || {
+            // Whoever is killed in between finds it again. From then on a kill leaves it to nobody, which costs room and nothing else: to look
+            // for the fork later is no way, for another node may have taken it over.
+            copier.leave(&place, &id)?;
+            copier.copy(&from, &place, &stored)?;
+            copier.forget(&place);
+            Ok(())
+        });
+        copied.await.map_err(ReadError::Task)?.map_err(DispatchError::Artifacts)?;
+        let dispatched = self.dispatch_fork(text, heritage).await;
+        // Where the journal failed it may be on disk all the same.
+        if dispatched.as_ref().is_err_and(|error| !matches!(error, DispatchError::Journal(_))) {
+            let id = fork.clone();
+            self.ambient.unblock(move || store.leave(&to, &id)).await.ok();
+        }
         dispatched
     }
 
@@ -265,10 +304,19 @@ impl Engine {
             return Err(ForkError::Workspace(format!("missions have been in its session `{session}`")));
         }
         let wrong = |error: std::io::Error| ForkError::Workspace(error.to_string());
+        let (workspaces, vp, its) = (Arc::clone(&self.workspaces), fork.vp_id.clone(), of.clone());
+        let fetched = self.ambient.unblock(move || workspaces.fetch_back(&vp, &its)).await.map_err(ReadError::Task)?;
+        fetched.map_err(|error| ForkError::Workspace(error.to_string()))?;
         let from = self.workspace(&fork.vp_id, of).await.map_err(wrong)?;
         let to = self.workspace(&fork.vp_id, &session).await.map_err(wrong)?;
-        let copied = self.ambient.unblock(move || from.copy_into(&to).map(|copied| (copied, to)));
-        copied.await.map_err(ReadError::Task)?.map_err(|error| ForkError::Workspace(error.to_string()))
+        let (workspaces, vp) = (Arc::clone(&self.workspaces), fork.vp_id.clone());
+        let copied = self.ambient.unblock(move || {
+            let copied = from.copy_into(&to).map_err(|error| error.to_string())?;
+            // Its record speaks of files that no call of its own writes.
+            workspaces.settle(&vp, &session).map_err(|error| error.to_string())?;
+            Ok((copied, to))
+        });
+        copied.await.map_err(ReadError::Task)?.map_err(ForkError::Workspace)
     }
 
     /// Has the plugin go over the record with the fork's brief, and nothing done: how far it keeps to it.
@@ -317,7 +365,7 @@ impl Engine {
 }
 
 /// What somebody needs to know who forks a mission.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Forkable {
     /// So many calls it has made.
     pub calls: u32,
@@ -327,10 +375,17 @@ pub struct Forkable {
     pub last: u32,
     /// The call before the first that it failed of.
     pub failure: Option<u32>,
-    /// Its inputs.
-    pub inputs: serde_json::Value,
+    /// Its inputs, an object, with the numbers that are written there.
+    pub inputs: Box<RawValue>,
     /// The plugin that it ran on, with its version.
     pub plugin: String,
+}
+
+/// Of an envelope what a fork may have otherwise.
+#[derive(Deserialize)]
+struct Sent<'a> {
+    #[serde(borrow)]
+    inputs: Option<&'a RawValue>,
 }
 
 impl Engine {
@@ -350,8 +405,9 @@ impl Engine {
             }
         })?;
         let accepted = accepted.ok_or(ReadError::NoEnvelope)?;
-        let sent: serde_json::Value = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
-        let inputs = sent.get("inputs").filter(|inputs| inputs.is_object()).cloned().unwrap_or_else(|| json!({}));
+        let Sent { inputs } = serde_json::from_str(&accepted.envelope).map_err(|_| ReadError::NoEnvelope)?;
+        let inputs = inputs.map(RawValue::get).filter(|inputs| inputs.starts_with('{')).unwrap_or("{}");
+        let inputs = RawValue::from_string(inputs.to_owned()).map_err(|_| ReadError::NoEnvelope)?;
         let PluginIdentity { name, version, .. } = &accepted.plugin;
         let (calls, last, failure) = (places.calls(), places.last(), places.before_failure());
         Ok(Forkable { calls, at: at.min(last), last, failure, inputs, plugin: format!("{name}@{version}") })
@@ -425,8 +481,17 @@ impl Audience for Nobody {
     }
 
     fn artifact(&self, _: String, sha256: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
-        let (artifacts, no) = (Arc::clone(&self.engine.artifacts), self.no);
-        let read = self.engine.ambient.unblock(move || artifacts.get(no, &sha256?).ok());
+        let (engine, no) = (Arc::clone(&self.engine), self.no);
+        let read = self.engine.ambient.unblock(move || engine.artifacts_of_no(no).ok()?.get(&sha256?).ok());
+        read.map(|read| read.ok().flatten()).boxed()
+    }
+
+    fn artifact_of(&self, mission: String, _: String, sha256: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
+        let engine = Arc::clone(&self.engine);
+        let read = self.engine.ambient.unblock(move || {
+            let no = engine.find(&mission).ok().flatten()?;
+            engine.artifacts.get(no, &sha256?).ok()
+        });
         read.map(|read| read.ok().flatten()).boxed()
     }
 

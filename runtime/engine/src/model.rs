@@ -60,7 +60,7 @@ impl ModelOrder {
     ///
     /// # Errors
     /// Why it cannot show it.
-    async fn filled(&self, engine: &Engine, no: MissionNo) -> Result<Cow<'_, str>, CallError> {
+    async fn filled(&self, engine: &Arc<Engine>, no: MissionNo) -> Result<Cow<'_, str>, CallError> {
         if self.shown.is_empty() {
             return Ok(Cow::Borrowed(&self.request));
         }
@@ -70,11 +70,12 @@ impl ModelOrder {
                 format!("/messages: the artifacts that they show have {bytes} bytes, {SHOWN_BYTES_MAX} are allowed");
             return Err(CallError::InvalidArguments(why));
         }
-        let (store, shown, request) = (Arc::clone(&engine.artifacts), self.shown.clone(), self.request.clone());
+        let (asked, shown, request) = (Arc::clone(engine), self.shown.clone(), self.request.clone());
         let filled = move || {
+            let store = asked.artifacts_of_no(no).map_err(|error| format!("the mission cannot be read: {error}"))?;
             let mut artifacts = BTreeMap::new();
             for Shown { name, sha256, .. } in shown {
-                match store.get(no, &sha256) {
+                match store.get(&sha256) {
                     Ok(bytes) => drop(artifacts.insert(name, bytes)),
                     Err(error) => return Err(format!("the artifact `{name}` cannot be read: {error}")),
                 }

@@ -42,6 +42,7 @@ use super::recover::{Inventory, Others};
 use super::restored::Outward;
 use super::results::Results;
 use super::schedules::{Runs, Schedules};
+use super::shared_store::SharedStore;
 use super::supervise::Life;
 use super::timer::Timer;
 use super::views::Views;
@@ -123,6 +124,8 @@ pub struct Settings {
     pub retention: Retentions,
     /// So many crashes of the node in a row, with the same mission alone at the same place, and it is given up.
     pub crashes_alone_max: u32,
+    /// How many missions a mission dispatches, and how many stand above one.
+    pub children: sortie_mission::child::Bounds,
     /// What results of calls may hold of the memory, in bytes.
     pub result_bytes_max: usize,
     /// How many schedules there may be.
@@ -149,6 +152,8 @@ pub struct Parts {
     pub models: Arc<dyn Models>,
     /// Where artifacts' bytes are.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Where those of missions are whose `storage_scope` is `shared`, if there is such a store.
+    pub shared: Option<Arc<dyn SharedStore>>,
     /// Where sessions work.
     pub workspaces: Arc<dyn Workspaces>,
     /// Where it is kept in mind that the node is paused.
@@ -186,7 +191,7 @@ impl Engine {
         others: Others,
         courier: impl FnOnce(Arc<dyn Outbox>) -> Result<Courier, sortie_callback::ConfigError>,
     ) -> Result<Arc<Self>, OpenError> {
-        let Parts { settings, log, guests, tools, models, artifacts, workspaces, pause_mark, ambient } = parts;
+        let Parts { settings, log, guests, tools, models, artifacts, shared, workspaces, pause_mark, ambient } = parts;
         let mut queue = Queue::new(settings.lanes.iter().cloned(), settings.max_running);
         queue.pause(pause_mark.is_set());
         let mut inventory = Inventory::new(queue);
@@ -212,6 +217,7 @@ impl Engine {
         let engine = Arc::new(Self {
             commit: Commit::new(Arc::clone(&log), inventory.suspended, inventory.standings, runs, wider),
             log,
+            changing: super::change::Changing::of(&settings),
             desk: Desk::new(inventory.queue, Arc::clone(&settings.hours)),
             lives: Lives::new(),
             guests,
@@ -226,6 +232,7 @@ impl Engine {
             tools,
             models,
             artifacts,
+            shared,
             workspaces,
             pause_mark,
             ambient,
@@ -238,6 +245,7 @@ impl Engine {
             removals: Removals::default(),
             pins,
             outward: Outward::default(),
+            fleet: super::fleet::Membership::default(),
             forking: tokio::sync::Mutex::default(),
             found: inventory.found,
             settings,
@@ -245,6 +253,7 @@ impl Engine {
         this.set(Arc::downgrade(&engine)).expect("set once");
         inventory.asleep.into_iter().for_each(|(no, at)| engine.wake_at(no, at));
         engine.watch_sleepers(inventory.sleepers);
+        engine.commit.children().take_in(inventory.families);
         Ok(engine)
     }
 
@@ -266,6 +275,7 @@ impl Engine {
             self.start_schedules();
         }
         self.start_payments();
+        self.start_children();
         self.pump();
     }
 

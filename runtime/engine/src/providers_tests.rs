@@ -333,6 +333,7 @@ impl Bench {
             retention: Retentions::default(),
             on_expiry: sortie_contract::envelope::OnExpiry::End,
             crashes_alone_max: 3,
+            children: sortie_mission::child::Bounds::default(),
             hours: Arc::default(),
             result_bytes_max: 1 << 20,
             schedules_max: 1_000,
@@ -354,6 +355,7 @@ impl Bench {
         let none = ModelsConfig::default();
         let models = Configured::new(&none, std::path::Path::new("."), Arc::clone(&ambient)).expect("there are none");
         let parts = Parts {
+            shared: None,
             settings,
             log: Box::new(move |visit| Ok(Arc::new(EmbeddedLog::new(journal, &opened, visit)?))),
             guests: Arc::new(Hands(tell)),

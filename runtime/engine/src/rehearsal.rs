@@ -14,8 +14,8 @@ use sortie_contract::digest::Digest;
 use sortie_contract::id::CallNo;
 use sortie_contract::plugin::{Crash, Left, LogLevel, ModelInfo};
 use sortie_contract::record::{HostQuestion, Record, Stamped};
-use sortie_contract::tool::{MODEL, ToolInfo, ToolName};
-use sortie_contract::{Timestamp, outcome};
+use sortie_contract::tool::{CallError, MISSION, MODEL, ToolInfo, ToolName};
+use sortie_contract::{Timestamp, limit, outcome};
 use sortie_mission::replay::{Asked, Contents, Recorded, Replay};
 use sortie_mission::{Mission, ModelCall};
 use sortie_sandbox::{Answer, BoxFuture, Call, Ending, Host, Stop};
@@ -30,6 +30,10 @@ pub trait Audience: Send + Sync + 'static {
 
     /// What an artifact of the mission holds, of that digest where the record says one; `None` where it cannot be had.
     fn artifact(&self, name: String, sha256: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>>;
+
+    /// The same of a child of that name.
+    fn artifact_of(&self, mission: String, name: String, sha256: Option<Digest>)
+    -> BoxFuture<'static, Option<Vec<u8>>>;
 
     /// Resolves when a plugin that waits for nothing but what is not on record has waited for long enough.
     fn patience(&self) -> BoxFuture<'static, ()>;
@@ -99,7 +103,9 @@ impl Wanted {
                 serde_json::json!({ "criterion": criterion, "verdict": verdict, "evidence": evidence }).to_string(),
             ),
             Asked::After { ms } => (None, ms.to_string()),
-            Asked::Get { .. } | Asked::Put { .. } | Asked::WaitAny { .. } => (None, asked.about()),
+            Asked::Get { .. } | Asked::GetOf { .. } | Asked::Put { .. } | Asked::WaitAny { .. } => {
+                (None, asked.about())
+            }
             Asked::Question(_) | Asked::Land => (None, String::new()),
         };
         Self { words: asked.to_string(), tool, arguments }
@@ -290,18 +296,25 @@ impl Rehearsal {
     }
 
     fn call(&self, asked: Asked<'_>) -> Call {
-        let (number, answer): (_, Answer) = match self.answered(asked) {
-            Ok(Recorded::Call { call, outcome: Some(outcome) }) => {
+        match self.answered(asked) {
+            Ok(recorded) => self.of_record(recorded),
+            Err(stop) => Call { number: None, answer: ready(Err(stop)).boxed() },
+        }
+    }
+
+    /// A call as the record has it.
+    fn of_record(&self, recorded: Recorded) -> Call {
+        let (number, answer): (_, Answer) = match recorded {
+            Recorded::Call { call, outcome: Some(outcome) } => {
                 (Some(call), Ok(outcome.map(|answer| answer.result).into()))
             }
             // Still in flight in the record: it never comes. Whoever waits for nothing else is at the end, and whoever has begun it only
             // goes on.
-            Ok(Recorded::Call { call, outcome: None }) => {
+            Recorded::Call { call, outcome: None } => {
                 let answer = self.audience.patience().map(|()| Err(Stop::Over)).boxed();
                 return Call { number: Some(call), answer };
             }
-            Ok(_) => (None, Err(Stop::Over)),
-            Err(stop) => (None, Err(stop)),
+            _ => (None, Err(Stop::Over)),
         };
         Call { number, answer: ready(answer).boxed() }
     }
@@ -354,6 +367,16 @@ impl Host for Rehearsal {
     fn complete(&self, request: String, tools: Vec<ToolName>) -> Call {
         let whole = ModelCall { request: &request, tools: &tools }.whole();
         self.call(Asked::Call { tool: &ToolName::new(MODEL), arguments: &whole })
+    }
+
+    fn dispatch(&self, order: String) -> BoxFuture<'static, Result<Result<Call, CallError>, Stop>> {
+        let name = ToolName::new(MISSION);
+        let dispatched = match self.answered(Asked::Call { tool: &name, arguments: &order }) {
+            Ok(Recorded::Refused { error }) => Ok(Err(error)),
+            Ok(recorded) => Ok(Ok(self.of_record(recorded))),
+            Err(stop) => Err(stop),
+        };
+        ready(dispatched).boxed()
     }
 
     fn models(&self) -> Result<Vec<ModelInfo>, Stop> {
@@ -451,12 +474,41 @@ impl Host for Rehearsal {
     }
 
     fn get(&self, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
-        let sha256 = match self.answered(Asked::Get { name: &name }) {
+        let of = Asked::Get { name: &name };
+        self.read(of, None, &name, || format!("this mission has no artifact `{name}`"))
+    }
+
+    fn get_of(&self, mission: String, name: String) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        let of = Asked::GetOf { mission: &mission, name: &name };
+        self.read(of, Some(&mission), &name, || no_artifact_of(&mission, &name))
+    }
+}
+
+/// What a plugin is told that asks for what no child of its mission left.
+pub(crate) fn no_artifact_of(mission: &str, name: &str) -> String {
+    let (mission, name) = (limit::clip(mission, limit::ID_BYTES_MAX), limit::clip(name, limit::ID_BYTES_MAX));
+    format!("no mission `{mission}` that this one has dispatched, and that has ended, left an artifact `{name}`")
+}
+
+impl Rehearsal {
+    /// The bytes of an artifact of the mission, or of a child of it.
+    fn read(
+        &self,
+        asked: Asked<'_>,
+        of: Option<&str>,
+        name: &str,
+        none: impl Fn() -> String,
+    ) -> BoxFuture<'static, Result<Result<Vec<u8>, String>, Stop>> {
+        let sha256 = match self.answered(asked) {
             Ok(Recorded::Answer { answer, .. }) if answer != "null" => serde_json::from_str(&answer).ok(),
-            Ok(_) => return ready(Ok(Err(format!("this mission has no artifact `{name}`")))).boxed(),
+            Ok(_) => return ready(Ok(Err(none()))).boxed(),
             Err(stop) => return ready(Err(stop)).boxed(),
         };
-        let bytes = self.audience.artifact(name.clone(), sha256);
+        let name = name.to_owned();
+        let bytes = match of {
+            None => self.audience.artifact(name.clone(), sha256),
+            Some(of) => self.audience.artifact_of(of.to_owned(), name.clone(), sha256),
+        };
         async move {
             let gone = || Stop::Crash(Crash::Unrunnable(format!("the artifact `{name}` cannot be fetched")));
             Ok(Ok(bytes.await.ok_or_else(gone)?))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use sortie_contract::MissionNo;
+use sortie_contract::{MissionId, MissionNo};
 use sortie_journal::{AdmitError, Head};
 use sortie_mission::{Kept, KeptAs, Retention, Retentions};
 
@@ -29,6 +29,14 @@ const CHUNK: usize = 4_096;
 /// By schedule, the names of the missions that it made.
 type Made = FxHashMap<String, FxHashSet<String>>;
 
+/// What a round has removed.
+#[derive(Default)]
+struct Outlived {
+    missions: usize,
+    /// In the shared store, and whose each was.
+    places: Vec<(String, MissionId)>,
+}
+
 /// Which of the bounds hold of a mission.
 fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
     let made_by = |schedule: &str| made.get(schedule).is_some_and(|names| names.contains(head.mission_id.as_str()));
@@ -38,13 +46,21 @@ fn place_of(head: &Head, retentions: &Retentions, made: &Made) -> usize {
 impl Engine {
     /// Starts to remove missions as the configuration says.
     pub fn start_retention(self: &Arc<Self>) {
-        let age = self.settings.retention.shortest().and_then(|age| Duration::try_from(age).ok());
-        let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
         let engine = Arc::downgrade(self);
         let ambient = Arc::clone(&self.ambient);
         self.supervise("retention", async move {
             loop {
-                ambient.sleep(round).await;
+                let Some(changed) = engine.upgrade().map(|engine| Arc::clone(&engine.changing.is_other)) else {
+                    return;
+                };
+                let age = engine.upgrade().and_then(|engine| engine.changing.retention().shortest());
+                let age = age.and_then(|age| Duration::try_from(age).ok());
+                let round = age.map_or(ROUND, |age| (age / 4).clamp(ROUND_MIN, ROUND));
+                tokio::select! {
+                    biased;
+                    () = ambient.sleep(round) => {}
+                    () = changed.notified() => {}
+                }
                 let Some(engine) = engine.upgrade() else { return };
                 match engine.retain().await {
                     Ok(0) => {}
@@ -68,20 +84,31 @@ impl Engine {
         }
         let engine = Arc::clone(self);
         let removed = self.ambient.unblock(move || engine.remove_outlived()).await.map_err(ReadError::Task)??;
+        let Outlived { missions, places } = removed;
         // Their heads are gone only once that is on disk. Where it cannot be now, another round prunes.
-        if removed > 0 && self.durable().await.is_ok() {
+        if missions > 0 && self.durable().await.is_ok() {
             let engine = Arc::clone(self);
-            self.ambient.unblock(move || engine.prune_feed()).await.map_err(ReadError::Task)??;
+            let pruned = move || {
+                places.iter().for_each(|(place, mission)| engine.leave(place, mission));
+                engine.prune_feed()
+            };
+            self.ambient.unblock(pruned).await.map_err(ReadError::Task)??;
         }
-        Ok(removed)
+        if self.shared.is_some() {
+            // A fork that is on its way has its place before the log has it.
+            let _turn = self.forking.lock().await;
+            let engine = Arc::clone(self);
+            self.ambient.unblock(move || engine.sweep_places()).await.map_err(ReadError::Task)?;
+        }
+        Ok(missions)
     }
 
     /// Removes what has outlived its use, and says how many missions that were. A page of heads is in memory at a time, and only of
     /// those that are old enough is it asked how far their delivery is.
-    fn remove_outlived(&self) -> Result<usize, ReadError> {
+    fn remove_outlived(&self) -> Result<Outlived, ReadError> {
         let wall = self.ambient.wall();
-        let (mut removed, mut before) = (0, None);
-        let retentions = &self.settings.retention;
+        let (mut removed, mut before) = (Outlived::default(), None);
+        let retentions = &*self.changing.retention();
         let bounds: Vec<Retention> = retentions.each().collect();
         let mut newer = vec![0; bounds.len()];
         let made = self.made_by_schedules_of_rules()?;
@@ -96,8 +123,13 @@ impl Engine {
                 if !bounds[place].is_over(kept, wall) {
                     continue;
                 }
+                // What it left may still be read.
+                if self.is_awaited(&head)? {
+                    continue;
+                }
                 let delivered = self.log.cursor(no)?.is_none_or(|cursor| cursor.closed);
                 if bounds[place].is_over(Kept { delivered, ..kept }, wall) {
+                    let place = self.place_left_by(no);
                     match self.removals.unless_held(|| self.pins.unless_kept(no, || self.remove(no))) {
                         Some(Some(done)) => done?,
                         // Somebody has just said that it is to be kept.
@@ -105,7 +137,8 @@ impl Engine {
                         // A backup is taken: another round finds them again.
                         None => return Ok(removed),
                     }
-                    removed += 1;
+                    removed.missions += 1;
+                    removed.places.extend(place);
                 }
             }
         }
@@ -126,7 +159,8 @@ impl Engine {
     /// The missions that those schedules made, by name, which rules name. A history has the newest fires of each: earlier missions are
     /// like any.
     fn made_by_schedules_of_rules(&self) -> Result<Made, ReadError> {
-        let named = self.settings.retention.rules.iter().filter_map(|rule| rule.schedule.as_ref());
+        let retention = self.changing.retention();
+        let named = retention.rules.iter().filter_map(|rule| rule.schedule.as_ref());
         named.map(|schedule| Ok((schedule.clone(), made_by(&*self.log, schedule)?))).collect()
     }
 
@@ -145,6 +179,14 @@ impl Engine {
         self.lives.forget(no);
         self.views.forget(no);
         Ok(())
+    }
+
+    /// What a mission stored in the shared store is nobody's any more.
+    fn leave(&self, place: &str, mission: &MissionId) {
+        let left = self.shared.as_ref().map_or(Ok(()), |shared| shared.leave(place, mission));
+        if let Err(error) = left {
+            tracing::warn!(place, %error, "what a mission left in the shared store stays there");
+        }
     }
 
     /// Lets the feed begin with the first entry of a mission that is still there. Blocks.

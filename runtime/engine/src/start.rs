@@ -19,6 +19,7 @@ use super::host::RunHost;
 use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
 use super::on_record::OnRecord;
+use super::portable::Unfetched;
 use super::{Engine, ReadError, Room};
 
 /// How long to wait for room in the journal's queue: one group commit makes it for thousands.
@@ -54,7 +55,11 @@ impl Engine {
     }
 
     fn next_turn(&self) -> Option<MissionNo> {
-        if self.is_stopping() || self.artifacts.room() == Room::Full || !self.first_look.is_over() {
+        if self.is_stopping()
+            || self.artifacts.room() == Room::Full
+            || !self.first_look.is_over()
+            || !self.gives_turns()
+        {
             return None;
         }
         self.desk.pop(&self.ambient)
@@ -63,7 +68,7 @@ impl Engine {
     /// A mission's turn, from its start to the end of its run.
     async fn turn(self: Arc<Self>, no: MissionNo) {
         match self.bring(no).await {
-            Ok(live) => match self.held_up(&live) {
+            Ok(live) => match self.held_up(&live).or(self.awaits_workspace(&live).await) {
                 Some(until) => {
                     self.desk.release(no);
                     self.desk.push(&sortie_mission::queue::Waiting { start_at: Some(until), ..live.waiting() });
@@ -187,13 +192,17 @@ impl Engine {
             let grants = mission.granted().unwrap_or_default().to_vec();
             (Arc::clone(mission.envelope()), mission.session().clone(), mission.plugin().digest, grants)
         });
-        let workspace = match self.workspace(&envelope.vp_id, &session).await {
+        let workspace = match self.fetch_workspace(live, run, &envelope.vp_id, &session).await {
+            Ok(()) => self.workspace(&envelope.vp_id, &session).await.map_err(|error| error.to_string()),
+            Err(Unfetched::Over) => return Ok(None),
+            Err(Unfetched::Why(why)) => Err(why),
+        };
+        let workspace = match workspace {
             Ok(workspace) => workspace,
-            Err(error) => {
-                let folder = self.workspaces.place(&envelope.vp_id, &session);
-                tracing::error!(folder = %folder.display(), %error, "a workspace cannot be opened");
-                let ending = Ending::NoWorkspace { place: folder.display().to_string(), why: error.to_string() };
-                return Ok(Some((ending, Vec::new())));
+            Err(why) => {
+                let place = self.workspaces.place(&envelope.vp_id, &session).display().to_string();
+                tracing::error!(folder = place, why, "a workspace cannot be opened");
+                return Ok(Some((Ending::NoWorkspace { place, why }, Vec::new())));
             }
         };
         let mission_id = envelope.mission_id.to_string();
@@ -215,7 +224,20 @@ impl Engine {
         let seed = envelope.root().to_string();
         let run = Run { plugin, brief, seed, grants, host: host.clone(), kill, memory_bytes_max };
         let ending = self.guests.run(run).await;
-        Ok(match ending {
+        let ended = self.ended_as(live, ending, &host, &context).await;
+        self.settle_workspace(&envelope.vp_id, &session).await;
+        Ok(ended)
+    }
+
+    /// What is to be recorded of how a run ended; nothing, where whoever stopped it has.
+    async fn ended_as(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        ending: sortie_sandbox::Ending,
+        host: &RunHost,
+        context: &CallContext,
+    ) -> Option<(Ending, Vec<String>)> {
+        match ending {
             sortie_sandbox::Ending::Returned(verdict) => match host.ended() {
                 Ok(()) => {
                     let uncollected = match verdict {
@@ -228,7 +250,7 @@ impl Engine {
             },
             sortie_sandbox::Ending::Crashed(crash) => Some((Ending::Crashed(crash), Vec::new())),
             sortie_sandbox::Ending::Killed => None,
-        })
+        }
     }
 
     /// The workspace of a session, made where there is none.
@@ -320,6 +342,11 @@ impl Engine {
         }
     }
 
+    /// Waits until all that was recorded so far is on disk, where something will be felt outside.
+    pub(crate) async fn settled(&self, is_felt: bool) -> Result<(), sortie_journal::WriteError> {
+        if is_felt { self.durable().await } else { Ok(()) }
+    }
+
     /// Waits until all that was recorded so far is on disk.
     pub(crate) async fn durable(&self) -> Result<(), sortie_journal::WriteError> {
         loop {
@@ -335,6 +362,9 @@ impl Engine {
         // It may be waiting for its next turn, or for a time.
         self.desk.remove(live.no);
         self.artifacts.is_over(live.no);
+        if let Ok(Some((store, place))) = self.artifacts_of_live(live).place() {
+            store.is_over(place);
+        }
         self.watch(live);
         let index = Status::ALL.iter().position(|&other| other == status).expect("all are listed");
         self.counters.ended[index].fetch_add(1, std::sync::atomic::Ordering::Relaxed);

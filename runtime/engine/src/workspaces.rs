@@ -26,6 +26,59 @@ pub trait Workspaces: Send + Sync + 'static {
 
     /// Where it is, for people.
     fn place(&self, vp: &VpId, session: &SessionId) -> PathBuf;
+
+    /// Whether a session may go on at another node: what its calls left in the workspace is kept where that one finds it, before a record says
+    /// what they came to.
+    fn is_portable(&self) -> bool {
+        false
+    }
+
+    /// Has the workspace of a session be here what it was when it was kept last, wherever that was. From then on this node alone keeps it. Blocks.
+    ///
+    /// # Errors
+    /// [`CarryError`]: what is here is not to be worked in.
+    fn fetch_back(&self, _vp: &VpId, _session: &SessionId) -> Result<Fetched, CarryError> {
+        Ok(Fetched::Here)
+    }
+
+    /// Keeps what lies in it. When this returns, another node finds it. Blocks.
+    ///
+    /// # Errors
+    /// [`CarryError`]
+    fn keep(&self, _vp: &VpId, _session: &SessionId) -> Result<(), CarryError> {
+        Ok(())
+    }
+
+    /// The same, for the last time for now: nobody works in it any more. Blocks.
+    ///
+    /// # Errors
+    /// [`CarryError`]
+    fn settle(&self, vp: &VpId, session: &SessionId) -> Result<(), CarryError> {
+        self.keep(vp, session)
+    }
+}
+
+/// What came of fetching a workspace back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// It is here.
+    Here,
+    /// There is none, here or anywhere: nobody has kept one.
+    Nothing,
+}
+
+/// Why a workspace is not carried from one node to another.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// The store where it is kept cannot be used now, or there is no room here.
+    #[error("{0}")]
+    Away(String),
+    /// Another node has the session.
+    #[error("another node has taken the workspace over")]
+    TakenOver,
+    /// It cannot be kept, or what was kept cannot be read.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// Folders below the node's data folder, each of so much and all of them within the node's room.
@@ -52,6 +105,11 @@ impl FolderWorkspaces {
     #[must_use]
     pub fn root(&self) -> PathBuf {
         self.data_dir.join(FOLDER)
+    }
+
+    /// Another folder has taken the place of the one that was there: whoever opens it from now on works in that.
+    pub fn renewed(&self, place: &Path) {
+        self.open.lock().remove(place);
     }
 }
 

@@ -13,12 +13,14 @@ use sortie_contract::envelope::{MissionType, SecretRef};
 use sortie_contract::plugin::PluginRef;
 use sortie_contract::tool::{EffectClass, KNOWN_CLASSES};
 use sortie_contract::{InstanceId, MicroUsd};
+use sortie_dialect::DialectConfig;
 use sortie_engine::RESULTS_BYTES_MIN;
 use sortie_hook::HookConfig;
 use sortie_mcp::McpConfig;
 use sortie_mission::Ceilings;
 use sortie_models::ModelsConfig;
 use sortie_notify::NotifyConfig;
+use sortie_objects::ArtifactConfig;
 use sortie_origin::PluginSourceConfig;
 use sortie_tools::{SecretsConfig, ToolsConfig};
 use sortie_trace::TracesConfig;
@@ -30,17 +32,21 @@ mod lane;
 mod limits;
 mod mcp;
 mod misplaced;
+mod node;
 mod notify;
 mod retention;
 mod token;
+mod workspace;
 
 pub use budget::BudgetConfig;
 pub use lane::LaneConfig;
 pub use limits::LimitsConfig;
 pub(crate) use mcp::KEEPER;
 pub use misplaced::Misplaced;
+pub use node::NodeConfig;
 pub use retention::{RetentionConfig, RetentionRuleConfig};
 pub use token::{ONE_LINE, Scope, TOKEN_CHARS_MIN, TokenConfig, is_weak, may_be_sent};
+pub use workspace::WorkspaceConfig;
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -72,6 +78,8 @@ pub struct Config {
     pub notify: Vec<NotifyConfig>,
     /// `[[hook]]`: where services outside deliver what happened.
     pub hook: Vec<HookConfig>,
+    /// `[dialect]`: the older dialects of the control plane.
+    pub dialect: DialectConfig,
     /// `[telemetry]`
     pub telemetry: TelemetryConfig,
     /// `[effects]`: classes of effects beside those of the contract.
@@ -80,58 +88,13 @@ pub struct Config {
     pub mcp: McpConfig,
     /// `[model]`
     pub model: ModelsConfig,
-    /// `[artifact]`: not available in this version; kept to say so.
-    artifact: Option<toml::Value>,
+    /// `[workspace]`
+    pub workspace: WorkspaceConfig,
+    /// `[artifact]`: the store that nodes share.
+    pub artifact: ArtifactConfig,
     /// Where the file lies.
     #[serde(skip)]
     folder: Option<PathBuf>,
-}
-
-/// `[node]`: who and where it is, how much it does at once.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct NodeConfig {
-    /// What `target_instance_id` must name.
-    pub instance_id: String,
-    /// Journal, artifacts, workspaces, plugins, token.
-    pub data_dir: Option<PathBuf>,
-    /// The database that keeps the missions, `postgres://user@host/database`; without one a file in the data directory does.
-    pub store: Option<String>,
-    /// Where its password is, if it is not in `store`: `env://NAME` or `file:///path`.
-    pub store_password: Option<String>,
-    /// Address and port to listen on; port 0 takes a free one.
-    pub listen: String,
-    /// Names by which `/mcp` is asked for, beside addresses and `localhost`: of this machine, or of what stands before it.
-    pub names: Vec<String>,
-    /// Where people reach its pages: what the links of messages begin with.
-    pub public_url: Option<String>,
-    /// Most missions running at the same time.
-    pub max_running: usize,
-    /// The zone of hours that name none, of closed days, and of nights, by its name in the IANA list.
-    pub time_zone: String,
-    /// When it is open; without any, always.
-    pub hours: Vec<String>,
-    /// Days on which it is closed: dates, ranges of dates, calendars.
-    pub closed: Vec<String>,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        Self {
-            instance_id: "factory-1".to_owned(),
-            data_dir: None,
-            store: None,
-            store_password: None,
-            listen: "127.0.0.1:7433".to_owned(),
-            names: Vec::new(),
-            public_url: None,
-            // A running plugin takes about 50 KiB and a slot of the pool: a thousand of them is a normal node.
-            max_running: 256,
-            time_zone: "UTC".to_owned(),
-            hours: Vec::new(),
-            closed: Vec::new(),
-        }
-    }
 }
 
 /// `[telemetry]`
@@ -200,9 +163,15 @@ pub enum ConfigError {
     /// A hook that cannot be.
     #[error(transparent)]
     Hook(#[from] sortie_hook::ConfigError),
+    /// An older dialect that cannot be.
+    #[error(transparent)]
+    Dialect(#[from] sortie_dialect::ConfigError),
     /// A source of plugins that cannot be.
     #[error(transparent)]
     Source(#[from] sortie_origin::ConfigError),
+    /// A store that cannot be.
+    #[error(transparent)]
+    Artifacts(#[from] sortie_objects::ConfigError),
     /// A collector of traces that cannot be.
     #[error(transparent)]
     Traces(#[from] sortie_trace::ConfigError),
@@ -245,10 +214,10 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        if self.artifact.is_some() {
-            return Err(ConfigError::value("artifact", "not available in this version of sortie; remove the table"));
-        }
+        self.artifact.examine()?;
+        self.workspace.examine(&self.artifact)?;
         self.instance_id()?;
+        self.fleet()?;
         self.lanes()?;
         self.hours()?;
         self.plugins()?;
@@ -289,6 +258,7 @@ impl Config {
         self.mcp()?;
         self.channels()?;
         Hooks::new(&self.hook)?;
+        self.dialect.examine(&self.node.instance_id)?;
         self.collector()?;
         self.plugin_source.examine()?;
         self.effects()

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,26 +12,29 @@ use sortie_contract::plugin::PluginIdentity;
 use sortie_engine::act::PauseFile;
 use sortie_engine::recover::Others;
 use sortie_engine::shown::RestoredView;
-use sortie_engine::{Disk, Engine, FolderArtifacts, FolderWorkspaces, Moment, Parts, Settings, SharedRoom};
+use sortie_engine::{Disk, Engine, FolderArtifacts, Moment, Parts, Settings, SharedStore};
 use sortie_mcp::McpServer;
 use sortie_mission::NodeRules;
 use sortie_models::{Configured, Models, Recorder};
 use sortie_notify::Notifier;
 use sortie_origin::Sources;
 use sortie_sandbox::Sandbox;
-use sortie_tools::{BuiltIn, Provider, Providers, Shell, WorkspaceBounds};
+use sortie_tools::{BuiltIn, Provider, Providers, Shell};
 use sortie_trace::Exporter;
 
+use crate::among::Among;
 use crate::builtin;
 use crate::collected::{Shelf, hooked};
-use crate::config::{Config, ConfigError, LimitsConfig, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::config::{Config, ConfigError, ONE_LINE, Scope, TOKEN_CHARS_MIN, is_weak, may_be_sent};
+use crate::dialects::Dialects;
 use crate::hooks::Hooks;
 use crate::http::auth::{self, Tokens};
 use crate::http::{self, App, answers::Answers, backup::Backups, places::Places};
 use crate::reload::Reload;
+use crate::shared::Shared;
 use crate::space::Space;
 use crate::store::{self, Kept};
-use crate::{SANDBOX, backup, notices, traces, unheld, vouched};
+use crate::{SANDBOX, backup, files, notices, traces, unheld, vouched};
 
 /// How often the disk is looked at: between two looks a fast one takes less than what is kept free.
 const DISK_ROUND: Duration = Duration::from_millis(250);
@@ -39,6 +43,8 @@ const DISK_ROUND: Duration = Duration::from_millis(250);
 pub struct Node {
     pub(crate) engine: Arc<Engine>,
     pub(crate) artifacts: FolderArtifacts,
+    /// The store that nodes share, where there is one.
+    pub(crate) shared: Option<Arc<Shared>>,
     workspaces: PathBuf,
     /// What lay there before is counted in the background.
     opened_at: SystemTime,
@@ -57,9 +63,12 @@ pub struct Node {
     _seat: Option<sortie_journal::Claim>,
     notifier: Arc<Notifier>,
     hooks: Arc<Hooks>,
+    dialects: Arc<Dialects>,
     exporter: Option<Arc<Exporter>>,
     /// What models answer, where it is written down.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// What it is among others.
+    among: Among,
     /// The token that the node's own command line uses.
     pub token: String,
 }
@@ -174,7 +183,7 @@ pub(crate) fn rules(config: &Config) -> Result<NodeRules, ConfigError> {
         default_lane: lanes[0].0.clone(),
         lanes: lanes.into_iter().map(|(id, _)| id).collect(),
         ceilings: config.ceilings()?,
-        shared_storage: false,
+        shared_storage: config.artifact.shared.is_some(),
         classes: config.effects.classes.clone(),
     })
 }
@@ -191,6 +200,10 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, ConfigError> {
         on_expiry: config.limits.on_expiry,
         retention: config.retention()?,
         crashes_alone_max: config.limits.crashes_alone,
+        children: sortie_mission::child::Bounds {
+            depth_max: config.limits.children_depth_max,
+            children_max: config.limits.children_max,
+        },
         result_bytes_max: usize::try_from(config.limits.results_mib).unwrap_or(usize::MAX).saturating_mul(1 << 20),
         schedules_max: config.limits.schedules,
         landing_share: config.landing_share()?,
@@ -284,17 +297,20 @@ impl Node {
         hooks.warn().await;
         let notifier = Arc::new(notices::notifier(config, &data_dir, &ambient)?);
         let exporter = traces::exporter(config, &data_dir, &ambient)?;
-        let (artifacts, workspaces) = files(&config.limits, &data_dir, disk).map_err(unusable)?;
+        let dialects = Arc::new(Dialects::new(config, &ambient)?);
+        dialects.warn().await;
+        let (artifacts, workspaces) = files::files(&config.limits, &data_dir, disk).map_err(unusable)?;
+        let shared = Shared::open(config, &data_dir)?;
         let carried = builtin::install(&sandbox).await?;
         let sources = Arc::new(Sources::new(&config.plugin_source).map_err(ConfigError::from)?);
         vouched::look(&sandbox, sources.keys(), &carried);
         let shelf = Shelf {
             carried: carried.clone().into(),
-            configured: config.plugins()?.into_values().collect(),
+            configured: config.plugins()?.into_values().chain(config.dialect.plugins()).collect(),
             hooked: hooked(&config.hook),
             age: config.unused_plugins()?,
         };
-        let transport = Arc::new(sortie_callback::Http::new(&config.callback)?);
+        let transport = dialects.carrier(sortie_callback::Http::new(&config.callback)?, &workspaces);
         let outside = Arc::clone(&ambient);
         let folder = workspaces.root();
         let parts = Parts {
@@ -304,8 +320,9 @@ impl Node {
             tools,
             models,
             artifacts: Arc::new(artifacts.clone()),
+            shared: shared.clone().map(|shared| shared as Arc<dyn SharedStore>),
             pause_mark: Arc::new(PauseFile::of(&data_dir)),
-            workspaces,
+            workspaces: files::portable(config, shared.as_ref(), &artifacts, workspaces).map_err(unusable)?,
             ambient,
         };
         let courier = |outbox| Courier::new(&config.callback, outbox, transport, outside);
@@ -326,6 +343,7 @@ impl Node {
         Ok(Self {
             engine,
             artifacts,
+            shared,
             workspaces: folder,
             opened_at,
             sandbox,
@@ -345,10 +363,12 @@ impl Node {
             restored,
             notifier,
             hooks: Arc::new(hooks),
+            dialects,
             exporter,
             recorder,
             token,
             _seat: seat,
+            among: Among::of(config),
         })
     }
 
@@ -358,9 +378,16 @@ impl Node {
         self.watch_disk();
     }
 
+    /// Says what it is among the nodes of its store, and begins to look at them.
+    fn among_others(&self, listener: &tokio::net::TcpListener, peers: &http::forward::Peers) {
+        let port = listener.local_addr().ok().map(|address| address.port());
+        self.engine.among(self.among.own(port, peers.key(), &self.sandbox));
+        self.engine.start_fleet();
+    }
+
     /// What reads the configuration in that file again, for this node.
     pub(crate) fn reload(&self, file: Option<PathBuf>) -> Reload {
-        Reload::new(file, self.token.clone(), self.tokens.clone())
+        Reload::new(file, self.token.clone(), self.tokens.clone(), Some(Arc::clone(&self.engine)))
     }
 
     /// Looks at the disk again and again, and says when it runs out and when there is room again.
@@ -426,6 +453,7 @@ impl Node {
         self.space.watch(&self.engine, self.called.data_dir.as_ref().into());
         notices::start(&self.engine, &self.notifier);
         traces::start(&self.engine, self.exporter.as_ref());
+        self.dialects.start(&self.engine, self.called.data_dir.as_ref().as_ref());
         let places = Arc::new(Places::of_this_process());
         let app = App {
             engine: Arc::clone(&self.engine),
@@ -434,6 +462,7 @@ impl Node {
             sources: Arc::clone(&self.sources),
             shelf: self.shelf.clone(),
             artifacts: self.artifacts.clone(),
+            shared: self.shared.clone(),
             mcp: self.mcp.clone().into(),
             body_bytes: self.body_bytes,
             places,
@@ -446,10 +475,17 @@ impl Node {
                 Arc::new(RestoredView { taken_at, restored_at, unfinished })
             }),
             notifier: Arc::clone(&self.notifier),
+            peers: Arc::default(),
             hooks: Arc::clone(&self.hooks),
+            dialects: Arc::clone(&self.dialects),
             exporter: self.exporter.clone(),
         };
+        self.among_others(&listener, &app.peers);
         let failed = self.engine.log().failed();
+        let drained = self.engine.drained();
+        let shutdown = async move {
+            futures_util::future::select(pin!(shutdown), pin!(drained)).await;
+        };
         let served = tokio::select! {
             served = http::serve(listener, app, &self.tokens, shutdown) => served.map_err(ServeError::Listener),
             error = failed => Err(ServeError::Journal(error)),
@@ -461,6 +497,8 @@ impl Node {
 
     /// Stops everything that runs, after its calls in flight have had a moment to end, and closes the journal.
     pub async fn stop(self) {
+        // First: runs that wait for it are to come to their end.
+        self.shared.iter().for_each(|shared| shared.stop());
         self.engine.stop().await;
     }
 }
@@ -483,19 +521,6 @@ fn warn_of_weak_tokens(own: &str, further: &[(String, String, Vec<Scope>)]) {
             "a token is so short that it can be guessed: take a longer one, such as of `openssl rand -hex 32`"
         );
     }
-}
-
-/// Where the files of missions go, and how much room they have.
-pub(crate) fn files(
-    limits: &LimitsConfig,
-    data_dir: &Path,
-    disk: Arc<Disk>,
-) -> std::io::Result<(FolderArtifacts, Arc<FolderWorkspaces>)> {
-    let mib = |mib: u64| mib.saturating_mul(1 << 20);
-    let room = Arc::new(SharedRoom::new(disk, mib(limits.files_mib)));
-    let artifacts = FolderArtifacts::open(data_dir, Arc::clone(&room), mib(limits.mission_artifacts_mib))?;
-    let bounds = WorkspaceBounds { bytes_max: mib(limits.workspace_mib), files_max: limits.workspace_files };
-    Ok((artifacts, Arc::new(FolderWorkspaces::new(data_dir.to_owned(), bounds, room))))
 }
 
 fn millis(time: Duration) -> u64 {

@@ -32,4 +32,7 @@ pub use providers::{ProviderHealth, Providers};
 pub use secrets::{SecretConfig, SecretsConfig};
 pub use tool::{Bill, CallContext, Tool};
 pub use toolbox::{Found, Toolbox};
-pub use workspace::{Copied, CopyError, NodeRoom, WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError};
+pub use workspace::{
+    Carried, CarriedKind, CarryError, Contents, Copied, CopyError, FileState, NodeRoom, Remade, RemadeFile,
+    WeakWorkspace, Workspace, WorkspaceBounds, WorkspaceError, state_now,
+};

@@ -16,12 +16,15 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOp
 use sortie_contract::limit;
 use sortie_contract::tool::CallError;
 
+mod carry;
 mod copy;
 mod foreign;
+mod own;
 mod path;
 mod quota;
 mod walk;
 
+pub use carry::{Carried, CarriedKind, CarryError, Contents, FileState, Remade, RemadeFile, state_now};
 pub use copy::{Copied, CopyError};
 pub(crate) use foreign::{Measure, Survey};
 pub(crate) use path::{Place, normal};

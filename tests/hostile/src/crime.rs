@@ -12,6 +12,11 @@ pub fn commit(brief: &Brief, tools: &Tools, mended: bool) -> Result<Outcome, Fai
     match brief.objective.as_str() {
         "nothing" => Ok(Outcome::new("done")),
         "endless loop" => spin(),
+        "call, then loop" => {
+            tools.require("Write")?.call(&json!({ "path": "a.txt", "content": "a" }))?;
+            report::milestone("from here on it computes");
+            spin()
+        }
         "call storm" => loop {
             let _ = time::now_ms();
             let _ = tools.require("Read")?.call(&json!({}));

@@ -189,6 +189,11 @@ impl Audience for Page {
         async move { artifact_of(&id, &name, &client).await }.boxed()
     }
 
+    fn artifact_of(&self, mission: String, name: String, _: Option<Digest>) -> BoxFuture<'static, Option<Vec<u8>>> {
+        let client = self.client.clone();
+        async move { artifact_of(&mission, &name, &client).await }.boxed()
+    }
+
     fn patience(&self) -> BoxFuture<'static, ()> {
         tokio::time::sleep(NEVER).boxed()
     }
@@ -276,7 +281,9 @@ fn answer(recorded: &Recorded, bytes_max: usize) -> String {
     match recorded {
         Recorded::Call { outcome: None, .. } => "no result yet".to_owned(),
         Recorded::Call { outcome: Some(Ok(answer)), .. } => clip(&answer.result),
-        Recorded::Call { outcome: Some(Err(error)), .. } => format!("{}: {error}", error.code()),
+        Recorded::Call { outcome: Some(Err(error)), .. } | Recorded::Refused { error } => {
+            format!("{}: {error}", error.code())
+        }
         Recorded::Answer { answer, .. } => clip(answer),
         Recorded::Described(info) => clip(&info.description),
         Recorded::Stored(artifact) => format!("{} bytes", artifact.bytes),

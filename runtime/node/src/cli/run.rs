@@ -306,8 +306,11 @@ fn artifacts(node: &Node, no: MissionNo, last: &Value) -> Result<(), Failure> {
     let mission = node.engine.mission(no)?;
     let mut out = std::io::stdout().lock();
     for artifact in mission.artifacts() {
-        let path = node.artifacts.path(no, &artifact.sha256);
-        writeln!(out, "artifact {}  {}", text::plain(artifact.name.as_str()), path.display())?;
+        let lies = match (node.engine.artifacts_of(no, mission.envelope()).place(), &node.shared) {
+            (Ok(Some((_, place))), Some(shared)) => shared.address(place, &artifact.sha256),
+            _ => node.artifacts.path(no, &artifact.sha256).display().to_string(),
+        };
+        writeln!(out, "artifact {}  {lies}", text::plain(artifact.name.as_str()))?;
     }
     writeln!(out, "next: {}", text::cell(&last["detail"]["next_action"]))?;
     Ok(())

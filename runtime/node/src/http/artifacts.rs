@@ -10,9 +10,12 @@ use tokio_util::io::ReaderStream;
 use super::App;
 use super::error::Problem;
 use super::query::NoParameters;
+use sortie_contract::MissionNo;
+use sortie_contract::digest::Digest;
 use sortie_engine::look;
 use sortie_engine::shown::Page;
 use sortie_engine::views::Fold;
+use sortie_engine::{ArtifactError, ArtifactsOf};
 
 /// `GET /v1/missions/{id}/artifacts`
 pub(super) async fn index(
@@ -35,11 +38,12 @@ pub(super) async fn bytes(
     let found = app.reading(move |engine| {
         let named = |fold: &Fold| {
             let mut artifacts = fold.mission.artifacts().iter();
-            Ok(artifacts.find(|artifact| artifact.name.as_str() == name).cloned())
+            let artifact = artifacts.find(|artifact| artifact.name.as_str() == name).cloned();
+            Ok(artifact.map(|artifact| (artifact, engine.artifacts_of(no, fold.mission.envelope()))))
         };
         engine.view(no, named)
     });
-    let artifact = found.await?.ok_or_else(|| Problem::not_found("such artifact of this mission"))?;
+    let (artifact, its) = found.await?.ok_or_else(|| Problem::not_found("such artifact of this mission"))?;
     let etag = format!("\"{}\"", artifact.sha256);
     let common = [
         (header::ETAG, etag.clone()),
@@ -52,8 +56,7 @@ pub(super) async fn bytes(
     if headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| tags.to_str().is_ok_and(|tags| names(tags, &etag))) {
         return Ok((StatusCode::NOT_MODIFIED, common).into_response());
     }
-    let path = app.artifacts.path(no, &artifact.sha256);
-    let mut file = tokio::fs::File::open(&path).await.map_err(|error| Problem::internal(&error))?;
+    let mut file = opened(&app, no, its, artifact.sha256).await?;
     let total = artifact.bytes;
     let current = known(header::IF_RANGE).is_none_or(|tag| tag == etag);
     let range = known(header::RANGE).filter(|_| current).and_then(|text| Range::parse(text, total));
@@ -79,6 +82,25 @@ pub(super) async fn bytes(
             Ok((common, media_type, whole, Body::from_stream(ReaderStream::new(file))).into_response())
         }
     }
+}
+
+/// The bytes as a file: where they lie, or, of what is in a store elsewhere, a copy that is gone when it is sent.
+async fn opened(app: &App, no: MissionNo, its: ArtifactsOf, sha256: Digest) -> Result<tokio::fs::File, Problem> {
+    let path = app.artifacts.path(no, &sha256);
+    let open = move || match its.place()? {
+        Some((store, place)) => store.fetch(place, &sha256),
+        None => Ok(std::fs::File::open(&path)?),
+    };
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Problem::task_failed(&error))?;
+    opened.map(tokio::fs::File::from_std).map_err(|error| match error {
+        // Whoever took the mission over has its record, and not its files.
+        ArtifactError::Folder(error) if error.kind() == std::io::ErrorKind::NotFound && app.engine.has_fleet() => {
+            let detail = "the bytes of this artifact are on the disk of the node that had this mission before";
+            Problem::unavailable("artifact_elsewhere", detail)
+        }
+        away @ (ArtifactError::Away(_) | ArtifactError::NoStore) => Problem::shared_store_away(&away),
+        other => Problem::internal(&other),
+    })
 }
 
 /// Whether a list of entity tags names this one. Compared weakly, as `If-None-Match` is (RFC 9110, section 13.1.2): a cache

@@ -4,7 +4,9 @@
 //! docs/OBSERVABILITY.md too. Labels have few values: what comes from outside without bound is never one.
 
 mod durations;
+mod fleet;
 mod format;
+mod shared;
 mod traces;
 
 use std::sync::atomic::AtomicU64;
@@ -203,6 +205,11 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         ("paused", "Whether an operator holds the node back: no mission starts", usize::from(paused)),
         ("missions_suspended", "Missions that wait out of memory", engine.suspended()),
         ("missions_quarantined", "Missions that cannot be read", engine.quarantined()),
+        (
+            "last_backup_timestamp_seconds",
+            "The moment that the last backup shows, as Unix time; 0 where none was taken",
+            app.backups.last().and_then(|at| usize::try_from(at.as_second()).ok()).unwrap_or_default(),
+        ),
         ("missions_undelivered", "Missions of which something is to be delivered", undelivered),
         (
             "disk_free_bytes",
@@ -224,15 +231,25 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
     for (name, help, value) in gauges {
         registry.register(name, help, ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)));
     }
+    shared::register(&mut registry, app.shared.as_deref());
     space(&mut registry, app.space.seen().as_ref());
     providers(&mut registry, &engine.providers());
     failures(&mut registry, engine.courier().counters());
     channels(&mut registry, &app.notifier.views());
     durations::register(&mut registry, engine);
+    fleet::register(&mut registry, engine);
     if let Some(exporter) = &app.exporter {
         let end = *engine.log().follow().borrow();
         traces::register(&mut registry, exporter.counters(), end);
     }
+    for (name, help, count) in app.dialects.counts() {
+        registry.register(name, help, ConstCounter::new(count));
+    }
+    let connected = Family::<Labels, Gauge>::default();
+    for dialect in app.dialects.views() {
+        connected.get_or_create(&vec![("dialect", dialect.name)]).set(i64::from(dialect.connected));
+    }
+    registry.register("dialect_connected", "Whether each older dialect that the node speaks is heard", connected);
     let build = Family::<Labels, Gauge>::default();
     build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
     registry.register("build_info", "Always 1; its label says which version this is", build);

@@ -314,20 +314,28 @@ impl Fold<'_> {
     }
 }
 
-/// What is expected of a summary: all of it, or, of one with a traceback in it, which any edit of the plugin changes, the line that says what
-/// was wrong.
+/// What is expected of a summary: all of it, but for what any edit of the plugin changes: of a traceback only the line that says what was wrong, and
+/// of an error not its line in the plugin's file.
 fn wanted_of(summary: &str) -> Wanted {
     let says_what = |line: &&str| {
-        let first = line.split([':', ' ']).next().unwrap_or_default();
-        let is_name = first.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'));
-        is_name && ["Error", "Exception"].iter().any(|end| first.ends_with(end))
+        let name = line.split([':', ' ']).next().unwrap_or_default();
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'));
+        is_name && ["Error", "Exception"].iter().any(|end| name.ends_with(end))
     };
-    let mut lines = summary.lines();
-    match (lines.next(), lines.rfind(says_what)) {
-        (Some(_), Some(line)) => Wanted::Part { contains: line.to_owned() },
-        (Some(first), None) if summary.lines().count() > 1 => Wanted::Part { contains: first.to_owned() },
-        _ => Wanted::Whole(summary.to_owned()),
+    let lines = || summary.lines().filter(|line| !line.trim().is_empty());
+    let one = if lines().count() > 1 { lines().rfind(says_what).or_else(|| lines().last()) } else { None };
+    let line = one.unwrap_or(summary);
+    match before_its_place(line).or(one) {
+        Some(part) => Wanted::Part { contains: part.to_owned() },
+        None => Wanted::Whole(summary.to_owned()),
     }
+}
+
+/// What a library says of an error before it says where that was: `…, at run (plugin.py:10)`.
+fn before_its_place(line: &str) -> Option<&str> {
+    let (what, place) = line.rsplit_once(", at ")?;
+    let (_, number) = place.split_once(')')?.0.rsplit_once(':')?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some(what)
 }
 
 /// Who asks for none by name and is answered by none has what a case calls its model.

@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn what_a_plugin_needs_is_there_and_nothing_else_that_the_case_does_not_name() {
         let tool = |name: &str| Need::Tool(ToolName::new(name));
-        let one_of = |names: &[&str]| Need::OneOf(names.iter().map(|name| ToolName::new(*name)).collect());
+        let one_of = |names: &[&str]| Need::OneOf(names.iter().map(|name| ToolName::new(name)).collect());
         let fetches = "[[tool]]\nname = \"WebFetch\"\nanswer = 1\n";
         for (text, needs, expected) in [
             ("", vec![], vec![]),

@@ -19,7 +19,7 @@ const BYTES_MAX: u64 = 1 << 30;
 const ENTRIES_MAX: u64 = if cfg!(test) { 100 } else { 50_000 };
 
 /// Deepest folder.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// What was copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -223,7 +223,7 @@ fn link(source: &Dir, target: &Dir, place: &Path) -> bool {
 }
 
 /// What was copied is through a loss of power.
-fn synced(target: &Dir) -> io::Result<()> {
+pub(super) fn synced(target: &Dir) -> io::Result<()> {
     let folder = target.open(".")?;
     #[cfg(target_os = "linux")]
     rustix::fs::syncfs(&folder)?;

@@ -13,12 +13,14 @@ use sortie_contract::plugin::PluginRef;
 use sortie_journal::{Examined, Options, examine};
 use sortie_mcp::McpServer;
 use sortie_models::{Configured, Health, Models as _};
+use sortie_objects::Objects;
 use sortie_tools::{BuiltIn, ConfigError, Provider as _};
 
 use super::{Finding, taken_by, with_causes};
 use crate::builtin;
 use crate::cli::text;
 use crate::config::{Config, TOKEN_CHARS_MIN, is_weak};
+use crate::dialects::Dialects;
 use crate::http::auth::ADMIN;
 use crate::node::{OpenError, PRIVATE, system};
 
@@ -37,6 +39,8 @@ pub(super) async fn look(config: &Config, data_dir: &Path, runs: bool) -> Vec<Fi
     ];
     findings.extend(bash(config, data_dir).await);
     findings.extend(collector(config, data_dir, runs).await);
+    findings.extend(shared_store(config).await);
+    findings.extend(bridge(config, runs).await);
     findings.extend(weak_tokens(config, data_dir));
     findings.extend(nearly_types(config));
     if !runs {
@@ -148,6 +152,40 @@ async fn collector(config: &Config, data_dir: &Path, runs: bool) -> Option<Findi
             Finding::new(WHAT, Err(says))
         }
     })
+}
+
+/// The store that nodes share, tried: something small is written, read and removed.
+async fn shared_store(config: &Config) -> Option<Finding> {
+    const WHAT: &str = "shared store";
+    // What is wrong with the configuration is told with it.
+    let objects = Objects::open(&config.artifact).ok()??;
+    let place = text::plain(objects.place());
+    Some(match objects.probe(&format!("doctor-{}", std::process::id())).await {
+        Ok(()) => Finding::new(WHAT, Ok(format!("{place} can be written and read from here"))),
+        Err(error) => {
+            let why = with_causes(&error);
+            Finding::new(
+                WHAT,
+                Err(format!("{place} cannot be used from here: {why}; missions that need it wait for it")),
+            )
+        }
+    })
+}
+
+/// Whether the Redis of the bridge answers; a node that runs says so itself.
+async fn bridge(config: &Config, runs: bool) -> Option<Finding> {
+    if runs {
+        return None;
+    }
+    // What is wrong with the configuration is told with it.
+    let bridge = Dialects::new(config, &system()).ok()?.bridge?;
+    Some(Finding::new(
+        "dialect",
+        match bridge.reach().await {
+            Ok(()) => Ok(format!("redis {}: it answers", bridge.stream())),
+            Err(why) => Err(format!("redis {}: it cannot be reached from here: {why}", bridge.stream())),
+        },
+    ))
 }
 
 /// What is said of a reference that cannot be read from here: `from` is where it would come from.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use sortie_contract::record::{Record, Stamped};
+use sortie_contract::tool::ToolName;
 
 use super::super::case::Case;
 use super::super::stage::REAL;
@@ -15,7 +16,7 @@ pub(crate) fn entries_beyond(case: &Case, records: &[Stamped]) -> String {
         _ => None,
     });
     let uncalled: BTreeSet<&str> =
-        granted.flatten().map(|tool| tool.as_str()).filter(|name| !answered.contains(name)).collect();
+        granted.flatten().map(ToolName::as_str).filter(|name| !answered.contains(name)).collect();
     let mut entries: Vec<String> =
         uncalled.into_iter().map(|name| format!("[[tool]]\nname = {name:?}\nanswer = {{}}\n")).collect();
     if case.people.is_empty() {
@@ -32,7 +33,6 @@ pub(crate) fn entries_beyond(case: &Case, records: &[Stamped]) -> String {
 #[cfg(test)]
 mod tests {
     use sortie_contract::Timestamp;
-    use sortie_contract::tool::ToolName;
 
     use super::*;
 
@@ -49,7 +49,7 @@ mod tests {
         ] {
             let whole = format!("mission = {{}}\n{text}[expect]\n");
             let case = Case::parse(&whole).expect("a case");
-            let tools = granted.iter().map(|name| ToolName::new(*name)).collect();
+            let tools = granted.iter().map(|name| ToolName::new(name)).collect();
             let granted = Record::Granted { tools, memory_bytes_max: None };
             let records = [Stamped { at: Timestamp::UNIX_EPOCH, ran_ms: 0, record: granted }];
             let told = entries_beyond(&case, &records);
