@@ -131,8 +131,10 @@ export function plugin({ manifest, check = () => [], run }) {
           const summary = error.tool === undefined ? error.message : `${error.tool}: ${error.message}`;
           throw { summary, tool: error.tool, nextAction: undefined };
         }
-        report.error(error instanceof Error ? `${error}\n${error.stack}` : `it threw ${text(error)}`);
-        throw { summary: `the plugin failed: ${error}`, tool: undefined, nextAction: "Look into the mission's log." };
+        const places = placesOf(error);
+        report.error([error instanceof Error ? error : `it threw ${text(error)}`, ...places].join("\n    at "));
+        const summary = [`the plugin failed: ${error}`, ...places.slice(0, 1)].join(", at ");
+        throw { summary, tool: undefined, nextAction: `See what it logged: sortie journal ${brief.missionId} --log` };
       } finally {
         isRunning = false;
         // What lost a race is not waited for.
@@ -140,6 +142,25 @@ export function plugin({ manifest, check = () => [], run }) {
       }
     },
   };
+}
+
+/**
+ * Where an error comes from, innermost first: `titleOf (plugin.js:42)`. `build.mjs` makes one module of all files and says which line of it was
+ * which; frames of the engine, which name folders of whoever built it, and of this library are left out.
+ *
+ * @returns {string[]}
+ */
+function placesOf(error) {
+  const { files = [], lines = [] } = globalThis.sortieSources ?? {};
+  const places = [];
+  for (const frame of String(error?.stack ?? "").split("\n")) {
+    const [, name, line] = /^(.*)@(?:.*\/)?plugin\.js:(\d+):\d+$/.exec(frame.trim()) ?? [];
+    if (line === undefined) continue;
+    const [file, own] = lines[line - 1] || [];
+    const place = file === undefined ? `line ${line} of the bundle of plugin.js` : `${files[file]}:${own}`;
+    if (!/(^|\/)sortie-plugin\.js:/.test(place)) places.push(name === "" ? place : `${name} (${place})`);
+  }
+  return places;
 }
 
 /** @returns {Brief} */
@@ -282,13 +303,16 @@ const inFlight = new Set();
 export class Pending {
   /** @internal */
   handle;
+  /** @internal It is no result of anything, but tells of something. */
+  isSignal;
   #tool;
   #result;
   #error;
   #info = {};
 
-  constructor(handle, tool) {
+  constructor(handle, tool, isSignal = false) {
     this.handle = handle;
+    this.isSignal = isSignal;
     this.#tool = tool;
     inFlight.add(this);
   }
@@ -359,6 +383,8 @@ async function settleOne() {
   while (awaited.length > 0) {
     await everythingElse();
     if (awaited.length === 0) return;
+    // Of a result and a signal that are both there, the result goes first.
+    awaited.sort((one, other) => one.pending.isSignal - other.pending.isSignal);
     const index = waitAny(awaited.map(({ pending }) => pending));
     const [{ pending, taken, failed }] = awaited.splice(index, 1);
     try {
@@ -512,10 +538,11 @@ export const limits = {
    * Asks for the signal that landing should begin: at 95 % of the window, the run time, the model calls or the money, unless the node is
    * configured otherwise. From the first time that this is asked for, what is behind that mark is kept, until {@link limits.land}.
    *
-   * `pending` can be awaited, `isGiven()` looks.
+   * `pending` can be awaited, `isGiven()` looks. What may outlast a limit is raced against it: `Promise.race([call, closing.pending])`; of a
+   * call and the signal that are both there, the call is told first.
    */
   closing() {
-    const pending = new Pending(worldLimits.closing());
+    const pending = new Pending(worldLimits.closing(), undefined, true);
     return {
       pending,
       isGiven() {

@@ -338,7 +338,7 @@ impl Engine {
         let tools = self.toolbox().infos().to_vec();
         let grants = mission.granted().map_or_else(|| mission.grantable(&tools), <[_]>::to_vec);
         let (memory_bytes_max, session) = (mission.memory_bytes_max(), mission.session().clone());
-        let piece = Piece { records, mission, tools, beyond_max: 0 };
+        let piece = Piece { records, mission, tools, beyond_max: 0, looks: false };
         let audience = Arc::new(Nobody { engine: Arc::clone(self), no });
         let host = Arc::new(Rehearsal::new(piece, audience));
         let run = Run {

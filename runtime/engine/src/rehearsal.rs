@@ -65,6 +65,8 @@ pub struct Piece<'a> {
     pub tools: Vec<ToolInfo>,
     /// The most that the plugin may note behind the end of the record: it may do so for ever.
     pub beyond_max: usize,
+    /// Whether it may look at the clock there, which stands, and log: neither is anything that it did.
+    pub looks: bool,
 }
 
 /// Where a plugin left the record.
@@ -162,6 +164,7 @@ pub struct Rehearsal {
     closing: bool,
     mission: Mission,
     beyond_max: usize,
+    looks: bool,
     audience: Arc<dyn Audience>,
 }
 
@@ -170,6 +173,8 @@ pub struct Rehearsal {
 struct State {
     /// How much it noted behind the end of the record.
     noted: usize,
+    /// Whether it did anything there, of what counts.
+    did: bool,
     /// What nobody can answer.
     next: Option<String>,
     parting: Option<Parting>,
@@ -181,7 +186,7 @@ impl Rehearsal {
     /// Of that piece, before that audience.
     #[must_use]
     pub fn new(piece: Piece<'_>, audience: Arc<dyn Audience>) -> Self {
-        let Piece { records, mission, tools, beyond_max } = piece;
+        let Piece { records, mission, tools, beyond_max, looks } = piece;
         let replay = Replay::new(records);
         let times = replay.times();
         let closing = records.iter().any(|stamped| matches!(stamped.record, Record::Closing { .. }));
@@ -193,6 +198,7 @@ impl Rehearsal {
             closing,
             mission,
             beyond_max,
+            looks,
             audience,
         }
     }
@@ -214,7 +220,7 @@ impl Rehearsal {
                 let waits = || "waiting for a call that has no result on record".to_owned();
                 Came::WentOn { next: state.next.clone().unwrap_or_else(waits) }
             }
-            (Ending::Returned(said), Ok(())) => Came::Returned { said, beyond: state.noted > 0 },
+            (Ending::Returned(said), Ok(())) => Came::Returned { said, beyond: state.did },
         };
         Rehearsed { calls: replay.calls(), came, parting: state.parting.clone() }
     }
@@ -256,15 +262,22 @@ impl Rehearsal {
         if self.next(asked)?.is_some() {
             return Ok(());
         }
+        let counts = !self.looks || !matches!(asked, Asked::Log { .. });
+        self.behind(asked, &Recorded::Noted, counts)
+    }
+
+    /// Behind the end of the record: it is shown, and the run goes on.
+    fn behind(&self, asked: Asked<'_>, answer: &Recorded, counts: bool) -> Result<(), Stop> {
         let noted = {
             let mut state = self.state.lock();
             state.noted += 1;
+            state.did |= counts;
             state.noted
         };
         if noted > self.beyond_max {
             return Err(self.ends_with(asked));
         }
-        self.shown(&Step { call: None, asked, answer: &Recorded::Noted })
+        self.shown(&Step { call: None, asked, answer })
     }
 
     fn ends_with(&self, asked: Asked<'_>) -> Stop {
@@ -409,11 +422,19 @@ impl Host for Rehearsal {
     }
 
     fn now(&self) -> Result<Timestamp, Stop> {
-        match self.answered(Asked::Question(HostQuestion::Now))? {
-            Recorded::Answer { answer, at, .. } => {
+        let asked = Asked::Question(HostQuestion::Now);
+        match self.next(asked)? {
+            Some(Recorded::Answer { answer, at, .. }) => {
                 Ok(answer.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(at))
             }
-            _ => Err(Stop::Over),
+            None if self.looks => {
+                let at = self.times.last().map_or(Timestamp::UNIX_EPOCH, |(_, at)| *at);
+                let answer = Recorded::Answer { answer: at.as_millisecond().to_string(), at, ran_ms: 0 };
+                self.behind(asked, &answer, false)?;
+                Ok(at)
+            }
+            None => Err(self.ends_with(asked)),
+            Some(_) => Err(Stop::Over),
         }
     }
 

@@ -300,6 +300,11 @@ impl Config {
         Ok((share * 1e3).round() as u16)
     }
 
+    /// The folder of the file that was read; none where the defaults hold.
+    pub(crate) fn found_in(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// The folder of the file: where relative names begin.
     #[must_use]
     pub fn folder(&self) -> &Path {

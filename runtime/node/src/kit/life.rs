@@ -129,7 +129,7 @@ pub(super) fn run(case: &Case, sandbox: &Sandbox, plugin: &Installed, twist: Twi
         Twist::Fails(call) => (None, Some(call)),
     };
     let stage = Arc::new(Stage::new(case, clock.clone(), fails));
-    let (tools, names) = futures_util::FutureExt::now_or_never(stage::tools(case, &stage))
+    let (tools, names) = futures_util::FutureExt::now_or_never(stage::tools(case, &stage, &plugin.manifest.needs))
         .ok_or_else(|| Stuck("the built-in tools are not there at once".to_owned()))?
         .map_err(Stuck)?;
     let folder = tempfile::tempdir()?;

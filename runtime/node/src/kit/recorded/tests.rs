@@ -97,6 +97,35 @@ fn arguments_that_somebody_wrote_anew_are_said_whole() {
 }
 
 #[test]
+fn of_a_traceback_only_what_was_wrong_is_expected() {
+    let trap = "The plugin p@0.1.0 crashed: Traceback (most recent call last):\n  File \"/0/plugin.py\", line 30, in run\n\
+                IndexError: list index out of range\nthread '<unnamed>' panicked at runtime/src/lib.rs:1293:29\nnote: see RUST_BACKTRACE";
+    for (summary, expected) in [
+        (trap, Some("IndexError: list index out of range")),
+        ("The plugin p@0.1.0 crashed: panicked at src/lib.rs:9:5:\nno page (wasm trap)\n", Some("no page (wasm trap)")),
+        (
+            "The plugin p@0.1.0 crashed: KeyError: 'a', at run (plugin.py:10) (wasm trap)",
+            Some("The plugin p@0.1.0 crashed: KeyError: 'a'"),
+        ),
+        (
+            "the plugin failed: TypeError: a is undefined, at run (plugin.js:7)",
+            Some("the plugin failed: TypeError: a is undefined"),
+        ),
+        ("3 files, at least (one:a)", None),
+        ("3 lines", None),
+        ("TypeError: line is undefined", None),
+        ("", None),
+    ] {
+        match (wanted_of(summary), expected) {
+            (Wanted::Part { contains }, Some(expected)) => assert_eq!(contains, expected),
+            (Wanted::Whole(whole), None) => assert_eq!(whole, summary),
+            (found, _) => panic!("{summary}: {}", found.shown()),
+        }
+        assert!(wanted_of(summary).fits(summary), "{summary}");
+    }
+}
+
+#[test]
 fn only_what_somebody_waited_for_brings_an_end_by_itself() {
     let at = |seconds: i64, record: Record| Stamped {
         at: Timestamp::from_second(seconds).expect("a time"),
