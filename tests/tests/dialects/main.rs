@@ -1,5 +1,7 @@
 //! The control plane's older dialects, from outside: over HTTP, over a real Redis that is killed with the node, and as files and heartbeats.
 
+#![expect(clippy::disallowed_methods, reason = "tests watch a node from outside, with the clock of the outside")]
+
 mod http;
 mod redis;
 
