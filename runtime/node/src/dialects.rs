@@ -136,7 +136,7 @@ fn host() -> String {
 
 fn vitals(engine: &Weak<Engine>, has_bridge: bool) -> Vitals {
     let Some(engine) = engine.upgrade() else { return Vitals { is_paused: true, ..Vitals::default() } };
-    let lanes = engine.lanes().iter().map(|(lane, _)| format!("lane:{lane}"));
+    let lanes = engine.lanes().into_iter().map(|(lane, _)| format!("lane:{lane}"));
     let bridge = has_bridge.then(|| "delegation_redis".to_owned());
     Vitals {
         is_paused: engine.turns().paused || engine.is_stopping(),
@@ -173,7 +173,7 @@ impl Desk for NodeDesk {
         let refused = |key: &str, code: &str, error: &DispatchError| {
             Untaken::Refused(vec![Mistake::new(Pointer::root().join(key), code, error.to_string())])
         };
-        match taken(&engine, "redis", job.envelope.clone()).await {
+        match taken(&engine, "redis", job.envelope.clone(), false).await {
             Ok(dispatched) => Ok(dispatched.replayed),
             // What it is translated to may have changed since: the configuration did. Who sent it means the same.
             Err(DispatchError::IdempotencyConflict { mission_id, .. }) if mission_id.as_str() == job.mission_id => {
@@ -190,6 +190,8 @@ impl Desk for NodeDesk {
             Err(
                 error @ (DispatchError::Overloaded
                 | DispatchError::DiskLow
+                | DispatchError::Draining
+                | DispatchError::Elsewhere(_)
                 | DispatchError::Stopping
                 | DispatchError::Artifacts(_)
                 | DispatchError::Journal(_)

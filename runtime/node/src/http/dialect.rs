@@ -14,6 +14,7 @@ use sortie_dialect::{Caller, Denied, Dialect, Made, Translated};
 use sortie_engine::intake::{DispatchError, Dispatched};
 
 use super::error::Problem;
+use super::forward::{self, Asked};
 use super::{App, Body, actions, away, missions};
 
 /// An old dispatch.
@@ -102,6 +103,7 @@ pub(crate) struct OldCancelled {
 pub(super) async fn dispatch(
     State(app): State<App>,
     headers: HeaderMap,
+    asked: Asked,
     Body(body): Body,
 ) -> Result<Response, Problem> {
     let (dialect, _) = let_in(&app, &headers).await?;
@@ -112,10 +114,12 @@ pub(super) async fn dispatch(
     let (at, fresh) = (app.engine.ambient().wall(), fresh());
     let made = Made { node: &app.called.instance_id, at, fresh: &fresh };
     let translated = dialect.dispatch(text, made).map_err(DispatchError::Invalid)?;
-    let dispatched = match missions::taken(&app.engine, "dialect", translated.envelope.clone()).await {
-        Err(DispatchError::Invalid(mistakes)) => Err(DispatchError::Invalid(translated.told(mistakes))),
-        dispatched => dispatched,
-    }?;
+    let dispatched =
+        match missions::taken(&app.engine, "dialect", translated.envelope.clone(), asked.is_forwarded()).await {
+            Err(DispatchError::Elsewhere(member)) => return forward::send(&app, &asked, &member, body).await,
+            Err(DispatchError::Invalid(mistakes)) => Err(DispatchError::Invalid(translated.told(mistakes))),
+            dispatched => dispatched,
+        }?;
     let replayed = dispatched.replayed;
     let mut response = (StatusCode::OK, Json(answer(translated, &dispatched, at))).into_response();
     if replayed {
