@@ -323,7 +323,7 @@ fn wanted_of(summary: &str) -> Wanted {
         is_name && ["Error", "Exception"].iter().any(|end| name.ends_with(end))
     };
     let lines = || summary.lines().filter(|line| !line.trim().is_empty());
-    let one = if lines().count() > 1 { lines().rfind(says_what).or_else(|| lines().last()) } else { None };
+    let one = if lines().count() > 1 { lines().rfind(says_what).or_else(|| lines().next_back()) } else { None };
     let line = one.unwrap_or(summary);
     match before_its_place(line).or(one) {
         Some(part) => Wanted::Part { contains: part.to_owned() },
