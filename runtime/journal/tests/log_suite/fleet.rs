@@ -184,6 +184,11 @@ fn a_name_goes_with_its_mission_and_a_home_stays(kit: &dyn Kit) {
     assert_eq!(claim(&*b, of_vp(1, 1)), Some(ShareNo(0)), "its VP is at home there still");
     take(&*b, of_vp(1, 2));
     assert_eq!(claim(&*a, of_vp(1, 1)), Some(ShareNo(1)));
+    // One that nobody claimed before it came is as one that was.
+    of_vp(8, 8).to(&*a);
+    for other in [of_vp(8, 9), of_vp(9, 8)] {
+        assert_eq!(claim(&*b, other), Some(ShareNo(0)), "{other:?}");
+    }
 }
 
 fn whoever_has_a_mission_answers_for_it_wherever_its_vp_is_at_home(kit: &dyn Kit) {
