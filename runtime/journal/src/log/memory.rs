@@ -427,7 +427,9 @@ impl Log for MemoryLog {
             let (key, bytes) = balance::written(account, *balance);
             draft.push(Row::Balance(key, bytes))?;
         }
-        for entries in state.feed.chunks(feed::ENTRIES_A_ROW_MAX) {
+        // A row has positions without gaps; between two shares is one.
+        let runs = state.feed.chunk_by(|one, next| one.position + 1 == next.position);
+        for entries in runs.flat_map(|run| run.chunks(feed::ENTRIES_A_ROW_MAX)) {
             let begin = entries[0].position;
             draft.push(Row::Feed(begin, feed::encode(begin, entries)))?;
         }

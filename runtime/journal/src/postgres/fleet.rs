@@ -74,19 +74,20 @@ impl PostgresLog {
         }
         let mut marks = Vec::new();
         for id in &legacy.schedules {
-            let rows = self
-                .rows(log::SCHEDULE, vec![Box::new(id.clone().into_bytes()), Box::new(hold::no(self.holding.mine))])?;
-            let position = rows.first().and_then(|row| row.get::<_, Option<&[u8]>>(2));
-            marks.extend(
-                position.and_then(|position| schedule::decode_position(id, position).ok()).map(|(mark, _)| mark),
-            );
+            let mine = hold::no(self.holding.mine);
+            let rows = self.rows(log::SCHEDULE, vec![Box::new(id.clone().into_bytes()), Box::new(mine)])?;
+            if let Some(position) = rows.first().and_then(|row| row.get::<_, Option<&[u8]>>(2))
+                && let Ok((mark, _)) = schedule::decode_position(id, position)
+            {
+                marks.push((id.clone(), mark));
+            }
         }
         self.headless.lock().extend(headless.iter().copied());
         self.nameless.lock().extend(headless.iter().map(|no| no.0));
         {
             let mut index = self.index.lock();
             index.last_no = index.last_no.max(legacy.last_no);
-            index.schedules.extend(legacy.schedules.iter().cloned().zip(marks));
+            index.schedules.extend(marks);
         }
         self.leases.raise(super::first_lease(legacy.token));
         self.holding.extend(&legacy.shares);

@@ -182,8 +182,9 @@ impl<'a> Script<'a> {
             rows.insert(entries[0].position, entries.to_vec());
         }
         if let Some(begin) = sum.feed_begin {
-            for Span { after, .. } in spans(&known.shares).into_iter().filter(|span| span.after < int(begin)) {
-                self.push(FEED_PRUNE, vec![Box::new(int(begin)), Box::new(after)]);
+            // What is between two shares is somebody else's.
+            for Span { after, before } in spans(&known.shares).into_iter().filter(|span| span.after < int(begin)) {
+                self.push(FEED_PRUNE, vec![Box::new(int(begin).min(before)), Box::new(after)]);
             }
             let kept = rows.split_off(&begin);
             let last = match (rows.pop_last(), before) {

@@ -60,7 +60,7 @@ pub enum StoreError {
     },
     /// Every share has been taken once.
     #[error(
-        "the store has no share left for one more node: {most} were taken. Let a node adopt what is left, and begin with a new store"
+        "the store has no share left for one more node: all up to number {most} have been taken. Begin with a new store"
     )]
     NoShares {
         /// The greatest that there can be.

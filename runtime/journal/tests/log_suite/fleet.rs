@@ -13,6 +13,7 @@ use sortie_journal::{
     Pinned, ShareNo, WriteError,
 };
 
+use super::snapshots::copy_of;
 use super::{Dice, Dispatch, id_of, made, moved, plain, stamped};
 
 /// Several nodes on a store that begins empty.
@@ -74,6 +75,7 @@ pub(crate) fn laws<'a>(make: &dyn Fn() -> Box<dyn Kit + 'a>) {
         what_a_silent_node_left_is_adopted_once_and_whole,
         whoever_adopts_an_adopter_gets_all_of_it,
         what_was_adopted_is_there_after_a_restart,
+        what_lies_between_two_adopted_shares_is_somebody_elses,
         a_share_that_was_given_back_is_anybodys_at_once,
         nobody_is_sure_who_is_not_heard,
     ] {
@@ -182,6 +184,11 @@ fn a_name_goes_with_its_mission_and_a_home_stays(kit: &dyn Kit) {
     assert_eq!(claim(&*b, of_vp(1, 1)), Some(ShareNo(0)), "its VP is at home there still");
     take(&*b, of_vp(1, 2));
     assert_eq!(claim(&*a, of_vp(1, 1)), Some(ShareNo(1)));
+    // One that nobody claimed before it came is as one that was.
+    of_vp(8, 8).to(&*a);
+    for other in [of_vp(8, 9), of_vp(9, 8)] {
+        assert_eq!(claim(&*b, other), Some(ShareNo(0)), "{other:?}");
+    }
 }
 
 fn whoever_has_a_mission_answers_for_it_wherever_its_vp_is_at_home(kit: &dyn Kit) {
@@ -285,7 +292,7 @@ fn what_a_silent_node_left_is_adopted_once_and_whole(kit: &dyn Kit) {
 
 fn whoever_adopts_an_adopter_gets_all_of_it(kit: &dyn Kit) {
     let logs = [0, 1, 2].map(|node| kit.open(node));
-    let numbers: Vec<MissionNo> = (0..3).map(|n| take(&*logs[n as usize], of_vp(n, n))).collect();
+    let numbers: Vec<MissionNo> = (0..).zip(&logs).map(|(n, log)| take(&**log, of_vp(n, n))).collect();
     let [a, b, c] = &logs;
     kit.silence(2);
     assert_eq!(adopt(&**a, ShareNo(2)).unwrap().0.shares, [ShareNo(2)]);
@@ -312,6 +319,7 @@ fn what_was_adopted_is_there_after_a_restart(kit: &dyn Kit) {
     a.act("at a".to_owned()).unwrap().wait().unwrap();
     kit.silence(0);
     adopt(&*b, ShareNo(0)).unwrap();
+    kit.hears(0);
     b.close().unwrap();
     let b = kit.open(1);
     assert_eq!(b.heads_oldest_first(None, 9).unwrap().iter().map(|(no, _)| *no).collect::<Vec<_>>(), [of_a, of_b]);
@@ -319,7 +327,30 @@ fn what_was_adopted_is_there_after_a_restart(kit: &dyn Kit) {
     assert_eq!(b.balances(date(2026, 1, 1)).unwrap()[0].1.reserved, Spend { llm_calls: 1, cost: MicroUsd(3) });
     assert_eq!(b.actions(None, 9).unwrap().len(), 1);
     b.change_schedule(moved(1, 1, 1)).unwrap().wait().unwrap();
-    assert!(take(&*b, of_vp(3, 1)) > of_b);
+    let next = take(&*b, of_vp(3, 1));
+    assert!(next > of_b);
+    let folder = tempfile::tempdir().unwrap();
+    let copy = copy_of(&*b, folder.path(), "copy");
+    agree(&copy, &*b);
+    assert_eq!(plain(9).to(&copy).1, Some(MissionNo(next.0 + 1)));
+}
+
+fn what_lies_between_two_adopted_shares_is_somebody_elses(kit: &dyn Kit) {
+    let [a, b, c] = [0, 1, 2].map(|node| kit.open(node));
+    let of_b = take(&*b, of_vp(1, 1));
+    take(&*a, of_vp(0, 0));
+    kit.silence(0);
+    adopt(&*c, ShareNo(0)).unwrap();
+    kit.hears(0);
+    let of_c = take(&*c, of_vp(2, 2));
+    let all = |log: &dyn Log| {
+        let heads = log.heads_newest_first(None, 9).unwrap();
+        (heads.into_iter().map(|(no, _)| no).collect::<Vec<_>>(), log.feed_after(0, 9).unwrap().len())
+    };
+    c.prune_feed_before(of_c.0 + 1).unwrap();
+    c.barrier().unwrap().wait().unwrap();
+    assert_eq!(all(&*b), (vec![of_b], 1), "nothing of it is pruned");
+    assert_eq!(all(&*c), (vec![of_c, MissionNo(1)], 0));
 }
 
 fn a_share_that_was_given_back_is_anybodys_at_once(kit: &dyn Kit) {
@@ -414,7 +445,7 @@ fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
             assert_eq!(done, expected, "step {step}: {append:?}");
         }
         (9, Some((no, _))) => {
-            [log, model].map(|log| log.remove(no).unwrap());
+            [log, model].iter().for_each(|log| log.remove(no).unwrap());
             log.barrier().unwrap().wait().unwrap();
         }
         (10 | 11, _) => schedules(log, model, dice, step),
@@ -430,7 +461,7 @@ fn one_step(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {
 }
 
 fn pays_alike(logs: [&dyn Log; 2], no: MissionNo, step: usize) {
-    logs.map(|log| pays(log, no, step as u64));
+    logs.into_iter().for_each(|log| pays(log, no, step as u64));
 }
 
 fn schedules(log: &dyn Log, model: &MemoryLog, dice: &mut Dice, step: usize) {

@@ -62,7 +62,7 @@ fn logs_of_one_store_obey_the_laws() {
     let made_so_far = std::cell::Cell::new(0);
     fleet::laws(&|| {
         made_so_far.set(made_so_far.get() + 1);
-        Box::new(Nodes::on(&server, &format!("laws_{}", made_so_far.get()), Duration::from_secs(3)))
+        Box::new(Nodes::on(&server, &format!("laws_{}", made_so_far.get()), Duration::from_secs(2)))
     });
 }
 
@@ -102,6 +102,23 @@ fn what_was_on_its_way_when_a_share_was_adopted_never_lands() {
     assert_eq!((b.head(MissionNo(2)).unwrap(), b.actions(None, 99).unwrap()), (None, vec![]));
     assert_eq!(server.sql("late", "SELECT count(*) FROM sortie_frames"), "1");
     take(&*b, plain(2));
+}
+
+#[test]
+fn a_node_that_reads_for_longer_than_its_lease_keeps_its_share() {
+    let Some(server) = Server::start() else { return };
+    let (url, lease) = (made(&server, "reading"), Duration::from_secs(1));
+    let claimed = Claimed::new(&Store { lease, ..Store::at(&url, "n", "n") }).unwrap();
+    let other = open(&url, "other");
+    let long_ago = "SELECT since + interval '3 s' < now() FROM sortie_shares WHERE share = 0";
+    while server.sql("reading", long_ago) == "f" {
+        let peers = of(&other).peers().unwrap();
+        assert!(peers[0].is_live() && !peers[0].is_me, "{peers:?}");
+        assert!(of(&other).adopt(ShareNo(0), &mut |_, _| ()).is_err());
+    }
+    let log = PostgresLog::new(claimed, |_, _| ()).unwrap();
+    take(&log, plain(1));
+    drop(other);
 }
 
 /// What somebody asked, when, and what was answered.
