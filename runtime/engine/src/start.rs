@@ -15,6 +15,7 @@ use sortie_mission::{Command, Conditions, Ending, Mission, Refusal};
 use sortie_sandbox::{Kill, Run};
 use sortie_tools::{Bill, CallContext, Nobody, Workspace};
 
+use super::fleet::Draining;
 use super::host::RunHost;
 use super::intake::brief;
 use super::live::{CommandError, Live, Wait};
@@ -96,6 +97,8 @@ impl Engine {
             Err(RunError::Command(CommandError::Refused(Refusal::NotYet { .. })) | RunError::Shut) => true,
             // Cancelled or timed out between its turn and its start.
             Ok(()) | Err(RunError::Command(CommandError::Refused(_))) => false,
+            // It came to rest. Should the node take missions again after all, it waits for its turn.
+            Err(RunError::BrokeOff) if self.draining() != Draining::No => true,
             Err(error) if self.is_stopping() => {
                 tracing::debug!(%no, error = error as &dyn std::error::Error, "stopped");
                 false

@@ -5,6 +5,7 @@
 //! none of them counts as a crash. Where the node has its store for itself, nobody else could go on with them: there it takes no missions,
 //! and what runs goes on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,17 +89,22 @@ impl Engine {
     /// Stops what runs, each once its calls have ended, and gives the share back.
     async fn come_to_rest(self: &Arc<Self>) {
         let begun = self.ambient.steady();
+        let mut at_rest = BTreeSet::new();
         loop {
             if self.draining() != Draining::Going || self.is_stopping() {
                 return;
             }
-            let running = self.running();
-            if running.is_empty() {
-                break;
-            }
             let is_late = self.ambient.steady().saturating_sub(begun) > CALLS;
+            let running = self.running().into_iter().filter(|live| !at_rest.contains(&live.no));
+            let running: Vec<Arc<Live>> = running.collect();
             for live in running.iter().filter(|live| is_late || !live.with(Mission::is_busy)) {
-                self.rest(live);
+                if self.rest(live) {
+                    at_rest.insert(live.no);
+                }
+            }
+            // Each has its slot until its plugin is gone.
+            if running.is_empty() && self.turns().running == 0 {
+                break;
             }
             self.ambient.sleep(LOOK).await;
         }
@@ -125,12 +131,15 @@ impl Engine {
         self.lives.all().into_iter().filter(|live| live.with(Mission::run).is_some()).collect()
     }
 
-    fn rest(&self, live: &Live) {
+    /// Stops a run; false: at the next look.
+    fn rest(&self, live: &Live) -> bool {
         match self.command(live, Command::StopNode, Wait::No) {
             Ok(_) => live.interrupt(),
             Err(error) => {
-                tracing::debug!(no = %live.no, error = &error as &dyn std::error::Error, "it is stopped at the next look");
+                tracing::debug!(no = %live.no, error = &error as &dyn std::error::Error, "it is stopped later");
+                return false;
             }
         }
+        true
     }
 }

@@ -91,13 +91,20 @@ impl Engine {
     /// Lets a session go on with an empty folder, where its files are elsewhere. False where it does not wait for any.
     ///
     /// # Errors
-    /// [`ReadError`] of its mission; the folder cannot be made.
+    /// [`ReadError`] of its mission; what says that they are elsewhere cannot be removed.
     pub async fn go_on_empty(self: &Arc<Self>, no: MissionNo) -> Result<bool, ReadError> {
         if self.workspace_elsewhere(no).is_none() {
             return Ok(false);
         }
         let head = self.log.head(no)?.ok_or(ReadError::Unknown)?;
-        self.workspace(&head.vp, &head.session).await.map_err(ReadError::Artifact)?;
+        let mark = mark(&self.workspaces.place(&head.vp, &head.session));
+        // From here on nothing says that it is elsewhere: it is made here, when somebody works in it.
+        let forgotten = self.ambient.unblock(move || std::fs::remove_file(mark)).await.map_err(ReadError::Task)?;
+        if let Err(error) = forgotten
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(ReadError::Artifact(error));
+        }
         let waiting: Vec<MissionNo> = {
             let folder = self.workspaces.place(&head.vp, &head.session);
             let mut held = self.fleet.sessions.0.lock();

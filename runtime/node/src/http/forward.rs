@@ -42,6 +42,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// How long another node may think before it answers: as long as a client waits for this one.
 const HEAD: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether a node lives that is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Most bytes of the answer to a dispatch.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
@@ -242,7 +245,13 @@ pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes)
     }
     let client = app.peers.client().map_err(|why| unreachable(&why))?;
     let request = client.request(asked.method.clone(), address).headers(headers).body(sent).send();
-    let answered = match tokio::time::timeout(HEAD, request).await {
+    let request = tokio::time::timeout(HEAD, request);
+    // One that falls silent while it thinks is not waited for: everything that is asked of it may be asked again.
+    let answered = tokio::select! {
+        answered = request => answered,
+        () = falls_silent(&app.engine, member) => return Err(away(app, member)),
+    };
+    let answered = match answered {
         Ok(Ok(answered)) => answered,
         Ok(Err(error)) => {
             let why = if error.is_connect() { "no connection" } else { "the connection broke" };
@@ -253,6 +262,21 @@ pub(super) async fn send(app: &App, asked: &Asked, member: &Member, sent: Bytes)
     };
     app.engine.has_forwarded();
     Ok(as_it_is(answered))
+}
+
+/// Resolves once a node does not hold its share any more, or has given no sign of life for a lease.
+async fn falls_silent(engine: &Engine, member: &Member) {
+    let mut was_seen = false;
+    loop {
+        match engine.members().iter().find(|other| other.share == member.share) {
+            Some(other) if other.node == member.node && other.is_live() => was_seen = true,
+            Some(_) => return,
+            None if was_seen => return,
+            // It is newer than this node's last look.
+            None => {}
+        }
+        engine.ambient().sleep(LOOK).await;
+    }
 }
 
 /// A line of a batch, sent on as a dispatch of its own: the line that answers it.
