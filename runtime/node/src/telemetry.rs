@@ -25,6 +25,8 @@ pub(crate) fn start(format: LogFormat, usual: Usual) {
     // It logs whatever servers say, whole: arguments, results, and as much of it as they like. What is to be known of them is said by
     // `sortie-mcp`.
     let filter = filter.add_directive("rmcp=off".parse().expect("a directive"));
+    // Of each attempt at a request, though the next one may succeed; what comes of all of them is said by whoever waits for it.
+    let filter = filter.add_directive("object_store=error".parse().expect("a directive"));
     let human = match format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Human => true,

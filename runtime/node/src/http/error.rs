@@ -112,7 +112,13 @@ impl Problem {
 
     /// The store that nodes share cannot be used now.
     pub(super) fn shared_store_away(error: &ArtifactError) -> Self {
-        Self::unavailable("shared_store_away", &error.to_string())
+        // Where it is, and what it says, is the operator's business.
+        tracing::warn!(%error, code = "shared_store_away", "a request needs the shared store");
+        let detail = match error {
+            ArtifactError::NoStore => error.to_string(),
+            _ => "the store that nodes share, where this artifact is, cannot be used now".to_owned(),
+        };
+        Self::unavailable("shared_store_away", &detail)
     }
 
     /// What is wrong with one field of a body.
