@@ -6,7 +6,6 @@ mod http;
 mod redis;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use redis::Redis;
 use serde_json::{Value, json};
@@ -136,15 +135,15 @@ async fn what_a_dead_consumer_left_is_taken_and_a_paused_node_takes_and_acknowle
     })
     .await;
     node.post("/v1/node/pause", &Value::Null).await.expect_status(200);
-    // What was asked for before the pause is answered within a second; what comes then nobody has.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // What was asked for before the pause is answered within a second.
+    until("nobody reads any more", async || redis.is_left_alone(2).then_some(())).await;
     let stream = "ua:missions:delegation";
     for id in ["a", "b"] {
         redis.add(&job(id, "coding_task"));
     }
     let taken = redis.ask(&["XREADGROUP", "GROUP", "ua_workers", "dead", "COUNT", "1", "STREAMS", stream, ">"]);
     assert!(taken.to_string().contains("idem-a"), "{taken}");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until("three seconds are over", async || (redis.longest_pending() >= 3_000).then_some(())).await;
     assert_eq!(redis.pending(), 1, "the paused node took none, and acknowledged none");
     assert_eq!(node.get("/v1/missions").await.json["items"], json!([]));
     node.post("/v1/node/resume", &Value::Null).await.expect_status(200);
@@ -169,7 +168,8 @@ async fn kill_after_kill_of_node_and_redis_each_job_is_one_mission_and_none_is_w
             jobs.push(id);
         }
         // Somewhere between reading, accepting, acknowledging, running and telling.
-        tokio::time::sleep(Duration::from_millis(60 * (kill as u64 % 5))).await;
+        let told = redis.results().len() + [0, 1, 3, 5, 2][kill % 5];
+        until("some are told", async || (redis.results().len() >= told).then_some(())).await;
         if kill % 3 == 1 {
             redis.kill();
             // A node whose Redis is away serves.

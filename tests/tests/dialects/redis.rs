@@ -115,6 +115,20 @@ impl Redis {
         self.ask(&["XPENDING", "ua:missions:delegation", "ua_workers"])[0].as_u64().expect("a number")
     }
 
+    /// For how long the job has been taken that was taken first of those that nobody acknowledged, in milliseconds.
+    pub(crate) fn longest_pending(&self) -> u64 {
+        let pending = self.ask(&["XPENDING", "ua:missions:delegation", "ua_workers", "-", "+", "10"]);
+        pending.as_array().into_iter().flatten().filter_map(|one| one[2].as_u64()).max().unwrap_or_default()
+    }
+
+    /// Whether nobody else has asked it anything for so many seconds.
+    pub(crate) fn is_left_alone(&self, seconds: u64) -> bool {
+        let clients = self.ask(&["CLIENT", "LIST"]);
+        let idle = |line: &str| line.split(' ').find_map(|part| part.strip_prefix("idle=")?.parse::<u64>().ok());
+        let others = clients.as_str().unwrap_or_default().lines().filter(|line| !line.contains("cmd=client"));
+        others.filter_map(idle).all(|idle| idle >= seconds)
+    }
+
     fn asked(&self, command: &[&str]) -> Option<String> {
         let program = self.program.replace("redis-server", "redis-cli");
         let mut cli = Command::new(program);
