@@ -196,7 +196,10 @@ impl Engine {
     pub(super) fn start_children(self: &Arc<Self>) {
         let engine = Arc::downgrade(self);
         let changed = Arc::clone(&self.commit.children().changed);
+        // A node on restored data begins nothing, and ends nothing.
+        let reaches_out = self.reaches_out();
         self.supervise("children", async move {
+            reaches_out.await;
             loop {
                 changed.notified().await;
                 loop {

@@ -198,7 +198,7 @@ async fn who_ends_ends_its_children_however_it_ends() {
     let cancelled = || ["m", "m.1", "m.2"].iter().all(|id| status(&engine, id) == Some(Status::Cancelled));
     until("so are its children", cancelled).await;
     // One whose plugin does not wait for them.
-    engine.dispatch(bare("gone", "parent:hang,work")).await.unwrap();
+    engine.dispatch(bare("gone", "parent:hang,hang")).await.unwrap();
     let ended = || ["gone.1", "gone.2"].iter().all(|id| status(&engine, id) == Some(Status::Cancelled));
     until("they end with it", ended).await;
     assert_eq!(status(&engine, "gone"), Some(Status::Completed));
@@ -239,10 +239,10 @@ async fn what_the_node_does_not_take_is_an_error_of_the_dispatch() {
 /// A node that dies at some operation of its disk, and another one on what that left.
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_the_node_dies_each_child_is_there_once_and_ends_once() {
-    for op in (12..).step_by(23).take(8) {
+    for op in (3..).step_by(17).take(8) {
         let (disk, folder, seen) = (SimDisk::default(), tempfile::tempdir().unwrap(), Arc::<Seen>::default());
-        disk.fail_at(op);
         let engine = start(&disk, folder.path(), &seen);
+        disk.fail_at(disk.ops() + op);
         let dispatched = engine.dispatch(bare("m", "parent:work,leave,fail")).await;
         let is_over = || status(&engine, "m").is_none_or(Status::is_final) || engine.dead_task().is_some();
         if dispatched.is_ok() {
