@@ -144,8 +144,10 @@ pub struct Adopted {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// Its holder is there: the lease has not run out.
-    #[error("share {share} is held by node {name}, whose lease has not run out")]
+    /// Its holder is there: the lease has not run out, or only while this node was not heard either, for half a lease after that.
+    #[error(
+        "share {share} is held by node {name}, whose lease has not run out, or which is given time to be heard again"
+    )]
     Held {
         /// Which.
         share: ShareNo,
@@ -213,7 +215,8 @@ pub trait Fleet: Debug + Send + Sync {
     /// is a third of the lease away at most.
     fn say(&self, card: String);
 
-    /// Takes a share whose holder's lease has run out, with all that it had adopted. From that moment nothing of what its holder still
+    /// Takes a share whose holder's lease has run out, with all that it had adopted. Whoever began, or was not heard itself, less than half
+    /// a lease ago adopts only what was given back: the others may come back as it did. From that moment nothing of what its holder still
     /// sends is taken. The heads of its missions are read, shown to `visit`, oldest first, and found by name from then on. Blocks.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! is old, and all that was its own is another's: its missions, by their numbers; its schedules; what it had adopted itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sortie_contract::MissionNo;
 use tokio::time::timeout;
@@ -40,6 +41,16 @@ pub(super) struct Legacy {
     pub(super) schedules: Vec<String>,
 }
 
+/// Who adopts.
+struct Me {
+    share: ShareNo,
+    token: i64,
+    lease: Duration,
+    /// Whether it may say of others that they are gone. Who was cut off from the database, or had none, for as long as they, does not know:
+    /// they are given time to come back, too. What was given back needs nobody's judgement.
+    judges: bool,
+}
+
 /// What the transaction comes to, once it is committed.
 struct Draft {
     legacy: Legacy,
@@ -54,7 +65,7 @@ SET token = CASE WHEN token = $1 THEN token END, lease_until = now() + $3::float
 WHERE share = $2";
 const THEIRS: &str = "
 UPDATE sortie_shares SET heir = $2, token = token + 1, holder = ''
-WHERE share = $1 AND share <> $2 AND heir IS NULL AND lease_until <= now() AND format <= $3
+WHERE share = $1 AND share <> $2 AND heir IS NULL AND lease_until <= now() AND format <= $3 AND ($4 OR node = '')
 RETURNING token, position, last_no";
 const LOOK: &str = "SELECT name, format FROM sortie_shares WHERE share = $1 AND share <> $2 AND heir IS NULL";
 const BROUGHT: &str = "UPDATE sortie_shares SET heir = $2 WHERE heir = $1 RETURNING share";
@@ -86,9 +97,13 @@ impl Scribe {
             let mut draft = None;
             let outcome = match &self.link {
                 Some(link) => {
-                    let work =
-                        inherit(link, share, (self.share, self.token), self.holder.lease, &self.known, &mut draft);
-                    timeout(PATIENCE, work).await
+                    let me = Me {
+                        share: self.share,
+                        token: self.token,
+                        lease: self.holder.lease,
+                        judges: self.certain.judges_others(),
+                    };
+                    timeout(PATIENCE, inherit(link, share, me, &self.known, &mut draft)).await
                 }
                 None => Ok(Ok(None)),
             };
@@ -157,15 +172,15 @@ async fn done(link: &Link, sql: &'static str, params: &[&(dyn ToSql + Sync)]) ->
 async fn inherit(
     link: &Link,
     share: ShareNo,
-    (me, token): (ShareNo, i64),
-    lease: std::time::Duration,
+    me: Me,
     known: &Known,
     draft: &mut Option<Draft>,
 ) -> Result<Option<Result<(), AdoptError>>, Error> {
-    let (theirs, mine) = (hold::no(share), hold::no(me));
+    let Me { token, lease, judges, .. } = me;
+    let (theirs, mine) = (hold::no(share), hold::no(me.share));
     link.client.batch_execute("BEGIN READ WRITE").await?;
     done(link, MINE, &[&token, &mine, &lease.as_secs_f64()]).await?;
-    let taken = rows(link, THEIRS, &[&theirs, &mine, &int(FORMAT)]).await?;
+    let taken = rows(link, THEIRS, &[&theirs, &mine, &int(FORMAT), &judges]).await?;
     let Some(taken) = taken.first() else {
         let found = rows(link, LOOK, &[&theirs, &mine]).await?;
         link.client.batch_execute("ROLLBACK").await?;

@@ -25,10 +25,14 @@ impl Moment {
         Self { at: Instant::now(), up: up() }
     }
 
-    fn elapsed(self) -> Duration {
-        let awake = self.at.elapsed();
-        let up = self.up.zip(up()).map(|(then, now)| now.saturating_sub(then));
+    fn until(self, later: Self) -> Duration {
+        let awake = later.at.saturating_duration_since(self.at);
+        let up = self.up.zip(later.up).map(|(then, now)| now.saturating_sub(then));
         up.map_or(awake, |up| up.max(awake))
+    }
+
+    fn elapsed(self) -> Duration {
+        self.until(Self::now())
     }
 }
 
@@ -45,33 +49,55 @@ fn of_text(text: &str) -> Option<Duration> {
 #[derive(Debug, Clone)]
 pub(crate) struct Certain {
     lease: Duration,
-    /// When the last renewal was sent that was confirmed; `None` once another has the share.
-    sent: Arc<Mutex<Option<Moment>>>,
+    /// `None` once another has the share.
+    renewed: Arc<Mutex<Option<Renewed>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Renewed {
+    /// When the last renewal was sent that was confirmed.
+    sent: Moment,
+    /// Since when it never ran out.
+    since: Moment,
 }
 
 impl Certain {
     pub(crate) fn since(sent: Moment, lease: Duration) -> Self {
-        Self { lease, sent: Arc::new(Mutex::new(Some(sent))) }
+        Self { lease, renewed: Arc::new(Mutex::new(Some(Renewed { sent, since: sent }))) }
     }
 
     /// A renewal that was sent then has happened.
     pub(crate) fn confirm(&self, sent: Moment) {
-        if let Some(last) = &mut *self.sent.lock()
-            && sent.at > last.at
+        self.confirmed(sent, Moment::now());
+    }
+
+    /// One that was on its way for long may have come when the lease had run out.
+    fn confirmed(&self, sent: Moment, now: Moment) {
+        if let Some(renewed) = &mut *self.renewed.lock()
+            && sent.at > renewed.sent.at
         {
-            *last = sent;
+            if renewed.sent.until(now) > self.lease {
+                renewed.since = now;
+            }
+            renewed.sent = sent;
         }
     }
 
     /// It is another's.
     pub(crate) fn is_over(&self) {
-        *self.sent.lock() = None;
+        *self.renewed.lock() = None;
     }
 
     /// For how long from now on.
     pub(crate) fn left(&self) -> Duration {
-        let Some(sent) = *self.sent.lock() else { return Duration::ZERO };
-        (self.lease - margin(self.lease)).saturating_sub(sent.elapsed())
+        let Some(renewed) = *self.renewed.lock() else { return Duration::ZERO };
+        (self.lease - margin(self.lease)).saturating_sub(renewed.sent.elapsed())
+    }
+
+    /// Whether it has been for long enough that others, who may have been cut off as this node was, would have been heard, too.
+    pub(crate) fn judges_others(&self) -> bool {
+        let renewed = *self.renewed.lock();
+        renewed.is_some_and(|renewed| renewed.since.elapsed() >= self.lease / 2) && !self.left().is_zero()
     }
 }
 
@@ -92,6 +118,15 @@ mod tests {
         let set_back = Moment { up: now.up.map(|up| up + Duration::from_secs(60)), ..now };
         assert!(left(set_back) <= Duration::from_secs(9), "{:?}", left(set_back));
         let certain = Certain::since(now, lease);
+        assert!(!certain.judges_others(), "it has only begun");
+        let later = |seconds| Moment { at: now.at + Duration::from_secs(seconds), up: None };
+        let long_ago = Moment { at: now.at.checked_sub(Duration::from_secs(6)).unwrap(), up: None };
+        let certain = Certain::since(long_ago, lease);
+        assert!(certain.judges_others());
+        certain.confirmed(later(1), later(3));
+        assert!(certain.judges_others(), "it never ran out between");
+        certain.confirmed(later(2), later(14));
+        assert!(!certain.judges_others(), "it was not heard itself");
         certain.is_over();
         certain.confirm(Moment::now());
         assert!(certain.left().is_zero(), "what is another's is never certain again");

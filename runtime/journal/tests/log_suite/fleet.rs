@@ -125,13 +125,21 @@ pub(crate) fn take(log: &dyn Log, dispatch: Dispatch) -> MissionNo {
     dispatch.to(log).1.unwrap()
 }
 
-fn adopt(log: &dyn Log, share: ShareNo) -> Result<(Adopted, Vec<MissionNo>), AdoptError> {
+/// Adopts it, once it may be.
+pub(crate) fn adopt(log: &dyn Log, share: ShareNo) -> Result<(Adopted, Vec<MissionNo>), AdoptError> {
     let mut shown = Vec::new();
-    let adopted = fleet(log).adopt(share, &mut |no, head| {
-        assert_eq!(log.head(no).unwrap_or_default().unwrap_or_else(|| head.clone()), head);
-        shown.push(no);
-    })?;
-    Ok((adopted, shown))
+    loop {
+        let outcome = fleet(log).adopt(share, &mut |no, head| {
+            assert_eq!(log.head(no).unwrap_or_default().unwrap_or_else(|| head.clone()), head);
+            shown.push(no);
+        });
+        let is_live = |share| fleet(log).peers().unwrap().iter().any(|peer| peer.share == share && peer.is_live());
+        match outcome {
+            // Who has only begun, or come back, waits.
+            Err(AdoptError::Held { share, .. }) if !is_live(share) => {}
+            outcome => return outcome.map(|adopted| (adopted, shown)),
+        }
+    }
 }
 
 fn each_has_numbers_of_its_own_and_sees_no_others(kit: &dyn Kit) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sortie_contract::MissionNo;
-use sortie_journal::{Admitted, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store};
+use sortie_journal::{Admitted, AdoptError, Claimed, Log, MemoryLog, Owner, PostgresLog, Receipt, ShareNo, Store};
 
 use super::proxy::Proxy;
 use super::server::Server;
@@ -96,12 +96,36 @@ fn what_was_on_its_way_when_a_share_was_adopted_never_lands() {
     let (_, Admitted::Accepted { receipt, .. }) = plain(2).ask(&*a, true) else { panic!("nothing is known of it") };
     let acts: Vec<Receipt> = (0..40).map(|no| a.act(no.to_string()).unwrap()).collect();
     kit.silence(0);
-    of(&*b).adopt(ShareNo(0), &mut |_, _| ()).unwrap();
+    fleet::adopt(&*b, ShareNo(0)).unwrap();
     kit.hears(0);
     assert!(receipt.wait().is_err() && acts.into_iter().all(|act| act.wait().is_err()));
     assert_eq!((b.head(MissionNo(2)).unwrap(), b.actions(None, 99).unwrap()), (None, vec![]));
     assert_eq!(server.sql("late", "SELECT count(*) FROM sortie_frames"), "1");
     take(&*b, plain(2));
+}
+
+#[test]
+fn who_was_not_heard_either_says_of_nobody_that_it_is_gone() {
+    let Some(server) = Server::start() else { return };
+    let kit = Nodes::on(&server, "outage", Duration::from_secs(2));
+    let [a, b] = [0, 1].map(|node| kit.open(node));
+    take(&*a, plain(1));
+    take(&*b, of_vp(2, 2));
+    let gone = |node| of(&*a).peers().unwrap().iter().any(|peer| peer.share == node && !peer.is_live());
+    kit.silence(1);
+    kit.silence(0);
+    kit.hears(0);
+    wait(of(&*a).sure()).unwrap();
+    assert!(gone(ShareNo(1)));
+    let refused = of(&*a).adopt(ShareNo(1), &mut |_, _| ());
+    assert!(matches!(refused, Err(AdoptError::Held { .. })), "{refused:?}");
+    kit.hears(1);
+    wait(of(&*b).sure()).unwrap();
+    take(&*b, of_vp(3, 2));
+    kit.silence(1);
+    assert!(gone(ShareNo(1)));
+    fleet::adopt(&*a, ShareNo(1)).unwrap();
+    kit.hears(1);
 }
 
 #[test]
@@ -222,7 +246,7 @@ fn a_name_has_one_owner_at_a_time_whoever_claims_it_at_once_and_whoever_is_adopt
     std::thread::scope(|scope| {
         scope.spawn(|| all_claim(&[0, 1, 2], 0..NAMES));
         let begin = now();
-        of(&*logs[1]).adopt(ShareNo(0), &mut |_, _| ()).unwrap();
+        fleet::adopt(&*logs[1], ShareNo(0)).unwrap();
         let adopted = Asked { begin, end: Some(now()), what: What::Adopt(ShareNo(0), ShareNo(1)) };
         (0..NAMES + 3).for_each(|name| asked.lock().unwrap().entry(name).or_default().push(adopted.clone()));
         kit.hears(0);
