@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt as _;
 use jiff::civil::Date;
 use parking_lot::Mutex;
 use sortie_contract::cursor::Cursor;
@@ -124,10 +125,11 @@ impl Log for MemoryLog {
     }
 
     fn append(&self, append: Append) -> Result<(), WriteError> {
-        match self.append_durable(append)?.wait() {
+        // It has resolved: a driver hands over from asynchronous code, too.
+        match self.append_durable(append)?.now_or_never() {
             // Nobody is told.
-            Ok(_) | Err(WriteError::Conflict { .. } | WriteError::CursorMoved { .. }) => Ok(()),
-            Err(error) => Err(error),
+            None | Some(Ok(_) | Err(WriteError::Conflict { .. } | WriteError::CursorMoved { .. })) => Ok(()),
+            Some(Err(error)) => Err(error),
         }
     }
 
