@@ -42,8 +42,11 @@ async fn sink(listener: TcpListener, encryption: Encryption) -> io::Result<Vec<S
     let (mut said, mut is_letter) = (Vec::new(), false);
     loop {
         let mut line = String::new();
-        if stream.read_line(&mut line).await? == 0 {
-            return Ok(said);
+        match stream.read_line(&mut line).await {
+            Ok(0) => return Ok(said),
+            // Whoever has handed a letter over goes without a further word.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(said),
+            read => drop(read?),
         }
         let line = line.trim_end().to_owned();
         let word = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();

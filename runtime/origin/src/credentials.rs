@@ -11,6 +11,8 @@ use sortie_contract::envelope::SecretRef;
 use sortie_egress::header::HeaderValue;
 use sortie_egress::{Secret, SecretError, read_small, resolve};
 
+use super::helper::Helper;
+
 /// For one registry. Not printable.
 pub struct Credentials(Kind);
 
@@ -39,16 +41,18 @@ pub enum CredentialsError {
         /// What is wrong.
         why: String,
     },
-    /// Docker keeps them elsewhere.
+    /// Docker keeps them with a helper, which does not give them.
     #[error(
-        "docker keeps the credentials for {host} with its helper `docker-credential-{helper}`, which sortie does not ask: name them in \
-         [plugin_source.registry.\"{host}\"] credentials"
+        "docker keeps the credentials for {host} with its helper `docker-credential-{helper}`: {why}. They can be named in \
+         [plugin_source.registry.\"{host}\"] credentials, too"
     )]
     Helper {
         /// Whose.
         host: String,
         /// Which helper.
         helper: String,
+        /// What is wrong.
+        why: String,
     },
 }
 
@@ -116,14 +120,25 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// What docker keeps for a registry in that folder (`~/.docker`); nothing, where it keeps nothing.
+/// What docker keeps for a registry.
+#[derive(Debug)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// In its file.
+    Here(Credentials),
+    /// With a program.
+    With(Helper),
+}
+
+/// What docker keeps for a registry, as its file in that folder (`~/.docker`) says.
 ///
 /// # Errors
 /// [`CredentialsError`]
-pub fn of_docker(folder: &Path, host: &str) -> Result<Option<Credentials>, CredentialsError> {
+pub fn of_docker(folder: &Path, host: &str) -> Result<Kept, CredentialsError> {
     let path = folder.join("config.json");
     if !path.exists() {
-        return Ok(None);
+        return Ok(Kept::Nothing);
     }
     let wrong = |why: String| CredentialsError::Docker { path: path.clone(), why };
     let text = read_small(&path.to_string_lossy()).map_err(|error| wrong(error.to_string()))?;
@@ -133,18 +148,19 @@ pub fn of_docker(folder: &Path, host: &str) -> Result<Option<Credentials>, Crede
     let names = [host.to_owned(), format!("https://{host}"), format!("https://{host}/v1/"), format!("http://{host}")];
     let found = names.iter().find_map(|name| docker.auths.get(name)).and_then(|auth| auth.auth.as_deref());
     let Some(pair) = found.filter(|pair| !pair.is_empty()) else {
-        let has_entry = names.iter().any(|name| docker.auths.contains_key(name));
-        let helper = docker.helpers.get(host).or(docker.store.as_ref().filter(|_| has_entry));
-        return match helper {
-            Some(helper) => Err(CredentialsError::Helper { host: host.to_owned(), helper: helper.clone() }),
-            None => Ok(None),
-        };
+        let of_its_own = docker.helpers.get(host).map(|helper| (helper, host));
+        let entry = names.iter().find(|name| docker.auths.contains_key(*name));
+        let helper = of_its_own.or_else(|| docker.store.as_ref().zip(entry.map(String::as_str)));
+        return Ok(match helper {
+            Some((name, server)) => Kept::With(Helper { name: name.clone(), server: server.to_owned() }),
+            None => Kept::Nothing,
+        });
     };
     let pair = BASE64_STANDARD.decode(pair).ok().and_then(|pair| String::from_utf8(pair).ok());
     let pair = pair
         .filter(|pair| pair.contains(':'))
         .ok_or_else(|| wrong(format!("`auth` of {host} is no base64 of NAME:PASSWORD")))?;
-    Ok(Some(Credentials::of(Secret::new(pair))))
+    Ok(Kept::Here(Credentials::of(Secret::new(pair))))
 }
 
 #[cfg(test)]
@@ -155,14 +171,17 @@ mod tests {
     fn docker_is_asked_for_what_it_keeps() {
         let folder = tempfile::tempdir().unwrap();
         let header = |host: &str| {
-            let found = of_docker(folder.path(), host).map_err(|error| error.to_string())?;
-            Ok::<_, String>(found.map(|found| found.header().unwrap().to_str().unwrap().to_owned()))
+            Ok::<_, String>(match of_docker(folder.path(), host).map_err(|error| error.to_string())? {
+                Kept::Nothing => None,
+                Kept::Here(found) => Some(found.header().unwrap().to_str().unwrap().to_owned()),
+                Kept::With(Helper { name, server }) => Some(format!("{name}: {server}")),
+            })
         };
         assert_eq!(header("r.example"), Ok(None), "there is no docker");
         let pair = BASE64_STANDARD.encode("ann:hush:hush");
         let text = format!(
             r#"{{"auths": {{"r.example": {{"auth": "{pair}"}}, "https://index.example/v1/": {{"auth": "{pair}"}}, "kept.example": {{}},
-                "bad.example": {{"auth": "xx"}}}}, "credsStore": "desktop", "credHelpers": {{"helped.example": "pass"}}, "HttpHeaders": {{}}}}"#
+                "https://old.example/v1/": {{}}, "bad.example": {{"auth": "xx"}}}}, "credsStore": "desktop", "credHelpers": {{"helped.example": "pass"}}, "HttpHeaders": {{}}}}"#
         );
         std::fs::write(folder.path().join("config.json"), text).unwrap();
         for host in ["r.example", "index.example"] {
@@ -170,13 +189,14 @@ mod tests {
         }
         assert_eq!(header("other.example"), Ok(None));
         for (host, expected) in [
-            ("kept.example", "docker-credential-desktop"),
-            ("helped.example", "docker-credential-pass"),
-            ("bad.example", "NAME:PASSWORD"),
+            ("kept.example", "desktop: kept.example"),
+            ("old.example", "desktop: https://old.example/v1/"),
+            ("helped.example", "pass: helped.example"),
         ] {
-            let says = header(host).expect_err(host);
-            assert!(says.contains(expected), "{host}: {says}");
+            assert_eq!(header(host), Ok(Some(expected.to_owned())), "{host}");
         }
+        let says = header("bad.example").expect_err("no pair");
+        assert!(says.contains("NAME:PASSWORD"), "{says}");
         std::fs::write(folder.path().join("config.json"), "{\"auths\": {\"r.example\": \"hush\"}}").unwrap();
         let says = header("r.example").expect_err("no such file");
         assert!(says.contains("line 1") && !says.contains("hush"), "{says}");

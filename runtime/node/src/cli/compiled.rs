@@ -146,11 +146,12 @@ fn prune(folder: &Path, most: u64, packs_max: usize) -> io::Result<()> {
     found.sort();
     let (mut kept, mut packs) = (0, 0);
     for (_, bytes, path, is_pack) in found.into_iter().rev() {
+        if kept + bytes > most || is_pack && packs == packs_max {
+            std::fs::remove_file(path)?;
+            continue;
+        }
         kept += bytes;
         packs += usize::from(is_pack);
-        if kept > most || is_pack && packs > packs_max {
-            std::fs::remove_file(path)?;
-        }
     }
     Ok(())
 }

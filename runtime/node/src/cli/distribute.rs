@@ -12,7 +12,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sortie_contract::digest::Digest;
-use sortie_origin::{Credentials, Place, Pushed, Reference, SIGNATURE_BYTES_MAX, digest_of, of_docker, push};
+use sortie_origin::{Credentials, Kept, Place, Pushed, Reference, SIGNATURE_BYTES_MAX, digest_of, of_docker, push};
 use sortie_sandbox::component_of;
 
 use super::client::Client;
@@ -146,8 +146,12 @@ async fn credentials(place: &Reference, config: &Config) -> Result<Option<Creden
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
         Some(Path::new(&home).join(".docker"))
     });
-    let kept = folder.map(|folder| of_docker(&folder, place.host()));
-    Ok(kept.transpose().map_err(Failure::unusable)?.flatten())
+    let Some(folder) = folder else { return Ok(None) };
+    match of_docker(&folder, place.host()).map_err(Failure::unusable)? {
+        Kept::Nothing => Ok(None),
+        Kept::Here(found) => Ok(Some(found)),
+        Kept::With(helper) => helper.ask().await.map_err(Failure::unusable),
+    }
 }
 
 #[cfg(test)]

@@ -274,7 +274,7 @@ mod tests {
             let functions = functions(folder.path(), 1);
             assert_eq!([1, 2].map(|first| get(&functions, first).is_some()), found, "byte {at}");
         }
-        for (length, found) in [(0, false), (Seal::BYTES + 4, false), (whole.len() - 3, true), (whole.len() - 4, true)]
+        for (length, found) in [(0, false), (Seal::BYTES + 4, false), (whole.len() - 3, true), (whole.len() - 4, false)]
         {
             std::fs::write(&path, &whole[..length]).unwrap();
             let functions = functions(folder.path(), 1);
